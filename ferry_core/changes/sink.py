@@ -1,0 +1,51 @@
+"""Where the streamer puts what it sees: the seam between ``binlog`` (which rows) and ``changes`` (what to do about it).
+
+Called in the streamer's thread only. The change buffer is the one implementation; tests have others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ferry_core.mysql.gtid import Position
+from ferry_core.tables.table import KeyLiterals, Table
+
+KeyDecoder = Callable[[bytes], KeyLiterals]
+"""Turns the raw key bytes of a row image into SQL literals."""
+
+
+@dataclass(frozen=True)
+class StreamMark:
+    """A place in this run's stream: ``sequence`` orders places of one run, ``position`` is what a checkpoint stores."""
+
+    sequence: int
+    position: Position
+
+    def __lt__(self, other: "StreamMark") -> bool:
+        return self.sequence < other.sequence
+
+
+class ChangeSink(Protocol):
+    """One transaction is ``begin``, any number of ``changed``, ``end``; ``decided`` stands outside of them.
+
+    A connection may break in the middle: then ``begin`` comes again for the same transaction, without ``end`` before it.
+    """
+
+    def begin(self, before: StreamMark, seen: StreamMark, xid: str | None) -> None:
+        """A transaction's events follow. ``before`` excludes it, ``seen`` includes it (what R1 must wait for).
+
+        ``xid`` (as XA RECOVER CONVERT XID and the binlog can both be normalised to: "formatID,hex gtrid,hex bqual")
+        names an XA transaction: its rows count from its decision on, dated by this ``before``.
+        """
+
+    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        """Rows with these raw keys changed (an UPDATE gives the old key and the new one). May block: back-pressure."""
+
+    def end(self, processed: StreamMark, committed_at: float | None) -> None:
+        """The transaction is over. ``committed_at``: source clock, Unix seconds; None if the event does not tell."""
+
+    def decided(self, xid: str, committed: bool, before: StreamMark, processed: StreamMark) -> None:
+        """XA COMMIT or XA ROLLBACK of an XID prepared earlier, perhaps before the stream's start."""
+
+    def alive(self, processed: StreamMark, source_time: float | None) -> None:
+        """A heartbeat or a transaction without selected tables: nothing to do up to ``processed``."""

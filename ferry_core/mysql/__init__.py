@@ -1,0 +1,1 @@
+"""What MySQL and MariaDB are: endpoints, sessions, flavors, GTIDs, identifiers and literals. Knows no tables."""

@@ -1,0 +1,213 @@
+"""One connection with every session variable that matters set, so that no server's global default is trusted.
+
+A session belongs to one thread at a time. Only ``connection_id`` may be read by others (to kill what runs on it).
+Values come back as bytes or None: no column value is ever decoded here. Errors come out as values of ``errors``.
+"""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from pymysql import err
+
+from ferry_core.errors import ConfigError, ConnectionLost
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.faults import classify
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.upload import UploadConnection
+
+Row = tuple[bytes | None, ...]
+
+SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO"
+"""Strict, so that a value that does not fit is an error; zero dates allowed, since sources hold them."""
+
+
+class Purpose(Enum):
+    """What a session is for decides its character sets and isolation."""
+
+    SOURCE = "source"  # renders rows; literals are binary: QUOTE of any bytes is legal
+    SOURCE_TEXT = "source-text"  # the same with a row filter: literals are utf8mb4, as the filter's author meant them
+    TARGET = "target"
+    CONTROL = "control"  # short administrative statements, text in utf8mb4
+
+
+class Warned(NamedTuple):
+    """One line of SHOW WARNINGS."""
+
+    level: str
+    code: int
+    message: str
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What the server counted for one LOAD DATA: ``Records: n  Deleted: n  Skipped: n  Warnings: n``."""
+
+    records: int
+    deleted: int
+    skipped: int
+    warnings: int
+
+
+def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
+    settings = {
+        "autocommit": "1",
+        "time_zone": "'+00:00'",
+        "sql_mode": f"'{SQL_MODE}'",
+        "character_set_client": "utf8mb4",
+        "character_set_connection": "binary" if purpose in (Purpose.SOURCE, Purpose.TARGET) else "utf8mb4",
+        "character_set_results": "binary",
+        "group_concat_max_len": str(1 << 30),
+        "lock_wait_timeout": "30",
+        "innodb_lock_wait_timeout": "20",
+        "net_write_timeout": "120",
+        "net_read_timeout": "30" if purpose is Purpose.TARGET else "120",
+        # A target session of a dead copier must not hold its locks for the default 8 hours.
+        "wait_timeout": "60" if purpose is Purpose.TARGET else "600",
+    }
+    if purpose is Purpose.TARGET:
+        settings["foreign_key_checks"] = "0"
+        settings["unique_checks"] = "1"
+    if flavor is Flavor.MYSQL:
+        # A tuple IN of 20,000 keys falls back to a scan under the default 8 MB (warning 3170).
+        settings["range_optimizer_max_mem_size"] = "0"
+        settings["transaction_isolation"] = "'READ-COMMITTED'"
+        settings["information_schema_stats_expiry"] = "0"
+    else:
+        settings["tx_isolation"] = "'READ-COMMITTED'"
+    return settings
+
+
+class Session:
+    """An open, configured connection; ``close`` never raises."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        purpose: Purpose,
+        *,
+        connect_timeout: float = 10,
+        read_timeout: float = 300,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.purpose = purpose
+        try:
+            self._connection = UploadConnection(
+                host=endpoint.host,
+                port=endpoint.port,
+                user=endpoint.user,
+                password=endpoint.password.encode(),  # type: ignore[arg-type]
+                charset="utf8mb4",
+                use_unicode=False,
+                conv={},
+                autocommit=None,
+                local_infile=purpose is Purpose.TARGET,
+                max_allowed_packet=1 << 30,
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                write_timeout=read_timeout,
+                ssl=endpoint.tls,
+                ssl_disabled=endpoint.tls is None,
+            )
+        except (err.MySQLError, OSError) as error:
+            raise classify(error, endpoint) from error
+        if endpoint.tls_required and not self._query_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:
+            self.close()
+            raise ConfigError(
+                "TlsNotOffered",
+                f"{endpoint.role} {endpoint.address} does not offer TLS and the Ferry's tls.mode requires it; "
+                "enable TLS on the server or set tls.mode: Preferred",
+            )
+        self.connection_id = int(self._query_one("SELECT CONNECTION_ID()")[0] or 0)
+        self.version = (self._query_one("SELECT VERSION()")[0] or b"").decode()
+        self.flavor = Flavor.of_version(self.version)
+        settings = _settings(purpose, self.flavor) | dict(extra or {})
+        self.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
+
+    def _query_one(self, statement: str) -> Row:
+        return self.query(statement)[0]
+
+    def query(self, statement: str | bytes) -> list[Row]:
+        """All rows of one statement, values as the server sent them."""
+        self.execute(statement)
+        rows: Any = self._connection._result.rows  # noqa: SLF001 - a cursor would decode and copy  # type: ignore[union-attr]
+        return list(rows or ())
+
+    def value(self, statement: str | bytes) -> bytes | None:
+        """The first column of the only row."""
+        rows = self.query(statement)
+        if len(rows) != 1:
+            raise AssertionError(f"{len(rows)} rows from {statement!r}")
+        return rows[0][0]
+
+    def text(self, statement: str) -> str:
+        """``value`` as text; NULL is the empty string."""
+        return (self.value(statement) or b"").decode()
+
+    def number(self, statement: str) -> int:
+        """``value`` as an integer; NULL is 0."""
+        return int(self.value(statement) or 0)
+
+    def execute(self, statement: str | bytes) -> int:
+        """Run one statement; returns the affected rows."""
+        try:
+            raw = statement.encode() if isinstance(statement, str) else statement
+            return int(self._connection.query(raw))  # type: ignore[arg-type]
+        except (err.MySQLError, OSError, AttributeError, ValueError) as error:
+            shown = statement if isinstance(statement, str) else statement[:400].decode("utf-8", "replace")
+            if isinstance(error, AttributeError | ValueError):
+                # PyMySQL trips over its own closed socket when another thread shut it.
+                raise ConnectionLost("ConnectionLost", f"{self.endpoint.role} {self.endpoint.address}: closed") from error
+            raise classify(error, self.endpoint, shown) from error
+
+    def load(self, statement: str, payload: bytes) -> LoadResult:
+        """Run LOAD DATA LOCAL with ``payload`` as the file's content."""
+        self._connection.payload = payload
+        try:
+            self.execute(statement)
+        finally:
+            self._connection.payload = None
+        words = self._connection.message.replace(b":", b" ").split()
+        counts = {words[at]: int(words[at + 1]) for at in range(0, len(words) - 1, 2)}
+        return LoadResult(counts[b"Records"], counts[b"Deleted"], counts[b"Skipped"], counts[b"Warnings"])
+
+    @property
+    def warning_count(self) -> int:
+        """Warnings of the last statement, without asking the server."""
+        return int(self._connection.warning_count)
+
+    def warnings(self) -> list[Warned]:
+        """SHOW WARNINGS of the last statement."""
+        rows = self.query("SHOW WARNINGS")
+        return [Warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
+
+    def begin(self) -> None:
+        self.execute("START TRANSACTION")
+
+    def commit(self) -> None:
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self.execute("ROLLBACK")
+
+    def abort(self) -> None:
+        """Break the socket from another thread: the owner's statement fails with ConnectionLost at once."""
+        sock = getattr(self._connection, "_sock", None)
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # already closed by its owner: nothing runs on it
+
+    def close(self) -> None:
+        """Close without a farewell that could block."""
+        self._connection._force_close()  # noqa: SLF001 - close() would write to a possibly dead socket
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
