@@ -1,0 +1,359 @@
+"""What a statement in the binlog means for the selected tables. Called by the streamer for every QUERY event.
+
+The rule is conservative: a statement that is not known to be harmless and that names a selected table is a schema
+change, and a run that stops for nothing is better than one that goes on with another table than it knows. Known to be
+harmless, with the reason:
+
+- ANALYZE, OPTIMIZE, REPAIR, CHECK, FLUSH, GRANT and the like change no row and no column;
+- CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows come as row events;
+- CREATE TABLE or ALTER TABLE of another table that REFERENCES, is LIKE or SELECTs from a selected one: rows and columns
+  of the selected one stay as they are (a cascade of the new constraint ends in the other table, which is not ours);
+- CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (its DROP stood before);
+- whatever is done to TEMPORARY tables, which are never selected.
+
+A constraint added to a selected table is an ALTER TABLE of it, hence a change. Statement-format DML counts by the
+tables it may write to. A stored function called in statement format (logged as SELECT, DO or CALL) may write to any.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from ferry_core.errors import DataError
+from ferry_core.schema.tokens import Cursor, Token, readings
+from ferry_core.tables.table import TableName
+
+
+class StatementKind(Enum):
+    """What the stream must do with a statement."""
+
+    NONE = "none"
+    BEGIN = "begin"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SAVEPOINT = "savepoint"
+    XA_START = "xa start"
+    XA_END = "xa end"
+    XA_PREPARE = "xa prepare"
+    XA_COMMIT = "xa commit"
+    XA_ROLLBACK = "xa rollback"
+    STATEMENT_DML = "statement dml"
+    SCHEMA_CHANGE = "schema change"
+
+
+@dataclass(frozen=True)
+class StatementEffect:
+    """``tables``: the selected tables that are changed. ``xid``: of an XA statement, see ``normal_xid``."""
+
+    kind: StatementKind
+    tables: frozenset[TableName] = frozenset()
+    xid: str | None = None
+
+
+NOTHING = StatementEffect(StatementKind.NONE)
+_PLAIN = {
+    "BEGIN": StatementEffect(StatementKind.BEGIN),
+    "COMMIT": StatementEffect(StatementKind.COMMIT),
+    "ROLLBACK": StatementEffect(StatementKind.ROLLBACK),
+}
+
+_XA = {
+    "START": StatementKind.XA_START,
+    "BEGIN": StatementKind.XA_START,
+    "END": StatementKind.XA_END,
+    "PREPARE": StatementKind.XA_PREPARE,
+    "COMMIT": StatementKind.XA_COMMIT,
+    "ROLLBACK": StatementKind.XA_ROLLBACK,
+}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_HARMLESS_VERBS = _words(
+    "ANALYZE OPTIMIZE REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
+    "PURGE CHANGE STOP SHUTDOWN RESTART CLONE HELP DESCRIBE DESC EXPLAIN SIGNAL RESIGNAL BACKUP"
+)
+# ALGORITHM, DEFINER and SQL SECURITY begin the definition of a view or a stored program, JSON that of a duality view.
+_HARMLESS_OBJECTS = _words(
+    "VIEW JSON TRIGGER PROCEDURE FUNCTION EVENT USER ROLE SERVER TABLESPACE UNDO LOGFILE RESOURCE REFERENCE PACKAGE "
+    "LIBRARY INSTANCE PREPARE ALGORITHM DEFINER SQL"
+)
+_BEFORE_OBJECT = _words("OR REPLACE TEMPORARY ONLINE OFFLINE IGNORE AGGREGATE UNIQUE FULLTEXT SPATIAL VECTOR")
+_DML_PREFIX = _words("LOW_PRIORITY DELAYED HIGH_PRIORITY IGNORE QUICK INTO CONCURRENT")
+
+
+def normal_xid(format_id: int, gtrid: bytes, bqual: bytes) -> str:
+    """The one spelling of an XID that stream, change buffer and XA RECOVER are compared by."""
+    return f"{format_id},{gtrid.hex()},{bqual.hex()}"
+
+
+def effect_on(
+    statement: str, default_schema: str, selected: Collection[TableName], lower_case_table_names: int = 0
+) -> StatementEffect:
+    """What ``statement``, run with ``default_schema``, does: the worst of its readings (see ``tokens``)."""
+    if plain := _PLAIN.get(statement):
+        return plain
+    names = _Selection(selected, default_schema, lower_case_table_names != 0)
+    effects = [_Reader(tokens, names).effect() for tokens in readings(statement)]
+    if not effects:
+        return names.mentioned_in(statement)
+    for kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML):
+        if worst := [effect for effect in effects if effect.kind is kind]:
+            return StatementEffect(kind, frozenset().union(*(effect.tables for effect in worst)))
+    return effects[0]
+
+
+class _Selection:
+    """The selected tables by the names that a statement may call them."""
+
+    def __init__(self, selected: Collection[TableName], default_schema: str, fold: bool) -> None:
+        self._fold: Callable[[str], str] = str.lower if fold else str
+        self._default = self._fold(default_schema)
+        self._by_name = {(self._fold(table.schema), self._fold(table.name)): table for table in selected}
+
+    def of_chain(self, chain: tuple[str, ...]) -> Iterator[TableName]:
+        """``t``, ``s.t``, ``s.t.column`` or ``t.column``: every selected table that the words may stand for."""
+        parts = [self._fold(part) for part in chain]
+        for schema, name in [(self._default, parts[0]), *[tuple(parts[:2])] * (len(parts) > 1)]:
+            if table := self._by_name.get((schema, name)):
+                yield table
+
+    def exactly(self, chain: tuple[str, ...]) -> Iterator[TableName]:
+        """The selected table that the words are, where a table's name is expected."""
+        parts = tuple(self._fold(part) for part in chain)
+        if table := self._by_name.get(parts if len(parts) == 2 else (self._default, parts[-1])):
+            yield table
+
+    def in_schema(self, schema: str | None) -> frozenset[TableName]:
+        """All selected tables of a schema; None is the default one."""
+        wanted = self._default if schema is None else self._fold(schema)
+        return frozenset(table for (owner, _), table in self._by_name.items() if owner == wanted)
+
+    def all(self) -> frozenset[TableName]:
+        return frozenset(self._by_name.values())
+
+    def mentioned_in(self, text: str) -> StatementEffect:
+        """For text that nobody can read: a selected name or schema anywhere in it is a change."""
+        lowered = text.lower()
+        found = {
+            table
+            for table in self._by_name.values()
+            if table.name.lower() in lowered or table.schema.lower() in lowered
+        }
+        return StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset(found)) if found else NOTHING
+
+
+class _Reader(Cursor):
+    """Understands one reading."""
+
+    def __init__(self, tokens: list[Token], names: _Selection) -> None:
+        super().__init__(tokens)
+        self._names = names
+
+    def effect(self) -> StatementEffect:
+        """The statement from here on."""
+        verb = self.take_any_word()
+        if verb == "" or verb in _HARMLESS_VERBS:
+            return NOTHING
+        handler = _HANDLERS.get(verb)
+        return handler(self, verb) if handler else self._unknown()
+
+    # Transactions
+
+    def transaction(self, verb: str) -> StatementEffect:
+        if verb != "START":
+            return _PLAIN[verb]
+        return _PLAIN["BEGIN"] if self.take("TRANSACTION") else NOTHING  # else START REPLICA and the like
+
+    def savepoint(self, verb: str) -> StatementEffect:
+        whole = verb == "ROLLBACK" and "TO" not in self.rest_words()
+        return _PLAIN["ROLLBACK"] if whole else StatementEffect(StatementKind.SAVEPOINT)
+
+    def xa(self, _: str) -> StatementEffect:
+        verb = self.take_any_word()
+        kind = _XA.get(verb)
+        if kind is None:
+            return NOTHING  # XA RECOVER; anything else cannot have succeeded
+        try:
+            gtrid = self._bytes()
+            bqual = self._bytes() if self.take_mark(",") else b""
+            format_id = int(self.next().text, 0) if self.take_mark(",") else 1
+        except ValueError as error:
+            shown = " ".join(token.text for token in self.tokens)
+            raise DataError(
+                "UnreadableStatement", f"the binlog holds an XA statement with an unreadable XID: {shown}"
+            ) from error
+        return StatementEffect(kind, xid=normal_xid(format_id, gtrid, bqual))
+
+    def _bytes(self) -> bytes:
+        """A string in any of the spellings 'text', X'6869' and 0x6869."""
+        token = self.next()
+        if token.kind == "string":
+            return token.text.encode()
+        if token.text in ("x", "X"):
+            return bytes.fromhex(self.next().text)
+        digits = token.text[2:]
+        return bytes.fromhex(digits.zfill(len(digits) + len(digits) % 2))
+
+    # Definitions
+
+    def truncate(self, _: str) -> StatementEffect:
+        self.take("TABLE")
+        return self._change(self._exactly_next())
+
+    def definition(self, verb: str) -> StatementEffect:
+        start = self.at
+        prefixes = self._prefixes()
+        thing = self.take_any_word()
+        if "TEMPORARY" in prefixes or thing in _HARMLESS_OBJECTS:
+            return NOTHING
+        match thing:
+            case "DATABASE" | "SCHEMA":
+                return self._schema(verb, "REPLACE" in prefixes)
+            case "TABLE" | "TABLES" | "SEQUENCE":
+                return self._table(verb, "REPLACE" in prefixes)
+            case "INDEX" | "KEY":
+                return self._index()
+        self.at = start
+        return self._unknown()
+
+    def _prefixes(self) -> set[str]:
+        found: set[str] = set()
+        while (word := self.word()) in _BEFORE_OBJECT:
+            found.add(word)
+            self.at += 1
+        return found
+
+    def _schema(self, verb: str, replaces: bool) -> StatementEffect:
+        if verb == "CREATE" and not replaces:
+            return NOTHING  # succeeds only where there is none yet
+        self.if_exists()
+        rest = self.tokens[self.at :]
+        # ALTER DATABASE may leave the name out; options then follow at once.
+        unnamed = not rest or self.word() in (
+            "CHARACTER",
+            "CHARSET",
+            "COLLATE",
+            "DEFAULT",
+            "ENCRYPTION",
+            "READ",
+            "COMMENT",
+        )
+        tables = self._names.in_schema(None if unnamed else rest[0].text)
+        if unnamed and rest:
+            tables |= self._names.in_schema(rest[0].text)
+        return self._change(tables)
+
+    def _table(self, verb: str, replaces: bool) -> StatementEffect:
+        conditional = self.if_exists()
+        if verb == "CREATE":
+            tables = self._exactly_next()
+            queries = self.rest_words() & {"SELECT", "VALUES", "TABLE", "WITH", "START"}
+            return NOTHING if conditional and not replaces and not queries else self._change(tables)
+        if verb == "ALTER":
+            return self._alter_table()
+        return self._change(self._named())
+
+    def _alter_table(self) -> StatementEffect:
+        tables = self._exactly_next()
+        if " ".join(token.text.upper() for token in self.tokens[self.at :]).rstrip("; ") in (
+            "DISABLE KEYS",
+            "ENABLE KEYS",
+        ):
+            return NOTHING  # what a restored dump says; nothing on InnoDB
+        while self.at < len(self.tokens):
+            word = self.word()
+            chain = self.chain()
+            if not chain:
+                self.at += 1
+            elif word == "REFERENCES":
+                self.chain()
+            elif word in ("RENAME", "TABLE"):
+                self.take_mark("=")
+                if not (word == "RENAME" and self.word() in ("COLUMN", "INDEX", "KEY")):
+                    while self.word() in ("TO", "AS", "TABLE"):
+                        self.at += 1
+                    tables |= self._exactly_next()
+            elif len(chain) > 1:
+                tables |= frozenset(self._names.exactly(chain[:2]))
+        return self._change(tables)
+
+    def _index(self) -> StatementEffect:
+        while self.at < len(self.tokens) and not self.take("ON"):
+            self.at += 1
+        return self._change(self._exactly_next())
+
+    def _unknown(self) -> StatementEffect:
+        tables = self._named()
+        for token in self.tokens:
+            if token.kind in ("word", "name"):
+                tables |= self._names.in_schema(token.text) if token.text else frozenset()
+        return self._change(tables)
+
+    def set_statement(self, _: str) -> StatementEffect:
+        """MariaDB's SET STATEMENT variable = value FOR statement; any other SET is harmless."""
+        if not self.take("STATEMENT"):
+            return NOTHING
+        while self.at < len(self.tokens):
+            if self.take("FOR"):
+                return self.effect()
+            self.at += 1
+        return NOTHING
+
+    # Rows
+
+    def insert(self, _: str) -> StatementEffect:
+        while self.word() in _DML_PREFIX:
+            self.at += 1
+        return self._dml(self._exactly_next())
+
+    def load(self, _: str) -> StatementEffect:
+        while self.at < len(self.tokens) and not self.take("INTO"):
+            self.at += 1
+        self.take("TABLE")
+        return self._dml(self._exactly_next())
+
+    def update(self, _: str) -> StatementEffect:
+        return self._dml(self._named())
+
+    def function(self, _: str) -> StatementEffect:
+        return self._dml(self._names.all())
+
+    # Results
+
+    def _change(self, tables: frozenset[TableName]) -> StatementEffect:
+        return StatementEffect(StatementKind.SCHEMA_CHANGE, tables) if tables else NOTHING
+
+    def _dml(self, tables: frozenset[TableName]) -> StatementEffect:
+        return StatementEffect(StatementKind.STATEMENT_DML, tables) if tables else NOTHING
+
+    # Tokens
+
+    def _exactly_next(self) -> frozenset[TableName]:
+        return frozenset(self._names.exactly(chain)) if (chain := self.chain()) else frozenset()
+
+    def _named(self) -> frozenset[TableName]:
+        """Every selected table that any dotted name from here on may stand for."""
+        found: set[TableName] = set()
+        while self.at < len(self.tokens):
+            if chain := self.chain():
+                found.update(self._names.of_chain(chain))
+            else:
+                self.at += 1
+        return frozenset(found)
+
+
+_HANDLERS: dict[str, Callable[[_Reader, str], StatementEffect]] = {
+    **dict.fromkeys(("BEGIN", "COMMIT", "START"), _Reader.transaction),
+    **dict.fromkeys(("ROLLBACK", "SAVEPOINT", "RELEASE"), _Reader.savepoint),
+    "XA": _Reader.xa,
+    **dict.fromkeys(("CREATE", "ALTER", "DROP", "RENAME"), _Reader.definition),
+    "TRUNCATE": _Reader.truncate,
+    "SET": _Reader.set_statement,
+    **dict.fromkeys(("INSERT", "REPLACE"), _Reader.insert),
+    "LOAD": _Reader.load,
+    **dict.fromkeys(("UPDATE", "DELETE", "WITH"), _Reader.update),
+    **dict.fromkeys(("SELECT", "DO", "CALL"), _Reader.function),
+}

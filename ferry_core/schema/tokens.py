@@ -1,0 +1,166 @@
+"""Splits SQL text into tokens, under each reading that a server's settings allow. Called by ``statements`` alone.
+
+The text of a binlog event does not say how it was meant: a double quote opens a name under ANSI_QUOTES and a string
+otherwise, a backslash escapes unless NO_BACKSLASH_ESCAPES is set, and a ``/*!80000 */`` comment is code on some servers
+only. So a statement has up to eight readings, and its caller takes the worst of them.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, NamedTuple
+
+ALWAYS_RUN_VERSION = 50699
+"""MariaDB skips ``/*!50700`` to ``/*!99999``; whatever is older runs on every server that we work with."""
+
+_BACKTICKS = r"`[^`]*+(?:``[^`]*+)*+`"
+
+
+def _string(quote: str, escapes: bool) -> str:
+    if escapes:
+        return rf"{quote}[^{quote}\\]*+(?:(?:\\.|{quote}{quote})[^{quote}\\]*+)*+{quote}"
+    return rf"{quote}[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}"
+
+
+def _pattern(escapes: bool, ansi_quotes: bool) -> re.Pattern[str]:
+    single, double = _string("'", escapes), _string('"', escapes and not ansi_quotes)
+    return re.compile(
+        r"(?P<space>[\x00-\x20]+|\#[^\n]*|--(?=[\x00-\x20]|$)[^\n]*)"
+        r"|(?P<open>/\*(?:M!|!)(?:\d{5,6})?)"
+        r"|(?P<block>/\*.*?\*/)"
+        r"|(?P<close>\*/)"
+        rf"|(?P<backticks>{_BACKTICKS})"
+        rf"|(?P<single>{single})"
+        rf"|(?P<double>{double})"
+        r"|(?P<word>[0-9A-Za-z_$\u0080-\U0010ffff]+)"
+        r"|(?P<broken>/\*|['\"`])"
+        r"|(?P<mark>.)",
+        re.DOTALL,
+    )
+
+
+_PATTERNS = {(escapes, ansi): _pattern(escapes, ansi) for escapes in (True, False) for ansi in (True, False)}
+_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
+
+
+class Token(NamedTuple):
+    """``word`` may be a keyword or a name; ``name`` was quoted and is one for sure; ``mark`` is one character."""
+
+    kind: Literal["word", "name", "string", "mark"]
+    text: str
+
+
+class BrokenTextError(Exception):
+    """The text cannot have been meant under this reading: a quote or comment does not end."""
+
+
+def readings(statement: str) -> Iterator[list[Token]]:
+    """The token lists of every reading under which the text is whole; the usual reading first."""
+    escapes = (True, False) if "\\" in statement else (True,)
+    ansi = (False, True) if '"' in statement else (False,)
+    doubtful = (True, False) if "/*" in statement else (True,)
+    for escape, quotes, run in product(escapes, ansi, doubtful):
+        try:
+            yield list(_tokens(statement, escape, quotes, run))
+        except BrokenTextError:
+            continue
+
+
+def _tokens(statement: str, escapes: bool, ansi_quotes: bool, run_doubtful: bool) -> Iterator[Token]:
+    inside = skipping = False
+    for match in _PATTERNS[escapes, ansi_quotes].finditer(statement):
+        group, text = match.lastgroup, match.group()
+        if group == "broken":
+            raise BrokenTextError
+        if group == "open":
+            inside, skipping = True, not run_doubtful and _is_doubtful(text)
+        elif group == "close" and inside:
+            inside = skipping = False
+        elif not skipping:
+            yield from _token(group, text, escapes, ansi_quotes)
+    if inside:
+        raise BrokenTextError
+
+
+def _token(group: str | None, text: str, escapes: bool, ansi_quotes: bool) -> Iterator[Token]:
+    match group:
+        case "word":
+            yield Token("word", text)
+        case "backticks":
+            yield Token("name", text[1:-1].replace("``", "`"))
+        case "double" if ansi_quotes:
+            yield Token("name", text[1:-1].replace('""', '"'))
+        case "single" | "double":
+            yield Token("string", _unquoted(text, escapes))
+        case "mark" | "close":
+            yield Token("mark", text)
+
+
+def _unquoted(text: str, escapes: bool) -> str:
+    quote, body = text[0], text[1:-1]
+    if not escapes:
+        return body.replace(quote * 2, quote)
+
+    def plain(match: re.Match[str]) -> str:
+        taken = match.group()
+        return quote if taken == quote * 2 else _ESCAPES.get(taken[1], taken[1])
+
+    return re.sub(rf"\\.|{quote}{quote}", plain, body, flags=re.DOTALL)
+
+
+def _is_doubtful(opening: str) -> bool:
+    version = opening.removeprefix("/*M!").removeprefix("/*!")
+    return opening.startswith("/*M!") or (version != "" and int(version) > ALWAYS_RUN_VERSION)
+
+
+class Cursor:
+    """A place in a token list, and the small steps from it. Past the end everything is empty."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.at = 0
+
+    def chain(self) -> tuple[str, ...]:
+        """Takes ``a``, ``a.b`` or ``a.b.c``; nothing if no name stands here."""
+        parts: list[str] = []
+        self.take_mark(".")  # .t is an old spelling of t
+        while self.at < len(self.tokens) and self.tokens[self.at].kind in ("word", "name"):
+            parts.append(self.next().text)
+            if not self.take_mark("."):
+                break
+        return tuple(parts)
+
+    def next(self) -> Token:
+        token = self.tokens[self.at] if self.at < len(self.tokens) else Token("mark", "")
+        self.at += 1
+        return token
+
+    def word(self) -> str:
+        """The unquoted word here in capitals, else nothing."""
+        if self.at < len(self.tokens) and self.tokens[self.at].kind == "word":
+            return self.tokens[self.at].text.upper()
+        return ""
+
+    def take(self, word: str) -> bool:
+        taken = self.word() == word
+        self.at += taken
+        return taken
+
+    def take_any_word(self) -> str:
+        word = self.word()
+        self.at += word != ""
+        return word
+
+    def take_mark(self, mark: str) -> bool:
+        taken = self.at < len(self.tokens) and self.tokens[self.at] == Token("mark", mark)
+        self.at += taken
+        return taken
+
+    def if_exists(self) -> bool:
+        if not self.take("IF"):
+            return False
+        self.take("NOT")
+        return self.take("EXISTS")
+
+    def rest_words(self) -> set[str]:
+        return {token.text.upper() for token in self.tokens[self.at :] if token.kind == "word"}
