@@ -1,0 +1,98 @@
+"""Fixtures: real servers of both families, started when asked for. The work is in ``tests/support/servers.py``."""
+
+import atexit
+import signal
+import uuid
+from collections.abc import Iterator
+from types import FrameType
+from typing import Protocol
+
+import pytest
+
+from hack.servers import Family
+from tests.support.servers import Flag, Pair, Server, ServerPool, schema_name
+
+
+class ServerFactory(Protocol):
+    """Starts a server of ``family`` with flags over the defaults; None takes a default away."""
+
+    def __call__(self, family: str, *, disk_megabytes: int | None = None, **flags: Flag) -> Server: ...
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_configure() -> None:
+    """A SIGTERM ends the session as Ctrl-C does, so that the servers are ended too."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+@pytest.fixture(scope="session")
+def server_pool() -> Iterator[ServerPool]:
+    pool = ServerPool()
+    atexit.register(pool.close)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def mysql_pair(server_pool: ServerPool) -> Pair:
+    return server_pool.pair(Family.MYSQL)
+
+
+@pytest.fixture(scope="session")
+def mariadb_pair(server_pool: ServerPool) -> Pair:
+    return server_pool.pair(Family.MARIADB)
+
+
+@pytest.fixture(scope="session", params=[family.value for family in Family])
+def pair(request: pytest.FixtureRequest, server_pool: ServerPool) -> Pair:
+    """Runs its test once a family."""
+    return server_pool.pair(Family(request.param))
+
+
+@pytest.fixture(autouse=True)
+def _servers_are_up(request: pytest.FixtureRequest) -> None:
+    if {"pair", "mysql_pair", "mariadb_pair"}.intersection(request.fixturenames):
+        pool: ServerPool = request.getfixturevalue("server_pool")
+        pool.revive()
+
+
+def _factory(pool: ServerPool) -> Iterator[ServerFactory]:
+    started: list[Server] = []
+
+    def start(family: str, *, disk_megabytes: int | None = None, **flags: Flag) -> Server:
+        server = pool.start(Family(family), flags, disk_megabytes)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        pool.end(server)
+
+
+@pytest.fixture
+def make_server(server_pool: ServerPool) -> Iterator[ServerFactory]:
+    """Servers for one test."""
+    yield from _factory(server_pool)
+
+
+@pytest.fixture(scope="module")
+def make_module_server(server_pool: ServerPool) -> Iterator[ServerFactory]:
+    """Servers for all tests of a module."""
+    yield from _factory(server_pool)
+
+
+@pytest.fixture
+def schema(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new schema on the source of every pair the test uses; so named ones are dropped on both ends after it."""
+    wanted = [name for name in ("pair", "mysql_pair", "mariadb_pair") if name in request.fixturenames]
+    pairs: list[Pair] = [request.getfixturevalue(name) for name in wanted]
+    name = schema_name(request.node.name, uuid.uuid4().hex[:6])
+    for each in pairs:
+        each.source.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+    yield name
+    for each in pairs:
+        each.source.drop_schemas(name)
+        each.target.drop_schemas(name)

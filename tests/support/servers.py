@@ -1,0 +1,250 @@
+"""Real servers for tests: pairs that live for the session, and single ones with chosen flags.
+
+The fixtures in ``tests/conftest.py`` are thin wrappers of this. Servers that somebody already runs are used instead of
+throwaway ones when environment variables give them (docs/development.md).
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote
+
+import pymysql
+import pytest
+from pymysql.connections import Connection
+
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from hack import servers as testbed
+from hack.servers import Family
+
+if TYPE_CHECKING:
+    from pymysql.cursors import Cursor
+
+Flag = str | int | bool | None
+_LOCK_WAIT_TIMEOUT = 1205
+_SERVER_USERS = ("system user", "event_scheduler")
+
+
+class Server:
+    """One running server. ``instance`` is None for one that was given by an environment variable."""
+
+    def __init__(
+        self, family: Family, host: str, port: int, user: str, password: str, instance: testbed.Instance | None = None
+    ) -> None:
+        self.family = family
+        self.flavor = Flavor.MYSQL if family is Family.MYSQL else Flavor.MARIADB
+        self.host = host
+        self.port = port
+        self.user = user
+        self.password = password
+        self.instance = instance
+
+    @classmethod
+    def of(cls, instance: testbed.Instance) -> "Server":
+        return cls(instance.family, instance.host, instance.port, instance.user, instance.password, instance)
+
+    def __repr__(self) -> str:
+        return f"<{self.family} {self.host}:{self.port}>"
+
+    def endpoint(self, role: str = "source") -> Endpoint:
+        """root over TCP with its password, without TLS."""
+        return Endpoint(role, self.host, self.port, self.user, self.password)
+
+    def connect(self, **options: Any) -> "Connection[Cursor]":
+        """A plain connection: autocommit, utf8mb4; ``options`` are PyMySQL's."""
+        defaults: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "connect_timeout": 10,
+            "read_timeout": 300,
+        }
+        return Connection(**(defaults | options))
+
+    def query(self, statement: str, arguments: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """All rows of one statement on a connection of its own."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, arguments)
+            return list(cursor.fetchall())
+
+    def execute(self, *statements: str) -> None:
+        """Run statements one after another on one connection of their own."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def value(self, statement: str) -> Any:
+        """The first column of the first row."""
+        return self.query(statement)[0][0]
+
+    def start(self) -> None:
+        self._owned().start()
+
+    def stop(self) -> None:
+        self._owned().stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        self._owned().kill()
+
+    def restart(self) -> None:
+        self._owned().restart()
+
+    @property
+    def pid(self) -> int:
+        process = self._owned().process
+        assert process is not None, f"{self} is not running"
+        return process.pid
+
+    @property
+    def error_log(self) -> Path:
+        return self._owned().error_log
+
+    def drop_schemas(self, prefix: str) -> None:
+        """Drop every schema whose name starts with ``prefix``, whatever transactions are still open on them."""
+        self.execute(*self._writable_again())
+        for xid in self._prepared_xids():
+            self.execute(f"XA ROLLBACK {xid}")
+        for (name,) in self.query("SHOW DATABASES"):
+            if name.startswith(prefix):
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        statement = f"DROP DATABASE IF EXISTS `{name}`"
+        try:
+            self.execute("SET lock_wait_timeout = 2", statement)
+        except pymysql.OperationalError as error:
+            if error.args[0] != _LOCK_WAIT_TIMEOUT:
+                raise
+            self.kill_connections()
+            self.execute("SET lock_wait_timeout = 20", statement)
+
+    def _writable_again(self) -> list[str]:
+        if self.flavor is Flavor.MYSQL:
+            return ["SET GLOBAL super_read_only = 0", "SET GLOBAL read_only = 0"]
+        return ["SET GLOBAL read_only = 0"]
+
+    def _prepared_xids(self) -> Iterator[str]:
+        for format_id, gtrid_length, _, data in self.query(
+            "XA RECOVER CONVERT XID" if self._converts() else "XA RECOVER FORMAT='SQL'"
+        ):
+            if not self._converts():
+                yield data
+                continue
+            text = data[2:]
+            yield f"0x{text[: gtrid_length * 2] or '00'},0x{text[gtrid_length * 2 :] or '00'},{format_id}"
+
+    def _converts(self) -> bool:
+        return self.flavor is Flavor.MYSQL
+
+    def kill_connections(self) -> None:
+        """End every client's connection but replication dumps' and our own."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id, CONNECTION_ID() FROM information_schema.PROCESSLIST WHERE user NOT IN %s", (_SERVER_USERS,)
+            )
+            for other, own in cursor.fetchall():
+                if other != own:
+                    with contextlib.suppress(pymysql.MySQLError):  # it may have ended by itself
+                        cursor.execute(f"KILL {other}")
+
+    def _owned(self) -> testbed.Instance:
+        if self.instance is None:
+            pytest.skip(f"{self} was given by an environment variable: tests must not stop it")
+        return self.instance
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and a target of one family."""
+
+    source: Server
+    target: Server
+
+    @property
+    def flavor(self) -> Flavor:
+        return self.source.flavor
+
+    @property
+    def family(self) -> Family:
+        return self.source.family
+
+
+def given_server(family: Family, role: str) -> Server | None:
+    """The server in ``FERRY_TEST_MYSQL_SOURCE=user:password@host:port`` and the like."""
+    variable = f"FERRY_TEST_{family.name}_{role.upper()}"
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    found = re.fullmatch(r"([^:@]+):(.*)@([^@:]+|\[[^]]+\]):(\d+)", text)
+    if found is None:
+        raise pytest.UsageError(f"{variable} must be user:password@host:port")
+    user, password, host, port = found.groups()
+    return Server(family, host.strip("[]"), int(port), unquote(user), unquote(password))
+
+
+class ServerPool:
+    """The servers that live as long as the test session; each family's pair is started when first asked for."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[Family, Pair] = {}
+        self._missing: dict[Family, str] = {}
+        self._instances: list[testbed.Instance] = []
+
+    def pair(self, family: Family) -> Pair:
+        if family not in self._pairs:
+            source, target = (given_server(family, role) or self.start(family, {}) for role in ("source", "target"))
+            self._pairs[family] = Pair(source, target)
+        return self._pairs[family]
+
+    def start(self, family: Family, flags: dict[str, Flag], disk_megabytes: int | None = None) -> Server:
+        """A server of its own; skips the test (fails it when CI=true) if the family cannot be had."""
+        if family in self._missing:
+            refuse_family(family, self._missing[family])
+        try:
+            testbed.install(family)
+        except testbed.Unavailable as error:
+            self._missing[family] = str(error)
+            refuse_family(family, str(error))
+        instance = testbed.create(family, flags=flags, disk_megabytes=disk_megabytes)
+        self._instances.append(instance)
+        instance.start()
+        return Server.of(instance)
+
+    def end(self, server: Server) -> None:
+        if server.instance in self._instances:
+            self._instances.remove(server.instance)
+            server.instance.remove()
+
+    def revive(self) -> None:
+        """Start again what a test of a pair has stopped."""
+        for pair in self._pairs.values():
+            for server in (pair.source, pair.target):
+                if server.instance is not None and not server.instance.running:
+                    server.instance.start()
+
+    def close(self) -> None:
+        """End all by their recorded ids."""
+        while self._instances:
+            self._instances.pop().remove()
+
+
+def refuse_family(family: Family, why: str) -> NoReturn:
+    """Without a server its tests prove nothing: loud on a desk, fatal where it counts."""
+    message = f"NO {family.name} SERVER, ITS TESTS DO NOT RUN: {why}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def schema_name(test_name: str, unique: str) -> str:
+    """A name that tells which test a forgotten schema belongs to; room is left for suffixes of renamed ones."""
+    return "t_" + re.sub(r"\W+", "_", test_name.lower())[:36].strip("_") + "_" + unique
