@@ -1,0 +1,73 @@
+"""The words that the spec's enumerated fields may hold. Called by ``spec`` and by whoever branches on one of them."""
+
+from enum import StrEnum
+
+
+class TlsMode(StrEnum):
+    DISABLED = "Disabled"
+    PREFERRED = "Preferred"
+    REQUIRED = "Required"
+    VERIFY_CA = "VerifyCA"
+    VERIFY_IDENTITY = "VerifyIdentity"
+
+
+class CreateTables(StrEnum):
+    IF_MISSING = "IfMissing"
+    NEVER = "Never"
+
+
+class OnSchemaChange(StrEnum):
+    FAIL = "Fail"
+    RECOPY = "Recopy"
+
+
+class VerifyMode(StrEnum):
+    CONTINUOUS = "Continuous"
+    FINAL = "Final"
+    NONE = "None"
+
+
+class OnMismatch(StrEnum):
+    FAIL = "Fail"
+    REPAIR = "Repair"
+
+
+class CutoverMode(StrEnum):
+    MANUAL = "Manual"
+    AUTOMATIC = "Automatic"
+    SCHEDULED = "Scheduled"
+
+
+class SourceLockMode(StrEnum):
+    READ_ONLY = "ReadOnly"
+    LOCK_TABLES = "LockTables"
+    WEBHOOK = "Webhook"
+    NONE = "None"
+
+
+class DeletionPolicy(StrEnum):
+    RETAIN = "Retain"
+    DROP_TARGET = "DropTarget"
+
+
+class CheckpointStore(StrEnum):
+    TARGET = "Target"
+    VOLUME = "Volume"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "Debug"
+    INFO = "Info"
+    WARNING = "Warning"
+    ERROR = "Error"
+
+
+class Acknowledgement(StrEnum):
+    """What preflight refuses unless ``spec.acknowledge`` names it. Append only: a stored object must stay valid."""
+
+    UNVERIFIED = "Unverified"  # verify.mode None: hand over without a verdict
+    JSON_PRECISION = "JsonPrecision"  # rows whose JSON changes by being parsed again
+    TARGET_TRIGGERS = "TargetTriggers"  # triggers on target tables fire for copied rows
+    SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"  # history of system-versioned tables stays behind
+    PRIVILEGED_WRITERS = "PrivilegedWriters"  # accounts that write through read_only
+    SOURCE_IS_REPLICA = "SourceIsReplica"  # the source replicates from elsewhere

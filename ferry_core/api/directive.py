@@ -1,0 +1,45 @@
+"""The directive: all that the spec says about a running copier at one generation, sent whole so that it is idempotent.
+
+Called by the ControlServer, which takes it, and by the operator, which sends it.
+"""
+
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from ferry_core.api.handover import Cutover
+from ferry_core.api.model import Model
+from ferry_core.api.spec import Copy, Ferry, Throttle, Verify
+
+
+class Directive(Model):
+    """What ``PUT /api/v1/directive`` carries."""
+
+    generation: Annotated[int, Field(ge=0)]
+    """metadata.generation of the spec that this says; an older one than the acknowledged is ignored."""
+    paused: bool = False
+    """spec.paused."""
+    throttle: Throttle = Throttle()
+    """spec.throttle."""
+    copy_: Annotated[Copy, Field(alias="copy")] = Copy()
+    """spec.copy."""
+    cutover: Cutover = Cutover()
+    """spec.cutover."""
+    verify: Verify = Verify()
+    """spec.verify."""
+    aborted: bool = False
+    """spec.aborted."""
+
+    @classmethod
+    def of(cls, ferry: Ferry) -> Self:
+        """What this Ferry's spec says now."""
+        spec = ferry.spec
+        return cls(
+            generation=ferry.metadata.generation,
+            paused=spec.paused,
+            throttle=spec.throttle,
+            copy_=spec.copy_,
+            cutover=spec.cutover,
+            verify=spec.verify,
+            aborted=spec.aborted,
+        )

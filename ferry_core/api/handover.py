@@ -1,0 +1,132 @@
+"""How the spec lets writes move to the target. Called by ``spec`` and ``directive``."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from ferry_core.api.choices import CutoverMode, SourceLockMode
+from ferry_core.api.durations import Between, Duration
+from ferry_core.api.model import Model, Rule
+from ferry_core.api.servers import SecretKey, SecretName
+
+Moment = Annotated[AwareDatetime, Field(strict=False)]
+
+
+class TokenRef(Model):
+    """A Secret that holds a bearer token."""
+
+    name: SecretName
+    """Name of the Secret."""
+    key: SecretKey = "token"
+    """Key in the Secret that holds the token."""
+
+
+class Webhook(Model):
+    """A call that stops or allows writes."""
+
+    url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")]
+    """Where the POST goes; any 2xx answer means done."""
+    token_secret_ref: TokenRef | None = None
+    """Bearer token that is sent along."""
+    timeout: Annotated[Duration, Between(Duration("100ms"), Duration("1m"))] = Duration("5s")
+    """How long one call may take."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 3
+    """How often a failed call is tried again."""
+
+
+class Webhooks(Model):
+    """The calls of sourceLock: Webhook."""
+
+    lock: Webhook | None = None
+    """Called to stop writes on the source."""
+    unlock: Webhook | None = None
+    """Called to allow them again."""
+
+
+def _ordered(cutover: "Cutover") -> bool:
+    return cutover.not_before is None or cutover.not_after is None or cutover.not_before < cutover.not_after
+
+
+def _hooked(cutover: "Cutover") -> bool:
+    hooks = cutover.webhooks
+    return cutover.source_lock is not SourceLockMode.WEBHOOK or bool(hooks and hooks.lock and hooks.unlock)
+
+
+def _scheduled(cutover: "Cutover") -> bool:
+    return cutover.mode is not CutoverMode.SCHEDULED or cutover.not_before is not None
+
+
+def _approval_fits(cutover: "Cutover") -> bool:
+    return cutover.mode is CutoverMode.MANUAL or not cutover.approved
+
+
+def _deadline_fits(cutover: "Cutover") -> bool:
+    return 1 <= cutover.deadline <= 600
+
+
+class Cutover(Model):
+    """When and how writes move from source to target."""
+
+    RULES = (
+        Rule(
+            "self.mode != 'Scheduled' || has(self.notBefore)",
+            "mode Scheduled needs notBefore: say from when on to cut over",
+            _scheduled,
+        ),
+        Rule(
+            "!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter",
+            "notBefore must lie before notAfter: swap or correct them",
+            _ordered,
+        ),
+        Rule(
+            "self.sourceLock != 'Webhook' || "
+            "(has(self.webhooks) && has(self.webhooks.lock) && has(self.webhooks.unlock))",
+            "sourceLock Webhook needs webhooks.lock and webhooks.unlock: give both, or choose another sourceLock",
+            _hooked,
+        ),
+        Rule(
+            "self.mode == 'Manual' || !self.approved",
+            "approved belongs to mode Manual: leave it out, or set mode to Manual",
+            _approval_fits,
+        ),
+        Rule(
+            "duration(self.deadline) <= duration('10m') && duration(self.deadline) >= duration('1s')",
+            "deadline must be from 1s to 10m: it is how long writes may stay blocked per attempt",
+            _deadline_fits,
+        ),
+    )
+
+    mode: Annotated[CutoverMode, Field(strict=False)] = CutoverMode.MANUAL
+    """Manual: when approved. Automatic: as soon as every gate is passed. Scheduled: the same, from notBefore on."""
+    approved: bool = False
+    """The user's go for mode Manual. It stays true; withdrawing it and setting it again starts a new series of
+    attempts. Leave it out of manifests kept in Git.
+    """
+    not_before: Moment | None = None
+    """No cutover before this moment; required for Scheduled, an extra gate otherwise."""
+    not_after: Moment | None = None
+    """No cutover attempt starts after this moment."""
+    max_lag: Annotated[Duration, Between(Duration("100ms"), Duration("10m"))] = Duration("1s")
+    """The stream must have been less than this behind for 5 s."""
+    source_lock: Annotated[SourceLockMode, Field(strict=False)] = SourceLockMode.READ_ONLY
+    """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks.
+    Webhook: your calls. None: you have stopped them.
+    """
+    webhooks: Webhooks | None = None
+    """Calls for sourceLock Webhook."""
+    deadline: Duration = Duration("10s")
+    """How long writes may stay blocked per attempt; past it they are allowed again and the phase goes back to
+    Streaming. From 1s to 10m.
+    """
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
+    """Attempts in one series; after the last one a person must act."""
+    watch_for: Annotated[Duration, Between(Duration("0s"), Duration("24h"))] = Duration("60s")
+    """After the hand-over: how long the stream stays on to report writes that the source still took."""
+
+
+def is_open(cutover: Cutover, now: datetime) -> bool:
+    """Whether ``now`` lies inside the window of notBefore and notAfter."""
+    if cutover.not_before is not None and now < cutover.not_before:
+        return False
+    return cutover.not_after is None or now <= cutover.not_after

@@ -1,0 +1,62 @@
+"""The base of every model of the contract: strict types, camelCase outside, no unknown field, rules with their CEL.
+
+A rule stands once, as a predicate for this program beside the CEL text for kube-apiserver, with one message for both.
+Called by the other modules of this package.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must hold between fields of one model."""
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool]
+    field_path: str | None = None
+
+
+class Model(BaseModel):
+    """Frozen and strict: ``port: "3306"`` is as wrong here as in kube-apiserver."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        for rule in self.RULES:
+            if not rule.holds(self):
+                raise PydanticCustomError("rule", "{problem}", {"problem": rule.message})
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler.resolve_ref_schema(handler(schema))
+        for field in described.get("properties", {}).values():
+            if "description" in field:  # docstrings are wrapped for readers of the code
+                field["description"] = " ".join(field["description"].split())
+        if cls.RULES:
+            described["x-kubernetes-validations"] = [_described(rule) for rule in cls.RULES]
+        return described
+
+
+def _described(rule: Rule) -> dict[str, str]:
+    said = {"rule": rule.cel, "message": rule.message}
+    return said | ({"fieldPath": rule.field_path} if rule.field_path else {})

@@ -1,0 +1,37 @@
+"""Which tables the spec selects and what they are called on the target. Called by ``spec``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ferry_core.api.model import Model
+
+TablePattern = Annotated[str, Field(min_length=3, max_length=256, pattern=r"^[^.].*\..*[^.]$")]
+TableName = Annotated[str, Field(min_length=3, max_length=129, pattern=r"^[^.]+\.[^.]+$")]
+SchemaName = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class TableRule(Model):
+    """What is special about the tables that a pattern matches; the first rule that matches a table counts."""
+
+    match: TablePattern
+    """schema.table glob pattern: * any text, ? one character, [abc] one of them."""
+    where: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Row filter: a SQL condition over the row, evaluated by the source; only rows for which it is true are moved.
+    Times in it are UTC. It must depend on the row alone.
+    """
+    target: TableName | None = None
+    """Name on the target as schema.table; counts before renameSchemas."""
+
+
+class Tables(Model):
+    """The selection. Immutable once validated."""
+
+    include: Annotated[list[TablePattern], Field(min_length=1, max_length=1000)]
+    """schema.table glob patterns of the tables to move."""
+    exclude: Annotated[list[TablePattern], Field(max_length=1000)] = []
+    """schema.table glob patterns of tables to leave out of what include matches."""
+    rename_schemas: Annotated[dict[SchemaName, SchemaName], Field(max_length=100)] = {}
+    """Schema names on the target, by schema name on the source."""
+    rules: Annotated[list[TableRule], Field(max_length=1000)] = []
+    """Per-table rules; the first match wins."""

@@ -1,0 +1,67 @@
+"""How the spec names a server: address, credentials, TLS. Called by ``spec``; ``manifest`` makes endpoints of it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ferry_core.api.choices import TlsMode
+from ferry_core.api.model import Model
+
+SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@]+$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class CredentialsRef(Model):
+    """A Secret in the Ferry's namespace that holds user name and password."""
+
+    name: SecretName
+    """Name of the Secret."""
+    username_key: SecretKey = "username"
+    """Key in the Secret that holds the user name."""
+    password_key: SecretKey = "password"
+    """Key in the Secret that holds the password."""
+
+
+class TlsSecretRef(Model):
+    """A Secret with ca.crt and, for a client certificate, tls.crt and tls.key."""
+
+    name: SecretName
+    """Name of the Secret; each of its keys is optional, but tls.crt and tls.key come together."""
+
+
+class Tls(Model):
+    """Whether and how connections are encrypted and the server is verified."""
+
+    mode: Annotated[TlsMode, Field(strict=False)] = TlsMode.PREFERRED
+    """Disabled: never. Preferred: if the server offers it. Required: always, unverified. VerifyCA: the certificate
+    must be signed by the CA. VerifyIdentity: it must also name the host.
+    """
+    secret_ref: TlsSecretRef | None = None
+    """CA and client certificate; without it the system's trusted CAs count."""
+
+
+class Replica(Model):
+    """A replica that is watched for throttling only."""
+
+    host: Host
+    """Host name or address."""
+    port: Port = 3306
+    """TCP port."""
+
+
+class Server(Model):
+    """One MySQL or MariaDB server."""
+
+    host: Host
+    """Host name or address. Immutable once validated."""
+    port: Port = 3306
+    """TCP port. Immutable once validated."""
+    credentials_secret_ref: CredentialsRef
+    """Secret with user name and password; a new reference restarts the copier."""
+    tls: Tls = Tls()
+    """Encryption and verification of the connection."""
+    replicas: Annotated[list[Replica], Field(max_length=16)] = []
+    """Replicas of this server whose lag throttle.maxReplicaLag watches; reached with the server's credentials and tls.
+    """

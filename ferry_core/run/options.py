@@ -1,0 +1,14 @@
+"""What the command line adds to a manifest for one run. Called by the CLI, which makes it, and by ``run.ferry``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """``state_path`` None keeps the checkpoint in a table on the target; ``listen`` None starts no ControlServer."""
+
+    state_path: Path | None = None
+    listen: str | None = None
+    token: str | None = field(default=None, repr=False)
+    tls_dir: Path | None = None
