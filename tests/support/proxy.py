@@ -1,0 +1,293 @@
+"""A TCP proxy between the engine and a server, to break their connections where and how a test wants.
+
+    with Proxy(server.host, server.port) as proxy:
+        proxy.hold(b"COMMIT")            # the next COMMIT sent by a client stays in the proxy
+        ... start the engine against proxy.host, proxy.port ...
+        proxy.wait_held()
+        proxy.cut_clients()              # the engine sees a lost connection; the server still sees a live one
+        proxy.release()                  # and now the commit lands
+
+Works on plain connections only: under TLS there is nothing to recognise.
+"""
+
+import contextlib
+import select
+import socket
+import threading
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+_COM_QUERY = 3
+_HEADER = 5  # of a MySQL command packet: three bytes length, sequence number, command
+
+
+class Direction(Enum):
+    TO_SERVER = "to server"
+    TO_CLIENT = "to client"
+
+
+@dataclass
+class Counts:
+    """What went through so far."""
+
+    connections: int = 0
+    refused: int = 0
+    held: int = 0
+    bytes: dict[Direction, int] = field(default_factory=lambda: dict.fromkeys(Direction, 0))
+
+
+@dataclass
+class _Hold:
+    pattern: bytes
+    skip: int
+
+
+@dataclass(eq=False)
+class _Link:
+    client: socket.socket
+    server: socket.socket
+    client_gone: bool = False
+    holding: bool = False
+    kept: bytearray = field(default_factory=bytearray)
+    tail: bytes = b""
+    budget: dict[Direction, int] = field(default_factory=dict)
+
+    def end(self) -> None:
+        for one in (self.client, self.server):
+            with contextlib.suppress(OSError):  # the other side was faster
+                one.shutdown(socket.SHUT_RDWR)
+
+
+class Proxy:
+    """Listens on ``host``:``port`` from construction until ``close``; controls act on live connections at once."""
+
+    def __init__(self, server_host: str, server_port: int) -> None:
+        self._upstream = (server_host, server_port)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.host, self.port = self._listener.getsockname()
+        self.counts = Counts()
+        self._state = threading.Condition()
+        self._links: list[_Link] = []
+        self._paused: set[Direction] = set()
+        self._refusing = False
+        self._hold: _Hold | None = None
+        self._cut_after: dict[Direction, int] = {}
+        self._closing = False
+        self._threads = [threading.Thread(target=self._accept, name="proxy-accept", daemon=True)]
+        self._threads[0].start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Controls
+
+    def pause(self, *directions: Direction) -> None:
+        """Forward nothing that way (default both ways) until ``resume``; connections stay open."""
+        with self._state:
+            self._paused.update(directions or Direction)
+
+    def resume(self) -> None:
+        with self._state:
+            self._paused.clear()
+            self._state.notify_all()
+
+    def refuse(self) -> None:
+        """Close every new connection at once; the open ones go on."""
+        self._refusing = True
+
+    def accept(self) -> None:
+        self._refusing = False
+
+    def cut(self) -> None:
+        """Break all open connections, both sides."""
+        with self._state:
+            for link in self._links:
+                link.end()
+            self._state.notify_all()
+
+    def cut_clients(self) -> None:
+        """Break the clients' side only: what the server was sent, or is sent by ``release``, it still carries out."""
+        with self._state:
+            for link in self._links:
+                link.client_gone = True
+                with contextlib.suppress(OSError):
+                    link.client.shutdown(socket.SHUT_RDWR)
+
+    def cut_after(self, count: int, direction: Direction = Direction.TO_SERVER) -> None:
+        """Break each connection, open or new, when it has moved ``count`` more bytes that way."""
+        with self._state:
+            self._cut_after[direction] = count
+            for link in self._links:
+                link.budget[direction] = count
+
+    def cut_no_more(self) -> None:
+        """Take ``cut_after`` back."""
+        with self._state:
+            self._cut_after.clear()
+            for link in self._links:
+                link.budget.clear()
+
+    def hold(self, pattern: bytes, skip: int = 0) -> None:
+        """Keep back the first command (after ``skip`` others) with ``pattern`` and all its connection sends after."""
+        with self._state:
+            self._hold = _Hold(pattern, skip)
+
+    def wait_held(self, seconds: float = 60) -> None:
+        """Until ``hold`` has caught something."""
+        with self._state:
+            caught = self._state.wait_for(lambda: any(link.holding for link in self._links), seconds)
+        assert caught, f"no client sent the command to hold within {seconds} s"
+
+    def release(self) -> None:
+        """Send the server what was held back, even if the client is gone."""
+        with self._state:
+            self._hold = None
+            for link in self._links:
+                if link.holding:
+                    link.server.sendall(link.kept)
+                    link.kept.clear()
+                    link.holding = False
+
+    def close(self) -> None:
+        """Break everything and end all threads."""
+        with self._state:
+            self._closing = True
+            self._paused.clear()
+        self.cut()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    @property
+    def open_connections(self) -> int:
+        with self._state:
+            return len(self._links)
+
+    # Threads
+
+    def _accept(self) -> None:
+        while not self._closing:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            if self._refusing:
+                self.counts.refused += 1
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(self._upstream, timeout=10)
+            except OSError:
+                self.counts.refused += 1
+                client.close()
+                continue
+            server.settimeout(None)
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._serve(_Link(client, server, budget=dict(self._cut_after)))
+
+    def _serve(self, link: _Link) -> None:
+        self.counts.connections += 1
+        with self._state:
+            self._links.append(link)
+        thread = threading.Thread(target=self._carry, args=(link,), name="proxy-link", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _carry(self, link: _Link) -> None:
+        to_client = threading.Thread(
+            target=self._pump, args=(link, Direction.TO_CLIENT), name="proxy-to-client", daemon=True
+        )
+        to_client.start()
+        self._pump(link, Direction.TO_SERVER)
+        to_client.join()
+        with self._state:
+            self._links.remove(link)
+        link.client.close()
+        link.server.close()
+
+    def _pump(self, link: _Link, direction: Direction) -> None:
+        """Carry bytes one way until either side ends; a client that was cut leaves the server's side alone."""
+        to_server = direction is Direction.TO_SERVER
+        incoming = link.client if to_server else link.server
+        while True:
+            try:
+                data = incoming.recv(1 << 16)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            self._wait_while_paused(direction)
+            if not self._forward(link, direction, data):
+                break
+        if to_server and link.client_gone:
+            return
+        link.end()
+
+    def _wait_while_paused(self, direction: Direction) -> None:
+        with self._state:
+            self._state.wait_for(lambda: direction not in self._paused)
+
+    def _forward(self, link: _Link, direction: Direction, data: bytes) -> bool:
+        """Send it on as far as the test lets it; False when that ended the connection."""
+        with self._state:
+            if direction is Direction.TO_SERVER:
+                data = self._keep_back(link, data)
+            budget = link.budget.get(direction)
+            if budget is not None:
+                data = data[:budget]
+                link.budget[direction] = budget - len(data)
+        outgoing = link.server if direction is Direction.TO_SERVER else link.client
+        try:
+            outgoing.sendall(data)
+        except OSError:
+            # Replies to a client that was cut are read and dropped, so that the server is not stopped by them.
+            return link.client_gone and direction is Direction.TO_CLIENT
+        self.counts.bytes[direction] += len(data)
+        return link.budget.get(direction) != 0
+
+    def _keep_back(self, link: _Link, data: bytes) -> bytes:
+        """The part of ``data`` that may go on; the rest is kept for ``release``."""
+        if link.holding:
+            link.kept += data
+            return b""
+        if self._hold is None:
+            return data
+        seen = link.tail + data
+        at = seen.find(self._hold.pattern)
+        link.tail = seen[-(len(self._hold.pattern) - 1) :] if len(self._hold.pattern) > 1 else b""
+        if at < 0:
+            return data
+        link.tail = b""
+        if self._hold.skip:
+            self._hold.skip -= 1
+            return data
+        at = max(at - len(seen) + len(data), 0)
+        if at >= _HEADER and data[at - 1] == _COM_QUERY:
+            at -= _HEADER  # the whole packet: a server that has half of one gives up after net_read_timeout
+        link.kept += data[at:]
+        link.holding = True
+        self.counts.held += 1
+        self._hold = None
+        self._state.notify_all()
+        return data[:at]
+
+
+def is_closed(connection: socket.socket, seconds: float) -> bool:
+    """Whether the peer ends ``connection`` within the time."""
+    readable, _, _ = select.select([connection], [], [], seconds)
+    if not readable:
+        return False
+    try:
+        return connection.recv(1) == b""
+    except OSError:
+        return True
