@@ -1,0 +1,40 @@
+"""The state of a run that a checkpoint stores: everything a successor needs to go on without starting a table over."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+"""Version of this model; a newer one than known is refused, never guessed at."""
+
+
+class _State(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TableState(_State):
+    """Chunks of one table: all up to ``frontier`` were handed out, ``unfinished`` of them are not on the target."""
+
+    started: bool = False  # the durable record of R2
+    frontier: list[str] | None = None  # key literals
+    unfinished: list[tuple[list[str] | None, list[str] | None]] = Field(default_factory=list)
+    walked: bool = False  # the last chunk, unbounded above, was handed out
+    rows_copied: int = 0
+    bytes_copied: int = 0
+
+
+class RunState(_State):
+    """One Ferry's state. Times are Unix seconds of the copier's clock."""
+
+    format: int = FORMAT
+    ferry_uid: str
+    ferry_name: str
+    source_id: str  # server_uuid, or what stands for it on MariaDB
+    selection: str  # the spec's tables section as canonical JSON: state of another selection is refused
+    stage: str = "Copying"
+    position: str | None = None  # a stream position as R5 allows
+    tables: dict[str, TableState] = Field(default_factory=dict)
+    foreign_keys_added: bool = False
+    paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says
+    cutover_attempts: int = 0
+    started_at: float = 0.0
+    completed_at: float | None = None
+    write_block_milliseconds: int | None = None

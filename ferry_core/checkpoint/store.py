@@ -1,0 +1,41 @@
+"""The interface of a checkpoint store, and what every store must refuse. Called by the coordinator's thread only."""
+
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from ferry_core.checkpoint.state import FORMAT, RunState
+from ferry_core.errors import ConfigError
+
+
+class CheckpointStore(Protocol):
+    """Writes carry the run's epoch: after a successor's first write an older run's are refused (Fenced)."""
+
+    def load(self) -> RunState | None:
+        """The stored state, or None."""
+
+    def save(self, state: RunState, epoch: int) -> None:
+        """Store durably. Raises Fenced, or a RetriableError of the store."""
+
+    def describe(self) -> str:
+        """Where the state is, for messages."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def parse(body: str, form: int, where: str) -> RunState:
+    """The state in ``body``; a newer format or a damaged body is one clear ConfigError."""
+    if form > FORMAT:
+        raise ConfigError(
+            "StateTooNew",
+            f"{where} has checkpoint format {form}, this version knows up to {FORMAT}; use the newer version that wrote it",
+        )
+    try:
+        return RunState.model_validate_json(body)
+    except ValidationError as error:
+        raise ConfigError(
+            "StateCorrupt",
+            f"{where} is damaged ({error.error_count()} faults, first: {error.errors()[0]['msg']}); restore it from a "
+            "backup, or remove it to start over: rows already copied by this Ferry are then deleted and copied again",
+        ) from error

@@ -1,0 +1,299 @@
+"""The fence: only the newest run of a Ferry writes to its target.
+
+Each run takes the next epoch in its lease row on the target. Every target transaction reads that row with LOCK IN SHARE
+MODE first, so a run that was thought dead cannot write after its successor's bump, nor after the cutover; a bump waits
+for transactions under way, whose connections the successor kills. A missing lease row means fenced.
+
+Each target session holds a named lock ("ferry:UID:slot"), so that a successor finds the connections to kill by asking
+who holds them: connection ids that were written down somewhere would name innocents after a server restart.
+
+The lease row is also the tombstone: phase Completed stays after the run, and preflight refuses such a target.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ferry_core.errors import ConnectionLost, FerryError, Fenced, LockConflict, RetriableError
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+
+SCHEMA = "mysql_ferry"
+LEASE = "`mysql_ferry`.`lease`"
+CHECKPOINT = "`mysql_ferry`.`checkpoint`"
+SLOTS = 128
+"""How many target sessions a run may have at once; a successor asks for the holders of all of them."""
+TAKE_SECONDS = 60
+NO_SUCH_THREAD = 1094
+
+DDL = (
+    f"CREATE DATABASE IF NOT EXISTS `{SCHEMA}` DEFAULT CHARACTER SET utf8mb4",
+    f"""CREATE TABLE IF NOT EXISTS {LEASE} (
+        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        name VARCHAR(320) NOT NULL,
+        epoch BIGINT UNSIGNED NOT NULL,
+        phase VARCHAR(32) NOT NULL,
+        source_id VARCHAR(64) NOT NULL,
+        tables LONGTEXT NOT NULL,
+        sessions INT NOT NULL,
+        cutover LONGTEXT NOT NULL,
+        updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS {CHECKPOINT} (
+        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        epoch BIGINT UNSIGNED NOT NULL,
+        format INT NOT NULL,
+        body LONGTEXT NOT NULL,
+        updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+)
+
+
+@dataclass
+class Lease:
+    """The lease row as last read. ``cutover`` holds what an unlock must restore."""
+
+    epoch: int
+    phase: str
+    source_id: str
+    tables: list[str]
+    cutover: dict[str, str] = field(default_factory=dict)
+
+
+def _read(session: Session, uid: str, lock: str = "") -> Lease | None:
+    rows = session.query(
+        f"SELECT epoch, phase, source_id, tables, cutover FROM {LEASE} WHERE ferry_uid = {string(uid)}{lock}"
+    )
+    if not rows:
+        return None
+    epoch, phase, source_id, tables, cutover = ((value or b"").decode() for value in rows[0])
+    return Lease(int(epoch), phase, source_id, json.loads(tables), json.loads(cutover))
+
+
+def kill(session: Session, connection_id: int, *, query_only: bool = False) -> None:
+    """KILL a connection (or its statement); one that is gone already is fine."""
+    try:
+        session.execute(f"KILL {'QUERY ' if query_only else ''}{connection_id}")
+    except FerryError as error:
+        if f"error {NO_SUCH_THREAD}" not in error.message:
+            raise
+
+
+class Fence:
+    """One run's hold on its target. Thread-safe: sessions are the callers' own, state here is the epoch alone."""
+
+    def __init__(self, connect: Callable[[], Session], uid: str, epoch: int) -> None:
+        """``connect`` opens a bare target session; ``Fence.take`` is the way to get an epoch."""
+        self._connect = connect
+        self._uid = uid
+        self.epoch = epoch
+        self._slots = set(range(SLOTS))
+        self._slots_lock = threading.Lock()
+        self._completing: int | None = None
+        self.writes_allowed: Callable[[], None] = _always
+
+    # -- taking ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def take(cls, connect: Callable[[], Session], uid: str, name: str, source_id: str) -> tuple["Fence", Lease]:
+        """Bump the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before."""
+        with connect() as session:
+            for statement in DDL:
+                session.execute(statement)
+            session.execute(
+                f"INSERT IGNORE INTO {LEASE} VALUES ({string(uid)}, {string(name)}, 0, 'New', {string(source_id)},"
+                f" '[]', {SLOTS}, '{{}}', NOW(6))"
+            )
+            session.execute("SET SESSION innodb_lock_wait_timeout = 2")
+            deadline = time.monotonic() + TAKE_SECONDS
+            while True:
+                cls._kill_holders(session, uid)
+                try:
+                    before = cls._bump(session, uid)
+                except LockConflict:
+                    session.rollback()
+                    if time.monotonic() > deadline:
+                        raise
+                    continue
+                cls._kill_holders(session, uid)
+                return cls(connect, uid, before.epoch + 1), before
+
+    @staticmethod
+    def _bump(session: Session, uid: str) -> Lease:
+        session.begin()
+        lease = _read(session, uid, " FOR UPDATE")
+        if lease is None:
+            raise Fenced("LeaseRemoved", f"the lease row of {uid} vanished from {LEASE} while it was taken")
+        session.execute(f"UPDATE {LEASE} SET epoch = epoch + 1, updated_at = NOW(6) WHERE ferry_uid = {string(uid)}")
+        session.commit()
+        return lease
+
+    @staticmethod
+    def _kill_holders(session: Session, uid: str) -> None:
+        asked = ", ".join(f"IS_USED_LOCK('ferry:{uid}:{slot}')" for slot in range(SLOTS))
+        for holder in session.query(f"SELECT {asked}")[0]:
+            if holder is not None:
+                kill(session, int(holder))
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    def enrol(self, session: Session) -> int:
+        """Make a session findable by a successor; returns the slot to give back by ``leave``."""
+        with self._slots_lock:
+            candidates = sorted(self._slots)
+        for slot in candidates:
+            # A lost connection's server side may still hold its slot for a while: take the next one.
+            if session.number(f"SELECT GET_LOCK('ferry:{self._uid}:{slot}', 0)") == 1:
+                with self._slots_lock:
+                    self._slots.discard(slot)
+                return slot
+        raise AssertionError("more target sessions than slots")
+
+    def leave(self, slot: int) -> None:
+        with self._slots_lock:
+            self._slots.add(slot)
+
+    def prove_ended(self, connection_id: int) -> None:
+        """Return only when nothing of a lost connection can commit any more: kill it, then pass the lease row's lock.
+
+        Its transaction, if any, holds a share lock on the row: FOR UPDATE waits for it. The lost connection's window
+        (chunk or batch) must stay open until then.
+        """
+        with self._connect() as session:
+            kill(session, connection_id)
+            session.execute("SET SESSION innodb_lock_wait_timeout = 30")
+            session.begin()
+            self._check(session, " FOR UPDATE")
+            session.rollback()
+
+    # -- fenced work ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, session: Session, *, pausable: bool = True) -> Iterator[None]:
+        """Begin, check the epoch, do, commit; roll back on any error. Raises Fenced when a newer run exists.
+
+        ``pausable`` transactions move rows: a pause refuses them (Interrupted) at their begin and before their commit.
+        """
+        allowed = self.writes_allowed if pausable else _always
+        allowed()
+        session.begin()
+        try:
+            self._check(session, " LOCK IN SHARE MODE")
+            yield
+            allowed()
+        except BaseException:
+            _roll_back(session)
+            raise
+        session.commit()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep every successor's bump waiting, for statements that cannot be in a transaction (DDL)."""
+        with self._connect() as session:
+            session.begin()
+            self._check(session, " LOCK IN SHARE MODE")
+            yield
+            self._check(session, "")
+            session.rollback()
+
+    @contextmanager
+    def exclusively(self) -> Iterator[tuple[Session, Lease]]:
+        """The lease row locked FOR UPDATE in a transaction that commits at the end: for phase changes and unlocks."""
+        with self._connect() as session:
+            session.begin()
+            yield session, self._check(session, " FOR UPDATE")
+            session.commit()
+
+    def record(
+        self,
+        *,
+        phase: str | None = None,
+        tables: list[str] | None = None,
+        source_id: str | None = None,
+        cutover: dict[str, str] | None = None,
+    ) -> None:
+        """Change fields of the lease row in one fenced transaction."""
+        with self.exclusively() as (session, _):
+            self.update(session, phase=phase, tables=tables, source_id=source_id, cutover=cutover)
+
+    def update(
+        self,
+        session: Session,
+        *,
+        phase: str | None = None,
+        tables: list[str] | None = None,
+        source_id: str | None = None,
+        cutover: dict[str, str] | None = None,
+    ) -> None:
+        """The same inside a transaction of ``exclusively``."""
+        values = {
+            "phase": phase,
+            "source_id": source_id,
+            "tables": None if tables is None else json.dumps(tables),
+            "cutover": None if cutover is None else json.dumps(cutover),
+        }
+        sets = [f"{column} = {string(value)}" for column, value in values.items() if value is not None]
+        session.execute(
+            f"UPDATE {LEASE} SET {', '.join([*sets, 'updated_at = NOW(6)'])} WHERE ferry_uid = {string(self._uid)}"
+        )
+
+    def complete(self) -> None:
+        """Record the hand-over. After a RetriableError ask ``completed`` whether it happened."""
+        with self._connect() as session:
+            self._completing = session.connection_id
+            session.begin()
+            self._check(session, " FOR UPDATE")
+            self.update(session, phase="Completed")
+            session.commit()
+
+    def completed(self) -> bool:
+        """Whether ``complete`` took effect, certain: its connection is proven ended first."""
+        if self._completing is not None:
+            self.prove_ended(self._completing)
+        return self.read().phase == "Completed"
+
+    def read(self) -> Lease:
+        """The lease now; raises Fenced when it is another's."""
+        with self._connect() as session:
+            return self._check(session, "")
+
+    def _check(self, session: Session, lock: str) -> Lease:
+        lease = _read(session, self._uid, lock)
+        if lease is None:
+            raise Fenced(
+                "LeaseRemoved",
+                f"the lease row of this Ferry is gone from {LEASE} on {session.endpoint.address}: it was cleaned up; "
+                "this run must not write any more",
+            )
+        if lease.epoch != self.epoch:
+            raise Fenced(
+                "NewerRun",
+                f"a newer run of this Ferry took over {session.endpoint.address} (epoch {lease.epoch}, this one has "
+                f"{self.epoch}); this run stops and leaves everything to the newer one",
+            )
+        return lease
+
+
+def _always() -> None:
+    """Bookkeeping goes on during a pause."""
+
+
+def _roll_back(session: Session) -> None:
+    """Best effort on a session that may be dead: then the server rolls back, or ``prove_ended`` finds out."""
+    try:
+        session.rollback()
+    except ConnectionLost:
+        return
+    except RetriableError:
+        session.close()
+
+
+def read_lease(session: Session, uid: str) -> Lease | None:
+    """The lease row without taking it; None when there is none (nor a schema for it)."""
+    known = session.number(
+        f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{SCHEMA}' AND table_name = 'lease'"
+    )
+    return _read(session, uid) if known else None

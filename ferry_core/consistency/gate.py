@@ -1,0 +1,64 @@
+"""R3: a chunk's read-to-commit window and a flush of changed keys never overlap on one table.
+
+One gate a table: chunks enter it shared, a flush generation exclusively. Without it a chunk read before a DELETE and
+written after that DELETE's flush leaves a ghost row, and REPLACE may remove a row of another key whose own change was
+already forgotten. Called by the copy workers (shared) and the flusher (exclusive).
+
+Whoever holds a side keeps it until what it wrote has committed or is proven never to: also across lost connections.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+POLL_SECONDS = 0.2
+"""How often a waiter looks whether it was cancelled; entering itself is by notification."""
+
+
+class TableGate:
+    """Shared for chunks, exclusive for a flush generation; a waiting flush goes before new chunks."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._chunks = 0
+        self._flushing = False
+        self._flush_waits = False
+
+    @property
+    def open_for_chunks(self) -> bool:
+        """Whether a chunk could enter now: a hint for choosing a table, not a promise."""
+        return not (self._flushing or self._flush_waits)
+
+    @contextmanager
+    def chunk(self, cancelled: Callable[[], bool]) -> Iterator[bool]:
+        """The shared side; yields False without entering when ``cancelled`` turns true while waiting."""
+        with self._condition:
+            while not self.open_for_chunks and not cancelled():
+                self._condition.wait(POLL_SECONDS)
+            entered = self.open_for_chunks
+            self._chunks += entered
+        try:
+            yield entered
+        finally:
+            with self._condition:
+                self._chunks -= entered
+                self._condition.notify_all()
+
+    @contextmanager
+    def flush(self, cancelled: Callable[[], bool]) -> Iterator[bool]:
+        """The exclusive side, for one generation at a time; yields False when cancelled while waiting."""
+        with self._condition:
+            self._flush_waits = True
+            while (self._chunks or self._flushing) and not cancelled():
+                self._condition.wait(POLL_SECONDS)
+            entered = not (self._chunks or self._flushing)
+            self._flush_waits = False
+            self._flushing = self._flushing or entered
+            self._condition.notify_all()
+        try:
+            yield entered
+        finally:
+            if entered:
+                with self._condition:
+                    self._flushing = False
+                    self._condition.notify_all()

@@ -1,0 +1,113 @@
+"""R4: a changed key leaves the buffer only when the generation that read it after its event has committed.
+
+A key that arrives while it is in flight stays for the next generation. The marks kept here say how far a checkpoint may
+go (R5). Not thread-safe by itself: the change buffer's lock guards it.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from ferry_core.changes.sink import KeyDecoder, StreamMark
+from ferry_core.tables.table import Table
+
+KEY_OVERHEAD_BYTES = 120
+"""Measured cost of a key in a dict beside its own bytes: object header, hash table slot (CPython 3.11)."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Keys of one table taken together; ``seen`` is everything streamed when they were taken (what R1 waits for)."""
+
+    table: Table
+    keys: Collection[bytes]
+    decode: KeyDecoder
+    seen: StreamMark
+    since: StreamMark
+    committed_at: float | None
+
+
+class PendingKeys:
+    """The changed keys of one table that are not known to be on the target."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._keys: dict[bytes, None] = {}
+        self._since: StreamMark | None = None
+        self._committed_at: float | None = None
+        self._in_flight: Generation | None = None
+        self._decode: KeyDecoder | None = None
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        """Keys waiting; those in flight not counted."""
+        return len(self._keys)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight.keys) if self._in_flight else 0
+
+    def add(self, keys: Iterable[bytes], decode: KeyDecoder, before: StreamMark) -> None:
+        """Keys changed by a transaction that begins right after ``before``."""
+        self._decode = decode
+        if self._since is None or before < self._since:
+            self._since = before
+        held = self._keys
+        for key in keys:
+            if key not in held:
+                held[key] = None
+                self.bytes += len(key) + KEY_OVERHEAD_BYTES
+
+    def date(self, committed_at: float | None) -> None:
+        """The commit time of the oldest waiting change, for the lag; only the first call after a take counts."""
+        if self._committed_at is None and self._keys:
+            self._committed_at = committed_at
+
+    def take(self, limit: int, seen: StreamMark) -> Generation | None:
+        """The oldest ``limit`` keys as the next generation; at most one is in flight."""
+        if self._in_flight is not None:
+            raise AssertionError(f"{self._table.id} has a generation in flight")
+        if not self._keys or self._decode is None or self._since is None:
+            return None
+        taken = dict.fromkeys(islice(self._keys, limit))
+        self._in_flight = Generation(self._table, taken, self._decode, seen, self._since, self._committed_at)
+        if len(taken) == len(self._keys):
+            self._keys = {}
+            self._since = self._committed_at = None
+            self.bytes = 0
+        else:
+            for key in taken:
+                del self._keys[key]
+                self.bytes -= len(key) + KEY_OVERHEAD_BYTES
+        return self._in_flight
+
+    def committed(self, generation: Generation) -> None:
+        """Every batch of the generation has committed: only now are its keys forgotten."""
+        if generation is not self._in_flight:
+            raise AssertionError(f"{self._table.id}: not the generation in flight")
+        self._in_flight = None
+
+    def returned(self, generation: Generation) -> None:
+        """The generation failed: all its keys wait again, dated as before."""
+        self.committed(generation)
+        self.add(generation.keys, generation.decode, generation.since)
+        if generation.committed_at is not None:
+            self._committed_at = min(generation.committed_at, self._committed_at or generation.committed_at)
+
+    def snapshot(self) -> tuple[list[bytes], KeyDecoder | None]:
+        """All keys, waiting and in flight, and their decoder (None before the first key)."""
+        return [*self._keys, *(self._in_flight.keys if self._in_flight else ())], self._decode
+
+    def is_pending(self, key: bytes) -> bool:
+        return key in self._keys or bool(self._in_flight and key in self._in_flight.keys)
+
+    def oldest(self) -> StreamMark | None:
+        """The mark that a checkpoint must not pass (R5)."""
+        marks = [mark for mark in (self._since, self._in_flight and self._in_flight.since) if mark is not None]
+        return min(marks, key=lambda mark: mark.sequence) if marks else None
+
+    def oldest_commit(self) -> float | None:
+        """Source clock, Unix seconds, of the oldest change not yet on the target; None if nothing waits or it is unknown."""
+        if self._in_flight is not None and self._in_flight.committed_at is not None:
+            return self._in_flight.committed_at
+        return self._committed_at

@@ -1,0 +1,59 @@
+"""The keys of XA transactions between XA PREPARE and their decision; they hold the checkpoint back (R5).
+
+XA COMMIT carries no keys: those came with the PREPARE, perhaps days and many checkpoints ago. So they are kept per XID,
+dated by the PREPARE, also after the decision. Not thread-safe by itself: the change buffer's lock guards it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ferry_core.changes.sink import KeyDecoder, StreamMark
+from ferry_core.errors import DataError
+from ferry_core.tables.table import Table
+
+LIMIT_KEYS = 2_000_000
+"""Keys that undecided XA transactions may hold together: about 300 MB."""
+
+
+@dataclass
+class _Prepared:
+    before: StreamMark
+    keys: dict[Table, tuple[KeyDecoder, dict[bytes, None]]] = field(default_factory=dict)
+
+
+class PreparedTransactions:
+    """XID -> the keys that wait for its decision."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, _Prepared] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def xids(self) -> list[str]:
+        return list(self._held)
+
+    def begin(self, xid: str, before: StreamMark) -> None:
+        """The transaction's rows follow; a second time after a broken connection starts it over."""
+        self._held[xid] = _Prepared(before)
+
+    def add(self, xid: str, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        held = self._held[xid].keys.setdefault(table, (decode, {}))[1]
+        held.update(dict.fromkeys(keys))
+        if sum(len(entry[1]) for entry in self._held[xid].keys.values()) > LIMIT_KEYS:
+            raise DataError(
+                "XaTooLarge",
+                f"XA transaction {xid} changes more than {LIMIT_KEYS} rows before its decision; "
+                "decide it (XA COMMIT or XA ROLLBACK on the source), then start the Ferry again",
+            )
+
+    def decide(self, xid: str) -> Iterator[tuple[Table, list[bytes], KeyDecoder, StreamMark]]:
+        """Forget the XID; its keys, dated by its PREPARE. Nothing for an XID prepared before the stream's start."""
+        prepared = self._held.pop(xid, None)
+        if prepared is not None:
+            for table, (decode, keys) in prepared.keys.items():
+                yield table, list(keys), decode, prepared.before
+
+    def oldest(self) -> StreamMark | None:
+        """The mark before the oldest undecided PREPARE."""
+        return min((held.before for held in self._held.values()), key=lambda mark: mark.sequence, default=None)

@@ -1,0 +1,84 @@
+"""R2: what must happen, in this order, before the first chunk of a table may be read, and again at every resume.
+
+    fence bump                                  the run took its epoch
+    empty the table's rows on the target        only rows that the lease row says are ours, only without a record of a start
+    track from stream position s, record it     durably: a crash after this resumes, a crash before it empties again
+    everything up to s visible                  R1
+    every XID of XA RECOVER gone                its XA COMMIT will carry no keys, its rows must be read by the chunks
+    visible up to the binlog's end              R1 once more, or locking reads
+
+Called by the coordinator, in its thread.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from ferry_core.changes.sink import StreamMark
+from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.visibility import Visibility
+from ferry_core.cutover.blockers import prepared_xids
+from ferry_core.errors import DataError
+from ferry_core.mysql.session import Session
+from ferry_core.tables.table import Table
+
+XA_SECONDS = 600.0
+XA_POLL_SECONDS = 0.2
+EMPTY_ROWS = 20_000
+"""Rows a DELETE removes at once: short transactions, so that a successor's bump never waits long."""
+
+
+def empty_tables(fence: Fence, session: Session, tables: Sequence[Table]) -> int:
+    """Delete all rows of tables that are ours and have no record of a start: ghosts of a forgotten earlier run.
+
+    DELETE in fenced transactions, not TRUNCATE: DDL of a run that was overtaken would empty its successor's table.
+    """
+    deleted = 0
+    for table in tables:
+        while True:
+            with fence.transaction(session):
+                rows = session.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
+            deleted += rows
+            if rows < EMPTY_ROWS:
+                break
+    return deleted
+
+
+def make_readable(
+    session: Session,
+    visibility: Visibility,
+    start: StreamMark,
+    streamed_to_the_end: Callable[[], StreamMark | None],
+    cancelled: Callable[[], bool],
+    say: Callable[[str], None],
+) -> bool:
+    """The waits of a start, repeated at every resume with unread chunks; False when cancelled.
+
+    ``streamed_to_the_end`` returns once the streamer has read up to the binlog's end of now, with that mark; None when
+    cancelled. ``say`` tells people what is waited for.
+    """
+    if not visibility.wait(session, start, cancelled):
+        return False
+    if not _wait_for_decisions(session, cancelled, say):
+        return False
+    end = streamed_to_the_end()
+    return end is not None and visibility.wait(session, end, cancelled)
+
+
+def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    """Until each XA transaction that was prepared when we first looked is decided."""
+    waiting = set(prepared_xids(session))
+    deadline = time.monotonic() + XA_SECONDS
+    while waiting:
+        say(f"waiting for XA transactions prepared before the copy began: {', '.join(sorted(waiting))}")
+        if cancelled():
+            return False
+        if time.monotonic() > deadline:
+            raise DataError(
+                "XaUndecided",
+                f"XA transactions stayed prepared for {XA_SECONDS:.0f} s on {session.endpoint.address}: "
+                f"{', '.join(sorted(waiting))} (formatID,gtrid,bqual); their rows cannot be copied before they are "
+                "decided: XA COMMIT or XA ROLLBACK them, then start the Ferry again",
+            )
+        time.sleep(XA_POLL_SECONDS)
+        waiting &= set(prepared_xids(session))
+    return not cancelled()

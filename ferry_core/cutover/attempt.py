@@ -1,0 +1,193 @@
+"""One attempt to hand over: stop writes, drain, prove, check that nothing slipped through, record; or undo all of it.
+
+    record the intent and the old read_only values in the lease row
+    stop writes on the source                          bounded by the deadline
+    XA RECOVER is empty                                XA COMMIT passes the lock
+    stream to the source's final position, flush all
+    prove the keys changed since their last proof
+    stream to the position of that moment              an event of a selected table in between: the attempt failed
+    record Completed                                   from here on nobody unlocks
+
+Every way out before the last step unlocks, fenced: the lease row locked, epoch and phase checked, then the stored
+values restored. A run that dies in between is undone by the next start through ``undo``. Called by the coordinator.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from ferry_core.api.report import Stage
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.consistency.fence import Fence
+from ferry_core.cutover.blockers import blockers, prepared_xids
+from ferry_core.cutover.source_lock import SourceLock
+from ferry_core.errors import AmbiguousError, RetriableError
+from ferry_core.mysql.gtid import source_position
+from ferry_core.mysql.session import Session
+
+log = logging.getLogger(__name__)
+
+UNLOCK_SECONDS = 600.0
+SETTLE_SECONDS = 60.0
+
+
+class AttemptFailed(Exception):  # noqa: N818 - an outcome, not a fault of the program
+    """The attempt is over, writes are allowed again; ``reason`` is that of the CutOver condition."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an attempt ended; ``reason`` is Done, or why not."""
+
+    reason: str
+    message: str
+    blocked_milliseconds: int
+
+    @property
+    def done(self) -> bool:
+        return self.reason == "Done"
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What an attempt works with. ``prove(deadline)`` returns a text naming what differs, or is not proven in time."""
+
+    fence: Fence
+    lock: SourceLock
+    control: Callable[[], Session]
+    buffer: ChangeBuffer
+    prove: Callable[[float], str | None]
+    deadline_seconds: float
+
+    def attempt(self) -> Attempt:
+        """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
+        self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
+        started = time.monotonic()
+        try:
+            self._drain(started + self.deadline_seconds)
+        except (AttemptFailed, RetriableError) as error:
+            message = error.message + self._in_the_way(error)
+            undo(self.fence, self.lock)
+            return Attempt(error.reason, message, _milliseconds(started))
+        except BaseException:
+            undo(self.fence, self.lock)
+            raise
+        if not complete(self.fence):
+            undo(self.fence, self.lock)
+            return Attempt("TargetLost", "the target was lost before Completed was recorded", _milliseconds(started))
+        return Attempt("Done", "writes may move to the target", _milliseconds(started))
+
+    def _drain(self, deadline: float) -> None:
+        self.lock.acquire(deadline - time.monotonic())
+        with self.control() as control:
+            _refuse_prepared(control)
+            self._stream_to_end(control, deadline)
+            changes = self.buffer.changes
+            if not self.buffer.wait_empty(deadline):
+                raise _late(f"{self.buffer.pending_keys()} changed keys were not on the target yet")
+            differing = self.prove(deadline)
+            if differing:
+                raise AttemptFailed("RowsDiffer", differing)
+            self._stream_to_end(control, deadline)
+            _refuse_prepared(control)
+            if self.buffer.changes != changes:
+                raise AttemptFailed(
+                    "SourceStillWritten",
+                    f"{self.buffer.changes - changes} row changes of selected tables came after writes were stopped; "
+                    "find who may write in spite of read_only (accounts with SUPER or READ ONLY ADMIN, XA COMMIT)",
+                )
+            if time.monotonic() > deadline:
+                raise _late("everything was done, but too late")
+
+    def _stream_to_end(self, control: Session, deadline: float) -> None:
+        end = source_position(control)
+        if not self.buffer.wait_processed(lambda mark: mark.position.contains(end), deadline):
+            raise _late(f"the stream had not reached {end}")
+
+    def _in_the_way(self, error: Exception) -> str:
+        if getattr(error, "reason", "") not in ("DeadlineExceeded", "LockConflict", "LockTimeout"):
+            return ""
+        try:
+            with self.control() as control:
+                found = blockers(control)
+        except RetriableError as lost:
+            return f" (transactions in the way could not be listed: {lost})"
+        return f"; transactions open on the source: {'; '.join(found)}" if found else ""
+
+
+def undo(fence: Fence, lock: SourceLock) -> None:
+    """Allow writes again if this Ferry stopped them: fenced, and tried until it is certain.
+
+    Raises AmbiguousError when source or target stay out of reach, Fenced when a newer run took over (it will undo).
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(RetriableError),
+        wait=wait_exponential_jitter(initial=0.1, max=5.0),
+        stop=stop_after_delay(UNLOCK_SECONDS),
+        reraise=True,
+    )
+    try:
+        retrying(_undo_once, fence, lock)
+    except RetriableError as error:
+        raise AmbiguousError(
+            "SourceLocked",
+            f"writes on the source may still be blocked and cannot be allowed again: {error.message}; start the Ferry "
+            "again or run `ferry abort` when both servers can be reached",
+        ) from error
+
+
+def _undo_once(fence: Fence, lock: SourceLock) -> None:
+    with fence.exclusively() as (session, lease):
+        if lease.phase == Stage.CUTTING_OVER.value:
+            lock.release(lease.cutover)
+            fence.update(session, phase=Stage.STREAMING.value, cutover={})
+            log.warning("writes on the source are allowed again: %s", lease.cutover)
+
+
+def complete(fence: Fence) -> bool:
+    """Record Completed; False if that certainly did not happen. Raises AmbiguousError if nobody can tell."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(RetriableError),
+        wait=wait_exponential_jitter(initial=0.1, max=2.0),
+        stop=stop_after_delay(SETTLE_SECONDS),
+        reraise=True,
+    )
+    try:
+        fence.complete()
+    except RetriableError as lost:
+        log.warning("recording the hand-over: %s", lost)
+        try:
+            return bool(retrying(fence.completed))
+        except RetriableError as error:
+            raise AmbiguousError(
+                "OwnershipAmbiguous",
+                f"the target was lost while the hand-over was recorded ({error.message}); writes on the source stay "
+                "blocked: bring the target back and start the Ferry again, it will find out",
+            ) from error
+    return True
+
+
+def _refuse_prepared(control: Session) -> None:
+    xids = prepared_xids(control)
+    if xids:
+        raise AttemptFailed(
+            "XaPrepared",
+            f"XA transactions are prepared and could be committed after the lock: {', '.join(xids)} "
+            "(formatID,gtrid,bqual); decide them first",
+        )
+
+
+def _late(what: str) -> AttemptFailed:
+    return AttemptFailed("DeadlineExceeded", f"{what} when cutover.deadline was over")
+
+
+def _milliseconds(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

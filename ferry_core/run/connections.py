@@ -1,0 +1,36 @@
+"""Opens sessions for one run, re-reading the credentials each time, so that a rotated password needs no restart.
+
+Thread-safe: anybody may ask for a session; a session then belongs to the thread that asked.
+"""
+
+from collections.abc import Callable
+
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.session import Purpose, Session
+
+DEAD_COPIER_SECONDS = "60"
+
+
+class Connections:
+    """``source`` and ``target`` give the endpoint as the Secrets say now."""
+
+    def __init__(self, source: Callable[[], Endpoint], target: Callable[[], Endpoint]) -> None:
+        self._source = source
+        self._target = target
+
+    def source(self, *, text: bool = False) -> Session:
+        """A session that renders rows; ``text`` for tables with a row filter."""
+        return Session(self._source(), Purpose.SOURCE_TEXT if text else Purpose.SOURCE)
+
+    def source_control(self) -> Session:
+        return Session(self._source(), Purpose.CONTROL)
+
+    def source_endpoint(self) -> Endpoint:
+        return self._source()
+
+    def target(self) -> Session:
+        """A session that may write rows; enrol it with the fence first."""
+        return Session(self._target(), Purpose.TARGET)
+
+    def target_control(self) -> Session:
+        return Session(self._target(), Purpose.CONTROL)

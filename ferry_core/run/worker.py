@@ -1,0 +1,150 @@
+"""What one copying thread has and does: its pair of sessions, and one copy step repeated until it has committed.
+
+Used by the chunk workers and by the flusher's batches. A step's window (R3) is open from before its source read until
+it has committed or is proven never to: so a lost target connection is killed and proven ended before the retry.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from ferry_core.consistency.fence import Fence, kill
+from ferry_core.errors import ConnectionLost, FerryError, Interrupted, RetriableError, Terminated, TooLarge
+from ferry_core.mysql.session import Session
+from ferry_core.rows.copier import CopyResult, RowCopier
+from ferry_core.run.connections import Connections
+from ferry_core.tables.table import Selector, Table
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 120.0
+"""How long one step is retried before the run stops (exit 75, resumable)."""
+
+
+class SessionPair:
+    """Sessions of one thread, opened on demand; only ``interrupt`` is for other threads."""
+
+    def __init__(self, connections: Connections, fence: Fence, lock_clause: str) -> None:
+        self._connections = connections
+        self._fence = fence
+        self._lock_clause = lock_clause
+        self._sources: dict[bool, Session] = {}
+        self._target: Session | None = None
+        self._slot: int | None = None
+        self.busy = False
+
+    def source(self, table: Table) -> Session:
+        text = table.row_filter is not None
+        if text not in self._sources:
+            self._sources[text] = self._connections.source(text=text)
+        return self._sources[text]
+
+    def copier(self, table: Table) -> RowCopier:
+        if self._target is None:
+            session = self._connections.target()
+            self._slot = self._fence.enrol(session)
+            self._target = session
+        return RowCopier(self.source(table), self._target, self._fence, self._lock_clause)
+
+    def recover(self) -> None:
+        """After any failure of a connection: prove that nothing of the old target session can commit, start afresh."""
+        if self._target is not None:
+            self._target.close()
+            self._fence.prove_ended(self._target.connection_id)
+        self.close()
+
+    def interrupt(self, source_control: Session, target_control: Session) -> None:
+        """Kill the statements under way, from another thread; the step sees Interrupted."""
+        for session in list(self._sources.values()):
+            kill(source_control, session.connection_id, query_only=True)
+        target = self._target
+        if target is not None:
+            kill(target_control, target.connection_id, query_only=True)
+
+    def close(self) -> None:
+        for session in self._sources.values():
+            session.close()
+        self._sources.clear()
+        if self._target is not None:
+            self._target.close()
+            self._target = None
+        if self._slot is not None:
+            self._fence.leave(self._slot)
+            self._slot = None
+
+
+class CopyStep:
+    """Copies one selection until it has committed. Shared by all workers; holds no session of its own."""
+
+    def __init__(
+        self,
+        wait_while_paused: Callable[[], None],
+        stopping: threading.Event,
+        failed: Callable[[FerryError], None],
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """``failed`` is told every retried error, for metrics and the status message."""
+        self._wait_while_paused = wait_while_paused
+        self._stopping = stopping
+        self._failed = failed
+        self._retry_seconds = retry_seconds
+
+    def copy(self, pair: SessionPair, table: Table, selector: Selector) -> CopyResult:
+        """Raises TooLarge (ask for less), Terminated, a TerminalError, or the last RetriableError when time is up."""
+        while True:
+            try:
+                return self._retrying(pair)(self._once, pair, table, selector)
+            except Interrupted as error:
+                self._failed(error)
+
+    def _once(self, pair: SessionPair, table: Table, selector: Selector) -> CopyResult:
+        self._wait_while_paused()
+        if self._stopping.is_set():
+            raise Terminated("Stopping", "the run is stopping")
+        pair.busy = True
+        try:
+            return pair.copier(table).copy(table, selector)
+        finally:
+            pair.busy = False
+
+    def _retrying(self, pair: SessionPair) -> Retrying:
+        def before_sleep(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            assert isinstance(error, FerryError)
+            self._failed(error)
+            log.warning("retrying: %s", error)
+            self._recover(pair, error)
+
+        return Retrying(
+            retry=retry_if_exception(_worth_retrying),
+            wait=wait_exponential_jitter(initial=0.05, max=5.0),
+            stop=stop_after_delay(self._retry_seconds),
+            sleep=self._sleep,
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+
+    def _recover(self, pair: SessionPair, error: FerryError) -> None:
+        """Keep the window open until the lost connection is proven ended, however long the server is away."""
+        if not isinstance(error, ConnectionLost):
+            return
+        for attempt in Retrying(
+            retry=retry_if_exception(lambda e: isinstance(e, RetriableError)),
+            wait=wait_exponential_jitter(initial=0.2, max=5.0),
+            stop=stop_after_delay(self._retry_seconds),
+            sleep=self._sleep,
+            reraise=True,
+        ):
+            with attempt:
+                if self._stopping.is_set():
+                    raise Terminated("Stopping", "the run is stopping")
+                pair.recover()
+
+    def _sleep(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, RetriableError) and not isinstance(error, TooLarge | Interrupted)
