@@ -199,7 +199,7 @@ def test_a_change_is_found_however_it_is_written(data: st.DataObject) -> None:
         pieces += spelled if piece == "{}" else [piece]
     statement = "".join(piece + data.draw(SPACES) for piece in pieces)
     effect = effect_on(statement, "" if qualified else table.schema, [table])
-    assert (effect.kind, effect.tables) == (StatementKind.SCHEMA_CHANGE, {table}), statement
+    assert effect == StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset([table])), statement
 
 
 @given(NAMES, NAMES)
@@ -244,9 +244,8 @@ LOGGED = [
     ("drop index i on a", {"a"}),
     ("alter table a comment 'it\\'s \"quoted\"'", {"a"}),
     ("truncate a", {"a"}),
-    ("create temporary table t (id int primary key)", set()),
-    ("insert into t values (1)", set()),
-    ("drop temporary table t", set()),
+    ("create temporary table t (id int); drop table t", set()),
+    ("set session binlog_format = mixed; create temporary table b (id int); drop temporary table b", set()),
     ("create view w as select * from a", set()),
     ("create trigger tg before insert on a for each row set new.v = 1", set()),
     ("analyze table a", set()),
@@ -258,7 +257,7 @@ LOGGED = [
     ("drop table child", set()),
     ("create table made as select * from a", set()),
     ("drop table if exists nosuch, b", {"b"}),
-    ("alter database character set latin1", {"a", "b"}),
+    ("alter database `{schema}` character set latin1", {"a", "b"}),
 ]
 LOGGED_BY_MARIADB = [
     ("alter ignore table a add column y int", {"a"}),
@@ -275,7 +274,7 @@ def test_what_servers_really_log(pair: Pair, schema: str) -> None:
     selected = [TableName(schema, name) for name in ("a", "b")]
     statements = LOGGED + (LOGGED_BY_MARIADB if pair.source.flavor.name == "MARIADB" else [])
     for statement, expected in statements:
-        logged = list(_logged(pair, schema, statement))
+        logged = list(_logged(pair, schema, *statement.format(schema=schema).split("; ")))
         print(statement, "->", logged)
         changed = {
             table.name
