@@ -4,6 +4,7 @@ A session belongs to one thread at a time. Only ``connection_id`` may be read by
 Values come back as bytes or None: no column value is ever decoded here. Errors come out as values of ``errors``.
 """
 
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         "character_set_connection": "binary" if purpose in (Purpose.SOURCE, Purpose.TARGET) else "utf8mb4",
         "character_set_results": "binary",
         "group_concat_max_len": str(1 << 30),
+        "lc_messages": "'en_US'",  # LOAD DATA's counts are read from its message
         "lock_wait_timeout": "30",
         "innodb_lock_wait_timeout": "20",
         "net_write_timeout": "120",
@@ -170,8 +172,8 @@ class Session:
             self.execute(statement)
         finally:
             self._connection.payload = None
-        words = self._connection.message.replace(b":", b" ").split()
-        counts = {words[at]: int(words[at + 1]) for at in range(0, len(words) - 1, 2)}
+        # The message has a length byte in front, hence no split; its language is set by lc_messages.
+        counts = {word: int(number) for word, number in re.findall(rb"([A-Z][a-z]+): (\d+)", self._connection.message)}
         return LoadResult(counts[b"Records"], counts[b"Deleted"], counts[b"Skipped"], counts[b"Warnings"])
 
     @property
