@@ -1,0 +1,227 @@
+"""How one column's values travel: as SQL text that servers write and servers read. Nothing is decoded here.
+
+A codec gives four SQL texts: the *field* (source expression that renders a value as LOAD DATA text, the word NULL for
+NULL), the *assignment* (what the target does with a field that cannot go into its column as it is), the *key literal*
+(expression that renders a value as an SQL literal) and the *hash expression* (never NULL, the same on both servers).
+They are valid in sessions with binary and with utf8mb4 literals alike, except that a text field differs between the two.
+Called by ``rows`` to copy, by ``verify`` to compare, by the iterator for chunk bounds.
+
+Key literals look like this, and a key from the binlog should look the same (a difference in spelling costs an extra
+delete, never a row):
+
+    integers, YEAR, BIT, ENUM, SET   42              -7  (ENUM and SET by number, YEAR as 2024 or 0)
+    DECIMAL                          1.50            as the server prints the column
+    FLOAT, DOUBLE                    1.5e0  1e300    shortest text of the double, with an exponent
+    DATE, TIME, DATETIME, TIMESTAMP  '2024-01-31 10:00:00.123456'    TIMESTAMP in UTC
+    text                             _gbk X'A4E9'    introducer of the column's character set, upper-case hex, empty X''
+    BINARY, VARBINARY                _binary X'00FF' BINARY padded to its length
+    UUID, INET4, INET6               '2001:db8::1'   as the server prints it
+"""
+
+from dataclasses import dataclass
+
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import identifier
+from ferry_core.tables.table import Column
+
+INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+TEMPORALS = frozenset({"date", "time", "datetime", "timestamp"})
+TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
+BINARIES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
+GEOMETRIES = frozenset(
+    {
+        "geometry",
+        "point",
+        "linestring",
+        "polygon",
+        "multipoint",
+        "multilinestring",
+        "multipolygon",
+        "geomcollection",
+        "geometrycollection",
+    }
+)
+RAW_BYTES = frozenset({"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"})
+
+
+@dataclass(frozen=True)
+class Codec:
+    """The base: values whose text needs no quotes and is the same in every session (integers, DECIMAL)."""
+
+    column: Column
+
+    @property
+    def name(self) -> str:
+        """The column's quoted name."""
+        return identifier(self.column.name)
+
+    @property
+    def value(self) -> str:
+        """The expression whose text is the value, exactly."""
+        return self.name
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether one value may be so long that its row needs the big-row path."""
+        return False
+
+    @property
+    def bytes_expression(self) -> str:
+        """The value's raw bytes, for the big-row path; NULL for NULL."""
+        return self.value
+
+    def field(self, *, text_session: bool) -> str:  # noqa: ARG002 - text columns need it
+        return f"IFNULL({self.value},'NULL')" if self.column.nullable else self.value
+
+    def assignment(self, variable: str) -> str | None:  # noqa: ARG002 - others need it
+        """The SET expression over the user variable that holds the field; None: the field goes in as it is."""
+        return None
+
+    def key_literal(self) -> str:
+        return self.value
+
+    def hash_expression(self) -> str:
+        """Not NULL and without a comma, so that CONCAT_WS(',', ...) over several is unambiguous."""
+        return f"IFNULL({self.value},'N')" if self.column.nullable else self.value
+
+    def changed_expression(self) -> str | None:
+        """A condition that is true where the value cannot arrive exactly; None: it always does."""
+        return None
+
+
+class _Integer(Codec):
+    @property
+    def value(self) -> str:
+        # ZEROFILL prints zeros in front; YEAR 0 prints 0000, which is the same literal.
+        return f"{self.name}+0" if "zerofill" in self.column.column_type else self.name
+
+
+class _Year(Codec):
+    """As four digits in a file, where a bare 0 would mean 2000; as a number in a comparison."""
+
+    def key_literal(self) -> str:
+        return f"{self.name}+0"
+
+
+class _Float(Codec):
+    """Through a double: FLOAT prints six digits only. Times one, since adding zero would lose the sign of -0."""
+
+    @property
+    def value(self) -> str:
+        return f"{self.name}*1e0"
+
+    def key_literal(self) -> str:
+        # Without an exponent the literal would be a DECIMAL.
+        return f"CONCAT({self.value},IF(LOCATE('e',{self.value})>0,'','e0'))"
+
+
+class _Number(Codec):
+    """BIT, ENUM and SET by number: their text is bytes or may look like a number itself."""
+
+    @property
+    def value(self) -> str:
+        return f"CAST({self.name} AS UNSIGNED)"
+
+    def assignment(self, variable: str) -> str | None:
+        return f"CAST({variable} AS UNSIGNED)"
+
+
+class _Temporal(Codec):
+    def field(self, *, text_session: bool) -> str:  # noqa: ARG002 - digits in every session
+        return f"QUOTE({self.name})"
+
+    def key_literal(self) -> str:
+        return f"CONCAT('''',{self.name},'''')"
+
+
+class _Bytes(Codec):
+    """Text, binary and geometry: the bytes as they lie in the row, so that no character set can change them."""
+
+    @property
+    def value(self) -> str:
+        return f"CAST({self.name} AS BINARY)"
+
+    @property
+    def unbounded(self) -> bool:
+        return True
+
+    def field(self, *, text_session: bool) -> str:
+        if not text_session:
+            return f"QUOTE({self.value})"
+        # QUOTE wants text that is valid in character_set_connection (MySQL error 3854); REPLACE over binary does not.
+        escaped = f"REPLACE(REPLACE({self.value},X'5C',X'5C5C'),X'27',X'5C27')"
+        quoted = f"CONCAT(X'27',{escaped},X'27')"
+        return f"IFNULL({quoted},'NULL')" if self.column.nullable else quoted
+
+    def key_literal(self) -> str:
+        return f"CONCAT('_{self.column.charset or 'binary'} X''',HEX({self.name}),'''')"
+
+    def hash_expression(self) -> str:
+        if self.column.max_bytes > 1024:
+            # A digest keeps the row's text short: a CONCAT longer than max_allowed_packet is NULL.
+            return f"IFNULL(SHA2({self.value},256),'N')"
+        counted = f"CONCAT(LENGTH({self.value}),':',{self.value})"
+        return f"IFNULL({counted},'N')" if self.column.nullable else counted
+
+
+class _Json(_Bytes):
+    """MySQL JSON travels as its text. Types that the text cannot tell (DECIMAL, dates, opaque) do not survive."""
+
+    @property
+    def reparsed(self) -> str:
+        return f"CAST(CONVERT({self.value} USING utf8mb4) AS JSON)"
+
+    def assignment(self, variable: str) -> str | None:
+        return f"CONVERT({variable} USING utf8mb4)"
+
+    def hash_expression(self) -> str:
+        return f"IFNULL(SHA2(CAST({self.reparsed} AS BINARY),256),'N')"
+
+    def changed_expression(self) -> str | None:
+        # Equality misses DECIMAL against DOUBLE, text misses dates, size misses numbers of equal length: all three.
+        size = f"JSON_STORAGE_SIZE(JSON_EXTRACT({self.name},_utf8mb4'$'))<>JSON_STORAGE_SIZE({self.reparsed})"
+        text = f"CAST({self.reparsed} AS BINARY)<>{self.value}"
+        return f"({size} OR {text} OR {self.name}<>{self.reparsed})"
+
+
+class _MariaDbFixed(_Bytes):
+    """MariaDB UUID and INET: raw bytes of a fixed length in the file, text in a comparison."""
+
+    @property
+    def value(self) -> str:
+        return f"CAST({self.name} AS BINARY({self.column.max_bytes}))"
+
+    @property
+    def unbounded(self) -> bool:
+        return False
+
+    def key_literal(self) -> str:
+        return f"CONCAT('''',{self.name},'''')"
+
+
+def codec(column: Column, flavor: Flavor) -> Codec:
+    """The codec of a column; ConfigError for a type that this version does not know."""
+    kind = column.data_type
+    if kind in INTEGERS:
+        return _Integer(column)
+    if kind == "decimal":
+        return Codec(column)
+    if kind == "year":
+        return _Year(column)
+    if kind in ("float", "double"):
+        return _Float(column)
+    if kind in ("bit", "enum", "set"):
+        return _Number(column)
+    if kind in TEMPORALS:
+        return _Temporal(column)
+    if kind == "json" and flavor is Flavor.MYSQL:
+        return _Json(column)
+    if kind in TEXTS | BINARIES | GEOMETRIES | {"vector"}:
+        return _Bytes(column)
+    if kind in ("uuid", "inet6", "inet4") and flavor is Flavor.MARIADB:
+        return _MariaDbFixed(column)
+    raise ConfigError(
+        "UnknownColumnType",
+        f"column {column.name} has type {column.column_type}, which this version cannot copy; exclude its table",
+    )
