@@ -1,0 +1,144 @@
+"""Who stands in the way of stopping writes: open transactions, lock holders, prepared XA transactions.
+
+Called by ``source_lock`` when an attempt timed out, by the coordinator before it takes the final position, and by a
+table's start. Reads only; works with the least privileges and says which one is missing.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ferry_core.errors import ConfigError, FerryError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Row, Session
+
+AT_MOST = 20
+"""Lines in one list: it ends up in a message."""
+
+_VICTIM_STATES = ("Waiting for global read lock", "Waiting for commit lock", "Waiting for backup lock")
+"""These wait for the lock attempt itself: writes that it holds up, not writes that hold it up."""
+
+# trx_started is in the server's system time zone, whatever the session's.
+_TRANSACTIONS = """
+SELECT trx_mysql_thread_id, TIMESTAMPDIFF(SECOND, trx_started, CONVERT_TZ(NOW(), @@session.time_zone, 'SYSTEM')),
+       trx_rows_modified
+FROM information_schema.innodb_trx ORDER BY trx_started LIMIT 1000"""
+
+# What makes SET GLOBAL super_read_only wait: a running write statement, LOCK TABLES WRITE, a commit that stalls.
+_MYSQL_HOLDERS = """
+SELECT DISTINCT t.processlist_id FROM performance_schema.metadata_locks m
+JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id
+WHERE m.object_type IN ('GLOBAL', 'COMMIT') AND m.lock_type = 'INTENTION_EXCLUSIVE' AND m.lock_status = 'GRANTED'
+  AND t.processlist_id IS NOT NULL AND t.processlist_id <> CONNECTION_ID() LIMIT 1000"""
+
+_MARIADB_HOLDERS = """
+SELECT DISTINCT thread_id FROM information_schema.metadata_lock_info
+WHERE lock_mode LIKE 'MDL_BACKUP%' AND thread_id <> CONNECTION_ID() LIMIT 1000"""
+
+_MARIADB_HAS_LOCK_INFO = """
+SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'METADATA_LOCK_INFO' AND plugin_status = 'ACTIVE'"""
+
+_XA_RECOVER_DENIED = 1401
+"""What MySQL answers to XA RECOVER without XA_RECOVER_ADMIN: its text speaks of damaged data."""
+
+
+class _Process(NamedTuple):
+    user: str
+    host: str
+    schema: str
+    command: str
+    seconds: int
+    state: str
+    statement: str
+
+
+def blockers(session: Session) -> list[str]:
+    """One line for each transaction and lock holder of others, those that surely block first, then by age."""
+    try:
+        transactions = {int(row[0] or 0): row for row in reversed(session.query(_TRANSACTIONS))}
+    except ConfigError as error:
+        return [f"not visible to this account ({error.message}); GRANT PROCESS ON *.* to see who is in the way"]
+    processes = _processes(session)
+    holders = _holders(session)
+    own = session.connection_id
+    lines = []
+    for thread in [*holders, *(t for t in reversed(transactions) if t not in holders)]:
+        process = processes.get(thread)
+        if thread == own or (process is not None and process.state in _VICTIM_STATES):
+            continue
+        lines.append(_line(thread, process, transactions.get(thread), holds=thread in holders))
+    if len(lines) > AT_MOST:
+        return [*lines[:AT_MOST], f"and {len(lines) - AT_MOST} more"]
+    return lines
+
+
+def _processes(session: Session) -> dict[int, _Process]:
+    return {int(row[0] or 0): _process(row) for row in session.query("SHOW FULL PROCESSLIST")}
+
+
+def _process(row: Row) -> _Process:
+    _, user, host, schema, command, seconds, state, statement, *_ = (
+        (field or b"").decode("utf-8", "replace") for field in row
+    )
+    return _Process(user, host, schema, command, int(seconds or 0), state, statement)
+
+
+def _holders(session: Session) -> list[int]:
+    """Connections that hold the server's global write intention, where the server shows it and the account may look."""
+    try:
+        if session.flavor is Flavor.MYSQL:
+            rows = session.query(_MYSQL_HOLDERS)
+        elif session.number(_MARIADB_HAS_LOCK_INFO):
+            rows = session.query(_MARIADB_HOLDERS)
+        else:
+            return []
+    except ConfigError:
+        # A missing privilege on these views only costs detail.
+        return []
+    return sorted(int(row[0] or 0) for row in rows)
+
+
+def _line(thread: int, process: _Process | None, transaction: Row | None, *, holds: bool) -> str:
+    if process is None:
+        who = f"connection {thread}" if thread else "prepared XA transaction without a connection"
+    else:
+        schema = f", schema {process.schema}" if process.schema else ""
+        who = f"connection {thread} ({process.user}@{process.host}{schema})"
+    parts = []
+    if transaction is not None:
+        age, changed = int(transaction[1] or 0), int(transaction[2] or 0)
+        parts.append(f"transaction open for {age} s with {changed} changed rows")
+    if holds:
+        parts.append("holds the global write lock" if transaction is not None else "holds write locks")
+    if process is not None and process.statement:
+        text = " ".join(process.statement.split())
+        parts.append(f"running for {process.seconds} s: {text[:80]}{'...' if len(text) > 80 else ''}")
+    elif process is not None and process.command == "Sleep":
+        parts.append(f"idle for {process.seconds} s")
+    return f"{who}: {', '.join(parts)}"
+
+
+def prepared_xids(session: Session) -> list[str]:
+    """Every XA transaction that is prepared and undecided, as "formatID,hex gtrid,hex bqual" in lower case."""
+    statement = "XA RECOVER CONVERT XID" if session.flavor is Flavor.MYSQL else "XA RECOVER"
+    try:
+        rows = session.query(statement)
+    except FerryError as error:
+        if error.__cause__ is not None and error.__cause__.args[:1] == (_XA_RECOVER_DENIED,):
+            raise ConfigError(
+                "MissingPrivilege",
+                f"{session.endpoint.role} {session.endpoint.address}: XA RECOVER is refused; "
+                f"GRANT XA_RECOVER_ADMIN ON *.* TO '{session.endpoint.user}'",
+            ) from error
+        raise
+    return sorted(_normal_forms(rows, hexadecimal=session.flavor is Flavor.MYSQL))
+
+
+def _normal_forms(rows: Iterable[Row], *, hexadecimal: bool) -> Iterable[str]:
+    for format_id, gtrid_length, bqual_length, data in rows:
+        raw = data or b""
+        # MariaDB gives the bytes themselves (results are binary in our sessions), MySQL "0x" and hexadecimal.
+        xid = bytes.fromhex(raw[2:].decode()) if hexadecimal else raw
+        gtrid, bqual = int(gtrid_length or 0), int(bqual_length or 0)
+        if len(xid) != gtrid + bqual:
+            raise AssertionError(f"XA RECOVER gave {len(xid)} bytes for an XID of {gtrid} + {bqual}")
+        yield f"{int(format_id or 0)},{xid[:gtrid].hex()},{xid[gtrid:].hex()}"

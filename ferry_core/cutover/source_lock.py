@@ -1,0 +1,245 @@
+"""Stops writes on the source and lets them go on again. Called by the coordinator's cutover, by ``ferry abort`` and by
+the next start of a run that died in between; who may unlock (the lease, the phase) is decided there.
+
+What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, measured:
+
+- an open transaction does not hold it up; its COMMIT is refused afterwards. So is a commit that waited behind a FLUSH
+  TABLES WITH READ LOCK. XA COMMIT passes on MySQL; on MariaDB so does every account with READ ONLY ADMIN.
+- a running write statement, LOCK TABLES WRITE or a stalled commit hold it up, and every other write queues behind the
+  attempt meanwhile: time spent here is write-block time.
+- while it waits, MySQL shows @@super_read_only = 1 and @@read_only = 0: only both together mean locked.
+- KILL ends the wait and leaves the old values. A *client* that vanishes does not on MySQL: the statement goes on, and
+  locks a source that its successor has just unlocked. So the statement carries its owner's name, and whoever releases
+  kills such leftovers first.
+"""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol, Self
+
+from ferry_core.cutover.blockers import blockers
+from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Purpose, Session
+
+ANSWER_SECONDS = 5.0
+"""How long any single administrative statement may take; SET GLOBAL has the caller's deadline on top."""
+
+NO_SUCH_THREAD = 1094
+"""What KILL answers when the connection is gone already."""
+
+
+class SourceLock(Protocol):
+    """How writes on the source are stopped. All methods may be called again after any failure."""
+
+    def stored(self) -> dict[str, str]:
+        """The values to restore, to be written down durably before ``acquire``."""
+
+    def acquire(self, deadline_seconds: float) -> None:
+        """Stop writes, or raise with everything as it was before."""
+
+    def held(self) -> bool:
+        """Whether writes are stopped now: a restarted source forgets."""
+
+    def release(self, stored: Mapping[str, str]) -> None:
+        """Bring back exactly the stored values."""
+
+
+class NoLock:
+    """``sourceLock: None``: the user has stopped the writes."""
+
+    def stored(self) -> dict[str, str]:
+        return {}
+
+    def acquire(self, deadline_seconds: float) -> None:
+        """Nothing to do."""
+
+    def held(self) -> bool:
+        return True
+
+    def release(self, stored: Mapping[str, str]) -> None:
+        """Nothing to undo."""
+
+
+class ReadOnlyLock:
+    """``sourceLock: ReadOnly``. ``owner`` (the Ferry's uid) tells our own leftover statements from another Ferry's."""
+
+    def __init__(self, endpoint: Endpoint, flavor: Flavor, owner: str = "") -> None:
+        self._endpoint = endpoint
+        self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
+        self._marker = f"/* mysql-ferry source lock {re.sub('[^0-9A-Za-z._-]', '_', owner)} */"
+
+    def stored(self) -> dict[str, str]:
+        with self._session() as session:
+            return self._read(session)
+
+    def held(self) -> bool:
+        return self._all_on(self.stored())
+
+    def acquire(self, deadline_seconds: float) -> None:
+        """Set the server read-only within the deadline; on any failure bring back what was there and raise."""
+        with self._session() as control:
+            self._kill_leftovers(control)
+            before = self._read(control)
+            if self._all_on(before):
+                return
+            # If this copier dies while it waits, the server's own timeout ends the statement a little later.
+            timeout = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1)}
+            with self._session(deadline_seconds, timeout) as session:
+                try:
+                    with _Killer(control, session.connection_id, deadline_seconds) as killer:
+                        session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
+                except FerryError as error:
+                    self._undo(session, before, error)
+                    raise self._failure(error, killer, deadline_seconds) from error
+            if not self._all_on(self._read(control)):
+                self.release(before)
+                raise DataError("SourceLockFailed", f"{self._where}: SET GLOBAL answered OK, yet it is not read-only")
+
+    def release(self, stored: Mapping[str, str]) -> None:
+        """Restore ``stored``, after ending whatever a dead copier still has under way."""
+        if unknown := set(stored) ^ set(self._variables):
+            raise DataError("SourceLockFailed", f"{self._where}: stored values with other variables: {sorted(unknown)}")
+        with self._session() as session:
+            self._kill_leftovers(session)
+            now = self._read(session)
+            # In this order: read_only = OFF also turns super_read_only off, super_read_only = ON also read_only on.
+            for name in self._variables:
+                value = stored[name]
+                if not re.fullmatch("[0-9A-Z_]+", value):
+                    raise DataError("SourceLockFailed", f"{self._where}: {value!r} is no value of {name}")
+                if now[name] != value:
+                    session.execute(f"SET {self._marker} GLOBAL {name} = {value}")
+                    now = self._read(session)
+            if now != dict(stored):
+                raise DataError("SourceUnlockFailed", f"{self._where}: is {now} after restoring {dict(stored)}")
+
+    @property
+    def _where(self) -> str:
+        return f"{self._endpoint.role} {self._endpoint.address}"
+
+    @contextmanager
+    def _session(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Iterator[Session]:
+        session = Session(
+            self._endpoint,
+            Purpose.CONTROL,
+            connect_timeout=ANSWER_SECONDS,
+            read_timeout=ANSWER_SECONDS + extra_seconds,
+            extra=settings,
+        )
+        with session:
+            yield session
+
+    def _read(self, session: Session) -> dict[str, str]:
+        row = session.query("SELECT " + ", ".join(f"@@global.{name}" for name in self._variables))[0]
+        return {name: (value or b"").decode() for name, value in zip(self._variables, row, strict=True)}
+
+    @staticmethod
+    def _all_on(values: Mapping[str, str]) -> bool:
+        return all(value not in ("0", "OFF") for value in values.values())
+
+    def _kill_leftovers(self, session: Session) -> None:
+        """End lock statements of this owner that run without their copier, and wait until they are gone."""
+        marker = self._marker.encode()
+        own = session.connection_id
+        _end(session, lambda process: marker in process.statement and process.ident != own)
+
+    def _undo(self, session: Session, before: Mapping[str, str], error: FerryError) -> None:
+        """On a fresh session: the one that failed may hang, and the killer's may be broken for the same reason."""
+        ident = session.connection_id
+        session.close()
+        try:
+            with self._session() as fresh:
+                _end(fresh, lambda process: process.ident == ident)
+            self.release(before)
+        except FerryError as trouble:
+            raise RetriableError(
+                "SourceMayBeLocked",
+                f"{self._where}: the attempt to stop writes failed ({error}) and could not be undone ({trouble}); "
+                "the stored values are restored by the next start or by ferry abort",
+            ) from error
+
+    def _failure(self, error: FerryError, killer: "_Killer", deadline_seconds: float) -> FerryError:
+        if not killer.fired and not isinstance(error, LockConflict):
+            return error
+        in_the_way = (
+            "; ".join(killer.seen) or "nothing visible (LOCK TABLES ... WRITE may be hidden)"
+        )
+        return LockConflict(
+            "SourceLockTimeout",
+            f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; in the way: {in_the_way}",
+        )
+
+
+class _Killer:
+    """Ends a statement at its deadline, after a look at who held it up. Owns ``control`` while it is entered."""
+
+    def __init__(self, control: Session, victim: int, deadline_seconds: float) -> None:
+        self.fired = False
+        self.seen: list[str] = []
+        self._control = control
+        self._victim = victim
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(deadline_seconds,), name="source-lock-killer")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self, deadline_seconds: float) -> None:
+        if self._done.wait(deadline_seconds):
+            return
+        self.fired = True
+        try:
+            self.seen = blockers(self._control)
+        except FerryError as error:
+            self.seen = [f"could not be asked: {error}"]
+        try:
+            # The connection, not the query: a query that ends at this very moment must not leave a working session.
+            _kill(self._control, self._victim)
+        except FerryError:
+            # The victim's own timeouts end it; the undo then works on a session of its own.
+            return
+
+
+class _Process(NamedTuple):
+    ident: int
+    statement: bytes
+
+
+def _kill(session: Session, ident: int) -> None:
+    try:
+        session.execute(f"KILL {ident}")
+    except FerryError as error:
+        if error.__cause__ is None or error.__cause__.args[:1] != (NO_SUCH_THREAD,):
+            raise
+
+
+def _end(session: Session, chosen: Callable[[_Process], bool]) -> None:
+    """Kill the chosen connections and wait until the server has none of them left."""
+    end = time.monotonic() + ANSWER_SECONDS
+    pause = threading.Event()
+    while True:
+        rows = session.query("SHOW FULL PROCESSLIST")
+        found = [process for row in rows if chosen(process := _Process(int(row[0] or 0), row[7] or b""))]
+        if not found:
+            return
+        if time.monotonic() > end:
+            raise RetriableError(
+                "SourceLockFailed",
+                f"{session.endpoint.role} {session.endpoint.address}: killed connections "
+                f"{[process.ident for process in found]} do not end",
+            )
+        for process in found:
+            _kill(session, process.ident)
+        # A server does not tell when a connection is gone: ask again soon.
+        pause.wait(0.02)
