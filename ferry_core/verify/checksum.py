@@ -1,0 +1,113 @@
+"""What both servers compute of their rows: one number a chunk, one hash a row. Called by ``narrow`` and ``final_pass``.
+
+The number of a chunk is the XOR over the first 64 bits of each row's SHA-256. Not CRC32: that is linear, so the same
+flip in two rows cancels out in an XOR. Measured on 200,000 rows of 12 columns, MySQL 9.7: 0.53 s, of which the hash is
+0.08 s and most of the rest is turning numbers into text (0.42 s).
+
+The hashed bytes must tell rows apart by themselves, in sessions of any character set:
+
+    flags of NULL, lengths of the texts, values     joined by commas, in which CONCAT_WS leaves NULLs out
+
+The flags say which values are there, the lengths where each text ends, and a number holds no comma: so no two rows
+share a rendering (NULL, '' and 'NULL' neither). Values that may be long (``BIG_BYTES``) stand in as their
+own hash: the joined text must never reach max_allowed_packet, or the server would make NULL of it, which an XOR passes
+over in silence.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from ferry_core.errors import DataError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import identifier
+from ferry_core.mysql.session import Session
+from ferry_core.tables.codecs import codec
+from ferry_core.tables.predicates import where
+from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
+
+BIG_BYTES = 2048
+"""1,017 columns of this size are 2 MB: under any max_allowed_packet that a server of ours may have (preflight)."""
+
+_COMMALESS = (
+    {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"}
+    | {"year", "date", "time", "datetime", "timestamp"}
+)  # fmt: skip
+_SHORT = (
+    {"char", "varchar", "binary", "varbinary", "tinytext", "tinyblob", "enum", "set", "bit"}
+    | {"uuid", "inet4", "inet6"}
+)  # fmt: skip
+
+
+class Side(Enum):
+    """Which end of the copy. Only the source evaluates the row filter: on the target every row counts."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
+class ChunkSum(NamedTuple):
+    """Equal sums over equal ranges mean equal rows."""
+
+    rows: int
+    xor: int
+
+
+def row_hash(columns: Sequence[Column], flavor: Flavor) -> str:
+    """The SQL expression of a row's SHA-256, 64 hexadecimal digits."""
+    flags = [f"ISNULL({identifier(column.name)})" for column in columns if column.nullable]
+    parts = [f"CONCAT({', '.join(flags)})"] if flags else []
+    lengths: list[str] = []
+    values: list[str] = []
+    for column in columns:
+        value = codec(column, flavor).hash_expression()
+        if column.data_type in _COMMALESS:
+            values.append(value)
+        elif column.data_type in _SHORT and column.max_bytes <= BIG_BYTES:
+            lengths.append(f"LENGTH({value})")
+            values.append(value)
+        else:
+            values.append(f"SHA2({value}, 256)")
+    return f"SHA2(CONCAT_WS(',', {', '.join(parts + lengths + values)}), 256)"
+
+
+def chunk_sum(session: Session, table: Table, selector: Selector, side: Side) -> ChunkSum:
+    """COUNT and XOR over the selected rows of one end."""
+    digits = f"LEFT({row_hash(table.copied_columns, session.flavor)}, 16)"
+    sums = f"COUNT(*), BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))"
+    ((rows, xor),) = _select(session, sums, table, selector, side)
+    return ChunkSum(int(rows or 0), int(xor or 0))
+
+
+def row_hashes(
+    session: Session, table: Table, selector: Selector, side: Side, lock_clause: str = ""
+) -> dict[KeyLiterals, bytes]:
+    """The hash of each selected row of one end, under its key as that server renders it."""
+    keys = [codec(column, session.flavor).key_literal() for column in table.key.columns]
+    wanted = ", ".join([*keys, row_hash(table.copied_columns, session.flavor)])
+    hashes: dict[KeyLiterals, bytes] = {}
+    for *key, digest in _select(session, wanted, table, selector, side, lock_clause):
+        if digest is None:
+            raise DataError("RowNotHashed", f"{side.value}: no hash of a row of {table.id}")
+        hashes[tuple((part or b"").decode() for part in key)] = digest
+    return hashes
+
+
+def _select(
+    session: Session, wanted: str, table: Table, selector: Selector, side: Side, lock_clause: str = ""
+) -> list[tuple[bytes | None, ...]]:
+    name = table.source if side is Side.SOURCE else table.target
+    condition = f"({where(table.key, selector)})"
+    if side is Side.SOURCE and table.row_filter:
+        condition += f" AND ({table.row_filter})"
+    # Without the hint a composite range may become a scan of the whole table, for every chunk. A target made by
+    # somebody else may call a UNIQUE index by another name.
+    hint = ""
+    if side is Side.SOURCE or table.key.index_name == "PRIMARY":
+        hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
+    rows = session.query(f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}{lock_clause}")
+    if session.warning_count:
+        # Some warnings mean that a value became NULL (1301), and a NULL would pass for equal.
+        said = "; ".join(f"{warned.message} ({warned.code})" for warned in session.warnings()[:3])
+        raise DataError("VerificationWarning", f"{side.value}: hashing rows of {table.id} gave a warning: {said}")
+    return rows

@@ -1,0 +1,86 @@
+"""One row that is not the same on both ends, named so that a person can find it. Made by ``narrow``."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ferry_core.tables.table import KeyLiterals, Table
+
+
+class DifferenceKind(StrEnum):
+    """How a row differs, seen from the target."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    CHANGED = "changed"
+
+
+_SAID = {
+    DifferenceKind.MISSING: "missing on the target",
+    DifferenceKind.EXTRA: "on the target but not on the source, or its row filter leaves it out",
+    DifferenceKind.CHANGED: "other values on the target",
+}
+
+_HEX_LITERAL = re.compile(r"(?:_(?P<charset>\w+)\s*)?(?:0x(?P<hex>[0-9A-Fa-f]+)|[xX]'(?P<quoted>[0-9A-Fa-f]*)')")
+_QUOTED_LITERAL = re.compile(r"(?:_\w+\s*)?'(?P<text>.*)'", re.DOTALL)
+
+# MySQL's name of a character set -> Python's, where they differ; the others are tried by their own name.
+_PYTHON_CHARSETS = {
+    "utf8mb3": "utf-8",
+    "utf8mb4": "utf-8",
+    "utf8": "utf-8",
+    "ucs2": "utf-16-be",
+    "utf16": "utf-16-be",
+} | {
+    "utf32": "utf-32-be",
+    "utf16le": "utf-16-le",
+    "sjis": "shift_jis",
+    "ujis": "euc_jp",
+    "euckr": "euc_kr",
+}
+
+
+def readable(literal: str) -> str:
+    """A key literal as a person would write it: hexadecimal text becomes text; what is no text stays as it is."""
+    whole = _readable_alone(literal)
+    if whole is not None:
+        return whole
+    inner = _HEX_LITERAL.search(literal)  # a literal inside a CAST or a COLLATE
+    return literal if inner is None else (_readable_alone(inner.group()) or literal)
+
+
+def _readable_alone(literal: str) -> str | None:
+    if found := _QUOTED_LITERAL.fullmatch(literal):
+        return f"'{found['text']}'"
+    if not (found := _HEX_LITERAL.fullmatch(literal)):
+        return None
+    charset = (found["charset"] or "binary").lower()
+    raw = bytes.fromhex(found["hex"] or found["quoted"] or "")
+    if charset == "binary":
+        return f"0x{raw.hex()}"
+    encoding = "cp1252" if charset == "latin1" else _PYTHON_CHARSETS.get(charset, charset)
+    try:
+        text = raw.decode(encoding)
+    except (LookupError, UnicodeDecodeError):
+        return f"0x{raw.hex()}"
+    return f"'{text}'" if text.isprintable() else repr(text)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The row with this key, in the literals by which the server that holds it renders it.
+
+    The hashes are those that were seen: None on the side that has no such row. They tell whether a row that differs
+    twice differs in the same way.
+    """
+
+    table: Table
+    key: KeyLiterals
+    kind: DifferenceKind
+    source_hash: bytes | None = None
+    target_hash: bytes | None = None
+
+    def __str__(self) -> str:
+        columns = self.table.key.columns
+        key = ", ".join(f"{column.name}={readable(part)}" for column, part in zip(columns, self.key, strict=True))
+        return f"{self.table.source} ({key}): {_SAID[self.kind]}"

@@ -1,0 +1,101 @@
+"""One comparison of every chunk of every table, in parallel, while writes go on. Called by ``verifier``.
+
+What differs here is a *candidate*: a row may have changed between the two reads, or its change may not be flushed yet.
+Nothing is held between reads and no row is locked.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ferry_core.errors import Interrupted
+from ferry_core.rows.iterator import next_bound
+from ferry_core.tables.table import KeyLiterals, KeyRange, Table
+from ferry_core.verify.chunks import ChunkQueue, Cursor
+from ferry_core.verify.difference import Difference
+from ferry_core.verify.narrow import compare_chunk
+from ferry_core.verify.sessions import ConnectSource, ConnectTarget, SessionPair
+
+ROWS_PER_CHUNK = 20_000
+CANDIDATES_PER_TABLE = 20_000
+
+Progress = Callable[[Table, int], None]
+"""Called by the workers after each chunk with the source's rows in it."""
+
+
+@dataclass
+class PassResult:
+    """``overflowed`` tables have more candidates than are kept: their pass stopped early and proves nothing."""
+
+    rows: int = 0
+    chunks: int = 0
+    candidates: list[Difference] = field(default_factory=list)
+    overflowed: set[Table] = field(default_factory=set)
+
+
+class FinalPass:
+    """``run`` once; the tables' rows must have been copied before, all of them."""
+
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        connect_source: ConnectSource,
+        connect_target: ConnectTarget,
+        workers: int = 4,
+        rows_per_chunk: int = ROWS_PER_CHUNK,
+    ) -> None:
+        self._connect_source = connect_source
+        self._connect_target = connect_target
+        self._workers = workers
+        self._queue = ChunkQueue(tables, rows_per_chunk)
+        self._lock = threading.Lock()
+        self._result = PassResult()
+        self._per_table: Counter[Table] = Counter()
+
+    def run(self, cancelled: threading.Event, progress: Progress) -> PassResult:
+        """Compare all; raises Interrupted when cancelled, else the first worker's error."""
+        failed = threading.Event()
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="verify") as pool:
+            workers = [pool.submit(self._work, cancelled, failed, progress) for _ in range(self._workers)]
+        for worker in workers:
+            worker.result()
+        if cancelled.is_set():
+            raise Interrupted("VerificationCancelled", "the verification pass was cancelled")
+        return self._result
+
+    def _work(self, cancelled: threading.Event, failed: threading.Event, progress: Progress) -> None:
+        with SessionPair(self._connect_source, self._connect_target) as sessions:
+
+            def find_bound(table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
+                return sessions.retrying(lambda: next_bound(sessions.source(table), table, lo, rows), cancelled)
+
+            try:
+                while not cancelled.is_set() and not failed.is_set():
+                    if (found := self._queue.next(find_bound)) is None:
+                        return
+                    cursor, chunk = found
+                    progress(cursor.table, self._compare(sessions, cursor, chunk, cancelled))
+            except BaseException:
+                failed.set()
+                raise
+
+    def _compare(self, sessions: SessionPair, cursor: Cursor, chunk: KeyRange, cancelled: threading.Event) -> int:
+        table = cursor.table
+        started = time.monotonic()
+        compared = sessions.retrying(
+            lambda: compare_chunk(table, chunk, sessions.source(table), sessions.target, CANDIDATES_PER_TABLE),
+            cancelled,
+        )
+        cursor.took(time.monotonic() - started)
+        with self._lock:
+            self._result.rows += compared.rows
+            self._result.chunks += 1
+            self._per_table[table] += len(compared.differing)
+            self._result.candidates += compared.differing
+            if not compared.complete or self._per_table[table] > CANDIDATES_PER_TABLE:
+                self._result.overflowed.add(table)
+                self._queue.drop(table)
+        return compared.rows

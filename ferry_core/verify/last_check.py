@@ -1,0 +1,64 @@
+"""The check of all that is still unproven while the source's writes are stopped: parallel, never past a deadline.
+
+Called by ``verifier`` with connections that it owns. A writer waits for every millisecond spent here.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+from ferry_core.errors import RetriableError
+from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.verify.difference import Difference
+from ferry_core.verify.narrow import check_keys
+from ferry_core.verify.sessions import SessionPair
+from ferry_core.verify.unproven import Batch, UnprovenKeys
+
+
+class LastBatch(NamedTuple):
+    """Keys for one statement on each end; ``batch`` is what their equality proves."""
+
+    table: Table
+    keys: list[KeyLiterals]
+    batch: Batch | None
+
+
+def check_batches(
+    batches: Sequence[LastBatch], pairs: Sequence[SessionPair], deadline: float, unproven: UnprovenKeys
+) -> list[Difference]:
+    """One worker a pair of connections; RetriableError when the deadline (time.monotonic) passes first."""
+    waiting = deque(batches)
+    found: list[Difference] = []
+    expired = threading.Event()
+
+    def work(pair: SessionPair) -> None:
+        while waiting and not expired.is_set():
+            try:
+                last = waiting.popleft()
+            except IndexError:
+                return  # another worker took it between the two lines above
+
+            def check(last: LastBatch = last) -> list[Difference]:
+                return check_keys(last.table, last.keys, pair.source(last.table), pair.target)
+
+            differing = pair.retrying(check, expired, max(0.0, deadline - time.monotonic()))
+            found.extend(differing)
+            if not differing and last.batch is not None:
+                unproven.proven(last.batch)
+
+    with ThreadPoolExecutor(len(pairs), thread_name_prefix="prove") as pool:
+        workers = [pool.submit(work, pair) for pair in pairs]
+        _, late = wait(workers, max(0.0, deadline - time.monotonic()))
+        if late:
+            expired.set()
+            for pair in pairs:
+                pair.abort()
+    if late:
+        raise RetriableError("VerificationDeadline", "the keys that were still unproven took longer than the deadline")
+    errors = [error for worker in workers if (error := worker.exception()) is not None]
+    if errors:
+        raise min(errors, key=lambda error: isinstance(error, RetriableError))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,94 @@
+"""From "these ranges differ" to "these rows differ", and the check of single keys.
+
+Called by ``final_pass`` and ``verifier``.
+The source is always read before the target: a proof dates from its source read.
+
+Rows are matched by the text of their key literals. Two keys that SQL calls equal and whose bytes differ ('a' and 'A')
+come out as one row missing and one extra: they do differ, and a list of keys may well name a row twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ferry_core.mysql.session import Session
+from ferry_core.rows.iterator import next_bound
+from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Table
+from ferry_core.verify.checksum import ChunkSum, Side, chunk_sum, row_hashes
+from ferry_core.verify.difference import Difference, DifferenceKind
+
+FETCH_ROWS = 50_000
+"""Rows whose hashes are fetched at once: some 10 MB a side in Python."""
+
+KEYS_PER_STATEMENT = 1000
+
+
+class ChunkResult(NamedTuple):
+    """What one chunk's comparison found as it was read: its differences are candidates while writes go on."""
+
+    rows: int  # on the source
+    differing: list[Difference]
+    complete: bool  # False: there are more differences than were asked for
+
+
+def compare_chunk(table: Table, chunk: KeyRange, source: Session, target: Session, limit: int) -> ChunkResult:
+    """Compare sums, and where they differ rows, until ``limit`` differences are found."""
+    on_source = chunk_sum(source, table, chunk, Side.SOURCE)
+    on_target = chunk_sum(target, table, chunk, Side.TARGET)
+    if on_source == on_target:
+        return ChunkResult(on_source.rows, [], complete=True)
+    differing: list[Difference] = []
+    for part in _parts(table, chunk, source, target, on_source, on_target):
+        differing += compare_rows(table, part, source, target)
+        if len(differing) > limit:
+            return ChunkResult(on_source.rows, differing[:limit], complete=False)
+    return ChunkResult(on_source.rows, differing, complete=True)
+
+
+def _parts(
+    table: Table, chunk: KeyRange, source: Session, target: Session, on_source: ChunkSum, on_target: ChunkSum
+) -> list[KeyRange]:
+    """Ranges that cover the chunk and are small enough to fetch: the rest behind the source's last key can be long."""
+    if max(on_source.rows, on_target.rows) <= FETCH_ROWS:
+        return [chunk]
+    if on_target.rows >= on_source.rows:
+        walker, walked = target, replace(table, source=table.target)
+    else:
+        walker, walked = source, table
+    parts = []
+    lo = chunk.lo
+    for _ in range(max(on_source.rows, on_target.rows) // FETCH_ROWS):
+        bound = next_bound(walker, walked, lo, FETCH_ROWS)
+        if bound is None:
+            break
+        parts.append(KeyRange(lo, bound))
+        lo = bound
+    return [*parts, KeyRange(lo, chunk.hi)]
+
+
+def compare_rows(
+    table: Table, selector: KeyRange | KeySet, source: Session, target: Session, lock_clause: str = ""
+) -> list[Difference]:
+    """The selected rows that differ; ``lock_clause`` goes to the source's SELECT."""
+    on_source = row_hashes(source, table, selector, Side.SOURCE, lock_clause)
+    on_target = row_hashes(target, table, selector, Side.TARGET)
+    differing = []
+    for key, digest in on_source.items():
+        other = on_target.pop(key, None)
+        if other is None:
+            differing.append(Difference(table, key, DifferenceKind.MISSING, digest, None))
+        elif other != digest:
+            differing.append(Difference(table, key, DifferenceKind.CHANGED, digest, other))
+    differing += [Difference(table, key, DifferenceKind.EXTRA, None, digest) for key, digest in on_target.items()]
+    return differing
+
+
+def check_keys(
+    table: Table, keys: Sequence[KeyLiterals], source: Session, target: Session, lock_clause: str = ""
+) -> list[Difference]:
+    """Compare just the rows with these keys: gone from both ends, or outside the row filter and gone, is equal."""
+    differing: list[Difference] = []
+    for start in range(0, len(keys), KEYS_PER_STATEMENT):
+        batch = KeySet(tuple(keys[start : start + KEYS_PER_STATEMENT]))
+        differing += compare_rows(table, batch, source, target, lock_clause)
+    return differing

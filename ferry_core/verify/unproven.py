@@ -1,0 +1,142 @@
+"""The keys whose rows nobody has proven equal since they last changed.
+
+Filled by the change path, emptied by ``verifier``.
+
+The rule: a proof dates from its source read. So every event after a proof makes its key unproven again, and a proof
+only takes a key out if no event for it came since the proof began (``Batch.taken_at``).
+
+**Order of calls.** For each event the change path puts the key into the change buffer *first* and here *second*. Then a
+key that is found here and is not pending in the buffer has been flushed, by a generation that made its event visible
+(rule R1), and a source read that starts now sees it. The other way round there is a moment in which the event is known
+here, not pending, and not visible yet: a proof then would be one of the old row, and the newest event's key lost.
+
+All methods may be called by any thread; each holds the one lock for the time of a dictionary's work.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ferry_core.changes.sink import KeyDecoder
+from ferry_core.tables.table import KeyLiterals, Table
+
+MAX_BYTES = 48 << 20
+ENTRY_BYTES = 170
+"""What a key costs besides its own bytes: bytes object, integer, dictionary slot (CPython 3.11)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some unproven keys of one table, and the number of events seen when they were taken."""
+
+    table: Table
+    keys: tuple[bytes, ...]
+    decode: KeyDecoder
+    taken_at: int
+
+    def literals(self) -> list[KeyLiterals]:
+        return [self.decode(key) for key in self.keys]
+
+    def only(self, keys: Iterable[bytes]) -> "Batch":
+        """The same proof over fewer keys."""
+        return Batch(self.table, tuple(keys), self.decode, self.taken_at)
+
+
+@dataclass
+class _TableKeys:
+    whole: bool = True  # nothing is proven: no pass has begun, or too many keys changed to be listed
+    keys: dict[bytes, int] = field(default_factory=dict)  # raw key -> number of its newest event
+    decode: KeyDecoder | None = None
+    bytes: int = 0
+
+    def clear(self, *, whole: bool) -> None:
+        self.whole = whole
+        self.keys = {}
+        self.bytes = 0
+
+
+class UnprovenKeys:
+    """Per table: either the whole table, or the keys that changed since its pass began and are not proven since."""
+
+    def __init__(self, tables: Iterable[Table], max_bytes: int = MAX_BYTES) -> None:
+        self._lock = threading.Lock()
+        self._tables = {table: _TableKeys() for table in tables}
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._events = 0
+
+    def begin(self, table: Table) -> None:
+        """A pass over this table is about to begin: from now on keys are kept.
+
+        The caller then adds the keys that are pending, *after* this call and before the pass's first read.
+        """
+        with self._lock:
+            held = self._tables[table]
+            self._bytes -= held.bytes
+            held.clear(whole=False)
+
+    def add(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        """These keys changed (or are pending at the begin of a pass): nothing is proven about them any more."""
+        with self._lock:
+            held = self._tables[table]
+            if held.whole:
+                return
+            held.decode = decode
+            self._events += 1
+            before = held.bytes
+            for key in keys:
+                if key not in held.keys:
+                    held.bytes += len(key) + ENTRY_BYTES
+                held.keys[key] = self._events
+            self._bytes += held.bytes - before
+            if self._bytes > self._max_bytes:
+                self._give_up_largest()
+
+    def _give_up_largest(self) -> None:
+        largest = max(self._tables.values(), key=lambda held: held.bytes)
+        self._bytes -= largest.bytes
+        largest.clear(whole=True)
+
+    def give_up(self, table: Table) -> None:
+        """Nothing is proven about the whole table any more."""
+        with self._lock:
+            held = self._tables[table]
+            self._bytes -= held.bytes
+            held.clear(whole=True)
+
+    def take(self, table: Table, limit: int) -> Batch | None:
+        """Up to ``limit`` keys, those longest not looked at first. They stay unproven until ``proven``."""
+        with self._lock:
+            held = self._tables[table]
+            if not held.keys or held.decode is None:
+                return None
+            keys = tuple(islice(held.keys, limit))
+            for key in keys:
+                held.keys[key] = held.keys.pop(key)
+            return Batch(table, keys, held.decode, self._events)
+
+    def proven(self, batch: Batch) -> int:
+        """The batch's rows were read equal, the source first, after it was taken. Returns how many that proved."""
+        with self._lock:
+            held = self._tables[batch.table]
+            count = 0
+            for key in batch.keys:
+                if held.keys.get(key, batch.taken_at + 1) <= batch.taken_at:
+                    del held.keys[key]
+                    freed = len(key) + ENTRY_BYTES
+                    held.bytes -= freed
+                    self._bytes -= freed
+                    count += 1
+            return count
+
+    def whole_tables(self) -> list[Table]:
+        """Tables of which nothing is proven: they need a pass."""
+        with self._lock:
+            return [table for table, held in self._tables.items() if held.whole]
+
+    def size(self, table: Table | None = None) -> int:
+        """How many keys are unproven; of a whole unproven table none are listed."""
+        with self._lock:
+            counted = self._tables.values() if table is None else [self._tables[table]]
+            return sum(len(held.keys) for held in counted)

@@ -1,0 +1,238 @@
+"""The front of the room: proves that both ends hold the same rows, and keeps count of what is not proven.
+
+The coordinator's way to a verdict, and which thread calls what:
+
+    unproven.begin(table)      coordinator, then it adds the keys that are pending; from then on
+    changed(...)               the change path adds every changed key (any thread, see ``unproven``)
+    full_pass(...)             coordinator or a thread of its own; compares all chunks in its own worker threads
+    prove_some(is_pending)     one background thread, again and again: few keys remain when the lock comes
+    prove_all(deadline)        coordinator, source writes stopped and the stream drained: the verdict
+
+Why no proof needs a lock or R1 of its own: a row that a proof reads too old belongs to an event that is known already
+or is still to come. One still to come makes its key unproven when it comes. One that came after ``begin`` made it so,
+and no pass takes a key out. One before ``begin`` that was not pending at that moment was flushed by a generation that had
+made it visible (R1), so it cannot be read too old. And ``prove_some`` looks only at keys that are not pending, for which
+the same holds.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ferry_core.changes.sink import KeyDecoder
+from ferry_core.errors import RetriableError
+from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.verify.difference import Difference
+from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
+from ferry_core.verify.last_check import LastBatch, check_batches
+from ferry_core.verify.narrow import KEYS_PER_STATEMENT, check_keys
+from ferry_core.verify.sessions import ConnectSource, ConnectTarget, SessionPair
+from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
+
+CONFIRM_ROUNDS = 3
+"""A candidate is a divergence when it looks the same this often, with its table flushed in between."""
+
+DIFFERING_KEYS_FOUND = 32
+"""Keys that ``prove_some`` finds out one by one in a batch that differs; the rest waits for its next turn."""
+
+IsPending = Callable[[Table, bytes], bool]
+WaitFlushed = Callable[[Table], object]
+
+
+@dataclass
+class Verdict:
+    """``divergent`` rows differ although nothing about them is under way. ``unfinished`` tables need another pass."""
+
+    rows: int = 0
+    divergent: list[Difference] = field(default_factory=list)
+    unfinished: set[Table] = field(default_factory=set)
+
+
+@dataclass
+class Proof:
+    """One turn of ``prove_some``. ``differing`` rows stay unproven: seen twice in a row they are no coincidence."""
+
+    looked_at: int = 0
+    proven: int = 0
+    pending: int = 0
+    differing: list[Difference] = field(default_factory=list)
+
+
+class Verifier:
+    """One a run. Not to be confused with a pass: it lives as long as keys may change."""
+
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        connect_source: ConnectSource,
+        connect_target: ConnectTarget,
+        *,
+        workers: int = 4,
+        rows_per_chunk: int = ROWS_PER_CHUNK,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self.unproven = UnprovenKeys(tables, max_bytes)
+        self._tables = list(tables)
+        self._connect_source = connect_source
+        self._connect_target = connect_target
+        self._workers = workers
+        self._rows_per_chunk = rows_per_chunk
+        self._background = SessionPair(connect_source, connect_target)
+        self._background_lock = threading.Lock()
+        self._suspects: dict[Table, list[KeyLiterals]] = {}
+
+    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        """Call for every changed key, *after* the change buffer has it."""
+        self.unproven.add(table, keys, decode)
+
+    # -- before the lock ------------------------------------------------------------------------------------------
+
+    def full_pass(
+        self,
+        cancelled: threading.Event,
+        progress: Progress,
+        wait_flushed: WaitFlushed,
+        tables: Sequence[Table] | None = None,
+    ) -> Verdict:
+        """Compare every chunk, then the rows that differed again. ``unproven.begin`` must have been called before.
+
+        ``wait_flushed(table)`` returns when every change of the table that is known now is on the target; best effort:
+        rows that keep changing are left to ``prove_all``. Raises Interrupted when cancelled.
+        """
+        chosen = self._tables if tables is None else tables
+        result = self._pass(chosen).run(cancelled, progress)
+        for table in result.overflowed:
+            self.unproven.give_up(table)
+        verdict = Verdict(result.rows, unfinished=set(result.overflowed))
+        candidates: defaultdict[Table, list[Difference]] = defaultdict(list)
+        for difference in result.candidates:
+            candidates[difference.table].append(difference)
+        with SessionPair(self._connect_source, self._connect_target) as sessions:
+            for table in chosen:
+                divergent, suspects = self._confirm(table, candidates[table], sessions, cancelled, wait_flushed)
+                verdict.divergent += divergent
+                with self._background_lock:
+                    self._suspects[table] = suspects
+        return verdict
+
+    def _pass(self, tables: Sequence[Table]) -> FinalPass:
+        return FinalPass(tables, self._connect_source, self._connect_target, self._workers, self._rows_per_chunk)
+
+    def _confirm(
+        self,
+        table: Table,
+        candidates: list[Difference],
+        sessions: SessionPair,
+        cancelled: threading.Event,
+        wait_flushed: WaitFlushed,
+    ) -> tuple[list[Difference], list[KeyLiterals]]:
+        """The candidates that stay as they are, and the keys of those that keep changing; the others are equal."""
+        differing = candidates
+        steady = set(candidates)
+        for _ in range(CONFIRM_ROUNDS):
+            if not differing:
+                break
+            wait_flushed(table)
+            differing = self._check(sessions, table, _keys_of(differing), cancelled)
+            steady.intersection_update(differing)
+        moving = [difference for difference in differing if difference not in steady]
+        return [difference for difference in differing if difference in steady], _keys_of(moving)
+
+    @staticmethod
+    def _check(
+        sessions: SessionPair, table: Table, keys: list[KeyLiterals], cancelled: threading.Event, seconds: float = 60
+    ) -> list[Difference]:
+        return sessions.retrying(
+            lambda: check_keys(table, keys, sessions.source(table), sessions.target), cancelled, seconds
+        )
+
+    def prove_some(
+        self, is_pending: IsPending, limit: int = KEYS_PER_STATEMENT, cancelled: threading.Event | None = None
+    ) -> Proof:
+        """Look at up to ``limit`` unproven keys a table that are not pending, and count the equal ones as proven.
+
+        ``is_pending`` is True for keys that wait in the change buffer *and* for those of a generation under way.
+        """
+        proof = Proof()
+        cancelled = cancelled or threading.Event()
+        with self._background_lock:
+            for table in self._tables:
+                self._look_at_suspects(table, limit, cancelled)
+                batch = self.unproven.take(table, limit)
+                if batch is None:
+                    continue
+                settled = batch.only(key for key in batch.keys if not is_pending(table, key))
+                proof.looked_at += len(batch.keys)
+                proof.pending += len(batch.keys) - len(settled.keys)
+                if settled.keys:
+                    self._prove(settled, proof, cancelled)
+        return proof
+
+    def _prove(self, batch: Batch, proof: Proof, cancelled: threading.Event) -> None:
+        """Prove what is equal of a batch: halve what differs until single keys are left."""
+        parts = [batch]
+        found = 0
+        while parts:
+            part = parts.pop()
+            differing = self._check(self._background, part.table, part.literals(), cancelled)
+            if not differing:
+                proof.proven += self.unproven.proven(part)
+            elif len(part.keys) > 1 and found < DIFFERING_KEYS_FOUND:
+                middle = len(part.keys) // 2
+                parts += [part.only(part.keys[:middle]), part.only(part.keys[middle:])]
+            else:
+                found += 1
+                proof.differing += differing
+
+    def _look_at_suspects(self, table: Table, limit: int, cancelled: threading.Event) -> None:
+        """Keys of rows that kept changing during the pass: once seen equal, their events alone say what is unproven."""
+        suspects = self._suspects.get(table, [])
+        if suspects:
+            looked_at, rest = suspects[:limit], suspects[limit:]
+            self._suspects[table] = rest + _keys_of(self._check(self._background, table, looked_at, cancelled))
+
+    # -- under the lock -------------------------------------------------------------------------------------------
+
+    def prove_all(self, deadline: float) -> list[Difference]:
+        """The verdict: what differs among all that is unproven, everything being flushed and source writes stopped.
+
+        An empty list means that both ends are equal. Raises RetriableError when there is no verdict: a table without a
+        whole pass, or ``deadline`` (time.monotonic) passed.
+        """
+        if whole := self.unproven.whole_tables():
+            names = ", ".join(sorted(table.id for table in whole))
+            raise RetriableError("VerificationUnfinished", f"no complete verification pass over {names} yet")
+        with self._background_lock:
+            batches = self._remaining()
+            if not batches:
+                return []
+            extra = min(self._workers, len(batches)) - 1
+            pairs = [self._background]
+            pairs += [SessionPair(self._connect_source, self._connect_target) for _ in range(extra)]
+            try:
+                return check_batches(batches, pairs, deadline, self.unproven)
+            finally:
+                for pair in pairs[1:]:
+                    pair.close()
+
+    def _remaining(self) -> list[LastBatch]:
+        batches: list[LastBatch] = []
+        for table in self._tables:
+            suspects = self._suspects.get(table, [])
+            starts = range(0, len(suspects), KEYS_PER_STATEMENT)
+            batches += [LastBatch(table, suspects[start : start + KEYS_PER_STATEMENT], None) for start in starts]
+            taken = self.unproven.take(table, self.unproven.size(table))
+            if taken is not None:
+                starts = range(0, len(taken.keys), KEYS_PER_STATEMENT)
+                parts = [taken.only(taken.keys[start : start + KEYS_PER_STATEMENT]) for start in starts]
+                batches += [LastBatch(table, part.literals(), part) for part in parts]
+        return batches
+
+    def close(self) -> None:
+        """Close the background thread's connections; call when no method runs any more."""
+        self._background.close()
+
+
+def _keys_of(differences: list[Difference]) -> list[KeyLiterals]:
+    return list(dict.fromkeys(difference.key for difference in differences))
