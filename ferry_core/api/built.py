@@ -1,0 +1,83 @@
+"""What this version does not do yet: refused by name, or, for a default, replaced by something stricter and said so.
+
+A field must never be ignored in silence. A line here goes when the thing is built. Called by ``manifest``, and by the
+ControlServer for directives.
+"""
+
+from ferry_core.api.choices import CutoverMode, DeletionPolicy, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
+from ferry_core.api.directive import Directive
+from ferry_core.api.handover import Cutover
+from ferry_core.api.reasons import Reason
+from ferry_core.api.spec import Ferry, Throttle
+from ferry_core.errors import ConfigError
+
+
+def refuse_unbuilt(ferry: Ferry) -> None:
+    """ConfigError NotBuiltYet that names every field of the manifest that this version cannot act on."""
+    spec = ferry.spec
+    found = _throttle(spec.throttle) + _cutover(spec.cutover)
+    for role, server in (("source", spec.source), ("target", spec.target)):
+        if server.replicas:
+            found.append(f"{role}.replicas")
+    if spec.schema_.on_change is OnSchemaChange.RECOPY:
+        found.append("schema.onChange: Recopy (use Fail)")
+    if spec.deletion_policy is DeletionPolicy.DROP_TARGET:
+        found.append("deletionPolicy: DropTarget (use Retain)")
+    _refuse(found)
+
+
+def refuse_unbuilt_directive(directive: Directive) -> None:
+    """The same for what may change while a Ferry runs."""
+    _refuse(_throttle(directive.throttle) + _cutover(directive.cutover))
+
+
+def notices(ferry: Ferry) -> list[str]:
+    """Where the run does something stricter than the spec says, or where a field means nothing outside of a cluster."""
+    spec = ferry.spec
+    said = []
+    if spec.verify.mode is VerifyMode.CONTINUOUS:
+        said.append("verify.mode: Continuous is not built yet; this run verifies as Final does")
+    if spec.verify.mode is not VerifyMode.NONE and spec.verify.on_mismatch is OnMismatch.REPAIR:
+        said.append("verify.onMismatch: Repair is not built yet; this run stops at a difference, as Fail does")
+    if spec.schema_.defer_indexes:
+        said.append("schema.deferIndexes: true is not built yet; this run creates all indexes with the tables")
+    if spec.ttl_seconds_after_finished is not None:
+        said.append("ttlSecondsAfterFinished acts in a cluster only")
+    if spec.copier.image or spec.copier.template.model_fields_set:
+        said.append("copier.image and copier.template act in a cluster only")
+    return said
+
+
+def _throttle(throttle: Throttle) -> list[str]:
+    signals = {
+        "maxReplicaLag": throttle.max_replica_lag,
+        "maxThreadsRunning": throttle.max_threads_running,
+        "maxCommitLatency": throttle.max_commit_latency,
+        "query": throttle.query,
+        "activeHours": throttle.active_hours,
+    }
+    return [f"throttle.{name} (use maxRowsPerSecond)" for name, value in signals.items() if value is not None]
+
+
+def _cutover(cutover: Cutover) -> list[str]:
+    found = []
+    if cutover.mode is CutoverMode.SCHEDULED:
+        found.append("cutover.mode: Scheduled (use Manual or Automatic)")
+    if cutover.not_before is not None:
+        found.append("cutover.notBefore")
+    if cutover.not_after is not None:
+        found.append("cutover.notAfter")
+    if cutover.source_lock in (SourceLockMode.LOCK_TABLES, SourceLockMode.WEBHOOK):
+        found.append(f"cutover.sourceLock: {cutover.source_lock.value} (use ReadOnly or None)")
+    if cutover.webhooks is not None:
+        found.append("cutover.webhooks")
+    return found
+
+
+def _refuse(found: list[str]) -> None:
+    if found:
+        raise ConfigError(
+            Reason.NOT_BUILT_YET,
+            f"this version of mysql-ferry does not have yet: {', '.join(f'spec.{name}' for name in found)}; "
+            "leave it out, or wait for a later version",
+        )

@@ -1,0 +1,145 @@
+"""Says what is wrong with a manifest: one clear line for a pydantic ValidationError. Called by ``load``.
+
+The first complaint is told in full, the most telling kind first: a misspelt field explains the missing one beside it.
+"""
+
+import difflib
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+
+from ferry_core.api.reasons import Reason
+from ferry_core.api.spec import Ferry
+from ferry_core.errors import ConfigError
+from ferry_core.manifest.documents import Document, FieldPath, describe
+
+_ORDER = ("extra_forbidden", "missing")
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping of fields",
+    "model_attributes_type": "a mapping of fields",
+}
+
+
+def complaint(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
+    """The ConfigError for the most telling problem, with the places of up to three others."""
+    details = sorted(error.errors(include_url=False), key=_weight)
+    first = details[0]
+    path = _path(first)
+    reason, problem = _problem(first, path, root)
+    others = list(dict.fromkeys(text for one in details[1:] if (text := written(_path(one))) != written(path)))
+    more = f"; also wrong: {', '.join(others[:3])}" if others else ""
+    more += f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return ConfigError(reason, f"{document.where(path)}: {problem}{more}")
+
+
+def written(path: FieldPath) -> str:
+    """``spec.tables.rules[0].match``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """``; did you mean x?`` if something is near."""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower().replace("_", "").replace("-", ""), list(by_lower), n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def _weight(detail: ErrorDetails) -> int:
+    return _ORDER.index(detail["type"]) if detail["type"] in _ORDER else len(_ORDER)
+
+
+def _path(detail: ErrorDetails) -> FieldPath:
+    return tuple(step for step in detail["loc"] if step != "[key]")
+
+
+def _problem(detail: ErrorDetails, path: FieldPath, root: type[BaseModel]) -> tuple[Reason, str]:
+    kind, name, context = detail["type"], written(path), detail.get("ctx", {})
+    shown: JsonValue = detail["input"]
+    if kind == "extra_forbidden":
+        return Reason.UNKNOWN_FIELD, f"{name}: no such field{_right_name(path, root)}"
+    if kind == "missing":
+        return Reason.MISSING_FIELD, f"{name} is required; add it"
+    if kind == "rule":
+        return Reason.RULE_VIOLATED, f"{name}: {detail['msg']}" if name else detail["msg"]
+    if kind in _WANTED:
+        return Reason.INVALID_FIELD, f"{name} must be {_WANTED[kind]}, not {describe(shown)}"
+    if kind in ("enum", "literal_error"):
+        expected = str(context["expected"])
+        words = [word.strip("' ") for part in expected.split(" or ") for word in part.split(",")]
+        hint = nearest(shown, words) if isinstance(shown, str) else ""
+        return (
+            Reason.INVALID_FIELD,
+            f"{name} must be one of {expected.replace(chr(39), '')}, not {describe(shown)}{hint}",
+        )
+    return Reason.INVALID_FIELD, f"{name}: {_bound(kind, context, detail['msg'])}, and this is {describe(shown)}"
+
+
+def _bound(kind: str, context: dict[str, object], message: str) -> str:
+    limits = {
+        "greater_than_equal": "must be at least {ge}",
+        "less_than_equal": "must be at most {le}",
+        "string_too_long": "may have at most {max_length} characters",
+        "string_too_short": "must have at least {min_length} characters",
+        "too_long": "may have at most {max_length} entries",
+        "too_short": "must have at least {min_length} entries",
+        "string_pattern_mismatch": "must have the form {pattern}",
+        "timezone_aware": "must be a time with its zone, for example 2026-12-01T02:00:00Z",
+    }
+    if kind.startswith("datetime"):
+        kind = "timezone_aware"
+    return limits[kind].format_map(context) if kind in limits else message
+
+
+def _right_name(path: FieldPath, root: type[BaseModel]) -> str:
+    """A near name in the same place, else the place where a field of just this name is."""
+    wrong = str(path[-1])
+    here = _model_at(path[:-1], root)
+    names = [field.alias or name for name, field in here.model_fields.items()] if here else []
+    hint = nearest(wrong, names)
+    if hint:
+        return hint
+    elsewhere = [written(place) for place in _places(root) if place[-1] == wrong]
+    if elsewhere:
+        return f"; did you mean {elsewhere[0]}?"
+    return f"; the fields here are {', '.join(sorted(names))}" if names and len(names) <= 20 else ""
+
+
+def _model_at(path: FieldPath, root: type[BaseModel]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = root
+    for step in path:
+        if isinstance(step, int) or model is None:
+            continue
+        found = next((field for name, field in model.model_fields.items() if (field.alias or name) == step), None)
+        model = _model_in(found.annotation) if found is not None else None
+    return model
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, Annotated, Union, UnionType):
+        return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
+    return None
+
+
+def _places(model: type[BaseModel], above: FieldPath = ()) -> Iterator[FieldPath]:
+    for name, field in model.model_fields.items():
+        here = (*above, field.alias or name)
+        yield here
+        inner = _model_in(field.annotation)
+        if inner is not None:
+            yield from _places(inner, here)

@@ -1,0 +1,178 @@
+"""Reads YAML files into documents that still know the line of every field. Called by ``load`` and ``secrets``.
+
+Stricter than a plain YAML load where that would hide a mistake (a key given twice) and laxer where kube-apiserver is:
+a null is an absent field, a time stays text, a number as a key is its text.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from pydantic import JsonValue
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import ConfigError
+
+MAX_FILE_BYTES = 4 << 20
+MAX_NODES = 200_000
+"""Aliases of aliases can make a small file huge."""
+
+FieldPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One YAML document that is a mapping."""
+
+    file: Path
+    line: int
+    data: dict[str, JsonValue]
+    lines: dict[FieldPath, int] = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        kind = self.data.get("kind")
+        return kind if isinstance(kind, str) else ""
+
+    @property
+    def metadata(self) -> dict[str, JsonValue]:
+        metadata = self.data.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    def where(self, path: FieldPath = ()) -> str:
+        """``ferry.yaml, line 12``: of the field, or of the nearest thing around it."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                return f"{self.file}, line {self.lines[path[:end]]}"
+        return f"{self.file}, line {self.line}"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader without times: the models read them, and quote marks must make no difference."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Builder:
+    """Turns the nodes of one document into data, noting lines."""
+
+    def __init__(self, loader: _Loader, file: Path) -> None:
+        self.loader = loader
+        self.file = file
+        self.lines: dict[FieldPath, int] = {}
+        self.nodes = 0
+
+    def build(self, node: yaml.Node, path: FieldPath, around: frozenset[int]) -> JsonValue:
+        self.nodes += 1
+        if id(node) in around or self.nodes > MAX_NODES:
+            raise self._malformed(node, "an alias that contains itself, or too many values")
+        inside = around | {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, inside)
+        if isinstance(node, yaml.SequenceNode):
+            items: list[JsonValue] = []
+            for at, item in enumerate(node.value):
+                self.lines[(*path, at)] = item.start_mark.line + 1
+                items.append(self.build(item, (*path, at), inside))
+            return items
+        value: JsonValue = self.loader.construct_object(node, deep=True)
+        if not isinstance(value, str | int | float | bool | None):
+            raise self._malformed(node, f"a value of type {type(value).__name__}")
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, path: FieldPath, inside: frozenset[int]) -> dict[str, JsonValue]:
+        self.loader.flatten_mapping(node)
+        data: dict[str, JsonValue] = {}
+        seen: set[str] = set()
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._malformed(key_node, "a key that is no plain text")
+            key = str(key_node.value)
+            if key in seen:
+                raise self._malformed(key_node, f"the key {key} a second time in the same place")
+            seen.add(key)
+            self.lines[(*path, key)] = key_node.start_mark.line + 1
+            value = self.build(value_node, (*path, key), inside)
+            if value is not None:
+                data[key] = value
+        return data
+
+    def _malformed(self, node: yaml.Node, problem: str) -> ConfigError:
+        line = node.start_mark.line + 1
+        return ConfigError(Reason.MALFORMED_YAML, f"{self.file}, line {line}: found {problem}; remove it")
+
+
+def read_documents(file: Path) -> list[Document]:
+    """Every document of ``file`` that is not empty."""
+    text = _read(file)
+    loader = _Loader(text)
+    loader.name = str(file)
+    documents: list[Document] = []
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            assert node is not None  # check_node said so
+            builder = _Builder(loader, file)
+            data = builder.build(node, (), frozenset())
+            line = node.start_mark.line + 1
+            if isinstance(data, dict):
+                documents.append(Document(file, line, data, builder.lines))
+            elif data is not None:
+                raise ConfigError(
+                    Reason.MALFORMED_YAML,
+                    f"{file}, line {line}: a document must be a mapping that starts with apiVersion and kind, "
+                    f"and this is {describe(data)}",
+                )
+    except yaml.YAMLError as error:
+        raise _syntax_error(file, error) from error
+    finally:
+        loader.dispose()
+    return documents
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise ConfigError(Reason.MANIFEST_UNREADABLE, f"{file}: {problem}; check the path given with -f") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(Reason.MANIFEST_UNREADABLE, f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB, no manifest")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(Reason.MALFORMED_YAML, f"{file}, line {line}: not UTF-8 text; save it as UTF-8") from error
+
+
+def _syntax_error(file: Path, error: yaml.YAMLError) -> ConfigError:
+    where = str(file)
+    problem = str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        if mark is not None:
+            where = f"{file}, line {mark.line + 1}, column {mark.column + 1}"
+        problem = " ".join(part for part in (error.problem, error.context) if part)
+    elif isinstance(error, yaml.reader.ReaderError):
+        problem = f"the character U+{error.character:04X} is not allowed at offset {error.position}"
+    if "\\t" in problem:
+        problem += " (YAML wants spaces, not tabs, for indentation)"
+    return ConfigError(Reason.MALFORMED_YAML, f"{where}: not valid YAML: {problem}; correct it there or just above")
+
+
+def describe(value: JsonValue) -> str:
+    """What kind of value that is, in the words of somebody who writes YAML, with the value if it is short."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57]!r}..."
+    return "a list" if isinstance(value, list) else "a mapping"

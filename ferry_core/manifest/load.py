@@ -1,0 +1,130 @@
+"""From files to a Ferry with endpoints: reads, checks and resolves everything that needs no server.
+
+Every mistake is one ConfigError that says where it is and how to mend it. Called by the CLI; the loaded value goes on
+to preflight and to the run, which may ask it for fresh credentials.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ferry_core.api.built import notices, refuse_unbuilt
+from ferry_core.api.reasons import Reason
+from ferry_core.api.servers import Server
+from ferry_core.api.spec import Ferry
+from ferry_core.errors import ConfigError
+from ferry_core.manifest.complaints import complaint, nearest
+from ferry_core.manifest.documents import Document, read_documents
+from ferry_core.manifest.secrets import SecretStore
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.tls import REQUIRING, TlsMaterial, client_context
+
+
+@dataclass(frozen=True)
+class LoadedFerry:
+    """A manifest that can be acted on. ``notices`` are for the user: where a run does more or less than was written."""
+
+    ferry: Ferry
+    source: Endpoint
+    target: Endpoint
+    notices: list[str] = field(default_factory=list)
+    files: tuple[Path, ...] = ()
+    secrets_dir: Path | None = None
+
+    def reload_credentials(self) -> tuple[Endpoint, Endpoint]:
+        """Source and target with credentials and certificates read anew; the Ferry itself stays as it was."""
+        documents = [document for file in self.files for document in read_documents(file)]
+        return _endpoints(self.ferry, _secrets(documents, self.ferry, self.secrets_dir))
+
+
+def load(files: Sequence[Path], secrets_dir: Path | None = None) -> LoadedFerry:
+    """The one Ferry in ``files`` and the Secrets that it names, there or as ``secrets_dir/<secret>/<key>``."""
+    if secrets_dir is not None and not secrets_dir.is_dir():
+        raise ConfigError(Reason.SECRET_NOT_FOUND, f"--secrets-dir {secrets_dir} is no folder; check the path")
+    documents = [document for file in files for document in read_documents(file)]
+    ferry = _validated(_the_ferry(documents, files))
+    refuse_unbuilt(ferry)
+    source, target = _endpoints(ferry, _secrets(documents, ferry, secrets_dir))
+    return LoadedFerry(ferry, source, target, notices(ferry), tuple(files), secrets_dir)
+
+
+def _the_ferry(documents: list[Document], files: Sequence[Path]) -> Document:
+    found = [document for document in documents if document.kind == "Ferry"]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = "; ".join(document.where() for document in found)
+        raise ConfigError(
+            Reason.SEVERAL_FERRIES,
+            f"{len(found)} Ferries in the files ({places}); one run moves one: give the others away",
+        )
+    for document in documents:
+        if not document.kind:
+            raise ConfigError(
+                Reason.MISSING_FIELD, f"{document.where()}: kind is required; write kind: Ferry or Secret"
+            )
+    kinds = [document.kind for document in documents]
+    hint = next((text for kind in kinds if kind != "Secret" and (text := nearest(kind, ["Ferry"]))), "")
+    seen = f"only {', '.join(sorted(set(kinds)))}" if kinds else "nothing"
+    names = ", ".join(str(file) for file in files)
+    raise ConfigError(
+        Reason.NO_FERRY,
+        f"no document of kind Ferry in {names} (found {seen}); add one with apiVersion, kind, spec{hint}",
+    )
+
+
+def _validated(document: Document) -> Ferry:
+    try:
+        return Ferry.model_validate(document.data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise complaint(error, document) from error
+
+
+def _secrets(documents: list[Document], ferry: Ferry, folder: Path | None) -> SecretStore:
+    secrets = [document for document in documents if document.kind == "Secret"]
+    return SecretStore(secrets, ferry.metadata.namespace, folder)
+
+
+def _endpoints(ferry: Ferry, secrets: SecretStore) -> tuple[Endpoint, Endpoint]:
+    return _endpoint("source", ferry.spec.source, secrets), _endpoint("target", ferry.spec.target, secrets)
+
+
+def _endpoint(role: str, server: Server, secrets: SecretStore) -> Endpoint:
+    credentials = server.credentials_secret_ref
+    asked_by = f"spec.{role}.credentialsSecretRef"
+    return Endpoint(
+        role=role,
+        host=server.host,
+        port=server.port,
+        user=_word(secrets, credentials.name, credentials.username_key, asked_by, may_be_empty=False),
+        password=_word(secrets, credentials.name, credentials.password_key, asked_by, may_be_empty=True),
+        tls=client_context(server.tls.mode, *_material(role, server, secrets)),
+        tls_required=server.tls.mode in REQUIRING,
+    )
+
+
+def _word(secrets: SecretStore, name: str, key: str, asked_by: str, *, may_be_empty: bool) -> str:
+    raw = secrets.read(name, key, asked_by)
+    # Whoever wrote the file with echo or an editor did not mean the line's end.
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    where = f"key {key} of Secret {name} ({secrets.origin(name)})"
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(Reason.SECRET_INVALID, f"{where} is not UTF-8 text; is it encoded twice?") from error
+    if "\0" in text or "\n" in text:
+        raise ConfigError(Reason.SECRET_INVALID, f"{where} has more than one line; keep one")
+    if not text and not may_be_empty:
+        raise ConfigError(Reason.SECRET_INVALID, f"{where} is empty; write the name of the account there")
+    return text
+
+
+def _material(role: str, server: Server, secrets: SecretStore) -> tuple[TlsMaterial, str]:
+    ref = server.tls.secret_ref
+    if ref is None:
+        return TlsMaterial(), ""
+    asked_by = f"spec.{role}.tls.secretRef"
+    ca, certificate, key = (secrets.find(ref.name, name, asked_by) for name in ("ca.crt", "tls.crt", "tls.key"))
+    return TlsMaterial(ca, certificate, key), f"Secret {ref.name} ({secrets.origin(ref.name)})"
