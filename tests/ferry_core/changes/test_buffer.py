@@ -1,0 +1,145 @@
+"""The change buffer: bounded, never ahead of the target, XA keys dated by their PREPARE."""
+
+import threading
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.tables.table import Table
+from tests.support.tables import decode, mark, simple_table
+
+
+def transaction(buffer: ChangeBuffer, table: Table, number: int, *keys: bytes, xid: str | None = None) -> None:
+    buffer.begin(mark(number - 1), mark(number), xid)
+    buffer.changed(table, keys, decode)
+    buffer.end(mark(number), float(number))
+
+
+def test_the_checkpoint_stays_before_what_waits_and_what_is_in_flight() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    transaction(buffer, table, 1, b"a")
+    assert buffer.checkpoint_mark() == mark(0)
+    generation = buffer.take(table, 10)
+    assert generation is not None
+    transaction(buffer, table, 2, b"b")
+    assert buffer.checkpoint_mark() == mark(0)
+    buffer.committed(generation)
+    assert buffer.checkpoint_mark() == mark(1)
+
+
+def test_a_generation_taken_inside_a_transaction_waits_for_that_transaction() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    buffer.begin(mark(0), mark(1), None)
+    buffer.changed(table, [b"a"], decode)
+    generation = buffer.take(table, 10)
+    assert generation is not None
+    assert generation.seen == mark(1)
+    buffer.committed(generation)
+    assert buffer.checkpoint_mark() == mark(0), "the transaction is not over: its other rows are still to come"
+
+
+def test_xa_keys_wait_for_their_decision_and_hold_the_checkpoint_before_the_prepare() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    transaction(buffer, table, 1, b"x", xid="1,aa,")
+    transaction(buffer, table, 2, b"b")
+    other = buffer.take(table, 10)
+    assert other is not None
+    assert list(other.keys) == [b"b"]
+    buffer.committed(other)
+    assert buffer.checkpoint_mark() == mark(0)
+    buffer.decided("1,aa,", True, mark(2), mark(3))
+    assert buffer.checkpoint_mark() == mark(0)
+    decided = buffer.take(table, 10)
+    assert decided is not None
+    assert list(decided.keys) == [b"x"]
+    assert decided.seen == mark(3)
+    buffer.committed(decided)
+    assert buffer.checkpoint_mark() == mark(3)
+
+
+def test_a_rolled_back_xa_transaction_lets_the_checkpoint_go() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    transaction(buffer, table, 1, b"x", xid="1,aa,")
+    buffer.decided("1,aa,", False, mark(1), mark(2))
+    assert buffer.take(table, 10) is None
+    assert buffer.checkpoint_mark() == mark(2)
+
+
+def test_a_transaction_begun_again_after_a_lost_connection_is_no_other() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    buffer.begin(mark(0), mark(1), "1,aa,")
+    buffer.changed(table, [b"x"], decode)
+    transaction(buffer, table, 1, b"x", b"y", xid="1,aa,")
+    buffer.decided("1,aa,", True, mark(1), mark(2))
+    generation = buffer.take(table, 10)
+    assert generation is not None
+    assert sorted(generation.keys) == [b"x", b"y"]
+
+
+def test_a_full_buffer_stops_the_streamer_until_a_generation_was_taken_and_committed() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0), capacity_bytes=1000)
+    blocked = threading.Thread(target=transaction, args=(buffer, table, 1, *[b"%06d" % n for n in range(20)]))
+    blocked.start()
+    assert not buffer.wait_processed(lambda reached: reached == mark(1), time.monotonic() + 0.2)
+    generation = buffer.take(table, 100)
+    assert generation is not None
+    buffer.committed(generation)
+    assert buffer.wait_processed(lambda reached: reached == mark(1), time.monotonic() + 10)
+    blocked.join()
+
+
+def test_the_listener_hears_of_a_key_after_it_is_pending() -> None:
+    table = simple_table()
+    heard: list[bool] = []
+    buffer = ChangeBuffer([table], mark(0), listener=lambda t, keys, _: heard.append(len(keys) == 1 and t is table))
+    transaction(buffer, table, 1, b"a")
+    transaction(buffer, table, 2, b"x", xid="1,aa,")
+    assert heard == [True]
+    buffer.decided("1,aa,", True, mark(2), mark(3))
+    assert heard == [True, True]
+
+
+@given(st.lists(st.sampled_from(["event", "take", "commit", "fail", "prepare", "decide"]), max_size=60))
+def test_the_checkpoint_never_passes_a_key_that_is_not_on_the_target(steps: list[str]) -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    number = 0
+    flying = None
+    prepared: list[tuple[str, int]] = []
+    owed: dict[bytes, int] = {}
+    for step in steps:
+        if step == "event":
+            number += 1
+            key = b"%d" % (number % 5)
+            transaction(buffer, table, number, key)
+            owed.setdefault(key, number)
+        elif step == "take" and flying is None:
+            flying = buffer.take(table, 3)
+            flying_owed = {key: owed.pop(key) for key in flying.keys} if flying else {}
+        elif step == "commit" and flying is not None:
+            buffer.committed(flying)
+            flying = None
+        elif step == "fail" and flying is not None:
+            buffer.returned(flying)
+            for key, at in flying_owed.items():
+                owed[key] = min(at, owed.get(key, at))
+            flying = None
+        elif step == "prepare":
+            number += 1
+            transaction(buffer, table, number, b"x%d" % number, xid=f"1,{number},")
+            prepared.append((f"1,{number},", number))
+        elif step == "decide" and prepared:
+            xid, at = prepared.pop(0)
+            number += 1
+            buffer.decided(xid, True, mark(number - 1), mark(number))
+            owed.setdefault(b"x%d" % at, at)
+        not_there = [*owed.values(), *(at for _, at in prepared), *(flying_owed.values() if flying else ())]
+        assert buffer.checkpoint_mark().sequence < min(not_there, default=number + 1)

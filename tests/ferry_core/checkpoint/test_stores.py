@@ -1,0 +1,84 @@
+"""Both checkpoint stores keep a state, refuse what is not theirs, and refuse an overtaken run."""
+
+import sqlite3
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ferry_core.checkpoint.sqlite import SqliteStore
+from ferry_core.checkpoint.state import FORMAT, RunState, TableState
+from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.fence import Fence
+from ferry_core.errors import ConfigError, Fenced
+from ferry_core.mysql.session import Purpose, Session
+from tests.support.servers import Pair
+
+
+def state(uid: str = "u-1") -> RunState:
+    table = TableState(started=True, frontier=["5", "_utf8mb4 0x61"], unfinished=[(None, ["1", "0x00"])])
+    return RunState(ferry_uid=uid, ferry_name="shop/orders", source_id="s", selection="{}", tables={"shop.t": table})
+
+
+def test_sqlite_keeps_the_state_over_processes(tmp_path: Path) -> None:
+    path = tmp_path / "orders.ferry.db"
+    SqliteStore(path).save(state(), 1)
+    assert SqliteStore(path).load() == state()
+
+
+def test_sqlite_refuses_an_older_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "orders.ferry.db"
+    older, newer = SqliteStore(path), SqliteStore(path)
+    older.save(state(), 1)
+    newer.save(state(), 2)
+    with pytest.raises(Fenced, match="newer run"):
+        older.save(state(), 1)
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all, but text long enough to be read", b"\0" * 4096])
+def test_sqlite_refuses_a_file_that_is_no_state(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"notes\.txt") as caught:
+        SqliteStore(path).load()
+    assert caught.value.reason == "StateCorrupt"
+    assert path.read_bytes() == content
+
+
+def test_sqlite_refuses_a_damaged_body_and_a_newer_format(tmp_path: Path) -> None:
+    path = tmp_path / "orders.ferry.db"
+    store = SqliteStore(path)
+    store.save(state(), 1)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE ferry_state SET body = '{\"format\": 1, \"position'")
+    database.close()
+    with pytest.raises(ConfigError, match="damaged"):
+        store.load()
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE ferry_state SET format = {FORMAT + 1}")
+    database.close()
+    with pytest.raises(ConfigError, match="newer version"):
+        store.load()
+
+
+def test_sqlite_says_where_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        SqliteStore(tmp_path / "nowhere" / "x.db")
+
+
+def test_the_target_keeps_the_state_and_refuses_an_overtaken_run(pair: Pair) -> None:
+    uid = str(uuid.uuid4())
+
+    def connect() -> Session:
+        return Session(pair.target.endpoint("target"), Purpose.TARGET)
+
+    older = TargetStore(connect, uid)
+    older.fence, _ = Fence.take(connect, uid, "shop/orders", "s")
+    older.save(state(uid), older.fence.epoch)
+    newer = TargetStore(connect, uid)
+    assert newer.load() == state(uid)
+    newer.fence, _ = Fence.take(connect, uid, "shop/orders", "s")
+    with pytest.raises(Fenced, match="newer run"):
+        older.save(state(uid), older.fence.epoch)
+    older.close()
+    newer.close()

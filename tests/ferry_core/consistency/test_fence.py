@@ -1,0 +1,124 @@
+"""The fence on real servers: after a bump nothing of an older run commits, however late it wakes up."""
+
+import threading
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from ferry_core.consistency.fence import Fence, read_lease
+from ferry_core.errors import ConnectionLost, Fenced, FerryError
+from ferry_core.mysql.session import Purpose, Session
+from tests.support.servers import Pair
+
+
+@pytest.fixture
+def connect(pair: Pair) -> Callable[[], Session]:
+    return lambda: Session(pair.target.endpoint("target"), Purpose.TARGET)
+
+
+@pytest.fixture
+def uid() -> str:
+    return str(uuid.uuid4())
+
+
+def take(connect: Callable[[], Session], uid: str) -> Fence:
+    return Fence.take(connect, uid, "shop/orders", "source-1")[0]
+
+
+def test_each_run_takes_the_next_epoch_and_finds_what_the_last_one_recorded(
+    connect: Callable[[], Session], uid: str
+) -> None:
+    first = take(connect, uid)
+    first.record(phase="Copying", tables=["shop.orders"])
+    second, lease = Fence.take(connect, uid, "shop/orders", "source-1")
+    assert second.epoch == first.epoch + 1
+    assert (lease.phase, lease.tables, lease.source_id) == ("Copying", ["shop.orders"], "source-1")
+
+
+def test_an_older_run_cannot_commit_after_its_successor(
+    connect: Callable[[], Session], uid: str, schema: str
+) -> None:
+    old = take(connect, uid)
+    with connect() as session:
+        session.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
+        session.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)")
+        with old.transaction(session):
+            session.execute(f"INSERT INTO {schema}.t VALUES (1)")
+        take(connect, uid)
+        with pytest.raises(Fenced, match="newer run"), old.transaction(session):
+            session.execute(f"INSERT INTO {schema}.t VALUES (2)")
+        assert session.number(f"SELECT COUNT(*) FROM {schema}.t") == 1
+        with pytest.raises(Fenced):
+            old.record(phase="Completed")
+        lease = read_lease(session, uid)
+        assert lease is not None
+        assert lease.phase == "New"
+
+
+def test_a_transaction_under_way_is_killed_by_the_successor(connect: Callable[[], Session], uid: str, schema: str) -> None:
+    old = take(connect, uid)
+    with connect() as other:
+        other.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
+        other.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)")
+    session = connect()
+    old.enrol(session)
+    opened = threading.Event()
+    overtaken = threading.Event()
+    outcome: list[FerryError] = []
+
+    def zombie() -> None:
+        try:
+            with old.transaction(session):
+                session.execute(f"INSERT INTO {schema}.t VALUES (1)")
+                opened.set()
+                overtaken.wait(30)
+        except FerryError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=zombie)
+    thread.start()
+    assert opened.wait(30)
+    take(connect, uid)
+    overtaken.set()
+    thread.join(30)
+    assert isinstance(outcome[0], ConnectionLost)
+    with connect() as other:
+        assert other.number(f"SELECT COUNT(*) FROM {schema}.t") == 0
+
+
+def test_a_lost_connection_is_proven_ended_before_anything_is_retried(
+    connect: Callable[[], Session], uid: str, schema: str
+) -> None:
+    fence = take(connect, uid)
+    with connect() as other:
+        other.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
+        other.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)")
+        orphan = connect()
+        transaction = fence.transaction(orphan)
+        transaction.__enter__()
+        orphan.execute(f"INSERT INTO {schema}.t VALUES (1)")
+        fence.prove_ended(orphan.connection_id)
+        with pytest.raises(ConnectionLost):
+            orphan.commit()
+        assert other.number(f"SELECT COUNT(*) FROM {schema}.t") == 0
+
+
+def test_a_removed_lease_row_means_fenced(connect: Callable[[], Session], uid: str) -> None:
+    fence = take(connect, uid)
+    with connect() as session:
+        session.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")
+        with pytest.raises(Fenced, match="gone"), fence.transaction(session):
+            raise AssertionError("must not get here")
+
+
+def test_a_bump_waits_while_ddl_is_under_way(connect: Callable[[], Session], uid: str) -> None:
+    fence = take(connect, uid)
+    successor: list[Fence] = []
+    with fence.hold():
+        thread = threading.Thread(target=lambda: successor.append(take(connect, uid)))
+        thread.start()
+        thread.join(1.0)
+        assert not successor, "the bump did not wait"
+    thread.join(30)
+    assert successor[0].epoch == fence.epoch + 1

@@ -1,0 +1,73 @@
+"""R3: chunk windows and flush generations of one table never overlap."""
+
+import threading
+import time
+
+from ferry_core.consistency.gate import TableGate
+
+
+def never() -> bool:
+    return False
+
+
+def test_chunks_run_beside_chunks() -> None:
+    gate = TableGate()
+    with gate.chunk(never) as first, gate.chunk(never) as second:
+        assert first
+        assert second
+
+
+def test_a_flush_waits_for_open_chunks_and_keeps_new_ones_out() -> None:
+    gate = TableGate()
+    order: list[str] = []
+    inside = threading.Event()
+    release = threading.Event()
+
+    def chunk() -> None:
+        with gate.chunk(never):
+            inside.set()
+            release.wait(10)
+            order.append("chunk committed")
+
+    def flush() -> None:
+        with gate.flush(never):
+            order.append("flush")
+
+    def late_chunk() -> None:
+        with gate.chunk(never):
+            order.append("late chunk")
+
+    threads = [threading.Thread(target=chunk)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads.append(threading.Thread(target=flush))
+    threads[1].start()
+    deadline = time.monotonic() + 10
+    while gate.open_for_chunks and time.monotonic() < deadline:
+        threading.Event().wait(0.001)
+    assert not gate.open_for_chunks
+    threads.append(threading.Thread(target=late_chunk))
+    threads[2].start()
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["chunk committed", "flush", "late chunk"]
+
+
+def test_a_cancelled_waiter_leaves_without_having_entered() -> None:
+    gate = TableGate()
+    with gate.flush(never) as entered:
+        assert entered
+        with gate.chunk(lambda: True) as chunk:
+            assert not chunk
+        with gate.flush(lambda: True) as flush:
+            assert not flush
+    assert gate.open_for_chunks
+
+
+def test_a_cancelled_flush_lets_chunks_in_again() -> None:
+    gate = TableGate()
+    with gate.chunk(never):
+        with gate.flush(lambda: True) as entered:
+            assert not entered
+        assert gate.open_for_chunks
