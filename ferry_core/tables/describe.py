@@ -1,0 +1,99 @@
+"""Reads columns, UNIQUE indexes and sizes of whole schemas from information_schema. Called by ``discovery``."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Row, Session
+from ferry_core.tables.codecs import GEOMETRIES, TEMPORALS
+from ferry_core.tables.keys import Index
+from ferry_core.tables.table import Column, TableName
+
+UNLIMITED = (1 << 32) - 1
+"""Bytes of the longest JSON, geometry or LONGBLOB value."""
+NUMBER_BYTES = {"bit": 20, "enum": 20, "set": 20, "float": 24, "double": 24, "uuid": 16, "inet6": 16, "inet4": 4}
+
+
+def columns_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list[Column]]:
+    """All columns of all tables of these schemas, in table order."""
+    rows = session.query(
+        "SELECT table_schema, table_name, column_name, ordinal_position, data_type, column_type, character_set_name,"
+        " collation_name, is_nullable, extra, character_octet_length, numeric_precision"
+        f" FROM information_schema.columns WHERE table_schema IN ({_list(schemas)})"
+        " ORDER BY table_schema, table_name, ordinal_position"
+    )
+    columns: dict[TableName, list[Column]] = defaultdict(list)
+    for row in rows:
+        columns[TableName(_text(row[0]), _text(row[1]))].append(_column(row))
+    return columns
+
+
+def indexes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list[Index]]:
+    """All UNIQUE indexes of all tables of these schemas, in the order of their names: the same at every start."""
+    hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
+    rows = session.query(
+        "SELECT table_schema, table_name, index_name, column_name, sub_part IS NULL,"
+        f" index_type = 'BTREE' AND NOT {hidden} FROM information_schema.statistics"
+        f" WHERE non_unique = 0 AND table_schema IN ({_list(schemas)})"
+        " ORDER BY table_schema, table_name, index_name, seq_in_index"
+    )
+    found: dict[TableName, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        found[TableName(_text(row[0]), _text(row[1]))][_text(row[2])].append(row)
+    return {name: [_index(index, parts) for index, parts in of.items()] for name, of in found.items()}
+
+
+def sizes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, tuple[int, int]]:
+    """Estimated rows and bytes a row of all tables of these schemas."""
+    rows = session.query(
+        "SELECT table_schema, table_name, table_rows, avg_row_length FROM information_schema.tables"
+        f" WHERE table_schema IN ({_list(schemas)})"
+    )
+    return {TableName(_text(row[0]), _text(row[1])): (int(row[2] or 0), int(row[3] or 0)) for row in rows}
+
+
+def _list(schemas: Sequence[str]) -> str:
+    return ", ".join(string(schema) for schema in schemas) or "NULL"
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode()
+
+
+def _index(name: str, rows: Sequence[Row]) -> Index:
+    parts = tuple(None if row[3] is None else row[3].decode() for row in rows)
+    whole = all(row[3] is not None and row[4] == b"1" for row in rows)
+    return Index(name, parts, whole, usable=all(row[5] == b"1" for row in rows))
+
+
+def _column(row: Row) -> Column:
+    data_type, column_type, extra = _text(row[4]).lower(), _text(row[5]), _text(row[9]).upper()
+    return Column(
+        name=_text(row[2]),
+        ordinal=int(row[3] or 0) - 1,
+        data_type=data_type,
+        column_type=column_type,
+        charset=None if row[6] is None else row[6].decode(),
+        collation=None if row[7] is None else row[7].decode(),
+        nullable=row[8] == b"YES",
+        # Not by the word GENERATED alone: MySQL says DEFAULT_GENERATED of a default that is an expression.
+        generated=re.search(r"\b(VIRTUAL|STORED|PERSISTENT)\b", extra) is not None,
+        invisible="INVISIBLE" in extra,
+        max_bytes=_max_bytes(data_type, column_type, row[10], row[11]),
+    )
+
+
+def _max_bytes(data_type: str, column_type: str, octets: bytes | None, precision: bytes | None) -> int:
+    if data_type in NUMBER_BYTES:
+        return NUMBER_BYTES[data_type]
+    if data_type in GEOMETRIES | {"json"}:
+        return UNLIMITED
+    if data_type == "vector":
+        return 4 * int((re.search(r"\d+", column_type) or ["2048"])[0])
+    if octets is not None:
+        return int(octets)
+    if data_type in TEMPORALS | {"year"}:
+        return 32
+    return int(precision or 0) + 4

@@ -1,0 +1,134 @@
+"""Which tables a Ferry moves, under which names, and what they are: reads information_schema once, at the start.
+
+Views, system schemas and our own ``mysql_ferry`` are left out. Called by the coordinator and by preflight.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from ferry_core.api.selection import TableRule, Tables
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
+from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
+from ferry_core.tables.table import Column, Table, TableName
+
+LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
+
+
+def discover(session: Session, selection: Tables) -> list[Table]:
+    """The selected tables in the order of their names; ConfigError names everything that is wrong at once."""
+    if session.flavor is Flavor.MYSQL:
+        # Else a generated invisible primary key, the table's only key, is hidden.
+        session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
+    chosen = select(_existing(session), selection)
+    targets = {name: target_name(name, selection) for name in chosen}
+    _refuse_shared_targets(targets)
+    schemas = sorted({name.schema for name in chosen})
+    columns, indexes, sizes = columns_of(session, schemas), indexes_of(session, schemas), sizes_of(session, schemas)
+    tables, keyless = [], []
+    for name in chosen:
+        table = _table(name, targets[name], _rule(name, selection), columns[name], indexes.get(name, []), sizes[name])
+        if table is None:
+            keyless.append(name)
+        else:
+            tables.append(table)
+    _refuse_keyless(keyless)
+    return tables
+
+
+def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
+    """The names that include patterns match and exclude patterns do not; no include and no rule may be idle."""
+    known = sorted(existing)
+    included = [name for name in known if any(matches(name, pattern) for pattern in selection.include)]
+    chosen = [name for name in included if not any(matches(name, pattern) for pattern in selection.exclude)]
+    idle = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
+    idle += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
+    if idle:
+        raise ConfigError(
+            "PatternMatchesNothing",
+            f"no table on the source matches {', '.join(idle)}; correct the pattern or take it out (views and system "
+            "schemas do not count, a rule must match a selected table)",
+        )
+    if not chosen:
+        raise ConfigError("NothingSelected", "the exclude patterns leave no table; take one out")
+    return chosen
+
+
+def matches(name: TableName, pattern: str) -> bool:
+    """Whether a ``schema.table`` glob names this table. A wildcard never reaches over the dot."""
+    return any(
+        fnmatchcase(name.schema, pattern[:dot]) and fnmatchcase(name.name, pattern[dot + 1 :])
+        for dot, character in enumerate(pattern)
+        if character == "."
+    )
+
+
+def target_name(name: TableName, selection: Tables) -> TableName:
+    """What the table is called on the target: its rule's name, else the schema's, else its own."""
+    rule = _rule(name, selection)
+    if rule is not None and rule.target is not None:
+        schema, _, table = rule.target.partition(".")
+        return TableName(schema, table)
+    return TableName(selection.rename_schemas.get(name.schema, name.schema), name.name)
+
+
+def _rule(name: TableName, selection: Tables) -> TableRule | None:
+    return next((rule for rule in selection.rules if matches(name, rule.match)), None)
+
+
+def _existing(session: Session) -> list[TableName]:
+    left_out = ", ".join(string(schema) for schema in sorted(LEFT_OUT))
+    rows = session.query(
+        "SELECT table_schema, table_name FROM information_schema.tables"
+        f" WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_schema NOT IN ({left_out})"
+    )
+    return [TableName((schema or b"").decode(), (name or b"").decode()) for schema, name in rows]
+
+
+def _table(
+    name: TableName,
+    target: TableName,
+    rule: TableRule | None,
+    columns: Sequence[Column],
+    indexes: Sequence[Index],
+    sizes: tuple[int, int],
+) -> Table | None:
+    key = choose_key(columns, indexes)
+    if key is None:
+        return None
+    return Table(
+        source=name,
+        target=target,
+        columns=tuple(columns),
+        key=key,
+        row_filter=rule.where if rule else None,
+        secondary_unique=secondary_unique(key, indexes),
+        byte_equal_key=byte_equal(key),
+        rows_estimated=sizes[0],
+        average_row_bytes=sizes[1],
+    )
+
+
+def _refuse_shared_targets(targets: Mapping[TableName, TableName]) -> None:
+    sources: dict[TableName, list[TableName]] = defaultdict(list)
+    for source, target in targets.items():
+        # A target with lower_case_table_names takes Orders and orders for one.
+        sources[TableName(target.schema.lower(), target.name.lower())].append(source)
+    shared = [f"{' and '.join(map(str, names))} to {to}" for to, names in sources.items() if len(names) > 1]
+    if shared:
+        raise ConfigError(
+            "TargetNameTaken", f"two tables would become one: {'; '.join(shared)}; give one of them another target name"
+        )
+
+
+def _refuse_keyless(keyless: Sequence[TableName]) -> None:
+    if keyless:
+        raise ConfigError(
+            "NoUsableKey",
+            f"without a PRIMARY KEY or a UNIQUE index over whole NOT NULL columns: {', '.join(map(str, keyless))}; "
+            "add a key to each, or exclude them",
+        )
