@@ -3,6 +3,8 @@
 Error numbers are those of the MySQL and MariaDB server error references.
 """
 
+import ssl
+
 from pymysql import err
 
 from ferry_core.errors import (
@@ -25,6 +27,7 @@ TOO_LARGE = {1153, 1301, 2020}
 DENIED = {1045, 1698, 1862, 1820, 3118, 3159}
 PRIVILEGE = {1044, 1142, 1143, 1227, 1370, 1410}
 READ_ONLY = {1290, 1792, 1836}
+TLS_NOT_OFFERED = 2026
 
 
 def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> FerryError:
@@ -34,6 +37,9 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
     where = f"{endpoint.role} {endpoint.address}"
     said = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
     asked = f"; statement: {statement[:200]}" if statement else ""
+    tls_fault = _tls_fault(error, code, where)
+    if tls_fault is not None:
+        return tls_fault
     if code in LOCK_CONFLICT:
         return LockConflict("LockConflict", said)
     if code in KILLED_QUERY:
@@ -55,3 +61,20 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
     if isinstance(error, err.InternalError) and code == 0:
         return ConnectionLost("ConnectionLost", said)
     return DataError("StatementFailed", said + asked)
+
+
+def _tls_fault(error: Exception, code: int, where: str) -> ConfigError | None:
+    untrusted = getattr(error, "original_exception", error)
+    if isinstance(untrusted, ssl.SSLCertVerificationError):
+        return ConfigError(
+            "TlsCertificateRejected",
+            f"{where}: its certificate does not verify: {untrusted.verify_message}; give the CA that signed it as "
+            "ca.crt in the Secret of tls.secretRef, use the host name that it was made for, or a weaker tls.mode",
+        )
+    if code == TLS_NOT_OFFERED:
+        return ConfigError(
+            "TlsNotOffered",
+            f"{where} does not offer TLS and the Ferry's tls.mode requires it; "
+            "enable TLS on the server or set tls.mode: Preferred",
+        )
+    return None

@@ -113,6 +113,7 @@ class Session:
                 write_timeout=read_timeout,
                 ssl=endpoint.tls,
                 ssl_disabled=endpoint.tls is None,
+                tls_optional=not endpoint.tls_required,
             )
         except (err.MySQLError, OSError) as error:
             raise classify(error, endpoint) from error
@@ -162,7 +163,9 @@ class Session:
             shown = statement if isinstance(statement, str) else statement[:400].decode("utf-8", "replace")
             if isinstance(error, AttributeError | ValueError):
                 # PyMySQL trips over its own closed socket when another thread shut it.
-                raise ConnectionLost("ConnectionLost", f"{self.endpoint.role} {self.endpoint.address}: closed") from error
+                raise ConnectionLost(
+                    "ConnectionLost", f"{self.endpoint.role} {self.endpoint.address}: closed"
+                ) from error
             raise classify(error, self.endpoint, shown) from error
 
     def load(self, statement: str, payload: bytes) -> LoadResult:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pymysql import err
 from pymysql.connections import Connection, MySQLResult
+from pymysql.constants import CLIENT
 
 PACKET_BYTES = 1 << 20
 """One write per MiB: 16 KiB packets cost the copier twice the CPU for 8 MiB chunks."""
@@ -36,6 +37,14 @@ class UploadConnection(Connection):  # type: ignore[type-arg]
     payload: bytes | None = None
     warning_count = 0
     message = b""
+
+    def __init__(self, *, tls_optional: bool = False, **settings: Any) -> None:
+        """With ``tls_optional`` the ``ssl`` context is used if the server offers TLS: PyMySQL alone would insist."""
+        super().__init__(defer_connect=True, **settings)
+        if tls_optional:
+            self._ssl_required = False
+            self.client_flag &= ~CLIENT.SSL
+        self.connect()
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None
