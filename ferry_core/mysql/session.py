@@ -79,6 +79,8 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         settings["information_schema_stats_expiry"] = "0"
     else:
         settings["tx_isolation"] = "'READ-COMMITTED'"
+        # An IN list of 1000 would become a join that reads the whole table.
+        settings["in_predicate_conversion_threshold"] = "0"
     return settings
 
 
