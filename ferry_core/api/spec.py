@@ -272,8 +272,8 @@ class Ferry(Model):
     status: JsonValue = None
     """Written by the operator; not read from a manifest."""
 
-    @property
-    def uid(self) -> str:
-        """What the target's lease row is held by: the cluster's uid, or one made of namespace and name."""
-        meta = self.metadata
-        return meta.uid or str(uuid.uuid5(_UID_SPACE, f"{meta.namespace}/{meta.name}"))
+
+def ferry_uid(ferry: Ferry) -> str:
+    """What the target's lease row is held by: the cluster's uid, or one made of namespace and name."""
+    meta = ferry.metadata
+    return meta.uid or str(uuid.uuid5(_UID_SPACE, f"{meta.namespace}/{meta.name}"))
