@@ -1,0 +1,1 @@
+"""Reading the source's binlog: which rows changed, and up to which position."""

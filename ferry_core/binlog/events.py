@@ -1,0 +1,285 @@
+"""Binlog event numbers and the few control events whose content matters, as pure functions over bytes.
+
+``data`` is a packet as ``frames`` gives it: one 0 byte, the 19-byte header, the body from offset 20; ``end`` excludes
+the checksum. mysql-replication has classes for these events, but they need its own packet wrapper and connection, and
+know neither tagged GTIDs nor MariaDB's XA flags. Numbers: libs/mysql/binlog/event of MySQL 9.7, sql/log_event.h of
+MariaDB 11.8.
+"""
+
+import struct
+from typing import NamedTuple
+
+from pymysql.charset import charset_by_id
+
+from ferry_core.errors import DataError
+from ferry_core.schema.statements import normal_xid
+
+QUERY = 2
+STOP = 3
+ROTATE = 4
+FORMAT_DESCRIPTION = 15
+XID = 16
+EXECUTE_LOAD_QUERY = 18
+TABLE_MAP = 19
+WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1 = 23, 24, 25
+INCIDENT = 26
+HEARTBEAT = 27
+WRITE_ROWS, UPDATE_ROWS, DELETE_ROWS = 30, 31, 32
+GTID = 33
+ANONYMOUS_GTID = 34
+XA_PREPARE = 38
+PARTIAL_UPDATE_ROWS = 39
+TRANSACTION_PAYLOAD = 40
+HEARTBEAT_V2 = 41
+TAGGED_GTID = 42
+MARIADB_GTID = 162
+MARIADB_QUERY_COMPRESSED = 165
+MARIADB_ROWS_COMPRESSED = range(166, 172)
+
+HARMLESS = {
+    5: "intvar",  # the next three only prepare a statement, which is judged by itself
+    13: "rand",
+    14: "user_var",
+    9: "append_block",  # content of a statement-format LOAD DATA
+    11: "delete_file",
+    17: "begin_load_query",
+    28: "ignorable",
+    29: "rows_query",
+    35: "previous_gtids",
+    36: "transaction_context",
+    37: "view_change",
+    160: "annotate_rows",
+    161: "binlog_checkpoint",
+    163: "gtid_list",
+    164: "start_encryption",
+}
+"""Events without a row or statement of their own."""
+
+NAMES = {
+    **HARMLESS,
+    QUERY: "query",
+    STOP: "stop",
+    ROTATE: "rotate",
+    FORMAT_DESCRIPTION: "format_description",
+    XID: "xid",
+    EXECUTE_LOAD_QUERY: "execute_load_query",
+    TABLE_MAP: "table_map",
+    WRITE_ROWS_V1: "write_rows",
+    UPDATE_ROWS_V1: "update_rows",
+    DELETE_ROWS_V1: "delete_rows",
+    INCIDENT: "incident",
+    HEARTBEAT: "heartbeat",
+    WRITE_ROWS: "write_rows",
+    UPDATE_ROWS: "update_rows",
+    DELETE_ROWS: "delete_rows",
+    GTID: "gtid",
+    ANONYMOUS_GTID: "anonymous_gtid",
+    XA_PREPARE: "xa_prepare",
+    PARTIAL_UPDATE_ROWS: "partial_update_rows",
+    TRANSACTION_PAYLOAD: "transaction_payload",
+    HEARTBEAT_V2: "heartbeat",
+    TAGGED_GTID: "gtid",
+    MARIADB_GTID: "gtid",
+    MARIADB_QUERY_COMPRESSED: "query_compressed",
+    **dict.fromkeys(MARIADB_ROWS_COMPRESSED, "rows_compressed"),
+}
+
+IN_USE_FLAG = 0x01
+ARTIFICIAL_FLAG = 0x20
+IGNORABLE_FLAG = 0x80
+_HEADER = 19
+_CHARSET_VARIABLE = 4
+_FIXED_VARIABLES = {0: 4, 1: 8, 3: 4}  # flags2, sql_mode, auto_increment
+_STRING_VARIABLES = {5, 6}  # time zone, catalogue
+
+
+def unreadable(what: str) -> DataError:
+    """The binlog says something this version does not understand; skipping it could lose rows."""
+    return DataError("BinlogUnreadable", f"{what}; this source's binlog cannot be followed safely")
+
+
+class Format(NamedTuple):
+    """What a format description says that matters here."""
+
+    checksums: bool
+    created: int
+    server_version: str
+
+
+def parse_format(data: bytes) -> Format:
+    """FORMAT_DESCRIPTION, with its checksum still at the end."""
+    version, server, created, header = struct.unpack_from("<H50sIB", data, 20)
+    if version != 4 or header != _HEADER:
+        raise unreadable(f"binlog format version {version} with {header}-byte headers")
+    lengths = data[20 + 57 : -5]
+    for kind in (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1, WRITE_ROWS, UPDATE_ROWS, DELETE_ROWS):
+        wanted = 8 if kind <= DELETE_ROWS_V1 else 10
+        if kind <= len(lengths) and lengths[kind - 1] not in (0, wanted):
+            raise unreadable(f"row events with a {lengths[kind - 1]}-byte header")
+    if data[-5] > 1:
+        raise unreadable(f"checksum algorithm {data[-5]}")
+    return Format(data[-5] == 1, created, server.rstrip(b"\0").decode("latin-1"))
+
+
+class Gtid(NamedTuple):
+    """A MySQL transaction's name and commit time."""
+
+    source: str  # "uuid" or "uuid:tag"
+    number: int
+    committed_at: float | None  # Unix seconds, this server's clock
+
+
+def _uuid(raw: bytes) -> str:
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def parse_gtid(data: bytes, end: int) -> Gtid:
+    """GTID of MySQL: flags, uuid, number, and from 8.0 on logical timestamps and the time of the commit."""
+    committed_at = None
+    if end >= 20 + 42 + 7:
+        micros = int.from_bytes(data[62:69], "little") & ((1 << 55) - 1)
+        committed_at = micros / 1e6
+    return Gtid(_uuid(data[21:37]), int.from_bytes(data[37:45], "little"), committed_at)
+
+
+class Varlen:
+    """MySQL's serialization library: an integer's count of trailing one bits is its count of further bytes."""
+
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self._data = data
+        self.at = at
+        self.end = end
+
+    def unsigned(self) -> int:
+        first = self._data[self.at]
+        extra = 0
+        while extra < 8 and first >> extra & 1:
+            extra += 1
+        raw = int.from_bytes(self._data[self.at : self.at + 1 + extra], "little")
+        self.at += 1 + extra
+        if self.at > self.end:
+            raise unreadable("a tagged GTID event that ends too early")
+        return raw >> (extra if extra == 8 else extra + 1)
+
+    def signed(self) -> int:
+        raw = self.unsigned()
+        return ~(raw >> 1) if raw & 1 else raw >> 1
+
+    def raw(self, count: int) -> bytes:
+        self.at += count
+        return self._data[self.at - count : self.at]
+
+
+def parse_tagged_gtid(data: bytes, end: int) -> Gtid:
+    """TAGGED_GTID (MySQL 8.3+): fields by number; what comes after the commit time does not matter here."""
+    reader = Varlen(data, 20, end)
+    version, _size, _last_field = reader.unsigned(), reader.unsigned(), reader.unsigned()
+    if version != 1:
+        raise unreadable(f"a tagged GTID event of serialization version {version}")
+    uuid, number, tag, committed_at = "", 0, "", None
+    while reader.at < end:
+        match reader.unsigned():
+            case 0:
+                reader.unsigned()
+            case 1:
+                uuid = _uuid(bytes(reader.unsigned() for _ in range(16)))
+            case 2:
+                number = reader.signed()
+            case 3:
+                tag = reader.raw(reader.unsigned()).decode("ascii")
+            case 4 | 5:
+                reader.signed()
+            case 6:
+                committed_at = reader.unsigned() / 1e6
+                break
+            case other:
+                raise unreadable(f"field {other} in a tagged GTID event")
+    if not uuid or number < 1:
+        raise unreadable("a tagged GTID event without a GTID")
+    return Gtid(f"{uuid}:{tag}" if tag else uuid, number, committed_at)
+
+
+class MariaDbTransaction(NamedTuple):
+    """MariaDB's GTID event: a transaction's name, and its beginning."""
+
+    domain: int
+    sequence: int
+    standalone: bool
+    prepared_xid: str | None  # of an XA PREPARE; that of XA COMMIT and ROLLBACK stands in their statement
+
+
+def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
+    """Sequence, domain, flags, then the XID of an XA transaction."""
+    sequence, domain, flags = struct.unpack_from("<QIB", data, 20)
+    prepared = None
+    if flags & 0x40:
+        at = 20 + 13 + (8 if flags & 0x02 else 6)
+        format_id, gtrid, bqual = struct.unpack_from("<iBB", data, at)
+        at += 6
+        if at + gtrid + bqual > end:
+            raise unreadable("a GTID event with a truncated XID")
+        prepared = normal_xid(format_id, data[at : at + gtrid], data[at + gtrid : at + gtrid + bqual])
+    return MariaDbTransaction(domain, sequence, bool(flags & 0x01), prepared)
+
+
+class Statement(NamedTuple):
+    """A QUERY event."""
+
+    text: str
+    default_schema: str
+
+
+def parse_query(data: bytes, end: int, kind: int = QUERY) -> Statement:
+    """Text in the client's character set, as the status variables tell it; the default schema's name in UTF-8."""
+    schema_length, variables = data[28], int.from_bytes(data[31:33], "little")
+    at = 33 + (13 if kind == EXECUTE_LOAD_QUERY else 0)
+    encoding = _client_encoding(data[at : at + variables])
+    at += variables
+    schema = data[at : at + schema_length].decode("utf-8", "replace")
+    at += schema_length + 1
+    if at > end:
+        raise unreadable("a truncated QUERY event")
+    return Statement(data[at:end].decode(encoding, "replace"), schema)
+
+
+def _client_encoding(variables: bytes) -> str:
+    at = 0
+    while at < len(variables):
+        code = variables[at]
+        at += 1
+        if code == _CHARSET_VARIABLE:
+            number = int.from_bytes(variables[at : at + 2], "little")
+            try:
+                return charset_by_id(number).encoding
+            except KeyError:
+                return "utf-8"
+        if code in _FIXED_VARIABLES:
+            at += _FIXED_VARIABLES[code]
+        elif code in _STRING_VARIABLES:
+            at += 1 + variables[at]
+        elif code == 2:  # a catalogue with a NUL behind it (MariaDB before 11)
+            at += 2 + variables[at]
+        else:
+            break  # the charset comes before every other one
+    return "utf-8"
+
+
+class Prepared(NamedTuple):
+    """XA_PREPARE, or with ``one_phase`` an XA COMMIT ... ONE PHASE."""
+
+    xid: str
+    one_phase: bool
+
+
+def parse_xa_prepare(data: bytes, end: int) -> Prepared:
+    one_phase, format_id, gtrid, bqual = struct.unpack_from("<?iII", data, 20)
+    at = 20 + 13
+    if at + gtrid + bqual > end:
+        raise unreadable("a truncated XA_PREPARE event")
+    return Prepared(normal_xid(format_id, data[at : at + gtrid], data[at + gtrid : at + gtrid + bqual]), one_phase)
+
+
+def parse_rotate(data: bytes, end: int) -> str:
+    """The name of the file that follows."""
+    return data[28:end].rstrip(b"\0").decode("utf-8", "replace")

@@ -1,0 +1,153 @@
+"""Opens a dump: log in, say who we are, ask for everything after a position. Called by ``streamer`` at each connect.
+
+The words of the handshake are mysql-replication's: the one place that knows its name-mangled connect method, because
+the public way to it (``fetchone``) opens a second connection to information_schema and decodes what it reads. Its GTID
+sets know neither tags nor the empty set (it would then start at the end of the binlog), so these two cases of
+COM_BINLOG_DUMP_GTID are written here. What both families need said before is said on the connection first.
+"""
+
+import struct
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+from pymysql import err
+from pymysql.connections import Connection
+from pymysqlreplication import BinLogStreamReader
+
+from ferry_core.binlog.frames import Frames
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.faults import classify
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import GtidSet, Position, parse_position
+
+HEARTBEAT_SECONDS = 1.0
+SILENCE_SECONDS = 10.0
+"""Ten heartbeats missed: the connection is lost, whatever the socket says."""
+
+_COM_BINLOG_DUMP_GTID = 0x1E
+_THROUGH_GTID = 0x04
+# The source must wait while the sink holds the stream back (a pause may last for hours), not cut the connection.
+_NET_WRITE_TIMEOUT = 7 * 24 * 3600
+_NAMESPACE = uuid.UUID("6c3c2f0e-5d0f-4c52-8f5e-0c8d4c1a7f57")
+
+
+class SourceFacts(NamedTuple):
+    """What the source said of itself before the dump."""
+
+    identity: str  # @@server_uuid, or on MariaDB @@server_id
+    checksums: bool  # of the first events, until a format description says better
+    folds_names: bool  # lower_case_table_names is not 0
+    purged: Position  # MySQL's gtid_purged; MariaDB does not tell: empty
+    clock_ahead: float  # the source's clock less ours, seconds
+
+
+class Dump(NamedTuple):
+    """A running dump."""
+
+    connection: "Connection[Any]"
+    frames: Frames
+    facts: SourceFacts
+
+
+def replica_uuid(server_id: int) -> str:
+    """The same for the same server id, so that a source ends our own dead dump when we come back."""
+    return str(uuid.uuid5(_NAMESPACE, str(server_id)))
+
+
+def open_dump(
+    endpoint: Endpoint, flavor: Flavor, server_id: int, position: Position, check: Callable[[SourceFacts], None]
+) -> Dump:
+    """Connect and begin the dump after ``position``, unless ``check`` raises. Raises values of the error tree."""
+    try:
+        connection = _connect(endpoint)
+        try:
+            _require_tls(connection, endpoint)
+            facts = _introduce(connection, flavor, server_id)
+            check(facts)
+            _begin(connection, flavor, server_id, position)
+        except BaseException:
+            close(connection)
+            raise
+    except (err.MySQLError, OSError) as error:
+        raise classify(error, endpoint) from error
+    sock: Any = connection._sock  # type: ignore[attr-defined]  # noqa: SLF001 - the hot loop reads it without PyMySQL
+    sock.settimeout(SILENCE_SECONDS)
+    # Nothing was read ahead: the source speaks only when asked, and it was asked a moment ago through another file.
+    return Dump(connection, Frames(connection._rfile.read), facts)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def close(connection: "Connection[Any]") -> None:
+    """Without a farewell that could block."""
+    connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - close() would write to a dump
+
+
+def _connect(endpoint: Endpoint) -> "Connection[Any]":
+    return Connection(
+        host=endpoint.host,
+        port=endpoint.port,
+        user=endpoint.user,
+        password=endpoint.password.encode(),
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=10,
+        read_timeout=SILENCE_SECONDS,
+        write_timeout=SILENCE_SECONDS,
+        ssl=endpoint.tls,
+        ssl_disabled=endpoint.tls is None,
+    )
+
+
+def _require_tls(connection: "Connection[Any]", endpoint: Endpoint) -> None:
+    if endpoint.tls_required and not _row(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:
+        raise ConfigError("TlsNotOffered", f"{endpoint.role} {endpoint.address} does not offer TLS on the stream")
+
+
+def _row(connection: "Connection[Any]", statement: str) -> tuple[Any, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cast("tuple[Any, ...]", cursor.fetchone() or ())
+
+
+def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) -> SourceFacts:
+    mysql = flavor is Flavor.MYSQL
+    own = replica_uuid(server_id)
+    period = int(HEARTBEAT_SECONDS * 1e9)
+    # Both the old and the new names: MySQL reads source_* first, MariaDB and older MySQL know master_* only.
+    _row(
+        connection,
+        "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum, "
+        f"@master_heartbeat_period = {period}, @source_heartbeat_period = {period}, @mariadb_slave_capability = 4, "
+        f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}",
+    )
+    asked = time.time()
+    checksum, folds, now, identity, purged = _row(
+        connection,
+        "SELECT @@GLOBAL.binlog_checksum, @@GLOBAL.lower_case_table_names, UNIX_TIMESTAMP(NOW(6)), "
+        + ("@@GLOBAL.server_uuid, @@GLOBAL.gtid_purged" if mysql else "@@GLOBAL.server_id, ''"),
+    )
+    ahead = float(now) - (asked + time.time()) / 2
+    return SourceFacts(str(identity), checksum != "NONE", bool(folds), parse_position(flavor, purged), ahead)
+
+
+def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position) -> None:
+    """Send the dump command; from here on the connection only gives events."""
+    if isinstance(position, GtidSet) and (not position or ":" in "".join(position.intervals)):
+        payload = position.encode()
+        command = struct.pack("<HII3sQI", _THROUGH_GTID, server_id, 3, b"", 4, len(payload)) + payload
+        connection._execute_command(_COM_BINLOG_DUMP_GTID, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        return
+    reader = BinLogStreamReader(
+        connection_settings={},
+        pymysql_wrapper=lambda **_: connection,
+        server_id=server_id,
+        blocking=True,
+        auto_position=str(position),
+        is_mariadb=flavor is Flavor.MARIADB,
+        slave_heartbeat=HEARTBEAT_SECONDS,
+        slave_uuid=replica_uuid(server_id),
+        enable_logging=False,
+    )
+    reader._BinLogStreamReader__connect_to_stream()  # noqa: SLF001 - see the module's docstring

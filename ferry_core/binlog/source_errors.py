@@ -1,0 +1,116 @@
+"""What a source's refusal to dump means, and what a lost connection is. Raised by ``frames``, judged by ``streamer``.
+
+Error 1236 is a dozen different things told apart by their text only; the texts are those of MySQL 8.0 to 9.7
+(sql/rpl_binlog_sender.cc) and MariaDB 10.6 to 11.8 (sql/sql_repl.cc).
+"""
+
+from collections.abc import Callable
+
+from pymysql import err
+
+from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.faults import classify
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import Position
+from ferry_core.mysql.session import Session
+
+_FATAL_READING_BINLOG = 1236
+_KILLED_OR_STOPPING = {1053, 1077, 1079, 1094, 1158, 1159, 1160, 1161, 1317, 1927, 2013, 4031}
+
+_PURGED = (
+    "purged required binary logs",
+    "purged binary logs containing gtids",
+    "required binlog files have been purged",
+    "could not find first log file name",
+)
+_AHEAD = (
+    "replica has more gtids than the source",
+    "slave has more gtids than the master",
+    "is not in the master's binlog",
+    "the binlog on the master is missing the gtid",
+    "which is not in the source's binlog",
+)
+_SAME_ID = ("with the same server_uuid", "with the same server_id", "a slave with the same server")
+_NO_GTID = ("gtid_mode", "auto_position")
+
+
+class StreamLost(ConnectionLost):
+    """The dump broke or fell silent; ``cause`` is a short word for the counter of reconnects."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__("StreamLost", message)
+        self.cause = cause
+
+
+class SourceAhead(StreamLost):
+    """The source says that it lacks what we have processed: so it may be for a moment, while a commit is stalled."""
+
+
+class SourceRefusal(Exception):
+    """The source ended the dump with an error packet."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} (error {code})")
+        self.code = code
+        self.text = text
+
+
+def judge(  # noqa: PLR0911 - one meaning a line
+    refusal: SourceRefusal, endpoint: Endpoint, position: Position, control: Callable[[], Session]
+) -> FerryError:
+    """The error that a refusal is: StreamLost if another try may help."""
+    text = refusal.text.lower()
+    where = f"{endpoint.role} {endpoint.address}"
+    if refusal.code in _KILLED_OR_STOPPING:
+        return StreamLost("killed", f"{where}: {refusal}")
+    if refusal.code != _FATAL_READING_BINLOG:
+        return classify(err.OperationalError(refusal.code, refusal.text), endpoint)
+    if any(words in text for words in _AHEAD):
+        return SourceAhead("ahead", f"{where}: {refusal}")
+    if any(words in text for words in _PURGED):
+        return purged(endpoint, position, control)
+    if any(words in text for words in _SAME_ID):
+        return DataError(
+            "ServerIdClash",
+            f"{where} ended our stream because another replica uses the same server id; is a second run of this Ferry "
+            f"under way? The source said: {refusal}",
+        )
+    if any(words in text for words in _NO_GTID):
+        return ConfigError("GtidModeOff", f"{where} cannot stream by GTID: {refusal}; set gtid_mode=ON")
+    return DataError("SourceBinlogUnreadable", f"{where} cannot read its own binlog at {position}: {refusal}")
+
+
+def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session]) -> DataError:
+    """Names our position and the oldest one that the source still has."""
+    try:
+        with control() as session:
+            oldest = _oldest(session)
+    except FerryError as error:
+        oldest = f"(could not be asked: {error.message})"
+    return DataError(
+        "SourceBinlogPurged",
+        f"{endpoint.role} {endpoint.address} has purged binlogs that this run still needs: it stands at "
+        f"'{position}', {oldest}. Start over with a fresh copy, and keep binlogs longer "
+        "(binlog_expire_logs_seconds) than the longest stop",
+    )
+
+
+def _oldest(session: Session) -> str:
+    logs = session.query("SHOW BINARY LOGS")
+    first = (logs[0][0] or b"?").decode() if logs else "none"
+    if session.flavor is Flavor.MYSQL:
+        return f"the oldest file is {first} and gtid_purged is '{session.text('SELECT @@GLOBAL.gtid_purged')}'"
+    events = session.query(f"SHOW BINLOG EVENTS IN '{first}' LIMIT 3") if logs else []
+    begins = next((row[5] or b"" for row in events if row[2] == b"Gtid_list"), b"[]").decode()
+    return f"the oldest file is {first}, which begins after {begins}"
+
+
+def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError:
+    """The source no longer has transactions that we have processed."""
+    return DataError(
+        "SourceHistoryLost",
+        f"{endpoint.role} {endpoint.address} does not have the transactions up to '{position}' that this run has "
+        f"already read from it: it lost them in a crash, was reset, or is another server ({said}). "
+        "Rows may differ that no event will tell of: start over with a fresh copy",
+    )

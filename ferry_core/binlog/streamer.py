@@ -1,0 +1,199 @@
+"""The streamer thread's body: one dump after another from the last processed position, until asked to stop.
+
+Made and started by the coordinator. Whatever another try may mend (a cut connection, silence, a restarting source) is
+tried again for ever, with backoff, and shows in ``status``; all else leaves ``run`` as a value of the error tree.
+"""
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from ferry_core.binlog import events
+from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
+from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
+from ferry_core.binlog.status import StreamStatus
+from ferry_core.binlog.transactions import Counters, Transactions
+from ferry_core.changes.sink import ChangeSink, StreamMark
+from ferry_core.errors import DataError, RetriableError
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import Position
+from ferry_core.mysql.session import Session
+from ferry_core.tables.table import Table, TableName
+
+AHEAD_PATIENCE_SECONDS = 60.0
+"""How long a source may lack what we have already read from it: a commit that is stalled in its group commit."""
+
+_NEWS_SECONDS = 3.0
+_LONGEST_WAIT = 5.0
+# Until this long without a fault, a new one goes on with the old backoff: two copiers with one server id end each
+# other's dump at once, and must not do it a thousand times a second.
+_SOUND_SECONDS = 10.0
+
+
+class BinlogStreamer:
+    """``run`` in its own thread; ``stop`` and ``status`` from any."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Session],
+        endpoint: Endpoint,
+        flavor: Flavor,
+        server_uuid: str | None,
+        tables: Mapping[TableName, Table],
+        start: Position,
+        sink: ChangeSink,
+        server_id: int,
+    ) -> None:
+        """``connect`` opens a control session, for questions; ``server_uuid`` is the source's (None on MariaDB)."""
+        self._control = connect
+        self._endpoint = endpoint
+        self._flavor = flavor
+        self._identity = server_uuid
+        self._tables = tables
+        self._sink = sink
+        self._server_id = server_id
+        self._counters = Counters(StreamMark(0, start))
+        self._reconnects: Counter[str] = Counter()
+        self._stopped = threading.Event()
+        self._dump: Dump | None = None
+        self._clock_ahead = 0.0
+        self._ahead: tuple[int, float] | None = None  # processed sequence, and since when the source lacks it
+
+    def run(self) -> None:
+        """Stream until ``stop``; raises FerryError values on trouble that no other try can mend."""
+        attempt = 0
+        while not self._stopped.is_set():
+            dump = self._connected(attempt)
+            if dump is None:
+                return
+            began = time.monotonic()
+            try:
+                self._follow(dump)
+            except StreamLost as lost:
+                if self._stopped.is_set():
+                    return
+                self._lost(lost)
+            finally:
+                self._dump = None
+                close(dump.connection)
+            attempt = 0 if time.monotonic() - began > _SOUND_SECONDS else attempt + 1
+
+    def stop(self) -> None:
+        """Make ``run`` return soon; it does not wait for the sink, which must let go by itself."""
+        self._stopped.set()
+        dump = self._dump
+        sock = getattr(dump.connection, "_sock", None) if dump else None
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # already closed: then nobody waits on it
+
+    def status(self) -> StreamStatus:
+        counters = self._counters
+        by_name: Counter[str] = Counter()
+        for kind, count in enumerate(counters.events):
+            if count:
+                by_name[events.NAMES.get(kind, str(kind))] += count
+        connected = self._dump is not None
+        return StreamStatus(
+            processed=counters.processed,
+            connected=connected,
+            last_event_monotonic=counters.last_event,
+            last_commit_at=counters.last_commit,
+            caught_up=connected and counters.caught_up,
+            lag_seconds=self._lag(connected=connected),
+            bytes=counters.bytes,
+            events=by_name,
+            transactions=counters.transactions,
+            row_changes=counters.row_changes,
+            reconnects=dict(self._reconnects),
+            file=counters.file,
+        )
+
+    def _lag(self, *, connected: bool) -> float | None:
+        counters = self._counters
+        fresh = counters.last_event is not None and time.monotonic() - counters.last_event < _NEWS_SECONDS
+        if not connected or not (fresh or counters.in_sink):
+            return None
+        if counters.caught_up:
+            return 0.0
+        if counters.last_commit is None:
+            return None
+        return max(0.0, time.time() + self._clock_ahead - counters.last_commit)
+
+    # Connecting
+
+    def _connected(self, attempt: int) -> Dump | None:
+        """A dump that is under way; None if asked to stop."""
+        if attempt and self._stopped.wait(min(_LONGEST_WAIT, 0.1 * 2**attempt)):
+            return None
+        retrying = Retrying(
+            retry=retry_if_exception_type(RetriableError),
+            wait=wait_exponential_jitter(initial=0.2, max=_LONGEST_WAIT, jitter=0.2),
+            stop=stop_when_event_set(self._stopped),
+            sleep=sleep_using_event(self._stopped),
+            before_sleep=self._count_failure,
+            retry_error_callback=lambda _: None,
+        )
+        dump: Dump | None = retrying(self._open)
+        return dump
+
+    def _count_failure(self, _: RetryCallState) -> None:
+        self._reconnects["connect"] += 1
+
+    def _open(self) -> Dump:
+        position = self._counters.processed.position
+        dump = open_dump(self._endpoint, self._flavor, self._server_id, position, self._check)
+        self._clock_ahead = dump.facts.clock_ahead
+        self._dump = dump
+        if self._stopped.is_set():
+            self.stop()  # it came between: the socket was not there to shut
+        return dump
+
+    def _check(self, facts: SourceFacts) -> None:
+        """Still the server that we know, and does it still have what we need?"""
+        if self._identity is None:
+            self._identity = facts.identity
+        if facts.identity != self._identity:
+            name = "server_uuid" if self._flavor is Flavor.MYSQL else "server_id"
+            raise DataError(
+                "SourceReplaced",
+                f"{self._endpoint.role} {self._endpoint.address} is another server now: its {name} is "
+                f"{facts.identity}, this run began with {self._identity}. Point the Ferry at the server itself, not "
+                "at a balancer; after a failover start over with a fresh copy",
+            )
+        position = self._counters.processed.position
+        if not position.contains(facts.purged):
+            raise purged(self._endpoint, position, self._control)
+
+    # Streaming
+
+    def _follow(self, dump: Dump) -> None:
+        transactions = Transactions(
+            self._tables, self._sink, self._counters, checksums=dump.facts.checksums, folds=dump.facts.folds_names
+        )
+        try:
+            transactions.follow(dump.frames)
+        except SourceRefusal as refusal:
+            error = judge(refusal, self._endpoint, self._counters.processed.position, self._control)
+            if isinstance(error, RetriableError) and not isinstance(error, StreamLost):
+                error = StreamLost("refused", error.message)
+            raise error from refusal
+
+    def _lost(self, lost: StreamLost) -> None:
+        self._counters.caught_up = False
+        self._reconnects[lost.cause] += 1
+        if not isinstance(lost, SourceAhead):
+            return
+        now, processed = time.monotonic(), self._counters.processed
+        if self._ahead is None or self._ahead[0] != processed.sequence:
+            self._ahead = processed.sequence, now
+        if now - self._ahead[1] > AHEAD_PATIENCE_SECONDS:
+            raise history_lost(self._endpoint, processed.position, lost.message)

@@ -1,0 +1,89 @@
+"""A selected table as the binlog shows it under one table map: its walkers and its key decoder.
+
+Called by ``transactions``, which keeps one ``TrackedTable`` for each distinct table map it meets.
+"""
+
+from collections.abc import Sequence
+
+from ferry_core.binlog.events import (
+    DELETE_ROWS,
+    DELETE_ROWS_V1,
+    UPDATE_ROWS,
+    UPDATE_ROWS_V1,
+    WRITE_ROWS_V1,
+    unreadable,
+)
+from ferry_core.binlog.key_decoder import key_decoder
+from ferry_core.binlog.table_map import TableMap, length_encoded
+from ferry_core.binlog.walker import Walker, compiled, double_image_source, single_image_source
+from ferry_core.errors import DataError
+from ferry_core.tables.table import Table
+
+_UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
+_DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
+_V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
+
+
+class TrackedTable:
+    """Walkers are compiled when a bitmap is first met; a table has one to a handful."""
+
+    def __init__(self, table: Table, table_map: TableMap) -> None:
+        self.table = table
+        self._columns = table_map.columns
+        self._key = [column.ordinal for column in table.key.columns]
+        self._check(table_map)
+        self._bitmap_bytes = (len(self._columns) + 7) // 8
+        self._count_bytes = 1 if len(self._columns) < 251 else 3
+        self._walkers: dict[bytes, Walker] = {}
+        self.decode = key_decoder(table.key.columns, [self._columns[ordinal] for ordinal in self._key])
+
+    def _check(self, table_map: TableMap) -> None:
+        if len(self._columns) != len(self.table.columns):
+            raise _changed(
+                self.table, f"its events have {len(self._columns)} columns, the table {len(self.table.columns)}"
+            )
+        for column in self.table.key.columns:
+            if table_map.columns[column.ordinal].nullable:
+                raise _changed(self.table, f"key column {column.name} may be NULL in its events")
+
+    def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
+        """Raw keys of all rows of one row event."""
+        at = 28 if kind in _V1 else 28 + (data[28] | data[29] << 8)
+        start = at + self._count_bytes + self._bitmap_bytes * (2 if kind in _UPDATES else 1)
+        shape = data[5:6] + data[at:start]
+        walker = self._walkers.get(shape)
+        if walker is None:
+            walker = self._walkers[shape] = self._compile(kind, data, at)
+        try:
+            return walker(data, start, end)
+        except (IndexError, ValueError) as error:
+            raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
+
+    def _compile(self, kind: int, data: bytes, at: int) -> Walker:
+        count, at = length_encoded(data, at)
+        if count != len(self._columns):
+            raise unreadable(f"a row event of {self.table.id} with {count} columns")
+        first = self._present(data, at)
+        missing = [column.name for column in self.table.key.columns if column.ordinal not in set(first)]
+        if missing:
+            raise DataError(
+                "RowImageIncomplete",
+                f"an event of {self.table.id} lacks the key column {missing[0]}; set binlog_row_image=FULL on the "
+                "source, or give the column a value in every INSERT",
+            )
+        if kind in _UPDATES:
+            second = self._present(data, at + self._bitmap_bytes)
+            return compiled(double_image_source(self._columns, self._key, first, second))
+        return compiled(single_image_source(self._columns, self._key, first))
+
+    def _present(self, data: bytes, at: int) -> Sequence[int]:
+        bits = int.from_bytes(data[at : at + self._bitmap_bytes], "little")
+        return [ordinal for ordinal in range(len(self._columns)) if bits >> ordinal & 1]
+
+
+def _changed(table: Table, what: str) -> DataError:
+    return DataError(
+        "SchemaChanged",
+        f"table {table.id} in the binlog is not as it is now: {what}; its definition was changed after the stream's "
+        "position. Start the table over",
+    )

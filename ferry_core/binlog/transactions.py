@@ -1,0 +1,348 @@
+"""Events in, sink calls out: which transaction an event belongs to, and which selected rows it changed.
+
+The state is one transaction at most; ``follow`` is the hot loop. A new one is made at every connect, so that a
+transaction which was cut in the middle begins again. Called by ``streamer`` in its thread; no I/O but the frames given.
+"""
+
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+from zlib import crc32
+
+from ferry_core.binlog import events
+from ferry_core.binlog.events import unreadable
+from ferry_core.binlog.table_map import parse_table_map, table_name
+from ferry_core.binlog.tracked import TrackedTable
+from ferry_core.changes.sink import ChangeSink, StreamMark
+from ferry_core.errors import DataError
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtids
+from ferry_core.schema.statements import StatementKind, effect_on
+from ferry_core.tables.table import Table, TableName
+
+_ROWS = frozenset(
+    {
+        events.WRITE_ROWS_V1,
+        events.UPDATE_ROWS_V1,
+        events.DELETE_ROWS_V1,
+        events.WRITE_ROWS,
+        events.UPDATE_ROWS,
+        events.DELETE_ROWS,
+    }
+)
+_NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
+"""The table id of a row event that only ends a statement."""
+_OPENS_TRANSACTION = re.compile(r"\bSTART\s+TRANSACTION\s*$", re.IGNORECASE)
+
+
+class Counters:
+    """What has happened since the run's start; written by the streamer's thread, read by any."""
+
+    def __init__(self, start: StreamMark) -> None:
+        self.processed = start
+        self.events = [0] * 256
+        self.bytes = 0
+        self.transactions = 0
+        self.row_changes = 0
+        self.last_event: float | None = None
+        self.last_commit: float | None = None  # source clock
+        self.caught_up = False
+        self.in_sink = False
+        self.file = ""
+
+
+class EventSource(Protocol):
+    """``Frames``, or a captured stream."""
+
+    def next_event(self) -> bytes: ...
+
+
+class _Group:
+    """The transaction under way."""
+
+    __slots__ = ("begun", "committed_at", "inside", "seen", "xid")
+
+    def __init__(self, seen: StreamMark, committed_at: float | None) -> None:
+        self.seen = seen
+        self.committed_at = committed_at
+        self.xid: str | None = None
+        self.begun = False  # the sink knows of it
+        self.inside = False  # begun by BEGIN and the like; else its first statement is all of it
+
+
+class Transactions:
+    """Feeds a sink with what one connection gives."""
+
+    def __init__(
+        self, tables: Mapping[TableName, Table], sink: ChangeSink, counters: Counters, *, checksums: bool, folds: bool
+    ) -> None:
+        self._tables = tables
+        self._by_name = {_folded(name): table for name, table in tables.items()} if folds else tables
+        self._folds = folds
+        self._sink = sink
+        self._counters = counters
+        self._checksums = checksums
+        self._group: _Group | None = None
+        self._maps: dict[bytes, TrackedTable | None] = {}
+        self._tracked: dict[bytes, TrackedTable | None] = {}
+        self._last_place = b""
+        self._handlers = self._handler_table()
+
+    def _handler_table(self) -> dict[int, Callable[[bytes, int], None]]:
+        return {
+            events.QUERY: self._query,
+            events.EXECUTE_LOAD_QUERY: self._query,
+            events.STOP: self._nothing,
+            events.ROTATE: self._rotate,
+            events.FORMAT_DESCRIPTION: self._format,
+            events.XID: self._commit,
+            events.TABLE_MAP: self._table_map,
+            events.INCIDENT: self._incident,
+            events.HEARTBEAT: self._heartbeat,
+            events.HEARTBEAT_V2: self._heartbeat,
+            events.GTID: self._gtid,
+            events.TAGGED_GTID: self._gtid,
+            events.ANONYMOUS_GTID: self._anonymous,
+            events.XA_PREPARE: self._xa_prepare,
+            events.PARTIAL_UPDATE_ROWS: self._partial,
+            events.TRANSACTION_PAYLOAD: self._compressed,
+            events.MARIADB_GTID: self._mariadb_gtid,
+            events.MARIADB_QUERY_COMPRESSED: self._compressed,
+            **dict.fromkeys(events.MARIADB_ROWS_COMPRESSED, self._compressed_rows),
+            **dict.fromkeys(events.HARMLESS, self._nothing),
+        }
+
+    def follow(self, source: EventSource) -> None:
+        """Until ``source`` or the sink raises. An event of a table that is not ours costs its checksum only."""
+        counters, counts, maps = self._counters, self._counters.events, self._maps
+        next_event, now = source.next_event, time.monotonic
+        while True:
+            data = next_event()
+            counters.last_event = now()
+            counters.bytes += len(data)
+            kind = data[5]
+            counts[kind] += 1
+            end = self._checked(data, kind)
+            if kind in _ROWS:
+                tracked = maps.get(data[20:26])
+                if tracked is not None:
+                    self._rows(tracked, kind, data, end)
+                elif data[20:26] not in maps and data[20:26] != _NO_TABLE:
+                    raise unreadable("a row event without its table map")
+            else:
+                handler = self._handlers.get(kind)
+                if handler is not None:
+                    handler(data, end)
+                else:
+                    self._unknown(data, kind)
+            self._last_place = data[14:18]
+
+    def _checked(self, data: bytes, kind: int) -> int:
+        """Offset of the body's end; raises if the checksum does not match."""
+        if kind == events.FORMAT_DESCRIPTION:
+            # Its checksum was made without the flag that says that the file is still written to.
+            plain = data[1:18] + bytes([data[18] & ~events.IN_USE_FLAG]) + data[19:-4]
+            self._checksums = events.parse_format(data).checksums
+        elif self._checksums:
+            plain = data[1:-4]
+        else:
+            return len(data)
+        if self._checksums and crc32(plain) != int.from_bytes(data[-4:], "little"):
+            raise DataError(
+                "BinlogCorrupt",
+                f"an event of type {events.NAMES.get(kind, kind)} in {self._counters.file} does not match its checksum",
+            )
+        return len(data) - 4
+
+    # Rows
+
+    def _rows(self, tracked: TrackedTable, kind: int, data: bytes, end: int) -> None:
+        group = self._group
+        if group is None:
+            raise unreadable("a row event outside of a transaction")
+        keys = tracked.keys(kind, data, end)
+        counters = self._counters
+        counters.caught_up = False
+        if not group.begun:
+            self._sink.begin(counters.processed, group.seen, group.xid)
+            group.begun = True
+        counters.in_sink = True
+        self._sink.changed(tracked.table, keys, tracked.decode)
+        counters.in_sink = False
+        counters.row_changes += len(keys)
+
+    def _table_map(self, data: bytes, end: int) -> None:
+        body = data[28:end]
+        if body not in self._tracked:
+            self._tracked[body] = self._track(data, end)
+        self._maps[data[20:26]] = self._tracked[body]
+
+    def _track(self, data: bytes, end: int) -> TrackedTable | None:
+        name, _ = table_name(data)
+        table = self._by_name.get(_folded(name) if self._folds else name)
+        return None if table is None else TrackedTable(table, parse_table_map(data, end))
+
+    def _partial(self, data: bytes, _end: int) -> None:
+        if (tracked := self._maps.get(data[20:26])) is not None:
+            raise DataError(
+                "PartialRows",
+                f"{tracked.table.id} was changed by a partial JSON update; set binlog_row_value_options='' there",
+            )
+
+    def _compressed_rows(self, data: bytes, end: int) -> None:
+        if self._maps.get(data[20:26]) is not None:
+            self._compressed(data, end)
+
+    def _compressed(self, _data: bytes, _end: int) -> None:
+        raise DataError(
+            "BinlogCompressed",
+            "the source writes compressed binlog events, which this version cannot read; set "
+            "binlog_transaction_compression=OFF (MySQL) or log_bin_compress=OFF (MariaDB), also in running sessions",
+        )
+
+    # Transactions
+
+    def _open(self, position: GtidSet | MariaDbGtids, committed_at: float | None) -> _Group:
+        if self._group is not None:
+            raise unreadable("a transaction that begins before the last one has ended")
+        self._group = _Group(StreamMark(self._counters.processed.sequence + 1, position), committed_at)
+        return self._group
+
+    def _gtid(self, data: bytes, end: int) -> None:
+        parse = events.parse_gtid if data[5] == events.GTID else events.parse_tagged_gtid
+        source, number, committed_at = parse(data, end)
+        position = self._counters.processed.position
+        assert isinstance(position, GtidSet)
+        self._open(position.add(source, number), committed_at)
+
+    def _mariadb_gtid(self, data: bytes, end: int) -> None:
+        begun = events.parse_mariadb_gtid(data, end)
+        position = self._counters.processed.position
+        assert isinstance(position, MariaDbGtids)
+        server_id = int.from_bytes(data[6:10], "little")
+        group = self._open(position.add(begun.domain, server_id, begun.sequence), None)
+        group.xid, group.inside = begun.prepared_xid, not begun.standalone
+
+    def _anonymous(self, _data: bytes, _end: int) -> None:
+        raise DataError(
+            "GtidModeChanged",
+            "the source wrote a transaction without GTID while this run streams by GTID; set gtid_mode=ON and start "
+            "over with a fresh copy",
+        )
+
+    def _commit(self, data: bytes, _end: int) -> None:
+        group = self._group
+        if group is None:
+            raise unreadable("the end of a transaction that has not begun")
+        self._group = None
+        counters = self._counters
+        committed_at = group.committed_at or float(int.from_bytes(data[1:5], "little"))
+        if group.begun:
+            self._sink.end(group.seen, committed_at)
+        else:
+            self._sink.alive(group.seen, committed_at)
+        counters.processed = group.seen
+        counters.last_commit = committed_at
+        counters.caught_up = False
+        counters.transactions += 1
+
+    def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
+        """XA COMMIT or XA ROLLBACK: a transaction of its own in the binlog, without rows."""
+        group = self._group
+        if group is None or group.begun:
+            raise unreadable("an XA decision inside of another transaction")
+        self._group = None
+        counters = self._counters
+        self._sink.decided(xid, committed, counters.processed, group.seen)
+        counters.processed = group.seen
+        counters.last_commit = group.committed_at or float(int.from_bytes(data[1:5], "little"))
+        counters.caught_up = False
+        counters.transactions += 1
+
+    def _xa_prepare(self, data: bytes, end: int) -> None:
+        prepared = events.parse_xa_prepare(data, end)
+        group = self._group
+        if group is None or (group.xid is not None and group.xid != prepared.xid):
+            raise unreadable(f"XA PREPARE of {prepared.xid} outside of its transaction")
+        if group.begun and group.xid is None:
+            raise unreadable(f"XA PREPARE of {prepared.xid} whose rows came without its XID")
+        before = self._counters.processed
+        self._commit(data, end)
+        if prepared.one_phase:
+            self._sink.decided(prepared.xid, True, before, group.seen)
+
+    def _query(self, data: bytes, end: int) -> None:
+        text, schema = events.parse_query(data, end, data[5])
+        effect = effect_on(text, schema, self._tables.keys(), int(self._folds))
+        group = self._group
+        match effect.kind:
+            case StatementKind.SCHEMA_CHANGE | StatementKind.STATEMENT_DML:
+                raise _refused(text, effect.kind, effect.tables)
+            case StatementKind.BEGIN | StatementKind.XA_START if group is not None:
+                group.inside = True
+                group.xid = group.xid or effect.xid
+            case StatementKind.XA_COMMIT | StatementKind.XA_ROLLBACK:
+                assert effect.xid is not None
+                self._decide(data, effect.xid, committed=effect.kind is StatementKind.XA_COMMIT)
+            case StatementKind.COMMIT | StatementKind.ROLLBACK:
+                self._commit(data, end)
+            case StatementKind.NONE if group is not None and not group.inside and not text.startswith("#"):
+                # Mostly DDL of other tables. MySQL's CREATE TABLE ... SELECT goes on with the rows of the new table.
+                group.inside = _OPENS_TRANSACTION.search(text) is not None
+                if not group.inside:
+                    self._commit(data, end)
+
+    # The stream itself
+
+    def _heartbeat(self, data: bytes, _end: int) -> None:
+        """MySQL also sends one for each stretch of the binlog that it skips as known to us, long before its end.
+
+        So it means "caught up" only at the place where the last event ended or where the last heartbeat stood.
+        """
+        counters = self._counters
+        place = data[14:18]
+        counters.caught_up = self._group is None and place == self._last_place
+        self._sink.alive(counters.processed, None)
+
+    def _rotate(self, data: bytes, end: int) -> None:
+        self._counters.file = events.parse_rotate(data, end)
+
+    def _format(self, data: bytes, _end: int) -> None:
+        """A new file. ``created`` says that the source was started anew: a transaction cut by its crash is void."""
+        self._maps.clear()
+        if self._group is not None and events.parse_format(data).created:
+            self._group = None
+
+    def _nothing(self, data: bytes, end: int) -> None:
+        """No row, no statement."""
+
+    def _incident(self, _data: bytes, _end: int) -> None:
+        raise DataError(
+            "SourceIncident",
+            f"the source says in {self._counters.file} that its binlog may lack changes (incident event): rows may "
+            "differ that no event tells of; start over with a fresh copy",
+        )
+
+    def _unknown(self, data: bytes, kind: int) -> None:
+        if not int.from_bytes(data[18:20], "little") & events.IGNORABLE_FLAG:
+            raise DataError(
+                "BinlogEventUnknown",
+                f"the source's binlog {self._counters.file} has an event of type {kind}, which this version does not "
+                "know and must not skip",
+            )
+
+
+def _folded(name: TableName) -> TableName:
+    return TableName(name.schema.lower(), name.name.lower())
+
+
+def _refused(text: str, kind: StatementKind, tables: Collection[TableName]) -> DataError:
+    names = ", ".join(sorted(map(str, tables)))
+    shown = text if len(text) <= 500 else text[:500] + "..."
+    if kind is StatementKind.SCHEMA_CHANGE:
+        return DataError("SchemaChanged", f"the definition of {names} was changed on the source: {shown}")
+    return DataError(
+        "StatementFormat",
+        f"rows of {names} were changed on the source by a session that logs statements instead of rows "
+        f"(binlog_format=ROW is needed in every session): {shown}",
+    )
