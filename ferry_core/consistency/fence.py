@@ -24,6 +24,8 @@ from ferry_core.mysql.session import Session
 SCHEMA = "mysql_ferry"
 LEASE = "`mysql_ferry`.`lease`"
 CHECKPOINT = "`mysql_ferry`.`checkpoint`"
+COMPLETED = "Completed"
+"""The phase of a tombstone: the target was handed over, and no run of this Ferry writes to it again."""
 SLOTS = 128
 """How many target sessions a run may have at once; a successor asks for the holders of all of them."""
 TAKE_SECONDS = 60
@@ -181,7 +183,8 @@ class Fence:
         allowed()
         session.begin()
         try:
-            self._check(session, " LOCK IN SHARE MODE")
+            if self._check(session, " LOCK IN SHARE MODE").phase == COMPLETED:
+                raise Fenced("AlreadyCutOver", f"{session.endpoint.address} was cut over: nothing is copied to it any more")
             yield
             allowed()
         except BaseException:
@@ -246,14 +249,14 @@ class Fence:
             self._completing = session.connection_id
             session.begin()
             self._check(session, " FOR UPDATE")
-            self.update(session, phase="Completed")
+            self.update(session, phase=COMPLETED)
             session.commit()
 
     def completed(self) -> bool:
         """Whether ``complete`` took effect, certain: its connection is proven ended first."""
         if self._completing is not None:
             self.prove_ended(self._completing)
-        return self.read().phase == "Completed"
+        return self.read().phase == COMPLETED
 
     def read(self) -> Lease:
         """The lease now; raises Fenced when it is another's."""

@@ -7,6 +7,7 @@ it has committed or is proven never to: so a lost target connection is killed an
 import logging
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
@@ -19,8 +20,12 @@ from ferry_core.tables.table import Selector, Table
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 RETRY_SECONDS = 120.0
 """How long one step is retried before the run stops (exit 75, resumable)."""
+MAX_INTERRUPTIONS = 50
+"""A pause interrupts a step once; one that is killed this often meets somebody else's killer."""
 
 
 class SessionPair:
@@ -36,7 +41,14 @@ class SessionPair:
         self.busy = False
 
     def source(self, table: Table) -> Session:
-        text = table.row_filter is not None
+        """The session that renders this table's rows."""
+        return self._source(text=table.row_filter is not None)
+
+    def plain_source(self) -> Session:
+        """A session for key walks, which know no row filter."""
+        return self._source(text=False)
+
+    def _source(self, *, text: bool) -> Session:
         if text not in self._sources:
             self._sources[text] = self._connections.source(text=text)
         return self._sources[text]
@@ -63,6 +75,12 @@ class SessionPair:
         if target is not None:
             kill(target_control, target.connection_id, query_only=True)
 
+    def abort(self) -> None:
+        """Break the connections, from another thread, when the servers cannot be reached to kill politely."""
+        for session in [*self._sources.values(), self._target]:
+            if session is not None:
+                session.abort()
+
     def close(self) -> None:
         for session in self._sources.values():
             session.close()
@@ -76,46 +94,60 @@ class SessionPair:
 
 
 class CopyStep:
-    """Copies one selection until it has committed. Shared by all workers; holds no session of its own."""
+    """Does one step until it is done. Shared by all workers; holds no session of its own."""
 
     def __init__(
         self,
-        wait_while_paused: Callable[[], None],
-        stopping: threading.Event,
+        wait_while_paused: Callable[[], object],
+        ending: threading.Event,
         failed: Callable[[FerryError], None],
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         """``failed`` is told every retried error, for metrics and the status message."""
         self._wait_while_paused = wait_while_paused
-        self._stopping = stopping
+        self._ending = ending
         self._failed = failed
         self._retry_seconds = retry_seconds
 
     def copy(self, pair: SessionPair, table: Table, selector: Selector) -> CopyResult:
-        """Raises TooLarge (ask for less), Terminated, a TerminalError, or the last RetriableError when time is up."""
-        while True:
+        """Copy one selection until it has committed; the errors are those of ``retrying``."""
+
+        def body() -> CopyResult:
+            pair.busy = True
             try:
-                return self._retrying(pair)(self._once, pair, table, selector)
+                return pair.copier(table).copy(table, selector)
+            finally:
+                pair.busy = False
+
+        return self.retrying(pair, body)
+
+    def retrying(self, pair: SessionPair, body: Callable[[], Result]) -> Result:
+        """``body``, again after passing errors, on fresh sessions after lost ones, never during a pause.
+
+        Raises TooLarge (ask for less), Terminated, Fenced, a TerminalError, or the last RetriableError when time is up.
+        """
+
+        def once() -> Result:
+            self._wait_while_paused()
+            if self._ending.is_set():
+                raise Terminated("Stopping", "the run is stopping")
+            return body()
+
+        for _ in range(MAX_INTERRUPTIONS):
+            try:
+                return self._policy(lambda error: self._recover(pair, error))(once)
             except Interrupted as error:
                 self._failed(error)
+                interrupted = error
+        raise interrupted
 
-    def _once(self, pair: SessionPair, table: Table, selector: Selector) -> CopyResult:
-        self._wait_while_paused()
-        if self._stopping.is_set():
-            raise Terminated("Stopping", "the run is stopping")
-        pair.busy = True
-        try:
-            return pair.copier(table).copy(table, selector)
-        finally:
-            pair.busy = False
-
-    def _retrying(self, pair: SessionPair) -> Retrying:
+    def _policy(self, recover: Callable[[FerryError], None]) -> Retrying:
         def before_sleep(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             assert isinstance(error, FerryError)
             self._failed(error)
             log.warning("retrying: %s", error)
-            self._recover(pair, error)
+            recover(error)
 
         return Retrying(
             retry=retry_if_exception(_worth_retrying),
@@ -130,20 +162,16 @@ class CopyStep:
         """Keep the window open until the lost connection is proven ended, however long the server is away."""
         if not isinstance(error, ConnectionLost):
             return
-        for attempt in Retrying(
-            retry=retry_if_exception(lambda e: isinstance(e, RetriableError)),
-            wait=wait_exponential_jitter(initial=0.2, max=5.0),
-            stop=stop_after_delay(self._retry_seconds),
-            sleep=self._sleep,
-            reraise=True,
-        ):
-            with attempt:
-                if self._stopping.is_set():
-                    raise Terminated("Stopping", "the run is stopping")
-                pair.recover()
+
+        def once() -> None:
+            if self._ending.is_set():
+                raise Terminated("Stopping", "the run is stopping")
+            pair.recover()
+
+        self._policy(lambda _: None)(once)
 
     def _sleep(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
+        self._ending.wait(seconds)
 
 
 def _worth_retrying(error: BaseException) -> bool:

@@ -1,0 +1,74 @@
+"""Gathers the run's state from the rooms that own it and stores it, at most once a second. Coordinator's thread only."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.checkpoint.state import RunState, TableState
+from ferry_core.checkpoint.store import CheckpointStore
+from ferry_core.errors import RetriableError
+from ferry_core.rows.iterator import ChunkSource
+from ferry_core.tables.table import Table
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 1.0
+
+
+class Checkpoints:
+    """``state`` is the coordinator's to change; ``save`` adds what the iterator and the change buffer know."""
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        epoch: int,
+        state: RunState,
+        chunks: ChunkSource,
+        buffer: ChangeBuffer,
+        wrote: Callable[[bool], None],
+    ) -> None:
+        """``wrote`` hears of each attempt, for metrics."""
+        self.state = state
+        self._store = store
+        self._epoch = epoch
+        self._chunks = chunks
+        self._buffer = buffer
+        self._wrote = wrote
+        self._last = 0.0
+
+    def save(self) -> None:
+        """Store now. Raises RetriableError or Fenced."""
+        # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
+        self.state.position = str(self._buffer.checkpoint_mark().position)
+        for table in self._chunks.tables:
+            self.state.tables[table.id] = self._table(table)
+        try:
+            self._store.save(self.state, self._epoch)
+        except RetriableError:
+            self._wrote(False)
+            raise
+        self._wrote(True)
+        self._last = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Store when the last checkpoint is old enough; a store that is away for a while is no reason to stop."""
+        if time.monotonic() - self._last < INTERVAL_SECONDS:
+            return
+        try:
+            self.save()
+        except RetriableError as error:
+            self._last = time.monotonic()
+            log.warning("checkpoint not written, going on: %s", error)
+
+    def _table(self, table: Table) -> TableState:
+        known = self.state.tables.get(table.id)
+        frontier = self._chunks.state(table)
+        return TableState(
+            started=known.started if known else False,
+            frontier=frontier.frontier,
+            unfinished=frontier.unfinished,
+            walked=frontier.walked,
+            rows_copied=frontier.rows_copied,
+            bytes_copied=frontier.bytes_copied,
+        )

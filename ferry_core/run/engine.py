@@ -1,0 +1,234 @@
+"""The threads of a run: one streamer, n copy workers, one flusher with its own pool, and who ends them.
+
+They meet in three places only: the change buffer, the chunk queue, the table gates. The first error that any of them
+raises ends the run: ``check`` raises it in the coordinator's thread. Created and driven by the coordinator.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.changes.flusher import Flusher, FlushResult
+from ferry_core.changes.sink import StreamMark
+from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.gate import TableGate
+from ferry_core.consistency.visibility import Visibility
+from ferry_core.errors import FerryError, Interrupted, Terminated, TooLarge
+from ferry_core.rows.copier import CopyResult
+from ferry_core.rows.iterator import Chunk, ChunkSource
+from ferry_core.run.connections import Connections
+from ferry_core.run.wishes import Wishes
+from ferry_core.run.worker import CopyStep, SessionPair
+from ferry_core.tables.table import KeyLiterals, KeySet, Table
+from ferry_core.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+FLUSH_WORKERS = 4
+IDLE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Who is told what the threads did; all are called from many threads."""
+
+    chunk: Callable[[Table, CopyResult], None]
+    flush: Callable[[FlushResult], None]
+    error: Callable[[FerryError], None]
+
+
+class Engine:
+    """Owns the threads and their sessions. ``start_*`` once, ``stop`` any number of times."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        fence: Fence,
+        visibility: Visibility,
+        buffer: ChangeBuffer,
+        chunks: ChunkSource,
+        streamer: BinlogStreamer,
+        throttle: Throttle,
+        wishes: Wishes,
+        ears: Ears,
+    ) -> None:
+        self.buffer = buffer
+        self.chunks = chunks
+        self.streamer = streamer
+        self._connections = connections
+        self._fence = fence
+        self._visibility = visibility
+        self._throttle = throttle
+        self._wishes = wishes
+        self._ears = ears
+        self._gates = {table: TableGate() for table in chunks.tables}
+        self._ending = threading.Event()
+        self._step = CopyStep(lambda: throttle.pause.wait_resumed(self._ending), self._ending, ears.error)
+        fence.writes_allowed = self._refuse_while_paused
+        self._threads: list[threading.Thread] = []
+        self._pairs: list[SessionPair] = []
+        self._pairs_lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
+        self._flush_local = threading.local()
+        self._flusher_pair: SessionPair | None = None
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def start_streaming(self) -> None:
+        """The streamer and the flusher: tracking begins."""
+        self._start("streamer", self.streamer.run)
+        flusher = Flusher(
+            self.buffer,
+            self._gates,
+            self._flush_pool,
+            self._copy_keys,
+            self._make_visible,
+            lambda table: not self.chunks.done(table),
+            self._ending.is_set,
+            self._ears.flush,
+        )
+        self._start("flusher", flusher.run)
+
+    def start_copying(self) -> None:
+        """One worker; ``tick`` brings their number to what is wanted."""
+        for number in range(self._wishes.directive.copy_.workers):
+            self._start(f"copy-{number}", lambda number=number: self._copy_chunks(number))
+
+    def check(self) -> None:
+        """Raise what ended a thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def busy(self) -> bool:
+        """Whether any step is between its source read and its commit."""
+        with self._pairs_lock:
+            return any(pair.busy for pair in self._pairs)
+
+    def interrupt(self) -> None:
+        """Kill the statements of all steps under way; they are redone when allowed."""
+        with self._pairs_lock:
+            busy = [pair for pair in self._pairs if pair.busy]
+        if busy:
+            with self._connections.source_control() as source, self._connections.target_control() as target:
+                for pair in busy:
+                    pair.interrupt(source, target)
+
+    def stop(self, grace_seconds: float = 1.5) -> None:
+        """End all threads: steps get ``grace_seconds`` to commit, then their statements are killed."""
+        self._ending.set()
+        self._wishes.stopping.set()
+        self.buffer.close()
+        self.streamer.stop()
+        for thread in self._threads:
+            thread.join(grace_seconds if not self._failure else 0.5)
+            grace_seconds = max(grace_seconds - 0.5, 0.1)
+        self._end_stragglers()
+        self._flush_pool.shutdown(wait=True, cancel_futures=True)
+        for pair in self._pairs:
+            pair.close()
+
+    def _end_stragglers(self) -> None:
+        while any(thread.is_alive() for thread in self._threads):
+            try:
+                self.interrupt()
+            except FerryError as error:
+                log.warning("could not interrupt the steps under way, breaking their connections: %s", error)
+                with self._pairs_lock:
+                    for pair in self._pairs:
+                        pair.abort()
+            for thread in self._threads:
+                thread.join(0.5)
+
+    def _start(self, name: str, body: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                body()
+            except Terminated:
+                log.debug("%s ended", name)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator must see it
+                if self._failure is None and not self._ending.is_set():
+                    log.debug("%s failed", name, exc_info=True)
+                    self._failure = error
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _pair(self) -> SessionPair:
+        pair = SessionPair(self._connections, self._fence, self._visibility.lock_clause)
+        with self._pairs_lock:
+            self._pairs.append(pair)
+        return pair
+
+    def _refuse_while_paused(self) -> None:
+        """The fence asks before each row-moving transaction begins and commits."""
+        if self._throttle.pause.paused:
+            raise Interrupted("Paused", "paused: this step is redone after the pause")
+
+    # -- chunks ---------------------------------------------------------------------------------------------------
+
+    def _copy_chunks(self, number: int) -> None:
+        pair = self._pair()
+        while not self._ending.is_set() and not self.chunks.all_done:
+            wanted = number < self._wishes.directive.copy_.workers
+            chunk = self._next_chunk(pair) if wanted and self._throttle.admit(1, self._ending) else None
+            if chunk is None:
+                self._ending.wait(IDLE_SECONDS)
+                continue
+            try:
+                self._copy_chunk(pair, chunk)
+            except BaseException:
+                self.chunks.returned(chunk)
+                raise
+        pair.close()
+
+    def _next_chunk(self, pair: SessionPair) -> Chunk | None:
+        return self._step.retrying(
+            pair,
+            lambda: self.chunks.next_chunk(pair.plain_source(), lambda table: self._gates[table].open_for_chunks),
+        )
+
+    def _copy_chunk(self, pair: SessionPair, chunk: Chunk) -> None:
+        with self._gates[chunk.table].chunk(self._ending.is_set) as entered:
+            if not entered:
+                self.chunks.returned(chunk)
+                return
+            try:
+                result = self._step.copy(pair, chunk.table, chunk.range)
+            except TooLarge as error:
+                self._ears.error(error)
+                self.chunks.split(chunk, pair.plain_source())
+                return
+            self.chunks.finished(chunk, result)
+        self._throttle.charge(result.rows_sent - 1)
+        self._ears.chunk(chunk.table, result)
+
+    # -- changed keys ---------------------------------------------------------------------------------------------
+
+    def _copy_keys(self, table: Table, keys: tuple[KeyLiterals, ...]) -> None:
+        pair = getattr(self._flush_local, "pair", None)
+        if pair is None:
+            pair = self._flush_local.pair = self._pair()
+        todo = [keys]
+        while todo:
+            part = todo.pop()
+            try:
+                self._step.copy(pair, table, KeySet(part))
+            except TooLarge:
+                if len(part) == 1:
+                    raise
+                middle = len(part) // 2
+                todo += [part[middle:], part[:middle]]
+
+    def _make_visible(self, mark: StreamMark) -> bool:
+        """R1 on a pair of the flusher's own; only its thread comes here."""
+        if self._flusher_pair is None:
+            self._flusher_pair = self._pair()
+        pair = self._flusher_pair
+        return self._step.retrying(pair, lambda: self._visibility.wait(pair.plain_source(), mark, self._ending.is_set))

@@ -1,0 +1,135 @@
+"""The Validating stage: who is who, what is selected, is it safe, and is there a state to resume. Called by ``ferry``."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferry_core.api.choices import SourceLockMode
+from ferry_core.api.spec import Ferry as FerryManifest
+from ferry_core.api.spec import ferry_uid
+from ferry_core.checkpoint.sqlite import SqliteStore
+from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.store import CheckpointStore
+from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.fence import Fence, Lease, read_lease
+from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Session
+from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
+from ferry_core.run.connections import Connections
+from ferry_core.tables.discovery import discover
+from ferry_core.tables.table import Table
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Everything that validation found out; what the run works with."""
+
+    ferry: FerryManifest
+    uid: str
+    name: str
+    flavor: Flavor
+    source_id: str
+    tables: list[Table]
+    connections: Connections
+    store: CheckpointStore
+    state: RunState | None
+    lease: Lease | None
+
+    @property
+    def was_cut_over(self) -> bool:
+        return self.lease is not None and self.lease.phase == "Completed"
+
+
+def source_identity(session: Session) -> str:
+    """What names a server whatever address it was reached by; at most 64 characters."""
+    if session.flavor is Flavor.MYSQL:
+        return session.text("SELECT @@server_uuid")
+    return session.text("SELECT CONCAT_WS(':', @@server_id, @@port, @@hostname)")[:64]
+
+
+def selection_of(ferry: FerryManifest) -> str:
+    """The spec's tables section in one canonical form."""
+    return json.dumps(ferry.spec.tables.model_dump(mode="json", by_alias=True), sort_keys=True)
+
+
+def open_store(state_path: Path | None, connections: Connections, uid: str) -> CheckpointStore:
+    return TargetStore(connections.target, uid) if state_path is None else SqliteStore(state_path)
+
+
+def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, uid: str) -> SourceLock:
+    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
+        return NoLock()
+    return ReadOnlyLock(connections.source_endpoint(), flavor, uid)
+
+
+def validate(
+    ferry: FerryManifest,
+    connections: Connections,
+    state_path: Path | None,
+    say: Callable[[list[CheckResult]], None],
+) -> Crossing:
+    """Read both servers and the stored state; refuse whatever would go wrong. Writes nothing.
+
+    Raises ConfigError with the first failed check's reason and all failed checks in its message.
+    """
+    uid = ferry_uid(ferry)
+    name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
+    with connections.source_control() as source, connections.target_control() as target:
+        tables = discover(source, ferry.spec.tables)
+        store = open_store(state_path, connections, uid)
+        crossing = Crossing(
+            ferry=ferry,
+            uid=uid,
+            name=name,
+            flavor=source.flavor,
+            source_id=source_identity(source),
+            tables=tables,
+            connections=connections,
+            store=store,
+            state=store.load(),
+            lease=read_lease(target, uid),
+        )
+        _refuse_foreign_state(crossing)
+        if not (crossing.was_cut_over and crossing.state is not None):
+            results = run_checks(PreflightContext(ferry=ferry, ferry_uid=uid, source=source, target=target, tables=tables))
+            say(results)
+            refuse_failed(results)
+    return crossing
+
+
+def _refuse_foreign_state(crossing: Crossing) -> None:
+    state, lease = crossing.state, crossing.lease
+    if state is not None:
+        where = crossing.store.describe()
+        if state.ferry_uid != crossing.uid:
+            raise ConfigError(
+                "StateOfOtherFerry",
+                f"{where} belongs to Ferry {state.ferry_name} ({state.ferry_uid}), not to {crossing.name}; "
+                "give another --state",
+            )
+        if state.selection != selection_of(crossing.ferry):
+            raise ConfigError(
+                "SelectionChanged",
+                f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
+                "the selection cannot change once copying has begun",
+            )
+    known = state.source_id if state is not None else lease.source_id if lease is not None and lease.tables else None
+    if known is not None and known != crossing.source_id:
+        raise ConfigError(
+            "OtherSource",
+            f"this Ferry began with source server {known}, but {crossing.ferry.spec.source.host}:"
+            f"{crossing.ferry.spec.source.port} is {crossing.source_id}; point it at the server it began with",
+        )
+
+
+def take_fence(crossing: Crossing) -> Fence:
+    """Become the one run that may write; undoes the source lock of a run that died while cutting over."""
+    fence, before = Fence.take(crossing.connections.target, crossing.uid, crossing.name, crossing.source_id)
+    if isinstance(crossing.store, TargetStore):
+        crossing.store.fence = fence
+    claimed = sorted({*before.tables, *(str(table.target) for table in crossing.tables)})
+    fence.record(tables=claimed, source_id=crossing.source_id)
+    return fence

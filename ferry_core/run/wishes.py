@@ -1,0 +1,80 @@
+"""What people and operators want of a running Ferry: paused, approved, aborted, how fast. Thread-safe, last writer wins.
+
+Written by the ControlServer's threads and by signals, read by the coordinator and the workers.
+"""
+
+import threading
+from collections.abc import Callable
+
+from ferry_core.api.choices import CutoverMode
+from ferry_core.api.directive import Directive
+
+
+class Wishes:
+    """Starts from the manifest; verbs change single wishes, a directive replaces them all."""
+
+    def __init__(self, directive: Directive) -> None:
+        self._condition = threading.Condition()
+        self._directive = directive
+        self._series = 1
+        self._listeners: list[Callable[[], None]] = []
+        self.stopping = threading.Event()
+        self.aborted = threading.Event()
+        if directive.aborted:
+            self.aborted.set()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Called after each change, in the thread that made it."""
+        self._listeners.append(listener)
+
+    @property
+    def directive(self) -> Directive:
+        """Everything that is wanted now."""
+        with self._condition:
+            return self._directive
+
+    @property
+    def paused(self) -> bool:
+        return self.directive.paused
+
+    @property
+    def series(self) -> int:
+        """Number of the series of cutover attempts: a new approval or a higher maxAttempts begins a new one."""
+        with self._condition:
+            return self._series
+
+    @property
+    def wants_cutover(self) -> bool:
+        cutover = self.directive.cutover
+        return cutover.mode is CutoverMode.AUTOMATIC or cutover.approved
+
+    def replace(self, directive: Directive) -> None:
+        """Take over a directive; one of an older generation is ignored."""
+        with self._condition:
+            before = self._directive
+            if directive.generation < before.generation:
+                return
+            approved_again = directive.cutover.approved and not before.cutover.approved
+            if approved_again or directive.cutover.max_attempts > before.cutover.max_attempts:
+                self._series += 1
+            self._directive = directive
+            if directive.aborted:
+                self.aborted.set()
+            self._condition.notify_all()
+        for listener in self._listeners:
+            listener()
+
+    def change(self, **fields: object) -> None:
+        """Change single fields of the directive: what the verbs of a local run do."""
+        self.replace(self.directive.model_copy(update=fields))
+
+    def approve(self) -> None:
+        """The cutover verb; given again it begins a new series of attempts."""
+        with self._condition:
+            self._series += 1
+        self.change(cutover=self.directive.cutover.model_copy(update={"approved": True}))
+
+    def stop(self) -> None:
+        self.stopping.set()
+        with self._condition:
+            self._condition.notify_all()
