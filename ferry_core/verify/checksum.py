@@ -4,14 +4,9 @@ The number of a chunk is the XOR over the first 64 bits of each row's SHA-256. N
 flip in two rows cancels out in an XOR. Measured on 200,000 rows of 12 columns, MySQL 9.7: 0.53 s, of which the hash is
 0.08 s and most of the rest is turning numbers into text (0.42 s).
 
-The hashed bytes must tell rows apart by themselves, in sessions of any character set:
-
-    flags of NULL, lengths of the texts, values     joined by commas, in which CONCAT_WS leaves NULLs out
-
-The flags say which values are there, the lengths where each text ends, and a number holds no comma: so no two rows
-share a rendering (NULL, '' and 'NULL' neither). Values that may be long (``BIG_BYTES``) stand in as their
-own hash: the joined text must never reach max_allowed_packet, or the server would make NULL of it, which an XOR passes
-over in silence.
+The hashed bytes are the codecs' hash expressions joined by commas. Each of them tells where it ends (numbers and dates
+hold no comma, texts begin with their length, long values are their own hash), so no two rows share a rendering: NULL,
+'' and 'NULL' neither, nor 'a,b' with 'c' and 'a' with 'b,c'. And they are the same in sessions of any character set.
 """
 
 from collections.abc import Sequence
@@ -25,18 +20,6 @@ from ferry_core.mysql.session import Session
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
-
-BIG_BYTES = 2048
-"""1,017 columns of this size are 2 MB: under any max_allowed_packet that a server of ours may have (preflight)."""
-
-_COMMALESS = (
-    {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"}
-    | {"year", "date", "time", "datetime", "timestamp"}
-)  # fmt: skip
-_SHORT = (
-    {"char", "varchar", "binary", "varbinary", "tinytext", "tinyblob", "enum", "set", "bit"}
-    | {"uuid", "inet4", "inet6"}
-)  # fmt: skip
 
 
 class Side(Enum):
@@ -55,20 +38,8 @@ class ChunkSum(NamedTuple):
 
 def row_hash(columns: Sequence[Column], flavor: Flavor) -> str:
     """The SQL expression of a row's SHA-256, 64 hexadecimal digits."""
-    flags = [f"ISNULL({identifier(column.name)})" for column in columns if column.nullable]
-    parts = [f"CONCAT({', '.join(flags)})"] if flags else []
-    lengths: list[str] = []
-    values: list[str] = []
-    for column in columns:
-        value = codec(column, flavor).hash_expression()
-        if column.data_type in _COMMALESS:
-            values.append(value)
-        elif column.data_type in _SHORT and column.max_bytes <= BIG_BYTES:
-            lengths.append(f"LENGTH({value})")
-            values.append(value)
-        else:
-            values.append(f"SHA2({value}, 256)")
-    return f"SHA2(CONCAT_WS(',', {', '.join(parts + lengths + values)}), 256)"
+    values = ", ".join(codec(column, flavor).hash_expression() for column in columns)
+    return f"SHA2(CONCAT_WS(',', {values}), 256)"
 
 
 def chunk_sum(session: Session, table: Table, selector: Selector, side: Side) -> ChunkSum:

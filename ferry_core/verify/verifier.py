@@ -10,9 +10,9 @@ The coordinator's way to a verdict, and which thread calls what:
 
 Why no proof needs a lock or R1 of its own: a row that a proof reads too old belongs to an event that is known already
 or is still to come. One still to come makes its key unproven when it comes. One that came after ``begin`` made it so,
-and no pass takes a key out. One before ``begin`` that was not pending at that moment was flushed by a generation that had
-made it visible (R1), so it cannot be read too old. And ``prove_some`` looks only at keys that are not pending, for which
-the same holds.
+and no pass takes a key out. One before ``begin`` that was not pending at that moment was flushed by a generation that
+had made it visible (R1), so it cannot be read too old. And ``prove_some`` looks only at keys that are not pending, for
+which the same holds.
 """
 
 import threading
