@@ -15,7 +15,7 @@ delete, never a row):
     DATE, TIME, DATETIME, TIMESTAMP  '2024-01-31 10:00:00.123456'    TIMESTAMP in UTC
     text                             _gbk X'A4E9'    introducer of the column's character set, upper-case hex, empty X''
     BINARY, VARBINARY                _binary X'00FF' BINARY padded to its length
-    UUID, INET4, INET6               '2001:db8::1'   as the server prints it
+    UUID, INET4, INET6               _binary X'0A000001'     all bytes, in the order of the printed value
 """
 
 from dataclasses import dataclass
@@ -186,7 +186,7 @@ class _Json(_Bytes):
 
 
 class _MariaDbFixed(_Bytes):
-    """MariaDB UUID and INET: raw bytes of a fixed length in the file, text in a comparison."""
+    """MariaDB UUID and INET: raw bytes of a fixed length, in the order of the text (UUID is stored in another)."""
 
     @property
     def value(self) -> str:
@@ -197,7 +197,7 @@ class _MariaDbFixed(_Bytes):
         return False
 
     def key_literal(self) -> str:
-        return f"CONCAT('''',{self.name},'''')"
+        return f"CONCAT('_binary X''',HEX({self.value}),'''')"
 
 
 def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: PLR0911 - one a family of types

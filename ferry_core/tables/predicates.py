@@ -1,39 +1,45 @@
 """WHERE conditions that select the rows of a key range or a key set. Called by the copier, the iterator and ``verify``.
 
-Ranges over composite keys are expanded: a row-constructor comparison ((a, b) > (1, 2)) scans the whole index on both
-families, while ``a > 1 OR a = 1 AND b > 2`` is a range.
+Each form here was chosen by EXPLAIN on both families, so that the key's index serves it as a range:
+
+- Ranges over composite keys are expanded: ``(a, b) > (1, 2)`` scans the whole index, ``a > 1 OR a = 1 AND b > 2`` not.
+- An ENUM sorts by number, but only equality with a number uses the index: ``e > 3`` becomes ``e IN (4, 5)``.
+- Composite keys with an ENUM or a SET are asked for one by one: MySQL compares them as text in ``(e, i) IN ((3, 1))``
+  and finds nothing.
+- A SET of more than 53 members is compared as a double unless cast, which loses rows: cast, its keys scan the index.
 """
 
+import re
 from collections.abc import Sequence
 
 from ferry_core.mysql.literals import identifier
-from ferry_core.tables.table import Key, KeyLiterals, KeyRange, KeySet, Selector
+from ferry_core.tables.table import Column, Key, KeyLiterals, KeyRange, KeySet, Selector
+
+EXACT_SET_MEMBERS = 53
+LISTED_ENUM_MEMBERS = 500
+"""ENUMs longer than this are compared by ``>`` after all: exact, but by a scan of the index."""
 
 
 def where(key: Key, selector: Selector) -> str:
-    """The condition, in parentheses where it needs them; ``TRUE`` selects every row."""
+    """The condition, safe beside an AND; ``TRUE`` selects every row."""
     if isinstance(selector, KeySet):
-        return _in(key, selector)
+        return _in(key, selector.keys)
     return _between(key, selector)
 
 
 def after(key: Key, bound: KeyLiterals) -> str:
     """Rows behind ``bound`` in the key's order."""
-    return _beyond(_names(key), bound, ">", ">")
+    return _beyond(key.columns, bound, ">", ">")
 
 
 def up_to(key: Key, bound: KeyLiterals) -> str:
     """Rows before ``bound`` in the key's order, and the row at it."""
-    return _beyond(_names(key), bound, "<", "<=")
+    return _beyond(key.columns, bound, "<", "<=")
 
 
 def order_by(key: Key) -> str:
     """The columns of an ORDER BY in the key's order."""
-    return ",".join(_names(key))
-
-
-def _names(key: Key) -> list[str]:
-    return [identifier(column.name) for column in key.columns]
+    return ",".join(identifier(column.name) for column in key.columns)
 
 
 def _between(key: Key, selector: KeyRange) -> str:
@@ -45,21 +51,48 @@ def _between(key: Key, selector: KeyRange) -> str:
     return " AND ".join(parts) or "TRUE"
 
 
-def _beyond(names: Sequence[str], bound: KeyLiterals, strictly: str, last: str) -> str:
+def _beyond(columns: Sequence[Column], bound: KeyLiterals, strictly: str, last: str) -> str:
     """``a > 1 OR a = 1 AND b > 2``: one alternative for each length of the equal part."""
     alternatives = []
-    for at, name in enumerate(names):
-        equal = [f"{names[before]} = {bound[before]}" for before in range(at)]
-        relation = last if at == len(names) - 1 else strictly
-        alternatives.append(" AND ".join([*equal, f"{name} {relation} {bound[at]}"]))
+    for at, column in enumerate(columns):
+        relation = last if at == len(columns) - 1 else strictly
+        equal = [_equal(columns[before], bound[before]) for before in range(at)]
+        alternatives.append(" AND ".join([*equal, _compare(column, relation, bound[at])]))
     return "(" + " OR ".join(alternatives) + ")"
 
 
-def _in(key: Key, selector: KeySet) -> str:
-    if not selector.keys:
+def _compare(column: Column, relation: str, literal: str) -> str:
+    members = _members(column) if column.data_type == "enum" else 0
+    if not 0 < members <= LISTED_ENUM_MEMBERS or not literal.isdigit():
+        return f"{_compared(column)} {relation} {literal}"
+    number = int(literal)
+    listed = {">": range(number + 1, members + 1), "<": range(number), "<=": range(number + 1)}[relation]
+    return f"{identifier(column.name)} IN ({','.join(map(str, listed))})" if listed else "FALSE"
+
+
+def _equal(column: Column, literal: str) -> str:
+    return f"{_compared(column)} = {literal}"
+
+
+def _compared(column: Column) -> str:
+    name = identifier(column.name)
+    if column.data_type == "set" and _members(column) > EXACT_SET_MEMBERS:
+        return f"CAST({name} AS UNSIGNED)"
+    return name
+
+
+def _members(column: Column) -> int:
+    return len(re.findall(r"'(?:[^']|'')*'", column.column_type))
+
+
+def _in(key: Key, keys: Sequence[KeyLiterals]) -> str:
+    if not keys:
         return "FALSE"
-    names = _names(key)
-    if len(names) == 1:
-        return f"{names[0]} IN ({','.join(literals[0] for literals in selector.keys)})"
-    tuples = ",".join(f"({','.join(literals)})" for literals in selector.keys)
-    return f"({','.join(names)}) IN ({tuples})"
+    columns = [_compared(column) for column in key.columns]
+    if len(columns) == 1:
+        return f"{columns[0]} IN ({','.join(literals[0] for literals in keys)})"
+    if any(column.data_type in ("enum", "set") for column in key.columns):
+        each = (" AND ".join(map(_equal, key.columns, literals)) for literals in keys)
+        return f"({' OR '.join(each)})"
+    tuples = ",".join(f"({','.join(literals)})" for literals in keys)
+    return f"({','.join(columns)}) IN ({tuples})"
