@@ -214,7 +214,7 @@ def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
     sequence, domain, flags = struct.unpack_from("<QIB", data, 20)
     prepared = None
     if flags & 0x40:
-        at = 20 + 13 + (8 if flags & 0x02 else 6)
+        at = 20 + 13 + (8 if flags & 0x02 else 0)  # a group commit id comes between
         format_id, gtrid, bqual = struct.unpack_from("<iBB", data, at)
         at += 6
         if at + gtrid + bqual > end:

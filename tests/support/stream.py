@@ -1,0 +1,181 @@
+"""A real stream into a sink that remembers: for tests of the binlog room and of whoever feeds on it."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.changes.sink import KeyDecoder, StreamMark
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import Position, source_position
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
+from tests.support.servers import Server
+
+_COLUMNS = """SELECT column_name, ordinal_position - 1, data_type, column_type, character_set_name, collation_name,
+  is_nullable = 'YES', extra LIKE '%%GENERATED%%', extra LIKE '%%INVISIBLE%%', COALESCE(character_octet_length, 8)
+FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"""
+_KEY = """SELECT column_name FROM information_schema.statistics
+WHERE table_schema = %s AND table_name = %s AND index_name = %s ORDER BY seq_in_index"""
+
+
+def describe(server: Server, schema: str, name: str, index: str = "PRIMARY") -> Table:
+    """A table with the key that is named ``index``."""
+    columns = tuple(
+        Column(
+            row[0],
+            int(row[1]),
+            row[2],
+            row[3] if isinstance(row[3], str) else row[3].decode(),
+            row[4],
+            row[5],
+            bool(row[6]),
+            bool(row[7]),
+            bool(row[8]),
+            int(row[9]),
+        )
+        for row in server.query(_COLUMNS, (schema, name))
+    )
+    by_name = {column.name: column for column in columns}
+    key = tuple(by_name[row[0]] for row in server.query(_KEY, (schema, name, index)))
+    where = TableName(schema, name)
+    return Table(where, where, columns, Key(index, key), None, False, False, 0, 100)
+
+
+@dataclass
+class Change:
+    """One transaction as the sink saw it, decided XA transactions included."""
+
+    before: StreamMark
+    seen: StreamMark
+    xid: str | None
+    keys: list[tuple[str, KeyLiterals]] = field(default_factory=list)
+    ended: bool = False
+    committed_at: float | None = None
+
+
+class RecordingSink:
+    """Keeps everything, unless ``count_only``."""
+
+    def __init__(self, *, count_only: bool = False) -> None:
+        self.changes: list[Change] = []
+        self.decisions: list[tuple[str, bool]] = []
+        self.processed: list[StreamMark] = []
+        self.heartbeats = 0
+        self.rows = 0
+        self.begins = 0
+        self.on_changed: Callable[[int], None] | None = None
+        self._count_only = count_only
+
+    def begin(self, before: StreamMark, seen: StreamMark, xid: str | None) -> None:
+        assert before < seen
+        self.begins += 1
+        if self.changes and not self.changes[-1].ended:
+            assert self.changes.pop().seen == seen  # begun again after a cut
+        self.changes.append(Change(before, seen, xid))
+
+    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        self.rows += len(keys)
+        assert not self.changes[-1].ended
+        if not self._count_only:
+            self.changes[-1].keys.extend((table.id, decode(key)) for key in keys)
+        if self.on_changed is not None:
+            self.on_changed(len(keys))
+
+    def end(self, processed: StreamMark, committed_at: float | None) -> None:
+        change = self.changes[-1]
+        assert change.seen == processed
+        change.ended, change.committed_at = True, committed_at
+        self.processed.append(processed)
+
+    def decided(self, xid: str, committed: bool, before: StreamMark, processed: StreamMark) -> None:
+        assert before < processed
+        self.decisions.append((xid, committed))
+        self.processed.append(processed)
+
+    def alive(self, processed: StreamMark, source_time: float | None) -> None:
+        if source_time is None:
+            self.heartbeats += 1
+        self.processed.append(processed)
+
+    @property
+    def keys(self) -> list[tuple[str, ...]]:
+        """Key literals of all finished transactions, in order."""
+        return [literals for change in self.changes if change.ended for _, literals in change.keys]
+
+
+class Streaming:
+    """``with Streaming(server, tables) as stream``: streams from now on; a failure of the thread fails the wait."""
+
+    def __init__(
+        self,
+        server: Server,
+        tables: Sequence[Table],
+        *,
+        start: Position | None = None,
+        sink: RecordingSink | None = None,
+        endpoint: Endpoint | None = None,
+        server_id: int = 4_000_001,
+    ) -> None:
+        self.server = server
+        self.sink = sink or RecordingSink()
+        self.failure: BaseException | None = None
+        with self.control() as session:
+            position = source_position(session) if start is None else start
+            identity = session.text("SELECT @@server_uuid") if server.flavor is Flavor.MYSQL else None
+        self.streamer = BinlogStreamer(
+            self.control,
+            endpoint or server.endpoint(),
+            server.flavor,
+            identity,
+            {table.source: table for table in tables},
+            position,
+            self.sink,
+            server_id,
+        )
+        self._thread = threading.Thread(target=self._run, name="streamer", daemon=True)
+
+    def control(self) -> Session:
+        return Session(self.server.endpoint(), Purpose.CONTROL)
+
+    def _run(self) -> None:
+        try:
+            self.streamer.run()
+        except BaseException as error:  # noqa: BLE001 - the test's thread judges it
+            self.failure = error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.streamer.stop()
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the streamer did not stop"
+
+    def wait(self, done: Callable[[], object], what: str, seconds: float = 30) -> None:
+        """Until ``done``; raises the streamer's own failure."""
+        deadline = time.monotonic() + seconds
+        while not done():
+            if self.failure is not None:
+                raise self.failure
+            assert time.monotonic() < deadline, f"no {what} within {seconds} s: {self.streamer.status()}"
+            self._thread.join(0.01)
+
+    def caught_up(self, seconds: float = 30) -> None:
+        """Until everything that is in the binlog now has been processed."""
+        with self.control() as session:
+            wanted = source_position(session)
+        self.wait(lambda: self.streamer.status().processed.position.contains(wanted), f"position {wanted}", seconds)
+
+    def failed(self, seconds: float = 30) -> BaseException:
+        """Until the streamer gives up; its failure."""
+        self._thread.join(seconds)
+        assert self.failure is not None, f"the streamer goes on: {self.streamer.status()}"
+        return self.failure
