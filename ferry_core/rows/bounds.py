@@ -1,0 +1,51 @@
+"""Where chunks end: index-only walks that give key bounds as literals. Called by ``iterator``."""
+
+from ferry_core.errors import DataError
+from ferry_core.mysql.literals import identifier
+from ferry_core.mysql.session import Session
+from ferry_core.tables.codecs import codec
+from ferry_core.tables.predicates import after, order_by, where
+from ferry_core.tables.table import KeyLiterals, KeyRange, Table
+
+
+def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
+    """The key of the ``rows``-th row behind ``lo``; None when the table ends before it. Filtered rows count too."""
+    condition = after(table.key, lo) if lo is not None else "TRUE"
+    found = session.query(
+        f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}"
+        f" ORDER BY {order_by(table.key)} LIMIT 1 OFFSET {rows - 1}"
+    )
+    _refuse_warnings(session, table)
+    return _key(found[0]) if found else None
+
+
+def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | None:
+    """A bound that halves the range's rows; None when it holds fewer than two."""
+    condition = where(table.key, chunk)
+    rows = session.number(f"SELECT COUNT(*) FROM {_from(table)} WHERE {condition}")
+    if rows < 2:
+        return None
+    found = session.query(
+        f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}"
+        f" ORDER BY {order_by(table.key)} LIMIT 1 OFFSET {rows // 2 - 1}"
+    )
+    _refuse_warnings(session, table)
+    return _key(found[0]) if found else None
+
+
+def _from(table: Table) -> str:
+    return f"{table.source.sql} FORCE INDEX ({identifier(table.key.index_name)})"
+
+
+def _literals(session: Session, table: Table) -> str:
+    return ",".join(codec(column, session.flavor).key_literal() for column in table.key.columns)
+
+
+def _key(row: tuple[bytes | None, ...]) -> KeyLiterals:
+    return tuple((value or b"").decode() for value in row)
+
+
+def _refuse_warnings(session: Session, table: Table) -> None:
+    if session.warning_count:
+        shown = "; ".join(f"{warned.code} {warned.message}" for warned in session.warnings()[:3])
+        raise DataError("SourceWarning", f"walking the key of {table.id}: {shown}")

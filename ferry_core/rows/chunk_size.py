@@ -1,0 +1,46 @@
+"""How many rows the next chunk of a table should have: so many that it takes the wanted time and bytes. Pure.
+
+Called by ``iterator``, one ``ChunkSizer`` a table. Sizes grow at most twofold a chunk and shrink at once.
+"""
+
+from dataclasses import dataclass
+
+SMALLEST = 1
+LARGEST = 500_000
+FIRST = 2_000
+"""Rows of a table's first chunk at most: nothing is known of its rows but an estimate."""
+
+
+@dataclass
+class ChunkTarget:
+    """What a chunk should take; may be changed while chunks are made."""
+
+    seconds: float = 0.5
+    bytes: int = 8 << 20
+
+
+class ChunkSizer:
+    """Not thread-safe: its table's walk owns it."""
+
+    def __init__(self, target: ChunkTarget, average_row_bytes: int) -> None:
+        """``average_row_bytes`` is the server's estimate; 0 when it has none."""
+        self._target = target
+        self._rows = max(SMALLEST, min(FIRST, target.bytes // max(average_row_bytes, 64)))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the next chunk."""
+        return self._rows
+
+    def learn(self, rows_walked: int, rows_bytes: int, seconds: float) -> None:
+        """A chunk over ``rows_walked`` rows of the table sent so many bytes in that time."""
+        if rows_walked < self._rows // 4:
+            return  # the last rows of a table, or half a chunk: too small to tell
+        by_time = rows_walked * self._target.seconds / max(seconds, 1e-4)
+        by_bytes = rows_walked * self._target.bytes / max(rows_bytes, 1)
+        wanted = min(by_time, by_bytes, self._rows * 2)
+        self._rows = int(max(SMALLEST, min(wanted, LARGEST)))
+
+    def shrink(self) -> None:
+        """A chunk was refused or failed: half as many from now on."""
+        self._rows = max(SMALLEST, self._rows // 2)

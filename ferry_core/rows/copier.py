@@ -1,0 +1,253 @@
+"""RowCopier: one call moves the rows of a selector from the source to the target, server to server.
+
+The source renders the rows as load-file text in one SELECT, the text is relayed as opaque bytes, the target loads it in
+one fenced transaction. Called by copy workers (key ranges) and by the flusher (sets of changed keys); it knows nothing
+of what may run beside it, that is ``consistency``'s matter.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ferry_core.errors import DataError, TooLarge
+from ferry_core.mysql.session import Purpose, Session, Warned
+from ferry_core.rows.big_rows import BIG_ROW, load_line
+from ferry_core.rows.statements import Statements
+from ferry_core.rows.target_keys import target_key_index
+from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
+
+CUT = {1260, 1301}
+"""GROUP_CONCAT was cut, or a function's result would exceed max_allowed_packet: the rows do not fit."""
+EXCUSABLE = {1265, 1292, 3751}
+"""ENUM 0 is stored with 1265; generated columns and functional indexes over legal old data warn by 1292 and 3751."""
+
+
+class FencedTransaction(Protocol):
+    """Begins, checks the fence, commits at the end; rolls back on an exception."""
+
+    def transaction(self, session: Session) -> AbstractContextManager[None]: ...
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """What one call moved."""
+
+    rows_sent: int
+    bytes_sent: int
+    rows_asked: int  # keys of a key set; rows of a range
+    deleted_missing: int
+    json_changed: int  # rows whose JSON does not survive its text
+    read_seconds: float
+    write_seconds: float
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the source returned."""
+
+    rows: int  # without the big ones
+    payload: bytes
+    json_changed: int
+    keys: frozenset[str]  # joined literals of the small rows; of key sets only
+    big: tuple[KeyLiterals, ...]
+    hashes: frozenset[bytes]
+    hashed: bool
+
+
+class _WarnedError(Exception):
+    """Inside the transaction: roll back, then decide."""
+
+    def __init__(self, warnings: Sequence[Warned]) -> None:
+        super().__init__()
+        self.warnings = warnings
+
+
+class RowCopier:
+    """Bound to one source and one target session, hence to one thread."""
+
+    def __init__(self, source: Session, target: Session, fence: FencedTransaction, lock_clause: str = "") -> None:
+        """``lock_clause`` is empty or `` LOCK IN SHARE MODE``, by what visibility needs on this source."""
+        self._source = source
+        self._target = target
+        self._fence = fence
+        self._lock = lock_clause
+        packets = [session.number("SELECT @@max_allowed_packet") for session in (source, target)]
+        self._packet = min(packets)
+        self._statements: dict[Table, Statements] = {}
+        self._hashed: set[Table] = set()
+        self._index_names: dict[Table, str] = {}
+
+    def copy(self, table: Table, selector: Selector) -> CopyResult:
+        """Make the target's rows of ``selector`` what the source has now; TooLarge asks for a smaller selector.
+
+        A range only adds and replaces: rows that the source no longer has are known from the stream. Of a key set,
+        the target's rows that the source did not return are deleted, always before the load.
+        """
+        statements = self._statements_of(table)
+        started = time.monotonic()
+        batch = self._read(statements, selector)
+        read = time.monotonic() - started
+        deleted = 0
+        try:
+            deleted = self._write(statements, selector, batch)
+        except _WarnedError as warned:
+            if batch.hashed or not _excusable(warned.warnings):
+                raise _refused(table, warned.warnings) from None
+            # Only a batch read together with its hashes can prove that the warnings left the rows whole.
+            self._hashed.add(table)
+            return self.copy(table, selector)
+        result = CopyResult(
+            rows_sent=batch.rows,
+            bytes_sent=len(batch.payload),
+            rows_asked=len(selector.keys) if isinstance(selector, KeySet) else batch.rows + len(batch.big),
+            deleted_missing=deleted,
+            json_changed=batch.json_changed,
+            read_seconds=read,
+            write_seconds=time.monotonic() - started - read,
+        )
+        for key in batch.big:
+            result = self._copy_big(statements, key, result)
+        return result
+
+    def _statements_of(self, table: Table) -> Statements:
+        if table not in self._statements:
+            text = self._source.purpose is Purpose.SOURCE_TEXT
+            if table.row_filter and not text:
+                raise AssertionError(f"{table.id} has a row filter: its source session must be SOURCE_TEXT")
+            self._statements[table] = Statements(table, self._source.flavor, text, self._packet)
+        return self._statements[table]
+
+    def _index(self, table: Table) -> str:
+        if table not in self._index_names:
+            self._index_names[table] = target_key_index(self._target, table)
+        return self._index_names[table]
+
+    # -- read -----------------------------------------------------------------------------------------------------
+
+    def _read(self, statements: Statements, selector: Selector) -> _Batch:
+        table, hashed = statements.table, statements.table in self._hashed
+        row = self._source.query(statements.source(selector, self._lock, hashed=hashed))[0]
+        if self._source.warning_count:
+            self._refuse_cut(table, selector, self._source.warnings())
+        total, payload, changed, keys, big, hashes = row
+        big_keys = tuple(tuple(key.split(",")) for key in _split(big))
+        rows = int(total or 0) - len(big_keys)
+        if rows and payload is None:
+            raise AssertionError(f"{rows} rows of {table.id} without text and without a warning")
+        return _Batch(
+            rows=rows,
+            payload=payload or b"",
+            json_changed=int(changed or 0),
+            keys=frozenset(_split(keys)),
+            big=big_keys,
+            hashes=frozenset((hashes or b"").split(b"\n")) - {b""},
+            hashed=hashed,
+        )
+
+    def _refuse_cut(self, table: Table, selector: Selector, warnings: Sequence[Warned]) -> None:
+        if any(warned.code not in CUT for warned in warnings):
+            raise DataError("SourceWarning", f"reading {table.id}: {_shown(warnings)}; correct the rows or the filter")
+        if isinstance(selector, KeySet) and len(selector.keys) == 1:
+            raise DataError(
+                "RowTooLarge",
+                f"the row of {table.id} with key ({', '.join(selector.keys[0])}) does not fit max_allowed_packet",
+            )
+        raise TooLarge("RowsTooLarge", f"{table.id}: {_shown(warnings)}")
+
+    # -- write ----------------------------------------------------------------------------------------------------
+
+    def _write(self, statements: Statements, selector: Selector, batch: _Batch) -> int:
+        missing = _missing(selector, batch)
+        if not missing and not batch.rows:
+            return 0
+        deleted = 0
+        with self._fence.transaction(self._target):
+            if missing:
+                deleted = self._delete(statements, missing)
+            if batch.rows:
+                self._load(statements, selector, batch)
+        return deleted
+
+    def _delete(self, statements: Statements, keys: Sequence[KeyLiterals]) -> int:
+        deleted = self._target.execute(statements.delete(KeySet(tuple(keys)), self._index(statements.table)))
+        if self._target.warning_count:
+            raise _refused(statements.table, self._target.warnings())
+        return deleted
+
+    def _load(self, statements: Statements, selector: Selector, batch: _Batch) -> None:
+        table = statements.table
+        result = self._target.load(statements.load(), batch.payload + b"\n")
+        warnings = self._target.warnings() if result.warnings or self._target.warning_count else []
+        if warnings and not (batch.hashed and _excusable(warnings)):
+            raise _WarnedError(warnings)
+        if result.records != batch.rows or result.skipped:
+            raise DataError(
+                "RowsSkipped",
+                f"{table.target} took {result.records} rows and skipped {result.skipped} of {batch.rows} sent",
+            )
+        if warnings:
+            self._prove_equal(statements, selector, batch, warnings)
+
+    def _prove_equal(
+        self, statements: Statements, selector: Selector, batch: _Batch, warnings: Sequence[Warned]
+    ) -> None:
+        found = self._target.value(statements.target_hashes(selector, self._index(statements.table)))
+        if self._target.warning_count or not batch.hashes.issubset((found or b"").split(b"\n")):
+            raise _WarnedError(warnings)
+
+    # -- big rows -------------------------------------------------------------------------------------------------
+
+    def _copy_big(self, statements: Statements, key: KeyLiterals, before: CopyResult) -> CopyResult:
+        """One row in a transaction of its own, in which it is deleted if it has gone meanwhile."""
+        table, selector = statements.table, KeySet((key,))
+        with BIG_ROW:
+            started = time.monotonic()
+            rows = self._source.query(statements.raw_row(selector, self._lock))
+            if self._source.warning_count:
+                self._refuse_cut(table, selector, self._source.warnings())
+            line = load_line(statements, rows[0]) if rows else b""
+            read = time.monotonic() - started
+            batch = _Batch(len(rows), line, 0, frozenset({",".join(key)} if rows else ()), (), frozenset(), False)
+            del rows
+            try:
+                deleted = self._write(statements, selector, batch)
+            except _WarnedError as warned:
+                raise _refused(table, warned.warnings) from None
+        return replace(
+            before,
+            rows_sent=before.rows_sent + batch.rows,
+            bytes_sent=before.bytes_sent + len(line),
+            deleted_missing=before.deleted_missing + deleted,
+            read_seconds=before.read_seconds + read,
+            write_seconds=before.write_seconds + time.monotonic() - started - read,
+        )
+
+
+def _missing(selector: Selector, batch: _Batch) -> list[KeyLiterals]:
+    """Asked keys that did not come back. Spelling may differ from the server's: then a row is deleted and reloaded."""
+    if not isinstance(selector, KeySet):
+        return []
+    returned = batch.keys.union(",".join(key) for key in batch.big)
+    return [key for key in selector.keys if ",".join(key) not in returned]
+
+
+def _split(value: bytes | None) -> list[str]:
+    return (value or b"").decode().split("\n") if value else []
+
+
+def _excusable(warnings: Sequence[Warned]) -> bool:
+    return all(warned.code in EXCUSABLE for warned in warnings)
+
+
+def _shown(warnings: Sequence[Warned]) -> str:
+    shown = "; ".join(f"{warned.code} {warned.message}" for warned in warnings[:3])
+    return f"{shown} (and {len(warnings) - 3} more)" if len(warnings) > 3 else shown
+
+
+def _refused(table: Table, warnings: Sequence[Warned]) -> DataError:
+    return DataError(
+        "TargetWarning",
+        f"{table.target} would not hold the source's values exactly: {_shown(warnings)}; nothing of the batch was kept",
+    )

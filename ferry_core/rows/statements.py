@@ -1,0 +1,118 @@
+"""The SQL texts of one copy: what the source is asked, how the target loads it, what proves a row equal. Pure.
+
+Called by ``copier`` and ``big_rows``; one ``Statements`` a table and kind of source session, built once.
+"""
+
+from dataclasses import dataclass, field
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import identifier
+from ferry_core.tables.codecs import Codec, codec
+from ferry_core.tables.predicates import where
+from ferry_core.tables.table import KeySet, Selector, Table
+
+LINES = "CHARACTER SET binary FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\'"
+"""The load-file dialect: also what QUOTE() writes. Lines end by a newline, which is the default."""
+
+PACKET_SLACK = 4096
+"""Bytes of a packet left for what is not row text."""
+
+
+@dataclass(frozen=True)
+class Statements:
+    """``packet`` is the smaller max_allowed_packet of both servers: a row that may not fit it counts as big."""
+
+    table: Table
+    flavor: Flavor
+    text_session: bool
+    packet: int
+    codecs: tuple[Codec, ...] = field(init=False)
+    big: str | None = field(init=False)  # condition of rows that may not fit a packet; None: no row can be so wide
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codecs", tuple(codec(column, self.flavor) for column in self.table.copied_columns))
+        object.__setattr__(self, "big", self._big())
+
+    # -- source ---------------------------------------------------------------------------------------------------
+
+    def source(self, selector: Selector, lock_clause: str, *, hashed: bool) -> str:
+        """One row: count, lines, JSON changed, keys of small rows, keys of big rows, hashes (NULL where not asked)."""
+        small = f"IF({self.big},NULL,{{}})" if self.big else "{}"
+        line = small.format(self._line())
+        keys = small.format(self.key()) if isinstance(selector, KeySet) else None
+        columns = [
+            "COUNT(*)",
+            _lines(line),
+            f"COUNT(IF({changed},1,NULL))" if (changed := self._changed()) else "0",
+            _lines(keys),
+            _lines(f"IF({self.big},{self.key()},NULL)" if self.big else None),
+            _lines(small.format(self.row_hash()) if hashed else None),
+        ]
+        return f"SELECT {','.join(columns)} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
+
+    def condition(self, selector: Selector) -> str:
+        """Selector and row filter, for the source."""
+        chosen = where(self.table.key, selector)
+        # A line of its own, so that a comment in the filter ends where the filter does.
+        return f"{chosen} AND (\n{self.table.row_filter}\n)" if self.table.row_filter else chosen
+
+    def key(self) -> str:
+        """A row's key literals, joined by commas (no literal holds one)."""
+        literals = (codec(column, self.flavor).key_literal() for column in self.table.key.columns)
+        return f"CONCAT_WS(',',{','.join(literals)})"
+
+    def row_hash(self) -> str:
+        """The first 64 bits of a row's digest."""
+        return f"LEFT(SHA2(CONCAT_WS(',',{','.join(each.hash_expression() for each in self.codecs)}),256),16)"
+
+    def raw_row(self, selector: Selector, lock_clause: str) -> str:
+        """The row's columns one by one: unbounded ones raw, the others as load-file text."""
+        columns = (each.name if each.unbounded else each.field(text_session=self.text_session) for each in self.codecs)
+        return f"SELECT {','.join(columns)} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
+
+    def _from(self) -> str:
+        return f"{self.table.source.sql} FORCE INDEX ({identifier(self.table.key.index_name)})"
+
+    def _line(self) -> str:
+        return f"CONCAT_WS(',',{','.join(each.field(text_session=self.text_session) for each in self.codecs)})"
+
+    def _changed(self) -> str:
+        return " OR ".join(filter(None, (each.changed_expression() for each in self.codecs)))
+
+    def _big(self) -> str | None:
+        limit = self.packet - PACKET_SLACK
+        if sum(2 * each.column.max_bytes + 3 for each in self.codecs) <= limit:
+            return None
+        wide = [each for each in self.codecs if each.unbounded and each.column.max_bytes > PACKET_SLACK]
+        fixed = sum(2 * each.column.max_bytes + 3 for each in self.codecs if each not in wide)
+        lengths = "+".join(f"IFNULL(LENGTH({each.name}),0)" for each in wide)
+        return f"2*({lengths})+{fixed + 3 * len(wide)}>{limit}"
+
+    # -- target ---------------------------------------------------------------------------------------------------
+
+    def load(self) -> str:
+        """LOAD DATA of what ``source`` rendered."""
+        names, sets = [], []
+        for at, each in enumerate(self.codecs):
+            assignment = each.assignment(f"@v{at}")
+            names.append(each.name if assignment is None else f"@v{at}")
+            if assignment is not None:
+                sets.append(f"{each.name} = {assignment}")
+        into = f"REPLACE INTO TABLE {self.table.target.sql} {LINES} ({','.join(names)})"
+        return f"LOAD DATA LOCAL INFILE 'ferry' {into}" + (f" SET {', '.join(sets)}" if sets else "")
+
+    def delete(self, selector: Selector, index_name: str) -> str:
+        """DELETE by key. The form with two names is the one that takes an index: no scan, no foreign row locked."""
+        target = self.table.target.sql
+        forced = f"{target} FORCE INDEX ({identifier(index_name)})"
+        return f"DELETE {target} FROM {forced} WHERE {where(self.table.key, selector)}"
+
+    def target_hashes(self, selector: Selector, index_name: str) -> str:
+        """Hashes of the target's rows, small and big alike."""
+        forced = f"{self.table.target.sql} FORCE INDEX ({identifier(index_name)})"
+        return f"SELECT {_lines(self.row_hash())} FROM {forced} WHERE {where(self.table.key, selector)}"
+
+
+def _lines(expression: str | None) -> str:
+    """No ORDER BY inside: order does not matter, and sorting would double the cost."""
+    return f"GROUP_CONCAT({expression} SEPARATOR '\\n')" if expression else "NULL"

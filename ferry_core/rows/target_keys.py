@@ -1,0 +1,25 @@
+"""Which index of the target serves a table's key. Called by ``copier`` before its first statement by key."""
+
+from ferry_core.errors import DataError
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+from ferry_core.tables.table import Table
+
+
+def target_key_index(session: Session, table: Table) -> str:
+    """The UNIQUE index over the key's columns in the key's order; its name may differ from the source's."""
+    rows = session.query(
+        "SELECT index_name, GROUP_CONCAT(HEX(column_name) ORDER BY seq_in_index), COUNT(sub_part)"
+        f" FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"
+        f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND index_type = 'BTREE'"
+        " GROUP BY index_name ORDER BY index_name <> 'PRIMARY', index_name"
+    )
+    wanted = ",".join(column.name.encode().hex().upper() for column in table.key.columns).encode()
+    for name, columns, prefixes in rows:
+        if columns == wanted and prefixes == b"0" and name is not None:
+            return name.decode()
+    raise DataError(
+        "TargetKeyMissing",
+        f"{table.target} has no UNIQUE index over ({', '.join(column.name for column in table.key.columns)}), the key "
+        f"of {table.source}; add it, or let the Ferry create the table",
+    )
