@@ -1,0 +1,95 @@
+"""``ferry check``: preflight alone, as a table for people or JSON for programs. Moves nothing."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Reason
+from ferry_core.cli import inputs
+from ferry_core.cli.preflight import preflight
+from ferry_core.cli.voice import Voice
+from ferry_core.manifest import load
+
+
+class Result(Protocol):
+    """A line of the table; preflight's CheckResult."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+_STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknowledged": "cyan"}
+
+
+@click.command()
+@inputs.manifest_options
+@click.option("--output", type=click.Choice(("table", "json")), default="table", show_default=True)
+@click.pass_obj
+def check(voice: Voice, *, files: tuple[Path, ...], secrets_dir: Path | None, output: str) -> ExitCode:
+    """Check a Ferry against its servers without moving anything. Exits with 0 if it can run, else with 64."""
+    loaded = load(files, secrets_dir)
+    results = preflight(loaded)
+    failed = [result for result in results if result.status == "failed"]
+    if output == "json":
+        click.echo(as_json(results, loaded.notices))
+    else:
+        for text in loaded.notices:
+            voice.notice(text)
+        draw(results, Console(soft_wrap=False))
+        click.echo(verdict(results))
+    return ExitCode.CONFIG if failed else ExitCode.DONE
+
+
+def as_json(results: Sequence[Result], notices: list[str]) -> str:
+    """``{"passed": bool, "notices": [...], "checks": [...]}``."""
+    checks = [
+        {
+            "name": one.name,
+            "server": one.server,
+            "status": str(one.status),
+            "reason": one.reason,
+            "message": one.message,
+        }
+        for one in results
+    ]
+    passed = all(one.status != "failed" for one in results)
+    return json.dumps({"passed": passed, "notices": notices, "checks": checks}, indent=2)
+
+
+def draw(results: Sequence[Result], console: Console) -> None:
+    """Failures last, where the eye is when the command ends."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("CHECK", no_wrap=True)
+    table.add_column("SERVER", no_wrap=True)
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("REASON AND FIX", overflow="fold")
+    for one in sorted(results, key=lambda result: list(_STYLES).index("failed") if result.status == "failed" else 0):
+        said = one.message if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: {one.message}"
+        table.add_row(
+            Text(one.name), Text(one.server), Text(str(one.status), style=_STYLES[str(one.status)]), Text(said)
+        )
+    console.print(table)
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """The last line."""
+    counted = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
+    if counted["failed"]:
+        return f"{counted['failed']} of {len(results)} checks failed: mend these, then check again"
+    also = ", ".join(f"{counted[status]} {status}" for status in ("warning", "acknowledged") if counted[status])
+    return f"{len(results)} checks, none failed" + (f" ({also})" if also else "")

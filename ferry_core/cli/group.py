@@ -1,0 +1,60 @@
+"""The click group behind ``ferry``: every way out of a command is an exit code of the contract and at most one line.
+
+click's own ways (exit 2 for usage, tracebacks for the rest) would be no API. Called by ``main``.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Reason
+from ferry_core.cli.voice import Voice
+from ferry_core.errors import ConfigError, FerryError
+
+
+class FerryGroup(click.Group):
+    """Commands return an ExitCode or None, and raise FerryError."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run a command and leave with its exit code. Commands find the Voice as click's context object."""
+        voice = Voice()
+        extra = {**extra, "standalone_mode": False, "obj": voice}
+        run = super().main
+        sys.exit(guarded(voice, lambda: run(args, prog_name or "ferry", **extra)))
+
+
+def guarded(voice: Voice, command: Callable[[], object]) -> int:
+    """The exit code of ``command``, having said what went wrong."""
+    try:
+        code = command()
+    except FerryError as error:
+        voice.failure(error)
+        return int(error.exit_code)
+    except click.ClickException as error:
+        voice.failure(_usage(error))
+        return ExitCode.CONFIG
+    except (click.Abort, KeyboardInterrupt):
+        voice.notice("interrupted")
+        return ExitCode.TERMINATED
+    except BrokenPipeError:
+        # The reader of stdout has gone (ferry tables | head): Python must not complain at exit either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as error:  # noqa: BLE001 - the last resort: a user gets a line, not a traceback
+        voice.crash(error)
+        return ExitCode.TEMPORARY
+    return int(code) if isinstance(code, int) else ExitCode.DONE
+
+
+def _usage(error: click.ClickException) -> FerryError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "ferry"
+    return ConfigError(Reason.USAGE, f"{error.format_message().rstrip('.')}; see {path} --help")

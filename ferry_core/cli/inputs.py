@@ -1,0 +1,100 @@
+"""Options that several commands share, and what becomes of their values. Called by the commands."""
+
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ferry_core.api.reasons import Reason
+from ferry_core.api.spec import Ferry
+from ferry_core.errors import ConfigError
+
+FilePath = click.Path(path_type=Path)
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """-f and --secrets-dir."""
+    file = click.option(
+        "-f",
+        "--file",
+        "files",
+        type=FilePath,
+        multiple=True,
+        required=True,
+        metavar="FILE",
+        help="Manifest: one Ferry, and the Secrets that it names. May be given several times.",
+    )
+    secrets = click.option(
+        "--secrets-dir",
+        type=FilePath,
+        metavar="DIR",
+        help="Secrets as files DIR/<secret>/<key>, the way a pod sees them.",
+    )
+    return file(secrets(command))
+
+
+def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--state."""
+    return click.option(
+        "--state",
+        type=FilePath,
+        metavar="PATH",
+        help="SQLite file that keeps the progress. Default: ./<namespace>-<name>.ferry.db, "
+        "or a table on the target if the manifest says checkpoint.store: Target.",
+    )(command)
+
+
+def state_path(ferry: Ferry, given: Path | None) -> Path | None:
+    """Where the checkpoint goes; None is the table on the target.
+
+    The command's default is a file though the spec's is Target: only a manifest that *says* Target means it.
+    """
+    if given is not None:
+        return given
+    checkpoint = ferry.spec.checkpoint
+    if "store" in checkpoint.model_fields_set and checkpoint.store == "Target":
+        return None
+    return Path(f"{ferry.metadata.namespace}-{ferry.metadata.name}.ferry.db")
+
+
+def read_token(file: Path | None) -> str | None:
+    """The bearer token in ``file``, without the line's end."""
+    if file is None:
+        return None
+    try:
+        token = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "not plain ASCII text"
+        raise ConfigError(
+            Reason.TOKEN_UNREADABLE, f"--token-file {file}: {problem}; give a file that holds the token"
+        ) from error
+    if not token or not token.isprintable() or " " in token:
+        raise ConfigError(Reason.TOKEN_UNREADABLE, f"--token-file {file}: holds no token; put one word there")
+    return token
+
+
+def listen_address(text: str) -> str | None:
+    """HOST:PORT as given, None for ``none``."""
+    if text == "none":
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise _no_address(text)
+    if host.startswith("["):
+        try:
+            ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+        except ValueError as error:
+            raise _no_address(text) from error
+    elif ":" in host:
+        raise _no_address(text)
+    return text
+
+
+def _no_address(text: str) -> ConfigError:
+    return ConfigError(
+        Reason.USAGE, f"--listen {text} is not HOST:PORT; write for example 127.0.0.1:8080, [::1]:8080 or none"
+    )

@@ -1,0 +1,32 @@
+"""Where a command's log lines go: stderr, as text or JSON, above a live view, not through it. Called by ``run``."""
+
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+
+class _CurrentStderr:
+    """Writes to what ``sys.stderr`` is at that moment: rich puts its own there while a live view is up."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def configure(log_format: str, level: str) -> None:
+    """Set up logging for this process; ``log_format`` is text or json, ``level`` debug, info, warning or error."""
+    handler: logging.StreamHandler[_CurrentStderr] = logging.StreamHandler(_CurrentStderr())
+    if log_format == "json":
+        handler.setFormatter(
+            JsonFormatter(
+                "%(asctime)s %(levelname)s %(name)s %(message)s",
+                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+                datefmt="%Y-%m-%dT%H:%M:%S%z",
+            )
+        )
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,27 @@
+"""``ferry abort -f`` and ``ferry cleanup -f``: without a running copier. Called by ``verbs``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ferry_core.cli.inputs import state_path
+from ferry_core.manifest import LoadedFerry, load
+from ferry_core.run.options import RunOptions
+
+
+def abort(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> str:
+    """What was done, in one sentence."""
+    from ferry_core.run import offline
+
+    return offline.abort(*_loaded(files, secrets_dir, state))
+
+
+def cleanup(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> str:
+    """What was done, in one sentence."""
+    from ferry_core.run import offline
+
+    return offline.cleanup(*_loaded(files, secrets_dir, state))
+
+
+def _loaded(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> tuple[LoadedFerry, RunOptions]:
+    loaded = load(files, secrets_dir)
+    return loaded, RunOptions(state_path=state_path(loaded.ferry, state))

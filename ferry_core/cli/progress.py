@@ -1,0 +1,163 @@
+"""What a person sees while a Ferry runs: a live view on a terminal, a plain line every 10 s in a pipe, or nothing.
+
+It only reads the engine's snapshot, from a thread of its own, and never holds the engine up. Called by ``run``.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ferry_core.api.report import Report, TableReport, TableState
+from ferry_core.cli.units import count, lag, size, span
+from ferry_core.cli.voice import Voice
+
+log = logging.getLogger(__name__)
+
+PLAIN_SECONDS = 10.0
+LIVE_SECONDS = 0.5
+RATE_WINDOW_SECONDS = 10.0
+
+
+class Watched(Protocol):
+    """The part of the engine that is shown."""
+
+    def snapshot(self) -> Report: ...
+
+    def tables(self) -> list[TableReport]: ...
+
+
+class Rate:
+    """Rows a second over the last seconds; None until two looks lie apart."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looks: deque[tuple[float, int]] = deque()
+
+    def look(self, rows: int) -> float | None:
+        """Note the count; the rate since the oldest look in the window."""
+        now = self._clock()
+        if self._looks and rows < self._looks[-1][1]:
+            self._looks.clear()  # started over
+        self._looks.append((now, rows))
+        while len(self._looks) > 2 and now - self._looks[1][0] >= RATE_WINDOW_SECONDS:
+            self._looks.popleft()
+        since, before = self._looks[0]
+        return (rows - before) / (now - since) if now - since > 0 else None
+
+
+def remaining(copied: int, estimated: int, rate: float | None) -> str:
+    """``ETA 3m 07s``, or nothing while it cannot be known."""
+    if not rate or estimated <= copied:
+        return ""
+    return f"ETA {span((estimated - copied) / rate)}"
+
+
+def summary(report: Report, rate: float | None) -> str:
+    """One line that says it all; what does not apply is left out."""
+    progress = report.progress
+    copying = progress.tables_copied < progress.tables_total
+    parts = [report.phase or report.stage]
+    if progress.tables_total:
+        parts.append(f"{progress.percent:.0f}%")
+        parts.append(f"{progress.tables_copied}/{progress.tables_total} tables")
+    parts.append(f"{count(progress.rows_copied)} rows")
+    parts.append(size(progress.bytes_copied))
+    if copying and rate is not None:
+        parts.append(f"{count(rate)} rows/s")
+        parts.append(remaining(progress.rows_copied, progress.rows_estimated, rate))
+    parts.append(lag(report.replication.lag_seconds))
+    if report.replication.pending_keys:
+        parts.append(f"{count(report.replication.pending_keys)} keys pending")
+    if report.throttle.active and report.throttle.reason:
+        parts.append(f"throttled: {report.throttle.reason}")
+    if report.message:
+        parts.append(report.message)
+    return ", ".join(part for part in parts if part)
+
+
+class View:
+    """Draws one look at the engine; keeps the rates between looks."""
+
+    def __init__(self, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
+        self._watched = watched
+        self._clock = clock
+        self._total = Rate(clock)
+        self._tables: dict[str, Rate] = {}
+
+    def line(self) -> str:
+        """For a pipe."""
+        report = self._watched.snapshot()
+        return summary(report, self._total.look(report.progress.rows_copied))
+
+    def picture(self, height: int) -> Group:
+        """For a terminal of that many lines: the active tables and the total."""
+        active = [table for table in self._watched.tables() if table.state == TableState.COPYING]
+        self._tables = {table.name: self._tables.get(table.name) or Rate(self._clock) for table in active}
+        grid = Table.grid(padding=(0, 2))
+        room = max(1, height - 4)
+        for table in active[:room]:
+            grid.add_row(*self._row(table))
+        rest = [Text(f"and {len(active) - room} more tables", style="dim")] if len(active) > room else []
+        return Group(grid, *rest, Text(self.line(), style="bold"))
+
+    def _row(self, table: TableReport) -> Iterator[Text]:
+        rate = self._tables[table.name].look(table.rows_copied)
+        full = round(table.percent / 5)
+        yield Text(table.name, overflow="ellipsis", no_wrap=True)
+        yield Text("━" * full, style="green").append("━" * (20 - full), style="bright_black")
+        yield Text(f"{table.percent:3.0f}%")
+        yield Text(f"{count(table.rows_copied)} rows", justify="right")
+        yield Text(f"{count(rate)} rows/s" if rate is not None else "")
+        yield Text(remaining(table.rows_copied, table.rows_estimated, rate))
+
+
+@contextmanager
+def shown(watched: Watched, mode: str, voice: Voice) -> Iterator[None]:
+    """While inside, progress is shown; ``mode`` is auto, plain or none."""
+    live = mode == "auto" and sys.stdout.isatty() and not voice.as_json
+    if mode == "none":
+        yield
+        return
+    done = threading.Event()
+    look = _live if live else _plain
+    thread = threading.Thread(
+        target=_surviving, args=(look, View(watched), voice, done), name="ferry-progress", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=5)
+
+
+Look = Callable[[View, Voice, threading.Event], None]
+
+
+def _surviving(look: Look, view: View, voice: Voice, done: threading.Event) -> None:
+    try:
+        look(view, voice, done)
+    except Exception:  # the view may break; the run must not
+        log.exception("the progress view stopped; the run goes on")
+
+
+def _plain(view: View, voice: Voice, done: threading.Event) -> None:
+    while not done.wait(PLAIN_SECONDS):
+        voice.say(view.line())
+
+
+def _live(view: View, _voice: Voice, done: threading.Event) -> None:
+    console = Console()
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stderr=True) as screen:
+        while not done.wait(LIVE_SECONDS):
+            screen.update(view.picture(console.height), refresh=True)

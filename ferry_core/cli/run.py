@@ -1,0 +1,84 @@
+"""``ferry run``: moves one Ferry to its end, in this process."""
+
+import os
+from pathlib import Path
+
+import click
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.spec import Ferry
+from ferry_core.cli import engine, inputs
+from ferry_core.cli.logs import configure
+from ferry_core.cli.progress import shown
+from ferry_core.cli.signals import stop_on_signal
+from ferry_core.cli.voice import Voice
+from ferry_core.manifest import load
+from ferry_core.run.options import RunOptions
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@inputs.manifest_options
+@inputs.state_option
+@click.option(
+    "--listen",
+    default="127.0.0.1:8080",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Address of the ControlServer; none turns it off. Off loopback it needs a token.",
+)
+@click.option(
+    "--token-file", type=inputs.FilePath, metavar="FILE", help="Bearer token that the ControlServer asks for."
+)
+@click.option(
+    "--tls-dir",
+    type=inputs.FilePath,
+    metavar="DIR",
+    help="tls.crt and tls.key with which the ControlServer speaks TLS.",
+)
+@click.option(
+    "--progress",
+    type=click.Choice(("auto", "plain", "none")),
+    default="auto",
+    show_default=True,
+    help="auto: live on a terminal, else plain: a line every 10 s.",
+)
+@click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option("--log-level", type=click.Choice(LEVELS), help="Default: the manifest's copier.logLevel, which is info.")
+@click.pass_obj
+def run(
+    voice: Voice,
+    *,
+    files: tuple[Path, ...],
+    secrets_dir: Path | None,
+    state: Path | None,
+    listen: str,
+    token_file: Path | None,
+    tls_dir: Path | None,
+    progress: str,
+    log_format: str,
+    log_level: str | None,
+) -> ExitCode:
+    """Move the tables of a Ferry, or go on where an earlier run of it stopped."""
+    voice.as_json = log_format == "json"
+    voice.debug = log_level == "debug"
+    address = inputs.listen_address(listen)
+    token = inputs.read_token(token_file)
+    loaded = load(files, secrets_dir)
+    configure(log_format, _level(loaded.ferry, log_level))
+    for text in loaded.notices:
+        voice.notice(text)
+    path = inputs.state_path(loaded.ferry, state)
+    if path is not None and os.path.lexists(path):
+        voice.notice(f"{path} exists: this run resumes what it records")
+    ferry = engine.make_engine(loaded, RunOptions(state_path=path, listen=address, token=token, tls_dir=tls_dir))
+    with stop_on_signal(ferry.stop), shown(ferry, progress, voice):
+        code = ferry.run()
+    if code == ExitCode.DONE:
+        voice.say(ferry.result_line())
+    return code
+
+
+def _level(ferry: Ferry, given: str | None) -> str:
+    return given or str(ferry.spec.copier.log_level.value).lower()

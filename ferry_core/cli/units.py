@@ -1,0 +1,34 @@
+"""Numbers for people. Called by the progress view and the tables of ``ferry status``."""
+
+
+def count(number: float) -> str:
+    """``1,234,567``."""
+    return f"{number:,.0f}"
+
+
+def size(number: float) -> str:
+    """``1.2 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def span(seconds: float) -> str:
+    """``42s``, ``3m 07s``, ``5h 02m``, ``3d 04h``: two units at most."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
+
+
+def lag(seconds: float | None) -> str:
+    """Unknown is never 0."""
+    if seconds is None:
+        return "lag unknown"
+    return f"lag {seconds:.1f}s" if seconds < 60 else f"lag {span(seconds)}"

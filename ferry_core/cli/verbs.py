@@ -1,0 +1,156 @@
+"""The ControlServer's verbs for a person: ``ferry status``, ``tables``, ``pause`` and so on. Called by ``main``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Reason
+from ferry_core.api.report import Report, TableReport
+from ferry_core.cli import inputs, offline
+from ferry_core.cli.client import ControlClient
+from ferry_core.cli.progress import summary
+from ferry_core.cli.units import count, size
+from ferry_core.errors import ConfigError
+
+OUTPUT = click.option("--output", type=click.Choice(("table", "json")), default="table", show_default=True)
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--server and --token-file, handed over as a ControlClient."""
+    server = click.option(
+        "--server", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The ControlServer."
+    )
+    token = click.option("--token-file", type=inputs.FilePath, metavar="FILE", help="Its bearer token.")
+    return server(token(command))
+
+
+def client(server: str, token_file: Path | None) -> ControlClient:
+    return ControlClient(server, inputs.read_token(token_file))
+
+
+@click.command()
+@server_options
+@OUTPUT
+def status(server: str, token_file: Path | None, output: str) -> None:
+    """Say how far a running Ferry is."""
+    report = client(server, token_file).status()
+    if output == "json":
+        click.echo(report.model_dump_json(indent=2))
+        return
+    click.echo(summary(report, None))
+    draw_status(report, Console())
+
+
+@click.command()
+@server_options
+@OUTPUT
+def tables(server: str, token_file: Path | None, output: str) -> None:
+    """Say how far each table is."""
+    found = client(server, token_file).tables()
+    if output == "json":
+        click.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
+        return
+    draw_tables(found, Console())
+
+
+def _simple(verb: str, done: str, explained: str) -> click.Command:
+    @click.command(verb, help=explained)
+    @server_options
+    def command(server: str, token_file: Path | None) -> None:
+        click.echo(client(server, token_file).act(verb) or done)
+
+    return command
+
+
+pause = _simple("pause", "paused", "Stop moving rows; progress is kept, also over restarts.")
+resume = _simple("resume", "resumed", "Go on after a pause.")
+cutover = _simple(
+    "cutover", "cutover approved", "Approve the cutover: writes move to the target as soon as every gate is passed."
+)
+verify = _simple("verify", "verification asked for", "Ask for a verification pass now.")
+
+
+@click.command()
+@server_options
+@click.argument("rows", metavar="ROWS|off")
+def throttle(server: str, token_file: Path | None, rows: str) -> None:
+    """Cap the copy at ROWS a second, or lift the cap with off."""
+    if rows == "off":
+        limit = None
+    elif rows.isascii() and rows.isdigit() and int(rows) > 0:
+        limit = int(rows)
+    else:
+        raise ConfigError(
+            Reason.USAGE, f"ROWS must be a whole number above 0 or off, not {rows!r}; ferry pause stops all"
+        )
+    said = client(server, token_file).act("throttle", maxRowsPerSecond=limit)
+    click.echo(said or ("no cap" if limit is None else f"at most {count(limit)} rows/s"))
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    type=inputs.FilePath,
+    multiple=True,
+    metavar="FILE",
+    help="Manifest, for a Ferry that does not run.",
+)
+@click.option("--secrets-dir", type=inputs.FilePath, metavar="DIR", help="As for ferry run; with -f.")
+@inputs.state_option
+@server_options
+def abort(
+    *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, server: str, token_file: Path | None
+) -> ExitCode:
+    """Stop for good, allow writes on the source again, keep the target. With -f also if nothing runs."""
+    if files:
+        click.echo(offline.abort(files, secrets_dir, state))
+    else:
+        click.echo(client(server, token_file).act("abort") or "aborted")
+    return ExitCode.DONE
+
+
+@click.command()
+@inputs.manifest_options
+@inputs.state_option
+def cleanup(*, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None) -> ExitCode:
+    """End a Ferry's hold on the target: no older run can write any more, helper tables go, a tombstone stays."""
+    click.echo(offline.cleanup(files, secrets_dir, state))
+    return ExitCode.DONE
+
+
+def draw_status(report: Report, console: Console) -> None:
+    """Conditions, one a line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("CONDITION", "STATUS", "REASON", "MESSAGE"):
+        table.add_column(title)
+    for one in report.conditions:
+        table.add_row(Text(one.type), Text(one.status), Text(one.reason), Text(one.message))
+    if report.conditions:
+        console.print(table)
+    if report.failure is not None:
+        console.print(Text(f"{report.failure.reason}: {report.failure.message}", style="bold red"), soft_wrap=True)
+
+
+def draw_tables(found: list[TableReport], console: Console) -> None:
+    """One table a line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("TABLE", "TARGET", "STATE"):
+        table.add_column(title)
+    for title in ("%", "ROWS", "OF ABOUT", "BYTES", "PENDING KEYS"):
+        table.add_column(title, justify="right")
+    for one in found:
+        target = one.target if one.target != one.name else "same"
+        table.add_row(
+            *(Text(text) for text in (one.name, target, one.state, f"{one.percent:.0f}", count(one.rows_copied))),
+            *(Text(text) for text in (count(one.rows_estimated), size(one.bytes_copied), count(one.pending_keys))),
+        )
+    console.print(table)

@@ -1,0 +1,54 @@
+"""How the command talks: results on stdout, everything else on stderr, as text or as one JSON object a line.
+
+One voice lives for one command; its settings come from the options of that command. Called by every module here.
+"""
+
+import json
+import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+from typing import TextIO
+
+from ferry_core.errors import FerryError
+
+REPORT_AT = "the issue tracker of mysql-ferry"
+
+
+class Voice:
+    """Thread-safe: the progress view and the command itself both talk."""
+
+    def __init__(self) -> None:
+        self.as_json = False
+        self.debug = False
+        self._lock = threading.Lock()
+
+    def say(self, text: str, **fields: object) -> None:
+        """A result or a progress line."""
+        self._write(sys.stdout, text, text, {"level": "info", **fields})
+
+    def notice(self, text: str) -> None:
+        """Something that the user should know before or while it happens."""
+        self._write(sys.stderr, f"ferry: {text}", text, {"level": "warning"})
+
+    def failure(self, error: FerryError) -> None:
+        """One line for an error raised on purpose."""
+        flat = " ".join(error.message.split())
+        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, {"level": "error", "reason": str(error.reason)})
+
+    def crash(self, error: BaseException) -> None:
+        """One line for an error that nobody foresaw; its traceback only when debugging."""
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"unexpected error, please report it in {REPORT_AT} with the output of --log-level debug: {what}"
+        self._write(sys.stderr, f"ferry: InternalError: {text}", text, {"level": "error", "reason": "InternalError"})
+        if self.debug:
+            trace = "".join(traceback.format_exception(error)).rstrip()
+            self._write(sys.stderr, trace, trace, {"level": "debug"})
+
+    def _write(self, stream: TextIO, plain: str, message: str, fields: dict[str, object]) -> None:
+        if self.as_json:
+            stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+            plain = json.dumps({"time": stamp, "message": message, **fields}, default=str)
+        with self._lock:
+            stream.write(plain + "\n")
+            stream.flush()

@@ -1,0 +1,93 @@
+"""Acts on a Ferry's databases without a running copier: ``ferry abort -f`` and ``ferry cleanup -f``. Called by the CLI.
+
+Both take the next epoch first: a copier that still runs somewhere is fenced off and stops. Both undo the source lock of
+a run that died while cutting over, from the values stored in the lease row.
+"""
+
+from pathlib import Path
+
+from ferry_core.api.reasons import Reason
+from ferry_core.api.report import Phase, Stage
+from ferry_core.api.spec import ferry_uid
+from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, LEASE, Fence, Lease, read_lease
+from ferry_core.cutover.attempt import undo
+from ferry_core.errors import ConfigError
+from ferry_core.manifest import LoadedFerry
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+from ferry_core.run.connections import Connections
+from ferry_core.run.options import RunOptions
+from ferry_core.run.setup import source_lock
+
+
+def abort(loaded: LoadedFerry, options: RunOptions) -> str:
+    """Fence off whatever runs, allow writes on the source again, keep the target. Says what was done."""
+    connections = _connections(loaded)
+    lease = _lease(loaded, connections)
+    where = loaded.target.address
+    if lease is None:
+        return f"nothing to abort: this Ferry never wrote to target {where}"
+    if lease.phase == COMPLETED:
+        raise ConfigError(
+            Reason.ALREADY_CUT_OVER,
+            f"this Ferry was cut over to target {where} already: there is nothing left to abort",
+        )
+    fence, before = _take(loaded, connections)
+    fence.record(phase=Phase.ABORTED.value)
+    return f"aborted: target {where} is kept as it is{_unlocked(before)}{_state(options.state_path)}"
+
+
+def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
+    """As ``abort``, and remove what this Ferry keeps on the target but for the tombstone of a cutover."""
+    connections = _connections(loaded)
+    if _lease(loaded, connections) is None:
+        return f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
+    fence, before = _take(loaded, connections)
+    own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
+    with fence.exclusively() as (session, lease):
+        session.execute(f"DELETE FROM {CHECKPOINT} {own}")
+        if lease.phase != COMPLETED:
+            # A missing lease row fences too, so nothing is lost with it.
+            session.execute(f"DELETE FROM {LEASE} {own}")
+    with connections.target() as session:
+        _drop_if_unused(session)
+    kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
+    return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{_unlocked(before)}" + _state(
+        options.state_path
+    )
+
+
+def _connections(loaded: LoadedFerry) -> Connections:
+    return Connections(lambda: loaded.source, lambda: loaded.target)
+
+
+def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:
+    with connections.target_control() as session:
+        return read_lease(session, ferry_uid(loaded.ferry))
+
+
+def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease]:
+    ferry, uid = loaded.ferry, ferry_uid(loaded.ferry)
+    fence, before = Fence.take(connections.target, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
+    if before.phase == Stage.CUTTING_OVER.value:
+        # Only now must the source be reached: an abort of a mere copy works while it is away.
+        with connections.source_control() as session:
+            flavor = session.flavor
+        undo(fence, source_lock(ferry, connections, flavor, uid))
+    return fence, before
+
+
+def _drop_if_unused(session: Session) -> None:
+    """Drop the helper tables with the last row; the lock keeps another Ferry from adding one in between."""
+    session.execute(f"LOCK TABLES {LEASE} WRITE, {CHECKPOINT} WRITE")
+    if session.number(f"SELECT COUNT(*) FROM {LEASE}") == 0:
+        session.execute(f"DROP TABLE {CHECKPOINT}, {LEASE}")
+    session.execute("UNLOCK TABLES")
+
+
+def _unlocked(before: Lease) -> str:
+    return "; writes on the source are allowed again" if before.phase == Stage.CUTTING_OVER.value else ""
+
+
+def _state(path: Path | None) -> str:
+    return f"; {path} is of no more use" if path is not None and path.exists() else ""
