@@ -30,6 +30,14 @@ _WANTED = {
     "model_attributes_type": "a mapping of fields",
 }
 
+_FORMS = {
+    r"^[^.].*\..*[^.]$": "schema.table, for example shop.* or shop.orders",
+    r"^[^.]+\.[^.]+$": "schema.table, for example shop.orders",
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "lower-case letters, digits, - and .",
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and -",
+    r"^[^\s/@]+$": "a host name or address without port, spaces or scheme",
+}
+
 
 def complaint(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
     """The ConfigError for the most telling problem, with the places of up to three others."""
@@ -85,10 +93,16 @@ def _problem(detail: ErrorDetails, path: FieldPath, root: type[BaseModel]) -> tu
             Reason.INVALID_FIELD,
             f"{name} must be one of {expected.replace(chr(39), '')}, not {describe(shown)}{hint}",
         )
+    if kind in ("duration", "quantity"):
+        return Reason.INVALID_FIELD, f"{name}: {detail['msg']}"
     return Reason.INVALID_FIELD, f"{name}: {_bound(kind, context, detail['msg'])}, and this is {describe(shown)}"
 
 
 def _bound(kind: str, context: dict[str, object], message: str) -> str:
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _FORMS:
+        return f"must be {_FORMS[str(context['pattern'])]}"
+    if kind in ("string_too_short", "too_short") and context.get("min_length") == 1:
+        return "must not be empty"
     limits = {
         "greater_than_equal": "must be at least {ge}",
         "less_than_equal": "must be at most {le}",

@@ -57,6 +57,9 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
+
+
 class _Builder:
     """Turns the nodes of one document into data, noting lines."""
 
@@ -70,6 +73,8 @@ class _Builder:
         self.nodes += 1
         if id(node) in around or self.nodes > MAX_NODES:
             raise self._malformed(node, "an alias that contains itself, or too many values")
+        if node.tag not in _TAGS:
+            raise self._malformed(node, f"the tag {node.tag}")
         inside = around | {id(node)}
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inside)
@@ -79,9 +84,10 @@ class _Builder:
                 self.lines[(*path, at)] = item.start_mark.line + 1
                 items.append(self.build(item, (*path, at), inside))
             return items
-        value: JsonValue = self.loader.construct_object(node, deep=True)
-        if not isinstance(value, str | int | float | bool | None):
-            raise self._malformed(node, f"a value of type {type(value).__name__}")
+        try:
+            value: JsonValue = self.loader.construct_object(node, deep=True)
+        except ValueError as error:  # !!int x, or a number of thousands of digits
+            raise self._malformed(node, f"a value that is not {node.tag.rpartition(':')[2]}") from error
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: FieldPath, inside: frozenset[int]) -> dict[str, JsonValue]:
@@ -109,8 +115,16 @@ class _Builder:
 def read_documents(file: Path) -> list[Document]:
     """Every document of ``file`` that is not empty."""
     text = _read(file)
+    try:
+        return _parse(text, file)
+    except yaml.YAMLError as error:
+        raise _syntax_error(file, error) from error
+    except RecursionError as error:
+        raise ConfigError(Reason.MALFORMED_YAML, f"{file}: nested too deeply to be a manifest") from error
+
+
+def _parse(text: str, file: Path) -> list[Document]:
     loader = _Loader(text)
-    loader.name = str(file)
     documents: list[Document] = []
     try:
         while loader.check_node():
@@ -127,8 +141,6 @@ def read_documents(file: Path) -> list[Document]:
                     f"{file}, line {line}: a document must be a mapping that starts with apiVersion and kind, "
                     f"and this is {describe(data)}",
                 )
-    except yaml.YAMLError as error:
-        raise _syntax_error(file, error) from error
     finally:
         loader.dispose()
     return documents

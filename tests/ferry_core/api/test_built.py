@@ -1,0 +1,65 @@
+from typing import Any
+
+import pytest
+
+from ferry_core.api.built import notices, refuse_unbuilt, refuse_unbuilt_directive
+from ferry_core.api.directive import Directive
+from ferry_core.api.spec import Ferry
+from ferry_core.errors import ConfigError
+from tests.support.manifests import ferry_data
+
+SERVER = {"host": "old.example", "credentialsSecretRef": {"name": "orders-source"}}
+
+
+def ferry(**spec: Any) -> Ferry:
+    return Ferry.model_validate(ferry_data(**spec))
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"throttle": {"maxReplicaLag": "5s"}}, "spec.throttle.maxReplicaLag"),
+        ({"throttle": {"maxThreadsRunning": {"source": 1}}}, "spec.throttle.maxThreadsRunning"),
+        ({"throttle": {"maxCommitLatency": "1s"}}, "spec.throttle.maxCommitLatency"),
+        ({"throttle": {"query": "SELECT 1"}}, "spec.throttle.query"),
+        ({"throttle": {"activeHours": "20:00-06:00 Europe/Berlin"}}, "spec.throttle.activeHours"),
+        ({"source": SERVER | {"replicas": [{"host": "r"}]}}, "spec.source.replicas"),
+        ({"schema": {"onChange": "Recopy"}}, "spec.schema.onChange: Recopy"),
+        ({"cutover": {"mode": "Scheduled", "notBefore": "2026-12-01T02:00:00Z"}}, "spec.cutover.mode: Scheduled"),
+        ({"cutover": {"notBefore": "2026-12-01T02:00:00Z"}}, "spec.cutover.notBefore"),
+        ({"cutover": {"notAfter": "2026-12-01T02:00:00Z"}}, "spec.cutover.notAfter"),
+        ({"cutover": {"sourceLock": "LockTables"}}, "spec.cutover.sourceLock: LockTables"),
+        ({"cutover": {"webhooks": {"lock": {"url": "http://a"}}}}, "spec.cutover.webhooks"),
+        ({"deletionPolicy": "DropTarget"}, "spec.deletionPolicy: DropTarget"),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(spec: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        refuse_unbuilt(ferry(**spec))
+    assert caught.value.reason == "NotBuiltYet"
+    assert named in caught.value.message
+
+
+def test_what_is_built_passes() -> None:
+    refuse_unbuilt(ferry(throttle={"maxRowsPerSecond": 5}, cutover={"mode": "Automatic", "sourceLock": "None"}))
+
+
+def test_a_directive_is_held_to_the_same() -> None:
+    directive = Directive.model_validate({"generation": 1, "throttle": {"maxReplicaLag": "5s"}})
+    with pytest.raises(ConfigError, match=r"spec\.throttle\.maxReplicaLag"):
+        refuse_unbuilt_directive(directive)
+    refuse_unbuilt_directive(Directive(generation=1))
+
+
+def test_defaults_that_are_not_built_run_stricter_and_say_so() -> None:
+    said = "\n".join(notices(ferry()))
+    assert "Continuous is not built yet; this run verifies as Final" in said
+    assert "deferIndexes" in said
+    plain = {"verify": {"mode": "Final", "onMismatch": "Fail"}, "schema": {"deferIndexes": False}}
+    assert notices(ferry(**plain)) == []
+
+
+def test_what_acts_in_a_cluster_only_is_said() -> None:
+    said = "\n".join(notices(ferry(ttlSecondsAfterFinished=5, copier={"image": "x"})))
+    assert "ttlSecondsAfterFinished" in said
+    assert "copier.image" in said

@@ -1,0 +1,314 @@
+"""Every way in which a manifest and its Secrets can be wrong: one message that says where, what and how to mend it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ferry_core.errors import ConfigError
+from ferry_core.manifest import load
+from tests.support.certificates import Authority
+from tests.support.manifests import encoded, ferry_data, secret_data, write, write_ferry
+
+
+def refusal(*files: Path, secrets: Path | None = None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load(files, secrets)
+    error = caught.value
+    assert error.exit_code == 64
+    assert "pydantic" not in error.message
+    assert len(error.message) < 500
+    print(error)
+    return error
+
+
+def spoilt(folder: Path, place: str, value: object) -> Path:
+    """A Ferry whose field at ``place`` is set to ``value``."""
+    data = ferry_data()
+    at: dict[str, Any] = data
+    *above, last = place.split(".")
+    for step in above:
+        at = at.setdefault(step, {})
+    at[last] = value
+    return write_ferry(folder, data)
+
+
+def test_reads_a_ferry_and_its_secrets(tmp_path: Path) -> None:
+    loaded = load([write_ferry(tmp_path, ferry_data())])
+    assert (loaded.source.role, loaded.source.address, loaded.source.user) == ("source", "old.example:3306", "ferry")
+    assert loaded.target.password == "pässword"
+    assert loaded.source.tls is not None
+    assert not loaded.source.tls_required
+    assert "pässword" not in repr(loaded)
+    assert any("Continuous" in text for text in loaded.notices)
+
+
+def test_reads_several_files_and_base64(tmp_path: Path) -> None:
+    coded = secret_data("orders-target")
+    del coded["stringData"]
+    coded["data"] = {"username": encoded("mover"), "password": encoded("geheim\n")}
+    ferry = write(tmp_path, ferry_data(), name="a.yaml")
+    secrets = write(tmp_path, secret_data("orders-source"), coded, name="b.yaml")
+    loaded = load([ferry, secrets])
+    assert (loaded.target.user, loaded.target.password) == ("mover", "geheim")
+
+
+def test_reads_what_kubectl_prints(tmp_path: Path) -> None:
+    data = ferry_data(ttlSecondsAfterFinished=None)
+    data["metadata"] |= {"uid": "4a7c", "resourceVersion": "17", "managedFields": [{"manager": "kubectl"}]}
+    data["status"] = {"stage": "Pending"}
+    assert load([write_ferry(tmp_path, data)]).ferry.metadata.uid == "4a7c"
+
+
+def test_reads_secrets_the_way_a_pod_sees_them(tmp_path: Path) -> None:
+    for name in ("orders-source", "orders-target"):
+        folder = tmp_path / "secrets" / name
+        folder.mkdir(parents=True)
+        (folder / "username").write_text("ferry\n")
+        (folder / "password").write_text("first")
+    loaded = load([write(tmp_path, ferry_data())], tmp_path / "secrets")
+    assert (loaded.source.user, loaded.source.password) == ("ferry", "first")
+    (tmp_path / "secrets" / "orders-target" / "password").write_text("second")
+    source, target = loaded.reload_credentials()
+    assert (source.password, target.password) == ("first", "second")
+
+
+def test_times_and_numbers_need_no_quotation_marks(tmp_path: Path) -> None:
+    path = tmp_path / "ferry.yaml"
+    text = yaml.safe_dump_all([ferry_data(tables={"include": ["1.a"], "renameSchemas": {"1": "2"}})])
+    path.write_text(text.replace("'1':", "1:"))
+    secrets = write(tmp_path, secret_data("orders-source"), secret_data("orders-target"), name="secrets.yaml")
+    assert load([path, secrets]).ferry.spec.tables.rename_schemas == {"1": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kind: [Ferry", "line 1"),
+        ("kind: Ferry\n\tspec: {}", "wants spaces, not tabs"),
+        ("kind: Ferry\nkind: Ferry", "line 2: found the key kind a second time"),
+        ("a: &a [*a]", "an alias that contains itself"),
+        ("kind: !!python/object:os.system {}", "line 1"),
+        ("kind: Ferry\n  spec: x\n y: 1", "line 2"),
+        ("just words", "must be a mapping"),
+        ("- kind: Ferry", "must be a mapping"),
+        ("kind: \x07", "not allowed"),
+        ("? [a, b]\n: c", "a key that is no plain text"),
+        ("kind: !!binary aGk=", "the tag tag:yaml.org,2002:binary"),
+        ("kind: !!int Ferry", "a value that is not int"),
+        ("[" * 5000, "nested too deeply"),
+    ],
+)
+def test_malformed_yaml(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "ferry.yaml"
+    path.write_text(text)
+    error = refusal(path)
+    assert error.reason == "MalformedYaml"
+    assert told in error.message
+    assert str(path) in error.message
+
+
+def test_a_bomb_of_aliases(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(lines))
+    assert refusal(path).reason == "MalformedYaml"
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "ferry.yaml"
+    path.write_bytes("kind: Ferry\nwhere: 'ä'".encode("latin-1"))
+    error = refusal(path)
+    assert (error.reason, "line 2" in error.message) == ("MalformedYaml", True)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    error = refusal(tmp_path / "ferry.yaml")
+    assert error.reason == "ManifestUnreadable"
+    assert "No such file" in error.message
+    assert refusal(tmp_path).reason == "ManifestUnreadable"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "hint"),
+    [
+        ("spec.cutover.deadlin", "5s", "spec.cutover.deadlin: no such field; did you mean deadline?"),
+        ("spec.cutover.max_lag", "5s", "did you mean maxLag?"),
+        ("spec.deadline", "5s", "did you mean spec.cutover.deadline?"),
+        ("spec.source.credentialSecretRef", {"name": "x"}, "did you mean credentialsSecretRef?"),
+        ("metadata.namspace", "shop", "did you mean namespace?"),
+        ("specs", {}, "did you mean spec?"),
+        ("spec.verify.xyzzy", 1, "the fields here are mode, onMismatch"),
+    ],
+)
+def test_an_unknown_field_and_the_nearest_right_one(tmp_path: Path, place: str, value: object, hint: str) -> None:
+    error = refusal(spoilt(tmp_path, place, value))
+    assert error.reason == "UnknownField"
+    assert hint in error.message
+
+
+def test_the_line_is_that_of_the_field(tmp_path: Path) -> None:
+    path = spoilt(tmp_path, "spec.tables.rules", [{"match": "a.b"}, {"match": "a.c", "wher": "x"}])
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if "wher:" in text)
+    error = refusal(path)
+    assert f"{path}, line {line}: spec.tables.rules[1].wher: no such field; did you mean where?" in error.message
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("spec.source.port", "3306", "spec.source.port must be a whole number, not the text '3306'"),
+        ("spec.source.port", 70000, "must be at most 65535, and this is the number 70000"),
+        ("spec.paused", "yes", "spec.paused must be true or false, not the text 'yes'"),
+        ("spec.tables.include", "shop.*", "spec.tables.include must be a list, not the text 'shop.*'"),
+        ("spec.tables.include", [], "must not be empty"),
+        ("spec.tables.include", ["orders"], "spec.tables.include[0]: must be schema.table, for example"),
+        ("spec.tables.include", [5], "spec.tables.include[0] must be text, not the number 5"),
+        ("spec.tables", ["shop.*"], "spec.tables must be a mapping of fields, not a list"),
+        ("spec.tables.renameSchemas", {"a": 5}, "spec.tables.renameSchemas.a must be text"),
+        (
+            "spec.cutover.mode",
+            "Automatc",
+            "one of Manual, Automatic or Scheduled, not the text 'Automatc'; did you mean",
+        ),
+        ("spec.cutover.deadline", 10, "must be a duration as text, for example 500ms"),
+        ("spec.cutover.deadline", "10 s", "is not a duration"),
+        ("spec.copy.chunkTargetBytes", "8MB", "is not a quantity"),
+        ("spec.copy.workers", 2.5, "must be a whole number"),
+        ("spec.copy.workers", True, "must be a whole number, not the boolean true"),
+        ("spec.cutover.notBefore", "tomorrow", "a time with its zone"),
+        ("spec.cutover.notBefore", "2026-12-01T02:00:00", "a time with its zone"),
+        ("spec.acknowledge", ["Everything"], "spec.acknowledge[0] must be one of"),
+        ("spec.source.host", "", "spec.source.host: must not be empty"),
+        ("apiVersion", "mysqlferry.io/v1", "must be one of mysqlferry.io/v1alpha1"),
+        ("metadata.name", "Orders", "lower-case letters"),
+    ],
+)
+def test_wrong_type_or_value(tmp_path: Path, place: str, value: object, told: str) -> None:
+    error = refusal(spoilt(tmp_path, place, value))
+    assert error.reason == "InvalidField"
+    assert told in error.message
+
+
+@pytest.mark.parametrize("place", ["spec.tables", "spec.source", "spec.tables.include", "metadata.name", "apiVersion"])
+def test_a_missing_field(tmp_path: Path, place: str) -> None:
+    error = refusal(spoilt(tmp_path, place, None))
+    assert (error.reason, f"{place} is required" in error.message) == ("MissingField", True)
+
+
+def test_a_rule_between_fields_and_other_mistakes_are_named(tmp_path: Path) -> None:
+    error = refusal(spoilt(tmp_path, "spec.cutover", {"mode": "Scheduled"}))
+    assert error.reason == "RuleViolated"
+    assert "spec.cutover: mode Scheduled needs notBefore" in error.message
+    error = refusal(spoilt(tmp_path, "spec.copy", {"workers": "x", "wrkrs": 4}))
+    assert "did you mean workers?; also wrong: spec.copy.workers" in error.message
+
+
+def test_a_field_that_is_not_built_yet(tmp_path: Path) -> None:
+    error = refusal(spoilt(tmp_path, "spec.throttle.maxReplicaLag", "5s"))
+    assert error.reason == "NotBuiltYet"
+    assert "spec.throttle.maxReplicaLag" in error.message
+
+
+def test_two_ferries(tmp_path: Path) -> None:
+    first = write_ferry(tmp_path, ferry_data())
+    second = write(tmp_path, ferry_data(), name="second.yaml")
+    error = refusal(first, second)
+    assert error.reason == "SeveralFerries"
+    assert str(first) in error.message
+    assert str(second) in error.message
+
+
+def test_no_ferry(tmp_path: Path) -> None:
+    assert refusal(write(tmp_path, secret_data("a"))).reason == "NoFerry"
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("# nothing\n---\n")
+    assert refusal(empty).reason == "NoFerry"
+    misspelt = refusal(write(tmp_path, ferry_data() | {"kind": "Fery"}))
+    assert "did you mean Ferry?" in misspelt.message
+    unkind = ferry_data()
+    del unkind["kind"]
+    assert "kind is required" in refusal(write(tmp_path, unkind)).message
+
+
+def test_a_missing_secret(tmp_path: Path) -> None:
+    error = refusal(write(tmp_path, ferry_data(), secret_data("orders-sorce")))
+    assert error.reason == "SecretNotFound"
+    assert "orders-source, named by spec.source.credentialsSecretRef" in error.message
+    assert "did you mean orders-sorce?" in error.message
+    error = refusal(write(tmp_path, ferry_data()), secrets=tmp_path)
+    assert f"{tmp_path / 'orders-source'} is no folder" in error.message
+    assert refusal(write(tmp_path, ferry_data()), secrets=tmp_path / "none").reason == "SecretNotFound"
+
+
+def test_a_secret_of_another_namespace_is_another_secret(tmp_path: Path) -> None:
+    stranger = secret_data("orders-source")
+    stranger["metadata"]["namespace"] = "other"
+    error = refusal(write(tmp_path, ferry_data(), stranger))
+    assert "there is one in namespace other" in error.message
+
+
+def test_a_missing_key(tmp_path: Path) -> None:
+    secret = secret_data("orders-source")
+    secret["stringData"]["passwort"] = secret["stringData"].pop("password")
+    error = refusal(write(tmp_path, ferry_data(), secret, secret_data("orders-target")))
+    assert error.reason == "SecretKeyNotFound"
+    assert "has no key password (it has passwort, username); add it; did you mean passwort?" in error.message
+    folder = tmp_path / "secrets" / "orders-source"
+    folder.mkdir(parents=True)
+    (folder / "username").write_text("ferry")
+    error = refusal(write(tmp_path, ferry_data()), secrets=tmp_path / "secrets")
+    assert (error.reason, "it has username" in error.message) == ("SecretKeyNotFound", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data": {"username": "not base64!"}, "stringData": {"password": "x"}}, "is not valid base64"),
+        ({"data": {"username": "YQ"}, "stringData": {"password": "x"}}, "is not valid base64"),
+        ({"data": {"username": encoded("a"), "password": "//79"}, "stringData": {}}, "is not UTF-8 text"),
+        ({"stringData": {"username": "", "password": "x"}}, "is empty"),
+        ({"stringData": {"username": "a", "password": "x\ny"}}, "more than one line"),
+        ({"stringData": {"username": "a", "password": 12345}}, "write it in quotation marks"),
+        ({"stringData": ["username"]}, "must be a mapping"),
+        ({"metadata": {}}, "without metadata.name"),
+    ],
+)
+def test_a_secret_that_cannot_be_read(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    secret = secret_data("orders-source") | changes
+    error = refusal(write(tmp_path, ferry_data(), secret, secret_data("orders-target")))
+    assert error.reason == "SecretInvalid"
+    assert told in error.message
+    assert "12345" not in error.message
+
+
+def test_a_secret_given_twice(tmp_path: Path) -> None:
+    twice = [secret_data("orders-source")] * 2
+    assert refusal(write(tmp_path, ferry_data(), *twice)).reason == "SecretInvalid"
+
+
+def test_a_key_that_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "orders-source" / "username").mkdir(parents=True)
+    assert refusal(write(tmp_path, ferry_data()), secrets=tmp_path).reason == "SecretInvalid"
+
+
+def test_tls_material_comes_from_its_secret(tmp_path: Path) -> None:
+    source = ferry_data()["spec"]["source"] | {"tls": {"mode": "VerifyIdentity", "secretRef": {"name": "tls"}}}
+    secrets = [secret_data("orders-source"), secret_data("orders-target")]
+    good = {"kind": "Secret", "metadata": {"name": "tls"}, "stringData": {"ca.crt": Authority().certificate.decode()}}
+    loaded = load([write(tmp_path, ferry_data(source=source), *secrets, good)])
+    assert loaded.source.tls is not None
+    assert loaded.source.tls.check_hostname
+    assert loaded.source.tls_required
+    bad = good | {"stringData": {"ca.crt": "no certificate"}}
+    error = refusal(write(tmp_path, ferry_data(source=source), *secrets, bad))
+    assert (error.reason, "ca.crt of Secret tls" in error.message) == ("TlsMaterialInvalid", True)
+    error = refusal(write(tmp_path, ferry_data(source=source), *secrets))
+    assert "tls, named by spec.source.tls.secretRef" in error.message
+
+
+def test_disabled_tls_makes_no_context(tmp_path: Path) -> None:
+    source = ferry_data()["spec"]["source"] | {"tls": {"mode": "Disabled"}}
+    assert load([write_ferry(tmp_path, ferry_data(source=source))]).source.tls is None
