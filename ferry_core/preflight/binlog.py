@@ -1,0 +1,178 @@
+"""Is everything that happens to the selected tables in the source's binlog, in a form that the streamer reads?"""
+
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
+from ferry_core.preflight.sizes import copy_seconds
+
+ROW_IMAGES = ("FULL", "MINIMAL", "NOBLOB")
+SHORT_RETENTION = 24 * 3600
+"""A Ferry that is paused or stopped overnight must find its place in the binlog again."""
+
+
+def _enabled(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if not source.is_on("log_bin"):
+        yield failed(
+            Reason.BINLOG_DISABLED,
+            f"{source.where} writes no binlog: start it with log_bin (and server_id) set",
+        )
+    if source.number("server_id") == 0:
+        yield failed(
+            Reason.SERVER_ID_ZERO,
+            f"{source.where} has server_id 0 and refuses replication clients: SET GLOBAL server_id",
+        )
+
+
+def _format(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if (value := source.variable("binlog_format", "ROW")) != "ROW":
+        yield failed(
+            Reason.BINLOG_FORMAT_NOT_ROW,
+            f"{source.where} has binlog_format={value}, which does not name changed rows: SET GLOBAL binlog_format = "
+            "ROW, "
+            "write it into the server's configuration too, and let sessions connect anew",
+        )
+
+
+def _image(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if (value := source.variable("binlog_row_image", "FULL")).upper() not in ROW_IMAGES:
+        yield failed(
+            Reason.BINLOG_ROW_IMAGE,
+            f"{source.where} has binlog_row_image={value}, which is not read yet: SET GLOBAL binlog_row_image = FULL "
+            f"(or one of {', '.join(ROW_IMAGES)})",
+        )
+
+
+def _compression(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    for name in ("binlog_transaction_compression", "log_bin_compress"):
+        if source.is_on(name):
+            yield failed(
+                Reason.BINLOG_COMPRESSED,
+                f"{source.where} has {name}=ON, which is not read yet: SET GLOBAL {name} = OFF and let sessions "
+                "connect anew",
+            )
+
+
+def _partial_json(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if "PARTIAL_JSON" in source.variable("binlog_row_value_options"):
+        yield failed(
+            Reason.BINLOG_PARTIAL_JSON,
+            f"{source.where} has binlog_row_value_options=PARTIAL_JSON, which is not read yet: "
+            "SET GLOBAL binlog_row_value_options = '' and let sessions connect anew",
+        )
+
+
+def _filters(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    # Variables on newer MariaDB; elsewhere columns of a statement that needs REPLICATION CLIENT.
+    found = {name: source.variable(f"binlog_{name}_db") for name in ("do", "ignore")}
+    if source.is_on("log_bin") and "binlog_do_db" not in source.variables:
+        for row in context.source.query(_status_statement(source)):
+            found = dict(zip(("do", "ignore"), map(decoded, row[2:4]), strict=True))
+    for name, value in found.items():
+        if value:
+            yield failed(
+                Reason.BINLOG_FILTERED,
+                f"{source.where} runs with binlog_{name}_db={value}: changes can be missing from its binlog; "
+                f"start it without binlog_{name}_db",
+            )
+
+
+def _status_statement(source: ServerFacts) -> str:
+    if source.mariadb or source.version >= (8, 2):
+        return "SHOW BINLOG STATUS" if source.mariadb else "SHOW BINARY LOG STATUS"
+    return "SHOW MASTER STATUS"
+
+
+def _gtid(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if source.mariadb:
+        if not source.is_on("gtid_strict_mode"):
+            yield warning(
+                Reason.GTID_STRICT_MODE_OFF,
+                f"{source.where} has gtid_strict_mode=OFF: its GTIDs may run out of order, and a resumed Ferry "
+                "could then start at a wrong place; SET GLOBAL gtid_strict_mode = ON",
+            )
+    elif (value := source.variable("gtid_mode", "OFF")) != "ON":
+        yield failed(
+            Reason.GTID_MODE_OFF,
+            f"{source.where} has gtid_mode={value} and must have ON exactly: SET GLOBAL enforce_gtid_consistency = ON, "
+            "then gtid_mode = OFF_PERMISSIVE, ON_PERMISSIVE and ON, in this order",
+        )
+
+
+def _retention(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    seconds = source.number("binlog_expire_logs_seconds") or int(
+        float(source.variable("expire_logs_days") or 0) * 86400
+    )
+    needed = max(SHORT_RETENTION, 2 * copy_seconds(context))
+    if seconds == 0 or (not source.is_on("binlog_expire_logs_auto_purge") and not source.mariadb):
+        yield passed("binlogs are kept until somebody purges them")
+    elif seconds < needed:
+        yield warning(
+            Reason.BINLOG_RETENTION_SHORT,
+            f"{source.where} purges binlogs after {seconds} s ({seconds / 3600:.1f} h): a copy or a pause that takes "
+            "longer "
+            f"must start over; SET GLOBAL binlog_expire_logs_seconds = {max(needed, 7 * 86400)}",
+        )
+    else:
+        yield passed(f"binlogs are kept for {seconds / 3600:.0f} h")
+
+
+def _replica(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    running = []
+    rows = _replication(context)
+    for row in rows:
+        running += [name for name in ("io", "sql") if row[name] != "No"]
+    if rows and not (source.is_on("log_replica_updates") or source.is_on("log_slave_updates")):
+        yield failed(
+            Reason.REPLICA_CHANGES_NOT_LOGGED,
+            f"{source.where} is a replica that does not log what it applies: start it with log_replica_updates=ON "
+            "(MariaDB: log_slave_updates), or ferry from its primary",
+        )
+    message = f"{source.where} is a replica: its primary can write to it whatever is locked here"
+    if running and context.makes_source_read_only:
+        yield failed(
+            Reason.SOURCE_IS_REPLICA,
+            f"{message}, and sourceLock ReadOnly cannot stop that; STOP REPLICA (MariaDB: STOP SLAVE) there, ferry "
+            "from "
+            "the primary, or stop the writes yourself with cutover.sourceLock: None",
+        )
+    elif running:
+        yield refused(context, Reason.SOURCE_IS_REPLICA, message)
+    elif rows:
+        yield warning(Reason.SOURCE_IS_REPLICA, f"{message}, should its stopped replication threads be started again")
+
+
+def _replication(context: PreflightContext) -> list[dict[str, str]]:
+    """One dict with keys io and sql a replication channel."""
+    if context.source_facts.mariadb:
+        # Two more columns than SHOW SLAVE STATUS stand in front: the connection's name and a state.
+        rows = context.source.query("SHOW ALL SLAVES STATUS")
+        return [{"io": decoded(row[12]), "sql": decoded(row[13])} for row in rows]
+    rows = context.source.query("SHOW REPLICA STATUS")
+    return [{"io": decoded(row[10]), "sql": decoded(row[11])} for row in rows]
+
+
+CHECKS = (
+    # Without a binlog nothing below matters.
+    Check("binlog on", "source", _enabled),
+    Check("binlog format", "source", _format),
+    Check("binlog row image", "source", _image),
+    # Payload events are refused by the streamer too: this says it before anything is copied.
+    Check("binlog compression", "source", _compression),
+    Check("binlog partial JSON", "source", _partial_json),
+    Check("binlog filters", "source", _filters),
+    Check("GTIDs", "source", _gtid),
+    Check("binlog retention", "source", _retention),
+    Check("replication", "source", _replica),
+)

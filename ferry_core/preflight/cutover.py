@@ -1,0 +1,79 @@
+"""Will the source's lock hold at the cutover? Matters for ``cutover.sourceLock: ReadOnly`` but for XA."""
+
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import decoded
+from ferry_core.preflight.result import Check, Finding, Status, failed, warning
+
+
+def _read_only(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if not (context.makes_source_read_only and source.is_on("read_only")):
+        return
+    if context.own_lease is not None and context.own_lease.cutover:
+        return  # locked by this Ferry's own attempt, whose old values it has stored
+    name = "super_read_only" if source.is_on("super_read_only") else "read_only"
+    yield failed(
+        Reason.SOURCE_READ_ONLY,
+        f"{source.where} has {name}=ON already, and not by this Ferry: unlocking could not tell what to restore; SET "
+        "GLOBAL "
+        "read_only = OFF, or if it stays read only, leave the lock to yourself with cutover.sourceLock: None",
+    )
+
+
+def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
+    """MySQL's super_read_only stops everybody; MariaDB's read_only does not."""
+    source = context.source_facts
+    if not (source.mariadb and context.makes_source_read_only):
+        return
+    privileges = ["'READ_ONLY ADMIN'", "'READ ONLY ADMIN'"] + ["'SUPER'"] * (source.version < (10, 11))
+    rows = context.source.query(
+        "SELECT DISTINCT GRANTEE FROM information_schema.USER_PRIVILEGES "
+        f"WHERE PRIVILEGE_TYPE IN ({', '.join(privileges)}) ORDER BY 1"
+    )
+    accounts = [account for row in rows if (account := decoded(row[0])).replace("'", "`") != source.account]
+    if not accounts:
+        return
+    message = (
+        f"{source.where}: read_only does not stop {', '.join(accounts[:10])}"
+        f"{f' and {len(accounts) - 10} more' if len(accounts) > 10 else ''}; see that none of them writes during the "
+        "cutover "
+        "(its checks around the lock fail an attempt during which one does), or revoke READ ONLY ADMIN"
+    )
+    known = Reason.PRIVILEGED_WRITERS.value in {str(word) for word in context.spec.acknowledge}
+    yield Finding(Status.ACKNOWLEDGED if known else Status.WARNING, Reason.PRIVILEGED_WRITERS, message)
+
+
+def _events(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if not (context.makes_source_read_only and source.is_on("event_scheduler")):
+        return
+    count = context.source.number("SELECT COUNT(*) FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
+    if count:
+        yield warning(
+            Reason.EVENTS_ENABLED,
+            f"{source.where} runs {count} scheduled events: they fail while it is read only, and go on writing there "
+            "after "
+            "the cutover should it be unlocked; move them, or SET GLOBAL event_scheduler = OFF before the cutover",
+        )
+
+
+def _prepared(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if rows := context.source.query("XA RECOVER"):
+        yield warning(
+            Reason.PREPARED_TRANSACTIONS,
+            f"{source.where} holds {len(rows)} prepared XA transactions: the copy of a table waits until they are "
+            "decided, "
+            "and the cutover needs none; commit or roll back what is forgotten (XA RECOVER lists them)",
+        )
+
+
+CHECKS = (
+    Check("writable before the cutover", "source", _read_only),
+    Check("writers past the lock", "source", _privileged_writers),
+    Check("scheduled events", "source", _events),
+    Check("prepared transactions", "source", _prepared),
+)

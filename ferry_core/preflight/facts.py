@@ -1,0 +1,95 @@
+"""Answers of one server that several checks need, each asked once. Made by ``context``."""
+
+import re
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+from ferry_core.preflight.grants import Grants
+from ferry_core.tables.table import TableName
+
+
+def decoded(value: bytes | None) -> str:
+    """A column of text; NULL is the empty string."""
+    return (value or b"").decode("utf-8", "replace")
+
+
+def name_list(schemas: Collection[str]) -> str:
+    """For ``IN (...)``; the empty list matches nothing."""
+    return ", ".join(map(string, sorted(schemas))) or "NULL"
+
+
+class ServerFacts:
+    """What a server is and what we may do there."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.address = session.endpoint.address
+        self.mariadb = session.flavor is Flavor.MARIADB
+
+    @property
+    def where(self) -> str:
+        """The server's name in messages."""
+        return f"{self._session.endpoint.role} {self.address}"
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """Every global variable by its name in lower case."""
+        rows = self._session.query("SHOW GLOBAL VARIABLES")
+        return {decoded(name).lower(): decoded(value) for name, value in rows}
+
+    def variable(self, name: str, absent: str = "") -> str:
+        return self.variables.get(name, absent)
+
+    def is_on(self, name: str) -> bool:
+        return self.variable(name).upper() in ("ON", "1", "YES")
+
+    def number(self, name: str, absent: int = 0) -> int:
+        text = self.variable(name)
+        return int(float(text)) if text else absent
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Major and minor."""
+        found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)", self._session.version)
+        return tuple(map(int, found.groups())) if found else (0, 0)
+
+    @property
+    def version_text(self) -> str:
+        return f"{self._session.flavor.value} {self._session.version}"
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells this server from others, over restarts: server_uuid, on MariaDB server_uid or host name and port."""
+        if not self.mariadb:
+            return self.variable("server_uuid")
+        return self.variable("server_uid") or f"{self.variable('hostname')}:{self.variable('port')}"
+
+    @cached_property
+    def account(self) -> str:
+        """The account that the server took us for, as GRANT wants it."""
+        user, _, host = self._session.text("SELECT CURRENT_USER()").rpartition("@")
+        return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
+
+    @cached_property
+    def grants(self) -> Grants:
+        lines = [decoded(row[0]) for row in self._session.query("SHOW GRANTS")]
+        return Grants(lines, wildcards=not self.is_on("partial_revokes"), fold=self.folds)
+
+    @property
+    def folds(self) -> bool:
+        """Table and schema names are compared in lower case."""
+        return self.number("lower_case_table_names") != 0
+
+    def folded(self, name: TableName) -> TableName:
+        return TableName(name.schema.lower(), name.name.lower()) if self.folds else name
+
+    def tables_of(self, schemas: Collection[str]) -> Sequence[TableName]:
+        """Every table and view in ``schemas`` that we may see."""
+        rows = self._session.query(
+            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA IN "
+            f"({name_list(schemas)})"
+        )
+        return [TableName(decoded(schema), decoded(name)) for schema, name in rows]

@@ -1,0 +1,106 @@
+"""Reads SHOW GRANTS, which lists what we hold ourselves and by active roles. Called by ``facts``."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ferry_core.schema.tokens import Cursor, Token, readings
+
+_SPELLINGS = {
+    "READ ONLY ADMIN": "READ_ONLY ADMIN",
+    "REPLICA MONITOR": "SLAVE MONITOR",
+    "REPLICATION REPLICA": "REPLICATION SLAVE",
+    "BINLOG MONITOR": "REPLICATION CLIENT",  # MariaDB's name since 10.5
+}
+
+
+class Grants:
+    """What an account may do, globally, in schemas and on tables. Privileges on single columns do not count."""
+
+    def __init__(self, lines: Sequence[str], *, wildcards: bool, fold: bool) -> None:
+        self._fold = fold
+        self._wildcards = wildcards
+        self._global: set[str] = set()
+        self._schemas: list[tuple[str, set[str]]] = []
+        self._tables: list[tuple[str, str, set[str]]] = []
+        self._revoked: list[tuple[str, set[str]]] = []  # MySQL's partial_revokes: not in this schema
+        for line in lines:
+            for tokens in readings(line):
+                self._read(tokens)
+                break
+
+    def everywhere(self, privilege: str) -> bool:
+        """Held on ``*.*``."""
+        return not {_spelled(privilege), "ALL PRIVILEGES"}.isdisjoint(self._global)
+
+    def on_schema(self, privilege: str, schema: str) -> bool:
+        """Held for every table of a schema, also of one that does not exist yet."""
+        wanted = {_spelled(privilege), "ALL PRIVILEGES"}
+        revoked = any(self._same(name, schema) and wanted & held for name, held in self._revoked)
+        if self.everywhere(privilege) and not revoked:
+            return True
+        return any(self._matches(pattern, schema) and wanted & held for pattern, held in self._schemas)
+
+    def on_table(self, privilege: str, schema: str, table: str) -> bool:
+        """Held for one table, by whatever grant."""
+        wanted = {_spelled(privilege), "ALL PRIVILEGES"}
+        return self.on_schema(privilege, schema) or any(
+            self._same(owner, schema) and self._same(name, table) and wanted & held
+            for owner, name, held in self._tables
+        )
+
+    def _read(self, tokens: list[Token]) -> None:
+        cursor = Cursor(tokens)
+        verb = cursor.take_any_word()
+        held = set(_privileges(cursor))
+        if not cursor.take("ON"):
+            return  # a role
+        cursor.take("TABLE")
+        schema = cursor.next()
+        if not cursor.take_mark("."):
+            return  # PROXY, PROCEDURE, FUNCTION, PACKAGE
+        table = cursor.next()
+        if verb == "REVOKE":
+            self._revoked.append((schema.text, held))
+        elif schema == Token("mark", "*"):
+            self._global |= held
+        elif table == Token("mark", "*"):
+            self._schemas.append((schema.text, held))
+        else:
+            self._tables.append((schema.text, table.text, held))
+
+    def _same(self, one: str, other: str) -> bool:
+        return one.lower() == other.lower() if self._fold else one == other
+
+    def _matches(self, pattern: str, schema: str) -> bool:
+        if not self._wildcards:
+            return self._same(pattern, schema)
+        parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+        regex = "".join({"%": ".*", "_": "."}.get(part) or re.escape(part[-1]) for part in parts)
+        return re.fullmatch(regex, schema, re.DOTALL | (re.IGNORECASE if self._fold else 0)) is not None
+
+
+def _privileges(cursor: Cursor) -> Iterator[str]:
+    """``SELECT, INSERT (a, b), LOCK TABLES`` up to ON or TO; one with columns is left out."""
+    words: list[str] = []
+    while cursor.at < len(cursor.tokens) and cursor.word() not in ("ON", "TO"):
+        token = cursor.next()
+        if token == Token("mark", "("):
+            words = []
+            while cursor.at < len(cursor.tokens) and not cursor.take_mark(")"):
+                cursor.at += 1
+        elif token == Token("mark", ","):
+            yield _spelled(" ".join(words))
+            words = []
+        else:
+            words.append(token.text.upper())
+    yield _spelled(" ".join(words))
+
+
+def _spelled(privilege: str) -> str:
+    return _SPELLINGS.get(privilege, privilege)
+
+
+def schema_pattern(schema: str, *, wildcards: bool) -> str:
+    """A schema's name as GRANT wants it: _ and % are wildcards there."""
+    escaped = re.sub(r"([\\_%])", r"\\\1", schema) if wildcards else schema
+    return "`" + escaped.replace("`", "``") + "`"

@@ -1,0 +1,43 @@
+"""Reads the target's lease table, which says whose the rows there are. Called by ``context``.
+
+The table is written by the fence only; here it is looked at before anybody has a right to touch it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ferry_core.mysql.session import Session
+from ferry_core.tables.table import TableName
+
+OWN_SCHEMA = "mysql_ferry"
+LEASE_TABLE = TableName(OWN_SCHEMA, "lease")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One Ferry's row: who it is, how far it came, and which target tables it says are its own."""
+
+    ferry_uid: str
+    name: str
+    phase: str
+    source_id: str
+    tables: frozenset[str]  # "schema.table"
+    cutover: str  # what the source's read_only was before; empty while no cutover is under way
+
+
+def read_leases(target: Session) -> Sequence[Lease]:
+    """Every row; none if the schema or the table does not exist."""
+    exists = target.number(
+        "SELECT COUNT(*) FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA = '{LEASE_TABLE.schema}' AND TABLE_NAME = '{LEASE_TABLE.name}'"
+    )
+    if not exists:
+        return []
+    rows = target.query(f"SELECT ferry_uid, name, phase, source_id, tables, cutover FROM {LEASE_TABLE.sql}")
+    return [_lease([(value or b"").decode() for value in row]) for row in rows]
+
+
+def _lease(texts: list[str]) -> Lease:
+    uid, name, phase, source_id, tables, cutover = texts
+    return Lease(uid, name, phase, source_id, frozenset(json.loads(tables or "[]")), cutover)

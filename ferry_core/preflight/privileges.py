@@ -1,0 +1,103 @@
+"""May our accounts do on both servers what a run does there? Every failure holds the GRANT that mends it."""
+
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.grants import schema_pattern
+from ferry_core.preflight.lease import OWN_SCHEMA
+from ferry_core.preflight.result import Check, Finding, failed
+
+WRITING = ("SELECT", "INSERT", "DELETE", "DROP")
+CREATING = (*WRITING, "CREATE", "ALTER", "INDEX", "REFERENCES")
+OWNING = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "CREATE TEMPORARY TABLES")
+
+
+def _lacks(server: ServerFacts, privileges: str, scope: str, why: str) -> Finding:
+    return failed(
+        Reason.MISSING_PRIVILEGE,
+        f"{server.where}: the account {server.account} lacks {privileges} {why}; run there: "
+        f"GRANT {privileges} ON {scope} TO {server.account}",
+    )
+
+
+def _missing_everywhere(server: ServerFacts, wanted: dict[str, str]) -> Iterator[Finding]:
+    """``wanted``: privilege by privilege, what for."""
+    missing = [privilege for privilege in wanted if not server.grants.everywhere(privilege)]
+    if missing:
+        reasons = ", ".join(dict.fromkeys(wanted[privilege] for privilege in missing))
+        yield _lacks(server, ", ".join(missing), "*.*", f"({reasons})")
+
+
+def _read_tables(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    unreadable: dict[str, list[str]] = {}
+    for table in context.tables:
+        if not source.grants.on_table("SELECT", *table.source):
+            unreadable.setdefault(table.source.schema, []).append(table.source.name)
+    for schema, names in unreadable.items():
+        scope = _scope(source, schema)
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        yield _lacks(source, "SELECT", scope, f"on {schema}: {shown}")
+
+
+def _scope(server: ServerFacts, schema: str) -> str:
+    return schema_pattern(schema, wildcards=not server.is_on("partial_revokes")) + ".*"
+
+
+def _follow_source(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if source.mariadb:
+        wanted = {
+            "REPLICATION SLAVE": "to read the binlog",
+            "BINLOG MONITOR": "to ask for its state",
+            "REPLICA MONITOR": "to see whether the source is a replica",
+        }
+    else:
+        wanted = {
+            "REPLICATION SLAVE": "to read the binlog",
+            "REPLICATION CLIENT": "to ask for its state",
+            "XA_RECOVER_ADMIN": "to see prepared XA transactions",
+        }
+    yield from _missing_everywhere(source, wanted)
+
+
+def _lock_source(context: PreflightContext) -> Iterator[Finding]:
+    """What cutover.sourceLock: ReadOnly needs."""
+    source = context.source_facts
+    if not context.makes_source_read_only:
+        return
+    wanted = {"PROCESS": "to name transactions that stand in the way of the cutover"}
+    why = "for cutover.sourceLock: ReadOnly"
+    # SUPER stopped to include READ_ONLY ADMIN in MariaDB 10.11.
+    if not source.mariadb and not source.grants.everywhere("SUPER"):
+        wanted |= {"SYSTEM_VARIABLES_ADMIN": why, "CONNECTION_ADMIN": why}
+    elif source.mariadb and (source.version >= (10, 11) or not source.grants.everywhere("SUPER")):
+        wanted |= {"READ_ONLY ADMIN": why}
+    yield from _missing_everywhere(source, wanted)
+
+
+def _write_target(context: PreflightContext) -> Iterator[Finding]:
+    target = context.target_facts
+    wanted = CREATING if context.creates_tables else WRITING
+    by_schema: dict[str, set[str]] = {}
+    for table in context.tables:
+        needed = {privilege for privilege in wanted if not target.grants.on_table(privilege, *table.target)}
+        by_schema.setdefault(table.target.schema, set()).update(needed)
+    by_schema[OWN_SCHEMA] = {name for name in OWNING if not target.grants.on_schema(name, OWN_SCHEMA)}
+    for schema, missing in by_schema.items():
+        if missing and schema == OWN_SCHEMA:
+            yield _lacks(target, "ALL", _scope(target, schema), "for the Ferry's own tables")
+        elif missing:
+            listed = ", ".join(name for name in wanted if name in missing)
+            yield _lacks(target, listed, _scope(target, schema), f"on {schema}")
+
+
+CHECKS = (
+    # Reading rows, then their changes, then the cutover: the order in which a run would miss them.
+    Check("privileges: read tables", "source", _read_tables),
+    Check("privileges: read the binlog", "source", _follow_source),
+    Check("privileges: lock the source", "source", _lock_source),
+    Check("privileges: write", "target", _write_target),
+)

@@ -1,0 +1,112 @@
+"""Is every row filter one SQL condition that depends on the row alone?
+
+The stream re-reads a changed row with the filter in the same SELECT. A filter that gives another answer later without
+a change of the row (NOW(), a variable, another table) would leave rows behind that nobody looks at again. A server
+knows best what is pure: it refuses to compile an impure CHECK constraint. The constraint is put on a TEMPORARY table
+with the source table's columns, which nobody else sees and which ends with its session.
+"""
+
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import DataError
+from ferry_core.mysql.literals import identifier
+from ferry_core.mysql.session import Session
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.lease import OWN_SCHEMA
+from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.schema.tokens import Token, readings
+from ferry_core.tables.table import Column, Table, TableName
+
+HELPER = "row_filter_check"
+IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREAD_ID"})
+"""Functions that MySQL 9.7 lets into a CHECK though their value does not follow from the row."""
+
+
+def _conditions(context: PreflightContext) -> Iterator[Finding]:
+    for table in context.tables:
+        if table.row_filter and (problem := _shape(table.row_filter) or _on_source(context, table, table.row_filter)):
+            yield failed(
+                Reason.ROW_FILTER_INVALID,
+                f"the row filter of {table.id} is not a SQL condition over it: {problem}; correct its "
+                "tables.rules[].where",
+            )
+
+
+def _purity(context: PreflightContext) -> Iterator[Finding]:
+    for table in context.tables:
+        if table.row_filter and (problem := _impurity(context, table, table.row_filter)):
+            yield failed(
+                Reason.ROW_FILTER_NOT_PURE,
+                f"the row filter of {table.id} must depend on the row alone (no time of day, random value, variable, "
+                f"subquery or stored function) and name columns without their table: {problem}",
+            )
+
+
+def _shape(row_filter: str) -> str | None:
+    """The filter is put in parentheses, and must not be able to leave them."""
+    tokens = next(readings(row_filter), None)
+    if tokens is None:
+        return "a quote or a comment does not end"
+    depth = 0
+    for token in tokens:
+        if token in (Token("mark", "("), Token("mark", ")")):
+            depth += 1 if token.text == "(" else -1
+        if depth < 0 or token == Token("mark", ";"):
+            return f"unexpected {token.text}"
+    return "a parenthesis does not close" if depth else None
+
+
+def _on_source(context: PreflightContext, table: Table, row_filter: str) -> str | None:
+    """What the source says to it; no row is read."""
+    return _complaint(context.source, f"SELECT 1 FROM {table.source.sql} WHERE FALSE AND ({row_filter}\n) LIMIT 0")
+
+
+def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
+    words = {token.text.upper() for token in next(readings(row_filter)) if token.kind == "word"}
+    if found := words & IMPURE - {column.name.upper() for column in table.columns}:
+        return f"{', '.join(sorted(found))} is not allowed"
+    session, schema = _workshop(context)
+    helper = TableName(schema, HELPER)
+    session.execute(f"DROP TEMPORARY TABLE IF EXISTS {helper.sql}")
+    columns = ", ".join(map(_definition, table.columns))
+    # MariaDB keeps the text of the CHECK in the table's character set.
+    problem = _complaint(
+        session,
+        f"CREATE TEMPORARY TABLE {helper.sql} ({columns}, CHECK (({row_filter}\n) IS TRUE)) CHARACTER SET utf8mb4",
+    )
+    if problem is None:
+        session.execute(f"DROP TEMPORARY TABLE {helper.sql}")
+    return problem
+
+
+def _definition(column: Column) -> str:
+    # NULL explicitly: a bare TIMESTAMP may otherwise ask for a default that the sql_mode refuses.
+    charset = f" CHARACTER SET {column.charset} COLLATE {column.collation}" if column.collation else ""
+    return f"{identifier(column.name)} {column.column_type}{charset} NULL"
+
+
+def _workshop(context: PreflightContext) -> tuple[Session, str]:
+    """A schema in which a temporary table may be made: our own on the target, made if it must be.
+
+    MariaDB needs no such schema for it. The schema stays: dropping it could take the lease of a Ferry that starts now.
+    """
+    if not context.target_facts.mariadb:
+        context.target.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(OWN_SCHEMA)}")
+    return context.target, OWN_SCHEMA
+
+
+def _complaint(session: Session, statement: str) -> str | None:
+    """The server's words if it refuses the statement for what it says."""
+    try:
+        session.query(statement)
+    except DataError as error:
+        return error.message.partition("; statement: ")[0]
+    return None
+
+
+CHECKS = (Check("row filters", "source", _conditions),)
+LAST_CHECKS = (
+    # Only after all others: the one check that may write, an empty schema of ours on the target.
+    Check("row filters pure", "target", _purity),
+)

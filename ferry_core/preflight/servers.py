@@ -1,0 +1,217 @@
+"""Do the two servers fit together, and does the target take writes the way a run makes them?"""
+
+import secrets
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.literals import string
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import ServerFacts, decoded, name_list
+from ferry_core.preflight.result import Check, Finding, failed, passed, warning
+from ferry_core.tables.table import TableName
+
+OLDEST = {False: (8, 0), True: (10, 5)}  # by "is MariaDB"
+SMALL_PACKET = 16 << 20
+
+
+def _versions(context: PreflightContext) -> Iterator[Finding]:
+    source, target = context.source_facts, context.target_facts
+    if source.mariadb != target.mariadb:
+        yield failed(
+            Reason.FAMILIES_DIFFER,
+            f"{source.where} is {source.version_text} and {target.where} is {target.version_text}: rows move between "
+            "servers of one family only; choose a target of the source's family",
+        )
+    for server in (source, target):
+        oldest = OLDEST[server.mariadb]
+        if server.version < oldest:
+            yield failed(
+                Reason.UNSUPPORTED_VERSION,
+                f"{server.where} is {server.version_text}: MySQL 8.0 or MariaDB 10.5 is the oldest that works; "
+                "upgrade it",
+            )
+    yield passed(f"{source.version_text} to {target.version_text}")
+
+
+def _one_server(context: PreflightContext) -> bool:
+    """Whether both sessions lead to one server, however its address is spelled: it sees the other's named lock."""
+    name = string(f"mysql-ferry-{secrets.token_hex(16)}")
+    context.source.query(f"SELECT GET_LOCK({name}, 0)")
+    try:
+        return context.target.number(f"SELECT IS_USED_LOCK({name})") == context.source.connection_id
+    finally:
+        context.source.query(f"SELECT RELEASE_LOCK({name})")
+
+
+def _same_server(context: PreflightContext) -> Iterator[Finding]:
+    if not _one_server(context):
+        return
+    target = context.target_facts
+    sources = {target.folded(table.source) for table in context.tables}
+    both = sorted(str(table.target) for table in context.tables if target.folded(table.target) in sources)
+    where = f"source {context.source_facts.address} and target {target.address} are the same server"
+    if both:
+        yield failed(
+            Reason.SOURCE_IS_TARGET,
+            f"{where}, and {', '.join(both[:5])} would be copied onto a source table; correct the target's host, "
+            "or rename with tables.renameSchemas or a rule's target",
+        )
+    elif context.makes_source_read_only:
+        yield failed(
+            Reason.SOURCE_IS_TARGET,
+            f"{where}, and sourceLock ReadOnly would lock the target too; correct the target's host, "
+            "or stop the writes yourself with cutover.sourceLock: None",
+        )
+
+
+def _known_source(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if context.known_source not in (None, source.identity):
+        yield failed(
+            Reason.SOURCE_CHANGED,
+            f"{source.where} is the server {source.identity}, but this Ferry began with {context.known_source}: "
+            "positions "
+            "in one server's binlog mean nothing in another's; correct the source's host, or start over with a new "
+            "Ferry",
+        )
+
+
+def _name_case(context: PreflightContext) -> Iterator[Finding]:
+    source, target = context.source_facts, context.target_facts
+    values = [server.number("lower_case_table_names") for server in (source, target)]
+    if values[0] != values[1]:
+        yield failed(
+            Reason.NAME_CASE_DIFFERS,
+            f"lower_case_table_names is {values[0]} on {source.where} and {values[1]} on {target.where}: names that "
+            "differ "
+            "only in case could become one; make a target with the source's value (it is fixed when a server is "
+            "initialised)",
+        )
+
+
+def _writable(context: PreflightContext) -> Iterator[Finding]:
+    target = context.target_facts
+    on = [name for name in ("super_read_only", "read_only", "innodb_read_only") if target.is_on(name)]
+    if on:
+        yield failed(
+            Reason.TARGET_READ_ONLY,
+            f"{target.where} has {' and '.join(name + '=ON' for name in on)}: SET GLOBAL "
+            f"{', GLOBAL '.join(name + ' = OFF' for name in reversed(on))}, or point the Ferry at its primary",
+        )
+
+
+def _cluster(context: PreflightContext) -> Iterator[Finding]:
+    target = context.target_facts
+    kind = "Galera" if target.is_on("wsrep_on") else ""
+    if not target.mariadb and target.variable("group_replication_group_name"):
+        try:
+            members = context.target.number(
+                "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE <> 'OFFLINE'"
+            )
+        except ConfigError:
+            members = 1  # it may not be asked: the group's name alone has to do
+        kind = "Group Replication" if members else kind
+    if kind:
+        yield failed(
+            Reason.CLUSTER_TARGET,
+            f"{target.where} is a member of a {kind} cluster, whose row locks end at one node: two runs could write "
+            "at once; "
+            "ferry to a server outside of the cluster",
+        )
+
+
+def _local_infile(context: PreflightContext) -> Iterator[Finding]:
+    target = context.target_facts
+    if not target.is_on("local_infile"):
+        yield failed(
+            Reason.LOCAL_INFILE_DISABLED,
+            f"{target.where} has local_infile=OFF, and rows are sent by LOAD DATA LOCAL: SET GLOBAL local_infile = ON",
+        )
+
+
+def _packets(context: PreflightContext) -> Iterator[Finding]:
+    source, target = context.source_facts, context.target_facts
+    sizes = [server.number("max_allowed_packet") for server in (source, target)]
+    if sizes[1] < sizes[0]:
+        yield warning(
+            Reason.SMALL_PACKET,
+            f"max_allowed_packet is {sizes[0]} on {source.where} and only {sizes[1]} on {target.where}: a row that "
+            "fits the "
+            f"first and not the second stops the run; SET GLOBAL max_allowed_packet = {sizes[0]} on the target",
+        )
+    elif min(sizes) < SMALL_PACKET:
+        yield warning(
+            Reason.SMALL_PACKET,
+            f"max_allowed_packet is {min(sizes)}: chunks become small and the copy slow; "
+            f"SET GLOBAL max_allowed_packet = {64 << 20} on both servers",
+        )
+
+
+def _primary_keys(context: PreflightContext) -> Iterator[Finding]:
+    target = context.target_facts
+    on = [name for name in ("sql_require_primary_key", "innodb_force_primary_key") if target.is_on(name)]
+    without = [
+        table
+        for table in context.tables
+        if table.key.index_name != "PRIMARY" and table.target not in context.existing_targets
+    ]
+    if on and without:
+        yield failed(
+            Reason.PRIMARY_KEY_REQUIRED,
+            f"{target.where} has {on[0]}=ON, and {', '.join(table.id for table in without)} have a UNIQUE key only: "
+            f"SET GLOBAL {on[0]} = OFF, or create these tables there yourself",
+        )
+
+
+def _collations(context: PreflightContext) -> Iterator[Finding]:
+    source, target = context.source_facts, context.target_facts
+    known = _known_collations(context, target)
+    used = {(column.collation, table.id) for table in context.tables for column in table.columns if column.collation}
+    if context.creates_tables:
+        used |= _table_collations(context)
+    missing: dict[str, list[str]] = {}
+    for collation, table_id in sorted(used):
+        if collation not in known:
+            missing.setdefault(collation, []).append(table_id)
+    for collation, tables in missing.items():
+        yield failed(
+            Reason.UNKNOWN_COLLATION,
+            f"{target.where} does not know the collation {collation} of {', '.join(tables[:5])} on {source.where}: "
+            "change it on the source, or use a target of the source's version",
+        )
+
+
+def _known_collations(context: PreflightContext, target: ServerFacts) -> set[str]:
+    # MariaDB lists its UCA 14.0.0 collations by their full names here only.
+    column, view = (
+        ("FULL_COLLATION_NAME", "COLLATION_CHARACTER_SET_APPLICABILITY")
+        if target.mariadb and target.version >= (10, 10)
+        else ("COLLATION_NAME", "COLLATIONS")
+    )
+    return {decoded(row[0]) for row in context.target.query(f"SELECT {column} FROM information_schema.{view}")}
+
+
+def _table_collations(context: PreflightContext) -> set[tuple[str, str]]:
+    wanted = {table.source: table.id for table in context.tables}
+    rows = context.source.query(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA IN ({name_list({table.source.schema for table in context.tables})})"
+    )
+    named = [(decoded(row[2]), TableName(decoded(row[0]), decoded(row[1]))) for row in rows]
+    return {(collation, wanted[name]) for collation, name in named if collation and name in wanted}
+
+
+CHECKS = (
+    # Everything else asks in a dialect: so first of all, whom are we talking to?
+    Check("versions", "both", _versions),
+    Check("different servers", "both", _same_server),
+    Check("source of the stored state", "source", _known_source),
+    Check("case of names", "both", _name_case),
+    Check("writable", "target", _writable),
+    Check("no cluster", "target", _cluster),
+    Check("LOAD DATA LOCAL", "target", _local_infile),
+    Check("packets", "both", _packets),
+    Check("primary keys required", "target", _primary_keys),
+    Check("collations known", "target", _collations),
+)

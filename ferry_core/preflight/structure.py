@@ -1,0 +1,113 @@
+"""Do tables that are on the target already take every row of the source's, and no row's place? Called by ``target``."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from ferry_core.mysql.session import Session
+from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.tables.table import Table, TableName
+
+_DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
+_UTF8 = re.compile(r"^utf8(?=_|$)")
+
+Columns = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Column:
+    type: str
+    collation: str
+    nullable: bool
+    generated: bool
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A table as far as it decides whether rows fit."""
+
+    engine: str
+    columns: dict[str, _Column]
+    unique: dict[Columns, str]  # what each UNIQUE index is over -> the index's name
+
+
+def structures(session: Session, names: Collection[TableName]) -> dict[TableName, Structure]:
+    """Those of ``names`` that exist, by the names that the server gives them."""
+    where = f"TABLE_SCHEMA IN ({name_list({name.schema for name in names})})"
+    found = {
+        TableName(decoded(row[0]), decoded(row[1])): Structure(decoded(row[2]), {}, {})
+        for row in session.query(
+            f"SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE {where}"
+        )
+    }
+    for row in session.query(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, "
+        f"COALESCE(GENERATION_EXPRESSION, '') <> '' FROM information_schema.COLUMNS WHERE {where}"
+    ):
+        schema, name, column, kind, collation, nullable, generated = map(decoded, row)
+        described = _Column(
+            _DISPLAY_WIDTH.sub(r"\1", kind), _UTF8.sub("utf8mb3", collation), nullable == "YES", generated == "1"
+        )
+        if table := found.get(TableName(schema, name)):
+            table.columns[column.lower()] = described
+    for table_name, index, columns in _unique_indexes(session, where):
+        if table := found.get(table_name):
+            table.unique[columns] = index
+    return found
+
+
+def _unique_indexes(session: Session, where: str) -> Iterator[tuple[TableName, str, Columns]]:
+    expression = (
+        "EXPRESSION" if session.query("SHOW COLUMNS FROM information_schema.STATISTICS LIKE 'EXPRESSION'") else "''"
+    )
+    parts: dict[tuple[TableName, str], list[str]] = {}
+    for row in session.query(
+        f"SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COALESCE(COLUMN_NAME, {expression}), COALESCE(SUB_PART, '') "
+        f"FROM information_schema.STATISTICS WHERE {where} AND NON_UNIQUE = 0 ORDER BY 1, 2, 3, SEQ_IN_INDEX"
+    ):
+        schema, name, index, column, prefix = map(decoded, row)
+        parts.setdefault((TableName(schema, name), index), []).append(
+            column.lower() + (f"({prefix})" if prefix else "")
+        )
+    for (table, index), columns in parts.items():
+        yield table, index, tuple(columns)
+
+
+def differences(table: Table, source: Structure, target: Structure) -> Iterator[str]:
+    """What keeps the target's table from being an exact home for the source's rows, in words."""
+    if target.engine != "InnoDB":
+        yield f"it is {'a view' if not target.engine else 'of the engine ' + target.engine}, not an InnoDB table"
+        return
+    for name in source.columns.keys() - target.columns.keys():
+        yield f"the column {name} is missing"
+    for name in target.columns.keys() - source.columns.keys():
+        yield f"the column {name} is not on the source"
+    for name in sorted(source.columns.keys() & target.columns.keys()):
+        yield from _column_differences(name, source.columns[name], target.columns[name])
+    yield from _index_differences(table, source, target)
+
+
+def _column_differences(name: str, source: _Column, target: _Column) -> Iterator[str]:
+    if source.generated != target.generated:
+        yield f"the column {name} is generated on the {'source' if source.generated else 'target'} only"
+    elif source.type != target.type:
+        yield f"the column {name} is {target.type} and not {source.type}"
+    elif source.collation.split("_")[0] != target.collation.split("_")[0]:
+        yield f"the column {name} has the character set of {target.collation} and not that of {source.collation}"
+    if source.nullable and not target.nullable:
+        yield f"the column {name} is NOT NULL on the target only"
+
+
+def _index_differences(table: Table, source: Structure, target: Structure) -> Iterator[str]:
+    key = tuple(column.name.lower() for column in table.key.columns)
+    if key not in target.unique:
+        yield f"it has no UNIQUE index over the key ({', '.join(key)})"
+    for columns, index in target.unique.items():
+        if columns not in source.unique:
+            over = ", ".join(columns)
+            yield f"its UNIQUE index {index} ({over}) is not on the source: rows could push each other out"
+    indexed = {column.partition("(")[0] for columns in (key, *source.unique) for column in columns}
+    for name in sorted(indexed & source.columns.keys() & target.columns.keys()):
+        ours, theirs = source.columns[name].collation, target.columns[name].collation
+        if ours != theirs and ours.split("_")[0] == theirs.split("_")[0]:
+            yield f"the unique column {name} has the collation {theirs} and not {ours}, so other values count as equal"

@@ -1,0 +1,80 @@
+"""Are the selected tables of a kind that can be copied exactly while they change?"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from ferry_core.api.reasons import Reason
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.preflight.result import Check, Finding, failed, refused
+from ferry_core.schema.tokens import readings
+from ferry_core.tables.table import TableName
+
+
+def _schemas(context: PreflightContext) -> str:
+    return name_list({table.source.schema for table in context.tables})
+
+
+def _engines(context: PreflightContext) -> Iterator[Finding]:
+    selected = {table.source for table in context.tables}
+    rows = context.source.query(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA IN ({_schemas(context)}) AND ENGINE <> 'InnoDB' ORDER BY 1, 2"
+    )
+    other: dict[str, list[str]] = {}
+    for schema, name, used in rows:
+        table = TableName(decoded(schema), decoded(name))
+        if table in selected:
+            other.setdefault(decoded(used), []).append(str(table))
+    for engine, names in other.items():
+        yield failed(
+            Reason.UNSUPPORTED_TABLE,
+            f"{context.source_facts.where}: {', '.join(names)} use the engine {engine}, whose writes belong to no "
+            "transaction; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
+        )
+
+
+def _versioned(context: PreflightContext) -> Iterator[Finding]:
+    if not context.source_facts.mariadb:
+        return
+    selected = {table.source for table in context.tables}
+    rows = context.source.query(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA IN ({_schemas(context)}) AND TABLE_TYPE = 'SYSTEM VERSIONED' ORDER BY 1, 2"
+    )
+    names = [str(name) for name in (TableName(*map(decoded, row)) for row in rows) if name in selected]
+    if names:
+        yield refused(
+            context,
+            Reason.SYSTEM_VERSIONED_HISTORY,
+            f"{context.source_facts.where}: {', '.join(names)} are system-versioned, and only their current rows are "
+            "copied, not their history",
+        )
+
+
+def _periods(context: PreflightContext) -> Iterator[Finding]:
+    """A UNIQUE index WITHOUT OVERLAPS compares periods: two rows clash without an equal key, so REPLACE eats one."""
+    if not context.source_facts.mariadb:
+        return
+    names = []
+    for table in context.tables:
+        if not context.source_facts.grants.on_table("SELECT", *table.source):
+            continue  # the privileges' check says so
+        definition = decoded(context.source.query(f"SHOW CREATE TABLE {table.source.sql}")[0][1])
+        words = [token.text.upper() if token.kind == "word" else "" for token in next(readings(definition))]
+        if ("WITHOUT", "OVERLAPS") in pairwise(words):
+            names.append(table.id)
+    if names:
+        yield failed(
+            Reason.UNSUPPORTED_TABLE,
+            f"{context.source_facts.where}: {', '.join(names)} have an index WITHOUT OVERLAPS, which is not copied "
+            "exactly; "
+            "leave them out with tables.exclude",
+        )
+
+
+CHECKS = (
+    Check("engines", "source", _engines),
+    Check("system versioning", "source", _versioned),
+    Check("periods", "source", _periods),
+)

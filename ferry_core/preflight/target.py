@@ -1,0 +1,130 @@
+"""Is what lies on the target already ours, or nobody's? Rows that are not provably ours are never touched."""
+
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.preflight.lease import LEASE_TABLE, Lease
+from ferry_core.preflight.result import Check, Finding, failed, refused
+from ferry_core.preflight.structure import differences, structures
+from ferry_core.tables.table import Table, TableName
+
+COMPLETED = "Completed"
+ABANDONED = ("Aborted",)
+"""Phases in which a Ferry has let go of its tables; their rows are then nobody's."""
+
+GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
+"""Discovery counts MySQL's generated invisible primary keys too."""
+
+
+def _claimed(context: PreflightContext, lease: Lease) -> list[Table]:
+    """The tables of ours that a lease names as its own."""
+    fold = context.target_facts.folds
+    names = {name.lower() if fold else name for name in lease.tables}
+    return [table for table in context.tables if (str(table.target).lower() if fold else str(table.target)) in names]
+
+
+def _leases(context: PreflightContext) -> Iterator[Finding]:
+    where = context.target_facts.where
+    for lease in context.leases:
+        tables = ", ".join(str(table.target) for table in _claimed(context, lease)[:5])
+        ours = lease.ferry_uid == context.ferry_uid
+        if lease.phase == COMPLETED and (ours or tables):
+            yield failed(
+                Reason.ALREADY_CUT_OVER,
+                f"{where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry into "
+                "them again, "
+                f"empty them and DELETE FROM {LEASE_TABLE} WHERE ferry_uid = '{lease.ferry_uid}'",
+            )
+        elif tables and not ours and lease.phase not in ABANDONED:
+            yield failed(
+                Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
+                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); abort it and "
+                "run "
+                "ferry cleanup for it, or choose other target tables",
+            )
+
+
+def _rows(context: PreflightContext) -> Iterator[Finding]:
+    own = set(_claimed(context, context.own_lease)) if context.own_lease else set()
+    full = [
+        str(table.target)
+        for table in context.tables
+        if table not in own
+        and table.target in context.existing_targets
+        and context.target.query(f"SELECT 1 FROM {table.target.sql} LIMIT 1")
+    ]
+    if full:
+        yield failed(
+            Reason.TARGET_NOT_EMPTY,
+            f"{context.target_facts.where}: {', '.join(full)} hold rows that this Ferry did not write; empty or drop "
+            "them, or "
+            "choose other target tables (renameSchemas, a rule's target)",
+        )
+
+
+def _missing(context: PreflightContext) -> Iterator[Finding]:
+    missing = [str(table.target) for table in context.tables if table.target not in context.existing_targets]
+    if missing and not context.creates_tables:
+        yield failed(
+            Reason.TARGET_TABLE_MISSING,
+            f"{context.target_facts.where} does not have {', '.join(missing)}, and schema.create is Never: create "
+            "them, or set "
+            "schema.create: IfMissing",
+        )
+
+
+def _structure(context: PreflightContext) -> Iterator[Finding]:
+    existing = [table for table in context.tables if table.target in context.existing_targets]
+    if not existing:
+        return
+    for facts, session in ((context.source_facts, context.source), (context.target_facts, context.target)):
+        if GENERATED_KEYS in facts.variables:
+            session.execute(f"SET SESSION {GENERATED_KEYS} = ON")
+    folded = context.target_facts.folded
+    on_source = structures(context.source, {table.source for table in existing})
+    on_target = {
+        folded(name): found for name, found in structures(context.target, {table.target for table in existing}).items()
+    }
+    for table in existing:
+        found = list(differences(table, on_source[table.source], on_target[folded(table.target)]))
+        if found:
+            yield failed(
+                Reason.TARGET_TABLE_DIFFERS,
+                f"{context.target_facts.where}: {table.target} is not like {table.source} on the source: "
+                f"{'; '.join(found)}. "
+                "Alter it, or drop it and let schema.create: IfMissing make it",
+            )
+
+
+def _triggers(context: PreflightContext) -> Iterator[Finding]:
+    folded = context.target_facts.folded
+    ours = {folded(table.target) for table in context.tables}
+    rows = context.target.query(
+        "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, TRIGGER_NAME FROM information_schema.TRIGGERS "
+        f"WHERE EVENT_OBJECT_SCHEMA IN ({name_list({name.schema for name in ours})}) ORDER BY 1, 2, 3"
+    )
+    found = [
+        f"{decoded(trigger)} on {schema}.{name}"
+        for schema, name, trigger in ((decoded(a), decoded(b), c) for a, b, c in rows)
+        if folded(TableName(schema, name)) in ours
+    ]
+    if found:
+        yield refused(
+            context,
+            Reason.TARGET_TRIGGERS,
+            f"{context.target_facts.where} has triggers that would fire for every copied row: {', '.join(found)}; "
+            "drop them and "
+            "create them again after the cutover",
+        )
+
+
+CHECKS = (
+    # Whose are the tables? Only then is it worth looking at them.
+    Check("leases", "target", _leases),
+    Check("tables there", "target", _missing),
+    Check("tables alike", "target", _structure),
+    Check("tables empty or ours", "target", _rows),
+    Check("triggers", "target", _triggers),
+)

@@ -1,0 +1,135 @@
+from dataclasses import replace
+
+import pytest
+
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.preflight import PreflightContext, Status, refuse_failed, run_checks
+from tests.conftest import ServerFactory
+from tests.support.preflight import check, opened, set_global, told
+from tests.support.servers import Pair
+
+
+@pytest.fixture
+def tables(pair: Pair, schema: str) -> str:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20) UNIQUE)")
+    return schema
+
+
+def test_families_do_not_mix(mysql_pair: Pair, mariadb_pair: Pair, schema: str) -> None:
+    for source, target in ((mysql_pair.source, mariadb_pair.target), (mariadb_pair.source, mysql_pair.target)):
+        source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        found = told(check(source, target, schema))
+        assert "choose a target of the source's family" in found["FamiliesDiffer"]
+
+
+def test_old_versions(pair: Pair, tables: str) -> None:
+    with opened(pair.source, pair.target, tables) as context:
+        # No such server can be had here.
+        context.target.version = "5.7.44-log" if pair.flavor is Flavor.MYSQL else "10.4.30-MariaDB"
+        found = told(run_checks(context))
+    assert "upgrade it" in found["UnsupportedVersion"]
+
+
+def test_the_same_server_by_another_name(pair: Pair, tables: str) -> None:
+    """127.0.0.1 and localhost are spelled differently and lead to one server."""
+    with opened(pair.source, pair.source, tables) as context:
+        other = replace(context.target.endpoint, host="localhost")
+        with Session(other, Purpose.CONTROL) as target:
+            same = PreflightContext(context.spec, context.ferry_uid, context.source, target, context.tables)
+            found = told(run_checks(same))
+    assert "copied onto a source table" in found["SourceIsTarget"]
+
+
+def test_one_server_with_renames_cannot_be_locked_read_only(pair: Pair, tables: str) -> None:
+    selection = {"include": [f"{tables}.*"], "renameSchemas": {tables: f"{tables}_new"}}
+    found = told(check(pair.source, pair.source, tables, tables=selection))
+    assert "would lock the target too" in found["SourceIsTarget"]
+    assert not told(check(pair.source, pair.source, tables, tables=selection, cutover={"sourceLock": "None"}))
+
+
+def test_another_source_than_the_state_knows(pair: Pair, tables: str) -> None:
+    with opened(pair.source, pair.target, tables) as context:
+        context.known_source = context.source_facts.identity
+        assert not told(run_checks(context))
+        context.known_source = context.target_facts.identity
+        assert "start over with a new Ferry" in told(run_checks(context))["SourceChanged"]
+        assert context.source_facts.identity != context.target_facts.identity
+
+
+def test_names_whose_case_counts_differently(pair: Pair, make_server: ServerFactory, tables: str) -> None:
+    if pair.flavor is Flavor.MARIADB:
+        target = make_server(pair.family.value, lower_case_table_names=1)
+        found = told(check(pair.source, target, tables))
+    else:
+        with opened(pair.source, pair.target, tables) as context:
+            # MySQL fixes it when a data folder is made.
+            context.target_facts.variables["lower_case_table_names"] = "1"
+            found = told(run_checks(context))
+    assert "lower_case_table_names is 0 on source" in found["NameCaseDiffers"]
+
+
+def test_a_read_only_target(pair: Pair, tables: str) -> None:
+    name = "super_read_only" if pair.flavor is Flavor.MYSQL else "read_only"
+    with set_global(pair.target, f"{name} = ON"):
+        found = told(check(pair.source, pair.target, tables))
+    pair.target.execute("SET GLOBAL read_only = OFF")
+    assert f"{name}=ON" in found["TargetReadOnly"]
+    assert f"{name} = OFF" in found["TargetReadOnly"]
+
+
+def test_clusters(pair: Pair, tables: str) -> None:
+    with opened(pair.source, pair.target, tables) as context:
+        # Neither Galera nor the Group Replication plugin is in the test bed.
+        context.target_facts.variables["wsrep_on"] = "ON"
+        assert "Galera" in told(run_checks(context))["ClusterTarget"]
+
+
+def test_a_group_that_is_set_up_but_not_joined_is_no_cluster(mysql_pair: Pair, schema: str) -> None:
+    mysql_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    with opened(mysql_pair.source, mysql_pair.target, schema) as context:
+        context.target_facts.variables["group_replication_group_name"] = "aaaaaaaa-0000-0000-0000-000000000000"
+        assert not told(run_checks(context))
+
+
+def test_local_infile_off(pair: Pair, tables: str) -> None:
+    with set_global(pair.target, "local_infile = OFF"):
+        found = told(check(pair.source, pair.target, tables))
+    assert "SET GLOBAL local_infile = ON" in found["LocalInfileDisabled"]
+
+
+def test_a_smaller_packet_is_a_warning(pair: Pair, tables: str) -> None:
+    with set_global(pair.target, f"max_allowed_packet = {4 << 20}"):
+        results = check(pair.source, pair.target, tables)
+    assert not told(results)
+    assert str(4 << 20) in told(results, Status.WARNING)["SmallPacket"]
+
+
+def test_primary_keys_required(pair: Pair, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.u (id INT NOT NULL UNIQUE)")
+    name = "sql_require_primary_key" if pair.flavor is Flavor.MYSQL else "innodb_force_primary_key"
+    with set_global(pair.target, f"{name} = ON"):
+        found = told(check(pair.source, pair.target, schema))
+    assert f"{schema}.u have a UNIQUE key only" in found["PrimaryKeyRequired"]
+    assert not told(check(pair.source, pair.target, schema))
+
+
+def test_a_collation_that_the_target_does_not_know(pair: Pair, tables: str) -> None:
+    with opened(pair.source, pair.target, tables) as context:
+        # Servers of one version know the same; this is what one of a later version would send.
+        table = context.tables[0]
+        columns = tuple(replace(c, collation="utf8mb4_later_ci") if c.collation else c for c in table.columns)
+        context.tables = [replace(table, columns=columns)]
+        found = told(run_checks(context))
+    assert f"utf8mb4_later_ci of {tables}.t" in found["UnknownCollation"]
+
+
+def test_all_failures_are_told_at_once(pair: Pair, tables: str) -> None:
+    with set_global(pair.target, "local_infile = OFF"), set_global(pair.source, "binlog_format = STATEMENT"):
+        results = check(pair.source, pair.target, tables)
+    with pytest.raises(ConfigError) as caught:
+        refuse_failed(results)
+    assert caught.value.reason == "LocalInfileDisabled"
+    assert "binlog_format" in caught.value.message
+    refuse_failed([result for result in results if result.status is not Status.FAILED])

@@ -1,0 +1,141 @@
+"""Tables on the source: engines, history, foreign keys, row filters."""
+
+import pytest
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.preflight import Status
+from tests.support.preflight import check, told
+from tests.support.servers import Pair
+
+
+def test_engines(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.MyISAM (id INT PRIMARY KEY) ENGINE=MyISAM",
+        f"CREATE TABLE `{schema}`.MEMORY (id INT, PRIMARY KEY (id) USING BTREE) ENGINE=MEMORY",
+        f"CREATE TABLE `{schema}`.parts (id INT PRIMARY KEY) PARTITION BY HASH(id) PARTITIONS 4",
+    )
+    found = told(check(pair.source, pair.target, schema))
+    assert list(found) == ["UnsupportedTable"]
+    assert f"{schema}.MyISAM use the engine MyISAM" in found["UnsupportedTable"]
+    assert f"{schema}.MEMORY use the engine MEMORY" in found["UnsupportedTable"]
+    assert "parts" not in found["UnsupportedTable"]
+
+
+def test_system_versioned_tables(mariadb_pair: Pair, schema: str) -> None:
+    mariadb_pair.source.execute(
+        f"CREATE TABLE `{schema}`.h (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
+        f"CREATE TABLE `{schema}`.plain (id INT PRIMARY KEY)",
+    )
+    found = told(check(mariadb_pair.source, mariadb_pair.target, schema))
+    assert f"{schema}.h are system-versioned" in found["SystemVersionedHistory"]
+    assert "acknowledge: [SystemVersionedHistory]" in found["SystemVersionedHistory"]
+    known = check(mariadb_pair.source, mariadb_pair.target, schema, acknowledge=["SystemVersionedHistory"])
+    assert not told(known)
+    assert "SystemVersionedHistory" in told(known, Status.ACKNOWLEDGED)
+
+
+def test_periods_without_overlaps(mariadb_pair: Pair, schema: str) -> None:
+    mariadb_pair.source.execute(
+        f"CREATE TABLE `{schema}`.booked (room INT, a DATE, b DATE, PERIOD FOR p (a, b), "
+        "PRIMARY KEY (room, p WITHOUT OVERLAPS))",
+        f"CREATE TABLE `{schema}`.plain (id INT PRIMARY KEY, v INT COMMENT 'WITHOUT OVERLAPS')",
+    )
+    found = told(check(mariadb_pair.source, mariadb_pair.target, schema))
+    assert f"{schema}.booked have an index WITHOUT OVERLAPS" in found["UnsupportedTable"]
+    assert "plain" not in found["UnsupportedTable"]
+
+
+@pytest.mark.parametrize("action", ["ON DELETE CASCADE", "ON UPDATE CASCADE", "ON DELETE SET NULL"])
+def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.parent (id INT PRIMARY KEY)",
+        f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT, "
+        f"CONSTRAINT reason_why FOREIGN KEY (p) REFERENCES parent (id) {action})",
+    )
+    found = told(check(pair.source, pair.target, schema))
+    assert list(found) == ["ForeignKeyCascades"]
+    assert f"{schema}.child has the foreign key reason_why to {schema}.parent" in found["ForeignKeyCascades"]
+    only_parent = {"include": [f"{schema}.parent"]}
+    assert not told(check(pair.source, pair.target, schema, tables=only_parent)), "rows of the parent stay as they are"
+
+
+def test_foreign_keys_that_do_not(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.parent (id INT PRIMARY KEY)",
+        f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT, "
+        "CONSTRAINT outside FOREIGN KEY (p) REFERENCES parent (id) ON DELETE RESTRICT ON UPDATE NO ACTION)",
+    )
+    assert not told(check(pair.source, pair.target, schema))
+    only_child = {"include": [f"{schema}.child"]}
+    found = told(check(pair.source, pair.target, schema, tables=only_child))
+    assert f"include {schema}.parent" in found["ForeignKeyOutsideSelection"]
+    pair.target.execute(f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT)")
+    assert not told(check(pair.source, pair.target, schema, tables=only_child))
+
+
+FILTERED = (
+    "CREATE TABLE `{}`.t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20) CHARACTER SET latin1, "
+    "kind ENUM('a','b'), "
+    "nihongo VARCHAR(9) CHARACTER SET ujis, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, f FLOAT, twice INT AS (f * 2) STORED, doc JSON, rand INT, "
+    "flags SET('x','y'), raw VARBINARY(9))"
+)
+
+
+def _filtered(pair: Pair, schema: str, where: str) -> dict[str, str]:
+    tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.t", "where": where}]}
+    return told(check(pair.source, pair.target, schema, tables=tables))
+
+
+def test_row_filters(pair: Pair, schema: str) -> None:
+    pair.source.execute(FILTERED.format(schema))
+    schemas_before = set(pair.target.query("SHOW DATABASES"))
+    good = [
+        "id % 2 = 0", "id", "name = 'Zoë' OR nihongo LIKE '日本%'", "name <> '日本'", "at >= '2024-01-01' AND kind = 'b'", "twice > 3",
+        "JSON_EXTRACT(doc, '$.a') = 1", "`rand` IS NULL", "id IN (1, 2) -- a remark", "raw = X'00' AND flags & 1",
+        "(id = 1) OR (id = 2)", "name = ')' AND name <> ';'",
+    ]  # fmt: skip
+    invalid = [
+        "id =",
+        "nosuch = 1",
+        "id = 1)",
+        "(id = 1",
+        "id = 1) OR (1",
+        "id = 1; DROP TABLE t",
+        "name = 'x",
+        "/* id",
+    ]
+    impure = [
+        "at < NOW()", "at > CURRENT_TIMESTAMP - INTERVAL 1 DAY", "RAND() < 0.5", "id = @x", "id < @@server_id",
+        "id IN (SELECT 1)", "EXISTS (SELECT 1)", "UUID() <> ''", "USER() = 'x'", "CONNECTION_ID() = id", "SLEEP(0) = 0",
+        "GET_LOCK('preflight', 0)", "at < SYSDATE()", "CURDATE() > at",
+    ]  # fmt: skip
+    if pair.flavor is Flavor.MYSQL:
+        impure += ["RANDOM_BYTES(2) = raw", "PS_CURRENT_THREAD_ID() = id"]
+    for where in good:
+        assert not _filtered(pair, schema, where), where
+    for where in invalid:
+        assert list(_filtered(pair, schema, where)) == ["RowFilterInvalid"], where
+    for where in impure:
+        found = _filtered(pair, schema, where)
+        print(where, found)
+        assert list(found) == ["RowFilterNotPure"], where
+        assert "must depend on the row alone" in found["RowFilterNotPure"]
+    left = set(pair.target.query("SHOW DATABASES")) - schemas_before
+    assert left <= {("mysql_ferry",)}
+    assert ("row_filter_check",) not in pair.target.query(
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysql_ferry'"
+    )
+
+
+def test_a_row_filter_with_a_stored_function(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        FILTERED.format(schema), f"CREATE FUNCTION `{schema}`.fine(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a"
+    )
+    found = _filtered(pair, schema, f"`{schema}`.fine(id) = 1")
+    assert list(found) == ["RowFilterNotPure"]
+
+
+def test_a_row_filter_is_not_compiled_while_anything_else_is_wrong(pair: Pair, schema: str) -> None:
+    pair.source.execute(FILTERED.format(schema), f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MyISAM")
+    assert list(_filtered(pair, schema, "at < NOW()")) == ["UnsupportedTable"]
+    assert list(_filtered(pair, schema, "at <")) == ["UnsupportedTable", "RowFilterInvalid"]

@@ -1,0 +1,222 @@
+"""What lies on the target, whose it is, and the state of the source before a cutover."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.preflight import Status
+from tests.support.preflight import FERRY_UID, check, set_global, told
+from tests.support.servers import Pair
+
+SOURCE_TABLE = "id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, v INT, twice INT AS (v * 2) VIRTUAL, UNIQUE KEY n (name)"
+OTHER_UID = "99999999-2222-3333-4444-555555555555"
+
+
+@pytest.fixture
+def tables(pair: Pair, schema: str) -> str:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t ({SOURCE_TABLE}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    pair.target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
+    return schema
+
+
+def _on_target(
+    pair: Pair, schema: str, columns: str, options: str = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+) -> None:
+    pair.target.execute(f"DROP TABLE IF EXISTS `{schema}`.t", f"CREATE TABLE `{schema}`.t ({columns}) {options}")
+
+
+@pytest.fixture
+def lease(pair: Pair) -> Iterator[None]:
+    pair.target.execute(
+        "DROP TABLE IF EXISTS mysql_ferry.lease",
+        "CREATE DATABASE IF NOT EXISTS mysql_ferry",
+        "CREATE TABLE mysql_ferry.lease (ferry_uid VARCHAR(64) PRIMARY KEY, name VARCHAR(320), epoch BIGINT UNSIGNED, "
+        "phase VARCHAR(32), source_id VARCHAR(64), tables LONGTEXT, sessions INT, cutover LONGTEXT, updated_at "
+        "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6))",
+    )
+    yield
+    pair.target.execute("DROP DATABASE mysql_ferry")
+
+
+def _hold(pair: Pair, uid: str, phase: str, *tables: str, cutover: str | None = None) -> None:
+    with pair.target.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "REPLACE INTO mysql_ferry.lease (ferry_uid, name, epoch, phase, tables, cutover) "
+            "VALUES (%s, %s, 1, %s, %s, %s)",
+            (uid, f"shop/{uid[:4]}", phase, json.dumps(tables), cutover),
+        )
+
+
+def test_a_missing_table(pair: Pair, tables: str) -> None:
+    found = told(check(pair.source, pair.target, tables, schema={"create": "Never"}))
+    assert f"does not have {tables}.t" in found["TargetTableMissing"]
+    assert not told(check(pair.source, pair.target, tables))
+
+
+def test_an_empty_table_like_the_source_s(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE)
+    assert not told(check(pair.source, pair.target, tables, schema={"create": "Never"}))
+
+
+GENERATED = "twice INT AS (v * 2) VIRTUAL"
+DIFFERENT = [
+    (
+        f"id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, {GENERATED.replace('v *', '2 *')}, UNIQUE (name)",
+        "v is missing",
+    ),
+    (f"{SOURCE_TABLE}, more INT", "more is not on the source"),
+    (SOURCE_TABLE.replace("v INT", "v BIGINT"), "v is bigint and not int"),
+    (SOURCE_TABLE.replace("v INT", "v INT NOT NULL"), "v is NOT NULL on the target only"),
+    (SOURCE_TABLE.replace(GENERATED, "twice INT"), "twice is generated on the source only"),
+    (SOURCE_TABLE.replace("VARCHAR(20)", "VARCHAR(20) CHARACTER SET latin1"), "name has the character set of latin1"),
+    (SOURCE_TABLE.replace("VARCHAR(20)", "VARCHAR(20) COLLATE utf8mb4_general_ci"), "other values count as equal"),
+    (f"{SOURCE_TABLE}, UNIQUE KEY late (v)", "UNIQUE index late (v) is not on the source"),
+    (SOURCE_TABLE.replace("KEY n (name)", "KEY n (name(3))"), "rows could push each other out"),
+    (SOURCE_TABLE.replace("id INT PRIMARY KEY", "id INT, PRIMARY KEY (id, name)"), "no UNIQUE index over the key (id)"),
+]
+
+
+@pytest.mark.parametrize(("columns", "said"), DIFFERENT, ids=[said[:20] for _, said in DIFFERENT])
+def test_a_table_that_is_not_like_the_source_s(pair: Pair, tables: str, columns: str, said: str) -> None:
+    _on_target(pair, tables, columns)
+    found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["TargetTableDiffers"]
+    assert said in found["TargetTableDiffers"]
+    assert "drop it" in found["TargetTableDiffers"]
+
+
+def test_another_engine_or_a_view(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE, "ENGINE=MyISAM CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    assert "engine MyISAM" in told(check(pair.source, pair.target, tables))["TargetTableDiffers"]
+    pair.target.execute(f"DROP TABLE `{tables}`.t", f"CREATE VIEW `{tables}`.t AS SELECT 1 AS id")
+    assert "it is a view" in told(check(pair.source, pair.target, tables))["TargetTableDiffers"]
+
+
+def test_an_expression_index_of_the_target_alone(mysql_pair: Pair, schema: str) -> None:
+    mysql_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v INT)")
+    mysql_pair.target.execute(
+        f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v INT, UNIQUE KEY e ((v % 10)))"
+    )
+    found = told(check(mysql_pair.source, mysql_pair.target, schema))
+    assert "UNIQUE index e" in found["TargetTableDiffers"]
+
+
+def test_a_generated_invisible_key(mysql_pair: Pair, schema: str) -> None:
+    for server in (mysql_pair.source, mysql_pair.target):
+        server.execute(
+            f"CREATE DATABASE IF NOT EXISTS `{schema}`",
+            "SET sql_generate_invisible_primary_key = ON",
+            f"CREATE TABLE `{schema}`.t (v INT)",
+        )
+    assert not told(check(mysql_pair.source, mysql_pair.target, schema))
+
+
+def test_rows_that_are_nobody_s(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE)
+    pair.target.execute(f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')")
+    found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["TargetNotEmpty"]
+    assert f"{tables}.t hold rows" in found["TargetNotEmpty"]
+    assert pair.target.value(f"SELECT COUNT(*) FROM `{tables}`.t") == 1
+
+
+@pytest.mark.usefixtures("lease")
+def test_rows_that_the_lease_says_are_ours(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE)
+    pair.target.execute(f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')")
+    _hold(pair, FERRY_UID, "Copying", f"{tables}.t")
+    assert not told(check(pair.source, pair.target, tables))
+    _hold(pair, FERRY_UID, "Copying", f"{tables}.another")
+    assert list(told(check(pair.source, pair.target, tables))) == ["TargetNotEmpty"]
+
+
+@pytest.mark.usefixtures("lease")
+def test_a_target_that_was_cut_over(pair: Pair, tables: str) -> None:
+    _hold(pair, FERRY_UID, "Completed", f"{tables}.t")
+    found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["AlreadyCutOver"]
+    pair.target.execute(found["AlreadyCutOver"].partition("and DELETE")[2].join(["DELETE", ""]))
+    assert not told(check(pair.source, pair.target, tables))
+
+
+@pytest.mark.usefixtures("lease")
+def test_tables_of_another_ferry(pair: Pair, tables: str) -> None:
+    _hold(pair, OTHER_UID, "Streaming", f"{tables}.t")
+    found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["TargetOwnedByAnotherFerry"]
+    assert OTHER_UID in found["TargetOwnedByAnotherFerry"]
+    for phase, name, reasons in [
+        ("Streaming", f"{tables}.other", []),
+        ("Aborted", f"{tables}.t", []),
+        ("Completed", f"{tables}.t", ["AlreadyCutOver"]),
+    ]:
+        _hold(pair, OTHER_UID, phase, name)
+        assert list(told(check(pair.source, pair.target, tables))) == reasons, phase
+
+
+def test_triggers(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE)
+    pair.target.execute(f"CREATE TRIGGER `{tables}`.tg BEFORE INSERT ON `{tables}`.t FOR EACH ROW SET NEW.v = 1")
+    found = told(check(pair.source, pair.target, tables))
+    assert f"tg on {tables}.t" in found["TargetTriggers"]
+    known = check(pair.source, pair.target, tables, acknowledge=["TargetTriggers"])
+    assert not told(known)
+    assert "TargetTriggers" in told(known, Status.ACKNOWLEDGED)
+
+
+@pytest.mark.usefixtures("lease")
+def test_a_source_that_is_read_only_already(pair: Pair, tables: str) -> None:
+    with set_global(pair.source, "read_only = ON"):
+        found = told(check(pair.source, pair.target, tables))
+        unlocked = check(pair.source, pair.target, tables, cutover={"sourceLock": "None"})
+        _hold(pair, FERRY_UID, "CuttingOver", f"{tables}.t", cutover='{"read_only": 0}')
+        ours = check(pair.source, pair.target, tables)
+    assert "cutover.sourceLock: None" in found["SourceReadOnly"]
+    assert not told(unlocked)
+    assert not told(ours)
+
+
+def test_writers_that_read_only_does_not_stop(mariadb_pair: Pair, schema: str) -> None:
+    source = mariadb_pair.source
+    source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)",
+        "CREATE OR REPLACE USER preflight_writer@'%'",
+        "GRANT READ ONLY ADMIN ON *.* TO preflight_writer@'%'",
+    )
+    try:
+        plain = check(source, mariadb_pair.target, schema)
+        known = check(source, mariadb_pair.target, schema, acknowledge=["PrivilegedWriters"])
+        unlocked = check(source, mariadb_pair.target, schema, cutover={"sourceLock": "None"})
+    finally:
+        source.execute("DROP USER preflight_writer@'%'")
+    assert "'preflight_writer'@'%'" in told(plain, Status.WARNING)["PrivilegedWriters"]
+    assert "PrivilegedWriters" in told(known, Status.ACKNOWLEDGED)
+    assert "PrivilegedWriters" not in told(unlocked, Status.WARNING)
+    assert not told(plain)
+
+
+def test_scheduled_events(pair: Pair, tables: str) -> None:
+    pair.source.execute(f"CREATE EVENT `{tables}`.e ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01' DO SELECT 1")
+    with set_global(pair.source, "event_scheduler = ON"):
+        results = check(pair.source, pair.target, tables)
+    assert not told(results)
+    assert "scheduled events" in told(results, Status.WARNING)["EventsEnabled"]
+
+
+def test_prepared_transactions(pair: Pair, tables: str) -> None:
+    pair.source.execute(
+        "XA START 'preflight'",
+        f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')",
+        "XA END 'preflight'",
+        "XA PREPARE 'preflight'",
+    )
+    try:
+        results = check(pair.source, pair.target, tables)
+    finally:
+        pair.source.execute("XA ROLLBACK 'preflight'")
+    assert not told(results)
+    assert "prepared XA transactions" in told(results, Status.WARNING)["PreparedTransactions"]
+    if pair.flavor is Flavor.MYSQL:
+        assert "PrivilegedWriters" not in told(results, Status.WARNING)

@@ -1,0 +1,73 @@
+"""Runs preflight between two test servers as ``ferry check`` would, without a manifest."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ferry_core.api.spec import Spec
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.preflight import CheckResult, PreflightContext, Status, run_checks
+from ferry_core.tables.discovery import discover
+from tests.support.servers import Server
+
+PASSWORD = "preflight-Test-1"
+FERRY_UID = "11111111-2222-3333-4444-555555555555"
+
+
+def make_spec(schema: str, /, **fields: object) -> Spec:
+    """A spec that selects ``schema`` whole; ``fields`` replace top-level ones."""
+    server = {"credentialsSecretRef": {"name": "login"}}
+    base: dict[str, object] = {
+        "source": {"host": "source.test", **server},
+        "target": {"host": "target.test", **server},
+        "tables": {"include": [f"{schema}.*"]},
+    }
+    return Spec.model_validate(base | fields)
+
+
+@contextlib.contextmanager
+def opened(
+    source: Server, target: Server, schema: str, /, *, source_user: str = "", target_user: str = "", **fields: object
+) -> Iterator[PreflightContext]:
+    """A context over fresh sessions, closed at the end; users other than root have PASSWORD."""
+    spec = make_spec(schema, **fields)
+    endpoints = [source.endpoint("source"), target.endpoint("target")]
+    for at, user in enumerate((source_user, target_user)):
+        if user:
+            endpoints[at] = replace(endpoints[at], user=user, password=PASSWORD)
+    with (
+        Session(endpoints[0], Purpose.CONTROL) as on_source,
+        Session(endpoints[1], Purpose.CONTROL) as on_target,
+        Session(source.endpoint("source"), Purpose.CONTROL) as discovering,
+    ):
+        yield PreflightContext(spec, FERRY_UID, on_source, on_target, discover(discovering, spec.tables))
+
+
+def check(source: Server, target: Server, schema: str, /, **fields: object) -> list[CheckResult]:
+    """All results of one preflight."""
+    with opened(source, target, schema, **fields) as context:  # type: ignore[arg-type]
+        return run_checks(context)
+
+
+def told(results: list[CheckResult], status: Status = Status.FAILED) -> dict[str, str]:
+    """Reason and message of every result with ``status``; several messages of one reason are joined."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if result.status is status:
+            found.setdefault(result.reason, []).append(result.message)
+    return {reason: "\n".join(messages) for reason, messages in found.items()}
+
+
+@contextlib.contextmanager
+def set_global(server: Server, *settings: str) -> Iterator[None]:
+    """``name = value`` settings in turn, and what was there before in the opposite order afterwards."""
+    before = []
+    for setting in settings:
+        name = setting.partition("=")[0].strip()
+        value = server.value(f"SELECT @@GLOBAL.{name}")
+        before.append(f"SET GLOBAL {name} = " + (f"'{value}'" if isinstance(value, str) else str(value)))
+        server.execute(f"SET GLOBAL {setting}")
+    try:
+        yield
+    finally:
+        server.execute(*reversed(before))
