@@ -1,0 +1,97 @@
+"""Bookkeeping of who is held back and why: the state for people and the seconds for metrics. Called by ``throttle``."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ferry_core.throttle.clock import Clock
+
+LINGER_SECONDS = 1.0
+"""Between two chunks nobody waits: the state must not flicker for that."""
+
+
+@dataclass(frozen=True)
+class ThrottleState:
+    """Whether and why data movement is held back; a pause is not a throttle."""
+
+    active: bool = False
+    reason: str | None = None
+    since: datetime | None = None
+    signal: str | None = None
+
+
+@dataclass
+class _Hold:
+    """One signal that holds, or held until a moment ago."""
+
+    reason: str
+    since: datetime
+    waiting: int = 0
+    counted_from: float = 0.0
+    released_at: float = 0.0
+
+
+class Holds:
+    """Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._holds: dict[str, _Hold] = {}
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def held(self, signal: str, reason: str) -> Iterator[None]:
+        """While entered, the caller's thread is held back by ``signal``."""
+        self._enter(signal, reason)
+        try:
+            yield
+        finally:
+            self._leave(signal)
+
+    def _enter(self, signal: str, reason: str) -> None:
+        with self._lock:
+            now = self._clock.now()
+            hold = self._holds.get(signal)
+            if hold is None or not self._shows(hold, now):
+                hold = self._holds[signal] = _Hold(reason, datetime.now(UTC))
+            hold.reason = reason
+            if not hold.waiting:
+                hold.counted_from = now
+            hold.waiting += 1
+
+    def _leave(self, signal: str) -> None:
+        with self._lock:
+            hold = self._holds[signal]
+            hold.waiting -= 1
+            if not hold.waiting:
+                hold.released_at = self._clock.now()
+                self._seconds[signal] = self._seconds.get(signal, 0.0) + hold.released_at - hold.counted_from
+
+    @staticmethod
+    def _shows(hold: _Hold, now: float) -> bool:
+        return bool(hold.waiting) or now - hold.released_at < LINGER_SECONDS
+
+    def state(self) -> ThrottleState:
+        """The signal that has held for longest."""
+        with self._lock:
+            now = self._clock.now()
+            showing = [
+                (hold.since, signal, hold.reason) for signal, hold in self._holds.items() if self._shows(hold, now)
+            ]
+        if not showing:
+            return ThrottleState()
+        since, signal, reason = min(showing)
+        return ThrottleState(active=True, reason=reason, since=since, signal=signal)
+
+    def seconds(self) -> Mapping[str, float]:
+        """By signal: seconds in which at least one thread was held back."""
+        with self._lock:
+            now = self._clock.now()
+            total = dict(self._seconds)
+            for name, hold in self._holds.items():
+                if hold.waiting:
+                    total[name] = total.get(name, 0.0) + now - hold.counted_from
+        return total

@@ -1,0 +1,85 @@
+"""The one door that every data movement goes through: pause, then signals, then the cap of rows a second.
+
+Copy workers and the flusher call ``admit`` before a read-write pair and ``charge`` after it; the coordinator reads
+``state`` for the report and ``seconds`` for the metrics. The reason text is for people: nothing branches on it.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemClock
+from ferry_core.throttle.holds import Holds, ThrottleState
+from ferry_core.throttle.pause import Pause
+from ferry_core.throttle.rate import RateLimit
+
+ROWS_PER_SECOND = "rows-per-second"
+
+
+class Signal(Protocol):
+    """Something observed elsewhere, for example the lag of replicas. Asking it must not block."""
+
+    @property
+    def name(self) -> str:
+        """Its kind, a label of metrics: ``replica-lag``."""
+
+    def holds(self) -> str | None:
+        """``<signal> <observed> <op> <threshold>`` while nothing may move, else None."""
+
+
+class _Either:
+    """Cancelled, or paused: what a wait behind the pause must end for."""
+
+    def __init__(self, cancelled: Cancelled, pause: Pause) -> None:
+        self._cancelled = cancelled
+        self._pause = pause
+
+    def is_set(self) -> bool:
+        return self._pause.paused or self._cancelled.is_set()
+
+
+class Throttle:
+    """Thread-safe. ``rate`` and ``pause`` may be changed while threads wait."""
+
+    def __init__(self, signals: Sequence[Signal] = (), clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.rate = RateLimit(None, self._clock)
+        self.pause = Pause(self._clock)
+        self._signals = tuple(signals)
+        self._holds = Holds(self._clock)
+        self._tick = threading.Condition()
+
+    def admit(self, rows: int, cancelled: Cancelled) -> bool:
+        """Block until that many rows may move; False, and nothing taken, if ``cancelled`` was set first."""
+        stop = _Either(cancelled, self.pause)
+        while self.pause.wait_resumed(cancelled):
+            if self._wait_signals(stop) and self._wait_rate(rows, stop):
+                return True
+        return False
+
+    def _wait_signals(self, stop: Cancelled) -> bool:
+        while holding := next(((signal.name, why) for signal in self._signals if (why := signal.holds())), None):
+            if stop.is_set():
+                return False
+            with self._holds.held(*holding), self._tick:
+                self._clock.wait(self._tick, LOOK_SECONDS)
+        return True
+
+    def _wait_rate(self, rows: int, stop: Cancelled) -> bool:
+        if not self.rate.must_wait():
+            return self.rate.admit(rows, stop)
+        limit = self.rate.limit
+        with self._holds.held(ROWS_PER_SECOND, f"{ROWS_PER_SECOND} {limit} >= {limit}"):
+            return self.rate.admit(rows, stop)
+
+    def charge(self, rows: int) -> None:
+        """Rows that were moved beyond what ``admit`` was asked for; negative if it was fewer."""
+        self.rate.charge(rows)
+
+    def state(self) -> ThrottleState:
+        """What the report says."""
+        return self._holds.state()
+
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds so far in which something was held back, by signal; the same second counts once a signal."""
+        return self._holds.seconds()

@@ -1,0 +1,156 @@
+"""The door: what holds, why, since when, and how many seconds it came to."""
+
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ferry_core.throttle import Throttle, ThrottleState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class VirtualClock:
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.seen: list[ThrottleState] = []
+        self.throttle: Throttle | None = None
+        self.on_wait: Callable[[], object] = lambda: None
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        assert condition
+        self.time += seconds
+        if self.throttle is not None:
+            self.seen.append(self.throttle.state())
+        self.on_wait()
+
+
+class ReplicaLag:
+    name = "replica-lag"
+
+    def __init__(self, lags: list[int]) -> None:
+        self.lags = lags
+
+    def holds(self) -> str | None:
+        lag = self.lags.pop(0)
+        return f"replica-lag {lag}s > 5s" if lag > 5 else None
+
+
+def make(limit: int | None = None, lags: list[int] | None = None) -> tuple[Throttle, VirtualClock]:
+    clock = VirtualClock()
+    throttle = Throttle([ReplicaLag(lags)] if lags else [], clock)
+    throttle.rate.set(limit)
+    clock.throttle = throttle
+    return throttle, clock
+
+
+def test_nothing_holds_by_default() -> None:
+    throttle, _ = make()
+    assert throttle.admit(0, threading.Event())
+    throttle.charge(10**9)
+    assert throttle.admit(5, threading.Event())
+    assert throttle.state() == ThrottleState()
+    assert throttle.seconds() == {}
+
+
+def test_the_cap_says_why_and_for_how_long() -> None:
+    throttle, clock = make(20000)
+    assert throttle.admit(0, threading.Event())
+    throttle.charge(100_000)
+    assert throttle.state() == ThrottleState()
+    started = datetime.now(UTC)
+    assert throttle.admit(0, threading.Event())
+    assert clock.time == pytest.approx(5.0)
+    assert {state.reason for state in clock.seen} == {"rows-per-second 20000 >= 20000"}
+    assert all(state.active and state.since is not None and state.since >= started for state in clock.seen)
+    assert throttle.state().active, "it flickers between two chunks"
+    clock.time += 2
+    assert throttle.state() == ThrottleState()
+    assert throttle.seconds() == {"rows-per-second": pytest.approx(5.0)}
+
+
+def test_a_signal_holds_until_it_lets_go() -> None:
+    throttle, clock = make(None, [7, 7, 6, 5])
+    assert throttle.admit(0, threading.Event())
+    assert [state.reason for state in clock.seen] == [
+        "replica-lag 7s > 5s",
+        "replica-lag 7s > 5s",
+        "replica-lag 6s > 5s",
+    ]
+    assert clock.seen[0].since == clock.seen[-1].since
+    assert throttle.seconds() == {"replica-lag": pytest.approx(0.3)}
+
+
+def test_cancelling_ends_either_wait() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    assert not make(None, [7, 7])[0].admit(0, cancelled)
+    throttle, _ = make(1)
+    throttle.charge(100)
+    assert not throttle.admit(0, cancelled)
+
+
+def test_a_pause_holds_back_and_is_no_throttle() -> None:
+    throttle, clock = make()
+    throttle.pause.set(paused=True, by="spec.paused")
+    clock.on_wait = lambda: throttle.pause.set(paused=False, by="spec.paused") if clock.time > 3 else None
+    assert throttle.admit(5, threading.Event())
+    assert clock.time > 3
+    assert throttle.state() == ThrottleState()
+    assert throttle.seconds() == {}
+
+
+def test_who_is_paused_while_waiting_for_the_cap_is_not_admitted() -> None:
+    throttle, clock = make(10)
+    throttle.charge(100)
+    clock.on_wait = lambda: throttle.pause.set(paused=2 < clock.time < 30, by="the pause verb")
+    assert throttle.admit(100, threading.Event())
+    assert clock.time >= 30
+    assert throttle.pause.by == ""
+    assert 2 < throttle.seconds()["rows-per-second"] < 2.3
+
+
+def test_a_pause_ends_at_once_for_those_who_wait() -> None:
+    throttle = Throttle()
+    throttle.pause.set(paused=True, by="spec.paused")
+    admitted = threading.Event()
+
+    def work() -> None:
+        if throttle.admit(1, threading.Event()):
+            admitted.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert not admitted.wait(0.2)
+    throttle.pause.set(paused=False, by="")
+    assert admitted.wait(1)
+    thread.join(5)
+
+
+def test_a_cancelled_pause_admits_nobody() -> None:
+    throttle = Throttle()
+    throttle.pause.set(paused=True, by="spec.paused")
+    cancelled = threading.Event()
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(throttle.admit(1, cancelled)))
+    thread.start()
+    cancelled.set()
+    thread.join(5)
+    assert results == [False]
+
+
+def test_seconds_count_once_however_many_wait() -> None:
+    throttle = Throttle()
+    throttle.rate.set(100)
+    throttle.charge(40)
+    threads = [threading.Thread(target=throttle.admit, args=(0, threading.Event())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert throttle.seconds()["rows-per-second"] < 2.0
