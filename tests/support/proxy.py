@@ -247,12 +247,12 @@ class Proxy:
                 data = data[:budget]
                 link.budget[direction] = budget - len(data)
         outgoing = link.server if direction is Direction.TO_SERVER else link.client
+        self.counts.bytes[direction] += len(data)
         try:
             outgoing.sendall(data)
         except OSError:
             # Replies to a client that was cut are read and dropped, so that the server is not stopped by them.
             return link.client_gone and direction is Direction.TO_CLIENT
-        self.counts.bytes[direction] += len(data)
         return link.budget.get(direction) != 0
 
     def _keep_back(self, link: _Link, data: bytes) -> bytes:
