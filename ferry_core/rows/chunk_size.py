@@ -13,10 +13,10 @@ FIRST = 2_000
 
 @dataclass
 class ChunkTarget:
-    """What a chunk should take; may be changed while chunks are made."""
+    """What a chunk should take at most; may be changed while chunks are made."""
 
-    seconds: float = 0.5
-    bytes: int = 8 << 20
+    seconds: float
+    bytes: int
 
 
 class ChunkSizer:

@@ -1,14 +1,14 @@
-"""DataIterator: hands out the chunks of all tables to copy workers, the least-progressed table first.
+"""ChunkSource, the DataIterator: hands out chunks of all tables to copy workers, the least-progressed table first.
 
 A chunk is a key range of one table. Per table there is a *frontier* (everything up to it was handed out), the
-*unfinished* ranges (handed out, not yet finished) and *walked* (nothing lies behind the frontier): plain data that a
-checkpoint stores and a resume gives back. Called by the workers and by the coordinator, from any thread.
+*unfinished* ranges (handed out, not yet on the target) and *walked* (nothing lies behind the frontier): plain data that
+a checkpoint stores and a resume gives back. Called by the workers and by the coordinator, from any thread.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Protocol
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.session import Session
@@ -17,13 +17,45 @@ from ferry_core.rows.chunk_size import ChunkSizer, ChunkTarget
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 
+__all__ = ["Chunk", "ChunkSource", "Frontier", "next_bound"]
 
-class WalkState(TypedDict):
-    """A table's progress as plain data. Bounds are lists of key literals, None is unbounded."""
+PlainBound = list[str] | None
+"""Key literals; None is unbounded."""
 
-    frontier: list[str] | None
-    unfinished: list[list[list[str] | None]]
+
+class Pace(Protocol):
+    """The part of the spec that says how large a chunk should be."""
+
+    @property
+    def chunk_target_duration(self) -> float: ...
+    @property
+    def chunk_target_bytes(self) -> int: ...
+
+
+class StoredFrontier(Protocol):
+    """What an earlier run's ``state`` gave, as its checkpoint kept it."""
+
+    @property
+    def frontier(self) -> PlainBound: ...
+    @property
+    def unfinished(self) -> Sequence[tuple[PlainBound, PlainBound]]: ...
+    @property
+    def walked(self) -> bool: ...
+    @property
+    def rows_copied(self) -> int: ...
+    @property
+    def bytes_copied(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """A table's progress as plain data."""
+
+    frontier: PlainBound
+    unfinished: list[tuple[PlainBound, PlainBound]]
     walked: bool
+    rows_copied: int
+    bytes_copied: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +65,7 @@ class Chunk:
     table: Table
     range: KeyRange
     rows: int  # as planned; the range may hold fewer
-    single: bool = False  # held at most one row when it was to be halved
+    single: bool = False  # held at most one row when it was to be split
 
 
 @dataclass
@@ -44,43 +76,48 @@ class _Walk:
     walked: bool = False
     busy: bool = False  # a worker is asking the source for this table's next bound
     rows_handed: int = 0
+    rows_copied: int = 0
+    bytes_copied: int = 0
     redo: list[Chunk] = field(default_factory=list)
-    split: list[Chunk] = field(default_factory=list)  # to be halved before they are handed out again
     out: list[Chunk] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
-        return self.walked and not (self.redo or self.split or self.out)
+        return self.walked and not self.redo and not self.out
 
     @property
-    def waiting(self) -> bool:
-        """Whether there is a chunk to hand out."""
-        return not self.walked or bool(self.redo or self.split)
+    def has_more(self) -> bool:
+        return bool(self.redo) or not self.walked
 
     @property
     def progress(self) -> float:
         return self.rows_handed / max(self.table.rows_estimated, self.rows_handed, 1)
 
 
-class DataIterator:
+class ChunkSource:
     """Thread-safe. Asks the source for bounds outside its lock, one asker a table."""
 
-    def __init__(
-        self, tables: Sequence[Table], target: ChunkTarget, states: Mapping[str, WalkState] | None = None
-    ) -> None:
-        """``states`` by table id is what ``state`` gave in an earlier run; ranges unfinished then come first."""
+    def __init__(self, tables: Sequence[Table], pace: Pace, states: Mapping[str, StoredFrontier] | None = None) -> None:
+        """``states``: by table id. Ranges unfinished in them are handed out first."""
+        self.tables = tuple(tables)
         self._changed = threading.Condition()
-        self._target = target
+        self._target = ChunkTarget(pace.chunk_target_duration, pace.chunk_target_bytes)
         self._walks = {table: self._walk(table, (states or {}).get(table.id)) for table in tables}
+
+    def pace(self, pace: Pace) -> None:
+        """Follow another target from the next chunk on."""
+        self._target.seconds, self._target.bytes = pace.chunk_target_duration, pace.chunk_target_bytes
 
     def next_chunk(self, session: Session, allowed: Callable[[Table], bool] = lambda _: True) -> Chunk | None:
         """The next chunk of the least-progressed table that ``allowed`` lets through; None when there is none now.
 
-        Waits while another worker is finding out whether an allowed table has one.
+        Waits while other workers are finding out whether allowed tables have one.
         """
         while True:
             with self._changed:
-                ready = [walk for walk in self._walks.values() if walk.waiting and allowed(walk.table)]
+                ready = [
+                    walk for walk in self._walks.values() if (walk.redo or not walk.walked) and allowed(walk.table)
+                ]
                 if not ready:
                     return None
                 free = [walk for walk in ready if walk.redo or not walk.busy]
@@ -91,50 +128,70 @@ class DataIterator:
                 if walk.redo:
                     return _hand_out(walk, walk.redo.pop())
                 walk.busy = True
-                halved = walk.split[-1] if walk.split else None
+                lo, rows = walk.frontier, walk.sizer.rows
             try:
-                chunk = self._halve(session, walk, halved) if halved else self._advance(session, walk)
-            finally:
-                with self._changed:
-                    walk.busy = False
-                    self._changed.notify_all()
-            if chunk is not None:
-                return chunk
+                hi = next_bound(session, walk.table, lo, rows)
+            except BaseException:
+                self._free(walk)
+                raise
+            with self._changed:
+                walk.frontier, walk.walked = (hi if hi is not None else lo), hi is None
+                walk.rows_handed += rows
+                walk.busy = False
+                self._changed.notify_all()
+                return _hand_out(walk, Chunk(walk.table, KeyRange(lo, hi), rows))
 
     def finished(self, chunk: Chunk, result: CopyResult) -> None:
         """The chunk's rows are committed on the target."""
         with self._changed:
             walk = self._walks[chunk.table]
             walk.out.remove(chunk)
+            walk.rows_copied += result.rows_sent
+            walk.bytes_copied += result.bytes_sent
             walk.sizer.learn(chunk.rows, result.bytes_sent, result.read_seconds + result.write_seconds)
             self._changed.notify_all()
 
-    def returned(self, chunk: Chunk, *, too_large: bool = False) -> None:
-        """The chunk failed: hand it out again, in two halves if it was too large."""
+    def returned(self, chunk: Chunk, *, failed: bool = False) -> None:
+        """The chunk was not copied: hand it out again. One that is not out (finished, split) is left alone."""
         with self._changed:
             walk = self._walks[chunk.table]
+            if chunk not in walk.out:
+                return
+            walk.out.remove(chunk)
+            walk.redo.append(chunk)
+            if failed:
+                walk.sizer.shrink()
+            self._changed.notify_all()
+
+    def split(self, chunk: Chunk, session: Session) -> None:
+        """The chunk was too large: hand it out again in two halves. DataError when one row alone is too large."""
+        middle = midpoint(session, chunk.table, chunk.range)
+        with self._changed:
+            walk = self._walks[chunk.table]
+            if middle is None and chunk.single:
+                raise _too_large(chunk)
             walk.out.remove(chunk)
             walk.sizer.shrink()
-            (walk.split if too_large else walk.redo).append(chunk)
+            if middle is None:
+                # Rows may have gone since: once more as it is.
+                walk.redo.append(Chunk(chunk.table, chunk.range, 1, single=True))
+            else:
+                rows = max(1, chunk.rows // 2)
+                walk.redo.append(Chunk(chunk.table, KeyRange(middle, chunk.range.hi), rows))
+                walk.redo.append(Chunk(chunk.table, KeyRange(chunk.range.lo, middle), rows))
             self._changed.notify_all()
 
-    def restart(self, table: Table) -> None:
-        """Forget all progress of a table none of whose chunks is out."""
-        with self._changed:
-            if self._walks[table].out or self._walks[table].busy:
-                raise AssertionError(f"{table.id} is being copied")
-            self._walks[table] = self._walk(table, None)
-            self._changed.notify_all()
-
-    def state(self, table: Table) -> WalkState:
+    def state(self, table: Table) -> Frontier:
         """The table's progress now; what is out or to be redone counts as unfinished."""
         with self._changed:
             walk = self._walks[table]
-            ranges = [chunk.range for chunk in (*walk.out, *walk.redo, *walk.split)]
-            return WalkState(
+            ranges = [chunk.range for chunk in (*walk.out, *walk.redo)]
+            return Frontier(
                 frontier=_plain(walk.frontier),
-                unfinished=[[_plain(each.lo), _plain(each.hi)] for each in ranges],
+                unfinished=[(_plain(each.lo), _plain(each.hi)) for each in ranges],
                 walked=walk.walked,
+                rows_copied=walk.rows_copied,
+                bytes_copied=walk.bytes_copied,
             )
 
     def done(self, table: Table) -> bool:
@@ -142,42 +199,25 @@ class DataIterator:
         with self._changed:
             return self._walks[table].done
 
+    @property
     def all_done(self) -> bool:
         """The same of all tables."""
         with self._changed:
             return all(walk.done for walk in self._walks.values())
 
-    def _walk(self, table: Table, state: WalkState | None) -> _Walk:
+    def _walk(self, table: Table, state: StoredFrontier | None) -> _Walk:
         walk = _Walk(table, ChunkSizer(self._target, table.average_row_bytes))
         if state is not None:
-            walk.frontier, walk.walked = _key(state["frontier"]), state["walked"]
-            walk.redo = [Chunk(table, KeyRange(_key(lo), _key(hi)), walk.sizer.rows) for lo, hi in state["unfinished"]]
+            walk.frontier, walk.walked = _key(state.frontier), state.walked
+            walk.rows_copied, walk.bytes_copied = state.rows_copied, state.bytes_copied
+            walk.rows_handed = state.rows_copied
+            walk.redo = [Chunk(table, KeyRange(_key(lo), _key(hi)), walk.sizer.rows) for lo, hi in state.unfinished]
         return walk
 
-    def _advance(self, session: Session, walk: _Walk) -> Chunk | None:
+    def _free(self, walk: _Walk) -> None:
         with self._changed:
-            lo, rows, walked = walk.frontier, walk.sizer.rows, walk.walked
-        if walked:
-            return None
-        hi = next_bound(session, walk.table, lo, rows)
-        with self._changed:
-            walk.frontier, walk.walked = (hi if hi is not None else lo), hi is None
-            walk.rows_handed += rows
-            return _hand_out(walk, Chunk(walk.table, KeyRange(lo, hi), rows))
-
-    def _halve(self, session: Session, walk: _Walk, chunk: Chunk) -> Chunk | None:
-        middle = midpoint(session, walk.table, chunk.range)
-        with self._changed:
-            walk.split.remove(chunk)
-            if middle is None:
-                if chunk.single:
-                    walk.redo.append(chunk)
-                    raise _too_large(chunk)
-                # Rows may have gone since: once more as it is.
-                return _hand_out(walk, Chunk(walk.table, chunk.range, 1, single=True))
-            rows = max(1, chunk.rows // 2)
-            walk.redo.append(Chunk(walk.table, KeyRange(middle, chunk.range.hi), rows))
-            return _hand_out(walk, Chunk(walk.table, KeyRange(chunk.range.lo, middle), rows))
+            walk.busy = False
+            self._changed.notify_all()
 
 
 def _too_large(chunk: Chunk) -> DataError:
@@ -190,7 +230,7 @@ def _hand_out(walk: _Walk, chunk: Chunk) -> Chunk:
     return chunk
 
 
-def _plain(key: KeyLiterals | None) -> list[str] | None:
+def _plain(key: KeyLiterals | None) -> PlainBound:
     return None if key is None else list(key)
 
 

@@ -13,9 +13,9 @@ delete, never a row):
     DECIMAL                          1.50            as the server prints the column
     FLOAT, DOUBLE                    1.5e0  1e300    shortest text of the double, with an exponent
     DATE, TIME, DATETIME, TIMESTAMP  '2024-01-31 10:00:00.123456'    TIMESTAMP in UTC
-    text                             _gbk X'A4E9'    introducer of the column's character set, upper-case hex, empty X''
-    BINARY, VARBINARY                _binary X'00FF' BINARY padded to its length
-    UUID, INET4, INET6               _binary X'0A000001'     all bytes, in the order of the printed value
+    text                             _gbk 0xa4e9     introducer of the column's character set; empty: _gbk ''
+    BINARY, VARBINARY                0x00ff          BINARY padded to its length; empty: _binary ''
+    UUID, INET4, INET6               _utf8mb4'2001:db8::1'   as the server prints it
 """
 
 from dataclasses import dataclass
@@ -155,7 +155,11 @@ class _Bytes(Codec):
         return f"IFNULL({quoted},'NULL')" if self.column.nullable else quoted
 
     def key_literal(self) -> str:
-        return f"CONCAT('_{self.column.charset or 'binary'} X''',HEX({self.name}),'''')"
+        charset = f"_{self.column.charset} " if self.column.charset else ""
+        empty = f"'{charset or '_binary '}'''''"
+        # LOWER leaves binary strings alone, and HEX gives one where literals are binary.
+        digits = f"LOWER(CONVERT(HEX({self.name}) USING latin1))"
+        return f"IF(LENGTH({self.name})=0,{empty},CONCAT('{charset}0x',{digits}))"
 
     def hash_expression(self) -> str:
         if self.column.max_bytes > 1024:
@@ -197,7 +201,7 @@ class _MariaDbFixed(_Bytes):
         return False
 
     def key_literal(self) -> str:
-        return f"CONCAT('_binary X''',HEX({self.value}),'''')"
+        return f"CONCAT('_utf8mb4''',{self.name},'''')"
 
 
 def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: PLR0911 - one a family of types
