@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ferry_core.errors import Interrupted
-from ferry_core.rows.iterator import next_bound
+from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 from ferry_core.verify.chunks import ChunkQueue, Cursor
 from ferry_core.verify.difference import Difference

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ferry_core.mysql.session import Session
-from ferry_core.rows.iterator import next_bound
+from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Table
 from ferry_core.verify.checksum import ChunkSum, Side, chunk_sum, row_hashes
 from ferry_core.verify.difference import Difference, DifferenceKind
