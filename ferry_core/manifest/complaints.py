@@ -93,9 +93,8 @@ def _problem(detail: ErrorDetails, path: FieldPath, root: type[BaseModel]) -> tu
             Reason.INVALID_FIELD,
             f"{name} must be one of {expected.replace(chr(39), '')}, not {describe(shown)}{hint}",
         )
-    if kind in ("duration", "quantity"):
-        return Reason.INVALID_FIELD, f"{name}: {detail['msg']}"
-    return Reason.INVALID_FIELD, f"{name}: {_bound(kind, context, detail['msg'])}, and this is {describe(shown)}"
+    shows_it = "" if kind in ("duration", "quantity") else f", and this is {describe(shown)}"
+    return Reason.INVALID_FIELD, f"{name}: {_bound(kind, context, detail['msg'])}{shows_it}"
 
 
 def _bound(kind: str, context: dict[str, object], message: str) -> str:
