@@ -1,0 +1,82 @@
+"""Creates the tables that the target lacks, from the source's own definitions under their target names.
+
+Foreign keys are left to ``foreign_keys``, after the rows; everything else (indexes, checks, partitions, AUTO_INCREMENT)
+is there at once. Called by the coordinator once the fence is taken, and again at every resume: what exists stays.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from ferry_core.errors import DataError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import identifier, string
+from ferry_core.mysql.session import Session
+from ferry_core.schema.definition import Definition, parse
+from ferry_core.tables.table import Table, TableName
+
+
+class Fence(Protocol):
+    """Keeps successors waiting while statements run that no transaction can hold."""
+
+    def hold(self) -> AbstractContextManager[None]: ...
+
+
+def create_missing(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[Table]:
+    """Create schemas and tables that the target lacks; returns the tables created now."""
+    created = []
+    for table in tables:
+        if _exists(target, table.target):
+            continue
+        statement = definition(source, table.source).create(table.target)
+        with fence.hold():
+            _create_schema(source, target, table)
+            with utf8_text(target):
+                target.execute(statement)
+        created.append(table)
+    return created
+
+
+def definition(source: Session, table: TableName) -> Definition:
+    """The source's definition of a table."""
+    settings = ["sql_quote_show_create = 1"]
+    if source.flavor is Flavor.MYSQL:
+        settings.append("show_gipk_in_create_table_and_information_schema = ON")
+    source.execute("SET SESSION " + ", ".join(settings))
+    text = source.query(f"SHOW CREATE TABLE {table.sql}")[0][1]
+    if text is None:
+        raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} gave nothing")
+    return parse(text.decode(), table)
+
+
+class utf8_text(AbstractContextManager[None]):  # noqa: N801 - reads as a with statement
+    """Literals are utf8mb4 text while it lasts: a definition's strings are, a target session's literals are binary."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._before = session.text("SELECT @@character_set_connection")
+
+    def __enter__(self) -> None:
+        self._session.execute("SET SESSION character_set_connection = utf8mb4")
+
+    def __exit__(self, *_: object) -> None:
+        self._session.execute(f"SET SESSION character_set_connection = {self._before}")
+
+
+def _exists(session: Session, name: TableName) -> bool:
+    found = session.number(
+        f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {string(name.schema)}"
+        f" AND table_name = {string(name.name)}"
+    )
+    return found > 0
+
+
+def _create_schema(source: Session, target: Session, table: Table) -> None:
+    rows = source.query(
+        "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
+        f" WHERE schema_name = {string(table.source.schema)}"
+    )
+    charset, collation = ((value or b"").decode() for value in rows[0])
+    target.execute(
+        f"CREATE DATABASE IF NOT EXISTS {identifier(table.target.schema)} CHARACTER SET {charset} COLLATE {collation}"
+    )

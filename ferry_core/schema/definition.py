@@ -1,0 +1,112 @@
+"""Takes the text of SHOW CREATE TABLE apart, by tokens: quoted names, strings and comments may hold anything.
+
+Called by ``create`` and ``foreign_keys``. The text is a server's own, with backticks and backslash escapes, since our
+sessions fix sql_mode and sql_quote_show_create.
+"""
+
+import re
+from dataclasses import dataclass
+
+from ferry_core.errors import DataError
+from ferry_core.tables.table import TableName
+
+_TOKEN = re.compile(
+    r"(?P<name>`(?:[^`]|``)*`)"
+    r"|(?P<string>'(?:[^'\\]|\\.|'')*')"
+    r"|(?P<comment>/\*(?![M!]).*?\*/)"
+    r"|(?P<word>\w+)"
+    r"|(?P<mark>[^\s])",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def word(self) -> str:
+        return self.text.upper() if self.kind == "word" else ""
+
+    @property
+    def identifier(self) -> str:
+        """The name meant by a backticked or bare word."""
+        return self.text[1:-1].replace("``", "`") if self.kind == "name" else self.text
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """One constraint: its name, the table it references, and its text around that table's name."""
+
+    name: str
+    references: TableName
+    before: str
+    after: str
+
+    def referencing(self, target: TableName) -> str:
+        """The constraint's text with the referenced table under another name."""
+        return f"{self.before}{target.sql}{self.after}"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A table's definition without its name and its foreign keys."""
+
+    elements: tuple[str, ...]  # columns, indexes, checks: as the server wrote them
+    options: str  # what follows the closing parenthesis: engine, character set, AUTO_INCREMENT, partitions
+    foreign_keys: tuple[ForeignKey, ...]
+
+    def create(self, target: TableName) -> str:
+        """CREATE TABLE under the target's name, without foreign keys."""
+        body = ",\n  ".join(self.elements)
+        return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
+
+
+def parse(statement: str, table: TableName) -> Definition:
+    """``statement`` is what SHOW CREATE TABLE says of ``table`` (whose schema unqualified references mean)."""
+    tokens = [
+        _Token(match.lastgroup or "", match.group(), match.start(), match.end())
+        for match in _TOKEN.finditer(statement)
+        if match.lastgroup != "comment"
+    ]
+    elements: list[list[_Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        depth -= token.text == ")"
+        if depth < 0:
+            break
+        if depth == 0 and token.text == ")":
+            return _definition(statement, table, elements, token.end)
+        if depth == 1 and token.text == ",":
+            elements.append([])
+        elif depth >= 1:
+            elements[-1].append(token)
+        depth += token.text == "("
+    raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} could not be read: {statement[:200]}")
+
+
+def _definition(statement: str, table: TableName, elements: list[list[_Token]], end: int) -> Definition:
+    kept, foreign_keys = [], []
+    for element in elements:
+        at = 2 if element[0].word == "CONSTRAINT" and len(element) > 2 else 0
+        if element[at].word == "FOREIGN" and element[at + 1].word == "KEY":
+            foreign_keys.append(_foreign_key(statement, table, element))
+        else:
+            kept.append(statement[element[0].start : element[-1].end])
+    return Definition(tuple(kept), statement[end:], tuple(foreign_keys))
+
+
+def _foreign_key(statement: str, table: TableName, element: list[_Token]) -> ForeignKey:
+    words = [token.word for token in element]
+    at = words.index("REFERENCES") + 1
+    last = at + 2 if element[at + 1].text == "." else at
+    schema = element[at].identifier if last > at else table.schema
+    return ForeignKey(
+        name=element[1].identifier if words[0] == "CONSTRAINT" else "",
+        references=TableName(schema, element[last].identifier),
+        before=statement[element[0].start : element[at].start],
+        after=statement[element[last].end : element[-1].end],
+    )
