@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState, TableState
@@ -37,8 +38,10 @@ class Checkpoints:
         self._wrote = wrote
         self._last = 0.0
 
-    def save(self) -> None:
-        """Store now. Raises RetriableError or Fenced."""
+    def save(self, started: Iterable[Table] = ()) -> None:
+        """Store now; ``started`` tables get their record of a start (R2). Raises RetriableError or Fenced."""
+        for table in started:
+            self.state.tables[table.id] = TableState(started=True)
         # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
         self.state.position = str(self._buffer.checkpoint_mark().position)
         for table in self._chunks.tables:
@@ -63,12 +66,5 @@ class Checkpoints:
 
     def _table(self, table: Table) -> TableState:
         known = self.state.tables.get(table.id)
-        frontier = self._chunks.state(table)
-        return TableState(
-            started=known.started if known else False,
-            frontier=frontier.frontier,
-            unfinished=frontier.unfinished,
-            walked=frontier.walked,
-            rows_copied=frontier.rows_copied,
-            bytes_copied=frontier.bytes_copied,
-        )
+        started = known.started if known else False
+        return TableState(started=started, **asdict(self._chunks.state(table)))

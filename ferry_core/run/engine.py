@@ -6,9 +6,11 @@ raises ends the run: ``check`` raises it in the coordinator's thread. Created an
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
@@ -37,6 +39,7 @@ class Ears:
     """Who is told what the threads did; all are called from many threads."""
 
     chunk: Callable[[Table, CopyResult], None]
+    keys: Callable[[Table, CopyResult], None]
     flush: Callable[[FlushResult], None]
     error: Callable[[FerryError], None]
 
@@ -66,12 +69,13 @@ class Engine:
         self._wishes = wishes
         self._ears = ears
         self._gates = {table: TableGate() for table in chunks.tables}
-        self._ending = threading.Event()
-        self._step = CopyStep(lambda: throttle.pause.wait_resumed(self._ending), self._ending, ears.error)
+        self.ending = threading.Event()
+        self._step = CopyStep(lambda: throttle.pause.wait_resumed(self.ending), self.ending, ears.error)
         fence.writes_allowed = self._refuse_while_paused
         self._threads: list[threading.Thread] = []
         self._pairs: list[SessionPair] = []
         self._pairs_lock = threading.Lock()
+        self._workers = 0
         self._failure: BaseException | None = None
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
         self._flush_local = threading.local()
@@ -81,7 +85,7 @@ class Engine:
 
     def start_streaming(self) -> None:
         """The streamer and the flusher: tracking begins."""
-        self._start("streamer", self.streamer.run)
+        self.start("streamer", self.streamer.run)
         flusher = Flusher(
             self.buffer,
             self._gates,
@@ -89,15 +93,16 @@ class Engine:
             self._copy_keys,
             self._make_visible,
             lambda table: not self.chunks.done(table),
-            self._ending.is_set,
+            self.ending.is_set,
             self._ears.flush,
         )
-        self._start("flusher", flusher.run)
+        self.start("flusher", flusher.run)
 
     def start_copying(self) -> None:
-        """One worker; ``tick`` brings their number to what is wanted."""
-        for number in range(self._wishes.directive.copy_.workers):
-            self._start(f"copy-{number}", lambda number=number: self._copy_chunks(number))
+        """As many workers as are wanted now; called again when more are wanted. Fewer: the others idle."""
+        while self._workers < self._wishes.directive.copy_.workers:
+            self.start(f"copy-{self._workers}", partial(self._copy_chunks, self._workers))
+            self._workers += 1
 
     def check(self) -> None:
         """Raise what ended a thread, if anything did."""
@@ -121,38 +126,43 @@ class Engine:
 
     def stop(self, grace_seconds: float = 1.5) -> None:
         """End all threads: steps get ``grace_seconds`` to commit, then their statements are killed."""
-        self._ending.set()
-        self._wishes.stopping.set()
+        self.ending.set()
         self.buffer.close()
         self.streamer.stop()
-        for thread in self._threads:
-            thread.join(grace_seconds if not self._failure else 0.5)
-            grace_seconds = max(grace_seconds - 0.5, 0.1)
-        self._end_stragglers()
+        self._join(self._threads, grace_seconds)
         self._flush_pool.shutdown(wait=True, cancel_futures=True)
         for pair in self._pairs:
             pair.close()
 
-    def _end_stragglers(self) -> None:
-        while any(thread.is_alive() for thread in self._threads):
+    def stop_writing(self) -> None:
+        """After the hand-over: only the streamer goes on, to see what the source still accepts."""
+        self.ending.set()
+        self._join([thread for thread in self._threads if thread.name != "streamer"], 1.5)
+
+    def _join(self, threads: Sequence[threading.Thread], grace_seconds: float) -> None:
+        """Wait for threads; after the grace time their statements are killed, or their connections broken."""
+        until = time.monotonic() + grace_seconds
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0.01))
+        while any(thread.is_alive() for thread in threads):
             try:
                 self.interrupt()
             except FerryError as error:
                 log.warning("could not interrupt the steps under way, breaking their connections: %s", error)
-                with self._pairs_lock:
-                    for pair in self._pairs:
-                        pair.abort()
-            for thread in self._threads:
-                thread.join(0.5)
+                for pair in self._pairs:
+                    pair.abort()
+            for thread in threads:
+                thread.join(0.2)
 
-    def _start(self, name: str, body: Callable[[], None]) -> None:
+    def start(self, name: str, body: Callable[[], None]) -> None:
+        """Run ``body`` in a thread of this run: what it raises ends the run."""
         def run() -> None:
             try:
                 body()
             except Terminated:
                 log.debug("%s ended", name)
             except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator must see it
-                if self._failure is None and not self._ending.is_set():
+                if self._failure is None and not self.ending.is_set():
                     log.debug("%s failed", name, exc_info=True)
                     self._failure = error
 
@@ -175,17 +185,13 @@ class Engine:
 
     def _copy_chunks(self, number: int) -> None:
         pair = self._pair()
-        while not self._ending.is_set() and not self.chunks.all_done:
+        while not self.ending.is_set() and not self.chunks.all_done:
             wanted = number < self._wishes.directive.copy_.workers
-            chunk = self._next_chunk(pair) if wanted and self._throttle.admit(1, self._ending) else None
+            chunk = self._next_chunk(pair) if wanted and self._throttle.admit(1, self.ending) else None
             if chunk is None:
-                self._ending.wait(IDLE_SECONDS)
+                self.ending.wait(IDLE_SECONDS)
                 continue
-            try:
-                self._copy_chunk(pair, chunk)
-            except BaseException:
-                self.chunks.returned(chunk)
-                raise
+            self._copy_chunk(pair, chunk)
         pair.close()
 
     def _next_chunk(self, pair: SessionPair) -> Chunk | None:
@@ -195,7 +201,7 @@ class Engine:
         )
 
     def _copy_chunk(self, pair: SessionPair, chunk: Chunk) -> None:
-        with self._gates[chunk.table].chunk(self._ending.is_set) as entered:
+        with self._gates[chunk.table].chunk(self.ending.is_set) as entered:
             if not entered:
                 self.chunks.returned(chunk)
                 return
@@ -219,7 +225,7 @@ class Engine:
         while todo:
             part = todo.pop()
             try:
-                self._step.copy(pair, table, KeySet(part))
+                self._ears.keys(table, self._step.copy(pair, table, KeySet(part)))
             except TooLarge:
                 if len(part) == 1:
                     raise
@@ -231,4 +237,4 @@ class Engine:
         if self._flusher_pair is None:
             self._flusher_pair = self._pair()
         pair = self._flusher_pair
-        return self._step.retrying(pair, lambda: self._visibility.wait(pair.plain_source(), mark, self._ending.is_set))
+        return self._step.retrying(pair, lambda: self._visibility.wait(pair.plain_source(), mark, self.ending.is_set))

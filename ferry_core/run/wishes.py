@@ -60,9 +60,7 @@ class Wishes:
             self._directive = directive
             if directive.aborted:
                 self.aborted.set()
-            self._condition.notify_all()
-        for listener in self._listeners:
-            listener()
+        self._tell()
 
     def change(self, **fields: object) -> None:
         """Change single fields of the directive: what the verbs of a local run do."""
@@ -75,6 +73,22 @@ class Wishes:
         self.change(cutover=self.directive.cutover.model_copy(update={"approved": True}))
 
     def stop(self) -> None:
+        """End the run, keeping its state."""
         self.stopping.set()
+        self._tell()
+
+    def abort(self) -> None:
+        """End the run for good: undo the source lock, keep the target."""
+        self.aborted.set()
+        self._tell()
+
+    def wait_changed(self, timeout: float) -> None:
+        """Until anything is wished anew, or ``timeout`` seconds passed."""
+        with self._condition:
+            self._condition.wait(timeout)
+
+    def _tell(self) -> None:
         with self._condition:
             self._condition.notify_all()
+        for listener in self._listeners:
+            listener()

@@ -12,7 +12,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from ferry_core.consistency.fence import Fence, kill
-from ferry_core.errors import ConnectionLost, FerryError, Interrupted, RetriableError, Terminated, TooLarge
+from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError, Terminated, TooLarge
 from ferry_core.mysql.session import Session
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.run.connections import Connections
@@ -36,6 +36,7 @@ class SessionPair:
         self._fence = fence
         self._lock_clause = lock_clause
         self._sources: dict[bool, Session] = {}
+        self._copiers: dict[bool, RowCopier] = {}
         self._target: Session | None = None
         self._slot: int | None = None
         self.busy = False
@@ -54,11 +55,15 @@ class SessionPair:
         return self._sources[text]
 
     def copier(self, table: Table) -> RowCopier:
-        if self._target is None:
-            session = self._connections.target()
-            self._slot = self._fence.enrol(session)
-            self._target = session
-        return RowCopier(self.source(table), self._target, self._fence, self._lock_clause)
+        """Where both sessions meet; kept with them, for it knows their packet sizes and statements."""
+        text = table.row_filter is not None
+        if text not in self._copiers:
+            if self._target is None:
+                session = self._connections.target()
+                self._slot = self._fence.enrol(session)
+                self._target = session
+            self._copiers[text] = RowCopier(self.source(table), self._target, self._fence, self._lock_clause)
+        return self._copiers[text]
 
     def recover(self) -> None:
         """After any failure of a connection: prove that nothing of the old target session can commit, start afresh."""
@@ -85,6 +90,7 @@ class SessionPair:
         for session in self._sources.values():
             session.close()
         self._sources.clear()
+        self._copiers.clear()
         if self._target is not None:
             self._target.close()
             self._target = None
@@ -146,7 +152,7 @@ class CopyStep:
             error = state.outcome.exception() if state.outcome else None
             assert isinstance(error, FerryError)
             self._failed(error)
-            log.warning("retrying: %s", error)
+            log.log(logging.DEBUG if isinstance(error, LockConflict) else logging.WARNING, "retrying: %s", error)
             recover(error)
 
         return Retrying(

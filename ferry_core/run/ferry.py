@@ -1,0 +1,240 @@
+"""One Ferry's run from the outside: what the CLI starts and stops and the ControlServer speaks to.
+
+``run`` puts the rooms together, hands them to ``Stages`` and takes them down again, whatever happens.
+"""
+
+import contextlib
+import logging
+import time
+import zlib
+from collections.abc import Iterator
+
+from ferry_core.api.choices import VerifyMode
+from ferry_core.api.directive import Directive
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.report import Report, Stage, TableReport
+from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.changes.sink import StreamMark
+from ferry_core.checkpoint.state import RunState
+from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.visibility import Visibility, visibility_of
+from ferry_core.control.server import ControlServer
+from ferry_core.cutover.attempt import undo
+from ferry_core.errors import ConfigError, FerryError, Terminated
+from ferry_core.manifest.load import LoadedFerry
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import parse_position, source_position
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.rows.iterator import ChunkSource
+from ferry_core.run.checkpoints import Checkpoints
+from ferry_core.run.connections import Connections
+from ferry_core.run.engine import Ears, Engine
+from ferry_core.run.options import RunOptions
+from ferry_core.run.proving import Proving
+from ferry_core.run.setup import Crossing, selection_of, source_lock, take_fence, validate
+from ferry_core.run.stages import Stages
+from ferry_core.run.telling import Telling
+from ferry_core.run.wishes import Wishes
+from ferry_core.schema.create import create_missing
+from ferry_core.throttle import Throttle
+from ferry_core.verify.verifier import Verifier
+
+log = logging.getLogger(__name__)
+
+
+class Ferry:
+    """``run`` blocks in the caller's thread; everything else may be called from any thread at any time."""
+
+    def __init__(self, loaded: LoadedFerry, options: RunOptions) -> None:
+        self._loaded = loaded
+        self._options = options
+        self._ferry = loaded.ferry
+        self.wishes = Wishes(Directive.of(loaded.ferry))
+        self.throttle = Throttle()
+        self.telling = Telling(loaded.ferry, self.throttle, loaded.notices)
+        self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
+        self.wishes.on_change(self._apply_wishes)
+        self._apply_wishes()
+
+    def _endpoints(self) -> tuple[Endpoint, Endpoint]:
+        try:
+            return self._loaded.reload_credentials()
+        except ConfigError as error:
+            log.warning("credentials could not be read again, using those of the start: %s", error)
+            return self._loaded.source, self._loaded.target
+
+    # -- the run --------------------------------------------------------------------------------------------------
+
+    def run(self) -> ExitCode:
+        """Move everything. Returns DONE; raises the FerryError that ended the run otherwise."""
+        with self._serving():
+            try:
+                return self._run()
+            except FerryError as error:
+                self.telling.failed(error)
+                raise
+
+    @contextlib.contextmanager
+    def _serving(self) -> Iterator[None]:
+        options = self._options
+        if options.listen is None:
+            yield
+            return
+        server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+    def _run(self) -> ExitCode:
+        self.telling.stage(Stage.VALIDATING)
+        crossing = self._validate()
+        if crossing.was_cut_over:
+            return self._already_done(crossing)
+        fence = take_fence(crossing)
+        lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
+        undo(fence, lock)
+        self.telling.begin(crossing.tables, fence.epoch)
+        with self._connections.source_control() as source, self._connections.target() as target:
+            create_missing(source, target, crossing.tables, fence)
+            visibility = visibility_of(source)
+            state = crossing.state or self._new_state(crossing, source)
+        self._cross(crossing, fence, visibility, state)
+        return ExitCode.DONE
+
+    def _validate(self) -> Crossing:
+        """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
+        path = self._options.state_path
+        crossing = validate(self._ferry, self._connections, path, self.telling.checked)
+        if not self.throttle.pause.paused:
+            return crossing
+        self.telling.message("validated; paused before the copy begins")
+        while self.throttle.pause.paused:
+            self._leave_if_asked()
+            self.wishes.wait_changed(0.2)
+        return validate(self._ferry, self._connections, path, self.telling.checked)
+
+    def _leave_if_asked(self) -> None:
+        if self.wishes.stopping.is_set() or self.wishes.aborted.is_set():
+            raise Terminated("Stopped", "stopped before the copy began")
+
+    def _already_done(self, crossing: Crossing) -> ExitCode:
+        state = crossing.state
+        if state is None:
+            raise ConfigError(
+                "AlreadyCutOver",
+                f"{crossing.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to move "
+                "again, give the new Ferry another name",
+            )
+        log.info("%s was cut over already: nothing to do", crossing.name)
+        self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0)
+        self.telling.resumed_completed(state)
+        return ExitCode.DONE
+
+    def _new_state(self, crossing: Crossing, source: Session) -> RunState:
+        return RunState(
+            ferry_uid=crossing.uid,
+            ferry_name=crossing.name,
+            source_id=crossing.source_id,
+            selection=selection_of(self._ferry),
+            position=str(source_position(source)),
+            started_at=time.time(),
+        )
+
+    def _cross(self, crossing: Crossing, fence: Fence, visibility: Visibility, state: RunState) -> None:
+        tables = crossing.tables
+        start = StreamMark(0, parse_position(crossing.flavor, state.position or ""))
+        proving_mode = self._ferry.spec.verify.mode is not VerifyMode.NONE
+        verifier = Verifier(tables, self._source_for, self._connections.target) if proving_mode else None
+        buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
+        chunks = ChunkSource(tables, self.wishes.directive.copy_, state.tables)
+        self.wishes.on_change(lambda: chunks.pace(self.wishes.directive.copy_))
+        streamer = BinlogStreamer(
+            self._connections.source_control,
+            self._connections.source_endpoint(),
+            crossing.flavor,
+            crossing.source_id if crossing.flavor is Flavor.MYSQL else None,
+            {table.source: table for table in tables},
+            start.position,
+            buffer,
+            server_id_of(crossing.uid),
+        )
+        ears = Ears(self.telling.chunk, self.telling.keys, self.telling.flush, self.telling.retried)
+        engine = Engine(
+            self._connections, fence, visibility, buffer, chunks, streamer, self.throttle, self.wishes, ears
+        )
+        self.wishes.on_change(lambda: buffer.close() if self.wishes.stopping.is_set() else None)
+        checkpoints = Checkpoints(
+            crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed
+        )
+        proving = Proving(verifier, tables, buffer, self.telling.verified, engine.ending) if verifier else None
+        self.telling.watch(engine, checkpoints, proving)
+        lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
+        stages = Stages(
+            crossing, fence, engine, visibility, checkpoints, proving, lock, self.throttle, self.wishes, self.telling
+        )
+        try:
+            stages.run()
+        except Terminated:
+            engine.stop()
+            checkpoints.save()
+            if self.wishes.aborted.is_set():
+                fence.record(phase="Aborted")
+            raise
+        finally:
+            engine.stop()
+            if verifier is not None:
+                verifier.close()
+            crossing.store.close()
+
+    def _source_for(self, purpose: Purpose) -> Session:
+        return self._connections.source(text=purpose is Purpose.SOURCE_TEXT)
+
+    # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
+
+    def _apply_wishes(self) -> None:
+        directive = self.wishes.directive
+        self.throttle.pause.set(directive.paused, "spec.paused")
+        self.throttle.rate.set(directive.throttle.max_rows_per_second)
+        self.telling.acknowledged(directive.generation)
+
+    def stop(self) -> None:
+        """Checkpoint and leave (exit 143)."""
+        self.wishes.stop()
+
+    def pause(self) -> None:
+        self.wishes.change(paused=True)
+
+    def resume(self) -> None:
+        self.wishes.change(paused=False)
+
+    def set_throttle(self, max_rows_per_second: int | None) -> None:
+        throttle = self.wishes.directive.throttle
+        self.wishes.change(throttle=throttle.model_copy(update={"max_rows_per_second": max_rows_per_second}))
+
+    def cutover(self) -> None:
+        self.wishes.approve()
+
+    def abort(self) -> None:
+        self.wishes.abort()
+
+    def directive(self, directive: Directive) -> None:
+        self.wishes.replace(directive)
+
+    def snapshot(self) -> Report:
+        return self.telling.report()
+
+    def tables(self) -> list[TableReport]:
+        return self.telling.tables()
+
+    def result_line(self) -> str:
+        return self.telling.result_line()
+
+
+def server_id_of(uid: str) -> int:
+    """A replication server id for this Ferry: in the upper half of the range, where people seldom choose theirs."""
+    return 0x80000000 | zlib.crc32(uid.encode()) & 0x7FFFFFFF
+

@@ -1,0 +1,248 @@
+"""The coordinator: takes one Ferry from its first chunk to its hand-over, stage by stage. Runs in the main thread.
+
+It alone writes checkpoints and decides on stages; the engine's threads do the moving. ``_tick`` is its heartbeat: raise
+what a thread failed with, obey pause, stop and abort, store a checkpoint when one is due, tell the report.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ferry_core.api.choices import VerifyMode
+from ferry_core.api.report import Stage
+from ferry_core.changes.sink import StreamMark
+from ferry_core.consistency.table_start import empty_tables, make_readable
+from ferry_core.consistency.visibility import Visibility
+from ferry_core.cutover.attempt import Attempt, Handover
+from ferry_core.cutover.source_lock import SourceLock
+from ferry_core.errors import RetriableError, Terminated
+from ferry_core.run.checkpoints import Checkpoints
+from ferry_core.run.cutting import CaughtUp, Series
+from ferry_core.run.engine import Engine
+from ferry_core.run.proving import Proving
+from ferry_core.run.setup import Crossing
+from ferry_core.run.telling import Telling
+from ferry_core.run.wishes import Wishes
+from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.consistency.fence import Fence
+from ferry_core.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+PAUSE_GRACE_SECONDS = 0.3
+"""How long steps under way may end by themselves when a pause begins; the promise is no row write after a second."""
+
+
+class Stages:
+    """One run's way through the stages; ``run`` once."""
+
+    def __init__(
+        self,
+        crossing: Crossing,
+        fence: Fence,
+        engine: Engine,
+        visibility: Visibility,
+        checkpoints: Checkpoints,
+        proving: Proving | None,
+        lock: SourceLock,
+        throttle: Throttle,
+        wishes: Wishes,
+        telling: Telling,
+    ) -> None:
+        """``proving`` is None for verify.mode None."""
+        self._crossing = crossing
+        self._fence = fence
+        self._engine = engine
+        self._visibility = visibility
+        self._checkpoints = checkpoints
+        self._proving = proving
+        self._lock = lock
+        self._throttle = throttle
+        self._wishes = wishes
+        self._telling = telling
+        self._paused_since: float | None = None
+        self._series = Series()
+
+    def run(self) -> None:
+        """Until handed over. Raises Terminated when stopped or aborted, else the error that ended the run."""
+        self._start()
+        self._copy()
+        self._stream()
+        self._watch()
+
+    # -- stages ---------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        state = self._checkpoints.state
+        self._enter(Stage.COPYING)
+        fresh = [table for table in self._crossing.tables if not self._is_started(table.id)]
+        if fresh:
+            with self._crossing.connections.target() as session:
+                deleted = empty_tables(self._fence, session, fresh)
+            if deleted:
+                log.info("deleted %d rows of an earlier, forgotten run from the target", deleted)
+        self._engine.start_streaming()
+        self._checkpoints.save(started=fresh)
+        if not self._engine.chunks.all_done:
+            with self._crossing.connections.source_control() as session:
+                make_readable(
+                    session,
+                    self._visibility,
+                    self._engine.buffer.processed,
+                    self._streamed_to_the_end,
+                    self._tick_then_stopping,
+                    self._telling.message,
+                )
+        self._tick()
+        log.info("copying from position %s", state.position)
+
+    def _is_started(self, table_id: str) -> bool:
+        known = self._checkpoints.state.tables.get(table_id)
+        return known is not None and known.started
+
+    def _copy(self) -> None:
+        self._engine.start_copying()
+        self._wait(lambda: self._engine.chunks.all_done)
+        state = self._checkpoints.state
+        if not state.foreign_keys_added:
+            self._telling.message("adding foreign keys")
+            connections = self._crossing.connections
+            with connections.source_control() as source, connections.target() as target:
+                add_foreign_keys(source, target, self._crossing.tables, self._fence)
+            state.foreign_keys_added = True
+        self._telling.all_copied()
+        self._checkpoints.save_if_due()
+
+    def _stream(self) -> None:
+        self._enter(Stage.STREAMING)
+        if self._proving is not None:
+            self._engine.start("verify", self._proving.run)
+        caught_up = CaughtUp(self._wishes.directive.cutover.max_lag)
+        while True:
+            self._tick()
+            cutover = self._wishes.directive.cutover
+            caught_up.max_lag = cutover.max_lag
+            missing = self._missing_gates(caught_up)
+            self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
+            self._telling.gates(missing, wanted=self._wishes.wants_cutover)
+            if not missing and self._wishes.wants_cutover:
+                if self._series.may_try(self._wishes.series, cutover.max_attempts):
+                    if self._attempt().done:
+                        return
+                    caught_up.since = None
+                elif self._series.attempts >= cutover.max_attempts:
+                    self._telling.attempts_exhausted(self._series.attempts)
+            self._nap()
+
+    def _missing_gates(self, caught_up: CaughtUp) -> list[str]:
+        lag = self._telling.lag()
+        missing = []
+        if not caught_up.look(lag):
+            missing.append(
+                f"LagAboveThreshold: lag {'unknown' if lag is None else f'{lag:.1f} s'}, must stay under "
+                f"{float(caught_up.max_lag):g} s for 5 s"
+            )
+        if self._proving is not None and not self._proving.passed.is_set():
+            missing.append("VerificationPending: the full pass is not done")
+        if self._throttle.pause.paused:
+            missing.append("PausedByUser: paused")
+        return missing
+
+    def _attempt(self) -> Attempt:
+        self._enter(Stage.CUTTING_OVER)
+        cutover = self._wishes.directive.cutover
+        self._series.attempts += 1
+        state = self._checkpoints.state
+        state.cutover_attempts += 1
+        state.stage = Stage.CUTTING_OVER.value
+        self._checkpoints.save()
+        self._telling.attempt_begins(self._series.attempts)
+        handover = Handover(
+            fence=self._fence,
+            lock=self._lock,
+            control=self._crossing.connections.source_control,
+            buffer=self._engine.buffer,
+            prove=self._proving.prove if self._proving is not None else lambda _: None,
+            deadline_seconds=float(cutover.deadline),
+        )
+        attempt = handover.attempt()
+        self._telling.attempt_ended(attempt)
+        if attempt.done:
+            self._record_done(attempt)
+        else:
+            log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
+            self._series.failed()
+            state.stage = Stage.STREAMING.value
+            self._enter(Stage.STREAMING)
+        return attempt
+
+    def _record_done(self, attempt: Attempt) -> None:
+        state = self._checkpoints.state
+        state.stage = Stage.COMPLETED.value
+        state.completed_at = time.time()
+        state.write_block_milliseconds = attempt.blocked_milliseconds
+        self._engine.stop_writing()
+        try:
+            self._checkpoints.save()
+        except RetriableError as error:
+            # The tombstone in the lease row is what counts; the next start reads it.
+            log.warning("the state was not stored after the hand-over: %s", error)
+        self._enter(Stage.COMPLETED)
+
+    def _watch(self) -> None:
+        """After the hand-over: report what the source still accepts."""
+        before = self._engine.buffer.changes
+        until = time.monotonic() + float(self._wishes.directive.cutover.watch_for)
+        while time.monotonic() < until and not self._wishes.stopping.is_set():
+            self._engine.check()
+            written = self._engine.buffer.changes - before
+            if written:
+                self._telling.source_written(written)
+            self._telling.tick()
+            self._nap()
+
+    # -- the heartbeat --------------------------------------------------------------------------------------------
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        while not until():
+            self._tick()
+            self._nap()
+
+    def _nap(self) -> None:
+        self._wishes.wait_changed(TICK_SECONDS)
+
+    def _tick(self) -> None:
+        self._engine.check()
+        if self._wishes.aborted.is_set():
+            raise Terminated("Aborted", "aborted: copying has stopped, the target is kept as it is")
+        if self._wishes.stopping.is_set():
+            raise Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
+        self._obey_pause()
+        self._checkpoints.save_if_due()
+        self._telling.tick()
+
+    def _obey_pause(self) -> None:
+        if not self._throttle.pause.paused:
+            self._paused_since = None
+            return
+        now = time.monotonic()
+        if self._paused_since is None:
+            self._paused_since = now
+        elif now - self._paused_since > PAUSE_GRACE_SECONDS and self._engine.busy:
+            self._engine.interrupt()
+
+    def _tick_then_stopping(self) -> bool:
+        self._tick()
+        return False
+
+    def _streamed_to_the_end(self) -> StreamMark | None:
+        """Wait until the streamer has read what is in the source's binlog now."""
+        with self._crossing.connections.source_control() as session:
+            end = self._engine.streamer.end_of_binlog(session)
+        self._wait(lambda: self._engine.streamer.reached(end))
+        return self._engine.buffer.processed
+
+    def _enter(self, stage: Stage) -> None:
+        self._telling.stage(stage)
