@@ -76,7 +76,8 @@ def test_foreign_keys_that_do_not(pair: Pair, schema: str) -> None:
 FILTERED = (
     "CREATE TABLE `{}`.t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20) CHARACTER SET latin1, "
     "kind ENUM('a','b'), "
-    "nihongo VARCHAR(9) CHARACTER SET ujis, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, f FLOAT, twice INT AS (f * 2) STORED, doc JSON, rand INT, "
+    "nihongo VARCHAR(9) CHARACTER SET ujis, at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, "
+    "f FLOAT, twice INT AS (f * 2) STORED, doc JSON, rand INT, "
     "flags SET('x','y'), raw VARBINARY(9))"
 )
 
@@ -90,7 +91,7 @@ def test_row_filters(pair: Pair, schema: str) -> None:
     pair.source.execute(FILTERED.format(schema))
     schemas_before = set(pair.target.query("SHOW DATABASES"))
     good = [
-        "id % 2 = 0", "id", "name = 'Zoë' OR nihongo LIKE '日本%'", "name <> '日本'", "at >= '2024-01-01' AND kind = 'b'", "twice > 3",
+        "id % 2 = 0", "id", "name = 'Zoë' OR nihongo LIKE '日本%'", "at >= '2024-01-01' AND kind = 'b'", "twice > 3",
         "JSON_EXTRACT(doc, '$.a') = 1", "`rand` IS NULL", "id IN (1, 2) -- a remark", "raw = X'00' AND flags & 1",
         "(id = 1) OR (id = 2)", "name = ')' AND name <> ';'",
     ]  # fmt: skip
@@ -103,6 +104,7 @@ def test_row_filters(pair: Pair, schema: str) -> None:
         "id = 1; DROP TABLE t",
         "name = 'x",
         "/* id",
+        "name <> '日本'",  # which latin1 cannot hold
     ]
     impure = [
         "at < NOW()", "at > CURRENT_TIMESTAMP - INTERVAL 1 DAY", "RAND() < 0.5", "id = @x", "id < @@server_id",

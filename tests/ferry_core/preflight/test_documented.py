@@ -1,0 +1,36 @@
+"""Every reason that preflight can give stands in docs/preflight.md and is provoked by a test."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ferry_core.api.reasons import Reason
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = sorted((ROOT / "ferry_core/preflight").glob("*.py"))
+USED = {
+    Reason[name] for path in SOURCES for name in re.findall(r"\bReason\.([A-Z_]+)\b", path.read_text())
+} - {Reason.PASSED}  # fmt: skip
+
+
+def test_there_are_reasons() -> None:
+    assert len(USED) > 30
+
+
+@pytest.mark.parametrize("reason", sorted(USED))
+def test_documented(reason: Reason) -> None:
+    rows = [line for line in (ROOT / "docs/preflight.md").read_text().splitlines() if line.startswith(f"| {reason} |")]
+    assert len(rows) == 1
+    assert all(cell.strip() for cell in rows[0].strip("|").split("|"))
+
+
+@pytest.mark.parametrize("reason", sorted(USED))
+def test_provoked(reason: Reason) -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert f'"{reason}"' in tests
+
+
+def test_nothing_else_is_documented() -> None:
+    told = set(re.findall(r"^\| ([A-Z]\w+) \|", (ROOT / "docs/preflight.md").read_text(), re.MULTILINE))
+    assert told == {reason.value for reason in USED}
