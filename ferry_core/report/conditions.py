@@ -1,0 +1,46 @@
+"""status.conditions of one run: a type is there once, its time changes only when its status does.
+
+Called by ``progress``, under its lock.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from ferry_core.api.report import ConditionReport
+
+Tristate = Literal["True", "False", "Unknown"]
+MESSAGE_CHARACTERS = 4096
+
+
+def tristate(status: bool | None) -> Tristate:
+    """None is unknown."""
+    return "Unknown" if status is None else "True" if status else "False"
+
+
+class Conditions:
+    """Kept in the order in which they were first set."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, ConditionReport] = {}
+
+    def set(self, kind: str, status: bool | None, reason: str, message: str, generation: int, now: datetime) -> bool:
+        """Tells whether anything that a reader would see has changed."""
+        before = self._entries.get(kind)
+        word = tristate(status)
+        same_status = before is not None and before.status == word
+        entry = ConditionReport(
+            type=kind,
+            status=word,
+            reason=reason,
+            message=message[:MESSAGE_CHARACTERS],
+            last_transition_time=before.last_transition_time if before is not None and same_status else now,
+            observed_generation=generation,
+        )
+        self._entries[kind] = entry
+        return entry != before
+
+    def get(self, kind: str) -> ConditionReport | None:
+        return self._entries.get(kind)
+
+    def all(self) -> list[ConditionReport]:
+        return list(self._entries.values())

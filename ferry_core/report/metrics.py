@@ -1,0 +1,142 @@
+"""The copier's metrics in prometheus' terms, read from ``Progress`` at each scrape. Called by the ControlServer.
+
+Names and labels are API (docs/metrics.md). Unknown is a missing sample, never a 0. Tables are labels while there are
+few of them: a scrape of ten thousand series a Ferry would be the costliest thing that it does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ferry_core.api.report import Report
+from ferry_core.report.counters import Counters, TableCounters
+from ferry_core.report.progress import Progress
+
+MOST_TABLES = 200
+OTHER = "_other"
+
+Sample = tuple[Sequence[str], float | None]
+
+
+def registry_of(progress: Progress) -> CollectorRegistry:
+    """A registry of its own for one run."""
+    registry = CollectorRegistry()
+    for histogram in progress.timings.all:
+        registry.register(histogram)
+    registry.register(_ProgressCollector(progress))
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """What a scrape gets: prometheus' text format."""
+    return bytes(generate_latest(registry))
+
+
+def _counter(name: str, about: str, samples: Iterable[Sample], labels: Sequence[str] = ()) -> Metric:
+    return _filled(CounterMetricFamily(name, about, labels=labels), samples)
+
+
+def _gauge(name: str, about: str, samples: Iterable[Sample], labels: Sequence[str] = ()) -> Metric:
+    return _filled(GaugeMetricFamily(name, about, labels=labels), samples)
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, samples: Iterable[Sample]) -> Metric:
+    for labels, value in samples:
+        if value is not None:
+            family.add_metric(labels, value)
+    return family
+
+
+def _only(value: float | None) -> list[Sample]:
+    return [((), value)]
+
+
+def _by(values: Mapping[str, float]) -> list[Sample]:
+    return [((name,), value) for name, value in values.items()]
+
+
+class _ProgressCollector(Collector):
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def collect(self) -> list[Metric]:
+        report = self._progress.report()
+        families: list[Metric] = []
+
+        def read(tables: Sequence[TableCounters], counters: Counters) -> None:
+            families.extend(_copy(report, tables, counters))
+            families.extend(_stream(report, counters))
+            families.extend(_outcome(report, tables, counters))
+
+        self._progress.read_numbers(read)
+        return families
+
+
+def _per_table(tables: Sequence[TableCounters], numbers: Mapping[str, int]) -> list[Sample]:
+    if len(tables) > MOST_TABLES:
+        return [((OTHER,), sum(numbers.values()))]
+    return _by(numbers)
+
+
+def _copy(report: Report, tables: Sequence[TableCounters], counters: Counters) -> list[Metric]:
+    rows = _per_table(tables, {table.name: table.rows_copied for table in tables})
+    sizes = _per_table(tables, {table.name: table.bytes_copied for table in tables})
+    expected = _per_table(tables, {table.name: table.rows_expected for table in tables})
+    return [
+        _counter("ferry_copy_rows", "Rows copied.", rows, ["table"]),
+        _counter("ferry_copy_bytes", "Bytes of rendered rows copied.", sizes, ["table"]),
+        _gauge("ferry_copy_rows_estimated", "Rows that the copy is expected to have.", expected, ["table"]),
+        _gauge("ferry_copy_progress_ratio", "Part of the copy that is done.", _only(report.progress.percent / 100)),
+        _counter("ferry_copy_chunks", "Chunks by what became of them.", _by(counters.chunks), ["result"]),
+        _gauge("ferry_copy_workers", "Copy workers by what they do.", _by(counters.workers), ["state"]),
+    ]
+
+
+def _stream(report: Report, counters: Counters) -> list[Metric]:
+    said = report.replication
+    last_event = None if said.last_event_time is None else said.last_event_time.timestamp()
+    checkpoint = _only(counters.checkpoint_at)
+    return [
+        _counter("ferry_binlog_events", "Binlog events read, by type.", _by(counters.binlog_events), ["type"]),
+        _counter("ferry_binlog_bytes", "Bytes of binlog read.", _only(counters.binlog_bytes)),
+        _counter("ferry_binlog_reconnects", "Reconnects of the stream.", _by(counters.reconnects), ["reason"]),
+        _gauge("ferry_changed_keys_pending", "Changed keys not yet on the target.", _only(said.pending_keys)),
+        _counter("ferry_changed_keys_flushed", "Changed keys applied, by how.", _by(counters.keys_flushed), ["op"]),
+        _gauge(
+            "ferry_stream_lag_seconds",
+            "Source's clock minus commit time of the oldest change not yet on the target; missing: unknown.",
+            _only(said.lag_seconds),
+        ),
+        _gauge("ferry_stream_last_event_timestamp_seconds", "When the source last said something.", _only(last_event)),
+        _gauge(
+            "ferry_source_binlog_retained_seconds",
+            "How long the source keeps its binlogs.",
+            _only(said.source_binlog_retained_seconds),
+        ),
+        _counter("ferry_checkpoint_writes", "Checkpoints written.", _by(counters.checkpoints), ["result"]),
+        _gauge("ferry_checkpoint_last_success_timestamp_seconds", "When a checkpoint was last written.", checkpoint),
+    ]
+
+
+def _outcome(report: Report, tables: Sequence[TableCounters], counters: Counters) -> list[Metric]:
+    proof, blocked = report.verification, report.cutover.writes_blocked_milliseconds
+    throttles = {"rows-per-second": 0.0} | counters.throttle_seconds
+    holding = [((name,), float(name == counters.throttled_by)) for name in throttles]
+    mismatched = _per_table(tables, {table.name: table.mismatched_rows for table in tables})
+    errors = [(labels, count) for labels, count in counters.errors.items()]
+    return [
+        _gauge("ferry_throttled", "1 while this signal holds data movement back.", holding, ["reason"]),
+        _counter("ferry_throttle_seconds", "Seconds held back, by signal.", _by(throttles), ["reason"]),
+        _counter("ferry_verify_rows", "Rows compared.", _only(proof.rows_verified)),
+        _counter("ferry_verify_mismatched_rows", "Rows that differed.", mismatched, ["table"]),
+        _counter("ferry_verify_repaired_rows", "Rows copied again because they differed.", _only(proof.rows_repaired)),
+        _counter("ferry_cutover_attempts", "Attempts to hand over, by result.", _by(counters.attempts), ["result"]),
+        _gauge(
+            "ferry_cutover_write_block_seconds",
+            "How long the last attempt kept writes from the source.",
+            _only(None if blocked is None else blocked / 1000),
+        ),
+        _counter("ferry_mysql_errors", "Errors that made a step be done again.", errors, ["server", "class"]),
+    ]
