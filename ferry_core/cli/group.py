@@ -3,8 +3,6 @@
 click's own ways (exit 2 for usage, tracebacks for the rest) would be no API. Called by ``main``.
 """
 
-import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -43,10 +41,8 @@ def guarded(voice: Voice, command: Callable[[], object]) -> int:
     except (click.Abort, KeyboardInterrupt):
         voice.notice("interrupted")
         return ExitCode.TERMINATED
-    except BrokenPipeError:
-        # The reader of stdout has gone (ferry tables | head): Python must not complain at exit either.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # click's answer to a reader of stdout that has gone (ferry tables | head); nothing else here exits by itself.
         return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last resort: a user gets a line, not a traceback
         voice.crash(error)

@@ -37,7 +37,9 @@ class _LazyGroup(FerryGroup):
         return command
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    name="ferry", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
 @click.version_option(__version__, prog_name="ferry")
 def main() -> None:
     """Move selected tables from one live MySQL or MariaDB server to another, with seconds of write downtime.

@@ -1,7 +1,8 @@
 """Builds the TLS context of an endpoint from the spec's mode and the Secret's PEM texts. Called by ``manifest``.
 
 Preferred and Required encrypt without verifying, as the MySQL clients do: only VerifyCA and VerifyIdentity prove whom
-one talks to. The same texts give the same context, since one costs 20 ms and 0.8 MB and credentials are read anew a session.
+one talks to. The same texts give the same context:
+one costs 20 ms and 0.8 MB, and credentials are read anew for each session.
 """
 
 import ssl

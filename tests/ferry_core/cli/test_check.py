@@ -1,0 +1,91 @@
+"""``ferry check`` on real servers and its table."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from ferry_core.cli.check import as_json, draw, verdict
+from ferry_core.cli.main import main
+from tests.support.manifests import ferry_between, write
+from tests.support.servers import Pair
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    server: str
+    status: str
+    reason: str
+    message: str
+
+
+LINES = [
+    Line("connection", "target", "failed", "AccessDenied", "wrong password; check it"),
+    Line("binlog", "source", "passed", "Passed", "ROW"),
+    Line("triggers", "target", "acknowledged", "TargetTriggers", "two [bold]triggers[/bold]"),
+    Line("time", "both", "warning", "Slow", "long"),
+]
+
+
+def test_the_table_names_reason_and_fix_and_puts_failures_last() -> None:
+    stream = io.StringIO()
+    draw(LINES, Console(file=stream, width=120))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].split() == ["CHECK", "SERVER", "STATUS", "REASON", "AND", "FIX"]
+    assert "AccessDenied: wrong password; check it" in lines[-1]
+    assert "two [bold]triggers[/bold]" in stream.getvalue()
+    assert verdict(LINES) == "1 of 4 checks failed: mend these, then check again"
+    assert verdict(LINES[1:]) == "3 checks, none failed (1 warning, 1 acknowledged)"
+
+
+def test_json_holds_the_same() -> None:
+    said = json.loads(as_json(LINES, ["note"]))
+    assert (said["passed"], said["notices"], len(said["checks"])) == (False, ["note"], 4)
+    assert said["checks"][0]["reason"] == "AccessDenied"
+
+
+def test_passes_on_servers_that_are_right(pair: Pair, schema: str, tmp_path: Path) -> None:
+    pair.source.execute(
+        f"CREATE TABLE {schema}.t (id INT PRIMARY KEY, note TEXT)", f"INSERT INTO {schema}.t VALUES (1, 'x')"
+    )
+    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
+    cutover = {"sourceLock": "None"}
+    file = write(tmp_path, *ferry_between(*ends, tables={"include": [f"{schema}.*"]}, cutover=cutover))
+    done = CliRunner().invoke(main, ["check", "-f", str(file)], env={"COLUMNS": "160"})
+    print(done.stdout)
+    assert (done.exit_code, "none failed" in done.stdout) == (0, True), done.output
+    asked = CliRunner().invoke(main, ["check", "-f", str(file), "--output", "json"])
+    said = json.loads(asked.stdout)
+    assert said["passed"]
+    assert len(said["checks"]) > 5
+    assert pair.target.query(f"SHOW DATABASES LIKE '{schema}'") == []
+
+
+def test_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> None:
+    documents = ferry_between(pair.source.endpoint("source"), pair.target.endpoint("target"))
+    documents[1]["stringData"]["password"] = "wrong"
+    documents[0]["spec"]["target"]["port"] = 9
+    done = CliRunner().invoke(main, ["check", "-f", str(write(tmp_path, *documents)), "--output", "json"])
+    reasons = {(one["server"], one["reason"]) for one in json.loads(done.stdout)["checks"]}
+    assert done.exit_code == 64
+    assert reasons == {("source", "AccessDenied"), ("target", "ConnectionLost")}
+
+
+def test_a_pattern_that_matches_nothing(pair: Pair, tmp_path: Path) -> None:
+    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
+    file = write(tmp_path, *ferry_between(*ends, tables={"include": ["no_such_schema.*"]}))
+    done = CliRunner().invoke(main, ["check", "-f", str(file)], env={"COLUMNS": "200"})
+    assert done.exit_code == 64
+    assert "no_such_schema.*" in done.stdout
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_bad_manifest_is_the_same_one_line(tmp_path: Path, output: str) -> None:
+    (tmp_path / "x").write_text("kind: Ferry")
+    done = CliRunner().invoke(main, ["check", "-f", str(tmp_path / "x"), "--output", output])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (64, "", 1)

@@ -1,0 +1,124 @@
+"""The verbs against a small server that answers as the ControlServer does, and against ones that do not."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ferry_core.api.report import Failure, Report, TableReport
+from ferry_core.cli.main import main
+
+
+@dataclass
+class Server:
+    """``answers`` by method and path; ``asked`` is what came."""
+
+    url: str
+    answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None, bytes]] = field(default_factory=list)
+
+    def ferry(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments, "--server", self.url])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer()
+
+        def do_POST(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            what = f"{self.command} {self.path}"
+            found.asked.append((what, self.headers.get("Authorization"), body))
+            code, answer = found.answers.get(what, (404, b""))
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        found = Server(f"http://127.0.0.1:{http.server_port}")
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield found
+        http.shutdown()
+        thread.join()
+
+
+def test_status_for_people_and_for_programs(server: Server) -> None:
+    report = Report(stage="Copying", phase="Failed", failure=Failure(reason="Oops", message="why", retriable=False))
+    server.answers["GET /api/v1/status"] = (200, report.model_dump_json().encode())
+    shown = server.ferry("status")
+    assert (shown.exit_code, "Failed, 0 rows" in shown.stdout, "Oops: why" in shown.stdout) == (0, True, True)
+    assert Report.model_validate_json(server.ferry("status", "--output", "json").stdout) == report
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_tables(server: Server, wrapped: bool) -> None:
+    found = [TableReport(name="a.b", target="c.d", state="Copying", rows_copied=1234).model_dump(mode="json")]
+    server.answers["GET /api/v1/tables"] = (200, json.dumps({"tables": found} if wrapped else found).encode())
+    shown = server.ferry("tables").stdout
+    assert "a.b" in shown
+    assert "1,234" in shown
+    assert json.loads(server.ferry("tables", "--output", "json").stdout) == found
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cutover", "abort", "verify"])
+def test_a_verb_is_a_post_with_the_token(server: Server, tmp_path: Path, verb: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    server.answers[f"POST /api/v1/{verb}"] = (200, b"{}")
+    done = server.ferry(verb, "--token-file", str(token))
+    assert (done.exit_code, bool(done.stdout.strip())) == (0, True)
+    assert server.asked == [(f"POST /api/v1/{verb}", "Bearer s3cret", b"{}")]
+
+
+@pytest.mark.parametrize(("rows", "sent"), [("5000", 5000), ("off", None)])
+def test_throttle(server: Server, rows: str, sent: int | None) -> None:
+    server.answers["POST /api/v1/throttle"] = (200, b'{"message": "so be it"}')
+    done = server.ferry("throttle", rows)
+    assert done.stdout == "so be it\n"
+    assert json.loads(server.asked[0][2]) == {"maxRowsPerSecond": sent}
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "exit_code", "told"),
+    [
+        (401, b"", 64, "wants a token; give its file with --token-file"),
+        (409, b'{"message": "use: kubectl patch ferry x"}', 64, "ServerRefused: use: kubectl patch ferry x"),
+        (404, b"", 64, "is not the ControlServer of a ferry"),
+        (500, b"oh", 75, "failed (HTTP 500): oh"),
+    ],
+)
+def test_refusals(server: Server, code: int, body: bytes, exit_code: int, told: str) -> None:
+    server.answers["POST /api/v1/pause"] = (code, body)
+    done = server.ferry("pause")
+    assert done.exit_code == exit_code
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}x", b'{"stage": 5}', b'{"hello": "world"}'])
+def test_a_server_of_something_else(server: Server, body: bytes) -> None:
+    server.answers["GET /api/v1/status"] = server.answers["GET /api/v1/tables"] = (200, body)
+    for verb in ("status", "tables"):
+        done = server.ferry(verb)
+        assert (done.exit_code, "is not the ControlServer" in done.stderr) == (64, True)
+
+
+def test_nobody_there() -> None:
+    done = CliRunner().invoke(main, ["pause", "--server", "http://127.0.0.1:9"])
+    assert done.exit_code == 75
+    assert "no answer from http://127.0.0.1:9: Connection refused" in done.stderr

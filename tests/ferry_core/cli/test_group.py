@@ -1,0 +1,128 @@
+"""Every way out of the command: one line, the right code, never a traceback."""
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.cli.group import FerryGroup
+from ferry_core.cli.main import COMMANDS, main
+from ferry_core.cli.voice import Voice
+from ferry_core.errors import AmbiguousError, ConfigError, ConnectionLost, DataError, Fenced, FerryError, Terminated
+
+
+@click.group(cls=FerryGroup)
+def group() -> None:
+    pass
+
+
+RAISED: dict[str, BaseException] = {
+    "config": ConfigError("Wrong", "this is\nwrong"),
+    "data": DataError("Differs", "x"),
+    "lost": ConnectionLost("ConnectionLost", "x"),
+    "ambiguous": AmbiguousError("Unknown", "x"),
+    "fenced": Fenced("NewerRun", "x"),
+    "stopped": Terminated("Terminated", "x"),
+    "bug": ZeroDivisionError("oh\nno"),
+    "keyboard": KeyboardInterrupt(),
+}
+
+
+@group.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--debug", is_flag=True)
+@click.pass_obj
+def fail(voice: Voice, *, name: str, as_json: bool, debug: bool) -> ExitCode:
+    voice.as_json, voice.debug = as_json, debug
+    if name in RAISED:
+        raise RAISED[name]
+    return ExitCode[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "line"),
+    [
+        ("config", 64, "ferry: Wrong: this is wrong\n"),
+        ("data", 65, "ferry: Differs: x\n"),
+        ("lost", 75, "ferry: ConnectionLost: x\n"),
+        ("ambiguous", 65, "ferry: Unknown: x\n"),
+        ("fenced", 65, "ferry: NewerRun: x\n"),
+        ("stopped", 143, "ferry: Terminated: x\n"),
+        ("keyboard", 143, "ferry: interrupted\n"),
+        ("DONE", 0, ""),
+        ("DATA", 65, ""),
+    ],
+)
+def test_what_is_raised_becomes_a_line_and_a_code(name: str, code: int, line: str) -> None:
+    result = CliRunner().invoke(group, ["fail", name])
+    assert (result.exit_code, result.stderr.lstrip(), result.stdout) == (code, line, "")
+
+
+def test_a_bug_is_one_line_that_says_where_to_report_it() -> None:
+    result = CliRunner().invoke(group, ["fail", "bug"])
+    assert result.exit_code == 75
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("ferry: InternalError: unexpected error, please report it")
+    assert "ZeroDivisionError: oh no" in result.stderr
+    assert "Traceback" in CliRunner().invoke(group, ["fail", "bug", "--debug"]).stderr
+
+
+def test_errors_in_json() -> None:
+    result = CliRunner().invoke(group, ["fail", "config", "--json"])
+    said = json.loads(result.stderr)
+    assert (said["level"], said["reason"], said["message"]) == ("error", "Wrong", "this is wrong")
+    assert "time" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["rnu"], "No such command 'rnu'"),
+        (["run"], "Missing option '-f'"),
+        (["run", "-f", "x", "--progress", "fast"], "'fast' is not one of"),
+        (["run", "-f", "x", "--wrong"], "No such option"),
+        (["run", "-f", "x", "--listen", "8080"], "is not HOST:PORT"),
+        (["run", "-f", "x", "--listen", "::1:8080"], "is not HOST:PORT"),
+        (["run", "-f", "x", "--listen", "[zz]:1"], "is not HOST:PORT"),
+        (["run", "-f", "x", "--listen", "localhost:99999"], "is not HOST:PORT"),
+        (["throttle", "many"], "must be a whole number above 0 or off"),
+        (["throttle", "0"], "ferry pause stops all"),
+        (["status", "--server", "ftp://x"], "is no URL such as"),
+        (["run", "-f", "/does/not/exist"], "No such file or directory"),
+    ],
+)
+def test_wrong_usage_is_a_config_error(arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 64
+    assert result.stderr.startswith("ferry: ")
+    assert result.stderr.count("\n") == 1
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe", b" \n"])
+def test_a_token_file_that_holds_no_token(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    result = CliRunner().invoke(main, ["status", "--token-file", str(file)])
+    assert result.exit_code == 64
+    assert result.stderr.startswith(f"ferry: TokenUnreadable: --token-file {file}")
+
+
+def test_help_and_version() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout.startswith("ferry, version ")
+    assert CliRunner().invoke(main, ["--help"]).exit_code == 0
+    for name in COMMANDS:
+        result = CliRunner().invoke(main, [name, "--help"])
+        assert (result.exit_code, f"ferry {name}" in result.stdout) == (0, True)
+
+
+def test_every_error_class_has_an_exit_code_of_the_contract() -> None:
+    classes = [FerryError]
+    for one in classes:
+        classes += one.__subclasses__()
+    assert {int(one.exit_code) for one in classes} <= {64, 65, 75, 143}

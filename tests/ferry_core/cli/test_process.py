@@ -1,0 +1,131 @@
+"""The command as a process: exit codes and signals as an orchestrator sees them."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support.manifests import ferry_data, write, write_ferry
+
+ROOT = Path(__file__).parents[3]
+
+
+def ferry(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ferry_core", *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version(tmp_path: Path) -> None:
+    done = ferry("--version", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["run", "check", "cleanup", "abort"])
+def test_a_bad_manifest_is_64_and_leaves_nothing_behind(tmp_path: Path, command: str) -> None:
+    data = ferry_data()
+    data["spec"]["cutover"] = {"deadlin": "5s"}
+    file = write_ferry(tmp_path, data)
+    done = ferry(command, "-f", str(file), cwd=tmp_path)
+    assert done.returncode == 64
+    assert done.stderr.startswith("ferry: UnknownField: ")
+    assert "did you mean deadline?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ferry.yaml"]
+
+
+def test_a_missing_secret_is_64(tmp_path: Path) -> None:
+    done = ferry("run", "-f", str(write(tmp_path, ferry_data())), cwd=tmp_path)
+    assert (done.returncode, done.stderr.split(":")[1]) == (64, " SecretNotFound")
+
+
+def test_a_server_that_is_not_there_is_75(tmp_path: Path) -> None:
+    done = ferry("status", "--server", "http://127.0.0.1:9", cwd=tmp_path)
+    assert done.returncode == 75
+    assert "is ferry run going on there" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m ferry_core --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+STAND_IN = textwrap.dedent(
+    """
+    import sys, threading
+    from ferry_core.api.report import Report
+    from ferry_core.cli import engine
+    from ferry_core.cli.main import main
+    from ferry_core.errors import Terminated
+
+    class StandIn:
+        def __init__(self, stubborn):
+            self.stopping = threading.Event()
+            self.stubborn = stubborn
+        def run(self):
+            print("running", flush=True)
+            while not self.stopping.wait(0.05):
+                pass
+            print("stopping", flush=True)
+            if self.stubborn:
+                threading.Event().wait()
+            raise Terminated("Terminated", "checkpointed and left")
+        def stop(self):
+            self.stopping.set()
+        def snapshot(self):
+            return Report()
+        def tables(self):
+            return []
+        def result_line(self):
+            return "done"
+
+    stubborn = sys.argv.pop(1) == "stubborn"
+    engine.make_engine = lambda loaded, options: StandIn(stubborn)
+    main()
+    """
+)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", ["obedient", "stubborn"])
+def test_the_first_signal_stops_and_the_second_ends(tmp_path: Path, first: signal.Signals, kind: str) -> None:
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN)
+    manifest = write_ferry(tmp_path, ferry_data())
+    with subprocess.Popen(
+        [sys.executable, str(script), kind, "run", "-f", str(manifest), "--listen", "none"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(first)
+        assert process.stdout.readline() == "stopping\n"
+        if kind == "stubborn":
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == 143
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    assert ("ferry: Terminated: checkpointed and left" in said) == (kind == "obedient")
