@@ -12,7 +12,7 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     if not (context.makes_source_read_only and source.is_on("read_only")):
         return
-    if context.own_lease is not None and context.own_lease.cutover:
+    if context.own_lease is not None and context.own_lease.locks_source:
         return  # locked by this Ferry's own attempt, whose old values it has stored
     name = "super_read_only" if source.is_on("super_read_only") else "read_only"
     yield failed(

@@ -7,11 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ferry_core.consistency.fence import SCHEMA
 from ferry_core.mysql.session import Session
 from ferry_core.tables.table import TableName
 
-OWN_SCHEMA = "mysql_ferry"
-LEASE_TABLE = TableName(OWN_SCHEMA, "lease")
+OWN_SCHEMA = SCHEMA
+LEASE_TABLE = TableName(SCHEMA, "lease")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Lease:
     phase: str
     source_id: str
     tables: frozenset[str]  # "schema.table"
-    cutover: str  # what the source's read_only was before; empty while no cutover is under way
+    locks_source: bool  # it holds what the source's read_only was before
 
 
 def read_leases(target: Session) -> Sequence[Lease]:
@@ -40,4 +41,4 @@ def read_leases(target: Session) -> Sequence[Lease]:
 
 def _lease(texts: list[str]) -> Lease:
     uid, name, phase, source_id, tables, cutover = texts
-    return Lease(uid, name, phase, source_id, frozenset(json.loads(tables or "[]")), cutover)
+    return Lease(uid, name, phase, source_id, frozenset(json.loads(tables or "[]")), bool(json.loads(cutover or "{}")))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ferry_core.api.reasons import Reason
+from ferry_core.consistency.fence import COMPLETED
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded, name_list
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
@@ -10,7 +11,6 @@ from ferry_core.preflight.result import Check, Finding, failed, refused
 from ferry_core.preflight.structure import differences, structures
 from ferry_core.tables.table import Table, TableName
 
-COMPLETED = "Completed"
 ABANDONED = ("Aborted",)
 """Phases in which a Ferry has let go of its tables; their rows are then nobody's."""
 

@@ -94,7 +94,7 @@ def validate(
         )
         _refuse_foreign_state(crossing)
         if not (crossing.was_cut_over and crossing.state is not None):
-            results = run_checks(PreflightContext(ferry=ferry, ferry_uid=uid, source=source, target=target, tables=tables))
+            results = run_checks(PreflightContext(ferry.spec, uid, source, target, tables))
             say(results)
             refuse_failed(results)
     return crossing

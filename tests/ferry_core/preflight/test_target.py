@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ferry_core.consistency.fence import DDL
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status
 from tests.support.preflight import FERRY_UID, check, set_global, told
@@ -29,22 +30,16 @@ def _on_target(
 
 @pytest.fixture
 def lease(pair: Pair) -> Iterator[None]:
-    pair.target.execute(
-        "DROP TABLE IF EXISTS mysql_ferry.lease",
-        "CREATE DATABASE IF NOT EXISTS mysql_ferry",
-        "CREATE TABLE mysql_ferry.lease (ferry_uid VARCHAR(64) PRIMARY KEY, name VARCHAR(320), epoch BIGINT UNSIGNED, "
-        "phase VARCHAR(32), source_id VARCHAR(64), tables LONGTEXT, sessions INT, cutover LONGTEXT, updated_at "
-        "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6))",
-    )
+    pair.target.execute("DROP DATABASE IF EXISTS mysql_ferry", *DDL)
     yield
     pair.target.execute("DROP DATABASE mysql_ferry")
 
 
-def _hold(pair: Pair, uid: str, phase: str, *tables: str, cutover: str | None = None) -> None:
+def _hold(pair: Pair, uid: str, phase: str, *tables: str, cutover: str = "{}") -> None:
     with pair.target.connect() as connection, connection.cursor() as cursor:
         cursor.execute(
-            "REPLACE INTO mysql_ferry.lease (ferry_uid, name, epoch, phase, tables, cutover) "
-            "VALUES (%s, %s, 1, %s, %s, %s)",
+            "REPLACE INTO mysql_ferry.lease (ferry_uid, name, epoch, phase, source_id, tables, sessions, cutover) "
+            "VALUES (%s, %s, 1, %s, '', %s, 0, %s)",
             (uid, f"shop/{uid[:4]}", phase, json.dumps(tables), cutover),
         )
 
@@ -171,6 +166,8 @@ def test_a_source_that_is_read_only_already(pair: Pair, tables: str) -> None:
     with set_global(pair.source, "read_only = ON"):
         found = told(check(pair.source, pair.target, tables))
         unlocked = check(pair.source, pair.target, tables, cutover={"sourceLock": "None"})
+        _hold(pair, FERRY_UID, "Streaming", f"{tables}.t")
+        assert "SourceReadOnly" in told(check(pair.source, pair.target, tables))
         _hold(pair, FERRY_UID, "CuttingOver", f"{tables}.t", cutover='{"read_only": 0}')
         ours = check(pair.source, pair.target, tables)
     assert "cutover.sourceLock: None" in found["SourceReadOnly"]
