@@ -130,7 +130,7 @@ def undo(fence: Fence, lock: SourceLock) -> None:
     """
     retrying = Retrying(
         retry=retry_if_exception_type(RetriableError),
-        wait=wait_exponential_jitter(initial=0.1, max=5.0),
+        wait=wait_exponential_jitter(multiplier=0.1, max=5.0),
         stop=stop_after_delay(UNLOCK_SECONDS),
         reraise=True,
     )
@@ -156,7 +156,7 @@ def complete(fence: Fence) -> bool:
     """Record Completed; False if that certainly did not happen. Raises AmbiguousError if nobody can tell."""
     retrying = Retrying(
         retry=retry_if_exception_type(RetriableError),
-        wait=wait_exponential_jitter(initial=0.1, max=2.0),
+        wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
         stop=stop_after_delay(SETTLE_SECONDS),
         reraise=True,
     )

@@ -1,0 +1,96 @@
+"""``ferry abort -f`` and ``ferry cleanup -f`` on real servers, after runs that died."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ferry_core.api.report import Stage
+from ferry_core.api.spec import ferry_uid
+from ferry_core.cli.main import main
+from ferry_core.consistency.fence import COMPLETED, Fence
+from ferry_core.errors import Fenced
+from ferry_core.manifest import LoadedFerry, load
+from ferry_core.mysql.session import Purpose, Session
+from tests.support.manifests import ferry_between, write
+from tests.support.servers import Pair
+
+
+@pytest.fixture
+def manifest(pair: Pair, tmp_path: Path) -> Path:
+    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
+    documents = ferry_between(*ends, tables={"include": ["shop.*"]})
+    documents[0]["metadata"]["uid"] = tmp_path.name
+    return write(tmp_path, *documents)
+
+
+@pytest.fixture
+def loaded(manifest: Path) -> LoadedFerry:
+    return load([manifest])
+
+
+def died(loaded: LoadedFerry) -> Fence:
+    """The fence of a run of which only the lease row is left."""
+    fence, _ = Fence.take(lambda: Session(loaded.target, Purpose.TARGET), ferry_uid(loaded.ferry), "shop/orders", "")
+    return fence
+
+
+def ferry(verb: str, manifest: Path) -> Result:
+    done = CliRunner().invoke(main, [verb, "-f", str(manifest)])
+    print(done.output)
+    return done
+
+
+def read_only(pair: Pair) -> int:
+    return int(pair.source.value("SELECT @@global.read_only"))
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_nothing_was_begun(manifest: Path, verb: str) -> None:
+    done = ferry(verb, manifest)
+    assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_an_older_run_is_fenced_off(manifest: Path, loaded: LoadedFerry, verb: str) -> None:
+    fence = died(loaded)
+    assert ferry(verb, manifest).exit_code == 0
+    with pytest.raises(Fenced):
+        fence.read()
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_a_source_that_was_left_locked_is_unlocked(pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str) -> None:
+    names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
+    died(loaded).record(phase=Stage.CUTTING_OVER.value, cutover=dict.fromkeys(names, "0"))
+    pair.source.execute(f"SET GLOBAL {names[-1]} = ON")
+    assert read_only(pair) == 1
+    done = ferry(verb, manifest)
+    assert (done.exit_code, read_only(pair)) == (0, 0)
+    assert "writes on the source are allowed again" in done.stdout
+
+
+def test_a_cutover_cannot_be_aborted_and_its_tombstone_outlives_a_cleanup(
+    manifest: Path, loaded: LoadedFerry, pair: Pair
+) -> None:
+    died(loaded).record(phase=COMPLETED)
+    refused = ferry("abort", manifest)
+    assert (refused.exit_code, "AlreadyCutOver" in refused.stderr) == (64, True)
+    assert "tombstone" in ferry("cleanup", manifest).stdout
+    uid = ferry_uid(loaded.ferry)
+    assert pair.target.query(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'") == [(COMPLETED,)]
+    pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")
+
+
+def test_the_last_cleanup_drops_the_helper_tables(pair: Pair, manifest: Path, loaded: LoadedFerry) -> None:
+    pair.target.drop_schemas("mysql_ferry")
+    died(loaded)
+    pair.target.execute(
+        "INSERT INTO mysql_ferry.lease SELECT 'other', name, 1, 'New', '', '[]', 1, '{}', NOW(6) FROM mysql_ferry.lease"
+    )
+    assert ferry("cleanup", manifest).exit_code == 0
+    assert pair.target.query("SELECT ferry_uid FROM mysql_ferry.lease") == [("other",)]
+    pair.target.execute("DELETE FROM mysql_ferry.lease")
+    died(loaded)
+    assert ferry("cleanup", manifest).exit_code == 0
+    assert pair.target.query("SHOW TABLES FROM mysql_ferry") == []
