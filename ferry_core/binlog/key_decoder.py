@@ -50,7 +50,9 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
         signed = not column.unsigned
         return lambda raw: str(int.from_bytes(raw, "little", signed=signed))
     if kind in (ENUM, SET):
-        return lambda raw: str(int.from_bytes(raw, "little"))
+        # The number of a SET of 64 members is a signed one to both families: its last member alone is -2^63.
+        signed = wire.width == 8
+        return lambda raw: str(int.from_bytes(raw, "little", signed=signed))
     if kind == BIT:
         return lambda raw: str(int.from_bytes(raw, "big"))
     if kind in _TEXT_OR_BYTES:
@@ -61,12 +63,12 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
     if kind in _WITH_FRACTION:
         digits, render = wire.meta[0], _WITH_FRACTION[kind]
         return lambda raw: render(raw, digits)
-    if kind in _BY_TYPE and "(" not in column.column_type:
+    if kind in _BY_TYPE:
         return _BY_TYPE[kind]
     raise DataError(
         "KeyTypeUnknown",
         f"key column {column.name} of type {column.column_type} comes in the binlog as wire type {kind}, "
-        "which is not known (MariaDB: tables made with mysql56_temporal_format=OFF must be rebuilt)",
+        "which cannot be a key here",
     )
 
 

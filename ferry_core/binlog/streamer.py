@@ -14,6 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_whe
 from tenacity.nap import sleep_using_event
 
 from ferry_core.binlog import events
+from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
@@ -22,7 +23,7 @@ from ferry_core.changes.sink import ChangeSink, StreamMark
 from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import Position
+from ferry_core.mysql.gtid import MariaDbGtids, Position
 from ferry_core.mysql.session import Session
 from ferry_core.tables.table import Table, TableName
 
@@ -117,6 +118,19 @@ class BinlogStreamer:
             file=counters.file,
         )
 
+    @property
+    def clock_ahead(self) -> float:
+        """Seconds by which the source's clock is ahead of ours."""
+        return self._clock_ahead
+
+    def reached(self, end: BinlogEnd) -> bool:
+        """Whether everything before ``end`` has been read."""
+        counters = self._counters
+        if isinstance(end, MariaDbGtids):
+            return counters.processed.position.contains(end)
+        # A heartbeat at the binlog's end also counts where a file has outgrown the header's 4 bytes.
+        return counters.caught_up or (counters.file, int.from_bytes(counters.place, "little")) >= end
+
     def _lag(self, *, connected: bool) -> float | None:
         counters = self._counters
         fresh = counters.last_event is not None and time.monotonic() - counters.last_event < _NEWS_SECONDS
@@ -136,7 +150,7 @@ class BinlogStreamer:
             return None
         retrying = Retrying(
             retry=retry_if_exception_type(RetriableError),
-            wait=wait_exponential_jitter(initial=0.2, max=_LONGEST_WAIT, jitter=0.2),
+            wait=wait_exponential_jitter(multiplier=0.2, max=_LONGEST_WAIT, jitter=0.2),
             stop=stop_when_event_set(self._stopped),
             sleep=sleep_using_event(self._stopped),
             before_sleep=self._count_failure,

@@ -21,27 +21,41 @@ from ferry_core.tables.table import Table
 
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
+_LONGLONG = 8
+_OLD_TEMPORAL = (7, 11, 12)
 _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 
 
 class TrackedTable:
     """Walkers are compiled when a bitmap is first met; a table has one to a handful."""
 
-    def __init__(self, table: Table, table_map: TableMap) -> None:
+    def __init__(self, table: Table, table_map: TableMap, *, mariadb: bool) -> None:
         self.table = table
         self._columns = table_map.columns
         self._key = [column.ordinal for column in table.key.columns]
+        self._check_count(mariadb=mariadb)
         self._check(table_map)
         self._bitmap_bytes = (len(self._columns) + 7) // 8
         self._count_bytes = 1 if len(self._columns) < 251 else 3
         self._walkers: dict[bytes, Walker] = {}
         self.decode = key_decoder(table.key.columns, [self._columns[ordinal] for ordinal in self._key])
 
+    def _check_count(self, *, mariadb: bool) -> None:
+        """MariaDB puts the hidden hash of a UNIQUE index over long columns behind the table's own columns."""
+        count = len(self.table.columns)
+        hidden = self._columns[count:]
+        hashes = mariadb and self.table.secondary_unique and all(column.type == _LONGLONG for column in hidden)
+        if len(self._columns) < count or (hidden and not hashes):
+            raise _changed(self.table, f"its events have {len(self._columns)} columns, the table {count}")
+
     def _check(self, table_map: TableMap) -> None:
-        if len(self._columns) != len(self.table.columns):
-            raise _changed(
-                self.table, f"its events have {len(self._columns)} columns, the table {len(self.table.columns)}"
-            )
+        for column in self.table.columns:
+            if table_map.columns[column.ordinal].type in _OLD_TEMPORAL and "(" in column.column_type:
+                raise DataError(
+                    "OldTemporalFormat",
+                    f"column {column.name} of {self.table.id} is a {column.column_type} in the format of "
+                    "mysql56_temporal_format=OFF, whose width the binlog does not tell; rebuild the table with it ON",
+                )
         for column in self.table.key.columns:
             if table_map.columns[column.ordinal].nullable:
                 raise _changed(self.table, f"key column {column.name} may be NULL in its events")

@@ -32,6 +32,7 @@ _ROWS = frozenset(
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
 """The table id of a row event that only ends a statement."""
+_FILE_START = (4).to_bytes(4, "little")
 _OPENS_TRANSACTION = re.compile(r"\bSTART\s+TRANSACTION\s*$", re.IGNORECASE)
 
 
@@ -49,6 +50,7 @@ class Counters:
         self.caught_up = False
         self.in_sink = False
         self.file = ""
+        self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them
 
 
 class EventSource(Protocol):
@@ -85,7 +87,6 @@ class Transactions:
         self._group: _Group | None = None
         self._maps: dict[bytes, TrackedTable | None] = {}
         self._tracked: dict[bytes, TrackedTable | None] = {}
-        self._last_place = b""
         self._handlers = self._handler_table()
 
     def _handler_table(self) -> dict[int, Callable[[bytes, int], None]]:
@@ -135,7 +136,7 @@ class Transactions:
                     handler(data, end)
                 else:
                     self._unknown(data, kind)
-            self._last_place = data[14:18]
+            counters.place = data[14:18] if kind != events.ROTATE else _FILE_START
 
     def _checked(self, data: bytes, kind: int) -> int:
         """Offset of the body's end; raises if the checksum does not match."""
@@ -180,7 +181,10 @@ class Transactions:
     def _track(self, data: bytes, end: int) -> TrackedTable | None:
         name, _ = table_name(data)
         table = self._by_name.get(_folded(name) if self._folds else name)
-        return None if table is None else TrackedTable(table, parse_table_map(data, end))
+        if table is None:
+            return None
+        mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
+        return TrackedTable(table, parse_table_map(data, end), mariadb=mariadb)
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:
@@ -301,7 +305,7 @@ class Transactions:
         """
         counters = self._counters
         place = data[14:18]
-        counters.caught_up = self._group is None and place == self._last_place
+        counters.caught_up = self._group is None and place == counters.place
         self._sink.alive(counters.processed, None)
 
     def _rotate(self, data: bytes, end: int) -> None:

@@ -22,6 +22,9 @@ FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDE
 _KEY = """SELECT column_name FROM information_schema.statistics
 WHERE table_schema = %s AND table_name = %s AND index_name = %s ORDER BY seq_in_index"""
 
+_OTHER_UNIQUE = """SELECT 1 FROM information_schema.statistics
+WHERE table_schema = %s AND table_name = %s AND index_name <> %s AND non_unique = 0"""
+
 
 def describe(server: Server, schema: str, name: str, index: str = "PRIMARY") -> Table:
     """A table with the key that is named ``index``."""
@@ -43,7 +46,8 @@ def describe(server: Server, schema: str, name: str, index: str = "PRIMARY") -> 
     by_name = {column.name: column for column in columns}
     key = tuple(by_name[row[0]] for row in server.query(_KEY, (schema, name, index)))
     where = TableName(schema, name)
-    return Table(where, where, columns, Key(index, key), None, False, False, 0, 100)
+    unique = bool(server.query(_OTHER_UNIQUE, (schema, name, index)))
+    return Table(where, where, columns, Key(index, key), None, unique, False, 0, 100)
 
 
 @dataclass

@@ -1,0 +1,157 @@
+"""Every type that a key may have, on real servers: the literals of a change find exactly the row that changed."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.tables.table import KeyLiterals
+from tests.support.servers import Pair
+from tests.support.stream import Streaming, describe
+
+# Definition of the key's columns, the key, and one list of values a row.
+INTEGERS = {
+    f"{kind}{sign}".lower().replace(" ", "_"): (f"k {kind}{sign} NOT NULL", values)
+    for kind, bits in {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 24, "INT": 32, "BIGINT": 64}.items()
+    for sign, values in (
+        ("", [str(-(2 ** (bits - 1))), "-1", "0", "1", str(2 ** (bits - 1) - 1)]),
+        (" UNSIGNED", ["0", "1", str(2 ** (bits - 1)), str(2**bits - 1)]),
+    )
+}
+BYTES = ["''", "0x00", "0x0001", "0x61", "0x6100", "0x27225c0a", "0xff"]
+TEXTS = ["''", "'a'", "'B'", "'it''s'", r"'back\\slash'", "'ünï'", "'0x41'", "'a b'"]
+COMMON = {
+    **INTEGERS,
+    "decimal": ("k DECIMAL(20,6) NOT NULL", ["-99999999999999.999999", "-1", "0", "0.000001", "12345678901234.5"]),
+    "decimal_whole": ("k DECIMAL(9,0) NOT NULL", ["-999999999", "0", "999999999"]),
+    "decimal_wide": ("k DECIMAL(65,30) NOT NULL", ["9" * 35 + "." + "9" * 30, "-0." + "0" * 29 + "1", "0"]),
+    "decimal_fraction": ("k DECIMAL(5,5) NOT NULL", ["0.12345", "-0.00001", "0"]),
+    "float": ("k FLOAT NOT NULL", ["0.1", "-3.4028234e38", "1.1754944e-38", "16777216", "0"]),
+    "double": ("k DOUBLE NOT NULL", ["0.1", "-1.7976931348623157e308", "2.2250738585072014e-308", "1e22", "0"]),
+    "bit": ("k BIT(9) NOT NULL", ["0", "1", "255", "511"]),
+    "bit64": ("k BIT(64) NOT NULL", ["0", "1", "9223372036854775808", "18446744073709551615"]),
+    "year": ("k YEAR NOT NULL", ["1901", "1970", "2000", "2026", "2155", "'0000'"]),
+    "date": ("k DATE NOT NULL", ["'0000-00-00'", "'1000-01-01'", "'2024-02-29'", "'2024-00-15'", "'9999-12-31'"]),
+    "time": ("k TIME NOT NULL", ["'-838:59:59'", "'-00:00:01'", "'00:00:00'", "'23:59:59'", "'838:59:59'"]),
+    "time3": ("k TIME(3) NOT NULL", ["'-00:00:00.001'", "'-838:59:58.999'", "'00:00:00'", "'12:00:00.120'"]),
+    "time1": ("k TIME(1) NOT NULL", ["'-00:00:00.1'", "'-01:02:03.9'", "'00:00:00'", "'12:00:00.5'"]),
+    "time6": ("k TIME(6) NOT NULL", ["'-00:00:00.000001'", "'-1:00:00'", "'00:00:00.999999'", "'838:59:59'"]),
+    "datetime": ("k DATETIME NOT NULL", ["'0000-00-00 00:00:00'", "'1000-01-01 00:00:00'", "'9999-12-31 23:59:59'"]),
+    "datetime6": ("k DATETIME(6) NOT NULL", ["'2026-01-02 03:04:05.000006'", "'2026-01-02 03:04:05'"]),
+    "datetime3": ("k DATETIME(3) NOT NULL", ["'2026-01-02 03:04:05.006'", "'2026-01-02 03:04:05.1'"]),
+    "timestamp": ("k TIMESTAMP NOT NULL", ["'0000-00-00 00:00:00'", "'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'"]),
+    "timestamp6": ("k TIMESTAMP(6) NOT NULL", ["'2026-07-02 03:04:05.000006'", "'2026-07-02 03:04:05'"]),
+    "char": ("k CHAR(20) CHARACTER SET utf8mb4 NOT NULL", TEXTS),
+    "char_long": ("k CHAR(255) CHARACTER SET utf8mb4 NOT NULL", [*TEXTS, "REPEAT('ü', 255)"]),
+    "varchar": ("k VARCHAR(20) CHARACTER SET utf8mb4 NOT NULL", TEXTS),
+    "varchar_long": ("k VARCHAR(300) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL", [*TEXTS, "REPEAT('x', 300)"]),
+    "latin1": ("k VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL", TEXTS),
+    "gbk": ("k VARCHAR(20) CHARACTER SET gbk NOT NULL", ["_gbk 0xb15c", "_gbk 0xa1a1", "'a'", "''"]),
+    "sjis": ("k CHAR(20) CHARACTER SET sjis NOT NULL", ["_sjis 0x835c", "_sjis 0x83418342", "'a'", "''"]),
+    "ucs2": ("k VARCHAR(20) CHARACTER SET ucs2 NOT NULL", TEXTS),
+    "utf16": ("k VARCHAR(20) CHARACTER SET utf16 NOT NULL", [*TEXTS, "_utf16 0xd83dde00"]),
+    "utf32": ("k CHAR(20) CHARACTER SET utf32 NOT NULL", TEXTS),
+    "binary": ("k BINARY(4) NOT NULL", ["''", "0x61", "0x6100ff00", "0x00000001", "0xffffffff"]),
+    "binary16": ("k BINARY(16) NOT NULL", ["0x" + "00" * 16, "0x" + "ab" * 16, "0x" + "cd" * 15 + "00"]),
+    "varbinary": ("k VARBINARY(20) NOT NULL", BYTES),
+    "varbinary_long": ("k VARBINARY(300) NOT NULL", [*BYTES, "REPEAT('x', 300)"]),
+    "enum": ("k ENUM('z', 'b', 'ü', '1') CHARACTER SET utf8mb4 NOT NULL", ["'z'", "'b'", "'ü'", "4", "0"]),
+    "enum_wide": (
+        "k ENUM(" + ",".join(f"'v{n}'" for n in range(300)) + ") NOT NULL",
+        ["'v0'", "'v255'", "'v256'", "'v299'"],
+    ),
+    "set": ("k SET('a', 'b', 'c') NOT NULL", ["''", "'a'", "'a,c'", "'a,b,c'"]),
+    "set64": ("k SET(" + ",".join(f"'v{n}'" for n in range(64)) + ") NOT NULL", ["'v63'", "'v0,v63'", "'v32'", "''"]),
+}
+MARIADB = {
+    "uuid": (
+        "k UUID NOT NULL",
+        [
+            "'00000000-0000-0000-0000-000000000000'",
+            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+            "'6ccd780c-baba-1026-9564-5b8c656024db'",
+            "'6ccd780c-baba-4026-9564-5b8c656024db'",
+            "'6ccd780c-baba-4026-9564-5b8c65602400'",
+            "'018f4e5c-7b3a-7c21-9d3f-0123456789ab'",
+            "'6ccd780c-baba-1026-1564-5b8c656024db'",
+            "'6ccd780c-baba-8026-9564-5b8c656024db'",
+            "'00000000-0000-1000-8000-000000000000'",
+        ],
+    ),
+    "inet6": ("k INET6 NOT NULL", ["'::'", "'::1'", "'2001:db8::ff00:0'", "'::ffff:192.0.2.1'", "'ffff::'"]),
+    "inet4": ("k INET4 NOT NULL", ["'0.0.0.0'", "'192.0.2.0'", "'255.255.255.255'", "'127.0.0.1'"]),
+}
+COMPOSITE = {
+    "neighbours": (
+        "a INT NOT NULL, b VARCHAR(300) CHARACTER SET latin1 NOT NULL, c DECIMAL(7,3) NOT NULL",
+        "a, b, c",
+        ["-1, 'x', -1.5", "-1, 'x', 1.5", "2, '', 0"],
+    ),
+    "reordered": (
+        "a VARCHAR(10) NOT NULL, x INT, b DATETIME(6) NOT NULL, c BIGINT UNSIGNED NOT NULL",
+        "c, a, b",
+        ["'x', NULL, '2026-01-01 00:00:00.000001', 18446744073709551615", "'', 4, '2026-01-01', 0"],
+    ),
+    "far_apart": (
+        "n1 TEXT, a BINARY(3) NOT NULL, n2 JSON, n3 TEXT, b ENUM('p', 'q') NOT NULL, n4 BIT(3), c CHAR(4) NOT NULL",
+        "b, c, a",
+        [
+            "NULL, 0x010000, NULL, NULL, 'q', NULL, 'xx'",
+            """REPEAT('t', 70000), 0x010200, '{"a": [1, 2]}', 'n', 'p', 5, 'yy'""",
+            "'', 0x000000, '{}', NULL, 'p', NULL, ''",
+        ],
+    ),
+}
+MODE = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'"
+
+
+def finds(session: Session, table: str, columns: Sequence[str], literals: KeyLiterals) -> list[int]:
+    """Row numbers that the literals select; the index must serve it."""
+    where = " AND ".join(f"`{name}` = {literal}" for name, literal in zip(columns, literals, strict=True))
+    rows = [int(row[0] or -1) for row in session.query(f"SELECT v FROM {table} WHERE {where}")]
+    if rows:
+        if session.flavor is Flavor.MYSQL:
+            session.execute("SET @@SESSION.explain_format = 'TRADITIONAL'")
+        plan = session.query(f"EXPLAIN SELECT v FROM {table} WHERE {where}")[0]
+        assert b"PRIMARY" in plan, f"{where} does not use the key: {plan}"
+    return rows
+
+
+@pytest.fixture
+def open_ended(pair: Pair) -> list[tuple[str, str, str, list[str]]]:
+    """Name, columns, key and rows of every table of the family."""
+    singles = COMMON | (MARIADB if pair.flavor is Flavor.MARIADB else {})
+    return [(name, ddl, "k", values) for name, (ddl, values) in singles.items()] + [
+        (name, ddl, key, values) for name, (ddl, key, values) in COMPOSITE.items()
+    ]
+
+
+def test_every_key_type_finds_its_row(
+    pair: Pair, schema: str, open_ended: list[tuple[str, str, str, list[str]]]
+) -> None:
+    source = pair.source
+    creates = [
+        f"CREATE TABLE `{schema}`.`k_{name}` ({ddl}, v INT NOT NULL, PRIMARY KEY ({key}))"
+        for name, ddl, key, _ in open_ended
+    ]
+    source.execute(MODE, *creates)
+    tables = [describe(source, schema, f"k_{name}") for name, *_ in open_ended]
+    rows = [(f"{schema}.k_{name}", values) for name, _, _, all_values in open_ended for values in all_values]
+    writes = [f"INSERT INTO {table} VALUES ({values}, {number})" for number, (table, values) in enumerate(rows, 1)]
+    with Streaming(source, tables) as stream:
+        source.execute(MODE, *writes)
+        stream.caught_up(60)
+    seen = [one for change in stream.sink.changes for one in change.keys]
+    assert [table for table, _ in seen] == [table for table, _ in rows]
+    wrong = []
+    by_id = {table.id: table for table in tables}
+    for purpose in (Purpose.TARGET, Purpose.SOURCE, Purpose.SOURCE_TEXT):
+        with Session(source.endpoint(), purpose) as session:
+            for number, (name, literals) in enumerate(seen, 1):
+                columns = [column.name for column in by_id[name].key.columns]
+                found = finds(session, name, columns, literals)
+                if found != [number]:
+                    wrong.append((purpose, name, rows[number - 1][1], literals, found))
+    assert not wrong, "\n".join(map(str, wrong))
+    print(f"{len(seen)} rows of {len(tables)} tables found by their binlog keys")
