@@ -16,6 +16,7 @@ from ferry_core.mysql.gtid import Position
 from ferry_core.mysql.session import Session
 
 _FATAL_READING_BINLOG = 1236
+_ALREADY_CONNECTED = 4052  # MariaDB
 _KILLED_OR_STOPPING = {1053, 1077, 1079, 1094, 1158, 1159, 1160, 1161, 1317, 1927, 2013, 4031}
 
 _PURGED = (
@@ -64,7 +65,7 @@ def judge(  # noqa: PLR0911 - one meaning a line
     where = f"{endpoint.role} {endpoint.address}"
     if refusal.code in _KILLED_OR_STOPPING:
         return StreamLost("killed", f"{where}: {refusal}")
-    if refusal.code != _FATAL_READING_BINLOG:
+    if refusal.code not in (_FATAL_READING_BINLOG, _ALREADY_CONNECTED):
         return classify(err.OperationalError(refusal.code, refusal.text), endpoint)
     if any(words in text for words in _AHEAD):
         return SourceAhead("ahead", f"{where}: {refusal}")

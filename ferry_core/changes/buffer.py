@@ -204,8 +204,7 @@ class ChangeBuffer:
 
     def _advance(self, processed: StreamMark) -> None:
         self._processed = processed
-        if self._seen < processed:
-            self._seen = processed
+        self._seen = max(self._seen, processed)
         self._condition.notify_all()
 
     def _bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Empties the change buffer onto the target, one generation of one table at a time (R3, R4). Runs in the flusher's thread.
+"""Empties the change buffer onto the target, one generation of one table at a time (R3, R4). The flusher's thread.
 
 A generation: hold the table's gate exclusively, take keys, make every event seen so far visible (R1), read and write
 the keys in parallel batches, and forget them only when all batches have committed. The batches' retries happen inside
@@ -49,7 +49,7 @@ class Flusher:
         cancelled: Callable[[], bool],
         flushed: Callable[[FlushResult], None],
     ) -> None:
-        """``make_visible`` is R1's wait (False when cancelled); ``copying`` tells whether chunks of a table are unread."""
+        """``make_visible`` is R1's wait (False when cancelled); ``copying`` tells whether a table has unread chunks."""
         self._buffer = buffer
         self._gates = gates
         self._executor = executor

@@ -28,7 +28,7 @@ class StreamMark:
 class ChangeSink(Protocol):
     """One transaction is ``begin``, any number of ``changed``, ``end``; ``decided`` stands outside of them.
 
-    A connection may break in the middle: then ``begin`` comes again for the same transaction, without ``end`` before it.
+    A connection may break in the middle: then ``begin`` comes again for the same transaction, with no ``end`` before.
     """
 
     def begin(self, before: StreamMark, seen: StreamMark, xid: str | None) -> None:

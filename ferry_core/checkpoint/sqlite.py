@@ -28,11 +28,13 @@ class SqliteStore:
 
     def _unusable(self, error: sqlite3.Error) -> ConfigError:
         if isinstance(error, sqlite3.OperationalError):
-            return ConfigError("StateUnusable", f"cannot open state file {self._path}: {error}; check path and permissions")
+            return ConfigError(
+                "StateUnusable", f"cannot open state file {self._path}: {error}; check path and permissions"
+            )
         return ConfigError(
             "StateCorrupt",
-            f"{self._path} is no intact state file of a Ferry ({error}); give another --state, restore it, or remove it "
-            "to start over: rows already copied by this Ferry are then deleted and copied again",
+            f"{self._path} is no intact state file of a Ferry ({error}); give another --state, restore it, or remove "
+            "it to start over: rows already copied by this Ferry are then deleted and copied again",
         )
 
     def load(self) -> RunState | None:

@@ -29,7 +29,7 @@ def parse(body: str, form: int, where: str) -> RunState:
     if form > FORMAT:
         raise ConfigError(
             "StateTooNew",
-            f"{where} has checkpoint format {form}, this version knows up to {FORMAT}; use the newer version that wrote it",
+            f"{where} has checkpoint format {form}, this version knows up to {FORMAT}; use the version that wrote it",
         )
     try:
         return RunState.model_validate_json(body)

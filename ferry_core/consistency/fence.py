@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ferry_core.errors import ConnectionLost, FerryError, Fenced, LockConflict, RetriableError
+from ferry_core.errors import ConnectionLost, Fenced, FerryError, LockConflict, RetriableError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 
@@ -183,8 +183,7 @@ class Fence:
         allowed()
         session.begin()
         try:
-            if self._check(session, " LOCK IN SHARE MODE").phase == COMPLETED:
-                raise Fenced("AlreadyCutOver", f"{session.endpoint.address} was cut over: nothing is copied to it any more")
+            _refuse_completed(session, self._check(session, " LOCK IN SHARE MODE"))
             yield
             allowed()
         except BaseException:
@@ -278,6 +277,11 @@ class Fence:
                 f"{self.epoch}); this run stops and leaves everything to the newer one",
             )
         return lease
+
+
+def _refuse_completed(session: Session, lease: Lease) -> None:
+    if lease.phase == COMPLETED:
+        raise Fenced("AlreadyCutOver", f"{session.endpoint.address} was cut over: nothing is copied to it any more")
 
 
 def _always() -> None:

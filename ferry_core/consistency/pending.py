@@ -103,11 +103,11 @@ class PendingKeys:
 
     def oldest(self) -> StreamMark | None:
         """The mark that a checkpoint must not pass (R5)."""
-        marks = [mark for mark in (self._since, self._in_flight and self._in_flight.since) if mark is not None]
-        return min(marks, key=lambda mark: mark.sequence) if marks else None
+        marks = [self._since, self._in_flight.since if self._in_flight else None]
+        return min((mark for mark in marks if mark is not None), key=lambda mark: mark.sequence, default=None)
 
     def oldest_commit(self) -> float | None:
-        """Source clock, Unix seconds, of the oldest change not yet on the target; None if nothing waits or it is unknown."""
+        """Source clock, Unix seconds, of the oldest change not on the target; None: none waits, or unknown."""
         if self._in_flight is not None and self._in_flight.committed_at is not None:
             return self._in_flight.committed_at
         return self._committed_at

@@ -1,7 +1,7 @@
 """R2: what must happen, in this order, before the first chunk of a table may be read, and again at every resume.
 
     fence bump                                  the run took its epoch
-    empty the table's rows on the target        only rows that the lease row says are ours, only without a record of a start
+    empty the table's rows on the target        only if the lease row says that they are ours, without a record
     track from stream position s, record it     durably: a crash after this resumes, a crash before it empties again
     everything up to s visible                  R1
     every XID of XA RECOVER gone                its XA COMMIT will carry no keys, its rows must be read by the chunks

@@ -34,7 +34,7 @@ UNLOCK_SECONDS = 600.0
 SETTLE_SECONDS = 60.0
 
 
-class AttemptFailed(Exception):  # noqa: N818 - an outcome, not a fault of the program
+class AttemptFailed(Exception):
     """The attempt is over, writes are allowed again; ``reason`` is that of the CutOver condition."""
 
     def __init__(self, reason: str, message: str) -> None:

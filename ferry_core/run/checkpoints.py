@@ -1,4 +1,4 @@
-"""Gathers the run's state from the rooms that own it and stores it, at most once a second. Coordinator's thread only."""
+"""Gathers the run's state from the rooms that own it and stores it, at most once a second. Coordinator's thread."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""When to cut over: the gates, the attempts of a series, the wait between them. Pure but for the clock. Coordinator's."""
+"""When to cut over: the gates, the attempts of a series, the wait between them. Pure but for the clock."""
 
 import time
 from dataclasses import dataclass, field

@@ -115,6 +115,13 @@ class Engine:
         with self._pairs_lock:
             return any(pair.busy for pair in self._pairs)
 
+    @property
+    def workers(self) -> tuple[int, int]:
+        """Copy steps under way, and session pairs that idle."""
+        with self._pairs_lock:
+            busy = sum(pair.busy for pair in self._pairs)
+            return busy, len(self._pairs) - busy
+
     def interrupt(self) -> None:
         """Kill the statements of all steps under way; they are redone when allowed."""
         with self._pairs_lock:
@@ -156,12 +163,13 @@ class Engine:
 
     def start(self, name: str, body: Callable[[], None]) -> None:
         """Run ``body`` in a thread of this run: what it raises ends the run."""
+
         def run() -> None:
             try:
                 body()
             except Terminated:
                 log.debug("%s ended", name)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator must see it
+            except BaseException as error:
                 if self._failure is None and not self.ending.is_set():
                     log.debug("%s failed", name, exc_info=True)
                     self._failure = error

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Iterator
 
-from ferry_core.api.choices import VerifyMode
+from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Report, Stage, TableReport
@@ -19,7 +19,6 @@ from ferry_core.changes.sink import StreamMark
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.control.server import ControlServer
 from ferry_core.cutover.attempt import undo
 from ferry_core.errors import ConfigError, FerryError, Terminated
 from ferry_core.manifest.load import LoadedFerry
@@ -53,7 +52,7 @@ class Ferry:
         self._ferry = loaded.ferry
         self.wishes = Wishes(Directive.of(loaded.ferry))
         self.throttle = Throttle()
-        self.telling = Telling(loaded.ferry, self.throttle, loaded.notices)
+        self.telling = Telling(loaded.ferry, self.throttle)
         self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
         self.wishes.on_change(self._apply_wishes)
         self._apply_wishes()
@@ -82,6 +81,8 @@ class Ferry:
         if options.listen is None:
             yield
             return
+        from ferry_core.control.server import ControlServer
+
         server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
         server.start()
         try:
@@ -97,11 +98,12 @@ class Ferry:
         fence = take_fence(crossing)
         lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
         undo(fence, lock)
-        self.telling.begin(crossing.tables, fence.epoch)
         with self._connections.source_control() as source, self._connections.target() as target:
-            create_missing(source, target, crossing.tables, fence)
+            if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
+                create_missing(source, target, crossing.tables, fence)
             visibility = visibility_of(source)
             state = crossing.state or self._new_state(crossing, source)
+        self.telling.begin(crossing.tables, fence.epoch, state)
         self._cross(crossing, fence, visibility, state)
         return ExitCode.DONE
 
@@ -109,13 +111,14 @@ class Ferry:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
         path = self._options.state_path
         crossing = validate(self._ferry, self._connections, path, self.telling.checked)
-        if not self.throttle.pause.paused:
-            return crossing
-        self.telling.message("validated; paused before the copy begins")
+        waited = False
         while self.throttle.pause.paused:
+            waited = True
+            self.telling.message("validated; paused before the copy begins")
+            self.telling.tick()
             self._leave_if_asked()
             self.wishes.wait_changed(0.2)
-        return validate(self._ferry, self._connections, path, self.telling.checked)
+        return validate(self._ferry, self._connections, path, self.telling.checked) if waited else crossing
 
     def _leave_if_asked(self) -> None:
         if self.wishes.stopping.is_set() or self.wishes.aborted.is_set():
@@ -126,12 +129,12 @@ class Ferry:
         if state is None:
             raise ConfigError(
                 "AlreadyCutOver",
-                f"{crossing.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to move "
-                "again, give the new Ferry another name",
+                f"{crossing.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
+                "move again, give the new Ferry another name",
             )
         log.info("%s was cut over already: nothing to do", crossing.name)
-        self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0)
-        self.telling.resumed_completed(state)
+        self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, state)
+        self.telling.completed(state.write_block_milliseconds)
         return ExitCode.DONE
 
     def _new_state(self, crossing: Crossing, source: Session) -> RunState:
@@ -167,11 +170,9 @@ class Ferry:
             self._connections, fence, visibility, buffer, chunks, streamer, self.throttle, self.wishes, ears
         )
         self.wishes.on_change(lambda: buffer.close() if self.wishes.stopping.is_set() else None)
-        checkpoints = Checkpoints(
-            crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed
-        )
+        checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed)
         proving = Proving(verifier, tables, buffer, self.telling.verified, engine.ending) if verifier else None
-        self.telling.watch(engine, checkpoints, proving)
+        self.telling.watch(engine, proving)
         lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
         stages = Stages(
             crossing, fence, engine, visibility, checkpoints, proving, lock, self.throttle, self.wishes, self.telling
@@ -237,4 +238,3 @@ class Ferry:
 def server_id_of(uid: str) -> int:
     """A replication server id for this Ferry: in the upper half of the range, where people seldom choose theirs."""
     return 0x80000000 | zlib.crc32(uid.encode()) & 0x7FFFFFFF
-

@@ -39,6 +39,10 @@ class Proving:
         self._ending = ending
         self._seen: Counter[Difference] = Counter()
 
+    @property
+    def unproven_keys(self) -> int:
+        return self._verifier.unproven.size()
+
     def run(self) -> None:
         """Raises DataError RowsDiffer naming the keys."""
         todo = self._tables
@@ -87,8 +91,8 @@ def refuse(divergent: Sequence[Difference]) -> None:
     if divergent:
         raise DataError(
             "RowsDiffer",
-            f"{_named(divergent)}; nothing about these rows is under way: somebody else wrote to the target, or this is "
-            "a fault of mysql-ferry. Compare the rows, delete them on the target, and touch them on the source",
+            f"{_named(divergent)}; nothing about these rows is under way: somebody else wrote to the target, or this "
+            "is a fault of mysql-ferry. Compare the rows, delete them on the target, and touch them on the source",
         )
 
 

@@ -1,4 +1,4 @@
-"""The Validating stage: who is who, what is selected, is it safe, and is there a state to resume. Called by ``ferry``."""
+"""The Validating stage: who is who, what is selected, is it safe, is there a state to resume. Called by ``ferry``."""
 
 import json
 from collections.abc import Callable

@@ -5,13 +5,13 @@ what a thread failed with, obey pause, stop and abort, store a checkpoint when o
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-from ferry_core.api.choices import VerifyMode
 from ferry_core.api.report import Stage
+from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.changes.sink import StreamMark
+from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import Attempt, Handover
@@ -25,7 +25,6 @@ from ferry_core.run.setup import Crossing
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
 from ferry_core.schema.foreign_keys import add_foreign_keys
-from ferry_core.consistency.fence import Fence
 from ferry_core.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -189,7 +188,7 @@ class Stages:
         except RetriableError as error:
             # The tombstone in the lease row is what counts; the next start reads it.
             log.warning("the state was not stored after the hand-over: %s", error)
-        self._enter(Stage.COMPLETED)
+        self._telling.completed(attempt.blocked_milliseconds)
 
     def _watch(self) -> None:
         """After the hand-over: report what the source still accepts."""
@@ -240,7 +239,7 @@ class Stages:
     def _streamed_to_the_end(self) -> StreamMark | None:
         """Wait until the streamer has read what is in the source's binlog now."""
         with self._crossing.connections.source_control() as session:
-            end = self._engine.streamer.end_of_binlog(session)
+            end = end_of_binlog(session)
         self._wait(lambda: self._engine.streamer.reached(end))
         return self._engine.buffer.processed
 

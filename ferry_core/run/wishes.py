@@ -1,6 +1,6 @@
-"""What people and operators want of a running Ferry: paused, approved, aborted, how fast. Thread-safe, last writer wins.
+"""What people and operators want of a running Ferry: paused, approved, aborted, how fast. The last writer wins.
 
-Written by the ControlServer's threads and by signals, read by the coordinator and the workers.
+Thread-safe. Written by the ControlServer's threads and by signals, read by the coordinator and the workers.
 """
 
 import threading

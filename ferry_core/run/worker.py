@@ -12,7 +12,15 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from ferry_core.consistency.fence import Fence, kill
-from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError, Terminated, TooLarge
+from ferry_core.errors import (
+    ConnectionLost,
+    FerryError,
+    Interrupted,
+    LockConflict,
+    RetriableError,
+    Terminated,
+    TooLarge,
+)
 from ferry_core.mysql.session import Session
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.run.connections import Connections
@@ -157,7 +165,7 @@ class CopyStep:
 
         return Retrying(
             retry=retry_if_exception(_worth_retrying),
-            wait=wait_exponential_jitter(initial=0.05, max=5.0),
+            wait=wait_exponential_jitter(multiplier=0.05, max=5.0),
             stop=stop_after_delay(self._retry_seconds),
             sleep=self._sleep,
             before_sleep=before_sleep,

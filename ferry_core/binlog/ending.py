@@ -1,0 +1,25 @@
+"""Where the source's binlog ends now, as its own status says: beyond ``@@gtid_executed`` while commits stall.
+
+Called by the coordinator at a table's start (R2).
+"""
+
+from ferry_core.errors import DataError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import MariaDbGtids, source_position
+from ferry_core.mysql.session import Session
+
+BinlogEnd = tuple[str, int] | MariaDbGtids
+"""MySQL: file and offset, which order as they are (names end in a number of fixed width). MariaDB: GTIDs."""
+
+
+def end_of_binlog(session: Session) -> BinlogEnd:
+    """Ask the source. On MariaDB its GTIDs, since SHOW MASTER STATUS hangs during a stalled commit there."""
+    if session.flavor is Flavor.MARIADB:
+        position = source_position(session)
+        assert isinstance(position, MariaDbGtids)
+        return position
+    modern = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2]) >= (8, 4)
+    rows = session.query("SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS")
+    if not rows:
+        raise DataError("BinlogDisabled", f"{session.endpoint.address} writes no binlog any more; set log_bin")
+    return (rows[0][0] or b"").decode(), int(rows[0][1] or 0)

@@ -1,0 +1,272 @@
+"""What a run says about itself: turns what happens into progress, conditions and messages. Owns no decision.
+
+The engine's threads call the counters, the coordinator everything else; ``Progress`` is the one thread-safe snapshot.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from ferry_core.api.choices import VerifyMode
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import Report, Stage, TableReport, TableState
+from ferry_core.api.spec import Ferry
+from ferry_core.changes.flusher import FlushResult
+from ferry_core.checkpoint.state import RunState
+from ferry_core.cutover.attempt import Attempt
+from ferry_core.errors import DataError, FerryError
+from ferry_core.preflight import CheckResult
+from ferry_core.report.progress import Progress
+from ferry_core.rows.copier import CopyResult
+from ferry_core.run.engine import Engine
+from ferry_core.run.proving import Proving
+from ferry_core.tables.table import Table
+from ferry_core.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+JSON_PRECISION = "JsonPrecision"
+
+
+class Telling:
+    """One a run. ``watch`` gives it the engine, once there is one."""
+
+    def __init__(self, ferry: Ferry, throttle: Throttle) -> None:
+        self.progress = Progress(ferry.metadata.generation)
+        self._ferry = ferry
+        self._throttle = throttle
+        self._engine: Engine | None = None
+        self._proving: Proving | None = None
+        self._began = time.time()
+        self._json_changed = 0
+        self._blocked_milliseconds: int | None = None
+        self._written_after = 0
+        self._initial_conditions()
+
+    def _initial_conditions(self) -> None:
+        """Every condition is there from first sight: absent and unknown are not the same."""
+        say = self.progress.set_condition
+        say(Condition.SUCCEEDED, None, Reason.IN_PROGRESS)
+        say(Condition.VALIDATED, None, "Validating")
+        say(Condition.COPY_COMPLETE, False, Reason.COPYING)
+        say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN)
+        say(Condition.READY_FOR_CUTOVER, False, Reason.COPYING)
+        say(Condition.CUT_OVER, False, Reason.IN_PROGRESS)
+        say(Condition.VERIFIED, None, Reason.VERIFICATION_PENDING)
+        say(Condition.STALLED, False, "NotStalled")
+
+    # -- validation and life ------------------------------------------------------------------------------------------
+
+    def checked(self, results: Sequence[CheckResult]) -> None:
+        """The preflight's results: warnings are logged, the first failure becomes the Validated condition."""
+        failed = [result for result in results if result.status == "failed"]
+        for result in results:
+            if result.status in ("warning", "acknowledged"):
+                log.warning("%s: %s", result.reason, result.message)
+        if failed:
+            self.progress.set_condition(Condition.VALIDATED, False, failed[0].reason, failed[0].message)
+        else:
+            self.progress.set_condition(Condition.VALIDATED, True, Reason.PASSED)
+
+    def begin(self, tables: Sequence[Table], epoch: int, state: RunState) -> None:
+        """The tables are known, the epoch is taken, an earlier run's state is at hand."""
+        self.progress.begin(tables)
+        self.progress.set_epoch(epoch)
+        self._began = state.started_at or self._began
+        for table in tables:
+            known = state.tables.get(table.id)
+            if known is not None:
+                done = known.walked and not known.unfinished
+                how = TableState.COPIED if done else TableState.COPYING
+                self.progress.restore(table, known.rows_copied, known.bytes_copied, how)
+
+    def watch(self, engine: Engine, proving: Proving | None) -> None:
+        """Read these from now on, at each tick."""
+        self._engine = engine
+        self._proving = proving
+
+    def stage(self, stage: Stage) -> None:
+        self.progress.set_stage(stage)
+
+    def message(self, text: str) -> None:
+        self.progress.set_message(text)
+
+    def acknowledged(self, generation: int) -> None:
+        self.progress.acknowledge(generation)
+
+    def failed(self, error: FerryError) -> None:
+        if error.exit_code is ExitCode.TERMINATED:
+            if error.reason == "Aborted":
+                self.progress.aborted(error.message)
+            else:
+                self.message(error.message)
+        else:
+            self.progress.failed(error)
+
+    # -- counters: any thread -----------------------------------------------------------------------------------------
+
+    def chunk(self, table: Table, result: CopyResult) -> None:
+        self.progress.chunk(table, result)
+        if self._engine is not None and self._engine.chunks.done(table):
+            self.progress.set_table_state(table, TableState.COPIED)
+        self._judge_json(table, result)
+
+    def keys(self, table: Table, result: CopyResult) -> None:
+        self.progress.keys_copied(result)
+        self._judge_json(table, result)
+
+    def _judge_json(self, table: Table, result: CopyResult) -> None:
+        if not result.json_changed:
+            return
+        self._json_changed += result.json_changed
+        if JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
+            raise DataError(
+                JSON_PRECISION,
+                f"{result.json_changed} rows of {table.id} hold JSON values that text cannot carry exactly (DECIMAL "
+                "becomes DOUBLE, dates become strings); if that is acceptable, add acknowledge: [JsonPrecision]",
+            )
+
+    def flush(self, result: FlushResult) -> None:
+        self.progress.flushed(result.seconds)
+
+    def retried(self, error: FerryError) -> None:
+        server = error.message.partition(" ")[0]
+        self.progress.retried(server if server in ("source", "target") else "both", error.reason)
+
+    def checkpointed(self, ok: bool) -> None:
+        self.progress.checkpointed(ok)
+
+    def verified(self, _: Table, rows: int) -> None:
+        self.progress.verified(rows)
+
+    # -- stages: the coordinator --------------------------------------------------------------------------------------
+
+    def all_copied(self) -> None:
+        self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
+        if self._engine is not None:
+            for table in self._engine.chunks.tables:
+                self.progress.set_table_state(table, TableState.COPIED)
+
+    def gates(self, missing: list[str], *, wanted: bool) -> None:
+        """``missing`` gates as "Reason: text"."""
+        say = self.progress.set_condition
+        if missing:
+            say(Condition.READY_FOR_CUTOVER, False, missing[0].partition(":")[0], "; ".join(missing))
+            self.message("streaming changes; before the cutover: " + "; ".join(missing))
+        else:
+            say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED)
+            if not wanted:
+                say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
+                self.message("ready to cut over; waiting for approval (ferry cutover)")
+        lagging = next((text for text in missing if text.startswith("Lag")), None)
+        if lagging is None:
+            say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
+        elif "unknown" in lagging:
+            say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN, lagging)
+        else:
+            say(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, lagging)
+        if self._proving is None:
+            say(Condition.VERIFIED, None, "Unproven", "verify.mode is None")
+        elif self._proving.passed.is_set():
+            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE)
+        else:
+            say(Condition.VERIFIED, None, Reason.RUNNING)
+
+    def attempt_begins(self, number: int) -> None:
+        self.message(f"cutting over, attempt {number}: writes on the source are stopped")
+        self.progress.attempt_begins(number)
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        self.progress.attempt_ended(attempt.reason, attempt.blocked_milliseconds)
+        self.progress.set_condition(Condition.CUT_OVER, attempt.done, attempt.reason, attempt.message)
+        if attempt.done:
+            self._blocked_milliseconds = attempt.blocked_milliseconds
+        else:
+            self.message(f"cutover attempt failed, writes are allowed again: {attempt.message}")
+
+    def attempts_exhausted(self, attempts: int) -> None:
+        text = f"{attempts} attempts failed; approve again for a new series (ferry cutover)"
+        self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
+        self.message(text)
+
+    def completed(self, blocked_milliseconds: int | None) -> None:
+        self._blocked_milliseconds = blocked_milliseconds
+        self.progress.completed("cut over; writes may move to the target")
+
+    def source_written(self, changes: int) -> None:
+        """The source accepted writes after the hand-over."""
+        if changes > self._written_after:
+            self._written_after = changes
+            text = (
+                f"{changes} row changes of selected tables were made on the source after the hand-over; they are not "
+                "on the target: find who writes, and apply them by hand"
+            )
+            log.error("%s", text)
+            self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
+
+    @property
+    def written_after(self) -> int:
+        return self._written_after
+
+    # -- the tick -----------------------------------------------------------------------------------------------------
+
+    def lag(self) -> float | None:
+        """Seconds from the commit of the oldest change that is not on the target to the source's now; None: unknown."""
+        if self._engine is None:
+            return None
+        stream = self._engine.streamer.status()
+        oldest = self._engine.buffer.oldest_commit()
+        if stream.lag_seconds is None or oldest is None:
+            return stream.lag_seconds
+        return max(stream.lag_seconds, time.time() + self._engine.streamer.clock_ahead - oldest)
+
+    def tick(self) -> None:
+        """Bring the snapshot up to date with what the rooms know."""
+        self.progress.heartbeat()
+        self.progress.throttled(self._throttle.state(), self._throttle.seconds())
+        pause = self._throttle.pause
+        self.progress.set_paused(pause.paused, f"paused by {pause.by}" if pause.paused else "")
+        if self._engine is None:
+            return
+        stream = self._engine.streamer.status()
+        seen = stream.last_event_monotonic
+        self.progress.stream(
+            position=stream.file or None,
+            gtid_set=str(self._engine.buffer.checkpoint_mark().position)[:4096],
+            lag_seconds=self.lag(),
+            last_event_at=None if seen is None else time.time() - (time.monotonic() - seen),
+            events=stream.events,
+            total_bytes=stream.bytes,
+            reconnects=stream.reconnects,
+        )
+        buffer = self._engine.buffer
+        self.progress.set_pending({table.id: buffer.pending_keys(table) for table in self._engine.chunks.tables})
+        if self._proving is not None:
+            self.progress.set_verification(unproven_keys=self._proving.unproven_keys)
+        self.progress.set_workers(*self._engine.workers)
+
+    # -- readers ------------------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        return self.progress.report()
+
+    def tables(self) -> list[TableReport]:
+        return self.progress.tables()
+
+    def result_line(self) -> str:
+        """The last line of a successful run: rows, duration, verification, write-block time."""
+        report = self.report()
+        seconds = max(time.time() - self._began, 0.001)
+        verified = report.verification.rows_verified
+        proof = (
+            "unproven (verify.mode None)"
+            if self._ferry.spec.verify.mode is VerifyMode.NONE
+            else f"verified {verified} rows, no difference"
+        )
+        blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
+        json = f", {self._json_changed} rows with JSON re-parsed" if self._json_changed else ""
+        return (
+            f"moved {report.progress.rows_copied} rows of {report.progress.tables_total} tables in {seconds:.1f} s, "
+            f"{proof}{json}, writes blocked {blocked}"
+        )
