@@ -89,7 +89,6 @@ class Reason(StrEnum):
     FAMILIES_DIFFER = "FamiliesDiffer"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     SOURCE_IS_TARGET = "SourceIsTarget"
-    SOURCE_CHANGED = "SourceChanged"
     NAME_CASE_DIFFERS = "NameCaseDiffers"
     TARGET_READ_ONLY = "TargetReadOnly"
     CLUSTER_TARGET = "ClusterTarget"

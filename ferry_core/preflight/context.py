@@ -21,7 +21,6 @@ class PreflightContext:
     source: Session
     target: Session
     tables: Sequence[Table]
-    known_source: str | None = None  # ``facts.identity`` of the source that a stored state was begun with
 
     @cached_property
     def source_facts(self) -> ServerFacts:

@@ -61,13 +61,6 @@ class ServerFacts:
         return f"{self._session.flavor.value} {self._session.version}"
 
     @cached_property
-    def identity(self) -> str:
-        """Tells this server from others, over restarts: server_uuid, on MariaDB server_uid or host name and port."""
-        if not self.mariadb:
-            return self.variable("server_uuid")
-        return self.variable("server_uid") or f"{self.variable('hostname')}:{self.variable('port')}"
-
-    @cached_property
     def account(self) -> str:
         """The account that the server took us for, as GRANT wants it."""
         user, _, host = self._session.text("SELECT CURRENT_USER()").rpartition("@")

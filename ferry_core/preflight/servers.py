@@ -65,18 +65,6 @@ def _same_server(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _known_source(context: PreflightContext) -> Iterator[Finding]:
-    source = context.source_facts
-    if context.known_source not in (None, source.identity):
-        yield failed(
-            Reason.SOURCE_CHANGED,
-            f"{source.where} is the server {source.identity}, but this Ferry began with {context.known_source}: "
-            "positions "
-            "in one server's binlog mean nothing in another's; correct the source's host, or start over with a new "
-            "Ferry",
-        )
-
-
 def _name_case(context: PreflightContext) -> Iterator[Finding]:
     source, target = context.source_facts, context.target_facts
     values = [server.number("lower_case_table_names") for server in (source, target)]
@@ -206,7 +194,6 @@ CHECKS = (
     # Everything else asks in a dialect: so first of all, whom are we talking to?
     Check("versions", "both", _versions),
     Check("different servers", "both", _same_server),
-    Check("source of the stored state", "source", _known_source),
     Check("case of names", "both", _name_case),
     Check("writable", "target", _writable),
     Check("no cluster", "target", _cluster),

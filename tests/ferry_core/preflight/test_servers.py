@@ -49,15 +49,6 @@ def test_one_server_with_renames_cannot_be_locked_read_only(pair: Pair, tables: 
     assert not told(check(pair.source, pair.source, tables, tables=selection, cutover={"sourceLock": "None"}))
 
 
-def test_another_source_than_the_state_knows(pair: Pair, tables: str) -> None:
-    with opened(pair.source, pair.target, tables) as context:
-        context.known_source = context.source_facts.identity
-        assert not told(run_checks(context))
-        context.known_source = context.target_facts.identity
-        assert "start over with a new Ferry" in told(run_checks(context))["SourceChanged"]
-        assert context.source_facts.identity != context.target_facts.identity
-
-
 def test_names_whose_case_counts_differently(pair: Pair, make_server: ServerFactory, tables: str) -> None:
     if pair.flavor is Flavor.MARIADB:
         target = make_server(pair.family.value, lower_case_table_names=1)
