@@ -81,9 +81,10 @@ class Progress:
             self._bump()
 
     def _count(self, **parts: object) -> None:
-        """Under the lock: numbers changed."""
-        self._said |= parts
-        self._numbers_dirty = True
+        """Under the lock: numbers changed, those of ``parts`` or, without, others."""
+        if not parts or any(self._said[name] != part for name, part in parts.items()):
+            self._said |= parts
+            self._numbers_dirty = True
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -241,7 +242,7 @@ class Progress:
             counters = self._counters
             counters.binlog_events, counters.binlog_bytes = dict(events), total_bytes
             counters.reconnects = dict(reconnects)
-            moment = None if last_event_at is None else datetime.fromtimestamp(last_event_at, UTC)
+            moment = None if last_event_at is None else datetime.fromtimestamp(round(last_event_at), UTC)
             said = self._said["replication"]
             update = {
                 "position": position,
@@ -312,7 +313,7 @@ class Progress:
     def set_verification(self, **numbers: int) -> None:
         """Numbers of status.verification by their attribute names, for example ``unproven_keys``."""
         with self._changed:
-            self._say(verification=self._said["verification"].model_copy(update=numbers))
+            self._count(verification=self._said["verification"].model_copy(update=numbers))
 
     def differs(self, table: Table, rows: int) -> None:
         """So many more rows of a table differ."""

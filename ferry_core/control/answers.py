@@ -1,0 +1,104 @@
+"""What all answers have in common: JSON, errors as ``{reason, message}``, who may ask. Called by this package.
+
+A browser is a way in that needs no login on the machine: a page from anywhere may send a POST to 127.0.0.1. So a
+request that names another origin is refused, and so is one under a foreign host name (DNS rebinding) when there is no
+token to prove who asks.
+"""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from pydantic import BaseModel, ValidationError
+
+from ferry_core.api.reasons import Reason
+from ferry_core.control.listen import is_loopback
+from ferry_core.errors import ConfigError, FerryError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS = ("/healthz", "/readyz", "/")
+"""Without a token: probes, and the page, which holds nothing but a form for the token."""
+
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def answer(body: BaseModel | dict[str, object], status: int = 200) -> web.Response:
+    """One JSON object."""
+    if isinstance(body, BaseModel):
+        return web.Response(
+            text=body.model_dump_json(by_alias=True), status=status, content_type="application/json", headers=_HEADERS
+        )
+    return web.json_response(body, status=status, headers=_HEADERS)
+
+
+def refusal(status: int, reason: str, message: str) -> web.Response:
+    """An error as every route gives it."""
+    return answer({"reason": str(reason), "message": message}, status)
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """The first problem, with its place."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {first['msg']}{more}" if place else f"{first['msg']}{more}"
+
+
+@web.middleware
+async def say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns whatever a handler raises into one clear answer."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _http_refusal(request, error)
+    except ValidationError as error:
+        return refusal(400, Reason.INVALID_FIELD, what_is_wrong(error))
+    except FerryError as error:
+        return refusal(422 if isinstance(error, ConfigError) else 409, error.reason, error.message)
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return refusal(500, "InternalError", "the server failed to answer; its log says why")
+
+
+def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Response:
+    match error:
+        case web.HTTPNotFound():
+            return refusal(404, "NotFound", f"there is no {request.path}; see /openapi.json")
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return refusal(405, "MethodNotAllowed", f"{request.path} takes {allowed}, not {request.method}")
+        case web.HTTPRequestEntityTooLarge():
+            return refusal(413, "BodyTooLarge", "the body is larger than any that is understood here")
+    return refusal(error.status, "BadRequest", error.text or error.reason)
+
+
+def guard(token: str | None) -> Middleware:
+    """Lets through who knows the token; without one, who is on this machine and no foreign web page."""
+    expected = None if token is None else f"Bearer {token}".encode()
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            return refusal(403, "ForeignOrigin", f"requests of web pages from {origin} are refused")
+        if request.path in OPEN_PATHS:
+            return await handler(request)
+        if expected is None:
+            name = urlsplit(f"//{request.host}").hostname or ""
+            if not is_loopback(name):
+                return refusal(403, "ForeignHost", f"without a token this answers to 127.0.0.1 only, not to {name}")
+            return await handler(request)
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, expected):
+            refused = refusal(401, "Unauthorized", "send the token of --token-file as Authorization: Bearer TOKEN")
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            return refused
+        return await handler(request)
+
+    return check

@@ -1,0 +1,93 @@
+"""Where the ControlServer listens, and whether it may: the checks before a socket is opened. Called by ``server``."""
+
+import errno
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Address:
+    """Host and port as ``--listen`` gives them; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise ConfigError(Reason.USAGE, f"--listen {text}: write HOST:PORT, for example 127.0.0.1:8080, or none")
+        return cls(host, int(port))
+
+    @property
+    def loopback(self) -> bool:
+        return is_loopback(self.host)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can mean it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_open(address: Address, token: str | None) -> None:
+    """ConfigError when anybody on the network could cut over or abort."""
+    if token == "":
+        raise ConfigError(Reason.TOKEN_UNREADABLE, "the ControlServer's token is empty: put one line into its file")
+    if token is None and not address.loopback:
+        raise ConfigError(
+            "TokenRequired",
+            f"--listen {address} can be reached from other machines: give --token-file, or listen on 127.0.0.1",
+        )
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket."""
+    try:
+        family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(Reason.USAGE, f"--listen {address}: {error.strerror or error}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                "PortInUse",
+                f"port {address.port} on {address.host} is in use, perhaps by another ferry: give --listen with a free "
+                "port (0 takes any), or --listen none",
+            ) from error
+        raise ConfigError(Reason.USAGE, f"--listen {address}: {error.strerror or error}") from error
+    return listener
+
+
+def tls_context(tls_dir: Path | None) -> ssl.SSLContext | None:
+    """The server's side of TLS from ``tls.crt`` and ``tls.key``; None without a directory."""
+    if tls_dir is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls_dir / "tls.crt", tls_dir / "tls.key")
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            Reason.TLS_MATERIAL_INVALID,
+            f"--tls-dir {tls_dir}: tls.crt and tls.key cannot be used: {error.strerror or error}",
+        ) from error
+    return context

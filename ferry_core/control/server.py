@@ -1,0 +1,97 @@
+"""The ControlServer's life: an aiohttp server on a thread and event loop of its own. Called by ``run.ferry``."""
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from aiohttp import web
+
+from ferry_core.control.answers import guard, say_errors
+from ferry_core.control.listen import Address, bind, refuse_open, tls_context
+from ferry_core.control.managed import Managed
+from ferry_core.control.routes import Routes
+from ferry_core.control.verbs import Verbs
+from ferry_core.report.metrics import registry_of
+
+log = logging.getLogger(__name__)
+
+BODY_BYTES = 1 << 20
+GOODBYE_SECONDS = 2.0
+
+
+class ControlServer:
+    """``start`` returns once it answers, or raises ConfigError; ``stop`` ends it and never raises."""
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        listen: str,
+        *,
+        token: str | None = None,
+        tls_dir: Path | None = None,
+        managed: Managed | None = None,
+    ) -> None:
+        self.address = Address.parse(listen)
+        refuse_open(self.address, token)
+        self._verbs = verbs
+        self._token = token
+        self._tls_dir = tls_dir
+        self._managed = managed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="control-server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it can be reached; known after ``start``."""
+        return f"{'https' if self._tls_dir else 'http'}://{self.address}"
+
+    def start(self) -> None:
+        self._tls = tls_context(self._tls_dir)
+        self._listener = bind(self.address)
+        self.address = Address(self.address.host, self._listener.getsockname()[1])
+        if self._tls is None and not self.address.loopback:
+            log.warning("%s: the token travels in clear; give --tls-dir", self.url)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+        log.info("control server on %s", self.url)
+
+    def stop(self) -> None:
+        if self._loop is not None and self._ending is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ending.set)
+            self._thread.join(GOODBYE_SECONDS * 2)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:
+            if self._started.is_set():
+                log.exception("the control server ended; the run goes on")
+            self._failure = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
+        pool = ThreadPoolExecutor(4, thread_name_prefix="control-verb")
+        pollers = ThreadPoolExecutor(16, thread_name_prefix="control-poll")
+        routes = Routes(self._verbs, registry_of(self._verbs.progress), self._managed, pool, pollers)
+        application = web.Application(middlewares=[say_errors, guard(self._token)], client_max_size=BODY_BYTES)
+        application.add_routes(routes.table())
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=GOODBYE_SECONDS)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, self._listener, ssl_context=self._tls).start()
+            self._started.set()
+            await self._ending.wait()
+        finally:
+            routes.closing.set()
+            await runner.cleanup()
+            pool.shutdown(wait=False, cancel_futures=True)
+            pollers.shutdown(wait=False, cancel_futures=True)

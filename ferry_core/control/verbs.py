@@ -1,0 +1,28 @@
+"""What the ControlServer may ask of a run. ``run.ferry.Ferry`` is the one implementation; tests have others."""
+
+from typing import Protocol
+
+from ferry_core.api.directive import Directive
+from ferry_core.report.progress import Progress
+
+
+class Verbs(Protocol):
+    """All may be called from any thread at any time; a FerryError says no, with reason and message for the caller."""
+
+    @property
+    def progress(self) -> Progress:
+        """The run's one snapshot."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def set_throttle(self, max_rows_per_second: int | None) -> None: ...
+
+    def cutover(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def directive(self, directive: Directive) -> None: ...
