@@ -23,7 +23,7 @@ from ferry_core.tables.table import KeyLiterals, Table
 
 MAX_BYTES = 48 << 20
 ENTRY_BYTES = 130
-"""What a key costs besides its own bytes: bytes object, integer, dictionary slot (CPython 3.11: 100 to 118 for 8-byte keys)."""
+"""What a key costs besides its own bytes: bytes object, integer, dictionary slot (CPython 3.11: 100 to 118)."""
 
 
 @dataclass(frozen=True)

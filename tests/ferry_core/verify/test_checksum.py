@@ -120,14 +120,14 @@ def test_floats_that_print_alike_differ(ends: Ends) -> None:
 def test_a_row_beyond_max_allowed_packet_is_hashed(ends: Ends) -> None:
     ends.on_both(
         "CREATE TABLE t (id int PRIMARY KEY, a longblob, b longtext)",
-        "INSERT INTO t VALUES (1, REPEAT('a', 33000000), NULL)",
-        "UPDATE t SET b = REPEAT('b', 33000000)",
+        "INSERT INTO t VALUES (1, REPEAT('a', 34000000), NULL)",
+        "UPDATE t SET b = REPEAT('b', 34000000)",
     )
-    assert ends.pair.target.value("SELECT @@max_allowed_packet") < 66_000_000
+    assert ends.pair.target.value("SELECT @@max_allowed_packet") < 68_000_000
     on_source, on_target = sums(ends, ends.table())
     assert on_source == on_target
     assert on_source.xor != 0
-    ends.on_target("UPDATE t SET b = CONCAT(REPEAT('b', 32999999), 'a')")
+    ends.on_target("UPDATE t SET b = CONCAT(REPEAT('b', 33999999), 'a')")
     assert sums(ends, ends.table())[1] != on_source
 
 
