@@ -1,6 +1,5 @@
 """How the spec lets writes move to the target. Called by ``spec`` and ``directive``."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
@@ -123,10 +122,3 @@ class Cutover(Model):
     """Attempts in one series; after the last one a person must act."""
     watch_for: Annotated[Duration, Between(Duration("0s"), Duration("24h"))] = Duration("60s")
     """After the hand-over: how long the stream stays on to report writes that the source still took."""
-
-
-def is_open(cutover: Cutover, now: datetime) -> bool:
-    """Whether ``now`` lies inside the window of notBefore and notAfter."""
-    if cutover.not_before is not None and now < cutover.not_before:
-        return False
-    return cutover.not_after is None or now <= cutover.not_after

@@ -25,7 +25,6 @@ from ferry_core.api.model import Model, Rule
 from ferry_core.api.selection import Tables
 from ferry_core.api.servers import Server
 
-API_VERSION = "mysqlferry.io/v1alpha1"
 _UID_SPACE = uuid.UUID("5b0b7a86-6d0c-5c1e-9a53-0f6f1c0d7e11")
 
 Free = Annotated[dict[str, JsonValue], Field(max_length=64)]

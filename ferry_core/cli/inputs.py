@@ -13,8 +13,6 @@ from ferry_core.errors import ConfigError
 
 FilePath = click.Path(path_type=Path)
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 
 def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """-f and --secrets-dir."""

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ValidationError
 
 from ferry_core.api.choices import CutoverMode, OnMismatch, SourceLockMode, VerifyMode
 from ferry_core.api.directive import Directive
-from ferry_core.api.handover import Cutover, is_open
 from ferry_core.api.report import ConditionReport, Report, Stage, Status, TableReport
 from ferry_core.api.spec import Ferry, Spec, ferry_uid
 from tests.support.manifests import ferry_data
@@ -196,13 +195,6 @@ def test_a_directive_carries_what_may_change_and_travels_as_json() -> None:
     assert (directive.generation, directive.paused, directive.copy_.workers) == (1, True, 2)
     assert Directive.model_validate_json(directive.model_dump_json()) == directive
     assert "copy" in json.loads(directive.model_dump_json())
-
-
-def test_the_window_of_a_cutover() -> None:
-    cutover = Cutover.model_validate({"notBefore": "2026-12-01T02:00:00Z", "notAfter": "2026-12-01T04:00:00+00:00"})
-    hours = [is_open(cutover, datetime(2026, 12, 1, hour, tzinfo=UTC)) for hour in (1, 2, 3, 4, 5)]
-    assert hours == [False, True, True, True, False]
-    assert is_open(Cutover(), datetime.now(UTC))
 
 
 def test_a_report_travels_as_json_in_the_contracts_words() -> None:

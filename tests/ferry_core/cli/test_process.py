@@ -1,6 +1,8 @@
 """The command as a process: exit codes and signals as an orchestrator sees them."""
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -129,3 +131,30 @@ def test_the_first_signal_stops_and_the_second_ends(tmp_path: Path, first: signa
         said = process.stderr.read()
     assert "Traceback" not in said
     assert ("ferry: Terminated: checkpointed and left" in said) == (kind == "obedient")
+
+
+def test_on_a_terminal_the_view_is_live(tmp_path: Path) -> None:
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN)
+    manifest = write_ferry(tmp_path, ferry_data())
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, str(script), "obedient", "run", "-f", str(manifest), "--listen", "none"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"},
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while b"lag unknown" not in seen:
+            seen += os.read(ours, 65536)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == 143
+    with contextlib.suppress(OSError):  # Linux says EIO when the other side is closed and all is read
+        while more := os.read(ours, 65536):
+            seen += more
+    os.close(ours)
+    assert b"\x1b[" in seen
+    assert b"Pending, 0 rows, 0 B, lag unknown" in seen
+    assert b"ferry: Terminated: checkpointed and left" in seen

@@ -1,0 +1,105 @@
+"""What ``ferry run`` hands to the engine and says around it; the engine is stood in for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.report import Report, TableReport
+from ferry_core.cli import engine
+from ferry_core.cli.main import main
+from ferry_core.errors import DataError, FerryError
+from ferry_core.manifest import LoadedFerry
+from ferry_core.run.options import RunOptions
+from tests.support.manifests import ferry_data, write_ferry
+
+
+class StandIn:
+    def __init__(self, outcome: ExitCode | FerryError) -> None:
+        self.outcome = outcome
+        self.options: RunOptions | None = None
+        self.loaded: LoadedFerry | None = None
+
+    def run(self) -> ExitCode:
+        if isinstance(self.outcome, FerryError):
+            raise self.outcome
+        return self.outcome
+
+    def stop(self) -> None:
+        raise AssertionError("nobody asked")
+
+    def snapshot(self) -> Report:
+        return Report()
+
+    def tables(self) -> list[TableReport]:
+        return []
+
+    def result_line(self) -> str:
+        return "1,000 rows in 3s"
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExitCode | FerryError], StandIn]:
+    def make(outcome: ExitCode | FerryError = ExitCode.DONE) -> StandIn:
+        made = StandIn(outcome)
+
+        def start(loaded: LoadedFerry, options: RunOptions) -> StandIn:
+            made.loaded, made.options = loaded, options
+            return made
+
+        monkeypatch.setattr(engine, "make_engine", start)
+        return made
+
+    return make
+
+
+Make = Callable[..., StandIn]
+
+
+def test_the_defaults(stand_in: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = stand_in()
+    done = CliRunner().invoke(main, ["run", "-f", str(write_ferry(tmp_path, ferry_data()))])
+    assert done.exit_code == 0, done.output
+    assert made.options == RunOptions(state_path=Path("shop-orders.ferry.db"), listen="127.0.0.1:8080")
+    assert done.stdout.splitlines()[-1] == "1,000 rows in 3s"
+    assert "ferry: verify.mode: Continuous is not built yet" in done.stderr
+    assert "resumes" not in done.stderr
+
+
+def test_every_option_arrives(stand_in: Make, tmp_path: Path) -> None:
+    made = stand_in()
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    state = tmp_path / "state.db"
+    state.touch()
+    file = write_ferry(tmp_path, ferry_data(checkpoint={"store": "Target"}))
+    options = ["--state", str(state), "--listen", "[::]:0", "--token-file", str(token), "--tls-dir", str(tmp_path)]
+    done = CliRunner().invoke(main, ["run", "-f", str(file), *options, "--progress", "none", "--log-level", "debug"])
+    assert done.exit_code == 0, done.output
+    assert made.options == RunOptions(state_path=state, listen="[::]:0", token="s3cret", tls_dir=tmp_path)
+    assert f"{state} exists: this run resumes" in done.stderr
+    assert "s3cret" not in done.output + repr(made.options)
+
+
+def test_only_a_manifest_that_says_target_means_the_table_there(stand_in: Make, tmp_path: Path) -> None:
+    made = stand_in()
+    file = write_ferry(tmp_path, ferry_data(checkpoint={"store": "Target"}))
+    assert CliRunner().invoke(main, ["run", "-f", str(file), "--listen", "none"]).exit_code == 0
+    assert made.options == RunOptions(state_path=None, listen=None)
+
+
+def test_an_error_of_the_run_is_its_line_and_code(stand_in: Make, tmp_path: Path) -> None:
+    stand_in(DataError("SchemaChanged", "ALTER TABLE shop.a"))
+    done = CliRunner().invoke(main, ["run", "-f", str(write_ferry(tmp_path, ferry_data()))])
+    assert done.exit_code == 65
+    assert done.stderr.splitlines()[-1] == "ferry: SchemaChanged: ALTER TABLE shop.a"
+    assert "1,000 rows" not in done.stdout
+
+
+def test_json_logs_are_json_to_the_last_line(stand_in: Make, tmp_path: Path) -> None:
+    stand_in()
+    done = CliRunner().invoke(main, ["run", "-f", str(write_ferry(tmp_path, ferry_data())), "--log-format", "json"])
+    assert all(line.startswith("{") for line in done.output.splitlines())
