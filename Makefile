@@ -1,0 +1,60 @@
+# Everything a developer or a CI machine runs. On a bare Debian 12 (root, git, make, Python 3.11 or newer) each target
+# sets up what it needs. `make` alone prints the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+CODE := ferry_core tests bench hack
+
+.PHONY: help
+help:  ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.complete  ## make .venv with the ferry command and all tools in it
+
+# The lock file says everything: the environment is made anew only when it changes.
+.venv/.complete: uv.lock pyproject.toml hack/setup.sh
+	@hack/setup.sh
+	@touch $@
+
+.PHONY: servers
+servers: setup  ## install MySQL 9.7 and MariaDB 10.11 for the tests (a minute, once)
+	@$(BIN)/python hack/servers.py install mysql mariadb
+
+.PHONY: check
+check: setup  ## lint, format, types, layers, lock file, unused code and dependencies
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	hack/uv.sh lock --check
+	$(BIN)/vulture
+	$(BIN)/deptry ferry_core
+
+.PHONY: format
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+.PHONY: test
+test: check  ## every check and every test; what .ci/run calls
+	$(BIN)/pytest
+
+.PHONY: test-fast
+test-fast: setup  ## tests for the daily loop: all but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+.PHONY: demo-local
+demo-local: setup  ## ferry live tables between two throwaway servers and prove both sides equal
+	@$(BIN)/python hack/demo_local.py
+
+.PHONY: bench
+bench: setup  ## copy speed beside mysqldump and mydumper, on the same data
+	@$(BIN)/python bench/run.py
+
+.PHONY: clean
+clean:  ## remove what the targets have made in this folder
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
