@@ -1,9 +1,11 @@
 """The numbers behind report and metrics, as plain data without locks. Written by ``progress``, read by ``metrics``."""
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from ferry_core.api.report import TableReport, TableState
+from ferry_core.api.report import Progress, TableReport, TableState
 
 
 @dataclass
@@ -44,6 +46,24 @@ class TableCounters:
             percent=self.percent,
             pending_keys=self.pending_keys,
         )
+
+
+def copy_report(tables: Collection[TableCounters], completion: Callable[[int], datetime | None]) -> Progress:
+    """All tables together; ``completion`` tells when so many more rows will be in."""
+    copied = sum(entry.rows_copied for entry in tables)
+    expected = sum(entry.rows_expected for entry in tables)
+    done = sum(entry.state is TableState.COPIED for entry in tables)
+    all_done = bool(tables) and done == len(tables)
+    percent = 100.0 if all_done else min(99.0, round(100 * copied / expected, 1)) if expected else 0.0
+    return Progress(
+        tables_total=len(tables),
+        tables_copied=done,
+        rows_copied=copied,
+        rows_estimated=expected,
+        bytes_copied=sum(entry.bytes_copied for entry in tables),
+        percent=percent,
+        estimated_completion_time=None if all_done else completion(expected - copied),
+    )
 
 
 @dataclass

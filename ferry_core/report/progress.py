@@ -7,7 +7,8 @@ it at most once a second, or a long poll would return with every chunk.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Phase, Report, Stage, TableReport, TableState
 from ferry_core.errors import FerryError, RetriableError
 from ferry_core.report.conditions import MESSAGE_CHARACTERS, Conditions
-from ferry_core.report.counters import Counters, TableCounters
+from ferry_core.report.counters import Counters, TableCounters, copy_report
 from ferry_core.report.rate import SmoothedRate
 from ferry_core.report.timings import Timings
 from ferry_core.rows.copier import CopyResult
@@ -44,6 +45,7 @@ class Progress:
         self._numbers_dirty = False
         self._numbers_at = now()
         self._heartbeat = now()
+        self._long_steps = 0
         self._generation = generation
         self._conditions = Conditions()
         self._tables: dict[str, TableCounters] = {}
@@ -92,10 +94,21 @@ class Progress:
         """The coordinator is alive."""
         self._heartbeat = self._now()
 
+    @contextmanager
+    def long_step(self) -> Iterator[None]:
+        """While inside, the coordinator waits for one statement of a server, which may take hours: that is life too."""
+        self._long_steps += 1
+        try:
+            yield
+        finally:
+            self._long_steps -= 1
+            self.heartbeat()
+
     @property
     def alive(self) -> bool:
-        """Whether the coordinator has said so lately."""
-        return self._now() - self._heartbeat < ALIVE_SECONDS
+        """Whether the coordinator has said so lately; before the copy it only asks servers, with timeouts."""
+        early = self._stage in (Stage.PENDING, Stage.VALIDATING)
+        return early or self._long_steps > 0 or self._now() - self._heartbeat < ALIVE_SECONDS
 
     @property
     def ready(self) -> bool:
@@ -344,31 +357,14 @@ class Progress:
                 stage=self._stage.value,
                 phase=(self._phase or self._stage).value,
                 conditions=self._conditions.all(),
-                progress=self._copy_report(),
+                progress=copy_report(self._tables.values(), self._completion),
                 revision=self._revision,
                 **self._said,
             )
 
-    def _copy_report(self) -> api.Progress:
-        tables = self._tables.values()
-        copied = sum(entry.rows_copied for entry in tables)
-        expected = sum(entry.rows_expected for entry in tables)
-        done = sum(entry.state is TableState.COPIED for entry in tables)
-        all_done = bool(tables) and done == len(tables)
-        percent = 100.0 if all_done else min(99.0, round(100 * copied / expected, 1)) if expected else 0.0
-        return api.Progress(
-            tables_total=len(tables),
-            tables_copied=done,
-            rows_copied=copied,
-            rows_estimated=expected,
-            bytes_copied=sum(entry.bytes_copied for entry in tables),
-            percent=percent,
-            estimated_completion_time=None if all_done or self._phase else self._completion(expected - copied),
-        )
-
     def _completion(self, rows_left: int) -> datetime | None:
         rate = self._rate.per_second(self._now())
-        if rate is None or not rows_left:
+        if rate is None or not rows_left or self._phase is not None:
             return None
         try:
             return self._moment() + timedelta(seconds=round(rows_left / rate))

@@ -26,6 +26,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position, source_position
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.connections import Connections
@@ -224,6 +225,10 @@ class Ferry:
 
     def directive(self, directive: Directive) -> None:
         self.wishes.replace(directive)
+
+    @property
+    def progress(self) -> Progress:
+        return self.telling.progress
 
     def snapshot(self) -> Report:
         return self.telling.report()
