@@ -5,14 +5,15 @@ one fenced transaction. Called by copy workers (key ranges) and by the flusher (
 of what may run beside it, that is ``consistency``'s matter.
 """
 
+import re
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ferry_core.errors import DataError, TooLarge
-from ferry_core.mysql.session import Purpose, Session, Warned
+from ferry_core.mysql.session import SQL_MODE, Purpose, Session, Warned
 from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import target_key_index
@@ -20,8 +21,12 @@ from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
 
 CUT = {1260, 1301}
 """GROUP_CONCAT was cut, or a function's result would exceed max_allowed_packet: the rows do not fit."""
-EXCUSABLE = {1265, 1292, 3751}
-"""ENUM 0 is stored with 1265; generated columns and functional indexes over legal old data warn by 1292 and 3751."""
+EXCUSABLE = {1265, 1292, 1365, 3751}
+"""ENUM 0 is stored with 1265; generated columns and functional indexes over legal old data give the others.
+
+Under a strict sql_mode they are errors even with LOCAL, since REPLACE is asked for: hence the lenient second try.
+"""
+LENIENT_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO"
 
 
 class FencedTransaction(Protocol):
@@ -163,12 +168,24 @@ class RowCopier:
         if not missing and not batch.rows:
             return 0
         deleted = 0
-        with self._fence.transaction(self._target):
+        with self._leniently(batch.hashed), self._fence.transaction(self._target):
             if missing:
                 deleted = self._delete(statements, missing)
             if batch.rows:
                 self._load(statements, selector, batch)
         return deleted
+
+    @contextmanager
+    def _leniently(self, lenient: bool) -> Iterator[None]:
+        """What a strict server refuses is stored with a warning meanwhile, and proven by the rows' hashes."""
+        if not lenient:
+            yield
+            return
+        self._target.execute(f"SET SESSION sql_mode = '{LENIENT_SQL_MODE}'")
+        try:
+            yield
+        finally:
+            self._target.execute(f"SET SESSION sql_mode = '{SQL_MODE}'")
 
     def _delete(self, statements: Statements, keys: Sequence[KeyLiterals]) -> int:
         deleted = self._target.execute(statements.delete(KeySet(tuple(keys)), self._index(statements.table)))
@@ -178,7 +195,10 @@ class RowCopier:
 
     def _load(self, statements: Statements, selector: Selector, batch: _Batch) -> None:
         table = statements.table
-        result = self._target.load(statements.load(), batch.payload + b"\n")
+        try:
+            result = self._target.load(statements.load(), batch.payload + b"\n")
+        except DataError as error:
+            raise _excused(error) or error from None
         warnings = self._target.warnings() if result.warnings or self._target.warning_count else []
         if warnings and not (batch.hashed and _excusable(warnings)):
             raise _WarnedError(warnings)
@@ -223,6 +243,13 @@ class RowCopier:
             read_seconds=before.read_seconds + read,
             write_seconds=before.write_seconds + time.monotonic() - started - read,
         )
+
+
+def _excused(error: DataError) -> _WarnedError | None:
+    """The error as the warning that a lenient server would have given, if that is one to look at."""
+    said = re.search(r"\(error (\d+)\)", error.message)
+    code = int(said[1]) if said else 0
+    return _WarnedError([Warned("Error", code, error.message)]) if code in EXCUSABLE else None
 
 
 def _missing(selector: Selector, batch: _Batch) -> list[KeyLiterals]:

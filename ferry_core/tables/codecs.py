@@ -50,6 +50,7 @@ class Codec:
     """The base: values whose text needs no quotes and is the same in every session (integers, DECIMAL)."""
 
     column: Column
+    flavor: Flavor
 
     @property
     def name(self) -> str:
@@ -104,24 +105,52 @@ class _Year(Codec):
         return f"{self.name}+0"
 
 
-class _Float(Codec):
-    """Through a double: FLOAT prints six digits only. Times one, since adding zero would lose the sign of -0."""
+class _Double(Codec):
+    """All digits: MySQL cuts the text of a DOUBLE expression to 22 characters, and -2.2250738585072014e-308 has 24.
+
+    It does not cut that of a bare column, nor a JSON number; MariaDB cuts nothing. A column DOUBLE(M,D) prints D
+    decimals, too few for small values, hence not bare. Times one, since adding zero would lose the sign of -0.
+    """
 
     @property
     def value(self) -> str:
-        return f"{self.name}*1e0"
+        return self.digits if self._scaled else self.name
+
+    @property
+    def digits(self) -> str:
+        """All digits of the value as a double, whatever the column would print."""
+        times = f"{self.name}*1e0"
+        return f"CAST(CAST({times} AS JSON) AS CHAR)" if self.flavor is Flavor.MYSQL else f"CONCAT({times})"
+
+    @property
+    def _scaled(self) -> bool:
+        return "(" in self.column.column_type
 
     def key_literal(self) -> str:
         # Without an exponent the literal would be a DECIMAL.
         return f"CONCAT({self.value},IF(LOCATE('e',{self.value})>0,'','e0'))"
 
 
-class _Number(Codec):
-    """BIT, ENUM and SET by number: their text is bytes or may look like a number itself."""
+class _Float(_Double):
+    """Through a double, since a bare FLOAT prints six digits. Even cut to 22 characters it has the nine it needs."""
 
     @property
     def value(self) -> str:
-        return f"CAST({self.name} AS UNSIGNED)"
+        return f"{self.name}*1e0"
+
+    def key_literal(self) -> str:
+        return f"CONCAT({self.digits},IF(LOCATE('e',{self.digits})>0,'','e0'))"
+
+
+class _Number(Codec):
+    """BIT, ENUM and SET by number: their text is bytes or may look like a number itself.
+
+    By ``| 0``: adding zero makes a SET a double, and MariaDB's CAST warns of numbers from 2^63 on.
+    """
+
+    @property
+    def value(self) -> str:
+        return f"({self.name}|0)"
 
     def assignment(self, variable: str) -> str | None:
         return f"CAST({variable} AS UNSIGNED)"
@@ -204,27 +233,29 @@ class _MariaDbFixed(_Bytes):
         return f"CONCAT('_utf8mb4''',{self.name},'''')"
 
 
-def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: PLR0911 - one a family of types
+def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: C901, PLR0911 - one a family of types
     """The codec of a column; ConfigError for a type that this version does not know."""
     kind = column.data_type
     if kind in INTEGERS:
-        return _Integer(column)
+        return _Integer(column, flavor)
     if kind == "decimal":
-        return Codec(column)
+        return Codec(column, flavor)
     if kind == "year":
-        return _Year(column)
-    if kind in ("float", "double"):
-        return _Float(column)
+        return _Year(column, flavor)
+    if kind == "double":
+        return _Double(column, flavor)
+    if kind == "float":
+        return _Float(column, flavor)
     if kind in ("bit", "enum", "set"):
-        return _Number(column)
+        return _Number(column, flavor)
     if kind in TEMPORALS:
-        return _Temporal(column)
+        return _Temporal(column, flavor)
     if kind == "json" and flavor is Flavor.MYSQL:
-        return _Json(column)
+        return _Json(column, flavor)
     if kind in TEXTS | BINARIES | GEOMETRIES | {"vector"}:
-        return _Bytes(column)
+        return _Bytes(column, flavor)
     if kind in ("uuid", "inet6", "inet4") and flavor is Flavor.MARIADB:
-        return _MariaDbFixed(column)
+        return _MariaDbFixed(column, flavor)
     raise ConfigError(
         "UnknownColumnType",
         f"column {column.name} has type {column.column_type}, which this version cannot copy; exclude its table",
