@@ -1,0 +1,278 @@
+"""The snapshot: numbers, transitions, percent, estimate, and who is woken by what."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry_core.api.report import Report, Stage, TableState
+from ferry_core.errors import ConnectionLost, DataError
+from ferry_core.report.progress import ALIVE_SECONDS, Progress
+from ferry_core.report.rate import SmoothedRate
+from ferry_core.rows.copier import CopyResult
+from ferry_core.tables.table import Column, Key, Table, TableName
+from ferry_core.throttle import ThrottleState
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return START.timestamp() + self.now - 1000
+
+
+def make_table(name: str, rows: int) -> Table:
+    column = Column("id", 0, "int", "int", None, None, nullable=False, generated=False, invisible=False, max_bytes=4)
+    return Table(
+        TableName("a", name),
+        TableName("b", name),
+        (column,),
+        Key("PRIMARY", (column,)),
+        None,
+        secondary_unique=False,
+        byte_equal_key=True,
+        rows_estimated=rows,
+        average_row_bytes=10,
+    )
+
+
+def moved(rows: int, asked: int | None = None) -> CopyResult:
+    return CopyResult(rows, rows * 10, rows if asked is None else asked, 0, 0, 0.1, 0.2)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def progress(time: Time) -> Progress:
+    return Progress(3, time.monotonic, time.wall)
+
+
+def test_a_new_one_knows_that_it_knows_nothing(progress: Progress) -> None:
+    report = progress.report()
+    assert report.stage == report.phase == "Pending"
+    assert report.progress.percent == 0
+    assert report.replication.lag_seconds is None
+    assert report.observed_generation == report.copier.acknowledged_generation == 3
+    assert report.start_time == START
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_rows_add_up_by_table_and_in_total(progress: Progress) -> None:
+    first, second = make_table("first", 100), make_table("second", 300)
+    progress.begin([first, second])
+    assert progress.report().progress.percent == 0
+    progress.chunk(first, moved(40))
+    progress.chunk(first, moved(10))
+    one, other = progress.tables()
+    assert (one.state, one.rows_copied, one.bytes_copied, one.percent) == ("Copying", 50, 500, 50)
+    assert (other.state, other.target, other.percent) == ("Pending", "b.second", 0)
+    total = progress.report().progress
+    assert (total.rows_copied, total.rows_estimated, total.percent) == (50, 400, 12.5)
+    assert progress.copied(first) == (50, 500)
+
+
+def test_estimates_are_corrected_and_100_percent_means_done(progress: Progress) -> None:
+    table, empty = make_table("t", 100), make_table("empty", 0)
+    progress.begin([table, empty])
+    progress.chunk(table, moved(250))
+    assert progress.tables()[0].percent == progress.report().progress.percent == 99
+    progress.set_table_state(table, TableState.COPIED)
+    assert progress.report().progress.percent == 99
+    progress.set_table_state(empty, TableState.COPIED)
+    total = progress.report().progress
+    assert (total.percent, total.tables_copied, total.rows_estimated) == (100, 2, 250)
+    assert [table.percent for table in progress.tables()] == [100, 100]
+
+
+def test_what_a_checkpoint_knew_is_not_counted_as_speed(progress: Progress, time: Time) -> None:
+    table = make_table("t", 2000)
+    progress.begin([table])
+    progress.restore(table, 1000, 9999, TableState.COPYING)
+    for _ in range(60):
+        time.now += 1
+        progress.chunk(table, moved(5))
+    total = progress.report().progress
+    assert total.rows_copied == 1300
+    assert total.estimated_completion_time is not None
+    left = total.estimated_completion_time - (START + timedelta(seconds=60))
+    assert left.total_seconds() == pytest.approx(140, rel=0.1)
+    progress.set_paused(True, "paused by spec.paused")
+    report = progress.report()
+    assert report.phase == "Paused"
+    assert report.progress.estimated_completion_time is None
+    progress.set_paused(False)
+    assert progress.report().phase == "Pending"
+
+
+@given(st.floats(0.1, 1e6), st.integers(3, 400))
+def test_a_steady_rate_is_found_at_once_and_kept(rate: float, seconds: int) -> None:
+    smoothed = SmoothedRate()
+    for second in range(seconds + 1):
+        smoothed.add(rate if second else 0, float(second))
+    assert smoothed.per_second(float(seconds)) == pytest.approx(rate, rel=0.2)
+
+
+def test_a_rate_fades_when_nothing_comes() -> None:
+    smoothed = SmoothedRate()
+    assert smoothed.per_second(5.0) is None
+    for second in range(60):
+        smoothed.add(100, float(second))
+    busy = smoothed.per_second(60)
+    later = smoothed.per_second(120)
+    assert busy is not None
+    assert later is not None
+    assert later < busy / 5
+    assert smoothed.per_second(10_000) is None
+
+
+def test_a_conditions_time_changes_with_its_status_only(progress: Progress, time: Time) -> None:
+    progress.set_condition("CaughtUp", None, "LagUnknown")
+    time.now += 10
+    progress.set_condition("CaughtUp", False, "LagAboveThreshold", "7 s")
+    time.now += 10
+    progress.set_condition("CaughtUp", False, "LagAboveThreshold", "6 s")
+    condition = progress.report().condition("CaughtUp")
+    assert condition is not None
+    assert (condition.status, condition.message) == ("False", "6 s")
+    assert condition.last_transition_time == START + timedelta(seconds=10)
+
+
+def test_a_terminal_failure_needs_a_person_a_retriable_one_does_not(progress: Progress) -> None:
+    progress.failed(ConnectionLost("ConnectionLost", "source gone"))
+    report = progress.report()
+    assert report.failure is not None
+    assert report.failure.retriable
+    assert report.phase == "Failed"
+    assert report.condition("Stalled") is None
+    progress.failed(DataError("SourceBinlogPurged", "binlog.000003 is gone" + "x" * 10_000))
+    report = progress.report()
+    assert report.failure is not None
+    assert not report.failure.retriable
+    stalled = report.condition("Stalled")
+    assert stalled is not None
+    assert (stalled.status, stalled.reason) == ("True", "SourceBinlogPurged")
+
+
+def test_the_end(progress: Progress, time: Time) -> None:
+    progress.attempt_begins(1)
+    progress.attempt_ended("DeadlineExceeded", 9000)
+    time.now += 5
+    progress.attempt_begins(2)
+    progress.attempt_ended("Done", 120)
+    progress.completed("writes may move")
+    report = progress.report()
+    assert (report.stage, report.phase) == ("Completed", "Completed")
+    assert report.completion_time == START + timedelta(seconds=5)
+    assert (report.cutover.attempts, report.cutover.last_result) == (2, "Done")
+    assert report.cutover.writes_blocked_milliseconds == 120
+
+
+def test_the_revision_rises_with_what_people_wait_for(progress: Progress) -> None:
+    def rises(change: object) -> bool:
+        before = progress.report().revision
+        assert callable(change)
+        change()
+        return progress.report().revision > before
+
+    table = make_table("t", 10)
+    assert rises(lambda: progress.begin([table]))
+    assert rises(lambda: progress.set_stage(Stage.COPYING))
+    assert not rises(lambda: progress.set_stage(Stage.COPYING))
+    assert rises(lambda: progress.set_message("x"))
+    assert not rises(lambda: progress.set_message("x"))
+    assert rises(lambda: progress.set_condition("A", True, "B"))
+    assert not rises(lambda: progress.set_condition("A", True, "B"))
+    assert rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {}))
+    assert not rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {"s": 1.0}))
+    assert rises(lambda: progress.chunk(table, moved(1))), "the table's state changed"
+    assert not rises(lambda: progress.chunk(table, moved(1)))
+    assert not rises(lambda: progress.set_pending({table.id: 5}))
+    assert progress.report().replication.pending_keys == 5
+
+
+def test_numbers_raise_the_revision_once_a_second(progress: Progress, time: Time) -> None:
+    table = make_table("t", 1000)
+    progress.begin([table])
+    progress.chunk(table, moved(1))
+    before = progress.report().revision
+    for _ in range(100):
+        time.now += 0.05
+        progress.chunk(table, moved(1))
+        progress.report()
+    assert before + 4 <= progress.report().revision <= before + 6
+    time.now += 60
+    progress.report()
+    quiet = progress.report().revision
+    time.now += 60
+    assert progress.report().revision == quiet
+
+
+def test_a_poll_wakes_at_once_or_at_its_end() -> None:
+    progress = Progress()
+    known = progress.report().revision
+    assert progress.wait_changed(known - 1, 60).revision == known
+    assert progress.wait_changed(known, 0).revision == known
+    found: list[Report] = []
+    thread = threading.Thread(target=lambda: found.append(progress.wait_changed(known, 60)))
+    thread.start()
+    progress.set_message("now")
+    thread.join(5)
+    assert [report.message for report in found] == ["now"]
+    assert progress.wait_changed(found[0].revision, 0.05).revision == found[0].revision
+
+
+def lives_after(progress: Progress, time: Time, seconds: float) -> bool:
+    time.now += seconds
+    return progress.alive
+
+
+def test_alive_is_who_says_so_or_waits_for_a_server(progress: Progress, time: Time) -> None:
+    assert lives_after(progress, time, 2 * ALIVE_SECONDS), "validation only asks servers"
+    assert not progress.ready
+    progress.set_stage(Stage.COPYING)
+    assert progress.ready
+    assert not lives_after(progress, time, 0)
+    progress.heartbeat()
+    assert lives_after(progress, time, 0)
+    with progress.long_step():
+        assert lives_after(progress, time, 20 * ALIVE_SECONDS)
+    assert lives_after(progress, time, ALIVE_SECONDS - 1)
+    assert not lives_after(progress, time, 2)
+
+
+def test_many_writers_lose_nothing() -> None:
+    progress = Progress()
+    table = make_table("t", 10**6)
+    progress.begin([table])
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            report = progress.report()
+            assert report.progress.bytes_copied == 10 * report.progress.rows_copied
+
+    def write() -> None:
+        for _ in range(500):
+            progress.chunk(table, moved(3))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for thread in readers + writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert progress.copied(table) == (6000, 60000)
