@@ -10,10 +10,9 @@ import struct
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pymysql import err
-from pymysql.connections import Connection
 from pymysqlreplication import BinLogStreamReader
 
 from ferry_core.binlog.frames import Frames
@@ -22,6 +21,10 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, Position, parse_position
+from ferry_core.mysql.upload import UploadConnection
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
 
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
@@ -75,7 +78,7 @@ def open_dump(
         raise classify(error, endpoint) from error
     sock: Any = connection._sock  # type: ignore[attr-defined]  # noqa: SLF001 - the hot loop reads it without PyMySQL
     sock.settimeout(SILENCE_SECONDS)
-    # Nothing was read ahead: the source speaks only when asked, and it was asked a moment ago through another file.
+    # PyMySQL's own buffered file, so that what it may have read ahead is not lost.
     return Dump(connection, Frames(connection._rfile.read), facts)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -85,7 +88,7 @@ def close(connection: "Connection[Any]") -> None:
 
 
 def _connect(endpoint: Endpoint) -> "Connection[Any]":
-    return Connection(
+    return UploadConnection(
         host=endpoint.host,
         port=endpoint.port,
         user=endpoint.user,
@@ -97,6 +100,7 @@ def _connect(endpoint: Endpoint) -> "Connection[Any]":
         write_timeout=SILENCE_SECONDS,
         ssl=endpoint.tls,
         ssl_disabled=endpoint.tls is None,
+        tls_optional=not endpoint.tls_required,
     )
 
 

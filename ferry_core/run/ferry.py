@@ -19,6 +19,7 @@ from ferry_core.changes.sink import StreamMark
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
+from ferry_core.control.server import ControlServer
 from ferry_core.cutover.attempt import undo
 from ferry_core.errors import ConfigError, FerryError, Terminated
 from ferry_core.manifest.load import LoadedFerry
@@ -82,7 +83,6 @@ class Ferry:
         if options.listen is None:
             yield
             return
-        from ferry_core.control.server import ControlServer
 
         server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
         server.start()
@@ -106,7 +106,7 @@ class Ferry:
             state = crossing.state or self._new_state(crossing, source)
         self.telling.begin(crossing.tables, fence.epoch, state)
         self._cross(crossing, fence, visibility, state)
-        return ExitCode.DONE
+        return ExitCode.DATA if self.telling.written_after else ExitCode.DONE
 
     def _validate(self) -> Crossing:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""

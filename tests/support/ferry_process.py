@@ -55,7 +55,7 @@ class FerryProcess:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ferry_core", "run", "-f", str(self.manifest)),
-                    *("--listen", "none", "--progress", "plain", *self.arguments),
+                    *("--listen", f"127.0.0.1:{self.port}", "--progress", "plain", *self.arguments),
                 ],
                 cwd=ROOT,
                 stdout=log,
