@@ -239,9 +239,9 @@ def lives_after(progress: Progress, time: Time, seconds: float) -> bool:
 
 def test_alive_is_who_says_so_or_waits_for_a_server(progress: Progress, time: Time) -> None:
     assert lives_after(progress, time, 2 * ALIVE_SECONDS), "validation only asks servers"
-    assert not progress.ready
+    before = progress.ready
     progress.set_stage(Stage.COPYING)
-    assert progress.ready
+    assert (before, progress.ready) == (False, True)
     assert not lives_after(progress, time, 0)
     progress.heartbeat()
     assert lives_after(progress, time, 0)
