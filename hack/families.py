@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ ALTER USER 'root'@'localhost' IDENTIFIED BY '{PASSWORD}';
 CREATE USER 'root'@'%' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL PRIVILEGES ON *.* TO 'root'@'%' WITH GRANT OPTION;
 """
+_MARIADB_USERS = "DELETE FROM mysql.global_priv WHERE User = '' OR User = 'root' AND Host <> 'localhost';\n"
 _COMMON_FLAGS: dict[str, str | int | bool | None] = {
     "bind_address": "127.0.0.1",
     "log_bin": "binlog",
@@ -159,7 +161,9 @@ def install(family: Family) -> str:
 
 def template(family: Family) -> Path:
     """A data folder with root's password set, made once for each version: an instance starts as a copy of it."""
-    folder = cache_folder() / "templates" / f"{family}-{install(family)}"
+    version = install(family)
+    made_by = zlib.crc32((_USERS + _MARIADB_USERS).encode())  # a change of these makes a new template
+    folder = cache_folder() / "templates" / f"{family}-{version}-{made_by:08x}"
     with locked(f"template-{family}"):
         if not folder.exists():
             partial = folder.with_name(folder.name + ".partial")
@@ -192,7 +196,14 @@ def _initialize_mariadb(folder: Path) -> None:
         "--skip-test-db",
     )
     # --bootstrap starts without grant tables; FLUSH loads them, and statements are a line each.
-    _run("mariadbd", "--no-defaults", "--user=root", data, "--bootstrap", stdin="FLUSH PRIVILEGES;\n" + _USERS)
+    _run(
+        "mariadbd",
+        "--no-defaults",
+        "--user=root",
+        data,
+        "--bootstrap",
+        stdin=_MARIADB_USERS + "FLUSH PRIVILEGES;\n" + _USERS,
+    )
 
 
 def default_flags(family: Family, server_id: int) -> dict[str, str | int | bool | None]:

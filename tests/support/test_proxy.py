@@ -100,6 +100,11 @@ def test_cuts_after_so_many_bytes(proxy: Proxy, client: socket.socket) -> None:
             received += data
     assert b"123".startswith(received)
     assert proxy.counts.bytes[Direction.TO_SERVER] == 4
+    proxy.cut_no_more()
+    with socket.create_connection((proxy.host, proxy.port), timeout=5) as uncut:
+        uncut.sendall(b"12345")
+        assert uncut.recv(10) == b"12345"
+        assert proxy.open_connections >= 1
 
 
 def test_holds_what_follows_a_pattern_even_when_it_comes_in_pieces(proxy: Proxy, client: socket.socket) -> None:

@@ -33,7 +33,9 @@ _CONFLICTS = (
 )
 _LOST = (2003, 2006, 2013, 1053, 1927, 4031, 0)  # the server went away, or a connection was killed
 _UNKNOWN_XID = 1397
-_HOLD_SECONDS = 0.3
+_HOLD_SECONDS = 0.03
+_LONG_HOLD_SECONDS = 0.5
+_LONG_HOLD_SHARE = 0.05
 _HOT_SLOTS = 60
 _HOT_SHARE = 0.7
 
@@ -196,7 +198,7 @@ class _Writer:
         if crew.xa:
             self._operations += [
                 (3, "xa", self._xa_here),
-                (4, "xa decided elsewhere", self._xa_elsewhere),
+                (2, "xa decided elsewhere", self._xa_elsewhere),
                 (2, "xa rollback", self._xa_roll_back),
             ]
 
@@ -373,7 +375,9 @@ class _Writer:
         """Prepared on one connection, decided on another while others go on writing."""
         xid, changed = self._prepare()
         self._disconnect()
-        self._crew.stopping.wait(self._rng.uniform(0, _HOLD_SECONDS))
+        # Seldom long: while anything is prepared no cutover can succeed.
+        longest = _LONG_HOLD_SECONDS if self._rng.random() < _LONG_HOLD_SHARE else _HOLD_SECONDS
+        self._crew.stopping.wait(self._rng.uniform(0, longest))
         self._decide(xid, "COMMIT" if self._rng.random() < 0.8 else "ROLLBACK")
         return changed
 
