@@ -167,9 +167,7 @@ class ReadOnlyLock:
     def _failure(self, error: FerryError, killer: "_Killer", deadline_seconds: float) -> FerryError:
         if not killer.fired and not isinstance(error, LockConflict):
             return error
-        in_the_way = (
-            "; ".join(killer.seen) or "nothing visible (LOCK TABLES ... WRITE may be hidden)"
-        )
+        in_the_way = "; ".join(killer.seen) or "nothing visible (LOCK TABLES ... WRITE may be hidden)"
         return LockConflict(
             "SourceLockTimeout",
             f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; in the way: {in_the_way}",
