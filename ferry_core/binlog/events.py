@@ -6,13 +6,18 @@ know neither tagged GTIDs nor MariaDB's XA flags. Numbers: libs/mysql/binlog/eve
 MariaDB 11.8.
 """
 
+import functools
 import struct
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from pymysql.charset import charset_by_id
 
 from ferry_core.errors import DataError
 from ferry_core.schema.statements import normal_xid
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 QUERY = 2
 STOP = 3
@@ -98,6 +103,19 @@ def unreadable(what: str) -> DataError:
     return DataError("BinlogUnreadable", f"{what}; this source's binlog cannot be followed safely")
 
 
+def _whole(parse: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """An event that ends too early is an error of ours, not a Python one."""
+
+    @functools.wraps(parse)
+    def guarded(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        try:
+            return parse(*arguments, **named)
+        except (IndexError, struct.error, UnicodeDecodeError) as error:
+            raise unreadable(f"a malformed event ({parse.__name__.removeprefix('parse_')}: {error})") from error
+
+    return guarded
+
+
 class Format(NamedTuple):
     """What a format description says that matters here."""
 
@@ -106,6 +124,7 @@ class Format(NamedTuple):
     server_version: str
 
 
+@_whole
 def parse_format(data: bytes) -> Format:
     """FORMAT_DESCRIPTION, with its checksum still at the end."""
     version, server, created, header = struct.unpack_from("<H50sIB", data, 20)
@@ -134,6 +153,7 @@ def _uuid(raw: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+@_whole
 def parse_gtid(data: bytes, end: int) -> Gtid:
     """GTID of MySQL: flags, uuid, number, and from 8.0 on logical timestamps and the time of the commit."""
     committed_at = None
@@ -171,6 +191,7 @@ class Varlen:
         return self._data[self.at - count : self.at]
 
 
+@_whole
 def parse_tagged_gtid(data: bytes, end: int) -> Gtid:
     """TAGGED_GTID (MySQL 8.3+): fields by number; what comes after the commit time does not matter here."""
     reader = Varlen(data, 20, end)
@@ -209,6 +230,7 @@ class MariaDbTransaction(NamedTuple):
     prepared_xid: str | None  # of an XA PREPARE; that of XA COMMIT and ROLLBACK stands in their statement
 
 
+@_whole
 def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
     """Sequence, domain, flags, then the XID of an XA transaction."""
     sequence, domain, flags = struct.unpack_from("<QIB", data, 20)
@@ -230,6 +252,7 @@ class Statement(NamedTuple):
     default_schema: str
 
 
+@_whole
 def parse_query(data: bytes, end: int, kind: int = QUERY) -> Statement:
     """Text in the client's character set, as the status variables tell it; the default schema's name in UTF-8."""
     schema_length, variables = data[28], int.from_bytes(data[31:33], "little")
@@ -272,6 +295,7 @@ class Prepared(NamedTuple):
     one_phase: bool
 
 
+@_whole
 def parse_xa_prepare(data: bytes, end: int) -> Prepared:
     one_phase, format_id, gtrid, bqual = struct.unpack_from("<?iII", data, 20)
     at = 20 + 13

@@ -1,0 +1,203 @@
+"""Events that no healthy server sends, and those that must be refused: made by hand, fed to the real loop."""
+
+import struct
+from zlib import crc32
+
+import pytest
+
+from ferry_core.binlog import events
+from ferry_core.binlog.source_errors import StreamLost
+from ferry_core.binlog.transactions import Counters, Transactions
+from ferry_core.changes.sink import StreamMark
+from ferry_core.errors import DataError
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
+from tests.support.stream import RecordingSink
+from tests.support.tables import simple_table
+
+UUID = bytes(range(16))
+
+
+def event(kind: int, body: bytes, *, flags: int = 0, checksum: bool = True, place: int = 0) -> bytes:
+    size = 19 + len(body) + 4 * checksum
+    raw = struct.pack("<IBIIIH", 1_800_000_000, kind, 7, size, place, flags) + body
+    return b"\0" + raw + (crc32(raw).to_bytes(4, "little") if checksum else b"")
+
+
+def description(*, checksum: bool = True, created: int = 0, in_use: bool = False) -> bytes:
+    lengths = bytes([8 if kind in (23, 24, 25) else 10 if kind in (30, 31, 32) else 0 for kind in range(1, 43)])
+    body = struct.pack("<H50sIB", 4, b"9.7.0", created, 19) + lengths + bytes([checksum])
+    made = event(events.FORMAT_DESCRIPTION, body)
+    return made[:18] + bytes([1]) + made[19:] if in_use else made
+
+
+def gtid(number: int) -> bytes:
+    return event(events.GTID, b"\1" + UUID + struct.pack("<Q", number) + bytes(17) + (5_000_000).to_bytes(7, "little"))
+
+
+def query(text: str) -> bytes:
+    return event(events.QUERY, struct.pack("<IIBHH", 1, 0, 4, 0, 0) + b"shop\0" + text.encode())
+
+
+def table_map(name: str = "t", columns: bytes = b"\x02\x08\x0f\x02\x50\x00\x02") -> bytes:
+    return event(
+        events.TABLE_MAP, b"\1\0\0\0\0\0\0\0" + b"\4shop\0" + bytes([len(name)]) + name.encode() + b"\0" + columns
+    )
+
+
+def insert(identity: int, kind: int = events.WRITE_ROWS) -> bytes:
+    extra = b"\2\0" if kind >= events.WRITE_ROWS else b""
+    return event(kind, b"\1\0\0\0\0\0\1\0" + extra + b"\2\3\xfe" + struct.pack("<q", identity))
+
+
+COMMIT = event(events.XID, bytes(8))
+
+
+class Replay:
+    def __init__(self, packets: list[bytes]) -> None:
+        self._packets = iter(packets)
+
+    def next_event(self) -> bytes:
+        try:
+            return next(self._packets)
+        except StopIteration:
+            raise StreamLost("ended", "") from None
+
+
+def follow(*packets: bytes, start: Position | None = None) -> tuple[RecordingSink, Counters]:
+    table, sink = simple_table(), RecordingSink()
+    counters = Counters(StreamMark(0, start or GtidSet()))
+    transactions = Transactions({table.source: table}, sink, counters, checksums=True, folds=False)
+    with pytest.raises(StreamLost):
+        transactions.follow(Replay([description(), *packets]))
+    return sink, counters
+
+
+def refused(*packets: bytes, start: Position | None = None) -> str:
+    table, sink = simple_table(), RecordingSink()
+    transactions = Transactions(
+        {table.source: table}, sink, Counters(StreamMark(0, start or GtidSet())), checksums=True, folds=False
+    )
+    with pytest.raises(DataError) as caught:
+        transactions.follow(Replay([description(), *packets]))
+    assert caught.value.message
+    return caught.value.reason
+
+
+def test_the_hand_made_stream_is_a_good_one() -> None:
+    sink, counters = follow(gtid(1), query("BEGIN"), table_map(), insert(5), insert(-6), COMMIT)
+    assert [int(key[0]) for key in sink.keys] == [5, -6]
+    assert str(counters.processed.position).endswith("0e0f:1")
+    assert sink.changes[0].committed_at == 5
+
+
+@pytest.mark.parametrize("place", [place for place in range(1, len(insert(5))) if place != 5])  # 5: see the next test
+def test_one_wrong_bit_is_noticed(place: int) -> None:
+    good = insert(5)
+    bad = good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :]
+    assert refused(gtid(1), query("BEGIN"), table_map(), bad) == "BinlogCorrupt"
+
+
+def test_a_wrong_byte_in_the_event_kind_is_noticed() -> None:
+    good = insert(5)
+    bad = good[:5] + bytes([77]) + good[6:]
+    assert refused(gtid(1), query("BEGIN"), table_map(), bad) == "BinlogCorrupt"
+
+
+def test_without_checksums_events_end_where_they_end() -> None:
+    plain = description(checksum=False)
+    packets = [event(p[5], p[20:-4], checksum=False) for p in (gtid(1), query("BEGIN"), table_map(), insert(5), COMMIT)]
+    sink, _ = follow(plain, *packets)
+    assert sink.keys == [("5",)]
+
+
+def test_a_file_still_in_use_has_a_checksum_too() -> None:
+    sink, _ = follow(description(in_use=True), gtid(1), query("BEGIN"), table_map(), insert(5), COMMIT)
+    assert sink.keys == [("5",)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (events.INCIDENT, "SourceIncident"),
+        (events.TRANSACTION_PAYLOAD, "BinlogCompressed"),
+        (events.MARIADB_QUERY_COMPRESSED, "BinlogCompressed"),
+        (events.ANONYMOUS_GTID, "GtidModeChanged"),
+        (99, "BinlogEventUnknown"),
+        (20, "BinlogEventUnknown"),  # rows of MySQL 5.1 betas
+        (6, "BinlogEventUnknown"),  # LOAD of MySQL 3.23
+    ],
+)
+def test_refused_kinds(kind: int, reason: str) -> None:
+    assert refused(gtid(1), event(kind, bytes(40))) == reason
+
+
+def test_unknown_events_that_may_be_ignored_are() -> None:
+    sink, _ = follow(
+        gtid(1), query("BEGIN"), event(99, b"", flags=events.IGNORABLE_FLAG), table_map(), insert(5), COMMIT
+    )
+    assert sink.keys == [("5",)]
+
+
+@pytest.mark.parametrize("kind", [events.PARTIAL_UPDATE_ROWS, *events.MARIADB_ROWS_COMPRESSED])
+def test_unreadable_rows_are_refused_only_of_selected_tables(kind: int) -> None:
+    rows = event(kind, b"\1\0\0\0\0\0\1\0\2\0" + bytes(20))
+    reason = "PartialRows" if kind == events.PARTIAL_UPDATE_ROWS else "BinlogCompressed"
+    assert refused(gtid(1), query("BEGIN"), table_map(), rows) == reason
+    sink, counters = follow(gtid(1), query("BEGIN"), table_map("other"), rows, COMMIT)
+    assert not sink.changes
+    assert counters.transactions == 1
+
+
+def test_events_out_of_order_are_refused() -> None:
+    assert refused(gtid(1), query("BEGIN"), insert(5)) == "BinlogUnreadable"
+    assert refused(table_map(), insert(5)) == "BinlogUnreadable"
+    assert refused(gtid(1), query("BEGIN"), gtid(2)) == "BinlogUnreadable"
+    assert refused(COMMIT) == "BinlogUnreadable"
+    assert refused(gtid(1), query("BEGIN"), table_map(), insert(5), query("XA COMMIT 'x'")) == "BinlogUnreadable"
+
+
+def test_another_shape_of_table_is_a_schema_change() -> None:
+    assert refused(gtid(1), query("BEGIN"), table_map(columns=b"\1\x08\0\0")) == "SchemaChanged"
+    assert refused(gtid(1), query("BEGIN"), table_map(columns=b"\x02\x08\x0f\x02\x50\x00\x03")) == "SchemaChanged"
+    assert refused(gtid(1), query("BEGIN"), table_map(columns=b"\x02\x08\x63\x02\x50\x00\x02")) == "BinlogUnreadable"
+
+
+def test_a_transaction_cut_by_a_crash_of_the_source_is_void() -> None:
+    sink, counters = follow(
+        gtid(1), query("BEGIN"), table_map("other"), description(created=1), gtid(2), query("BEGIN"), COMMIT
+    )
+    assert not sink.changes
+    assert str(counters.processed.position).endswith("0e0f:2")
+
+
+def test_old_row_events_of_mariadb() -> None:
+    begin = event(events.MARIADB_GTID, struct.pack("<QIB", 3, 0, 0) + bytes(6))
+    sink, counters = follow(
+        begin, table_map(), insert(5, events.WRITE_ROWS_V1), query("COMMIT"), start=MariaDbGtids.parse("0-7-2")
+    )
+    assert sink.keys == [("5",)]
+    assert str(counters.processed.position) == "0-7-3"
+
+
+def test_a_statement_that_only_ends_with_its_transaction_goes_on() -> None:
+    sink, counters = follow(
+        gtid(1), query("CREATE TABLE other (id INT) START TRANSACTION"), table_map("other"), COMMIT, gtid(2),
+        query("CREATE TABLE third (id INT)"), gtid(3), query("BEGIN"), table_map(), insert(1), COMMIT,
+    )  # fmt: skip
+    assert counters.transactions == 3
+    assert sink.keys == [("1",)]
+
+
+def test_a_heartbeat_means_the_end_only_where_the_last_event_ended() -> None:
+    def beat(place: int) -> bytes:
+        return event(events.HEARTBEAT, b"binlog.000001", place=place)
+
+    last = event(events.XID, bytes(8), place=900)
+    _, counters = follow(gtid(1), query("BEGIN"), last, beat(700))
+    assert not counters.caught_up
+    _, counters = follow(gtid(1), query("BEGIN"), last, beat(950), beat(950))
+    assert counters.caught_up
+    _, counters = follow(gtid(1), query("BEGIN"), last, beat(900))
+    assert counters.caught_up
+    _, counters = follow(gtid(1), query("BEGIN"), last, beat(900), gtid(2), query("BEGIN"), COMMIT)
+    assert not counters.caught_up
