@@ -152,7 +152,7 @@ def _report(watch: Watch, writers: Writers, seconds: float) -> list[str]:
     copying = ended - began if began and ended else seconds
     blocked = watch.last.get("cutover", {}).get("writesBlockedMilliseconds")
     return [
-        f"{copied:,} rows copied in {copying:.1f} s, {copied / copying:,.0f} rows/s; the whole run took {seconds:.1f} s",
+        f"{copied:,} rows copied in {copying:.1f} s, {copied / copying:,.0f} rows/s; all in {seconds:.1f} s",
         f"{writers.total:,} transactions written to the source meanwhile: {dict(writers.acknowledged.most_common())}",
         f"writes on the source were blocked for {blocked} ms before they could go to the target",
     ]
