@@ -32,6 +32,7 @@ class Measured:
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    servers_cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -105,6 +105,16 @@ def wipe(target: Instance) -> None:
         session.execute("RESET BINARY LOGS AND GTIDS")
 
 
+def cpu_seconds(*servers: Instance) -> float:
+    """CPU that the servers' processes have used so far."""
+    ticks = 0
+    for server in servers:
+        assert server.process is not None
+        fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def assert_equal(source: Instance, target: Instance, name: str) -> None:
     """A fast copy that is not equal is no copy."""
     sums = []
@@ -118,6 +128,8 @@ def assert_equal(source: Instance, target: Instance, name: str) -> None:
 def measure(rows: int, say: Callable[[str], None]) -> Results:
     """The whole bench."""
     rivals.install()
+    if (load := os.getloadavg()[0]) > 1:
+        say(f"load average {load:.1f}: something else runs on this machine, and the ratios will not be worth much")
     folder = BUILD / "bench"
     crossing.forget(folder)
     with servers() as (source, target):
@@ -129,13 +141,18 @@ def measure(rows: int, say: Callable[[str], None]) -> Results:
         ways = []
         for tool in (rivals.mysqldump_pipe, rivals.mydumper_myloader):
             wipe(target)
-            ways.append(tool(source, target, folder))
+            before = cpu_seconds(source, target)
+            done = tool(source, target, folder)
+            ways.append(replace(done, servers_cpu_seconds=cpu_seconds(source, target) - before))
             assert_equal(source, target, ways[-1].name)
             say(f"{ways[-1].name}: {ways[-1].seconds:.1f} s")
         crossed = []
         for verify in (False, True):
             wipe(target)
-            crossed.append(crossing.cross(source, target, folder, rows, verify=verify))
+            before = cpu_seconds(source, target)
+            one = crossing.cross(source, target, folder, rows, verify=verify)
+            servers_cpu = cpu_seconds(source, target) - before
+            crossed.append(replace(one, copy=replace(one.copy, servers_cpu_seconds=servers_cpu)))
             assert_equal(source, target, crossed[-1].copy.name)
             say(f"{crossed[-1].copy.name}: {crossed[-1].copy.seconds:.1f} s")
         wipe(target)
@@ -146,13 +163,14 @@ def measure(rows: int, say: Callable[[str], None]) -> Results:
 def show(results: Results, console: Console) -> None:
     """The table and the floors."""
     table = Table(title=f"{results.rows:,} rows of 12 columns, MySQL to MySQL, {os.cpu_count()} cores for all")
-    for heading in ("way", "seconds", "rows/s", "tool's CPU s", "peak MiB", "ferry is"):
+    for heading in ("way", "seconds", "rows/s", "tool's CPU s", "servers' CPU s", "peak MiB", "ferry is"):
         table.add_column(heading, justify="left" if heading == "way" else "right")
     for way in [*results.ways, results.ferry, results.verified.copy]:
         times = f"{way.seconds / results.ferry.seconds:.2f}x" if way in results.ways else ""
         speed = f"{results.rows / way.seconds:,.0f}"
         memory = f"{way.peak_bytes / MIB:.0f}"
-        table.add_row(way.name, f"{way.seconds:.1f}", speed, f"{way.cpu_seconds:.1f}", memory, times)
+        cpu = (f"{way.cpu_seconds:.1f}", f"{way.servers_cpu_seconds:.1f}")
+        table.add_row(way.name, f"{way.seconds:.1f}", speed, *cpu, memory, times)
     console.print(table)
     if results.verified.verify_seconds is not None:
         verified = results.rows / max(results.verified.verify_seconds, 0.001)
