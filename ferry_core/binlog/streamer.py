@@ -128,8 +128,14 @@ class BinlogStreamer:
         counters = self._counters
         if isinstance(end, MariaDbGtids):
             return counters.processed.position.contains(end)
-        # A heartbeat at the binlog's end also counts where a file has outgrown the header's 4 bytes.
-        return counters.caught_up or (counters.file, int.from_bytes(counters.place, "little")) >= end
+        # Not ``caught_up``: that heartbeat may be older than ``end``. A file that has outgrown the header's 4 bytes (one
+        # huge transaction, behind which the file ends) shows its place without the upper ones.
+        (wanted, offset), file = end, counters.file
+        place = int.from_bytes(counters.place, "little")
+        return (len(file), file, place) >= (len(wanted), wanted, offset) or (file, place) == (
+            wanted,
+            offset & 0xFFFFFFFF,
+        )
 
     def _lag(self, *, connected: bool) -> float | None:
         counters = self._counters

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import threading
 import time
 
 import pytest
 
+from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.errors import DataError, FerryError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, parse_position, source_position
@@ -129,6 +131,29 @@ def test_heartbeats_while_the_source_skips_known_transactions_are_not_the_end(pa
         pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (100, '')")
         stream.wait(lambda: stream.sink.keys, "row")
     assert ids(stream) == [100]
+
+
+def test_the_end_of_the_binlog_is_reached_only_when_it_was_read(pair: Pair, schema: str) -> None:
+    """Though the last heartbeat still says "caught up"."""
+    make(pair.source, schema)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def stall(_: int) -> None:
+        entered.set()
+        assert go_on.wait(30)
+
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream, stream.control() as session:
+        stream.wait(lambda: stream.streamer.status().caught_up, "end of the binlog")
+        assert stream.streamer.reached(end_of_binlog(session))
+        stream.sink.on_changed = stall
+        pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (1, '')")
+        end = end_of_binlog(session)
+        stream.wait(entered.is_set, "row")
+        stream.streamer._counters.caught_up = True
+        assert not stream.streamer.reached(end)
+        go_on.set()
+        stream.wait(lambda: stream.streamer.reached(end), "end of the binlog")
+        assert stream.sink.changes[-1].ended
 
 
 def test_silence_is_a_lost_connection_and_the_stream_goes_on(
