@@ -128,15 +128,12 @@ class BinlogStreamer:
         counters = self._counters
         if isinstance(end, MariaDbGtids):
             return counters.processed.position.contains(end)
-        reached = (len(file), file, place) >= (len(wanted), wanted, offset)
-        return reached or (file, place) == (wanted, offset & 0xFFFFFFFF)
-        # huge transaction, behind which the file ends) shows its place without the upper ones.
+        # Not ``caught_up``: that heartbeat may be older than ``end``. A file that has outgrown the header's 4 bytes (by
+        # one huge transaction, behind which the file ends) shows its place without the upper ones.
         (wanted, offset), file = end, counters.file
         place = int.from_bytes(counters.place, "little")
-        return (len(file), file, place) >= (len(wanted), wanted, offset) or (file, place) == (
-            wanted,
-            offset & 0xFFFFFFFF,
-        )
+        passed = (len(file), file, place) >= (len(wanted), wanted, offset)
+        return passed or (file, place) == (wanted, offset & 0xFFFFFFFF)
 
     def _lag(self, *, connected: bool) -> float | None:
         counters = self._counters
