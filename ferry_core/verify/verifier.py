@@ -16,6 +16,7 @@ which the same holds.
 """
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -206,18 +207,26 @@ class Verifier:
         if whole := self.unproven.whole_tables():
             names = ", ".join(sorted(table.id for table in whole))
             raise RetriableError("VerificationUnfinished", f"no complete verification pass over {names} yet")
-        with self._background_lock:
-            batches = self._remaining()
-            if not batches:
-                return []
-            extra = min(self._workers, len(batches)) - 1
-            pairs = [self._background]
-            pairs += [SessionPair(self._connect_source, self._connect_target) for _ in range(extra)]
-            try:
-                return check_batches(batches, pairs, deadline, self.unproven)
-            finally:
-                for pair in pairs[1:]:
-                    pair.close()
+        # A turn of the background thread may hang on a server that does not answer: the deadline is for that wait too.
+        if not self._background_lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise RetriableError("VerificationDeadline", "the background verification did not end before the deadline")
+        try:
+            return self._prove_remaining(deadline)
+        finally:
+            self._background_lock.release()
+
+    def _prove_remaining(self, deadline: float) -> list[Difference]:
+        batches = self._remaining()
+        if not batches:
+            return []
+        extra = min(self._workers, len(batches)) - 1
+        pairs = [self._background]
+        pairs += [SessionPair(self._connect_source, self._connect_target) for _ in range(extra)]
+        try:
+            return check_batches(batches, pairs, deadline, self.unproven)
+        finally:
+            for pair in pairs[1:]:
+                pair.close()
 
     def _remaining(self) -> list[LastBatch]:
         batches: list[LastBatch] = []

@@ -202,6 +202,30 @@ def test_no_verdict_past_the_deadline(ends: Ends, table: Table, verifier: Verifi
     assert verifier.prove_all(soon()) == []
 
 
+def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
+    ends: Ends, table: Table, verifier: Verifier
+) -> None:
+    full_pass(verifier)
+    verifier.changed(table, [b"2"], decode)
+    looked = threading.Event()
+
+    def looking(_table: Table, _key: bytes) -> bool:
+        looked.set()
+        return False
+
+    with ends.pair.target.connect() as blocker, blocker.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")
+        background = threading.Thread(target=verifier.prove_some, args=(looking,))
+        background.start()
+        assert looked.wait(10)
+        started = time.monotonic()
+        with pytest.raises(RetriableError, match="VerificationDeadline"):
+            verifier.prove_all(started + 0.5)
+        assert time.monotonic() - started < 3
+    background.join()
+    assert verifier.prove_all(soon()) == []
+
+
 def test_many_keys_under_the_lock(ends: Ends, table: Table, verifier: Verifier) -> None:
     ends.on_both(
         "INSERT INTO t WITH RECURSIVE n AS (SELECT 10 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
