@@ -309,6 +309,8 @@ class Transactions:
         self._sink.alive(counters.processed, None)
 
     def _rotate(self, data: bytes, end: int) -> None:
+        # In this order: who reads the new file's name must not take the old file's place for one in it.
+        self._counters.place = _FILE_START
         self._counters.file = events.parse_rotate(data, end)
 
     def _format(self, data: bytes, _end: int) -> None:
