@@ -34,7 +34,7 @@ from ferry_core.run.connections import Connections
 from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
-from ferry_core.run.setup import Crossing, selection_of, source_lock, take_fence, validate
+from ferry_core.run.setup import Crossing, binlog_retention, selection_of, source_lock, take_fence, validate
 from ferry_core.run.stages import Stages
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
@@ -103,6 +103,7 @@ class Ferry:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 create_missing(source, target, crossing.tables, fence)
             visibility = visibility_of(source)
+            self.telling.source_retains(binlog_retention(source))
             state = crossing.state or self._new_state(crossing, source)
         self.telling.begin(crossing.tables, fence.epoch, state)
         self._cross(crossing, fence, visibility, state)

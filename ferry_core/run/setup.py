@@ -50,6 +50,12 @@ def source_identity(session: Session) -> str:
     return session.text("SELECT CONCAT_WS(':', @@server_id, @@port, @@hostname)")[:64]
 
 
+def binlog_retention(session: Session) -> float | None:
+    """Seconds for which the source keeps its binlogs; None: for ever."""
+    name = "binlog_expire_logs_seconds" if session.flavor is Flavor.MYSQL else "expire_logs_days * 86400"
+    return float(session.text(f"SELECT @@GLOBAL.{name}")) or None
+
+
 def selection_of(ferry: FerryManifest) -> str:
     """The spec's tables section in one canonical form."""
     return json.dumps(ferry.spec.tables.model_dump(mode="json", by_alias=True), sort_keys=True)

@@ -103,13 +103,15 @@ class Stages:
 
     def _copy(self) -> None:
         self._engine.start_copying()
+        self._telling.message("copying rows")
         self._wait(lambda: self._engine.chunks.all_done)
         state = self._checkpoints.state
         if not state.foreign_keys_added:
             self._telling.message("adding foreign keys")
             connections = self._crossing.connections
-            with connections.source_control() as source, connections.target() as target:
-                add_foreign_keys(source, target, self._crossing.tables, self._fence)
+            with connections.source_control() as source, connections.target() as target, self._telling.long_step():
+                for notice in add_foreign_keys(source, target, self._crossing.tables, self._fence):
+                    log.warning("%s", notice)
             state.foreign_keys_added = True
         self._telling.all_copied()
         self._checkpoints.save_if_due()

@@ -6,6 +6,7 @@ The engine's threads call the counters, the coordinator everything else; ``Progr
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from ferry_core.api.choices import VerifyMode
 from ferry_core.api.exit_codes import ExitCode
@@ -15,7 +16,7 @@ from ferry_core.api.spec import Ferry
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
 from ferry_core.cutover.attempt import Attempt
-from ferry_core.errors import DataError, FerryError
+from ferry_core.errors import DataError, FerryError, TooLarge
 from ferry_core.preflight import CheckResult
 from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
@@ -92,6 +93,14 @@ class Telling:
     def message(self, text: str) -> None:
         self.progress.set_message(text)
 
+    def long_step(self) -> AbstractContextManager[None]:
+        """While inside, the coordinator waits for one statement that may take long."""
+        return self.progress.long_step()
+
+    def source_retains(self, seconds: float | None) -> None:
+        """How long the source keeps its binlogs; None: for ever, or unknown."""
+        self.progress.set_binlog_retained(seconds)
+
     def acknowledged(self, generation: int) -> None:
         self.progress.acknowledge(generation)
 
@@ -133,6 +142,8 @@ class Telling:
     def retried(self, error: FerryError) -> None:
         server = error.message.partition(" ")[0]
         self.progress.retried(server if server in ("source", "target") else "both", error.reason)
+        if isinstance(error, TooLarge):
+            self.progress.chunk_undone("split")
 
     def checkpointed(self, ok: bool) -> None:
         self.progress.checkpointed(ok)
