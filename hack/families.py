@@ -109,6 +109,13 @@ def _debian_mirror() -> list[str]:
     return []
 
 
+def _own_mounts(script: str) -> list[str]:
+    """A command line whose shell script makes mounts that nobody else sees and that end with it."""
+    # Where / is a chroot already it is no mount point, and there is nothing to make private.
+    private = "mount --make-rprivate / 2>/dev/null; "
+    return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", private + script]
+
+
 def _mysql_tree() -> Path:
     return cache_folder() / "mysql-sid"
 
@@ -119,29 +126,27 @@ def _install_mysql() -> None:
     if (tree / "usr/sbin/mysqld").exists():
         return
     if not shutil.which("debootstrap"):
-        apt_install("debootstrap", "debian-archive-keyring", "ca-certificates")
+        apt_install("debootstrap", "debian-archive-keyring")
     partial = tree.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     variant = ("--variant=minbase", "--include=mysql-server-core")
-    _run("debootstrap", *variant, "sid", str(partial), *_debian_mirror())
+    # What it mounts in the tree must be gone before a failed one is removed.
+    _run(*_own_mounts('exec debootstrap "$0" "$@"'), *variant, "sid", str(partial), *_debian_mirror())
     shutil.rmtree(partial / "var/cache/apt", ignore_errors=True)
     partial.rename(tree)
 
 
 def _install_mariadb() -> None:
-    # The -core package has the server without the system service, which would take port 3306.
-    if not shutil.which("mariadbd") or not shutil.which("mariadb-install-db"):
-        apt_install("mariadb-server-core")
+    # The -core packages have the server without the system service, which would take port 3306.
+    if not all(shutil.which(program) for program in ("mariadbd", "mariadb-install-db", "my_print_defaults")):
+        apt_install("mariadb-server-core", "mariadb-client-core")  # the latter for my_print_defaults
 
 
 def _in_mysql_tree(folder: Path, *arguments: str) -> list[str]:
-    """``mysqld`` inside its tree with ``folder`` as /mnt. The mounts are private to the process and end with it."""
+    """``mysqld`` inside its tree with ``folder`` as /mnt."""
     script = 'mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && mount --rbind "$1" "$0/mnt" && shift && '
     script += 'exec chroot "$0" mysqld "$@"'
-    return [
-        *("unshare", "--mount", "--propagation", "private"),
-        *("sh", "-c", script, str(_mysql_tree()), str(folder), "--no-defaults", "--user=root", *arguments),
-    ]
+    return [*_own_mounts(script), str(_mysql_tree()), str(folder), "--no-defaults", "--user=root", *arguments]
 
 
 @functools.cache
