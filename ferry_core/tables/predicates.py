@@ -6,6 +6,7 @@ Each form here was chosen by EXPLAIN on both families, so that the key's index s
 - An ENUM sorts by number, but only equality with a number uses the index: ``e > 3`` becomes ``e IN (4, 5)``.
 - Composite keys with an ENUM or a SET are asked for one by one: MySQL compares them as text in ``(e, i) IN ((3, 1))``
   and finds nothing.
+- So are numbers of 19 digits and more: MariaDB reads the whole table for an IN list with some of them above 2^63.
 - A SET of more than 53 members is compared as a double, which loses rows, unless ``s | 0`` is: that scans the index.
 """
 
@@ -18,6 +19,8 @@ from ferry_core.tables.table import Column, Key, KeyLiterals, KeyRange, KeySet, 
 EXACT_SET_MEMBERS = 53
 LISTED_ENUM_MEMBERS = 500
 """ENUMs longer than this are compared by ``>`` after all: exact, but by a scan of the index."""
+
+LONG_DIGITS = 19
 
 
 def where(key: Key, selector: Selector) -> str:
@@ -89,10 +92,20 @@ def _in(key: Key, keys: Sequence[KeyLiterals]) -> str:
     if not keys:
         return "FALSE"
     columns = [_compared(column) for column in key.columns]
-    if len(columns) == 1:
-        return f"{columns[0]} IN ({','.join(literals[0] for literals in keys)})"
-    if any(column.data_type in ("enum", "set") for column in key.columns):
+    if _one_by_one(key, keys):
         each = (" AND ".join(map(_equal, key.columns, literals)) for literals in keys)
         return f"({' OR '.join(each)})"
+    if len(columns) == 1:
+        return f"{columns[0]} IN ({','.join(literals[0] for literals in keys)})"
     tuples = ",".join(f"({','.join(literals)})" for literals in keys)
     return f"({','.join(columns)}) IN ({tuples})"
+
+
+def _one_by_one(key: Key, keys: Sequence[KeyLiterals]) -> bool:
+    for at, column in enumerate(key.columns):
+        if column.data_type in ("enum", "set") and len(key.columns) > 1:
+            return True
+        wide = column.data_type == "bit" or (column.data_type == "bigint" and column.unsigned)
+        if wide and any(len(literals[at]) >= LONG_DIGITS for literals in keys):
+            return True
+    return False
