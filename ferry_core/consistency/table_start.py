@@ -17,7 +17,7 @@ from ferry_core.changes.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.blockers import prepared_xids
-from ferry_core.errors import DataError
+from ferry_core.errors import DataError, Interrupted
 from ferry_core.mysql.session import Session
 from ferry_core.tables.table import Table
 
@@ -27,19 +27,24 @@ EMPTY_ROWS = 20_000
 """Rows a DELETE removes at once: short transactions, so that a successor's bump never waits long."""
 
 
-def empty_tables(fence: Fence, session: Session, tables: Sequence[Table]) -> int:
+def empty_tables(
+    fence: Fence, session: Session, tables: Sequence[Table], wait_while_paused: Callable[[], object]
+) -> int:
     """Delete all rows of tables that are ours and have no record of a start: ghosts of a forgotten earlier run.
 
     DELETE in fenced transactions, not TRUNCATE: DDL of a run that was overtaken would empty its successor's table.
     """
     deleted = 0
     for table in tables:
-        while True:
-            with fence.transaction(session):
-                rows = session.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
+        rows = EMPTY_ROWS
+        while rows == EMPTY_ROWS:
+            wait_while_paused()
+            try:
+                with fence.transaction(session):
+                    rows = session.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
+            except Interrupted:
+                continue
             deleted += rows
-            if rows < EMPTY_ROWS:
-                break
     return deleted
 
 

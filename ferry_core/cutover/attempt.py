@@ -69,9 +69,10 @@ class Handover:
 
     def attempt(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
-        self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
         started = time.monotonic()
         try:
+            self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
+            started = time.monotonic()
             self._drain(started + self.deadline_seconds)
         except (AttemptFailed, RetriableError) as error:
             message = error.message + self._in_the_way(error)

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 
-DEAD_COPIER_SECONDS = "60"
-
 
 class Connections:
     """``source`` and ``target`` give the endpoint as the Secrets say now."""

@@ -134,7 +134,10 @@ class Ferry:
                 f"{crossing.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
                 "move again, give the new Ferry another name",
             )
-        log.info("%s was cut over already: nothing to do", crossing.name)
+        when = (
+            "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
+        )
+        log.info("%s was cut over already%s: nothing to do", crossing.name, when)
         self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, state)
         self.telling.completed(state.write_block_milliseconds)
         return ExitCode.DONE

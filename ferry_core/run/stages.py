@@ -79,7 +79,7 @@ class Stages:
         fresh = [table for table in self._crossing.tables if not self._is_started(table.id)]
         if fresh:
             with self._crossing.connections.target() as session:
-                deleted = empty_tables(self._fence, session, fresh)
+                deleted = empty_tables(self._fence, session, fresh, self._wait_while_paused)
             if deleted:
                 log.info("deleted %d rows of an earlier, forgotten run from the target", deleted)
         self._engine.start_streaming()
@@ -156,9 +156,8 @@ class Stages:
         cutover = self._wishes.directive.cutover
         self._series.attempts += 1
         state = self._checkpoints.state
-        state.cutover_attempts += 1
         state.stage = Stage.CUTTING_OVER.value
-        self._checkpoints.save()
+        self._checkpoints.save_if_due()
         self._telling.attempt_begins(self._series.attempts)
         handover = Handover(
             fence=self._fence,
@@ -233,6 +232,9 @@ class Stages:
             self._paused_since = now
         elif now - self._paused_since > PAUSE_GRACE_SECONDS and self._engine.busy:
             self._engine.interrupt()
+
+    def _wait_while_paused(self) -> None:
+        self._wait(lambda: not self._throttle.pause.paused)
 
     def _tick_then_stopping(self) -> bool:
         self._tick()
