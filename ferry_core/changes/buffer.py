@@ -116,11 +116,6 @@ class ChangeBuffer:
             rows = [(table, len(pending)) for table, pending in self._pending.items() if pending]
         return sorted(rows, key=lambda row: -row[1])
 
-    def add_again(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        """Repair: have these keys re-read and written once more, as if they had changed now."""
-        with self._condition:
-            self._add(table, keys, decode, self._processed)
-
     def pending_keys(self, table: Table | None = None) -> int:
         """Keys not known to be on the target: waiting or in flight."""
         with self._condition:

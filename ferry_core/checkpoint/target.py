@@ -1,4 +1,4 @@
-"""The checkpoint in a table on the target: a pod's default, so that it needs no volume and a lost node loses nothing."""
+"""The checkpoint in a table on the target, a pod's default: it needs no volume, and a lost node loses nothing."""
 
 from collections.abc import Callable
 
