@@ -10,8 +10,8 @@ from pymysql import err
 from pymysql.connections import Connection, MySQLResult
 from pymysql.constants import CLIENT
 
-PACKET_BYTES = 1 << 20
-"""One write per MiB: 16 KiB packets cost the copier twice the CPU for 8 MiB chunks."""
+PACKET_BYTES = 1 << 19
+"""16 KiB packets cost the copier twice the CPU for 8 MiB chunks; a packet of max_allowed_packet or more is refused."""
 
 
 class _UploadResult(MySQLResult):  # type: ignore[misc]

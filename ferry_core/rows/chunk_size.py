@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 SMALLEST = 1
 LARGEST = 500_000
+MOST_BYTES = 16 << 20
+"""Half of what a copier takes at once, so that rows that grow a little need no split."""
 FIRST = 2_000
 """Rows of a table's first chunk at most: nothing is known of its rows but an estimate."""
 
@@ -25,19 +27,23 @@ class ChunkSizer:
     def __init__(self, target: ChunkTarget, average_row_bytes: int) -> None:
         """``average_row_bytes`` is the server's estimate; 0 when it has none."""
         self._target = target
-        self._rows = max(SMALLEST, min(FIRST, target.bytes // max(average_row_bytes, 64)))
+        self._rows = max(SMALLEST, min(FIRST, self._bytes // max(average_row_bytes, 64)))
 
     @property
     def rows(self) -> int:
         """Rows of the next chunk."""
         return self._rows
 
+    @property
+    def _bytes(self) -> int:
+        return min(self._target.bytes, MOST_BYTES)
+
     def learn(self, rows_walked: int, rows_bytes: int, seconds: float) -> None:
         """A chunk over ``rows_walked`` rows of the table sent so many bytes in that time."""
         if rows_walked < self._rows // 4:
             return  # the last rows of a table, or half a chunk: too small to tell
         by_time = rows_walked * self._target.seconds / max(seconds, 1e-4)
-        by_bytes = rows_walked * self._target.bytes / max(rows_bytes, 1)
+        by_bytes = rows_walked * self._bytes / max(rows_bytes, 1)
         wanted = min(by_time, by_bytes, self._rows * 2)
         self._rows = int(max(SMALLEST, min(wanted, LARGEST)))
 

@@ -26,6 +26,8 @@ EXCUSABLE = {1265, 1292, 1365, 3751}
 
 Under a strict sql_mode they are errors even with LOCAL, since REPLACE is asked for: hence the lenient second try.
 """
+BATCH_BYTES = 32 << 20
+"""Text of one batch at most, whatever the servers would take; a row that may be longer goes the way of big rows."""
 LENIENT_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO"
 
 
@@ -79,7 +81,9 @@ class RowCopier:
         self._fence = fence
         self._lock = lock_clause
         packets = [session.number("SELECT @@max_allowed_packet") for session in (source, target)]
-        self._packet = min(packets)
+        self._packet = min(*packets, BATCH_BYTES)
+        # MySQL does not bound GROUP_CONCAT by max_allowed_packet: without this a batch could be a gigabyte.
+        source.execute(f"SET SESSION group_concat_max_len = {self._packet}")
         self._statements: dict[Table, Statements] = {}
         self._hashed: set[Table] = set()
         self._index_names: dict[Table, str] = {}
