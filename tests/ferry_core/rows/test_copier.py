@@ -1,0 +1,169 @@
+"""What a copy refuses, what it lets pass when proven, and what it does with rows that do not fit."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.api.durations import Quantity
+from ferry_core.api.spec import Copy
+from ferry_core.errors import DataError, TooLarge
+from ferry_core.tables.table import KeyRange, KeySet
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.all_types import SESSION
+from tests.support.compare import assert_equal_tables
+from tests.support.crossing import Crossing
+from tests.support.servers import Pair
+
+ALL = KeyRange(None, None)
+MIB = 1 << 20
+
+
+def test_a_value_that_the_target_cannot_hold_is_an_error_and_nothing_is_kept(
+    pair: Pair, crossing: Crossing, schema: str
+) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20))",
+        f"INSERT INTO `{schema}`.t VALUES (1, 'short'), (2, 'much too long'), (3, 'short')",
+    )
+    table = crossing.selected(f"{schema}.t")[0]
+    pair.target.execute(f"ALTER TABLE `{schema}`.t MODIFY v VARCHAR(8)")
+    with pytest.raises(DataError, match="for column 'v'"):
+        crossing.copier().copy(table, ALL)
+    assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 0
+
+
+def test_an_excusable_warning_does_not_excuse_a_changed_value(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, e ENUM('a', 'b'))", f"INSERT INTO `{schema}`.t VALUES (1, 2)"
+    )
+    table = crossing.selected(f"{schema}.t")[0]
+    pair.target.execute(f"ALTER TABLE `{schema}`.t MODIFY e ENUM('a')")
+    with pytest.raises(DataError, match="Data truncated"):
+        crossing.copier().copy(table, ALL)
+    assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 0
+    assert pair.target.value("SELECT 1") == 1
+    assert crossing.target.text("SELECT @@sql_mode").count("STRICT") == 1
+
+
+def test_legal_old_data_under_a_generated_column_passes(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        "SET SESSION sql_mode = ''",
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20), g DATE AS (v) STORED, e ENUM('x', ''))",
+        f"INSERT IGNORE INTO `{schema}`.t (id, v, e) VALUES (1, '2024-01-01', 1), (2, 'no date', 'none'), (3, '', '')",
+    )
+    assert pair.source.value(f"SELECT e + 0 FROM `{schema}`.t WHERE id = 2") == 0
+    table = crossing.selected(f"{schema}.t")[0]
+    copier = crossing.copier()
+    for _ in range(2):
+        assert copier.copy(table, ALL).rows_sent == 3
+        assert_equal_tables(pair.source, pair.target, f"{schema}.t")
+
+
+def test_a_warning_of_the_row_filter_is_an_error(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20))",
+        f"INSERT INTO `{schema}`.t VALUES (1, '1'), (2, 'two')",
+    )
+    rules = [{"match": f"{schema}.t", "where": "v = 1"}]
+    table = crossing.selected(f"{schema}.t", rules=rules)[0]
+    with pytest.raises(DataError, match=r"SourceWarning: reading .* 1292"):
+        crossing.copier(text=True).copy(table, ALL)
+
+
+def test_rows_move_in_and_out_of_a_filter(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20) CHARACTER SET utf8mb4)",
+        f"INSERT INTO `{schema}`.t VALUES (1, 'Zürich'), (2, 'Genève'), (3, '東京'), (4, NULL)",
+    )
+    where = "v IN ('Zürich', '東京') -- and no more"
+    table = crossing.selected(f"{schema}.t", rules=[{"match": f"{schema}.t", "where": where}])[0]
+    assert crossing.copy_all([table]) == 2
+    pair.source.execute(
+        f"UPDATE `{schema}`.t SET v = 'Bern' WHERE id = 1", f"UPDATE `{schema}`.t SET v = '東京' WHERE id = 2"
+    )
+    keys = KeySet((("1",), ("2",), ("3",), ("4",), ("5",)))
+    result = crossing.copier(text=True, lock=" LOCK IN SHARE MODE").copy(table, keys)
+    assert (result.rows_asked, result.rows_sent, result.deleted_missing) == (5, 2, 1)
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t", where="id IN (2, 3)")
+
+
+def test_a_unique_value_that_moved_replaces_its_old_row(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, u INT UNIQUE)",
+        f"INSERT INTO `{schema}`.t VALUES (0, 10), (-1, 11), (2, 12)",
+    )
+    table = crossing.selected(f"{schema}.t")[0]
+    assert table.secondary_unique
+    crossing.copy_all([table])
+    pair.source.execute(
+        f"UPDATE `{schema}`.t SET u = NULL WHERE id = 0",
+        f"UPDATE `{schema}`.t SET u = 10 WHERE id = -1",
+        f"UPDATE `{schema}`.t SET u = 11 WHERE id = 0",
+    )
+    crossing.copier().copy(table, KeySet((("0",), ("-1",))))
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t")
+
+
+def test_a_target_without_the_key_is_named(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    table = crossing.selected(f"{schema}.t")[0]
+    pair.target.execute(f"ALTER TABLE `{schema}`.t DROP PRIMARY KEY")
+    with pytest.raises(DataError, match=r"TargetKeyMissing: .*\(id\)"):
+        crossing.copier().copy(table, KeySet((("1",),)))
+
+
+@pytest.fixture(params=[family.value for family in Family])
+def small_packets(request: pytest.FixtureRequest, make_server: ServerFactory) -> Iterator[Crossing]:
+    source, target = (make_server(request.param, max_allowed_packet=str(MIB)) for _ in range(2))
+    it = Crossing(Pair(source, target))
+    yield it
+    it.close()
+
+
+def test_rows_too_large_together_are_split_and_alone_are_fetched_raw(small_packets: Crossing) -> None:
+    crossing, pair = small_packets, small_packets.pair
+    large = "LONGTEXT CHARACTER SET utf8mb4"
+    json = "JSON" if pair.family is Family.MYSQL else large
+    pair.source.execute(
+        "CREATE DATABASE s",
+        f"CREATE TABLE s.t (id INT PRIMARY KEY, b LONGBLOB, c {large}, u TEXT CHARACTER SET utf16, j {json}, "
+        "d DECIMAL(5,2), x BIT(5), u2 INT UNIQUE)",
+        *(
+            f"INSERT INTO s.t VALUES ({row}, REPEAT(X'005C270A2C1A', 20000), REPEAT('ü\\\\', {row * 100}), "
+            f"'ü', '[1]', 1.5, 3, {row})"
+            for row in range(1, 41)
+        ),
+        *(f"INSERT INTO s.t (id, x) VALUES ({row}, 1)" for row in range(100, 103)),
+        "UPDATE s.t SET b = REPEAT(X'00FF5C27', 200000) WHERE id = 100",
+        "UPDATE s.t SET c = REPEAT('日本', 150000) WHERE id = 101",
+        "UPDATE s.t SET b = REPEAT(X'5C', 600000), c = REPEAT('a', 500000), j = '{}' WHERE id = 102",
+    )
+    table = crossing.selected("s.t")[0]
+    with pytest.raises(TooLarge):
+        crossing.copier().copy(table, ALL)
+    sent = crossing.copy_all([table], Copy(chunk_target_bytes=Quantity("64Mi")))
+    print(sent, "rows")
+    assert sent == 43
+    assert_equal_tables(pair.source, pair.target, "s.t")
+
+    pair.source.execute(
+        "DELETE FROM s.t WHERE id = 100", "UPDATE s.t SET u2 = 500, c = REPEAT('b', 700000) WHERE id = 101"
+    )
+    result = crossing.copier().copy(table, KeySet(tuple((str(key),) for key in (1, 100, 101, 102))))
+    assert (result.rows_sent, result.deleted_missing) == (3, 1)
+    assert_equal_tables(pair.source, pair.target, "s.t")
+
+
+def test_an_unfilled_session_is_as_it_was_after_errors(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        SESSION, f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (0)"
+    )
+    table = crossing.selected(f"{schema}.t")[0]
+    copier = crossing.copier()
+    pair.target.execute(f"RENAME TABLE `{schema}`.t TO `{schema}`.away")
+    with pytest.raises(DataError):
+        copier.copy(table, ALL)
+    pair.target.execute(f"RENAME TABLE `{schema}`.away TO `{schema}`.t")
+    assert copier.copy(table, ALL).rows_sent == 1
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t")
