@@ -246,6 +246,8 @@ def command(family: Family, folder: Path, port: int, flags: Flags) -> list[str]:
         "socket": str(seen / "socket"),
         "pid_file": str(seen / "pid"),
         "log_error": str(seen / "error.log"),
+        # MariaDB removes other servers' temporary tables from a shared /tmp when it starts.
+        "tmpdir": str(seen),
     }
     rendered = [render_flag(name, value) for name, value in {**own, **flags}.items() if value is not None]
     if family is Family.MYSQL:
