@@ -167,3 +167,26 @@ def test_an_unfilled_session_is_as_it_was_after_errors(pair: Pair, crossing: Cro
     pair.target.execute(f"RENAME TABLE `{schema}`.away TO `{schema}`.t")
     assert copier.copy(table, ALL).rows_sent == 1
     assert_equal_tables(pair.source, pair.target, f"{schema}.t")
+
+
+@pytest.mark.parametrize("family", [family.value for family in Family])
+def test_rows_of_20_mb_pass_a_packet_of_32_mb(family: str, make_server: ServerFactory) -> None:
+    source, target = (make_server(family, max_allowed_packet="32M") for _ in range(2))
+    pair = Pair(source, target)
+    parts = ("REPEAT(X'5C', 20000000)", "REPEAT(X'27005C0A', 5000000)", "REPEAT('x', 20000000)", "'small'")
+    pair.source.execute(
+        "CREATE DATABASE s",
+        "CREATE TABLE s.t (id VARCHAR(20) CHARACTER SET gbk PRIMARY KEY, b LONGBLOB, c LONGBLOB, n INT)",
+        *(f"INSERT INTO s.t VALUES (_gbk X'815C3{at}', {part}, NULL, {at})" for at, part in enumerate(parts)),
+        # 36 MB in one row, written in two steps: more than either packet.
+        "UPDATE s.t SET c = REPEAT('y', 16000000) WHERE n = 0",
+    )
+    crossing = Crossing(pair)
+    table = crossing.selected("s.t")[0]
+    assert crossing.copy_all([table]) == len(parts)
+    keys = crossing.keys(table)
+    result = crossing.copier().copy(table, KeySet(tuple(keys)))
+    assert (result.rows_sent, result.deleted_missing) == (len(parts), 0)
+    crossing.close()
+    digest = "SELECT GROUP_CONCAT(HEX(id), ':', SHA2(b, 256), ':', IFNULL(SHA2(c, 256), '-') ORDER BY n) FROM s.t"
+    assert pair.source.value(digest) == pair.target.value(digest)

@@ -1,0 +1,152 @@
+"""Chunks handed out to several threads: each row once, the least-progressed table first, resumable at any point."""
+
+import random
+import threading
+
+import pytest
+
+from ferry_core.api.spec import Copy
+from ferry_core.checkpoint.state import TableState
+from ferry_core.errors import DataError
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.rows.chunk_size import LARGEST, MOST_BYTES, ChunkSizer, ChunkTarget
+from ferry_core.rows.copier import CopyResult
+from ferry_core.rows.iterator import Chunk, ChunkSource
+from ferry_core.tables.predicates import where
+from ferry_core.tables.table import Table
+from tests.support.crossing import Crossing
+from tests.support.servers import Pair
+
+ROWS = {"a": 20_000, "b": 9_000, "empty": 0}
+WALL = 10
+
+
+def result(rows: int) -> CopyResult:
+    """A slow chunk, so that chunks stay small."""
+    return CopyResult(rows, rows * 100, rows, 0, 0, rows / 1000, 0)
+
+
+@pytest.fixture
+def tables(pair: Pair, crossing: Crossing, schema: str) -> list[Table]:
+    for name, rows in ROWS.items():
+        pair.source.execute(f"CREATE TABLE `{schema}`.`{name}` (id BIGINT PRIMARY KEY, v INT)")
+        for start in range(0, rows, 5000):
+            values = ",".join(f"({row * 3 - 7000}, {row})" for row in range(start, min(start + 5000, rows)))
+            pair.source.execute(f"INSERT INTO `{schema}`.`{name}` VALUES {values}")
+        pair.source.query(f"ANALYZE TABLE `{schema}`.`{name}`")
+    return crossing.selected(f"{schema}.*")
+
+
+def keys_in(session: Session, chunk: Chunk) -> list[bytes | None]:
+    condition = where(chunk.table.key, chunk.range)
+    return [row[0] for row in session.query(f"SELECT id FROM {chunk.table.source.sql} WHERE {condition}")]
+
+
+def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tables: list[Table]) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng = random.Random(seed)
+    states: dict[str, TableState] = {}
+    finished: list[tuple[str, bytes | None]] = []
+    for generation in range(WALL):
+        chunks = ChunkSource(tables, Copy(), states)
+        last = generation == WALL - 1
+        budget = threading.Semaphore(rng.randrange(1, 12))
+
+        def work(chunks: ChunkSource = chunks, last: bool = last, budget: threading.Semaphore = budget) -> None:
+            with Session(pair.source.endpoint("source"), Purpose.SOURCE) as session:
+                while not chunks.all_done and (last or budget.acquire(blocking=False)):
+                    chunk = chunks.next_chunk(session)
+                    if chunk is None:
+                        continue
+                    fate = rng.random()
+                    if fate < 0.1:
+                        chunks.returned(chunk, failed=True)
+                    elif fate < 0.2 and not chunk.single:
+                        chunks.split(chunk, session)
+                        chunks.returned(chunk)  # as an error handler does: no longer out, left alone
+                    elif fate < 0.8 or last:
+                        found = keys_in(session, chunk)
+                        finished.extend((chunk.table.id, key) for key in found)
+                        chunks.finished(chunk, result(len(found)))
+                    # else: out when the run dies
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stored = {table.id: chunks.state(table) for table in tables}
+        states = {
+            name: TableState.model_validate_json(
+                TableState(
+                    frontier=state.frontier,
+                    unfinished=state.unfinished,
+                    walked=state.walked,
+                    rows_copied=state.rows_copied,
+                    bytes_copied=state.bytes_copied,
+                ).model_dump_json()
+            )
+            for name, state in stored.items()
+        }
+    assert chunks.all_done
+    assert len(finished) == len(set(finished)) == sum(ROWS.values())
+    assert {table.source.name: states[table.id].rows_copied for table in tables} == ROWS
+
+
+def test_the_least_progressed_allowed_table_is_next(crossing: Crossing, tables: list[Table]) -> None:
+    chunks = ChunkSource(tables, Copy())
+    by_name = {table.source.name: table for table in tables}
+    first = [chunks.next_chunk(crossing.plain) for _ in range(3)]
+    assert {chunk.table for chunk in first if chunk} == set(tables)
+    only = chunks.next_chunk(crossing.plain, lambda table: table is by_name["b"])
+    assert only is not None
+    assert only.table is by_name["b"]
+    assert chunks.next_chunk(crossing.plain, lambda _: False) is None
+    nearest = chunks.next_chunk(crossing.plain)
+    assert nearest is not None
+    assert nearest.table is by_name["a"]
+    assert not chunks.done(by_name["empty"])
+    for chunk in first:
+        assert chunk is not None
+        chunks.finished(chunk, result(1))
+    assert chunks.done(by_name["empty"])
+
+
+def test_one_row_that_is_too_large_is_named(crossing: Crossing, tables: list[Table]) -> None:
+    chunks = ChunkSource(tables[:1], Copy())
+    chunk = chunks.next_chunk(crossing.plain)
+    with pytest.raises(DataError, match=r"RowTooLarge: a row of .*a "):  # noqa: PT012 - as many splits as it takes
+        while chunk is not None:
+            chunks.split(chunk, crossing.plain)
+            chunk = chunks.next_chunk(crossing.plain)
+
+
+def test_sizes_follow_bytes_and_time() -> None:
+    sizer = ChunkSizer(ChunkTarget(0.5, 8 << 20), 100)
+    first = sizer.rows
+    sizer.learn(first, first * 100, 0.01)
+    assert sizer.rows == 2 * first
+    for _ in range(20):
+        sizer.learn(sizer.rows, sizer.rows * 100, sizer.rows / 100_000)
+    assert sizer.rows == 50_000
+    sizer.learn(50_000, 50_000 * 1000, 0.1)
+    assert sizer.rows == (8 << 20) // 1000
+    before = sizer.rows
+    sizer.shrink()
+    assert sizer.rows == before // 2
+    sizer.learn(3, 30_000_000, 10)  # a table's last rows tell nothing
+    assert sizer.rows == before // 2
+
+
+def test_sizes_have_bounds() -> None:
+    sizer = ChunkSizer(ChunkTarget(60, 256 << 20), 0)
+    for _ in range(30):
+        sizer.learn(sizer.rows, sizer.rows * 10, 0.001)
+    assert sizer.rows == LARGEST
+    sizer.learn(LARGEST, LARGEST * 1000, 0.001)
+    assert sizer.rows == MOST_BYTES // 1000
+    for _ in range(30):
+        sizer.shrink()
+    assert sizer.rows == 1
+    assert ChunkSizer(ChunkTarget(0.5, 8 << 20), 1 << 30).rows == 1

@@ -1,0 +1,120 @@
+"""Tables and foreign keys are made anew under their target names, whatever stands in names, defaults and comments."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.schema.create import create_missing, definition
+from ferry_core.schema.definition import parse
+from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.table import TableName
+from hack.servers import Family
+from tests.support.compare import assert_equal_tables
+from tests.support.crossing import Crossing
+from tests.support.servers import Pair
+
+ODD = r"""CREATE TABLE `o``dd, (t)` (
+  `id` int NOT NULL AUTO_INCREMENT,
+  `FOREIGN KEY` varchar(50) DEFAULT 'x, FOREIGN KEY (`a`) REFERENCES `p` (`b`)''\\' COMMENT 'it''s ) \\ `q`, /* no',
+  `c,d` enum('a,b','(',')','''') CHARACTER SET gbk DEFAULT '(',
+  `n` int DEFAULT NULL /* a comment, ( */,
+  PRIMARY KEY (`id`),
+  KEY `CONSTRAINT` (`n`),
+  CONSTRAINT `fk ,1` FOREIGN KEY (`n`) REFERENCES `other``s`.`p, (` (`id`) ON DELETE SET NULL,
+  CONSTRAINT `fk2` FOREIGN KEY (`n`) REFERENCES `o``dd, (t)` (`id`),
+  CONSTRAINT `ck` CHECK (`n` <> ') FOREIGN KEY')
+) ENGINE=InnoDB AUTO_INCREMENT=77 COMMENT=') , FOREIGN KEY'
+ PARTITION BY HASH (`id`)
+PARTITIONS 3"""
+
+
+@pytest.fixture
+def crossing(pair: Pair) -> Iterator[Crossing]:
+    it = Crossing(pair)
+    yield it
+    it.close()
+
+
+def test_a_definition_is_read_by_tokens() -> None:
+    table = TableName("s", "o`dd, (t)")
+    read = parse(ODD, table)
+    assert len(read.elements) == 7
+    assert read.elements[1].endswith("/* no'")
+    assert read.elements[-1] == "CONSTRAINT `ck` CHECK (`n` <> ') FOREIGN KEY')"
+    assert read.options.startswith(" ENGINE=InnoDB AUTO_INCREMENT=77")
+    assert read.options.endswith("PARTITIONS 3")
+    first, second = read.foreign_keys
+    assert (first.name, first.references) == ("fk ,1", TableName("other`s", "p, ("))
+    assert (second.name, second.references) == ("fk2", table)
+    renamed = first.referencing(TableName("x", "y"))
+    assert renamed == "CONSTRAINT `fk ,1` FOREIGN KEY (`n`) REFERENCES `x`.`y` (`id`) ON DELETE SET NULL"
+    assert read.create(TableName("n", "w")).startswith("CREATE TABLE `n`.`w` (\n  `id` int NOT NULL AUTO_INCREMENT,")
+
+
+def test_odd_definitions_arrive_whole_under_new_names(pair: Pair, crossing: Crossing, schema: str) -> None:
+    hidden = "INVISIBLE"
+    functional = ", UNIQUE KEY expr ((LOWER(`a``b`)))" if pair.family is Family.MYSQL else ""
+    pair.source.execute(
+        f"ALTER DATABASE `{schema}` CHARACTER SET latin1 COLLATE latin1_bin",
+        f"USE `{schema}`",
+        "SET SESSION sql_mode = ''",
+        f"CREATE TABLE `o``dd, (t)` (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, `a``b` VARCHAR(30) "
+        rf"DEFAULT 'x, FOREIGN KEY (y)\'' COMMENT 'it''s, (\\ `q` ü', `c,d` ENUM('a,b', '(', '中') CHARACTER SET gbk, "
+        f"h INT DEFAULT (1 + 1) {hidden}, g INT AS (h * 2) VIRTUAL, s INT AS (h + 1) STORED, t TIMESTAMP(3) NOT NULL "
+        "DEFAULT '2020-01-01 00:00:00' ON UPDATE CURRENT_TIMESTAMP(3), z DATETIME DEFAULT '0000-00-00 00:00:00', "
+        f"UNIQUE KEY `u,1` (s, h), KEY prefix (`a``b`(3)) {functional}, CONSTRAINT ck CHECK (h <> 7)) "
+        "AUTO_INCREMENT=77 COMMENT=') FOREIGN KEY' CHARACTER SET utf8mb4",
+        "INSERT INTO `o``dd, (t)` (id, `a``b`, `c,d`, h) VALUES (-1, 'ü', 3, 1), (0, 'B', 2, 2), (5, DEFAULT, 1, 3)",
+        "CREATE TABLE parts (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) "
+        "(PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
+        "INSERT INTO parts VALUES (-5, 1), (9, 2), (10, 3), (500, 4)",
+    )
+    to = f"{schema}_to"
+    rules = [{"match": f"{schema}.parts", "target": f"{to}.pieces"}]
+    tables = crossing.selected(f"{schema}.*", renameSchemas={schema: to}, rules=rules)
+    assert crossing.copy_all(tables) == 7
+    for table in tables:
+        assert_equal_tables(
+            pair.source, pair.target, (table.source.schema, table.source.name), (table.target.schema, table.target.name)
+        )
+    assert (
+        crossing.target.text(
+            f"SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = '{to}'"
+        )
+        == "latin1_bin"
+    )
+    assert create_missing(crossing.control, crossing.target, tables, crossing.fence) == []
+    for text in (b"PARTITION BY RANGE", b"pieces"):
+        assert text in (crossing.target.query(f"SHOW CREATE TABLE `{to}`.pieces")[0][1] or b"")
+    kept = definition(crossing.target, tables[0].target).options
+    assert kept == definition(crossing.control, tables[0].source).options
+    assert "AUTO_INCREMENT=80" in kept
+
+
+def test_foreign_keys_follow_under_new_names_and_once(pair: Pair, crossing: Crossing, schema: str) -> None:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE out_of_it (id INT PRIMARY KEY)",
+        "CREATE TABLE p (id INT PRIMARY KEY, u INT UNIQUE)",
+        "CREATE TABLE c (id INT PRIMARY KEY, pid INT, self INT, o INT, "
+        "CONSTRAINT `a,b` FOREIGN KEY (pid) REFERENCES p (id), "
+        "CONSTRAINT own FOREIGN KEY (self) REFERENCES c (id), "
+        "CONSTRAINT lost FOREIGN KEY (o) REFERENCES out_of_it (id))",
+        "INSERT INTO p VALUES (1, 1)",
+        "INSERT INTO c VALUES (1, 1, NULL, NULL), (2, 1, 1, NULL)",
+    )
+    to = f"{schema}_to"
+    rules = [{"match": f"{schema}.p", "target": f"{to}.parents"}]
+    tables = crossing.selected(f"{schema}.[cp]", renameSchemas={schema: to}, rules=rules)
+    assert b"FOREIGN KEY" not in (crossing.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"")
+    crossing.copy_all(tables)
+    for _ in range(2):
+        notices = add_foreign_keys(crossing.control, crossing.target, tables, crossing.fence)
+        assert len(notices) == 1
+        assert "lost" in notices[0]
+    text = (crossing.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"").decode()
+    assert "CONSTRAINT `a,b` FOREIGN KEY (`pid`) REFERENCES `parents` (`id`)" in text
+    assert "CONSTRAINT `own` FOREIGN KEY (`self`) REFERENCES `c` (`id`)" in text
+    assert text.count("FOREIGN KEY") == 2
+    assert crossing.target.text("SELECT @@foreign_key_checks") == "0"
+    assert crossing.target.text("SELECT @@character_set_connection") == "binary"
