@@ -23,6 +23,11 @@ setup: .venv/.complete  ## make .venv with the ferry command and all tools in it
 servers: setup  ## install MySQL 9.7 and MariaDB 10.11 for the tests (a minute, once)
 	@$(BIN)/python hack/servers.py install mysql mariadb
 
+.PHONY: kubernetes
+kubernetes: setup  ## build kube-apiserver and kubectl for the tests (some minutes, once)
+	@hack/kubernetes/build.sh kube-apiserver kubectl >/dev/null
+	@hack/kubernetes/etcd.sh >/dev/null
+
 .PHONY: check
 check: setup  ## lint, format, types, layers, lock file, unused code and dependencies
 	$(BIN)/ruff check $(CODE)
@@ -39,7 +44,7 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff format $(CODE)
 
 .PHONY: test
-test: check  ## every check and every test; what .ci/run calls
+test: check kubernetes  ## every check and every test; what .ci/run calls
 	$(BIN)/pytest
 
 .PHONY: test-fast

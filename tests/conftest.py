@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from hack.servers import Family
+from tests.support.kube_api import KubeApi
 from tests.support.servers import Flag, Pair, Server, ServerPool, schema_name
 
 
@@ -96,3 +97,15 @@ def schema(request: pytest.FixtureRequest) -> Iterator[str]:
     for each in pairs:
         each.source.drop_schemas(name)
         each.target.drop_schemas(name)
+
+
+@pytest.fixture(scope="session")
+def kube_api() -> Iterator[KubeApi]:
+    """A real kube-apiserver that knows Ferries; nothing runs Pods."""
+    api = KubeApi()
+    try:
+        api.start()
+        api.install_crd()
+        yield api
+    finally:
+        api.stop()

@@ -116,7 +116,7 @@ class Template(Model):
     """Labels and annotations."""
     resources: Free = {}
     """Requests and limits of the copier's container."""
-    node_selector: Annotated[dict[str, str], Field(max_length=64)] = {}
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = {}
     """Labels of the nodes that it may run on."""
     affinity: Free = {}
     """Scheduling affinity."""
@@ -256,7 +256,7 @@ class Ferry(Model):
             "self.metadata.name.size() <= 52",
             "metadata.name may have at most 52 characters: names of the copier's objects are made from it",
             lambda ferry: len(ferry.metadata.name) <= 52,
-            field_path=".metadata.name",
+            field_path=".metadata",  # the name has no schema of its own for a path to end at
         ),
     )
 

@@ -186,7 +186,7 @@ def test_rules_and_bounds_are_in_the_schema_as_cel() -> None:
     assert len(rules) == 5
     assert cutover["properties"]["maxLag"]["x-kubernetes-validations"]
     assert cutover["properties"]["maxLag"]["default"] == "1s"
-    assert schema["x-kubernetes-validations"][0]["fieldPath"] == ".metadata.name"
+    assert schema["x-kubernetes-validations"][0]["fieldPath"] == ".metadata"
 
 
 def test_a_directive_carries_what_may_change_and_travels_as_json() -> None:

@@ -1,0 +1,206 @@
+"""Writes deploy/crds/ferries.yaml: the CustomResourceDefinition, made from the models.
+
+``python -m ferry_core.api.crd`` prints it; a test compares it with the committed file. What the models cannot say,
+since they see one object at a time, stands here: the rules about a change from one spec to the next.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from ferry_core.api.report import Stage, Status
+from ferry_core.api.spec import Ferry
+
+Schema = dict[str, Any]
+
+GROUP, VERSION = "mysqlferry.io", "v1alpha1"
+KIND, PLURAL, SINGULAR, SHORT = "Ferry", "ferries", "ferry", "fy"
+
+HEAD = "# Made from the models: python -m ferry_core.api.crd > deploy/crds/ferries.yaml\n"
+
+_KEPT = (
+    "type", "description", "enum", "pattern", "format", "minimum", "maximum", "minLength", "maxLength",
+    "minItems", "maxItems", "maxProperties", "x-kubernetes-validations",
+)  # fmt: skip
+
+
+def definition() -> Schema:
+    """The whole CustomResourceDefinition."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": SINGULAR,
+                "shortNames": [SHORT],
+                "categories": ["mysqlferry"],
+            },
+            "conversion": {"strategy": "None"},
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": schema()},
+                    "subresources": {"status": {}},
+                }
+            ],
+        },
+    }
+
+
+def schema() -> Schema:
+    """The structural schema of a Ferry."""
+    described = Ferry.model_json_schema()
+    root = _structural(described, described["$defs"])
+    spec = root["properties"]["spec"]
+    status = Status.model_json_schema()
+    root["properties"] = {
+        "apiVersion": {"type": "string", "description": "Version of this resource."},
+        "kind": {"type": "string", "description": "Kind of this resource."},
+        "metadata": {"type": "object"},
+        "spec": spec,
+        "status": _status(_structural(status, status["$defs"], defaults=False)),
+    }
+    root["required"] = ["spec"]
+    root["x-kubernetes-validations"] += _changes()
+    spec["properties"]["aborted"]["x-kubernetes-validations"] = [
+        {"rule": "self || !oldSelf", "message": "aborted cannot be taken back: create a new Ferry to move again"}
+    ]
+    return root
+
+
+def _changes() -> list[Schema]:
+    """What may not change from one state of the object to the next."""
+    early = " || ".join(
+        (
+            "!has(oldSelf.status)",
+            "!has(oldSelf.status.stage)",
+            f"oldSelf.status.stage in ['{Stage.PENDING}','{Stage.VALIDATING}']",
+        )
+    )
+    return [
+        {
+            "rule": "!(self.spec.aborted && !oldSelf.spec.aborted) || !has(self.status) || "
+            "!has(self.status.conditions) || "
+            "!self.status.conditions.exists(c, c.type == 'CutOver' && c.status == 'True')",
+            "message": "this Ferry was cut over already: there is nothing left to abort",
+            "fieldPath": ".spec.aborted",
+        },
+        {
+            "rule": "self.spec.cutover.approved || !oldSelf.spec.cutover.approved || !has(self.status) || "
+            f"!has(self.status.stage) || !(self.status.stage in ['{Stage.CUTTING_OVER}','{Stage.COMPLETED}'])",
+            "message": "the cutover is under way or done: its approval cannot be withdrawn any more",
+            "fieldPath": ".spec.cutover.approved",
+        },
+        *(
+            {
+                "rule": f"{early} || self.spec.{field} == oldSelf.spec.{field}",
+                "message": f"spec.{field} cannot change once the Ferry is validated: create a new Ferry for it",
+                "fieldPath": f".spec.{field}",
+            }
+            for field in ("tables", "source.host", "source.port", "target.host", "target.port")
+        ),
+    ]
+
+
+def _columns() -> list[Schema]:
+    def condition(kind: str) -> str:
+        return f'.status.conditions[?(@.type=="{kind}")].status'
+
+    def column(name: str, kind: str, path: str, *, wide: bool = False) -> Schema:
+        said = {"name": name, "type": kind, "jsonPath": path}
+        return said | {"priority": 1} if wide else said
+
+    return [
+        column("Phase", "string", ".status.phase"),
+        column("Progress", "number", ".status.progress.percent"),
+        column("Lag", "number", ".status.replication.lagSeconds"),
+        column("Paused", "boolean", ".spec.paused"),
+        column("Ready-To-Cut", "string", condition("ReadyForCutover")),
+        column("Tables", "integer", ".status.progress.tablesTotal", wide=True),
+        column("Copier", "string", ".status.copier.podName", wide=True),
+        column("Throttled", "string", condition("Throttled"), wide=True),
+        column("Message", "string", ".status.message", wide=True),
+        column("Age", "date", ".metadata.creationTimestamp"),
+    ]
+
+
+def _structural(field: Schema, definitions: Mapping[str, Schema], *, defaults: bool = True) -> Schema:
+    """What pydantic says of a field, in the words that kube-apiserver takes: no references, no null, no titles."""
+    inner = _resolved(field, definitions)
+    said: Schema = {key: field.get(key, inner.get(key)) for key in _KEPT if key in field or key in inner}
+    if "description" in said:
+        said["description"] = " ".join(said["description"].split())
+    if inner.get("type") == "integer":
+        said["format"] = "int64"
+    if defaults and field.get("default") is not None:
+        said["default"] = _without_null(field["default"])
+    return said | _inside(inner, definitions, defaults=defaults)
+
+
+def _inside(inner: Schema, definitions: Mapping[str, Schema], *, defaults: bool) -> Schema:
+    """What a list, a model or a mapping holds."""
+
+    def structural(field: Schema) -> Schema:
+        return _structural(field, definitions, defaults=defaults)
+
+    if inner.get("type") == "array":
+        return {"items": structural(inner["items"])}
+    if "properties" in inner:
+        properties = {name: structural(each) for name, each in inner["properties"].items()}
+        return {"properties": properties} | ({"required": inner["required"]} if inner.get("required") else {})
+    if inner.get("type") != "object":
+        return {}
+    values = _resolved(inner["additionalProperties"], definitions)
+    if "type" in values:
+        return {"additionalProperties": structural(values)}
+    return {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def _resolved(field: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    if "$ref" in field:
+        return _resolved(definitions[field["$ref"].rpartition("/")[2]], definitions)
+    options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
+    return _resolved(options[0], definitions) if len(options) == 1 else field
+
+
+def _without_null(value: Any) -> Any:
+    """An absent field and null mean the same; kube-apiserver takes the first only."""
+    if isinstance(value, dict):
+        return {name: _without_null(each) for name, each in value.items() if each is not None}
+    return value
+
+
+def _status(status: Schema) -> Schema:
+    """Several writers may own conditions; none of the words is an enum, since enums cannot grow."""
+    conditions = status["properties"]["conditions"]
+    conditions["x-kubernetes-list-type"] = "map"
+    conditions["x-kubernetes-list-map-keys"] = ["type"]
+    return status
+
+
+class _Plain(yaml.SafeDumper):
+    """No anchors: kubectl and people read the file."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def page() -> str:
+    """The file."""
+    text = yaml.dump(definition(), Dumper=_Plain, sort_keys=False, width=4096, allow_unicode=True)
+    return HEAD + str(text)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

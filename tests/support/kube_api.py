@@ -1,0 +1,245 @@
+"""etcd and kube-apiserver alone: a real API without nodes, enough for the CRD, watches, status and permissions.
+
+Nothing runs Pods here: a test that needs a Pod's life writes its status by hand. The binaries come from
+``make kubernetes``; the fixture is in ``tests/conftest.py``.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import yaml
+
+from hack.families import cache_folder
+from tests.support.certificates import Authority
+
+_START_SECONDS = 90
+_SCRIPTS = Path(__file__).resolve().parents[2] / "hack" / "kubernetes"
+CRD = _SCRIPTS.parents[1] / "deploy" / "crds" / "ferries.yaml"
+
+
+def binaries() -> Path:
+    """The folder with kube-apiserver and kubectl; skips loudly, or fails on a CI machine, when they are not built."""
+    built = sorted((cache_folder() / "kubernetes").glob("1.*/bin/kube-apiserver"))
+    if not built or not (built[-1].parent / "kubectl").exists():
+        _refuse("kube-apiserver and kubectl are not built: run `make kubernetes` (some minutes, once)")
+    return built[-1].parent
+
+
+def _refuse(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    # Should the tests be killed, these end too: nobody would know their process ids any more.
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *line], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+
+
+class KubeApi:
+    """One API server with its etcd. ``stop`` and ``start`` again keep the data."""
+
+    def __init__(self) -> None:
+        self.bin = binaries()
+        etcd = subprocess.run([_SCRIPTS / "etcd.sh"], stdout=subprocess.PIPE, text=True, check=True)
+        self._etcd_binary = etcd.stdout.strip()
+        self.folder = Path(tempfile.mkdtemp(prefix="ferry-kube-"))
+        self._etcd_port, self._peer_port, self.port = _free_port(), _free_port(), _free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.token = secrets.token_hex(16)
+        self._etcd: subprocess.Popen[bytes] | None = None
+        self._api: subprocess.Popen[bytes] | None = None
+        self._write_keys()
+        self.kubeconfig = self.write_kubeconfig("admin", self.token)
+        self._client = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+
+    def _write_keys(self) -> None:
+        authority = Authority("ferry test kubernetes CA")
+        serving, accounts = authority.sign("localhost", "127.0.0.1"), authority.sign("service-accounts")
+        files = {
+            "ca.crt": authority.certificate,
+            "serving.crt": serving.certificate,
+            "serving.key": serving.key,
+            "accounts.key": accounts.key,
+            "accounts.crt": accounts.certificate,
+            "tokens.csv": f'{self.token},admin,admin,"system:masters"\n'.encode(),
+        }
+        for name, content in files.items():
+            (self.folder / name).write_bytes(content)
+
+    def write_kubeconfig(self, user: str, token: str) -> Path:
+        """A kubeconfig that logs in as ``user`` by ``token``."""
+        path = self.folder / f"{user}.kubeconfig"
+        cluster = {"server": self.url, "certificate-authority": str(self.folder / "ca.crt")}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._start_etcd()
+        self.start_api()
+
+    def _start_etcd(self) -> None:
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self._etcd_port, self._peer_port))
+        self._etcd = _spawn(
+            [
+                self._etcd_binary,
+                f"--data-dir={self.folder / 'etcd'}",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+                "--unsafe-no-fsync",  # thrown away: what a power cut would lose does not matter
+                "--logger=zap",
+            ],
+            self.folder / "etcd.log",
+        )
+
+    def start_api(self) -> None:
+        """Start kube-apiserver, again after ``stop_api``; returns when it is ready."""
+        self._api = _spawn(
+            [
+                str(self.bin / "kube-apiserver"),
+                f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={self.port}",
+                f"--tls-cert-file={self.folder / 'serving.crt'}",
+                f"--tls-private-key-file={self.folder / 'serving.key'}",
+                f"--token-auth-file={self.folder / 'tokens.csv'}",
+                "--authorization-mode=RBAC",
+                # No controller makes the default ServiceAccounts that it would ask for.
+                "--disable-admission-plugins=ServiceAccount",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={self.folder / 'accounts.crt'}",
+                f"--service-account-signing-key-file={self.folder / 'accounts.key'}",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--endpoint-reconciler-type=none",
+                "--shutdown-delay-duration=0s",
+            ],
+            self.folder / "kube-apiserver.log",
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._ready():
+            if time.monotonic() > deadline or self._api.poll() is not None:
+                raise AssertionError(f"kube-apiserver does not start:\n{self.last_words()}")
+            time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            return bool(self.request("GET", "/readyz", as_text=True) == "ok")
+        except OSError:  # not listening yet, or urllib's HTTPError: not ready yet
+            return False
+
+    def stop_api(self, *, kill: bool = False) -> None:
+        """End kube-apiserver alone: clients see an API that is away."""
+        _end(self._api, kill=kill)
+        self._api = None
+
+    def stop(self) -> None:
+        """End both and forget everything."""
+        self.stop_api(kill=True)
+        _end(self._etcd, kill=True)
+        self._etcd = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def last_words(self) -> str:
+        """The ends of the logs."""
+        logs = (self.folder / "etcd.log", self.folder / "kube-apiserver.log")
+        return "\n".join("\n".join(log.read_text(errors="replace").splitlines()[-15:]) for log in logs if log.exists())
+
+    # -- use ------------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        as_text: bool = False,
+        seconds: float = 10,
+    ) -> Any:
+        """One request as admin; raises urllib's HTTPError."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=seconds, context=self._client) as answer:
+            text = answer.read().decode()
+        return text if as_text else json.loads(text)
+
+    def kubectl(
+        self, *arguments: str, given: object = None, kubeconfig: Path | None = None, check: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """The real kubectl; ``given`` goes to its standard input as YAML."""
+        line = [str(self.bin / "kubectl"), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
+        text = None if given is None else yaml.safe_dump(given)
+        done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done
+
+    def install_crd(self) -> None:
+        """What a user does first; returns once the API serves Ferries."""
+        self.kubectl("apply", "--server-side", "-f", str(CRD))
+        self.kubectl("wait", "--for=condition=Established", "crd/ferries.mysqlferry.io", "--timeout=30s")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(urllib.error.HTTPError):
+                self.request("GET", "/apis/mysqlferry.io/v1alpha1/ferries")
+                return
+            time.sleep(0.05)
+        raise AssertionError("the API does not serve Ferries")
+
+    def make_namespace(self, prefix: str) -> str:
+        """A namespace of the test's own. Nothing would end it, so it stays until the API server goes."""
+        name = f"{prefix}-{secrets.token_hex(3)}"
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        return name
+
+
+def _end(process: "subprocess.Popen[bytes] | None", *, kill: bool) -> None:
+    if process is None:
+        return
+    if kill:
+        process.kill()
+    else:
+        process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(30)
