@@ -186,10 +186,11 @@ class Fence:
             _refuse_completed(session, self._check(session, " LOCK IN SHARE MODE"))
             yield
             allowed()
+            # Inside: a COMMIT that was killed leaves its transaction open, and the next BEGIN would commit it.
+            session.commit()
         except BaseException:
             _roll_back(session)
             raise
-        session.commit()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
