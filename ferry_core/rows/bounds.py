@@ -46,6 +46,6 @@ def _key(row: tuple[bytes | None, ...]) -> KeyLiterals:
 
 
 def _refuse_warnings(session: Session, table: Table) -> None:
-    if session.warning_count:
-        shown = "; ".join(f"{warned.code} {warned.message}" for warned in session.warnings()[:3])
+    if warnings := session.warnings():
+        shown = "; ".join(f"{warned.code} {warned.message}" for warned in warnings[:3])
         raise DataError("SourceWarning", f"walking the key of {table.id}: {shown}")

@@ -190,3 +190,24 @@ def test_rows_of_20_mb_pass_a_packet_of_32_mb(family: str, make_server: ServerFa
     crossing.close()
     digest = "SELECT GROUP_CONCAT(HEX(id), ':', SHA2(b, 256), ':', IFNULL(SHA2(c, 256), '-') ORDER BY n) FROM s.t"
     assert pair.source.value(digest) == pair.target.value(digest)
+
+
+@pytest.mark.parametrize("family", [family.value for family in Family])
+def test_a_target_with_smaller_packets_takes_all_but_json(family: str, make_server: ServerFactory) -> None:
+    pair = Pair(make_server(family, max_allowed_packet="64M"), make_server(family, max_allowed_packet="8M"))
+    pair.source.execute(
+        "CREATE DATABASE s",
+        "CREATE TABLE s.t (id INT PRIMARY KEY, b LONGBLOB, c LONGTEXT CHARACTER SET utf8mb4)",
+        "INSERT INTO s.t VALUES (1, REPEAT('x', 20000000), NULL), (2, NULL, REPEAT('ü', 9000000))",
+        "CREATE TABLE s.j (id INT PRIMARY KEY, j JSON)",
+        "INSERT INTO s.j VALUES (7, CONCAT('\"', REPEAT('x', 9000000), '\"'))",
+    )
+    crossing = Crossing(pair)
+    documents, table = crossing.selected("s.*")
+    assert crossing.copy_all([table]) == 2
+    lengths = "SELECT id, SHA2(b, 256), SHA2(c, 256) FROM s.t ORDER BY id"
+    assert pair.source.query(lengths) == pair.target.query(lengths)
+    if pair.family is Family.MYSQL:
+        with pytest.raises(DataError, match=r"RowTooLarge: the row of s\.j with key \(7\)"):
+            crossing.copier().copy(documents, ALL)
+    crossing.close()

@@ -1,0 +1,163 @@
+"""Which tables are selected, under which names, by which key; what is refused names everything at once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.api.selection import Tables
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.tables.discovery import discover, matches, select, target_name
+from ferry_core.tables.keys import Index, byte_equal, choose_key
+from ferry_core.tables.table import Column, TableName
+from hack.servers import Family
+from tests.support.servers import Pair
+
+NAMES = [TableName("shop", "orders"), TableName("shop", "tmp_a"), TableName("shop2", "orders"), TableName("a.b", "c.d")]
+
+
+@pytest.fixture
+def session(pair: Pair) -> Iterator[Session]:
+    with Session(pair.source.endpoint("source"), Purpose.CONTROL) as it:
+        yield it
+
+
+def selection(*include: str, **more: object) -> Tables:
+    return Tables.model_validate({"include": list(include), **more})
+
+
+def test_patterns_match_schema_and_table_apart() -> None:
+    assert matches(NAMES[0], "shop.*")
+    assert matches(NAMES[0], "s*.o?ders")
+    assert not matches(NAMES[2], "shop.*")
+    assert not matches(NAMES[0], "SHOP.*")
+    assert matches(NAMES[3], "a.b.c.d")
+    assert matches(NAMES[3], "*.c.d")
+
+
+def test_excludes_and_names_on_the_target() -> None:
+    wanted = selection(
+        "shop.*", "shop2.*", exclude=["*.tmp_*", "none.*"], renameSchemas={"shop": "new"}, rules=[
+            {"match": "shop2.*", "target": "x.y"}, {"match": "*.orders", "where": "id > 1"}
+        ]
+    )  # fmt: skip
+    chosen = select(NAMES, wanted)
+    assert chosen == [NAMES[0], NAMES[2]]
+    assert [target_name(name, wanted) for name in chosen] == [TableName("new", "orders"), TableName("x", "y")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (selection("shop.*", "nix.*", "shop.x?"), "include 'nix.*', include 'shop.x?'"),
+        (selection("shop.*", rules=[{"match": "shop2.orders", "where": "1"}]), "rule 'shop2.orders'"),
+        (selection("shop.*", exclude=["*.*"]), "NothingSelected"),
+    ],
+)
+def test_idle_patterns_are_refused(wanted: Tables, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        select(NAMES, wanted)
+    assert said in str(raised.value)
+
+
+def column(name: str, kind: str, *, nullable: bool = False, generated: bool = False) -> Column:
+    return Column(name, 0, kind, kind, None, None, nullable, generated, False, 4)
+
+
+def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
+    columns = [
+        column("a", "int"),
+        column("n", "int", nullable=True),
+        column("g", "int", generated=True),
+        column("c", "varchar"),
+    ]
+    whole = Index("whole", ("a", "c"), True, True)
+    useless = [
+        Index("nullable", ("n",), True, True),
+        Index("generated", ("g",), True, True),
+        Index("prefix", ("c",), False, True),
+        Index("expression", (None,), False, True),
+        Index("hidden", ("a",), True, False),
+    ]
+    assert choose_key(columns, useless) is None
+    key = choose_key(columns, [*useless, whole])
+    assert key is not None
+    assert (key.index_name, [part.name for part in key.columns]) == ("whole", ["a", "c"])
+    assert not byte_equal(key)
+    primary = choose_key(columns, [whole, Index("PRIMARY", ("g",), True, True)])
+    assert primary is not None
+    assert primary.index_name == "PRIMARY"
+    assert byte_equal(primary)
+
+
+def test_tables_are_described_as_the_server_knows_them(pair: Pair, session: Session, schema: str) -> None:
+    mysql = pair.family is Family.MYSQL
+    hidden = "INVISIBLE" if mysql else "IGNORED"
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE t (id BIGINT UNSIGNED, e ENUM('a', 'b') NOT NULL, g INT AS (id + 1) VIRTUAL, "
+        "d INT DEFAULT (1 + 1), h INT INVISIBLE DEFAULT 3, w VARCHAR(10) CHARACTER SET gbk, "
+        "`od``d,` BINARY(4) NOT NULL, UNIQUE z_key (`od``d,`, e), UNIQUE b_nullable (w), "
+        f"UNIQUE c_prefix (`od``d,`(2)), UNIQUE a_hidden (e) {hidden}, UNIQUE m_first (e, `od``d,`))",
+        "CREATE VIEW v AS SELECT 1 AS one",
+    )
+    table = discover(session, selection(f"{schema}.*"))[0]
+    assert table.source.name == "t"
+    assert table.key.index_name == "m_first"
+    assert [part.name for part in table.key.columns] == ["e", "od`d,"]
+    assert table.secondary_unique
+    assert table.byte_equal_key
+    by_name = {one.name: one for one in table.columns}
+    assert [one.name for one in table.columns if one.generated] == ["g"]
+    assert [one.name for one in table.columns if one.invisible] == ["h"]
+    assert [one.ordinal for one in table.columns] == list(range(7))
+    assert by_name["id"].unsigned
+    assert (by_name["w"].charset, by_name["w"].max_bytes) == ("gbk", 20)
+    assert by_name["od`d,"].max_bytes == 4
+    assert [one.name for one in table.copied_columns] == ["id", "e", "d", "h", "w", "od`d,"]
+
+
+def test_forced_indexes_refuse_hidden_ones(pair: Pair, session: Session, schema: str) -> None:
+    hidden = "INVISIBLE" if pair.family is Family.MYSQL else "IGNORED"
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (a INT NOT NULL, b INT NOT NULL, UNIQUE (a), UNIQUE b (b) {hidden})"
+    )
+    with pytest.raises(Exception, match="doesn't exist"):
+        session.query(f"SELECT * FROM `{schema}`.t FORCE INDEX (b)")
+    assert discover(session, selection(f"{schema}.t"))[0].key.index_name == "a"
+    # The only key cannot be hidden: the table is clustered by it.
+    with pytest.raises(Exception, match=r"(?i)primary key"):
+        pair.source.execute(f"CREATE TABLE `{schema}`.u (a INT NOT NULL, UNIQUE a (a) {hidden})")
+
+
+def test_everything_without_a_key_is_named(pair: Pair, session: Session, schema: str) -> None:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE none (a INT)",
+        "CREATE TABLE nullable (a INT UNIQUE)",
+        "CREATE TABLE prefix (a VARCHAR(30) NOT NULL, UNIQUE (a(5)))",
+        "CREATE TABLE good (a INT PRIMARY KEY)",
+    )
+    with pytest.raises(ConfigError) as raised:
+        discover(session, selection(f"{schema}.*"))
+    assert raised.value.reason == "NoUsableKey"
+    for name in ("none", "nullable", "prefix"):
+        assert f"{schema}.{name}" in raised.value.message
+    assert "good" not in raised.value.message
+
+
+def test_two_tables_to_one_target_are_named(pair: Pair, session: Session, schema: str) -> None:
+    pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (a INT PRIMARY KEY)" for name in ("one", "two")))
+    rules = [{"match": f"{schema}.two", "target": f"{schema}.one"}]
+    with pytest.raises(ConfigError, match=rf"TargetNameTaken: .*{schema}.one and {schema}.two to {schema}.one"):
+        discover(session, selection(f"{schema}.*", rules=rules))
+
+
+def test_a_generated_invisible_primary_key_is_found(mysql_pair: Pair, schema: str) -> None:
+    mysql_pair.source.execute(
+        "SET SESSION sql_generate_invisible_primary_key = ON", f"CREATE TABLE `{schema}`.t (v INT)"
+    )
+    with Session(mysql_pair.source.endpoint("source"), Purpose.CONTROL) as session:
+        table = discover(session, selection(f"{schema}.t"))[0]
+    assert [one.name for one in table.columns] == ["my_row_id", "v"]
+    assert table.key.index_name == "PRIMARY"
