@@ -11,6 +11,7 @@ from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair
 
 
+@pytest.mark.slow
 def test_every_slot_of_every_odd_table_is_another_key(pair: Pair, schema: str) -> None:
     tables = odd_tables(pair.family)
     total = create_odd_tables(pair.source, schema, tables, share=1)

@@ -24,7 +24,7 @@ def test_every_kind_of_write_is_done_and_nothing_is_left_prepared(
 ) -> None:
     before = _fingerprint(pair, schema, tables)
     with Writers(pair.source, schema, tables, pause=0) as writers:
-        writers.wait_for(1500)
+        writers.wait_for(700)
     print(writers.summary())
     kinds = {"insert", "update", "delete", "key move", "unique swap", "several tables", "rollback"}
     assert kinds | {"xa", "xa decided elsewhere", "xa rollback"} == set(writers.acknowledged)
@@ -32,7 +32,7 @@ def test_every_kind_of_write_is_done_and_nothing_is_left_prepared(
     assert not pair.source.query("XA RECOVER")
     after = _fingerprint(pair, schema, tables)
     changed = sum(one != other for one, other in zip(before, after, strict=True))
-    assert changed > len(tables) * 0.8, f"only {changed} of {len(tables)} tables were changed"
+    assert changed > len(tables) * 0.7, f"only {changed} of {len(tables)} tables were changed"
 
 
 def test_they_stop_by_themselves_when_the_source_turns_read_only(
