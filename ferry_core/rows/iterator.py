@@ -86,10 +86,6 @@ class _Walk:
         return self.walked and not self.redo and not self.out
 
     @property
-    def has_more(self) -> bool:
-        return bool(self.redo) or not self.walked
-
-    @property
     def progress(self) -> float:
         return self.rows_handed / max(self.table.rows_estimated, self.rows_handed, 1)
 

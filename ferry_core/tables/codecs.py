@@ -42,7 +42,6 @@ GEOMETRIES = frozenset(
         "geometrycollection",
     }
 )
-RAW_BYTES = frozenset({"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"})
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,6 @@ class Codec:
     def unbounded(self) -> bool:
         """Whether one value may be so long that its row needs the big-row path."""
         return False
-
-    @property
-    def bytes_expression(self) -> str:
-        """The value's raw bytes, for the big-row path; NULL for NULL."""
-        return self.value
 
     def field(self, *, text_session: bool) -> str:  # noqa: ARG002 - text columns need it
         return f"IFNULL({self.value},'NULL')" if self.column.nullable else self.value
