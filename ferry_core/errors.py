@@ -8,7 +8,7 @@
      │    ├── TooLarge            the selection does not fit one packet: ask for less
      │    └── ResourceExhausted   disk full and the like: a server says no for now
      ├── TerminalError            never retried; a person must change something
-     │    ├── ConfigError         manifest, credentials, reachability, preflight                     (64)
+     │    ├── ConfigError         manifest, credentials, preflight                                   (64)
      │    └── DataError           rows, schema, binlog                                               (65)
      ├── AmbiguousError           it is unknown whether a step took effect; never retried by itself  (65)
      ├── Fenced                   a newer run owns the target: this one must not write again         (65)

@@ -1,5 +1,6 @@
 """The checkpoint in a local SQLite file: the default of ``ferry run``, and of ``store: Volume``."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -14,40 +15,60 @@ _SAVE = """INSERT INTO ferry_state (id, epoch, format, body) VALUES (1, :epoch, 
 
 
 class SqliteStore:
-    """One file, one row. A file that is no state of ours is refused, never overwritten."""
+    """One file, one row. A file that is no state of ours is refused, never overwritten; none is made before a save."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            # Two runs may have the file open at once: the epoch decides, SQLite's own lock orders the writes.
-            self._database = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute(_TABLE)
-        except sqlite3.DatabaseError as error:
-            raise self._unusable(error) from error
+        self._database: sqlite3.Connection | None = None
+        if path.exists():
+            self._open()
+        elif not os.access(path.parent, os.W_OK | os.X_OK):
+            raise self._unusable(sqlite3.OperationalError("its folder does not exist or is not ours to write"))
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            try:
+                # Two runs may have the file open at once: the epoch decides, SQLite's own lock orders the writes.
+                database = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute(_TABLE)
+            except sqlite3.DatabaseError as error:
+                raise self._unusable(error) from error
+            self._database = database
+        return self._database
 
     def _unusable(self, error: sqlite3.Error) -> ConfigError:
         if isinstance(error, sqlite3.OperationalError):
             return ConfigError(
                 "StateUnusable", f"cannot open state file {self._path}: {error}; check path and permissions"
             )
+        return self._corrupt(str(error))
+
+    def _corrupt(self, problem: str) -> ConfigError:
         return ConfigError(
             "StateCorrupt",
-            f"{self._path} is no intact state file of a Ferry ({error}); give another --state, restore it, or remove "
+            f"{self._path} is no intact state file of a Ferry ({problem}); give another --state, restore it, or remove "
             "it to start over: rows already copied by this Ferry are then deleted and copied again",
         )
 
     def load(self) -> RunState | None:
+        if self._database is None:
+            return None
         try:
             row = self._database.execute("SELECT format, body FROM ferry_state").fetchone()
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from error
-        return None if row is None else parse(row[1], row[0], self.describe())
+        if row is None:
+            return None
+        form, body = row
+        if not isinstance(form, int) or not isinstance(body, str):
+            raise self._corrupt("its row is not what a run writes")
+        return parse(body, form, self.describe())
 
     def save(self, state: RunState, epoch: int) -> None:
         values = {"epoch": epoch, "format": state.format, "body": state.model_dump_json()}
         try:
-            changed = self._database.execute(_SAVE, values).rowcount
+            changed = self._open().execute(_SAVE, values).rowcount
         except sqlite3.OperationalError as error:
             raise ResourceExhausted("StateNotWritten", f"cannot write state file {self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -59,4 +80,6 @@ class SqliteStore:
         return f"state file {self._path}"
 
     def close(self) -> None:
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None

@@ -1,12 +1,14 @@
-"""Turns a driver's exception into a value of the error tree, once, at the session. Called by ``session`` alone.
+"""Turns a driver's exception into a value of the error tree, once, at the connection. Called by who opens or uses one.
 
 Error numbers are those of the MySQL and MariaDB server error references.
 """
 
 import ssl
+from typing import NamedTuple
 
 from pymysql import err
 
+from ferry_core.api.reasons import Reason
 from ferry_core.errors import (
     ConfigError,
     ConnectionLost,
@@ -19,15 +21,41 @@ from ferry_core.errors import (
 )
 from ferry_core.mysql.endpoint import Endpoint
 
-LOCK_CONFLICT = {1205, 1213, 3058, 3572}
-LOST = {1053, 1077, 1079, 1158, 1159, 1160, 1161, 1927, 2003, 2005, 2006, 2013, 2014, 2055, 4031, 3169}
-KILLED_QUERY = {1317, 1969, 3024, 1028}
-EXHAUSTED = {3, 1021, 1026, 1030, 1041, 1114, 1135, 1203, 1226, 3675, 1040}
-TOO_LARGE = {1153, 1301, 2020}
-DENIED = {1045, 1698, 1862, 1820, 3118, 3159}
-PRIVILEGE = {1044, 1142, 1143, 1227, 1370, 1410}
-READ_ONLY = {1290, 1792, 1836}
 TLS_NOT_OFFERED = 2026
+
+
+class _Meaning(NamedTuple):
+    """What a group of error numbers is; ``advice`` follows the server's words."""
+
+    kind: type[FerryError]
+    reason: str
+    advice: str = ""
+    shows_statement: bool = False
+
+
+_LOST = _Meaning(ConnectionLost, "ConnectionLost")
+_FAILED = _Meaning(DataError, "StatementFailed", shows_statement=True)
+_UNKNOWN_LOGIN = _Meaning(
+    ConfigError, "AccountUnsupported", "let the account log in by caching_sha2_password or mysql_native_password"
+)
+
+_GROUPS: dict[_Meaning, tuple[int, ...]] = {
+    _Meaning(LockConflict, "LockConflict"): (1205, 1213, 3058, 3572),
+    _LOST: (1053, 1077, 1079, 1158, 1159, 1160, 1161, 1927, 2003, 2005, 2006, 2013, 2014, 2055, 4031, 3169),
+    _Meaning(Interrupted, "StatementInterrupted"): (1317, 1969, 3024, 1028),
+    _Meaning(ResourceExhausted, "ServerResourceExhausted"): (
+        *(3, 1021, 1026, 1030, 1041, 1114, 1135, 1203, 1226, 3675, 1040),
+    ),
+    _Meaning(TooLarge, "RowsTooLarge"): (1153, 1301, 2020),
+    _Meaning(ConfigError, "AccessDenied", "check the user name, password and host part of the account"): (
+        *(1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
+    ),
+    _Meaning(ConfigError, "TlsWanted", "use a tls.mode other than Disabled"): (3159,),
+    _UNKNOWN_LOGIN: (1251, 2059, 2061),
+    _Meaning(ConfigError, "MissingPrivilege", shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),
+    _Meaning(ConfigError, "ServerReadOnly", "make it writable or point the Ferry at its primary"): (1290, 1792, 1836),
+}
+_MEANINGS = {code: meaning for meaning, codes in _GROUPS.items() for code in codes}
 
 
 def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> FerryError:
@@ -35,32 +63,40 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     where = f"{endpoint.role} {endpoint.address}"
-    said = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
-    asked = f"; statement: {statement[:200]}" if statement else ""
     tls_fault = _tls_fault(error, code, where)
     if tls_fault is not None:
         return tls_fault
-    if code in LOCK_CONFLICT:
-        return LockConflict("LockConflict", said)
-    if code in KILLED_QUERY:
-        return Interrupted("StatementInterrupted", said)
-    if code in EXHAUSTED:
-        return ResourceExhausted("ServerResourceExhausted", said)
-    if code in TOO_LARGE:
-        return TooLarge("RowsTooLarge", said)
-    if code in DENIED:
-        return ConfigError("AccessDenied", f"{said}; check the user name, password and host part of the account")
-    if code in PRIVILEGE:
-        return ConfigError("MissingPrivilege", said + asked)
-    if code in READ_ONLY:
-        return ConfigError("ServerReadOnly", f"{said}; make it writable or point the Ferry at its primary")
-    if code in LOST or (code == 0 and isinstance(error, err.InterfaceError | OSError)):
-        return ConnectionLost("ConnectionLost", said)
+    meaning = _MEANINGS.get(code) or _unnumbered(error, code)
+    said = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
+    said += f"; {meaning.advice}" if meaning.advice else ""
+    said += f"; statement: {statement[:200]}" if meaning.shows_statement and statement else ""
+    return meaning.kind(meaning.reason, said)
+
+
+def _unnumbered(error: Exception, code: int) -> _Meaning:
+    if isinstance(error, RuntimeError):
+        return _UNKNOWN_LOGIN  # PyMySQL, about a package for a login method
+    if code == 0 and isinstance(error, err.InterfaceError | err.InternalError | OSError):
+        return _LOST
     if isinstance(error, err.OperationalError) and 2000 <= code < 3000:
-        return ConnectionLost("ConnectionLost", said)
-    if isinstance(error, err.InternalError) and code == 0:
-        return ConnectionLost("ConnectionLost", said)
-    return DataError("StatementFailed", said + asked)
+        return _LOST
+    return _FAILED
+
+
+def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
+    """The same for an error while a connection is opened, where a person has more to check than that it broke."""
+    found = classify(error, endpoint)
+    if not isinstance(found, ConnectionLost):
+        return found
+    cause = getattr(error, "original_exception", None) or error
+    text = getattr(cause, "strerror", None) or str(cause.args[-1] if cause.args else cause)
+    if "during query" in text:
+        text = "whoever listens there does not answer as a MySQL server does"
+    return ConnectionLost(
+        Reason.SERVER_UNREACHABLE,
+        f"{endpoint.role} {endpoint.address} cannot be reached: {text}; check spec.{endpoint.role}.host and port, that "
+        "the server is up, and that nothing between here and there keeps us out",
+    )
 
 
 def _tls_fault(error: Exception, code: int, where: str) -> ConfigError | None:

@@ -44,7 +44,11 @@ class UploadConnection(Connection):  # type: ignore[type-arg]
         if tls_optional:
             self._ssl_required = False
             self.client_flag &= ~CLIENT.SSL
+        # A port that accepts and says nothing must not take the time that a statement may take.
+        patience = self._read_timeout, self._write_timeout
+        self._read_timeout = self._write_timeout = self.connect_timeout
         self.connect()
+        self._read_timeout, self._write_timeout = patience
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None

@@ -49,7 +49,8 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
     """Raise ConfigError with the first failure's reason and every failure's message."""
     failures = [result for result in results if result.status is Status.FAILED]
     if failures:
-        raise ConfigError(failures[0].reason, "\n".join(result.message for result in failures))
+        others = [f"{result.reason}: {result.message}" for result in failures[1:]]
+        raise ConfigError(failures[0].reason, "\n-- and ".join([failures[0].message, *others]))
 
 
 def _run(check: Check, context: PreflightContext) -> Iterator[CheckResult]:
