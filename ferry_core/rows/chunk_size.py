@@ -19,6 +19,7 @@ class ChunkTarget:
 
     seconds: float
     bytes: int
+    rows: int = LARGEST  # less while a cap of rows a second would make a large chunk come in gusts
 
 
 class ChunkSizer:
@@ -32,7 +33,7 @@ class ChunkSizer:
     @property
     def rows(self) -> int:
         """Rows of the next chunk."""
-        return self._rows
+        return min(self._rows, self._target.rows)
 
     @property
     def _bytes(self) -> int:

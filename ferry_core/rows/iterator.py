@@ -13,7 +13,7 @@ from typing import Protocol
 from ferry_core.errors import DataError
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import midpoint, next_bound
-from ferry_core.rows.chunk_size import ChunkSizer, ChunkTarget
+from ferry_core.rows.chunk_size import LARGEST, ChunkSizer, ChunkTarget
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 
@@ -100,9 +100,10 @@ class ChunkSource:
         self._target = ChunkTarget(pace.chunk_target_duration, pace.chunk_target_bytes)
         self._walks = {table: self._walk(table, (states or {}).get(table.id)) for table in tables}
 
-    def pace(self, pace: Pace) -> None:
-        """Follow another target from the next chunk on."""
+    def pace(self, pace: Pace, rows: int | None) -> None:
+        """Follow another target from the next chunk on; ``rows``: no chunk larger than this."""
         self._target.seconds, self._target.bytes = pace.chunk_target_duration, pace.chunk_target_bytes
+        self._target.rows = LARGEST if rows is None else rows
 
     def next_chunk(self, session: Session, allowed: Callable[[Table], bool] = lambda _: True) -> Chunk | None:
         """The next chunk of the least-progressed table that ``allowed`` lets through; None when there is none now.

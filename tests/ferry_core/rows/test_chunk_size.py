@@ -1,0 +1,42 @@
+"""Chunks follow time, bytes and the cap of rows a second, and shrink at once on trouble."""
+
+from ferry_core.rows.chunk_size import FIRST, MOST_BYTES, ChunkSizer, ChunkTarget
+
+
+def target() -> ChunkTarget:
+    return ChunkTarget(seconds=0.5, bytes=8 << 20)
+
+
+def test_the_first_chunk_is_small_whatever_the_estimate() -> None:
+    assert ChunkSizer(target(), 0).rows == FIRST
+    assert ChunkSizer(target(), 1 << 20).rows == 8
+
+
+def test_sizes_grow_at_most_twofold_towards_the_time_wanted() -> None:
+    sizer = ChunkSizer(target(), 100)
+    sizer.learn(FIRST, FIRST * 100, 0.01)
+    assert sizer.rows == 2 * FIRST
+    sizer.learn(2 * FIRST, 2 * FIRST * 100, 1.0)
+    assert sizer.rows == FIRST
+
+
+def test_bytes_bound_a_chunk_even_if_the_spec_allows_more() -> None:
+    sizer = ChunkSizer(ChunkTarget(seconds=60, bytes=256 << 20), 100)
+    for _ in range(20):
+        sizer.learn(sizer.rows, sizer.rows * 1000, 0.1)
+    assert sizer.rows * 1000 <= MOST_BYTES
+
+
+def test_a_cap_of_rows_bounds_the_next_chunk_at_once_and_is_lifted_at_once() -> None:
+    pace = target()
+    sizer = ChunkSizer(pace, 100)
+    pace.rows = 50
+    assert sizer.rows == 50
+    pace.rows = 1 << 30
+    assert sizer.rows == FIRST
+
+
+def test_trouble_halves_the_size() -> None:
+    sizer = ChunkSizer(target(), 100)
+    sizer.shrink()
+    assert sizer.rows == FIRST // 2
