@@ -15,7 +15,7 @@ from pymysql import err
 
 from ferry_core.errors import ConfigError, ConnectionLost
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.faults import classify
+from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.upload import UploadConnection
 
@@ -117,8 +117,8 @@ class Session:
                 ssl_disabled=endpoint.tls is None,
                 tls_optional=not endpoint.tls_required,
             )
-        except (err.MySQLError, OSError) as error:
-            raise classify(error, endpoint) from error
+        except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
+            raise unreachable(error, endpoint) from error
         if endpoint.tls_required and not self._query_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:
             self.close()
             raise ConfigError(

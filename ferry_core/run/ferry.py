@@ -8,6 +8,7 @@ import logging
 import time
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.directive import Directive
@@ -178,7 +179,7 @@ class Ferry:
         checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed)
         proving = Proving(verifier, tables, buffer, self.telling.verified, engine.ending) if verifier else None
         self.telling.watch(engine, proving)
-        lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
+        lock = partial(source_lock, self._ferry, self._connections, crossing.flavor, crossing.uid)
         stages = Stages(
             crossing, fence, engine, visibility, checkpoints, proving, lock, self.throttle, self.wishes, self.telling
         )

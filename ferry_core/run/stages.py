@@ -45,12 +45,12 @@ class Stages:
         visibility: Visibility,
         checkpoints: Checkpoints,
         proving: Proving | None,
-        lock: SourceLock,
+        lock: Callable[[], SourceLock],
         throttle: Throttle,
         wishes: Wishes,
         telling: Telling,
     ) -> None:
-        """``proving`` is None for verify.mode None."""
+        """``proving`` is None for verify.mode None; ``lock`` makes one with the credentials of now."""
         self._crossing = crossing
         self._fence = fence
         self._engine = engine
@@ -161,7 +161,7 @@ class Stages:
         self._telling.attempt_begins(self._series.attempts)
         handover = Handover(
             fence=self._fence,
-            lock=self._lock,
+            lock=self._lock(),
             control=self._crossing.connections.source_control,
             buffer=self._engine.buffer,
             prove=self._proving.prove if self._proving is not None else lambda _: None,
