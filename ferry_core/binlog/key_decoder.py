@@ -50,9 +50,8 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
         signed = not column.unsigned
         return lambda raw: str(int.from_bytes(raw, "little", signed=signed))
     if kind in (ENUM, SET):
-        # The number of a SET of 64 members is a signed one to both families: its last member alone is -2^63.
-        signed = wire.width == 8
-        return lambda raw: str(int.from_bytes(raw, "little", signed=signed))
+        # Unsigned, as `s | 0` is, by which tables.predicates compares long SETs: the last of 64 members is 2^63.
+        return lambda raw: str(int.from_bytes(raw, "little"))
     if kind == BIT:
         return lambda raw: str(int.from_bytes(raw, "big"))
     if kind in _TEXT_OR_BYTES:

@@ -1,12 +1,11 @@
 """Every type that a key may have, on real servers: the literals of a change find exactly the row that changed."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.table import KeyLiterals
+from ferry_core.tables.predicates import where
+from ferry_core.tables.table import KeyLiterals, KeySet, Table
 from tests.support.servers import Pair
 from tests.support.stream import Streaming, describe
 
@@ -106,15 +105,16 @@ COMPOSITE = {
 MODE = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'"
 
 
-def finds(session: Session, table: str, columns: Sequence[str], literals: KeyLiterals) -> list[int]:
-    """Row numbers that the literals select; the index must serve it."""
-    where = " AND ".join(f"`{name}` = {literal}" for name, literal in zip(columns, literals, strict=True))
-    rows = [int(row[0] or -1) for row in session.query(f"SELECT v FROM {table} WHERE {where}")]
-    if rows:
+def finds(session: Session, table: Table, literals: KeyLiterals) -> list[int]:
+    """Row numbers that the literals select, asked for as the engine does; the index must serve it, long SETs excepted."""
+    chosen = where(table.key, KeySet((literals,)))
+    statement = f"SELECT v FROM {table.source.sql} FORCE INDEX (PRIMARY) WHERE {chosen}"
+    rows = [int(row[0] or -1) for row in session.query(statement)]
+    if rows and "|0" not in chosen:
         if session.flavor is Flavor.MYSQL:
             session.execute("SET @@SESSION.explain_format = 'TRADITIONAL'")
-        plan = session.query(f"EXPLAIN SELECT v FROM {table} WHERE {where}")[0]
-        assert b"PRIMARY" in plan, f"{where} does not use the key: {plan}"
+        plan = session.query(f"EXPLAIN {statement}")[0]
+        assert b"PRIMARY" in plan, f"{chosen} does not use the key: {plan}"
     return rows
 
 
@@ -149,8 +149,7 @@ def test_every_key_type_finds_its_row(
     for purpose in (Purpose.TARGET, Purpose.SOURCE, Purpose.SOURCE_TEXT):
         with Session(source.endpoint(), purpose) as session:
             for number, (name, literals) in enumerate(seen, 1):
-                columns = [column.name for column in by_id[name].key.columns]
-                found = finds(session, name, columns, literals)
+                found = finds(session, by_id[name], literals)
                 if found != [number]:
                     wrong.append((purpose, name, rows[number - 1][1], literals, found))
     assert not wrong, "\n".join(map(str, wrong))
