@@ -23,6 +23,12 @@ Row = tuple[bytes | None, ...]
 
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO"
 """Strict, so that a value that does not fit is an error; zero dates allowed, since sources hold them."""
+DEPRECATIONS = frozenset({1287, 1681, 3778})
+"""They speak of the server's future, not of the rows; _utf8mb3 in front of a key's literal gives one on MySQL 9.7."""
+MOST_WARNINGS = 65535
+"""The protocol counts no further."""
+UNLISTED = 0
+"""The code that ``warnings`` gives to what the server counted but did not list."""
 
 
 class Purpose(Enum):
@@ -61,6 +67,8 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         "character_set_connection": "binary" if purpose in (Purpose.SOURCE, Purpose.TARGET) else "utf8mb4",
         "character_set_results": "binary",
         "group_concat_max_len": str(1 << 30),
+        # Thousands of deprecations must not push the one that matters off the list.
+        "max_error_count": str(MOST_WARNINGS),
         "lc_messages": "'en_US'",  # LOAD DATA's counts are read from its message
         "lock_wait_timeout": "30",
         "innodb_lock_wait_timeout": "20",
@@ -187,9 +195,15 @@ class Session:
         return int(self._connection.warning_count)
 
     def warnings(self) -> list[Warned]:
-        """SHOW WARNINGS of the last statement."""
+        """SHOW WARNINGS of the last statement without deprecations; asks the server only if there are any."""
+        count = self.warning_count
+        if not count:
+            return []
         rows = self.query("SHOW WARNINGS")
-        return [Warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
+        found = [Warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
+        if count > len(found) or count == MOST_WARNINGS:
+            found.append(Warned("Warning", UNLISTED, f"{count} warnings, of which the server lists {len(found)}"))
+        return [warned for warned in found if warned.code not in DEPRECATIONS]
 
     def begin(self) -> None:
         self.execute("START TRANSACTION")
