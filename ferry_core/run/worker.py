@@ -75,9 +75,9 @@ class SessionPair:
 
     def recover(self) -> None:
         """After any failure of a connection: prove that nothing of the old target session can commit, start afresh."""
-        if self._target is not None:
+        if self._target is not None and self._slot is not None:
             self._target.close()
-            self._fence.prove_ended(self._target.connection_id)
+            self._fence.prove_ended(self._target.connection_id, self._slot)
         self.close()
 
     def interrupt(self, source_control: Session, target_control: Session) -> None:
@@ -142,12 +142,13 @@ class CopyStep:
         """
 
         def once() -> Result:
-            self._wait_while_paused()
             if self._ending.is_set():
                 raise Terminated("Stopping", "the run is stopping")
             return body()
 
         for _ in range(MAX_INTERRUPTIONS):
+            # Outside of the retries: a pause may last for days, and its end finds connections dead of old age.
+            self._wait_while_paused()
             try:
                 return self._policy(lambda error: self._recover(pair, error))(once)
             except Interrupted as error:
@@ -165,7 +166,7 @@ class CopyStep:
 
         return Retrying(
             retry=retry_if_exception(_worth_retrying),
-            wait=wait_exponential_jitter(multiplier=0.05, max=5.0),
+            wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.1),
             stop=stop_after_delay(self._retry_seconds),
             sleep=self._sleep,
             before_sleep=before_sleep,

@@ -1,0 +1,75 @@
+"""One copy step: what is retried, for how long, and what a pause does to it. Sessions are stand-ins here."""
+
+import threading
+import time
+from unittest.mock import Mock
+
+import pytest
+
+from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, Terminated
+from ferry_core.run.worker import CopyStep, SessionPair
+
+RETRY_SECONDS = 0.3
+
+
+@pytest.fixture
+def ending() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def pair() -> Mock:
+    return Mock(spec=SessionPair)
+
+
+def test_a_pause_does_not_use_up_the_time_for_retries(ending: threading.Event, pair: Mock) -> None:
+    """After a long pause the first thing met is a connection that the server has closed meanwhile."""
+    waited: list[float] = []
+
+    def paused_once() -> None:
+        if not waited:
+            waited.append(2 * RETRY_SECONDS)
+            time.sleep(2 * RETRY_SECONDS)
+
+    outcomes = iter([ConnectionLost("ConnectionLost", "idle for too long"), None])
+
+    def body() -> str:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return "copied"
+
+    step = CopyStep(paused_once, ending, Mock(), RETRY_SECONDS)
+    assert step.retrying(pair, body) == "copied"
+    pair.recover.assert_called_once_with()
+
+
+def test_an_interrupted_step_is_redone_after_the_pause(ending: threading.Event, pair: Mock) -> None:
+    resumed = Mock()
+    outcomes = iter([Interrupted("Paused", "killed by the pause"), None])
+
+    def body() -> str:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return "copied"
+
+    assert CopyStep(resumed, ending, Mock(), RETRY_SECONDS).retrying(pair, body) == "copied"
+    assert resumed.call_count == 2
+
+
+def test_a_conflict_without_end_is_given_up_after_a_while(ending: threading.Event, pair: Mock) -> None:
+    failed = Mock()
+    body = Mock(side_effect=LockConflict("LockConflict", "deadlock"))
+    with pytest.raises(LockConflict):
+        CopyStep(Mock(), ending, failed, RETRY_SECONDS).retrying(pair, body)
+    failed.assert_called()
+    pair.recover.assert_not_called()
+
+
+def test_a_run_that_ends_does_not_begin_another_try(ending: threading.Event, pair: Mock) -> None:
+    ending.set()
+    body = Mock()
+    with pytest.raises(Terminated):
+        CopyStep(Mock(), ending, Mock()).retrying(pair, body)
+    body.assert_not_called()
