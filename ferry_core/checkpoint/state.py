@@ -34,6 +34,7 @@ class RunState(_State):
     tables: dict[str, TableState] = Field(default_factory=dict)
     foreign_keys_added: bool = False
     paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says
+    paused_over: bool = False  # what spec.paused said when that verb came: once it says another thing, it is the newer
     started_at: float = 0.0
     completed_at: float | None = None
     write_block_milliseconds: int | None = None

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 UNLOCK_SECONDS = 600.0
 SETTLE_SECONDS = 60.0
+SLICE_SECONDS = 0.1
 
 
 class AttemptFailed(Exception):
@@ -50,6 +51,8 @@ class Attempt:
     reason: str
     message: str
     blocked_milliseconds: int
+    changes: int = 0
+    """The change buffer's count when nothing was under way any more: every later one was not handed over."""
 
     @property
     def done(self) -> bool:
@@ -58,13 +61,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Handover:
-    """What an attempt works with. ``prove(deadline)`` returns a text naming what differs, or is not proven in time."""
+    """What an attempt works with. ``prove(deadline)`` returns a text naming what differs, or is not proven in time.
+
+    ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure.
+    """
 
     fence: Fence
     lock: SourceLock
     control: Callable[[], Session]
     buffer: ChangeBuffer
     prove: Callable[[float], str | None]
+    go_on: Callable[[], None]
     deadline_seconds: float
 
     def attempt(self) -> Attempt:
@@ -73,7 +80,7 @@ class Handover:
         try:
             self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
             started = time.monotonic()
-            self._drain(started + self.deadline_seconds)
+            changes = self._drain(started + self.deadline_seconds)
         except (AttemptFailed, RetriableError) as error:
             message = error.message + self._in_the_way(error)
             undo(self.fence, self.lock)
@@ -84,15 +91,15 @@ class Handover:
         if not complete(self.fence):
             undo(self.fence, self.lock)
             return Attempt("TargetLost", "the target was lost before Completed was recorded", _milliseconds(started))
-        return Attempt("Done", "writes may move to the target", _milliseconds(started))
+        return Attempt("Done", "writes may move to the target", _milliseconds(started), changes)
 
-    def _drain(self, deadline: float) -> None:
-        self.lock.acquire(deadline - time.monotonic())
+    def _drain(self, deadline: float) -> int:
+        self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)
         with self.control() as control:
             _refuse_prepared(control)
             self._stream_to_end(control, deadline)
             changes = self.buffer.changes
-            if not self.buffer.wait_empty(deadline):
+            if not self._wait(self.buffer.wait_empty, deadline):
                 raise _late(f"{self.buffer.pending_keys()} changed keys were not on the target yet")
             differing = self.prove(deadline)
             if differing:
@@ -105,12 +112,29 @@ class Handover:
                     f"{self.buffer.changes - changes} row changes of selected tables came after writes were stopped; "
                     "find who may write in spite of read_only (accounts with SUPER or READ ONLY ADMIN, XA COMMIT)",
                 )
+            if not self.lock.held():
+                raise AttemptFailed(
+                    "SourceUnlocked",
+                    "somebody allowed writes on the source again (or it was restarted) before the hand-over was "
+                    "recorded; nothing but this Ferry may change read_only during the cutover",
+                )
             if time.monotonic() > deadline:
                 raise _late("everything was done, but too late")
+            return changes
+
+    def _wait(self, wait: Callable[[float], bool], deadline: float) -> bool:
+        """``wait(until)`` in slices, between which the run may be told to end."""
+        while time.monotonic() < deadline:
+            self.go_on()
+            if wait(min(deadline, time.monotonic() + SLICE_SECONDS)):
+                return True
+        return False
 
     def _stream_to_end(self, control: Session, deadline: float) -> None:
         end = source_position(control)
-        if not self.buffer.wait_processed(lambda mark: mark.position.contains(end), deadline):
+        if not self._wait(
+            lambda until: self.buffer.wait_processed(lambda mark: mark.position.contains(end), until), deadline
+        ):
             raise _late(f"the stream had not reached {end}")
 
     def _in_the_way(self, error: Exception) -> str:
@@ -131,7 +155,7 @@ def undo(fence: Fence, lock: SourceLock) -> None:
     """
     retrying = Retrying(
         retry=retry_if_exception_type(RetriableError),
-        wait=wait_exponential_jitter(multiplier=0.1, max=5.0),
+        wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.1),
         stop=stop_after_delay(UNLOCK_SECONDS),
         reraise=True,
     )
@@ -157,7 +181,7 @@ def complete(fence: Fence) -> bool:
     """Record Completed; False if that certainly did not happen. Raises AmbiguousError if nobody can tell."""
     retrying = Retrying(
         retry=retry_if_exception_type(RetriableError),
-        wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
+        wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),
         stop=stop_after_delay(SETTLE_SECONDS),
         reraise=True,
     )

@@ -11,6 +11,8 @@ What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, me
 - KILL ends the wait and leaves the old values. A *client* that vanishes does not on MySQL: the statement goes on, and
   locks a source that its successor has just unlocked. So the statement carries its owner's name, and whoever releases
   kills such leftovers first.
+- nor must a statement that is still on its way: the session that will send it takes a named lock first, by which a
+  successor finds and kills it, and asks only then whether it still may (its epoch).
 """
 
 import math
@@ -27,8 +29,13 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 
+Check = Callable[[], object]
+
 ANSWER_SECONDS = 5.0
 """How long any single administrative statement may take; SET GLOBAL has the caller's deadline on top."""
+
+LOOK_SECONDS = 0.2
+"""How often a wait for the lock looks whether it is still wanted."""
 
 NO_SUCH_THREAD = 1094
 """What KILL answers when the connection is gone already."""
@@ -40,8 +47,11 @@ class SourceLock(Protocol):
     def stored(self) -> dict[str, str]:
         """The values to restore, to be written down durably before ``acquire``."""
 
-    def acquire(self, deadline_seconds: float) -> None:
-        """Stop writes, or raise with everything as it was before."""
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
+        """Stop writes, or raise with everything as it was before.
+
+        ``confirm`` is called once, right before, and ``go_on`` again and again while it waits; they raise to give up.
+        """
 
     def held(self) -> bool:
         """Whether writes are stopped now: a restarted source forgets."""
@@ -56,7 +66,7 @@ class NoLock:
     def stored(self) -> dict[str, str]:
         return {}
 
-    def acquire(self, deadline_seconds: float) -> None:
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
         """Nothing to do."""
 
     def held(self) -> bool:
@@ -72,7 +82,9 @@ class ReadOnlyLock:
     def __init__(self, endpoint: Endpoint, flavor: Flavor, owner: str = "") -> None:
         self._endpoint = endpoint
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
-        self._marker = f"/* mysql-ferry source lock {re.sub('[^0-9A-Za-z._-]', '_', owner)} */"
+        plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
+        self._marker = f"/* mysql-ferry source lock {plain} */"
+        self._name = f"ferry-source-lock:{plain}"[:64]
 
     def stored(self) -> dict[str, str]:
         with self._session() as session:
@@ -81,7 +93,7 @@ class ReadOnlyLock:
     def held(self) -> bool:
         return self._all_on(self.stored())
 
-    def acquire(self, deadline_seconds: float) -> None:
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
         """Set the server read-only within the deadline; on any failure bring back what was there and raise."""
         with self._session() as control:
             self._kill_leftovers(control)
@@ -91,8 +103,10 @@ class ReadOnlyLock:
             # If this copier dies while it waits, the server's own timeout ends the statement a little later.
             timeout = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1)}
             with self._session(deadline_seconds, timeout) as session:
+                self._enrol(session)
+                confirm()
                 try:
-                    with _Killer(control, session.connection_id, deadline_seconds) as killer:
+                    with _Killer(control, session.connection_id, deadline_seconds, go_on) as killer:
                         session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
                 except FerryError as error:
                     self._undo(session, before, error)
@@ -143,11 +157,17 @@ class ReadOnlyLock:
     def _all_on(values: Mapping[str, str]) -> bool:
         return all(value not in ("0", "OFF") for value in values.values())
 
+    def _enrol(self, session: Session) -> None:
+        """Make a session findable before it sends the statement."""
+        if session.number(f"SELECT GET_LOCK('{self._name}', 1)") != 1:
+            raise RetriableError("SourceLockFailed", f"{self._where}: another run of this Ferry is stopping its writes")
+
     def _kill_leftovers(self, session: Session) -> None:
-        """End lock statements of this owner that run without their copier, and wait until they are gone."""
+        """End lock statements of this owner that run without their copier, or are to come; wait until they are gone."""
         marker = self._marker.encode()
         own = session.connection_id
-        _end(session, lambda process: marker in process.statement and process.ident != own)
+        holder = session.number(f"SELECT IS_USED_LOCK('{self._name}')")
+        _end(session, lambda process: (marker in process.statement or process.ident == holder) and process.ident != own)
 
     def _undo(self, session: Session, before: Mapping[str, str], error: FerryError) -> None:
         """On a fresh session: the one that failed may hang, and the killer's may be broken for the same reason."""
@@ -164,7 +184,9 @@ class ReadOnlyLock:
                 "the stored values are restored by the next start or by ferry abort",
             ) from error
 
-    def _failure(self, error: FerryError, killer: "_Killer", deadline_seconds: float) -> FerryError:
+    def _failure(self, error: FerryError, killer: "_Killer", deadline_seconds: float) -> Exception:
+        if killer.given_up is not None:
+            return killer.given_up
         if not killer.fired and not isinstance(error, LockConflict):
             return error
         in_the_way = "; ".join(killer.seen) or "nothing visible (LOCK TABLES ... WRITE may be hidden)"
@@ -177,11 +199,13 @@ class ReadOnlyLock:
 class _Killer:
     """Ends a statement at its deadline, after a look at who held it up. Owns ``control`` while it is entered."""
 
-    def __init__(self, control: Session, victim: int, deadline_seconds: float) -> None:
+    def __init__(self, control: Session, victim: int, deadline_seconds: float, go_on: Check) -> None:
         self.fired = False
+        self.given_up: Exception | None = None
         self.seen: list[str] = []
         self._control = control
         self._victim = victim
+        self._go_on = go_on
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(deadline_seconds,), name="source-lock-killer")
 
@@ -193,14 +217,27 @@ class _Killer:
         self._done.set()
         self._thread.join()
 
+    def _wait(self, end: float) -> bool:
+        """Until done (True), ``end``, or the caller gives up."""
+        while (left := end - time.monotonic()) > 0:
+            if self._done.wait(min(left, LOOK_SECONDS)):
+                return True
+            try:
+                self._go_on()
+            except Exception as error:  # noqa: BLE001 - raised by the owner of the wait, once the victim is dead
+                self.given_up = error
+                return False
+        return False
+
     def _run(self, deadline_seconds: float) -> None:
-        if self._done.wait(deadline_seconds):
+        if self._wait(time.monotonic() + deadline_seconds):
             return
-        self.fired = True
-        try:
-            self.seen = blockers(self._control)
-        except FerryError as error:
-            self.seen = [f"could not be asked: {error}"]
+        if self.given_up is None:
+            self.fired = True
+            try:
+                self.seen = blockers(self._control)
+            except FerryError as error:
+                self.seen = [f"could not be asked: {error}"]
         try:
             # The connection, not the query: a query that ends at this very moment must not leave a working session.
             _kill(self._control, self._victim)

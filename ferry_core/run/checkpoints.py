@@ -56,8 +56,11 @@ class Checkpoints:
 
     def save_if_due(self) -> None:
         """Store when the last checkpoint is old enough; a store that is away for a while is no reason to stop."""
-        if time.monotonic() - self._last < INTERVAL_SECONDS:
-            return
+        if time.monotonic() - self._last >= INTERVAL_SECONDS:
+            self.save_now_if_possible()
+
+    def save_now_if_possible(self) -> None:
+        """Store without waiting for the interval; a failure is logged."""
         try:
             self.save()
         except RetriableError as error:

@@ -26,7 +26,7 @@ from ferry_core.errors import ConfigError, FerryError, Terminated
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import parse_position, source_position
+from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
@@ -35,7 +35,15 @@ from ferry_core.run.connections import Connections
 from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
-from ferry_core.run.setup import Crossing, binlog_retention, selection_of, source_lock, take_fence, validate
+from ferry_core.run.setup import (
+    Crossing,
+    binlog_retention,
+    selection_of,
+    source_lock,
+    take_fence,
+    unlock_first,
+    validate,
+)
 from ferry_core.run.stages import Stages
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
@@ -94,12 +102,17 @@ class Ferry:
 
     def _run(self) -> ExitCode:
         self.telling.stage(Stage.VALIDATING)
+        unlock_first(self._ferry, self._connections)
         crossing = self._validate()
         if crossing.was_cut_over:
             return self._already_done(crossing)
         fence = take_fence(crossing)
         lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
         undo(fence, lock)
+        if self.wishes.aborted.is_set():
+            fence.record(phase="Aborted")
+            raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
+        self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 create_missing(source, target, crossing.tables, fence)
@@ -114,17 +127,19 @@ class Ferry:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
         path = self._options.state_path
         crossing = validate(self._ferry, self._connections, path, self.telling.checked)
+        if crossing.state is not None:
+            self.wishes.restore_pause(crossing.state.paused, crossing.state.paused_over)
         waited = False
-        while self.throttle.pause.paused:
+        while self.throttle.pause.paused and not (crossing.was_cut_over or self.wishes.aborted.is_set()):
             waited = True
-            self.telling.message("validated; paused before the copy begins")
+            self.telling.message("validated; paused before the copy begins or goes on")
             self.telling.tick()
             self._leave_if_asked()
             self.wishes.wait_changed(0.2)
         return validate(self._ferry, self._connections, path, self.telling.checked) if waited else crossing
 
     def _leave_if_asked(self) -> None:
-        if self.wishes.stopping.is_set() or self.wishes.aborted.is_set():
+        if self.wishes.stopping.is_set():
             raise Terminated("Stopped", "stopped before the copy began")
 
     def _already_done(self, crossing: Crossing) -> ExitCode:
@@ -149,7 +164,7 @@ class Ferry:
             ferry_name=crossing.name,
             source_id=crossing.source_id,
             selection=selection_of(self._ferry),
-            position=str(source_position(source)),
+            position=str(visibility_of(source).start(source)),
             started_at=time.time(),
         )
 
@@ -160,7 +175,8 @@ class Ferry:
         verifier = Verifier(tables, self._source_for, self._connections.target) if proving_mode else None
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
         chunks = ChunkSource(tables, self.wishes.directive.copy_, state.tables)
-        self.wishes.on_change(lambda: chunks.pace(self.wishes.directive.copy_))
+        self.wishes.on_change(lambda: chunks.pace(self.wishes.directive.copy_, self.throttle.rate.largest_step))
+        chunks.pace(self.wishes.directive.copy_, self.throttle.rate.largest_step)
         streamer = BinlogStreamer(
             self._connections.source_control,
             self._connections.source_endpoint(),
@@ -213,10 +229,10 @@ class Ferry:
         self.wishes.stop()
 
     def pause(self) -> None:
-        self.wishes.change(paused=True)
+        self.wishes.pause(True)
 
     def resume(self) -> None:
-        self.wishes.change(paused=False)
+        self.wishes.pause(False)
 
     def set_throttle(self, max_rows_per_second: int | None) -> None:
         throttle = self.wishes.directive.throttle

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferry_core.api.choices import SourceLockMode
+from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.checkpoint.target import TargetStore
-from ferry_core.consistency.fence import Fence, Lease, read_lease
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
+from ferry_core.cutover.attempt import undo
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, Fenced
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
+from ferry_core.preflight.selection import selected_tables
 from ferry_core.run.connections import Connections
-from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import Table
 
 
@@ -40,7 +42,7 @@ class Crossing:
 
     @property
     def was_cut_over(self) -> bool:
-        return self.lease is not None and self.lease.phase == "Completed"
+        return self.lease is not None and self.lease.phase == COMPLETED
 
 
 def source_identity(session: Session) -> str:
@@ -84,7 +86,7 @@ def validate(
     uid = ferry_uid(ferry)
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     with connections.source_control() as source, connections.target_control() as target:
-        tables = discover(source, ferry.spec.tables)
+        tables = selected_tables(source, ferry.spec.tables)
         store = open_store(state_path, connections, uid)
         crossing = Crossing(
             ferry=ferry,
@@ -131,9 +133,23 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
         )
 
 
+def unlock_first(ferry: FerryManifest, connections: Connections) -> None:
+    """Allow writes again if an earlier run died while cutting over, whatever validation and a pause will say."""
+    uid = ferry_uid(ferry)
+    with connections.source_control() as source, connections.target_control() as target:
+        lease = read_lease(target, uid)
+        if lease is None or lease.phase != Stage.CUTTING_OVER.value or lease.source_id != source_identity(source):
+            return
+        flavor = source.flavor
+    fence, _ = Fence.take(connections.target, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
+    undo(fence, source_lock(ferry, connections, flavor, uid))
+
+
 def take_fence(crossing: Crossing) -> Fence:
     """Become the one run that may write; undoes the source lock of a run that died while cutting over."""
     fence, before = Fence.take(crossing.connections.target, crossing.uid, crossing.name, crossing.source_id)
+    if before.phase == COMPLETED:
+        raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
     if isinstance(crossing.store, TargetStore):
         crossing.store.fence = fence
     claimed = sorted({*before.tables, *(str(table.target) for table in crossing.tables)})

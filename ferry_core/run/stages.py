@@ -16,7 +16,7 @@ from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import Attempt, Handover
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.errors import RetriableError, Terminated
+from ferry_core.errors import DataError, FerryError, RetriableError, Terminated
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.cutting import CaughtUp, Series
 from ferry_core.run.engine import Engine
@@ -63,6 +63,7 @@ class Stages:
         self._telling = telling
         self._paused_since: float | None = None
         self._series = Series()
+        self._handed_over = 0
 
     def run(self) -> None:
         """Until handed over. Raises Terminated when stopped or aborted, else the error that ended the run."""
@@ -165,6 +166,7 @@ class Stages:
             control=self._crossing.connections.source_control,
             buffer=self._engine.buffer,
             prove=self._proving.prove if self._proving is not None else lambda _: None,
+            go_on=self._go_on,
             deadline_seconds=float(cutover.deadline),
         )
         attempt = handover.attempt()
@@ -183,6 +185,7 @@ class Stages:
         state.stage = Stage.COMPLETED.value
         state.completed_at = time.time()
         state.write_block_milliseconds = attempt.blocked_milliseconds
+        self._handed_over = attempt.changes
         self._engine.stop_writing()
         try:
             self._checkpoints.save()
@@ -193,14 +196,22 @@ class Stages:
 
     def _watch(self) -> None:
         """After the hand-over: report what the source still accepts."""
-        before = self._engine.buffer.changes
         until = time.monotonic() + float(self._wishes.directive.cutover.watch_for)
-        while time.monotonic() < until and not self._wishes.stopping.is_set():
-            self._engine.check()
-            written = self._engine.buffer.changes - before
+        while True:
+            try:
+                self._engine.check()
+            except DataError as error:
+                self._telling.source_changed(error)
+                return
+            except FerryError as error:
+                log.warning("the source can no longer be watched for late writes: %s", error)
+                return
+            written = self._engine.buffer.changes - self._handed_over
             if written:
                 self._telling.source_written(written)
             self._telling.tick()
+            if time.monotonic() >= until or self._wishes.stopping.is_set():
+                return
             self._nap()
 
     # -- the heartbeat --------------------------------------------------------------------------------------------
@@ -214,14 +225,25 @@ class Stages:
         self._wishes.wait_changed(TICK_SECONDS)
 
     def _tick(self) -> None:
+        self._go_on()
+        self._obey_pause()
+        self._keep_pause()
+        self._checkpoints.save_if_due()
+
+    def _go_on(self) -> None:
         self._engine.check()
         if self._wishes.aborted.is_set():
             raise Terminated("Aborted", "aborted: copying has stopped, the target is kept as it is")
         if self._wishes.stopping.is_set():
             raise Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
-        self._obey_pause()
-        self._checkpoints.save_if_due()
         self._telling.tick()
+
+    def _keep_pause(self) -> None:
+        """Store a pause or resume verb at once: it survives a restart."""
+        state, said = self._checkpoints.state, self._wishes.paused_by_verb
+        if said != state.paused:
+            state.paused, state.paused_over = said, self._wishes.spec_paused
+            self._checkpoints.save_now_if_possible()
 
     def _obey_pause(self) -> None:
         if not self._throttle.pause.paused:

@@ -216,6 +216,13 @@ class Telling:
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
 
+    def source_changed(self, error: DataError) -> None:
+        """The stream met after the hand-over what no run can follow: a statement, a changed table."""
+        self._written_after += 1
+        text = f"selected tables were changed on the source after the hand-over: {error.message}"
+        log.error("%s", text)
+        self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
+
     @property
     def written_after(self) -> int:
         return self._written_after

@@ -17,6 +17,9 @@ class Wishes:
         self._condition = threading.Condition()
         self._directive = directive
         self._series = 1
+        self.spec_paused = directive.paused
+        self.paused_by_verb: bool | None = None
+        """The last pause or resume verb; None: as the spec says."""
         self._listeners: list[Callable[[], None]] = []
         self.stopping = threading.Event()
         self.aborted = threading.Event()
@@ -51,20 +54,38 @@ class Wishes:
     def replace(self, directive: Directive) -> None:
         """Take over a directive; one of an older generation is ignored."""
         with self._condition:
-            before = self._directive
-            if directive.generation < before.generation:
+            if directive.generation < self._directive.generation:
                 return
-            approved_again = directive.cutover.approved and not before.cutover.approved
-            if approved_again or directive.cutover.max_attempts > before.cutover.max_attempts:
-                self._series += 1
-            self._directive = directive
-            if directive.aborted:
-                self.aborted.set()
+            self.spec_paused, self.paused_by_verb = directive.paused, None
+            self._take(directive)
         self._tell()
+
+    def _take(self, directive: Directive) -> None:
+        """Under the lock."""
+        before = self._directive
+        approved_again = directive.cutover.approved and not before.cutover.approved
+        if approved_again or directive.cutover.max_attempts > before.cutover.max_attempts:
+            self._series += 1
+        self._directive = directive
+        if directive.aborted:
+            self.aborted.set()
 
     def change(self, **fields: object) -> None:
         """Change single fields of the directive: what the verbs of a local run do."""
-        self.replace(self.directive.model_copy(update=fields))
+        with self._condition:
+            self._take(self._directive.model_copy(update=fields))
+        self._tell()
+
+    def pause(self, paused: bool) -> None:
+        """The pause and resume verbs."""
+        with self._condition:
+            self.paused_by_verb = paused
+        self.change(paused=paused)
+
+    def restore_pause(self, paused: bool | None, over: bool) -> None:
+        """What an earlier run's last verb said, unless ``spec.paused`` is another since, or a newer verb was given."""
+        if paused is not None and over == self.spec_paused and self.paused_by_verb is None:
+            self.pause(paused)
 
     def approve(self) -> None:
         """The cutover verb; given again it begins a new series of attempts."""
