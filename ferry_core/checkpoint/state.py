@@ -33,6 +33,7 @@ class RunState(_State):
     position: str | None = None  # a stream position as R5 allows
     tables: dict[str, TableState] = Field(default_factory=dict)
     foreign_keys_added: bool = False
+    json_changed: int = 0  # rows copied whose JSON was changed by being parsed again
     paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says
     paused_over: bool = False  # what spec.paused said when that verb came: once it says another thing, it is the newer
     started_at: float = 0.0

@@ -42,6 +42,8 @@ class Ears:
     keys: Callable[[Table, CopyResult], None]
     flush: Callable[[FlushResult], None]
     error: Callable[[FerryError], None]
+    judge: Callable[[Table, CopyResult], None] = lambda _table, _result: None
+    """Raises DataError for rows that must not pass; before a chunk counts as done, so that a resume asks again."""
 
 
 class Engine:
@@ -219,6 +221,7 @@ class Engine:
                 self._ears.error(error)
                 self.chunks.split(chunk, pair.plain_source())
                 return
+            self._ears.judge(chunk.table, result)
             self.chunks.finished(chunk, result)
         self._throttle.charge(result.rows_sent - 1)
         self._ears.chunk(chunk.table, result)
@@ -233,7 +236,9 @@ class Engine:
         while todo:
             part = todo.pop()
             try:
-                self._ears.keys(table, self._step.copy(pair, table, KeySet(part)))
+                result = self._step.copy(pair, table, KeySet(part))
+                self._ears.judge(table, result)
+                self._ears.keys(table, result)
             except TooLarge:
                 if len(part) == 1:
                     raise

@@ -187,7 +187,7 @@ class Ferry:
             buffer,
             server_id_of(crossing.uid),
         )
-        ears = Ears(self.telling.chunk, self.telling.keys, self.telling.flush, self.telling.retried)
+        ears = Ears(self.telling.chunk, self.telling.keys, self.telling.flush, self.telling.retried, self.telling.judge)
         engine = Engine(
             self._connections, fence, visibility, buffer, chunks, streamer, self.throttle, self.wishes, ears
         )

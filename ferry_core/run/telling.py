@@ -4,6 +4,7 @@ The engine's threads call the counters, the coordinator everything else; ``Progr
 """
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -40,7 +41,9 @@ class Telling:
         self._engine: Engine | None = None
         self._proving: Proving | None = None
         self._began = time.time()
+        self._state: RunState | None = None
         self._json_changed = 0
+        self._counting = threading.Lock()
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
         self._initial_conditions()
@@ -75,6 +78,8 @@ class Telling:
         self.progress.begin(tables)
         self.progress.set_epoch(epoch)
         self._began = state.started_at or self._began
+        self._state = state
+        self._json_changed = state.json_changed
         for table in tables:
             known = state.tables.get(table.id)
             if known is not None:
@@ -119,22 +124,24 @@ class Telling:
         self.progress.chunk(table, result)
         if self._engine is not None and self._engine.chunks.done(table):
             self.progress.set_table_state(table, TableState.COPIED)
-        self._judge_json(table, result)
 
-    def keys(self, table: Table, result: CopyResult) -> None:
+    def keys(self, _table: Table, result: CopyResult) -> None:
         self.progress.keys_copied(result)
-        self._judge_json(table, result)
 
-    def _judge_json(self, table: Table, result: CopyResult) -> None:
+    def judge(self, table: Table, result: CopyResult) -> None:
+        """Count rows whose JSON was changed by parsing it again; refuse them unless that is acknowledged."""
         if not result.json_changed:
             return
-        self._json_changed += result.json_changed
         if JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
             raise DataError(
                 JSON_PRECISION,
                 f"{result.json_changed} rows of {table.id} hold JSON values that text cannot carry exactly (DECIMAL "
                 "becomes DOUBLE, dates become strings); if that is acceptable, add acknowledge: [JsonPrecision]",
             )
+        with self._counting:
+            self._json_changed += result.json_changed
+            if self._state is not None:
+                self._state.json_changed = self._json_changed
 
     def flush(self, result: FlushResult) -> None:
         self.progress.flushed(result.seconds)

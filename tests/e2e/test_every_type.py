@@ -142,7 +142,7 @@ def test_every_type_as_a_key(pair: Pair, schema: str, tmp_path: Path) -> None:
     found = assert_equal_schemas(pair.source, pair.target, schema)
     print(f"{keys} keys of {len(columns)} types, {changes} rows changed: {found}")
     assert found.tables == len(columns)
-    assert keys > 4 * len(columns)
+    assert keys > 3 * len(columns)
 
 
 # -- JSON that text cannot carry --------------------------------------------------------------------------------------
@@ -170,6 +170,8 @@ def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, 
             line = ferry.start().fail(65, "JsonPrecision", f"10 rows of {with_json}.j", "acknowledge: [JsonPrecision]")
             print(line)
         ferry.edit(lambda documents: documents[0]["spec"].update(acknowledge=["JsonPrecision"]))
+        ferry.start_streaming()
+        ferry.terminate()
         ferry.start_streaming()
         mysql_pair.source.execute(*documents(with_json, 100, 10))
         result = ferry.hand_over()
