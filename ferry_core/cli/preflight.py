@@ -9,7 +9,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import CheckResult, PreflightContext, run_checks
 from ferry_core.preflight.result import Server, Status
-from ferry_core.tables.discovery import discover
+from ferry_core.preflight.selection import selected_tables
 
 
 def preflight(loaded: LoadedFerry) -> list[CheckResult]:
@@ -22,7 +22,7 @@ def preflight(loaded: LoadedFerry) -> list[CheckResult]:
             return results
         spec = loaded.ferry.spec
         try:
-            tables = discover(source, spec.tables)
+            tables = selected_tables(source, spec.tables)
         except FerryError as error:
             return [*results, _failed("selection", "source", error)]
         context = PreflightContext(spec, ferry_uid(loaded.ferry), source, target, tables)

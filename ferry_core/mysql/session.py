@@ -67,8 +67,6 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         "character_set_connection": "binary" if purpose in (Purpose.SOURCE, Purpose.TARGET) else "utf8mb4",
         "character_set_results": "binary",
         "group_concat_max_len": str(1 << 30),
-        # Thousands of deprecations must not push the one that matters off the list.
-        "max_error_count": str(MOST_WARNINGS),
         "lc_messages": "'en_US'",  # LOAD DATA's counts are read from its message
         "lock_wait_timeout": "30",
         "innodb_lock_wait_timeout": "20",
@@ -138,7 +136,20 @@ class Session:
         self.version = (self._query_one("SELECT VERSION()")[0] or b"").decode()
         self.flavor = Flavor.of_version(self.version)
         settings = _settings(purpose, self.flavor) | dict(extra or {})
-        self.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
+        self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
+
+    def _set(self, wished: Mapping[str, str], needed: Mapping[str, str]) -> None:
+        """All of ``wished`` if the account may, else ``needed``.
+
+        Thousands of deprecations should not push the one that matters off the list, but MySQL lets only accounts with
+        SESSION_VARIABLES_ADMIN lengthen it; ``warnings`` tells when it was too short.
+        """
+        try:
+            self.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in wished.items()))
+        except ConfigError as error:
+            if error.reason != "MissingPrivilege" or wished == needed:
+                raise
+            self._set(needed, needed)
 
     def _query_one(self, statement: str) -> Row:
         return self.query(statement)[0]

@@ -3,7 +3,7 @@
 One module a concern, each a chain of small functions. A check asks, and says what is wrong, where, and how to mend it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
@@ -39,10 +39,21 @@ _CHAIN: tuple[Check, ...] = (
 
 def run_checks(context: PreflightContext) -> list[CheckResult]:
     """Every check, in the order in which their failures should be mended. Lost connections are raised."""
-    results = [result for check in _CHAIN for result in _run(check, context)]
+    results: list[CheckResult] = []
+    for check in _CHAIN:
+        results += _news(_run(check, context), results)
     if all(result.status is not Status.FAILED for result in results):
         results += [result for check in row_filters.LAST_CHECKS for result in _run(check, context)]
     return results
+
+
+def _news(found: Iterable[CheckResult], before: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    """Without a server's refusals to answer a check where a missing privilege was named already, with its GRANT."""
+    named = {result.server for result in before if result.reason == Reason.MISSING_PRIVILEGE}
+    for result in found:
+        refused = result.reason == Reason.MISSING_PRIVILEGE and "GRANT " not in result.message
+        if not (refused and result.server in named):
+            yield result
 
 
 def refuse_failed(results: Sequence[CheckResult]) -> None:

@@ -1,0 +1,47 @@
+"""The selected tables, or why there are none: information_schema hides what an account may not read.
+
+Called where a selection meets a server for the first time, by ``run`` and ``ferry check``.
+"""
+
+import re
+
+from ferry_core.api.selection import Tables
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.session import Session
+from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.grants import schema_pattern
+from ferry_core.tables.discovery import discover
+from ferry_core.tables.table import Table
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+def selected_tables(session: Session, selection: Tables) -> list[Table]:
+    """As ``discover``; where a pattern matches nothing, it also names the schemas that the account may not read."""
+    try:
+        return discover(session, selection)
+    except ConfigError as error:
+        if error.reason != "PatternMatchesNothing":
+            raise
+        hidden = _unreadable(session, selection)
+        if not hidden:
+            raise
+        raise ConfigError(error.reason, f"{error.message}; or it is hidden: {hidden}") from error
+
+
+def _unreadable(session: Session, selection: Tables) -> str:
+    source = ServerFacts(session)
+    patterns = [*selection.include, *(rule.match for rule in selection.rules)]
+    schemas = {pattern.partition(".")[0] for pattern in patterns}
+    hidden = sorted(
+        schema for schema in schemas if not _WILDCARD.search(schema) and not source.grants.on_schema("SELECT", schema)
+    )
+    if not hidden:
+        return ""
+    wildcards = not source.is_on("partial_revokes")
+    grants = "; ".join(
+        f"GRANT SELECT ON {schema_pattern(schema, wildcards=wildcards)}.* TO {source.account}" for schema in hidden
+    )
+    return (
+        f"on {source.where} the account {source.account} may not read all of {', '.join(hidden)}; run there: {grants}"
+    )

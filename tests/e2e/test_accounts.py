@@ -1,0 +1,107 @@
+"""Limited accounts: what docs/preflight.md grants is enough for a whole crossing; a lack is named with its GRANT."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from hack.servers import Family
+from tests.support.commands import Bench
+from tests.support.compare import assert_equal_tables
+from tests.support.ferry_process import ROOT
+from tests.support.servers import Pair, Server
+
+AUTOMATIC = {"mode": "Automatic", "watchFor": "1s"}
+PASSWORD = "walks-on-water"
+
+
+def make_account(server: Server, name: str) -> None:
+    server.execute(f"DROP USER IF EXISTS {name}@'%'", f"CREATE USER {name}@'%' IDENTIFIED BY '{PASSWORD}'")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    """Parent and child, one row filter, accounts on both sides that may do nothing."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE p (id INT PRIMARY KEY, v VARCHAR(40)) ENGINE=InnoDB",
+        "CREATE TABLE c (id INT PRIMARY KEY, p INT NOT NULL, FOREIGN KEY (p) REFERENCES p (id)) ENGINE=InnoDB",
+        "INSERT INTO p VALUES (1, 'one'), (2, 'two'), (3, 'three')",
+        "INSERT INTO c VALUES (1, 1), (2, 2)",
+    )
+    bench = Bench(tmp_path / "ferry", pair, schema, cutover=AUTOMATIC)
+    bench.spec["tables"]["rules"] = [{"match": f"{schema}.p", "where": "id > 0"}]
+    for role, server in (("source", pair.source), ("target", pair.target)):
+        make_account(server, "ferry")
+        bench.credentials(role, "ferry", PASSWORD)
+    return bench
+
+
+def documented(pair: Pair, schema: str) -> tuple[list[str], list[str]]:
+    """The GRANTs of the docs for source and target."""
+    text = (ROOT / "docs" / "preflight.md").read_text()
+    source, target = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)[:2]
+    other = "MySQL" if pair.family is Family.MARIADB else "MariaDB"
+    source = re.sub(rf"-- {other}\n(?:GRANT.*\n)+", "", source)
+    found = [
+        [line.partition(";")[0].replace("shop.*", f"`{schema}`.*") for line in block.splitlines() if "GRANT" in line]
+        for block in (source, target)
+    ]
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("store", ["file", "target"])
+def test_the_documented_grants_are_enough(bench: Bench, store: str) -> None:
+    grants = documented(bench.pair, bench.schema)
+    assert [len(lines) for lines in grants] == [3, 2]
+    for server, lines in zip((bench.pair.source, bench.pair.target), grants, strict=True):
+        server.execute(*lines)
+    if store == "target":
+        bench.spec["checkpoint"] = {"store": "Target"}
+    done = bench.run()
+    assert done.code == 0, done.stderr
+    for table in ("p", "c"):
+        assert_equal_tables(bench.pair.source, bench.pair.target, f"{bench.schema}.{table}", f"{bench.schema}.{table}")
+
+
+def messages(bench: Bench) -> list[str]:
+    """What ``ferry check`` says of failures."""
+    done = bench.check("--output", "json")
+    answer = json.loads(done.stdout)
+    assert done.code == (0 if answer["passed"] else 64)
+    return [f"{one['reason']}: {one['message']}" for one in answer["checks"] if one["status"] == "failed"]
+
+
+def test_doing_what_the_messages_say_is_enough(bench: Bench) -> None:
+    """From an account that may do nothing to a whole crossing by running the GRANTs in the messages."""
+    seen: list[str] = []
+    for _ in range(8):
+        said = messages(bench)
+        if not said:
+            break
+        seen += said
+        for message in said:
+            assert message.startswith(("MissingPrivilege: ", "PatternMatchesNothing: ")), message
+            found = re.search(r"(source|target) 127.*?(GRANT .*? ON .*? TO \S+)", message)
+            assert found, message
+            server = bench.pair.source if found[1] == "source" else bench.pair.target
+            server.execute(found[2])
+    assert messages(bench) == []
+    assert {"source", "target"} <= {word for message in seen for word in message.split()}
+    done = bench.run()
+    assert done.code == 0, done.stderr
+
+
+def test_a_missing_privilege_is_named(bench: Bench) -> None:
+    """Also by ``ferry run``, and before anything is done."""
+    source, target = documented(bench.pair, bench.schema)
+    bench.pair.source.execute(*source)
+    bench.pair.target.execute(*target)
+    bench.pair.source.execute("REVOKE REPLICATION SLAVE ON *.* FROM ferry@'%'")
+    bench.run().refused(64, "MissingPrivilege", "source 127.0.0.1", "GRANT REPLICATION SLAVE ON *.* TO")
+    bench.assert_nothing_begun()
+    bench.pair.source.execute("GRANT REPLICATION SLAVE ON *.* TO ferry@'%'")
+    bench.pair.target.execute(f"REVOKE INSERT, DROP ON `{bench.schema}`.* FROM ferry@'%'")
+    bench.run().refused(64, "MissingPrivilege", "target 127.0.0.1", "GRANT INSERT, DROP ON")
+    bench.assert_nothing_begun()
