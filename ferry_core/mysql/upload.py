@@ -45,7 +45,7 @@ class UploadConnection(Connection):  # type: ignore[type-arg]
             self._ssl_required = False
             self.client_flag &= ~CLIENT.SSL
         # A port that accepts and says nothing must not take the time that a statement may take.
-        patience = self._read_timeout, self._write_timeout
+        patience = settings.get("read_timeout"), settings.get("write_timeout")
         self._read_timeout = self._write_timeout = self.connect_timeout
         self.connect()
         self._read_timeout, self._write_timeout = patience
