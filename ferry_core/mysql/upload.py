@@ -38,17 +38,21 @@ class UploadConnection(Connection):  # type: ignore[type-arg]
     warning_count = 0
     message = b""
 
-    def __init__(self, *, tls_optional: bool = False, **settings: Any) -> None:
+    def __init__(self, *, tls_optional: bool = False, defer_connect: bool = False, **settings: Any) -> None:
         """With ``tls_optional`` the ``ssl`` context is used if the server offers TLS: PyMySQL alone would insist."""
         super().__init__(defer_connect=True, **settings)
         if tls_optional:
             self._ssl_required = False
             self.client_flag &= ~CLIENT.SSL
-        # A port that accepts and says nothing must not take the time that a statement may take.
-        patience = settings.get("read_timeout"), settings.get("write_timeout")
+        self._patience = settings.get("read_timeout"), settings.get("write_timeout")
+        if not defer_connect:
+            self.connect()
+
+    def connect(self, sock: Any = None) -> None:
+        """A port that accepts and says nothing gets the time for connecting, not the time that a statement may take."""
         self._read_timeout = self._write_timeout = self.connect_timeout
-        self.connect()
-        self._read_timeout, self._write_timeout = patience
+        super().connect(sock)
+        self._read_timeout, self._write_timeout = self._patience
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None
