@@ -73,7 +73,7 @@ def test_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["check", "-f", str(write(tmp_path, *documents)), "--output", "json"])
     reasons = {(one["server"], one["reason"]) for one in json.loads(done.stdout)["checks"]}
     assert done.exit_code == 64
-    assert reasons == {("source", "AccessDenied"), ("target", "ConnectionLost")}
+    assert reasons == {("source", "AccessDenied"), ("target", "ServerUnreachable")}
 
 
 def test_a_pattern_that_matches_nothing(pair: Pair, tmp_path: Path) -> None:
