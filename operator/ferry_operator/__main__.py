@@ -1,0 +1,28 @@
+"""``python -m ferry_operator``: the operator's process, configured by ``FERRY_*`` environment variables."""
+
+import asyncio
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+from ferry_operator.app import run
+from ferry_operator.settings import Settings, SettingsError
+
+
+def main() -> int:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # a line a handler call otherwise
+    try:
+        settings = Settings.of()
+    except SettingsError as error:
+        logging.getLogger(__name__).critical("%s", error)
+        return 64
+    asyncio.run(run(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""Carries out a plan for one Ferry. Idempotent: each step may have been done before by an operator that was killed.
+
+Order matters. The directive goes first, since people wait for it. Then the status, so that what is about to be done is
+on record before it is done. Then Pods. Called by ``tender``.
+"""
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.spec import Spec
+from ferry_operator import pods
+from ferry_operator.budget import Budget
+from ferry_operator.copier import CopierLink, DirectiveRefused, Silent
+from ferry_operator.identity import Identity
+from ferry_operator.kube import Kube, KubeError
+from ferry_operator.names import API_VERSION, MANAGER, Object, Role, pod_name
+from ferry_operator.observe import PodView, Trouble
+from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, Plan, SendDirective
+from ferry_operator.settings import Settings
+from ferry_operator.status import transitions, urgent
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Memory:
+    """What is remembered of one Ferry between rounds; losing it is harmless."""
+
+    trouble: Trouble | None = None
+    namespace_ending: bool = False
+    written: Object | None = None
+    """The object as our own last write left it."""
+    written_at: float | None = None
+    secret_of: str | None = None
+    """uid of the Pod whose Secret is known to be there."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Hands: shared by all Ferries."""
+
+    kube: Kube
+    identity: Identity
+    settings: Settings
+    budget: Budget
+
+    async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> bool:
+        """Tells whether the object was found changed meanwhile: then observe again at once."""
+        if any(isinstance(action, SendDirective) for action in plan.actions) and spec is not None and link is not None:
+            await self._direct(body, spec, link, memory)
+        try:
+            if plan.status is not None:
+                await self._say(body, plan, memory)
+            for action in plan.actions:
+                await self._do(body, spec, action, memory)
+        except KubeError as error:
+            if error.conflict:
+                memory.written = await self.kube.get_ferry(body["metadata"]["namespace"], body["metadata"]["name"])
+                return True
+            raise
+        return False
+
+    async def _direct(self, body: Object, spec: Spec, link: CopierLink, memory: Memory) -> None:
+        directive = Directive(
+            generation=body["metadata"]["generation"],
+            paused=spec.paused,
+            throttle=spec.throttle,
+            copy_=spec.copy_,
+            cutover=spec.cutover,
+            verify=spec.verify,
+            aborted=spec.aborted,
+        )
+        try:
+            await link.send(directive)
+            memory.trouble = None
+        except DirectiveRefused as error:
+            memory.trouble = Trouble(error.reason, error.message, datetime.now(UTC))
+        except Silent as error:
+            log.info("%s: no directive yet: %s", _name(body), error)
+
+    # -- status and events ----------------------------------------------------------------------------------------
+
+    async def _say(self, body: Object, plan: Plan, memory: Memory) -> None:
+        assert plan.status is not None
+        before = body.get("status") or {}
+        if plan.status == before:
+            return
+        doing = any(not isinstance(action, SendDirective) for action in plan.actions)
+        if not (doing or urgent(before, plan.status)) and not self.budget.allows(memory.written_at):
+            return
+        memory.written = await self.kube.write_status(body, plan.status)
+        memory.written_at = self.budget.now()
+        for kind, reason, message in transitions(before, plan.status):
+            await self._tell(body, kind, reason, message)
+
+    async def _tell(self, body: Object, kind: str, reason: str, message: str) -> None:
+        meta = body["metadata"]
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        event = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": f"{meta['name']}.{time.time_ns():x}", "namespace": meta["namespace"]},
+            "eventTime": now,
+            "reportingController": MANAGER,
+            "reportingInstance": f"{MANAGER}-{self.settings.namespace}"[:128],
+            "action": "Reconcile",
+            "reason": reason[:128],
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": body["kind"],
+                "name": meta["name"],
+                "namespace": meta["namespace"],
+                "uid": meta["uid"],
+            },
+            "note": message[:1024],
+            "type": kind,
+        }
+        try:
+            await self.kube.create_event(meta["namespace"], event)
+        except KubeError as error:
+            # Events vanish within the hour anyway; status says it all.
+            log.info("%s: event %s not posted: %s", _name(body), reason, error)
+
+    # -- Pods -----------------------------------------------------------------------------------------------------
+
+    async def _do(self, body: Object, spec: Spec | None, action: object, memory: Memory) -> None:
+        meta = body["metadata"]
+        match action:
+            case CreatePod(role) if spec is not None:
+                await self._create(meta, spec, role, memory)
+            case EnsureSecret(pod) if spec is not None and memory.secret_of != pod.uid:
+                await self._ensure_secret(meta, spec, pod, memory)
+            case DeletePod(pod):
+                log.info("%s: Pod %s is asked to end", _name(body), pod.name)
+                await self.kube.delete_pod(meta["namespace"], pod.name, pod.uid)
+            case DeleteFerry():
+                log.info("%s: its time to live is over", _name(body))
+                await self.kube.delete_ferry(body)
+
+    async def _create(self, meta: Object, spec: Spec, role: Role, memory: Memory) -> None:
+        secret_name = f"{pod_name(meta['name'], role)}-{secrets.token_hex(4)}"
+        pod = pods.pod(meta, spec, role, self.settings.image, secret_name, self.settings.copier_listen)
+        try:
+            made = await self.kube.create_pod(meta["namespace"], pod)
+            await self._make_secret(meta, spec, secret_name, made["metadata"], memory)
+            memory.trouble = None
+            log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["metadata"]["name"])
+        except KubeError as error:
+            if error.exists:
+                return  # our own, not yet seen in the watch; or an earlier Ferry's, which will be gone
+            self._note(error, memory)
+
+    async def _ensure_secret(self, meta: Object, spec: Spec, pod: PodView, memory: Memory) -> None:
+        try:
+            await self._make_secret(meta, spec, pod.secret, {"name": pod.name, "uid": pod.uid}, memory)
+            memory.trouble = None
+        except KubeError as error:
+            self._note(error, memory)
+
+    async def _make_secret(self, meta: Object, spec: Spec, name: str, pod: Object, memory: Memory) -> None:
+        uid = meta["uid"]
+        made = pods.secret(meta, spec, name, pod, self.identity.token(uid), self.identity.tls_pair(uid))
+        try:
+            await self.kube.create_secret(meta["namespace"], made)
+        except KubeError as error:
+            if not error.exists:
+                raise
+        memory.secret_of = pod["uid"]
+
+    def _note(self, error: KubeError, memory: Memory) -> None:
+        """A refusal becomes part of what is observed; anything else is tried again by the caller."""
+        if error.namespace_ending:
+            memory.namespace_ending = True
+        elif not error.refused:
+            raise error
+        reason = "PodRefused" if not error.namespace_ending else "NamespaceTerminating"
+        memory.trouble = Trouble(reason, error.message, datetime.now(UTC))
+
+
+def _name(body: Object) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"

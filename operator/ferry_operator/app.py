@@ -1,0 +1,98 @@
+"""Puts the operator together and runs it until it is told to end. Called by ``__main__`` and by tests."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator
+
+import kopf
+from aiohttp import web
+
+from ferry_operator import handlers, identity
+from ferry_operator.act import Actor
+from ferry_operator.budget import Budget
+from ferry_operator.copier import new_session
+from ferry_operator.fleet import Fleet
+from ferry_operator.health import CHECK_SECONDS, Watchman, application
+from ferry_operator.kube import ApiKube, access_of, configuration, wait_for_ferries
+from ferry_operator.metrics import Metrics
+from ferry_operator.settings import Settings
+from ferry_operator.tender import Office, Tender
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Until a signal, or until kopf gives up."""
+    async with running(settings) as operator:
+        await operator
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, stop: threading.Event | None = None, check_seconds: float = CHECK_SECONDS
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """The operator as a task. Probes answer from the beginning; they say ready once everything is watched."""
+    tenders: dict[str, Tender] = {}
+    metrics = Metrics(lambda: [tender.view for tender in tenders.values() if tender.view is not None])
+    access = await configuration(settings.kubeconfig)
+    kube = ApiKube(access, metrics.asked)
+    watchman = Watchman(kube, tenders, settings.watch_namespaces, metrics, check_seconds)
+    ready = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(kube.close)
+        await stack.enter_async_context(_serving(settings, metrics, watchman, ready))
+        await wait_for_ferries(kube, log.warning)
+        known = await identity.load_or_create(kube, settings.namespace, settings.identity_secret)
+        session = await stack.enter_async_context(new_session())
+        fleet = Fleet(settings.max_running, lambda uid: tenders[uid].wake() if uid in tenders else None)
+        actor = Actor(kube, known, settings, Budget())
+        office = Office(actor, session, known.context(), fleet, metrics, tenders)
+        watching = asyncio.create_task(watchman.run())
+        stack.callback(watching.cancel)
+        task = asyncio.create_task(_operate(settings, office, stop, ready))
+        try:
+            yield task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+async def _operate(settings: Settings, office: Office, stop: threading.Event | None, ready: asyncio.Event) -> None:
+    registry = kopf.OperatorRegistry()
+
+    async def login() -> kopf.ConnectionInfo:
+        found = access_of(await configuration(settings.kubeconfig))  # anew: tokens of Pods change by the hour
+        return kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=found.ca_path,
+            token=found.token,
+            certificate_path=found.certificate_path,
+            private_key_path=found.key_path,
+        )
+
+    handlers.register(registry, office, login)
+    names = settings.watch_namespaces
+    await kopf.operator(
+        registry=registry,
+        clusterwide=not names,
+        namespaces=names,
+        standalone=True,
+        ready_flag=ready,
+        stop_flag=stop,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    settings: Settings, metrics: Metrics, watchman: Watchman, ready: asyncio.Event
+) -> AsyncIterator[None]:
+    runner = web.AppRunner(application(metrics, watchman, ready), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.listen, settings.port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,278 @@
+"""What to do about a Ferry: a pure function from what was observed to a status and a list of actions.
+
+Level-triggered: it looks at what is so, never at what happened, so it may be asked at any time, by an operator that was
+just started, after any action of its was cut short. Called by ``tender``; the rules for deletion and abort are in
+``endings``.
+"""
+
+from datetime import datetime, timedelta
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import Phase, Report, Stage
+from ferry_operator import endings
+from ferry_operator.names import Role
+from ferry_operator.observe import Ended, Observed, PodView, Trouble
+from ferry_operator.plan import (
+    LONGEST_BACKOFF,
+    LOST_SECONDS,
+    REST_SECONDS,
+    SHORTEST_BACKOFF,
+    SILENCE_SECONDS,
+    SOON_SECONDS,
+    CreatePod,
+    DeletePod,
+    EnsureSecret,
+    Plan,
+    SendDirective,
+)
+from ferry_operator.status import Draft
+
+_NOT_MENDED_BY_WAITING = {
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+}  # fmt: skip
+
+
+def decide(seen: Observed) -> Plan:
+    """What to say and do now."""
+    ferry = seen.ferry
+    if ferry.deleting_since is not None:
+        return endings.release(seen)
+    if ferry.hands_off:
+        return Plan()
+    return _alive(seen, Draft(ferry.status, ferry.generation, seen.now))
+
+
+def _alive(seen: Observed, draft: Draft) -> Plan:
+    if _finished(seen):
+        return endings.rest(seen, draft)
+    if seen.ferry.spec is None:
+        return _unreadable(seen, draft)
+    if seen.ferry.spec.aborted:
+        return endings.abort(seen, draft)
+    if seen.copier is None:
+        return _without_pod(seen, draft)
+    return _with_pod(seen, seen.copier, draft)
+
+
+def _finished(seen: Observed) -> bool:
+    succeeded = seen.ferry.condition(Condition.SUCCEEDED)
+    if succeeded is None:
+        return False
+    return bool(succeeded["status"] == "True" or succeeded["reason"] == Reason.ABORTED)
+
+
+def _unreadable(seen: Observed, draft: Draft) -> Plan:
+    """Written by a newer version, or past its checks; a copier that runs goes on as it was told last."""
+    draft.condition(Condition.STALLED, "True", Reason.INVALID_FIELD, seen.ferry.problem)
+    draft.condition(Condition.RECONCILING, "False", "Refused")
+    draft.say(f"the operator cannot act on this spec: {seen.ferry.problem}")
+    return Plan(draft.status())
+
+
+# -- no Pod ---------------------------------------------------------------------------------------------------------
+
+
+def _without_pod(seen: Observed, draft: Draft) -> Plan:
+    wait = _must_wait(seen)
+    if wait is not None:
+        return Plan(draft.status(), next_look=wait)
+    if seen.trouble is not None:
+        return _refused(seen, seen.trouble, draft)
+    if not seen.admitted:
+        draft.condition(Condition.RECONCILING, "True", "Queued", "as many Ferries run as may run at once")
+        draft.say("queued: as many Ferries run as the operator's maxRunning allows")
+        return Plan(draft.status())
+    draft.started()
+    _starting(seen, draft, "starting the copier")
+    return Plan(draft.status(), (CreatePod(Role.COPIER),), SOON_SECONDS)
+
+
+def _must_wait(seen: Observed) -> float | None:
+    """Seconds until a failed Ferry is tried again; None: now."""
+    stalled = seen.ferry.condition(Condition.STALLED)
+    code = seen.ferry.status.get("copier", {}).get("lastTermination", {}).get("exitCode")
+    failed = "failure" in seen.ferry.status and stalled is not None and stalled["status"] == "True"
+    if not failed or stalled is None or code not in (ExitCode.CONFIG, ExitCode.DATA):
+        return None
+    if stalled.get("observedGeneration") != seen.ferry.generation:
+        return None  # the spec was changed: perhaps mended
+    if code == ExitCode.DATA:
+        return REST_SECONDS
+    since = datetime.fromisoformat(stalled["lastTransitionTime"])
+    last = seen.ferry.status["copier"]["lastTermination"].get("time")
+    ended = datetime.fromisoformat(last) if last else since
+    # As long again as it has failed so far: doubling, without a counter that a restart would lose.
+    pause = min(max((ended - since).total_seconds(), SHORTEST_BACKOFF), LONGEST_BACKOFF)
+    left = (ended + timedelta(seconds=pause) - seen.now).total_seconds()
+    return left if left > 0 else None
+
+
+def _refused(seen: Observed, trouble: Trouble, draft: Draft) -> Plan:
+    """The cluster does not let us make the Pod."""
+    message = f"the copier's Pod cannot be made: {trouble.message}"
+    _starting(seen, draft, message)
+    draft.condition(Condition.STALLED, "True", trouble.reason, message)
+    left = SHORTEST_BACKOFF - (seen.now - trouble.since).total_seconds()
+    if left > 0:
+        return Plan(draft.status(), next_look=left)
+    return Plan(draft.status(), (CreatePod(Role.COPIER),), SHORTEST_BACKOFF)
+
+
+def _starting(seen: Observed, draft: Draft, message: str) -> None:
+    draft.condition(Condition.RECONCILING, "True", Reason.COPIER_STARTING, message)
+    draft.say(message)
+    if draft.stage_now not in (Stage.PENDING, Stage.VALIDATING):
+        draft.lag_unknown(Reason.COPIER_STARTING, message)
+    if "failure" not in seen.ferry.status:
+        draft.phase(draft.stage_now)
+        draft.condition(Condition.STALLED, "False", "NotStalled")
+
+
+# -- with a Pod -----------------------------------------------------------------------------------------------------
+
+
+def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
+    draft.pod(pod)
+    last = _last_words(pod)
+    if pod.phase == "Succeeded" or (last is not None and last.stage == Stage.COMPLETED):
+        return endings.completed(draft, last or seen.link.report)
+    if pod.deleting:
+        return _going(seen, pod, draft)
+    if pod.ended is not None and pod.ended.exit_code in (ExitCode.CONFIG, ExitCode.DATA):
+        return _failed(seen, pod, pod.ended, draft)
+    replace = _why_replace(seen, pod)
+    if replace is not None:
+        _starting(seen, draft, replace)
+        return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
+    return _running(seen, draft) if pod.running else _not_running(seen, pod, draft)
+
+
+def _last_words(pod: PodView) -> Report | None:
+    """The newest report that a process of this Pod left behind."""
+    ends = [end.report for end in (pod.ended, pod.ended_before) if end is not None]
+    return next((report for report in ends if report is not None), None)
+
+
+def _going(seen: Observed, pod: PodView, draft: Draft) -> Plan:
+    """It was asked to end: nothing is made under its name until it is gone."""
+    assert pod.deletion_due is not None
+    if "failure" in seen.ferry.status and not pod.lost:
+        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
+    over = (seen.now - pod.deletion_due).total_seconds()
+    if over < LOST_SECONDS and not pod.lost:
+        _starting(seen, draft, "the copier's Pod ends; a new one follows")
+        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
+    message = (
+        f"Pod {pod.name} cannot be confirmed to have ended"
+        + (f" ({pod.lost})" if pod.lost else "")
+        + f"; once its node is surely down: kubectl delete pod {pod.name} -n {seen.ferry.namespace} --force"
+    )
+    draft.lag_unknown("NodeLost", message)
+    draft.condition(Condition.STALLED, "True", "NodeLost", message)
+    draft.say(message)
+    return Plan(draft.status())
+
+
+def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
+    """Exit 64 or 65: a restart in place would only fail again."""
+    report = ended.report
+    if report is not None:
+        draft.report(report)
+    found = report.failure if report is not None else None
+    reason = found.reason if found else ended.reason or "Error"
+    message = found.message if found else ended.message or f"the copier ended with exit code {ended.exit_code}"
+    generation = max(pod.generation, _acknowledged(seen, report))
+    draft.failure(reason, message, retriable=False)
+    draft.condition(Condition.SUCCEEDED, "False", Reason.FAILED, message, generation)
+    draft.condition(Condition.STALLED, "True", reason, message, generation)
+    draft.condition(Condition.RECONCILING, "False", "Settled")
+    draft.phase(Phase.FAILED)
+    again = "tried again by itself" if ended.exit_code == ExitCode.CONFIG else "tried again when the spec changes"
+    draft.say(f"{message} ({again})")
+    return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
+
+
+def _acknowledged(seen: Observed, report: Report | None) -> int:
+    reports = [each for each in (report, seen.link.report) if each is not None]
+    return max((each.copier.acknowledged_generation or 0 for each in reports), default=0)
+
+
+def _why_replace(seen: Observed, pod: PodView) -> str | None:
+    if pod.lost:
+        return f"the copier's node is lost ({pod.lost}); another one takes over once the Pod is gone"
+    if pod.phase == "Failed":
+        return f"the copier was ended from outside ({pod.evicted}); another one takes over"
+    cutting = seen.ferry.stage == Stage.CUTTING_OVER
+    if cutting and pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff":
+        # The source may be locked: the kubelet's pause of up to 5 min is too long.
+        return "the copier died while cutting over; another one takes over at once"
+    if pod.digest != seen.ferry.digest and not cutting:
+        return "the copier is started anew with the changed spec"
+    return None
+
+
+def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
+    reason, text = pod.waiting or ("", "")
+    if seen.trouble is not None:
+        message = f"the copier's Secret cannot be made: {seen.trouble.message}"
+        _starting(seen, draft, message)
+        draft.condition(Condition.STALLED, "True", seen.trouble.reason, message)
+        return Plan(draft.status(), (EnsureSecret(pod),), SHORTEST_BACKOFF)
+    secret = (EnsureSecret(pod),) if pod.restarts == 0 and pod.last_end is None else ()
+    if reason in _NOT_MENDED_BY_WAITING:
+        message = f"the copier's container cannot start: {reason}: {text}"
+        _starting(seen, draft, message)
+        draft.condition(Condition.STALLED, "True", reason, message)
+        return Plan(draft.status(), secret)
+    if reason == "CrashLoopBackOff" and pod.last_end is not None:
+        last = pod.last_end
+        found = last.report.failure if last.report is not None else None
+        why = found.message if found else last.reason or "Error"
+        _starting(seen, draft, f"the copier ended with exit code {last.exit_code} and is started again: {why}")
+        if found is not None:
+            draft.failure(found.reason, found.message, retriable=found.retriable)
+        return Plan(draft.status())
+    if pod.unschedulable:
+        _starting(seen, draft, f"no node takes the copier's Pod: {pod.unschedulable}")
+        return Plan(draft.status(), secret)
+    _starting(seen, draft, "the copier's container is being started" + (f": {text}" if text else ""))
+    return Plan(draft.status(), secret, SOON_SECONDS * 5)
+
+
+def _running(seen: Observed, draft: Draft) -> Plan:
+    report, generation = seen.link.report, seen.ferry.generation
+    if report is None:
+        _starting(seen, draft, "the copier is starting" + (f": {seen.link.problem}" if seen.link.problem else ""))
+        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
+    draft.report(report)
+    if report.stage not in (Stage.PENDING, Stage.VALIDATING):
+        draft.no_failure()
+        if not any(each.type == Condition.STALLED for each in report.conditions):
+            draft.condition(Condition.STALLED, "False", "NotStalled")
+    elif "failure" in seen.ferry.status:
+        draft.phase(Phase.FAILED)
+    silent = _silent(seen)
+    if silent is not None:
+        draft.lag_unknown("CopierSilent", silent)
+        draft.say(silent)
+    if report.copier.acknowledged_generation == generation:
+        draft.condition(Condition.RECONCILING, "False", "Settled")
+        return Plan(draft.status())
+    if seen.trouble is not None:
+        draft.condition(Condition.RECONCILING, "False", "Refused", seen.trouble.message)
+        draft.condition(Condition.STALLED, "True", seen.trouble.reason, seen.trouble.message)
+        draft.say(f"the copier refuses the changed spec and goes on as before: {seen.trouble.message}")
+        tried = (seen.now - seen.trouble.since).total_seconds()
+        again = (SendDirective(),) if tried >= SHORTEST_BACKOFF else ()
+        return Plan(draft.status(), again, SHORTEST_BACKOFF)
+    draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
+    return Plan(draft.status(), (SendDirective(),), SOON_SECONDS)
+
+
+def _silent(seen: Observed) -> str | None:
+    since = seen.link.silent_since
+    if since is None or (seen.now - since).total_seconds() < SILENCE_SECONDS:
+        return None
+    return f"the copier has not answered since {since:%H:%M:%S} UTC: {seen.link.problem}"

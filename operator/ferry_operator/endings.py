@@ -1,0 +1,166 @@
+"""How a Ferry ends: rest after success, abort, deletion with cleanup. The part of ``decide`` that acts on databases by
+Pods of their own.
+"""
+
+from datetime import timedelta
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import Phase, Report, Stage
+from ferry_operator.names import Role
+from ferry_operator.observe import Observed, PodView, moment
+from ferry_operator.plan import (
+    REST_SECONDS,
+    SHORTEST_BACKOFF,
+    SOON_SECONDS,
+    Action,
+    CreatePod,
+    DeleteFerry,
+    DeletePod,
+    EnsureSecret,
+    Plan,
+)
+from ferry_operator.status import Draft
+
+PATIENCE = timedelta(minutes=10)
+"""How long a deletion may wait for an unreachable database before a person is called."""
+
+
+def completed(draft: Draft, report: Report | None) -> Plan:
+    """Cut over; with the copier's last report, if it could be had."""
+    draft.no_failure()
+    if report is not None and report.stage == Stage.COMPLETED:
+        draft.report(report)
+    else:
+        draft.say("cut over; writes may move to the target")
+        draft.condition(Condition.CUT_OVER, "True", Reason.DONE)
+    draft.stage(Stage.COMPLETED)
+    draft.phase(Stage.COMPLETED)
+    draft.finished()
+    draft.condition(Condition.SUCCEEDED, "True", Reason.COMPLETED, "cut over; writes may move to the target")
+    draft.condition(Condition.RECONCILING, "False", "Settled")
+    return Plan(draft.status())
+
+
+def rest(seen: Observed, draft: Draft) -> Plan:
+    """Finished: nothing more happens, but for the time to live."""
+    draft.condition(Condition.RECONCILING, "False", "Settled")
+    spec = seen.ferry.spec
+    ttl = None if spec is None else spec.ttl_seconds_after_finished
+    ended = moment(seen.ferry.status.get("completionTime"))
+    if ttl is None or ended is None:
+        return Plan(draft.status())
+    left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
+    if left <= 0:
+        return Plan(draft.status(), (DeleteFerry(),))
+    return Plan(draft.status(), next_look=min(left, REST_SECONDS))
+
+
+def _ever_started(seen: Observed) -> bool:
+    """Whether a copier may have written anywhere."""
+    return seen.copier is not None or seen.helper is not None or "startTime" in seen.ferry.status
+
+
+# -- abort ----------------------------------------------------------------------------------------------------------
+
+
+def abort(seen: Observed, draft: Draft) -> Plan:
+    """End the copier, then let ``ferry abort`` fence off whatever may still run and allow writes on the source."""
+    if not _ever_started(seen):
+        return _aborted(draft, "aborted before anything was moved")
+    if seen.copier is not None:
+        last = seen.copier.last_end
+        if last is not None and last.report is not None and last.report.stage == Stage.COMPLETED:
+            return completed(draft, last.report)
+        _say(draft, "aborting: the copier is told to end")
+        actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
+        return Plan(draft.status(), actions, SOON_SECONDS)
+    helper = seen.helper
+    if helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
+        return _aborted(draft, "aborted; the target is kept as it is")
+    if helper is not None and _was_cut_over(helper):
+        return completed(draft, None)
+    _say(draft, "aborting: writes on the source are allowed again if they were stopped" + _problem(seen))
+    return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5)
+
+
+def _was_cut_over(helper: PodView) -> bool:
+    end = helper.last_end
+    return end is not None and end.exit_code == ExitCode.CONFIG and Reason.ALREADY_CUT_OVER in end.message
+
+
+def _aborted(draft: Draft, message: str) -> Plan:
+    draft.no_failure()
+    draft.phase(Phase.ABORTED)
+    draft.finished()
+    draft.say(message)
+    draft.condition(Condition.SUCCEEDED, "False", Reason.ABORTED, message)
+    draft.condition(Condition.STALLED, "False", "NotStalled")
+    draft.condition(Condition.RECONCILING, "False", "Settled")
+    return Plan(draft.status())
+
+
+def _say(draft: Draft, message: str) -> None:
+    draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, message)
+    draft.say(message)
+
+
+# -- deletion -------------------------------------------------------------------------------------------------------
+
+
+def release(seen: Observed) -> Plan:
+    """End the copier, let ``ferry cleanup`` take away what it kept on the target, then let the object go."""
+    pods = [pod for pod in (seen.copier, seen.helper) if pod is not None]
+    ending = tuple(DeletePod(pod) for pod in pods if not pod.deleting)
+    if seen.namespace_ending or seen.ferry.skip_cleanup:
+        return Plan(None, ending, released=True)
+    if not _ever_started(seen) or seen.ferry.spec is None:
+        return Plan(None, ending, released=True)
+    draft = Draft(seen.ferry.status, seen.ferry.generation, seen.now)
+    if seen.copier is not None or (seen.helper is not None and seen.helper.role is not Role.CLEANUP):
+        _say(draft, "being deleted: waiting for the Pod to end")
+        return Plan(draft.status(), ending, SOON_SECONDS)
+    if seen.helper is not None and seen.helper.phase == "Succeeded":
+        # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
+        return Plan(None, released=True)
+    problem = _problem(seen)
+    _say(draft, "being deleted: cleaning up on the target" + problem)
+    since = seen.ferry.deleting_since
+    if problem and since is not None and seen.now - since > PATIENCE:
+        way_out = (
+            f"cleaning up has failed for {PATIENCE.seconds // 60} min{problem}; to delete without it: kubectl annotate "
+            f"ferry {seen.ferry.name} -n {seen.ferry.namespace} mysqlferry.io/skip-cleanup=true"
+        )
+        draft.condition(Condition.STALLED, "True", "CleanupFailed", way_out)
+        draft.say(way_out)
+    return Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5)
+
+
+def _helped(seen: Observed, role: Role) -> tuple[Action, ...]:
+    """See to it that the Pod of ``role`` runs, made from the newest spec."""
+    helper = seen.helper
+    if helper is None:
+        waited = seen.trouble is None or (seen.now - seen.trouble.since).total_seconds() >= SHORTEST_BACKOFF
+        return (CreatePod(role),) if waited else ()
+    if helper.deleting:
+        return ()
+    if helper.role is not role or helper.phase == "Failed" or helper.digest != seen.ferry.digest:
+        return (DeletePod(helper),)
+    if not helper.running and helper.last_end is None:
+        return (EnsureSecret(helper),)
+    return ()
+
+
+def _problem(seen: Observed) -> str:
+    """Why the helper has not done its work yet."""
+    if seen.trouble is not None:
+        return f" ({seen.trouble.message})"
+    helper = seen.helper
+    if helper is None:
+        return ""
+    if helper.last_end is not None and helper.last_end.exit_code:
+        said = helper.last_end.message.strip().splitlines()
+        return f" ({said[-1] if said else f'exit code {helper.last_end.exit_code}'})"
+    if helper.waiting is not None and helper.waiting[1]:
+        return f" ({': '.join(helper.waiting)})"
+    return f" ({helper.unschedulable})" if helper.unschedulable else ""

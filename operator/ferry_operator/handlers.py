@@ -1,0 +1,141 @@
+"""Where kopf calls us: watches wake a Ferry's tender, a daemon runs it, deletion waits until nothing is left to do.
+
+kopf is used for watches, daemons and finalizers only. No change handlers: they look at what happened, we look at
+what is so. Called by ``app``.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import kopf
+
+from ferry_core.api.crd import GROUP, PLURAL, VERSION
+from ferry_operator.kube import KubeError
+from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object
+from ferry_operator.observe import PodView, pod_view
+from ferry_operator.tender import Office, Tender
+
+log = logging.getLogger(__name__)
+
+_RELEASE_SECONDS = 30.0
+"""kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
+
+Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
+Pods = kopf.Index[tuple[str, str], PodView]
+
+
+def register(
+    registry: kopf.OperatorRegistry, office: Office, login: Callable[[], Awaitable[kopf.ConnectionInfo]]
+) -> None:
+    """All handlers of the operator."""
+    _register_setup(registry, login)
+    _register_pods(registry, office)
+    _register_ferries(registry, office)
+
+
+def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
+    @kopf.on.login(registry=registry)
+    async def log_in(**_: object) -> kopf.ConnectionInfo:
+        return await login()
+
+    @kopf.on.startup(registry=registry)
+    async def set_up(settings: kopf.OperatorSettings, **_: object) -> None:
+        settings.persistence.finalizer = FINALIZER
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last-handled")
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.watching.label_selectors["pods"] = POD_SELECTOR
+        settings.networking.request_timeout = 30
+        settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 5)
+        settings.background.cancellation_polling = 5
+        settings.execution.default_backoff = 15
+        settings.peering.standalone = True
+
+
+def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
+    @kopf.index("pods", id="ferry_pods", labels={MANAGED_BY: MANAGER}, registry=registry)
+    async def ferry_pods(body: kopf.Body, **_: object) -> dict[tuple[str, str], PodView]:
+        view = pod_view(_plain(body))
+        return {(str(body.meta.namespace), str(body.meta.labels.get(FERRY_UID))): view}
+
+    @kopf.on.event("pods", labels={MANAGED_BY: MANAGER}, registry=registry)
+    async def pod_changed(body: kopf.Body, **_: object) -> None:
+        tender = office.tenders.get(str(body.meta.labels.get(FERRY_UID)))
+        if tender is not None:
+            tender.wake()
+
+
+def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def ferry_changed(uid: str, **_: object) -> None:
+        tender = office.tenders.get(uid)
+        if tender is not None:
+            tender.wake()
+
+    @kopf.daemon(GROUP, VERSION, PLURAL, registry=registry)
+    async def tend(uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, **others: Any) -> None:
+        tender = Tender(office, uid, lambda: _plain(body), _reader(others["ferry_pods"], others["namespace"], uid))
+        office.tenders[uid] = tender
+        stopping = asyncio.create_task(_wake_when_stopped(stopped, tender))
+        try:
+            await tender.run(lambda: bool(stopped))
+        finally:
+            stopping.cancel()
+            tender.close()
+            if office.tenders.get(uid) is tender:
+                del office.tenders[uid]
+
+    @kopf.on.delete(GROUP, VERSION, PLURAL, registry=registry)
+    async def release(uid: str, name: str, **others: Any) -> None:
+        namespace: str = others["namespace"]
+        await _release(office, uid, name, namespace, _reader(others["ferry_pods"], namespace, uid))
+
+
+async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> None:
+    await stopped.wait()
+    tender.wake()
+
+
+async def _release(office: Office, uid: str, name: str, namespace: str, pods: Callable[[], Iterable[PodView]]) -> None:
+    """Returns when the finalizer may go; TemporaryError makes kopf come back."""
+    newest: Object = {}
+    tender = Tender(office, uid, lambda: newest, pods)
+    office.tenders[uid] = tender
+    end = time.monotonic() + _RELEASE_SECONDS
+    try:
+        while time.monotonic() < end:
+            try:
+                newest = await office.actor.kube.get_ferry(namespace, name)
+                if newest["metadata"]["uid"] != uid:
+                    return
+                plan = await tender.round()
+            except KubeError as error:
+                if error.not_found:
+                    return
+                log.warning("%s/%s: %s", namespace, name, error)
+                raise kopf.TemporaryError(str(error), delay=5) from error
+            if plan.released:
+                log.info("%s/%s: released", namespace, name)
+                return
+            await tender.sleep(min(plan.next_look, max(0.0, end - time.monotonic())))
+        raise kopf.TemporaryError("the deletion still waits for Pods or for the cleanup", delay=1)
+    finally:
+        tender.close()
+        office.fleet.leave(uid)
+        office.tenders.pop(uid, None)
+
+
+def _reader(index: Pods, namespace: str, uid: str) -> Callable[[], Iterable[PodView]]:
+    def read() -> list[PodView]:
+        return list(index.get((namespace, uid), ()))
+
+    return read
+
+
+def _plain(body: kopf.Body) -> Object:
+    """One moment's object: the view may change under our hands."""
+    return dict(body)

@@ -1,0 +1,93 @@
+"""Metrics and probes over HTTP, and the watchman who finds out whether watches still tell the truth.
+
+kopf's own liveness answers 200 whatever its watches do. Called by ``app``.
+"""
+
+import asyncio
+import logging
+import time
+
+from aiohttp import web
+
+from ferry_operator.kube import Kube, KubeError
+from ferry_operator.metrics import Metrics
+from ferry_operator.tender import Tender
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 60.0
+_BEAT_SECONDS = 0.5
+
+
+class Watchman:
+    """Compares what the API has with what the watches told, and measures how late the event loop is."""
+
+    def __init__(
+        self, kube: Kube, tenders: dict[str, Tender], namespaces: tuple[str, ...], metrics: Metrics,
+        check_seconds: float = CHECK_SECONDS,
+    ) -> None:  # fmt: skip
+        self._kube = kube
+        self._tenders = tenders
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._metrics = metrics
+        self._check_seconds = check_seconds
+        self._behind: dict[str, int] = {}
+        self.problem = ""
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat())
+            group.create_task(self._check_for_ever())
+
+    async def _beat(self) -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(_BEAT_SECONDS)
+            self._metrics.lag.set(max(0.0, time.perf_counter() - began - _BEAT_SECONDS))
+
+    async def _check_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._check_seconds)
+            try:
+                await self.check()
+            except KubeError as error:
+                # An API that is away is no reason to restart: that would not bring it back.
+                log.info("watches not checked: %s", error)
+
+    async def check(self) -> None:
+        """What was missed at two checks in a row, the watch will not tell any more."""
+        found: dict[str, int] = {}
+        for namespace in self._namespaces:
+            found |= await self._kube.list_generations(namespace)
+        missed = {uid: generation for uid, generation in found.items() if self._known(uid) < generation}
+        stuck = [uid for uid, generation in missed.items() if self._behind.get(uid, 0) >= generation]
+        self._behind = missed
+        self.problem = (
+            f"the watch has not told of {len(stuck)} Ferries for {self._check_seconds:.0f} s" if stuck else ""
+        )
+        if self.problem:
+            log.error("%s", self.problem)
+
+    def _known(self, uid: str) -> int:
+        tender = self._tenders.get(uid)
+        return 0 if tender is None or tender.view is None else tender.view.generation
+
+
+def application(metrics: Metrics, watchman: Watchman, ready: asyncio.Event) -> web.Application:
+    """/metrics, /healthz, /readyz."""
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def healthz(_: web.Request) -> web.Response:
+        if watchman.problem:
+            return web.Response(status=503, text=watchman.problem)
+        return web.Response(text="ok")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ok") if ready.is_set() else web.Response(status=503, text="starting")
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", show_metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    return app

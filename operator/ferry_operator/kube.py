@@ -1,0 +1,273 @@
+"""All that the operator asks of kube-apiserver: the one module that knows the ``kubernetes`` package.
+
+``Kube`` is what the rest sees: plain dictionaries in and out, errors as ``KubeError``. Called by ``act``, ``identity``
+and ``app``; kopf keeps its own session for its watches.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from ferry_core.api.crd import GROUP, KIND, PLURAL, VERSION
+from ferry_operator.names import API_VERSION, MANAGER, Object
+
+_APPLY = "application/apply-patch+yaml"
+_SECONDS = 30.0
+_FERRIES = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}"
+
+
+class KubeError(Exception):
+    """kube-apiserver said no, or did not answer (status 0)."""
+
+    def __init__(self, status: int, reason: str, message: str, causes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self._causes = causes
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}: {self.message}"
+
+    @property
+    def not_found(self) -> bool:
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        """Somebody changed the object meanwhile: observe again."""
+        return self.status == HTTPStatus.CONFLICT and not self.exists
+
+    @property
+    def exists(self) -> bool:
+        return self.reason == "AlreadyExists"
+
+    @property
+    def namespace_ending(self) -> bool:
+        return "NamespaceTerminating" in self._causes
+
+    @property
+    def refused(self) -> bool:
+        """A rule of the cluster (quota, admission, permission, validation) is against it; asking again may not help."""
+        return self.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST)
+
+
+class Kube(Protocol):
+    """What the operator does in the cluster. Every method raises KubeError."""
+
+    async def get_ferry(self, namespace: str, name: str) -> Object: ...
+
+    async def write_status(self, ferry: Object, status: Object) -> Object:
+        """Server-side apply of our part of the status, if ``ferry`` is still what it was; gives the new object."""
+
+    async def delete_ferry(self, ferry: Object) -> None: ...
+
+    async def create_pod(self, namespace: str, pod: Object) -> Object: ...
+
+    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        """Ask for the end of this very Pod; one that is gone is no error."""
+
+    async def create_secret(self, namespace: str, secret: Object) -> Object: ...
+
+    async def get_secret(self, namespace: str, name: str) -> Object: ...
+
+    async def create_event(self, namespace: str, event: Object) -> None: ...
+
+    async def list_generations(self, namespace: str | None) -> dict[str, int]:
+        """metadata.generation of every Ferry by uid: what a watch should have told."""
+
+    async def serves_ferries(self) -> bool:
+        """Whether the CustomResourceDefinition is installed."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, for the metrics; code 0: no answer."""
+
+    verb: str
+    resource: str
+    code: int
+
+
+class ApiKube:
+    """``Kube`` over the official client. Made inside of the event loop; ``close`` it there."""
+
+    def __init__(self, configuration: client.Configuration, asked: Callable[[Asked], None] = lambda _: None) -> None:
+        self._client = client.ApiClient(configuration)
+        self._asked = asked
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def get_ferry(self, namespace: str, name: str) -> Object:
+        return await self._ask("GET", f"{_FERRIES}/{{name}}", namespace=namespace, name=name)
+
+    async def write_status(self, ferry: Object, status: Object) -> Object:
+        meta = ferry["metadata"]
+        # A uid would be ignored on /status; the resourceVersion keeps us from writing into a same-named successor.
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": meta["name"], "resourceVersion": meta["resourceVersion"]},
+            "status": status,
+        }
+        return await self._ask(
+            "PATCH",
+            f"{_FERRIES}/{{name}}/status",
+            namespace=meta["namespace"],
+            name=meta["name"],
+            body=body,
+            query={"fieldManager": MANAGER, "force": "true"},
+            content_type=_APPLY,
+        )
+
+    async def delete_ferry(self, ferry: Object) -> None:
+        meta = ferry["metadata"]
+        await self._delete(f"{_FERRIES}/{{name}}", meta["namespace"], meta["name"], meta["uid"])
+
+    async def create_pod(self, namespace: str, pod: Object) -> Object:
+        return await self._ask("POST", "/api/v1/namespaces/{namespace}/pods", namespace=namespace, body=pod)
+
+    async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        await self._delete("/api/v1/namespaces/{namespace}/pods/{name}", namespace, name, uid)
+
+    async def create_secret(self, namespace: str, secret: Object) -> Object:
+        return await self._ask("POST", "/api/v1/namespaces/{namespace}/secrets", namespace=namespace, body=secret)
+
+    async def get_secret(self, namespace: str, name: str) -> Object:
+        return await self._ask("GET", "/api/v1/namespaces/{namespace}/secrets/{name}", namespace=namespace, name=name)
+
+    async def create_event(self, namespace: str, event: Object) -> None:
+        path = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+        await self._ask("POST", path, namespace=namespace, body=event)
+
+    async def list_generations(self, namespace: str | None) -> dict[str, int]:
+        # Metadata alone: specs and statuses would be most of the answer.
+        kind = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        if namespace is None:
+            found = await self._ask("GET", f"/apis/{GROUP}/{VERSION}/{PLURAL}", accept=kind)
+        else:
+            found = await self._ask("GET", _FERRIES, accept=kind, namespace=namespace)
+        return {each["metadata"]["uid"]: each["metadata"]["generation"] for each in found["items"]}
+
+    async def serves_ferries(self) -> bool:
+        try:
+            await self._ask("GET", f"/apis/{GROUP}/{VERSION}")
+        except KubeError as error:
+            if error.not_found:
+                return False
+            raise
+        return True
+
+    async def _delete(self, path: str, namespace: str, name: str, uid: str) -> None:
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
+        try:
+            await self._ask("DELETE", path, namespace=namespace, name=name, body=body)
+        except KubeError as error:
+            # Gone, or another object has taken the name since.
+            if not (error.not_found or error.conflict):
+                raise
+
+    async def _ask(
+        self,
+        verb: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **parts: str,
+    ) -> Object:
+        headers = {"Accept": accept, "Content-Type": content_type}
+        code = 0
+        try:
+            request = await self._client.param_serialize(
+                verb,
+                path,
+                path_params=dict(parts),
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(*request, _request_timeout=_SECONDS)
+            code = int(answer.status)
+            return _read(code, await answer.read())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, "Unreachable", f"kube-apiserver does not answer: {error!r}") from error
+        finally:
+            resource = path.rstrip("/").removesuffix("/status").removesuffix("/{name}").rpartition("/")[2]
+            self._asked(Asked(verb, resource, code))
+
+
+def _read(code: int, raw: bytes) -> Object:
+    try:
+        body: Object = json.loads(raw)
+    except ValueError:
+        body = {"message": raw[:500].decode(errors="replace")}
+    if code < HTTPStatus.BAD_REQUEST:
+        return body
+    causes = (body.get("details") or {}).get("causes") or ()
+    raise KubeError(
+        code,
+        str(body.get("reason", "")),
+        str(body.get("message", "")),
+        tuple(str(cause.get("reason", "")) for cause in causes),
+    )
+
+
+async def configuration(kubeconfig: str | None) -> client.Configuration:
+    """How to reach kube-apiserver: ``kubeconfig``, or the Pod's own ServiceAccount without one."""
+    found = client.Configuration()
+    if kubeconfig:
+        await config.load_kube_config(config_file=kubeconfig, client_configuration=found)
+    else:
+        config.load_incluster_config(client_configuration=found)
+    return found
+
+
+@dataclass(frozen=True)
+class Access:
+    """The same for kopf's session."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+    certificate_path: str | None
+    key_path: str | None
+
+
+def access_of(found: client.Configuration) -> Access:
+    """What a configuration says, by plain names."""
+    token = found.api_key.get("BearerToken")
+    return Access(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        token=None if token is None else token.removeprefix("Bearer "),
+        certificate_path=found.cert_file,
+        key_path=found.key_file,
+    )
+
+
+async def wait_for_ferries(kube: Kube, told: Callable[[str], None], pause: float = 2.0) -> None:
+    """Return once the CRD is there: kopf started before it would stay blind for ever."""
+    said = 0.0
+    while True:
+        try:
+            if await kube.serves_ferries():
+                return
+            problem = f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed yet"
+        except KubeError as error:
+            problem = str(error)
+        if time.monotonic() - said > 60:
+            told(f"waiting: {problem}")
+            said = time.monotonic()
+        await asyncio.sleep(pause)

@@ -1,0 +1,136 @@
+"""The operator's metrics: its own counters, and one Collector that walks the Ferries that there are.
+
+Series of a Ferry are made at each scrape from what is tended now, so a deleted Ferry's vanish. Called by ``app``,
+``tender`` and the event loop's watchman.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from ferry_core.api.report import Phase, Stage
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from ferry_operator.kube import Asked
+    from ferry_operator.observe import FerryView
+
+PHASES = tuple(phase.value for phase in (*Stage, *Phase))
+_STATES = ("True", "False", "Unknown")
+_FERRY = ("namespace", "ferry")
+
+
+class Metrics:
+    """Counters of one operator, in a registry of its own."""
+
+    def __init__(self, ferries: Callable[[], Iterable["FerryView"]]) -> None:
+        self.registry = CollectorRegistry()
+        self._rounds = Counter(
+            "ferry_operator_reconcile", "Rounds of observe, decide, act.", ["result"], registry=self.registry
+        )
+        self._errors = Counter(
+            "ferry_operator_reconcile_errors", "Rounds that failed, by reason.", ["reason"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "ferry_operator_reconcile_duration_seconds", "How long a round took.", registry=self.registry
+        )
+        self._asked = Counter(
+            "ferry_operator_kube_requests",
+            "Requests to kube-apiserver; code 0: no answer.",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self.lag = Gauge("ferry_operator_event_loop_lag_seconds", "How late the event loop is.", registry=self.registry)
+        for result in ("ok", "error"):
+            self._rounds.labels(result)
+        build = InfoMetricFamily("ferry_operator_build", "Version.", {"version": version("mysql-ferry")})
+        self.registry.register(_Fixed(build))
+        self.registry.register(FerryCollector(ferries))
+
+    def reconciled(self, seconds: float) -> None:
+        self._rounds.labels("ok").inc()
+        self._seconds.observe(seconds)
+
+    def failed(self, reason: str) -> None:
+        self._rounds.labels("error").inc()
+        self._errors.labels(reason).inc()
+
+    def asked(self, request: "Asked") -> None:
+        self._asked.labels(request.verb, request.resource, str(request.code)).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _Fixed(Collector):
+    def __init__(self, metric: "Metric") -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator["Metric"]:
+        yield self._metric
+
+
+class FerryCollector(Collector):
+    """What is so of every Ferry now."""
+
+    def __init__(self, ferries: Callable[[], Iterable["FerryView"]]) -> None:
+        self._ferries = ferries
+
+    def collect(self) -> Iterator["Metric"]:
+        info = InfoMetricFamily("ferry", "Source and target.", labels=_FERRY)
+        phase = GaugeMetricFamily("ferry_status_phase", "1 for the phase that it is in.", labels=(*_FERRY, "phase"))
+        condition = GaugeMetricFamily(
+            "ferry_status_condition", "1 for the status that it has.", labels=(*_FERRY, "type", "status")
+        )
+        single = {
+            "ferry_spec_paused": GaugeMetricFamily("ferry_spec_paused", "spec.paused.", labels=_FERRY),
+            "ferry_created_timestamp_seconds": GaugeMetricFamily(
+                "ferry_created_timestamp_seconds", "When it was created.", labels=_FERRY
+            ),
+            "ferry_completed_timestamp_seconds": GaugeMetricFamily(
+                "ferry_completed_timestamp_seconds", "When it was done.", labels=_FERRY
+            ),
+            "ferry_metadata_generation": GaugeMetricFamily(
+                "ferry_metadata_generation", "Changes of its spec.", labels=_FERRY
+            ),
+            "ferry_status_observed_generation": GaugeMetricFamily(
+                "ferry_status_observed_generation", "The newest one that status is about.", labels=_FERRY
+            ),
+        }
+        restarts = CounterMetricFamily("ferry_copier_restarts", "Restarts of its copier's container.", labels=_FERRY)
+        began = time.perf_counter()
+        for ferry in self._ferries():
+            key = (ferry.namespace, ferry.name)
+            if ferry.spec is not None:
+                info.add_metric(key, {"source": ferry.spec.source.host, "target": ferry.spec.target.host})
+            for each in PHASES:
+                phase.add_metric((*key, each), float(ferry.status.get("phase", "Pending") == each))
+            for said in ferry.status.get("conditions", ()):
+                for state in _STATES:
+                    condition.add_metric((*key, said["type"], state), float(said["status"] == state))
+            for name, value in _numbers(ferry):
+                single[name].add_metric(key, value)
+            restarts.add_metric(key, float(ferry.status.get("copier", {}).get("restarts", 0)))
+        yield from (info, phase, condition, *single.values(), restarts)
+        yield GaugeMetricFamily(
+            "ferry_operator_collect_seconds", "How long this took.", value=time.perf_counter() - began
+        )
+
+
+def _numbers(ferry: "FerryView") -> Iterator[tuple[str, float]]:
+    if ferry.spec is not None:
+        yield "ferry_spec_paused", float(ferry.spec.paused)
+    if ferry.created is not None:
+        yield "ferry_created_timestamp_seconds", ferry.created.timestamp()
+    ended = ferry.status.get("completionTime")
+    if ended is not None:
+        yield "ferry_completed_timestamp_seconds", datetime.fromisoformat(ended).timestamp()
+    yield "ferry_metadata_generation", ferry.generation
+    yield "ferry_status_observed_generation", ferry.status.get("observedGeneration", 0)

@@ -1,0 +1,48 @@
+"""Names that the operator gives to things in the cluster. They are API: an upgrade must find what was there.
+
+Called by most modules of this package.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from ferry_core.api.crd import GROUP, VERSION
+
+Object = dict[str, Any]
+"""As kube-apiserver writes it: of any kind, in no fixed shape."""
+
+API_VERSION = f"{GROUP}/{VERSION}"
+MANAGER = "ferry-operator"
+FINALIZER = f"{GROUP}/operator"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = "app.kubernetes.io/component"
+APPLICATION = "app.kubernetes.io/name"
+FERRY_NAME = f"{GROUP}/ferry"
+FERRY_UID = f"{GROUP}/ferry-uid"
+POD_SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+# on Pods
+DIGEST = f"{GROUP}/spec-digest"  # of all that a running copier cannot be told: another one needs another Pod
+SECRET = f"{GROUP}/secret"  # the Secret with manifest, token and TLS pair that was made for this Pod
+GENERATION = f"{GROUP}/generation"  # of the spec that the Pod was made from
+
+# on Ferries, by users
+RECONCILE = f"{GROUP}/reconcile"  # "disabled": the operator keeps its hands off
+SKIP_CLEANUP = f"{GROUP}/skip-cleanup"  # "true": delete without cleaning up on the databases
+
+CONTROL_PORT = 8443
+METRICS_PORT = 8080
+
+
+class Role(StrEnum):
+    """What a Pod of ours is for."""
+
+    COPIER = "copier"
+    ABORT = "abort"
+    CLEANUP = "cleanup"
+
+
+def pod_name(ferry: str, role: Role) -> str:
+    """Fixed, so that the API server itself refuses a second one whoever makes it. At most 60 characters."""
+    return f"{ferry}-{role}"

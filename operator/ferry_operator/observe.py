@@ -1,0 +1,238 @@
+"""What is so: a Ferry, its Pods and what its copier says, distilled from raw objects into values that ``decide`` reads.
+
+Pure, but for the clock that callers pass in. Called by ``tender``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from ferry_core.api.report import Report, Stage
+from ferry_core.api.spec import Spec
+from ferry_operator.names import DIGEST, GENERATION, RECONCILE, SECRET, SKIP_CLEANUP, Object, Role
+from ferry_operator.pods import digest
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container's process ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+    at: datetime | None
+
+    @property
+    def report(self) -> Report | None:
+        """The copier's own last words, if it could write them."""
+        try:
+            return Report.model_validate_json(self.message)
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class PodView:
+    """What matters of a Pod."""
+
+    role: Role
+    name: str
+    uid: str
+    phase: str = "Pending"
+    ip: str | None = None
+    image: str = ""
+    digest: str = ""
+    generation: int = 0
+    secret: str = ""
+    created: datetime | None = None
+    deletion_due: datetime | None = None
+    """Asked to end, and when its grace is over."""
+    lost: str = ""
+    """Why its node cannot say whether it still runs."""
+    evicted: str = ""
+    """Why it was ended from outside, for good."""
+    unschedulable: str = ""
+    waiting: tuple[str, str] | None = None
+    """Reason and message of a container that does not run."""
+    running: bool = False
+    restarts: int = 0
+    ended: Ended | None = None
+    """The process ended, and another has not been started yet."""
+    ended_before: Ended | None = None
+    """The process before the present one."""
+
+    @property
+    def deleting(self) -> bool:
+        return self.deletion_due is not None
+
+    @property
+    def last_end(self) -> Ended | None:
+        return self.ended or self.ended_before
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is known of the copier over the network."""
+
+    report: Report | None = None
+    silent_since: datetime | None = None
+    """It has not answered since; None while it answers."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The cluster, or the copier, refused what was to be done last."""
+
+    reason: str
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class FerryView:
+    """The Ferry itself."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: Spec | None
+    problem: str = ""
+    """Why ``spec`` is None."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    created: datetime | None = None
+    deleting_since: datetime | None = None
+    hands_off: bool = False
+    skip_cleanup: bool = False
+    digest: str = ""
+
+    @property
+    def stage(self) -> str:
+        return str(self.status.get("stage", Stage.PENDING.value))
+
+    def condition(self, kind: str) -> Mapping[str, Any] | None:
+        conditions: list[Mapping[str, Any]] = self.status.get("conditions", [])
+        return next((each for each in conditions if each["type"] == kind), None)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All of it at one moment."""
+
+    ferry: FerryView
+    now: datetime
+    copier: PodView | None = None
+    helper: PodView | None = None
+    """The Pod of ``ferry abort`` or ``ferry cleanup``."""
+    link: Link = Link()
+    admitted: bool = True
+    """There is room for it to run."""
+    trouble: Trouble | None = None
+    namespace_ending: bool = False
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as Kubernetes writes it."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def ferry_view(body: Object) -> FerryView:
+    """From the raw object."""
+    meta = body["metadata"]
+    annotations = meta.get("annotations") or {}
+    spec, problem = _spec(body.get("spec") or {})
+    return FerryView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta["generation"],
+        spec=spec,
+        problem=problem,
+        status=body.get("status") or {},
+        created=moment(meta.get("creationTimestamp")),
+        deleting_since=moment(meta.get("deletionTimestamp")),
+        hands_off=annotations.get(RECONCILE) == "disabled",
+        skip_cleanup=annotations.get(SKIP_CLEANUP) == "true",
+        digest="" if spec is None else digest(spec),
+    )
+
+
+def _spec(raw: Object) -> tuple[Spec | None, str]:
+    """A stored object may be older than a bound, or newer than this operator."""
+    try:
+        return Spec.model_validate_json(json.dumps(raw)), ""
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return None, f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def pod_view(body: Object) -> PodView:
+    """From the raw object, or kopf's view of it."""
+    meta, status = body["metadata"], body.get("status") or {}
+    annotations, labels = meta.get("annotations") or {}, meta["labels"]
+    containers = status.get("containerStatuses") or [{}]
+    state, before = containers[0].get("state") or {}, containers[0].get("lastState") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    return PodView(
+        role=Role(labels["app.kubernetes.io/component"]),
+        name=meta["name"],
+        uid=meta["uid"],
+        phase=status.get("phase", "Pending"),
+        ip=status.get("podIP"),
+        image=body["spec"]["containers"][0]["image"],
+        digest=annotations.get(DIGEST, ""),
+        generation=int(annotations.get(GENERATION, "0")),
+        secret=annotations.get(SECRET, ""),
+        created=moment(meta.get("creationTimestamp")),
+        deletion_due=moment(meta.get("deletionTimestamp")),
+        lost=_lost(status, conditions),
+        evicted=_evicted(status),
+        unschedulable=_unschedulable(conditions),
+        waiting=_waiting(state),
+        running="running" in state,
+        restarts=containers[0].get("restartCount", 0),
+        ended=_ended(state) or (_ended(before) if "waiting" in state else None),
+        ended_before=_ended(before),
+    )
+
+
+def _lost(status: Object, conditions: Object) -> str:
+    if status.get("reason") == "NodeLost":
+        return str(status.get("message") or "the node was lost")
+    target = conditions.get("DisruptionTarget", {})
+    if target.get("reason") == "DeletionByTaintManager":
+        return str(target.get("message") or "its node does not answer")
+    return ""
+
+
+def _evicted(status: Object) -> str:
+    if status.get("phase") != "Failed":
+        return ""
+    return ": ".join(text for text in (status.get("reason", "Failed"), status.get("message", "")) if text)
+
+
+def _unschedulable(conditions: Object) -> str:
+    scheduled = conditions.get("PodScheduled", {})
+    return str(scheduled.get("message", "")) if scheduled.get("status") == "False" else ""
+
+
+def _waiting(state: Object) -> tuple[str, str] | None:
+    waiting = state.get("waiting")
+    return None if waiting is None else (str(waiting.get("reason", "")), str(waiting.get("message", "")))
+
+
+def _ended(state: Object) -> Ended | None:
+    ended = state.get("terminated")
+    if ended is None:
+        return None
+    return Ended(
+        exit_code=int(ended["exitCode"]),
+        reason=str(ended.get("reason", "")),
+        message=str(ended.get("message", "")),
+        at=moment(ended.get("finishedAt")),
+    )

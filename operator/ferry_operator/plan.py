@@ -1,0 +1,61 @@
+"""The words in which ``decide`` answers: a status to write and actions to take. Carried out by ``act``."""
+
+from dataclasses import dataclass
+
+from ferry_operator.names import Object, Role
+from ferry_operator.observe import PodView
+
+REST_SECONDS = 30.0
+"""A look without cause, should a wake-up have been lost."""
+SOON_SECONDS = 2.0
+SHORTEST_BACKOFF = 10.0
+LONGEST_BACKOFF = 300.0
+SILENCE_SECONDS = 15.0
+"""A copier that has not answered for so long is not known to be well."""
+LOST_SECONDS = 60.0
+"""A Pod that outlives its grace by this is on a node that does not answer."""
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Make the Pod of this role, and its Secret."""
+
+    role: Role
+
+
+@dataclass(frozen=True)
+class EnsureSecret:
+    """Make the Secret of a Pod that has not started: its maker may have been killed in between."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Ask this very Pod to end."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True)
+class SendDirective:
+    """Tell the copier what the spec says now."""
+
+
+@dataclass(frozen=True)
+class DeleteFerry:
+    """Its time to live is over."""
+
+
+Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``status`` None: leave it as it is."""
+
+    status: Object | None = None
+    actions: tuple[Action, ...] = ()
+    next_look: float = REST_SECONDS
+    released: bool = False
+    """Nothing is left to do for a deleted Ferry: its finalizer may go."""

@@ -1,0 +1,254 @@
+"""The Pods that the operator makes, the Secret of each, and the digest that tells when a Pod must be replaced.
+
+Pure: dictionaries out of a Ferry. A copier holds database passwords, so it gets nothing else: no ServiceAccount token,
+no capability, no writable root. Called by ``observe`` (digest) and ``act``.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import yaml
+
+from ferry_core.api.choices import CheckpointStore
+from ferry_core.api.crd import KIND
+from ferry_core.api.spec import Spec, Template
+from ferry_operator.names import (
+    API_VERSION,
+    APPLICATION,
+    COMPONENT,
+    CONTROL_PORT,
+    DIGEST,
+    FERRY_NAME,
+    FERRY_UID,
+    GENERATION,
+    MANAGED_BY,
+    MANAGER,
+    METRICS_PORT,
+    SECRET,
+    Object,
+    Role,
+    pod_name,
+)
+
+GRACE_SECONDS = 60
+"""For a checkpoint and the unlocking of the source; a healthy copier needs 5."""
+
+_USER = 65532
+_OWN = "/etc/ferry/copier"
+_SECRETS = "/etc/ferry/secrets"
+_RUN = "/run/ferry"
+_STATE = "/var/lib/ferry"
+
+# What a running copier can be told, and what is none of its business: no reason for another Pod.
+_TOLD = {"paused", "throttle", "copy_", "cutover", "verify", "aborted"}
+_OURS = {"deletion_policy", "ttl_seconds_after_finished"}
+
+
+def digest(spec: Spec) -> str:
+    """Of all that needs another Pod. Defaults are left out: a field that a later version adds changes nothing."""
+    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_TOLD | _OURS)
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def manifest(meta: Object, spec: Spec) -> str:
+    """The Ferry as its copier reads it. Generation 0: whatever it is told first is newer."""
+    said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_OURS | {"copier"})
+    # A copier that starts again has no permission until it is told again.
+    said["cutover"]["approved"] = False
+    said["aborted"] = False
+    said["copier"] = {"logLevel": spec.copier.log_level.value}
+    identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"], "generation": 0}
+    text = yaml.safe_dump(
+        {"apiVersion": API_VERSION, "kind": KIND, "metadata": identity, "spec": said}, sort_keys=False
+    )
+    return str(text)
+
+
+def secret(meta: Object, spec: Spec, name: str, pod: Object, token: str, tls: tuple[str, str]) -> Object:
+    """What one Pod reads at its start. The Pod owns it and takes it along: the operator deletes no Secrets."""
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": pod["name"], "uid": pod["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": _labels(meta, Role.COPIER), "ownerReferences": [owner]},
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": {
+            "ferry.yaml": manifest(meta, spec),
+            "token": token,
+            "tls.crt": tls[0],
+            "tls.key": tls[1],
+        },
+    }
+
+
+def pod(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str) -> Object:
+    """The whole Pod of ``role`` for this Ferry."""
+    template = spec.copier.template
+    own = template.metadata
+    annotations = {DIGEST: digest(spec), GENERATION: str(meta["generation"]), SECRET: secret_name}
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(meta["name"], role),
+            # Ours win: by them the Pod is found again.
+            "labels": _texts(own.get("labels")) | _labels(meta, role),
+            "annotations": _texts(own.get("annotations")) | annotations,
+            "ownerReferences": [owner],
+        },
+        "spec": _pod_spec(spec, role, image, secret_name, listen),
+    }
+
+
+def _labels(meta: Object, role: Role) -> dict[str, str]:
+    return {
+        MANAGED_BY: MANAGER,
+        APPLICATION: "mysql-ferry",
+        COMPONENT: role.value,
+        FERRY_NAME: meta["name"],
+        FERRY_UID: meta["uid"],
+    }
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else {}
+
+
+def _pod_spec(spec: Spec, role: Role, image: str, secret_name: str, listen: str) -> Object:
+    template = spec.copier.template
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": _USER,
+        "runAsGroup": _USER,
+        "fsGroup": _USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    optional = {
+        "nodeSelector": template.node_selector,
+        "affinity": template.affinity,
+        "tolerations": template.tolerations,
+        "topologySpreadConstraints": template.topology_spread_constraints,
+        "imagePullSecrets": template.image_pull_secrets,
+        "serviceAccountName": template.service_account_name,
+        "priorityClassName": template.priority_class_name,
+    }
+    return {
+        "restartPolicy": "OnFailure",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security | dict(template.pod_security_context),
+        "containers": [_container(spec, role, image, listen)],
+        "volumes": _volumes(spec, secret_name) + list(template.volumes),
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _container(spec: Spec, role: Role, image: str, listen: str) -> Object:
+    template: Template = spec.copier.template
+    requests = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    container: Object = {
+        "name": role.value,
+        "image": spec.copier.image or image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["ferry"],
+        "args": _arguments(spec, role, listen),
+        "env": list(template.env),
+        "resources": dict(template.resources) or requests,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # Where a process could not write its own last words, the end of its log says them.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _mounts(spec) + list(template.volume_mounts),
+    }
+    return container | (_probed() if role is Role.COPIER else {})
+
+
+def _arguments(spec: Spec, role: Role, listen: str) -> list[str]:
+    arguments = [role.value, "-f", f"{_OWN}/ferry.yaml", "--secrets-dir", _SECRETS]
+    if role is not Role.COPIER:
+        return arguments
+    arguments[0] = "run"
+    state = ["--state", f"{_STATE}/state.db"] if spec.checkpoint.store is CheckpointStore.VOLUME else []
+    return [
+        *arguments,
+        *state,
+        "--managed",
+        *("--listen", f"{listen}:{CONTROL_PORT}"),
+        *("--token-file", f"{_OWN}/token"),
+        *("--tls-dir", _OWN),
+        *("--metrics-listen", f"{listen}:{METRICS_PORT}"),
+        *("--directive-file", f"{_RUN}/directive.json"),
+        *("--termination-log", "/dev/termination-log"),
+        *("--progress", "none"),
+        *("--log-format", "json"),
+    ]
+
+
+def _probed() -> Object:
+    def get(path: str) -> Object:
+        return {"httpGet": {"path": path, "port": "control", "scheme": "HTTPS"}, "timeoutSeconds": 5}
+
+    return {
+        "ports": [
+            {"name": "control", "containerPort": CONTROL_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "livenessProbe": get("/healthz") | {"initialDelaySeconds": 10, "periodSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": get("/readyz") | {"periodSeconds": 5},
+    }
+
+
+def _credentials(spec: Spec) -> list[str]:
+    """Names of the user's Secrets, each once."""
+    names: dict[str, None] = {}
+    for server in (spec.source, spec.target):
+        names[server.credentials_secret_ref.name] = None
+        if server.tls.secret_ref is not None:
+            names[server.tls.secret_ref.name] = None
+    return list(names)
+
+
+def _volumes(spec: Spec, secret_name: str) -> list[Object]:
+    # Optional: the copier itself says which Secret or key is missing, and reads it once it is there.
+    mode = 0o440
+    users = [
+        {"name": f"secret-{number}", "secret": {"secretName": name, "optional": True, "defaultMode": mode}}
+        for number, name in enumerate(_credentials(spec))
+    ]
+    volumes: list[Object] = [
+        {"name": "copier", "secret": {"secretName": secret_name, "defaultMode": mode}},
+        {"name": "run", "emptyDir": {"sizeLimit": "16Mi"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    if spec.checkpoint.store is CheckpointStore.VOLUME:
+        volumes.append({"name": "state", "persistentVolumeClaim": {"claimName": spec.checkpoint.claim_name}})
+    return volumes + users
+
+
+def _mounts(spec: Spec) -> list[Object]:
+    mounts: list[Object] = [
+        {"name": "copier", "mountPath": _OWN, "readOnly": True},
+        {"name": "run", "mountPath": _RUN},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own
+    ]
+    if spec.checkpoint.store is CheckpointStore.VOLUME:
+        mounts.append({"name": "state", "mountPath": _STATE})
+    # Never subPath: such a mount does not follow a changed Secret.
+    return mounts + [
+        {"name": f"secret-{number}", "mountPath": f"{_SECRETS}/{name}", "readOnly": True}
+        for number, name in enumerate(_credentials(spec))
+    ]

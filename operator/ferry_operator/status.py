@@ -1,0 +1,223 @@
+"""Builds a Ferry's status: what the copier reports, and over it what only the operator sees. Called by ``decide``.
+
+Pure. The whole of our part is said each time, since server-side apply takes away what is left out.
+"""
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import Report, Stage
+from ferry_operator.names import Object
+from ferry_operator.observe import PodView
+
+Truth = Literal["True", "False", "Unknown"]
+
+_EARLY = (Stage.PENDING.value, Stage.VALIDATING.value)
+_MESSAGE_CHARACTERS = 4096
+
+_FAILURE = (Condition.SUCCEEDED, Condition.STALLED)
+
+# Set at first sight: absent and unknown are not the same.
+_FIRST: tuple[tuple[Condition, Truth, str], ...] = (
+    (Condition.SUCCEEDED, "Unknown", Reason.IN_PROGRESS),
+    (Condition.VALIDATED, "Unknown", "NotStarted"),
+    (Condition.COPY_COMPLETE, "False", "NotStarted"),
+    (Condition.CAUGHT_UP, "Unknown", Reason.LAG_UNKNOWN),
+    (Condition.READY_FOR_CUTOVER, "False", "NotStarted"),
+    (Condition.CUT_OVER, "False", Reason.IN_PROGRESS),
+    (Condition.VERIFIED, "Unknown", Reason.VERIFICATION_PENDING),
+    (Condition.PAUSED, "False", "NotPaused"),
+    (Condition.THROTTLED, "False", "NotThrottled"),
+    (Condition.STALLED, "False", "NotStalled"),
+    (Condition.RECONCILING, "True", Reason.NEW_GENERATION),
+)
+
+# What may wait for the next write of numbers.
+_NUMBERS = ("progress", "replication", "verification", "message")
+
+
+class Draft:
+    """The next status, begun from the present one."""
+
+    def __init__(self, present: Mapping[str, Any], generation: int, now: datetime) -> None:
+        self._present = present
+        self._generation = generation
+        self._now = now
+        self._said: Object = copy.deepcopy({**present})
+        self._said.setdefault("stage", Stage.PENDING.value)
+        self._said.setdefault("phase", Stage.PENDING.value)
+        self._said["observedGeneration"] = generation
+        listed: list[Object] = self._said.pop("conditions", [])
+        self._before = {each["type"]: each for each in listed}
+        self._conditions = dict(self._before)
+        for kind, status, reason in _FIRST:
+            if kind not in self._conditions:
+                self.condition(kind, status, reason)
+
+    # -- saying ---------------------------------------------------------------------------------------------------
+
+    def condition(
+        self, kind: str, status: Truth, reason: str, message: str = "", generation: int | None = None
+    ) -> None:
+        """Its time changes only with its status."""
+        before = self._conditions.get(kind)
+        same = before is not None and before["status"] == status
+        self._conditions[kind] = {
+            "type": str(kind),
+            "status": status,
+            "reason": str(reason),
+            "message": message[:_MESSAGE_CHARACTERS],
+            "lastTransitionTime": before["lastTransitionTime"] if same and before else stamp(self._now),
+            "observedGeneration": self._generation if generation is None else generation,
+        }
+
+    def say(self, message: str) -> None:
+        self._said["message"] = message[:_MESSAGE_CHARACTERS]
+
+    def phase(self, phase: str) -> None:
+        self._said["phase"] = phase
+
+    def stage(self, stage: str) -> None:
+        self._said["stage"] = stage
+
+    @property
+    def stage_now(self) -> str:
+        return str(self._said["stage"])
+
+    def failure(self, reason: str, message: str, *, retriable: bool) -> None:
+        self._said["failure"] = {
+            "reason": reason,
+            "message": message[:_MESSAGE_CHARACTERS],
+            "retriable": retriable,
+        }
+
+    def no_failure(self) -> None:
+        self._said.pop("failure", None)
+
+    def finished(self) -> None:
+        self._said.setdefault("completionTime", stamp(self._now))
+
+    def started(self) -> None:
+        self._said.setdefault("startTime", stamp(self._now))
+
+    def pod(self, pod: PodView) -> None:
+        """What is known of the copier's Pod."""
+        copier = self._said.setdefault("copier", {})
+        copier |= {"podName": pod.name, "image": pod.image, "restarts": pod.restarts}
+        end = pod.last_end
+        if end is not None:
+            copier["lastTermination"] = {"exitCode": end.exit_code, "reason": end.reason or "Error"}
+            if end.at is not None:
+                copier["lastTermination"]["time"] = stamp(end.at)
+
+    def lag_unknown(self, reason: str, message: str) -> None:
+        """Nobody has seen the stream of late: what was true then is not known to be."""
+        self._said.get("replication", {}).pop("lagSeconds", None)
+        self.condition(Condition.CAUGHT_UP, "Unknown", reason, message)
+        if self._conditions[Condition.READY_FOR_CUTOVER]["status"] == "True":
+            self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
+
+    def report(self, report: Report) -> None:
+        """Take over what the copier says. One that has just started again knows less than the status does."""
+        said = report.model_dump(mode="json", by_alias=True, exclude_none=True)
+        known = self.stage_now not in _EARLY
+        if known and said["stage"] in _EARLY:
+            self._restarted(report)
+            return
+        self._said["stage"] = said["stage"]
+        self._said["phase"] = said["phase"]
+        for part in ("message", "progress", "replication", "throttle", "verification", "cutover"):
+            self._said[part] = said[part]
+        for part in ("startTime", "completionTime"):
+            if part in said:
+                self._said.setdefault(part, said[part])
+        self._acknowledged(said["copier"])
+        # An earlier failure stands until this process has got past it.
+        keep = _FAILURE if "failure" in self._present and said["stage"] in _EARLY else ()
+        for entry in report.conditions:
+            if entry.type not in keep:
+                self.condition(entry.type, entry.status, entry.reason, entry.message, entry.observed_generation)
+
+    def _restarted(self, report: Report) -> None:
+        if report.message:
+            self.say(report.message)
+        self._acknowledged(report.copier.model_dump(mode="json", by_alias=True, exclude_none=True))
+        self._said["phase"] = self.stage_now
+        self.lag_unknown(Reason.COPIER_STARTING, "the copier was started again and goes on from its checkpoint")
+        for entry in report.conditions:
+            if entry.type in (Condition.VALIDATED, Condition.PAUSED):
+                self.condition(entry.type, entry.status, entry.reason, entry.message, entry.observed_generation)
+
+    def _acknowledged(self, copier: Object) -> None:
+        own = self._said.setdefault("copier", {})
+        for name in ("acknowledgedGeneration", "epoch"):
+            if name in copier:
+                own[name] = copier[name]
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def status(self) -> Object:
+        """The whole of it."""
+        return self._said | {"conditions": list(self._conditions.values())}
+
+
+def stamp(moment: datetime) -> str:
+    """A time as Kubernetes writes it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def urgent(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether more than numbers changed: a person or a script may wait for it."""
+    return _without_numbers(before) != _without_numbers(after)
+
+
+def _without_numbers(status: Mapping[str, Any]) -> Object:
+    left = {name: value for name, value in status.items() if name not in _NUMBERS}
+    left["throttle"] = bool(status.get("throttle", {}).get("active"))
+    left["conditions"] = {
+        each["type"]: (each["status"], each["reason"], each.get("observedGeneration"))
+        for each in status.get("conditions", ())
+    }
+    return left
+
+
+def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What to tell as Events: type, reason, message."""
+    told = []
+    old = {each["type"]: each for each in before.get("conditions", ())}
+    for new in after["conditions"]:
+        was = old.get(new["type"], {})
+        if (was.get("status"), was.get("reason")) == (new["status"], new["reason"]):
+            continue
+        how = _worth_telling(new, first=not was)
+        if how is not None:
+            told.append((how, new["reason"], new.get("message") or f"{new['type']} is {new['status']}"))
+    return told
+
+
+_WARNINGS = {(Condition.STALLED, "True"), (Condition.VERIFIED, "False"), (Condition.VALIDATED, "False")}
+_NEWS = {
+    (Condition.SUCCEEDED, "True"),
+    (Condition.VALIDATED, "True"),
+    (Condition.COPY_COMPLETE, "True"),
+    (Condition.READY_FOR_CUTOVER, "True"),
+    (Condition.CUT_OVER, "True"),
+    (Condition.VERIFIED, "True"),
+    (Condition.PAUSED, "True"),
+}
+_NEWS_LATER = {(Condition.CUT_OVER, "False"), (Condition.PAUSED, "False")}  # no news where nothing was before
+
+
+def _worth_telling(condition: Object, *, first: bool) -> str | None:
+    """Type of the Event, None for none."""
+    now = (condition["type"], condition["status"])
+    if now == (Condition.SUCCEEDED, "False"):
+        return "Warning" if condition["reason"] == Reason.FAILED else "Normal"
+    if now in _WARNINGS:
+        return "Warning"
+    if now in _NEWS or (now in _NEWS_LATER and not first and condition["reason"] != Reason.IN_PROGRESS):
+        return "Normal"
+    return None

@@ -1,0 +1,106 @@
+"""A namespace with an operator and a stand-in for kubelet, and Ferries in it."""
+
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.kube_api import KubeApi
+from tests.support.kubelet import SPEC, Kubelet
+from tests.support.operator_thread import OperatorThread
+
+Object = dict[str, Any]
+
+
+class Cluster:
+    """What a user does with kubectl, and what they see."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        self.api = api
+        self.namespace = namespace
+        self._ferries = f"/apis/mysqlferry.io/v1alpha1/namespaces/{namespace}/ferries"
+        self._core = f"/api/v1/namespaces/{namespace}"
+
+    def apply(self, name: str, **parts: Any) -> Object:
+        spec = SPEC | parts
+        body = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}, "spec": spec}
+        made: Object = self.api.request("POST", self._ferries, body)
+        return made
+
+    def patch(self, name: str, **spec: Any) -> Object:
+        return self.merge(name, {"spec": spec})
+
+    def merge(self, name: str, body: Object) -> Object:
+        done: Object = self.api.request(
+            "PATCH", f"{self._ferries}/{name}", body, content_type="application/merge-patch+json"
+        )
+        return done
+
+    def delete(self, name: str) -> None:
+        self.api.request("DELETE", f"{self._ferries}/{name}")
+
+    def ferry(self, name: str) -> Object | None:
+        return self._get(f"{self._ferries}/{name}")
+
+    def status(self, name: str) -> Object:
+        found = self.ferry(name)
+        return {} if found is None else found.get("status", {})
+
+    def condition(self, name: str, kind: str) -> Object:
+        conditions = self.status(name).get("conditions", [])
+        return next((each for each in conditions if each["type"] == kind), {})
+
+    def pod(self, name: str) -> Object | None:
+        return self._get(f"{self._core}/pods/{name}")
+
+    def delete_pod(self, name: str) -> None:
+        self.api.request("DELETE", f"{self._core}/pods/{name}")
+
+    def secrets(self) -> list[Object]:
+        listed: Object = self.api.request("GET", f"{self._core}/secrets")
+        items: list[Object] = listed["items"]
+        return items
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """Type and reason of what was told of a Ferry."""
+        listed: Object = self.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
+        told = [each for each in listed["items"] if each["regarding"]["name"] == name]
+        return [(each["type"], each["reason"]) for each in sorted(told, key=lambda each: each["eventTime"])]
+
+    def _get(self, path: str) -> Object | None:
+        try:
+            found: Object = self.api.request("GET", path)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        return found
+
+
+def eventually(what: Callable[[], object], seconds: float = 15) -> float:
+    """Wait until ``what`` gives something true; gives the seconds that it took."""
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < seconds, "it did not come to be"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def cluster(kube_api: KubeApi, request: pytest.FixtureRequest) -> Cluster:
+    words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0]
+    return Cluster(kube_api, kube_api.make_namespace(words[:30].strip("-")))
+
+
+@pytest.fixture
+def kubelet(cluster: Cluster) -> Iterator[Kubelet]:
+    with Kubelet(cluster.api, cluster.namespace) as kubelet:
+        yield kubelet
+
+
+@pytest.fixture
+def operator(cluster: Cluster) -> Iterator[OperatorThread]:
+    with OperatorThread(cluster.api.kubeconfig, cluster.namespace) as operator:
+        yield operator

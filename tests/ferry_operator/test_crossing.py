@@ -1,0 +1,117 @@
+"""A Ferry's way through the operator, against a real kube-apiserver and simulated copiers."""
+
+import pytest
+
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import CutoverReport, Progress, Stage
+from tests.ferry_operator.conftest import Cluster, eventually
+from tests.support.kubelet import Kubelet, words
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def test_from_apply_to_completed(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    eventually(lambda: copier.directives)
+    assert copier.directives[0].generation == 1
+    eventually(lambda: cluster.status("orders").get("stage") == "Validating")
+    assert {each["type"] for each in cluster.status("orders")["conditions"]} == {kind.value for kind in Condition}
+
+    kubelet.call(lambda: copier.stage(Stage.COPYING, progress=Progress(tables_total=3, percent=10)))
+    eventually(lambda: cluster.status("orders").get("phase") == "Copying")
+    assert cluster.status("orders")["progress"]["tablesTotal"] == 3
+    assert cluster.condition("orders", "Reconciling")["status"] == "False"
+
+    kubelet.call(lambda: copier.condition(Condition.READY_FOR_CUTOVER, "True", Reason.GATES_PASSED))
+    kubelet.call(lambda: copier.stage(Stage.READY_FOR_CUTOVER))
+    eventually(lambda: cluster.condition("orders", "ReadyForCutover")["status"] == "True")
+
+    cluster.patch("orders", cutover={"approved": True})
+    eventually(lambda: copier.directives[-1].cutover.approved)
+    kubelet.call(lambda: copier.stage(Stage.CUTTING_OVER, cutover=CutoverReport(attempts=1)))
+    eventually(lambda: cluster.status("orders")["phase"] == "CuttingOver")
+    kubelet.call(lambda: copier.condition(Condition.CUT_OVER, "True", Reason.DONE))
+    kubelet.call(lambda: copier.stage(Stage.COMPLETED, cutover=CutoverReport(writes_blocked_milliseconds=1830)))
+    kubelet.end(copier, 0, words(copier.report))
+
+    eventually(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
+    status = cluster.status("orders")
+    assert status["phase"] == status["stage"] == "Completed"
+    assert status["cutover"]["writesBlockedMilliseconds"] == 1830
+    assert "completionTime" in status
+    told = cluster.events("orders")
+    print(told)
+    assert ("Normal", "GatesPassed") in told
+    assert ("Normal", "Completed") in told
+    assert kubelet.started == ["orders-copier"]
+
+
+def test_a_patch_reaches_the_copier_within_two_seconds_and_is_acknowledged(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+    took = []
+    for paused in (True, False) * 5:
+        generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
+        took.append(eventually(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
+        assert copier.directives[-1].paused is paused
+        eventually(lambda g=generation: cluster.status("orders")["copier"]["acknowledgedGeneration"] == g)  # type: ignore[misc]
+        eventually(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+    print(f"patch to directive: {sorted(round(each * 1000) for each in took)} ms")
+    assert max(took) < 2
+
+
+def test_the_pod_is_as_restricted_as_can_be(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    kubelet.copier("orders")
+    pod = cluster.pod("orders-copier")
+    assert pod is not None
+    spec, (container,) = pod["spec"], pod["spec"]["containers"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["restartPolicy"] == "OnFailure"
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    owner = pod["metadata"]["ownerReferences"][0]
+    ferry = cluster.ferry("orders")
+    assert ferry is not None
+    assert (owner["uid"], owner["controller"]) == (ferry["metadata"]["uid"], True)
+    optional = [each["secret"] for each in spec["volumes"] if each["name"].startswith("secret-")]
+    assert {each["secretName"] for each in optional} == {"old", "new"}
+    assert all(each["optional"] for each in optional)
+
+
+def test_deletion_ends_the_copier_and_cleans_up(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    kubelet.copier("orders")
+    eventually(lambda: "startTime" in cluster.status("orders"))
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+    assert kubelet.copiers == {}
+
+
+def test_an_abort_ends_the_copier_and_makes_sure_that_writes_are_allowed(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    kubelet.copier("orders")
+    cluster.patch("orders", aborted=True)
+    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    assert kubelet.started == ["orders-copier", "orders-abort"]
+    assert cluster.condition("orders", "Succeeded")["reason"] == "Aborted"
+
+
+def test_a_copier_outlives_the_operator(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    operator.stop()
+    kubelet.call(lambda: copier.stage(Stage.STREAMING))
+    cluster.patch("orders", paused=True)
+    operator.start()
+    eventually(lambda: copier.directives[-1].paused)
+    eventually(lambda: cluster.status("orders")["stage"] == "Streaming")
+    assert kubelet.started == ["orders-copier"]

@@ -1,0 +1,173 @@
+"""What is decided when a Ferry ends: success, abort, deletion."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ferry_core.api.reasons import Reason
+from ferry_core.api.report import CutoverReport, Report, Stage
+from ferry_operator.decide import decide
+from ferry_operator.names import Role
+from ferry_operator.observe import Ended, FerryView, Observed, PodView
+from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod
+from ferry_operator.pods import digest
+from tests.support.sights import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+def done() -> Report:
+    return report(Stage.COMPLETED, cutover=CutoverReport(attempts=1, writes_blocked_milliseconds=900),
+                  conditions=[said("CutOver", "True", "Done"), said("Verified", "True", "NoDifference")])  # fmt: skip
+
+
+def test_success_with_last_words() -> None:
+    ended = Ended(0, "Completed", done().model_dump_json(by_alias=True), NOW)
+    plan = decide(see(copier=pod(phase="Succeeded", running=False, ended=ended)))
+    assert status(plan)["phase"] == "Completed"
+    assert status(plan)["cutover"]["writesBlockedMilliseconds"] == 900
+    for kind in ("Succeeded", "CutOver", "Verified"):
+        assert condition(plan, kind)["status"] == "True"
+    assert "completionTime" in status(plan)
+    assert plan.actions == ()
+
+
+def test_success_without_last_words() -> None:
+    plan = decide(see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW))))
+    assert condition(plan, "Succeeded")["status"] == "True"
+    assert condition(plan, "CutOver")["status"] == "True"
+
+
+def test_a_source_that_was_written_after_the_hand_over_is_a_success_that_needs_a_person() -> None:
+    last = done()
+    conditions = [*last.conditions, said("Stalled", "True", Reason.SOURCE_WRITTEN_AFTER_CUTOVER, "3 rows")]
+    message = last.model_copy(update={"conditions": conditions}).model_dump_json(by_alias=True)
+    plan = decide(
+        see(copier=pod(running=False, waiting=("CrashLoopBackOff", ""), ended=Ended(65, "Error", message, NOW)))
+    )
+    assert condition(plan, "Succeeded")["status"] == "True"
+    assert condition(plan, "Stalled")["reason"] == "SourceWrittenAfterCutover"
+    assert plan.actions == ()
+
+
+def test_a_finished_ferry_rests_whatever_becomes_of_its_pod() -> None:
+    seen = see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW)))
+    for copier in (None, pod(), pod(phase="Failed", running=False)):
+        assert decide(after(seen, copier=copier)).actions == ()
+
+
+def test_time_to_live() -> None:
+    seen = see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW)))
+    finished = status(decide(seen))
+    kept = ferry(finished, spec=spec(ttlSecondsAfterFinished=60))
+    assert decide(Observed(kept, NOW + timedelta(seconds=59))).actions == ()
+    assert decide(Observed(kept, NOW + timedelta(seconds=59))).next_look == pytest.approx(1)
+    assert decide(Observed(kept, NOW + timedelta(seconds=60))).actions == (DeleteFerry(),)
+
+
+# -- abort ----------------------------------------------------------------------------------------------------------
+
+ABORTED = spec(aborted=True)
+EVICTED = helper(Role.ABORT, running=False, phase="Failed")
+STARTED = {"startTime": "2026-11-23T11:00:00Z", "stage": "Copying", "phase": "Copying"}
+
+
+def test_abort_before_anything_began() -> None:
+    plan = decide(see(ferry=ferry(spec=ABORTED)))
+    assert plan.actions == ()
+    assert status(plan)["phase"] == "Aborted"
+
+
+@pytest.mark.parametrize(
+    ("copier", "helping", "actions"),
+    [
+        (pod(), None, (DeletePod(pod()),)),
+        (pod(deletion_due=NOW), None, ()),
+        (None, None, (CreatePod(Role.ABORT),)),
+        (None, helper(Role.ABORT, running=True), ()),
+        (None, EVICTED, (DeletePod(EVICTED),)),
+    ],
+    ids=["copier runs", "copier ends", "copier gone", "aborting", "abort evicted"],
+)  # fmt: skip
+def test_abort_step_by_step(copier: PodView | None, helping: PodView | None, actions: tuple[object, ...]) -> None:
+    same = digest(ABORTED)
+    copier, helping = (None if each is None else replace(each, digest=same) for each in (copier, helping))
+    wanted = tuple(
+        replace(each, pod=replace(each.pod, digest=same)) if isinstance(each, DeletePod) else each for each in actions
+    )
+    plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), copier=copier, helper=helping))
+    assert plan.actions == wanted
+    assert condition(plan, "Succeeded")["status"] == "Unknown"
+
+
+def test_abort_is_done_when_the_databases_say_so() -> None:
+    ended = helper(Role.ABORT, running=False, phase="Succeeded")
+    plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=ended))
+    assert status(plan)["phase"] == "Aborted"
+    assert condition(plan, "Succeeded") | {"status": "False", "reason": "Aborted"} == condition(plan, "Succeeded")
+    assert decide(Observed(ferry(status(plan), spec=ABORTED), NOW)).actions == ()
+
+
+def test_abort_that_comes_too_late_is_a_success() -> None:
+    late = Ended(64, "Error", "AlreadyCutOver: this Ferry was cut over", NOW)
+    plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=helper(Role.ABORT, running=False, ended=late)))
+    assert status(plan)["phase"] == "Completed"
+
+
+def test_abort_says_why_it_takes_long() -> None:
+    ended = Ended(64, "Error", "checking\nServerUnreachable: target new.db refuses", NOW)
+    plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=helper(Role.ABORT, running=False, ended=ended)))
+    assert "ServerUnreachable: target new.db refuses" in status(plan)["message"]
+
+
+# -- deletion -------------------------------------------------------------------------------------------------------
+
+
+def deleted(**parts: Any) -> FerryView:
+    return ferry(parts.pop("status", STARTED), deleting_since=parts.pop("since", NOW), **parts)
+
+
+def test_deletion_before_anything_began() -> None:
+    assert decide(see(ferry=deleted(status={}))).released
+
+
+def test_deletion_step_by_step() -> None:
+    assert decide(see(ferry=deleted(), copier=pod())).actions == (DeletePod(pod()),)
+    assert not decide(see(ferry=deleted(), copier=pod())).released
+    ending = pod(deletion_due=NOW)
+    assert decide(see(ferry=deleted(), copier=ending)).actions == ()
+    assert decide(see(ferry=deleted())).actions == (CreatePod(Role.CLEANUP),)
+    assert not decide(see(ferry=deleted(), helper=helper(Role.CLEANUP))).released
+    assert decide(see(ferry=deleted(), helper=helper(Role.CLEANUP, phase="Succeeded", running=False))).released
+
+
+def test_deletion_of_an_aborting_ferry_ends_the_abort_first() -> None:
+    aborting = helper(Role.ABORT)
+    assert decide(see(ferry=deleted(spec=ABORTED), helper=aborting)).actions == (DeletePod(aborting),)
+
+
+def test_deletion_in_an_ending_namespace_leaves_without_cleanup() -> None:
+    assert decide(see(ferry=deleted(), copier=pod(), namespace_ending=True)).released
+
+
+def test_deletion_without_cleanup_on_request() -> None:
+    plan = decide(see(ferry=deleted(skip_cleanup=True), copier=pod()))
+    assert plan.released
+    assert plan.actions == (DeletePod(pod()),)
+
+
+def test_deletion_with_an_unreachable_database_calls_a_person_after_ten_minutes() -> None:
+    ended = Ended(64, "Error", "ServerUnreachable: new.db", NOW)
+    stuck = helper(Role.CLEANUP, running=False, waiting=("CrashLoopBackOff", ""), ended=ended)
+    early = decide(see(ferry=deleted(since=NOW - timedelta(minutes=9)), helper=stuck))
+    assert condition(early, "Stalled")["status"] == "False"
+    assert "ServerUnreachable: new.db" in status(early)["message"]
+    late = decide(see(ferry=deleted(since=NOW - timedelta(minutes=11)), helper=stuck))
+    assert condition(late, "Stalled")["reason"] == "CleanupFailed"
+    assert "mysqlferry.io/skip-cleanup=true" in status(late)["message"]
+
+
+def test_deletion_wins_over_hands_off() -> None:
+    assert decide(see(ferry=deleted(status={}, hands_off=True))).released

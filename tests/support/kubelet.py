@@ -1,0 +1,333 @@
+"""Stands in for kubelet and copiers: gives each copier Pod an address, and a TLS server that answers as a copier.
+
+kube-apiserver is real; what is made up is that somebody runs Pods. Each copier listens on an address of 127.0.0.0/8 of
+its own, since the operator knows one port for all.
+"""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import ssl
+import tempfile
+import threading
+import time
+import urllib.error
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+from aiohttp import web
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import ConditionReport, Report, Stage
+from tests.support.kube_api import KubeApi
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+PORT = 8443
+_ADDRESSES = itertools.count(1)
+_SELECTOR = "app.kubernetes.io/managed-by=ferry-operator"
+Object = dict[str, Any]
+
+SPEC: Object = {
+    "source": {"host": "old.db", "credentialsSecretRef": {"name": "old"}},
+    "target": {"host": "new.db", "credentialsSecretRef": {"name": "new"}},
+    "tables": {"include": ["shop.*"]},
+}
+"""The smallest spec of a Ferry."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _serving(pair: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(pair)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+class NotThere(Exception):
+    """404."""
+
+
+class Copier:
+    """One process as the operator sees it. Tests say what it reports; directives are acknowledged by themselves."""
+
+    def __init__(self, pod: Object, secret: Object, address: str) -> None:
+        self.pod = pod
+        self.name: str = pod["metadata"]["name"]
+        self.address = address
+        self.manifest: Object = yaml.safe_load(secret["ferry.yaml"])
+        self.token: str = secret["token"]
+        self._secret = secret
+        self.directives: list[Directive] = []
+        self.told_at: list[float] = []
+        self.refuse: tuple[str, str] | None = None
+        self.report = Report(revision=1, stage=Stage.VALIDATING.value, phase=Stage.VALIDATING.value, start_time=_now())
+        self._changed = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.add_routes([web.get("/api/v1/status", self._status), web.put("/api/v1/directive", self._directive)])
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        context = _serving(self._secret["tls.crt"] + self._secret["tls.key"])
+        await web.TCPSite(self._runner, self.address, PORT, ssl_context=context).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None and self._runner.server is not None:
+            # As a killed process does: no goodbye, for which TLS would wait.
+            for connection in list(self._runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await self._runner.cleanup()
+            self._runner = None
+
+    def say(self, **parts: Any) -> None:
+        """Change the report; in the kubelet's loop."""
+        copied = self.report.model_copy(update=parts | {"revision": self.report.revision + 1})
+        self.report = Report.model_validate_json(copied.model_dump_json(by_alias=True))
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def condition(self, kind: str, status: str, reason: str, message: str = "") -> None:
+        entry = ConditionReport.model_validate(
+            {"type": kind, "status": status, "reason": reason, "message": message, "last_transition_time": _now()}
+        )
+        others = [each for each in self.report.conditions if each.type != kind]
+        self.say(conditions=[*others, entry])
+
+    def stage(self, stage: Stage, **parts: Any) -> None:
+        self.say(stage=stage.value, phase=stage.value, **parts)
+
+    def _allowed(self, request: web.Request) -> bool:
+        return request.headers.get("Authorization") == f"Bearer {self.token}"
+
+    async def _status(self, request: web.Request) -> web.Response:
+        if not self._allowed(request):
+            return web.Response(status=401)
+        if "wait" in request.query:
+            end = time.monotonic() + float(request.query["wait"].removesuffix("s"))
+            while self.report.revision <= int(request.query["since"]) and time.monotonic() < end:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), end - time.monotonic())
+        return web.Response(text=self.report.model_dump_json(by_alias=True), content_type="application/json")
+
+    async def _directive(self, request: web.Request) -> web.Response:
+        if not self._allowed(request):
+            return web.Response(status=401)
+        directive = Directive.model_validate_json(await request.read())
+        if self.refuse is not None:
+            return web.json_response({"reason": self.refuse[0], "message": self.refuse[1]}, status=422)
+        self.directives.append(directive)
+        self.told_at.append(time.monotonic())
+        copier = self.report.copier.model_copy(update={"acknowledged_generation": directive.generation})
+        parts: Object = {"copier": copier}
+        paused = self.report.condition(Condition.PAUSED)
+        if directive.paused != (paused is not None and paused.status == "True"):
+            self.condition(Condition.PAUSED, str(directive.paused), Reason.PAUSED_BY_USER)
+            parts["phase"] = "Paused" if directive.paused else self.report.stage
+        self.say(**parts)
+        return web.json_response({"acknowledgedGeneration": directive.generation})
+
+
+class Kubelet:
+    """Runs every Pod of the operator in one namespace, in a thread of its own. ``hold`` leaves new Pods alone."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._path = f"/api/v1/namespaces/{namespace}/pods"
+        self.copiers: dict[str, Copier] = {}
+        """By name of the Pod; those that run."""
+        self.started: list[str] = []
+        self.helper_exit: tuple[int, str] = (0, "")
+        """How Pods of ferry abort and ferry cleanup end."""
+        self.hold = False
+        self.slow_to_end = False
+        """Pods that are asked to end do not."""
+        self._seen: set[str] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"kubelet {namespace}", daemon=True)
+        self._work: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._work = asyncio.run_coroutine_threadsafe(self._run(), self._loop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._work is not None
+        self._work.cancel()
+        for copier in list(self.copiers.values()):
+            self.do(copier.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run something in the kubelet's loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def call(self, work: Callable[[], object]) -> None:
+        """The same for a plain function."""
+
+        async def run() -> None:
+            work()
+
+        self.do(run())
+
+    def copier(self, ferry: str, seconds: float = 15) -> Copier:
+        """The running copier of a Ferry; waits for it."""
+        end = time.monotonic() + seconds
+        while f"{ferry}-copier" not in self.copiers:
+            assert time.monotonic() < end, f"no copier of {ferry} was started: {self.started}"
+            time.sleep(0.02)
+        return self.copiers[f"{ferry}-copier"]
+
+    def end(self, copier: Copier, exit_code: int, message: str = "") -> None:
+        """The process ends; Pods with exit code 0 are done, others wait to be started again."""
+        self.do(copier.stop())
+        self.copiers.pop(copier.name, None)
+        terminated = {
+            "exitCode": exit_code,
+            "reason": "Completed" if exit_code == 0 else "Error",
+            "message": message,
+            "finishedAt": _now().isoformat().replace("+00:00", "Z"),
+            "startedAt": None,
+            "containerID": "sim://1",
+        }
+        if exit_code == 0:
+            self._patch(copier.name, _status("Succeeded", copier.address, {"terminated": terminated}))
+        else:
+            state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+            said = _status("Running", copier.address, state, last={"terminated": terminated}, restarts=1)
+            self._patch(copier.name, said)
+
+    def wait_reason(self, name: str, reason: str, message: str) -> None:
+        """The Pod's container cannot start, and why."""
+        self._patch(name, _status("Pending", None, {"waiting": {"reason": reason, "message": message}}))
+
+    def _patch(self, name: str, status: Object) -> None:
+        self._api.request(
+            "PATCH", f"{self._path}/{name}/status", {"status": status}, content_type="application/merge-patch+json"
+        )
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(OSError, NotThere):
+                await self._look()
+            await asyncio.sleep(0.05)
+
+    async def _look(self) -> None:
+        listed = await self._ask("GET", f"{self._path}?labelSelector={_SELECTOR}")
+        pods = {pod["metadata"]["uid"]: pod for pod in listed["items"]}
+        for uid, pod in pods.items():
+            if "deletionTimestamp" in pod["metadata"]:
+                if not self.slow_to_end:
+                    await self._finish(pod)
+            elif uid not in self._seen and not self.hold and await self._run_pod(pod):
+                self._seen.add(uid)
+        names = {pod["metadata"]["name"] for pod in pods.values()}
+        for name in [name for name in self.copiers if name not in names]:
+            await self.copiers.pop(name).stop()
+
+    async def _finish(self, pod: Object) -> None:
+        name = pod["metadata"]["name"]
+        if name in self.copiers:
+            await self.copiers.pop(name).stop()
+        await self._ask("DELETE", f"{self._path}/{name}", {"gracePeriodSeconds": 0})
+
+    async def _run_pod(self, pod: Object) -> bool:
+        """Tells whether it could be started: not before its Secret is there."""
+        name = pod["metadata"]["name"]
+        volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+        secret = await self._secret(volumes["copier"]["secret"]["secretName"])
+        if secret is None:
+            return False
+        binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "node1"}}
+        await self._ask("POST", f"{self._path}/{name}/binding", binding)
+        self.started.append(name)
+        number = next(_ADDRESSES)
+        address = f"127.{10 + number // 60000}.{number // 250 % 250}.{number % 250 + 1}"
+        if not name.endswith("-copier"):
+            await self._run_helper(name, address)
+            return True
+        copier = Copier(pod, secret, address)
+        await copier.start()
+        self.copiers[name] = copier
+        running = {"running": {"startedAt": _now().isoformat().replace("+00:00", "Z")}}
+        await self._say(name, _status("Running", address, running, ready=True))
+        return True
+
+    async def _run_helper(self, name: str, address: str) -> None:
+        code, message = self.helper_exit
+        terminated = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
+        if code == 0:
+            await self._say(name, _status("Succeeded", address, {"terminated": terminated}))
+        else:
+            waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+            await self._say(name, _status("Running", address, waiting, last={"terminated": terminated}, restarts=1))
+
+    async def _secret(self, name: str) -> Object | None:
+        try:
+            found = await self._ask("GET", f"/api/v1/namespaces/{self._namespace}/secrets/{name}")
+        except NotThere:
+            return None
+        return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+    async def _say(self, name: str, status: Object) -> None:
+        await self._ask("PATCH", f"{self._path}/{name}/status", {"status": status}, "application/merge-patch+json")
+
+    async def _ask(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Object:
+        def ask() -> Object:
+            try:
+                answer: Object = self._api.request(method, path, body, content_type=content_type)
+            except urllib.error.HTTPError as error:
+                if error.code == 404:
+                    raise NotThere from error
+                raise
+            return answer
+
+        return await asyncio.to_thread(ask)
+
+
+def _status(
+    phase: str,
+    address: str | None,
+    state: Object,
+    *,
+    last: Object | None = None,
+    restarts: int = 0,
+    ready: bool = False,
+) -> Object:
+    container = {
+        "name": "copier",
+        "image": "sim",
+        "imageID": "",
+        "ready": ready,
+        "restartCount": restarts,
+        "state": state,
+        "lastState": last or {},
+    }
+    said: Object = {"phase": phase, "containerStatuses": [container]}
+    if address is not None:
+        said |= {"podIP": address, "podIPs": [{"ip": address}]}
+    return said
+
+
+def words(report: Report) -> str:
+    """A report as the copier leaves it behind."""
+    return json.dumps(json.loads(report.model_dump_json(by_alias=True)))
