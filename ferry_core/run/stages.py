@@ -24,6 +24,7 @@ from ferry_core.run.proving import Proving
 from ferry_core.run.setup import Crossing
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
+from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.throttle import Throttle
 
@@ -165,7 +166,7 @@ class Stages:
             lock=self._lock(),
             control=self._crossing.connections.source_control,
             buffer=self._engine.buffer,
-            prove=self._proving.prove if self._proving is not None else lambda _: None,
+            prove=self._prove,
             go_on=self._go_on,
             deadline_seconds=float(cutover.deadline),
         )
@@ -179,6 +180,15 @@ class Stages:
             state.stage = Stage.STREAMING.value
             self._enter(Stage.STREAMING)
         return attempt
+
+    def _prove(self, deadline: float) -> str | None:
+        """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
+        differing = self._proving.prove(deadline) if self._proving is not None else None
+        if differing is None:
+            connections = self._crossing.connections
+            with connections.source_control() as source, connections.target() as target:
+                raise_counters(source, target, self._crossing.tables, self._fence)
+        return differing
 
     def _record_done(self, attempt: Attempt) -> None:
         state = self._checkpoints.state

@@ -28,7 +28,7 @@ def create_missing(source: Session, target: Session, tables: Sequence[Table], fe
     for table in tables:
         if _exists(target, table.target):
             continue
-        statement = definition(source, table.source).create(table.target)
+        statement = definition(source, table.source).create(table.target, taken_names(target, table.target, "CHECK"))
         with fence.hold():
             _create_schema(source, target, table)
             with utf8_text(target):
@@ -47,6 +47,18 @@ def definition(source: Session, table: TableName) -> Definition:
     if text is None:
         raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} gave nothing")
     return parse(text.decode(), table)
+
+
+def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]:
+    """Names in lower case that constraints of other tables of the schema have, where a name must be the only one."""
+    if kind == "CHECK" and session.flavor is not Flavor.MYSQL:
+        return frozenset()  # MariaDB's belong to their tables
+    rows = session.query(
+        "SELECT constraint_name FROM information_schema.table_constraints"
+        f" WHERE constraint_type = {string(kind)} AND constraint_schema = {string(table.schema)}"
+        f" AND table_name <> {string(table.name)}"
+    )
+    return frozenset((name or b"").decode().lower() for (name,) in rows)
 
 
 class utf8_text(AbstractContextManager[None]):  # noqa: N801 - reads as a with statement

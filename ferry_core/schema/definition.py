@@ -5,9 +5,11 @@ sessions fix sql_mode and sql_quote_show_create.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ferry_core.errors import DataError
+from ferry_core.mysql.literals import identifier
 from ferry_core.tables.table import TableName
 
 _TOKEN = re.compile(
@@ -46,9 +48,19 @@ class ForeignKey:
     before: str
     after: str
 
-    def referencing(self, target: TableName) -> str:
-        """The constraint's text with the referenced table under another name."""
-        return f"{self.before}{target.sql}{self.after}"
+    def referencing(self, target: TableName, taken: Collection[str] = ()) -> str:
+        """The constraint's text with the referenced table under another name; the server names it if its is taken."""
+        named = f"CONSTRAINT {identifier(self.name)} " if self.name and self.name.lower() not in taken else ""
+        return f"{named}{self.before}{target.sql}{self.after}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named CHECK of the table: which of the elements it is, and its text without the name."""
+
+    name: str
+    element: int
+    unnamed: str
 
 
 @dataclass(frozen=True)
@@ -58,10 +70,15 @@ class Definition:
     elements: tuple[str, ...]  # columns, indexes, checks: as the server wrote them
     options: str  # what follows the closing parenthesis: engine, character set, AUTO_INCREMENT, partitions
     foreign_keys: tuple[ForeignKey, ...]
+    checks: tuple[Check, ...]
 
-    def create(self, target: TableName) -> str:
-        """CREATE TABLE under the target's name, without foreign keys."""
-        body = ",\n  ".join(self.elements)
+    def create(self, target: TableName, taken: Collection[str] = ()) -> str:
+        """CREATE TABLE under the target's name, without foreign keys; CHECKs whose names are ``taken`` get new ones."""
+        elements = list(self.elements)
+        for check in self.checks:
+            if check.name.lower() in taken:
+                elements[check.element] = check.unnamed
+        body = ",\n  ".join(elements)
         return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
 
 
@@ -89,14 +106,18 @@ def parse(statement: str, table: TableName) -> Definition:
 
 
 def _definition(statement: str, table: TableName, elements: list[list[_Token]], end: int) -> Definition:
-    kept, foreign_keys = [], []
+    kept: list[str] = []
+    foreign_keys, checks = [], []
     for element in elements:
         at = 2 if element[0].word == "CONSTRAINT" and len(element) > 2 else 0
         if element[at].word == "FOREIGN" and element[at + 1].word == "KEY":
             foreign_keys.append(_foreign_key(statement, table, element))
-        else:
-            kept.append(statement[element[0].start : element[-1].end])
-    return Definition(tuple(kept), statement[end:], tuple(foreign_keys))
+            continue
+        if at and element[at].word == "CHECK":
+            unnamed = statement[element[at].start : element[-1].end]
+            checks.append(Check(element[1].identifier, len(kept), unnamed))
+        kept.append(statement[element[0].start : element[-1].end])
+    return Definition(tuple(kept), statement[end:], tuple(foreign_keys), tuple(checks))
 
 
 def _foreign_key(statement: str, table: TableName, element: list[_Token]) -> ForeignKey:
@@ -107,6 +128,6 @@ def _foreign_key(statement: str, table: TableName, element: list[_Token]) -> For
     return ForeignKey(
         name=element[1].identifier if words[0] == "CONSTRAINT" else "",
         references=TableName(schema, element[last].identifier),
-        before=statement[element[0].start : element[at].start],
+        before=statement[element[words.index("FOREIGN")].start : element[at].start],
         after=statement[element[last].end : element[-1].end],
     )

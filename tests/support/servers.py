@@ -118,14 +118,14 @@ class Server:
                 self._drop(name)
 
     def _drop(self, name: str) -> None:
-        statement = f"DROP DATABASE IF EXISTS `{name}`"
+        statement = f"DROP DATABASE IF EXISTS `{name.replace('`', '``')}`"
         try:
-            self.execute("SET lock_wait_timeout = 2", statement)
+            self.execute("SET lock_wait_timeout = 2, foreign_key_checks = 0", statement)
         except pymysql.OperationalError as error:
             if error.args[0] != _LOCK_WAIT_TIMEOUT:
                 raise
             self.kill_connections()
-            self.execute("SET lock_wait_timeout = 20", statement)
+            self.execute("SET lock_wait_timeout = 20, foreign_key_checks = 0", statement)
 
     def _writable_again(self) -> list[str]:
         if self.flavor is Flavor.MYSQL:
