@@ -6,7 +6,7 @@ Values come back as bytes or None: no column value is ever decoded here. Errors 
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -101,7 +101,9 @@ class Session:
         connect_timeout: float = 10,
         read_timeout: float = 300,
         extra: Mapping[str, str] | None = None,
+        opening: Callable[["Session"], None] | None = None,
     ) -> None:
+        """``opening`` gets the session before it connects, so that another thread can ``abort`` even that."""
         self.endpoint = endpoint
         self.purpose = purpose
         try:
@@ -122,7 +124,11 @@ class Session:
                 ssl=endpoint.tls,
                 ssl_disabled=endpoint.tls is None,
                 tls_optional=not endpoint.tls_required,
+                defer_connect=True,
             )
+            if opening is not None:
+                opening(self)
+            self._connection.connect()
         except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
             raise unreachable(error, endpoint) from error
         if endpoint.tls_required and not self._query_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:

@@ -3,6 +3,8 @@
 Thread-safe: anybody may ask for a session; a session then belongs to the thread that asked.
 """
 
+import threading
+import weakref
 from collections.abc import Callable
 
 from ferry_core.mysql.endpoint import Endpoint
@@ -15,20 +17,33 @@ class Connections:
     def __init__(self, source: Callable[[], Endpoint], target: Callable[[], Endpoint]) -> None:
         self._source = source
         self._target = target
+        self._open: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def _opening(self, session: Session) -> None:
+        with self._lock:
+            self._open.add(session)
+
+    def abort_all(self) -> None:
+        """Break every connection, also those being made: who waits for a server that hangs gets ConnectionLost."""
+        with self._lock:
+            sessions = list(self._open)
+        for session in sessions:
+            session.abort()
 
     def source(self, *, text: bool = False) -> Session:
         """A session that renders rows; ``text`` for tables with a row filter."""
-        return Session(self._source(), Purpose.SOURCE_TEXT if text else Purpose.SOURCE)
+        return Session(self._source(), Purpose.SOURCE_TEXT if text else Purpose.SOURCE, opening=self._opening)
 
     def source_control(self) -> Session:
-        return Session(self._source(), Purpose.CONTROL)
+        return Session(self._source(), Purpose.CONTROL, opening=self._opening)
 
     def source_endpoint(self) -> Endpoint:
         return self._source()
 
     def target(self) -> Session:
         """A session that may write rows; enrol it with the fence first."""
-        return Session(self._target(), Purpose.TARGET)
+        return Session(self._target(), Purpose.TARGET, opening=self._opening)
 
     def target_control(self) -> Session:
-        return Session(self._target(), Purpose.CONTROL)
+        return Session(self._target(), Purpose.CONTROL, opening=self._opening)

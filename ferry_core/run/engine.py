@@ -19,7 +19,7 @@ from ferry_core.changes.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.errors import FerryError, Interrupted, Terminated, TooLarge
+from ferry_core.errors import FerryError, Interrupted, RetriableError, Terminated, TooLarge
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.iterator import Chunk, ChunkSource
 from ferry_core.run.connections import Connections
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 FLUSH_WORKERS = 4
 IDLE_SECONDS = 0.05
+LEASE_LOOK_SECONDS = 2.0
+KILL_SECONDS = 0.7
+"""How long steps may take to notice that their statements were killed."""
+STREAMER = "streamer"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Engine:
         self._pairs_lock = threading.Lock()
         self._workers = 0
         self._failure: BaseException | None = None
+        self._stopped = False
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
         self._flush_local = threading.local()
         self._flusher_pair: SessionPair | None = None
@@ -87,7 +92,7 @@ class Engine:
 
     def start_streaming(self) -> None:
         """The streamer and the flusher: tracking begins."""
-        self.start("streamer", self.streamer.run)
+        self.start(STREAMER, self.streamer.run)
         flusher = Flusher(
             self.buffer,
             self._gates,
@@ -99,12 +104,21 @@ class Engine:
             self._ears.flush,
         )
         self.start("flusher", flusher.run)
+        self.start("lease", self._watch_lease)
 
     def start_copying(self) -> None:
         """As many workers as are wanted now; called again when more are wanted. Fewer: the others idle."""
         while self._workers < self._wishes.directive.copy_.workers:
             self.start(f"copy-{self._workers}", partial(self._copy_chunks, self._workers))
             self._workers += 1
+
+    def _watch_lease(self) -> None:
+        """A run that has nothing to write would never learn that a newer one took over."""
+        while not self.ending.wait(LEASE_LOOK_SECONDS):
+            try:
+                self._fence.read()
+            except RetriableError as error:
+                log.debug("the lease could not be read: %s", error)
 
     def check(self) -> None:
         """Raise what ended a thread, if anything did."""
@@ -135,6 +149,7 @@ class Engine:
 
     def stop(self, grace_seconds: float = 1.5) -> None:
         """End all threads: steps get ``grace_seconds`` to commit, then their statements are killed."""
+        self._stopped = True
         self.ending.set()
         self.buffer.close()
         self.streamer.stop()
@@ -146,22 +161,28 @@ class Engine:
     def stop_writing(self) -> None:
         """After the hand-over: only the streamer goes on, to see what the source still accepts."""
         self.ending.set()
-        self._join([thread for thread in self._threads if thread.name != "streamer"], 1.5)
+        self._join([thread for thread in self._threads if thread.name != STREAMER], 1.5)
 
     def _join(self, threads: Sequence[threading.Thread], grace_seconds: float) -> None:
         """Wait for threads; after the grace time their statements are killed, or their connections broken."""
-        until = time.monotonic() + grace_seconds
-        for thread in threads:
-            thread.join(max(until - time.monotonic(), 0.01))
-        while any(thread.is_alive() for thread in threads):
-            try:
-                self.interrupt()
-            except FerryError as error:
-                log.warning("could not interrupt the steps under way, breaking their connections: %s", error)
-                for pair in self._pairs:
-                    pair.abort()
-            for thread in threads:
-                thread.join(0.2)
+        if _ended(threads, grace_seconds):
+            return
+        # A server that hangs would hold up even the killing.
+        killer = threading.Thread(target=self._interrupt_quietly, name="interrupt", daemon=True)
+        killer.start()
+        if _ended(threads, KILL_SECONDS):
+            return
+        log.warning("steps under way do not end, breaking their connections")
+        while not _ended(threads, 0.2):
+            self._connections.abort_all()
+        self._connections.abort_all()
+        killer.join()
+
+    def _interrupt_quietly(self) -> None:
+        try:
+            self.interrupt()
+        except FerryError as error:
+            log.debug("could not interrupt the steps under way: %s", error)
 
     def start(self, name: str, body: Callable[[], None]) -> None:
         """Run ``body`` in a thread of this run: what it raises ends the run."""
@@ -172,7 +193,9 @@ class Engine:
             except Terminated:
                 log.debug("%s ended", name)
             except BaseException as error:
-                if self._failure is None and not self.ending.is_set():
+                # After the hand-over (``stop_writing``) the streamer alone is still wanted.
+                wanted = not (self._stopped if name == STREAMER else self.ending.is_set())
+                if self._failure is None and wanted:
                     log.debug("%s failed", name, exc_info=True)
                     self._failure = error
 
@@ -251,3 +274,11 @@ class Engine:
             self._flusher_pair = self._pair()
         pair = self._flusher_pair
         return self._step.retrying(pair, lambda: self._visibility.wait(pair.plain_source(), mark, self.ending.is_set))
+
+
+def _ended(threads: Sequence[threading.Thread], seconds: float) -> bool:
+    """Whether all of them end within the time."""
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.01))
+    return not any(thread.is_alive() for thread in threads)

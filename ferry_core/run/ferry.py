@@ -5,6 +5,7 @@
 
 import contextlib
 import logging
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -53,6 +54,9 @@ from ferry_core.verify.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
+HURRY_SECONDS = 2.5
+"""After a stop: when whoever still waits for a server stops waiting. The promise is an end within 5 s."""
+
 
 class Ferry:
     """``run`` blocks in the caller's thread; everything else may be called from any thread at any time."""
@@ -64,6 +68,7 @@ class Ferry:
         self.wishes = Wishes(Directive.of(loaded.ferry))
         self.throttle = Throttle()
         self.telling = Telling(loaded.ferry, self.throttle)
+        self._ended = threading.Event()
         self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
         self.wishes.on_change(self._apply_wishes)
         self._apply_wishes()
@@ -81,7 +86,10 @@ class Ferry:
         """Move everything. Returns DONE; raises the FerryError that ended the run otherwise."""
         with self._serving():
             try:
-                return self._run()
+                try:
+                    return self._run()
+                finally:
+                    self._ended.set()
             except FerryError as error:
                 self.telling.failed(error)
                 raise
@@ -203,7 +211,7 @@ class Ferry:
             stages.run()
         except Terminated:
             engine.stop()
-            checkpoints.save()
+            checkpoints.save_now_if_possible()
             if self.wishes.aborted.is_set():
                 fence.record(phase="Aborted")
             raise
@@ -227,6 +235,15 @@ class Ferry:
     def stop(self) -> None:
         """Checkpoint and leave (exit 143)."""
         self.wishes.stop()
+        threading.Thread(target=self._hurry, name="hurry", daemon=True).start()
+
+    def _hurry(self) -> None:
+        """A server that hangs must not hold up the end; only unlocking the source is worth any wait."""
+        wait = HURRY_SECONDS
+        while not self._ended.wait(wait):
+            wait = 0.5
+            if self.telling.current_stage is not Stage.CUTTING_OVER:
+                self._connections.abort_all()
 
     def pause(self) -> None:
         self.wishes.pause(True)

@@ -104,9 +104,8 @@ class Stages:
         return known is not None and known.started
 
     def _copy(self) -> None:
-        self._engine.start_copying()
         self._telling.message("copying rows")
-        self._wait(lambda: self._engine.chunks.all_done)
+        self._wait(self._copied)
         state = self._checkpoints.state
         if not state.foreign_keys_added:
             self._telling.message("adding foreign keys")
@@ -117,6 +116,11 @@ class Stages:
             state.foreign_keys_added = True
         self._telling.all_copied()
         self._checkpoints.save_if_due()
+
+    def _copied(self) -> bool:
+        """Looked at again and again; the wish for more workers may come at any time."""
+        self._engine.start_copying()
+        return self._engine.chunks.all_done
 
     def _stream(self) -> None:
         self._enter(Stage.STREAMING)

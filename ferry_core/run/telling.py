@@ -46,6 +46,7 @@ class Telling:
         self._counting = threading.Lock()
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
+        self.current_stage = Stage.PENDING
         self._initial_conditions()
 
     def _initial_conditions(self) -> None:
@@ -93,6 +94,7 @@ class Telling:
         self._proving = proving
 
     def stage(self, stage: Stage) -> None:
+        self.current_stage = stage
         self.progress.set_stage(stage)
 
     def message(self, text: str) -> None:
