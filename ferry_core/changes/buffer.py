@@ -177,10 +177,19 @@ class ChangeBuffer:
             )
 
     def wait_flushed(self, table: Table, deadline: float) -> bool:
-        """Until no key of this table waits or is in flight; False after ``deadline`` (time.monotonic)."""
+        """Until every key of this table that is known now is on the target; False after ``deadline`` (time.monotonic).
+
+        Keys that come meanwhile are not waited for: on a busy table there are always some.
+        """
         pending = self._pending[table]
         with self._condition:
-            return self._wait(lambda: not (len(pending) or pending.in_flight), deadline)
+            now = self._processed
+
+            def flushed() -> bool:
+                oldest = pending.oldest()
+                return oldest is None or not oldest < now
+
+            return self._wait(flushed, deadline)
 
     def close(self) -> None:
         """Let go whoever waits: the run ends."""

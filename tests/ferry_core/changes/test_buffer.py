@@ -143,3 +143,28 @@ def test_the_checkpoint_never_passes_a_key_that_is_not_on_the_target(steps: list
             owed.setdefault(b"x%d" % at, at)
         not_there = [*owed.values(), *(at for _, at in prepared), *(flying_owed.values() if flying else ())]
         assert buffer.checkpoint_mark().sequence < min(not_there, default=number + 1)
+
+
+def test_waiting_for_a_table_waits_for_the_keys_of_now_only() -> None:
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    transaction(buffer, table, 1, b"a")
+    generation = buffer.take(table, 10)
+    assert generation is not None
+    transaction(buffer, table, 2, b"b")
+    assert not buffer.wait_flushed(table, time.monotonic())
+
+    flushed: list[bool] = []
+    thread = threading.Thread(target=lambda: flushed.append(buffer.wait_flushed(table, time.monotonic() + 10)))
+    thread.start()
+    while not buffer._condition._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    transaction(buffer, table, 3, b"c")
+    buffer.committed(generation)
+    second = buffer.take(table, 10)
+    assert second is not None
+    transaction(buffer, table, 4, b"d")
+    buffer.committed(second)
+    thread.join()
+    # b"d" still waits, and on a busy table others always will.
+    assert flushed == [True]
