@@ -81,7 +81,7 @@ class FerryProcess:
             return json.load(answer)
 
     def post(self, verb: str, body: dict[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - a loopback address
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/v1/{verb}",
             data=json.dumps(body or {}).encode(),
             headers={"Content-Type": "application/json"},
@@ -144,8 +144,9 @@ class FerryProcess:
         began = time.monotonic()
         self.process.terminate()
         code = self.wait_end(60)
+        took = time.monotonic() - began
         assert code == 143, f"exit code {code}\n{self.tail()}"
-        return time.monotonic() - began
+        return took
 
     def tail(self, lines: int = 60) -> str:
         """The end of what it printed."""

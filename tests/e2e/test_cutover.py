@@ -1,0 +1,297 @@
+"""The cutover as users and trouble meet it: every way out unlocks exactly, and there is never a second truth."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hack.servers import Family
+from tests.support.ferry_process import FerryProcess
+from tests.support.live import RECORDS_COMPLETED, Live, command, wait_until
+from tests.support.servers import Pair
+
+ODD = 3
+STREAMING = ("Streaming", "ReadyForCutover")
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def approved(live: Live) -> FerryProcess:
+    """Started, and told to cut over."""
+    live.ferry.start().wait_stage("ReadyForCutover")
+    live.ferry.post("cutover")
+    return live.ferry
+
+
+def hold_record(live: Live) -> None:
+    """Start, and cut over up to the statement that records it, which does not get to the target."""
+    live.proxy.hold(RECORDS_COMPLETED)
+    approved(live)
+    live.proxy.wait_held(120)
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next(one for one in status["conditions"] if one["type"] == kind)
+
+
+def failed_attempt(ferry: FerryProcess, reason: str) -> dict[str, Any]:
+    """The first report after an attempt has failed for ``reason``."""
+    return ferry.wait_status(lambda status: status["cutover"]["lastResult"] == reason)
+
+
+# -- kills ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [Live.held_in_acquire, Live.held_in_drain], ids=["stopping writes", "draining"])
+def test_the_next_start_unlocks_what_a_killed_run_has_locked(pair: Pair, schema: str, folder: Path, held: Any) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
+        writable = live.read_only()
+        live.ferry.start()
+        with held(live):
+            live.ferry.kill()
+            phase, _, stored = live.lease()
+            print(f"killed in {phase}, source {live.read_only()}, stored {stored}, {crew.total} writes")
+            assert phase == "CuttingOver"
+        live.ferry.start().wait_stage("Copying", *STREAMING)
+        assert live.read_only() == writable == (0,) * len(writable)
+        crew.plain.wait_for(20)
+        live.finish(crew=crew)
+        assert live.locked
+
+
+def test_the_next_start_restores_a_read_only_that_was_on_before(mysql_pair: Pair, schema: str, folder: Path) -> None:
+    with Live(mysql_pair, schema, folder, odd=ODD, cutover={"watchFor": "0s"}) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        mysql_pair.source.execute("SET GLOBAL read_only = ON")
+        assert live.read_only() == (1, 0)
+        with live.held_in_drain():
+            assert live.read_only() == (1, 1)
+            live.ferry.kill()
+        live.ferry.start().wait_stage("ReadyForCutover")
+        assert live.read_only() == (1, 0)
+        live.finish()
+
+
+def test_abort_without_a_copier_unlocks(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            live.ferry.kill()
+        assert live.locked
+        done = command("abort", live.ferry)
+        assert (done.returncode, "allowed again" in done.stdout) == (0, True)
+        assert not any(live.read_only())
+        assert live.phase() == "Aborted"
+
+
+def test_a_start_that_cannot_go_on_still_unlocks(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            live.ferry.kill()
+        pair.target.execute(f"CREATE TRIGGER `{schema}`.t BEFORE INSERT ON `{schema}`.aim FOR EACH ROW SET NEW.v = 1")
+        assert live.ferry.start().wait_end() == 64
+        assert "TargetTriggers" in live.ferry.tail()
+        assert not any(live.read_only())
+
+
+def test_a_start_that_is_paused_still_unlocks(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            live.ferry.kill()
+        paused = live.another("paused", paused=True)
+        paused.arguments = live.ferry.arguments
+        with paused:
+            paused.start().wait_status(lambda status: status["phase"] == "Paused")
+            wait_until(lambda: not any(live.read_only()), "the source is writable", 20)
+            paused.post("resume")
+            live.finish(paused)
+
+
+# -- attempts that fail ------------------------------------------------------------------------------------------------
+
+
+def test_a_blocked_lock_names_the_blocker_and_attempts_run_out(pair: Pair, schema: str, folder: Path) -> None:
+    cutover = {"deadline": "1s", "maxAttempts": 2, "watchFor": "0s"}
+    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live, live.crew() as crew:
+        live.ferry.start()
+        with live.held_in_acquire() as blocker:
+            status = failed_attempt(live.ferry, "SourceLockTimeout")
+            print(status["message"])
+            assert status["stage"] in STREAMING
+            assert f"connection {live.id_of(blocker)} " in condition(status, "CutOver")["message"]
+            assert not any(live.read_only())
+            status = live.ferry.wait_status(lambda now: condition(now, "CutOver")["reason"] == "AttemptsExhausted")
+            assert status["cutover"]["attempts"] == 2
+            crew.plain.wait_for(20)
+        live.finish(crew=crew)
+
+
+def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "2s"}) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        idle = live.connect(pair.source, autocommit=False)
+        idle.cursor().execute(f"DELETE FROM `{schema}`.`{live.tables[0].name}` LIMIT 1")
+        with live.held_in_drain():
+            status = failed_attempt(live.ferry, "DeadlineExceeded")
+            assert not any(live.read_only())
+            assert f"connection {live.id_of(idle)} " in condition(status, "CutOver")["message"]
+            print(condition(status, "CutOver")["message"])
+        idle.close()
+        live.finish(approve=False)
+
+
+def test_a_prepared_transaction_refuses_the_attempt_by_its_xid(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        xa = live.connect(pair.source).cursor()
+        xa.execute("XA START 'stray', 'b', 7")
+        xa.execute(f"UPDATE `{schema}`.aim SET v = 99 WHERE id = 2")
+        xa.execute("XA END 'stray', 'b', 7")
+        xa.execute("XA PREPARE 'stray', 'b', 7")
+        live.ferry.post("cutover")
+        status = failed_attempt(live.ferry, "XaPrepared")
+        assert f"7,{b'stray'.hex()},{b'b'.hex()}" in condition(status, "CutOver")["message"]
+        assert not any(live.read_only())
+        xa.execute("XA COMMIT 'stray', 'b', 7")
+        live.finish(approve=False)
+
+
+def test_a_change_that_slips_in_after_the_lock_fails_the_attempt(pair: Pair, schema: str, folder: Path) -> None:
+    """MariaDB: an account above read_only writes. MySQL: XA passes super_read_only."""
+    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        change = f"DELETE FROM `{schema}`.`{live.tables[0].name}` LIMIT 1"
+        late = live.connect(pair.source).cursor()
+        if pair.family is Family.MYSQL:
+            late.execute("XA START 'late'")
+            late.execute(change)
+        with live.held_in_drain():
+            if pair.family is Family.MYSQL:
+                for verb in ("END", "PREPARE", "COMMIT"):
+                    late.execute(f"XA {verb} 'late'")
+            else:
+                late.execute(change)
+        status = failed_attempt(live.ferry, "SourceStillWritten")
+        print(condition(status, "CutOver")["message"])
+        live.finish(approve=False)
+
+
+def test_a_lock_that_somebody_takes_away_fails_the_attempt(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            pair.source.execute("SET GLOBAL read_only = OFF")
+        failed_attempt(live.ferry, "SourceUnlocked")
+        live.finish(approve=False)
+        assert live.locked
+
+
+# -- the last step -----------------------------------------------------------------------------------------------------
+
+
+def test_a_target_lost_before_the_record_lands_settles_as_not_done(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        hold_record(live)
+        assert live.locked
+        live.proxy.cut_clients()
+        failed_attempt(live.ferry, "TargetLost")
+        assert live.phase() == "Streaming"
+        assert not any(live.read_only())
+        live.finish(approve=False)
+
+
+def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        hold_record(live)
+        with live.proxy._state:
+            live.proxy.release()
+            live.proxy.hold(b"COMMIT")
+        live.proxy.wait_held()
+        with live.proxy._state:
+            live.proxy.cut_clients()
+            live.proxy.release()
+        live.ferry.succeed()
+        live.equal()
+        assert live.locked
+        assert "recording the hand-over" in live.ferry.tail()
+
+
+def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        hold_record(live)
+        with live.proxy._state:
+            live.proxy.release()
+            live.proxy.hold(b"COMMIT")
+        live.proxy.wait_held()
+        live.proxy.cut_clients()
+        live.ferry.kill()
+        live.proxy.release()
+        wait_until(lambda: live.phase() == "Completed", "the record lands")
+        assert live.locked
+        assert live.ferry.start().wait_end() == 0
+        assert "cut over already" in live.ferry.tail()
+        assert live.locked
+        live.equal()
+
+
+@pytest.mark.slow
+def test_nobody_unlocks_while_it_is_unknown_whether_the_target_was_handed_over(
+    pair: Pair, schema: str, folder: Path
+) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live:
+        hold_record(live)
+        live.proxy.refuse()
+        live.proxy.cut_clients()
+        assert live.ferry.wait_end() == 65
+        assert "OwnershipAmbiguous" in live.ferry.tail()
+        assert live.locked
+        live.proxy.accept()
+        live.ferry.start()
+        live.finish()
+
+
+# -- afterwards --------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path) -> None:
+    with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
+        live.ferry.start()
+        live.finish(crew=crew)
+        assert (live.phase(), live.locked) == ("Completed", True)
+        pair.source.execute("SET GLOBAL read_only = OFF")  # as its owner may, for the tests below
+        pair.target.execute(f"INSERT INTO `{schema}`.aim VALUES (3, 3)")
+        assert live.ferry.start().wait_end() == 0
+        assert "cut over already" in live.ferry.tail()
+        fresh = live.another("fresh")
+        assert fresh.start().wait_end() == 64
+        assert "AlreadyCutOver" in fresh.tail()
+        assert command("abort", live.ferry).returncode == 64
+        assert live.phase() == "Completed"
+        assert live.target_rows("aim") == 3
+
+
+def test_writes_after_the_hand_over_are_reported(pair: Pair, schema: str, folder: Path) -> None:
+    """Also one that comes between the last look and the record of the hand-over."""
+    cutover = {"sourceLock": "None", "watchFor": "3s"}
+    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live:
+        hold_record(live)
+        pair.source.execute(f"UPDATE `{schema}`.aim SET v = 1000 WHERE id = 1")
+        live.proxy.release()
+        status = live.ferry.wait_status(lambda now: condition(now, "Stalled")["status"] == "True")
+        assert condition(status, "Stalled")["reason"] == "SourceWrittenAfterCutover"
+        assert live.ferry.wait_end() == 65
+        assert live.phase() == "Completed"
+
+
+def test_a_schema_change_after_the_hand_over_is_reported(pair: Pair, schema: str, folder: Path) -> None:
+    cutover = {"sourceLock": "None", "watchFor": "20s"}
+    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live:
+        approved(live).wait_stage("Completed")
+        pair.source.execute(f"TRUNCATE TABLE `{schema}`.aim")
+        assert live.ferry.wait_end(60) == 65
+        assert live.phase() == "Completed"

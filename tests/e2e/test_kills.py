@@ -1,0 +1,149 @@
+"""kill -9 at random moments of one crossing, in every stage, while the source is written to; nothing is lost."""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.live import RECORDS_COMPLETED, Crew, Live
+from tests.support.servers import Pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+BULK_ROWS = 60_000
+ROWS_PER_SECOND = 3_000
+STREAMING = ("Streaming", "ReadyForCutover")
+
+
+class Killer:
+    """Kills one crossing again and again; a kill counts only when the stage it names was under way."""
+
+    def __init__(self, live: Live, crew: Crew) -> None:
+        self.live = live
+        self.ferry = live.ferry
+        self.crew = crew
+        self.rng = random.Random(live.seed)
+        self.count = 0
+        self.began = time.monotonic()
+
+    def kill(self, moment: str, happened: Callable[[], object]) -> bool:
+        """Kill now and, if ``happened`` says so afterwards, count it."""
+        self.ferry.kill()
+        if not happened():
+            print(f"  does not count: {moment} was over")
+            return False
+        self.count += 1
+        print(
+            f"  kill {self.count:2} after {time.monotonic() - self.began:5.1f} s in {moment}: "
+            f"{self.crew.total} writes acknowledged, {self.live.moved()} rows copied"
+        )
+        return True
+
+    def in_copying(self) -> None:
+        """Also before the first chunk, and between chunks: whenever the stage says Copying."""
+        for _ in range(5):
+            self.ferry.start().wait_stage("Copying")
+            if self.rng.random() < 0.7:
+                self._wait_moved()
+            self._linger(1.5, lambda: self._stage() == "Copying")
+            if self.kill("Copying", lambda: not self._all_copied()):
+                return
+        raise AssertionError("no kill fell into Copying")
+
+    def in_streaming(self) -> None:
+        for _ in range(5):
+            self._start_and_pass_copying()
+            self._linger(4.0, lambda: self._stage() in STREAMING)
+            stage = self._stage()
+            if self.kill(stage, partial(self._was_streaming, stage)):
+                return
+        raise AssertionError("no kill fell into Streaming")
+
+    def _was_streaming(self, stage: str) -> bool:
+        return stage in STREAMING and self.live.phase() not in ("CuttingOver", "Completed")
+
+    def in_cutting_over(self, moment: str) -> None:
+        """``moment`` is where the attempt is held meanwhile; each starts only when the source is writable."""
+        self._start_and_pass_copying()
+        assert not any(self.live.read_only()), "the start has not unlocked the source"
+        with HELD[moment](self.live):
+            self._linger(0.5, lambda: self._stage() == "CuttingOver")
+            assert self.kill(f"CuttingOver ({moment})", lambda: self.live.phase() == "CuttingOver")
+
+    def _wait_moved(self) -> None:
+        before = self.ferry.status()["progress"]["rowsCopied"]
+        self.ferry.wait_status(lambda status: status["progress"]["rowsCopied"] > before)
+
+    def _start_and_pass_copying(self) -> None:
+        self.ferry.start()
+        self.ferry.wait_stage("Copying", *STREAMING)
+        self.ferry.post("throttle", {"maxRowsPerSecond": None})
+        self.ferry.wait_stage(*STREAMING)
+
+    def _stage(self) -> str:
+        return str(self.ferry.status().get("stage", ""))
+
+    def _all_copied(self) -> bool:
+        tables = self.live.state()["tables"].values()
+        return bool(tables) and all(table["walked"] and not table["unfinished"] for table in tables)
+
+    def _linger(self, longest: float, still: Callable[[], bool]) -> None:
+        """A random time, cut short when the stage is over."""
+        end = time.monotonic() + self.rng.uniform(0, longest)
+        while time.monotonic() < end and still():
+            time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def _held_in_recording(live: Live) -> Iterator[None]:
+    """Everything is proven; the statement that records the hand-over does not get to the target."""
+    live.proxy.hold(RECORDS_COMPLETED)
+    live.ferry.wait_stage("ReadyForCutover")
+    live.ferry.post("cutover")
+    live.proxy.wait_held(120)
+    yield
+
+
+@contextlib.contextmanager
+def _not_held(live: Live) -> Iterator[None]:
+    """Wherever an attempt just is; its end is held, so that it cannot be over."""
+    live.proxy.hold(RECORDS_COMPLETED)
+    live.ferry.wait_stage("ReadyForCutover")
+    live.ferry.post("cutover")
+    live.ferry.wait_stage("CuttingOver")
+    yield
+
+
+HELD: dict[str, Callable[[Live], contextlib.AbstractContextManager[Any]]] = {
+    "stopping writes": Live.held_in_acquire,
+    "draining": Live.held_in_drain,
+    "recording": _held_in_recording,
+    "anywhere": _not_held,
+}
+
+IN_CUTTING_OVER = ("stopping writes", "draining", "recording", "anywhere", "anywhere", "draining")
+
+
+def test_twenty_kills_in_one_crossing_lose_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
+    throttle = {"maxRowsPerSecond": ROWS_PER_SECOND}
+    with (
+        Live(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as live,
+        live.crew() as crew,
+    ):
+        killer = Killer(live, crew)
+        for _ in range(8):
+            killer.in_copying()
+        for _ in range(6):
+            killer.in_streaming()
+        for moment in IN_CUTTING_OVER:
+            killer.in_cutting_over(moment)
+        assert killer.count == 20
+        live.proxy.release()
+        live.ferry.start()
+        live.finish(crew=crew)
+        assert live.locked

@@ -1,0 +1,285 @@
+"""A whole crossing under fire: tables on a source that is written to all the time, a proxy before the target, and the
+means to hold a cutover at a chosen moment. For tests that act through the user's door and judge by the comparer.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+from ferry_core.consistency.fence import COMPLETED
+from ferry_core.mysql.literals import string
+from hack.servers import Family
+from tests.support.compare import Compared, assert_equal_schemas
+from tests.support.ferry_process import ROOT, FerryProcess
+from tests.support.proxy import Proxy
+from tests.support.schemas import OddTable, create_odd_tables, odd_tables
+from tests.support.servers import Pair, Server
+from tests.support.writers import Writers, seed_of_run
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+ASIDE = "aside"
+"""A table that is not selected: for locks that have nothing to do with the rows under way."""
+RECORDS_COMPLETED = f"phase = {string(COMPLETED)}".encode()
+"""In the statement that records the hand-over."""
+
+
+def wait_until(reached: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Until ``reached`` gives something true."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def bulk(rows: int) -> OddTable:
+    """A table that is filled whole, so that its copy takes a while; ``aim`` is a table for single chosen changes."""
+    return OddTable("bulk", "id BIGINT NOT NULL PRIMARY KEY", ("id",), lambda slot: (str(slot),), True, rows)
+
+
+class Crew:
+    """Two crews of writers that go on through failed attempts: XA is rare, since no cutover passes a prepared one."""
+
+    def __init__(self, server: Server, schema: str, tables: Sequence[OddTable], seed: int, threads: int = 3) -> None:
+        self.plain = Writers(
+            server, schema, tables, seed, threads=threads, pause=0.01, xa=False, stop_when_read_only=False
+        )
+        self.xa = Writers(server, schema, tables, seed + 1, threads=1, pause=0.1, stop_when_read_only=False)
+
+    def __enter__(self) -> Self:
+        self.plain.start()
+        self.xa.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # The XA crew first: what it prepared must be decided before anybody compares.
+        self.xa.__exit__(kind, error, traceback)
+        self.plain.__exit__(kind, error, traceback)
+
+    @property
+    def total(self) -> int:
+        return self.plain.total + self.xa.total
+
+    def summary(self) -> str:
+        return f"{self.total} writes acknowledged; {self.plain.summary()}; XA crew: {self.xa.summary()}"
+
+
+class Live:
+    """One Ferry of one schema. ``spec`` are sections of its manifest, over the defaults here."""
+
+    def __init__(
+        self, pair: Pair, schema: str, folder: Path, *, rows: int = 0, odd: int | None = None, **spec: Any
+    ) -> None:
+        """``rows`` of a bulk table beside the first ``odd`` odd ones (None: all)."""
+        self.pair = pair
+        self.schema = schema
+        self.folder = folder
+        self.seed = seed_of_run()
+        self.uid = str(uuid.uuid4())
+        self.proxy = Proxy(pair.target.host, pair.target.port)
+        self.tables = list(odd_tables(pair.family)[:odd])
+        pair.source.execute(
+            f"CREATE TABLE `{schema}`.`{ASIDE}` (id INT PRIMARY KEY)",
+            f"CREATE TABLE `{schema}`.aim (id INT PRIMARY KEY, v INT NOT NULL)",
+            f"INSERT INTO `{schema}`.aim VALUES (1, 0), (2, 0)",
+        )
+        self.rows = create_odd_tables(pair.source, schema, self.tables, seed=self.seed) + 2
+        if rows:
+            self.tables.append(bulk(rows))
+            self.rows += create_odd_tables(pair.source, schema, self.tables[-1:], seed=self.seed, share=1)
+        self.spec = {
+            "tables": {"include": [f"{schema}.*"], "exclude": [f"{schema}.{ASIDE}"]},
+            "copy": {"chunkTargetBytes": "64Ki"},
+        } | spec
+        # A noisy machine must not keep a run from its cutover, nor a test from its end.
+        self.spec["cutover"] = {"watchFor": "0s", "maxLag": "20s", "maxAttempts": 100} | spec.get("cutover", {})
+        self.ferry = self.another("first")
+        self._connections: list[Connection[Cursor]] = []
+
+    def another(self, name: str, *, source_port: int | None = None, **spec: Any) -> FerryProcess:
+        """A further process of the same Ferry, with a state file of its own."""
+        ferry = FerryProcess(self.folder / name, self.pair, target_port=self.proxy.port, **self._spec(spec))
+        documents = list(yaml.safe_load_all(ferry.manifest.read_text()))
+        documents[0]["metadata"]["uid"] = self.uid
+        for side in ("source", "target"):
+            documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}  # or the proxy would recognise nothing
+        if source_port is not None:
+            documents[0]["spec"]["source"]["port"] = source_port
+        ferry.manifest.write_text(yaml.safe_dump_all(documents))
+        if "checkpoint" in self._spec(spec):
+            ferry.arguments = []
+        return ferry
+
+    def _spec(self, changed: dict[str, Any]) -> dict[str, Any]:
+        """This Ferry's spec with some sections changed; the cutover's field by field."""
+        merged = self.spec | changed
+        return merged | {"cutover": self.spec["cutover"] | changed.get("cutover", {})}
+
+    def crew(self, threads: int = 3) -> Crew:
+        return Crew(self.pair.source, self.schema, self.tables, self.seed, threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ferry.__exit__()
+        self.proxy.close()
+        for connection in self._connections:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    # -- what is so -----------------------------------------------------------------------------------------------
+
+    def equal(self) -> Compared:
+        found = assert_equal_schemas(self.pair.source, self.pair.target, self.schema, except_for=[ASIDE])
+        print(f"equal: {found.tables} tables, {found.rows} rows")
+        return found
+
+    def lease(self) -> tuple[str, int, dict[str, str]]:
+        """Phase, epoch and what an unlock would restore, as the target has them."""
+        phase, epoch, cutover = self.pair.target.query(
+            "SELECT phase, epoch, cutover FROM mysql_ferry.lease WHERE ferry_uid = %s", (self.uid,)
+        )[0]
+        return phase, int(epoch), json.loads(cutover)
+
+    def phase(self) -> str:
+        return self.lease()[0]
+
+    def read_only(self) -> tuple[int, ...]:
+        """read_only and, on MySQL, super_read_only."""
+        names = ["@@global.read_only"] + ["@@global.super_read_only"] * (self.pair.family is Family.MYSQL)
+        return tuple(int(value) for value in self.pair.source.query(f"SELECT {', '.join(names)}")[0])
+
+    @property
+    def locked(self) -> bool:
+        return all(self.read_only())
+
+    def moved(self) -> int:
+        """Rows that checkpoints say are copied, of all tables."""
+        return sum(table["rows_copied"] for table in self.state()["tables"].values())
+
+    def state(self, ferry: FerryProcess | None = None) -> dict[str, Any]:
+        """The newest checkpoint, from where the Ferry keeps it."""
+        ferry = ferry or self.ferry
+        if not ferry.arguments:
+            rows = self.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", (self.uid,))
+            return dict(json.loads(rows[0][0])) if rows else {"tables": {}}
+        if not ferry.state.exists():
+            return {"tables": {}}
+        with contextlib.closing(sqlite3.connect(f"file:{ferry.state}?mode=ro", uri=True, timeout=10)) as database:
+            try:
+                row = database.execute("SELECT body FROM ferry_state").fetchone()
+            except sqlite3.OperationalError:
+                return {"tables": {}}
+        return dict(json.loads(row[0])) if row else {"tables": {}}
+
+    def target_rows(self, table: str = "bulk") -> int:
+        return int(self.pair.target.value(f"SELECT COUNT(*) FROM `{self.schema}`.`{table}`"))
+
+    def finish(self, ferry: FerryProcess | None = None, crew: Crew | None = None, *, approve: bool = True) -> None:
+        """Approve the cutover of a started run, unless it is approved; the run must end well, with equal tables."""
+        ferry = ferry or self.ferry
+        if approve:
+            ferry.wait_stage("ReadyForCutover")
+            ferry.post("cutover")
+        ferry.succeed()
+        if crew is not None:
+            crew.__exit__(None, None, None)
+            print(crew.summary())
+        assert self.phase() == "Completed"
+        self.equal()
+
+    # -- holding a cutover ----------------------------------------------------------------------------------------
+
+    def connect(self, server: Server, **options: Any) -> "Connection[Cursor]":
+        connection = server.connect(**options)
+        self._connections.append(connection)
+        return connection
+
+    @staticmethod
+    def id_of(connection: "Connection[Cursor]") -> int:
+        cursor = connection.cursor()
+        cursor.execute("SELECT CONNECTION_ID()")
+        return int(cursor.fetchall()[0][0])
+
+    def block_lock(self) -> "Connection[Cursor]":
+        """A session whose LOCK TABLES makes the source lock wait; ``release_lock`` lets it through."""
+        connection = self.connect(self.pair.source)
+        cursor = connection.cursor()
+        cursor.execute(f"LOCK TABLES `{self.schema}`.`{ASIDE}` WRITE, `{self.schema}`.aim WRITE")
+        return connection
+
+    def block_row(self) -> "Connection[Cursor]":
+        """A transaction on the target that holds the row of ``aim`` whose change the drain must bring."""
+        connection = self.connect(self.pair.target, autocommit=False)
+        connection.cursor().execute(f"SELECT * FROM `{self.schema}`.aim WHERE id = 1 FOR UPDATE")
+        return connection
+
+    @contextlib.contextmanager
+    def held_in_acquire(self, ferry: FerryProcess | None = None) -> Iterator["Connection[Cursor]"]:
+        """Inside, an attempt is under way that cannot get its lock. Approves the cutover."""
+        ferry = ferry or self.ferry
+        ferry.wait_stage("ReadyForCutover")
+        blocker = self.block_lock()
+        ferry.post("cutover")
+        ferry.wait_stage("CuttingOver")
+        self._wait_lock_statement()
+        yield blocker
+        blocker.close()
+
+    def _wait_lock_statement(self) -> None:
+        def waits() -> bool:
+            rows = self.pair.source.query("SELECT info FROM information_schema.processlist WHERE info LIKE 'SET /*%'")
+            return bool(rows)
+
+        wait_until(waits, "the lock statement reached the source")
+
+    @contextlib.contextmanager
+    def held_in_drain(self, ferry: FerryProcess | None = None) -> Iterator["Connection[Cursor]"]:
+        """Inside, the source is locked and a change of ``aim`` cannot get to the target. Gives the row's holder."""
+        with self.held_in_acquire(ferry) as blocker:
+            holder = self.block_row()
+            blocker.cursor().execute(f"UPDATE `{self.schema}`.aim SET v = v + 1 WHERE id = 1")
+        wait_until(lambda: self.locked, "the source is locked")
+        yield holder
+        holder.close()
+
+
+def command(verb: str, ferry: FerryProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``ferry VERB -f MANIFEST``, for a Ferry without a running copier."""
+    state = ["--state", str(ferry.state)] if verb in ("abort", "cleanup") and ferry.arguments else []
+    line = [sys.executable, "-m", "ferry_core", verb, "-f", str(ferry.manifest), *state, *arguments]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    print(f"ferry {verb}: {done.returncode} {done.stdout}{done.stderr}")
+    return done
+
+
+def frozen(ferry: FerryProcess) -> Any:
+    """Inside, the process is stopped (SIGSTOP), as a suspended machine is."""
+
+    @contextlib.contextmanager
+    def inside() -> Iterator[None]:
+        assert ferry.process is not None
+        os.kill(ferry.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(ferry.process.pid, signal.SIGCONT)
+
+    return inside()
