@@ -14,7 +14,7 @@ from ferry_core.binlog import events
 from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
-from ferry_core.changes.sink import ChangeSink, StreamMark
+from ferry_core.changes.sink import ChangeSink, Place, StreamMark
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids
 from ferry_core.schema.statements import StatementKind, effect_on
@@ -206,10 +206,10 @@ class Transactions:
 
     # Transactions
 
-    def _open(self, position: GtidSet | MariaDbGtids, committed_at: float | None) -> _Group:
+    def _open(self, position: GtidSet | MariaDbGtids, committed_at: float | None, place: Place | None = None) -> _Group:
         if self._group is not None:
             raise unreadable("a transaction that begins before the last one has ended")
-        self._group = _Group(StreamMark(self._counters.processed.sequence + 1, position), committed_at)
+        self._group = _Group(StreamMark(self._counters.processed.sequence + 1, position, place), committed_at)
         return self._group
 
     def _gtid(self, data: bytes, end: int) -> None:
@@ -224,7 +224,9 @@ class Transactions:
         position = self._counters.processed.position
         assert isinstance(position, MariaDbGtids)
         server_id = int.from_bytes(data[6:10], "little")
-        group = self._open(position.add(begun.domain, server_id, begun.sequence), None)
+        file = self._counters.file
+        place = len(file), file, int.from_bytes(data[14:18], "little")
+        group = self._open(position.add(begun.domain, server_id, begun.sequence), None, place)
         group.xid, group.inside = begun.prepared_xid, not begun.standalone
 
     def _anonymous(self, _data: bytes, _end: int) -> None:

@@ -78,7 +78,7 @@ class ChangeBuffer:
             self._seen = processed
             for table, keys, decode, prepared_before in self._prepared.decide(xid):
                 if committed:
-                    self._add(table, keys, decode, prepared_before)
+                    self._add(table, keys, decode, prepared_before, frozenset({xid}))
             self._advance(processed)
 
     def alive(self, processed: StreamMark, source_time: float | None) -> None:  # noqa: ARG002 - the streamer's status keeps it
@@ -199,8 +199,15 @@ class ChangeBuffer:
 
     # -- under the lock -------------------------------------------------------------------------------------------
 
-    def _add(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder, before: StreamMark) -> None:
-        self._pending[table].add(keys, decode, before)
+    def _add(
+        self,
+        table: Table,
+        keys: Sequence[bytes],
+        decode: KeyDecoder,
+        before: StreamMark,
+        xids: frozenset[str] = frozenset(),
+    ) -> None:
+        self._pending[table].add(keys, decode, before, xids)
         self._changes += len(keys)
         if self._listener is not None:
             self._listener(table, keys, decode)

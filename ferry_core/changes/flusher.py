@@ -11,7 +11,6 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.changes.sink import StreamMark
 from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import Generation
 from ferry_core.tables.table import KeyLiterals, Table
@@ -44,7 +43,7 @@ class Flusher:
         gates: Mapping[Table, TableGate],
         executor: Executor,
         copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], object],
-        make_visible: Callable[[StreamMark], bool],
+        make_visible: Callable[[Generation], bool],
         copying: Callable[[Table], bool],
         cancelled: Callable[[], bool],
         flushed: Callable[[FlushResult], None],
@@ -71,12 +70,16 @@ class Flusher:
                 self.flush(table)
 
     def _due(self) -> Table | None:
-        """The table with most waiting keys, unless its chunks deserve a turn first."""
-        urgent = self._buffer.fullness > URGENT_FULLNESS
+        """The table that waits for longest, unless its chunks deserve a turn first; most keys first in a full buffer.
+
+        Not always most keys: a table with few changes would wait for as long as a busy one has more.
+        """
+        waiting = [table for table, _ in self._buffer.waiting()]
+        if self._buffer.fullness > URGENT_FULLNESS:
+            return next(iter(waiting), None)
         now = time.monotonic()
-        for table, _ in self._buffer.waiting():
-            rested = now - self._last.get(table, 0.0) > COPYING_INTERVAL
-            if urgent or rested or not self._copying(table):
+        for table in sorted(waiting, key=lambda table: self._last.get(table, 0.0)):
+            if now - self._last.get(table, 0.0) > COPYING_INTERVAL or not self._copying(table):
                 return table
         return None
 
@@ -88,7 +91,7 @@ class Flusher:
             if generation is None:
                 return
             try:
-                done = self._make_visible(generation.seen) and self._write(generation)
+                done = self._make_visible(generation) and self._write(generation)
             except BaseException:
                 self._buffer.returned(generation)
                 raise

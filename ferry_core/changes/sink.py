@@ -4,7 +4,7 @@ Called in the streamer's thread only. The change buffer is the one implementatio
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ferry_core.mysql.gtid import Position
@@ -14,12 +14,18 @@ KeyDecoder = Callable[[bytes], KeyLiterals]
 """Turns the raw key bytes of a row image into SQL literals."""
 
 
+Place = tuple[int, str, int]
+"""Length of a binlog file's name, the name, an offset in it: ordered as the binlog is (999999 before 1000000)."""
+
+
 @dataclass(frozen=True)
 class StreamMark:
     """A place in this run's stream: ``sequence`` orders places of one run, ``position`` is what a checkpoint stores."""
 
     sequence: int
     position: Position
+    place: Place | None = field(default=None, compare=False)
+    """MariaDB: somewhere inside its last transaction. None at a run's start, and on MySQL."""
 
     def __lt__(self, other: "StreamMark") -> bool:
         return self.sequence < other.sequence

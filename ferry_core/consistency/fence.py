@@ -94,7 +94,7 @@ class Fence:
         self.epoch = epoch
         self._slots = set(range(SLOTS))
         self._slots_lock = threading.Lock()
-        self._completing: int | None = None
+        self._completing: tuple[int, int] | None = None
         self.writes_allowed: Callable[[], None] = _always
 
     # -- taking ---------------------------------------------------------------------------------------------------
@@ -158,14 +158,16 @@ class Fence:
         with self._slots_lock:
             self._slots.add(slot)
 
-    def prove_ended(self, connection_id: int) -> None:
+    def prove_ended(self, connection_id: int, slot: int) -> None:
         """Return only when nothing of a lost connection can commit any more: kill it, then pass the lease row's lock.
 
         Its transaction, if any, holds a share lock on the row: FOR UPDATE waits for it. The lost connection's window
-        (chunk or batch) must stay open until then.
+        (chunk or batch) must stay open until then. Who does not hold the lock of its ``slot`` is not killed: after a
+        restart of the server the id is somebody else's, and the lost connection has ended with the old server.
         """
         with self._connect() as session:
-            kill(session, connection_id)
+            if session.value(f"SELECT IS_USED_LOCK('ferry:{self._uid}:{slot}')") == b"%d" % connection_id:
+                kill(session, connection_id)
             session.execute("SET SESSION innodb_lock_wait_timeout = 30")
             session.begin()
             self._check(session, " FOR UPDATE")
@@ -246,7 +248,7 @@ class Fence:
     def complete(self) -> None:
         """Record the hand-over. After a RetriableError ask ``completed`` whether it happened."""
         with self._connect() as session:
-            self._completing = session.connection_id
+            self._completing = session.connection_id, self.enrol(session)
             session.begin()
             self._check(session, " FOR UPDATE")
             self.update(session, phase=COMPLETED)
@@ -255,7 +257,7 @@ class Fence:
     def completed(self) -> bool:
         """Whether ``complete`` took effect, certain: its connection is proven ended first."""
         if self._completing is not None:
-            self.prove_ended(self._completing)
+            self.prove_ended(*self._completing)
         return self.read().phase == COMPLETED
 
     def read(self) -> Lease:

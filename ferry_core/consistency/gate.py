@@ -4,7 +4,9 @@ One gate a table: chunks enter it shared, a flush generation exclusively. Withou
 written after that DELETE's flush leaves a ghost row, and REPLACE may remove a row of another key whose own change was
 already forgotten. Called by the copy workers (shared) and the flusher (exclusive).
 
-Whoever holds a side keeps it until what it wrote has committed or is proven never to: also across lost connections.
+Whoever holds a side keeps it until what it wrote has committed or is proven never to: also across lost connections,
+and for ever if it ends by an exception. Nobody knows then what may still commit; the run ends, its successor's fence
+finds out.
 """
 
 import threading
@@ -37,12 +39,10 @@ class TableGate:
                 self._condition.wait(POLL_SECONDS)
             entered = self.open_for_chunks
             self._chunks += entered
-        try:
-            yield entered
-        finally:
-            with self._condition:
-                self._chunks -= entered
-                self._condition.notify_all()
+        yield entered
+        with self._condition:  # not after an exception: see the module's docstring
+            self._chunks -= entered
+            self._condition.notify_all()
 
     @contextmanager
     def flush(self, cancelled: Callable[[], bool]) -> Iterator[bool]:
@@ -55,10 +55,8 @@ class TableGate:
             self._flush_waits = False
             self._flushing = self._flushing or entered
             self._condition.notify_all()
-        try:
-            yield entered
-        finally:
-            if entered:
-                with self._condition:
-                    self._flushing = False
-                    self._condition.notify_all()
+        yield entered
+        if entered:
+            with self._condition:  # not after an exception
+                self._flushing = False
+                self._condition.notify_all()

@@ -25,6 +25,8 @@ class Generation:
     seen: StreamMark
     since: StreamMark
     committed_at: float | None
+    xids: frozenset[str] = frozenset()
+    """XA transactions that some of the keys may be of (MariaDB's snapshots do not vouch for those)."""
 
 
 class PendingKeys:
@@ -35,6 +37,7 @@ class PendingKeys:
         self._keys: dict[bytes, None] = {}
         self._since: StreamMark | None = None
         self._committed_at: float | None = None
+        self._xids: frozenset[str] = frozenset()
         self._in_flight: Generation | None = None
         self._decode: KeyDecoder | None = None
         self.bytes = 0
@@ -47,9 +50,12 @@ class PendingKeys:
     def in_flight(self) -> int:
         return len(self._in_flight.keys) if self._in_flight else 0
 
-    def add(self, keys: Iterable[bytes], decode: KeyDecoder, before: StreamMark) -> None:
-        """Keys changed by a transaction that begins right after ``before``."""
+    def add(
+        self, keys: Iterable[bytes], decode: KeyDecoder, before: StreamMark, xids: frozenset[str] = frozenset()
+    ) -> None:
+        """Keys changed by a transaction that begins right after ``before``; ``xids`` name it if it was an XA one."""
         self._decode = decode
+        self._xids |= xids
         if self._since is None or before < self._since:
             self._since = before
         held = self._keys
@@ -70,10 +76,13 @@ class PendingKeys:
         if not self._keys or self._decode is None or self._since is None:
             return None
         taken = dict.fromkeys(islice(self._keys, limit))
-        self._in_flight = Generation(self._table, taken, self._decode, seen, self._since, self._committed_at)
+        self._in_flight = Generation(
+            self._table, taken, self._decode, seen, self._since, self._committed_at, self._xids
+        )
         if len(taken) == len(self._keys):
             self._keys = {}
             self._since = self._committed_at = None
+            self._xids = frozenset()
             self.bytes = 0
         else:
             for key in taken:
@@ -90,7 +99,7 @@ class PendingKeys:
     def returned(self, generation: Generation) -> None:
         """The generation failed: all its keys wait again, dated as before."""
         self.committed(generation)
-        self.add(generation.keys, generation.decode, generation.since)
+        self.add(generation.keys, generation.decode, generation.since, generation.xids)
         if generation.committed_at is not None:
             self._committed_at = min(generation.committed_at, self._committed_at or generation.committed_at)
 

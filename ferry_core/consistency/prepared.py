@@ -40,11 +40,11 @@ class PreparedTransactions:
     def add(self, xid: str, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
         held = self._held[xid].keys.setdefault(table, (decode, {}))[1]
         held.update(dict.fromkeys(keys))
-        if sum(len(entry[1]) for entry in self._held[xid].keys.values()) > LIMIT_KEYS:
+        if sum(len(entry[1]) for every in self._held.values() for entry in every.keys.values()) > LIMIT_KEYS:
             raise DataError(
                 "XaTooLarge",
-                f"XA transaction {xid} changes more than {LIMIT_KEYS} rows before its decision; "
-                "decide it (XA COMMIT or XA ROLLBACK on the source), then start the Ferry again",
+                f"undecided XA transactions change more than {LIMIT_KEYS} rows: {', '.join(self._held)} "
+                "(formatID,gtrid,bqual); decide them (XA COMMIT or XA ROLLBACK), then start the Ferry again",
             )
 
     def decide(self, xid: str) -> Iterator[tuple[Table, list[bytes], KeyDecoder, StreamMark]]:

@@ -36,14 +36,15 @@ def empty_tables(
     """
     deleted = 0
     for table in tables:
-        rows = EMPTY_ROWS
-        while rows == EMPTY_ROWS:
+        left = True
+        while left:
             wait_while_paused()
             try:
                 with fence.transaction(session):
                     rows = session.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
             except Interrupted:
-                continue
+                continue  # whatever was deleted is back: only a commit tells how many are left
+            left = rows == EMPTY_ROWS
             deleted += rows
     return deleted
 

@@ -4,21 +4,33 @@ Group commit sends events at the sync stage and makes rows visible later; under 
 trip. A naive re-read in the gap sees the old row and the update is lost.
 
 MySQL with GTIDs: once the streamed set is contained in ``@@gtid_executed`` its rows are visible, and a plain SELECT is
-enough: no lock on the source. MariaDB: each read takes LOCK IN SHARE MODE for that one autocommitted SELECT, which
-waits for the row locks that a transaction keeps until its rows are visible. Called by the flusher and the table start.
+enough. MariaDB: a new snapshot tells the place in the binlog up to which InnoDB has committed; once that lies behind
+the streamed place, and the XA transactions among the keys have left XA RECOVER, a plain SELECT is enough too. Neither
+locks a row of the source: LOCK IN SHARE MODE would wait for visibility by itself, but on MariaDB it made the
+application's transactions deadlock victims and cut them to a tenth (docs/correctness.md has the figures).
+
+Called by the flusher and the table start.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
-from ferry_core.changes.sink import StreamMark
+from ferry_core.changes.sink import Place, StreamMark
+from ferry_core.cutover.blockers import prepared_xids
 from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import MariaDbGtids, Position, source_position
+from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 
 DEADLINE_SECONDS = 600.0
 POLL_SECONDS = 1
+SNAPSHOT_POLL_SECONDS = 0.01
+
+
+def _no_xids() -> Collection[str]:
+    return ()
 
 
 class Visibility(Protocol):
@@ -27,8 +39,20 @@ class Visibility(Protocol):
     lock_clause: str
     """Appended to every SELECT of rows."""
 
-    def wait(self, session: Session, mark: StreamMark, cancelled: Callable[[], bool]) -> bool:
-        """Until everything up to ``mark`` is visible to a new SELECT with ``lock_clause``; False when cancelled."""
+    def start(self, session: Session) -> Position:
+        """Where a new run's stream begins: what ``wait`` has to say of it must hold."""
+
+    def wait(
+        self,
+        session: Session,
+        mark: StreamMark,
+        cancelled: Callable[[], bool],
+        xids: Callable[[], Collection[str]] = _no_xids,
+    ) -> bool:
+        """Until everything up to ``mark`` is visible to a new SELECT with ``lock_clause``; False when cancelled.
+
+        ``xids``: the XA transactions decided up to there whose rows are to be read.
+        """
 
 
 class GtidVisibility:
@@ -40,7 +64,16 @@ class GtidVisibility:
         """``server_uuid`` of the server that the stream comes from: another one's gtid_executed proves nothing."""
         self._server_uuid = server_uuid
 
-    def wait(self, session: Session, mark: StreamMark, cancelled: Callable[[], bool]) -> bool:
+    def start(self, session: Session) -> Position:
+        return source_position(session)
+
+    def wait(
+        self,
+        session: Session,
+        mark: StreamMark,
+        cancelled: Callable[[], bool],
+        xids: Callable[[], Collection[str]] = _no_xids,  # noqa: ARG002 - an XA COMMIT has its own GTID
+    ) -> bool:
         deadline = time.monotonic() + DEADLINE_SECONDS
         statement = f"SELECT @@server_uuid, WAIT_FOR_EXECUTED_GTID_SET('{mark.position}', {POLL_SECONDS})"
         while not cancelled():
@@ -54,20 +87,54 @@ class GtidVisibility:
             if timed_out == b"0":
                 return True
             if time.monotonic() > deadline:
-                raise RetriableError(
-                    "VisibilityStalled",
-                    f"transactions streamed from {session.endpoint.address} were not visible to reads after "
-                    f"{DEADLINE_SECONDS:.0f} s (a stalled commit or semi-sync replica?): {mark.position}",
-                )
+                raise _stalled(session, mark)
+        return False
+
+
+class SnapshotVisibility:
+    """MariaDB. The place that a snapshot tells lies between two transactions, and InnoDB has committed all before it.
+
+    A mark's place lies inside of its transaction; a run's start is known by its GTIDs only, which the server looks up
+    in its binlog. XA COMMIT is no part of that order, but its XID stays in XA RECOVER until its rows are visible.
+    """
+
+    lock_clause = ""
+
+    def start(self, session: Session) -> Position:
+        return _gtids_at(session, _snapshot_place(session))
+
+    def wait(
+        self,
+        session: Session,
+        mark: StreamMark,
+        cancelled: Callable[[], bool],
+        xids: Callable[[], Collection[str]] = _no_xids,
+    ) -> bool:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not cancelled():
+            if _is_behind(session, mark) and not (xids() and set(xids()).intersection(prepared_xids(session))):
+                return True
+            if time.monotonic() > deadline:
+                raise _stalled(session, mark)
+            time.sleep(SNAPSHOT_POLL_SECONDS)
         return False
 
 
 class LockingVisibility:
-    """MariaDB: the read itself waits, row by row."""
+    """Any InnoDB source, at a price: the read itself waits, row by row."""
 
     lock_clause = " LOCK IN SHARE MODE"
 
-    def wait(self, session: Session, mark: StreamMark, cancelled: Callable[[], bool]) -> bool:  # noqa: ARG002 - the lock waits
+    def start(self, session: Session) -> Position:
+        return source_position(session)
+
+    def wait(
+        self,
+        session: Session,  # noqa: ARG002 - the lock waits
+        mark: StreamMark,  # noqa: ARG002
+        cancelled: Callable[[], bool],
+        xids: Callable[[], Collection[str]] = _no_xids,  # noqa: ARG002
+    ) -> bool:
         return not cancelled()
 
 
@@ -75,4 +142,41 @@ def visibility_of(session: Session) -> Visibility:
     """The strategy for the server behind ``session``."""
     if session.flavor is Flavor.MYSQL:
         return GtidVisibility(session.text("SELECT @@server_uuid"))
-    return LockingVisibility()
+    # Without this, commits of a group become visible one by one while a snapshot already tells the group's end.
+    ordered = session.number("SELECT @@binlog_optimize_thread_scheduling")
+    clustered = session.query("SHOW VARIABLES LIKE 'wsrep_on'")
+    if not ordered or (clustered and clustered[0][1] == b"ON"):
+        return LockingVisibility()
+    return SnapshotVisibility()
+
+
+def _snapshot_place(session: Session) -> Place:
+    """Up to where InnoDB has committed what the binlog holds."""
+    session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    told = {(name or b"").decode(): (value or b"").decode() for name, value in session.query(_SNAPSHOT)}
+    session.rollback()
+    file = told["Binlog_snapshot_file"]
+    return len(file), file, int(told["Binlog_snapshot_position"])
+
+
+def _gtids_at(session: Session, place: Place) -> MariaDbGtids:
+    """Reads a binlog file up to there: not for every flush."""
+    _, file, offset = place
+    return MariaDbGtids.parse(session.text(f"SELECT BINLOG_GTID_POS({string(file)}, {offset})"))
+
+
+def _is_behind(session: Session, mark: StreamMark) -> bool:
+    """Whether a new snapshot stands behind ``mark``."""
+    place = _snapshot_place(session)
+    return _gtids_at(session, place).contains(mark.position) if mark.place is None else place > mark.place
+
+
+_SNAPSHOT = "SHOW STATUS LIKE 'binlog_snapshot_%'"
+
+
+def _stalled(session: Session, mark: StreamMark) -> RetriableError:
+    return RetriableError(
+        "VisibilityStalled",
+        f"transactions streamed from {session.endpoint.address} were not visible to reads after "
+        f"{DEADLINE_SECONDS:.0f} s (a stalled commit or semi-sync replica?): {mark.position}",
+    )

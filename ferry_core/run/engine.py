@@ -15,9 +15,9 @@ from functools import partial
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.flusher import Flusher, FlushResult
-from ferry_core.changes.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.gate import TableGate
+from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import FerryError, Interrupted, RetriableError, Terminated, TooLarge
 from ferry_core.rows.copier import CopyResult
@@ -242,7 +242,7 @@ class Engine:
                 result = self._step.copy(pair, chunk.table, chunk.range)
             except TooLarge as error:
                 self._ears.error(error)
-                self.chunks.split(chunk, pair.plain_source())
+                self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.plain_source()))
                 return
             self._ears.judge(chunk.table, result)
             self.chunks.finished(chunk, result)
@@ -268,12 +268,20 @@ class Engine:
                 middle = len(part) // 2
                 todo += [part[middle:], part[:middle]]
 
-    def _make_visible(self, mark: StreamMark) -> bool:
+    def _make_visible(self, generation: Generation) -> bool:
         """R1 on a pair of the flusher's own; only its thread comes here."""
         if self._flusher_pair is None:
             self._flusher_pair = self._pair()
         pair = self._flusher_pair
-        return self._step.retrying(pair, lambda: self._visibility.wait(pair.plain_source(), mark, self.ending.is_set))
+
+        def undecided() -> frozenset[str]:
+            # One that is prepared anew, with the same XID, has nothing to do with these keys.
+            return generation.xids.difference(self.buffer.prepared_xids())
+
+        return self._step.retrying(
+            pair,
+            lambda: self._visibility.wait(pair.plain_source(), generation.seen, self.ending.is_set, undecided),
+        )
 
 
 def _ended(threads: Sequence[threading.Thread], seconds: float) -> bool:

@@ -36,9 +36,7 @@ def test_each_run_takes_the_next_epoch_and_finds_what_the_last_one_recorded(
     assert (lease.phase, lease.tables, lease.source_id) == ("Copying", ["shop.orders"], "source-1")
 
 
-def test_an_older_run_cannot_commit_after_its_successor(
-    connect: Callable[[], Session], uid: str, schema: str
-) -> None:
+def test_an_older_run_cannot_commit_after_its_successor(connect: Callable[[], Session], uid: str, schema: str) -> None:
     old = take(connect, uid)
     with connect() as session:
         session.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
@@ -56,7 +54,9 @@ def test_an_older_run_cannot_commit_after_its_successor(
         assert lease.phase == "New"
 
 
-def test_a_transaction_under_way_is_killed_by_the_successor(connect: Callable[[], Session], uid: str, schema: str) -> None:
+def test_a_transaction_under_way_is_killed_by_the_successor(
+    connect: Callable[[], Session], uid: str, schema: str
+) -> None:
     old = take(connect, uid)
     with connect() as other:
         other.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
@@ -95,10 +95,11 @@ def test_a_lost_connection_is_proven_ended_before_anything_is_retried(
         other.execute(f"CREATE DATABASE IF NOT EXISTS {schema}")
         other.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)")
         orphan = connect()
+        slot = fence.enrol(orphan)
         transaction = fence.transaction(orphan)
         transaction.__enter__()
         orphan.execute(f"INSERT INTO {schema}.t VALUES (1)")
-        fence.prove_ended(orphan.connection_id)
+        fence.prove_ended(orphan.connection_id, slot)
         with pytest.raises(ConnectionLost):
             orphan.commit()
         assert other.number(f"SELECT COUNT(*) FROM {schema}.t") == 0

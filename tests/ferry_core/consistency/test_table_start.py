@@ -1,0 +1,227 @@
+"""R2 and R5 on real servers: XA transactions that were prepared before somebody began to look."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ferry_core.consistency import prepared, table_start
+from ferry_core.consistency.table_start import empty_tables
+from ferry_core.errors import DataError, Interrupted
+from tests.support.compare import assert_equal_tables
+from tests.support.engine import COPIED, Background, InProcess, chunks_of, make_table, wait_until
+from tests.support.ferry_process import FerryProcess
+from tests.support.servers import Pair
+from tests.support.tables import decode, mark, simple_table
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
+ROWS = "(1, 10), (3, 30)"
+OLD = [(1, 10), (3, 30)]
+CHANGES = ("INSERT INTO t VALUES (2, 22)", "UPDATE t SET v = 11 WHERE id = 1", "DELETE FROM t WHERE id = 3")
+NEW = [(1, 11), (2, 22)]
+
+
+class Prepared:
+    """An XA transaction with all of ``CHANGES``, prepared and detached from its connection."""
+
+    def __init__(self, pair: Pair, schema: str) -> None:
+        self._pair = pair
+        self._xid = f"'{schema[-12:]}','b'"
+        self.shown = f"1,{schema[-12:].encode().hex()},{b'b'.hex()}"
+        connection: Connection[Cursor] = pair.source.connect(database=schema)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            for statement in (f"XA START {self._xid}", *CHANGES, f"XA END {self._xid}", f"XA PREPARE {self._xid}"):
+                cursor.execute(statement)
+
+    def decide(self, decision: str) -> None:
+        # Its connection may still be on its way out.
+        def decided() -> bool:
+            with contextlib.suppress(Exception):
+                self._pair.source.execute(f"XA {decision} {self._xid}")
+                return True
+            return False
+
+        wait_until(decided, f"XA {decision}")
+
+
+@pytest.fixture
+def table(pair: Pair, schema: str) -> str:
+    return make_table(pair, schema, TABLE, ROWS)
+
+
+DECISIONS = pytest.mark.parametrize(("decision", "rows"), [("COMMIT", NEW), ("ROLLBACK", OLD)])
+
+
+@DECISIONS
+def test_the_first_chunk_waits_for_transactions_prepared_before_the_start(
+    pair: Pair, schema: str, table: str, decision: str, rows: list[tuple[int, int]]
+) -> None:
+    """Their XA COMMIT will carry no keys: only the chunks can bring their rows."""
+    del table
+    transaction = Prepared(pair, schema)
+    said: list[str] = []
+    with InProcess(pair, schema) as run:
+        run.stream()
+        waiting = Background(lambda: run.make_readable(said.append))
+        assert waiting.stays(), "chunks may be read although a transaction is undecided"
+        assert transaction.shown in said[0]
+        transaction.decide(decision)
+        waiting.join()
+        run.chunk().join()
+        assert run.buffer.pending_keys() == 0
+        assert run.rows() == rows
+        run.equal()
+
+
+def test_without_that_wait_its_rows_are_lost(pair: Pair, schema: str, table: str) -> None:
+    del table
+    transaction = Prepared(pair, schema)
+    with InProcess(pair, schema) as run:
+        run.visibility.lock_clause = ""
+        run.stream()
+        run.chunk().join()
+        transaction.decide("COMMIT")
+        run.streamed()
+        assert run.buffer.pending_keys() == 0
+        assert run.rows() == OLD != run.rows(source=True), "the rows should have been lost"
+
+
+def test_a_transaction_that_stays_undecided_is_named(
+    pair: Pair, schema: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del table
+    monkeypatch.setattr(table_start, "XA_SECONDS", 0.3)
+    transaction = Prepared(pair, schema)
+    with InProcess(pair, schema) as run:
+        run.stream()
+        with pytest.raises(DataError, match="stayed prepared") as raised:
+            run.make_readable()
+        assert raised.value.reason == "XaUndecided"
+        assert transaction.shown in raised.value.message
+    transaction.decide("ROLLBACK")
+
+
+@pytest.fixture
+def waiting_ferry(pair: Pair, schema: str, tmp_path: Path) -> Iterator[FerryProcess]:
+    with FerryProcess(tmp_path, pair, tables={"include": [f"{schema}.*"]}) as ferry:
+        yield ferry
+
+
+def test_a_resumed_run_with_unread_chunks_waits_again(
+    pair: Pair, schema: str, table: str, waiting_ferry: FerryProcess
+) -> None:
+    ferry = waiting_ferry
+    transaction = Prepared(pair, schema)
+
+    def waits(status: dict[str, object]) -> bool:
+        return transaction.shown in str(status.get("message"))
+
+    ferry.start().wait_status(waits)
+    ferry.kill()
+    ferry.start().wait_status(waits)
+    assert pair.target.query(f"SELECT * FROM {table}") == []
+    transaction.decide("COMMIT")
+    ferry.wait_stage("Streaming", "ReadyForCutover")
+    assert pair.target.query(f"SELECT * FROM {table} ORDER BY id") == NEW
+    assert_equal_tables(pair.source, pair.target, table)
+    ferry.terminate()
+
+
+@DECISIONS
+def test_a_transaction_prepared_in_one_run_and_decided_before_the_next(
+    pair: Pair, schema: str, decision: str, rows: list[tuple[int, int]]
+) -> None:
+    """R5: the checkpoint stays before the PREPARE, however much was flushed since."""
+    name = make_table(pair, schema, TABLE, ROWS, on_target=True)
+    with InProcess(pair, schema, states={name: COPIED}) as first:
+        first.engine.start_streaming()
+        before = first.buffer.processed.position
+        transaction = Prepared(pair, schema)
+        pair.source.execute(f"INSERT INTO {name} VALUES (100, 1)")
+        first.quiet()
+        assert first.rows() == [*OLD, (100, 1)]
+        assert len(first.buffer.prepared_xids()) == 1
+        left = first.checkpoint()
+        assert before.contains(left["start"]), "the checkpoint passed an undecided PREPARE"
+    transaction.decide(decision)
+    with InProcess(pair, schema, **left) as second:
+        second.engine.start_streaming()
+        second.quiet()
+        assert second.rows() == [*rows, (100, 1)]
+        second.equal()
+        assert not second.buffer.prepared_xids()
+        assert not before.contains(second.checkpoint()["start"])
+
+
+def test_a_decided_transaction_holds_the_checkpoint_until_its_keys_are_on_the_target(pair: Pair, schema: str) -> None:
+    name = make_table(pair, schema, TABLE, ROWS, on_target=True)
+    with InProcess(pair, schema, states={name: COPIED}) as first:
+        first.stream()
+        before = first.buffer.processed.position
+        Prepared(pair, schema).decide("COMMIT")
+        first.pending(3)
+        first.streamed()
+        left = first.checkpoint()
+        assert before.contains(left["start"])
+    with InProcess(pair, schema, **left) as second:
+        second.engine.start_streaming()
+        second.quiet()
+        assert second.rows() == NEW
+        second.equal()
+
+
+def test_keys_of_a_prepared_transaction_in_an_uncopied_range(pair: Pair, schema: str) -> None:
+    """Prepared after the start, decided after the restart, while its chunk is still unread."""
+    name = make_table(pair, schema, TABLE, ROWS)
+    with InProcess(pair, schema, states={name: chunks_of("1")}) as first:
+        first.stream()
+        assert first.make_readable()
+        transaction = Prepared(pair, schema)
+        wait_until(first.buffer.prepared_xids, "the PREPARE was streamed")
+        first.chunk().join()
+        left = first.checkpoint()
+    with InProcess(pair, schema, **left) as second:
+        second.engine.start_streaming()
+        waiting = Background(second.make_readable)
+        assert waiting.stays(), "a resumed run must wait for what is prepared when it starts"
+        transaction.decide("COMMIT")
+        waiting.join()
+        second.engine.start_copying()
+        second.quiet()
+        assert second.rows() == NEW
+        second.equal()
+
+
+def test_a_pause_in_the_middle_of_emptying_leaves_no_ghosts(pair: Pair, schema: str) -> None:
+    make_table(pair, schema, TABLE, ROWS)
+    with InProcess(pair, schema) as run, run.connections.target() as session:
+        pair.target.execute(f"INSERT INTO {run.table.target.sql} VALUES (1, 1), (2, 2), (7, 7)")
+        asked: list[int] = []
+
+        def paused_before_the_commit() -> None:
+            asked.append(1)
+            if len(asked) == 2:
+                raise Interrupted("Paused", "paused")
+
+        run.fence.writes_allowed = paused_before_the_commit
+        assert empty_tables(run.fence, session, run.tables, lambda: None) == 3
+        assert run.rows() == []
+
+
+def test_undecided_transactions_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "LIMIT_KEYS", 10)
+    held = prepared.PreparedTransactions()
+    table = simple_table()
+    for number in range(3):
+        held.begin(f"1,{number},", mark(number))
+        keys = [b"%d" % key for key in range(4)]
+        if number < 2:
+            held.add(f"1,{number},", table, keys, decode)
+    with pytest.raises(DataError, match="1,0,, 1,1,, 1,2,"):
+        held.add("1,2,", table, keys, decode)

@@ -1,0 +1,265 @@
+"""R1 on real servers: a commit is stalled between the binlog and InnoDB, where its event is out and its row is not."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.consistency.visibility import LockingVisibility, Visibility
+from ferry_core.errors import RetriableError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.engine import COPIED, Background, InProcess, make_table, wait_until
+from tests.support.servers import Pair, Server, ServerPool, schema_name
+from tests.support.stalls import StalledCommits
+
+TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
+CHANGES = {
+    "insert": "INSERT INTO t VALUES (2, 22)",
+    "update": "UPDATE t SET v = 11 WHERE id = 1",
+    "delete": "DELETE FROM t WHERE id = 1",
+    "key move": "UPDATE t SET id = -1 WHERE id = 1",
+}
+OLD = [(1, 10), (3, 30)]
+
+
+@pytest.fixture(scope="module", params=[family.value for family in Family])
+def stalling(request: pytest.FixtureRequest, make_module_server: ServerFactory, server_pool: ServerPool) -> Pair:
+    """A source of this module's own, whose commits may be stalled."""
+    return Pair(make_module_server(request.param), server_pool.pair(Family(request.param)).target)
+
+
+@pytest.fixture
+def schema(request: pytest.FixtureRequest, stalling: Pair) -> Iterator[str]:
+    name = schema_name(request.node.name, uuid.uuid4().hex[:6])
+    stalling.source.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+    yield name
+    for server in (stalling.source, stalling.target):
+        server.drop_schemas(name)
+
+
+@pytest.fixture(params=["wait", "lock"])
+def visibility(request: pytest.FixtureRequest) -> Visibility | None:
+    """The family's own wait, and the locking reads that any source understands."""
+    return LockingVisibility() if request.param == "lock" else None
+
+
+@pytest.fixture(params=CHANGES)
+def change(request: pytest.FixtureRequest) -> str:
+    return CHANGES[request.param]
+
+
+def committing(server: Server, schema: str, *statements: str) -> Background:
+    """Stalls at the last statement."""
+    return Background(lambda: server.execute(f"USE `{schema}`", *statements))
+
+
+def binlog_end(server: Server) -> Position:
+    """What can be read from the binlog, visible or not."""
+    if server.flavor is Flavor.MARIADB:
+        return MariaDbGtids.parse(server.value("SELECT @@gtid_binlog_pos"))
+    return GtidSet.parse(server.query("SHOW BINARY LOG STATUS")[0][4])
+
+
+def binlog_size(server: Server) -> int:
+    return int(server.query("SHOW BINARY LOGS")[-1][1])
+
+
+def test_a_flush_waits_for_a_stalled_commit(
+    stalling: Pair, schema: str, visibility: Visibility | None, change: str
+) -> None:
+    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    with InProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+        run.stream()
+        with StalledCommits(stalling.source) as stalled:
+            commit = committing(stalling.source, schema, change)
+            run.pending(2 if "SET id" in change else 1)  # the event is in our stream,
+            assert run.rows(source=True) == OLD, "the commit was not stalled"  # and a naive re-read sees the old row
+            flush = run.flush()
+            assert flush.stays(), "the flush read a row that was not visible yet"
+            assert run.rows() == OLD
+            stalled.release()
+            flush.join()
+            commit.join()
+        assert run.buffer.pending_keys() == 0
+        assert run.rows() == run.rows(source=True) != OLD
+        run.equal()
+
+
+def test_a_naive_flush_loses_the_update(stalling: Pair, schema: str, change: str) -> None:
+    """Why the rule: reading at once writes the old row, and nobody comes back to the key."""
+    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    with InProcess(stalling, schema, states={name: COPIED}) as run:
+        run.engine._make_visible = lambda _: True  # type: ignore[method-assign,assignment]
+        run.visibility.lock_clause = ""
+        run.stream()
+        with StalledCommits(stalling.source) as stalled:
+            commit = committing(stalling.source, schema, change)
+            run.pending(2 if "SET id" in change else 1)
+            run.flush().join()
+            stalled.release()
+            commit.join()
+        run.streamed()
+        assert run.buffer.pending_keys() == 0
+        assert run.rows() == OLD != run.rows(source=True), "the change should have been lost"
+
+
+def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
+    stalling: Pair, schema: str, visibility: Visibility | None, change: str
+) -> None:
+    """The stream begins behind the stalled transaction: only the chunks can bring its rows."""
+    make_table(stalling, schema, TABLE, "(1, 10), (3, 30)")
+    before = binlog_size(stalling.source)
+    with StalledCommits(stalling.source) as stalled:
+        commit = committing(stalling.source, schema, change)
+        wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
+        start = after_the_stall(stalling.source)
+        assert stalling.source.query(f"SELECT * FROM `{schema}`.t") == OLD, "the commit was not stalled"
+        with InProcess(stalling, schema, start=start, visibility=visibility) as run:
+            run.stream()
+
+            def copy() -> None:
+                assert run.make_readable()
+                run.chunk().join()
+
+            copying = Background(copy)
+            assert copying.stays(), "a chunk was read while rows before its start were not visible"
+            stalled.release()
+            copying.join()
+            commit.join()
+            assert run.buffer.pending_keys() == 0
+            assert run.rows() == run.rows(source=True) != OLD
+            run.equal()
+
+
+def after_the_stall(server: Server) -> Position:
+    """The position behind the one transaction that stalls."""
+    if server.flavor is Flavor.MARIADB:
+        return binlog_end(server)
+    executed = server.value("SELECT @@gtid_executed")
+    own = server.value("SELECT @@server_uuid")
+    position = GtidSet.parse(executed)
+    return position.add(own, position.intervals[own][-1][1] + 1)
+
+
+def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema: str, change: str) -> None:
+    make_table(stalling, schema, TABLE, "(1, 10), (3, 30)")
+    before = binlog_size(stalling.source)
+    with StalledCommits(stalling.source) as stalled:
+        commit = committing(stalling.source, schema, change)
+        wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
+        with InProcess(stalling, schema, start=after_the_stall(stalling.source)) as run:
+            run.visibility.lock_clause = ""
+            run.chunk().join()
+            stalled.release()
+            commit.join()
+            run.stream()
+            run.streamed()
+            assert run.buffer.pending_keys() == 0
+            assert run.rows() == OLD != run.rows(source=True), "the change should have been lost"
+
+
+def test_a_new_run_begins_where_everything_is_visible(stalling: Pair, schema: str) -> None:
+    """Its own choice of a start leaves a stalled transaction to the stream."""
+    make_table(stalling, schema, TABLE, "(1, 10), (3, 30)")
+    before = binlog_size(stalling.source)
+    with StalledCommits(stalling.source) as stalled:
+        commit = committing(stalling.source, schema, CHANGES["update"])
+        wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
+        with InProcess(stalling, schema) as run:
+            assert not run.start.position.contains(after_the_stall(stalling.source))
+            run.stream()
+            run.pending(1)
+            stalled.release()
+            commit.join()
+            assert run.make_readable()
+            run.chunk().join()
+            run.flush().join()
+            run.equal()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["decided here", "decided elsewhere"])
+def test_a_flush_waits_for_a_stalled_xa_commit(
+    stalling: Pair, schema: str, visibility: Visibility | None, elsewhere: bool
+) -> None:
+    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    xid = f"'{schema[-20:]}'"
+    prepare = ("XA START {0}", "UPDATE t SET v = 11 WHERE id = 1", "XA END {0}", "XA PREPARE {0}")
+    with InProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+        run.stream()
+        connection = stalling.source.connect(database=schema)
+        with connection.cursor() as cursor:
+            for statement in prepare:
+                cursor.execute(statement.format(xid))
+        if elsewhere:
+            connection.close()
+            wait_until(lambda: stalling.source.query("XA RECOVER"), "the transaction is prepared")
+            connection = stalling.source.connect()
+        with StalledCommits(stalling.source) as stalled:
+            commit = Background(lambda: connection.cursor().execute(f"XA COMMIT {xid}"))
+            run.pending(1)
+            assert run.rows(source=True) == OLD, "the XA COMMIT was not stalled"
+            flush = run.flush()
+            assert flush.stays(), "the flush read a row that was not visible yet"
+            stalled.release()
+            flush.join()
+            commit.join()
+        connection.close()
+        assert run.rows() == run.rows(source=True) != OLD
+
+
+def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, schema: str) -> None:
+    """A row of MyISAM is visible before its event is: its place in the binlog must not stand for those before it."""
+    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    stalling.source.execute(f"CREATE TABLE `{schema}`.other (id INT PRIMARY KEY) ENGINE = MyISAM")
+    with InProcess(stalling, schema, states={name: COPIED}, include=[name]) as run:
+        run.stream()
+        with StalledCommits(stalling.source) as stalled:
+            commit = committing(stalling.source, schema, CHANGES["update"])
+            run.pending(1)
+            other = committing(stalling.source, schema, "INSERT INTO other VALUES (1)")
+            # Its event is written and stalls too; on MariaDB even SHOW BINARY LOGS hangs behind it now.
+            assert other.stays()
+            flush = run.flush()
+            assert flush.stays(), "the flush read a row that was not visible yet"
+            stalled.release()
+            for each in (flush, commit, other):
+                each.join()
+        run.equal()
+
+
+def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) -> None:
+    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    with InProcess(stalling, schema, states={name: COPIED}) as run:
+        run.stream()
+        with StalledCommits(stalling.source):
+            commit = committing(stalling.source, schema, CHANGES["update"])
+            run.pending(1)
+            before = run.buffer.checkpoint_mark()
+            flush = run.flush()
+            assert flush.stays(0.5)
+            run.engine.ending.set()
+            flush.join(5)
+            assert run.buffer.pending_keys() == 1
+            assert run.buffer.checkpoint_mark() == before
+        commit.join()
+
+
+def test_a_wait_without_end_is_an_error_that_names_the_position(
+    stalling: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry_core.consistency.visibility.DEADLINE_SECONDS", 0.2)
+    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    with InProcess(stalling, schema, states={name: COPIED}) as run, run.connections.source_control() as session:
+        run.stream()
+        with StalledCommits(stalling.source):
+            commit = committing(stalling.source, schema, CHANGES["update"])
+            run.pending(1)
+            generation = run.buffer.take(run.table, 10)
+            assert generation is not None
+            with pytest.raises(RetriableError, match="were not visible to reads") as raised:
+                run.visibility.wait(session, generation.seen, lambda: False)
+            assert str(generation.seen.position) in raised.value.message
+        commit.join()

@@ -1,0 +1,337 @@
+"""The engine in this process, without its coordinator: threads that a test starts and stops one by one.
+
+For tests that force an interleaving: a ``Stall`` stops a copy step between its source read and its target write, and
+everything the coordinator would decide (when to flush, when to copy, from which state) is the test's to decide.
+"""
+
+import itertools
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.selection import Tables
+from ferry_core.api.spec import Copy
+from ferry_core.binlog.ending import end_of_binlog
+from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.changes.buffer import CAPACITY_BYTES, ChangeBuffer
+from ferry_core.changes.flusher import Flusher, FlushResult
+from ferry_core.changes.sink import StreamMark
+from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.table_start import make_readable
+from ferry_core.consistency.visibility import Visibility, visibility_of
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import Position, source_position
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.rows.copier import CopyResult, RowCopier
+from ferry_core.rows.iterator import ChunkSource, Frontier, StoredFrontier
+from ferry_core.run.connections import Connections
+from ferry_core.run.engine import Ears, Engine
+from ferry_core.run.wishes import Wishes
+from ferry_core.schema.create import create_missing
+from ferry_core.tables.discovery import discover
+from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
+from ferry_core.throttle import Throttle
+from tests.support.compare import assert_equal_tables
+from tests.support.servers import Pair
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ferry_core.errors import FerryError
+
+_SERVER_ID = 0x70000000
+
+
+def wait_until(reached: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Until ``reached`` gives something true."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def chunks_of(*bounds: str) -> Frontier:
+    """A table's state in which exactly the ranges between these bounds are still to be copied, the last one first."""
+    edges = [None, *([bound] for bound in bounds), None]
+    return Frontier(None, list(itertools.pairwise(edges)), True, 0, 0)
+
+
+def keys_of(selector: Selector) -> list[str]:
+    """First key columns of a key set; empty for a range."""
+    return [key[0] for key in selector.keys] if isinstance(selector, KeySet) else []
+
+
+class Stall:
+    """Stops the first copy step that ``chosen`` picks after its source read, before its target write."""
+
+    def __init__(self, chosen: Callable[[Table, Selector], bool]) -> None:
+        self._chosen = chosen
+        self._reached = threading.Event()
+        self._released = threading.Event()
+        self._once = threading.Lock()
+        self.steps: list[Selector] = []  # everything that got this far, in order
+
+    def pass_through(self, table: Table, selector: Selector) -> None:
+        self.steps.append(selector)
+        if self._chosen(table, selector) and self._once.acquire(blocking=False):
+            self._reached.set()
+            assert self._released.wait(120), "a stalled step was never released"
+
+    def wait(self) -> None:
+        assert self._reached.wait(30), "no step came to the stall"
+
+    def release(self) -> None:
+        self._released.set()
+
+
+@contextmanager
+def stalled(monkeypatch: "pytest.MonkeyPatch", chosen: Callable[[Table, Selector], bool]) -> Iterator[Stall]:
+    """Let one step stall; released at the latest when the block ends."""
+    stall = Stall(chosen)
+    write = RowCopier._write
+
+    def stalling(copier: RowCopier, statements: Any, selector: Selector, batch: Any) -> int:
+        stall.pass_through(statements.table, selector)
+        return write(copier, statements, selector, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RowCopier, "_write", stalling)
+        try:
+            yield stall
+        finally:
+            stall.release()
+
+
+def any_chunk(_: Table, selector: Selector) -> bool:
+    return isinstance(selector, KeyRange)
+
+
+def any_batch(_: Table, selector: Selector) -> bool:
+    return isinstance(selector, KeySet)
+
+
+class Background:
+    """Something under way in a thread of its own."""
+
+    def __init__(self, body: Callable[[], object]) -> None:
+        self._body = body
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._body()
+        except BaseException as error:  # noqa: BLE001 - raised where it is joined
+            self._error = error
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def stays(self, seconds: float = 1.0) -> bool:
+        """Whether it is still under way after so long."""
+        self._thread.join(seconds)
+        return self.running
+
+    def join(self, seconds: float = 60) -> None:
+        """Its end; raises what it raised."""
+        self._thread.join(seconds)
+        assert not self.running, "it does not end"
+        if self._error is not None:
+            raise self._error
+
+
+class InProcess:
+    """One run. ``resumed`` makes its successor, with the state that the checkpoint of this moment would have kept."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        schema: str,
+        *,
+        workers: int = 1,
+        capacity_bytes: int = CAPACITY_BYTES,
+        states: Mapping[str, StoredFrontier] | None = None,
+        start: Position | None = None,
+        uid: str | None = None,
+        target: Callable[[], Endpoint] | None = None,
+        visibility: Visibility | None = None,
+        **selection: Any,
+    ) -> None:
+        self.pair, self.schema, self.uid = pair, schema, uid or f"test-{uuid.uuid4()}"
+        self.errors: list[FerryError] = []
+        self.flushes: list[FlushResult] = []
+        self.rows_copied = 0
+        direct = pair.target.endpoint("target")
+        self.connections = Connections(pair.source.endpoint, target or (lambda: direct))
+        self.fence, _ = Fence.take(lambda: Session(direct, Purpose.TARGET), self.uid, "t/t", "s")
+        self.fence._connect = self.connections.target
+        with self.connections.source_control() as source, self.connections.target_control() as control:
+            self.tables = discover(source, Tables.model_validate({"include": [f"{schema}.*"], **selection}))
+            create_missing(source, control, self.tables, self.fence)
+            self.visibility = visibility or visibility_of(source)
+            self.start = StreamMark(0, start or self.visibility.start(source))
+            server_uuid = source.text("SELECT @@server_uuid") if pair.flavor is Flavor.MYSQL else None
+        self.wishes = Wishes(Directive(generation=0, copy_=Copy(workers=workers)))
+        self.throttle = Throttle()
+        self.buffer = ChangeBuffer(self.tables, self.start, None, capacity_bytes)
+        self.chunks = ChunkSource(self.tables, self.wishes.directive.copy_, states)
+        self.streamer = BinlogStreamer(
+            self.connections.source_control,
+            self.connections.source_endpoint(),
+            pair.flavor,
+            server_uuid,
+            {table.source: table for table in self.tables},
+            self.start.position,
+            self.buffer,
+            _SERVER_ID + self.fence.epoch,
+        )
+        ears = Ears(self._chunk, lambda _table, _result: None, self.flushes.append, self.errors.append)
+        self.engine = Engine(
+            self.connections,
+            self.fence,
+            self.visibility,
+            self.buffer,
+            self.chunks,
+            self.streamer,
+            self.throttle,
+            self.wishes,
+            ears,
+        )
+
+    def _chunk(self, _table: Table, result: CopyResult) -> None:
+        self.rows_copied += result.rows_sent
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.engine.stop()
+
+    @property
+    def table(self) -> Table:
+        """The only one."""
+        (only,) = self.tables
+        return only
+
+    # -- threads --------------------------------------------------------------------------------------------------
+
+    def stream(self) -> None:
+        """The streamer alone: keys gather, nothing is flushed but by ``flush``."""
+        self.engine.start("streamer", self.streamer.run)
+
+    def flusher(self, copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], object] | None = None) -> Flusher:
+        """The engine's own, to be stepped by hand."""
+        engine = self.engine
+        return Flusher(
+            self.buffer,
+            engine._gates,
+            engine._flush_pool,
+            copy_keys or engine._copy_keys,
+            engine._make_visible,
+            lambda table: not self.chunks.done(table),
+            engine.ending.is_set,
+            self.flushes.append,
+        )
+
+    def flush(self) -> Background:
+        """One generation of the only table."""
+        return Background(lambda: self.flusher().flush(self.table))
+
+    def chunk(self) -> Background:
+        """The next chunk, in a thread and on sessions of its own; it has been handed out when this returns."""
+        engine = self.engine
+        out = threading.Event()
+
+        def body() -> None:
+            pair = engine._pair()
+            chunk = engine._next_chunk(pair)
+            assert chunk is not None
+            out.set()
+            engine._copy_chunk(pair, chunk)
+
+        background = Background(body)
+        assert out.wait(30), "no chunk was handed out"
+        return background
+
+    def make_readable(self, say: Callable[[str], None] = lambda _: None) -> bool:
+        """R2's waits, as the coordinator does them."""
+        with self.connections.source_control() as session:
+            return make_readable(
+                session, self.visibility, self.buffer.processed, self._streamed_to_the_end, lambda: False, say
+            )
+
+    def _streamed_to_the_end(self) -> StreamMark:
+        with self.connections.source_control() as session:
+            end = end_of_binlog(session)
+        wait_until(lambda: self.sound() and self.streamer.reached(end), f"the stream reaches {end}")
+        return self.buffer.processed
+
+    def go(self) -> None:
+        """Everything, in the coordinator's order."""
+        self.engine.start_streaming()
+        assert self.make_readable()
+        self.engine.start_copying()
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def pending(self, keys: int) -> None:
+        """Until exactly so many changed keys are known and not on the target."""
+        wait_until(lambda: self.sound() and self.buffer.pending_keys() == keys, f"{keys} pending keys")
+
+    def streamed(self) -> None:
+        """Until everything that is visible on the source now has been streamed."""
+        with self.connections.source_control() as session:
+            end = source_position(session)
+        wait_until(lambda: self.sound() and self.buffer.processed.position.contains(end), f"the stream reaches {end}")
+
+    def quiet(self, seconds: float = 60) -> None:
+        """Until all chunks are copied and everything streamed is flushed; the flusher's thread must run."""
+        wait_until(lambda: self.sound() and self.chunks.all_done, "all chunks copied", seconds)
+        self.streamed()
+        wait_until(lambda: self.sound() and not self.buffer.pending_keys(), "everything flushed", seconds)
+
+    def equal(self) -> None:
+        """The independent comparer's verdict on every table."""
+        for table in self.tables:
+            assert_equal_tables(self.pair.source, self.pair.target, table.source, table.target)
+
+    def sound(self) -> bool:
+        self.engine.check()
+        return True
+
+    def rows(self, columns: str = "*", *, source: bool = False) -> list[tuple[Any, ...]]:
+        """All rows of the only table, by key, on the target."""
+        server = self.pair.source if source else self.pair.target
+        key = ", ".join(f"`{column.name}`" for column in self.table.key.columns)
+        return server.query(f"SELECT {columns} FROM {self.table.target.sql} ORDER BY {key}")
+
+    # -- the next run ---------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a run that dies now leaves to its successor."""
+        states = {table.id: self.chunks.state(table) for table in self.tables}
+        return {"start": self.buffer.checkpoint_mark().position, "states": states, "uid": self.uid}
+
+
+COPIED = Frontier(None, [], True, 0, 0)
+"""A table's state when all its chunks are done."""
+
+
+def make_table(pair: Pair, schema: str, columns: str, *rows: str, on_target: bool = False, name: str = "t") -> str:
+    """Create it on the source with these rows; ``on_target``: there too, as if its copy were done. Returns its id."""
+    statements = [f"CREATE TABLE {name} ({columns})", *(f"INSERT INTO {name} VALUES {row}" for row in rows)]
+    settings = ("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'", f"USE `{schema}`")
+    pair.source.execute(*settings, *statements)
+    if on_target:
+        pair.target.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}` CHARACTER SET utf8mb4", *settings, *statements)
+    return f"{schema}.{name}"

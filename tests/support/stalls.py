@@ -1,0 +1,90 @@
+"""Commits that hang inside a source between the binlog and InnoDB: their events can be read, their rows not yet.
+
+Semi-synchronous replication with the wait point AFTER_SYNC does it: the server waits there for a replica's
+acknowledgement, and the replica here registers and never sends one.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import pymysql
+
+from ferry_core.mysql.flavor import Flavor
+from tests.support.servers import Server
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+_SERVER_ID = 990_001
+_DUMP = 0x12
+_FOREVER_MILLISECONDS = 600_000
+_UUID = "00000000-0000-0000-0000-00000000dead"
+
+
+class StalledCommits:
+    """``with StalledCommits(server): ...`` every commit inside the block stalls until ``release`` or its end."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._side = "source" if server.flavor is Flavor.MYSQL else "master"
+        self._replica: Connection[Any] | None = None
+
+    def __enter__(self) -> Self:
+        if self._server.flavor is Flavor.MYSQL and not self._has_plugin():
+            self._server.execute("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
+        self._set("timeout", str(_FOREVER_MILLISECONDS))
+        self._set("wait_point", "'AFTER_SYNC'")
+        self._set("enabled", "1")
+        self._register()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.release()
+        if self._replica is not None:
+            # Not close(): it would wait for the thread that reads.
+            with contextlib.suppress(OSError):
+                self._replica._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+
+    def release(self) -> None:
+        """Let everything that stalls go on, and nothing stall any more."""
+        self._set("enabled", "0")
+
+    def _set(self, name: str, value: str) -> None:
+        self._server.execute(f"SET GLOBAL rpl_semi_sync_{self._side}_{name} = {value}")
+
+    def _has_plugin(self) -> bool:
+        return bool(self._server.query("SHOW VARIABLES LIKE 'rpl_semi_sync_source_enabled'"))
+
+    def _register(self) -> None:
+        """As a semi-synchronous replica that reads everything from now on and acknowledges nothing."""
+        connection = self._server.connect(read_timeout=None)
+        with connection.cursor() as cursor:
+            names = ("rpl_semi_sync_slave", "rpl_semi_sync_replica")
+            settings = [*(f"@{name} = 1" for name in names), "@mariadb_slave_capability = 4"]
+            settings += [f"@{name} = 'NONE'" for name in ("master_binlog_checksum", "source_binlog_checksum")]
+            settings += [f"@{name} = '{_UUID}'" for name in ("slave_uuid", "replica_uuid")]
+            cursor.execute(f"SET {', '.join(settings)}")
+            cursor.execute("SHOW BINARY LOGS")
+            file, size = cursor.fetchall()[-1][:2]
+        command = struct.pack("<IHI", size, 0, _SERVER_ID) + file.encode()
+        connection._execute_command(_DUMP, command)  # type: ignore[attr-defined]
+        self._replica = connection
+        threading.Thread(target=self._drain, args=(connection,), daemon=True).start()
+        status = f"SHOW STATUS LIKE 'Rpl_semi_sync_{self._side}_clients'"
+        for _ in range(3000):
+            if int(self._server.query(status)[0][1]) >= 1:
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("the replica was not registered")
+
+    @staticmethod
+    def _drain(connection: "Connection[Any]") -> None:
+        with contextlib.suppress(pymysql.MySQLError, OSError, AttributeError, ValueError):
+            while True:
+                connection._read_bytes(1)  # type: ignore[attr-defined]
