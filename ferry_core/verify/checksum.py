@@ -70,7 +70,7 @@ def _select(
     name = table.source if side is Side.SOURCE else table.target
     condition = f"({where(table.key, selector)})"
     if side is Side.SOURCE and table.row_filter:
-        condition += f" AND ({table.row_filter})"
+        condition += f" AND (\n{table.row_filter}\n)"  # a comment in the filter ends where the filter does
     # Without the hint a composite range may become a scan of the whole table, for every chunk. A target made by
     # somebody else may call a UNIQUE index by another name.
     hint = ""
