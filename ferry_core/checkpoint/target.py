@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ferry_core.api.report import Stage
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import parse
 from ferry_core.consistency.fence import CHECKPOINT, SCHEMA, Fence
@@ -32,13 +33,19 @@ class TargetStore:
 
     def save(self, state: RunState, epoch: int) -> None:
         assert self.fence is not None, "a run takes its epoch before it writes"
+        statement = (
+            f"REPLACE INTO {CHECKPOINT} VALUES ({string(self._uid)}, {epoch}, {state.format},"
+            f" {string(state.model_dump_json())}, NOW(6))"
+        )
+        if state.stage == Stage.COMPLETED.value:
+            # The fence lets no transaction of a copier through after the hand-over; this record of it is the exception.
+            with self.fence.exclusively() as (exclusive, _):
+                exclusive.execute(statement)
+            return
         session = self._open()
         try:
             with self.fence.transaction(session, pausable=False):
-                session.execute(
-                    f"REPLACE INTO {CHECKPOINT} VALUES ({string(self._uid)}, {epoch}, {state.format},"
-                    f" {string(state.model_dump_json())}, NOW(6))"
-                )
+                session.execute(statement)
         except RetriableError:
             session.close()
             self._session = None

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Report, TableReport
+from ferry_core.control.verbs import Verbs
 from ferry_core.manifest import LoadedFerry
 from ferry_core.run.options import RunOptions
 
@@ -30,8 +31,19 @@ class Engine(Protocol):
         """Rows, duration, verification and write-block time of a run that is done."""
 
 
+class SteeredEngine(Engine, Verbs, Protocol):
+    """One that can be steered by whoever made it."""
+
+
 def make_engine(loaded: LoadedFerry, options: RunOptions) -> Engine:
     """The real one."""
+    from ferry_core.run.ferry import Ferry
+
+    return Ferry(loaded, options)
+
+
+def make_steered(loaded: LoadedFerry, options: RunOptions) -> SteeredEngine:
+    """The same, to be served by the caller."""
     from ferry_core.run.ferry import Ferry
 
     return Ferry(loaded, options)

@@ -19,6 +19,7 @@ COMMANDS = {
     "abort": ("verbs", "abort"),
     "verify": ("verbs", "verify"),
     "cleanup": ("verbs", "cleanup"),
+    "copier": ("copier", "copier"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from ferry_core.control.listen import Address, bind, refuse_open, tls_context
 from ferry_core.control.managed import Managed
 from ferry_core.control.routes import Routes
 from ferry_core.control.verbs import Verbs
+from ferry_core.errors import ConfigError
 from ferry_core.report.metrics import registry_of
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,10 @@ class ControlServer:
         token: str | None = None,
         tls_dir: Path | None = None,
         managed: Managed | None = None,
+        metrics_listen: str | None = None,
     ) -> None:
         self.address = Address.parse(listen)
+        self.metrics_address = None if metrics_listen is None else Address.parse(metrics_listen)
         refuse_open(self.address, token)
         self._verbs = verbs
         self._token = token
@@ -54,6 +58,7 @@ class ControlServer:
         self._tls = tls_context(self._tls_dir)
         self._listener = bind(self.address)
         self.address = Address(self.address.host, self._listener.getsockname()[1])
+        self._metrics_listener = self._bind_metrics()
         if self._tls is None and not self.address.loopback:
             log.warning("%s: the token travels in clear; give --tls-dir", self.url)
         self._thread.start()
@@ -61,6 +66,18 @@ class ControlServer:
         if self._failure is not None:
             raise self._failure
         log.info("control server on %s", self.url)
+
+    def _bind_metrics(self) -> socket.socket | None:
+        """Prometheus has neither our token nor our CA: in a cluster it gets a plain port with nothing else on it."""
+        if self.metrics_address is None:
+            return None
+        try:
+            listener = bind(self.metrics_address)
+        except ConfigError:
+            self._listener.close()
+            raise
+        self.metrics_address = Address(self.metrics_address.host, listener.getsockname()[1])
+        return listener
 
     def stop(self) -> None:
         if self._loop is not None and self._ending is not None and self._thread.is_alive():
@@ -84,14 +101,21 @@ class ControlServer:
         routes = Routes(self._verbs, registry_of(self._verbs.progress), self._managed, pool, pollers)
         application = web.Application(middlewares=[say_errors, guard(self._token)], client_max_size=BODY_BYTES)
         application.add_routes(routes.table())
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=GOODBYE_SECONDS)
-        await runner.setup()
+        plain = web.Application()
+        plain.add_routes([web.get("/metrics", routes.metrics)])
+        sites = [(application, self._listener, self._tls)]
+        if self._metrics_listener is not None:
+            sites.append((plain, self._metrics_listener, None))
+        runners = [web.AppRunner(each, access_log=None, shutdown_timeout=GOODBYE_SECONDS) for each, _, _ in sites]
         try:
-            await web.SockSite(runner, self._listener, ssl_context=self._tls).start()
+            for runner, (_, listener, tls) in zip(runners, sites, strict=True):
+                await runner.setup()
+                await web.SockSite(runner, listener, ssl_context=tls).start()
             self._started.set()
             await self._ending.wait()
         finally:
             routes.closing.set()
-            await runner.cleanup()
+            for runner in runners:
+                await runner.cleanup()
             pool.shutdown(wait=False, cancel_futures=True)
             pollers.shutdown(wait=False, cancel_futures=True)

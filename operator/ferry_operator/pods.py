@@ -181,20 +181,16 @@ def _arguments(spec: Spec, role: Role, listen: str) -> list[str]:
     arguments = [role.value, "-f", f"{_OWN}/ferry.yaml", "--secrets-dir", _SECRETS]
     if role is not Role.COPIER:
         return arguments
-    arguments[0] = "run"
     state = ["--state", f"{_STATE}/state.db"] if spec.checkpoint.store is CheckpointStore.VOLUME else []
     return [
         *arguments,
         *state,
-        "--managed",
         *("--listen", f"{listen}:{CONTROL_PORT}"),
         *("--token-file", f"{_OWN}/token"),
         *("--tls-dir", _OWN),
         *("--metrics-listen", f"{listen}:{METRICS_PORT}"),
         *("--directive-file", f"{_RUN}/directive.json"),
         *("--termination-log", "/dev/termination-log"),
-        *("--progress", "none"),
-        *("--log-format", "json"),
     ]
 
 

@@ -1,0 +1,79 @@
+"""``ferry copier``: ``ferry run`` as an operator starts it in a Pod, steered by directives instead of verbs.
+
+A command of its own, so that what only makes sense under an operator is no option of ``ferry run``.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.cli import engine, inputs
+from ferry_core.cli.last_words import left_behind
+from ferry_core.cli.logs import configure
+from ferry_core.cli.signals import stop_on_signal
+from ferry_core.cli.voice import Voice
+from ferry_core.control.kept import KeepingVerbs, KeptDirective
+from ferry_core.control.managed import Managed
+from ferry_core.control.server import ControlServer
+from ferry_core.manifest import load
+from ferry_core.run.options import RunOptions
+
+
+@click.command()
+@inputs.manifest_options
+@click.option("--state", type=inputs.FilePath, metavar="PATH", help="SQLite file; default: a table on the target.")
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Address of the ControlServer, which speaks TLS.")
+@click.option(
+    "--token-file", type=inputs.FilePath, required=True, metavar="FILE", help="Bearer token that it asks for."
+)
+@click.option("--tls-dir", type=inputs.FilePath, required=True, metavar="DIR", help="Holds its tls.crt and tls.key.")
+@click.option("--metrics-listen", metavar="HOST:PORT", help="Address of /metrics, in the clear and without token.")
+@click.option(
+    "--directive-file",
+    type=inputs.FilePath,
+    required=True,
+    metavar="FILE",
+    help="Keeps the newest directive for a process that is started again.",
+)
+@click.option("--termination-log", type=inputs.FilePath, metavar="FILE", help="Where the last report is left.")
+@click.pass_obj
+def copier(
+    voice: Voice,
+    *,
+    files: tuple[Path, ...],
+    secrets_dir: Path | None,
+    state: Path | None,
+    listen: str,
+    token_file: Path,
+    tls_dir: Path,
+    metrics_listen: str | None,
+    directive_file: Path,
+    termination_log: Path | None,
+) -> ExitCode:
+    """Run a Ferry under a Kubernetes operator; for a run by hand there is `ferry run`."""
+    voice.as_json = True
+    started: list[engine.SteeredEngine] = []
+    with left_behind(termination_log, lambda: started[0].snapshot() if started else None):
+        token = inputs.read_token(token_file)
+        loaded = load(files, secrets_dir)
+        configure("json", str(loaded.ferry.spec.copier.log_level.value).lower())
+        kept = KeptDirective(directive_file)
+        ferry = kept.applied_to(loaded.ferry)
+        run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), RunOptions(state_path=state))
+        started.append(run)
+        server = ControlServer(
+            KeepingVerbs(run, kept),
+            listen,
+            token=token,
+            tls_dir=tls_dir,
+            managed=Managed(ferry.metadata.namespace, ferry.metadata.name),
+            metrics_listen=metrics_listen,
+        )
+        server.start()
+        try:
+            with stop_on_signal(run.stop):
+                return run.run()
+        finally:
+            server.stop()

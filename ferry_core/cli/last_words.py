@@ -1,0 +1,72 @@
+"""What a copier's process leaves behind: its last report, where Kubernetes keeps a container's last 4096 bytes.
+
+Without it an operator that was down would not learn how a run ended, since by then there is nobody to ask.
+Called by ``copier``.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ferry_core.api.report import Failure, Phase, Report
+from ferry_core.errors import FerryError, RetriableError
+
+log = logging.getLogger(__name__)
+
+BYTES = 4096
+_MESSAGE_BYTES = (1000, 300, 100, 0)
+
+
+@contextlib.contextmanager
+def left_behind(path: Path | None, report: Callable[[], Report | None]) -> Iterator[None]:
+    """On the way out, whatever way: the report, with the error that ended the run."""
+    error: FerryError | None = None
+    try:
+        yield
+    except FerryError as caught:
+        error = caught
+        raise
+    finally:
+        if path is not None:
+            _write(path, report() or Report(), error)
+
+
+def _write(path: Path, report: Report, error: FerryError | None) -> None:
+    if error is not None and report.failure is None:
+        failure = Failure(
+            reason=error.reason, message=error.message[:BYTES], retriable=isinstance(error, RetriableError)
+        )
+        report = report.model_copy(update={"failure": failure, "phase": Phase.FAILED.value})
+    try:
+        path.write_text(fitting(report), "utf-8")
+    except OSError as problem:
+        log.warning("the last report could not be left in %s: %s", path, problem)
+
+
+def fitting(report: Report) -> str:
+    """The report as JSON of at most 4096 bytes: its messages are shortened until it fits."""
+    text = _json(report)
+    for most in _MESSAGE_BYTES:
+        if len(text.encode()) <= BYTES:
+            break
+        text = _json(_shortened(report, most))
+    return text
+
+
+def _json(report: Report) -> str:
+    return report.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _shortened(report: Report, most: int) -> Report:
+    conditions = [each.model_copy(update={"message": _cut(each.message, most)}) for each in report.conditions]
+    failure = report.failure and report.failure.model_copy(
+        update={"message": _cut(report.failure.message, max(most, 300))}
+    )
+    replication = report.replication.model_copy(update={"gtid_set": None, "position": None})
+    parts = {"conditions": conditions, "failure": failure, "replication": replication}
+    return report.model_copy(update=parts | {"message": _cut(report.message, max(most, 300))})
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode()[:most].decode(errors="ignore")

@@ -1,0 +1,90 @@
+"""Directives that outlive the process: a copier that is started again goes on as it was told last, but for permissions.
+
+A paused copier that died must not move rows when it comes back, even while the operator is down. The permission to cut
+over is never kept: it must be given again. Called by ``cli.copier``.
+"""
+
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ferry_core.api.choices import CutoverMode
+from ferry_core.api.directive import Directive
+from ferry_core.api.spec import Ferry
+from ferry_core.control.verbs import Verbs
+from ferry_core.report.progress import Progress
+
+log = logging.getLogger(__name__)
+
+_TOLD = ("paused", "throttle", "copy_", "verify", "cutover", "aborted")
+
+
+class KeptDirective:
+    """One file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, directive: Directive) -> None:
+        """Whole or not at all."""
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(directive.model_dump_json(by_alias=True, exclude_none=True), "utf-8")
+        partial.replace(self._path)
+
+    def read(self) -> Directive | None:
+        try:
+            return Directive.model_validate_json(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, ValidationError) as error:
+            log.warning("%s cannot be read, going on by the manifest: %s", self._path, error)
+            return None
+
+    def applied_to(self, ferry: Ferry) -> Ferry:
+        """The Ferry as it was told last, and without any permission."""
+        spec, last = ferry.spec, self.read()
+        if last is not None:
+            told = {
+                name: getattr(last, name) for name in ("paused", "throttle", "copy_", "verify", "cutover", "aborted")
+            }
+            spec = spec.model_copy(update=told)
+        held = spec.cutover.model_copy(update={"mode": CutoverMode.MANUAL, "approved": False})
+        return ferry.model_copy(update={"spec": spec.model_copy(update={"cutover": held})})
+
+
+class KeepingVerbs:
+    """``Verbs`` that keep each directive before it is acted on."""
+
+    def __init__(self, verbs: Verbs, kept: KeptDirective) -> None:
+        self._verbs = verbs
+        self._kept = kept
+
+    @property
+    def progress(self) -> Progress:
+        return self._verbs.progress
+
+    def pause(self) -> None:
+        self._verbs.pause()
+
+    def resume(self) -> None:
+        self._verbs.resume()
+
+    def set_throttle(self, max_rows_per_second: int | None) -> None:
+        self._verbs.set_throttle(max_rows_per_second)
+
+    def cutover(self) -> None:
+        self._verbs.cutover()
+
+    def abort(self) -> None:
+        self._verbs.abort()
+
+    def stop(self) -> None:
+        self._verbs.stop()
+
+    def directive(self, directive: Directive) -> None:
+        """An older one than is acted on would be ignored by the run: it must not be kept either."""
+        acknowledged = self._verbs.progress.report().copier.acknowledged_generation or 0
+        if directive.generation >= acknowledged:
+            self._kept.write(directive)
+        self._verbs.directive(directive)

@@ -1,0 +1,54 @@
+"""What a copier leaves behind when it ends."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ferry_core.api.report import ConditionReport, Progress, Replication, Report
+from ferry_core.cli.last_words import BYTES, fitting, left_behind
+from ferry_core.errors import ConfigError, ConnectionLost, DataError
+
+
+def crowded(message: str) -> Report:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    conditions = [
+        ConditionReport(type=f"Condition{n}", status="True", reason="R" * 60, message=message, last_transition_time=at)
+        for n in range(11)
+    ]
+    return Report(
+        stage="Completed",
+        message=message,
+        conditions=conditions,
+        progress=Progress(rows_copied=10**15),
+        replication=Replication(gtid_set="g" * 4096),
+    )
+
+
+@pytest.mark.parametrize("message", ["", "short", "é" * 2000, "\u2028" * 1300, '"\\' * 2000])
+def test_it_fits_and_can_be_read_back(message: str) -> None:
+    text = fitting(crowded(message))
+    assert len(text.encode()) <= BYTES
+    back = Report.model_validate_json(text)
+    assert back.stage == "Completed"
+    assert back.progress.rows_copied == 10**15
+    assert len(back.conditions) == 11
+
+
+@pytest.mark.parametrize(
+    ("error", "retriable"),
+    [(ConfigError("SecretNotFound", "no Secret old"), False), (ConnectionLost("ConnectionLost", "gone"), True)],
+)
+def test_an_error_before_there_is_a_report(tmp_path: Path, error: Exception, *, retriable: bool) -> None:
+    path = tmp_path / "log"
+    with pytest.raises(type(error)), left_behind(path, lambda: None):
+        raise error
+    report = Report.model_validate_json(path.read_text())
+    assert report.failure is not None
+    assert (report.failure.message, report.failure.retriable) == (str(error).partition(": ")[2], retriable)
+    assert report.phase == "Failed"
+
+
+def test_a_file_that_cannot_be_written_hides_no_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError), left_behind(tmp_path / "no" / "folder", Report):
+        raise DataError("X", "y")

@@ -1,0 +1,88 @@
+"""Directives that outlive the process, and the plain port for metrics."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.spec import Ferry
+from ferry_core.control.kept import KeepingVerbs, KeptDirective
+from ferry_core.control.server import ControlServer
+from ferry_core.errors import ConfigError
+from tests.ferry_core.control.test_server import Run, serving
+from tests.support.manifests import ferry_data
+
+
+def ferry(**spec: object) -> Ferry:
+    return Ferry.model_validate_json(json.dumps(ferry_data(**spec)))
+
+
+def directive(generation: int, **parts: object) -> Directive:
+    return Directive.model_validate_json(json.dumps({"generation": generation} | parts))
+
+
+def test_what_was_told_last_counts_but_for_permissions(tmp_path: Path) -> None:
+    kept = KeptDirective(tmp_path / "directive.json")
+    kept.write(directive(7, paused=True, copy={"workers": 2}, cutover={"approved": True, "maxAttempts": 9}))
+    spec = kept.applied_to(ferry()).spec
+    assert spec.paused
+    assert spec.copy_.workers == 2
+    assert spec.cutover.max_attempts == 9
+    assert not spec.cutover.approved
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"generation": "x"}'])
+def test_without_a_readable_file_the_manifest_counts_but_for_permissions(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "directive.json"
+    if content is not None:
+        path.write_text(content)
+    spec = KeptDirective(path).applied_to(ferry(paused=True, cutover={"mode": "Automatic"})).spec
+    assert spec.paused
+    assert spec.cutover.mode == "Manual"
+
+
+def test_a_directive_is_kept_before_it_is_acted_on(tmp_path: Path) -> None:
+    kept, run = KeptDirective(tmp_path / "directive.json"), Run()
+    run.refuse_with = RuntimeError("killed here")
+    with pytest.raises(RuntimeError):
+        KeepingVerbs(run, kept).directive(directive(3, paused=True))
+    last = kept.read()
+    assert last is not None
+    assert last.paused
+
+
+def test_an_old_directive_is_not_kept(tmp_path: Path) -> None:
+    kept, run = KeptDirective(tmp_path / "directive.json"), Run()
+    verbs = KeepingVerbs(run, kept)
+    verbs.directive(directive(5, paused=True))
+    verbs.directive(directive(4, paused=False))
+    last = kept.read()
+    assert last is not None
+    assert last.generation == 5
+
+
+def test_a_directive_of_aborted_stays(tmp_path: Path) -> None:
+    kept = KeptDirective(tmp_path / "directive.json")
+    kept.write(directive(2, aborted=True))
+    assert kept.applied_to(ferry()).spec.aborted
+
+
+def test_metrics_have_a_plain_port_with_nothing_else_on_it() -> None:
+    with serving(Run(), token="secret", metrics_listen="127.0.0.1:0") as server:
+        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=5) as answer:
+            assert b"ferry_copy_rows_estimated" in answer.read()
+        for path in ("/api/v1/status", "/healthz", "/"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://{server.metrics_address}{path}", timeout=5)
+            assert refused.value.code == 404
+            refused.value.close()
+
+
+def test_a_metrics_port_in_use_is_said() -> None:
+    with serving(Run(), metrics_listen="127.0.0.1:0") as server:
+        second = ControlServer(Run(), "127.0.0.1:0", metrics_listen=str(server.metrics_address))
+        with pytest.raises(ConfigError, match="in use"):
+            second.start()

@@ -1,0 +1,234 @@
+"""The real ``ferry copier`` between real servers, spoken to by the operator's own link, over its own TLS and token."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.report import Report
+from ferry_core.api.spec import Spec
+from ferry_operator import pods
+from ferry_operator.copier import CopierLink, new_session
+from ferry_operator.identity import Identity
+from ferry_operator.names import CONTROL_PORT, Role
+from ferry_operator.observe import PodView
+from tests.support.servers import Pair
+
+ROWS = 3000
+_ADDRESSES = itertools.count(os.getpid() % 200)
+
+
+class RealCopier:
+    """What a Pod would be: the files of its Secrets, and the command of its container."""
+
+    def __init__(self, folder: Path, pair: Pair, schema: str, **parts: Any) -> None:
+        self.folder = folder
+        self.address = f"127.9.{next(_ADDRESSES) % 250}.{os.getpid() % 250 + 1}"
+        self.uid = str(uuid.uuid4())
+        self.identity = Identity.new()
+        sides = (("source", pair.source), ("target", pair.target))
+        spec: dict[str, Any] = {
+            role: {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
+            for role, server in sides
+        }
+        spec |= {"tables": {"include": [f"{schema}.*"]}, "cutover": {"mode": "Automatic", "watchFor": "1s"}} | parts
+        self.spec = Spec.model_validate_json(json.dumps(spec))
+        meta = {"name": "orders", "namespace": "shop", "uid": self.uid, "generation": 1}
+        certificate, key = self.identity.tls_pair(self.uid)
+        files = {"ferry.yaml": pods.manifest(meta, self.spec), "token": self.identity.token(self.uid)}
+        files |= {"tls.crt": certificate, "tls.key": key}
+        for role, server in sides:
+            files |= {f"secrets/{role}/username": server.user, f"secrets/{role}/password": server.password}
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        # The very arguments of the Pod, with this folder's paths.
+        made = pods.pod(meta, self.spec, Role.COPIER, "image", "secret", self.address)
+        places = {"/etc/ferry/copier": folder, "/etc/ferry/secrets": folder / "secrets", "/run/ferry": folder}
+        self.arguments: list[str] = made["spec"]["containers"][0]["args"]
+        for place, here in places.items():
+            self.arguments = [each.replace(place, str(here)) for each in self.arguments]
+        self.arguments = [each.replace("/dev/termination-log", str(folder / "last")) for each in self.arguments]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            line = [sys.executable, "-m", "ferry_core", *self.arguments]
+            self.process = subprocess.Popen(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def wait(self, seconds: float = 60) -> int:
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    @property
+    def last_words(self) -> Report:
+        return Report.model_validate_json((self.folder / "last").read_text())
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+Make = Callable[..., RealCopier]
+
+
+@pytest.fixture
+def make_copier(tmp_path: Path) -> Iterator[Make]:
+    made: list[RealCopier] = []
+
+    def make(pair: Pair, schema: str, **parts: Any) -> RealCopier:
+        made.append(RealCopier(tmp_path, pair, schema, **parts))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill()
+
+
+@contextlib.asynccontextmanager
+async def linked(copier: RealCopier) -> AsyncIterator[CopierLink]:
+    async with new_session() as session:
+        link = CopierLink(
+            session, copier.identity.context(), copier.uid, copier.identity.token(copier.uid), lambda: None
+        )
+        link.follow(PodView(Role.COPIER, "orders-copier", "pod-1", ip=copier.address, running=True))
+        try:
+            yield link
+        finally:
+            link.close()
+
+
+async def until(link: CopierLink, what: Callable[[Report], bool], copier: RealCopier, seconds: float = 60) -> Report:
+    for _ in range(round(seconds * 50)):
+        view = link.view
+        if view.report is not None and view.silent_since is None and what(view.report):
+            return view.report
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{link.view}\n{copier.log()}")
+
+
+def fill(pair: Pair, schema: str) -> None:
+    rows = ",".join(f"({n}, 'row {n}')" for n in range(ROWS))
+    pair.source.execute(
+        f"CREATE TABLE {schema}.orders (id INT PRIMARY KEY, note VARCHAR(40))",
+        f"INSERT INTO {schema}.orders VALUES {rows}",
+    )
+
+
+def told(copier: RealCopier, generation: int, **parts: Any) -> Directive:
+    spec = copier.spec
+    said: dict[str, Any] = {"paused": spec.paused, "cutover": spec.cutover, "verify": spec.verify}
+    return Directive(generation=generation, **(said | parts))
+
+
+def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, make_copier: Make) -> None:
+    fill(pair, schema)
+    copier = make_copier(pair, schema)
+
+    async def drive() -> None:
+        async with linked(copier) as link:
+            ready = await until(link, lambda report: report.stage == "ReadyForCutover", copier)
+            assert ready.copier.acknowledged_generation == 0
+            await asyncio.sleep(1)
+            assert copier.process is not None
+            assert copier.process.poll() is None, "mode Automatic in the manifest is no permission yet"
+            await link.send(told(copier, 1))
+
+    asyncio.run(drive())
+    assert copier.wait() == 0, copier.log()
+    last = copier.last_words
+    assert last.stage == "Completed"
+    assert last.cutover.writes_blocked_milliseconds is not None
+    assert next(each for each in last.conditions if each.type == "CutOver").status == "True"
+    assert pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == ROWS
+    print(f"{len((copier.folder / 'last').read_bytes())} bytes of last words")
+
+
+def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
+    fill(mariadb_pair, schema)
+    copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 500})
+
+    async def pause() -> None:
+        async with linked(copier) as link:
+            await until(link, lambda report: report.progress.rows_copied > 0, copier)
+            await link.send(told(copier, 5, paused=True))
+            await until(link, lambda report: report.phase == "Paused", copier)
+
+    async def look() -> None:
+        async with linked(copier) as link:
+            await until(link, lambda report: report.phase == "Paused", copier)
+            before = mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders")
+            await asyncio.sleep(2)
+            assert mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == before < ROWS
+            await link.send(told(copier, 6, paused=False))
+
+    asyncio.run(pause())
+    copier.kill()
+    copier.start()
+    asyncio.run(look())
+    assert copier.wait() == 0, copier.log()
+    assert mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == ROWS
+
+
+def test_what_is_wrong_is_left_behind(mariadb_pair: Pair, schema: str, tmp_path: Path) -> None:
+    fill(mariadb_pair, schema)
+    copier = RealCopier(tmp_path, mariadb_pair, schema)
+    (tmp_path / "secrets/target/password").unlink()
+    copier.start()
+    assert copier.wait() == 64
+    failure = copier.last_words.failure
+    assert failure is not None
+    assert failure.reason in ("SecretKeyNotFound", "SecretNotFound")
+    assert "password" in failure.message
+
+
+def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
+    fill(mariadb_pair, schema)
+    copier = make_copier(mariadb_pair, schema)
+
+    async def run() -> None:
+        async with linked(copier) as link:
+            await until(link, lambda report: report.stage == "ReadyForCutover", copier)
+
+    asyncio.run(run())
+    assert copier.process is not None
+    copier.process.send_signal(signal.SIGTERM)
+    assert copier.wait(10) == 143
+    assert copier.last_words.stage in ("Streaming", "ReadyForCutover")
+
+
+def test_the_manifest_in_the_secret_holds_no_permission() -> None:
+    spec = Spec.model_validate_json(
+        json.dumps(
+            {
+                "source": {"host": "a", "credentialsSecretRef": {"name": "s"}},
+                "target": {"host": "b", "credentialsSecretRef": {"name": "t"}},
+                "tables": {"include": ["x.*"]},
+                "cutover": {"approved": True},
+                "aborted": True,
+            }
+        )
+    )
+    made = yaml.safe_load(pods.manifest({"name": "n", "namespace": "m", "uid": "u", "generation": 3}, spec))
+    assert made["spec"]["cutover"]["approved"] is False
+    assert made["spec"]["aborted"] is False
+    assert made["metadata"]["generation"] == 0
+    assert CONTROL_PORT == 8443
