@@ -24,7 +24,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.blockers import blockers, prepared_xids
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.errors import AmbiguousError, RetriableError
+from ferry_core.errors import AmbiguousError, FerryError, RetriableError
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
 
@@ -63,7 +63,8 @@ class Attempt:
 class Handover:
     """What an attempt works with. ``prove(deadline)`` returns a text naming what differs, or is not proven in time.
 
-    ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure.
+    ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure. ``make_way``
+    kills this run's own statements: a row write that waits for a lock holds the lease row, which the unlock needs.
     """
 
     fence: Fence
@@ -72,6 +73,7 @@ class Handover:
     buffer: ChangeBuffer
     prove: Callable[[float], str | None]
     go_on: Callable[[], None]
+    make_way: Callable[[], None]
     deadline_seconds: float
 
     def attempt(self) -> Attempt:
@@ -82,16 +84,24 @@ class Handover:
             started = time.monotonic()
             changes = self._drain(started + self.deadline_seconds)
         except (AttemptFailed, RetriableError) as error:
-            message = error.message + self._in_the_way(error)
-            undo(self.fence, self.lock)
+            in_the_way = self._in_the_way(error)
+            self._undo()
+            message = error.message + in_the_way
             return Attempt(error.reason, message, _milliseconds(started))
         except BaseException:
-            undo(self.fence, self.lock)
+            self._undo()
             raise
         if not complete(self.fence):
-            undo(self.fence, self.lock)
+            self._undo()
             return Attempt("TargetLost", "the target was lost before Completed was recorded", _milliseconds(started))
         return Attempt("Done", "writes may move to the target", _milliseconds(started), changes)
+
+    def _undo(self) -> None:
+        try:
+            self.make_way()
+        except FerryError as error:
+            log.warning("could not interrupt the row writes under way: %s", error)
+        undo(self.fence, self.lock)
 
     def _drain(self, deadline: float) -> int:
         self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)
