@@ -4,6 +4,7 @@ They meet in three places only: the change buffer, the chunk queue, the table ga
 raises ends the run: ``check`` raises it in the coordinator's thread. Created and driven by the coordinator.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,7 +20,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.errors import FerryError, Interrupted, RetriableError, Terminated, TooLarge
+from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.iterator import Chunk, ChunkSource
 from ferry_core.run.connections import Connections
@@ -92,7 +93,7 @@ class Engine:
 
     def start_streaming(self) -> None:
         """The streamer and the flusher: tracking begins."""
-        self.start(STREAMER, self.streamer.run)
+        self.start(STREAMER, self._stream)
         flusher = Flusher(
             self.buffer,
             self._gates,
@@ -111,6 +112,15 @@ class Engine:
         while self._workers < self._wishes.directive.copy_.workers:
             self.start(f"copy-{self._workers}", partial(self._copy_chunks, self._workers))
             self._workers += 1
+
+    def _stream(self) -> None:
+        try:
+            self.streamer.run()
+        except DataError:
+            # A newer run streams under our server id, and the source ends our stream: say who, if that is why.
+            with contextlib.suppress(RetriableError):
+                self._fence.read()
+            raise
 
     def _watch_lease(self) -> None:
         """A run that has nothing to write would never learn that a newer one took over."""
