@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 
+from ferry_core.binlog.sink import KeyDecoder
 from ferry_core.binlog.table_map import BIT, ENUM, NEWDECIMAL, SET, STRING, WireColumn, decimal_bytes
-from ferry_core.changes.sink import KeyDecoder
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import binary
 from ferry_core.tables.table import Column, KeyLiterals

@@ -1,4 +1,4 @@
-"""Where the streamer puts what it sees: the seam between ``binlog`` (which rows) and ``changes`` (what to do about it).
+"""Where the streamer puts what it sees: the seam between the stream (which rows) and ``changes`` (what to do).
 
 Called in the streamer's thread only. The change buffer is the one implementation; tests have others.
 """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ferry_core.changes.sink import StreamMark
+from ferry_core.binlog.sink import StreamMark
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from tenacity.nap import sleep_using_event
 from ferry_core.binlog import events
 from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
+from ferry_core.binlog.sink import ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
 from ferry_core.binlog.transactions import Counters, Transactions
-from ferry_core.changes.sink import ChangeSink, StreamMark
 from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor

@@ -12,9 +12,9 @@ from zlib import crc32
 
 from ferry_core.binlog import events
 from ferry_core.binlog.events import unreadable
+from ferry_core.binlog.sink import ChangeSink, Place, StreamMark
 from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
-from ferry_core.changes.sink import ChangeSink, Place, StreamMark
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids
 from ferry_core.schema.statements import StatementKind, effect_on

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from ferry_core.changes.sink import KeyDecoder, StreamMark
+from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.consistency.pending import Generation, PendingKeys
 from ferry_core.consistency.positions import safe_mark
 from ferry_core.consistency.prepared import PreparedTransactions

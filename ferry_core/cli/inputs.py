@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ferry_core.api.durations import Duration
 from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Ferry
 from ferry_core.errors import ConfigError
@@ -73,6 +74,14 @@ def read_token(file: Path | None) -> str | None:
     if not token or not token.isprintable() or " " in token:
         raise ConfigError(Reason.TOKEN_UNREADABLE, f"--token-file {file}: holds no token; put one word there")
     return token
+
+
+def duration(option: str, text: str) -> float:
+    """Seconds."""
+    try:
+        return Duration(text)
+    except ValueError as error:
+        raise ConfigError(Reason.USAGE, f"{option}: {error}") from error
 
 
 def listen_address(text: str) -> str | None:

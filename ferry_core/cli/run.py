@@ -38,6 +38,13 @@ LEVELS = ("debug", "info", "warning", "error")
     help="tls.crt and tls.key with which the ControlServer speaks TLS.",
 )
 @click.option(
+    "--retry-for",
+    default="2m",
+    show_default=True,
+    metavar="DURATION",
+    help="How long a step is tried again while a server is away or full, before the run ends with 75.",
+)
+@click.option(
     "--progress",
     type=click.Choice(("auto", "plain", "none")),
     default="auto",
@@ -56,6 +63,7 @@ def run(
     listen: str,
     token_file: Path | None,
     tls_dir: Path | None,
+    retry_for: str,
     progress: str,
     log_format: str,
     log_level: str | None,
@@ -65,6 +73,7 @@ def run(
     voice.debug = log_level == "debug"
     address = inputs.listen_address(listen)
     token = inputs.read_token(token_file)
+    patience = inputs.duration("--retry-for", retry_for)
     loaded = load(files, secrets_dir)
     configure(log_format, _level(loaded.ferry, log_level))
     for text in loaded.notices:
@@ -72,7 +81,8 @@ def run(
     path = inputs.state_path(loaded.ferry, state)
     if path is not None and os.path.lexists(path):
         voice.notice(f"{path} exists: this run resumes what it records")
-    ferry = engine.make_engine(loaded, RunOptions(state_path=path, listen=address, token=token, tls_dir=tls_dir))
+    options = RunOptions(state_path=path, listen=address, token=token, tls_dir=tls_dir, retry_seconds=patience)
+    ferry = engine.make_engine(loaded, options)
     with stop_on_signal(ferry.stop), shown(ferry, progress, voice):
         code = ferry.run()
     if code == ExitCode.DONE:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from ferry_core.changes.sink import KeyDecoder, StreamMark
+from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.tables.table import Table
 
 KEY_OVERHEAD_BYTES = 120

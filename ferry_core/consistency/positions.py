@@ -5,7 +5,7 @@ Resume reads the stream from there again; every step is idempotent, so too early
 
 from collections.abc import Iterable
 
-from ferry_core.changes.sink import StreamMark
+from ferry_core.binlog.sink import StreamMark
 
 
 def safe_mark(processed: StreamMark, holding_back: Iterable[StreamMark | None]) -> StreamMark:

@@ -7,7 +7,7 @@ dated by the PREPARE, also after the decision. Not thread-safe by itself: the ch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ferry_core.changes.sink import KeyDecoder, StreamMark
+from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.errors import DataError
 from ferry_core.tables.table import Table
 

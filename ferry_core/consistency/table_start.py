@@ -13,12 +13,12 @@ Called by the coordinator, in its thread.
 import time
 from collections.abc import Callable, Sequence
 
-from ferry_core.changes.sink import StreamMark
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.cutover.blockers import prepared_xids
 from ferry_core.errors import DataError, Interrupted
 from ferry_core.mysql.session import Session
+from ferry_core.mysql.xa import prepared_xids
 from ferry_core.tables.table import Table
 
 XA_SECONDS = 600.0

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from ferry_core.changes.sink import Place, StreamMark
-from ferry_core.cutover.blockers import prepared_xids
+from ferry_core.binlog.sink import Place, StreamMark
 from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import MariaDbGtids, Position, source_position
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.mysql.xa import prepared_xids
 
 DEADLINE_SECONDS = 600.0
 POLL_SECONDS = 1

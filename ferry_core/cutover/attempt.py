@@ -22,11 +22,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from ferry_core.api.report import Stage
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.fence import Fence
-from ferry_core.cutover.blockers import blockers, prepared_xids
+from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
+from ferry_core.mysql.xa import prepared_xids
 
 log = logging.getLogger(__name__)
 

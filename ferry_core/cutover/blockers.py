@@ -1,13 +1,12 @@
-"""Who stands in the way of stopping writes: open transactions, lock holders, prepared XA transactions.
+"""Who stands in the way of stopping writes: open transactions and lock holders.
 
-Called by ``source_lock`` when an attempt timed out, by the coordinator before it takes the final position, and by a
-table's start. Reads only; works with the least privileges and says which one is missing.
+Called by ``source_lock`` when an attempt timed out, and by the attempt for its message. Reads only; works with the least
+privileges and says which one is missing.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from ferry_core.errors import ConfigError, FerryError
+from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Row, Session
 
@@ -36,9 +35,6 @@ WHERE lock_mode LIKE 'MDL_BACKUP%' AND thread_id <> CONNECTION_ID() LIMIT 1000""
 
 _MARIADB_HAS_LOCK_INFO = """
 SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'METADATA_LOCK_INFO' AND plugin_status = 'ACTIVE'"""
-
-_XA_RECOVER_DENIED = 1401
-"""What MySQL answers to XA RECOVER without XA_RECOVER_ADMIN: its text speaks of damaged data."""
 
 
 class _Process(NamedTuple):
@@ -115,30 +111,3 @@ def _line(thread: int, process: _Process | None, transaction: Row | None, *, hol
     elif process is not None and process.command == "Sleep":
         parts.append(f"idle for {process.seconds} s")
     return f"{who}: {', '.join(parts)}"
-
-
-def prepared_xids(session: Session) -> list[str]:
-    """Every XA transaction that is prepared and undecided, as "formatID,hex gtrid,hex bqual" in lower case."""
-    statement = "XA RECOVER CONVERT XID" if session.flavor is Flavor.MYSQL else "XA RECOVER"
-    try:
-        rows = session.query(statement)
-    except FerryError as error:
-        if error.__cause__ is not None and error.__cause__.args[:1] == (_XA_RECOVER_DENIED,):
-            raise ConfigError(
-                "MissingPrivilege",
-                f"{session.endpoint.role} {session.endpoint.address}: XA RECOVER is refused; "
-                f"GRANT XA_RECOVER_ADMIN ON *.* TO '{session.endpoint.user}'",
-            ) from error
-        raise
-    return sorted(_normal_forms(rows, hexadecimal=session.flavor is Flavor.MYSQL))
-
-
-def _normal_forms(rows: Iterable[Row], *, hexadecimal: bool) -> Iterable[str]:
-    for format_id, gtrid_length, bqual_length, data in rows:
-        raw = data or b""
-        # MariaDB gives the bytes themselves (results are binary in our sessions), MySQL "0x" and hexadecimal.
-        xid = bytes.fromhex(raw[2:].decode()) if hexadecimal else raw
-        gtrid, bqual = int(gtrid_length or 0), int(bqual_length or 0)
-        if len(xid) != gtrid + bqual:
-            raise AssertionError(f"XA RECOVER gave {len(xid)} bytes for an XID of {gtrid} + {bqual}")
-        yield f"{int(format_id or 0)},{xid[:gtrid].hex()},{xid[gtrid:].hex()}"

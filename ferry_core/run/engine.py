@@ -24,6 +24,7 @@ from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.iterator import Chunk, ChunkSource
 from ferry_core.run.connections import Connections
+from ferry_core.run.options import RETRY_SECONDS
 from ferry_core.run.wishes import Wishes
 from ferry_core.run.worker import CopyStep, SessionPair
 from ferry_core.tables.table import KeyLiterals, KeySet, Table
@@ -65,6 +66,7 @@ class Engine:
         throttle: Throttle,
         wishes: Wishes,
         ears: Ears,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.buffer = buffer
         self.chunks = chunks
@@ -77,7 +79,7 @@ class Engine:
         self._ears = ears
         self._gates = {table: TableGate() for table in chunks.tables}
         self.ending = threading.Event()
-        self._step = CopyStep(lambda: throttle.pause.wait_resumed(self.ending), self.ending, ears.error)
+        self._step = CopyStep(lambda: throttle.pause.wait_resumed(self.ending), self.ending, ears.error, retry_seconds)
         fence.writes_allowed = self._refuse_while_paused
         self._threads: list[threading.Thread] = []
         self._pairs: list[SessionPair] = []

@@ -15,9 +15,9 @@ from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Report, Stage, TableReport
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.changes.sink import StreamMark
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
@@ -197,7 +197,16 @@ class Ferry:
         )
         ears = Ears(self.telling.chunk, self.telling.keys, self.telling.flush, self.telling.retried, self.telling.judge)
         engine = Engine(
-            self._connections, fence, visibility, buffer, chunks, streamer, self.throttle, self.wishes, ears
+            self._connections,
+            fence,
+            visibility,
+            buffer,
+            chunks,
+            streamer,
+            self.throttle,
+            self.wishes,
+            ears,
+            self._options.retry_seconds,
         )
         self.wishes.on_change(lambda: buffer.close() if self.wishes.stopping.is_set() else None)
         checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+RETRY_SECONDS = 120.0
+"""How long one step is retried before the run stops (exit 75, resumable)."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -12,3 +15,4 @@ class RunOptions:
     listen: str | None = None
     token: str | None = field(default=None, repr=False)
     tls_dir: Path | None = None
+    retry_seconds: float = RETRY_SECONDS

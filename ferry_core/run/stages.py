@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ferry_core.api.report import Stage
 from ferry_core.binlog.ending import end_of_binlog
-from ferry_core.changes.sink import StreamMark
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility

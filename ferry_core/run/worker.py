@@ -24,14 +24,13 @@ from ferry_core.errors import (
 from ferry_core.mysql.session import Session
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.run.connections import Connections
+from ferry_core.run.options import RETRY_SECONDS
 from ferry_core.tables.table import Selector, Table
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-RETRY_SECONDS = 120.0
-"""How long one step is retried before the run stops (exit 75, resumable)."""
 MAX_INTERRUPTIONS = 50
 """A pause interrupts a step once; one that is killed this often meets somebody else's killer."""
 
@@ -87,12 +86,6 @@ class SessionPair:
         target = self._target
         if target is not None:
             kill(target_control, target.connection_id, query_only=True)
-
-    def abort(self) -> None:
-        """Break the connections, from another thread, when the servers cannot be reached to kill politely."""
-        for session in [*self._sources.values(), self._target]:
-            if session is not None:
-                session.abort()
 
     def close(self) -> None:
         for session in self._sources.values():

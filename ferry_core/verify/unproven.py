@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ferry_core.changes.sink import KeyDecoder
+from ferry_core.binlog.sink import KeyDecoder
 from ferry_core.tables.table import KeyLiterals, Table
 
 MAX_BYTES = 48 << 20

@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ferry_core.changes.sink import KeyDecoder
+from ferry_core.binlog.sink import KeyDecoder
 from ferry_core.errors import RetriableError
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference

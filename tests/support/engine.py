@@ -17,10 +17,10 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.selection import Tables
 from ferry_core.api.spec import Copy
 from ferry_core.binlog.ending import end_of_binlog
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import CAPACITY_BYTES, ChangeBuffer
 from ferry_core.changes.flusher import Flusher, FlushResult
-from ferry_core.changes.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import make_readable
 from ferry_core.consistency.visibility import Visibility, visibility_of

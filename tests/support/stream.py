@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
-from ferry_core.changes.sink import KeyDecoder, StreamMark
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, source_position

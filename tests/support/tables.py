@@ -1,6 +1,6 @@
 """Table descriptions for unit tests that need one and no server."""
 
-from ferry_core.changes.sink import StreamMark
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.mysql.gtid import GtidSet
 from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
 

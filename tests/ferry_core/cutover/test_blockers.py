@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferry_core.cutover.blockers import AT_MOST, blockers, prepared_xids
+from ferry_core.cutover.blockers import AT_MOST, blockers
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import ConfigError, LockConflict
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.xa import prepared_xids
 from tests.conftest import ServerFactory
 from tests.support.servers import Pair, Server
 

@@ -1,0 +1,40 @@
+"""Which XA transactions are prepared and undecided, in the normal form that the binlog's XIDs have too.
+
+Called before the first chunk (R2), for changed keys of XA transactions (R1) and around the cutover's lock.
+"""
+
+from collections.abc import Iterable
+
+from ferry_core.errors import ConfigError, FerryError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Row, Session
+
+_XA_RECOVER_DENIED = 1401
+"""What MySQL answers to XA RECOVER without XA_RECOVER_ADMIN: its text speaks of damaged data."""
+
+
+def prepared_xids(session: Session) -> list[str]:
+    """Every XA transaction that is prepared and undecided, as "formatID,hex gtrid,hex bqual" in lower case."""
+    statement = "XA RECOVER CONVERT XID" if session.flavor is Flavor.MYSQL else "XA RECOVER"
+    try:
+        rows = session.query(statement)
+    except FerryError as error:
+        if error.__cause__ is not None and error.__cause__.args[:1] == (_XA_RECOVER_DENIED,):
+            raise ConfigError(
+                "MissingPrivilege",
+                f"{session.endpoint.role} {session.endpoint.address}: XA RECOVER is refused; "
+                f"GRANT XA_RECOVER_ADMIN ON *.* TO '{session.endpoint.user}'",
+            ) from error
+        raise
+    return sorted(_normal_forms(rows, hexadecimal=session.flavor is Flavor.MYSQL))
+
+
+def _normal_forms(rows: Iterable[Row], *, hexadecimal: bool) -> Iterable[str]:
+    for format_id, gtrid_length, bqual_length, data in rows:
+        raw = data or b""
+        # MariaDB gives the bytes themselves (results are binary in our sessions), MySQL "0x" and hexadecimal.
+        xid = bytes.fromhex(raw[2:].decode()) if hexadecimal else raw
+        gtrid, bqual = int(gtrid_length or 0), int(bqual_length or 0)
+        if len(xid) != gtrid + bqual:
+            raise AssertionError(f"XA RECOVER gave {len(xid)} bytes for an XID of {gtrid} + {bqual}")
+        yield f"{int(format_id or 0)},{xid[:gtrid].hex()},{xid[gtrid:].hex()}"
