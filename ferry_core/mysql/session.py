@@ -111,7 +111,7 @@ class Session:
                 host=endpoint.host,
                 port=endpoint.port,
                 user=endpoint.user,
-                password=endpoint.password.encode(),  # type: ignore[arg-type]
+                password=endpoint.password.encode(),
                 charset="utf8mb4",
                 use_unicode=False,
                 conv={},
@@ -163,8 +163,8 @@ class Session:
     def query(self, statement: str | bytes) -> list[Row]:
         """All rows of one statement, values as the server sent them."""
         self.execute(statement)
-        rows: Any = self._connection._result.rows  # noqa: SLF001 - a cursor would decode and copy  # type: ignore[union-attr]
-        return list(rows or ())
+        connection: Any = self._connection
+        return list(connection._result.rows or ())  # noqa: SLF001 - a cursor would decode and copy
 
     def value(self, statement: str | bytes) -> bytes | None:
         """The first column of the only row."""
@@ -185,7 +185,7 @@ class Session:
         """Run one statement; returns the affected rows."""
         try:
             raw = statement.encode() if isinstance(statement, str) else statement
-            return int(self._connection.query(raw))  # type: ignore[arg-type]
+            return int(self._connection.query(raw))
         except (err.MySQLError, OSError, AttributeError, ValueError) as error:
             shown = statement if isinstance(statement, str) else statement[:400].decode("utf-8", "replace")
             if isinstance(error, AttributeError | ValueError):
@@ -242,7 +242,8 @@ class Session:
 
     def close(self) -> None:
         """Close without a farewell that could block."""
-        self._connection._force_close()  # noqa: SLF001 - close() would write to a possibly dead socket
+        connection: Any = self._connection
+        connection._force_close()  # noqa: SLF001 - close() would write to a possibly dead socket
 
     def __enter__(self) -> "Session":
         return self

@@ -4,34 +4,43 @@ The server names the file that it wants in its answer; a hostile one could ask f
 payload that the caller handed over for the statement under way, whatever name the server says. Called by ``session``.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from pymysql import err
 from pymysql.connections import Connection, MySQLResult
 from pymysql.constants import CLIENT
 
+if TYPE_CHECKING:
+    from pymysql.cursors import Cursor
+
+    _Connection = Connection[Cursor]
+else:
+    _Connection = Connection  # generic in the stubs only
+
 PACKET_BYTES = 1 << 19
 """16 KiB packets cost the copier twice the CPU for 8 MiB chunks; a packet of max_allowed_packet or more is refused."""
 
 
-class _UploadResult(MySQLResult):  # type: ignore[misc]
-    connection: "UploadConnection"
+class _UploadResult(MySQLResult):
+    # PyMySQL's stubs do not know its private half, which is the only way to answer a LOCAL request.
+    _read_ok_packet: Callable[[Any], None]
 
     def _read_load_local_packet(self, _first_packet: Any) -> None:
-        connection = self.connection
+        connection: Any = self.connection
         payload = connection.payload
         if payload is None:
             connection.write_packet(b"")
-            connection._read_packet()  # noqa: SLF001 - PyMySQL has no public way to answer a LOCAL request
+            connection._read_packet()  # noqa: SLF001 - see above
             raise err.OperationalError(2000, "the server asked for a local file that nobody offered")
         view = memoryview(payload)
         for start in range(0, len(view), PACKET_BYTES):
             connection.write_packet(bytes(view[start : start + PACKET_BYTES]))
         connection.write_packet(b"")
-        self._read_ok_packet(connection._read_packet())  # noqa: SLF001 - as above
+        self._read_ok_packet(connection._read_packet())  # noqa: SLF001 - see above
 
 
-class UploadConnection(Connection):  # type: ignore[type-arg]
+class UploadConnection(_Connection):
     """``payload`` is what the next LOAD DATA LOCAL sends; None refuses it."""
 
     payload: bytes | None = None
@@ -60,5 +69,6 @@ class UploadConnection(Connection):  # type: ignore[type-arg]
         result.read()
         self._result = result
         self.warning_count = result.warning_count
-        self.message = result.message or b""
+        message = result.message or b""
+        self.message = message if isinstance(message, bytes) else message.encode()
         return int(result.affected_rows or 0)
