@@ -1,0 +1,241 @@
+"""Stops, pauses and the other verbs on a live crossing: in time, without losing progress, the source left writable."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ferry_process import FerryProcess
+from tests.support.live import Live, wait_until
+from tests.support.servers import Pair
+
+pytestmark = pytest.mark.timeout(400)
+
+ODD = 4
+BULK = 12_000
+SLOW = {"maxRowsPerSecond": 1500}
+STREAMING = ("Streaming", "ReadyForCutover")
+STOP_SECONDS = 5.0
+
+
+def copied(ferry: FerryProcess) -> int:
+    return int(ferry.status()["progress"]["rowsCopied"])
+
+
+def wait_copied(ferry: FerryProcess, rows: int) -> None:
+    ferry.wait_status(lambda status: status["progress"]["rowsCopied"] > rows)
+
+
+def at_full_speed(ferry: FerryProcess) -> None:
+    ferry.post("throttle", {"maxRowsPerSecond": None})
+
+
+def checksums(live: Live) -> dict[str, int]:
+    """Any row that is written to the target changes these."""
+    names = [row[0] for row in live.pair.target.query(f"SHOW TABLES FROM `{live.schema}`")]
+    listed = ", ".join(f"`{live.schema}`.`{name}`" for name in names)
+    return dict(live.pair.target.query(f"CHECKSUM TABLE {listed}"))
+
+
+# -- SIGTERM -----------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_every_stage_in_time_and_no_table_starts_over(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+        bulk = live.tables.pop()  # nobody writes to it: each of its rows is to be copied once
+        ferry = live.ferry
+        took: dict[str, float] = {}
+        with live.crew() as crew:
+            wait_copied(ferry.start(), 2000)
+            took["Copying"] = ferry.terminate()
+            kept = live.moved()
+            wait_copied(ferry.start(), kept)
+            took["Copying again"] = ferry.terminate()
+            ferry.start().wait_stage("Copying")
+            assert copied(ferry) >= kept
+            at_full_speed(ferry)
+            ferry.wait_stage(*STREAMING)
+            took["Streaming"] = ferry.terminate()
+            ferry.start()
+            with live.held_in_acquire():
+                took["CuttingOver, stopping writes"] = ferry.terminate()
+            assert not any(live.read_only())
+            ferry.start()
+            with live.held_in_drain():
+                took["CuttingOver, draining"] = ferry.terminate()
+            assert not any(live.read_only())
+            crew.plain.wait_for(20)
+            print(took)
+            ferry.start()
+            live.finish(crew=crew)
+        once = live.state()["tables"][f"{schema}.{bulk.name}"]["rows_copied"]
+        print(f"{BULK} rows of {bulk.name}, copied {once}")
+        assert once == BULK
+        assert max(took.values()) < STOP_SECONDS, took
+
+
+@pytest.mark.parametrize("store", ["Volume", "Target"])
+def test_sigterm_ends_in_time_while_the_target_hangs(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
+    spec = {} if store == "Volume" else {"checkpoint": {"store": "Target"}}
+    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW, **spec) as live:
+        wait_copied(live.ferry.start(), 2000)
+        live.proxy.pause()
+        time.sleep(1.5)  # every thread has run into it
+        took = live.ferry.terminate()
+        print(f"{took:.1f} s")
+        live.proxy.resume()
+        live.ferry.start().wait_stage("Copying")
+        at_full_speed(live.ferry)
+        live.finish()
+        assert took < STOP_SECONDS
+
+
+def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+        wait_copied(live.ferry.start(), 2000)
+        live.ferry.post("stop")
+        assert live.ferry.wait_end(30) == 143
+        kept = live.moved()
+        assert kept > 2000
+        live.ferry.start().wait_stage("Copying")
+        assert copied(live.ferry) >= kept
+        at_full_speed(live.ferry)
+        live.finish()
+
+
+# -- abort -------------------------------------------------------------------------------------------------------------
+
+
+def test_abort_keeps_the_target_and_is_refused_after_the_cutover(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+        wait_copied(live.ferry.start(), 2000)
+        live.ferry.post("abort")
+        assert live.ferry.wait_end(30) == 143
+        assert (live.phase(), live.target_rows() > 0) == ("Aborted", True)
+        print(live.ferry.tail(3))
+
+
+def test_abort_in_the_middle_of_a_cutover_unlocks(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            live.ferry.post("abort")
+            assert live.ferry.wait_end(30) == 143
+        assert not any(live.read_only())
+        assert live.phase() == "Aborted"
+
+
+# -- pause and throttle ------------------------------------------------------------------------------------------------
+
+
+def assert_still(live: Live, seconds: float = 3.0) -> None:
+    """No row is written on the target from one second after now on."""
+    time.sleep(1.0)  # the promise
+    before = checksums(live)
+    time.sleep(seconds)
+    assert checksums(live) == before
+
+
+def test_a_pause_stops_row_writes_within_a_second(pair: Pair, schema: str, tmp_path: Path) -> None:
+    throttle = {"maxRowsPerSecond": 3000}
+    with (
+        Live(pair, schema, tmp_path, rows=30_000, odd=ODD, throttle=throttle) as live,
+        live.crew() as crew,
+    ):
+        ferry = live.ferry
+        wait_copied(ferry.start(), 3000)
+        ferry.post("pause")
+        assert_still(live)
+        status = ferry.status()
+        assert (status["stage"], status["phase"]) == ("Copying", "Paused")
+        written = crew.total
+        crew.plain.wait_for(50)
+        ferry.post("resume")
+        wait_copied(ferry, status["progress"]["rowsCopied"])
+        at_full_speed(ferry)
+        ferry.wait_stage("Streaming")
+        ferry.post("pause")
+        assert_still(live)
+        ferry.wait_status(lambda now: now["replication"]["pendingKeys"] > 0)
+        assert ferry.status()["phase"] == "Paused"
+        ferry.post("resume")
+        live.finish(ferry, crew)
+        print(f"{written} writes before the first pause ended; {crew.summary()}")
+
+
+def test_a_pause_verb_survives_a_kill_and_so_does_a_resume(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+        ferry = live.ferry
+        wait_copied(ferry.start(), 2000)
+        ferry.post("pause")
+        wait_until(lambda: live.state()["paused"] is True, "the pause is stored", 10)
+        ferry.kill()
+        ferry.start().wait_status(lambda status: status["phase"] == "Paused")
+        assert_still(live, 2)
+        ferry.post("resume")
+        ferry.wait_stage("Copying")
+        wait_until(lambda: live.state()["paused"] is False, "the resume is stored", 10)
+        ferry.kill()
+        ferry.start().wait_stage("Copying")
+        at_full_speed(ferry)
+        live.finish(ferry)
+
+
+def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """A resume verb over ``paused: true`` outlives a restart; a manifest that was changed since has the last word."""
+    spec = {"throttle": SLOW}
+    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, paused=True, **spec) as live:
+        ferry = live.ferry
+        ferry.start().wait_status(lambda status: status["phase"] == "Paused")
+        ferry.post("resume")
+        wait_copied(ferry, 1000)
+        wait_until(lambda: live.state()["paused"] is False, "the resume is stored", 10)
+        ferry.kill()
+        ferry.start().wait_stage("Copying")
+        ferry.kill()
+        changed: dict[str, Any] = {"paused": False}
+        resumed = live.another("changed", **changed)
+        resumed.arguments = ferry.arguments
+        with resumed:
+            resumed.start().wait_stage("Copying")
+            resumed.post("pause")
+            wait_until(lambda: live.state()["paused"] is True, "the pause is stored", 10)
+            resumed.kill()
+        ferry.start().wait_status(lambda status: status["phase"] == "Paused")
+        ferry.kill()
+        with resumed:
+            resumed.start().wait_status(lambda status: status["phase"] == "Paused")
+            resumed.post("resume")
+            resumed.wait_stage("Copying")
+            at_full_speed(resumed)
+            live.finish(resumed)
+
+
+def test_paused_from_the_start_validates_and_waits(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD, paused=True) as live:
+        status = live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
+        validated = next(one for one in status["conditions"] if one["type"] == "Validated")
+        assert (status["stage"], validated["status"]) == ("Validating", "True")
+        assert not pair.target.query(f"SHOW DATABASES LIKE '{schema}'")
+        assert live.ferry.terminate() < STOP_SECONDS
+        assert not pair.target.query(f"SHOW DATABASES LIKE '{schema}'")
+        live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
+        live.ferry.post("resume")
+        live.finish()
+
+
+def test_the_throttle_verb_acts_at_once(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=SLOW) as live:
+        wait_copied(live.ferry.start(), 3000)
+        live.ferry.post("throttle", {"maxRowsPerSecond": 200})
+        status = live.ferry.wait_status(lambda status: "200" in (status["throttle"]["reason"] or ""))
+        print(status["throttle"])
+        time.sleep(1)  # chunks under way
+        before, began = copied(live.ferry), time.monotonic()
+        time.sleep(5)
+        speed = (copied(live.ferry) - before) / (time.monotonic() - began)
+        print(f"{speed:.0f} rows/s under a cap of 200")
+        assert speed < 600
+        at_full_speed(live.ferry)
+        live.finish()

@@ -1,0 +1,147 @@
+"""Two runs of one Ferry at once: the newer one wins, the older one says so and ends, and no row of either is wrong."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ferry_process import FerryProcess
+from tests.support.live import Live, frozen, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair
+
+pytestmark = pytest.mark.timeout(400)
+
+ODD = 4
+SLOW = {"maxRowsPerSecond": 1500}
+STREAMING = ("Streaming", "ReadyForCutover")
+
+
+def superseded(ferry: FerryProcess, seconds: float = 60) -> None:
+    """The older run's end."""
+    code = ferry.wait_end(seconds)
+    lines = [line for line in ferry.tail(5).splitlines() if line.startswith("ferry: ")]
+    print(f"the older one ended with {code}: {lines}")
+    assert code == 65
+    assert [line.split(":")[1].strip() for line in lines] == ["NewerRun"]
+    assert "Traceback" not in ferry.tail()
+
+
+@pytest.mark.parametrize("store", ["one state file", "two state files", "on the target"])
+def test_the_newer_of_two_copying_runs_completes(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
+    spec: dict[str, Any] = {"throttle": SLOW}
+    if store == "on the target":
+        spec["checkpoint"] = {"store": "Target"}
+    with Live(pair, schema, tmp_path, rows=20_000, odd=ODD, **spec) as live, live.crew() as crew:
+        older, newer = live.ferry, live.another("newer")
+        if store == "one state file":
+            newer.arguments = older.arguments
+        with newer:
+            older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
+            newer.start().wait_stage("Copying")
+            superseded(older)
+            newer.post("throttle", {"maxRowsPerSecond": None})
+            live.finish(newer, crew)
+
+
+@pytest.mark.parametrize("store", ["one state file", "two state files"])
+def test_an_older_run_that_only_waits_notices_too(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        older, newer = live.ferry, live.another("newer")
+        if store == "one state file":
+            newer.arguments = older.arguments
+        with newer:
+            older.start().wait_stage("ReadyForCutover")
+            newer.start().wait_stage(*STREAMING)
+            superseded(older)
+            live.finish(newer)
+
+
+def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with (
+        Live(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live,
+        live.crew() as crew,
+    ):
+        older, newer = live.ferry, live.another("newer", throttle={})
+        with newer:
+            older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 2000)
+            with frozen(older):
+                newer.start().wait_stage("ReadyForCutover")
+                newer.post("cutover")
+                newer.succeed()
+            superseded(older)
+        crew.__exit__(None, None, None)
+        live.equal()
+        assert live.locked
+
+
+def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The older run's lock statement is under way while the newer one takes over and unlocks."""
+    with (
+        Live(pair, schema, tmp_path, odd=ODD) as live,
+        Proxy(pair.source.host, pair.source.port) as proxy,
+    ):
+        older, newer = live.another("older", source_port=proxy.port), live.another("newer", cutover={})
+        with older, newer:
+            proxy.hold(b" */ GLOBAL ")
+            older.start().wait_stage("ReadyForCutover")
+            older.post("cutover")
+            proxy.wait_held(120)
+            newer.start().wait_stage(*STREAMING)
+            with contextlib.suppress(OSError):  # the newer run has killed the connection that it would have come on
+                proxy.release()
+            superseded(older)
+            assert not any(live.read_only())
+            live.finish(newer)
+        assert live.locked
+
+
+def test_a_newer_run_takes_over_in_the_middle_of_a_cutover(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD) as live, live.crew() as crew:
+        older, newer = live.ferry, live.another("newer")
+        newer.arguments = older.arguments
+        with newer:
+            older.start()
+            with live.held_in_drain():
+                newer.start()
+                superseded(older)
+                wait_until(lambda: not any(live.read_only()), "the newer run has unlocked", 30)
+            crew.plain.wait_for(20)
+            live.finish(newer, crew)
+
+
+def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The state file is gone: a row that was deleted meanwhile must not come back; other rows there are not ours."""
+    with Live(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live:
+        live.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
+        live.ferry.kill()
+        before = live.target_rows()
+        ghost = pair.target.value(f"SELECT MIN(id) FROM `{schema}`.bulk")
+        pair.source.execute(f"DELETE FROM `{schema}`.bulk WHERE id = {ghost}")
+        pair.target.execute(
+            f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.theirs VALUES (1), (2)"
+        )
+        live.ferry.state.unlink()
+        live.ferry.start().wait_stage("Copying")
+        live.ferry.post("throttle", {"maxRowsPerSecond": None})
+        live.ferry.wait_stage("ReadyForCutover")
+        live.ferry.post("cutover")
+        live.ferry.succeed()
+        print(f"{before} rows were forgotten; row {ghost} was deleted meanwhile")
+        assert "of an earlier, forgotten run" in live.ferry.log.read_text()
+        assert live.target_rows("theirs") == 2
+        pair.target.execute(f"DROP TABLE `{schema}`.theirs")
+        live.equal()
+
+
+def test_rows_that_are_not_a_ferrys_own_are_refused(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=1) as live:
+        pair.target.execute(
+            f"CREATE DATABASE `{schema}`",
+            f"CREATE TABLE `{schema}`.aim (id INT PRIMARY KEY, v INT NOT NULL)",
+            f"INSERT INTO `{schema}`.aim VALUES (1, 1234)",
+        )
+        assert live.ferry.start().wait_end() == 64
+        assert "TargetNotEmpty" in live.ferry.tail()
+        assert list(pair.target.query(f"SELECT id, v FROM `{schema}`.aim")) == [(1, 1234)]
