@@ -78,7 +78,7 @@ class Actor:
             await link.send(directive)
             memory.trouble = None
         except DirectiveRefused as error:
-            memory.trouble = Trouble(error.reason, error.message, datetime.now(UTC))
+            memory.trouble = Trouble(error.reason, error.message, datetime.now(UTC), directive.generation)
         except Silent as error:
             log.info("%s: no directive yet: %s", _name(body), error)
 
@@ -152,14 +152,14 @@ class Actor:
         except KubeError as error:
             if error.exists:
                 return  # our own, not yet seen in the watch; or an earlier Ferry's, which will be gone
-            self._note(error, memory)
+            self._note(error, meta, memory)
 
     async def _ensure_secret(self, meta: Object, spec: Spec, pod: PodView, memory: Memory) -> None:
         try:
             await self._make_secret(meta, spec, pod.secret, {"name": pod.name, "uid": pod.uid}, memory)
             memory.trouble = None
         except KubeError as error:
-            self._note(error, memory)
+            self._note(error, meta, memory)
 
     async def _make_secret(self, meta: Object, spec: Spec, name: str, pod: Object, memory: Memory) -> None:
         uid = meta["uid"]
@@ -171,14 +171,14 @@ class Actor:
                 raise
         memory.secret_of = pod["uid"]
 
-    def _note(self, error: KubeError, memory: Memory) -> None:
+    def _note(self, error: KubeError, meta: Object, memory: Memory) -> None:
         """A refusal becomes part of what is observed; anything else is tried again by the caller."""
         if error.namespace_ending:
             memory.namespace_ending = True
         elif not error.refused:
             raise error
         reason = "PodRefused" if not error.namespace_ending else "NamespaceTerminating"
-        memory.trouble = Trouble(reason, error.message, datetime.now(UTC))
+        memory.trouble = Trouble(reason, error.message, datetime.now(UTC), meta["generation"])
 
 
 def _name(body: Object) -> str:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _RELEASE_SECONDS = 30.0
 """kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
+_RELEASE_LOOK = 3.0
 
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 Pods = kopf.Index[tuple[str, str], PodView]
@@ -121,7 +122,7 @@ async def _release(office: Office, uid: str, name: str, namespace: str, pods: Ca
             if plan.released:
                 log.info("%s/%s: released", namespace, name)
                 return
-            await tender.sleep(min(plan.next_look, max(0.0, end - time.monotonic())))
+            await tender.sleep(min(plan.next_look, _RELEASE_LOOK, max(0.0, end - time.monotonic())))
         raise kopf.TemporaryError("the deletion still waits for Pods or for the cleanup", delay=1)
     finally:
         tender.close()

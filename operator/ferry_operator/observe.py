@@ -91,6 +91,8 @@ class Trouble:
     reason: str
     message: str
     since: datetime
+    generation: int = 0
+    """Of the spec that was refused: another one is tried at once."""
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,9 @@ class Tender:
     def _observe(self, body: Object) -> Observed:
         ferry = self.view = ferry_view(body)
         self.created = body["metadata"]["creationTimestamp"]
+        trouble = self._memory.trouble
+        if trouble is not None and trouble.generation != ferry.generation:
+            self._memory.trouble = None
         pods = list(self._pods())
         copier = next((pod for pod in pods if pod.role is Role.COPIER), None)
         helper = next((pod for pod in pods if pod.role is not Role.COPIER), None)

@@ -1,5 +1,6 @@
 """A namespace with an operator and a stand-in for kubelet, and Ferries in it."""
 
+import gc
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from tests.support.kubelet import SPEC, Kubelet
 from tests.support.operator_thread import OperatorThread
 
 Object = dict[str, Any]
+
+CUT_CONNECTIONS = pytest.mark.filterwarnings("ignore::ResourceWarning")
+"""Copiers and API servers die here with open TLS connections, of which asyncio leaves some to the garbage collector."""
 
 
 class Cluster:
@@ -86,6 +90,13 @@ def eventually(what: Callable[[], object], seconds: float = 15) -> float:
         assert time.monotonic() - began < seconds, "it did not come to be"
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What a test leaves behind is found in it, not in the next one."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import pytest
 
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import CutoverReport, Progress, Stage
-from tests.ferry_operator.conftest import Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = [pytest.mark.usefixtures("operator"), CUT_CONNECTIONS]
 
 
 def test_from_apply_to_completed(cluster: Cluster, kubelet: Kubelet) -> None:

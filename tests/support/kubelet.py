@@ -171,6 +171,7 @@ class Kubelet:
         self._work.cancel()
         for copier in list(self.copiers.values()):
             self.do(copier.stop())
+        self.do(_end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -302,6 +303,14 @@ class Kubelet:
             return answer
 
         return await asyncio.to_thread(ask)
+
+
+async def _end_all() -> None:
+    """A loop that is closed over pending tasks complains."""
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _status(

@@ -60,3 +60,5 @@ class OperatorThread:
     async def _main(self) -> None:
         async with running(self._settings, self._stop) as task:
             await task
+        # TLS connections that were closed still say goodbye; a loop that ends before would leave their sockets open.
+        await asyncio.sleep(0.25)

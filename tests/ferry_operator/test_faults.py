@@ -1,0 +1,263 @@
+"""What goes wrong around a Ferry, what its user then sees, and that it recovers by itself once mended."""
+
+import time
+
+import pytest
+
+from ferry_core.api.report import Failure, Report, Stage
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.support.kube_api import KubeApi
+from tests.support.kubelet import SPEC, Kubelet, words
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+
+
+def running(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> None:
+    """A Ferry that copies."""
+    cluster.apply(name)
+    copier = kubelet.copier(name)
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status(name).get("stage") == "Copying")
+
+
+def failed(reason: str, message: str) -> str:
+    return words(Report(phase="Failed", failure=Failure(reason=reason, message=message, retriable=False)))
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_image_that_cannot_be_pulled(cluster: Cluster, kubelet: Kubelet) -> None:
+    kubelet.hold = True
+    cluster.apply("orders")
+    eventually(lambda: cluster.pod("orders-copier"))
+    kubelet.wait_reason("orders-copier", "ImagePullBackOff", 'Back-off pulling image "localhost/no:1"')
+    eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "ImagePullBackOff")
+    assert "localhost/no:1" in cluster.status("orders")["message"]
+    assert ("Warning", "ImagePullBackOff") in cluster.events("orders")
+    kubelet.hold = False
+    kubelet.copier("orders")
+    eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_namespace_that_asks_for_restricted_pods(cluster: Cluster, kubelet: Kubelet) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.api.request(
+        "PATCH",
+        f"/api/v1/namespaces/{cluster.namespace}",
+        {"metadata": {"labels": labels}},
+        content_type="application/merge-patch+json",
+    )
+    cluster.apply("orders")
+    kubelet.copier("orders")
+    loose = {"template": {"podSecurityContext": {"runAsNonRoot": False, "seccompProfile": {"type": "Unconfined"}}}}
+    cluster.apply("loose", copier=loose)
+    eventually(lambda: cluster.condition("loose", "Stalled").get("reason") == "PodRefused")
+    assert "violates PodSecurity" in cluster.status("loose")["message"]
+    cluster.patch("loose", copier={"template": {"podSecurityContext": None}})
+    kubelet.copier("loose", 5)
+    eventually(lambda: cluster.condition("loose", "Stalled")["status"] == "False")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_failed_validation_is_tried_again_when_the_spec_changes(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    kubelet.end(kubelet.copier("orders"), 64, failed("MissingPrivilege", "GRANT SELECT ON shop.* TO ferry"))
+    eventually(lambda: cluster.status("orders").get("phase") == "Failed")
+    assert cluster.status("orders")["failure"]["reason"] == "MissingPrivilege"
+    assert "GRANT SELECT" in cluster.status("orders")["message"]
+    assert ("Warning", "MissingPrivilege") in cluster.events("orders")
+    eventually(lambda: cluster.pod("orders-copier") is None)
+    cluster.patch("orders", acknowledge=["TargetTriggers"])
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status("orders")["phase"] == "Copying")
+    assert "failure" not in cluster.status("orders")
+    assert copier.manifest["spec"]["acknowledge"] == ["TargetTriggers"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_failed_validation_is_tried_again_by_itself(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    kubelet.end(kubelet.copier("orders"), 64, failed("ServerUnreachable", "old.db refuses"))
+    took = eventually(lambda: kubelet.started.count("orders-copier") == 2, 30)
+    assert 8 < took < 20
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_pod_that_somebody_deletes_is_made_again(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    first = kubelet.copier("orders")
+    cluster.delete_pod("orders-copier")
+    eventually(lambda: kubelet.copiers.get("orders-copier") not in (None, first))
+    assert cluster.status("orders")["stage"] == "Copying"
+    assert kubelet.started == ["orders-copier"] * 2
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_changed_credential_reference_makes_a_new_pod_once_the_old_one_is_gone(
+    cluster: Cluster, kubelet: Kubelet
+) -> None:
+    running(cluster, kubelet)
+    kubelet.slow_to_end = True
+    cluster.patch("orders", source={"credentialsSecretRef": {"name": "renewed"}})
+    eventually(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
+    time.sleep(1)
+    assert kubelet.started == ["orders-copier"], "one at a time"
+    kubelet.slow_to_end = False
+    eventually(lambda: len(kubelet.started) == 2)
+    pod = cluster.pod("orders-copier")
+    assert pod is not None
+    assert "renewed" in [each.get("secret", {}).get("secretName") for each in pod["spec"]["volumes"]]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    copier.refuse = ("NotBuiltYet", "spec.throttle.query is not built yet")
+    cluster.patch("orders", throttle={"query": "SELECT 1"})
+    eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "NotBuiltYet")
+    assert "goes on as before" in cluster.status("orders")["message"]
+    copier.refuse = None
+    cluster.patch("orders", throttle={"query": None})
+    eventually(lambda: cluster.condition("orders", "Reconciling")["reason"] == "Settled", 5)
+    kubelet.call(lambda: copier.say(message="on"))
+    eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False", 30)
+
+
+def test_a_ferry_that_is_deleted_while_the_operator_is_down(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorThread
+) -> None:
+    running(cluster, kubelet)
+    operator.stop()
+    cluster.delete("orders")
+    time.sleep(0.5)
+    assert cluster.ferry("orders") is not None, "the finalizer keeps it"
+    operator.start()
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    first = cluster.ferry("orders")
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    second = cluster.apply("orders")
+    # Nothing collects garbage here: what a real cluster takes along with its owner is deleted by hand.
+    cluster.delete_pod("orders-cleanup")
+    copier = kubelet.copier("orders")
+    assert first is not None
+    assert copier.manifest["metadata"]["uid"] == second["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    kubelet.helper_exit = (64, "ferry: ServerUnreachable: target new.db refuses")
+    cluster.delete("orders")
+    eventually(lambda: "ServerUnreachable: target new.db refuses" in cluster.status("orders").get("message", ""), 30)
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_ending_namespace_is_not_held_up(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier"], "nothing can be made in it any more"
+
+
+def test_the_api_server_away_for_a_while(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
+    running(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    cluster.api.stop_api(kill=True)
+    time.sleep(5)
+    kubelet.call(lambda: copier.stage(Stage.STREAMING))
+    cluster.api.start_api()
+    cluster.patch("orders", paused=True)
+    took = eventually(lambda: copier.directives[-1].paused, 60)
+    print(f"told {took:.1f} s after the API came back")
+    eventually(lambda: cluster.status("orders")["stage"] == "Streaming", 30)
+    assert kubelet.started == ["orders-copier"]
+    assert operator.failure is None
+
+
+def test_two_operators_by_mistake(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
+    with OperatorThread(cluster.api.kubeconfig, cluster.namespace):
+        running(cluster, kubelet)
+        copier = kubelet.copier("orders")
+        for paused in (True, False, True):
+            cluster.patch("orders", paused=paused)
+            eventually(lambda p=paused: copier.directives[-1].paused is p)  # type: ignore[misc]
+        cluster.delete("orders")
+        eventually(lambda: cluster.ferry("orders") is None, 60)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+    assert operator.failure is None
+
+
+def test_as_many_as_may_run(cluster: Cluster, kubelet: Kubelet) -> None:
+    with OperatorThread(cluster.api.kubeconfig, cluster.namespace, max_running=1):
+        running(cluster, kubelet, "first")
+        cluster.apply("second")
+        eventually(lambda: cluster.condition("second", "Reconciling").get("reason") == "Queued")
+        assert cluster.pod("second-copier") is None
+        copier = kubelet.copier("first")
+        kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+        kubelet.end(copier, 0, words(copier.report))
+        kubelet.copier("second")
+
+
+def test_an_operator_that_starts_before_its_crd() -> None:
+    api = KubeApi()
+    try:
+        api.start()
+        cluster = Cluster(api, api.make_namespace("early"))
+        with Kubelet(api, cluster.namespace) as kubelet, OperatorThread(api.kubeconfig, cluster.namespace):
+            time.sleep(2)
+            api.install_crd()
+            cluster.apply("orders")
+            kubelet.copier("orders", 30)
+    finally:
+        api.stop()
+
+
+@pytest.mark.usefixtures("operator")
+def test_hands_off(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/reconcile": "disabled"}}})
+    time.sleep(0.5)
+    cluster.patch("orders", paused=True)
+    time.sleep(1)
+    assert not copier.directives[-1].paused
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/reconcile": None}}})
+    eventually(lambda: copier.directives[-1].paused)
+
+
+@pytest.mark.usefixtures("operator")
+def test_time_to_live(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders", ttlSecondsAfterFinished=1)
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+    kubelet.end(copier, 0, words(copier.report))
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_copier_with_a_foreign_certificate_is_not_believed(cluster: Cluster, kubelet: Kubelet) -> None:
+    """Another Ferry's address, for example, after its Pod has gone."""
+    running(cluster, kubelet)
+    cluster.apply("other", **SPEC)
+    other = kubelet.copier("other")
+    kubelet.call(lambda: other.stage(Stage.STREAMING))
+    eventually(lambda: cluster.status("other").get("stage") == "Streaming")
+    pod_ip = {"podIP": other.address, "podIPs": [{"ip": other.address}]}
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/orders-copier/status"
+    cluster.api.request("PATCH", path, {"status": pod_ip}, content_type="application/merge-patch+json")
+    time.sleep(2)
+    assert cluster.status("orders")["stage"] == "Copying"

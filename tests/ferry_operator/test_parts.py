@@ -1,0 +1,235 @@
+"""The small parts: places, budget, identity, metrics, health, settings, the folder's name."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
+
+from ferry_operator.budget import Budget
+from ferry_operator.fleet import Fleet
+from ferry_operator.health import Watchman
+from ferry_operator.identity import Identity, load_or_create
+from ferry_operator.kube import Asked, KubeError
+from ferry_operator.metrics import PHASES, Metrics
+from ferry_operator.names import Object
+from ferry_operator.settings import Settings, SettingsError
+from ferry_operator.status import transitions, urgent
+from tests.support.sights import ferry
+
+if TYPE_CHECKING:
+    from ferry_operator.observe import FerryView
+
+ROOT = Path(__file__).parents[2]
+
+
+# -- places ---------------------------------------------------------------------------------------------------------
+
+
+def test_first_come_first_served() -> None:
+    woken: list[str] = []
+    fleet = Fleet(2, woken.append)
+    assert fleet.ask("c", "2026-01-03")
+    assert fleet.ask("a", "2026-01-01")
+    assert not fleet.ask("d", "2026-01-04")
+    assert not fleet.ask("b", "2026-01-02")
+    fleet.leave("c")
+    assert woken == ["b"]
+    assert not fleet.ask("d", "2026-01-04"), "the older one waits for this place"
+    assert fleet.ask("b", "2026-01-02")
+    assert fleet.ask("b", "2026-01-02"), "asking again is harmless"
+
+
+def test_one_that_runs_already_keeps_its_place_even_over_the_limit() -> None:
+    fleet = Fleet(1, lambda _: None)
+    fleet.hold("a")
+    fleet.hold("b")
+    assert fleet.ask("a", "2026-01-01")
+    fleet.leave("a")
+    assert not fleet.ask("c", "2026-01-01")
+
+
+def test_no_limit() -> None:
+    fleet = Fleet(0, lambda _: None)
+    assert all(fleet.ask(str(n), "2026") for n in range(100))
+
+
+def test_numbers_are_written_seldom() -> None:
+    now = [1000.0]
+    budget = Budget(lambda: now[0])
+    written: list[float] = []
+    for _ in range(1000):
+        if budget.allows(None):
+            written.append(now[0])
+        now[0] += 0.01
+    assert 50 <= len(written) <= 56, "5 a second, and the few of the first moment"
+    assert not budget.allows(now[0] - 9.9), "this Ferry wrote 9.9 s ago"
+
+
+# -- identity -------------------------------------------------------------------------------------------------------
+
+
+class Secrets:
+    """The two calls that the identity needs."""
+
+    def __init__(self) -> None:
+        self.kept: Object | None = None
+        self.rival: Object | None = None
+
+    async def get_secret(self, namespace: str, name: str) -> Object:
+        if self.kept is None:
+            raise KubeError(404, "NotFound", f"{namespace}/{name}")
+        return self.kept
+
+    async def create_secret(self, _: str, secret: Object) -> Object:
+        if self.rival is not None:
+            self.kept = self.rival
+            raise KubeError(409, "AlreadyExists", "exists")
+        self.kept = secret
+        return secret
+
+
+async def _load(secrets: Secrets) -> Identity:
+    return await load_or_create(secrets, "ferry", "identity")  # type: ignore[arg-type]
+
+
+def test_the_identity_survives_a_restart() -> None:
+    secrets = Secrets()
+    first, second = asyncio.run(_load(secrets)), asyncio.run(_load(secrets))
+    assert first.certificate == second.certificate
+    assert first.token("uid") == second.token("uid") != first.token("other")
+
+
+def test_two_operators_that_start_together_end_with_one_identity() -> None:
+    other = Secrets()
+    asyncio.run(_load(other))
+    secrets = Secrets()
+    secrets.rival = other.kept
+    assert asyncio.run(_load(secrets)).token("uid") == asyncio.run(_load(other)).token("uid")
+
+
+def test_a_copiers_certificate_names_its_ferry_only_and_is_trusted_by_us_only() -> None:
+    identity = Identity.new()
+    certificate = x509.load_pem_x509_certificate(identity.tls_pair("uid-1")[0].encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["uid-1"]
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(identity.certificate))
+    context = identity.context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.cert_store_stats()["x509_ca"] == 1
+
+
+# -- metrics and health ---------------------------------------------------------------------------------------------
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
+    families = text_string_to_metric_families(metrics.text().decode())
+    return {(s.name, tuple(sorted(s.labels.values()))): s.value for family in families for s in family.samples}
+
+
+def test_series_of_a_ferry_come_and_go_with_it() -> None:
+    said = {
+        "phase": "Copying",
+        "observedGeneration": 3,
+        "conditions": [{"type": "Stalled", "status": "False"}],
+        "copier": {"restarts": 2},
+    }
+    shown: list[FerryView] = [replace(ferry(said, generation=4), created=datetime(2026, 1, 1, tzinfo=UTC))]
+    metrics = Metrics(lambda: shown)
+    found = samples(metrics)
+    assert found["ferry_status_phase", ("Copying", "orders", "shop")] == 1
+    assert sum(found["ferry_status_phase", tuple(sorted((phase, "orders", "shop")))] for phase in PHASES) == 1
+    assert found["ferry_status_condition", ("False", "Stalled", "orders", "shop")] == 1
+    assert found["ferry_status_condition", ("Stalled", "True", "orders", "shop")] == 0
+    assert found["ferry_metadata_generation", ("orders", "shop")] == 4
+    assert found["ferry_status_observed_generation", ("orders", "shop")] == 3
+    assert found["ferry_copier_restarts_total", ("orders", "shop")] == 2
+    assert found["ferry_info", ("new.db", "old.db", "orders", "shop")] == 1
+    shown.clear()
+    assert not [name for name, labels in samples(metrics) if "orders" in labels]
+
+
+def test_the_operators_own_metrics() -> None:
+    metrics = Metrics(list)
+    metrics.reconciled(0.01)
+    metrics.failed("Forbidden")
+    metrics.asked(Asked("GET", "ferries", 200))
+    found = samples(metrics)
+    assert found["ferry_operator_reconcile_total", ("ok",)] == 1
+    assert found["ferry_operator_reconcile_errors_total", ("Forbidden",)] == 1
+    assert found["ferry_operator_kube_requests_total", ("200", "GET", "ferries")] == 1
+    assert any(name == "ferry_operator_build_info" for name, _ in found)
+
+
+class Generations:
+    def __init__(self) -> None:
+        self.found: dict[str, int] = {}
+
+    async def list_generations(self, _: str | None) -> dict[str, int]:
+        return dict(self.found)
+
+
+def test_a_watch_that_tells_nothing_is_found_out() -> None:
+    kube = Generations()
+    watchman = Watchman(kube, {}, (), Metrics(list))  # type: ignore[arg-type]
+    kube.found = {"uid": 2}
+    asyncio.run(watchman.check())
+    assert watchman.problem == "", "it may be on its way"
+    asyncio.run(watchman.check())
+    assert "has not told of 1 Ferries" in watchman.problem
+    kube.found = {}
+    asyncio.run(watchman.check())
+    assert watchman.problem == ""
+
+
+# -- status ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_numbers_can_wait() -> None:
+    said: Object = {"phase": "Copying", "progress": {"percent": 1}, "throttle": {"active": True, "reason": "a"}}
+    assert not urgent(said, said | {"progress": {"percent": 2}, "message": "new", "throttle": {"active": True}})
+    changes: list[Object] = [{"phase": "Paused"}, {"throttle": {"active": False}}, {"failure": {}}]
+    for change in changes:
+        assert urgent(said, said | change)
+
+
+def test_events_are_told_of_transitions_only() -> None:
+    def said(status: str, reason: str) -> Object:
+        return {"conditions": [{"type": "CutOver", "status": status, "reason": reason, "message": "m"}]}
+
+    assert transitions({}, said("False", "InProgress")) == []
+    assert transitions(said("False", "InProgress"), said("False", "DeadlineExceeded")) == [
+        ("Normal", "DeadlineExceeded", "m")
+    ]
+    assert transitions(said("False", "DeadlineExceeded"), said("False", "DeadlineExceeded")) == []
+    assert transitions(said("False", "DeadlineExceeded"), said("True", "Done")) == [("Normal", "Done", "m")]
+
+
+# -- settings and the house -----------------------------------------------------------------------------------------
+
+
+def test_settings() -> None:
+    given = {"FERRY_OPERATOR_NAMESPACE": "ferry", "FERRY_IMAGE": "i:1", "FERRY_WATCH_NAMESPACES": "a, b"}
+    settings = Settings.of(given | {"FERRY_MAX_RUNNING": "3"})
+    assert settings.watch_namespaces == ("a", "b")
+    assert settings.max_running == 3
+    with pytest.raises(SettingsError, match="FERRY_IMAGE"):
+        Settings.of({"FERRY_OPERATOR_NAMESPACE": "ferry"})
+    with pytest.raises(SettingsError, match="FERRY_MAX_RUNNING=-1"):
+        Settings.of(given | {"FERRY_MAX_RUNNING": "-1"})
+
+
+def test_the_folder_does_not_hide_the_standard_library() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    line = "import collections, operator, json; print(json.dumps(operator.itemgetter(0)([7])))"
+    done = subprocess.run([sys.executable, "-S", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == 7
