@@ -90,7 +90,6 @@ NAMES = {
 }
 
 IN_USE_FLAG = 0x01
-ARTIFICIAL_FLAG = 0x20
 IGNORABLE_FLAG = 0x80
 _HEADER = 19
 _CHARSET_VARIABLE = 4
@@ -121,13 +120,12 @@ class Format(NamedTuple):
 
     checksums: bool
     created: int
-    server_version: str
 
 
 @_whole
 def parse_format(data: bytes) -> Format:
     """FORMAT_DESCRIPTION, with its checksum still at the end."""
-    version, server, created, header = struct.unpack_from("<H50sIB", data, 20)
+    version, _, created, header = struct.unpack_from("<H50sIB", data, 20)
     if version != 4 or header != _HEADER:
         raise unreadable(f"binlog format version {version} with {header}-byte headers")
     lengths = data[20 + 57 : -5]
@@ -137,7 +135,7 @@ def parse_format(data: bytes) -> Format:
             raise unreadable(f"row events with a {lengths[kind - 1]}-byte header")
     if data[-5] > 1:
         raise unreadable(f"checksum algorithm {data[-5]}")
-    return Format(data[-5] == 1, created, server.rstrip(b"\0").decode("latin-1"))
+    return Format(data[-5] == 1, created)
 
 
 class Gtid(NamedTuple):

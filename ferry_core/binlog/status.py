@@ -13,7 +13,6 @@ class StreamStatus:
     processed: StreamMark
     connected: bool
     last_event_monotonic: float | None  # when anything, a heartbeat too, last came; time.monotonic()
-    last_commit_at: float | None  # source clock, Unix seconds, of the last transaction processed
     caught_up: bool
     """The last word of the source was a heartbeat at the end of its binlog."""
     lag_seconds: float | None

@@ -107,7 +107,6 @@ class BinlogStreamer:
             processed=counters.processed,
             connected=connected,
             last_event_monotonic=counters.last_event,
-            last_commit_at=counters.last_commit,
             caught_up=connected and counters.caught_up,
             lag_seconds=self._lag(connected=connected),
             bytes=counters.bytes,

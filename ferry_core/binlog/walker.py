@@ -22,7 +22,6 @@ class _Image:
     ) -> None:
         self._columns = columns
         self._present = present
-        self._groups = groups
         self._name = name
         self._ends = {group[-1]: at for at, group in enumerate(groups)}
         self._starts = {group[0]: at for at, group in enumerate(groups)}

@@ -1,7 +1,7 @@
 """Who stands in the way of stopping writes: open transactions and lock holders.
 
-Called by ``source_lock`` when an attempt timed out, and by the attempt for its message. Reads only; works with the least
-privileges and says which one is missing.
+Called by ``source_lock`` when an attempt timed out, and by the attempt for its message. Reads only; works with the
+least privileges and says which one is missing.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Where a server is and how to log in to it: the result of reading a Ferry's spec and Secrets, the input of every session."""
+"""Where a server is and how to log in to it: made from a Ferry's spec and Secrets, the input of every session."""
 
 import ssl
 from dataclasses import dataclass, field

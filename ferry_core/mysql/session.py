@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pymysql import err
 
@@ -245,7 +245,7 @@ class Session:
         connection: Any = self._connection
         connection._force_close()  # noqa: SLF001 - close() would write to a possibly dead socket
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

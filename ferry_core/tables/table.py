@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ferry_core.mysql.literals import qualified
 
 KeyLiterals = tuple[str, ...]
-"""One SQL literal per key column, in key order: how a key or a chunk bound travels. Opaque: compared by servers only."""
+"""One SQL literal per key column, in key order: how a key or a chunk bound travels. Opaque: only servers compare."""
 
 
 class TableName(NamedTuple):

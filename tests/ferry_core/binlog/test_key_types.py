@@ -106,7 +106,7 @@ MODE = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'"
 
 
 def finds(session: Session, table: Table, literals: KeyLiterals) -> list[int]:
-    """Row numbers that the literals select, asked for as the engine does; the index must serve it, long SETs excepted."""
+    """Row numbers that the literals select, asked for as the engine does; the index must serve, long SETs excepted."""
     chosen = where(table.key, KeySet((literals,)))
     statement = f"SELECT v FROM {table.source.sql} FORCE INDEX (PRIMARY) WHERE {chosen}"
     rows = [int(row[0] or -1) for row in session.query(statement)]
