@@ -53,7 +53,6 @@ class Crossed:
     """One finished ``ferry run``."""
 
     copy: Measured  # seconds are those of the copy; CPU and memory those of the whole run
-    whole_seconds: float
     verify_seconds: float | None
 
 
@@ -75,19 +74,18 @@ def cross(source: Instance, target: Instance, folder: Path, rows: int, *, verify
     try:
         usage = reap(child, log)
     finally:
-        whole = time.monotonic() - watch.started
         ended.set()
         looker.join()
-    return _crossed(watch, usage, whole, verify=verify)
+    return _crossed(watch, usage, verify=verify)
 
 
-def _crossed(watch: Watch, usage: Ended, whole: float, *, verify: bool) -> Crossed:
+def _crossed(watch: Watch, usage: Ended, *, verify: bool) -> Crossed:
     if watch.copied is None:
         raise AssertionError("the run ended without a look at it after the copy")
     label = "ferry run, verify Final" if verify else "ferry run"
     copy = Measured(label, watch.copied, usage.cpu_seconds, usage.peak_bytes)
     verified = watch.verified - watch.copied if watch.verified is not None else None
-    return Crossed(copy, whole, verified)
+    return Crossed(copy, verified)
 
 
 def _look(watch: Watch, port: int, rows: int, ended: threading.Event) -> None:
