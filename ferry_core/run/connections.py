@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 
 
@@ -37,6 +38,11 @@ class Connections:
 
     def source_control(self) -> Session:
         return Session(self._source(), Purpose.CONTROL, opening=self._opening)
+
+    def source_position(self) -> Position:
+        """Of the newest commit in the source's binlog."""
+        with self.source_control() as session:
+            return source_position(session)
 
     def source_endpoint(self) -> Endpoint:
         return self._source()

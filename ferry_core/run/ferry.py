@@ -210,7 +210,11 @@ class Ferry:
         )
         self.wishes.on_change(lambda: buffer.close() if self.wishes.stopping.is_set() else None)
         checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed)
-        proving = Proving(verifier, tables, buffer, self.telling.verified, engine.ending) if verifier else None
+        proving = (
+            Proving(verifier, tables, buffer, self.telling.verified, engine.ending, self._connections.source_position)
+            if verifier
+            else None
+        )
         self.telling.watch(engine, proving)
         lock = partial(source_lock, self._ferry, self._connections, crossing.flavor, crossing.uid)
         stages = Stages(

@@ -1,18 +1,22 @@
 """The verification thread: one full pass, then proof after proof of what changed since. Driven by the coordinator."""
 
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.errors import DataError
+from ferry_core.errors import DataError, RetriableError
+from ferry_core.mysql.gtid import Position
 from ferry_core.tables.table import Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.verifier import Verifier
 
-FLUSH_PATIENCE_SECONDS = 30.0
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 0.5
+AGAIN_SECONDS = 0.05
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many looks differs for good."""
 NAMED_ROWS = 20
@@ -28,8 +32,9 @@ class Proving:
         buffer: ChangeBuffer,
         verified: Callable[[Table, int], None],
         ending: threading.Event,
+        source_now: Callable[[], Position],
     ) -> None:
-        """``verified`` hears of rows compared."""
+        """``verified`` hears of rows compared; ``source_now`` asks the source for the position of its newest commit."""
         self.passed = threading.Event()
         self.rows = 0
         self._verifier = verifier
@@ -37,6 +42,7 @@ class Proving:
         self._buffer = buffer
         self._verified = verified
         self._ending = ending
+        self._source_now = source_now
         self._seen: Counter[Difference] = Counter()
 
     @property
@@ -69,10 +75,41 @@ class Proving:
             self._verifier.unproven.add(table, keys, decode)
 
     def _wait_flushed(self, table: Table) -> bool:
-        return self._buffer.wait_flushed(table, time.monotonic() + FLUSH_PATIENCE_SECONDS)
+        """Until whatever the source had committed by now is on the target; False only when the run ends.
+
+        Without an end of patience: a pause or a stream that is cut off makes rows differ for as long as it lasts.
+        """
+        if not self._wait_streamed():
+            return False
+        while not self._ending.is_set():
+            if self._buffer.wait_flushed(table, time.monotonic() + LOOK_SECONDS):
+                return True
+            self._ending.wait(AGAIN_SECONDS)
+        return False
+
+    def _wait_streamed(self) -> bool:
+        """Until the stream has told of everything that the source had committed by now; False when the run ends."""
+        now: Position | None = None
+        while not self._ending.is_set():
+            try:
+                now = now or self._source_now()
+            except RetriableError as error:
+                log.debug("the source cannot say how far it is: %s", error)
+            if now is not None and self._has_streamed(now):
+                return True
+            self._ending.wait(AGAIN_SECONDS)
+        return False
+
+    def _has_streamed(self, position: Position) -> bool:
+        return self._buffer.wait_processed(
+            lambda mark: mark.position.contains(position), time.monotonic() + LOOK_SECONDS
+        )
 
     def _look(self) -> None:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)
+        if proof.differing and not self._wait_streamed():
+            return
+        # A change that was still on its way from the source then is known by now: its key pends, or differs no more.
         self._seen = Counter({difference: self._seen[difference] + 1 for difference in proof.differing})
         refuse([difference for difference, times in self._seen.items() if times >= SAME_DIFFERENCE_TIMES])
         whole = self._verifier.unproven.whole_tables()

@@ -1,0 +1,74 @@
+"""The verification's waits: rows differ for as long as their changes are on the way, and that is no divergence."""
+
+import threading
+from collections.abc import Callable
+from unittest.mock import Mock
+
+import pytest
+
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.errors import ConnectionLost, DataError
+from ferry_core.mysql.gtid import Position
+from ferry_core.run.proving import SAME_DIFFERENCE_TIMES, Proving
+from ferry_core.verify.difference import Difference, DifferenceKind
+from ferry_core.verify.verifier import Proof
+from tests.support.tables import mark, simple_table
+
+TABLE = simple_table()
+DIFFERS = Difference(TABLE, ("1",), DifferenceKind.CHANGED)
+
+
+class Rig:
+    """A Proving over a verifier that always sees a difference, with a stream that stands at 1."""
+
+    def __init__(self, source_now: Callable[[], Position]) -> None:
+        self.buffer = ChangeBuffer([TABLE], mark(1))
+        self.ending = threading.Event()
+        self.verifier = Mock()
+        self.verifier.unproven.whole_tables.return_value = []
+        self.verifier.prove_some.return_value = Proof(differing=[DIFFERS])
+        self.proving = Proving(self.verifier, [TABLE], self.buffer, Mock(), self.ending, source_now)
+
+    def in_thread(self, body: Callable[[], object]) -> threading.Thread:
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        return thread
+
+
+def test_waits_for_what_the_stream_has_not_told_yet() -> None:
+    rig = Rig(lambda: mark(3).position)
+    waiting = rig.in_thread(lambda: rig.proving._wait_flushed(TABLE))
+    rig.buffer.alive(mark(2), None)
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    rig.buffer.alive(mark(3), None)
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_waits_while_the_source_is_away() -> None:
+    answers = Mock(side_effect=[ConnectionLost("ConnectionLost", "away")] * 3 + [mark(1).position])
+    rig = Rig(answers)
+    assert rig.proving._wait_flushed(TABLE)
+    assert answers.call_count == 4
+
+
+def test_the_end_of_the_run_ends_the_wait() -> None:
+    rig = Rig(lambda: mark(3).position)
+    waiting = rig.in_thread(lambda: rig.proving._wait_flushed(TABLE))
+    rig.ending.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
+    rig = Rig(lambda: mark(3).position)
+    looking = rig.in_thread(rig.proving._look)
+    looking.join(0.3)
+    assert looking.is_alive()
+    rig.buffer.alive(mark(3), None)
+    looking.join(10)
+    for _ in range(SAME_DIFFERENCE_TIMES - 2):
+        rig.proving._look()
+    with pytest.raises(DataError, match="1 rows differ"):
+        rig.proving._look()
