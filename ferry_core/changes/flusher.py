@@ -1,13 +1,15 @@
-"""Empties the change buffer onto the target, one generation of one table at a time (R3, R4). The flusher's thread.
+"""Empties the change buffer onto the target, one generation of a table at a time (R3, R4). The flusher's thread.
 
 A generation: hold the table's gate exclusively, take keys, make every event seen so far visible (R1), read and write
 the keys in parallel batches, and forget them only when all batches have committed. The batches' retries happen inside
-``copy_keys``; if one fails for good the generation is returned whole and the run stops.
+``copy_keys``; if one fails for good the generation is returned whole and the run stops. Tables whose chunks are done
+are flushed together: with hundreds of them, each with a few changes, one after the other would never catch up.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ferry_core.changes.buffer import ChangeBuffer
@@ -18,7 +20,8 @@ from ferry_core.tables.table import KeyLiterals, Table
 BATCH_KEYS = 2000
 """Keys a statement reads and writes: 1000 to 3000 measured best, 20,000 fall back to a scan."""
 GENERATION_KEYS = 40_000
-"""Keys a generation takes at most, so that chunks of the table do not wait for seconds."""
+"""Keys that are taken at once at most, so that chunks of the table do not wait for seconds."""
+TABLES_TOGETHER = 64
 COPYING_INTERVAL = 2.0
 """Seconds between generations of a table that is still being copied: each one makes its chunks wait."""
 URGENT_FULLNESS = 0.5
@@ -62,51 +65,75 @@ class Flusher:
     def run(self) -> None:
         """Until cancelled. Raises what a batch raised for good."""
         while not self._cancelled():
-            table = self._due()
-            if table is None:
+            tables = self._due()
+            if not tables:
                 # What waits already waits for its table's interval only.
                 self._buffer.wait_for_work(IDLE_SECONDS, more=bool(self._buffer.waiting()))
             else:
-                self.flush(table)
+                self.flush(*tables)
 
-    def _due(self) -> Table | None:
+    def _due(self) -> list[Table]:
         """The table that waits for longest, unless its chunks deserve a turn first; most keys first in a full buffer.
 
-        Not always most keys: a table with few changes would wait for as long as a busy one has more.
+        Not always most keys: a table with few changes would wait for as long as a busy one has more. With a table that
+        has no chunks left come all others of that kind, those that wait for longest first.
         """
         waiting = [table for table, _ in self._buffer.waiting()]
         if self._buffer.fullness > URGENT_FULLNESS:
-            return next(iter(waiting), None)
+            return waiting[:1]
         now = time.monotonic()
-        for table in sorted(waiting, key=lambda table: self._last.get(table, 0.0)):
-            if now - self._last.get(table, 0.0) > COPYING_INTERVAL or not self._copying(table):
-                return table
-        return None
+        waiting.sort(key=lambda table: self._last.get(table, 0.0))
+        for table in waiting:
+            if not self._copying(table):
+                return [other for other in waiting if not self._copying(other)][:TABLES_TOGETHER]
+            if now - self._last.get(table, 0.0) > COPYING_INTERVAL:
+                return [table]
+        return []
 
-    def flush(self, table: Table) -> None:
-        """One generation of one table."""
+    def flush(self, *tables: Table) -> None:
+        """One generation of each of these tables."""
         started = time.monotonic()
-        with self._gates[table].flush(self._cancelled) as entered:
-            generation = self._buffer.take(table, GENERATION_KEYS) if entered else None
-            if generation is None:
-                return
+        with ExitStack() as gates:
+            generations = self._take(gates, tables)
             try:
-                done = self._make_visible(generation) and self._write(generation)
+                done = all(self._make_visible(generation) for generation in generations) and self._write(generations)
             except BaseException:
-                self._buffer.returned(generation)
+                self._return(generations)
                 raise
             if not done:
-                self._buffer.returned(generation)
+                self._return(generations)
                 return
-            self._buffer.committed(generation)
-        self._last[table] = time.monotonic()
-        self._flushed(FlushResult(table, len(generation.keys), time.monotonic() - started))
+            for generation in generations:
+                self._buffer.committed(generation)
+        for generation in generations:
+            self._last[generation.table] = time.monotonic()
+            self._flushed(FlushResult(generation.table, len(generation.keys), time.monotonic() - started))
 
-    def _write(self, generation: Generation) -> bool:
-        """All batches of a generation; every one has ended, one way or the other, when this returns or raises."""
-        literals = [generation.decode(key) for key in generation.keys]
-        batches = [tuple(literals[start : start + BATCH_KEYS]) for start in range(0, len(literals), BATCH_KEYS)]
-        futures: list[Future[object]] = [self._executor.submit(self._copy_keys, generation.table, b) for b in batches]
+    def _take(self, gates: ExitStack, tables: Sequence[Table]) -> list[Generation]:
+        """Keys of as many of the tables as may be taken at once; their gates are held until ``gates`` ends."""
+        generations: list[Generation] = []
+        left = GENERATION_KEYS
+        for table in tables:
+            if left <= 0 or not gates.enter_context(self._gates[table].flush(self._cancelled)):
+                break
+            generation = self._buffer.take(table, left)
+            if generation is not None:
+                generations.append(generation)
+                left -= len(generation.keys)
+        return generations
+
+    def _return(self, generations: Sequence[Generation]) -> None:
+        for generation in generations:
+            self._buffer.returned(generation)
+
+    def _write(self, generations: Sequence[Generation]) -> bool:
+        """All batches; every one has ended, one way or the other, when this returns or raises."""
+        futures: list[Future[object]] = []
+        for generation in generations:
+            literals = [generation.decode(key) for key in generation.keys]
+            for start in range(0, len(literals), BATCH_KEYS):
+                batch = tuple(literals[start : start + BATCH_KEYS])
+                futures.append(self._executor.submit(self._copy_keys, generation.table, batch))
         wait(futures)
         for future in futures:
             future.result()

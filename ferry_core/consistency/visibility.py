@@ -12,6 +12,7 @@ application's transactions deadlock victims and cut them to a tenth (docs/correc
 Called by the flusher and the table start.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -23,6 +24,8 @@ from ferry_core.mysql.gtid import MariaDbGtids, Position, source_position
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
+
+log = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 600.0
 POLL_SECONDS = 1
@@ -101,7 +104,10 @@ class SnapshotVisibility:
     lock_clause = ""
 
     def start(self, session: Session) -> Position:
-        return _gtids_at(session, _snapshot_place(session))
+        found = _gtids_at(session, _snapshot_place(session))
+        if found is None:
+            raise _unknown_place(session)
+        return found
 
     def wait(
         self,
@@ -147,6 +153,9 @@ def visibility_of(session: Session) -> Visibility:
     clustered = session.query("SHOW VARIABLES LIKE 'wsrep_on'")
     if not ordered or (clustered and clustered[0][1] == b"ON"):
         return LockingVisibility()
+    if _gtids_at(session, _snapshot_place(session)) is None:
+        log.warning("%s; rows are read with locks instead", _unknown_place(session).message)
+        return LockingVisibility()
     return SnapshotVisibility()
 
 
@@ -159,19 +168,34 @@ def _snapshot_place(session: Session) -> Place:
     return len(file), file, int(told["Binlog_snapshot_position"])
 
 
-def _gtids_at(session: Session, place: Place) -> MariaDbGtids:
-    """Reads a binlog file up to there: not for every flush."""
+def _gtids_at(session: Session, place: Place) -> MariaDbGtids | None:
+    """Reads a binlog file up to there: not for every flush. None if an event in it exceeds max_allowed_packet."""
     _, file, offset = place
-    return MariaDbGtids.parse(session.text(f"SELECT BINLOG_GTID_POS({string(file)}, {offset})"))
+    found = session.value(f"SELECT BINLOG_GTID_POS({string(file)}, {offset})")
+    return None if found is None else MariaDbGtids.parse(found.decode())
 
 
 def _is_behind(session: Session, mark: StreamMark) -> bool:
     """Whether a new snapshot stands behind ``mark``."""
     place = _snapshot_place(session)
-    return _gtids_at(session, place).contains(mark.position) if mark.place is None else place > mark.place
+    if mark.place is not None:
+        return place > mark.place
+    found = _gtids_at(session, place)
+    if found is None:
+        raise _unknown_place(session)
+    return found.contains(mark.position)
 
 
 _SNAPSHOT = "SHOW STATUS LIKE 'binlog_snapshot_%'"
+
+
+def _unknown_place(session: Session) -> RetriableError:
+    """The start of the next run sees it and takes the locking way."""
+    return RetriableError(
+        "BinlogUnreadable",
+        f"{session.endpoint.address} cannot tell the GTIDs of a place in its binlog, which holds rows longer than its "
+        "max_allowed_packet",
+    )
 
 
 def _stalled(session: Session, mark: StreamMark) -> RetriableError:
