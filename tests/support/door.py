@@ -80,11 +80,6 @@ class Door(FerryProcess):
         return (int(fields[11]) + int(fields[12])) / 100
 
 
-def writable_again(server: Server) -> None:
-    """What a hand-over with ReadOnly leaves behind is taken back."""
-    server.execute(*server._writable_again())
-
-
 @contextlib.contextmanager
 def schemas(server: Server, *names: str, charset: str = "utf8mb4") -> Iterator[None]:
     """Further schemas on a source for a while; the target's are dropped by the ``schema`` fixture."""

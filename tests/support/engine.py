@@ -112,10 +112,6 @@ def any_chunk(_: Table, selector: Selector) -> bool:
     return isinstance(selector, KeyRange)
 
 
-def any_batch(_: Table, selector: Selector) -> bool:
-    return isinstance(selector, KeySet)
-
-
 class Background:
     """Something under way in a thread of its own."""
 

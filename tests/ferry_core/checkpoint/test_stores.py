@@ -50,7 +50,7 @@ def test_sqlite_refuses_a_damaged_body_and_a_newer_format(tmp_path: Path) -> Non
     store = SqliteStore(path)
     store.save(state(), 1)
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE ferry_state SET body = '{\"format\": 1, \"position'")
+        database.execute('UPDATE ferry_state SET body = \'{"format": 1, "position\'')
     database.close()
     with pytest.raises(ConfigError, match="damaged"):
         store.load()
