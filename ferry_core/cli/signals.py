@@ -1,5 +1,6 @@
 """SIGINT and SIGTERM: the first asks the run to checkpoint and leave, the second leaves at once. Called by ``run``."""
 
+import atexit
 import os
 import queue
 import signal
@@ -40,6 +41,16 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if seen:
+            # A second one still ends whatever hangs; only in the interpreter's last moments, after all threads, it
+            # would find Python's default and turn the exit code into that of a death by signal.
+            atexit.register(_be_deaf)
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         asked.put(False)
+
+
+def _be_deaf() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

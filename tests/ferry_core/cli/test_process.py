@@ -133,6 +133,43 @@ def test_the_first_signal_stops_and_the_second_ends(tmp_path: Path, first: signa
     assert ("ferry: Terminated: checkpointed and left" in said) == (kind == "obedient")
 
 
+LATE = """
+import os, signal, sys
+from ferry_core.cli.group import guarded
+from ferry_core.cli.signals import stop_on_signal
+from ferry_core.cli.voice import Voice
+from ferry_core.errors import Terminated
+
+def command():
+    with stop_on_signal(lambda: None):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise Terminated("Stopped", "stopped")
+
+class Last:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=signal.SIGINT):
+        kill(own, number)
+
+sys.last = Last()  # ends when the interpreter does
+code = guarded(Voice(), command)
+if sys.argv[1] == "early":
+    os.kill(os.getpid(), signal.SIGINT)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("moment", ["early", "late"])
+def test_a_second_signal_in_the_last_moments_is_143_too(tmp_path: Path, moment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, moment],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (143, "ferry: Stopped: stopped\n")
+
+
 def test_on_a_terminal_the_view_is_live(tmp_path: Path) -> None:
     script = tmp_path / "stand_in.py"
     script.write_text(STAND_IN)

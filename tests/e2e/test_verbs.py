@@ -1,0 +1,157 @@
+"""The verbs as a person types them, against a run under way; and Ctrl-C."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Bench, Ended, ferry
+from tests.support.ferry_process import FerryProcess
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair
+
+ROWS = 6000
+TOKEN = "open-sesame"
+NUMBERS = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(10))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, mysql_pair: Pair, schema: str) -> Bench:
+    mysql_pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80)) ENGINE=InnoDB",
+        f"INSERT INTO t WITH d AS ({NUMBERS}) SELECT a.n + b.n * 10 + c.n * 100 + e.n * 1000, 'x'"
+        f" FROM d a, d b, d c, d e WHERE e.n < {ROWS // 1000}",
+    )
+    return Bench(tmp_path / "ferry", mysql_pair, schema, throttle={"maxRowsPerSecond": 500}, cutover={"watchFor": "1s"})
+
+
+class Person:
+    """Types verbs at a run with a token."""
+
+    def __init__(self, process: FerryProcess, token_file: Path) -> None:
+        self.process = process
+        self.token_file = token_file
+        self.url = f"http://127.0.0.1:{process.port}"
+
+    def types(self, *words: str, token: bool = True) -> Ended:
+        known = ["--token-file", str(self.token_file)] if token else []
+        return ferry(*words, "--server", self.url, *known, cwd=self.token_file.parent)
+
+    def says(self, *words: str) -> str:
+        done = self.types(*words)
+        assert (done.code, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def wait(self, words: str, seconds: float = 60) -> str:
+        """Until the first line of ``ferry status`` has these words."""
+        end = time.monotonic() + seconds
+        while True:
+            done = self.types("status")
+            if done.code == 0 and words in done.stdout.splitlines()[0]:
+                return done.stdout
+            assert time.monotonic() < end, done
+            assert self.process.process is not None
+            assert self.process.process.poll() is None, self.process.tail()
+
+
+@pytest.fixture
+def person(bench: Bench) -> Iterator[Person]:
+    token_file = bench.folder / "token"
+    token_file.write_text(TOKEN + "\n")
+    with bench.process("--token-file", str(token_file)) as process:
+        person = Person(process.start(), token_file)
+        person.wait("Copying")
+        yield person
+
+
+def test_a_crossing_by_verbs(bench: Bench, person: Person) -> None:
+    status = json.loads(person.says("status", "--output", "json"))
+    assert (status["stage"], status["progress"]["tablesTotal"]) == ("Copying", 1)
+    assert f"{bench.schema}.t" in person.says("tables")
+    assert json.loads(person.says("tables", "--output", "json"))[0]["state"] == "Copying"
+
+    person.types("status", token=False).refused(64, "ServerRefused", "wants a token", "--token-file")
+    person.types("pause", token=False).refused(64, "ServerRefused", "--token-file")
+    person.token_file.write_text("guessed")
+    person.types("abort").refused(64, "ServerRefused", "wants another token")
+    person.token_file.write_text(TOKEN)
+
+    assert "resumed" in person.says("pause")
+    assert "paused" in person.wait("Paused")
+    person.says("resume")
+    person.types("throttle", "0").refused(64, "Usage", "above 0")
+    assert "9000 rows" in person.says("throttle", "9000")
+    assert "no cap" in person.says("throttle", "off")
+    person.types("verify").refused(64, "ServerRefused", "by itself")
+
+    person.wait("ReadyForCutover")
+    assert "approved" in person.says("cutover")
+    person.process.succeed()
+    last = person.process.log.read_text().splitlines()[-1]
+    assert "moved 6000 rows of 1 tables" in last
+    assert "no difference" in last
+    assert "writes blocked" in last
+    person.types("status").refused(75, "ServerUnreachable", person.url)
+
+
+def test_abort(bench: Bench, person: Person) -> None:
+    assert "the target is kept" in person.says("abort")
+    assert person.process.wait_end(60) == 143
+    assert [phase for _, phase in bench.lease()] == ["Aborted"]
+    assert bench.pair.source.value("SELECT @@global.read_only") == 0
+
+
+def test_check_says_what_a_run_would_say(bench: Bench) -> None:
+    table = bench.check()
+    assert table.code == 0, table
+    lines = table.stdout.splitlines()
+    assert lines[0].split() == ["CHECK", "SERVER", "STATUS", "REASON", "AND", "FIX"]
+    assert "checks, none failed" in lines[-1]
+    answer = json.loads(bench.check("--output", "json").stdout)
+    assert answer["passed"] is True
+    assert len(answer["checks"]) > 30
+    assert {one["status"] for one in answer["checks"]} <= {"passed", "warning"}
+    assert any("deferIndexes" in notice for notice in answer["notices"])
+
+    bench.pair.target.execute("SET GLOBAL local_infile = 0")
+    try:
+        table = bench.check()
+        answer = json.loads(bench.check("--output", "json").stdout)
+    finally:
+        bench.pair.target.execute("SET GLOBAL local_infile = 1")
+    assert table.code == 64
+    assert "LocalInfileDisabled: target 127.0.0.1" in table.stdout.splitlines()[-2]
+    assert "1 of " in table.stdout.splitlines()[-1]
+    failed = [one for one in answer["checks"] if one["status"] == "failed"]
+    assert [(one["server"], one["reason"]) for one in failed] == [("target", "LocalInfileDisabled")]
+    bench.assert_nothing_begun()
+
+
+def test_ctrl_c_twice_while_the_target_hangs(bench: Bench) -> None:
+    """The first waits for what is under way, as long as it must; the second leaves at once, and nothing is lost."""
+    target = bench.pair.target
+    with Proxy(target.host, target.port) as proxy:
+        bench.spec["target"]["port"] = proxy.port
+        with bench.process() as process:
+            process.start().wait_status(lambda status: status["progress"]["rowsCopied"] >= 1000)
+            assert process.process is not None
+            proxy.pause()
+            time.sleep(1)  # the next step is due within that, and hangs
+            process.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)  # two presses of a person
+            began = time.monotonic()
+            process.process.send_signal(signal.SIGINT)
+            assert process.wait_end(60) == 143
+            assert time.monotonic() - began < 2
+            proxy.resume()
+            process.start().wait_stage("Copying")
+            process.post("throttle", {"maxRowsPerSecond": None})
+            process.wait_stage("Streaming", "ReadyForCutover")
+            process.post("cutover")
+            process.succeed()
+    rows = target.query(f"SELECT COUNT(*), SUM(id) FROM `{bench.schema}`.t")
+    assert rows == bench.pair.source.query(f"SELECT COUNT(*), SUM(id) FROM `{bench.schema}`.t")
