@@ -230,8 +230,9 @@ def test_source_goes_away(bench: Bench, fault: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["source", "target"])
-@pytest.mark.parametrize("how", ["silent", "refused"])
-def test_network_is_cut_for_20_seconds(bench: Bench, end: str, how: str) -> None:
+def test_network_is_cut_for_20_seconds(bench: Bench, end: str) -> None:
+    """Packets vanish on the one family, connections break on the other: what follows is the same code."""
+    how = "silent" if bench.pair.family is Family.MYSQL else "refused"
     server = bench.pair.source if end == "source" else bench.pair.target
     bench.spec["throttle"] = SLOWLY
     with Proxy(server.host, server.port) as proxy, closing(server.connect()):
