@@ -44,12 +44,16 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff format $(CODE)
 
 .PHONY: test
-test: check kubernetes  ## every check and every test; what .ci/run calls
-	$(BIN)/pytest
+test: check kubernetes  ## every check and all tests but the slow ones; what .ci/run calls
+	$(BIN)/pytest -m "not slow"
+
+.PHONY: test-slow
+test-slow: setup  ## the slow tests: millions of rows, twenty kills, networks away for 20 s
+	$(BIN)/pytest -m slow
 
 .PHONY: test-fast
-test-fast: setup  ## tests for the daily loop: all but the slow ones
-	$(BIN)/pytest -m "not slow"
+test-fast: setup  ## tests for the daily loop: no whole crossings, nothing slow
+	$(BIN)/pytest -m "not slow" --ignore tests/e2e
 
 .PHONY: demo-local
 demo-local: setup  ## ferry live tables between two throwaway servers and prove both sides equal
