@@ -15,6 +15,7 @@ values restored. A run that dies in between is undone by the next start through 
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -24,7 +25,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.errors import AmbiguousError, FerryError, RetriableError
+from ferry_core.errors import AmbiguousError, RetriableError
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
@@ -65,7 +66,7 @@ class Handover:
     """What an attempt works with. ``prove(deadline)`` returns a text naming what differs, or is not proven in time.
 
     ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure. ``make_way``
-    kills this run's own statements: a row write that waits for a lock holds the lease row, which the unlock needs.
+    keeps this run's own row writes away: one that waits for a lock holds the lease row, which the unlock needs.
     """
 
     fence: Fence
@@ -74,7 +75,7 @@ class Handover:
     buffer: ChangeBuffer
     prove: Callable[[float], str | None]
     go_on: Callable[[], None]
-    make_way: Callable[[], None]
+    make_way: Callable[[], AbstractContextManager[None]]
     deadline_seconds: float
 
     def attempt(self) -> Attempt:
@@ -98,11 +99,8 @@ class Handover:
         return Attempt("Done", "writes may move to the target", _milliseconds(started), changes)
 
     def _undo(self) -> None:
-        try:
-            self.make_way()
-        except FerryError as error:
-            log.warning("could not interrupt the row writes under way: %s", error)
-        undo(self.fence, self.lock)
+        with self.make_way():
+            undo(self.fence, self.lock)
 
     def _drain(self, deadline: float) -> int:
         self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)

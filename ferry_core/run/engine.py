@@ -8,7 +8,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 FLUSH_WORKERS = 4
 IDLE_SECONDS = 0.05
 LEASE_LOOK_SECONDS = 2.0
-KILL_SECONDS = 0.7
+KILL_SECONDS = 0.5
 """How long steps may take to notice that their statements were killed."""
 STREAMER = "streamer"
 
@@ -79,8 +79,9 @@ class Engine:
         self._ears = ears
         self._gates = {table: TableGate() for table in chunks.tables}
         self.ending = threading.Event()
-        self._step = CopyStep(lambda: throttle.pause.wait_resumed(self.ending), self.ending, ears.error, retry_seconds)
-        fence.writes_allowed = self._refuse_while_paused
+        self._aside = threading.Event()
+        self._step = CopyStep(self._wait_allowed, self.ending, ears.error, retry_seconds)
+        fence.writes_allowed = self._refuse_writes
         self._threads: list[threading.Thread] = []
         self._pairs: list[SessionPair] = []
         self._pairs_lock = threading.Lock()
@@ -159,7 +160,7 @@ class Engine:
                 for pair in busy:
                     pair.interrupt(source, target)
 
-    def stop(self, grace_seconds: float = 1.5) -> None:
+    def stop(self, grace_seconds: float = 1.0) -> None:
         """End all threads: steps get ``grace_seconds`` to commit, then their statements are killed."""
         self._stopped = True
         self.ending.set()
@@ -221,10 +222,38 @@ class Engine:
             self._pairs.append(pair)
         return pair
 
-    def _refuse_while_paused(self) -> None:
+    @contextlib.contextmanager
+    def standing_aside(self) -> Iterator[None]:
+        """Inside, no row write begins and those under way are killed, so that none holds the lease row."""
+        over = threading.Event()
+
+        def keep_killing() -> None:
+            # A KILL between two statements of a transaction does nothing: so again, until nothing is under way.
+            while not over.is_set():
+                self._interrupt_quietly()
+                over.wait(KILL_SECONDS)
+
+        self._aside.set()
+        killer = threading.Thread(target=keep_killing, name="stand-aside", daemon=True)
+        killer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            killer.join()
+            self._aside.clear()
+
+    def _refuse_writes(self) -> None:
         """The fence asks before each row-moving transaction begins and commits."""
         if self._throttle.pause.paused:
             raise Interrupted("Paused", "paused: this step is redone after the pause")
+        if self._aside.is_set():
+            raise Interrupted("StandingAside", "this step is redone when the source is unlocked")
+
+    def _wait_allowed(self) -> None:
+        self._throttle.pause.wait_resumed(self.ending)
+        while self._aside.is_set() and not self.ending.wait(IDLE_SECONDS):
+            pass
 
     # -- chunks ---------------------------------------------------------------------------------------------------
 
@@ -263,10 +292,12 @@ class Engine:
 
     # -- changed keys ---------------------------------------------------------------------------------------------
 
-    def _copy_keys(self, table: Table, keys: tuple[KeyLiterals, ...]) -> None:
+    def _copy_keys(self, table: Table, keys: tuple[KeyLiterals, ...]) -> bool:
+        """One batch, until it has committed; whether it met a lock conflict on its way."""
         pair = getattr(self._flush_local, "pair", None)
         if pair is None:
             pair = self._flush_local.pair = self._pair()
+        pair.conflicted = False
         todo = [keys]
         while todo:
             part = todo.pop()
@@ -279,6 +310,7 @@ class Engine:
                     raise
                 middle = len(part) // 2
                 todo += [part[middle:], part[:middle]]
+        return bool(pair.conflicted)
 
     def _make_visible(self, generation: Generation) -> bool:
         """R1 on a pair of the flusher's own; only its thread comes here."""

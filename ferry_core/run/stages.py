@@ -172,7 +172,7 @@ class Stages:
             buffer=self._engine.buffer,
             prove=self._prove,
             go_on=self._go_on,
-            make_way=self._engine.interrupt,
+            make_way=self._engine.standing_aside,
             deadline_seconds=float(cutover.deadline),
         )
         attempt = handover.attempt()
