@@ -3,7 +3,7 @@
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,21 +129,31 @@ HELD: dict[str, Callable[[Live], contextlib.AbstractContextManager[Any]]] = {
 IN_CUTTING_OVER = ("stopping writes", "draining", "recording", "anywhere", "anywhere", "draining")
 
 
+def cross(live: Live, crew: Crew, copying: int, streaming: int, cutting_over: Sequence[str]) -> None:
+    """One crossing with so many kills; equal at its end."""
+    killer = Killer(live, crew)
+    for _ in range(copying):
+        killer.in_copying()
+    for _ in range(streaming):
+        killer.in_streaming()
+    for moment in cutting_over:
+        killer.in_cutting_over(moment)
+    assert killer.count == copying + streaming + len(cutting_over)
+    live.proxy.release()
+    live.ferry.start()
+    live.finish(crew=crew)
+    assert live.locked
+
+
 def test_twenty_kills_in_one_crossing_lose_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
     throttle = {"maxRowsPerSecond": ROWS_PER_SECOND}
-    with (
-        Live(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as live,
-        live.crew() as crew,
-    ):
-        killer = Killer(live, crew)
-        for _ in range(8):
-            killer.in_copying()
-        for _ in range(6):
-            killer.in_streaming()
-        for moment in IN_CUTTING_OVER:
-            killer.in_cutting_over(moment)
-        assert killer.count == 20
-        live.proxy.release()
-        live.ferry.start()
-        live.finish(crew=crew)
-        assert live.locked
+    with Live(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as live, live.crew() as crew:
+        cross(live, crew, 8, 6, IN_CUTTING_OVER)
+
+
+def test_kills_lose_nothing_with_the_checkpoint_on_the_target(pair: Pair, schema: str, tmp_path: Path) -> None:
+    spec: dict[str, Any] = {"throttle": {"maxRowsPerSecond": ROWS_PER_SECOND}, "checkpoint": {"store": "Target"}}
+    with Live(pair, schema, tmp_path, rows=BULK_ROWS // 2, odd=4, **spec) as live, live.crew() as crew:
+        cross(live, crew, 3, 2, ("draining", "recording", "anywhere"))
+        assert live.ferry.start().wait_end() == 0, "the tombstone and the state are both on the target"
+        assert "cut over already" in live.ferry.tail()
