@@ -77,7 +77,7 @@ def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, s
 
 
 def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The older run's lock statement is under way while the newer one takes over and unlocks."""
+    """The older run is suspended, its lock statement is under way, while the newer one takes over and unlocks."""
     with (
         Live(pair, schema, tmp_path, odd=ODD) as live,
         Proxy(pair.source.host, pair.source.port) as proxy,
@@ -88,9 +88,12 @@ def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair
             older.start().wait_stage("ReadyForCutover")
             older.post("cutover")
             proxy.wait_held(120)
-            newer.start().wait_stage(*STREAMING)
-            with contextlib.suppress(OSError):  # the newer run has killed the connection that it would have come on
-                proxy.release()
+            with frozen(older):
+                newer.start().wait_stage(*STREAMING)
+                with contextlib.suppress(OSError):  # the newer run has killed the connection that it would have come on
+                    proxy.release()
+                newer.wait_stage("ReadyForCutover")
+                assert not any(live.read_only())
             superseded(older)
             assert not any(live.read_only())
             live.finish(newer)
