@@ -25,6 +25,13 @@ TABLES_TOGETHER = 64
 COPYING_INTERVAL = 2.0
 """Seconds between generations of a table that is still being copied: each one makes its chunks wait."""
 URGENT_FULLNESS = 0.5
+CALM_GENERATIONS = 8
+"""How many generations of a table have their batches one after another once some of them deadlocked each other.
+
+Under a UNIQUE index they lock gaps of it. Measured with 80,000 keys on MySQL: values in random order 8,000 keys/s in
+parallel with 50 deadlocks, 12,500 in turn with none; in key order 15,000 to 29,000 in parallel, 12,500 to 15,500 in
+turn.
+"""
 IDLE_SECONDS = 0.25
 
 
@@ -38,14 +45,17 @@ class FlushResult:
 
 
 class Flusher:
-    """``copy_keys(table, keys)`` copies one batch until it has committed, or raises; called from ``executor``."""
+    """``copy_keys(table, keys)`` copies one batch until it has committed, or raises; called from ``executor``.
+
+    It returns whether it met a lock conflict on its way.
+    """
 
     def __init__(
         self,
         buffer: ChangeBuffer,
         gates: Mapping[Table, TableGate],
         executor: Executor,
-        copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], object],
+        copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], bool],
         make_visible: Callable[[Generation], bool],
         copying: Callable[[Table], bool],
         cancelled: Callable[[], bool],
@@ -61,6 +71,7 @@ class Flusher:
         self._cancelled = cancelled
         self._flushed = flushed
         self._last: dict[Table, float] = {}
+        self._in_turn: dict[Table, int] = {}  # generations for which a table's batches still go one by one
 
     def run(self) -> None:
         """Until cancelled. Raises what a batch raised for good."""
@@ -128,13 +139,26 @@ class Flusher:
 
     def _write(self, generations: Sequence[Generation]) -> bool:
         """All batches; every one has ended, one way or the other, when this returns or raises."""
-        futures: list[Future[object]] = []
-        for generation in generations:
-            literals = [generation.decode(key) for key in generation.keys]
-            for start in range(0, len(literals), BATCH_KEYS):
-                batch = tuple(literals[start : start + BATCH_KEYS])
-                futures.append(self._executor.submit(self._copy_keys, generation.table, batch))
-        wait(futures)
-        for future in futures:
-            future.result()
+        work = [(generation.table, lane) for generation in generations for lane in self._lanes(generation)]
+        futures: list[tuple[Table, Future[bool]]] = [
+            (table, self._executor.submit(self._copy_lane, table, lane)) for table, lane in work
+        ]
+        wait([future for _, future in futures])
+        for table, future in futures:
+            if future.result():
+                self._in_turn[table] = CALM_GENERATIONS
         return True
+
+    def _lanes(self, generation: Generation) -> list[list[tuple[KeyLiterals, ...]]]:
+        """The generation's batches: those of one lane are copied one after another, lanes beside each other."""
+        literals = [generation.decode(key) for key in generation.keys]
+        batches = [tuple(literals[start : start + BATCH_KEYS]) for start in range(0, len(literals), BATCH_KEYS)]
+        calm = self._in_turn.get(generation.table, 0)
+        if not calm:
+            return [[batch] for batch in batches]
+        self._in_turn[generation.table] = calm - 1
+        return [batches]
+
+    def _copy_lane(self, table: Table, batches: Sequence[tuple[KeyLiterals, ...]]) -> bool:
+        conflicts = [self._copy_keys(table, batch) for batch in batches]
+        return any(conflicts)

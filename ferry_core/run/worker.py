@@ -6,6 +6,7 @@ it has committed or is proven never to: so a lost target connection is killed an
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+IDLE_SECONDS = 40.0
+"""Sessions idle for longer are replaced before a step: the target ends its own after 60 s (``mysql.session``)."""
 MAX_INTERRUPTIONS = 50
 """A pause interrupts a step once; one that is killed this often meets somebody else's killer."""
 
@@ -46,6 +49,9 @@ class SessionPair:
         self._copiers: dict[bool, RowCopier] = {}
         self._target: Session | None = None
         self._slot: int | None = None
+        self._used = 0.0
+        self.conflicted = False
+        """Whether a step met a lock conflict; who asks takes it back first."""
         self.busy = False
 
     def source(self, table: Table) -> Session:
@@ -64,10 +70,18 @@ class SessionPair:
     def copier(self, table: Table) -> RowCopier:
         """Where both sessions meet; kept with them, for it knows their packet sizes and statements."""
         text = table.row_filter is not None
+        now = time.monotonic()
+        if now - self._used > IDLE_SECONDS:
+            self.close()
+        self._used = now
         if text not in self._copiers:
             if self._target is None:
                 session = self._connections.target()
-                self._slot = self._fence.enrol(session)
+                try:
+                    self._slot = self._fence.enrol(session)
+                except BaseException:
+                    session.close()
+                    raise
                 self._target = session
             self._copiers[text] = RowCopier(self.source(table), self._target, self._fence, self._lock_clause)
         return self._copiers[text]
@@ -168,6 +182,8 @@ class CopyStep:
 
     def _recover(self, pair: SessionPair, error: FerryError) -> None:
         """Keep the window open until the lost connection is proven ended, however long the server is away."""
+        if isinstance(error, LockConflict):
+            pair.conflicted = True
         if not isinstance(error, ConnectionLost):
             return
 

@@ -225,7 +225,7 @@ class InProcess:
         """The streamer alone: keys gather, nothing is flushed but by ``flush``."""
         self.engine.start("streamer", self.streamer.run)
 
-    def flusher(self, copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], object] | None = None) -> Flusher:
+    def flusher(self, copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], bool] | None = None) -> Flusher:
         """The engine's own, to be stepped by hand."""
         engine = self.engine
         return Flusher(

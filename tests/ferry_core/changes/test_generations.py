@@ -2,8 +2,10 @@
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,9 @@ from ferry_core.changes import flusher
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.gate import TableGate
+from ferry_core.errors import LockConflict
+from ferry_core.rows.copier import CopyResult, RowCopier
+from ferry_core.run import worker
 from ferry_core.tables.table import Selector, Table
 from tests.support.engine import (
     COPIED,
@@ -118,10 +123,10 @@ def test_a_generation_whose_batch_fails_is_returned_whole(unique: InProcess) -> 
     before = run.buffer.checkpoint_mark()
     copy = run.engine._copy_keys
 
-    def failing(table: Table, keys: tuple[tuple[str, ...], ...]) -> None:
+    def failing(table: Table, keys: tuple[tuple[str, ...], ...]) -> bool:
         if keys == (("1",),):
             raise ZeroDivisionError
-        copy(table, keys)
+        return copy(table, keys)
 
     with pytest.raises(ZeroDivisionError):
         run.flusher(failing).flush(run.table)
@@ -150,7 +155,7 @@ def test_a_table_with_few_changes_is_not_starved_by_a_busy_one() -> None:
             buffer,
             {table: TableGate() for table in (busy, quiet)},
             pool,
-            lambda _table, _keys: None,
+            lambda _table, _keys: False,
             lambda _: True,
             lambda _: False,
             lambda: len(order) >= 4,
@@ -160,6 +165,72 @@ def test_a_table_with_few_changes_is_not_starved_by_a_busy_one() -> None:
         change(quiet, b"1")
         flusher.run()
     assert quiet in order[:2]
+
+
+def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches meet in the first generation and the last one; in between they must not even try."""
+    monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
+    monkeypatch.setattr(flusher, "CALM_GENERATIONS", 3)
+    table = simple_table()
+    buffer = ChangeBuffer([table], mark(0))
+    under_way = 0
+    most: list[int] = []
+    lock = threading.Lock()
+    both = threading.Barrier(2)
+
+    def copy(_table: Table, _keys: object) -> bool:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            most[-1] = max(most[-1], under_way)
+        if len(most) in (1, 5):
+            both.wait(30)
+        with lock:
+            under_way -= 1
+        return len(most) == 1
+
+    with ThreadPoolExecutor(2) as pool:
+        one = Flusher(
+            buffer,
+            {table: TableGate()},
+            pool,
+            copy,
+            lambda _: True,
+            lambda _: False,
+            lambda: False,
+            lambda _: None,
+        )
+        for number in range(1, 6):
+            most.append(0)
+            buffer.begin(mark(number - 1), mark(number), None)
+            buffer.changed(table, [b"1", b"2"], decode)
+            buffer.end(mark(number), None)
+            one.flush(table)
+    assert most == [2, 1, 1, 1, 2]
+
+
+def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
+    unique: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, copy = unique, RowCopier.copy
+    conflicts = [LockConflict("LockConflict", "1213")]
+
+    def copy_or_not(copier: RowCopier, *arguments: Any) -> CopyResult:
+        if conflicts:
+            raise conflicts.pop()
+        return copy(copier, *arguments)
+
+    monkeypatch.setattr(RowCopier, "copy", copy_or_not)
+    assert run.engine._copy_keys(run.table, (("1",),)) is True
+    assert run.engine._copy_keys(run.table, (("1",),)) is False
+    (pair,) = run.engine._pairs
+    before = pair.copier(run.table)
+    assert pair.copier(run.table) is before
+    monkeypatch.setattr(worker, "IDLE_SECONDS", -1.0)
+    assert pair.copier(run.table) is not before
+    run.errors.clear()
+    run.engine._copy_keys(run.table, (("1",),))
+    assert not run.errors
 
 
 # -- chunks and flushes -----------------------------------------------------------------------------------------------

@@ -105,9 +105,9 @@ def test_a_batch_whose_commit_may_still_land(pair: Pair, schema: str, proxy: Pro
         proxy.hold(b"COMMIT", skip=SETTINGS)
         copy = run.engine._copy_keys
 
-        def copy_by_proxy(*arguments: object) -> None:
+        def copy_by_proxy(*arguments: object) -> bool:
             THROUGH_PROXY.on = True
-            copy(*arguments)  # type: ignore[arg-type]
+            return copy(*arguments)  # type: ignore[arg-type]
 
         flush = Background(lambda: run.flusher(copy_by_proxy).flush(run.table))
         proxy.wait_held()

@@ -16,13 +16,16 @@ from tests.support.servers import Pair, Server, ServerPool, schema_name
 from tests.support.stalls import StalledCommits
 
 TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
-CHANGES = {
-    "insert": "INSERT INTO t VALUES (2, 22)",
-    "update": "UPDATE t SET v = 11 WHERE id = 1",
-    "delete": "DELETE FROM t WHERE id = 1",
-    "key move": "UPDATE t SET id = -1 WHERE id = 1",
-}
-OLD = [(1, 10), (3, 30)]
+CHANGES = (
+    "INSERT INTO t VALUES (2, 22)",
+    "UPDATE t SET v = 11 WHERE id = 1",
+    "DELETE FROM t WHERE id = 3",
+    "UPDATE t SET id = -4 WHERE id = 4",
+)
+ROWS = "(1, 10), (3, 30), (4, 40)"
+KEYS = 5
+OLD = [(1, 10), (3, 30), (4, 40)]
+NEW = [(-4, 40), (1, 11), (2, 22)]
 
 
 @pytest.fixture(scope="module", params=[family.value for family in Family])
@@ -46,14 +49,9 @@ def visibility(request: pytest.FixtureRequest) -> Visibility | None:
     return LockingVisibility() if request.param == "lock" else None
 
 
-@pytest.fixture(params=CHANGES)
-def change(request: pytest.FixtureRequest) -> str:
-    return CHANGES[request.param]
-
-
 def committing(server: Server, schema: str, *statements: str) -> Background:
-    """Stalls at the last statement."""
-    return Background(lambda: server.execute(f"USE `{schema}`", *statements))
+    """One transaction, which stalls at its COMMIT; without statements all of ``CHANGES``."""
+    return Background(lambda: server.execute(f"USE `{schema}`", "BEGIN", *(statements or CHANGES), "COMMIT"))
 
 
 def binlog_end(server: Server) -> Position:
@@ -67,15 +65,13 @@ def binlog_size(server: Server) -> int:
     return int(server.query("SHOW BINARY LOGS")[-1][1])
 
 
-def test_a_flush_waits_for_a_stalled_commit(
-    stalling: Pair, schema: str, visibility: Visibility | None, change: str
-) -> None:
-    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibility: Visibility | None) -> None:
+    name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with InProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
-            commit = committing(stalling.source, schema, change)
-            run.pending(2 if "SET id" in change else 1)  # the event is in our stream,
+            commit = committing(stalling.source, schema)
+            run.pending(KEYS)  # the event is in our stream,
             assert run.rows(source=True) == OLD, "the commit was not stalled"  # and a naive re-read sees the old row
             flush = run.flush()
             assert flush.stays(), "the flush read a row that was not visible yet"
@@ -84,20 +80,20 @@ def test_a_flush_waits_for_a_stalled_commit(
             flush.join()
             commit.join()
         assert run.buffer.pending_keys() == 0
-        assert run.rows() == run.rows(source=True) != OLD
+        assert run.rows() == NEW
         run.equal()
 
 
-def test_a_naive_flush_loses_the_update(stalling: Pair, schema: str, change: str) -> None:
+def test_a_naive_flush_loses_the_update(stalling: Pair, schema: str) -> None:
     """Why the rule: reading at once writes the old row, and nobody comes back to the key."""
-    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with InProcess(stalling, schema, states={name: COPIED}) as run:
         run.engine._make_visible = lambda _: True  # type: ignore[method-assign,assignment]
         run.visibility.lock_clause = ""
         run.stream()
         with StalledCommits(stalling.source) as stalled:
-            commit = committing(stalling.source, schema, change)
-            run.pending(2 if "SET id" in change else 1)
+            commit = committing(stalling.source, schema)
+            run.pending(KEYS)
             run.flush().join()
             stalled.release()
             commit.join()
@@ -107,13 +103,13 @@ def test_a_naive_flush_loses_the_update(stalling: Pair, schema: str, change: str
 
 
 def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
-    stalling: Pair, schema: str, visibility: Visibility | None, change: str
+    stalling: Pair, schema: str, visibility: Visibility | None
 ) -> None:
     """The stream begins behind the stalled transaction: only the chunks can bring its rows."""
-    make_table(stalling, schema, TABLE, "(1, 10), (3, 30)")
+    make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
     with StalledCommits(stalling.source) as stalled:
-        commit = committing(stalling.source, schema, change)
+        commit = committing(stalling.source, schema)
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
         start = after_the_stall(stalling.source)
         assert stalling.source.query(f"SELECT * FROM `{schema}`.t") == OLD, "the commit was not stalled"
@@ -130,7 +126,7 @@ def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
             copying.join()
             commit.join()
             assert run.buffer.pending_keys() == 0
-            assert run.rows() == run.rows(source=True) != OLD
+            assert run.rows() == NEW
             run.equal()
 
 
@@ -144,11 +140,11 @@ def after_the_stall(server: Server) -> Position:
     return position.add(own, position.intervals[own][-1][1] + 1)
 
 
-def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema: str, change: str) -> None:
-    make_table(stalling, schema, TABLE, "(1, 10), (3, 30)")
+def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema: str) -> None:
+    make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
     with StalledCommits(stalling.source) as stalled:
-        commit = committing(stalling.source, schema, change)
+        commit = committing(stalling.source, schema)
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
         with InProcess(stalling, schema, start=after_the_stall(stalling.source)) as run:
             run.visibility.lock_clause = ""
@@ -163,15 +159,15 @@ def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema:
 
 def test_a_new_run_begins_where_everything_is_visible(stalling: Pair, schema: str) -> None:
     """Its own choice of a start leaves a stalled transaction to the stream."""
-    make_table(stalling, schema, TABLE, "(1, 10), (3, 30)")
+    make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
     with StalledCommits(stalling.source) as stalled:
-        commit = committing(stalling.source, schema, CHANGES["update"])
+        commit = committing(stalling.source, schema)
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
         with InProcess(stalling, schema) as run:
             assert not run.start.position.contains(after_the_stall(stalling.source))
             run.stream()
-            run.pending(1)
+            run.pending(KEYS)
             stalled.release()
             commit.join()
             assert run.make_readable()
@@ -184,9 +180,9 @@ def test_a_new_run_begins_where_everything_is_visible(stalling: Pair, schema: st
 def test_a_flush_waits_for_a_stalled_xa_commit(
     stalling: Pair, schema: str, visibility: Visibility | None, elsewhere: bool
 ) -> None:
-    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     xid = f"'{schema[-20:]}'"
-    prepare = ("XA START {0}", "UPDATE t SET v = 11 WHERE id = 1", "XA END {0}", "XA PREPARE {0}")
+    prepare = ("XA START {0}", *CHANGES, "XA END {0}", "XA PREPARE {0}")
     with InProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
         run.stream()
         connection = stalling.source.connect(database=schema)
@@ -199,7 +195,7 @@ def test_a_flush_waits_for_a_stalled_xa_commit(
             connection = stalling.source.connect()
         with StalledCommits(stalling.source) as stalled:
             commit = Background(lambda: connection.cursor().execute(f"XA COMMIT {xid}"))
-            run.pending(1)
+            run.pending(KEYS)
             assert run.rows(source=True) == OLD, "the XA COMMIT was not stalled"
             flush = run.flush()
             assert flush.stays(), "the flush read a row that was not visible yet"
@@ -207,18 +203,18 @@ def test_a_flush_waits_for_a_stalled_xa_commit(
             flush.join()
             commit.join()
         connection.close()
-        assert run.rows() == run.rows(source=True) != OLD
+        assert run.rows() == NEW
 
 
 def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, schema: str) -> None:
     """A row of MyISAM is visible before its event is: its place in the binlog must not stand for those before it."""
-    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     stalling.source.execute(f"CREATE TABLE `{schema}`.other (id INT PRIMARY KEY) ENGINE = MyISAM")
     with InProcess(stalling, schema, states={name: COPIED}, include=[name]) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
-            commit = committing(stalling.source, schema, CHANGES["update"])
-            run.pending(1)
+            commit = committing(stalling.source, schema)
+            run.pending(KEYS)
             other = committing(stalling.source, schema, "INSERT INTO other VALUES (1)")
             # Its event is written and stalls too; on MariaDB even SHOW BINARY LOGS hangs behind it now.
             assert other.stays()
@@ -231,18 +227,18 @@ def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, sch
 
 
 def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) -> None:
-    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with InProcess(stalling, schema, states={name: COPIED}) as run:
         run.stream()
         with StalledCommits(stalling.source):
-            commit = committing(stalling.source, schema, CHANGES["update"])
-            run.pending(1)
+            commit = committing(stalling.source, schema)
+            run.pending(KEYS)
             before = run.buffer.checkpoint_mark()
             flush = run.flush()
             assert flush.stays(0.5)
             run.engine.ending.set()
             flush.join(5)
-            assert run.buffer.pending_keys() == 1
+            assert run.buffer.pending_keys() == KEYS
             assert run.buffer.checkpoint_mark() == before
         commit.join()
 
@@ -251,12 +247,12 @@ def test_a_wait_without_end_is_an_error_that_names_the_position(
     stalling: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ferry_core.consistency.visibility.DEADLINE_SECONDS", 0.2)
-    name = make_table(stalling, schema, TABLE, "(1, 10), (3, 30)", on_target=True)
+    name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with InProcess(stalling, schema, states={name: COPIED}) as run, run.connections.source_control() as session:
         run.stream()
         with StalledCommits(stalling.source):
-            commit = committing(stalling.source, schema, CHANGES["update"])
-            run.pending(1)
+            commit = committing(stalling.source, schema)
+            run.pending(KEYS)
             generation = run.buffer.take(run.table, 10)
             assert generation is not None
             with pytest.raises(RetriableError, match="were not visible to reads") as raised:
