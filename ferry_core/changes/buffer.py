@@ -15,8 +15,8 @@ from ferry_core.consistency.positions import safe_mark
 from ferry_core.consistency.prepared import PreparedTransactions
 from ferry_core.tables.table import Table
 
-CAPACITY_BYTES = 48 << 20
-"""Bound on waiting keys: about 350,000 of 8 bytes; with the generation in flight the copier stays under 200 MB."""
+CAPACITY_BYTES = 16 << 20
+"""Bound on waiting keys: about 130,000 of 8 bytes; with the generation in flight the copier stays under 200 MB."""
 
 ChangeListener = Callable[[Table, Sequence[bytes], KeyDecoder], None]
 

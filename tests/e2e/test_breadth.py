@@ -22,6 +22,7 @@ from tests.support.writers import Writers
 RSS_MIB = 200
 
 
+@pytest.mark.slow
 def test_two_hundred_tables_under_writes(pair: Pair, schema: str, tmp_path: Path) -> None:
     kinds = odd_tables(pair.family)
     tables: list[OddTable] = [
@@ -86,18 +87,31 @@ def copy_time_zones(server: Server, schema: str) -> int:
 
 
 def test_data_that_nobody_made_for_a_test_from_an_idle_source(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Nobody writes: that nothing is behind is known from heartbeats alone."""
+    """Nobody writes: that nothing is behind is known from heartbeats alone. An empty table, and one of which nothing is
+    chosen, are handed over too.
+    """
     manual, zones = copy_help_tables(pair.source, schema), copy_time_zones(pair.source, schema)
+    bare = f"{schema}_bare"
+    pair.source.execute(
+        f"CREATE DATABASE `{bare}`",
+        f"CREATE TABLE `{bare}`.full (id INT PRIMARY KEY, v VARCHAR(20))",
+        f"CREATE TABLE `{bare}`.nothing (id INT PRIMARY KEY)",
+        f"INSERT INTO `{bare}`.full VALUES (1, 'a'), (2, 'b')",
+    )
     before = position(pair.source)
+    tables = {"include": [f"{schema}*.*"], "rules": [{"match": f"{bare}.full", "where": "v = 'ü'"}]}
     cutover = {"mode": "Automatic", "watchFor": "0s"}
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, cutover=cutover) as ferry:
+    with Door(tmp_path / "ferry", pair, tables=tables, cutover=cutover, copy={}) as ferry:
         ferry.start().succeed()
-        ferry.result()
+        result = ferry.result()
     assert position(pair.source) == before, "somebody wrote: the source was not idle"
     found = assert_equal_schemas(pair.source, pair.target, schema)
     print(f"{manual} rows of the manual, {zones} of the time zone database: {found}")
     assert found.rows == manual + zones
     assert manual > 500
+    assert f"verified {found.rows} rows" in result
+    for name, where in (("full", "FALSE"), ("nothing", None)):
+        assert assert_equal_tables(pair.source, pair.target, f"{bare}.{name}", where=where).rows == 0
 
 
 def position(server: Server) -> str:
@@ -125,6 +139,7 @@ MB = 1_000_000
 NASTY = "X'275C0A002C0D1A'"  # quote, backslash, newline, NUL: half of it doubles when escaped
 
 
+@pytest.mark.slow
 def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schema: str, tmp_path: Path) -> None:
     table = f"`{schema}`.long_rows"
     with packets(pair.source, pair.target, 32, 32):
@@ -157,6 +172,7 @@ def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schem
     assert found.rows == 5
 
 
+@pytest.mark.slow
 def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
     """MySQL bounds a JSON value by the packet, however it comes."""
     table = f"`{schema}`.wide"
@@ -179,8 +195,9 @@ def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, sche
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_five_million_rows(pair: Pair, schema: str, tmp_path: Path) -> None:
-    rows = 5_000_000
+def test_five_million_rows(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
+    """On MySQL alone: it takes two minutes. MariaDB copied 240,000 rows/s with the same memory."""
+    pair, rows = mysql_pair, 5_000_000
     began = time.monotonic()
     fill_narrow(pair.source, schema, "many", rows)
     print(f"filled in {time.monotonic() - began:.0f} s")
@@ -228,5 +245,5 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
         f"{pair.family}: {rows / seconds:,.0f} changed rows/s until nothing was pending ({seconds:.0f} s); "
         f"peak RSS {before} MiB before the transaction, {peak} MiB after it"
     )
-    assert peak < RSS_MIB * 2
+    assert peak < RSS_MIB * 1.25  # every key is held for a while, by the flusher and by the verification
     assert assert_equal_tables(pair.source, pair.target, f"{schema}.many").rows == rows

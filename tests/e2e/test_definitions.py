@@ -264,7 +264,10 @@ def same(pair: Pair, source: tuple[str, str], target: tuple[str, str], renames: 
 
 
 def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Source and target are one server; a table may even stay in its schema under another name."""
+    """Source and target are one server; a table may even stay in its schema under another name.
+
+    Without a verification: the hand-over then says so.
+    """
     copy = f"{schema}_copy"
     create_defined(pair, schema)
     create_related(pair.source, schema, schema)
@@ -277,11 +280,14 @@ def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str
         ],
     }
     cutover = {"mode": "Manual", "watchFor": "0s", "sourceLock": "None"}
-    with Door(tmp_path / "ferry", Pair(pair.source, pair.source), tables=tables, cutover=cutover) as ferry:
+    unproven = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
+    with Door(tmp_path / "ferry", Pair(pair.source, pair.source), tables=tables, cutover=cutover, **unproven) as ferry:
         ferry.start_streaming()
         streamed(pair, schema)
         change_related(pair.source, schema, schema)
-        ferry.hand_over()
+        result = ferry.hand_over()
+    assert "unproven" in result
+    assert "verified" not in result
     here = Pair(pair.source, pair.source)
     names = set(names_of(pair.source, schema)) - {"checks_2", "child_2"}
     moved = {"checks": (schema, "checks_2"), "child": (schema, "child_2")}

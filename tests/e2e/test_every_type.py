@@ -130,6 +130,7 @@ def change_keys(pair: Pair, schema: str, column: all_types.TypedColumn, image: s
     return done
 
 
+@pytest.mark.slow
 def test_every_type_as_a_key(pair: Pair, schema: str, tmp_path: Path) -> None:
     columns = as_keys(pair)
     keys = sum(key_table(pair, schema, column) for column in columns)
@@ -184,6 +185,7 @@ def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, 
     assert mysql_pair.source.query(expected) == mysql_pair.target.query(found)
 
 
+@pytest.mark.slow
 def test_inexact_json_that_comes_through_the_stream_is_refused(
     mysql_pair: Pair, with_json: str, tmp_path: Path
 ) -> None:

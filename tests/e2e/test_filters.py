@@ -97,21 +97,3 @@ def test_rows_move_in_and_out_of_filters(pair: Pair, schema: str, tmp_path: Path
         assert 0 < found.rows < total, name
         inside += found.rows
     print(f"{inside} rows inside {len(filters)} filters, {written} statements moved rows in and out")
-
-
-def test_a_filter_that_nothing_passes(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """An empty selection of rows, and an empty table, are handed over too; the source is idle all the time."""
-    pair.source.execute(
-        f"CREATE TABLE `{schema}`.full (id INT PRIMARY KEY, v VARCHAR(20))",
-        f"CREATE TABLE `{schema}`.nothing (id INT PRIMARY KEY)",
-        f"INSERT INTO `{schema}`.full VALUES (1, 'a'), (2, 'b')",
-    )
-    tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.full", "where": "v = 'ü'"}]}
-    cutover = {"mode": "Automatic", "watchFor": "0s"}
-    with Door(tmp_path / "ferry", pair, tables=tables, cutover=cutover) as ferry:
-        ferry.start().succeed()
-        result = ferry.result()
-    assert "moved 0 rows of 2 tables" in result
-    assert "verified 0 rows" in result
-    for name, where in (("full", "FALSE"), ("nothing", None)):
-        assert_equal_tables(pair.source, pair.target, f"{schema}.{name}", where=where)

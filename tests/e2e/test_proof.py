@@ -1,7 +1,9 @@
-"""What a run says it has proven: a row changed behind its back is named; unproven is said where it is so."""
+"""What a run says it has proven: a row changed behind its back is found and named."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 from hack.servers import Family
 from tests.support.compare import assert_equal_schemas
@@ -49,6 +51,7 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
     print(assert_equal_schemas(pair.source, pair.target, schema))
 
 
+@pytest.mark.slow
 def test_a_row_changed_behind_our_back_and_then_on_the_source_is_right(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The newest row of the source wins, whatever stood on the target."""
     fill(pair, schema)
@@ -58,17 +61,4 @@ def test_a_row_changed_behind_our_back_and_then_on_the_source_is_right(pair: Pai
         pair.target.execute(f"UPDATE `{schema}`.t SET v = 'other' WHERE id = 5")
         pair.source.execute(f"UPDATE `{schema}`.t SET v = 'newer' WHERE id = 5")
         ferry.hand_over()
-    assert_equal_schemas(pair.source, pair.target, schema)
-
-
-def test_without_verification_the_hand_over_says_unproven(pair: Pair, schema: str, tmp_path: Path) -> None:
-    fill(pair, schema)
-    spec = {"tables": {"include": [f"{schema}.*"]}, "verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
-    with Door(tmp_path / "ferry", pair, **spec) as ferry:
-        ferry.start_streaming()
-        assert ferry.status()["verification"]["rowsVerified"] in (0, None)
-        result = ferry.hand_over()
-    assert f"moved {ROWS} rows of 1 tables" in result
-    assert "unproven" in result
-    assert "verified" not in result
     assert_equal_schemas(pair.source, pair.target, schema)
