@@ -10,6 +10,9 @@ from tests.support.ferry_process import FerryProcess
 from tests.support.live import RECORDS_COMPLETED, Live, command, wait_until
 from tests.support.servers import Pair
 
+# Together these take longer than all other whole crossings: they have a target of their own.
+pytestmark = pytest.mark.slow
+
 ODD = 3
 STREAMING = ("Streaming", "ReadyForCutover")
 

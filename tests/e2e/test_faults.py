@@ -19,6 +19,9 @@ from tests.support.ferry_process import FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Flag, Pair, Server, ServerPool
 
+# Together these take longer than all other whole crossings: they have a target of their own.
+pytestmark = pytest.mark.slow
+
 ROWS = 12_000
 SLOWLY = {"maxRowsPerSecond": 1000}
 STREAMING = ("Streaming", "ReadyForCutover")
