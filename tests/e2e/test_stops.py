@@ -11,7 +11,7 @@ from tests.support.ferry_process import FerryProcess
 from tests.support.live import Live, wait_until
 from tests.support.servers import Pair
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ODD = 4
 BULK = 12_000

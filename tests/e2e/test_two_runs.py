@@ -12,7 +12,7 @@ from tests.support.live import Live, frozen, wait_until
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ODD = 4
 SLOW = {"maxRowsPerSecond": 1500}
