@@ -4,17 +4,15 @@ For tests of breadth (types, names, sizes): a ``ferry run`` child over a selecti
 said at the end. Tests under fire use ``live``.
 """
 
-import contextlib
 import re
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
 from tests.support.ferry_process import FerryProcess
-from tests.support.servers import Pair, Server
+from tests.support.servers import Pair
 
 STREAMING = ("Streaming", "ReadyForCutover")
 
@@ -78,14 +76,6 @@ class Door(FerryProcess):
         assert self.process is not None
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
-
-
-@contextlib.contextmanager
-def schemas(server: Server, *names: str, charset: str = "utf8mb4") -> Iterator[None]:
-    """Further schemas on a source for a while; the target's are dropped by the ``schema`` fixture."""
-    for name in names:
-        server.execute(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset}")
-    yield
 
 
 def quoted(name: str) -> str:

@@ -1,0 +1,29 @@
+"""Rows that must not pass are judged before their chunk counts as done: the next start must meet them again."""
+
+import dataclasses
+
+import pytest
+
+from ferry_core.errors import DataError
+from ferry_core.rows.copier import CopyResult
+from ferry_core.tables.table import Table
+from tests.support.engine import InProcess
+from tests.support.servers import Pair
+
+
+def refuse(_table: Table, _result: CopyResult) -> None:
+    raise DataError("JsonPrecision", "not these")
+
+
+def test_a_refused_chunk_is_not_done(mysql_pair: Pair, schema: str) -> None:
+    mysql_pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (1), (2)"
+    )
+    with InProcess(mysql_pair, schema) as run:
+        run.engine._ears = dataclasses.replace(run.engine._ears, judge=refuse)
+        with pytest.raises(DataError, match="not these"):
+            run.chunk().join()
+        state = run.chunks.state(run.table)
+        assert state.unfinished, "the chunk counts as done"
+        assert not run.chunks.done(run.table)
+        assert state.rows_copied == 0
