@@ -73,8 +73,12 @@ def test_the_next_start_restores_a_read_only_that_was_on_before(mysql_pair: Pair
         with live.held_in_drain():
             assert live.read_only() == (1, 1)
             live.ferry.kill()
-        live.ferry.start().wait_stage("ReadyForCutover")
+        # Restored exactly as it was; and no start accepts a source that somebody else has made read-only.
+        assert live.ferry.start().wait_end() == 64
+        assert "SourceReadOnly" in live.ferry.tail()
         assert live.read_only() == (1, 0)
+        mysql_pair.source.execute("SET GLOBAL read_only = OFF")
+        live.ferry.start()
         live.finish()
 
 
