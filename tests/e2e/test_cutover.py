@@ -13,6 +13,9 @@ from tests.support.servers import Pair
 # Together these take longer than all other whole crossings: they have a target of their own.
 pytestmark = pytest.mark.slow
 
+# Together they take minutes: not for the fast loop.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
 ODD = 3
 STREAMING = ("Streaming", "ReadyForCutover")
 
@@ -263,7 +266,6 @@ def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: 
         live.equal()
 
 
-@pytest.mark.slow
 def test_nobody_unlocks_while_it_is_unknown_whether_the_target_was_handed_over(
     pair: Pair, schema: str, folder: Path
 ) -> None:

@@ -109,7 +109,7 @@ def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: s
 # -- abort -------------------------------------------------------------------------------------------------------------
 
 
-def test_abort_keeps_the_target_and_is_refused_after_the_cutover(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_abort_keeps_the_target(pair: Pair, schema: str, tmp_path: Path) -> None:
     with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
         wait_copied(live.ferry.start(), 2000)
         live.ferry.post("abort")
