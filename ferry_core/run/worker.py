@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from ferry_core.consistency.fence import Fence, kill
 from ferry_core.errors import (
@@ -164,6 +164,15 @@ class CopyStep:
         raise interrupted
 
     def _policy(self, recover: Callable[[FerryError], None]) -> Retrying:
+        first: float | None = None
+
+        def too_late(_: RetryCallState) -> bool:
+            """Counted from the first failure: a try may have hung for longer than that before it failed."""
+            nonlocal first
+            now = time.monotonic()
+            first = now if first is None else first
+            return now - first >= self._retry_seconds
+
         def before_sleep(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             assert isinstance(error, FerryError)
@@ -174,7 +183,7 @@ class CopyStep:
         return Retrying(
             retry=retry_if_exception(_worth_retrying),
             wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.1),
-            stop=stop_after_delay(self._retry_seconds),
+            stop=too_late,
             sleep=self._sleep,
             before_sleep=before_sleep,
             reraise=True,

@@ -73,3 +73,17 @@ def test_a_run_that_ends_does_not_begin_another_try(ending: threading.Event, pai
     with pytest.raises(Terminated):
         CopyStep(Mock(), ending, Mock()).retrying(pair, body)
     body.assert_not_called()
+
+
+def test_a_try_that_took_long_is_made_again(ending: threading.Event, pair: Mock) -> None:
+    """A server that is about to die, or a network that is cut, keeps a statement waiting longer than we retry."""
+    outcomes = iter([ConnectionLost("ConnectionLost", "died at last"), None])
+
+    def body() -> str:
+        outcome = next(outcomes)
+        if outcome is not None:
+            time.sleep(2 * RETRY_SECONDS)
+            raise outcome
+        return "copied"
+
+    assert CopyStep(Mock(), ending, Mock(), RETRY_SECONDS).retrying(pair, body) == "copied"
