@@ -11,9 +11,6 @@ from tests.support.live import RECORDS_COMPLETED, Live, command, wait_until
 from tests.support.servers import Pair
 
 # Together these take longer than all other whole crossings: they have a target of their own.
-pytestmark = pytest.mark.slow
-
-# Together they take minutes: not for the fast loop.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ODD = 3
