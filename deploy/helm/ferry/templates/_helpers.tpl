@@ -1,0 +1,67 @@
+{{- define "ferry.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 44 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 44 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Of the operator and all that is its own. */ -}}
+{{- define "ferry.operator" -}}
+{{- include "ferry.fullname" . }}-operator
+{{- end -}}
+
+{{- define "ferry.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "ferry.operator" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* app.kubernetes.io/managed-by must not be ferry-operator: that is what the operator's own Pods are found by. */ -}}
+{{- define "ferry.labels" -}}
+{{ include "ferry.selector" . }}
+{{ include "ferry.about" . }}
+{{- end -}}
+
+{{- define "ferry.about" -}}
+app.kubernetes.io/part-of: mysql-ferry
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "ferry.selector" -}}
+app.kubernetes.io/name: mysql-ferry
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "ferry.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ferry.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "ferry.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
