@@ -29,7 +29,7 @@ kubernetes: setup  ## build kube-apiserver and kubectl for the tests (some minut
 	@hack/kubernetes/etcd.sh >/dev/null
 
 .PHONY: check
-check: setup  ## lint, format, types, layers, lock file, unused code and dependencies
+check: setup  ## lint, format, types, layers, lock file, unused code and dependencies, the chart
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
@@ -37,6 +37,7 @@ check: setup  ## lint, format, types, layers, lock file, unused code and depende
 	hack/uv.sh lock --check
 	$(BIN)/vulture
 	$(BIN)/deptry ferry_core operator/ferry_operator
+	$(BIN)/python hack/chart.py
 
 .PHONY: format
 format: setup  ## let ruff mend what it can
