@@ -10,8 +10,9 @@ import contextlib
 import os
 import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -42,9 +43,8 @@ _HOT_SHARE = 0.7
 
 def seed_of_run(given: int | None = None) -> int:
     """The seed a test was given, else FERRY_TEST_SEED, else a new one; printed, so that a failure can be run again."""
-    seed = (
-        given if given is not None else int(os.environ.get("FERRY_TEST_SEED") or random.SystemRandom().randrange(10**6))
-    )
+    chosen = os.environ.get("FERRY_TEST_SEED") or random.SystemRandom().randrange(10**6)
+    seed = int(chosen) if given is None else given
     print(f"FERRY_TEST_SEED={seed}")
     return seed
 
@@ -124,15 +124,23 @@ class Writers:
     def wait_for(self, count: int, seconds: float = 60) -> None:
         """Until ``count`` more writes were acknowledged."""
         wanted = self.total + count
-        ended = threading.Event()
-        deadline = threading.Timer(seconds, ended.set)
-        deadline.daemon = True
-        deadline.start()
-        while self.total < wanted:
-            assert not ended.wait(0.01), f"{self.total} of {wanted} writes after {seconds} s; refused {self.refused}"
+        self._wait(lambda: self.total >= wanted, lambda: f"{self.total} of {wanted} writes", seconds)
+
+    def wait_for_kinds(self, kinds: Set[str], seconds: float = 60) -> None:
+        """Until at least one write of each kind was acknowledged: chance says when, so no count does."""
+        self._wait(
+            lambda: kinds <= self.acknowledged.keys(),
+            lambda: f"no {', '.join(sorted(kinds - self.acknowledged.keys()))}: {self.summary()}",
+            seconds,
+        )
+
+    def _wait(self, reached: Callable[[], bool], told: Callable[[], str], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < end, f"{told()} after {seconds} s; refused {self.refused}"
             self._raise_error()
-            assert self.alive, f"the writers have stopped at {self.total} of {wanted}; refused {self.refused}"
-        deadline.cancel()
+            assert self.alive, f"the writers have stopped at {told()}; refused {self.refused}"
+            self.stopping.wait(0.01)
 
     def count(self, kind: str, *, refused: bool = False) -> None:
         with self._lock:
