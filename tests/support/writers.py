@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -126,7 +126,7 @@ class Writers:
         wanted = self.total + count
         self._wait(lambda: self.total >= wanted, lambda: f"{self.total} of {wanted} writes", seconds)
 
-    def wait_for_kinds(self, kinds: Set[str], seconds: float = 60) -> None:
+    def wait_for_kinds(self, kinds: set[str], seconds: float = 60) -> None:
         """Until at least one write of each kind was acknowledged: chance says when, so no count does."""
         self._wait(
             lambda: kinds <= self.acknowledged.keys(),
