@@ -77,7 +77,8 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
         if tender is not None:
             tender.wake()
 
-    @kopf.daemon(GROUP, VERSION, PLURAL, registry=registry)
+    # Named: kopf keeps its progress in annotations named so, and a nested function's own name is none that may be.
+    @kopf.daemon(GROUP, VERSION, PLURAL, id="tend", registry=registry)
     async def tend(uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, **others: Any) -> None:
         tender = Tender(office, uid, lambda: _plain(body), _reader(others["ferry_pods"], others["namespace"], uid))
         office.tenders[uid] = tender
@@ -90,7 +91,7 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
             if office.tenders.get(uid) is tender:
                 del office.tenders[uid]
 
-    @kopf.on.delete(GROUP, VERSION, PLURAL, registry=registry)
+    @kopf.on.delete(GROUP, VERSION, PLURAL, id="release", registry=registry)
     async def release(uid: str, name: str, **others: Any) -> None:
         namespace: str = others["namespace"]
         await _release(office, uid, name, namespace, _reader(others["ferry_pods"], namespace, uid))

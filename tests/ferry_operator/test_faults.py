@@ -5,6 +5,7 @@ import time
 import pytest
 
 from ferry_core.api.report import Failure, Report, Stage
+from ferry_operator import handlers
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import SPEC, Kubelet, words
@@ -261,3 +262,17 @@ def test_a_copier_with_a_foreign_certificate_is_not_believed(cluster: Cluster, k
     cluster.api.request("PATCH", path, {"status": pod_ip}, content_type="application/merge-patch+json")
     time.sleep(2)
     assert cluster.status("orders")["stage"] == "Copying"
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_deletion_that_takes_long_is_asked_about_again_and_again(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.5)
+    running(cluster, kubelet)
+    kubelet.helper_exit = (75, "the target does not answer")
+    cluster.delete("orders")
+    eventually(lambda: sum("still waits" in each.getMessage() for each in caplog.records) >= 3)
+    assert not [each for each in caplog.records if each.exc_info], "kopf could not write down where it is"
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
+    eventually(lambda: cluster.ferry("orders") is None)

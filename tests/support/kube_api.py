@@ -61,9 +61,10 @@ def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 
 
 class KubeApi:
-    """One API server with its etcd. ``stop`` and ``start`` again keep the data."""
+    """One API server with its etcd. ``stop`` and ``start`` again keep the data. ``flags`` are kube-apiserver's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
+        self._flags = flags
         self.bin = binaries()
         etcd = subprocess.run([_SCRIPTS / "etcd.sh"], stdout=subprocess.PIPE, text=True, check=True)
         self._etcd_binary = etcd.stdout.strip()
@@ -149,6 +150,7 @@ class KubeApi:
                 "--service-cluster-ip-range=10.96.0.0/16",
                 "--endpoint-reconciler-type=none",
                 "--shutdown-delay-duration=0s",
+                *self._flags,
             ],
             self.folder / "kube-apiserver.log",
         )
@@ -215,7 +217,6 @@ class KubeApi:
     def install_crd(self) -> None:
         """What a user does first; returns once the API serves Ferries."""
         self.kubectl("apply", "--server-side", "-f", str(CRD))
-        self.kubectl("wait", "--for=condition=Established", "crd/ferries.mysqlferry.io", "--timeout=30s")
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with contextlib.suppress(urllib.error.HTTPError):

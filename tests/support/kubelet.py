@@ -9,6 +9,7 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 import ssl
 import tempfile
 import threading
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 PORT = 8443
-_ADDRESSES = itertools.count(1)
+_ADDRESSES = itertools.count(os.getpid() % 32768 * 400)  # test sessions may run side by side
 _SELECTOR = "app.kubernetes.io/managed-by=ferry-operator"
 Object = dict[str, Any]
 

@@ -14,15 +14,9 @@ class OperatorThread:
     """Between ``start`` and ``stop`` it works; afterwards it may be started again, as after an upgrade."""
 
     def __init__(self, kubeconfig: Path, namespace: str, **settings: Any) -> None:
-        self._settings = Settings(
-            namespace=namespace,
-            image="localhost/mysql-ferry:test",
-            watch_namespaces=(namespace,),
-            listen="127.0.0.1",
-            port=0,
-            kubeconfig=str(kubeconfig),
-            **settings,
-        )
+        usual = {"namespace": namespace, "watch_namespaces": (namespace,), "kubeconfig": str(kubeconfig)}
+        here = {"image": "localhost/mysql-ferry:test", "listen": "127.0.0.1", "port": 0}
+        self._settings = Settings(**(usual | here | settings))
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self.failure: BaseException | None = None
