@@ -14,7 +14,11 @@ class OperatorThread:
     """Between ``start`` and ``stop`` it works; afterwards it may be started again, as after an upgrade."""
 
     def __init__(self, kubeconfig: Path, namespace: str, **settings: Any) -> None:
-        usual = {"namespace": namespace, "watch_namespaces": (namespace,), "kubeconfig": str(kubeconfig)}
+        usual: dict[str, Any] = {
+            "namespace": namespace,
+            "watch_namespaces": (namespace,),
+            "kubeconfig": str(kubeconfig),
+        }
         here = {"image": "localhost/mysql-ferry:test", "listen": "127.0.0.1", "port": 0}
         self._settings = Settings(**(usual | here | settings))
         self._thread: threading.Thread | None = None
