@@ -39,6 +39,7 @@ _LONG_HOLD_SECONDS = 0.5
 _LONG_HOLD_SHARE = 0.05
 _HOT_SLOTS = 60
 _HOT_SHARE = 0.7
+_SWAP_TRIES = 8
 
 
 def seed_of_run(given: int | None = None) -> int:
@@ -323,16 +324,16 @@ class _Writer:
         if not tables:
             return False
         table = self._rng.choice(tables)
-        name, one, other = self._name(table), self._slot(table), self._slot(table)
+        name, rows = self._name(table), dict[int, str | None]()
         with self._transaction() as cursor:
-            cursor.execute(f"SELECT u FROM {name} WHERE {table.where(one)} FOR UPDATE")
-            first = cursor.fetchone()
-            cursor.execute(f"SELECT u FROM {name} WHERE {table.where(other)} FOR UPDATE")
-            second = cursor.fetchone()
-            if one == other or first is None or second is None:
+            for slot in {self._slot(table) for _ in range(_SWAP_TRIES)}:  # many a slot has no row
+                if len(rows) < 2 and cursor.execute(f"SELECT u FROM {name} WHERE {table.where(slot)} FOR UPDATE"):
+                    rows[slot] = cursor.fetchall()[0][0]
+            if len(rows) < 2:
                 return False
-            back = second[0] if self._rng.random() < 0.7 else None
-            for slot, value in ((one, None), (other, first[0]), (one, back)):
+            (one, first), (other, second) = rows.items()
+            back = second if self._rng.random() < 0.7 else None
+            for slot, value in ((one, None), (other, first), (one, back)):
                 shown = "NULL" if value is None else value
                 cursor.execute(f"UPDATE {name} SET u = {shown} WHERE {table.where(slot)}")
         return True
@@ -380,10 +381,9 @@ class _Writer:
         return True
 
     def _xa_elsewhere(self) -> bool:
-        """Prepared on one connection, decided on another while others go on writing."""
+        """Prepared on one connection, decided on another. Seldom late: meanwhile no cutover can succeed."""
         xid, changed = self._prepare()
         self._disconnect()
-        # Seldom long: while anything is prepared no cutover can succeed.
         longest = _LONG_HOLD_SECONDS if self._rng.random() < _LONG_HOLD_SHARE else _HOLD_SECONDS
         self._crew.stopping.wait(self._rng.uniform(0, longest))
         self._decide(xid, "COMMIT" if self._rng.random() < 0.8 else "ROLLBACK")
