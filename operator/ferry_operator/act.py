@@ -4,6 +4,7 @@ Order matters. The directive goes first, since people wait for it. Then the stat
 on record before it is done. Then Pods. Called by ``tender``.
 """
 
+import hashlib
 import logging
 import secrets
 import time
@@ -97,13 +98,19 @@ class Actor:
         for kind, reason, message in transitions(before, plan.status):
             await self._tell(body, kind, reason, message)
 
-    async def _tell(self, body: Object, kind: str, reason: str, message: str) -> None:
+    async def complain(self, body: Object, error: KubeError) -> None:
+        """What the cluster does not let us do, and no status can say, is told as an Event; once, by its name."""
+        if error.refused:
+            mark = hashlib.sha256(error.message.encode()).hexdigest()[:12]
+            await self._tell(body, "Warning", error.reason or "Refused", error.message, mark)
+
+    async def _tell(self, body: Object, kind: str, reason: str, message: str, mark: str = "") -> None:
         meta = body["metadata"]
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{meta['name']}.{time.time_ns():x}", "namespace": meta["namespace"]},
+            "metadata": {"name": f"{meta['name']}.{mark or f'{time.time_ns():x}'}", "namespace": meta["namespace"]},
             "eventTime": now,
             "reportingController": MANAGER,
             "reportingInstance": f"{MANAGER}-{self.settings.namespace}"[:128],
@@ -123,7 +130,8 @@ class Actor:
             await self.kube.create_event(meta["namespace"], event)
         except KubeError as error:
             # Events vanish within the hour anyway; status says it all.
-            log.info("%s: event %s not posted: %s", _name(body), reason, error)
+            if not error.exists:
+                log.info("%s: event %s not posted: %s", _name(body), reason, error)
 
     # -- Pods -----------------------------------------------------------------------------------------------------
 

@@ -9,15 +9,16 @@ from collections.abc import AsyncIterator
 import kopf
 from aiohttp import web
 
-from ferry_operator import handlers, identity
+from ferry_operator import handlers
 from ferry_operator.act import Actor
 from ferry_operator.budget import Budget
 from ferry_operator.copier import new_session
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import CHECK_SECONDS, Watchman, application
-from ferry_operator.kube import ApiKube, access_of, configuration, wait_for_ferries
+from ferry_operator.kube import ApiKube, access_of, configuration
 from ferry_operator.metrics import Metrics
 from ferry_operator.settings import Settings
+from ferry_operator.start import prepare
 from ferry_operator.tender import Office, Tender
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,7 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(kube.close)
         await stack.enter_async_context(_serving(settings, metrics, watchman, ready))
-        await wait_for_ferries(kube, log.warning)
-        known = await identity.load_or_create(kube, settings.namespace, settings.identity_secret)
+        known = await prepare(kube, settings)
         session = await stack.enter_async_context(new_session())
         fleet = Fleet(settings.max_running, lambda uid: tenders[uid].wake() if uid in tenders else None)
         actor = Actor(kube, known, settings, Budget())

@@ -11,7 +11,7 @@ from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Phase, Report, Stage
 from ferry_operator import endings
-from ferry_operator.names import Role
+from ferry_operator.names import FINALIZER, Role
 from ferry_operator.observe import Ended, Observed, PodView, Trouble
 from ferry_operator.plan import (
     LONGEST_BACKOFF,
@@ -78,6 +78,10 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
     wait = _must_wait(seen)
     if wait is not None:
         return Plan(draft.status(), next_look=wait)
+    if not seen.ferry.held:
+        # A Ferry that is deleted before it has the finalizer goes at once: nobody would clean up after a copier.
+        _starting(seen, draft, f"waiting until the operator has put its finalizer {FINALIZER} on the Ferry")
+        return Plan(draft.status())
     if seen.trouble is not None:
         return _refused(seen, seen.trouble, draft)
     if not seen.admitted:

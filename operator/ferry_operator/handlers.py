@@ -92,9 +92,8 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
                 del office.tenders[uid]
 
     @kopf.on.delete(GROUP, VERSION, PLURAL, id="release", registry=registry)
-    async def release(uid: str, name: str, **others: Any) -> None:
-        namespace: str = others["namespace"]
-        await _release(office, uid, name, namespace, _reader(others["ferry_pods"], namespace, uid))
+    async def release(uid: str, body: kopf.Body, **others: Any) -> None:
+        await _release(office, uid, _plain(body), _reader(others["ferry_pods"], others["namespace"], uid))
 
 
 async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> None:
@@ -102,9 +101,9 @@ async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> Non
     tender.wake()
 
 
-async def _release(office: Office, uid: str, name: str, namespace: str, pods: Callable[[], Iterable[PodView]]) -> None:
+async def _release(office: Office, uid: str, newest: Object, pods: Callable[[], Iterable[PodView]]) -> None:
     """Returns when the finalizer may go; TemporaryError makes kopf come back."""
-    newest: Object = {}
+    name, namespace = newest["metadata"]["name"], newest["metadata"]["namespace"]
     tender = Tender(office, uid, lambda: newest, pods)
     office.tenders[uid] = tender
     end = time.monotonic() + _RELEASE_SECONDS
@@ -119,6 +118,7 @@ async def _release(office: Office, uid: str, name: str, namespace: str, pods: Ca
                 if error.not_found:
                     return
                 log.warning("%s/%s: %s", namespace, name, error)
+                await tender.complain(error)
                 raise kopf.TemporaryError(str(error), delay=5) from error
             if plan.released:
                 log.info("%s/%s: released", namespace, name)

@@ -4,9 +4,7 @@
 and ``app``; kopf keeps its own session for its watches.
 """
 
-import asyncio
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -85,6 +83,9 @@ class Kube(Protocol):
 
     async def serves_ferries(self) -> bool:
         """Whether the CustomResourceDefinition is installed."""
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str | None, name: str) -> bool:
+        """Whether we are allowed to; in all namespaces without one, any object without a name."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,17 @@ class ApiKube:
                 return False
             raise
         return True
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str | None, name: str) -> bool:
+        kind, _, part = resource.partition("/")
+        asked = {"verb": verb, "group": group, "resource": kind, "subresource": part, "name": name}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked | {"namespace": namespace or ""}},
+        }
+        answer = await self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        return bool(answer["status"]["allowed"])
 
     async def _delete(self, path: str, namespace: str, name: str, uid: str) -> None:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
@@ -255,19 +267,3 @@ def access_of(found: client.Configuration) -> Access:
         certificate_path=found.cert_file,
         key_path=found.key_file,
     )
-
-
-async def wait_for_ferries(kube: Kube, told: Callable[[str], None], pause: float = 2.0) -> None:
-    """Return once the CRD is there: kopf started before it would stay blind for ever."""
-    said = 0.0
-    while True:
-        try:
-            if await kube.serves_ferries():
-                return
-            problem = f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed yet"
-        except KubeError as error:
-            problem = str(error)
-        if time.monotonic() - said > 60:
-            told(f"waiting: {problem}")
-            said = time.monotonic()
-        await asyncio.sleep(pause)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ferry_core.api.report import Report, Stage
 from ferry_core.api.spec import Spec
-from ferry_operator.names import DIGEST, GENERATION, RECONCILE, SECRET, SKIP_CLEANUP, Object, Role
+from ferry_operator.names import DIGEST, FINALIZER, GENERATION, RECONCILE, SECRET, SKIP_CLEANUP, Object, Role
 from ferry_operator.pods import digest
 
 
@@ -112,6 +112,8 @@ class FerryView:
     hands_off: bool = False
     skip_cleanup: bool = False
     digest: str = ""
+    held: bool = True
+    """Our finalizer is on it: it cannot go without us."""
 
     @property
     def stage(self) -> str:
@@ -161,6 +163,7 @@ def ferry_view(body: Object) -> FerryView:
         hands_off=annotations.get(RECONCILE) == "disabled",
         skip_cleanup=annotations.get(SKIP_CLEANUP) == "true",
         digest="" if spec is None else digest(spec),
+        held=FINALIZER in meta.get("finalizers", ()),
     )
 
 

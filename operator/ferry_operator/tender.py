@@ -80,6 +80,7 @@ class Tender:
                 failures += 1
                 self._office.metrics.failed(error.reason or "Unreachable")
                 log.warning("%s: %s; again in %.0f s", self._name(), error, pause)
+                await self.complain(error)
             except Exception:
                 pause = _ERROR_PAUSES[min(failures, len(_ERROR_PAUSES) - 1)]
                 failures += 1
@@ -94,6 +95,10 @@ class Tender:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+    async def complain(self, error: KubeError) -> None:
+        """Where the status cannot tell of a refusal, an Event does."""
+        await self._office.actor.complain(self._body(), error)
 
     async def round(self) -> Plan:
         """One look and what follows from it."""

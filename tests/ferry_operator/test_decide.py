@@ -35,6 +35,13 @@ def test_a_queued_ferry_says_so_and_has_not_started() -> None:
     assert "startTime" not in status(plan)
 
 
+def test_no_copier_before_the_finalizer_is_there() -> None:
+    plan = decide(see(ferry=ferry(held=False)))
+    assert plan.actions == ()
+    assert "mysqlferry.io/operator" in status(plan)["message"]
+    assert "startTime" not in status(plan)
+
+
 def test_hands_off_means_nothing_is_said_or_done() -> None:
     assert decide(see(ferry=ferry(hands_off=True))) == Plan()
 

@@ -1,0 +1,133 @@
+"""A kube-apiserver that asks about every permission and writes down each request, and the chart's roles on it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ferry_operator.permissions import Permission
+from hack.chart import render
+from tests.ferry_operator.conftest import eventually
+from tests.support.kube_api import KubeApi
+from tests.support.operator_thread import OperatorThread
+
+Object = dict[str, Any]
+Grant = tuple[str, Permission]
+"""A permission and the namespace that it is for; "" for all of them."""
+
+_RBAC = "rbac.authorization.k8s.io/v1"
+
+
+class StrictApi(KubeApi):
+    """With the admission plugin that guards owner references, as some distributions have it, and with an audit log."""
+
+    def __init__(self, folder: Path) -> None:
+        policy, self._log = folder / "audit.yaml", folder / "audit.log"
+        rules = {"rules": [{"level": "Metadata"}], "omitStages": ["RequestReceived"]}
+        policy.write_text(yaml.safe_dump({"apiVersion": "audit.k8s.io/v1", "kind": "Policy"} | rules))
+        super().__init__(
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self._log}",
+        )
+
+    def asked(self, user: str) -> Iterator[tuple[str, Permission, int]]:
+        """Namespace, verb and HTTP status of every request for objects that ``user`` made."""
+        for line in self._log.read_text().splitlines():
+            said = json.loads(line)
+            ref = said.get("objectRef", {})
+            if said["user"]["username"] == user and "responseStatus" in said and "resource" in ref:
+                resource = "/".join(filter(None, (ref["resource"], ref.get("subresource"))))
+                verb = Permission(said["verb"], resource, ref.get("apiGroup", ""))
+                yield ref.get("namespace", ""), verb, said["responseStatus"]["code"]
+
+
+@pytest.fixture(scope="module")
+def strict_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictApi]:
+    api = StrictApi(tmp_path_factory.mktemp("audit"))
+    try:
+        api.start()
+        api.install_crd()
+        _wait_for_owners(api)
+        yield api
+    finally:
+        api.stop()
+
+
+def _wait_for_owners(api: KubeApi) -> None:
+    """The admission plugin learns new kinds every 10 s; until then it refuses everybody's owner references."""
+    owner = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "name": "x", "uid": "x"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "x", "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}]},
+        "spec": {"containers": [{"name": "x", "image": "x"}]},
+    }
+    line = ("create", "--dry-run=server", "--namespace=default", "-f", "-")
+    eventually(lambda: api.kubectl(*line, given=pod, check=False).returncode == 0, 30)
+
+
+class Account:
+    """The ServiceAccount that the chart makes, with the chart's roles and no others, and what it runs with."""
+
+    def __init__(self, api: KubeApi, namespace: str, served: tuple[str, ...] = ()) -> None:
+        self._api = api
+        self.namespace = namespace
+        self.served = served
+        objects = render("--namespace", namespace, "--set-json", f"watchNamespaces={json.dumps(served)}")
+        self._roles = [each for each in objects if each["apiVersion"] == _RBAC]
+        accounts = [each for each in objects if each["kind"] == "ServiceAccount"]
+        self._apply(*self._roles, *accounts)
+        name = accounts[0]["metadata"]["name"]
+        self.user = f"system:serviceaccount:{namespace}:{name}"
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+        self.kubeconfig = api.write_kubeconfig(f"of-{namespace}", api.request("POST", path, asked)["status"]["token"])
+        pod = next(each for each in objects if each["kind"] == "Deployment")["spec"]["template"]["spec"]
+        self._variables = {each["name"]: each.get("value", "") for each in pod["containers"][0]["env"]}
+
+    def operator(self) -> OperatorThread:
+        """The real operator as this account, set up as the chart's Deployment sets it up."""
+        assert self._variables["FERRY_WATCH_NAMESPACES"] == ",".join(self.served)
+        identity = self._variables["FERRY_IDENTITY_SECRET"]
+        return OperatorThread(self.kubeconfig, self.namespace, watch_namespaces=self.served, identity_secret=identity)
+
+    def grants(self) -> set[Grant]:
+        """All that the operator's own roles allow."""
+        return {
+            (role["metadata"].get("namespace", ""), Permission(verb, resource, group, name))
+            for role in self._operators()
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for name in rule.get("resourceNames", [""])
+            for verb in rule["verbs"]
+        }
+
+    def take(self, permission: Permission) -> None:
+        """As if the roles had been made without it."""
+        self._apply(*(_less(role, permission) for role in self._operators()))
+
+    def give_back(self) -> None:
+        """As the chart makes them."""
+        self._apply(*self._operators())
+
+    def _operators(self) -> list[Object]:
+        return [each for each in self._roles if "rules" in each and "aggregate" not in str(each["metadata"]["labels"])]
+
+    def _apply(self, *objects: Object) -> None:
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self._api.kubectl("apply", "-f", "-", given=listed)
+
+
+def _less(role: Object, permission: Permission) -> Object:
+    def kept(rule: Object) -> Object:
+        here = permission.group in rule["apiGroups"] and permission.resource in rule["resources"]
+        if not here or rule.get("resourceNames", [""]) != [permission.name]:
+            return rule
+        return rule | {"verbs": [verb for verb in rule["verbs"] if verb != permission.verb]}
+
+    return role | {"rules": [rule for rule in map(kept, role["rules"]) if rule["verbs"]]}

@@ -1,0 +1,170 @@
+"""What people see while the operator lacks one verb, and that giving it is enough: no restart, no new Ferry."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.api.report import Stage
+from ferry_operator.permissions import SERVED
+from tests.chart.conftest import Account, StrictApi
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.support.kubelet import Kubelet, words
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+
+BY_NAME = {str(each): each for each in SERVED}
+
+
+class Scene:
+    """A namespace whose operator may do all at first."""
+
+    def __init__(self, cluster: Cluster, account: Account, kubelet: Kubelet) -> None:
+        self.cluster = cluster
+        self.account = account
+        self.kubelet = kubelet
+
+    def take(self, name: str) -> None:
+        self.account.take(BY_NAME[name])
+
+    def copying(self) -> None:
+        self.cluster.apply("orders")
+        copier = self.kubelet.copier("orders")
+        self.kubelet.call(lambda: copier.stage(Stage.COPYING))
+        eventually(lambda: self.cluster.status("orders").get("stage") == "Copying")
+
+    def event(self, name: str) -> str:
+        """What the Event says that the API refused."""
+        verb, _, resource = name.partition(" ")
+        words = f'cannot {verb} resource "{resource}"'
+        listed = self.cluster.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.cluster.namespace}/events")
+        told = [each["note"] for each in listed["items"] if each["type"] == "Warning" and words in each["note"]]
+        assert len(told) <= 1, "told once"
+        return "".join(told)
+
+
+@pytest.fixture
+def scene(strict_api: StrictApi) -> Iterator[Scene]:
+    namespace = strict_api.make_namespace("lacking")
+    account = Account(strict_api, namespace, (namespace,))
+    with Kubelet(strict_api, namespace) as kubelet:
+        yield Scene(Cluster(strict_api, namespace), account, kubelet)
+
+
+@pytest.fixture
+def operator(scene: Scene) -> Iterator[OperatorThread]:
+    with scene.account.operator() as operator:
+        # Once it has seen to a Ferry, it is past its questions at the start.
+        scene.cluster.apply("first")
+        scene.kubelet.copier("first")
+        yield operator
+
+
+@pytest.mark.parametrize("name", ["list ferries", "watch ferries", "list pods", "watch pods"])
+def test_an_operator_that_would_be_blind_waits_and_says_why(
+    scene: Scene, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.take(name)
+    with scene.account.operator():
+        line = f"waiting: the operator's account may not: {name} in namespace {scene.cluster.namespace}"
+        eventually(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
+        scene.account.give_back()
+        scene.cluster.apply("orders")
+        scene.kubelet.copier("orders")
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+def test_all_that_is_missing_is_said_in_one_line(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.take("delete ferries")
+    with scene.account.operator():
+        line = f"the operator's account may not: delete ferries in namespace {scene.cluster.namespace}"
+        eventually(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
+        scene.copying()
+
+
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("create pods", 'cannot create resource "pods"'),
+        ("create secrets", 'cannot create resource "secrets"'),
+        ("update ferries/finalizers", "you can't set finalizers on"),
+    ],
+)
+def test_a_copier_that_cannot_be_made(scene: Scene, name: str, words: str) -> None:
+    scene.take(name)
+    scene.cluster.apply("orders")
+    eventually(lambda: scene.cluster.condition("orders", "Stalled").get("reason") == "PodRefused")
+    assert words in scene.cluster.status("orders")["message"]
+    assert ("Warning", "PodRefused") in scene.cluster.events("orders")
+    scene.account.give_back()
+    scene.kubelet.copier("orders", 30)
+    eventually(lambda: scene.cluster.condition("orders", "Stalled")["status"] == "False")
+
+
+@pytest.mark.usefixtures("operator")
+def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleaned_up(scene: Scene) -> None:
+    scene.take("patch ferries")
+    scene.cluster.apply("orders")
+    words = "waiting until the operator has put its finalizer"
+    eventually(lambda: words in scene.cluster.status("orders").get("message", ""), 30)
+    assert scene.cluster.pod("orders-copier") is None
+    scene.account.give_back()
+    scene.kubelet.copier("orders", 30)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_status_that_cannot_be_written_leaves_the_copier_alone(scene: Scene) -> None:
+    scene.copying()
+    scene.take("patch ferries/status")
+    copier = scene.kubelet.copier("orders")
+    scene.kubelet.call(lambda: copier.stage(Stage.STREAMING))
+    eventually(lambda: scene.event("patch ferries/status"))
+    scene.cluster.patch("orders", paused=True)
+    eventually(lambda: copier.directives[-1].paused)
+    scene.account.give_back()
+    eventually(lambda: scene.cluster.status("orders")["stage"] == "Streaming", 30)
+
+
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize("name", ["delete pods", "get ferries"])
+def test_a_deletion_that_cannot_go_on(scene: Scene, name: str) -> None:
+    scene.copying()
+    scene.take(name)
+    scene.cluster.delete("orders")
+    eventually(lambda: scene.event(name))
+    assert scene.kubelet.started == ["first-copier", "orders-copier"]
+    scene.account.give_back()
+    eventually(lambda: scene.cluster.ferry("orders") is None, 60)
+    assert scene.kubelet.started[-1] == "orders-cleanup"
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_time_to_live_that_cannot_end(scene: Scene) -> None:
+    scene.take("delete ferries")
+    scene.cluster.apply("orders", ttlSecondsAfterFinished=0)
+    copier = scene.kubelet.copier("orders")
+    kubelet = scene.kubelet
+    kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+    kubelet.end(copier, 0, words(copier.report))
+    eventually(lambda: scene.event("delete ferries"))
+    assert scene.cluster.condition("orders", "Succeeded")["status"] == "True"
+    scene.account.give_back()
+    eventually(lambda: scene.cluster.ferry("orders") is None, 60)
+
+
+@pytest.mark.usefixtures("operator")
+def test_events_that_cannot_be_posted_hold_up_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.take("create events")
+    scene.copying()
+    scene.cluster.patch("orders", aborted=True)
+    eventually(lambda: scene.cluster.status("orders").get("phase") == "Aborted")
+    assert any('cannot create resource "events"' in each.getMessage() for each in caplog.records)
+
+
+def test_every_verb_is_looked_at_here() -> None:
+    here = {*BY_NAME} - {"list ferries", "watch ferries", "list pods", "watch pods"}
+    assert here == {
+        *("create pods", "create secrets", "update ferries/finalizers", "patch ferries", "patch ferries/status"),
+        *("delete pods", "get ferries", "delete ferries", "create events"),
+    }
