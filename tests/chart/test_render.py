@@ -1,0 +1,208 @@
+"""What the chart makes of its values, and which values it refuses."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from ferry_core.api.spec import Ferry
+from ferry_operator.settings import Settings
+from hack import chart_values
+from hack.chart import CHART, ROOT, ChartError, problems, render, value_sets
+from tests.support.kube_api import CRD, KubeApi
+
+Object = dict[str, Any]
+SETS = [pytest.param(options, id=name) for name, options in value_sets()]
+EVERYTHING = f"--values={CHART / 'ci' / 'everything-values.yaml'}"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def only(kind: str, *options: str) -> list[Object]:
+    return [each for each in render(*options) if each["kind"] == kind]
+
+
+def operator(*options: str) -> Object:
+    """The operator's Pod."""
+    (deployment,) = only("Deployment", *options)
+    pod: Object = deployment["spec"]["template"]
+    return pod
+
+
+def settings(*options: str) -> Settings:
+    """As the operator reads them, in a Pod of the chart."""
+    container = operator(*options)["spec"]["containers"][0]
+    fields = {"metadata.namespace": "ferry-system"}
+    return Settings.of(
+        {
+            each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+            for each in container["env"]
+        }
+    )
+
+
+@pytest.mark.parametrize("options", SETS)
+def test_each_object_says_what_it_belongs_to(options: list[str]) -> None:
+    objects = render(*options)
+    assert {"Deployment", "Pod"} <= {each["kind"] for each in objects}
+    for each in objects:
+        labels = each["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "mysql-ferry"
+        assert labels["app.kubernetes.io/instance"] == "ferry"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", "the operator would take it for one of its copiers"
+
+
+def test_what_kubernetes_would_refuse_is_found() -> None:
+    (deployment,) = only("Deployment")
+    deployment["spec"]["replica"] = deployment["spec"].pop("replicas")
+    assert "'replica' was unexpected" in next(problems([deployment]))
+
+
+def test_the_crd_is_the_one_of_this_repository_and_is_kept() -> None:
+    (made,) = only("CustomResourceDefinition")
+    assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    del made["metadata"]["labels"]
+    assert made == yaml.safe_load(CRD.read_text())
+    assert only("CustomResourceDefinition", "--set=crds.enabled=false") == []
+    assert "annotations" not in only("CustomResourceDefinition", "--set=crds.keep=false")[0]["metadata"]
+
+
+def test_the_operator_reads_what_the_chart_sets() -> None:
+    assert settings() == Settings("ferry-system", "localhost/mysql-ferry:dev")
+    assert settings(EVERYTHING) == Settings(
+        "ferry-system",
+        f"registry.example:5000/team/mysql-ferry@{DIGEST}",
+        watch_namespaces=("shop", "billing"),
+        max_running=3,
+        listen="::",
+        copier_listen="[::]",
+        identity_secret="ferry-mover-operator-identity",
+    )
+
+
+def test_image() -> None:
+    assert settings("--set=image.tag=").image == "localhost/mysql-ferry:0.1.0"
+    assert settings("--set=image.tag=1.2").image == "localhost/mysql-ferry:1.2"
+    assert operator(EVERYTHING)["spec"]["containers"][0]["image"].endswith(f"@{DIGEST}")
+
+
+def test_one_operator_at_a_time() -> None:
+    (deployment,) = only("Deployment")
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_names_follow_the_release() -> None:
+    assert operator(EVERYTHING)["spec"]["serviceAccountName"] == "mover"
+    assert only("Deployment", EVERYTHING)[0]["metadata"]["name"] == "ferry-mover-operator"
+    assert only("Deployment", "--set=fullnameOverride=x")[0]["metadata"]["name"] == "x-operator"
+
+
+def test_pod_monitors_keep_the_namespace_of_the_ferry() -> None:
+    own, copiers = only("PodMonitor", EVERYTHING)
+    for each in (own, copiers):
+        assert each["metadata"]["labels"]["release"] == "prometheus"
+        assert each["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "interval": "15s", "honorLabels": True}]
+    assert copiers["spec"]["namespaceSelector"] == {"matchNames": ["shop", "billing"]}
+    anywhere = only("PodMonitor", "--set=metrics.podMonitor.enabled=true")[1]
+    assert anywhere["spec"]["namespaceSelector"] == {"any": True}
+    pods = {"app.kubernetes.io/managed-by": "ferry-operator", "app.kubernetes.io/component": "copier"}
+    assert copiers["spec"]["selector"] == {"matchLabels": pods}
+
+
+def test_a_network_policy_of_the_operator() -> None:
+    (policy,) = only("NetworkPolicy", EVERYTHING)
+    (ingress,) = policy["spec"]["ingress"]
+    assert ingress["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    ports = [[port["port"] for port in rule["ports"]] for rule in policy["spec"]["egress"]]
+    assert ports == [[53, 53], [6443], ["control"]]
+
+
+def test_the_clusters_own_roles_get_what_fits_them() -> None:
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    given: dict[str, set[str]] = {"view": set(), "edit": set(), "admin": set()}
+    for role in only("ClusterRole", "--set=watchNamespaces={shop}"):
+        for label in role["metadata"]["labels"]:
+            if label.startswith(prefix):
+                given[label.removeprefix(prefix)].update(*(rule["verbs"] for rule in role["rules"]))
+    assert given["view"] == {"get", "list", "watch"}
+    assert given["edit"] == given["view"] | {"create", "update", "patch", "delete"}
+    assert given["admin"] == given["edit"] | {"deletecollection"}
+
+
+# -- bad values -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("maxRuning=5", "'maxRuning' not allowed"),
+        ("maxRunning=many", "'/maxRunning': got string, want integer"),
+        ("maxRunning=-1", "'/maxRunning': minimum: got -1, want 0"),
+        ("watchNamespaces=shop", "'/watchNamespaces': got string, want array"),
+        ("watchNamespaces={Shop}", "'/watchNamespaces/0': 'Shop' does not match"),
+        ("image.digest=sha256:12", "'/image/digest': 'sha256:12' does not match"),
+        ("image.pullPolicy=Sometimes", "'/image/pullPolicy': value must be one of"),
+        ("crds.install=true", "'/crds': additional properties 'install' not allowed"),
+        ("metrics.podMonitor.interval=often", "'/metrics/podMonitor/interval': 'often' does not match"),
+        ("networkPolicy.apiServerPorts={70000}", "'/networkPolicy/apiServerPorts/0': maximum: got 70,000, want 65,535"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(value: str, words: str) -> None:
+    with pytest.raises(ChartError, match=re.escape(words)):
+        render(f"--set={value}")
+
+
+# -- documents ------------------------------------------------------------------------------------------------------
+
+
+def paths(values: Object, prefix: str = "") -> set[str]:
+    return {
+        path
+        for name, value in values.items()
+        for path in (paths(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name})
+    }
+
+
+def test_every_value_is_described_and_bounded() -> None:
+    values = yaml.safe_load(chart_values.VALUES.read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    described = {path for path, _ in chart_values.described()}
+    assert {path for path in paths(values) if not path.startswith("resources.")} | {"resources"} == described
+    for path in described:
+        at = schema
+        for part in path.split("."):
+            assert at["additionalProperties"] is False
+            at = at["properties"][part]
+
+
+def test_the_page_has_the_values_as_they_are() -> None:
+    assert chart_values.section() in chart_values.PAGE.read_text(), "run hack/chart_values.py --write"
+
+
+def test_the_versions_agree() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert chart["version"] == chart["appVersion"] == project["version"]
+
+
+def test_the_example_of_the_chart_is_a_good_ferry(kube_api: KubeApi) -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    (example,) = yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])
+    assert Ferry.model_validate_json(json.dumps(example)).spec.cutover.mode.value == "Manual"
+    kube_api.kubectl("create", "--dry-run=server", "-f", "-", given=example)
+
+
+# -- the strictest namespaces ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", SETS)
+def test_its_pods_are_let_into_a_restricted_namespace(kube_api: KubeApi, options: list[str]) -> None:
+    namespace = kube_api.make_namespace("restricted")
+    kube_api.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    pods = [operator(*options) | {"metadata": {"name": "operator"}}, *only("Pod", *options)]
+    for pod in pods:
+        body = {"apiVersion": "v1", "kind": "Pod", "spec": pod["spec"], "metadata": {"name": pod["metadata"]["name"]}}
+        kube_api.kubectl("create", "--dry-run=server", f"--namespace={namespace}", "-f", "-", given=body)
