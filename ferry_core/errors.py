@@ -3,6 +3,7 @@
     FerryError                    reason, message, exit code
      ├── RetriableError           the same step may be tried again, in place or by a restart       (75)
      │    ├── ConnectionLost      a session broke; on the target its transaction may still commit
+     │    ├── LoginRefused        a server that let us in before: the password is being changed
      │    ├── LockConflict        deadlock or lock wait: the statement was rolled back
      │    ├── Interrupted         the step was killed by ourselves for a pause or a stop
      │    ├── TooLarge            the selection does not fit one packet: ask for less
@@ -41,6 +42,10 @@ class RetriableError(FerryError):
 
 class ConnectionLost(RetriableError):
     """A session broke; what it had not yet answered may or may not have taken effect."""
+
+
+class LoginRefused(RetriableError):
+    """A server that let this run in before does not any more: a new password has reached one side only so far."""
 
 
 class LockConflict(RetriableError):

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
 from ferry_core.binlog import events
@@ -20,7 +20,7 @@ from ferry_core.binlog.sink import ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
 from ferry_core.binlog.transactions import Counters, Transactions
-from ferry_core.errors import DataError, RetriableError
+from ferry_core.errors import DataError, LoginRefused, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import MariaDbGtids, Position
@@ -29,6 +29,8 @@ from ferry_core.tables.table import Table, TableName
 
 AHEAD_PATIENCE_SECONDS = 60.0
 """How long a source may lack what we have already read from it: a commit that is stalled in its group commit."""
+LOGIN_PATIENCE_SECONDS = 300.0
+"""How long a source that let us in before may refuse us: a kubelet brings a changed Secret within two minutes."""
 
 _NEWS_SECONDS = 3.0
 _LONGEST_WAIT = 5.0
@@ -43,7 +45,7 @@ class BinlogStreamer:
     def __init__(
         self,
         connect: Callable[[], Session],
-        endpoint: Endpoint,
+        login: Callable[[], Endpoint],
         flavor: Flavor,
         server_uuid: str | None,
         tables: Mapping[TableName, Table],
@@ -51,9 +53,13 @@ class BinlogStreamer:
         sink: ChangeSink,
         server_id: int,
     ) -> None:
-        """``connect`` opens a control session, for questions; ``server_uuid`` is the source's (None on MariaDB)."""
+        """``connect`` opens a control session, for questions; ``server_uuid`` is the source's (None on MariaDB).
+
+        ``login`` is asked at each connect: the password may have been changed since the last one.
+        """
         self._control = connect
-        self._endpoint = endpoint
+        self._login = login
+        self._endpoint = login()
         self._flavor = flavor
         self._identity = server_uuid
         self._tables = tables
@@ -63,6 +69,7 @@ class BinlogStreamer:
         self._reconnects: Counter[str] = Counter()
         self._stopped = threading.Event()
         self._dump: Dump | None = None
+        self._refused_since: float | None = None
         self._clock_ahead = 0.0
         self._ahead: tuple[int, float] | None = None  # processed sequence, and since when the source lacks it
 
@@ -152,7 +159,7 @@ class BinlogStreamer:
         if attempt and self._stopped.wait(min(_LONGEST_WAIT, 0.1 * 2**attempt)):
             return None
         retrying = Retrying(
-            retry=retry_if_exception_type(RetriableError),
+            retry=retry_if_exception(self._may_pass),
             wait=wait_exponential_jitter(multiplier=0.2, max=_LONGEST_WAIT, jitter=0.2),
             stop=stop_when_event_set(self._stopped),
             sleep=sleep_using_event(self._stopped),
@@ -162,12 +169,20 @@ class BinlogStreamer:
         dump: Dump | None = retrying(self._open)
         return dump
 
+    def _may_pass(self, error: BaseException) -> bool:
+        """Whether another try may help. A changed password gets time to reach both sides, a dropped account no more."""
+        now = time.monotonic()
+        self._refused_since = (self._refused_since or now) if isinstance(error, LoginRefused) else None
+        return isinstance(error, RetriableError) and now - (self._refused_since or now) < LOGIN_PATIENCE_SECONDS
+
     def _count_failure(self, _: RetryCallState) -> None:
         self._reconnects["connect"] += 1
 
     def _open(self) -> Dump:
+        self._endpoint = self._login()
         position = self._counters.processed.position
         dump = open_dump(self._endpoint, self._flavor, self._server_id, position, self._check)
+        self._refused_since = None
         self._clock_ahead = dump.facts.clock_ahead
         self._dump = dump
         if self._stopped.is_set():

@@ -77,10 +77,13 @@ class NoLock:
 
 
 class ReadOnlyLock:
-    """``sourceLock: ReadOnly``. ``owner`` (the Ferry's uid) tells our own leftover statements from another Ferry's."""
+    """``sourceLock: ReadOnly``. ``owner`` (the Ferry's uid) tells our own leftover statements from another Ferry's.
 
-    def __init__(self, endpoint: Endpoint, flavor: Flavor, owner: str = "") -> None:
-        self._endpoint = endpoint
+    ``login`` is asked at each connect: an unlock is tried for minutes, and the password may be changed meanwhile.
+    """
+
+    def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
+        self._login = login
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
         self._marker = f"/* mysql-ferry source lock {plain} */"
@@ -135,12 +138,13 @@ class ReadOnlyLock:
 
     @property
     def _where(self) -> str:
-        return f"{self._endpoint.role} {self._endpoint.address}"
+        endpoint = self._login()
+        return f"{endpoint.role} {endpoint.address}"
 
     @contextmanager
     def _session(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Iterator[Session]:
         session = Session(
-            self._endpoint,
+            self._login(),
             Purpose.CONTROL,
             connect_timeout=ANSWER_SECONDS,
             read_timeout=ANSWER_SECONDS + extra_seconds,

@@ -15,6 +15,8 @@ class Endpoint:
     password: str = field(repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     tls_required: bool = False
+    accepted: bool = False
+    """Whether this run was let in there before, perhaps with another password."""
 
     @property
     def address(self) -> str:

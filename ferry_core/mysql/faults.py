@@ -16,6 +16,7 @@ from ferry_core.errors import (
     FerryError,
     Interrupted,
     LockConflict,
+    LoginRefused,
     ResourceExhausted,
     TooLarge,
 )
@@ -35,6 +36,9 @@ class _Meaning(NamedTuple):
 
 _LOST = _Meaning(ConnectionLost, "ConnectionLost")
 _FAILED = _Meaning(DataError, "StatementFailed", shows_statement=True)
+_REFUSED = _Meaning(ConfigError, "AccessDenied", "check the user name, password and host part of the account")
+# Not the end of a run: a new password has reached the server and not yet the Secret, or the other way round.
+_REFUSED_NOW = _REFUSED._replace(kind=LoginRefused)
 _UNKNOWN_LOGIN = _Meaning(
     ConfigError, "AccountUnsupported", "let the account log in by caching_sha2_password or mysql_native_password"
 )
@@ -47,9 +51,7 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
         *(3, 1021, 1026, 1030, 1041, 1114, 1135, 1203, 1226, 3675, 1040),
     ),
     _Meaning(TooLarge, "RowsTooLarge"): (1153, 1301, 2020),
-    _Meaning(ConfigError, "AccessDenied", "check the user name, password and host part of the account"): (
-        *(1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
-    ),
+    _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
     _Meaning(ConfigError, "TlsWanted", "use a tls.mode other than Disabled"): (3159,),
     _UNKNOWN_LOGIN: (1251, 2059, 2061),
     _Meaning(ConfigError, "MissingPrivilege", shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),
@@ -67,6 +69,8 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
     if tls_fault is not None:
         return tls_fault
     meaning = _MEANINGS.get(code) or _unnumbered(error, code)
+    if meaning is _REFUSED and endpoint.accepted:
+        meaning = _REFUSED_NOW
     said = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
     said += f"; {meaning.advice}" if meaning.advice else ""
     said += f"; statement: {statement[:200]}" if meaning.shows_statement and statement else ""

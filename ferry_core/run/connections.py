@@ -6,18 +6,30 @@ Thread-safe: anybody may ask for a session; a session then belongs to the thread
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 
 
+class _Login:
+    """One server's endpoint as the Secrets say now, and whether it was ever let in."""
+
+    def __init__(self, ask: Callable[[], Endpoint]) -> None:
+        self._ask = ask
+        self.accepted = False
+
+    def __call__(self) -> Endpoint:
+        return replace(self._ask(), accepted=self.accepted)
+
+
 class Connections:
     """``source`` and ``target`` give the endpoint as the Secrets say now."""
 
     def __init__(self, source: Callable[[], Endpoint], target: Callable[[], Endpoint]) -> None:
-        self._source = source
-        self._target = target
+        self._source = _Login(source)
+        self._target = _Login(target)
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
 
@@ -32,12 +44,17 @@ class Connections:
         for session in sessions:
             session.abort()
 
+    def _session(self, login: _Login, purpose: Purpose) -> Session:
+        session = Session(login(), purpose, opening=self._opening)
+        login.accepted = True
+        return session
+
     def source(self, *, text: bool = False) -> Session:
         """A session that renders rows; ``text`` for tables with a row filter."""
-        return Session(self._source(), Purpose.SOURCE_TEXT if text else Purpose.SOURCE, opening=self._opening)
+        return self._session(self._source, Purpose.SOURCE_TEXT if text else Purpose.SOURCE)
 
     def source_control(self) -> Session:
-        return Session(self._source(), Purpose.CONTROL, opening=self._opening)
+        return self._session(self._source, Purpose.CONTROL)
 
     def source_position(self) -> Position:
         """Of the newest commit in the source's binlog."""
@@ -45,11 +62,12 @@ class Connections:
             return source_position(session)
 
     def source_endpoint(self) -> Endpoint:
+        """For who opens connections of its own: to be asked before each."""
         return self._source()
 
     def target(self) -> Session:
         """A session that may write rows; enrol it with the fence first."""
-        return Session(self._target(), Purpose.TARGET, opening=self._opening)
+        return self._session(self._target, Purpose.TARGET)
 
     def target_control(self) -> Session:
-        return Session(self._target(), Purpose.CONTROL, opening=self._opening)
+        return self._session(self._target, Purpose.CONTROL)

@@ -69,16 +69,17 @@ class Ferry:
         self.throttle = Throttle()
         self.telling = Telling(loaded.ferry, self.throttle)
         self._ended = threading.Event()
+        self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
         self.wishes.on_change(self._apply_wishes)
         self._apply_wishes()
 
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:
         try:
-            return self._loaded.reload_credentials()
+            self._known_endpoints = self._loaded.reload_credentials()
         except ConfigError as error:
-            log.warning("credentials could not be read again, using those of the start: %s", error)
-            return self._loaded.source, self._loaded.target
+            log.warning("credentials could not be read again, using the last known ones: %s", error)
+        return self._known_endpoints
 
     # -- the run --------------------------------------------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class Ferry:
         chunks.pace(self.wishes.directive.copy_, self.throttle.rate.largest_step)
         streamer = BinlogStreamer(
             self._connections.source_control,
-            self._connections.source_endpoint(),
+            self._connections.source_endpoint,
             crossing.flavor,
             crossing.source_id if crossing.flavor is Flavor.MYSQL else None,
             {table.source: table for table in tables},

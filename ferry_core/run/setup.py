@@ -70,7 +70,7 @@ def open_store(state_path: Path | None, connections: Connections, uid: str) -> C
 def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, uid: str) -> SourceLock:
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
         return NoLock()
-    return ReadOnlyLock(connections.source_endpoint(), flavor, uid)
+    return ReadOnlyLock(connections.source_endpoint, flavor, uid)
 
 
 def validate(

@@ -181,7 +181,7 @@ class InProcess:
         self.chunks = ChunkSource(self.tables, self.wishes.directive.copy_, states)
         self.streamer = BinlogStreamer(
             self.connections.source_control,
-            self.connections.source_endpoint(),
+            self.connections.source_endpoint,
             pair.flavor,
             server_uuid,
             {table.source: table for table in self.tables},

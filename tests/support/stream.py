@@ -122,7 +122,7 @@ class Streaming:
         *,
         start: Position | None = None,
         sink: RecordingSink | None = None,
-        endpoint: Endpoint | None = None,
+        login: Callable[[], Endpoint] | None = None,
         server_id: int = 4_000_001,
     ) -> None:
         self.server = server
@@ -133,7 +133,7 @@ class Streaming:
             identity = session.text("SELECT @@server_uuid") if server.flavor is Flavor.MYSQL else None
         self.streamer = BinlogStreamer(
             self.control,
-            endpoint or server.endpoint(),
+            login or server.endpoint,
             server.flavor,
             identity,
             {table.source: table for table in tables},

@@ -163,7 +163,7 @@ def test_silence_is_a_lost_connection_and_the_stream_goes_on(
     make(pair.source, schema)
     with Proxy(pair.source.host, pair.source.port) as proxy:
         endpoint = dataclasses.replace(pair.source.endpoint(), port=proxy.port)
-        with Streaming(pair.source, [describe(pair.source, schema, "t")], endpoint=endpoint) as stream:
+        with Streaming(pair.source, [describe(pair.source, schema, "t")], login=lambda: endpoint) as stream:
             stream.wait(lambda: stream.sink.heartbeats, "heartbeat")
             proxy.pause()
             pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (1, '')")
@@ -179,7 +179,7 @@ def test_a_cut_in_the_middle_of_a_transaction_begins_it_again(pair: Pair, schema
     rows = 150_000
     with Proxy(pair.source.host, pair.source.port) as proxy:
         endpoint = dataclasses.replace(pair.source.endpoint(), port=proxy.port)
-        with Streaming(pair.source, [describe(pair.source, schema, "t")], endpoint=endpoint) as stream:
+        with Streaming(pair.source, [describe(pair.source, schema, "t")], login=lambda: endpoint) as stream:
             stream.wait(lambda: stream.sink.heartbeats, "heartbeat")
             cuts = iter([5_000, 70_000])
             due = [next(cuts)]
@@ -363,12 +363,10 @@ def test_another_server_behind_the_address_is_refused(pair: Pair, make_server: S
     pair.source.execute("CREATE TABLE IF NOT EXISTS moved.t (id INT PRIMARY KEY)")
     proxy = Proxy(pair.source.host, pair.source.port)
     try:
-        endpoint = dataclasses.replace(pair.source.endpoint(), port=proxy.port)
-        with Streaming(pair.source, [describe(pair.source, "moved", "t")], endpoint=endpoint) as stream:
+        logins = [dataclasses.replace(pair.source.endpoint(), port=proxy.port)]
+        with Streaming(pair.source, [describe(pair.source, "moved", "t")], login=lambda: logins[-1]) as stream:
             stream.wait(lambda: stream.sink.heartbeats, "heartbeat")
-            stream.streamer._endpoint = dataclasses.replace(
-                endpoint, port=other.port, user=other.user, password=other.password
-            )
+            logins.append(other.endpoint())
             proxy.cut()
             failure = stream.failed()
     finally:
@@ -425,7 +423,7 @@ def test_from_the_beginning_of_time(make_server: ServerFactory, family: str) -> 
 def test_a_wrong_password_ends_the_stream(pair: Pair, schema: str) -> None:
     make(pair.source, schema)
     endpoint = dataclasses.replace(pair.source.endpoint(), password="wrong")
-    with Streaming(pair.source, [describe(pair.source, schema, "t")], endpoint=endpoint) as stream:
+    with Streaming(pair.source, [describe(pair.source, schema, "t")], login=lambda: endpoint) as stream:
         failure = stream.failed()
     assert isinstance(failure, FerryError)
     assert failure.reason == "AccessDenied"

@@ -174,7 +174,7 @@ def test_a_commit_stalled_inside_the_server_is_named_and_survives_the_attempt(
     committing.start()
     with Session(server.endpoint(), Purpose.CONTROL) as session:
         _eventually(lambda: of(blockers(session), thread))
-    lock = ReadOnlyLock(server.endpoint(), server.flavor)
+    lock = ReadOnlyLock(server.endpoint, server.flavor)
     stored = lock.stored()
     with pytest.raises(LockConflict) as caught:
         lock.acquire(1)

@@ -33,7 +33,7 @@ def server(pair: Pair) -> Iterator[Server]:
 
 @pytest.fixture
 def lock(server: Server) -> ReadOnlyLock:
-    return ReadOnlyLock(server.endpoint(), server.flavor, "uid-1")
+    return ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLo
     run(holder, f"LOCK TABLES {table} WRITE")
     stored = lock.stored()
     with Proxy(server.host, server.port) as proxy:
-        dead = ReadOnlyLock(through(proxy, server), server.flavor, "uid-1")
+        dead = ReadOnlyLock(lambda: through(proxy, server), server.flavor, "uid-1")
         thread = threading.Thread(target=_attempt, args=(dead, 30.0))
         thread.start()
         wait_until(lambda: waiting(server), "the attempt waits")
@@ -263,7 +263,7 @@ def _attempt(lock: SourceLock, seconds: float) -> None:
 def test_another_ferrys_attempt_is_left_alone(lock: ReadOnlyLock, server: Server, table: str) -> None:
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
-    other = ReadOnlyLock(server.endpoint(), server.flavor, "uid-2")
+    other = ReadOnlyLock(server.endpoint, server.flavor, "uid-2")
     thread = threading.Thread(target=other.acquire, args=(20.0,))
     thread.start()
     wait_until(lambda: waiting(server), "the other's attempt waits")
@@ -279,7 +279,7 @@ def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, 
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
     with Proxy(server.host, server.port) as proxy:
-        cut_off = ReadOnlyLock(through(proxy, server), server.flavor, "u")
+        cut_off = ReadOnlyLock(lambda: through(proxy, server), server.flavor, "u")
         failures: list[BaseException] = []
 
         def attempt() -> None:
@@ -294,7 +294,7 @@ def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, 
     thread.join(40)
     assert [getattr(error, "reason", "") for error in failures] == ["SourceMayBeLocked"], failures
     run(holder, "UNLOCK TABLES")
-    mended = ReadOnlyLock(server.endpoint(), server.flavor, "u")
+    mended = ReadOnlyLock(server.endpoint, server.flavor, "u")
     mended.release(dict.fromkeys(lock.stored(), "0"))
     assert not mended.held()
 
@@ -302,9 +302,8 @@ def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, 
 def test_a_missing_privilege_is_named(server: Server, schema: str, writer: Callable[[], Link]) -> None:
     writer()
     endpoint = server.endpoint()
-    poor = ReadOnlyLock(
-        Endpoint("source", endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw"), server.flavor, "uid-1"
-    )
+    account = Endpoint("source", endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw")
+    poor = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
     with pytest.raises(ConfigError) as caught:
         poor.acquire(5)
     assert caught.value.reason == "MissingPrivilege"
