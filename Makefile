@@ -24,9 +24,13 @@ servers: setup  ## install MySQL 9.7 and MariaDB 10.11 for the tests (a minute, 
 	@$(BIN)/python hack/servers.py install mysql mariadb
 
 .PHONY: kubernetes
-kubernetes: setup  ## build kube-apiserver and kubectl for the tests (some minutes, once)
-	@hack/kubernetes/build.sh kube-apiserver kubectl >/dev/null
+kubernetes: setup  ## build a whole Kubernetes for tests and demo (some minutes, once)
+	@hack/kubernetes/build.sh >/dev/null
 	@hack/kubernetes/etcd.sh >/dev/null
+
+.PHONY: image
+image:  ## build the image localhost/mysql-ferry:dev into an OCI archive under build/
+	@hack/image.sh
 
 .PHONY: check
 check: setup  ## lint, format, types, layers, lock file, unused code and dependencies, the chart

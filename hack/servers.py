@@ -102,10 +102,14 @@ class Instance:
     flags: dict[str, str | int | bool | None]
     owner: ProcessId | None = None  # who ends it; None: it stays until ``stop`` is called for it
     process: ProcessId | None = None
-    host: str = "127.0.0.1"
     user: str = "root"
     password: str = PASSWORD
     _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        """Where it listens: loopback, unless a flag says an address that Pods reach."""
+        return str(self.flags["bind_address"])
 
     @property
     def error_log(self) -> Path:

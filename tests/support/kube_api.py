@@ -35,11 +35,12 @@ def binaries() -> Path:
     """The folder with kube-apiserver and kubectl; skips loudly, or fails on a CI machine, when they are not built."""
     built = sorted((cache_folder() / "kubernetes").glob("1.*/bin/kube-apiserver"))
     if not built or not (built[-1].parent / "kubectl").exists():
-        _refuse("kube-apiserver and kubectl are not built: run `make kubernetes` (some minutes, once)")
+        refuse("kube-apiserver and kubectl are not built: run `make kubernetes` (some minutes, once)")
     return built[-1].parent
 
 
-def _refuse(reason: str) -> NoReturn:
+def refuse(reason: str) -> NoReturn:
+    """Loud on a desk, fatal where it counts."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
