@@ -107,10 +107,10 @@ class Proving:
 
     def _look(self) -> None:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)
-        if proof.differing and not self._wait_streamed():
+        if proof.found and not self._wait_streamed():
             return
-        # A change that was still on its way from the source then is known by now: its key pends, or differs no more.
-        self._seen = Counter({difference: self._seen[difference] + 1 for difference in proof.differing})
+        # A change that was still on its way from the source during the look is known by now: its row is not steady.
+        self._seen = Counter({difference: self._seen[difference] + 1 for difference in self._verifier.steady(proof)})
         refuse([difference for difference, times in self._seen.items() if times >= SAME_DIFFERENCE_TIMES])
         whole = self._verifier.unproven.whole_tables()
         if whole:

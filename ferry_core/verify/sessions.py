@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_delay, wait_random_exponential
 
-from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, ResourceExhausted
+from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, LoginRefused, ResourceExhausted
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.table import Table
 
@@ -19,6 +19,7 @@ ConnectTarget = Callable[[], Session]
 Result = TypeVar("Result")
 
 RETRY_SECONDS = 300.0
+_PASSING = (ConnectionLost, LockConflict, LoginRefused, ResourceExhausted)
 
 
 class SessionPair:
@@ -51,14 +52,17 @@ class SessionPair:
                 raise Interrupted("VerificationCancelled", "the verification was cancelled")
             try:
                 return step()
-            except (ConnectionLost, LockConflict, ResourceExhausted):
+            except _PASSING:
                 self.close()
                 raise
 
-        passing = retry_if_exception_type((ConnectionLost, LockConflict, ResourceExhausted))
         wait = wait_random_exponential(multiplier=0.05, max=10)
         policy = Retrying(
-            retry=passing, wait=wait, stop=stop_after_delay(seconds), sleep=sleep_using_event(cancelled), reraise=True
+            retry=retry_if_exception_type(_PASSING),
+            wait=wait,
+            stop=stop_after_delay(seconds),
+            sleep=sleep_using_event(cancelled),
+            reraise=True,
         )
         return policy(attempt)
 

@@ -130,6 +130,19 @@ class UnprovenKeys:
                     count += 1
             return count
 
+    def untouched(self, batch: Batch) -> bool:
+        """Whether no event named any of the batch's keys since it was taken."""
+        with self._lock:
+            held = self._tables[batch.table]
+            return all(held.keys.get(key, batch.taken_at + 1) <= batch.taken_at for key in batch.keys)
+
+    def literals(self, table: Table) -> set[KeyLiterals]:
+        """The keys of the table that are unproven now."""
+        with self._lock:
+            held = self._tables[table]
+            keys, decode = list(held.keys), held.decode
+        return {decode(key) for key in keys} if decode is not None else set()
+
     def whole_tables(self) -> list[Table]:
         """Tables of which nothing is proven: they need a pass."""
         with self._lock:

@@ -55,12 +55,17 @@ class Verdict:
 
 @dataclass
 class Proof:
-    """One turn of ``prove_some``. ``differing`` rows stay unproven: seen twice in a row they are no coincidence."""
+    """One turn of ``prove_some``. Rows that differ stay unproven; each is found in a batch, mostly of its key alone."""
 
     looked_at: int = 0
     proven: int = 0
     pending: int = 0
-    differing: list[Difference] = field(default_factory=list)
+    found: list[tuple[Batch, list[Difference]]] = field(default_factory=list)
+
+    @property
+    def differing(self) -> list[Difference]:
+        """As they were read: while the source is written to, a difference may be a change that is on its way."""
+        return [difference for _, differences in self.found for difference in differences]
 
 
 class Verifier:
@@ -131,7 +136,10 @@ class Verifier:
         cancelled: threading.Event,
         wait_flushed: WaitFlushed,
     ) -> tuple[list[Difference], list[KeyLiterals]]:
-        """The candidates that stay as they are, and the keys of those that keep changing; the others are equal."""
+        """The candidates that stay as they are, and the keys of those that keep changing; the others are equal.
+
+        Keys that an event has named since the pass began are neither: ``prove_some`` looks at them one by one.
+        """
         differing = candidates
         steady = set(candidates)
         for _ in range(CONFIRM_ROUNDS):
@@ -140,8 +148,10 @@ class Verifier:
             wait_flushed(table)
             differing = self._check(sessions, table, _keys_of(differing), cancelled)
             steady.intersection_update(differing)
-        moving = [difference for difference in differing if difference not in steady]
-        return [difference for difference in differing if difference in steady], _keys_of(moving)
+        named = self.unproven.literals(table) if differing else set()
+        still = [difference for difference in differing if difference.key not in named]
+        moving = [difference for difference in still if difference not in steady]
+        return [difference for difference in still if difference in steady], _keys_of(moving)
 
     @staticmethod
     def _check(
@@ -187,7 +197,20 @@ class Verifier:
                 parts += [part.only(part.keys[:middle]), part.only(part.keys[middle:])]
             else:
                 found += 1
-                proof.differing += differing
+                proof.found.append((part, differing))
+
+    def steady(self, proof: Proof) -> list[Difference]:
+        """What differs in rows that no event has named since they were looked at.
+
+        Call when the stream has told of everything that the source had committed by the end of that look. Comparing
+        hashes over several looks is not enough: a row that flips between two values shows the same pair every time.
+        """
+        return [
+            difference
+            for batch, differences in proof.found
+            if self.unproven.untouched(batch)
+            for difference in differences
+        ]
 
     def _look_at_suspects(self, table: Table, limit: int, cancelled: threading.Event) -> None:
         """Keys of rows that kept changing during the pass: once seen equal, their events alone say what is unproven."""

@@ -26,7 +26,8 @@ class Rig:
         self.ending = threading.Event()
         self.verifier = Mock()
         self.verifier.unproven.whole_tables.return_value = []
-        self.verifier.prove_some.return_value = Proof(differing=[DIFFERS])
+        self.verifier.prove_some.return_value = Proof(found=[(Mock(), [DIFFERS])])
+        self.verifier.steady.return_value = [DIFFERS]
         self.proving = Proving(self.verifier, [TABLE], self.buffer, Mock(), self.ending, source_now)
 
     def in_thread(self, body: Callable[[], object]) -> threading.Thread:
@@ -69,6 +70,18 @@ def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
     rig.buffer.alive(mark(3), None)
     looking.join(10)
     for _ in range(SAME_DIFFERENCE_TIMES - 2):
+        rig.proving._look()
+    with pytest.raises(DataError, match="1 rows differ"):
+        rig.proving._look()
+
+
+def test_a_row_that_is_written_all_the_time_is_never_judged_by_its_looks() -> None:
+    rig = Rig(lambda: mark(1).position)
+    rig.verifier.steady.return_value = []
+    for _ in range(3 * SAME_DIFFERENCE_TIMES):
+        rig.proving._look()
+    rig.verifier.steady.return_value = [DIFFERS]
+    for _ in range(SAME_DIFFERENCE_TIMES - 1):
         rig.proving._look()
     with pytest.raises(DataError, match="1 rows differ"):
         rig.proving._look()

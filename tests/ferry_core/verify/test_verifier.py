@@ -126,6 +126,26 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(ends: Ends, verifier: Ver
     assert verifier.prove_all(soon()) == []
 
 
+def test_a_row_that_flips_between_two_values_is_no_divergence(ends: Ends, table: Table, verifier: Verifier) -> None:
+    """Written many times a second, its change always on the way, it shows the same pair of hashes at every look."""
+
+    def flip(_table: Table) -> None:
+        ends.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
+        ends.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
+        verifier.changed(table, [b"2"], decode)
+
+    ends.on_source("UPDATE t SET a = 'on' WHERE id = 2")
+    ends.on_target("UPDATE t SET a = 'off' WHERE id = 2")
+    assert verifier.full_pass(threading.Event(), no_progress, flip).divergent == []
+    for _ in range(3):
+        proof = verifier.prove_some(nothing_pending)
+        assert texts(proof.differing) == ["changed 2"]
+        flip(table)
+        assert verifier.steady(proof) == []
+    # It comes to rest, and its last change never arrives.
+    assert texts(verifier.steady(verifier.prove_some(nothing_pending))) == ["changed 2"]
+
+
 def test_unproven_keys_are_proven_in_the_background(ends: Ends, table: Table, verifier: Verifier) -> None:
     full_pass(verifier)
     verifier.changed(table, [b"1", b"2", b"3", b"9"], decode)
