@@ -15,7 +15,7 @@ import kopf
 from ferry_core.api.crd import GROUP, PLURAL, VERSION
 from ferry_operator.kube import KubeError
 from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object
-from ferry_operator.observe import PodView, pod_view
+from ferry_operator.observe import PodView, is_own, pod_view
 from ferry_operator.tender import Office, Tender
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,10 @@ def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
 def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
     @kopf.index("pods", id="ferry_pods", labels={MANAGED_BY: MANAGER}, registry=registry)
     async def ferry_pods(body: kopf.Body, **_: object) -> dict[tuple[str, str], PodView]:
-        view = pod_view(_plain(body))
-        return {(str(body.meta.namespace), str(body.meta.labels.get(FERRY_UID))): view}
+        pod = _plain(body)
+        if not is_own(pod):
+            return {}
+        return {(str(body.meta.namespace), str(body.meta.labels.get(FERRY_UID))): pod_view(pod)}
 
     @kopf.on.event("pods", labels={MANAGED_BY: MANAGER}, registry=registry)
     async def pod_changed(body: kopf.Body, **_: object) -> None:

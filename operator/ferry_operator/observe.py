@@ -13,7 +13,20 @@ from pydantic import ValidationError
 
 from ferry_core.api.report import Report, Stage
 from ferry_core.api.spec import Spec
-from ferry_operator.names import DIGEST, FINALIZER, GENERATION, RECONCILE, SECRET, SKIP_CLEANUP, Object, Role
+from ferry_operator.names import (
+    COMPONENT,
+    DIGEST,
+    FERRY_NAME,
+    FERRY_UID,
+    FINALIZER,
+    GENERATION,
+    RECONCILE,
+    SECRET,
+    SKIP_CLEANUP,
+    Object,
+    Role,
+    pod_name,
+)
 from ferry_operator.pods import digest
 
 
@@ -176,6 +189,17 @@ def _spec(raw: Object) -> tuple[Spec | None, str]:
         return None, f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
+def is_own(body: Object) -> bool:
+    """Whether this Pod was made for the Ferry that its labels name. Labels alone may be anybody's: of a copy that
+    ``kubectl debug --keep-labels`` has made, say, whose success is not the copier's.
+    """
+    meta = body["metadata"]
+    labels = meta.get("labels") or {}
+    names = {pod_name(str(labels.get(FERRY_NAME)), role) for role in Role if role == labels.get(COMPONENT)}
+    owners = {owner.get("uid") for owner in meta.get("ownerReferences") or () if owner.get("controller")}
+    return meta["name"] in names and labels.get(FERRY_UID) in owners
+
+
 def pod_view(body: Object) -> PodView:
     """From the raw object, or kopf's view of it."""
     meta, status = body["metadata"], body.get("status") or {}
@@ -184,7 +208,7 @@ def pod_view(body: Object) -> PodView:
     state, before = containers[0].get("state") or {}, containers[0].get("lastState") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     return PodView(
-        role=Role(labels["app.kubernetes.io/component"]),
+        role=Role(labels[COMPONENT]),
         name=meta["name"],
         uid=meta["uid"],
         phase=status.get("phase", "Pending"),

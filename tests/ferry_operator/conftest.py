@@ -26,6 +26,7 @@ class Cluster:
         self.namespace = namespace
         self._ferries = f"/apis/mysqlferry.io/v1alpha1/namespaces/{namespace}/ferries"
         self._core = f"/api/v1/namespaces/{namespace}"
+        self.pods = f"{self._core}/pods"
 
     def apply(self, name: str, **parts: Any) -> Object:
         spec = SPEC | parts

@@ -276,3 +276,29 @@ def test_a_deletion_that_takes_long_is_asked_about_again_and_again(
     assert not [each for each in caplog.records if each.exc_info], "kopf could not write down where it is"
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
     eventually(lambda: cluster.ferry("orders") is None)
+
+
+@pytest.mark.usefixtures("operator")
+def test_pods_that_only_look_like_ours_change_nothing(
+    cluster: Cluster, kubelet: Kubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    running(cluster, kubelet)
+    pod = cluster.pod("orders-copier")
+    assert pod is not None
+    labels = pod["metadata"]["labels"]
+    others = {"labelled": {"app.kubernetes.io/managed-by": "ferry-operator"}, "debugged": labels}
+    for name, said in others.items():
+        spec = {"containers": [{"name": "x", "image": "x"}]}
+        cluster.api.request("POST", cluster.pods, {"metadata": {"name": name, "labels": said}, "spec": spec})
+        done = {"phase": "Succeeded"}
+        cluster.api.request(
+            "PATCH", f"{cluster.pods}/{name}/status", {"status": done}, content_type="application/merge-patch+json"
+        )
+    cluster.delete_pod("orders-copier")
+    eventually(lambda: kubelet.started.count("orders-copier") == 2)
+    copier = kubelet.copier("orders")
+    cluster.patch("orders", paused=True)
+    eventually(lambda: copier.directives and copier.directives[-1].paused)
+    assert cluster.status("orders")["copier"]["podName"] == "orders-copier"
+    assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
+    assert not [each for each in caplog.records if each.exc_info]

@@ -255,7 +255,9 @@ class Kubelet:
     async def _run_pod(self, pod: Object) -> bool:
         """Tells whether it could be started: not before its Secret is there."""
         name = pod["metadata"]["name"]
-        volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+        volumes = {each["name"]: each for each in pod["spec"].get("volumes", ())}
+        if "copier" not in volumes:
+            return False  # not made by the operator
         secret = await self._secret(volumes["copier"]["secret"]["secretName"])
         if secret is None:
             return False
