@@ -219,7 +219,9 @@ class Session:
         rows = self.query("SHOW WARNINGS")
         found = [Warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
         if count > len(found) or count == MOST_WARNINGS:
-            found.append(Warned("Warning", UNLISTED, f"{count} warnings, of which the server lists {len(found)}"))
+            advice = "grant SESSION_VARIABLES_ADMIN to the account or raise the server's max_error_count"
+            said = f"{count} warnings, of which the server lists {len(found)}: {advice}"
+            found.append(Warned("Warning", UNLISTED, said))
         return [warned for warned in found if warned.code not in DEPRECATIONS]
 
     def begin(self) -> None:

@@ -1,5 +1,6 @@
 """What a copy refuses, what it lets pass when proven, and what it does with rows that do not fit."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from ferry_core.api.durations import Quantity
 from ferry_core.api.spec import Copy
 from ferry_core.errors import DataError, TooLarge
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.rows.copier import RowCopier
 from ferry_core.tables.table import KeyRange, KeySet
 from hack.servers import Family
 from tests.conftest import ServerFactory
@@ -211,3 +214,64 @@ def test_a_target_with_smaller_packets_takes_all_but_json(family: str, make_serv
         with pytest.raises(DataError, match=r"RowTooLarge: the row of s\.j with key \(7\)"):
             crossing.copier().copy(documents, ALL)
     crossing.close()
+
+
+@pytest.fixture
+def poor(mysql_pair: Pair, schema: str) -> Iterator[Crossing]:
+    """Accounts that may not lengthen the server's list of 1024 warnings, as most are."""
+    name = f"p{schema[-8:]}"
+    for server in (mysql_pair.source, mysql_pair.target):
+        server.execute(
+            f"CREATE USER {name}@'%' IDENTIFIED BY 'pw'",
+            f"GRANT ALL ON `{schema}`.* TO {name}@'%'",
+        )
+    crossing = Crossing(mysql_pair)
+    for session in (crossing.plain, crossing.text, crossing.target):
+        session.close()
+    source = dataclasses.replace(mysql_pair.source.endpoint(), user=name, password="pw")
+    target = dataclasses.replace(mysql_pair.target.endpoint("target"), user=name, password="pw")
+    crossing.plain, crossing.text = (Session(source, purpose) for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT))
+    crossing.target = Session(target, Purpose.TARGET)
+    yield crossing
+    crossing.close()
+    for server in (mysql_pair.source, mysql_pair.target):
+        server.execute(f"DROP USER {name}@'%'")
+
+
+UTF8MB3_KEY = (
+    "CREATE TABLE `{}`.t (a VARCHAR(20) CHARACTER SET utf8mb3, b VARCHAR(20) CHARACTER SET utf8mb3, v VARCHAR(9),"
+    " PRIMARY KEY (a, b))"
+)
+
+
+def test_deprecations_do_not_hide_a_warning_that_matters(mysql_pair: Pair, poor: Crossing, schema: str) -> None:
+    """Each literal of a utf8mb3 key is one; the server lists 1024 and goes on counting what comes in the execution."""
+    mysql_pair.source.execute(
+        UTF8MB3_KEY.format(schema),
+        f"INSERT INTO `{schema}`.t VALUES " + ", ".join(f"('{n:04}', 'x', '{n}')" for n in range(1200)),
+    )
+    assert poor.plain.number("SELECT @@max_error_count") == 1024
+    table = poor.selected(f"{schema}.t", rules=[{"match": "*.t", "where": "v + 0 >= 0"}])[0]
+    keys, copier = tuple(poor.keys(table)), poor.copier(text=True)
+    assert copier.copy(table, KeySet(keys)).rows_sent == 1200
+    mysql_pair.source.execute(f"UPDATE `{schema}`.t SET v = '7 up' WHERE a = '0700'")
+    with pytest.raises(TooLarge, match=r"WarningsUnlisted.* 1025 warnings, of which the server lists 1024"):
+        copier.copy(table, KeySet(keys))
+    assert copier.copy(table, KeySet(keys[:500])).rows_sent == 500
+    with pytest.raises(DataError, match=r"SourceWarning.*1292 Truncated incorrect DOUBLE value: '7 up'"):
+        copier.copy(table, KeySet(keys[500:1000]))
+    mysql_pair.source.execute(f"DELETE FROM `{schema}`.t")
+    assert copier.copy(table, KeySet(keys)).deleted_missing == 1200
+
+
+def test_a_warning_that_the_server_never_lists_stops_the_copy(mysql_pair: Pair, poor: Crossing, schema: str) -> None:
+    mysql_pair.source.execute(UTF8MB3_KEY.format(schema), f"INSERT INTO `{schema}`.t VALUES ('a', 'b', '7 up')")
+    table = poor.selected(f"{schema}.t", rules=[{"match": "*.t", "where": "v + 0 >= 0"}])[0]
+    mysql_pair.source.execute("SET GLOBAL max_error_count = 0")
+    try:
+        with Session(poor.text.endpoint, Purpose.SOURCE_TEXT) as session:
+            copier = RowCopier(session, poor.target, poor.fence)
+            with pytest.raises(DataError, match=r"lists 0: grant SESSION_VARIABLES_ADMIN .* max_error_count"):
+                copier.copy(table, KeySet((("_utf8mb3 0x61", "_utf8mb3 0x62"),)))
+    finally:
+        mysql_pair.source.execute("SET GLOBAL max_error_count = DEFAULT")
