@@ -17,6 +17,7 @@ from ferry_operator.fleet import Fleet
 from ferry_operator.health import CHECK_SECONDS, Watchman, application
 from ferry_operator.kube import ApiKube, access_of, configuration
 from ferry_operator.metrics import Metrics
+from ferry_operator.names import MANAGER
 from ferry_operator.settings import Settings
 from ferry_operator.start import prepare
 from ferry_operator.tender import Office, Tender
@@ -80,6 +81,8 @@ async def _operate(settings: Settings, office: Office, stop: threading.Event | N
         clusterwide=not names,
         namespaces=names,
         standalone=True,
+        # Else kopf asks for the name of the user, and in a Pod there is none. Its own type of str is not public.
+        identity=MANAGER,  # type: ignore[arg-type]
         ready_flag=ready,
         stop_flag=stop,
     )

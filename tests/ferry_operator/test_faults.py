@@ -302,3 +302,14 @@ def test_pods_that_only_look_like_ours_change_nothing(
     assert cluster.status("orders")["copier"]["podName"] == "orders-copier"
     assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
     assert not [each for each in caplog.records if each.exc_info]
+
+
+def test_an_operator_whose_user_has_no_name(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    with OperatorThread(cluster.api.kubeconfig, cluster.namespace):
+        running(cluster, kubelet)
