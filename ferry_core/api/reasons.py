@@ -112,6 +112,7 @@ class Reason(StrEnum):
     FOREIGN_KEY_OUTSIDE_SELECTION = "ForeignKeyOutsideSelection"
     TARGET_TABLE_MISSING = "TargetTableMissing"
     TARGET_TABLE_DIFFERS = "TargetTableDiffers"
+    TARGET_CHANGES_DEFINITIONS = "TargetChangesDefinitions"
     TARGET_TRIGGERS = "TargetTriggers"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
     TARGET_OWNED_BY_ANOTHER_FERRY = "TargetOwnedByAnotherFerry"

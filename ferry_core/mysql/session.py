@@ -74,6 +74,15 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         "net_read_timeout": "30" if purpose is Purpose.TARGET else "120",
         # A target session of a dead copier must not hold its locks for the default 8 hours.
         "wait_timeout": "60" if purpose is Purpose.TARGET else "600",
+        # Limits that a careful administrator sets for people: they cut catalogues short and refuse our statements.
+        "sql_select_limit": str((1 << 64) - 1),
+        "sql_big_selects": "1",
+        "sql_safe_updates": "0",
+        "completion_type": "'NO_CHAIN'",
+        "sql_auto_is_null": "0",
+        # What a row filter's functions read beside the row.
+        "lc_time_names": "'en_US'",
+        "default_week_format": "0",
     }
     if purpose is Purpose.TARGET:
         settings["foreign_key_checks"] = "0"
@@ -82,9 +91,16 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         # A tuple IN of 20,000 keys falls back to a scan under the default 8 MB (warning 3170).
         settings["range_optimizer_max_mem_size"] = "0"
         settings["transaction_isolation"] = "'READ-COMMITTED'"
+        settings["transaction_read_only"] = "0"
         settings["information_schema_stats_expiry"] = "0"
+        settings["max_execution_time"] = "0"
     else:
         settings["tx_isolation"] = "'READ-COMMITTED'"
+        settings["tx_read_only"] = "0"
+        settings["max_statement_time"] = "0"
+        settings["idle_transaction_timeout"] = "0"
+        settings["idle_readonly_transaction_timeout"] = "0"
+        settings["idle_write_transaction_timeout"] = "0"
         # An IN list of 1000 would become a join that reads the whole table.
         settings["in_predicate_conversion_threshold"] = "0"
     return settings

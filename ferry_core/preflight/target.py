@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 from ferry_core.api.reasons import Reason
 from ferry_core.consistency.fence import COMPLETED
+from ferry_core.errors import ConfigError
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded, name_list
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused
 from ferry_core.preflight.structure import differences, structures
+from ferry_core.schema.create import take_literally
 from ferry_core.tables.table import Table, TableName
 
 ABANDONED = ("Aborted",)
@@ -65,14 +67,20 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _missing(context: PreflightContext) -> Iterator[Finding]:
-    missing = [str(table.target) for table in context.tables if table.target not in context.existing_targets]
+    missing = [table for table in context.tables if table.target not in context.existing_targets]
     if missing and not context.creates_tables:
+        names = ", ".join(str(table.target) for table in missing)
         yield failed(
             Reason.TARGET_TABLE_MISSING,
-            f"{context.target_facts.where} does not have {', '.join(missing)}, and schema.create is Never: create "
-            "them, or set "
+            f"{context.target_facts.where} does not have {names}, and schema.create is Never: create them, or set "
             "schema.create: IfMissing",
         )
+        return
+    for table in missing:
+        try:
+            take_literally(context.target, table)
+        except ConfigError as error:
+            yield failed(Reason.TARGET_CHANGES_DEFINITIONS, error.message)
 
 
 def _structure(context: PreflightContext) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ferry_core.errors import DataError
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
@@ -28,6 +29,7 @@ def create_missing(source: Session, target: Session, tables: Sequence[Table], fe
     for table in tables:
         if _exists(target, table.target):
             continue
+        take_literally(target, table)
         statement = definition(source, table.source).create(table.target, taken_names(target, table.target, "CHECK"))
         with fence.hold():
             _create_schema(source, target, table)
@@ -35,6 +37,29 @@ def create_missing(source: Session, target: Session, tables: Sequence[Table], fe
                 target.execute(statement)
         created.append(table)
     return created
+
+
+def take_literally(target: Session, table: Table) -> None:
+    """Make a session create ``table`` as its definition says, whatever the target's globals are.
+
+    Without the first a TIMESTAMP NOT NULL gets DEFAULT and ON UPDATE CURRENT_TIMESTAMP, without the second a table with
+    a UNIQUE key alone gets one more column; both happen without a warning. ConfigError where the account may not.
+    """
+    target.execute("SET SESSION explicit_defaults_for_timestamp = ON")
+    adds_keys = target.query("SHOW SESSION VARIABLES LIKE 'sql_generate_invisible_primary_key'")
+    if table.key.index_name == "PRIMARY" or not adds_keys or adds_keys[0][1] == b"OFF":
+        return
+    try:
+        target.execute("SET SESSION sql_generate_invisible_primary_key = OFF")
+    except ConfigError as error:
+        if error.reason != "MissingPrivilege":
+            raise
+        raise ConfigError(
+            Reason.TARGET_CHANGES_DEFINITIONS,
+            f"{target.endpoint.address} has sql_generate_invisible_primary_key = ON: {table.target}, which has no "
+            "primary key, would get a column that the source's does not have; GRANT SESSION_VARIABLES_ADMIN ON *.* to "
+            "the target's account, SET GLOBAL sql_generate_invisible_primary_key = OFF, or create the table beforehand",
+        ) from error
 
 
 def definition(source: Session, table: TableName) -> Definition:

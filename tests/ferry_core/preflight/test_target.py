@@ -7,11 +7,12 @@ import pytest
 
 from ferry_core.consistency.fence import DDL
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.preflight import Status
-from tests.support.preflight import FERRY_UID, check, set_global, told
+from ferry_core.preflight import Status, run_checks
+from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, set_global, told
 from tests.support.servers import Pair
 
 SOURCE_TABLE = "id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, v INT, twice INT AS (v * 2) VIRTUAL, UNIQUE KEY n (name)"
+POOR = "ferry_poor"
 OTHER_UID = "99999999-2222-3333-4444-555555555555"
 
 
@@ -48,6 +49,24 @@ def test_a_missing_table(pair: Pair, tables: str) -> None:
     found = told(check(pair.source, pair.target, tables, schema={"create": "Never"}))
     assert f"does not have {tables}.t" in found["TargetTableMissing"]
     assert not told(check(pair.source, pair.target, tables))
+
+
+def test_a_target_that_would_change_the_tables_made_there(mysql_pair: Pair, schema: str) -> None:
+    """MariaDB has no such variable."""
+    pair = mysql_pair
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT NOT NULL UNIQUE)")
+    pair.target.execute(
+        f"DROP USER IF EXISTS {POOR}",
+        f"CREATE USER {POOR} IDENTIFIED BY '{PASSWORD}'",
+        f"GRANT ALL ON `{schema}`.* TO {POOR}",
+        f"GRANT ALL ON mysql_ferry.* TO {POOR}",
+    )
+    with set_global(pair.target, "sql_generate_invisible_primary_key = 1"):
+        with opened(pair.source, pair.target, schema, target_user=POOR) as context:
+            found = told(run_checks(context))
+        assert "SET GLOBAL sql_generate_invisible_primary_key = OFF" in found["TargetChangesDefinitions"]
+        assert "TargetChangesDefinitions" not in told(check(pair.source, pair.target, schema)), "root may set it"
+    pair.target.execute(f"DROP USER {POOR}")
 
 
 def test_an_empty_table_like_the_source_s(pair: Pair, tables: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ferry_core.mysql.session import Purpose, Session
 from ferry_core.schema.create import create_missing, definition
 from ferry_core.schema.definition import parse
 from ferry_core.schema.foreign_keys import add_foreign_keys
@@ -11,6 +12,7 @@ from ferry_core.tables.table import TableName
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
 from tests.support.crossing import Crossing
+from tests.support.preflight import set_global
 from tests.support.servers import Pair
 
 ODD = r"""CREATE TABLE `o``dd, (t)` (
@@ -118,3 +120,18 @@ def test_foreign_keys_follow_under_new_names_and_once(pair: Pair, crossing: Cros
     assert text.count("FOREIGN KEY") == 2
     assert crossing.target.text("SELECT @@foreign_key_checks") == "0"
     assert crossing.target.text("SELECT @@character_set_connection") == "binary"
+
+
+def test_the_targets_defaults_do_not_change_a_definition(pair: Pair, crossing: Crossing, schema: str) -> None:
+    """An application's next UPDATE would rewrite a TIMESTAMP that was given ON UPDATE CURRENT_TIMESTAMP."""
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT NOT NULL, a TIMESTAMP NOT NULL, b TIMESTAMP NULL, UNIQUE KEY k (id))"
+    )
+    hostile = ["explicit_defaults_for_timestamp = 0"]
+    if pair.family is Family.MYSQL:
+        hostile.append("sql_generate_invisible_primary_key = 1")
+    with set_global(pair.target, *hostile):
+        crossing.target.close()
+        crossing.target = Session(pair.target.endpoint("target"), Purpose.TARGET)
+        crossing.selected(f"{schema}.t")
+    assert_equal_tables(pair.source, pair.target, (schema, "t"), (schema, "t"))

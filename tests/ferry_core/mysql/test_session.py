@@ -1,0 +1,50 @@
+"""A session trusts no global default: whatever a server's administrator set, ours means what it should."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Purpose, Session
+from tests.support.servers import Pair, Server
+
+HOSTILE = {
+    "completion_type": "'CHAIN'",
+    "default_week_format": "3",
+    "lc_time_names": "'de_DE'",
+    "max_join_size": "100",
+    "sql_auto_is_null": "1",
+    "sql_safe_updates": "1",
+    "sql_select_limit": "2",
+}
+HOSTILE_MYSQL = {"max_execution_time": "1", "transaction_read_only": "1"}
+HOSTILE_MARIADB = {"idle_transaction_timeout": "1", "max_statement_time": "0.001", "tx_read_only": "1"}
+
+
+@pytest.fixture
+def hostile(pair: Pair, schema: str) -> Iterator[Server]:  # noqa: ARG001 - the schema is dropped after our values are
+    """A server whose global defaults are set for people who must not do much."""
+    server = pair.source
+    values = HOSTILE | (HOSTILE_MYSQL if pair.flavor is Flavor.MYSQL else HOSTILE_MARIADB)
+    server.execute(*(f"SET GLOBAL {name} = {value}" for name, value in values.items()))
+    yield server
+    server.execute(*(f"SET GLOBAL {name} = DEFAULT" for name in values))
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_the_servers_limits_for_people_do_not_reach_it(hostile: Server, schema: str, purpose: Purpose) -> None:
+    with Session(hostile.endpoint(), purpose) as session:
+        assert len(session.query("SELECT 1 UNION SELECT 2 UNION SELECT 3")) == 3
+        assert session.number("SELECT @@sql_big_selects") == 1
+        session.execute(f"CREATE TABLE {schema}.limits (id INT AUTO_INCREMENT PRIMARY KEY, n INT)")
+        session.begin()
+        session.execute(f"INSERT INTO {schema}.limits (n) VALUES (7), (7), (7)")
+        session.commit()
+        assert not session.query(f"SELECT id FROM {schema}.limits WHERE id IS NULL"), "the row inserted last"
+        assert session.execute(f"DELETE FROM {schema}.limits WHERE n = 7") == 3
+        session.rollback()
+        left = session.number(f"SELECT COUNT(*) FROM {schema}.limits")
+        assert left == 0, "COMMIT began another transaction, so that the DELETE was not one of its own"
+        assert session.number("SELECT SLEEP(0.05)") == 0, "a statement was cut short"
+        assert session.text("SELECT DATE_FORMAT('2026-03-01', '%M')") == "March"
+        assert session.text("SELECT WEEK('2027-01-02')") == "0"
