@@ -11,8 +11,10 @@ harmless, with the reason:
 - CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (its DROP stood before);
 - whatever is done to TEMPORARY tables, which are never selected.
 
-A constraint added to a selected table is an ALTER TABLE of it, hence a change. Statement-format DML counts by the
-tables it may write to. A stored function called in statement format (logged as SELECT, DO or CALL) may write to any.
+A constraint added to a selected table is an ALTER TABLE of it, hence a change. Every row change in statement format
+stops the run, also one that names other tables only: a view, a trigger or a stored function may take it to a selected
+one, and what they were at that moment is no longer known. Servers write none by themselves: MEMORY tables that a
+restart emptied are logged as TRUNCATE by both families.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -43,7 +45,10 @@ class StatementKind(Enum):
 
 @dataclass(frozen=True)
 class StatementEffect:
-    """``tables``: the selected tables that are changed. ``xid``: of an XA statement, see ``normal_xid``."""
+    """``tables``: the selected tables that are changed; none for DML that names others, which may reach any of ours.
+
+    ``xid``: of an XA statement, see ``normal_xid``.
+    """
 
     kind: StatementKind
     tables: frozenset[TableName] = frozenset()
@@ -130,9 +135,6 @@ class _Selection:
         """All selected tables of a schema; None is the default one."""
         wanted = self._default if schema is None else self._fold(schema)
         return frozenset(table for (owner, _), table in self._by_name.items() if owner == wanted)
-
-    def all(self) -> frozenset[TableName]:
-        return frozenset(self._by_name.values())
 
     def mentioned_in(self, text: str) -> StatementEffect:
         """For text that nobody can read: a selected name or schema anywhere in it is a change."""
@@ -319,7 +321,7 @@ class _Reader(Cursor):
         return self._dml(self._named())
 
     def function(self, _: str) -> StatementEffect:
-        return self._dml(self._names.all())
+        return self._dml(frozenset())
 
     # Results
 
@@ -327,7 +329,7 @@ class _Reader(Cursor):
         return StatementEffect(StatementKind.SCHEMA_CHANGE, tables) if tables else NOTHING
 
     def _dml(self, tables: frozenset[TableName]) -> StatementEffect:
-        return StatementEffect(StatementKind.STATEMENT_DML, tables) if tables else NOTHING
+        return StatementEffect(StatementKind.STATEMENT_DML, tables)
 
     # Tokens
 

@@ -1,0 +1,42 @@
+"""Sessions that log statements instead of rows: what they may have written is told by no row event."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Bench, Ended
+from tests.support.servers import Pair
+
+pytestmark = pytest.mark.slow  # whole crossings
+
+STREAMING = ("Streaming", "ReadyForCutover")
+BY_ANOTHER_NAME = {
+    "a view": "INSERT INTO seen (id, v) VALUES (900001, 'by a view')",
+    "a trigger": "INSERT INTO other VALUES (900002)",
+    "a function": "UPDATE other SET id = written(900003) WHERE id = 1",
+}
+
+
+@pytest.mark.parametrize("way", BY_ANOTHER_NAME)
+def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: Pair, schema: str, way: str) -> None:
+    """The row is written by what stands behind the name."""
+    source = pair.source
+    source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80))")
+    bench = Bench(tmp_path / "ferry", pair, schema)
+    bench.spec["tables"]["exclude"] = [f"{schema}.other"]
+    source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE other (id INT PRIMARY KEY)",
+        "INSERT INTO other VALUES (1)",
+        "CREATE VIEW seen AS SELECT id, v FROM t",
+        "CREATE TRIGGER on_other AFTER INSERT ON other FOR EACH ROW INSERT INTO t (id, v) VALUES (NEW.id, 'fired')",
+        "CREATE FUNCTION written(a INT) RETURNS INT DETERMINISTIC MODIFIES SQL DATA "
+        "BEGIN INSERT INTO t (id, v) VALUES (a, 'called'); RETURN a; END",
+    )
+    with bench.process() as process:
+        process.start().wait_stage(*STREAMING)
+        statement = BY_ANOTHER_NAME[way]
+        source.execute(f"USE `{schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
+        code = process.wait_end(60)
+        ended = Ended(code, "", process.log.read_text())
+        ended.refused(65, "StatementFormat", "by way of a view, trigger or function", statement)
