@@ -36,6 +36,8 @@ class _Meaning(NamedTuple):
 
 _LOST = _Meaning(ConnectionLost, "ConnectionLost")
 _FAILED = _Meaning(DataError, "StatementFailed", shows_statement=True)
+TABLE_NOT_AS_KNOWN = "TableNotAsKnown"
+"""The statement failed since somebody changed a definition; the stream soon tells which statement did."""
 _REFUSED = _Meaning(ConfigError, "AccessDenied", "check the user name, password and host part of the account")
 # Not the end of a run: a new password has reached the server and not yet the Secret, or the other way round.
 _REFUSED_NOW = _REFUSED._replace(kind=LoginRefused)
@@ -52,6 +54,7 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     ),
     _Meaning(TooLarge, "RowsTooLarge"): (1153, 1301, 2020),
     _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
+    _Meaning(DataError, TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146),
     _Meaning(ConfigError, "TlsWanted", "use a tls.mode other than Disabled"): (3159,),
     _UNKNOWN_LOGIN: (1251, 2059, 2061),
     _Meaning(ConfigError, "MissingPrivilege", shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),

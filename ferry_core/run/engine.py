@@ -21,6 +21,7 @@ from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
+from ferry_core.mysql.faults import TABLE_NOT_AS_KNOWN
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.iterator import Chunk, ChunkSource
 from ferry_core.run.connections import Connections
@@ -37,6 +38,8 @@ IDLE_SECONDS = 0.05
 LEASE_LOOK_SECONDS = 2.0
 KILL_SECONDS = 0.5
 """How long steps may take to notice that their statements were killed."""
+EXPLAIN_SECONDS = 10.0
+"""How long the stream may take to tell why a table is not as it was."""
 STREAMER = "streamer"
 
 
@@ -87,6 +90,7 @@ class Engine:
         self._pairs_lock = threading.Lock()
         self._workers = 0
         self._failure: BaseException | None = None
+        self._stream_ended = threading.Event()
         self._stopped = False
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
         self._flush_local = threading.local()
@@ -210,11 +214,23 @@ class Engine:
                 wanted = not (self._stopped if name == STREAMER else self.ending.is_set())
                 if self._failure is None and wanted:
                     log.debug("%s failed", name, exc_info=True)
-                    self._failure = error
+                    self._fail(name, error)
+            finally:
+                if name == STREAMER:
+                    self._stream_ended.set()
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """The first error counts, but for one that follows from a changed definition: the stream tells which."""
+        if name != STREAMER and isinstance(error, DataError) and error.reason == TABLE_NOT_AS_KNOWN:
+            deadline = time.monotonic() + EXPLAIN_SECONDS
+            while not (self.ending.is_set() or self._stream_ended.wait(IDLE_SECONDS) or time.monotonic() > deadline):
+                pass
+        if self._failure is None:
+            self._failure = error
 
     def _pair(self) -> SessionPair:
         pair = SessionPair(self._connections, self._fence, self._visibility.lock_clause)

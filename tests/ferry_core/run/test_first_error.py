@@ -1,0 +1,43 @@
+"""Which error a run ends with when several threads meet the consequences of one cause."""
+
+import threading
+
+import pytest
+
+from ferry_core.errors import DataError
+from tests.support.engine import InProcess, make_table, wait_until
+from tests.support.servers import Pair
+
+
+def test_a_dropped_table_is_told_by_the_stream_also_when_a_read_meets_it_first(pair: Pair, schema: str) -> None:
+    name = make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
+    with InProcess(pair, schema) as run:
+        pair.source.execute(f"DROP TABLE {name}")
+        reading = threading.Event()
+
+        def read() -> None:
+            with run.connections.source_control() as session:
+                reading.set()
+                session.query(f"SELECT * FROM {name}")
+
+        run.engine.start("reader", read)
+        assert reading.wait(30)
+        run.stream()
+        with pytest.raises(DataError, match="DROP TABLE") as found:
+            wait_until(run.engine.check, "the run ends")
+        assert found.value.reason == "SchemaChanged"
+
+
+def test_a_missing_table_that_the_stream_does_not_explain_is_told_as_it_was_met(pair: Pair, schema: str) -> None:
+    make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
+    with InProcess(pair, schema) as run:
+        run.stream()
+
+        def read() -> None:
+            with run.connections.source_control() as session:
+                session.query(f"SELECT * FROM {schema}.never_there")
+
+        run.engine.start("reader", read)
+        with pytest.raises(DataError, match="never_there") as found:
+            wait_until(run.engine.check, "the run ends")
+        assert found.value.reason == "TableNotAsKnown"
