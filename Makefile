@@ -48,17 +48,20 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
+# Two at a time, each with servers of its own: most tests wait for a server, not for this program.
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+
 .PHONY: test
-test: check kubernetes  ## every check and all tests but the slow ones; what .ci/run calls
-	$(BIN)/pytest -m "not slow"
+test: check kubernetes  ## every check and every test; what .ci/run calls
+	$(PYTEST)
 
 .PHONY: test-slow
-test-slow: setup  ## the slow tests: millions of rows, twenty kills, networks away for 20 s
-	$(BIN)/pytest -m slow
+test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, networks away for 20 s
+	$(PYTEST) -m slow
 
 .PHONY: test-fast
 test-fast: setup  ## tests for the daily loop: no whole crossings, nothing slow
-	$(BIN)/pytest -m "not slow" --ignore tests/e2e
+	$(PYTEST) -m "not slow" --ignore tests/e2e
 
 .PHONY: demo-local
 demo-local: setup  ## ferry live tables between two throwaway servers and prove both sides equal
