@@ -81,8 +81,8 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
 
 
 def _unnumbered(error: Exception, code: int) -> _Meaning:
-    if isinstance(error, RuntimeError):
-        return _UNKNOWN_LOGIN  # PyMySQL, about a package for a login method
+    if isinstance(error, RuntimeError) or "auth switch request" in str(error):
+        return _UNKNOWN_LOGIN  # PyMySQL, about a package for a login method, or one that it has never heard of
     if code == 0 and isinstance(error, err.InterfaceError | err.InternalError | OSError):
         return _LOST
     if isinstance(error, err.OperationalError) and 2000 <= code < 3000:
