@@ -195,14 +195,21 @@ class Fence:
             raise
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep every successor's bump waiting, for statements that cannot be in a transaction (DDL)."""
-        with self._connect() as session:
-            session.begin()
-            self._check(session, " LOCK IN SHARE MODE")
-            yield
-            self._check(session, "")
-            session.rollback()
+    def hold(self, working: Session) -> Iterator[None]:
+        """Keep every successor's bump waiting, for statements that cannot be in a transaction (DDL).
+
+        ``working`` runs them. It is enrolled: if this run dies they go on without it, until its successor kills them.
+        """
+        slot = self.enrol(working)
+        try:
+            with self._connect() as session:
+                session.begin()
+                self._check(session, " LOCK IN SHARE MODE")
+                yield
+                self._check(session, "")
+                session.rollback()
+        finally:
+            self.leave(slot)
 
     @contextmanager
     def exclusively(self) -> Iterator[tuple[Session, Lease]]:

@@ -122,6 +122,8 @@ class Session:
         """``opening`` gets the session before it connects, so that another thread can ``abort`` even that."""
         self.endpoint = endpoint
         self.purpose = purpose
+        self.connection_id = 0
+        """Not known before the connection is open."""
         try:
             self._connection = UploadConnection(
                 host=endpoint.host,

@@ -23,7 +23,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.control.server import ControlServer
 from ferry_core.cutover.attempt import undo
-from ferry_core.errors import ConfigError, FerryError, Terminated
+from ferry_core.errors import ConfigError, FerryError, RetriableError, Terminated
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -92,8 +92,15 @@ class Ferry:
                 finally:
                     self._ended.set()
             except FerryError as error:
-                self.telling.failed(error)
-                raise
+                ended = self._as_asked(error)
+                self.telling.failed(ended)
+                raise ended from error
+
+    def _as_asked(self, error: FerryError) -> FerryError:
+        """After a stop the main thread's own statement may be what was killed: that is no failure."""
+        if self.wishes.stopping.is_set() and isinstance(error, RetriableError):
+            return Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
+        return error
 
     @contextlib.contextmanager
     def _serving(self) -> Iterator[None]:
@@ -223,7 +230,7 @@ class Ferry:
         )
         try:
             stages.run()
-        except Terminated:
+        except (Terminated, RetriableError):
             engine.stop()
             checkpoints.save_now_if_possible()
             if self.wishes.aborted.is_set():
@@ -257,6 +264,8 @@ class Ferry:
         while not self._ended.wait(wait):
             wait = 0.5
             if self.telling.current_stage is not Stage.CUTTING_OVER:
+                threading.Thread(target=self._connections.kill_all, name="kill", daemon=True).start()
+                self._ended.wait(wait)
                 self._connections.abort_all()
 
     def pause(self) -> None:

@@ -16,7 +16,7 @@ from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import Attempt, Handover
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.errors import DataError, FerryError, RetriableError, Terminated
+from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError, Terminated
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.cutting import CaughtUp, Series
 from ferry_core.run.engine import Engine
@@ -109,13 +109,22 @@ class Stages:
         state = self._checkpoints.state
         if not state.foreign_keys_added:
             self._telling.message("adding foreign keys")
-            connections = self._crossing.connections
-            with connections.source_control() as source, connections.target() as target, self._telling.long_step():
-                for notice in add_foreign_keys(source, target, self._crossing.tables, self._fence):
-                    log.warning("%s", notice)
+            self._wait(self._add_foreign_keys)
             state.foreign_keys_added = True
         self._telling.all_copied()
         self._checkpoints.save_if_due()
+
+    def _add_foreign_keys(self) -> bool:
+        """False while somebody on the target keeps a table in use."""
+        connections = self._crossing.connections
+        try:
+            with connections.source_control() as source, connections.target() as target, self._telling.long_step():
+                for notice in add_foreign_keys(source, target, self._crossing.tables, self._fence):
+                    log.warning("%s", notice)
+        except LockConflict as error:
+            self._telling.message(f"adding foreign keys: a table is in use on the target ({error.message})")
+            return False
+        return True
 
     def _copied(self) -> bool:
         """Looked at again and again; the wish for more workers may come at any time."""

@@ -7,7 +7,7 @@ left out by a row filter). Called under the cutover's lock, when the source's co
 import logging
 from collections.abc import Sequence
 
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, LockConflict, RetriableError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.schema.create import Fence
@@ -15,17 +15,26 @@ from ferry_core.tables.table import Table, TableName
 
 log = logging.getLogger(__name__)
 
+LOCK_SECONDS = 2
+"""The source's writers wait meanwhile; the attempt fails rather than make them wait for readers of the target."""
+
 
 def raise_counters(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[Table]:
     """Set each counter of the target that is behind the source's; returns those tables."""
     wanted = _counters(source, [table.source for table in tables])
     found = _counters(target, [table.target for table in tables])
+    target.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
     behind = [table for table in tables if found.get(table.target, 0) < wanted.get(table.source, 0)]
     for table in behind:
         statement = f"ALTER TABLE {table.target.sql} AUTO_INCREMENT = {wanted[table.source]}"
         try:
-            with fence.hold():
+            with fence.hold(target):
                 target.execute(statement)
+        except LockConflict as error:
+            raise RetriableError(
+                "TargetTableBusy",
+                f"transactions on the target keep {table.target} in use, {statement} waited {LOCK_SECONDS} s for them",
+            ) from error
         except ConfigError as error:  # no ALTER privilege, which schema.create: Never does not ask for
             log.warning("ids of deleted rows may be given away again on the target; run %s: %s", statement, error)
     return behind

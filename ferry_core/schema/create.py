@@ -20,7 +20,7 @@ from ferry_core.tables.table import Table, TableName
 class Fence(Protocol):
     """Keeps successors waiting while statements run that no transaction can hold."""
 
-    def hold(self) -> AbstractContextManager[None]: ...
+    def hold(self, working: Session) -> AbstractContextManager[None]: ...
 
 
 def create_missing(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[Table]:
@@ -31,7 +31,7 @@ def create_missing(source: Session, target: Session, tables: Sequence[Table], fe
             continue
         take_literally(target, table)
         statement = definition(source, table.source).create(table.target, taken_names(target, table.target, "CHECK"))
-        with fence.hold():
+        with fence.hold(target):
             _create_schema(source, target, table)
             with utf8_text(target):
                 target.execute(statement)

@@ -13,6 +13,9 @@ from ferry_core.mysql.session import Session
 from ferry_core.schema.create import Fence, definition, taken_names, utf8_text
 from ferry_core.tables.table import Table, TableName
 
+LOCK_SECONDS = 2
+"""An ALTER that waits for its lock lets nobody else in, and is deaf to a stop."""
+
 
 @dataclass(frozen=True)
 class _Reference:
@@ -29,8 +32,10 @@ class _Reference:
 def add_foreign_keys(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[str]:
     """Add the source's constraints that the target lacks, one ALTER a table; referenced tables under their new names.
 
+    Raises LockConflict when others keep a table in use: to be tried again.
     Returns a notice for each constraint left out because the table that it references is not selected.
     """
+    target.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
     targets = {table.source: table.target for table in tables}
     wanted = _references(source, [table.source for table in tables])
     present = _references(target, [table.target for table in tables])
@@ -51,7 +56,7 @@ def add_foreign_keys(source: Session, target: Session, tables: Sequence[Table], 
 
 def _alter(target: Session, fence: Fence, statement: str) -> None:
     before = target.text("SELECT @@SESSION.foreign_key_checks")
-    with fence.hold(), utf8_text(target):
+    with fence.hold(target), utf8_text(target):
         target.execute("SET SESSION foreign_key_checks = 0")
         try:
             target.execute(statement)

@@ -9,12 +9,13 @@ import pytest
 
 from tests.support.ferry_process import FerryProcess
 from tests.support.live import Live, wait_until
-from tests.support.servers import Pair
+from tests.support.servers import Pair, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ODD = 4
 BULK = 12_000
+CHILD = "id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{}`.aim (id)"
 SLOW = {"maxRowsPerSecond": 1500}
 STREAMING = ("Streaming", "ReadyForCutover")
 # The promise on a machine that has time; tests share theirs with others.
@@ -91,6 +92,47 @@ def test_sigterm_ends_in_time_while_the_target_hangs(pair: Pair, schema: str, tm
         at_full_speed(live.ferry)
         live.finish()
         assert took < STOP_SECONDS
+
+
+def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Somebody reads the target in a long transaction: the ALTER tries again and again, and lets go at once."""
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
+        live.ferry.start().wait_stage("Copying")
+        wait_until(lambda: pair.target.query(f"SHOW TABLES FROM `{schema}` LIKE 'child'"), "the tables are made")
+        reader = live.connect(pair.target, autocommit=False)
+        reader.cursor().execute(f"SELECT * FROM `{schema}`.child")
+        live.ferry.wait_status(lambda status: "a table is in use" in (status["message"] or ""))
+        took = live.ferry.terminate()
+        print(f"{took:.1f} s")
+        assert not statements(pair.target, "ALTER TABLE"), "it goes on without its client"
+        reader.close()
+        live.ferry.start()
+        live.finish()
+        assert took < STOP_SECONDS
+
+
+def test_sigterm_ends_in_time_while_an_alter_takes_long(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """And it does not land after the end, in the midst of the next run."""
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
+        live.proxy.hold(b"ADD CONSTRAINT")
+        live.ferry.start()
+        live.proxy.wait_held()
+        took = live.ferry.terminate()
+        live.proxy.release()
+        assert not pair.target.query(
+            "SELECT 1 FROM information_schema.referential_constraints WHERE constraint_schema = %s", (schema,)
+        )
+        live.ferry.start()
+        live.finish()
+        assert took < STOP_SECONDS
+
+
+def statements(server: Server, words: str) -> list[tuple[Any, ...]]:
+    return server.query(
+        "SELECT info FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND info LIKE %s", [f"{words}%"]
+    )
 
 
 def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: str, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ class PlainFence:
         session.commit()
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, working: Session) -> Iterator[None]:
+        assert working.connection_id
         yield
 
 

@@ -116,7 +116,7 @@ def test_a_removed_lease_row_means_fenced(connect: Callable[[], Session], uid: s
 def test_a_bump_waits_while_ddl_is_under_way(connect: Callable[[], Session], uid: str) -> None:
     fence = take(connect, uid)
     successor: list[Fence] = []
-    with fence.hold():
+    with connect() as working, fence.hold(working):
         thread = threading.Thread(target=lambda: successor.append(take(connect, uid)))
         thread.start()
         thread.join(1.0)
