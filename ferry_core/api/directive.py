@@ -43,3 +43,7 @@ class Directive(Model):
             verify=spec.verify,
             aborted=spec.aborted,
         )
+
+    def as_json(self) -> str:
+        """To be sent. Without defaults: an older copier would refuse a field that it does not know."""
+        return self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)

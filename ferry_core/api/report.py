@@ -8,7 +8,7 @@ Called by the progress snapshot that fills it, by the ControlServer, the CLI and
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from ferry_core.api.model import Model
 
@@ -46,7 +46,13 @@ class TableState(StrEnum):
     COPIED = "Copied"
 
 
-class ConditionReport(Model):
+class Told(Model):
+    """What one process tells another, of another version perhaps: what the reader does not know is left out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ConditionReport(Told):
     """One entry of status.conditions."""
 
     type: Word
@@ -63,7 +69,7 @@ class ConditionReport(Model):
     """The generation that this was said of."""
 
 
-class Progress(Model):
+class Progress(Told):
     """The copy."""
 
     tables_total: Count = 0
@@ -82,7 +88,7 @@ class Progress(Model):
     """When the copy should be done."""
 
 
-class Replication(Model):
+class Replication(Told):
     """The stream of changes."""
 
     position: Text | None = None
@@ -99,7 +105,7 @@ class Replication(Model):
     """How long the source keeps its binlogs."""
 
 
-class ThrottleReport(Model):
+class ThrottleReport(Told):
     """Whether data movement is held back."""
 
     active: bool = False
@@ -110,7 +116,7 @@ class ThrottleReport(Model):
     """Since when."""
 
 
-class Verification(Model):
+class Verification(Told):
     """The proof of equality."""
 
     rows_verified: Count = 0
@@ -123,7 +129,7 @@ class Verification(Model):
     """Keys changed since they were compared."""
 
 
-class CutoverReport(Model):
+class CutoverReport(Told):
     """Attempts to hand over."""
 
     attempts: Count = 0
@@ -136,7 +142,7 @@ class CutoverReport(Model):
     """How long it kept writes from the source."""
 
 
-class Termination(Model):
+class Termination(Told):
     """How the copier's last run ended."""
 
     exit_code: int
@@ -147,7 +153,7 @@ class Termination(Model):
     """When."""
 
 
-class CopierReport(Model):
+class CopierReport(Told):
     """The process that does the work."""
 
     pod_name: Annotated[str, Field(max_length=253)] | None = None
@@ -164,7 +170,7 @@ class CopierReport(Model):
     """How its last run ended."""
 
 
-class Failure(Model):
+class Failure(Told):
     """Why it stopped."""
 
     reason: Word
@@ -175,7 +181,7 @@ class Failure(Model):
     """Whether it goes on by itself."""
 
 
-class Status(Model):
+class Status(Told):
     """status of the resource."""
 
     observed_generation: Count | None = None
@@ -219,7 +225,7 @@ class Report(Status):
     """Counts changes of this report; the long poll waits until it exceeds ``since``."""
 
 
-class TableReport(Model):
+class TableReport(Told):
     """One entry of ``GET /api/v1/tables``."""
 
     name: Text

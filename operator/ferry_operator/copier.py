@@ -87,7 +87,7 @@ class CopierLink:
 
     async def send(self, directive: Directive) -> None:
         """Raises DirectiveRefused or Silent."""
-        text = directive.model_dump_json(by_alias=True, exclude_none=True)
+        text = directive.as_json()
         headers = {"Content-Type": "application/json"}
         status, body = await self._ask("PUT", "/api/v1/directive", _TIMEOUT, text, headers)
         if status == HTTPStatus.OK:
