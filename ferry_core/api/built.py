@@ -4,7 +4,7 @@ A field must never be ignored in silence. A line here goes when the thing is bui
 ControlServer for directives.
 """
 
-from ferry_core.api.choices import CutoverMode, DeletionPolicy, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
+from ferry_core.api.choices import CutoverMode, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.handover import Cutover
 from ferry_core.api.reasons import Reason
@@ -21,8 +21,6 @@ def refuse_unbuilt(ferry: Ferry) -> None:
             found.append(f"{role}.replicas")
     if spec.schema_.on_change is OnSchemaChange.RECOPY:
         found.append("schema.onChange: Recopy (use Fail)")
-    if spec.deletion_policy is DeletionPolicy.DROP_TARGET:
-        found.append("deletionPolicy: DropTarget (use Retain)")
     _refuse(found)
 
 

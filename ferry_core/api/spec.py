@@ -202,7 +202,9 @@ class Spec(Model):
     aborted: bool = False
     """Stop for good, keep the target; cannot be taken back. Leave it out of manifests kept in Git."""
     deletion_policy: Annotated[DeletionPolicy, Field(strict=False)] = DeletionPolicy.RETAIN
-    """Retain: deleting the Ferry keeps the target's tables. DropTarget: before the cutover it drops them."""
+    """Retain: deleting the Ferry keeps the target's tables. DropTarget: before the cutover it drops those that the
+    Ferry has filled, and that neither another Ferry nor a foreign key from elsewhere claims.
+    """
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647)] | None = None
     """Delete the Ferry this long after it finished; no default."""
     checkpoint: Checkpoint = Checkpoint()

@@ -6,6 +6,7 @@ a run that died while cutting over, from the values stored in the lease row.
 
 from pathlib import Path
 
+from ferry_core.api.choices import DeletionPolicy
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import ferry_uid
@@ -16,6 +17,7 @@ from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.run.connections import Connections
+from ferry_core.run.dropping import drop_target
 from ferry_core.run.options import RunOptions
 from ferry_core.run.setup import source_lock
 
@@ -38,11 +40,17 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
 
 
 def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
-    """As ``abort``, and remove what this Ferry keeps on the target but for the tombstone of a cutover."""
+    """As ``abort``, and remove what this Ferry keeps on the target but for the tombstone of a cutover.
+
+    With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live.
+    """
     connections = _connections(loaded)
     if _lease(loaded, connections) is None:
         return f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
     fence, before = _take(loaded, connections)
+    dropped = ""
+    if loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET:
+        dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
     own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
@@ -52,8 +60,8 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     with connections.target() as session:
         _drop_if_unused(session)
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
-    return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{_unlocked(before)}" + _state(
-        options.state_path
+    return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
+        _unlocked(before) + _state(options.state_path)
     )
 
 

@@ -53,7 +53,9 @@ def digest(spec: Spec) -> str:
 
 def manifest(meta: Object, spec: Spec) -> str:
     """The Ferry as its copier reads it. Generation 0: whatever it is told first is newer."""
-    said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_OURS | {"copier"})
+    said = spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"copier", "ttl_seconds_after_finished"}
+    )
     # A copier that starts again has no permission until it is told again.
     said["cutover"]["approved"] = False
     said["aborted"] = False

@@ -224,11 +224,13 @@ def test_the_manifest_in_the_secret_holds_no_permission() -> None:
                 "tables": {"include": ["x.*"]},
                 "cutover": {"approved": True},
                 "aborted": True,
+                "deletionPolicy": "DropTarget",
             }
         )
     )
     made = yaml.safe_load(pods.manifest({"name": "n", "namespace": "m", "uid": "u", "generation": 3}, spec))
     assert made["spec"]["cutover"]["approved"] is False
     assert made["spec"]["aborted"] is False
+    assert made["spec"]["deletionPolicy"] == "DropTarget", "the cleanup's Pod acts on it"
     assert made["metadata"]["generation"] == 0
     assert CONTROL_PORT == 8443

@@ -30,7 +30,6 @@ def ferry(**spec: Any) -> Ferry:
         ({"cutover": {"notAfter": "2026-12-01T02:00:00Z"}}, "spec.cutover.notAfter"),
         ({"cutover": {"sourceLock": "LockTables"}}, "spec.cutover.sourceLock: LockTables"),
         ({"cutover": {"webhooks": {"lock": {"url": "http://a"}}}}, "spec.cutover.webhooks"),
-        ({"deletionPolicy": "DropTarget"}, "spec.deletionPolicy: DropTarget"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(spec: dict[str, Any], named: str) -> None:

@@ -1,0 +1,98 @@
+"""``deletionPolicy: DropTarget``: what a Ferry copied is dropped with it, as long as nobody may live on it.
+
+Dropped is a table that is provably this Ferry's: its lease names it (preflight saw it empty or absent then), and the
+checkpoint has the record of its start (R2). Never after a cutover, never what another Ferry's lease names too, and
+never what a table of somebody else references. All else stays, and is named. Called by ``offline``.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from ferry_core.api.spec import Ferry, ferry_uid
+from ferry_core.consistency.fence import COMPLETED, LEASE, Fence, Lease
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+from ferry_core.run.connections import Connections
+from ferry_core.run.setup import open_store
+from ferry_core.tables.discovery import LEFT_OUT, target_name
+from ferry_core.tables.table import TableName
+
+
+def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections, fence: Fence, lease: Lease) -> str:
+    """Drop what is ours; says what was dropped and what stays. ``fence`` has just been taken, ``lease`` was before."""
+    if lease.phase == COMPLETED:
+        return "; its tables stay, for they are live"
+    started, trouble = _started(ferry, state_path, connections)
+    with connections.target() as session:
+        fold = str.lower if session.number("SELECT @@lower_case_table_names") else str
+        found = _tables(session, set(map(fold, lease.tables)), fold)
+        ours_alone = set(map(fold, started)) - set(map(fold, _claimed_by_others(session, ferry_uid(ferry))))
+        ours = [table for table in found if fold(str(table)) in ours_alone]
+        referenced = _referenced(session, ours)
+        ours = [table for table in ours if table not in referenced]
+        with fence.hold(session):
+            session.execute("SET SESSION foreign_key_checks = 0")  # they reference each other, in any order
+            for table in ours:
+                session.execute(f"DROP TABLE IF EXISTS {table.sql}")
+    return _said(ours, [table for table in found if table not in ours], trouble)
+
+
+def _said(dropped: list[TableName], kept: list[TableName], trouble: str) -> str:
+    said = f"; dropped {', '.join(map(str, dropped))}" if dropped else "; dropped no table"
+    if kept:
+        why = trouble or "not provably this Ferry's alone"
+        said += f"; kept {', '.join(map(str, kept))} ({why}): drop by hand what is of no use"
+    return said
+
+
+def _started(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[set[str], str]:
+    """Target names of tables that a checkpoint says were begun, and why there may be none."""
+    missing = "there is no checkpoint that says what was begun"
+    if state_path is not None and not os.path.lexists(state_path):
+        return set(), f"{missing} at {state_path}"
+    store = open_store(state_path, connections, ferry_uid(ferry))
+    try:
+        state = store.load()
+    except ConfigError as error:
+        return set(), error.message
+    finally:
+        store.close()
+    if state is None or state.ferry_uid != ferry_uid(ferry):
+        return set(), missing
+    names: set[str] = set()
+    for known, table in state.tables.items():
+        dots = [at for at, character in enumerate(known) if character == "." and table.started]
+        names |= {str(target_name(TableName(known[:at], known[at + 1 :]), ferry.spec.tables)) for at in dots}
+    return names, ""
+
+
+def _tables(session: Session, claimed: set[str], fold: Callable[[str], str]) -> list[TableName]:
+    """Tables on the target under the claimed names; of two that are written alike (``a.b``.c, a.``b.c``) neither."""
+    left_out = ", ".join(string(schema) for schema in sorted(LEFT_OUT))
+    rows = session.query(
+        "SELECT table_schema, table_name FROM information_schema.tables"
+        f" WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ({left_out})"
+    )
+    names = [TableName((schema or b"").decode(), (name or b"").decode()) for schema, name in rows]
+    alike = Counter(fold(str(name)) for name in names)
+    return sorted(name for name in names if fold(str(name)) in claimed and alike[fold(str(name))] == 1)
+
+
+def _claimed_by_others(session: Session, uid: str) -> set[str]:
+    """Whatever the phase: an aborted Ferry has let go of its tables, and another may have filled them since."""
+    rows = session.query(f"SELECT tables FROM {LEASE} WHERE ferry_uid <> {string(uid)}")
+    return {name for (tables,) in rows for name in json.loads(tables or b"[]")}
+
+
+def _referenced(session: Session, ours: list[TableName]) -> set[TableName]:
+    """Those that a foreign key of a table that is not ours points to."""
+    rows = session.query(
+        "SELECT DISTINCT referenced_table_schema, referenced_table_name, table_schema, table_name"
+        " FROM information_schema.key_column_usage WHERE referenced_table_name IS NOT NULL"
+    )
+    pairs = [tuple((value or b"").decode() for value in row) for row in rows]
+    return {TableName(*pair[:2]) for pair in pairs if TableName(*pair[2:]) not in ours} & set(ours)

@@ -1,0 +1,80 @@
+"""``deletionPolicy: DropTarget``: a deleted Ferry takes along what it has copied, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.live import Live, command, wait_until
+from tests.support.servers import Pair
+
+ODD = 3
+SLOW = {"maxRowsPerSecond": 1500}
+
+
+def names(pair: Pair, schema: str) -> set[str]:
+    return {row[0] for row in pair.target.query(f"SHOW TABLES FROM `{schema}`")}
+
+
+def begun(live: Live) -> None:
+    """Killed in the middle of its copy."""
+    live.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
+    wait_until(lambda: live.moved() > 0, "a checkpoint with rows")
+    live.ferry.kill()
+
+
+@pytest.mark.parametrize("store", ["Volume", "Target"])
+def test_what_was_copied_is_dropped(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
+    spec: dict[str, Any] = {} if store == "Volume" else {"checkpoint": {"store": "Target"}}
+    with Live(pair, schema, tmp_path, rows=5000, odd=ODD, throttle=SLOW, deletionPolicy="DropTarget", **spec) as live:
+        begun(live)
+        copied = names(pair, schema)
+        assert {"aim", "bulk"} < copied
+        pair.target.execute(f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY)")
+        before = pair.source.query(f"SELECT COUNT(*) FROM `{schema}`.bulk")
+        done = command("cleanup", live.ferry)
+        assert (done.returncode, names(pair, schema)) == (0, {"theirs"})
+        assert all(f"{schema}.{name}" in done.stdout for name in copied)
+        assert pair.source.query(f"SELECT COUNT(*) FROM `{schema}`.bulk") == before
+        again = command("cleanup", live.ferry)
+        assert (again.returncode, "nothing to clean up" in again.stdout) == (0, True)
+
+
+def test_what_is_not_ours_alone_stays_and_is_named(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=5000, odd=1, throttle=SLOW, deletionPolicy="DropTarget") as live:
+        begun(live)
+        pair.target.execute(
+            f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{schema}`.aim (id))",
+            "INSERT INTO mysql_ferry.lease SELECT CONCAT('other-', ferry_uid), 'other', 1, 'Aborted', '',"
+            f" JSON_ARRAY('{schema}.bulk'), 1, '{{}}', NOW(6) FROM mysql_ferry.lease WHERE ferry_uid = '{live.uid}'",
+        )
+        done = command("cleanup", live.ferry)
+        pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = 'other-{live.uid}'")
+        assert (done.returncode, names(pair, schema)) == (0, {"theirs", "aim", "bulk"})
+        assert f"kept {schema}.aim, {schema}.bulk (not provably this Ferry's alone)" in done.stdout
+
+
+def test_without_a_record_nothing_is_dropped(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, rows=5000, odd=1, throttle=SLOW, deletionPolicy="DropTarget") as live:
+        begun(live)
+        copied = names(pair, schema)
+        live.ferry.state.unlink()
+        done = command("cleanup", live.ferry)
+        assert (done.returncode, names(pair, schema)) == (0, copied)
+        assert "dropped no table" in done.stdout
+        assert "there is no checkpoint that says what was begun" in done.stdout
+
+
+@pytest.mark.parametrize("policy", ["DropTarget", "Retain"])
+def test_a_cutover_and_retain_keep_everything(pair: Pair, schema: str, tmp_path: Path, policy: str) -> None:
+    with Live(pair, schema, tmp_path, odd=1, throttle=SLOW, deletionPolicy=policy) as live:
+        if policy == "DropTarget":
+            live.ferry.start()
+            live.finish()
+        else:
+            live.ferry.start().wait_stage("Streaming", "ReadyForCutover")
+            live.ferry.kill()
+        done = command("cleanup", live.ferry)
+        assert done.returncode == 0
+        assert ("they are live" in done.stdout) is (policy == "DropTarget")
+        live.equal()
