@@ -136,6 +136,7 @@ class Ferry:
             self.telling.source_retains(binlog_retention(source))
             state = crossing.state or self._new_state(crossing, source)
         self.telling.begin(crossing.tables, fence.epoch, state)
+        self.telling.appeared(crossing.appeared)
         self._cross(crossing, fence, visibility, state)
         return ExitCode.DATA if self.telling.written_after else ExitCode.DONE
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ferry_core.api.choices import SourceLockMode
@@ -20,9 +20,10 @@ from ferry_core.errors import ConfigError, Fenced
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
-from ferry_core.preflight.selection import selected_tables
+from ferry_core.preflight.selection import refuse_gone, selected_tables
 from ferry_core.run.connections import Connections
-from ferry_core.tables.table import Table
+from ferry_core.tables.discovery import rediscover
+from ferry_core.tables.table import Table, TableName
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Crossing:
     name: str
     flavor: Flavor
     source_id: str
-    tables: list[Table]
     connections: Connections
     store: CheckpointStore
     state: RunState | None
     lease: Lease | None
+    tables: list[Table] = field(default_factory=list)
+    appeared: list[TableName] = field(default_factory=list)
+    """Tables that match as well, but were not there when the copy began: not moved."""
 
     @property
     def was_cut_over(self) -> bool:
@@ -86,7 +89,6 @@ def validate(
     uid = ferry_uid(ferry)
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     with connections.source_control() as source, connections.target_control() as target:
-        tables = selected_tables(source, ferry.spec.tables)
         store = open_store(state_path, connections, uid)
         crossing = Crossing(
             ferry=ferry,
@@ -94,18 +96,30 @@ def validate(
             name=name,
             flavor=source.flavor,
             source_id=source_identity(source),
-            tables=tables,
             connections=connections,
             store=store,
             state=store.load(),
             lease=read_lease(target, uid),
         )
         _refuse_foreign_state(crossing)
+        crossing = _with_tables(crossing, source)
         if not (crossing.was_cut_over and crossing.state is not None):
-            results = run_checks(PreflightContext(ferry.spec, uid, source, target, tables))
+            results = run_checks(PreflightContext(ferry.spec, uid, source, target, crossing.tables))
             say(results)
             refuse_failed(results)
     return crossing
+
+
+def _with_tables(crossing: Crossing, source: Session) -> Crossing:
+    """What the patterns match; once copying has begun, what they matched then."""
+    selection, state = crossing.ferry.spec.tables, crossing.state
+    if state is None or not state.tables:
+        return replace(crossing, tables=selected_tables(source, selection))
+    found = rediscover(source, selection, state.tables)
+    if crossing.was_cut_over:
+        return replace(crossing, tables=found.tables)
+    refuse_gone(source, found.gone)
+    return replace(crossing, tables=found.tables, appeared=found.appeared)
 
 
 def _refuse_foreign_state(crossing: Crossing) -> None:

@@ -26,6 +26,7 @@ from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.discovery import appeared
 from ferry_core.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class Stages:
 
     def _stream(self) -> None:
         self._enter(Stage.STREAMING)
+        self._look_for_new_tables()
         if self._proving is not None:
             self._engine.start("verify", self._proving.run)
         caught_up = CaughtUp(self._wishes.directive.cutover.max_lag)
@@ -167,6 +169,7 @@ class Stages:
         return missing
 
     def _attempt(self) -> Attempt:
+        self._look_for_new_tables()
         self._enter(Stage.CUTTING_OVER)
         cutover = self._wishes.directive.cutover
         self._series.attempts += 1
@@ -204,6 +207,15 @@ class Stages:
                 raise_counters(source, target, self._crossing.tables, self._fence)
         return differing
 
+    def _look_for_new_tables(self) -> None:
+        """The selection was made at the start; who approves a cutover must know what it does not hold."""
+        known = {table.id for table in self._crossing.tables}
+        try:
+            with self._crossing.connections.source_control() as source:
+                self._telling.appeared(appeared(source, self._crossing.ferry.spec.tables, known))
+        except FerryError as error:
+            log.warning("the source could not be asked for tables that appeared since the start: %s", error)
+
     def _record_done(self, attempt: Attempt) -> None:
         state = self._checkpoints.state
         state.stage = Stage.COMPLETED.value
@@ -216,6 +228,7 @@ class Stages:
         except RetriableError as error:
             # The tombstone in the lease row is what counts; the next start reads it.
             log.warning("the state was not stored after the hand-over: %s", error)
+        self._look_for_new_tables()
         self._telling.completed(attempt.blocked_milliseconds)
 
     def _watch(self) -> None:

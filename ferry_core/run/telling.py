@@ -23,11 +23,12 @@ from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
+NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
 
 
@@ -46,6 +47,7 @@ class Telling:
         self._counting = threading.Lock()
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
+        self._appeared: Sequence[TableName] = ()
         self.current_stage = Stage.PENDING
         self._initial_conditions()
 
@@ -87,6 +89,21 @@ class Telling:
                 done = known.walked and not known.unfinished
                 how = TableState.COPIED if done else TableState.COPYING
                 self.progress.restore(table, known.rows_copied, known.bytes_copied, how)
+
+    def appeared(self, tables: Sequence[TableName]) -> None:
+        """All tables that the patterns match by now, and that were not there when the copy began."""
+        news = set(tables).difference(self._appeared)
+        self._appeared = tables
+        if news:
+            log.warning("%s", self._left_out())
+
+    def _left_out(self) -> str:
+        names = ", ".join(map(str, self._appeared[:NAMED_TABLES]))
+        more = f" and {len(self._appeared) - NAMED_TABLES} more" if len(self._appeared) > NAMED_TABLES else ""
+        return f"not moved, since they appeared after the start: {names}{more}" if names else ""
+
+    def _and_left_out(self, text: str) -> str:
+        return "; ".join(filter(None, (text, self._left_out())))
 
     def watch(self, engine: Engine, proving: Proving | None) -> None:
         """Read these from now on, at each tick."""
@@ -175,10 +192,10 @@ class Telling:
             say(Condition.READY_FOR_CUTOVER, False, missing[0].partition(":")[0], "; ".join(missing))
             self.message("streaming changes; before the cutover: " + "; ".join(missing))
         else:
-            say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED)
+            say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self._left_out())
             if not wanted:
                 say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
-                self.message("ready to cut over; waiting for approval (ferry cutover)")
+                self.message(self._and_left_out("ready to cut over; waiting for approval (ferry cutover)"))
         lagging = next((text for text in missing if text.startswith("Lag")), None)
         if lagging is None:
             say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
@@ -212,7 +229,7 @@ class Telling:
 
     def completed(self, blocked_milliseconds: int | None) -> None:
         self._blocked_milliseconds = blocked_milliseconds
-        self.progress.completed("cut over; writes may move to the target")
+        self.progress.completed(self._and_left_out("cut over; writes may move to the target"))
 
     def source_written(self, changes: int) -> None:
         """The source accepted writes after the hand-over."""
@@ -293,7 +310,7 @@ class Telling:
         )
         blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
         json = f", {self._json_changed} rows with JSON re-parsed" if self._json_changed else ""
-        return (
+        return self._and_left_out(
             f"moved {report.progress.rows_copied} rows of {report.progress.tables_total} tables in {seconds:.1f} s, "
             f"{proof}{json}, writes blocked {blocked}"
         )

@@ -1,10 +1,12 @@
 """Which tables a Ferry moves, under which names, and what they are: reads information_schema once, at the start.
 
-Views, system schemas and our own ``mysql_ferry`` are left out. Called by the coordinator and by preflight.
+Views, system schemas and our own ``mysql_ferry`` are left out. A selection is made once: what a resumed run moves is
+what its checkpoint says, whatever the patterns match by then. Called by the coordinator and by preflight.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ferry_core.api.selection import TableRule, Tables
@@ -19,12 +21,46 @@ from ferry_core.tables.table import Column, Table, TableName
 LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
 
 
+@dataclass(frozen=True)
+class Rediscovered:
+    """What has become of the tables that a run began with."""
+
+    tables: list[Table]
+    gone: list[str]
+    """Ids of tables that the source lacks now: dropped, renamed, or hidden from the account."""
+    appeared: list[TableName]
+    """Tables that the patterns match too, but that the run did not begin with."""
+
+
 def discover(session: Session, selection: Tables) -> list[Table]:
     """The selected tables in the order of their names; ConfigError names everything that is wrong at once."""
+    return _described(session, selection, select(_existing(session), selection))
+
+
+def rediscover(session: Session, selection: Tables, known: Collection[str]) -> Rediscovered:
+    """The tables with these ids, as they are now; ConfigError names those that cannot be moved any more."""
+    existing = _existing(session)
+    there = [name for name in sorted(existing) if str(name) in known]
+    return Rediscovered(
+        tables=_described(session, selection, there),
+        gone=sorted(set(known).difference(map(str, there))),
+        appeared=_others(existing, selection, known),
+    )
+
+
+def appeared(session: Session, selection: Tables, known: Collection[str]) -> list[TableName]:
+    """Tables on the source that the patterns match, and that are none of ``known`` ids."""
+    return _others(_existing(session), selection, known)
+
+
+def _others(existing: Iterable[TableName], selection: Tables, known: Collection[str]) -> list[TableName]:
+    return [name for name in sorted(existing) if is_selected(name, selection) and str(name) not in known]
+
+
+def _described(session: Session, selection: Tables, chosen: Sequence[TableName]) -> list[Table]:
     if session.flavor is Flavor.MYSQL:
         # Else a generated invisible primary key, the table's only key, is hidden.
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
-    chosen = select(_existing(session), selection)
     targets = {name: target_name(name, selection) for name in chosen}
     _refuse_shared_targets(targets)
     schemas = sorted({name.schema for name in chosen})
@@ -43,8 +79,7 @@ def discover(session: Session, selection: Tables) -> list[Table]:
 def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
     """The names that include patterns match and exclude patterns do not; no include and no rule may be idle."""
     known = sorted(existing)
-    included = [name for name in known if any(matches(name, pattern) for pattern in selection.include)]
-    chosen = [name for name in included if not any(matches(name, pattern) for pattern in selection.exclude)]
+    chosen = [name for name in known if is_selected(name, selection)]
     idle = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
     idle += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
     if idle:
@@ -56,6 +91,12 @@ def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
     if not chosen:
         raise ConfigError("NothingSelected", "the exclude patterns leave no table; take one out")
     return chosen
+
+
+def is_selected(name: TableName, selection: Tables) -> bool:
+    """Whether an include pattern matches this name and no exclude pattern does."""
+    included = any(matches(name, pattern) for pattern in selection.include)
+    return included and not any(matches(name, pattern) for pattern in selection.exclude)
 
 
 def matches(name: TableName, pattern: str) -> bool:

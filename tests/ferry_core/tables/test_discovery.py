@@ -7,7 +7,7 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.discovery import discover, matches, select, target_name
+from ferry_core.tables.discovery import discover, matches, rediscover, select, target_name
 from ferry_core.tables.keys import Index, byte_equal, choose_key
 from ferry_core.tables.table import Column, TableName
 from hack.servers import Family
@@ -161,3 +161,14 @@ def test_a_generated_invisible_primary_key_is_found(mysql_pair: Pair, schema: st
         table = discover(session, selection(f"{schema}.t"))[0]
     assert [one.name for one in table.columns] == ["my_row_id", "v"]
     assert table.key.index_name == "PRIMARY"
+
+
+def test_what_has_become_of_the_tables_of_a_run(pair: Pair, session: Session, schema: str) -> None:
+    names = ("kept", "newt", "x_newt")
+    pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (a INT PRIMARY KEY)" for name in names))
+    pair.source.execute(f"CREATE TABLE `{schema}`.keyless (a INT)")  # none of the run's: no reason to refuse it
+    wanted = selection(f"{schema}.*", f"{schema}.dropped", exclude=["*.x_*"], renameSchemas={schema: "new"})
+    found = rediscover(session, wanted, [f"{schema}.kept", f"{schema}.dropped"])
+    assert [(table.id, str(table.target)) for table in found.tables] == [(f"{schema}.kept", "new.kept")]
+    assert found.gone == [f"{schema}.dropped"]
+    assert [name.name for name in found.appeared] == ["keyless", "newt"]

@@ -1,0 +1,133 @@
+"""The selection is made once: tables that vanish stop the run that began with them, tables that appear are named."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hack.servers import Family
+from tests.support.commands import Bench, Ended
+from tests.support.compare import assert_equal_tables
+from tests.support.ferry_process import FerryProcess
+from tests.support.servers import Pair
+
+ROWS = 3000
+SLOWLY = {"maxRowsPerSecond": 1000}
+SOURCE_PRIVILEGES = {
+    Family.MYSQL: "PROCESS, REPLICATION SLAVE, REPLICATION CLIENT, XA_RECOVER_ADMIN, SYSTEM_VARIABLES_ADMIN, "
+    "CONNECTION_ADMIN",
+    Family.MARIADB: "PROCESS, REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR, READ_ONLY ADMIN",
+}
+AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    """Two tables, the first of which takes some seconds to copy."""
+    numbers = ", ".join(f"({number}, {number})" for number in range(ROWS))
+    pair.source.execute(
+        f"USE `{schema}`",
+        *("CREATE TABLE a (id INT PRIMARY KEY, v INT)", f"INSERT INTO a VALUES {numbers}"),
+        *("CREATE TABLE b (id INT PRIMARY KEY, v INT)", "INSERT INTO b VALUES (1, 1)"),
+    )
+    return Bench(tmp_path / "ferry", pair, schema, throttle=SLOWLY, cutover=AT_ONCE)
+
+
+def killed_while_copying(bench: Bench) -> FerryProcess:
+    process = bench.process()
+    with process:
+        process.start().wait_status(lambda status: 300 < status["progress"]["rowsCopied"] < ROWS)
+        process.kill()
+    bench.spec["throttle"] = {}
+    return process
+
+
+def last_line(ended: Ended) -> str:
+    assert ended.code == 0, ended
+    return ended.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE a", "RENAME TABLE a TO other.a"])
+def test_a_table_that_vanished_while_down(bench: Bench, statement: str) -> None:
+    source, schema = bench.pair.source, bench.schema
+    source.execute(f"CREATE DATABASE `{schema}_other`")
+    if "RENAME" in statement:
+        # A pattern that matches nothing any more, and another that matches the new name, must not hide it.
+        bench.spec["tables"]["include"] = [f"{schema}.a", f"{schema}.b", f"{schema}_other.*"]
+        source.execute(f"CREATE TABLE `{schema}_other`.c (id INT PRIMARY KEY)")
+    killed_while_copying(bench)
+    source.execute(f"USE `{schema}`", statement.replace("other", f"`{schema}_other`"))
+    bench.run().refused(65, "SchemaChanged", f"{schema}.a", "source 127.0.0.1")
+    assert bench.lease()[0][1] != "Completed"
+    assert source.value("SELECT @@global.read_only") == 0
+
+
+def test_a_table_that_was_hidden_while_down(bench: Bench) -> None:
+    """Not gone: the account may not see it any more."""
+    source, schema = bench.pair.source, bench.schema
+    source.execute(
+        *("DROP USER IF EXISTS blinded@'%'", "CREATE USER blinded@'%' IDENTIFIED BY 'secret'"),
+        f"GRANT {SOURCE_PRIVILEGES[bench.pair.family]} ON *.* TO blinded@'%'",
+        *(f"GRANT SELECT ON `{schema}`.{name} TO blinded@'%'" for name in "ab"),
+    )
+    bench.credentials("source", "blinded", "secret")
+    killed_while_copying(bench)
+    source.execute(f"REVOKE SELECT ON `{schema}`.a FROM blinded@'%'")
+    bench.run().refused(64, "MissingPrivilege", f"GRANT SELECT ON `{schema}`.`a`")
+    source.execute(f"GRANT SELECT ON `{schema}`.a TO blinded@'%'")
+    assert f"moved {ROWS + 1} rows of 2 tables" in last_line(bench.run())
+
+
+def test_a_table_that_appeared_while_down(bench: Bench) -> None:
+    source, schema = bench.pair.source, bench.schema
+    killed_while_copying(bench)
+    # Without a key: as one of the selection it would be refused.
+    source.execute(f"USE `{schema}`", "CREATE TABLE newt (v INT)", "INSERT INTO newt VALUES (1)")
+    ended = bench.run()
+    said = f"not moved, since they appeared after the start: {schema}.newt"
+    assert last_line(ended).endswith(said)
+    assert ended.stderr.count(said) == 1, ended.stderr
+    for name in "ab":
+        assert_equal_tables(source, bench.pair.target, f"{schema}.{name}")
+    assert sorted(table for _, table in bench.target_tables()) == ["a", "b"]
+    # A start after the end has nothing to do, whatever the source has by now.
+    source.execute("SET GLOBAL read_only = 0", f"DROP TABLE `{schema}`.a, `{schema}`.newt")
+    assert "moved" in last_line(bench.run())
+
+
+def test_a_table_that_appeared_while_streaming(bench: Bench) -> None:
+    source, schema = bench.pair.source, bench.schema
+    bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
+    bench.spec["tables"]["exclude"] = [f"{schema}.x*"]
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        source.execute(
+            f"USE `{schema}`",
+            *("CREATE TABLE xcluded (id INT PRIMARY KEY)", "CREATE TABLE newt (id INT PRIMARY KEY)"),
+            *("INSERT INTO newt VALUES (1)", "INSERT INTO a VALUES (-1, -1)", "CREATE VIEW w AS SELECT * FROM newt"),
+        )
+        process.post("cutover")
+        process.succeed()
+        log = process.log.read_text()
+    said = f"not moved, since they appeared after the start: {schema}.newt"
+    assert log.splitlines()[-1].endswith(said)
+    assert re.search(rf"warning.*{re.escape(said)}\n(.*\n)*.*moved", log, re.IGNORECASE), log
+    for name in "ab":
+        assert_equal_tables(source, bench.pair.target, f"{schema}.{name}")
+    assert sorted(table for _, table in bench.target_tables()) == ["a", "b"]
+
+
+def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: Bench) -> None:
+    source, schema = bench.pair.source, bench.schema
+    bench.spec["cutover"] = {"watchFor": "0s"}
+    with bench.process() as process:
+        process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 300)
+        source.execute(f"CREATE TABLE `{schema}`.newt (id INT PRIMARY KEY)")
+        process.post("throttle", {"maxRowsPerSecond": None})
+        status = process.wait_stage("ReadyForCutover")
+        said = f"not moved, since they appeared after the start: {schema}.newt"
+        assert status["message"].endswith(said)
+        ready = next(one for one in status["conditions"] if one["type"] == "ReadyForCutover")
+        assert ready["message"] == said
+        process.post("cutover")
+        process.succeed()
