@@ -63,6 +63,14 @@ test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, netwo
 test-fast: setup  ## tests for the daily loop: no whole crossings, nothing slow
 	$(PYTEST) -m "not slow" --ignore tests/e2e
 
+.PHONY: demo
+demo: setup  ## one crossing on a real Kubernetes; KUBECONFIG and IMAGE name one that is there
+	@$(BIN)/python hack/demo/run.py
+
+.PHONY: demo-down
+demo-down: setup  ## take away what the demo made
+	@$(BIN)/python hack/demo/down.py
+
 .PHONY: demo-local
 demo-local: setup  ## ferry live tables between two throwaway servers and prove both sides equal
 	@$(BIN)/python hack/demo_local.py

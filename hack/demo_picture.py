@@ -1,6 +1,7 @@
-"""Draws docs/demo.svg from a real run of the local demo: what a user sees, nothing made up.
+"""Draws docs/demo.svg from a real run of the demo: what a user sees of a Ferry, nothing made up.
 
-Run as ``.venv/bin/python hack/demo_picture.py``, by hand, when what the demo prints has changed.
+Run as ``.venv/bin/python hack/demo_picture.py``, by hand, when what the demo prints has changed. The way to a running
+cluster is left out.
 """
 
 import io
@@ -12,19 +13,25 @@ from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
-WIDTH = 118
+WIDTH = 132
+FIRST_LINE = "the Ferry, "
 
 
 def main() -> None:
-    """Run the demo in a pipe, where it prints plain lines, and export them."""
+    """Run the demo in a pipe and export its lines, from the Ferry on."""
     run = subprocess.run(
-        [sys.executable, str(ROOT / "hack" / "demo_local.py")], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, str(ROOT / "hack" / "demo" / "run.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
+    lines = run.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(FIRST_LINE))
     console = Console(record=True, width=WIDTH, file=io.StringIO())
-    console.print(Text("$ make demo-local", style="bold"))
-    for line in (run.stdout + run.stderr).splitlines():
-        console.print(Text(line), highlight=True)
-    console.save_svg(str(ROOT / "docs" / "demo.svg"), title="mysql-ferry")
+    for line in lines[first:]:
+        console.print(Text(line, style="bold" if line.startswith("$ ") else ""))
+    console.save_svg(str(ROOT / "docs" / "demo.svg"), title="make demo")
     print(run.stdout)
 
 

@@ -263,7 +263,7 @@ def access_of(found: client.Configuration) -> Access:
     return Access(
         server=found.host,
         ca_path=found.ssl_ca_cert,
-        token=None if token is None else token.removeprefix("Bearer "),
+        token=None if token is None else token.split()[-1],  # "Bearer" from a kubeconfig, "bearer" in a Pod
         certificate_path=found.cert_file,
         key_path=found.key_file,
     )

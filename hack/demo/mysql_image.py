@@ -1,0 +1,38 @@
+"""An image of MySQL where no registry can be had: mysqld, its libraries and messages, out of the test bed's tree.
+
+It takes the same ``command`` as the public image. Called by ``place``.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+from hack.families import Family, cache_folder, install
+from hack.kubernetes.images import write_image
+
+NAME = "localhost/mysql:9.7"
+
+
+def archive() -> Path:
+    """Made once for each version of the server."""
+    version = install(Family.MYSQL)
+    path = cache_folder() / "images" / f"mysql-{version}.tar"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_image(path, NAME, _files(cache_folder() / "mysql-sid"), ["/usr/sbin/mysqld"])
+    return path
+
+
+def _files(tree: Path) -> dict[str, Path]:
+    told = subprocess.run(
+        ["chroot", str(tree), "ldd", "/usr/sbin/mysqld"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    wanted = ["/usr/sbin/mysqld", *re.findall(r"(/\S+) \(0x", told.stdout)]
+    share = [path for path in (tree / "usr/share/mysql").rglob("*") if path.is_file()]
+    return {name: _inside(tree, name) for name in wanted} | {f"/{path.relative_to(tree)}": path for path in share}
+
+
+def _inside(tree: Path, name: str) -> Path:
+    """What a path means to who has the tree for root: its links may be absolute."""
+    done = subprocess.run(["chroot", str(tree), "readlink", "-f", name], stdout=subprocess.PIPE, text=True, check=True)
+    return tree / done.stdout.strip().lstrip("/")

@@ -1,0 +1,161 @@
+"""`make demo`: a real Kubernetes, two MySQL servers, an application that never stops writing, and one Ferry.
+
+Every command is printed as a user would type it. At the end the tests' comparer, which shares nothing with the engine,
+judges both sides. Then everything stays for a look around; `make demo-down` ends it.
+"""
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from hack.demo import place
+from hack.demo.place import Place, say
+from hack.families import Family, Unavailable
+from tests.support.compare import Compared, assert_equal_schemas
+from tests.support.servers import Server
+
+FERRY = ("ferry", "orders", "--namespace=shop")
+WAIT_SECONDS = 300
+
+
+def install(at: Place) -> None:
+    """The operator, as docs/install.md says."""
+    say("the operator, by its Helm chart")
+    repository, _, tag = at.image.rpartition(":")
+    chosen = (f"--set=image.repository={repository}", f"--set=image.tag={tag}")
+    chart = (
+        "helm",
+        "upgrade",
+        "--install",
+        "ferry",
+        "deploy/helm/ferry",
+        "--namespace=ferry-system",
+        "--create-namespace",
+    )
+    at.run(*chart, *chosen, "--wait", "--timeout=3m", "--hide-notes")
+
+
+def databases(at: Place) -> None:
+    """A source, a target, and the application on the source."""
+    say("two MySQL servers, and an application that fills the source and goes on writing to it")
+    at.run("kubectl", "apply", "--filename", at.manifest("databases.yaml"))
+    at.run("kubectl", "wait", "--for=condition=Ready", "pod/source", "pod/target", "--namespace=shop", "--timeout=180s")
+    at.run("kubectl", "create", "configmap", "app", "--namespace=shop", "--from-file=hack/demo/app.py")
+    at.run("kubectl", "apply", "--filename", at.manifest("app.yaml"))
+    at.run("kubectl", "wait", "--for=condition=Ready", "pod/app", "--namespace=shop", "--timeout=180s")
+
+
+def patch(at: Place, spec: dict[str, object]) -> None:
+    at.run("kubectl", "patch", *FERRY, "--type=merge", "--patch", json.dumps({"spec": spec}))
+
+
+def wait(at: Place, condition: str) -> None:
+    at.run("kubectl", "wait", *FERRY, f"--for={condition}", f"--timeout={WAIT_SECONDS}s")
+
+
+def status(at: Place) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(at.read("kubectl", "get", *FERRY, "--output=jsonpath={.status}"))
+    return found
+
+
+def cross(at: Place) -> None:
+    """Everything that a person does to a Ferry."""
+    say("the Ferry, at first no faster than 20,000 rows a second")
+    at.run("kubectl", "apply", "--filename", "hack/demo/ferry.yaml")
+    wait(at, "jsonpath={.status.stage}=Copying")
+    with watched(at):
+        say("pause")
+        patch(at, {"paused": True})
+        wait(at, "condition=Paused")
+        say("resume, as fast as the servers can")
+        patch(at, {"paused": False, "throttle": {"maxRowsPerSecond": None}})
+        wait(at, "condition=ReadyForCutover")
+        say("cut over")
+        patch(at, {"cutover": {"approved": True}})
+        wait(at, "condition=Succeeded")
+    at.run("kubectl", "get", *FERRY, "--output=wide")
+    at.run("kubectl", "events", "--for=ferry/orders", "--namespace=shop")
+
+
+@contextlib.contextmanager
+def watched(at: Place) -> Iterator[None]:
+    """The Ferry's line again whenever it changes, between what else is printed."""
+    watch = at.start("kubectl", "get", *FERRY, "--watch")
+    try:
+        yield
+    finally:
+        watch.terminate()
+        watch.wait(10)
+
+
+def judge(at: Place) -> Compared:
+    """Both sides as the comparer sees them."""
+    say("are both sides equal?")
+    with forwarded(at, "source") as source, forwarded(at, "target") as target:
+        return assert_equal_schemas(source, target, "shop")
+
+
+@contextlib.contextmanager
+def forwarded(at: Place, name: str) -> Iterator[Server]:
+    """A server in the cluster, by way of this machine's loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    forward = at.start("kubectl", "port-forward", f"pod/{name}", f"{port}:3306", "--namespace=shop", quiet=True)
+    try:
+        end = time.monotonic() + 30
+        while not _listens(port):
+            if time.monotonic() > end or forward.poll() is not None:
+                raise Unavailable(f"kubectl port-forward to pod/{name} does not come up; see above")
+            time.sleep(0.05)
+        yield Server(Family.MYSQL, "127.0.0.1", port, "judge", "judge")
+    finally:
+        forward.terminate()
+        forward.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def report(at: Place, found: Compared, seconds: float) -> None:
+    """What was done, in figures."""
+    seen = status(at)
+    at.run("kubectl", "logs", "pod/app", "--namespace=shop")
+    blocked = seen["cutover"]["writesBlockedMilliseconds"]
+    say(f"{seen['progress']['rowsCopied']:,} rows copied; writes were blocked for {blocked} ms; {seconds:.0f} s in all")
+    say(f"both sides are equal: {found.tables} tables, {found.rows:,} rows, definitions included")
+
+
+def main() -> int:
+    options = place.options(__doc__ or "")
+    began = time.monotonic()
+    try:
+        theirs = place.given()
+        at = theirs or place.own(options.cluster)
+        install(at)
+        databases(at)
+        cross(at)
+        report(at, judge(at), time.monotonic() - began)
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if theirs is None:
+        print(f"The cluster is still there: export KUBECONFIG={at.environment['KUBECONFIG']}")
+    print("`make demo-down` ends it all.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
