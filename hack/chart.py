@@ -52,8 +52,12 @@ def value_sets() -> list[tuple[str, list[str]]]:
 
 def render(*options: str) -> list[Object]:
     """The objects that an installation makes, its test Pod included."""
-    text = helm("template", "ferry", CHART, "--namespace", "ferry-system", *options)
-    return [each for each in yaml.safe_load_all(text) if each]
+    return [each for each in yaml.safe_load_all(_template(*options)) if each]
+
+
+@functools.cache
+def _template(*options: str) -> str:
+    return helm("template", "ferry", CHART, "--namespace", "ferry-system", *options)
 
 
 def versions() -> list[str]:

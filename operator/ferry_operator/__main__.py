@@ -4,15 +4,22 @@ import asyncio
 import logging
 import sys
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from ferry_operator.app import run
 from ferry_operator.settings import Settings, SettingsError
 
 
+def formatter() -> logging.Formatter:
+    """A line of JSON a record. What kopf hangs on its own for itself cannot be written as such."""
+    own = [*RESERVED_ATTRS, "settings", "k8s_skip"]
+    return JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", reserved_attrs=own)
+
+
 def main() -> int:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("kopf").setLevel(logging.WARNING)  # a line a handler call otherwise
     try:

@@ -92,8 +92,7 @@ class Account:
     def operator(self) -> OperatorThread:
         """The real operator as this account, set up as the chart's Deployment sets it up."""
         assert self._variables["FERRY_WATCH_NAMESPACES"] == ",".join(self.served)
-        identity = self._variables["FERRY_IDENTITY_SECRET"]
-        return OperatorThread(self.kubeconfig, self.namespace, watch_namespaces=self.served, identity_secret=identity)
+        return OperatorThread(self.kubeconfig, self.namespace, watch_namespaces=self.served)
 
     def grants(self) -> set[Grant]:
         """All that the operator's own roles allow."""

@@ -102,7 +102,7 @@ def poor(strict_api: StrictApi) -> Account:
 
 
 async def _missing(account: Account) -> list[str]:
-    settings = Settings(account.namespace, "image", account.served, identity_secret="ferry-operator-identity")
+    settings = Settings(account.namespace, "image", account.served)
     kube = ApiKube(await configuration(str(account.kubeconfig)))
     try:
         return [str(each) for each in await permissions.missing(kube, settings)]

@@ -78,7 +78,6 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
         max_running=3,
         listen="::",
         copier_listen="[::]",
-        identity_secret="ferry-mover-operator-identity",
     )
 
 
