@@ -12,7 +12,9 @@ from typing import Any
 from ferry_core.api.spec import Ferry, ferry_uid
 from tests.support.ferry_process import ROOT, FerryProcess
 from tests.support.manifests import Data, ferry_between, write
-from tests.support.servers import Pair
+from tests.support.servers import Pair, Server
+
+TABLE = "CREATE TABLE `{}`.{} (id INT PRIMARY KEY, v VARCHAR(40), u INT) ENGINE=InnoDB"
 
 _FAILURE = re.compile(r"^ferry: ([A-Z][A-Za-z]+): ", re.MULTILINE)
 
@@ -134,3 +136,11 @@ class Bench:
         assert self.lease() == []
         assert not self.state.exists()
         assert self.pair.source.value("SELECT @@global.read_only") == 0
+
+
+def fill(server: Server, schema: str, *tables: str) -> None:
+    """Tables of two rows."""
+    for table in tables:
+        server.execute(
+            TABLE.format(schema, table), f"INSERT INTO `{schema}`.{table} VALUES (1, 'one', 1), (2, 'two', 2)"
+        )

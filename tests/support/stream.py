@@ -183,3 +183,11 @@ class Streaming:
         self._thread.join(seconds)
         assert self.failure is not None, f"the streamer goes on: {self.streamer.status()}"
         return self.failure
+
+
+def make(server: Server, schema: str, name: str = "t") -> None:
+    server.execute(f"CREATE TABLE `{schema}`.`{name}` (id BIGINT PRIMARY KEY, v VARCHAR(200))")
+
+
+def ids(stream: Streaming) -> list[int]:
+    return [int(key[0]) for key in stream.sink.keys]

@@ -12,7 +12,7 @@ from ferry_core.api.spec import Ferry
 from ferry_core.control.kept import KeepingVerbs, KeptDirective
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError
-from tests.ferry_core.control.test_server import Run, serving
+from tests.support.control import Run, serving
 from tests.support.manifests import ferry_data
 
 

@@ -1,0 +1,113 @@
+"""Servers that cannot be reached, or do not let us in: one clear line, the right exit code, nothing half-done."""
+
+import re
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerFactory
+from tests.support.certificates import Authority
+from tests.support.commands import Bench
+from tests.support.ferry_process import free_port
+from tests.support.manifests import secret_data
+from tests.support.servers import Pair, Server
+
+
+def failed_checks(output: str) -> list[str]:
+    """Lines of the table whose status is failed."""
+    return [line for line in output.splitlines() if re.search(r" (source|target|both) +failed ", line)]
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_wrong_password(bench: Bench, role: str) -> None:
+    bench.credentials(role, "root", "not-the-password")
+    done = bench.run()
+    line = done.refused(64, "AccessDenied", role, "127.0.0.1", "root", "check the user name, password")
+    assert "not-the-password" not in done.stderr + done.stdout, line
+    bench.assert_nothing_begun()
+    checked = bench.check()
+    assert checked.code == 64
+    assert len(failed_checks(checked.stdout)) == 1
+    assert "AccessDenied" in checked.stdout
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_nobody_listens(one: Bench, role: str) -> None:
+    port = free_port()
+    one.spec[role]["port"] = port
+    done = one.run()
+    done.refused(75, "ServerUnreachable", f"{role} 127.0.0.1:{port}", f"spec.{role}.host", "refused")
+    one.assert_nothing_begun()
+    checked = one.check()
+    assert (checked.code, len(failed_checks(checked.stdout))) == (64, 1)
+    assert "ServerUnreachable" in checked.stdout
+
+
+def test_host_without_address(one: Bench) -> None:
+    one.spec["source"]["host"] = "no-such-host.invalid"
+    one.run().refused(75, "ServerUnreachable", "source no-such-host.invalid:", "spec.source.host")
+    one.assert_nothing_begun()
+
+
+def test_not_a_mysql_server(one: Bench) -> None:
+    """An HTTP port, say: it talks, but not MySQL's language; or it says nothing at all."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        one.spec["target"]["port"] = listener.getsockname()[1]
+        one.run().refused(75, "ServerUnreachable", "target 127.0.0.1:", "spec.target.host")
+    one.assert_nothing_begun()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def tls_server(
+    make_module_server: ServerFactory, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    """Its certificate is for another host."""
+    folder = tmp_path_factory.mktemp("tls")
+    signed = authority.sign("elsewhere.example")
+    for name, content in (("cert", signed.certificate), ("key", signed.key)):
+        (folder / name).write_bytes(content)
+    return make_module_server("mariadb", ssl_cert=str(folder / "cert"), ssl_key=str(folder / "key"))
+
+
+@pytest.mark.parametrize("mode", ["Required", "VerifyCA", "VerifyIdentity"])
+def test_tls_is_not_offered(tmp_path: Path, mariadb_pair: Pair, schema: str, mode: str) -> None:
+    bench = Bench(tmp_path / "ferry", mariadb_pair, schema)
+    bench.spec["target"]["tls"] = {"mode": mode}
+    bench.run().refused(64, "TlsNotOffered", "target 127.0.0.1", "does not offer TLS", "tls.mode")
+    bench.assert_nothing_begun()
+    checked = bench.check()
+    assert (checked.code, "TlsNotOffered" in checked.stdout) == (64, True)
+
+
+@pytest.mark.parametrize(("mode", "signer"), [("VerifyCA", "stranger"), ("VerifyIdentity", "authority")])
+def test_certificate_does_not_verify(
+    tmp_path: Path, mariadb_pair: Pair, schema: str, tls_server: Server, authority: Authority, mode: str, signer: str
+) -> None:
+    bench = Bench(tmp_path / "ferry", Pair(tls_server, mariadb_pair.target), schema)
+    trusted = authority if signer == "authority" else Authority("a stranger")
+    material = secret_data("orders-tls") | {"stringData": {"ca.crt": trusted.certificate.decode()}}
+    material["metadata"]["namespace"] = "tests"
+    bench.documents = (*bench.documents, material)
+    bench.spec["source"]["tls"] = {"mode": mode, "secretRef": {"name": "orders-tls"}}
+    bench.run().refused(64, "TlsCertificateRejected", "source 127.0.0.1", "does not verify", "ca.crt")
+    bench.assert_nothing_begun()
+
+
+def test_account_that_logs_in_in_a_way_we_lack(tmp_path: Path, mariadb_pair: Pair, schema: str) -> None:
+    source = mariadb_pair.source
+    old = "IDENTIFIED VIA mysql_old_password USING '0123456789abcdef'"
+    source.execute("SET GLOBAL secure_auth = 0", f"CREATE OR REPLACE USER old@'%' {old}")
+    bench = Bench(tmp_path / "ferry", mariadb_pair, schema)
+    bench.credentials("source", "old", "x")
+    try:
+        bench.run().refused(64, "AccountUnsupported", "source 127.0.0.1", "caching_sha2_password")
+    finally:
+        source.execute("DROP USER old@'%'", "SET GLOBAL secure_auth = 1")
+    bench.assert_nothing_begun()

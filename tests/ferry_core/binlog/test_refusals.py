@@ -1,0 +1,190 @@
+"""What ends a stream with one clear error, on real servers: changes that it must not pass over, lost history."""
+
+import contextlib
+import dataclasses
+import time
+
+import pytest
+
+from ferry_core.errors import DataError, FerryError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import parse_position, source_position
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair
+from tests.support.stream import Streaming, describe, ids, make
+
+FAMILIES = [family.value for family in Family]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE {}.t ADD COLUMN extra INT",
+        "TRUNCATE {}.t",
+        "RENAME TABLE {}.t TO {}.u",
+        "DROP TABLE {}.t",
+        "CREATE INDEX i ON {}.t (v)",
+    ],
+)
+def test_ddl_on_a_selected_table_stops_the_stream(pair: Pair, schema: str, statement: str) -> None:
+    make(pair.source, schema)
+    text = statement.format(schema, schema)
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
+        pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (1, '')", text)
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SchemaChanged"
+    assert schema in failure.message
+    assert ids(stream) == [1]
+    with stream.control() as session:
+        assert not stream.streamer.status().processed.position.contains(source_position(session))
+
+
+def test_a_session_in_statement_format_stops_the_stream(pair: Pair, schema: str) -> None:
+    make(pair.source, schema)
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
+        pair.source.execute(
+            "SET SESSION binlog_format = 'STATEMENT'",
+            f"USE `{schema}`",
+            "INSERT INTO t VALUES (LAST_INSERT_ID() + 1, 'ünï')",
+        )
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "StatementFormat"
+    assert "'ünï'" in failure.message
+
+
+def test_a_statement_in_another_charset_is_read_in_it(pair: Pair, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.`tä` (id INT PRIMARY KEY)")
+    with Streaming(pair.source, [describe(pair.source, schema, "tä")]) as stream:
+        with contextlib.closing(pair.source.connect(charset="latin1")) as connection, connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE `{schema}`.`tä` ADD c INT")
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SchemaChanged"
+    assert "tä" in failure.message
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_compressed_events_are_refused(make_server: ServerFactory, family: str) -> None:
+    if family == "mysql":
+        server = make_server(family, binlog_transaction_compression="ON")
+    else:
+        server = make_server(family, log_bin_compress="ON")
+    server.execute("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY, v TEXT)")
+    with Streaming(server, [describe(server, "s", "t")]) as stream:
+        server.execute("INSERT INTO s.t VALUES (1, REPEAT('x', 1000))")
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "BinlogCompressed"
+
+
+def test_partial_json_updates_are_refused(mysql_pair: Pair, schema: str) -> None:
+    source = mysql_pair.source
+    source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, j JSON)")
+    source.execute(f"""INSERT INTO `{schema}`.t VALUES (1, '{{"a": "long enough to be worth it", "b": 2}}')""")
+    with Streaming(source, [describe(source, schema, "t")]) as stream:
+        source.execute(
+            "SET SESSION binlog_row_value_options = 'PARTIAL_JSON', SESSION binlog_row_image = 'MINIMAL'",
+            f"UPDATE `{schema}`.t SET j = JSON_SET(j, '$.b', 3)",
+        )
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "PartialRows"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_purged_binlogs_name_our_place_and_the_oldest_left(make_server: ServerFactory, family: str) -> None:
+    server = make_server(family)
+    server.execute("CREATE DATABASE s")
+    make(server, "s")
+    with Streaming(server, [describe(server, "s", "t")]) as stream:
+        start = stream.streamer.status().processed.position
+    server.execute("INSERT INTO s.t VALUES (1, '')", "FLUSH BINARY LOGS", "INSERT INTO s.t VALUES (2, '')")
+    server.execute("FLUSH BINARY LOGS")
+    newest = server.query("SHOW BINARY LOGS")[-1][0]
+    deadline = time.monotonic() + 20
+    while server.query("SHOW BINARY LOGS")[0][0] != newest:  # a dump thread that is ending may still hold the file
+        server.execute(f"PURGE BINARY LOGS TO '{newest}'")
+        assert time.monotonic() < deadline
+    with Streaming(server, [describe(server, "s", "t")], start=start) as stream:
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SourceBinlogPurged", failure
+    assert f"'{start}'" in failure.message
+    assert newest in failure.message
+    print(failure.message)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_source_without_what_we_have_read_is_refused(
+    make_server: ServerFactory, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry_core.binlog.streamer.AHEAD_PATIENCE_SECONDS", 1.0)
+    server = make_server(family)
+    server.execute("CREATE DATABASE s")
+    make(server, "s")
+    if server.flavor is Flavor.MYSQL:
+        start = parse_position(server.flavor, f"{server.value('SELECT @@server_uuid')}:1-999")
+    else:
+        start = parse_position(server.flavor, f"0-{server.value('SELECT @@server_id')}-999")
+    with Streaming(server, [describe(server, "s", "t")], start=start) as stream:
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SourceHistoryLost", failure
+    print(failure.message)
+
+
+def test_another_server_behind_the_address_is_refused(pair: Pair, make_server: ServerFactory) -> None:
+    other = make_server(pair.family.value)
+    pair.source.execute("CREATE DATABASE IF NOT EXISTS moved")
+    pair.source.execute("CREATE TABLE IF NOT EXISTS moved.t (id INT PRIMARY KEY)")
+    proxy = Proxy(pair.source.host, pair.source.port)
+    try:
+        logins = [dataclasses.replace(pair.source.endpoint(), port=proxy.port)]
+        with Streaming(pair.source, [describe(pair.source, "moved", "t")], login=lambda: logins[-1]) as stream:
+            stream.wait(lambda: stream.sink.heartbeats, "heartbeat")
+            logins.append(other.endpoint())
+            proxy.cut()
+            failure = stream.failed()
+    finally:
+        proxy.close()
+        pair.source.drop_schemas("moved")
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SourceReplaced"
+
+
+def test_a_second_stream_with_our_server_id_is_noticed(pair: Pair, schema: str) -> None:
+    make(pair.source, schema)
+    tables = [describe(pair.source, schema, "t")]
+    with Streaming(pair.source, tables) as older:
+        older.wait(lambda: older.sink.heartbeats, "heartbeat")
+        with Streaming(pair.source, tables) as newer:
+            newer.wait(lambda: newer.sink.heartbeats, "heartbeat")
+            failure = older.failed()
+            newer.wait(lambda: newer.sink.heartbeats > 2, "heartbeats")
+    assert isinstance(failure, FerryError)
+    assert failure.reason == "ServerIdClash"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_from_the_beginning_of_time(make_server: ServerFactory, family: str) -> None:
+    """An empty position means everything, not "from now on"."""
+    server = make_server(family)
+    server.execute("CREATE DATABASE s")
+    make(server, "s")
+    with Streaming(server, [describe(server, "s", "t")], start=parse_position(server.flavor, "")) as stream:
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SchemaChanged"  # it saw the table being made
+
+
+def test_a_wrong_password_ends_the_stream(pair: Pair, schema: str) -> None:
+    make(pair.source, schema)
+    endpoint = dataclasses.replace(pair.source.endpoint(), password="wrong")
+    with Streaming(pair.source, [describe(pair.source, schema, "t")], login=lambda: endpoint) as stream:
+        failure = stream.failed()
+    assert isinstance(failure, FerryError)
+    assert failure.reason == "AccessDenied"

@@ -1,0 +1,243 @@
+"""What the ControlServer answers, over real HTTP: status, verbs, directives, polls, metrics, its description."""
+
+import asyncio
+import concurrent.futures
+import io
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.report import Report, TableReport
+from ferry_core.control.managed import Managed
+from ferry_core.control.server import ControlServer
+from ferry_core.errors import DataError
+from ferry_core.report.progress import ALIVE_SECONDS
+from tests.support.control import Run, ask, refused, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_status_and_tables_are_the_contracts_models(server: ControlServer, run: Run) -> None:
+    status, body = ask(server, "GET", "/api/v1/status")
+    assert status == 200
+    assert Report.model_validate_json(json.dumps(body)) == run.progress.report()
+    assert body["progress"]["tablesTotal"] == 1
+    status, body = ask(server, "GET", "/api/v1/tables")
+    assert [TableReport.model_validate(table) for table in body["tables"]] == run.progress.tables()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cutover", "abort", "stop"])
+@pytest.mark.parametrize("body", [None, "", "{}", " "])
+def test_verbs(server: ControlServer, run: Run, verb: str, body: str | None) -> None:
+    status, answer = ask(server, "POST", f"/api/v1/{verb}", data=body)
+    assert (status, run.asked) == (200, [verb])
+    assert answer["message"]
+    assert all(name.startswith("control-verb") for name in run.threads), "it ran in the loop"
+
+
+def test_throttle(server: ControlServer, run: Run) -> None:
+    assert ask(server, "POST", "/api/v1/throttle", json={"maxRowsPerSecond": 5})[0] == 200
+    assert ask(server, "POST", "/api/v1/throttle", json={"maxRowsPerSecond": None})[0] == 200
+    assert run.asked == [("throttle", 5), ("throttle", None)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("throttle", "{", "no JSON"),
+        ("throttle", "\xff", "no JSON"),
+        ("throttle", "[]", ""),
+        ("throttle", "{}", "maxRowsPerSecond"),
+        ("throttle", '{"maxRowsPerSecond": 0}', "maxRowsPerSecond"),
+        ("throttle", '{"maxRowsPerSecond": "5"}', "maxRowsPerSecond"),
+        ("throttle", '{"maxRowsPerSecond": 5, "x": 1}', "x"),
+        ("pause", '{"now": true}', "now"),
+        ("pause", "nope", "no JSON"),
+    ],
+)
+def test_bad_bodies_get_one_clear_message(server: ControlServer, run: Run, path: str, body: str, said: str) -> None:
+    status, answer = ask(server, "POST", f"/api/v1/{path}", data=body.encode("latin-1"))
+    assert status == 400
+    assert said in answer["message"]
+    assert run.asked == []
+
+
+def test_a_directive_is_taken_whole(server: ControlServer, run: Run) -> None:
+    body = {
+        "generation": 7,
+        "paused": True,
+        "throttle": {"maxRowsPerSecond": 9},
+        "copy": {"workers": 2, "chunkTargetDuration": "1s"},
+        "cutover": {"approved": True},
+    }
+    for _ in range(2):
+        assert ask(server, "PUT", "/api/v1/directive", json=body) == (200, {"acknowledgedGeneration": 7})
+    directive = run.asked[-1]
+    assert isinstance(directive, Directive)
+    assert directive.paused
+    assert directive.copy_.workers == 2
+    assert ask(server, "GET", "/api/v1/status")[1]["copier"]["acknowledgedGeneration"] == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "said"),
+    [
+        ("", 400, "InvalidField", "JSON"),
+        ("{", 400, "InvalidField", "JSON"),
+        ("{}", 400, "InvalidField", "generation"),
+        ('{"generation": "7"}', 400, "InvalidField", "generation"),
+        ('{"generation": 7, "copy": {"workers": 0}}', 400, "InvalidField", "copy.workers"),
+        ('{"generation": 7, "pause": true}', 400, "InvalidField", "pause"),
+        ('{"generation": 7, "throttle": {"maxReplicaLag": "5s"}}', 422, "NotBuiltYet", "maxReplicaLag"),
+    ],
+)
+def test_a_bad_directive_changes_nothing(
+    server: ControlServer, run: Run, body: str, status: int, reason: str, said: str
+) -> None:
+    assert said in refused(ask(server, "PUT", "/api/v1/directive", data=body), status, reason)
+    assert run.asked == []
+
+
+def test_what_the_run_refuses_is_told_with_its_reason(server: ControlServer, run: Run) -> None:
+    run.refuse_with = DataError("AlreadyCutOver", "it is done")
+    assert refused(ask(server, "POST", "/api/v1/abort"), 409, "AlreadyCutOver") == "it is done"
+    run.refuse_with = RuntimeError("secret detail")
+    assert "secret" not in refused(ask(server, "POST", "/api/v1/abort"), 500, "InternalError")
+    run.refuse_with = None
+    assert ask(server, "POST", "/api/v1/abort")[0] == 200
+
+
+def test_verify_on_request_is_not_built(server: ControlServer) -> None:
+    refused(ask(server, "POST", "/api/v1/verify"), 422, "NotBuiltYet")
+
+
+def test_wrong_paths_and_methods(server: ControlServer) -> None:
+    refused(ask(server, "GET", "/api/v1/nothing"), 404, "NotFound")
+    assert "POST" in refused(ask(server, "GET", "/api/v1/pause"), 405, "MethodNotAllowed")
+    refused(ask(server, "PUT", "/api/v1/directive", data=io.BytesIO(b"x" * (2 << 20))), 413, "BodyTooLarge")
+
+
+@pytest.mark.parametrize("query", ["wait=soon&since=1", "wait=1s&since=-1", "wait=1s&since=x", "wait=&since=1"])
+def test_bad_polls(server: ControlServer, query: str) -> None:
+    refused(ask(server, "GET", f"/api/v1/status?{query}"), 400, "BadRequest")
+
+
+def test_a_poll_answers_at_once_when_something_happens(server: ControlServer, run: Run) -> None:
+    known = run.progress.report().revision
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(ask, server, "GET", f"/api/v1/status?wait=30s&since={known}") for _ in range(20)]
+        assert not concurrent.futures.wait(waiting, 0.5).done
+        started = time.monotonic()
+        run.progress.set_message("news")
+        answers = [future.result(10) for future in waiting]
+    assert time.monotonic() - started < 5
+    assert {body["message"] for _, body in answers} == {"news"}
+    assert all(body["revision"] > known for _, body in answers)
+
+
+def test_a_poll_ends_after_its_wait(server: ControlServer, run: Run) -> None:
+    known = run.progress.report().revision
+    started = time.monotonic()
+    status, body = ask(server, "GET", f"/api/v1/status?wait=300ms&since={known}")
+    assert 0.3 <= time.monotonic() - started < 3
+    assert (status, body["revision"]) == (200, known)
+
+
+def test_polls_and_a_slow_verb_do_not_stop_the_others(server: ControlServer, run: Run) -> None:
+    known = run.progress.report().revision
+    run.block = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        polls = [pool.submit(ask, server, "GET", f"/api/v1/status?wait=20s&since={known}") for _ in range(30)]
+        slow = pool.submit(ask, server, "POST", "/api/v1/pause")
+        assert not concurrent.futures.wait([slow], 0.3).done
+        started = time.monotonic()
+        assert ask(server, "GET", "/api/v1/tables")[0] == 200
+        assert ask(server, "GET", "/healthz")[0] == 200
+        assert time.monotonic() - started < 2
+        run.block.set()
+        assert slow.result(10)[0] == 200
+        run.progress.set_message("end")
+        for poll in polls:
+            poll.result(30)
+
+
+def test_metrics_and_probes(server: ControlServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, text = ask(server, "GET", "/metrics")
+    assert status == 200
+    assert 'ferry_copy_rows_estimated{table="shop.<b>orders</b>"} 100.0' in text
+    assert ask(server, "GET", "/healthz") == (200, {"status": "ok"})
+    assert ask(server, "GET", "/readyz") == (200, {"status": "ok"})
+    monkeypatch.setattr(run.progress, "_heartbeat", run.progress._now() - 2 * ALIVE_SECONDS)
+    refused(ask(server, "GET", "/healthz"), 503, "Hanging")
+    run.progress.failed(DataError("X", "y"))
+    refused(ask(server, "GET", "/readyz"), 503, "NotReady")
+
+
+# Under an operator
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "patch"),
+    [
+        ("pause", None, {"paused": True}),
+        ("resume", None, {"paused": False}),
+        ("throttle", {"maxRowsPerSecond": 5}, {"throttle": {"maxRowsPerSecond": 5}}),
+        ("throttle", {"maxRowsPerSecond": None}, {"throttle": {"maxRowsPerSecond": None}}),
+        ("cutover", None, {"cutover": {"approved": True}}),
+        ("abort", None, {"aborted": True}),
+        ("stop", None, {"paused": True}),
+        ("verify", None, {"verify": {"mode": "Continuous"}}),
+    ],
+)
+def test_under_an_operator_verbs_name_the_patch(run: Run, verb: str, body: object, patch: object) -> None:
+    with serving(run, managed=Managed("shop", "orders")) as server:
+        said = refused(ask(server, "POST", f"/api/v1/{verb}", json=body or {}), 409, "ManagedByOperator")
+        assert "kubectl patch ferry orders -n shop --type merge -p '" in said
+        assert json.loads(said.split(" -p ")[1].strip("'")) == {"spec": patch}
+        assert ask(server, "PUT", "/api/v1/directive", json={"generation": 2})[0] == 200
+    assert [type(one) for one in run.asked] == [Directive]
+
+
+# The description
+
+
+def test_the_description_covers_every_route(server: ControlServer) -> None:
+    status, document = ask(server, "GET", "/openapi.json")
+    assert status == 200
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    probe: Callable[[str, str], int] = lambda method, path: ask(server, method, path)[0]  # noqa: E731
+    for method, path in described:
+        assert probe(method, path) not in (404, 405), (method, path)
+    from ferry_core.control.routes import Routes
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        table = asyncio.run(_table(Routes, pool))
+    assert table == described
+
+
+async def _table(routes: Any, pool: concurrent.futures.Executor) -> set[tuple[str, str]]:
+    return {(route.method, route.path) for route in routes(Run(), None, None, pool, pool).table()}
+
+
+def test_the_descriptions_references_lead_somewhere(server: ControlServer) -> None:
+    document = ask(server, "GET", "/openapi.json")[1]
+    names: set[str] = set()
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                names.add(node["$ref"].removeprefix("#/components/schemas/"))
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(document)
+    assert names <= set(document["components"]["schemas"])
+    assert {"Report", "TableReport", "Directive", "NewThrottle", "Error"} <= names

@@ -1,0 +1,111 @@
+"""A ControlServer for tests, over real HTTP: ``Run`` stands for the run and remembers what it was asked."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.report import Stage
+from ferry_core.control.server import ControlServer
+from ferry_core.report.progress import Progress
+from ferry_core.tables.table import Column, Key, Table, TableName
+
+TOKEN = "s3cret-ü"
+COLUMN = Column("id", 0, "int", "int", None, None, nullable=False, generated=False, invisible=False, max_bytes=4)
+TABLE = Table(
+    TableName("shop", "<b>orders</b>"),
+    TableName("shop", "orders"),
+    (COLUMN,),
+    Key("PRIMARY", (COLUMN,)),
+    None,
+    secondary_unique=False,
+    byte_equal_key=True,
+    rows_estimated=100,
+    average_row_bytes=10,
+)
+
+
+class Run:
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self.progress.begin([TABLE])
+        self.progress.set_stage(Stage.COPYING)
+        self.asked: list[object] = []
+        self.threads: set[str] = set()
+        self.refuse_with: Exception | None = None
+        self.block: threading.Event | None = None
+
+    def _ask(self, what: object) -> None:
+        self.threads.add(threading.current_thread().name)
+        if self.block is not None:
+            self.block.wait(30)
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        self.asked.append(what)
+
+    def pause(self) -> None:
+        self._ask("pause")
+
+    def resume(self) -> None:
+        self._ask("resume")
+
+    def set_throttle(self, max_rows_per_second: int | None) -> None:
+        self._ask(("throttle", max_rows_per_second))
+
+    def cutover(self) -> None:
+        self._ask("cutover")
+
+    def abort(self) -> None:
+        self._ask("abort")
+
+    def stop(self) -> None:
+        self._ask("stop")
+
+    def directive(self, directive: Directive) -> None:
+        self._ask(directive)
+        self.progress.acknowledge(directive.generation)
+
+
+@contextmanager
+def serving(run: Run, listen: str = "127.0.0.1:0", **options: Any) -> Iterator[ControlServer]:
+    server = ControlServer(run, listen, **options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        assert not server._thread.is_alive()
+
+
+@asynccontextmanager
+async def client(server: ControlServer, **options: Any) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(server.url, **options) as session:
+        yield session
+
+
+def ask(
+    server: ControlServer, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
+) -> tuple[int, Any]:
+    """Status and body, JSON read."""
+
+    async def once() -> tuple[int, Any]:
+        async with client(server, headers=headers or {}) as session, session.request(method, path, **options) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if answer.content_type == "application/json" else text
+
+    return asyncio.run(once())
+
+
+def refused(answer: tuple[int, Any], status: int, reason: str) -> str:
+    assert answer[0] == status, answer
+    assert set(answer[1]) == {"reason", "message"}, answer
+    assert answer[1]["reason"] == reason, answer
+    assert "\n" not in answer[1]["message"]
+    return str(answer[1]["message"])
