@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.spec import Spec
@@ -26,6 +26,9 @@ from ferry_operator.status import transitions, urgent
 
 log = logging.getLogger(__name__)
 
+_TAKEN = timedelta(seconds=10)
+"""How long a Pod's name may be taken before that is said."""
+
 
 @dataclass
 class Memory:
@@ -38,6 +41,8 @@ class Memory:
     written_at: float | None = None
     secret_of: str | None = None
     """uid of the Pod whose Secret is known to be there."""
+    taken_since: datetime | None = None
+    """When a Pod's name was found taken first."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +160,21 @@ class Actor:
         try:
             made = await self.kube.create_pod(meta["namespace"], pod)
             await self._make_secret(meta, spec, secret_name, made["metadata"], memory)
-            memory.trouble = None
+            memory.trouble = memory.taken_since = None
             log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["metadata"]["name"])
         except KubeError as error:
             if error.exists:
-                return  # our own, not yet seen in the watch; or an earlier Ferry's, which will be gone
-            self._note(error, meta, memory)
+                self._taken(meta, pod["metadata"]["name"], memory)
+            else:
+                self._note(error, meta, memory)
+
+    def _taken(self, meta: Object, name: str, memory: Memory) -> None:
+        """Our own, not yet seen in the watch; or an earlier Ferry's, which will be gone; or somebody else's."""
+        now = datetime.now(UTC)
+        memory.taken_since = memory.taken_since or now
+        if now - memory.taken_since > _TAKEN:
+            message = f"there is a Pod {name} that is not this Ferry's: delete it, or give the Ferry another name"
+            memory.trouble = Trouble("PodNameTaken", message, now, meta["generation"])
 
     async def _ensure_secret(self, meta: Object, spec: Spec, pod: PodView, memory: Memory) -> None:
         try:

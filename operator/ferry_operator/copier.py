@@ -27,6 +27,8 @@ WAIT_SECONDS = 30
 NUMBERS_PAUSE = 2.0
 """Between two polls of a copier that has only numbers to tell."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_MOST_BYTES = 1 << 20
+"""Of an answer; a report has some 3 KiB."""
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _POLL_TIMEOUT = aiohttp.ClientTimeout(total=WAIT_SECONDS + 15, sock_connect=5)
 
@@ -150,7 +152,7 @@ class CopierLink:
                 server_hostname=self._uid,
                 allow_redirects=False,
             ) as answer:
-                return answer.status, await answer.read()
+                return answer.status, await _read(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(str(error) or type(error).__name__) from error
 
@@ -168,6 +170,16 @@ class CopierLink:
         if before.silent_since is None:
             log.info("copier of %s is silent: %s", self._uid, problem)
             self._changed()
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """Bounded: spec.copier.image may answer what it likes, and this process serves others, too."""
+    raw = b""
+    async for part in answer.content.iter_any():
+        raw += part
+        if len(raw) > _MOST_BYTES:
+            raise Silent(f"its answer is longer than {_MOST_BYTES} bytes")
+    return raw
 
 
 def _words(report: Report) -> tuple[object, ...]:

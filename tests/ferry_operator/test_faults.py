@@ -5,6 +5,7 @@ import time
 import pytest
 
 from ferry_core.api.report import Failure, Report, Stage
+from ferry_operator import copier as copier_link
 from ferry_operator import handlers
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kube_api import KubeApi
@@ -313,3 +314,25 @@ def test_an_operator_whose_user_has_no_name(
     monkeypatch.setattr("getpass.getuser", nameless)
     with OperatorThread(cluster.api.kubeconfig, cluster.namespace):
         running(cluster, kubelet)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -> None:
+    spec = {"containers": [{"name": "x", "image": "x"}]}
+    cluster.api.request("POST", cluster.pods, {"metadata": {"name": "orders-copier"}, "spec": spec})
+    cluster.apply("orders")
+    eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "PodNameTaken", 30)
+    assert "a Pod orders-copier that is not this Ferry's" in cluster.status("orders")["message"]
+    cluster.delete_pod("orders-copier")
+    kubelet.copier("orders", 30)
+    eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_copier_that_answers_without_end(cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copier_link, "_MOST_BYTES", 100)
+    cluster.apply("orders")
+    kubelet.copier("orders")
+    eventually(lambda: "its answer is longer than 100 bytes" in cluster.status("orders").get("message", ""))
+    monkeypatch.undo()
+    eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
