@@ -63,9 +63,9 @@ class Proving:
         while not self._ending.wait(LOOK_SECONDS):
             self._look()
 
-    def prove(self, deadline: float) -> str | None:
+    def prove(self, deadline: float, go_on: Callable[[], None]) -> str | None:
         """Under the cutover lock: what differs, as text; None if nothing. Raises RetriableError without a verdict."""
-        differing = self._verifier.prove_all(deadline)
+        differing = self._verifier.prove_all(deadline, go_on)
         return _named(differing) if differing else None
 
     def _begin(self, table: Table) -> None:

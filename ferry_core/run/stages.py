@@ -16,7 +16,15 @@ from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import Attempt, Handover
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError, Terminated
+from ferry_core.errors import (
+    ConnectionLost,
+    DataError,
+    FerryError,
+    Interrupted,
+    LockConflict,
+    RetriableError,
+    Terminated,
+)
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.cutting import CaughtUp, Series
 from ferry_core.run.engine import Engine
@@ -122,6 +130,9 @@ class Stages:
             with connections.source_control() as source, connections.target() as target, self._telling.long_step():
                 for notice in add_foreign_keys(source, target, self._crossing.tables, self._fence):
                     log.warning("%s", notice)
+        except (ConnectionLost, Interrupted):
+            self._fence.read()  # a newer run may have killed it; if the target is away that is said instead
+            return False
         except LockConflict as error:
             self._telling.message(f"adding foreign keys: a table is in use on the target ({error.message})")
             return False
@@ -200,7 +211,7 @@ class Stages:
 
     def _prove(self, deadline: float) -> str | None:
         """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
-        differing = self._proving.prove(deadline) if self._proving is not None else None
+        differing = self._proving.prove(deadline, self._go_on) if self._proving is not None else None
         if differing is None:
             connections = self._crossing.connections
             with connections.source_control() as source, connections.target() as target:

@@ -6,7 +6,7 @@ Called by ``verifier`` with connections that it owns. A writer waits for every m
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from ferry_core.verify.narrow import check_keys
 from ferry_core.verify.sessions import SessionPair
 from ferry_core.verify.unproven import Batch, UnprovenKeys
 
+SLICE_SECONDS = 0.1
+
 
 class LastBatch(NamedTuple):
     """Keys for one statement on each end; ``batch`` is what their equality proves."""
@@ -26,10 +28,23 @@ class LastBatch(NamedTuple):
     batch: Batch | None
 
 
+def refuse_late(deadline: float, what: str) -> None:
+    """RetriableError once the deadline is over."""
+    if time.monotonic() >= deadline:
+        raise RetriableError("VerificationDeadline", what)
+
+
 def check_batches(
-    batches: Sequence[LastBatch], pairs: Sequence[SessionPair], deadline: float, unproven: UnprovenKeys
+    batches: Sequence[LastBatch],
+    pairs: Sequence[SessionPair],
+    deadline: float,
+    unproven: UnprovenKeys,
+    go_on: Callable[[], None],
 ) -> list[Difference]:
-    """One worker a pair of connections; RetriableError when the deadline (time.monotonic) passes first."""
+    """One worker a pair of connections; RetriableError when the deadline (time.monotonic) passes first.
+
+    ``go_on`` is called all the time; what it raises ends the check.
+    """
     waiting = deque(batches)
     found: list[Difference] = []
     expired = threading.Event()
@@ -51,13 +66,15 @@ def check_batches(
 
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="prove") as pool:
         workers = [pool.submit(work, pair) for pair in pairs]
-        _, late = wait(workers, max(0.0, deadline - time.monotonic()))
-        if late:
+        try:
+            while wait(workers, min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))).not_done:
+                go_on()
+                refuse_late(deadline, "the keys that were still unproven took longer than the deadline")
+        except BaseException:
             expired.set()
             for pair in pairs:
                 pair.abort()
-    if late:
-        raise RetriableError("VerificationDeadline", "the keys that were still unproven took longer than the deadline")
+            raise
     errors = [error for worker in workers if (error := worker.exception()) is not None]
     if errors:
         raise min(errors, key=lambda error: isinstance(error, RetriableError))
