@@ -44,6 +44,7 @@ class SourceFacts(NamedTuple):
     checksums: bool  # of the first events, until a format description says better
     folds_names: bool  # lower_case_table_names is not 0
     purged: Position  # MySQL's gtid_purged; MariaDB does not tell: empty
+    logged: Position  # MariaDB's gtid_binlog_state, with what is purged; of MySQL not asked: empty
     clock_ahead: float  # the source's clock less ours, seconds
 
 
@@ -116,7 +117,10 @@ def _row(connection: "Connection[Any]", statement: str) -> tuple[Any, ...]:
 
 
 def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) -> SourceFacts:
-    mysql = flavor is Flavor.MYSQL
+    if flavor is Flavor.MYSQL:
+        itself = "@@GLOBAL.server_uuid, @@GLOBAL.gtid_purged, ''"
+    else:
+        itself = "@@GLOBAL.server_id, '', @@GLOBAL.gtid_binlog_state"
     own = replica_uuid(server_id)
     period = int(HEARTBEAT_SECONDS * 1e9)
     # Both the old and the new names: MySQL reads source_* first, MariaDB and older MySQL know master_* only.
@@ -127,13 +131,13 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
         f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}",
     )
     asked = time.time()
-    checksum, folds, now, identity, purged = _row(
+    checksum, folds, now, identity, purged, logged = _row(
         connection,
-        "SELECT @@GLOBAL.binlog_checksum, @@GLOBAL.lower_case_table_names, UNIX_TIMESTAMP(NOW(6)), "
-        + ("@@GLOBAL.server_uuid, @@GLOBAL.gtid_purged" if mysql else "@@GLOBAL.server_id, ''"),
+        f"SELECT @@GLOBAL.binlog_checksum, @@GLOBAL.lower_case_table_names, UNIX_TIMESTAMP(NOW(6)), {itself}",
     )
     ahead = float(now) - (asked + time.time()) / 2
-    return SourceFacts(str(identity), checksum != "NONE", bool(folds), parse_position(flavor, purged), ahead)
+    past = parse_position(flavor, purged), parse_position(flavor, logged)
+    return SourceFacts(str(identity), checksum != "NONE", bool(folds), *past, ahead)
 
 
 def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position) -> None:

@@ -50,6 +50,7 @@ class Counters:
         self.caught_up = False
         self.in_sink = False
         self.file = ""
+        self.newest: tuple[str, int] | None = None  # the last file that began, and when the source began it
         self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them
 
 
@@ -318,8 +319,24 @@ class Transactions:
     def _format(self, data: bytes, _end: int) -> None:
         """A new file. ``created`` says that the source was started anew: a transaction cut by its crash is void."""
         self._maps.clear()
+        self._refuse_begun_anew(int.from_bytes(data[1:5], "little"))
         if self._group is not None and events.parse_format(data).created:
             self._group = None
+
+    def _refuse_begun_anew(self, begun: int) -> None:
+        """A source that was reset counts files and transactions from 1 again: what it has by now may look known."""
+        counters = self._counters
+        if counters.newest is not None:
+            last, when = counters.newest
+            known, now = _numbered(last), _numbered(counters.file)
+            if known[0] == now[0] and (now[1:] < known[1:] or (now == known and begun != when)):
+                raise DataError(
+                    "SourceHistoryLost",
+                    f"the source began its binlog {counters.file} anew while this run had read up to {last}: it was "
+                    "reset, or is another server. Rows may differ that no event will tell of: start over with a fresh "
+                    "copy",
+                )
+        counters.newest = counters.file, begun
 
     def _nothing(self, data: bytes, end: int) -> None:
         """No row, no statement."""
@@ -338,6 +355,12 @@ class Transactions:
                 f"the source's binlog {self._counters.file} has an event of type {kind}, which this version does not "
                 "know and must not skip",
             )
+
+
+def _numbered(file: str) -> tuple[str, int, str]:
+    """A binlog file's base name, and what orders the files that have it."""
+    base, _, number = file.rpartition(".")
+    return base, len(number), number
 
 
 def _folded(name: TableName) -> TableName:

@@ -145,6 +145,14 @@ class Handover:
             lambda until: self.buffer.wait_processed(lambda mark: mark.position.contains(end), until), deadline
         ):
             raise _late(f"the stream had not reached {end}")
+        seen = self.buffer.processed.position
+        if not source_position(control).contains(seen):
+            # The dump of a source that was reset goes on as if nothing were written any more.
+            raise AttemptFailed(
+                "SourceHistoryLost",
+                f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
+                "differ that no event will tell of: start over with a fresh copy",
+            )
 
     def _in_the_way(self, error: Exception) -> str:
         if getattr(error, "reason", "") not in ("DeadlineExceeded", "LockConflict", "LockTimeout"):
