@@ -204,9 +204,14 @@ class BinlogStreamer:
         position = self._counters.processed.position
         if not position.contains(facts.purged):
             raise purged(self._endpoint, position, self._control)
-        if isinstance(position, MariaDbGtids) and not position.domains.keys() <= facts.logged.domains.keys():
+        logged = facts.logged
+        if (
+            isinstance(position, MariaDbGtids)
+            and isinstance(logged, MariaDbGtids)
+            and not position.domains.keys() <= logged.domains.keys()
+        ):
             # The source would accept it, and wait for that domain to come from another server of its own.
-            raise history_lost(self._endpoint, position, f"its gtid_binlog_state is '{facts.logged}'")
+            raise history_lost(self._endpoint, position, f"its gtid_binlog_state is '{logged}'")
 
     # Streaming
 
