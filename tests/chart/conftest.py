@@ -107,12 +107,22 @@ class Account:
         }
 
     def take(self, permission: Permission) -> None:
-        """As if the roles had been made without it."""
+        """As if the roles had been made without it; returns once the API server knows."""
         self._apply(*(_less(role, permission) for role in self._operators()))
+        eventually(lambda: not self._may(permission))
 
     def give_back(self) -> None:
         """As the chart makes them."""
         self._apply(*self._operators())
+
+    def _may(self, permission: Permission) -> bool:
+        kind, _, part = permission.resource.partition("/")
+        wanted = {"verb": permission.verb, "group": permission.group, "resource": kind, "subresource": part}
+        where = {"namespace": self.namespace, "name": permission.name}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        spec = {"user": self.user, "resourceAttributes": wanted | where}
+        return bool(self._api.request("POST", path, review | {"spec": spec})["status"]["allowed"])
 
     def _operators(self) -> list[Object]:
         return [each for each in self._roles if "rules" in each and "aggregate" not in str(each["metadata"]["labels"])]
