@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ferry_core.errors import DataError, FerryError
+from ferry_core.errors import DataError, FerryError, LoginRefused
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position, source_position
 from hack.servers import Family
@@ -187,4 +187,29 @@ def test_a_wrong_password_ends_the_stream(pair: Pair, schema: str) -> None:
     with Streaming(pair.source, [describe(pair.source, schema, "t")], login=lambda: endpoint) as stream:
         failure = stream.failed()
     assert isinstance(failure, FerryError)
+    assert failure.reason == "AccessDenied"
+
+
+def test_a_source_that_lets_us_in_no_more_is_asked_again_for_a_while(
+    pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed password reaches the server and the Secret at different moments."""
+    make(pair.source, schema)
+    with Proxy(pair.source.host, pair.source.port) as proxy:
+        good = dataclasses.replace(pair.source.endpoint(), port=proxy.port, accepted=True)
+        logins = [good]
+        with Streaming(pair.source, [describe(pair.source, schema, "t")], login=lambda: logins[-1]) as stream:
+            stream.wait(lambda: stream.sink.heartbeats, "heartbeat")
+            logins.append(dataclasses.replace(good, password="old"))
+            proxy.cut()
+            stream.wait(lambda: stream.streamer.status().reconnects.get("connect", 0) > 2, "refused logins")
+            pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (1, '')")
+            logins.append(good)
+            stream.caught_up()
+            assert ids(stream) == [1]
+            monkeypatch.setattr("ferry_core.binlog.streamer.LOGIN_PATIENCE_SECONDS", 0.5)
+            logins.append(dataclasses.replace(good, password="old"))
+            proxy.cut()
+            failure = stream.failed()
+    assert isinstance(failure, LoginRefused)
     assert failure.reason == "AccessDenied"

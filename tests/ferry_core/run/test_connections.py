@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ferry_core.errors import FerryError
+from ferry_core.errors import ConfigError, FerryError, LoginRefused
 from ferry_core.mysql.session import Session
 from ferry_core.run.connections import Connections
 from tests.support.live import wait_until
@@ -49,3 +49,16 @@ def test_a_server_that_hangs_does_not_keep_the_other_from_being_asked(pair: Pair
         with pytest.raises(FerryError):
             session.query("SELECT 1")
         hanging.close()
+
+
+def test_a_password_is_wrong_at_first_and_about_to_be_changed_later(pair: Pair) -> None:
+    """What a server refuses ends a run only if it has never let it in."""
+    logins = [dataclasses.replace(pair.source.endpoint(), password="wrong"), pair.source.endpoint()]
+    connections = Connections(lambda: logins[0], lambda: pair.target.endpoint("target"))
+    with pytest.raises(ConfigError, match="AccessDenied"):
+        connections.source()
+    logins.reverse()
+    connections.source().close()
+    logins.reverse()
+    with pytest.raises(LoginRefused, match="AccessDenied"):
+        connections.source_control()
