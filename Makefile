@@ -79,6 +79,10 @@ demo-local: setup  ## ferry live tables between two throwaway servers and prove 
 bench: setup  ## copy speed beside mysqldump and mydumper, on the same data
 	@$(BIN)/python bench/run.py
 
+.PHONY: bench-fleet
+bench-fleet: kubernetes  ## what 1,000 Ferries cost the operator, and how soon a patch reaches a copier
+	@$(BIN)/python bench/fleet.py
+
 .PHONY: clean
 clean:  ## remove what the targets have made in this folder
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import crossing, dataset, key_walk, rivals
+from bench.floors import Floor, show_floors
 from bench.rivals import Measured
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
@@ -34,25 +35,6 @@ from tests.support.servers import Server
 BUILD = Path(__file__).resolve().parents[1] / "build"
 FLAGS = {"innodb_buffer_pool_size": "1G", "innodb_redo_log_capacity": "1G"}
 MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Floor:
-    """One figure that must be reached."""
-
-    name: str
-    value: float
-    bound: float
-    at_least: bool
-    unit: str
-
-    @property
-    def reached(self) -> bool:
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    def __str__(self) -> str:
-        relation = "at least" if self.at_least else "at most"
-        return f"{self.name}: {self.value:,.2f} {self.unit} ({relation} {self.bound:,g})"
 
 
 @dataclass(frozen=True)
@@ -175,10 +157,7 @@ def show(results: Results, console: Console) -> None:
     if results.verified.verify_seconds is not None:
         verified = results.rows / max(results.verified.verify_seconds, 0.001)
         console.print(f"verification: {results.verified.verify_seconds:.1f} s, {verified:,.0f} rows/s of both ends")
-    for floor in results.floors():
-        console.print(
-            f"{'ok  ' if floor.reached else 'MISSED'} {floor}", style="green" if floor.reached else "bold red"
-        )
+    show_floors(results.floors(), console)
 
 
 def as_json(results: Results) -> str:

@@ -65,6 +65,21 @@ class Reason(StrEnum):
     # Reconciling
     NEW_GENERATION = "NewGeneration"
     COPIER_STARTING = "CopierStarting"
+    SETTLED = "Settled"
+    QUEUED = "Queued"
+    REFUSED = "Refused"
+    # what the operator sees of a Ferry's Pods (docs/operator.md)
+    NOT_STARTED = "NotStarted"
+    NOT_STALLED = "NotStalled"
+    NOT_PAUSED = "NotPaused"
+    NOT_THROTTLED = "NotThrottled"
+    POD_REFUSED = "PodRefused"
+    POD_NAME_TAKEN = "PodNameTaken"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    NODE_LOST = "NodeLost"
+    COPIER_SILENT = "CopierSilent"
+    ABORT_FAILED = "AbortFailed"
+    CLEANUP_FAILED = "CleanupFailed"
     # what a manifest, its Secrets and the command line can get wrong
     MANIFEST_UNREADABLE = "ManifestUnreadable"
     MALFORMED_YAML = "MalformedYaml"

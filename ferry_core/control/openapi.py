@@ -82,6 +82,7 @@ def _paths() -> dict[str, object]:
     status["parameters"] = [
         _query("wait", "How long to wait for a newer report, for example 30s; at most 1m.", "string"),
         _query("since", "The revision that the caller knows.", "integer"),
+        _query("only", "news: changed numbers alone are not waited for.", "string"),
     ]
     tables = {"type": "object", "properties": {"tables": {"type": "array", "items": _ref("TableReport")}}}
     acknowledged = {"type": "object", "properties": {"acknowledgedGeneration": {"type": "integer"}}}

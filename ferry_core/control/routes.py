@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Annotated, TypeVar
 
 from aiohttp import web
@@ -93,21 +94,22 @@ class Routes:
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The report; with ``wait`` and ``since`` as soon as its revision exceeds ``since``."""
-        wait, since = _wait(request), _since(request)
+        wait, since, only_news = _wait(request), _since(request), _only_news(request)
         if wait is None or since is None:
             return answer(await self._run(self._verbs.progress.report))
-        return answer(await self._poll(since, wait))
+        return answer(await self._poll(since, wait, only_news=only_news))
 
-    async def _poll(self, since: int, wait: float) -> Report:
+    async def _poll(self, since: int, wait: float, *, only_news: bool) -> Report:
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
+        newer = partial(self._verbs.progress.wait_changed, only_news=only_news)
         while True:
             left = 0.0 if self.closing.is_set() else max(0.0, end - loop.time())
-            report = await loop.run_in_executor(
-                self._pollers, self._verbs.progress.wait_changed, since, min(left, SLICE_SECONDS)
-            )
-            if report.revision > since or left <= 0:
+            report = await loop.run_in_executor(self._pollers, newer, since, min(left, SLICE_SECONDS))
+            if report is not None:
                 return report
+            if left <= 0:
+                return await self._run(self._verbs.progress.report)
 
     async def tables(self, _: web.Request) -> web.StreamResponse:
         tables = await self._run(self._verbs.progress.tables)
@@ -197,6 +199,13 @@ def _wait(request: web.Request) -> float | None:
         return min(Duration(text), LONGEST_WAIT_SECONDS)
     except ValueError as error:
         raise web.HTTPBadRequest(text=f"wait: {error}") from error
+
+
+def _only_news(request: web.Request) -> bool:
+    text = request.query.get("only")
+    if text not in (None, "news"):
+        raise web.HTTPBadRequest(text=f"only: {text!r}; it can be news")
+    return text is not None
 
 
 def _since(request: web.Request) -> int | None:

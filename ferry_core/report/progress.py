@@ -42,6 +42,7 @@ class Progress:
         self._wall = wall
         self._changed = threading.Condition()
         self._revision = 1
+        self._news_revision = 1
         self._numbers_dirty = False
         self._numbers_at = now()
         self._heartbeat = now()
@@ -69,9 +70,11 @@ class Progress:
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self._wall(), UTC).replace(microsecond=0)
 
-    def _bump(self) -> None:
-        """Under the lock: something that people wait for has changed."""
+    def _bump(self, *, news: bool = True) -> None:
+        """Under the lock: something has changed; ``news`` is what people wait for."""
         self._revision += 1
+        if news:
+            self._news_revision = self._revision
         self._numbers_dirty = False
         self._numbers_at = self._now()
         self._changed.notify_all()
@@ -373,7 +376,7 @@ class Progress:
 
     def _flush_numbers(self) -> None:
         if self._numbers_dirty and self._now() - self._numbers_at >= NUMBERS_SECONDS:
-            self._bump()
+            self._bump(news=False)
 
     def tables(self) -> list[TableReport]:
         with self._changed:
@@ -384,13 +387,19 @@ class Progress:
         with self._changed:
             read(list(self._tables.values()), self._counters)
 
-    def wait_changed(self, since: int, timeout: float) -> Report:
-        """The report as soon as its revision exceeds ``since``, or after ``timeout`` seconds as it is."""
+    def wait_changed(self, since: int, timeout: float, *, only_news: bool = False) -> Report | None:
+        """The report as soon as it is newer than ``since``; None if it is not within ``timeout`` seconds.
+
+        ``only_news``: changed numbers are not waited for. An orchestrator with a thousand copiers would hear of all of
+        them every second otherwise.
+        """
         end = self._now() + timeout
         with self._changed:
             while True:
                 self._flush_numbers()
                 left = end - self._now()
-                if self._revision > since or left <= 0:
+                if (self._news_revision if only_news else self._revision) > since:
                     return self.report()
+                if left <= 0:
+                    return None
                 self._changed.wait(min(left, NUMBERS_SECONDS))

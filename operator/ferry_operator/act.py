@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Spec
 from ferry_operator import pods
 from ferry_operator.budget import Budget
@@ -22,7 +23,7 @@ from ferry_operator.names import API_VERSION, MANAGER, Object, Role, pod_name
 from ferry_operator.observe import PodView, Trouble
 from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, Plan, SendDirective
 from ferry_operator.settings import Settings
-from ferry_operator.status import transitions, urgent
+from ferry_operator.status import ours, transitions, urgent
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Actor:
 
     async def _say(self, body: Object, plan: Plan, memory: Memory) -> None:
         assert plan.status is not None
-        before = body.get("status") or {}
+        before = ours(body.get("status") or {})
         if plan.status == before:
             return
         doing = any(not isinstance(action, SendDirective) for action in plan.actions)
@@ -174,7 +175,7 @@ class Actor:
         memory.taken_since = memory.taken_since or now
         if now - memory.taken_since > _TAKEN:
             message = f"there is a Pod {name} that is not this Ferry's: delete it, or give the Ferry another name"
-            memory.trouble = Trouble("PodNameTaken", message, now, meta["generation"])
+            memory.trouble = Trouble(Reason.POD_NAME_TAKEN, message, now, meta["generation"])
 
     async def _ensure_secret(self, meta: Object, spec: Spec, pod: PodView, memory: Memory) -> None:
         try:
@@ -199,7 +200,7 @@ class Actor:
             memory.namespace_ending = True
         elif not error.refused:
             raise error
-        reason = "PodRefused" if not error.namespace_ending else "NamespaceTerminating"
+        reason = Reason.NAMESPACE_TERMINATING if error.namespace_ending else Reason.POD_REFUSED
         memory.trouble = Trouble(reason, error.message, datetime.now(UTC), meta["generation"])
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from ferry_operator import handlers
 from ferry_operator.act import Actor
 from ferry_operator.budget import Budget
-from ferry_operator.copier import new_session
+from ferry_operator.copier import exchange
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import CHECK_SECONDS, Watchman, application
 from ferry_operator.kube import ApiKube, access_of, configuration
@@ -37,19 +37,20 @@ async def running(
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """The operator as a task. Probes answer from the beginning; they say ready once everything is watched."""
     tenders: dict[str, Tender] = {}
-    metrics = Metrics(lambda: [tender.view for tender in tenders.values() if tender.view is not None])
+    metrics = Metrics(lambda: [tender.newest() for tender in list(tenders.values())])
     access = await configuration(settings.kubeconfig)
     kube = ApiKube(access, metrics.asked)
-    watchman = Watchman(kube, tenders, settings.watch_namespaces, metrics, check_seconds)
+    told: dict[str, int] = {}
+    watchman = Watchman(kube, told, settings.watch_namespaces, metrics, check_seconds)
     ready = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(kube.close)
         await stack.enter_async_context(_serving(settings, metrics, watchman, ready))
         known = await prepare(kube, settings)
-        session = await stack.enter_async_context(new_session())
+        copiers = await stack.enter_async_context(exchange(known.context()))
         fleet = Fleet(settings.max_running, lambda uid: tenders[uid].wake() if uid in tenders else None)
         actor = Actor(kube, known, settings, Budget())
-        office = Office(actor, session, known.context(), fleet, metrics, tenders)
+        office = Office(actor, copiers, fleet, metrics, tenders, told)
         watching = asyncio.create_task(watchman.run())
         stack.callback(watching.cancel)
         task = asyncio.create_task(_operate(settings, office, stop, ready))

@@ -8,8 +8,9 @@ import asyncio.sslproto
 import contextlib
 import json
 import logging
+import random
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -23,17 +24,20 @@ from ferry_operator.observe import Link, PodView
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 30
-NUMBERS_PAUSE = 2.0
-"""Between two polls of a copier that has only numbers to tell."""
+SHORTEST_WAIT, LONGEST_WAIT = 10.0, 60.0
+"""How long a poll waits for news before it brings numbers; status shows numbers every 10 s at most."""
+POLLS_PER_SECOND = 15.0
+"""Of all copiers together, while none has news: a poll and the look that follows cost two milliseconds."""
+WORDY_PAUSE = 2.0
+"""Before the next poll of a copier whose news were but another wording."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _MOST_BYTES = 1 << 20
 """Of an answer; a report has some 3 KiB."""
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-_POLL_TIMEOUT = aiohttp.ClientTimeout(total=WAIT_SECONDS + 15, sock_connect=5)
+_GRACE_SECONDS = 15.0
 
-# Python's buffer of 256 KiB a TLS connection is most of what an idle copier costs.
-asyncio.sslproto.SSLProtocol.max_size = 16 * 1024
+# Python's buffer of 256 KiB a TLS connection is most of what an idle copier costs; a report has some 3 KiB.
+asyncio.sslproto.SSLProtocol.max_size = 4 * 1024
 
 
 class DirectiveRefused(Exception):
@@ -49,25 +53,47 @@ class Silent(Exception):
     """No answer, or none that can be understood."""
 
 
-def new_session() -> aiohttp.ClientSession:
+class Exchange:
+    """What the links to all copiers share: one HTTP session, one TLS context, and how often they may ask."""
+
+    def __init__(self, session: aiohttp.ClientSession, tls: ssl.SSLContext) -> None:
+        self.session = session
+        self.tls = tls
+        self.followed = 0
+
+    def wait(self) -> float:
+        """For the next poll, in seconds. Uneven, or a thousand that began together would come together for ever."""
+        even = min(max(self.followed / POLLS_PER_SECOND, SHORTEST_WAIT), LONGEST_WAIT)
+        return even * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+
+
+@contextlib.asynccontextmanager
+async def exchange(tls: ssl.SSLContext) -> AsyncIterator[Exchange]:
     """For all copiers of this operator."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, use_dns_cache=False), trust_env=False)
+    connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        yield Exchange(session, tls)
 
 
 class CopierLink:
     """One Ferry's. ``changed`` is called when there is something to act on or to say."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, tls: ssl.SSLContext, uid: str, token: str, changed: Callable[[], None]
-    ) -> None:
-        self._session = session
-        self._tls = tls
+    def __init__(self, exchange: Exchange, uid: str, token: str, changed: Callable[[], None]) -> None:
+        self._exchange = exchange
         self._uid = uid
         self._headers = {"Authorization": f"Bearer {token}"}
         self._changed = changed
         self._followed: tuple[str, str] | None = None
         self._task: asyncio.Task[None] | None = None
-        self.view = Link()
+        self._raw = b""
+        """The newest report as it came: parsed, a thousand of them would take 10 MB more."""
+        self._silence: tuple[datetime, str] | None = None
+
+    @property
+    def view(self) -> Link:
+        """What is known now."""
+        report = Report.model_validate_json(self._raw) if self._raw else None
+        return Link(report) if self._silence is None else Link(report, *self._silence)
 
     def follow(self, pod: PodView | None) -> None:
         """From now on this Pod's copier; None: nobody's. The same one again changes nothing."""
@@ -77,20 +103,23 @@ class CopierLink:
         self.close()
         self._followed = wanted
         if wanted is not None:
+            self._exchange.followed += 1
             self._task = asyncio.create_task(self._follow(), name=f"copier {self._uid}")
 
     def close(self) -> None:
         """Stop following and forget what was said."""
         if self._task is not None:
+            self._exchange.followed -= 1
             self._task.cancel()
             self._task = None
         self._followed = None
-        self.view = Link()
+        self._raw, self._silence = b"", None
 
     async def send(self, directive: Directive) -> None:
         """Raises DirectiveRefused or Silent."""
         text = directive.as_json()
-        headers = {"Content-Type": "application/json"}
+        # The poll has the connection that is kept; a second one would double what a Ferry costs.
+        headers = {"Content-Type": "application/json", "Connection": "close"}
         status, body = await self._ask("PUT", "/api/v1/directive", _TIMEOUT, text, headers)
         if status == HTTPStatus.OK:
             return
@@ -102,11 +131,13 @@ class CopierLink:
     # -- the long poll ----------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
+        now = asyncio.get_running_loop().time
         since: int | None = None
         pause = _SHORTEST_PAUSE
         while True:
+            asked = now()
             try:
-                report = await self._poll(since)
+                report, raw = await self._poll(since)
             except Silent as error:
                 self._silent(str(error))
                 since = None  # a copier that was started again counts from 1
@@ -114,18 +145,19 @@ class CopierLink:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause = _SHORTEST_PAUSE
-            only_numbers = self._heard(report)
             since = report.revision
-            if only_numbers:
-                await asyncio.sleep(NUMBERS_PAUSE)
+            if not self._heard(report, raw) and now() - asked < WORDY_PAUSE:
+                await asyncio.sleep(WORDY_PAUSE)
 
-    async def _poll(self, since: int | None) -> Report:
-        path = "/api/v1/status" if since is None else f"/api/v1/status?wait={WAIT_SECONDS}s&since={since}"
-        status, body = await self._ask("GET", path, _POLL_TIMEOUT)
+    async def _poll(self, since: int | None) -> tuple[Report, bytes]:
+        wait = self._exchange.wait()
+        query = "" if since is None else f"?wait={wait:.0f}s&since={since}&only=news"
+        timeout = aiohttp.ClientTimeout(total=wait + _GRACE_SECONDS, sock_connect=5)
+        status, raw = await self._ask("GET", f"/api/v1/status{query}", timeout)
         if status != HTTPStatus.OK:
             raise Silent(f"HTTP {status}")
         try:
-            return Report.model_validate_json(body)
+            return Report.model_validate_json(raw), raw
         except ValidationError as error:
             raise Silent(f"its report cannot be read: {error.errors()[0]['msg']}") from error
 
@@ -142,13 +174,13 @@ class CopierLink:
         ip = self._followed[1]
         url = f"https://{f'[{ip}]' if ':' in ip else ip}:{CONTROL_PORT}{path}"
         try:
-            async with self._session.request(
+            async with self._exchange.session.request(
                 method,
                 url,
                 data=text,
                 headers=self._headers | (headers or {}),
                 timeout=timeout,
-                ssl=self._tls,
+                ssl=self._exchange.tls,
                 server_hostname=self._uid,
                 allow_redirects=False,
             ) as answer:
@@ -156,18 +188,19 @@ class CopierLink:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(str(error) or type(error).__name__) from error
 
-    def _heard(self, report: Report) -> bool:
-        """Tells whether nothing but numbers is new."""
+    def _heard(self, report: Report, raw: bytes) -> bool:
+        """Tells whether more than numbers and wording is new."""
         before = self.view.report
-        self.view = Link(report)
-        only_numbers = before is not None and _words(before) == _words(report)
-        self._changed()
-        return only_numbers
+        spoke_again = self._silence is not None
+        if raw != self._raw or spoke_again:
+            self._raw, self._silence = raw, None
+            self._changed()
+        return spoke_again or before is None or _words(before) != _words(report)
 
     def _silent(self, problem: str) -> None:
-        before = self.view
-        self.view = Link(before.report, before.silent_since or datetime.now(UTC), problem)
-        if before.silent_since is None:
+        first = self._silence is None
+        self._silence = (datetime.now(UTC) if self._silence is None else self._silence[0], problem)
+        if first:
             log.info("copier of %s is silent: %s", self._uid, problem)
             self._changed()
 

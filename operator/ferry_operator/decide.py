@@ -66,7 +66,7 @@ def _finished(seen: Observed) -> bool:
 def _unreadable(seen: Observed, draft: Draft) -> Plan:
     """Written by a newer version, or past its checks; a copier that runs goes on as it was told last."""
     draft.condition(Condition.STALLED, "True", Reason.INVALID_FIELD, seen.ferry.problem)
-    draft.condition(Condition.RECONCILING, "False", "Refused")
+    draft.condition(Condition.RECONCILING, "False", Reason.REFUSED)
     draft.say(f"the operator cannot act on this spec: {seen.ferry.problem}")
     return Plan(draft.status())
 
@@ -85,7 +85,7 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
     if seen.trouble is not None:
         return _refused(seen, seen.trouble, draft)
     if not seen.admitted:
-        draft.condition(Condition.RECONCILING, "True", "Queued", "as many Ferries run as may run at once")
+        draft.condition(Condition.RECONCILING, "True", Reason.QUEUED, "as many Ferries run as may run at once")
         draft.say("queued: as many Ferries run as the operator's maxRunning allows")
         return Plan(draft.status())
     draft.started()
@@ -131,7 +131,7 @@ def _starting(seen: Observed, draft: Draft, message: str) -> None:
         draft.lag_unknown(Reason.COPIER_STARTING, message)
     if "failure" not in seen.ferry.status:
         draft.phase(draft.stage_now)
-        draft.condition(Condition.STALLED, "False", "NotStalled")
+        draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
 
 
 # -- with a Pod -----------------------------------------------------------------------------------------------------
@@ -141,7 +141,8 @@ def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     draft.pod(pod)
     last = _last_words(pod)
     if pod.phase == "Succeeded" or (last is not None and last.stage == Stage.COMPLETED):
-        return endings.completed(draft, last or seen.link.report)
+        ends = (pod.ended_before, pod.ended)
+        return endings.completed(draft, [seen.link.report, *(None if end is None else end.report for end in ends)])
     if pod.deleting:
         return _going(seen, pod, draft)
     if pod.ended is not None and pod.ended.exit_code in (ExitCode.CONFIG, ExitCode.DATA):
@@ -173,8 +174,8 @@ def _going(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         + (f" ({pod.lost})" if pod.lost else "")
         + f"; once its node is surely down: kubectl delete pod {pod.name} -n {seen.ferry.namespace} --force"
     )
-    draft.lag_unknown("NodeLost", message)
-    draft.condition(Condition.STALLED, "True", "NodeLost", message)
+    draft.lag_unknown(Reason.NODE_LOST, message)
+    draft.condition(Condition.STALLED, "True", Reason.NODE_LOST, message)
     draft.say(message)
     return Plan(draft.status())
 
@@ -191,7 +192,7 @@ def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
     draft.failure(reason, message, retriable=False)
     draft.condition(Condition.SUCCEEDED, "False", Reason.FAILED, message, generation)
     draft.condition(Condition.STALLED, "True", reason, message, generation)
-    draft.condition(Condition.RECONCILING, "False", "Settled")
+    draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     draft.phase(Phase.FAILED)
     again = "tried again by itself" if ended.exit_code == ExitCode.CONFIG else "tried again when the spec changes"
     draft.say(f"{message} ({again})")
@@ -254,18 +255,18 @@ def _running(seen: Observed, draft: Draft) -> Plan:
     if report.stage not in (Stage.PENDING, Stage.VALIDATING):
         draft.no_failure()
         if not any(each.type == Condition.STALLED for each in report.conditions):
-            draft.condition(Condition.STALLED, "False", "NotStalled")
+            draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
     elif "failure" in seen.ferry.status:
         draft.phase(Phase.FAILED)
     silent = _silent(seen)
     if silent is not None:
-        draft.lag_unknown("CopierSilent", silent)
+        draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.say(silent)
     if report.copier.acknowledged_generation == generation:
-        draft.condition(Condition.RECONCILING, "False", "Settled")
-        return Plan(draft.status())
+        draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
+        return Plan(draft.status(), next_look=REST_SECONDS if seen.link.silent_since is None else SILENCE_SECONDS)
     if seen.trouble is not None:
-        draft.condition(Condition.RECONCILING, "False", "Refused", seen.trouble.message)
+        draft.condition(Condition.RECONCILING, "False", Reason.REFUSED, seen.trouble.message)
         draft.condition(Condition.STALLED, "True", seen.trouble.reason, seen.trouble.message)
         draft.say(f"the copier refuses the changed spec and goes on as before: {seen.trouble.message}")
         tried = (seen.now - seen.trouble.since).total_seconds()

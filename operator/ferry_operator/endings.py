@@ -2,12 +2,14 @@
 Pods of their own.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Phase, Report, Stage
-from ferry_operator.names import Role
+from ferry_operator.names import SKIP_CLEANUP, Role
 from ferry_operator.observe import Observed, PodView, moment
 from ferry_operator.plan import (
     REST_SECONDS,
@@ -26,25 +28,41 @@ PATIENCE = timedelta(minutes=10)
 """How long a deletion may wait for an unreachable database before a person is called."""
 
 
-def completed(draft: Draft, report: Report | None) -> Plan:
-    """Cut over; with the copier's last report, if it could be had."""
+def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
+    """Cut over; with what the copier's processes said since, newest last, if it could be had."""
+    said = [each for each in reports if each is not None and each.stage == Stage.COMPLETED]
     draft.no_failure()
-    if report is not None and report.stage == Stage.COMPLETED:
-        draft.report(report)
+    if said:
+        draft.report(said[-1])
     else:
         draft.say("cut over; writes may move to the target")
         draft.condition(Condition.CUT_OVER, "True", Reason.DONE)
+    _written_after(draft, said)
     draft.stage(Stage.COMPLETED)
     draft.phase(Stage.COMPLETED)
     draft.finished()
     draft.condition(Condition.SUCCEEDED, "True", Reason.COMPLETED, "cut over; writes may move to the target")
-    draft.condition(Condition.RECONCILING, "False", "Settled")
+    draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     return Plan(draft.status())
 
 
+def _written_after(draft: Draft, said: Sequence[Report]) -> None:
+    """Late writes on the source stay told: a process that is started again knows nothing of them."""
+    for report in said:
+        stalled = report.condition(Condition.STALLED)
+        if stalled is not None and stalled.status == "True":
+            draft.condition(Condition.STALLED, "True", stalled.reason, stalled.message)
+    draft.keep_stalled(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
+
+
 def rest(seen: Observed, draft: Draft) -> Plan:
-    """Finished: nothing more happens, but for the time to live."""
-    draft.condition(Condition.RECONCILING, "False", "Settled")
+    """Finished: nothing more happens, but for the time to live. A copier still watches the source for late writes."""
+    draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
+    if seen.copier is not None:
+        draft.pod(seen.copier)
+        ends = (seen.copier.ended_before, seen.copier.ended)
+        reports = [*(None if end is None else end.report for end in ends), seen.link.report]
+        _written_after(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
     spec = seen.ferry.spec
     ttl = None if spec is None else spec.ttl_seconds_after_finished
     ended = moment(seen.ferry.status.get("completionTime"))
@@ -71,7 +89,7 @@ def abort(seen: Observed, draft: Draft) -> Plan:
     if seen.copier is not None:
         last = seen.copier.last_end
         if last is not None and last.report is not None and last.report.stage == Stage.COMPLETED:
-            return completed(draft, last.report)
+            return completed(draft, (last.report,))
         _say(draft, "aborting: the copier is told to end")
         actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
         return Plan(draft.status(), actions, SOON_SECONDS)
@@ -79,8 +97,11 @@ def abort(seen: Observed, draft: Draft) -> Plan:
     if helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
         return _aborted(draft, "aborted; the target is kept as it is")
     if helper is not None and _was_cut_over(helper):
-        return completed(draft, None)
-    _say(draft, "aborting: writes on the source are allowed again if they were stopped" + _problem(seen))
+        return completed(draft, ())
+    problem = _problem(seen)
+    _say(draft, "aborting: writes on the source are allowed again if they were stopped" + problem)
+    if problem and helper is not None and helper.created is not None and seen.now - helper.created > PATIENCE:
+        draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded yet{problem}")
     return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5)
 
 
@@ -95,8 +116,8 @@ def _aborted(draft: Draft, message: str) -> Plan:
     draft.finished()
     draft.say(message)
     draft.condition(Condition.SUCCEEDED, "False", Reason.ABORTED, message)
-    draft.condition(Condition.STALLED, "False", "NotStalled")
-    draft.condition(Condition.RECONCILING, "False", "Settled")
+    draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
+    draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     return Plan(draft.status())
 
 
@@ -112,9 +133,7 @@ def release(seen: Observed) -> Plan:
     """End the copier, let ``ferry cleanup`` take away what it kept on the target, then let the object go."""
     pods = [pod for pod in (seen.copier, seen.helper) if pod is not None]
     ending = tuple(DeletePod(pod) for pod in pods if not pod.deleting)
-    if seen.namespace_ending or seen.ferry.skip_cleanup:
-        return Plan(None, ending, released=True)
-    if not _ever_started(seen) or seen.ferry.spec is None:
+    if seen.namespace_ending or seen.ferry.skip_cleanup or not _ever_started(seen):
         return Plan(None, ending, released=True)
     draft = Draft(seen.ferry.status, seen.ferry.generation, seen.now)
     if seen.copier is not None or (seen.helper is not None and seen.helper.role is not Role.CLEANUP):
@@ -123,17 +142,25 @@ def release(seen: Observed) -> Plan:
     if seen.helper is not None and seen.helper.phase == "Succeeded":
         # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
         return Plan(None, released=True)
+    if seen.ferry.spec is None:
+        return _held_up(seen, draft, Reason.INVALID_FIELD, f"nothing can be cleaned up: {seen.ferry.problem}")
     problem = _problem(seen)
     _say(draft, "being deleted: cleaning up on the target" + problem)
     since = seen.ferry.deleting_since
     if problem and since is not None and seen.now - since > PATIENCE:
-        way_out = (
-            f"cleaning up has failed for {PATIENCE.seconds // 60} min{problem}; to delete without it: kubectl annotate "
-            f"ferry {seen.ferry.name} -n {seen.ferry.namespace} mysqlferry.io/skip-cleanup=true"
-        )
-        draft.condition(Condition.STALLED, "True", "CleanupFailed", way_out)
-        draft.say(way_out)
+        text = f"cleaning up has failed for {PATIENCE.seconds // 60} min{problem}"
+        held_up = _held_up(seen, draft, Reason.CLEANUP_FAILED, text)
+        return replace(held_up, actions=_helped(seen, Role.CLEANUP), next_look=SOON_SECONDS * 5)
     return Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5)
+
+
+def _held_up(seen: Observed, draft: Draft, reason: Reason, text: str) -> Plan:
+    """A person decides whether the Ferry goes without being cleaned up."""
+    where = f"{seen.ferry.name} -n {seen.ferry.namespace}"
+    way_out = f"{text}; to delete without it: kubectl annotate ferry {where} {SKIP_CLEANUP}=true"
+    draft.condition(Condition.STALLED, "True", reason, way_out)
+    draft.say(way_out)
+    return Plan(draft.status())
 
 
 def _helped(seen: Observed, role: Role) -> tuple[Action, ...]:

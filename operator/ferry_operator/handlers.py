@@ -5,17 +5,19 @@ what is so. Called by ``app``.
 """
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, cast
 
 import kopf
 
 from ferry_core.api.crd import GROUP, PLURAL, VERSION
 from ferry_operator.kube import KubeError
-from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object
+from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object, Role
 from ferry_operator.observe import PodView, is_own, pod_view
+from ferry_operator.slim import slim
 from ferry_operator.tender import Office, Tender
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,13 @@ _RELEASE_LOOK = 3.0
 
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 Pods = kopf.Index[tuple[str, str], PodView]
+
+
+class _ForEver:
+    """Pauses between tries. An end of them would be the end of the process: an API server may be away for an hour."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(5.0))
 
 
 def register(
@@ -51,7 +60,7 @@ def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
         settings.scanning.disabled = True
         settings.watching.label_selectors["pods"] = POD_SELECTOR
         settings.networking.request_timeout = 30
-        settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 5)
+        settings.networking.error_backoffs = _ForEver()
         settings.background.cancellation_polling = 5
         settings.execution.default_backoff = 15
         settings.peering.standalone = True
@@ -63,18 +72,28 @@ def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
         pod = _plain(body)
         if not is_own(pod):
             return {}
-        return {(str(body.meta.namespace), str(body.meta.labels.get(FERRY_UID))): pod_view(pod)}
+        view, ferry = pod_view(pod), str(body.meta.labels.get(FERRY_UID))
+        if view.role is Role.COPIER and view.phase != "Succeeded":
+            # Before any Ferry is tended: after a restart a queued one must not take the place of one that runs.
+            office.fleet.hold(ferry)
+        return {(str(body.meta.namespace), ferry): view}
 
     @kopf.on.event("pods", labels={MANAGED_BY: MANAGER}, registry=registry)
-    async def pod_changed(body: kopf.Body, **_: object) -> None:
-        tender = office.tenders.get(str(body.meta.labels.get(FERRY_UID)))
+    async def pod_changed(body: kopf.Body, event: kopf.RawEvent, **_: object) -> None:
+        _note(office, event)
+        ferry = str(body.meta.labels.get(FERRY_UID))
+        tender = office.tenders.get(ferry)
         if tender is not None:
             tender.wake()
+        elif event["type"] == "DELETED":
+            office.fleet.leave(ferry)
 
 
 def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def ferry_changed(uid: str, **_: object) -> None:
+    async def ferry_changed(uid: str, event: kopf.RawEvent, **_: object) -> None:
+        slim(cast("Object", event["object"]))
+        _note(office, event)
         tender = office.tenders.get(uid)
         if tender is not None:
             tender.wake()
@@ -96,6 +115,15 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
     @kopf.on.delete(GROUP, VERSION, PLURAL, id="release", registry=registry)
     async def release(uid: str, body: kopf.Body, **others: Any) -> None:
         await _release(office, uid, _plain(body), _reader(others["ferry_pods"], others["namespace"], uid))
+
+
+def _note(office: Office, event: kopf.RawEvent) -> None:
+    """For the watchman."""
+    meta = event["object"]["metadata"]
+    if event["type"] == "DELETED":
+        office.told.pop(meta["uid"], None)
+    else:
+        office.told[meta["uid"]] = int(meta["resourceVersion"])
 
 
 async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> None:

@@ -5,7 +5,7 @@ and ``app``; kopf keeps its own session for its watches.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
@@ -14,10 +14,11 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from ferry_core.api.crd import GROUP, KIND, PLURAL, VERSION
-from ferry_operator.names import API_VERSION, MANAGER, Object
+from ferry_operator.names import API_VERSION, MANAGER, POD_SELECTOR, Object
 
 _APPLY = "application/apply-patch+yaml"
 _SECONDS = 30.0
+_PIECE = 250
 _FERRIES = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}"
 
 
@@ -78,8 +79,8 @@ class Kube(Protocol):
 
     async def create_event(self, namespace: str, event: Object) -> None: ...
 
-    async def list_generations(self, namespace: str | None) -> dict[str, int]:
-        """metadata.generation of every Ferry by uid: what a watch should have told."""
+    async def list_versions(self, namespace: str | None) -> dict[str, int]:
+        """Of every Ferry and every Pod of ours its resourceVersion, by uid: what the watches should have told."""
 
     async def serves_ferries(self) -> bool:
         """Whether the CustomResourceDefinition is installed."""
@@ -149,14 +150,22 @@ class ApiKube:
         path = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
         await self._ask("POST", path, namespace=namespace, body=event)
 
-    async def list_generations(self, namespace: str | None) -> dict[str, int]:
-        # Metadata alone: specs and statuses would be most of the answer.
+    async def list_versions(self, namespace: str | None) -> dict[str, int]:
+        where = "" if namespace is None else f"/namespaces/{namespace}"
+        ferries = self._listed(f"/apis/{GROUP}/{VERSION}{where}/{PLURAL}", {})
+        pods = self._listed(f"/api/v1{where}/pods", {"labelSelector": POD_SELECTOR})
+        return {meta["uid"]: int(meta["resourceVersion"]) for listed in (ferries, pods) async for meta in listed}
+
+    async def _listed(self, path: str, query: dict[str, str]) -> AsyncIterator[Object]:
+        """Metadata alone, since specs and statuses would be most of the answer, and in pieces: it is parsed at once."""
         kind = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        if namespace is None:
-            found = await self._ask("GET", f"/apis/{GROUP}/{VERSION}/{PLURAL}", accept=kind)
-        else:
-            found = await self._ask("GET", _FERRIES, accept=kind, namespace=namespace)
-        return {each["metadata"]["uid"]: each["metadata"]["generation"] for each in found["items"]}
+        left: str | None = ""
+        while left is not None:
+            query = query | {"limit": str(_PIECE)} | ({"continue": left} if left else {})
+            found = await self._ask("GET", path, query=query, accept=kind)
+            for each in found["items"]:
+                yield each["metadata"]
+            left = found["metadata"].get("continue") or None
 
     async def serves_ferries(self) -> bool:
         try:

@@ -15,12 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from ferry_core.api.report import Phase, Stage
+from ferry_operator.names import Object
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from ferry_operator.kube import Asked
-    from ferry_operator.observe import FerryView
 
 PHASES = tuple(phase.value for phase in (*Stage, *Phase))
 _STATES = ("True", "False", "Unknown")
@@ -30,7 +30,7 @@ _FERRY = ("namespace", "ferry")
 class Metrics:
     """Counters of one operator, in a registry of its own."""
 
-    def __init__(self, ferries: Callable[[], Iterable["FerryView"]]) -> None:
+    def __init__(self, ferries: Callable[[], Iterable[Object]]) -> None:
         self.registry = CollectorRegistry()
         self._rounds = Counter(
             "ferry_operator_reconcile", "Rounds of observe, decide, act.", ["result"], registry=self.registry
@@ -80,7 +80,7 @@ class _Fixed(Collector):
 class FerryCollector(Collector):
     """What is so of every Ferry now."""
 
-    def __init__(self, ferries: Callable[[], Iterable["FerryView"]]) -> None:
+    def __init__(self, ferries: Callable[[], Iterable[Object]]) -> None:
         self._ferries = ferries
 
     def collect(self) -> Iterator["Metric"]:
@@ -107,30 +107,30 @@ class FerryCollector(Collector):
         restarts = CounterMetricFamily("ferry_copier_restarts", "Restarts of its copier's container.", labels=_FERRY)
         began = time.perf_counter()
         for ferry in self._ferries():
-            key = (ferry.namespace, ferry.name)
-            if ferry.spec is not None:
-                info.add_metric(key, {"source": ferry.spec.source.host, "target": ferry.spec.target.host})
+            if not ferry:  # being deleted, and not looked at yet
+                continue
+            spec, status = ferry["spec"], ferry.get("status") or {}
+            key = (ferry["metadata"]["namespace"], ferry["metadata"]["name"])
+            info.add_metric(key, {"source": spec["source"]["host"], "target": spec["target"]["host"]})
             for each in PHASES:
-                phase.add_metric((*key, each), float(ferry.status.get("phase", "Pending") == each))
-            for said in ferry.status.get("conditions", ()):
+                phase.add_metric((*key, each), float(status.get("phase", "Pending") == each))
+            for said in status.get("conditions", ()):
                 for state in _STATES:
                     condition.add_metric((*key, said["type"], state), float(said["status"] == state))
-            for name, value in _numbers(ferry):
+            for name, value in _numbers(ferry["metadata"], spec, status):
                 single[name].add_metric(key, value)
-            restarts.add_metric(key, float(ferry.status.get("copier", {}).get("restarts", 0)))
+            restarts.add_metric(key, float(status.get("copier", {}).get("restarts", 0)))
         yield from (info, phase, condition, *single.values(), restarts)
         yield GaugeMetricFamily(
             "ferry_operator_collect_seconds", "How long this took.", value=time.perf_counter() - began
         )
 
 
-def _numbers(ferry: "FerryView") -> Iterator[tuple[str, float]]:
-    if ferry.spec is not None:
-        yield "ferry_spec_paused", float(ferry.spec.paused)
-    if ferry.created is not None:
-        yield "ferry_created_timestamp_seconds", ferry.created.timestamp()
-    ended = ferry.status.get("completionTime")
+def _numbers(meta: Object, spec: Object, status: Object) -> Iterator[tuple[str, float]]:
+    yield "ferry_spec_paused", float(spec.get("paused", False))
+    yield "ferry_created_timestamp_seconds", datetime.fromisoformat(meta["creationTimestamp"]).timestamp()
+    ended = status.get("completionTime")
     if ended is not None:
         yield "ferry_completed_timestamp_seconds", datetime.fromisoformat(ended).timestamp()
-    yield "ferry_metadata_generation", ferry.generation
-    yield "ferry_status_observed_generation", ferry.status.get("observedGeneration", 0)
+    yield "ferry_metadata_generation", meta["generation"]
+    yield "ferry_status_observed_generation", status.get("observedGeneration", 0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ferry_operator.names import Object, Role
 from ferry_operator.observe import PodView
 
-REST_SECONDS = 30.0
+REST_SECONDS = 120.0
 """A look without cause, should a wake-up have been lost."""
 SOON_SECONDS = 2.0
 SHORTEST_BACKOFF = 10.0

@@ -42,12 +42,12 @@ _STATE = "/var/lib/ferry"
 
 # What a running copier can be told, and what is none of its business: no reason for another Pod.
 _TOLD = {"paused", "throttle", "copy_", "cutover", "verify", "aborted"}
-_OURS = {"deletion_policy", "ttl_seconds_after_finished"}
+_LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
 
 def digest(spec: Spec) -> str:
     """Of all that needs another Pod. Defaults are left out: a field that a later version adds changes nothing."""
-    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_TOLD | _OURS)
+    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_TOLD | _LATER)
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -181,12 +181,12 @@ def _container(spec: Spec, role: Role, image: str, listen: str) -> Object:
 
 def _arguments(spec: Spec, role: Role, listen: str) -> list[str]:
     arguments = [role.value, "-f", f"{_OWN}/ferry.yaml", "--secrets-dir", _SECRETS]
+    if spec.checkpoint.store is CheckpointStore.VOLUME:
+        arguments += ["--state", f"{_STATE}/state.db"]
     if role is not Role.COPIER:
         return arguments
-    state = ["--state", f"{_STATE}/state.db"] if spec.checkpoint.store is CheckpointStore.VOLUME else []
     return [
         *arguments,
-        *state,
         *("--listen", f"{listen}:{CONTROL_PORT}"),
         *("--token-file", f"{_OWN}/token"),
         *("--tls-dir", _OWN),

@@ -23,20 +23,29 @@ _FAILURE = (Condition.SUCCEEDED, Condition.STALLED)
 # Set at first sight: absent and unknown are not the same.
 _FIRST: tuple[tuple[Condition, Truth, str], ...] = (
     (Condition.SUCCEEDED, "Unknown", Reason.IN_PROGRESS),
-    (Condition.VALIDATED, "Unknown", "NotStarted"),
-    (Condition.COPY_COMPLETE, "False", "NotStarted"),
+    (Condition.VALIDATED, "Unknown", Reason.NOT_STARTED),
+    (Condition.COPY_COMPLETE, "False", Reason.NOT_STARTED),
     (Condition.CAUGHT_UP, "Unknown", Reason.LAG_UNKNOWN),
-    (Condition.READY_FOR_CUTOVER, "False", "NotStarted"),
+    (Condition.READY_FOR_CUTOVER, "False", Reason.NOT_STARTED),
     (Condition.CUT_OVER, "False", Reason.IN_PROGRESS),
     (Condition.VERIFIED, "Unknown", Reason.VERIFICATION_PENDING),
-    (Condition.PAUSED, "False", "NotPaused"),
-    (Condition.THROTTLED, "False", "NotThrottled"),
-    (Condition.STALLED, "False", "NotStalled"),
+    (Condition.PAUSED, "False", Reason.NOT_PAUSED),
+    (Condition.THROTTLED, "False", Reason.NOT_THROTTLED),
+    (Condition.STALLED, "False", Reason.NOT_STALLED),
     (Condition.RECONCILING, "True", Reason.NEW_GENERATION),
 )
 
 # What may wait for the next write of numbers.
 _NUMBERS = ("progress", "replication", "verification", "message")
+
+
+_OURS = frozenset(map(str, Condition))
+
+
+def ours(status: Mapping[str, Any]) -> Object:
+    """Without conditions of other controllers: said again by us, they would be ours too and never go away."""
+    listed = [each for each in status.get("conditions", ()) if each["type"] in _OURS]
+    return {**status, **({"conditions": listed} if "conditions" in status else {})}
 
 
 class Draft:
@@ -51,7 +60,7 @@ class Draft:
         self._said.setdefault("phase", Stage.PENDING.value)
         self._said["observedGeneration"] = generation
         listed: list[Object] = self._said.pop("conditions", [])
-        self._before = {each["type"]: each for each in listed}
+        self._before = {each["type"]: each for each in listed if each["type"] in _OURS}
         self._conditions = dict(self._before)
         for kind, status, reason in _FIRST:
             if kind not in self._conditions:
@@ -62,8 +71,8 @@ class Draft:
     def condition(
         self, kind: str, status: Truth, reason: str, message: str = "", generation: int | None = None
     ) -> None:
-        """Its time changes only with its status."""
-        before = self._conditions.get(kind)
+        """Its time changes only with its status, however often it is said in one round."""
+        before = self._before.get(kind)
         same = before is not None and before["status"] == status
         self._conditions[kind] = {
             "type": str(kind),
@@ -73,6 +82,12 @@ class Draft:
             "lastTransitionTime": before["lastTransitionTime"] if same and before else stamp(self._now),
             "observedGeneration": self._generation if generation is None else generation,
         }
+
+    def keep_stalled(self, reason: str) -> None:
+        """What was said for this reason stands."""
+        before = self._before.get(Condition.STALLED)
+        if before is not None and before["status"] == "True" and before["reason"] == reason:
+            self._conditions[Condition.STALLED] = before
 
     def say(self, message: str) -> None:
         self._said["message"] = message[:_MESSAGE_CHARACTERS]

@@ -13,14 +13,11 @@ from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
 from ferry_operator.kube import KubeError
 from ferry_operator.names import Object, Role
-from ferry_operator.observe import FerryView, Observed, PodView, ferry_view
+from ferry_operator.observe import Observed, PodView, ferry_view
 from ferry_operator.plan import CreatePod, Plan
 
 if TYPE_CHECKING:
-    import ssl
-
-    import aiohttp
-
+    from ferry_operator.copier import Exchange
     from ferry_operator.fleet import Fleet
     from ferry_operator.metrics import Metrics
 
@@ -34,11 +31,12 @@ class Office:
     """What all tenders share."""
 
     actor: Actor
-    session: "aiohttp.ClientSession"
-    tls: "ssl.SSLContext"
+    copiers: "Exchange"
     fleet: "Fleet"
     metrics: "Metrics"
     tenders: dict[str, "Tender"]
+    told: dict[str, int]
+    """resourceVersion of each Ferry and Pod as the watches told it last, by uid."""
 
 
 class Tender:
@@ -54,9 +52,7 @@ class Tender:
         self._memory = Memory()
         self._woken = asyncio.Event()
         token = office.actor.identity.token(uid)
-        self.link = CopierLink(office.session, office.tls, uid, token, self.wake)
-        self.view: FerryView | None = None
-        self.created = ""
+        self.link = CopierLink(office.copiers, uid, token, self.wake)
 
     def wake(self) -> None:
         """Something may have changed."""
@@ -104,7 +100,7 @@ class Tender:
         """One look and what follows from it."""
         began = time.perf_counter()
         while True:
-            body = self._newest()
+            body = self.newest()
             seen = self._observe(body)
             plan = decide(seen)
             self._place(seen, plan)
@@ -113,16 +109,18 @@ class Tender:
                 self._office.metrics.reconciled(time.perf_counter() - began)
                 return plan
 
-    def _newest(self) -> Object:
+    def newest(self) -> Object:
         """The watch's object or the one of our own last write, which the watch may not have told yet."""
         body, written = self._body(), self._memory.written
-        if written is None or written["metadata"]["uid"] != self._uid:
+        if written is None:
             return body
-        return written if _version(written) > _version(body) else body
+        if written["metadata"]["uid"] == self._uid and _version(written) > _version(body):
+            return written
+        self._memory.written = None
+        return body
 
     def _observe(self, body: Object) -> Observed:
-        ferry = self.view = ferry_view(body)
-        self.created = body["metadata"]["creationTimestamp"]
+        ferry = ferry_view(body)
         trouble = self._memory.trouble
         if trouble is not None and trouble.generation != ferry.generation:
             self._memory.trouble = None
@@ -138,7 +136,7 @@ class Tender:
             copier=copier,
             helper=helper,
             link=self.link.view,
-            admitted=copier is not None or self._office.fleet.ask(self._uid, self.created),
+            admitted=copier is not None or self._office.fleet.ask(self._uid, body["metadata"]["creationTimestamp"]),
             trouble=self._memory.trouble,
             namespace_ending=self._memory.namespace_ending,
         )
@@ -151,7 +149,8 @@ class Tender:
             self._office.fleet.leave(self._uid)
 
     def _name(self) -> str:
-        return self._uid if self.view is None else f"{self.view.namespace}/{self.view.name}"
+        meta = self._body()["metadata"]
+        return f"{meta['namespace']}/{meta['name']}"
 
 
 def _version(body: Object) -> int:

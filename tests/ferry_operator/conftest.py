@@ -57,6 +57,29 @@ class Cluster:
         conditions = self.status(name).get("conditions", [])
         return next((each for each in conditions if each["type"] == kind), {})
 
+    def apply_condition(self, name: str, kind: str, message: str) -> None:
+        """As a controller of somebody else does, field manager ``theirs``."""
+        meta = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}}
+        entry = {"type": kind, "status": "True", "reason": "Said", "message": message}
+        entry["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+        self.api.request(
+            "PATCH",
+            f"{self._ferries}/{name}/status?fieldManager=theirs&force=true",
+            meta | {"status": {"conditions": [entry]}},
+            content_type="application/apply-patch+yaml",
+        )
+
+    def owners(self, name: str, kind: str) -> set[str]:
+        """Field managers of one condition."""
+        found = self.ferry(name)
+        assert found is not None
+        key = f'k:{{"type":"{kind}"}}'
+        return {
+            each["manager"]
+            for each in found["metadata"]["managedFields"]
+            if key in each["fieldsV1"].get("f:status", {}).get("f:conditions", {})
+        }
+
     def pod(self, name: str) -> Object | None:
         return self._get(f"{self._core}/pods/{name}")
 

@@ -10,7 +10,7 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.report import CutoverReport, Report, Stage
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Ended, FerryView, Observed, PodView
+from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView
 from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod
 from ferry_operator.pods import digest
 from tests.support.sights import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
@@ -20,7 +20,8 @@ from tests.support.sights import NOW, after, condition, ferry, helper, pod, repo
 
 def done() -> Report:
     return report(Stage.COMPLETED, cutover=CutoverReport(attempts=1, writes_blocked_milliseconds=900),
-                  conditions=[said("CutOver", "True", "Done"), said("Verified", "True", "NoDifference")])  # fmt: skip
+                  conditions=[said("Succeeded", "True", "Completed"),
+                              said("CutOver", "True", "Done"), said("Verified", "True", "NoDifference")])  # fmt: skip
 
 
 def test_success_with_last_words() -> None:
@@ -50,6 +51,34 @@ def test_a_source_that_was_written_after_the_hand_over_is_a_success_that_needs_a
     assert condition(plan, "Succeeded")["status"] == "True"
     assert condition(plan, "Stalled")["reason"] == "SourceWrittenAfterCutover"
     assert plan.actions == ()
+
+
+def late() -> Report:
+    """The source was written after the hand-over."""
+    last = done()
+    entry = said("Stalled", "True", Reason.SOURCE_WRITTEN_AFTER_CUTOVER, "3 rows")
+    return last.model_copy(update={"conditions": [*last.conditions, entry]})
+
+
+def test_what_the_copier_sees_while_it_watches_the_source_is_told() -> None:
+    """The hand-over is told at once; the copier watches on for cutover.watchFor."""
+    finished = see(copier=pod(), link=Link(done()))
+    assert condition(decide(finished), "Succeeded")["status"] == "True"
+    plan = decide(after(finished, copier=pod(), link=Link(late())))
+    assert condition(plan, "Stalled")["reason"] == "SourceWrittenAfterCutover"
+    assert condition(plan, "Succeeded")["status"] == "True"
+    assert plan.actions == ()
+
+
+def test_late_writes_stay_told_when_the_copier_is_started_again() -> None:
+    """It ends with 65, the kubelet starts it in place, and the second process only finds that all is done."""
+    first = Ended(65, "Error", late().model_dump_json(by_alias=True), NOW)
+    second = Ended(0, "Completed", done().model_dump_json(by_alias=True), NOW)
+    watched = after(see(copier=pod(), link=Link(done())), copier=pod(), link=Link(late()))
+    over = pod(phase="Succeeded", running=False, ended=second)
+    assert condition(decide(after(watched, copier=over)), "Stalled")["status"] == "True"
+    unseen = see(copier=replace(over, ended_before=first))
+    assert condition(decide(unseen), "Stalled")["reason"] == "SourceWrittenAfterCutover"
 
 
 def test_a_finished_ferry_rests_whatever_becomes_of_its_pod() -> None:
@@ -116,6 +145,18 @@ def test_abort_that_comes_too_late_is_a_success() -> None:
     assert status(plan)["phase"] == "Completed"
 
 
+def test_an_abort_that_does_not_succeed_calls_a_person_after_ten_minutes() -> None:
+    """Writes on the source may be blocked as long as it has not."""
+    ended = Ended(75, "Error", "ServerUnreachable: source old.db refuses", NOW)
+    aborting = {"running": False, "ended": ended}
+    for minutes, truth in ((9, "False"), (11, "True")):
+        stuck = helper(Role.ABORT, created=NOW - timedelta(minutes=minutes), **aborting)
+        plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=stuck))
+        assert condition(plan, "Stalled")["status"] == truth
+    assert condition(plan, "Stalled")["reason"] == "AbortFailed"
+    assert "old.db refuses" in status(plan)["message"]
+
+
 def test_abort_says_why_it_takes_long() -> None:
     ended = Ended(64, "Error", "checking\nServerUnreachable: target new.db refuses", NOW)
     plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=helper(Role.ABORT, running=False, ended=ended)))
@@ -167,6 +208,20 @@ def test_deletion_with_an_unreachable_database_calls_a_person_after_ten_minutes(
     late = decide(see(ferry=deleted(since=NOW - timedelta(minutes=11)), helper=stuck))
     assert condition(late, "Stalled")["reason"] == "CleanupFailed"
     assert "mysqlferry.io/skip-cleanup=true" in status(late)["message"]
+
+
+def test_deletion_with_a_spec_that_cannot_be_read_is_not_done_without_cleanup() -> None:
+    newer = replace(deleted(), spec=None, problem="spec.magic: Extra inputs are not permitted")
+    plan = decide(see(ferry=newer, copier=pod()))
+    assert plan.actions == (DeletePod(pod()),)
+    plan = decide(see(ferry=newer))
+    assert not plan.released
+    assert plan.actions == ()
+    assert condition(plan, "Stalled")["reason"] == "InvalidField"
+    assert "spec.magic" in status(plan)["message"]
+    assert "mysqlferry.io/skip-cleanup=true" in status(plan)["message"]
+    assert decide(see(ferry=replace(newer, skip_cleanup=True))).released
+    assert decide(see(ferry=replace(newer, status={}))).released, "nothing was ever begun"
 
 
 def test_deletion_wins_over_hands_off() -> None:

@@ -5,10 +5,8 @@ import json
 import ssl
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -22,11 +20,8 @@ from ferry_operator.kube import Asked, KubeError
 from ferry_operator.metrics import PHASES, Metrics
 from ferry_operator.names import Object
 from ferry_operator.settings import Settings, SettingsError
-from ferry_operator.status import transitions, urgent
-from tests.support.sights import ferry
-
-if TYPE_CHECKING:
-    from ferry_operator.observe import FerryView
+from ferry_operator.status import Draft, ours, transitions, urgent
+from tests.support.kubelet import SPEC
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +50,13 @@ def test_one_that_runs_already_keeps_its_place_even_over_the_limit() -> None:
     assert fleet.ask("a", "2026-01-01")
     fleet.leave("a")
     assert not fleet.ask("c", "2026-01-01")
+
+
+def test_after_a_restart_those_that_run_are_known_before_anybody_asks() -> None:
+    """The operator finds all Pods first, then tends Ferries in any order."""
+    fleet = Fleet(1, lambda _: None)
+    fleet.hold("runs")
+    assert not fleet.ask("queued", "2026-01-01")
 
 
 def test_no_limit() -> None:
@@ -143,7 +145,8 @@ def test_series_of_a_ferry_come_and_go_with_it() -> None:
         "conditions": [{"type": "Stalled", "status": "False"}],
         "copier": {"restarts": 2},
     }
-    shown: list[FerryView] = [replace(ferry(said, generation=4), created=datetime(2026, 1, 1, tzinfo=UTC))]
+    meta = {"namespace": "shop", "name": "orders", "generation": 4, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    shown: list[Object] = [{"metadata": meta, "spec": SPEC, "status": said}]
     metrics = Metrics(lambda: shown)
     found = samples(metrics)
     assert found["ferry_status_phase", ("Copying", "orders", "shop")] == 1
@@ -170,23 +173,36 @@ def test_the_operators_own_metrics() -> None:
     assert any(name == "ferry_operator_build_info" for name, _ in found)
 
 
-class Generations:
+class Versions:
     def __init__(self) -> None:
         self.found: dict[str, int] = {}
 
-    async def list_generations(self, _: str | None) -> dict[str, int]:
+    async def list_versions(self, _: str | None) -> dict[str, int]:
         return dict(self.found)
 
 
-def test_a_watch_that_tells_nothing_is_found_out() -> None:
-    kube = Generations()
-    watchman = Watchman(kube, {}, (), Metrics(list))  # type: ignore[arg-type]
-    kube.found = {"uid": 2}
+@pytest.mark.parametrize(
+    ("told", "found", "then", "caught_up"),
+    [
+        ({}, {"uid": 2}, {"uid": 3}, {"uid": 3}),
+        ({"uid": 1}, {"uid": 2}, {"uid": 3}, {"uid": 3}),
+        ({"uid": 1}, {}, {}, {}),
+    ],
+    ids=["never told", "told an older one", "not told that it is gone"],
+)
+def test_a_watch_that_tells_nothing_is_found_out(
+    told: dict[str, int], found: dict[str, int], then: dict[str, int], caught_up: dict[str, int]
+) -> None:
+    kube = Versions()
+    watchman = Watchman(kube, told, (), Metrics(list))  # type: ignore[arg-type]
+    kube.found = found
     asyncio.run(watchman.check())
     assert watchman.problem == "", "it may be on its way"
+    kube.found = then
     asyncio.run(watchman.check())
-    assert "has not told of 1 Ferries" in watchman.problem
-    kube.found = {}
+    assert "has not told of 1 Ferries or Pods" in watchman.problem
+    told.clear()
+    told |= caught_up
     asyncio.run(watchman.check())
     assert watchman.problem == ""
 
@@ -200,6 +216,14 @@ def test_only_numbers_can_wait() -> None:
     changes: list[Object] = [{"phase": "Paused"}, {"throttle": {"active": False}}, {"failure": {}}]
     for change in changes:
         assert urgent(said, said | change)
+
+
+def test_conditions_of_others_are_left_to_them() -> None:
+    theirs = {"type": "Theirs", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "t"}
+    draft = Draft({"conditions": [theirs]}, 1, datetime(2026, 1, 1, tzinfo=UTC))
+    assert "Theirs" not in {each["type"] for each in draft.status()["conditions"]}
+    assert ours({"phase": "Copying", "conditions": [theirs]}) == {"phase": "Copying", "conditions": []}
+    assert ours({}) == {}
 
 
 def test_events_are_told_of_transitions_only() -> None:

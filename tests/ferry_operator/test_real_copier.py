@@ -20,7 +20,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
 from ferry_core.api.spec import Spec
 from ferry_operator import pods
-from ferry_operator.copier import CopierLink, new_session
+from ferry_operator.copier import CopierLink, exchange
 from ferry_operator.identity import Identity
 from ferry_operator.names import CONTROL_PORT, Role
 from ferry_operator.observe import PodView
@@ -105,10 +105,8 @@ def make_copier(tmp_path: Path) -> Iterator[Make]:
 
 @contextlib.asynccontextmanager
 async def linked(copier: RealCopier) -> AsyncIterator[CopierLink]:
-    async with new_session() as session:
-        link = CopierLink(
-            session, copier.identity.context(), copier.uid, copier.identity.token(copier.uid), lambda: None
-        )
+    async with exchange(copier.identity.context()) as copiers:
+        link = CopierLink(copiers, copier.uid, copier.identity.token(copier.uid), lambda: None)
         link.follow(PodView(Role.COPIER, "orders-copier", "pod-1", ip=copier.address, running=True))
         try:
             yield link

@@ -61,7 +61,34 @@ def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-class KubeApi:
+class Admin:
+    """Requests to an API server that runs, as somebody who may do everything."""
+
+    def __init__(self, url: str, token: str, authority: Path) -> None:
+        self.url = url
+        self.token = token
+        self.tls = ssl.create_default_context(cafile=str(authority))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        as_text: bool = False,
+        seconds: float = 10,
+    ) -> Any:
+        """One request; raises urllib's HTTPError."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=seconds, context=self.tls) as answer:
+            text = answer.read().decode()
+        return text if as_text else json.loads(text)
+
+
+class KubeApi(Admin):
     """One API server with its etcd. ``stop`` and ``start`` again keep the data. ``flags`` are kube-apiserver's."""
 
     def __init__(self, *flags: str) -> None:
@@ -71,15 +98,14 @@ class KubeApi:
         self._etcd_binary = etcd.stdout.strip()
         self.folder = Path(tempfile.mkdtemp(prefix="ferry-kube-"))
         self._etcd_port, self._peer_port, self.port = _free_port(), _free_port(), _free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
-        self.token = secrets.token_hex(16)
         self._etcd: subprocess.Popen[bytes] | None = None
         self._api: subprocess.Popen[bytes] | None = None
-        self._write_keys()
-        self.kubeconfig = self.write_kubeconfig("admin", self.token)
-        self._client = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        token = secrets.token_hex(16)
+        self._write_keys(token)
+        super().__init__(f"https://127.0.0.1:{self.port}", token, self.folder / "ca.crt")
+        self.kubeconfig = self.write_kubeconfig("admin", token)
 
-    def _write_keys(self) -> None:
+    def _write_keys(self, token: str) -> None:
         authority = Authority("ferry test kubernetes CA")
         serving, accounts = authority.sign("localhost", "127.0.0.1"), authority.sign("service-accounts")
         files = {
@@ -88,7 +114,7 @@ class KubeApi:
             "serving.key": serving.key,
             "accounts.key": accounts.key,
             "accounts.crt": accounts.certificate,
-            "tokens.csv": f'{self.token},admin,admin,"system:masters"\n'.encode(),
+            "tokens.csv": f'{token},admin,admin,"system:masters"\n'.encode(),
         }
         for name, content in files.items():
             (self.folder / name).write_bytes(content)
@@ -167,6 +193,16 @@ class KubeApi:
         except OSError:  # not listening yet, or urllib's HTTPError: not ready yet
             return False
 
+    def compact(self) -> None:
+        """etcd forgets all but the newest of everything; kube-apiserver itself does so every 5 min."""
+        revision = self._etcd_gateway("/v3/kv/range", {"key": "AA=="})["header"]["revision"]
+        self._etcd_gateway("/v3/kv/compaction", {"revision": revision, "physical": True})
+
+    def _etcd_gateway(self, path: str, body: object) -> Any:
+        url = f"http://127.0.0.1:{self._etcd_port}{path}"
+        with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=30) as answer:
+            return json.load(answer)
+
     def stop_api(self, *, kill: bool = False) -> None:
         """End kube-apiserver alone: clients see an API that is away."""
         _end(self._api, kill=kill)
@@ -185,24 +221,6 @@ class KubeApi:
         return "\n".join("\n".join(log.read_text(errors="replace").splitlines()[-15:]) for log in logs if log.exists())
 
     # -- use ------------------------------------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = "application/json",
-        as_text: bool = False,
-        seconds: float = 10,
-    ) -> Any:
-        """One request as admin; raises urllib's HTTPError."""
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=seconds, context=self._client) as answer:
-            text = answer.read().decode()
-        return text if as_text else json.loads(text)
 
     def kubectl(
         self, *arguments: str, given: object = None, kubeconfig: Path | None = None, check: bool = True

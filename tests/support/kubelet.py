@@ -7,6 +7,7 @@ its own, since the operator knows one port for all.
 import asyncio
 import base64
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -25,7 +26,7 @@ from aiohttp import web
 from ferry_core.api.directive import Directive
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import ConditionReport, Report, Stage
-from tests.support.kube_api import KubeApi
+from tests.support.kube_api import Admin
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -74,6 +75,7 @@ class Copier:
         self.told_at: list[float] = []
         self.refuse: tuple[str, str] | None = None
         self.report = Report(revision=1, stage=Stage.VALIDATING.value, phase=Stage.VALIDATING.value, start_time=_now())
+        self._news = 1
         self._changed = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -95,7 +97,12 @@ class Copier:
             self._runner = None
 
     def say(self, **parts: Any) -> None:
-        """Change the report; in the kubelet's loop."""
+        """Change the report by something that people wait for; in the kubelet's loop."""
+        self.count(**parts)
+        self._news = self.report.revision
+
+    def count(self, **parts: Any) -> None:
+        """Change numbers of the report."""
         copied = self.report.model_copy(update=parts | {"revision": self.report.revision + 1})
         self.report = Report.model_validate_json(copied.model_dump_json(by_alias=True))
         self._changed.set()
@@ -119,10 +126,13 @@ class Copier:
             return web.Response(status=401)
         if "wait" in request.query:
             end = time.monotonic() + float(request.query["wait"].removesuffix("s"))
-            while self.report.revision <= int(request.query["since"]) and time.monotonic() < end:
+            while self._newest(request) <= int(request.query["since"]) and time.monotonic() < end:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), end - time.monotonic())
         return web.Response(text=self.report.model_dump_json(by_alias=True), content_type="application/json")
+
+    def _newest(self, request: web.Request) -> int:
+        return self._news if request.query.get("only") == "news" else self.report.revision
 
     async def _directive(self, request: web.Request) -> web.Response:
         if not self._allowed(request):
@@ -145,7 +155,7 @@ class Copier:
 class Kubelet:
     """Runs every Pod of the operator in one namespace, in a thread of its own. ``hold`` leaves new Pods alone."""
 
-    def __init__(self, api: KubeApi, namespace: str) -> None:
+    def __init__(self, api: Admin, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
         self._path = f"/api/v1/namespaces/{namespace}/pods"
@@ -154,6 +164,7 @@ class Kubelet:
         self.started: list[str] = []
         self.helper_exit: tuple[int, str] = (0, "")
         """How Pods of ferry abort and ferry cleanup end."""
+        self.look_seconds = 0.05
         self.hold = False
         self.slow_to_end = False
         """Pods that are asked to end do not."""
@@ -172,7 +183,7 @@ class Kubelet:
         self._work.cancel()
         for copier in list(self.copiers.values()):
             self.do(copier.stop())
-        self.do(_end_all())
+        self.do(end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -231,7 +242,7 @@ class Kubelet:
         while True:
             with contextlib.suppress(OSError, NotThere):
                 await self._look()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.look_seconds)
 
     async def _look(self) -> None:
         listed = await self._ask("GET", f"{self._path}?labelSelector={_SELECTOR}")
@@ -264,13 +275,11 @@ class Kubelet:
         binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "node1"}}
         await self._ask("POST", f"{self._path}/{name}/binding", binding)
         self.started.append(name)
-        number = next(_ADDRESSES)
-        address = f"127.{10 + number // 60000}.{number // 250 % 250}.{number % 250 + 1}"
         if not name.endswith("-copier"):
-            await self._run_helper(name, address)
+            await self._run_helper(name, _address())
             return True
-        copier = Copier(pod, secret, address)
-        await copier.start()
+        copier = await _started(pod, secret)
+        address = copier.address
         self.copiers[name] = copier
         running = {"running": {"startedAt": _now().isoformat().replace("+00:00", "Z")}}
         await self._say(name, _status("Running", address, running, ready=True))
@@ -298,7 +307,7 @@ class Kubelet:
     async def _ask(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Object:
         def ask() -> Object:
             try:
-                answer: Object = self._api.request(method, path, body, content_type=content_type)
+                answer: Object = self._api.request(method, path, body, content_type=content_type, seconds=60)
             except urllib.error.HTTPError as error:
                 if error.code == 404:
                     raise NotThere from error
@@ -308,7 +317,26 @@ class Kubelet:
         return await asyncio.to_thread(ask)
 
 
-async def _end_all() -> None:
+def _address() -> str:
+    number = next(_ADDRESSES)
+    return f"127.{10 + number // 60000}.{number // 250 % 250}.{number % 250 + 1}"
+
+
+async def _started(pod: Object, secret: Object) -> Copier:
+    """On an address that no other test run on this machine has taken."""
+    while True:
+        copier = Copier(pod, secret, _address())
+        try:
+            await copier.start()
+        except OSError as error:
+            await copier.stop()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return copier
+
+
+async def end_all() -> None:
     """A loop that is closed over pending tasks complains."""
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in tasks:

@@ -23,6 +23,8 @@ class OperatorThread:
         self._settings = Settings(**(usual | here | settings))
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main_task: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -48,14 +50,29 @@ class OperatorThread:
         if self.failure is not None:
             raise self.failure
 
+    def kill(self) -> None:
+        """Wherever it is. It takes a while to give up; until then its connections must keep it from the cluster."""
+        if self._loop is not None and self._main_task is not None:
+            self._loop.call_soon_threadsafe(self._main_task.cancel)
+        self._stop.set()  # a thread of kopf's waits for it
+
+    def wait(self) -> None:
+        """Until a killed one has ended."""
+        assert self._thread is not None
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the operator does not end"
+
     def _run(self) -> None:
         logging.getLogger("ferry_operator").setLevel(logging.INFO)
         try:
             asyncio.run(self._main())
+        except asyncio.CancelledError:
+            return  # killed
         except BaseException as error:  # noqa: BLE001 - handed to the test
             self.failure = error
 
     async def _main(self) -> None:
+        self._loop, self._main_task = asyncio.get_running_loop(), asyncio.current_task()
         async with running(self._settings, self._stop) as task:
             await task
         # TLS connections that were closed still say goodbye; a loop that ends before would leave their sockets open.

@@ -122,7 +122,9 @@ def test_wrong_paths_and_methods(server: ControlServer) -> None:
     refused(ask(server, "PUT", "/api/v1/directive", data=io.BytesIO(b"x" * (2 << 20))), 413, "BodyTooLarge")
 
 
-@pytest.mark.parametrize("query", ["wait=soon&since=1", "wait=1s&since=-1", "wait=1s&since=x", "wait=&since=1"])
+@pytest.mark.parametrize(
+    "query", ["wait=soon&since=1", "wait=1s&since=-1", "wait=1s&since=x", "wait=&since=1", "only=x"]
+)
 def test_bad_polls(server: ControlServer, query: str) -> None:
     refused(ask(server, "GET", f"/api/v1/status?{query}"), 400, "BadRequest")
 
@@ -145,6 +147,8 @@ def test_a_poll_ends_after_its_wait(server: ControlServer, run: Run) -> None:
     started = time.monotonic()
     status, body = ask(server, "GET", f"/api/v1/status?wait=300ms&since={known}")
     assert 0.3 <= time.monotonic() - started < 3
+    assert (status, body["revision"]) == (200, known)
+    status, body = ask(server, "GET", f"/api/v1/status?wait=1s&since={known - 1}&only=news")
     assert (status, body["revision"]) == (200, known)
 
 

@@ -221,15 +221,32 @@ def test_numbers_raise_the_revision_once_a_second(progress: Progress, time: Time
 def test_a_poll_wakes_at_once_or_at_its_end() -> None:
     progress = Progress()
     known = progress.report().revision
-    assert progress.wait_changed(known - 1, 60).revision == known
-    assert progress.wait_changed(known, 0).revision == known
-    found: list[Report] = []
+    newest = progress.wait_changed(known - 1, 60)
+    assert newest is not None
+    assert newest.revision == known
+    assert progress.wait_changed(known, 0) is None
+    found: list[Report | None] = []
     thread = threading.Thread(target=lambda: found.append(progress.wait_changed(known, 60)))
     thread.start()
     progress.set_message("now")
     thread.join(5)
-    assert [report.message for report in found] == ["now"]
-    assert progress.wait_changed(found[0].revision, 0.05).revision == found[0].revision
+    assert [report and report.message for report in found] == ["now"]
+    assert progress.wait_changed(progress.report().revision, 0.05) is None
+
+
+def test_a_poll_for_news_sleeps_through_numbers(progress: Progress, time: Time) -> None:
+    table = make_table("t", 1000)
+    progress.begin([table])
+    progress.chunk(table, moved(1))
+    known = progress.report().revision
+    time.now += 2
+    progress.chunk(table, moved(1))
+    assert progress.wait_changed(known, 0, only_news=True) is None
+    assert progress.wait_changed(known, 0) is not None
+    progress.set_message("news")
+    told = progress.wait_changed(known, 0, only_news=True)
+    assert told is not None
+    assert told.message == "news"
 
 
 def lives_after(progress: Progress, time: Time, seconds: float) -> bool:

@@ -1,0 +1,200 @@
+"""kube-apiserver as it may be: it forgets, others write all the time, it is away, its CRD goes and comes back."""
+
+import threading
+import time
+import urllib.error
+from collections.abc import Iterator
+from typing import Self
+
+import pytest
+
+from ferry_core.api.reasons import Condition
+from ferry_core.api.report import Stage
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.support.api_proxy import ApiProxy
+from tests.support.kube_api import KubeApi
+from tests.support.kubelet import Copier, Kubelet
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+
+
+def copying(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> Copier:
+    cluster.apply(name)
+    copier = kubelet.copier(name)
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status(name).get("stage") == "Copying")
+    eventually(lambda: cluster.condition(name, "Reconciling").get("status") == "False")
+    return copier
+
+
+def test_a_watch_whose_place_is_forgotten(cluster: Cluster, kubelet: Kubelet) -> None:
+    """etcd is compacted while the operator is cut off: its watches are told 410 Gone and must begin anew."""
+    with ApiProxy(cluster.api) as proxy, OperatorThread(proxy.kubeconfig, cluster.namespace) as operator:
+        copier = copying(cluster, kubelet)
+        proxy.go_away()
+        cluster.patch("orders", paused=True)
+        cluster.apply("other")
+        cluster.api.stop_api()
+        cluster.api.compact()
+        cluster.api.start_api()
+        proxy.come_back()
+        eventually(lambda: copier.directives[-1].paused, 60)
+        kubelet.copier("other", 30)
+        assert proxy.gone.is_set(), "the API server did not forget"
+        assert operator.failure is None
+    assert kubelet.started == ["orders-copier", "other-copier"]
+
+
+class Storm:
+    """Another controller that writes annotations and a condition of its own, 50 times a second."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._blow)
+        self.written = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _blow(self) -> None:
+        while not self._stop.wait(0.02):
+            self.written += 1
+            if self.written % 2:
+                annotations = {"theirs/number": str(self.written)}
+                self._cluster.merge("orders", {"metadata": {"annotations": annotations}})
+            else:
+                self._cluster.apply_condition("orders", "Theirs", f"number {self.written}")
+
+
+@pytest.mark.usefixtures("operator")
+def test_somebody_else_who_writes_all_the_time(cluster: Cluster, kubelet: Kubelet) -> None:
+    copier = copying(cluster, kubelet)
+    took = []
+    with Storm(cluster) as storm:
+        for paused in (True, False) * 10:
+            generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
+            took.append(eventually(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
+            eventually(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+        eventually(lambda: storm.written > 100)
+    print(f"{storm.written} foreign writes; patch to directive {sorted(round(each * 1000) for each in took)} ms")
+    assert max(took) < 2
+    eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    assert {each["type"] for each in cluster.status("orders")["conditions"]} == {*map(str, Condition), "Theirs"}
+    owners = cluster.owners("orders", "Theirs")
+    assert owners == {"theirs"}, "what others say is theirs alone"
+    assert kubelet.started == ["orders-copier"]
+
+
+def test_the_api_away_for_a_minute(cluster: Cluster, kubelet: Kubelet) -> None:
+    with ApiProxy(cluster.api) as proxy, OperatorThread(proxy.kubeconfig, cluster.namespace) as operator:
+        copier = copying(cluster, kubelet)
+        proxy.go_away()
+        time.sleep(60)  # the fault itself
+        kubelet.call(lambda: copier.stage(Stage.STREAMING))
+        cluster.patch("orders", paused=True)
+        proxy.come_back()
+        took = eventually(lambda: copier.directives[-1].paused, 60)
+        print(f"told {took:.1f} s after the API came back")
+        eventually(lambda: cluster.status("orders")["stage"] == "Streaming", 30)
+        assert operator.failure is None
+    assert kubelet.started == ["orders-copier"]
+
+
+# -- a beginning that is disturbed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_ferry_that_is_edited_while_it_starts(cluster: Cluster, kubelet: Kubelet) -> None:
+    kubelet.hold = True
+    cluster.apply("orders")
+    first = eventually_pod(cluster, "orders-copier")
+    cluster.patch("orders", paused=True, source={"credentialsSecretRef": {"name": "renewed"}})
+    eventually(lambda: (cluster.pod("orders-copier") or first)["metadata"]["uid"] != first["metadata"]["uid"])
+    kubelet.hold = False
+    copier = kubelet.copier("orders")
+    eventually(lambda: copier.directives)
+    assert copier.directives[0].paused, "the first that it is told is the newest"
+    assert copier.manifest["spec"]["source"]["credentialsSecretRef"]["name"] == "renewed"
+    assert kubelet.started == ["orders-copier"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_ferry_that_is_deleted_while_it_starts(cluster: Cluster, kubelet: Kubelet) -> None:
+    kubelet.hold = True
+    cluster.apply("orders")
+    eventually_pod(cluster, "orders-copier")
+    cluster.delete("orders")
+    eventually(lambda: cluster.pod("orders-copier") is None)
+    kubelet.hold = False
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-cleanup"], "nobody can know that the copier never ran"
+
+
+def eventually_pod(cluster: Cluster, name: str) -> dict[str, dict[str, str]]:
+    eventually(lambda: cluster.pod(name))
+    found = cluster.pod(name)
+    assert found is not None
+    return found
+
+
+# -- its CRD ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_api() -> Iterator[KubeApi]:
+    """Whose CRD may go without anybody else noticing."""
+    api = KubeApi()
+    try:
+        api.start()
+        api.install_crd()
+        yield api
+    finally:
+        api.stop()
+
+
+def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ferries.mysqlferry.io"
+    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/magic"
+    patch = [{"op": "add", "path": path, "value": {"type": "string", "maxLength": 10}}]
+    own_api.request("PATCH", crd, patch, content_type="application/json-patch+json")
+    cluster = Cluster(own_api, own_api.make_namespace("newer"))
+    eventually(lambda: "magic" in cluster.apply(f"try-{time.monotonic_ns()}", magic="x")["spec"])
+    with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):
+        copier = copying(cluster, kubelet)
+        cluster.patch("orders", magic="wand")
+        eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "InvalidField")
+        assert "spec.magic" in cluster.status("orders")["message"]
+        assert kubelet.copiers == {"orders-copier": copier}, "it goes on as it was told last"
+        cluster.patch("orders", magic=None)
+        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+
+
+def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
+    cluster = Cluster(own_api, own_api.make_namespace("reinstalled"))
+    with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):
+        copying(cluster, kubelet)
+        own_api.kubectl("delete", "crd", "ferries.mysqlferry.io", "--wait=false")
+        eventually(lambda: not served(own_api), 60)
+        assert kubelet.started == ["orders-copier", "orders-cleanup"]
+        own_api.install_crd()
+        cluster.delete_pod("orders-cleanup")
+        cluster.apply("again")
+        copier = kubelet.copier("again", 60)
+        eventually(lambda: copier.directives)
+        assert kubelet.started == ["orders-copier", "orders-cleanup", "again-copier"]
+
+
+def served(api: KubeApi) -> bool:
+    try:
+        api.request("GET", "/apis/mysqlferry.io/v1alpha1")
+    except urllib.error.HTTPError:
+        return False
+    return True

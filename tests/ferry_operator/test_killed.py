@@ -1,0 +1,158 @@
+"""The operator killed in the middle of what it does: a new one goes on, there are never two Pods, nothing is forgotten.
+
+A proxy cuts the operator off at a chosen request, before the API server has seen it or after it has done it; then that
+operator is killed and another one started.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pytest
+
+from ferry_core.api.report import Stage
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.support.api_proxy import ApiProxy
+from tests.support.kubelet import Kubelet, words
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+
+When = Literal["before", "after"]
+AT = pytest.mark.parametrize("when", ["before", "after"])
+
+FERRY = r"/ferries/orders($|\?)"
+STATUS = "/ferries/orders/status"
+
+
+KILLED: list[OperatorThread] = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended() -> Iterator[None]:
+    yield
+    for each in KILLED:
+        each.wait()
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
+    with ApiProxy(cluster.api) as proxy:
+        yield proxy
+
+
+class Doomed:
+    """An operator that will be killed at a request."""
+
+    def __init__(self, cluster: Cluster, proxy: ApiProxy) -> None:
+        self._cluster = cluster
+        self._proxy = proxy
+        self._operator = OperatorThread(proxy.kubeconfig, cluster.namespace)
+        self._operator.start()
+        KILLED.append(self._operator)
+
+    def dies_at(self, method: str, path: str, when: When, by: Callable[[], object]) -> OperatorThread:
+        """``by`` is what makes it send that request; gives its successor."""
+        cut = self._proxy.cut(method, path, when)
+        by()
+        assert cut.happened.wait(20), f"there was no {method} {path}: {self._proxy.answers[-20:]}"
+        self._operator.kill()
+        return OperatorThread(self._cluster.api.kubeconfig, self._cluster.namespace)
+
+
+@pytest.fixture
+def doomed(cluster: Cluster, proxy: ApiProxy) -> Doomed:
+    return Doomed(cluster, proxy)
+
+
+def copying(cluster: Cluster, kubelet: Kubelet) -> None:
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    eventually(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PATCH", FERRY), ("PATCH", STATUS), ("POST", "/pods"), ("POST", "/secrets"), ("POST", "/events")],
+    ids=["finalizer", "status", "Pod", "Secret", "Event"],
+)
+@AT
+def test_while_a_copier_is_started(
+    cluster: Cluster, kubelet: Kubelet, doomed: Doomed, method: str, path: str, when: When
+) -> None:
+    def apply() -> None:
+        cluster.apply("orders")
+        if path == "/events":
+            copier = kubelet.copier("orders")
+            kubelet.call(lambda: copier.condition("Validated", "True", "Passed"))
+
+    # The identity is a Secret too, of another namespace: it is there already.
+    with doomed.dies_at(method, path, when, apply):
+        copying(cluster, kubelet)
+    assert kubelet.started == ["orders-copier"]
+    assert len([each for each in cluster.secrets() if each["metadata"]["name"].startswith("orders-copier")]) == 1
+
+
+@AT
+def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+    cluster.apply("orders")
+    copying(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    with doomed.dies_at("PATCH", STATUS, when, lambda: cluster.patch("orders", paused=True)):
+        eventually(lambda: cluster.condition("orders", "Paused").get("status") == "True")
+        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    assert copier.directives[-1].paused
+    assert kubelet.started == ["orders-copier"]
+
+
+@AT
+def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+    cluster.apply("orders")
+    copying(cluster, kubelet)
+    renewed = {"credentialsSecretRef": {"name": "renewed"}}
+    with doomed.dies_at("DELETE", "/pods/orders-copier", when, lambda: cluster.patch("orders", source=renewed)):
+        eventually(lambda: len(kubelet.started) == 2)
+        copying(cluster, kubelet)
+    assert kubelet.started == ["orders-copier"] * 2
+
+
+@AT
+def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+    cluster.apply("orders")
+    copying(cluster, kubelet)
+    copier = kubelet.copier("orders")
+
+    def finish() -> None:
+        kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+        kubelet.end(copier, 0, words(copier.report))
+
+    with doomed.dies_at("PATCH", STATUS, when, finish):
+        eventually(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
+    assert cluster.status("orders")["phase"] == "Completed"
+    assert kubelet.started == ["orders-copier"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "/pods/orders-copier"), ("POST", "/pods"), ("POST", "/secrets"), ("PATCH", STATUS), ("PATCH", FERRY)],
+    ids=["end of the copier", "cleanup Pod", "its Secret", "status", "finalizer"],
+)
+@AT
+def test_while_a_ferry_is_deleted(
+    cluster: Cluster, kubelet: Kubelet, doomed: Doomed, method: str, path: str, when: When
+) -> None:
+    cluster.apply("orders")
+    copying(cluster, kubelet)
+    with doomed.dies_at(method, path, when, lambda: cluster.delete("orders")):
+        eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+    assert kubelet.copiers == {}
+
+
+@AT
+def test_while_a_ferry_is_aborted(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+    cluster.apply("orders")
+    copying(cluster, kubelet)
+    with doomed.dies_at("POST", "/pods", when, lambda: cluster.patch("orders", aborted=True)):
+        eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    assert kubelet.started == ["orders-copier", "orders-abort"]

@@ -1,0 +1,159 @@
+"""Stands between the operator and kube-apiserver: cuts a chosen request, turns the network off, sees every answer.
+
+Plain HTTP on the operator's side, so that a request can be told apart; the API server behind it is the real one.
+"""
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+from tests.support.kube_api import KubeApi
+from tests.support.kubelet import end_all
+
+
+@dataclass
+class Cut:
+    """After this request nothing goes through any more, as if the operator had been killed there."""
+
+    method: str
+    path: re.Pattern[str]
+    when: Literal["before", "after"]
+    """Before the API server has seen it, or after it has done it."""
+    happened: threading.Event = field(default_factory=threading.Event)
+
+
+class ApiProxy:
+    """One for one operator."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+        self._cut: Cut | None = None
+        self.answers: list[tuple[str, str, int]] = []
+        """Method, path and status of each."""
+        self.gone = threading.Event()
+        """A watch was told 410 Gone."""
+        self._away = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="api proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._do(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._stop())
+        self._do(end_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For the operator."""
+        config = yaml.safe_load(self._api.kubeconfig.read_text())
+        config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
+        path = self._api.folder / f"proxy-{self._port}.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    # -- faults -------------------------------------------------------------------------------------------------------
+
+    def cut(self, method: str, path: str, when: Literal["before", "after"]) -> Cut:
+        """At the next request of that kind."""
+        self._cut = Cut(method, re.compile(path), when)
+        return self._cut
+
+    def go_away(self) -> None:
+        """Every connection ends, and no new one is answered."""
+
+        async def cut_all() -> None:
+            self._abort_all()
+
+        self._do(cut_all())
+
+    def come_back(self) -> None:
+        self._away = False
+
+    def _abort_all(self) -> None:
+        self._away = True
+        assert self._runner.server is not None
+        for connection in list(self._runner.server.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        self._session = aiohttp.ClientSession(auto_decompress=False)
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_route("*", "/{path:.*}", self._pass_on)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        self._abort_all()
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        if self._away:
+            return _hung_up(request)
+        cut = self._cut
+        hit = cut is not None and request.method == cut.method and cut.path.search(request.path_qs) is not None
+        if hit and cut is not None and cut.when == "before":
+            return self._end_with(cut, request)
+        async with self._session.request(
+            request.method,
+            f"{self._api.url}{request.path_qs}",
+            headers={k: v for k, v in request.headers.items() if k.lower() not in ("host", "content-length")},
+            data=await request.read() or None,
+            skip_auto_headers=("Content-Type", "Accept", "User-Agent"),
+            ssl=self._api.tls,
+            timeout=aiohttp.ClientTimeout(total=None),
+        ) as answer:
+            self.answers.append((request.method, request.path_qs, answer.status))
+            if hit and cut is not None:
+                await answer.read()
+                return self._end_with(cut, request)
+            return await self._relay(request, answer)
+
+    async def _relay(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        passed = ("content-type", "content-encoding")
+        relayed = web.StreamResponse(
+            status=answer.status, headers={k: v for k, v in answer.headers.items() if k.lower() in passed}
+        )
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):  # either side may be killed in between
+            await relayed.prepare(request)
+            async for piece in answer.content.iter_any():
+                if b'"code":410' in piece:
+                    self.gone.set()
+                await relayed.write(piece)
+        return relayed
+
+    def _end_with(self, cut: Cut, request: web.Request) -> web.Response:
+        self._abort_all()
+        cut.happened.set()
+        return _hung_up(request)
+
+
+def _hung_up(request: web.Request) -> web.Response:
+    """Nobody answers."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
