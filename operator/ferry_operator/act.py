@@ -4,11 +4,12 @@ Order matters. The directive goes first, since people wait for it. Then the stat
 on record before it is done. Then Pods. Called by ``tender``.
 """
 
+import asyncio
 import hashlib
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ferry_core.api.directive import Directive
@@ -54,6 +55,8 @@ class Actor:
     identity: Identity
     settings: Settings
     budget: Budget
+    hands: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+    """Pods made at once: a thousand at a time would take memory that is never given back."""
 
     async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> bool:
         """Tells whether the object was found changed meanwhile: then observe again at once."""
@@ -159,8 +162,9 @@ class Actor:
         secret_name = f"{pod_name(meta['name'], role)}-{secrets.token_hex(4)}"
         pod = pods.pod(meta, spec, role, self.settings.image, secret_name, self.settings.copier_listen)
         try:
-            made = await self.kube.create_pod(meta["namespace"], pod)
-            await self._make_secret(meta, spec, secret_name, made["metadata"], memory)
+            async with self.hands:
+                made = await self.kube.create_pod(meta["namespace"], pod)
+                await self._make_secret(meta, spec, secret_name, made["metadata"], memory)
             memory.trouble = memory.taken_since = None
             log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["metadata"]["name"])
         except KubeError as error:
