@@ -39,6 +39,12 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
                 "them again, "
                 f"empty them and DELETE FROM {LEASE_TABLE} WHERE ferry_uid = '{lease.ferry_uid}'",
             )
+        elif ours and lease.phase in ABANDONED:
+            yield failed(
+                Reason.ABORTED,
+                f"{where} knows that this Ferry was aborted: it does not go on. To move again give it another name, or "
+                "run ferry cleanup for it, remove its state file, and empty its target tables",
+            )
         elif tables and not ours and lease.phase not in ABANDONED:
             yield failed(
                 Reason.TARGET_OWNED_BY_ANOTHER_FERRY,

@@ -92,6 +92,8 @@ def test_abort_without_a_copier_unlocks(pair: Pair, schema: str, folder: Path) -
         assert (done.returncode, "allowed again" in done.stdout) == (0, True)
         assert not any(live.read_only())
         assert live.phase() == "Aborted"
+        assert live.ferry.start().wait_end() == 64
+        assert "Aborted: target" in live.ferry.tail()
 
 
 def test_a_start_that_cannot_go_on_still_unlocks(pair: Pair, schema: str, folder: Path) -> None:

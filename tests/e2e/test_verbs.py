@@ -103,6 +103,9 @@ def test_abort(bench: Bench, person: Person) -> None:
     assert person.process.wait_end(60) == 143
     assert [phase for _, phase in bench.lease()] == ["Aborted"]
     assert bench.pair.source.value("SELECT @@global.read_only") == 0
+    # For good: who is started again all the time must not undo it.
+    bench.run().refused(64, "Aborted", "ferry cleanup")
+    assert [phase for _, phase in bench.lease()] == ["Aborted"]
 
 
 def test_check_says_what_a_run_would_say(bench: Bench) -> None:

@@ -156,6 +156,14 @@ def test_a_target_that_was_cut_over(pair: Pair, tables: str) -> None:
 
 
 @pytest.mark.usefixtures("lease")
+def test_an_aborted_ferry(pair: Pair, tables: str) -> None:
+    _hold(pair, FERRY_UID, "Aborted", f"{tables}.t")
+    found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["Aborted"]
+    assert "ferry cleanup" in found["Aborted"]
+
+
+@pytest.mark.usefixtures("lease")
 def test_tables_of_another_ferry(pair: Pair, tables: str) -> None:
     _hold(pair, OTHER_UID, "Streaming", f"{tables}.t")
     found = told(check(pair.source, pair.target, tables))
