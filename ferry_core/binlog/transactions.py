@@ -243,7 +243,7 @@ class Transactions:
             raise unreadable("the end of a transaction that has not begun")
         self._group = None
         counters = self._counters
-        committed_at = group.committed_at or float(int.from_bytes(data[1:5], "little"))
+        committed_at = _commit_time(group, data)
         if group.begun:
             self._sink.end(group.seen, committed_at)
         else:
@@ -262,7 +262,7 @@ class Transactions:
         counters = self._counters
         self._sink.decided(xid, committed, counters.processed, group.seen)
         counters.processed = group.seen
-        counters.last_commit = group.committed_at or float(int.from_bytes(data[1:5], "little"))
+        counters.last_commit = _commit_time(group, data)
         counters.caught_up = False
         counters.transactions += 1
 
@@ -355,6 +355,11 @@ class Transactions:
                 f"the source's binlog {self._counters.file} has an event of type {kind}, which this version does not "
                 "know and must not skip",
             )
+
+
+def _commit_time(group: _Group, data: bytes) -> float:
+    """MariaDB tells whole seconds only. The end of that second: its begin would make a lag of up to 1 s out of none."""
+    return group.committed_at or int.from_bytes(data[1:5], "little") + 1.0
 
 
 def _numbered(file: str) -> tuple[str, int, str]:

@@ -21,7 +21,12 @@ class CaughtUp:
             self.since = None
         elif self.since is None:
             self.since = time.monotonic()
-        return self.since is not None and time.monotonic() - self.since >= CAUGHT_UP_SECONDS
+        return self.seconds >= CAUGHT_UP_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has been close."""
+        return 0.0 if self.since is None else time.monotonic() - self.since
 
 
 @dataclass
