@@ -164,7 +164,7 @@ class Actor:
         try:
             async with self.hands:
                 made = await self.kube.create_pod(meta["namespace"], pod)
-                await self._make_secret(meta, spec, secret_name, made["metadata"], memory)
+                await self._make_secret(meta, spec, secret_name, made["metadata"], memory, fresh=True)
             memory.trouble = memory.taken_since = None
             log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["metadata"]["name"])
         except KubeError as error:
@@ -188,7 +188,9 @@ class Actor:
         except KubeError as error:
             self._note(error, meta, memory)
 
-    async def _make_secret(self, meta: Object, spec: Spec, name: str, pod: Object, memory: Memory) -> None:
+    async def _make_secret(
+        self, meta: Object, spec: Spec, name: str, pod: Object, memory: Memory, *, fresh: bool = False
+    ) -> None:
         uid = meta["uid"]
         made = pods.secret(meta, spec, name, pod, self.identity.token(uid), self.identity.tls_pair(uid))
         try:
@@ -196,6 +198,13 @@ class Actor:
         except KubeError as error:
             if not error.exists:
                 raise
+            if fresh:
+                # Nobody but us knew the name: another Secret under it could lead the databases' passwords elsewhere.
+                log.warning(
+                    "%s/%s: Secret %s is not ours; Pod %s ends", meta["namespace"], meta["name"], name, pod["name"]
+                )
+                await self.kube.delete_pod(meta["namespace"], pod["name"], pod["uid"])
+                return
         memory.secret_of = pod["uid"]
 
     def _note(self, error: KubeError, meta: Object, memory: Memory) -> None:

@@ -147,11 +147,21 @@ def release(seen: Observed) -> Plan:
     problem = _problem(seen)
     _say(draft, "being deleted: cleaning up on the target" + problem)
     since = seen.ferry.deleting_since
-    if problem and since is not None and seen.now - since > PATIENCE:
-        text = f"cleaning up has failed for {PATIENCE.seconds // 60} min{problem}"
-        held_up = _held_up(seen, draft, Reason.CLEANUP_FAILED, text)
+    begun = _known_to_have_begun(seen)
+    if problem and since is not None and (seen.now - since > PATIENCE or not begun):
+        failed = (
+            f"has failed for {PATIENCE.seconds // 60} min" if begun else "fails, and no copy is known to have begun"
+        )
+        held_up = _held_up(seen, draft, Reason.CLEANUP_FAILED, f"cleaning up {failed}{problem}")
         return replace(held_up, actions=_helped(seen, Role.CLEANUP), next_look=SOON_SECONDS * 5)
     return Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5)
+
+
+def _known_to_have_begun(seen: Observed) -> bool:
+    """Past validation, as far as a copier could tell us. Waiting mends no wrong password; a person is told at once."""
+    validated = seen.ferry.condition(Condition.VALIDATED)
+    early = seen.ferry.stage in (Stage.PENDING, Stage.VALIDATING)
+    return not early or (validated is not None and validated["status"] == "True")
 
 
 def _held_up(seen: Observed, draft: Draft, reason: Reason, text: str) -> Plan:

@@ -210,6 +210,17 @@ def test_deletion_with_an_unreachable_database_calls_a_person_after_ten_minutes(
     assert "mysqlferry.io/skip-cleanup=true" in status(late)["message"]
 
 
+def test_deletion_of_what_never_passed_validation_calls_a_person_at_once() -> None:
+    """The commonest mistake is a wrong password: waiting does not mend it."""
+    ended = Ended(64, "Error", "AccessDenied: new.db", NOW)
+    stuck = helper(Role.CLEANUP, running=False, waiting=("CrashLoopBackOff", ""), ended=ended)
+    never = replace(deleted(since=NOW), status=STARTED | {"stage": "Validating", "conditions": []})
+    plan = decide(see(ferry=never, helper=stuck))
+    assert condition(plan, "Stalled")["reason"] == "CleanupFailed"
+    assert "no copy is known to have begun (AccessDenied: new.db)" in status(plan)["message"]
+    assert "mysqlferry.io/skip-cleanup=true" in status(plan)["message"]
+
+
 def test_deletion_with_a_spec_that_cannot_be_read_is_not_done_without_cleanup() -> None:
     newer = replace(deleted(), spec=None, problem="spec.magic: Extra inputs are not permitted")
     plan = decide(see(ferry=newer, copier=pod()))

@@ -166,6 +166,21 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
 
 
 @pytest.mark.usefixtures("operator")
+def test_a_secret_that_somebody_made_under_the_copiers_name_is_not_given_to_it(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could name another host, which would be sent the databases' passwords."""
+    names = iter(("known", "unknown"))
+    monkeypatch.setattr("ferry_operator.act.secrets.token_hex", lambda _: next(names))
+    foreign = {"metadata": {"name": "orders-copier-known"}, "stringData": {"ferry.yaml": "source: {host: elsewhere}"}}
+    cluster.api.request("POST", f"/api/v1/namespaces/{cluster.namespace}/secrets", foreign)
+    running(cluster, kubelet)
+    pod = cluster.pod("orders-copier")
+    assert pod is not None
+    assert pod["spec"]["volumes"][0]["secret"]["secretName"] == "orders-copier-unknown"
+
+
+@pytest.mark.usefixtures("operator")
 def test_an_ending_namespace_is_not_held_up(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
