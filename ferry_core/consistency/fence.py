@@ -173,6 +173,15 @@ class Fence:
             self._check(session, " FOR UPDATE")
             session.rollback()
 
+    def end_statements(self) -> None:
+        """Kill this run's own sessions on the target: a long ALTER would go on there without its client.
+
+        Found by their named locks, as a successor finds them. Raises Fenced when a newer run holds those names.
+        """
+        with self._connect() as session:
+            self._check(session, "")
+            self._kill_holders(session, self._uid)
+
     # -- fenced work ----------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -3,22 +3,14 @@
 Thread-safe: anybody may ask for a session; a session then belongs to the thread that asked.
 """
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
-from ferry_core.consistency.fence import kill
-from ferry_core.errors import FerryError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
-
-log = logging.getLogger(__name__)
-
-KILL_SECONDS = 1.0
-"""A server that does not answer within this time is not waited for when the run is told to end."""
 
 
 class _Login:
@@ -51,22 +43,6 @@ class Connections:
             sessions = list(self._open)
         for session in sessions:
             session.abort()
-
-    def kill_all(self) -> None:
-        """End on the servers what the open connections run: without a client a long ALTER would go on there."""
-        with self._lock:
-            sessions = list(self._open)
-        for login in (self._source, self._target):
-            endpoint = login()
-            known = [session.connection_id for session in sessions if session.endpoint.role == endpoint.role]
-            try:
-                with Session(
-                    endpoint, Purpose.CONTROL, connect_timeout=KILL_SECONDS, read_timeout=KILL_SECONDS
-                ) as control:
-                    for connection_id in filter(None, known):
-                        kill(control, connection_id)
-            except FerryError as error:
-                log.debug("connections were not killed: %s", error)
 
     def _session(self, login: _Login, purpose: Purpose) -> Session:
         session = Session(login(), purpose, opening=self._opening)

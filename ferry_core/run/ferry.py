@@ -69,6 +69,7 @@ class Ferry:
         self.throttle = Throttle()
         self.telling = Telling(loaded.ferry, self.throttle)
         self._ended = threading.Event()
+        self._fence: Fence | None = None
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
         self.wishes.on_change(self._apply_wishes)
@@ -122,7 +123,7 @@ class Ferry:
         crossing = self._validate()
         if crossing.was_cut_over:
             return self._already_done(crossing)
-        fence = take_fence(crossing)
+        fence = self._fence = take_fence(crossing)
         lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
         undo(fence, lock)
         if self.wishes.aborted.is_set():
@@ -265,9 +266,17 @@ class Ferry:
         while not self._ended.wait(wait):
             wait = 0.5
             if self.telling.current_stage is not Stage.CUTTING_OVER:
-                threading.Thread(target=self._connections.kill_all, name="kill", daemon=True).start()
+                threading.Thread(target=self._end_statements, name="kill", daemon=True).start()
                 self._ended.wait(wait)
                 self._connections.abort_all()
+
+    def _end_statements(self) -> None:
+        """While the target answers; what hangs is broken by ``abort_all``."""
+        try:
+            if self._fence is not None:
+                self._fence.end_statements()
+        except FerryError as error:
+            log.debug("statements on the target were not ended: %s", error)
 
     def pause(self) -> None:
         self.wishes.pause(True)

@@ -1,8 +1,10 @@
 """The fence on real servers: after a bump nothing of an older run commits, however late it wakes up."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -111,6 +113,25 @@ def test_a_removed_lease_row_means_fenced(connect: Callable[[], Session], uid: s
         session.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")
         with pytest.raises(Fenced, match="gone"), fence.transaction(session):
             raise AssertionError("must not get here")
+
+
+def test_a_run_ends_its_own_statements_and_nobody_elses(connect: Callable[[], Session], uid: str) -> None:
+    older = take(connect, uid)
+
+    def wait() -> None:
+        with connect() as session, older.hold(session):
+            session.query("SELECT SLEEP(60)")
+
+    with ThreadPoolExecutor(1) as pool, connect() as looking:
+        waiting = pool.submit(wait)
+        while not looking.query("SELECT id FROM information_schema.processlist WHERE info = 'SELECT SLEEP(60)'"):
+            assert not waiting.done(), waiting.exception()
+            time.sleep(0.05)
+        older.end_statements()
+        assert isinstance(waiting.exception(20), FerryError)
+    take(connect, uid)
+    with pytest.raises(Fenced):
+        older.end_statements()
 
 
 def test_a_bump_waits_while_ddl_is_under_way(connect: Callable[[], Session], uid: str) -> None:
