@@ -5,7 +5,7 @@ from tests.support.stream import Streaming, describe
 
 
 def test_no_commit_is_dated_before_it_happened(pair: Pair, schema: str) -> None:
-    """MariaDB's events hold whole seconds: dated by their begin, a source that is followed at once would seem to lag."""
+    """MariaDB's events hold whole seconds: dated by their begin, a source that is followed at once seems to lag."""
     source = pair.source
     source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     moments = []
