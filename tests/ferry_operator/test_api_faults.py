@@ -147,7 +147,7 @@ def eventually_pod(cluster: Cluster, name: str) -> dict[str, dict[str, str]]:
 # -- its CRD ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def own_api() -> Iterator[KubeApi]:
     """Whose CRD may go without anybody else noticing."""
     api = KubeApi()
