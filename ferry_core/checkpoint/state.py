@@ -29,6 +29,7 @@ class RunState(_State):
     ferry_name: str
     source_id: str  # server_uuid, or what stands for it on MariaDB
     selection: str  # the spec's tables section as canonical JSON: state of another selection is refused
+    epoch: int = 0  # of the run that stored this; a target whose lease is older is not the one that was copied to
     stage: str = "Copying"
     position: str | None = None  # a stream position as R5 allows
     tables: dict[str, TableState] = Field(default_factory=dict)

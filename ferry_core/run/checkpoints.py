@@ -43,6 +43,7 @@ class Checkpoints:
         for table in started:
             self.state.tables[table.id] = TableState(started=True)
         # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
+        self.state.epoch = self._epoch
         self.state.position = str(self._buffer.checkpoint_mark().position)
         for table in self._chunks.tables:
             self.state.tables[table.id] = self._table(table)

@@ -1,7 +1,7 @@
 """The Validating stage: who is who, what is selected, is it safe, is there a state to resume. Called by ``ferry``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.cutover.attempt import undo
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
-from ferry_core.errors import ConfigError, Fenced
+from ferry_core.errors import ConfigError, DataError, Fenced
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
@@ -24,6 +24,8 @@ from ferry_core.preflight.selection import refuse_gone, selected_tables
 from ferry_core.run.connections import Connections
 from ferry_core.tables.discovery import rediscover
 from ferry_core.tables.table import Table, TableName
+
+_START_OVER = "start over: run ferry cleanup, remove the state file, and empty or drop the tables on the target"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def validate(
         _refuse_foreign_state(crossing)
         crossing = _with_tables(crossing, source)
         if not (crossing.was_cut_over and crossing.state is not None):
-            results = run_checks(PreflightContext(ferry.spec, uid, source, target, crossing.tables))
+            context = PreflightContext(ferry.spec, uid, source, target, crossing.tables)
+            _refuse_lost_tables(crossing, context.existing_targets)
+            results = run_checks(context)
             say(results)
             refuse_failed(results)
     return crossing
@@ -122,6 +126,22 @@ def _with_tables(crossing: Crossing, source: Session) -> Crossing:
     return replace(crossing, tables=found.tables, appeared=found.appeared)
 
 
+def _target(ferry: FerryManifest) -> str:
+    return f"{ferry.spec.target.host}:{ferry.spec.target.port}"
+
+
+def _refuse_lost_tables(crossing: Crossing, existing: Collection[TableName]) -> None:
+    """What is gone from the target would be made anew, without the rows that the state says are there."""
+    begun = [table for table in crossing.tables if crossing.state and table.id in crossing.state.tables]
+    lost = ", ".join(str(table.target) for table in begun if table.target not in existing)
+    if lost:
+        raise DataError(
+            "TargetTableLost",
+            f"target {_target(crossing.ferry)} does not have {lost} any more, to which this "
+            f"Ferry has copied rows; {_START_OVER}",
+        )
+
+
 def _refuse_foreign_state(crossing: Crossing) -> None:
     state, lease = crossing.state, crossing.lease
     if state is not None:
@@ -137,6 +157,13 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
                 "SelectionChanged",
                 f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
                 "the selection cannot change once copying has begun",
+            )
+        if state.tables and (lease is None or lease.epoch < state.epoch):
+            raise ConfigError(
+                "StateOfOtherTarget",
+                f"{where} tells of rows on another target than {_target(crossing.ferry)}, which "
+                "has no record of that run: it is another server, was brought back from a backup, or has been cleaned "
+                f"up. Point the Ferry at the target it began with, or {_START_OVER}",
             )
     known = state.source_id if state is not None else lease.source_id if lease is not None and lease.tables else None
     if known is not None and known != crossing.source_id:

@@ -1,0 +1,51 @@
+"""The target is not what the state tells of: rows that it lost must not be taken for copied."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Bench
+from tests.support.servers import Pair
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    """Copied, then killed. Nothing would be compared before the hand-over."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        *("CREATE TABLE a (id INT PRIMARY KEY)", "INSERT INTO a VALUES (1), (2)"),
+        *("CREATE TABLE b (id INT PRIMARY KEY)", "INSERT INTO b VALUES (1), (2)"),
+    )
+    unverified = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
+    bench = Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"}, **unverified)
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+    bench.spec["cutover"]["mode"] = "Automatic"
+    return bench
+
+
+def test_a_table_that_was_dropped(bench: Bench) -> None:
+    target, schema = bench.pair.target, bench.schema
+    target.execute(f"DROP TABLE `{schema}`.a")
+    bench.run().refused(65, "TargetTableLost", "target 127.0.0.1", f"{schema}.a", "start over")
+    assert [name for _, name in bench.target_tables()] == ["b"]
+
+
+def test_another_server(bench: Bench) -> None:
+    """It has the tables, even, but nothing of ours."""
+    target, schema = bench.pair.target, bench.schema
+    target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{bench.uid}'")
+    target.execute(f"TRUNCATE `{schema}`.a", f"TRUNCATE `{schema}`.b")
+    bench.run().refused(64, "StateOfOtherTarget", "state file", "target", "127.0.0.1")
+    assert bench.lease() == []
+    # What the message says does start over.
+    bench.state.unlink()
+    ended = bench.run()
+    assert (ended.code, "moved 4 rows of 2 tables" in ended.stdout) == (0, True), ended
+
+
+def test_a_target_from_a_backup(bench: Bench) -> None:
+    """Taken before this run began: the lease is that of an earlier one."""
+    bench.pair.target.execute(f"UPDATE mysql_ferry.lease SET epoch = epoch - 1 WHERE ferry_uid = '{bench.uid}'")
+    bench.run().refused(64, "StateOfOtherTarget", "brought back from a backup")
