@@ -185,6 +185,9 @@ class CopierLink:
                 allow_redirects=False,
             ) as answer:
                 return answer.status, await _read(answer)
+        except aiohttp.ClientConnectorError as error:
+            # Its own text shows an object's address.
+            raise Silent(f"no connection to {error.host}:{error.port}: {error.strerror}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Silent(str(error) or type(error).__name__) from error
 
