@@ -39,6 +39,13 @@ class SecretStore:
         if value is not None:
             return value
         keys = self._keys(name)
+        if not keys and name not in self._documents:
+            # What a Pod has of a Secret that is not there: an empty folder.
+            raise ConfigError(
+                Reason.SECRET_NOT_FOUND,
+                f"Secret {name}, named by {asked_by}, does not exist or is empty ({self.origin(name)} has no files); "
+                f"create it, with the key {key}",
+            )
         has = f"it has {', '.join(keys)}" if keys else "it is empty"
         which = f"Secret {name} ({self.origin(name)}), named by {asked_by},"
         raise ConfigError(Reason.SECRET_KEY_NOT_FOUND, f"{which} has no key {key} ({has}); add it{nearest(key, keys)}")

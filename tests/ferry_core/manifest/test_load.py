@@ -243,6 +243,15 @@ def test_a_missing_secret(tmp_path: Path) -> None:
     assert refusal(write(tmp_path, ferry_data()), secrets=tmp_path / "none").reason == "SecretNotFound"
 
 
+def test_an_empty_folder_is_what_a_pod_has_of_a_missing_secret(tmp_path: Path) -> None:
+    (tmp_path / "orders-source").mkdir()
+    error = refusal(write(tmp_path, ferry_data()), secrets=tmp_path)
+    assert error.reason == "SecretNotFound"
+    assert (
+        "Secret orders-source, named by spec.source.credentialsSecretRef, does not exist or is empty" in error.message
+    )
+
+
 def test_a_secret_of_another_namespace_is_another_secret(tmp_path: Path) -> None:
     stranger = secret_data("orders-source")
     stranger["metadata"]["namespace"] = "other"
