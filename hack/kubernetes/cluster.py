@@ -80,10 +80,16 @@ class Cluster:
 
     def load(self, *archives: Path) -> None:
         """Make the images of these archives known to the node."""
-        debian = _script("debian.sh", "containerd")
         for archive in archives:
-            ctr = (debian / "usr/bin/ctr", f"--address={self.folder}/containerd.sock", "--namespace=k8s.io")
-            _run(*ctr, "images", "import", str(archive))
+            self._ctr("images", "import", str(archive))
+
+    def signal_container(self, container: str, signal_name: str) -> None:
+        """Send a signal to the first process of a container, as the kernel does when memory is short."""
+        self._ctr("tasks", "kill", f"--signal=SIG{signal_name}", container)
+
+    def _ctr(self, *arguments: str) -> None:
+        ctr = _script("debian.sh", "containerd") / "usr/bin/ctr"
+        _run(ctr, f"--address={self.folder}/containerd.sock", "--namespace=k8s.io", *arguments)
 
     def signal(self, program: str, signal_name: str) -> None:
         """Send a signal to one of the node's programs; one that ends is started again by process 1."""
@@ -200,6 +206,8 @@ def _launch(name: str, parts: Parts, *, owned: bool) -> Cluster:
     with (folder / "log" / "node.log").open("ab") as log:
         child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     init = _child_of(child)
+    if not owned:
+        child.returncode = 0  # it outlives this process, which must not complain about that
     owner = ProcessId.of(os.getpid()) if owned else None
     cluster = Cluster(name, folder, network, init, owner, child)
     state = {"index": network.index, "init": [init.pid, init.started_at]}

@@ -12,7 +12,8 @@ from ferry_core.api.spec import Ferry
 from ferry_operator.settings import Settings
 from hack import chart_values
 from hack.chart import CHART, ROOT, ChartError, problems, render, value_sets
-from tests.support.kube_api import CRD, KubeApi
+from tests.support.kube_api import KubeApi
+from tests.support.kube_client import CRD
 
 Object = dict[str, Any]
 SETS = [pytest.param(options, id=name) for name, options in value_sets()]

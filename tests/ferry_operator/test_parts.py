@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from kubernetes.aio import client
 from prometheus_client.parser import text_string_to_metric_families
 
 from ferry_operator.budget import Budget
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import Watchman
 from ferry_operator.identity import Identity, load_or_create
-from ferry_operator.kube import Asked, KubeError
+from ferry_operator.kube import Asked, KubeError, access_of
 from ferry_operator.metrics import PHASES, Metrics
 from ferry_operator.names import Object
 from ferry_operator.settings import Settings, SettingsError
@@ -257,3 +258,10 @@ def test_the_folder_does_not_hide_the_standard_library() -> None:
     line = "import collections, operator, json; print(json.dumps(operator.itemgetter(0)([7])))"
     done = subprocess.run([sys.executable, "-S", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == 7
+
+
+@pytest.mark.parametrize("prefix", ["Bearer", "bearer"])
+def test_kopf_gets_the_bare_token_from_a_kubeconfig_and_in_a_pod(prefix: str) -> None:
+    found = client.Configuration(host="https://api.example")
+    found.api_key["BearerToken"] = f"{prefix} secret"
+    assert access_of(found).token == "secret"

@@ -4,17 +4,14 @@ Nothing runs Pods here: a test that needs a Pod's life writes its status by hand
 ``make kubernetes``; the fixture is in ``tests/conftest.py``.
 """
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
 import socket
-import ssl
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +22,10 @@ import yaml
 
 from hack.families import cache_folder
 from tests.support.certificates import Authority
+from tests.support.kube_client import KubeClient
 
 _START_SECONDS = 90
 _SCRIPTS = Path(__file__).resolve().parents[2] / "hack" / "kubernetes"
-CRD = _SCRIPTS.parents[1] / "deploy" / "crds" / "ferries.yaml"
 
 
 def binaries() -> Path:
@@ -61,34 +58,7 @@ def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-class Admin:
-    """Requests to an API server that runs, as somebody who may do everything."""
-
-    def __init__(self, url: str, token: str, authority: Path) -> None:
-        self.url = url
-        self.token = token
-        self.tls = ssl.create_default_context(cafile=str(authority))
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = "application/json",
-        as_text: bool = False,
-        seconds: float = 10,
-    ) -> Any:
-        """One request; raises urllib's HTTPError."""
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=seconds, context=self.tls) as answer:
-            text = answer.read().decode()
-        return text if as_text else json.loads(text)
-
-
-class KubeApi(Admin):
+class KubeApi(KubeClient):
     """One API server with its etcd. ``stop`` and ``start`` again keep the data. ``flags`` are kube-apiserver's."""
 
     def __init__(self, *flags: str) -> None:
@@ -100,10 +70,11 @@ class KubeApi(Admin):
         self._etcd_port, self._peer_port, self.port = _free_port(), _free_port(), _free_port()
         self._etcd: subprocess.Popen[bytes] | None = None
         self._api: subprocess.Popen[bytes] | None = None
-        token = secrets.token_hex(16)
+        url, token = f"https://127.0.0.1:{self.port}", secrets.token_hex(16)
         self._write_keys(token)
-        super().__init__(f"https://127.0.0.1:{self.port}", token, self.folder / "ca.crt")
-        self.kubeconfig = self.write_kubeconfig("admin", token)
+        self.url = url
+        kubeconfig = self.write_kubeconfig("admin", token)
+        super().__init__(url, token, self.folder / "ca.crt", kubeconfig, self.bin / "kubectl")
 
     def _write_keys(self, token: str) -> None:
         authority = Authority("ferry test kubernetes CA")
@@ -219,36 +190,6 @@ class KubeApi(Admin):
         """The ends of the logs."""
         logs = (self.folder / "etcd.log", self.folder / "kube-apiserver.log")
         return "\n".join("\n".join(log.read_text(errors="replace").splitlines()[-15:]) for log in logs if log.exists())
-
-    # -- use ------------------------------------------------------------------------------------------------------
-
-    def kubectl(
-        self, *arguments: str, given: object = None, kubeconfig: Path | None = None, check: bool = True
-    ) -> "subprocess.CompletedProcess[str]":
-        """The real kubectl; ``given`` goes to its standard input as YAML."""
-        line = [str(self.bin / "kubectl"), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
-        text = None if given is None else yaml.safe_dump(given)
-        done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=60)
-        if check and done.returncode:
-            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done
-
-    def install_crd(self) -> None:
-        """What a user does first; returns once the API serves Ferries."""
-        self.kubectl("apply", "--server-side", "-f", str(CRD))
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(urllib.error.HTTPError):
-                self.request("GET", "/apis/mysqlferry.io/v1alpha1/ferries")
-                return
-            time.sleep(0.05)
-        raise AssertionError("the API does not serve Ferries")
-
-    def make_namespace(self, prefix: str) -> str:
-        """A namespace of the test's own. Nothing would end it, so it stays until the API server goes."""
-        name = f"{prefix}-{secrets.token_hex(3)}"
-        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        return name
 
 
 def _end(process: "subprocess.Popen[bytes] | None", *, kill: bool) -> None:

@@ -26,7 +26,7 @@ from aiohttp import web
 from ferry_core.api.directive import Directive
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import ConditionReport, Report, Stage
-from tests.support.kube_api import Admin
+from tests.support.kube_client import Admin
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

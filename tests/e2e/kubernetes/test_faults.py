@@ -1,0 +1,126 @@
+"""What kubelet, scheduler and nodes can do to a copier, and the user's own mistakes: each is said, and mended without
+deleting the Ferry.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.kubernetes.conftest import Embark
+from tests.support.voyage import FERRY, SCHEMA, Voyage
+
+pytestmark = pytest.mark.timeout(400)
+SLOW = {"maxRowsPerSecond": 1000}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Parts of a spec that are wrong, words that its message must have, and what the user then does."""
+
+    spec: dict[str, Any]
+    said: tuple[str, ...]
+    mend: Callable[[Voyage, str], None]
+
+
+def source(voyage: Voyage, **wrong: object) -> dict[str, Any]:
+    server = voyage.pair.source
+    right = {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": "source"}}
+    return {"source": right | wrong}
+
+
+def mistakes(voyage: Voyage) -> dict[str, Mistake]:
+    """One Ferry each; all at once."""
+    server = voyage.pair.source
+    voyage.make_secret("wrong", server.user, "not-the-password")
+    voyage.kubectl("create", "secret", "generic", "half", "--from-literal=username=root")
+
+    def right(name: str) -> Callable[[Voyage, str], None]:
+        return lambda voyage, _: voyage.make_secret(name, server.user, server.password)
+
+    def repoint(voyage: Voyage, name: str) -> None:
+        voyage.change(name, **source(voyage))
+
+    def named(name: str) -> dict[str, Any]:
+        return source(voyage, credentialsSecretRef={"name": name})
+
+    return {
+        "no-secret": Mistake(named("later"), ("Secret later", "does not exist"), right("later")),
+        "no-key": Mistake(named("half"), ("half", "password"), right("half")),
+        "password": Mistake(named("wrong"), ("denied",), right("wrong")),
+        "no-host": Mistake(source(voyage, host="nowhere.example"), ("nowhere.example",), repoint),
+        "no-port": Mistake(source(voyage, port=1), (f"{server.host}:1",), repoint),
+        "no-image": Mistake(
+            {"copier": {"image": "localhost/nothing:1"}},
+            ("localhost/nothing:1",),
+            lambda voyage, name: voyage.change(name, copier={"image": None}),
+        ),
+        "no-right": Mistake({"tables": {"include": ["absent.*"]}}, ("absent",), _include_all),
+    }
+
+
+def _include_all(voyage: Voyage, name: str) -> None:
+    voyage.change(name, tables={"include": [f"{SCHEMA}.*"]})
+
+
+def test_each_mistake_is_named_and_mended_in_place(embark: Embark) -> None:
+    voyage = embark(odd=0)
+    made = mistakes(voyage)
+    for name, mistake in made.items():
+        tables = {"include": [f"{SCHEMA}.*"], "renameSchemas": {SCHEMA: f"{SCHEMA}_{name.replace('-', '_')}"}}
+        spec = mistake.spec | {"tables": tables | mistake.spec.get("tables", {})}
+        voyage.set_out(name, **spec)
+    for name, mistake in made.items():
+        voyage.until_said(name, *mistake.said)
+        print(f"{name}: {voyage.status(name)['message']}")
+        assert voyage.condition(name, "Succeeded")["status"] != "True"
+    for name, mistake in made.items():
+        mistake.mend(voyage, name)
+    for name in made:
+        voyage.until_said(name, "ready to cut over", seconds=120)
+        assert voyage.condition(name, "Stalled")["status"] == "False"
+        assert "failure" not in voyage.status(name)
+
+
+def test_a_quota_that_leaves_no_room_is_told_and_waited_for(embark: Embark) -> None:
+    voyage = embark(odd=0)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    voyage.kubectl("apply", "-f", "-", given=quota)
+    voyage.set_out()
+    voyage.until_said(FERRY, "exceeded quota")
+    assert voyage.is_true("Stalled")
+    voyage.kubectl("delete", "resourcequota", "none")
+    voyage.until_stage("ReadyForCutover")
+    assert not voyage.is_true("Stalled")
+
+
+def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    with voyage.crew(), voyage.cluster.operators(2):
+        voyage.set_out(throttle={"maxRowsPerSecond": 5000})
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        voyage.delete_copier()
+        voyage.cross()
+    voyage.assert_equal()
+
+
+def test_a_node_that_does_not_answer_keeps_its_copier(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    machine = voyage.cluster.machine
+    with voyage.crew():
+        voyage.set_out(throttle=SLOW)
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        epoch = voyage.epoch
+        machine.signal("kubelet", "STOP")
+        try:
+            voyage.cluster.kubectl("wait", "--for=condition=Ready=Unknown", "node", "--all", "--timeout=50s")
+            copied = voyage.target_rows
+            voyage.until(lambda: voyage.target_rows > copied, "rows go on")
+        finally:
+            machine.signal("kubelet", "CONT")
+        voyage.cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=50s")
+        voyage.change(throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    assert voyage.epoch == epoch
+    voyage.assert_equal()

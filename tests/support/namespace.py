@@ -1,0 +1,110 @@
+"""One namespace as a user with kubectl has it: Ferries applied, patched, deleted, and what is said of them."""
+
+import time
+import urllib.error
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.kube_client import KubeClient
+from tests.support.kubelet import SPEC
+
+Object = dict[str, Any]
+
+
+class Namespace:
+    """What a user does with kubectl, and what they see."""
+
+    def __init__(self, api: KubeClient, namespace: str) -> None:
+        self.api = api
+        self.namespace = namespace
+        self._ferries = f"/apis/mysqlferry.io/v1alpha1/namespaces/{namespace}/ferries"
+        self._core = f"/api/v1/namespaces/{namespace}"
+        self.pods = f"{self._core}/pods"
+
+    def apply(self, name: str, **parts: Any) -> Object:
+        """A new Ferry; ``parts`` of its spec over the smallest one."""
+        spec = SPEC | parts
+        body = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}, "spec": spec}
+        made: Object = self.api.request("POST", self._ferries, body)
+        return made
+
+    def patch(self, name: str, **spec: Any) -> Object:
+        return self.merge(name, {"spec": spec})
+
+    def merge(self, name: str, body: Object) -> Object:
+        done: Object = self.api.request(
+            "PATCH", f"{self._ferries}/{name}", body, content_type="application/merge-patch+json"
+        )
+        return done
+
+    def delete(self, name: str) -> None:
+        self.api.request("DELETE", f"{self._ferries}/{name}")
+
+    def ferry(self, name: str) -> Object | None:
+        return self._get(f"{self._ferries}/{name}")
+
+    def status(self, name: str) -> Object:
+        found = self.ferry(name)
+        return {} if found is None else found.get("status", {})
+
+    def condition(self, name: str, kind: str) -> Object:
+        conditions = self.status(name).get("conditions", [])
+        return next((each for each in conditions if each["type"] == kind), {})
+
+    def apply_condition(self, name: str, kind: str, message: str) -> None:
+        """As a controller of somebody else does, field manager ``theirs``."""
+        meta = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}}
+        entry = {"type": kind, "status": "True", "reason": "Said", "message": message}
+        entry["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+        self.api.request(
+            "PATCH",
+            f"{self._ferries}/{name}/status?fieldManager=theirs&force=true",
+            meta | {"status": {"conditions": [entry]}},
+            content_type="application/apply-patch+yaml",
+        )
+
+    def owners(self, name: str, kind: str) -> set[str]:
+        """Field managers of one condition."""
+        found = self.ferry(name)
+        assert found is not None
+        key = f'k:{{"type":"{kind}"}}'
+        return {
+            each["manager"]
+            for each in found["metadata"]["managedFields"]
+            if key in each["fieldsV1"].get("f:status", {}).get("f:conditions", {})
+        }
+
+    def pod(self, name: str) -> Object | None:
+        return self._get(f"{self._core}/pods/{name}")
+
+    def delete_pod(self, name: str) -> None:
+        self.api.request("DELETE", f"{self._core}/pods/{name}")
+
+    def secrets(self) -> list[Object]:
+        listed: Object = self.api.request("GET", f"{self._core}/secrets")
+        items: list[Object] = listed["items"]
+        return items
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """Type and reason of what was told of a Ferry."""
+        listed: Object = self.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
+        told = [each for each in listed["items"] if each["regarding"]["name"] == name]
+        return [(each["type"], each["reason"]) for each in sorted(told, key=lambda each: each["eventTime"])]
+
+    def _get(self, path: str) -> Object | None:
+        try:
+            found: Object = self.api.request("GET", path)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        return found
+
+
+def eventually(what: Callable[[], object], seconds: float = 15) -> float:
+    """Wait until ``what`` gives something true; gives the seconds that it took."""
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < seconds, "it did not come to be"
+        time.sleep(0.02)
+    return time.monotonic() - began

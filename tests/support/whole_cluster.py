@@ -1,0 +1,109 @@
+"""A whole Kubernetes with the operator in it, as a user gets it: image and chart of this clone, one for the session.
+
+``FERRY_TEST_CLUSTER=NAME`` keeps it for the next session, which saves half a minute. Pods run here for real; database
+servers run beside the cluster, on the address of this machine that Pods reach. The fixtures are in
+``tests/e2e/kubernetes/conftest.py``.
+"""
+
+import base64
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hack.families import Unavailable
+from hack.kubernetes import cluster as clusters
+from tests.support import image
+from tests.support.kube_api import refuse
+from tests.support.kube_client import KubeClient
+
+OPERATOR_NAMESPACE = "ferry-system"
+_ROOT = Path(__file__).resolve().parents[2]
+_CHART = _ROOT / "deploy" / "helm" / "ferry"
+
+
+class WholeCluster(KubeClient):
+    """A cluster of this session's own, and what is done to it behind Kubernetes' back."""
+
+    def __init__(self) -> None:
+        archive = image.archive()
+        kept = os.environ.get("FERRY_TEST_CLUSTER")
+        self.keep = kept is not None
+        try:
+            found = clusters.find(kept) if kept else None
+            if found is not None:
+                found.load(archive)
+            self.machine = found or clusters.create(kept or f"e2e-{os.getpid()}", archive, owned=not kept)
+        except Unavailable as error:
+            refuse(f"NO KUBERNETES, ITS TESTS DO NOT RUN: {error}")
+        config = yaml.safe_load(self.machine.kubeconfig.read_text())
+        reached = config["clusters"][0]["cluster"]
+        authority = self.machine.folder / "admin-ca.crt"
+        authority.write_bytes(base64.b64decode(reached["certificate-authority-data"]))
+        token = config["users"][0]["user"]["token"]
+        super().__init__(reached["server"], token, authority, self.machine.kubeconfig, clusters.kubectl_path())
+
+    @property
+    def gateway(self) -> str:
+        """Where servers of this machine listen for Pods."""
+        return self.machine.gateway
+
+    def install_operator(self, **values: str) -> None:
+        """By the chart; returns once the operator is ready."""
+        self.helm("upgrade", "--install", "ferry", str(_CHART), "--create-namespace", **values)
+        if self.keep:  # the same tag may be another image now
+            self.kubectl("rollout", "restart", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
+        self.await_operator()
+
+    def await_operator(self) -> None:
+        wait = ("rollout", "status", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, "--timeout=50s")
+        done = self.kubectl(*wait, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{self.operator_log()}"
+
+    def helm(self, *arguments: str, **values: str) -> str:
+        """The real helm, in the operator's namespace; ``values`` are its --set, with __ for a dot."""
+        found = subprocess.run([_ROOT / "hack/kubernetes/helm.sh"], stdout=subprocess.PIPE, text=True, check=True)
+        chosen = [f"--set={name.replace('__', '.')}={value}" for name, value in values.items()]
+        line = [found.stdout.strip(), f"--kubeconfig={self.kubeconfig}", f"--namespace={OPERATOR_NAMESPACE}"]
+        done = subprocess.run([*line, *arguments, *chosen], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AssertionError(f"helm {' '.join(arguments)}: {done.stderr}\n{self.operator_log()}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def operators(self, number: int) -> Iterator[None]:
+        """So many instead of one, until the end of the block."""
+        try:
+            self._scale(number)
+            yield
+        finally:
+            self._scale(1)
+
+    def _scale(self, number: int) -> None:
+        self.kubectl("scale", "deployment/ferry-operator", f"--replicas={number}", "-n", OPERATOR_NAMESPACE)
+        self.await_operator()
+
+    def restart_operator(self) -> None:
+        """As a drained node does."""
+        self.kubectl("delete", "pod", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator")
+        self.await_operator()
+
+    def operator_log(self, lines: int = 40) -> str:
+        """The end of what the operator said, of the process before too if it died."""
+        logs = ("logs", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, f"--tail={lines}")
+        said = [self.kubectl(*logs, *more, check=False) for more in (("--previous",), ())]
+        return "\n".join(each.stdout for each in said)
+
+    def kill_process(self, namespace: str, pod: str, signal: str = "KILL") -> None:
+        """Send a signal to the process of a Pod's one container, from outside as the kernel would."""
+        status: Any = self.request("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}")["status"]
+        container = status["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        self.machine.signal_container(container, signal)
+
+    def close(self) -> None:
+        if not self.keep:
+            self.machine.remove()
