@@ -171,9 +171,10 @@ class Ferry:
         when = (
             "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
         )
-        log.info("%s was cut over already%s: nothing to do", crossing.name, when)
         self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, state)
-        self.telling.completed(state.write_block_milliseconds)
+        blocked = state.write_block_milliseconds
+        took = "" if blocked is None else f", writes were blocked for {blocked} ms"
+        self.telling.completed_before(f"{crossing.name} was cut over already{when}{took}: nothing to do")
         return ExitCode.DONE
 
     def _new_state(self, crossing: Crossing, source: Session) -> RunState:

@@ -47,6 +47,7 @@ class Telling:
         self._counting = threading.Lock()
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
+        self._result: str | None = None
         self._appeared: Sequence[TableName] = ()
         self.current_stage = Stage.PENDING
         self._initial_conditions()
@@ -231,6 +232,11 @@ class Telling:
         self._blocked_milliseconds = blocked_milliseconds
         self.progress.completed(self._and_left_out("cut over; writes may move to the target"))
 
+    def completed_before(self, text: str) -> None:
+        """An earlier run did it all: this one has no figures of its own to tell."""
+        self._result = text
+        self.progress.completed(text)
+
     def source_written(self, changes: int) -> None:
         """The source accepted writes after the hand-over."""
         if changes > self._written_after:
@@ -300,6 +306,8 @@ class Telling:
 
     def result_line(self) -> str:
         """The last line of a successful run: rows, duration, verification, write-block time."""
+        if self._result is not None:
+            return self._result
         report = self.report()
         seconds = max(time.time() - self._began, 0.001)
         verified = report.verification.rows_verified
