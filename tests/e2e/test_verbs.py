@@ -81,7 +81,7 @@ def test_a_crossing_by_verbs(bench: Bench, person: Person) -> None:
     person.token_file.write_text(TOKEN)
 
     assert "resumed" in person.says("pause")
-    assert "paused" in person.wait("Paused")
+    assert "paused by ferry pause" in person.wait("Paused")
     person.says("resume")
     person.types("throttle", "0").refused(64, "Usage", "above 0")
     assert "9000 rows" in person.says("throttle", "9000")
