@@ -224,6 +224,11 @@ class Report(Status):
     revision: Count = 0
     """Counts changes of this report; the long poll waits until it exceeds ``since``."""
 
+    @property
+    def says_where_it_is(self) -> bool:
+        """Since unknown fields are left out, any JSON object reads as a report; a real one has said one of these."""
+        return bool(self.model_fields_set & {"stage", "phase"})
+
 
 class TableReport(Told):
     """One entry of ``GET /api/v1/tables``."""

@@ -40,9 +40,12 @@ class ControlClient:
 
     def status(self) -> Report:
         try:
-            return Report.model_validate_json(self._ask("GET", "status"), strict=False)
+            report = Report.model_validate_json(self._ask("GET", "status"), strict=False)
         except ValidationError as error:
             raise self._no_ferry() from error
+        if not report.says_where_it_is:
+            raise self._no_ferry()
+        return report
 
     def tables(self) -> list[TableReport]:
         try:

@@ -6,7 +6,7 @@ import sys
 from pythonjsonlogger.json import JsonFormatter
 
 
-class _CurrentStderr:
+class CurrentStderr:
     """Writes to what ``sys.stderr`` is at that moment: rich puts its own there while a live view is up."""
 
     def write(self, text: str) -> int:
@@ -18,7 +18,7 @@ class _CurrentStderr:
 
 def configure(log_format: str, level: str) -> None:
     """Set up logging for this process; ``log_format`` is text or json, ``level`` debug, info, warning or error."""
-    handler: logging.StreamHandler[_CurrentStderr] = logging.StreamHandler(_CurrentStderr())
+    handler: logging.StreamHandler[CurrentStderr] = logging.StreamHandler(CurrentStderr())
     if log_format == "json":
         handler.setFormatter(
             JsonFormatter(

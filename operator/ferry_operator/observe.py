@@ -43,9 +43,10 @@ class Ended:
     def report(self) -> Report | None:
         """The copier's own last words, if it could write them."""
         try:
-            return Report.model_validate_json(self.message)
+            report = Report.model_validate_json(self.message)
         except ValidationError:
             return None
+        return report if report.says_where_it_is else None  # a line of its log is JSON too
 
 
 @dataclass(frozen=True)

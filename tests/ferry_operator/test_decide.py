@@ -245,10 +245,11 @@ def test_a_failure_is_forgotten_once_validation_is_passed() -> None:
     assert condition(plan, "Stalled")["status"] == "False"
 
 
-def test_last_words_that_are_no_report_are_shown_as_they_are() -> None:
-    ended = Ended(64, "Error", "Traceback: boom", NOW)
-    plan = decide(see(copier=pod(running=False, ended=ended)))
-    assert status(plan)["failure"]["message"] == "Traceback: boom"
+@pytest.mark.parametrize("words", ["Traceback: boom", '{"level": "ERROR", "message": "boom"}'])
+def test_last_words_that_are_no_report_are_shown_as_they_are(words: str) -> None:
+    plan = decide(see(copier=pod(running=False, ended=Ended(64, "Error", words, NOW))))
+    assert status(plan)["failure"]["message"] == words
+    assert status(plan)["message"].startswith(words)
 
 
 # -- a copier that works --------------------------------------------------------------------------------------------
