@@ -1,4 +1,4 @@
-"""The ``ferry`` command: its list of subcommands. Started by the console script and by ``python -m ferry_core``."""
+"""The ``ferry`` command: its list of subcommands. Started by ``ferry_core.__main__``."""
 
 import importlib
 

@@ -33,6 +33,22 @@ def test_version(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_during_the_imports_leaves_no_traceback(number: str) -> None:
+    program = f"""
+        import os, signal, sys
+        class Interrupting:
+            def find_spec(self, name, path=None, target=None):
+                if name == "click":
+                    os.kill(os.getpid(), signal.{number})
+        sys.meta_path.insert(0, Interrupting())
+        from ferry_core.__main__ import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (143, b"")
+
+
 @pytest.mark.parametrize("command", ["run", "check", "cleanup", "abort"])
 def test_a_bad_manifest_is_64_and_leaves_nothing_behind(tmp_path: Path, command: str) -> None:
     data = ferry_data()
