@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kubernetes.conftest import Embark
-from tests.support.voyage import FERRY, SCHEMA, Voyage
+from tests.support.voyage import COPIER, FERRY, SCHEMA, Voyage
 
 pytestmark = pytest.mark.timeout(400)
 SLOW = {"maxRowsPerSecond": 1000}
@@ -95,6 +95,20 @@ def test_a_quota_that_leaves_no_room_is_told_and_waited_for(embark: Embark) -> N
     assert not voyage.is_true("Stalled")
 
 
+@pytest.mark.slow  # two minutes and a half: a probe that fails six times, then the grace period
+def test_a_hanging_copier_is_said_to_be_silent_and_replaced_by_its_probe(embark: Embark) -> None:
+    voyage = embark(rows=20_000, odd=0)
+    voyage.set_out(throttle=SLOW)
+    voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+    voyage.cluster.kill_process(voyage.namespace, COPIER, "STOP")
+    with voyage.another_copier():
+        voyage.until_said(FERRY, "has not answered since")
+        assert voyage.condition(FERRY, "CaughtUp")["status"] == "Unknown"
+    voyage.change(throttle={"maxRowsPerSecond": None})
+    voyage.cross()
+    voyage.assert_equal()
+
+
 def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
     voyage = embark(rows=20_000)
     with voyage.crew(), voyage.cluster.operators(2):
@@ -120,6 +134,26 @@ def test_a_node_that_does_not_answer_keeps_its_copier(embark: Embark) -> None:
         finally:
             machine.signal("kubelet", "CONT")
         voyage.cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=50s")
+        voyage.change(throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    assert voyage.epoch == epoch
+    voyage.assert_equal()
+
+
+def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(embark: Embark) -> None:
+    voyage = embark(rows=70_000)
+    machine = voyage.cluster.machine
+    with voyage.crew():
+        voyage.set_out(throttle=SLOW)
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        epoch = voyage.epoch
+        machine.signal("kube-apiserver", "STOP")
+        try:
+            copied = voyage.target_rows
+            # At 1,000 rows a second this is the minute.
+            voyage.until(lambda: voyage.target_rows > copied + 60_000, "rows go on", 120)
+        finally:
+            machine.signal("kube-apiserver", "CONT")
         voyage.change(throttle={"maxRowsPerSecond": None})
         voyage.cross()
     assert voyage.epoch == epoch
