@@ -15,6 +15,8 @@ from tests.support.kube_api import KubeApi
 from tests.support.kube_client import CRD
 from tests.support.operator_thread import OperatorThread
 
+pytestmark = pytest.mark.slow
+
 Object = dict[str, Any]
 NAME = "ferries.mysqlferry.io"
 HOME = "ferry-system"

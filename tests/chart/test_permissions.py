@@ -17,7 +17,7 @@ from tests.chart.conftest import Account, Grant, StrictApi
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kubelet import Kubelet, words
 
-pytestmark = CUT_CONNECTIONS
+pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
 SERVED = permissions.SERVED
 UNAUDITED = {Permission("update", "ferries/finalizers", "mysqlferry.io")}

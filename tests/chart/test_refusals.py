@@ -11,7 +11,7 @@ from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
 
-pytestmark = CUT_CONNECTIONS
+pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
 BY_NAME = {str(each): each for each in SERVED}
 

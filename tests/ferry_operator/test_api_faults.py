@@ -16,7 +16,7 @@ from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Copier, Kubelet
 from tests.support.operator_thread import OperatorThread
 
-pytestmark = CUT_CONNECTIONS
+pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
 
 def copying(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> Copier:

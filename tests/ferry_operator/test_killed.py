@@ -15,7 +15,7 @@ from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
 
-pytestmark = CUT_CONNECTIONS
+pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
 When = Literal["before", "after"]
 AT = pytest.mark.parametrize("when", ["before", "after"])

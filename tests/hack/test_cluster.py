@@ -40,6 +40,8 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8000}]}
 _ORPHAN = """
 import sys
 from hack.kubernetes.cluster import create
+
+pytestmark = pytest.mark.slow
 cluster = create(sys.argv[1], owned=True)
 print(cluster.init.pid, flush=True)
 sys.stdin.read()

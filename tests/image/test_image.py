@@ -15,6 +15,8 @@ import ferry_core
 from hack.families import cache_folder
 from tests.support.image import NAME, archive
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 _USER = 65532
 _ENTER = 'mount --bind -o ro "$0" "$0" && exec chroot --userspec="$1" "$0" env -i $ENVIRONMENT "${@:2}"'
