@@ -205,7 +205,9 @@ def _probed() -> Object:
             {"name": "control", "containerPort": CONTROL_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        "livenessProbe": get("/healthz") | {"initialDelaySeconds": 10, "periodSeconds": 10, "failureThreshold": 6},
+        # One that hangs heeds no SIGTERM: it would hold up its successor for the whole grace period.
+        "livenessProbe": get("/healthz")
+        | {"initialDelaySeconds": 10, "periodSeconds": 10, "failureThreshold": 6, "terminationGracePeriodSeconds": 10},
         "readinessProbe": get("/readyz") | {"periodSeconds": 5},
     }
 
