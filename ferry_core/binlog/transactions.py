@@ -377,11 +377,10 @@ def _refused(text: str, kind: StatementKind, tables: Collection[TableName]) -> D
     shown = text if len(text) <= 500 else text[:500] + "..."
     if kind is StatementKind.SCHEMA_CHANGE:
         return DataError("SchemaChanged", f"the definition of {names} was changed on the source: {shown}")
-    what = (
-        f"rows of {names} were" if names else "rows of selected tables may, by a view, trigger or function, have been"
-    )
+    # A name that is none of ours may stand for one of ours.
+    whose = f"rows of {names} were" if names else "rows may, by way of a view, trigger or function, have been"
     return DataError(
         "StatementFormat",
-        f"{what} changed on the source by a session that logs statements instead of rows "
+        f"{whose} changed on the source by a session that logs statements instead of rows "
         f"(binlog_format=ROW is needed in every session): {shown}",
     )
