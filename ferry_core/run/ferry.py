@@ -54,8 +54,9 @@ from ferry_core.verify.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
-HURRY_SECONDS = 2.5
+HURRY_SECONDS = 2.0
 """After a stop: when whoever still waits for a server stops waiting. The promise is an end within 5 s."""
+AGAIN_SECONDS = 0.5
 
 
 class Ferry:
@@ -263,13 +264,16 @@ class Ferry:
 
     def _hurry(self) -> None:
         """A server that hangs must not hold up the end; only unlocking the source is worth any wait."""
-        wait = HURRY_SECONDS
+        wait, killed = HURRY_SECONDS, False
         while not self._ended.wait(wait):
-            wait = 0.5
-            if self.telling.current_stage is not Stage.CUTTING_OVER:
-                threading.Thread(target=self._end_statements, name="kill", daemon=True).start()
-                self._ended.wait(wait)
+            wait = AGAIN_SECONDS
+            if self.telling.current_stage is Stage.CUTTING_OVER:
+                continue
+            if killed:
+                # Again and again: one call after another may hang, the last of them that of the checkpoint.
                 self._connections.abort_all()
+            killed = True
+            threading.Thread(target=self._end_statements, name="kill", daemon=True).start()
 
     def _end_statements(self) -> None:
         """While the target answers; what hangs is broken by ``abort_all``."""

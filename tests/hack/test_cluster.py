@@ -21,6 +21,8 @@ from hack.kubernetes.images import write_image
 from hack.servers import ProcessId
 from tests.support.kube_api import refuse
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 POD = """
 apiVersion: v1
@@ -41,7 +43,6 @@ _ORPHAN = """
 import sys
 from hack.kubernetes.cluster import create
 
-pytestmark = pytest.mark.slow
 cluster = create(sys.argv[1], owned=True)
 print(cluster.init.pid, flush=True)
 sys.stdin.read()
