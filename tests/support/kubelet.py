@@ -264,14 +264,14 @@ class Kubelet:
         await self._ask("DELETE", f"{self._path}/{name}", {"gracePeriodSeconds": 0})
 
     async def _run_pod(self, pod: Object) -> bool:
-        """Tells whether it could be started: not before its Secret is there."""
+        """Tells whether it could be started: not before its Secret is there, with what a copier needs."""
         name = pod["metadata"]["name"]
         volumes = {each["name"]: each for each in pod["spec"].get("volumes", ())}
         if "copier" not in volumes:
             return False  # not made by the operator
         secret = await self._secret(volumes["copier"]["secret"]["secretName"])
-        if secret is None:
-            return False
+        if secret is None or "token" not in secret:
+            return False  # not there yet, or not one that a copier could start with
         binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "node1"}}
         await self._ask("POST", f"{self._path}/{name}/binding", binding)
         self.started.append(name)
