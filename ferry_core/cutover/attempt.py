@@ -67,6 +67,7 @@ class Handover:
 
     ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure. ``make_way``
     keeps this run's own row writes away: one that waits for a lock holds the lease row, which the unlock needs.
+    ``stopped`` is called once writes are stopped.
     """
 
     fence: Fence
@@ -76,6 +77,7 @@ class Handover:
     prove: Callable[[float], str | None]
     go_on: Callable[[], None]
     make_way: Callable[[], AbstractContextManager[None]]
+    stopped: Callable[[], None]
     deadline_seconds: float
 
     def attempt(self) -> Attempt:
@@ -104,6 +106,7 @@ class Handover:
 
     def _drain(self, deadline: float) -> int:
         self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)
+        self.stopped()
         with self.control() as control:
             _refuse_prepared(control)
             self._stream_to_end(control, deadline)

@@ -196,6 +196,7 @@ class Stages:
             prove=self._prove,
             go_on=self._go_on,
             make_way=self._engine.standing_aside,
+            stopped=lambda: self._telling.writes_stopped(self._series.attempts),
             deadline_seconds=float(cutover.deadline),
         )
         attempt = handover.attempt()

@@ -212,8 +212,11 @@ class Telling:
             say(Condition.VERIFIED, None, Reason.RUNNING)
 
     def attempt_begins(self, number: int) -> None:
-        self.message(f"cutting over, attempt {number}: writes on the source are stopped")
+        self.message(f"cutting over, attempt {number}: stopping writes on the source")
         self.progress.attempt_begins(number)
+
+    def writes_stopped(self, number: int) -> None:
+        self.message(f"cutting over, attempt {number}: writes on the source are stopped")
 
     def attempt_ended(self, attempt: Attempt) -> None:
         self.progress.attempt_ended(attempt.reason, attempt.blocked_milliseconds)

@@ -48,12 +48,19 @@ def failed_attempt(ferry: FerryProcess, reason: str) -> dict[str, Any]:
 # -- kills ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("held", [Live.held_in_acquire, Live.held_in_drain], ids=["stopping writes", "draining"])
-def test_the_next_start_unlocks_what_a_killed_run_has_locked(pair: Pair, schema: str, folder: Path, held: Any) -> None:
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [(Live.held_in_acquire, "stopping writes on the source"), (Live.held_in_drain, "writes on the source are stopped")],
+    ids=["stopping writes", "draining"],
+)
+def test_the_next_start_unlocks_what_a_killed_run_has_locked(
+    pair: Pair, schema: str, folder: Path, held: Any, said: str
+) -> None:
     with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
         writable = live.read_only()
         live.ferry.start()
         with held(live):
+            live.ferry.wait_status(lambda status: said in status["message"])
             live.ferry.kill()
             phase, _, stored = live.lease()
             print(f"killed in {phase}, source {live.read_only()}, stored {stored}, {crew.total} writes")
