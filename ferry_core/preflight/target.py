@@ -43,7 +43,7 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
             yield failed(
                 Reason.ABORTED,
                 f"{where} knows that this Ferry was aborted: it does not go on. To move again give it another name, or "
-                "run ferry cleanup for it, remove its state file, and empty its target tables",
+                "run ferry cleanup for it, and empty its target tables",
             )
         elif tables and not ours and lease.phase not in ABANDONED:
             yield failed(

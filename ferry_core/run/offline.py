@@ -10,9 +10,10 @@ from ferry_core.api.choices import DeletionPolicy
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import ferry_uid
+from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, LEASE, Fence, Lease, read_lease
 from ferry_core.cutover.attempt import undo
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
@@ -40,13 +41,14 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
 
 
 def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
-    """As ``abort``, and remove what this Ferry keeps on the target but for the tombstone of a cutover.
+    """As ``abort``, and remove what this Ferry keeps, on the target but for the tombstone of a cutover.
 
     With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live.
     """
     connections = _connections(loaded)
     if _lease(loaded, connections) is None:
-        return f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
+        nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
+        return nothing + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     fence, before = _take(loaded, connections)
     dropped = ""
     if loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET:
@@ -61,7 +63,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         _drop_if_unused(session)
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
-        _unlocked(before) + _state(options.state_path)
+        _unlocked(before) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     )
 
 
@@ -99,3 +101,21 @@ def _unlocked(before: Lease) -> str:
 
 def _state(path: Path | None) -> str:
     return f"; {path} is of no more use" if path is not None and path.exists() else ""
+
+
+def _remove_state(path: Path | None, uid: str) -> str:
+    """Only a file that is surely this Ferry's."""
+    if path is None or not path.exists():
+        return ""
+    try:
+        store = SqliteStore(path)
+        try:
+            state = store.load()
+        finally:
+            store.close()
+        if state is None or state.ferry_uid != uid:
+            return f"; {path} stays: it is not the state of this Ferry"
+        path.unlink()
+    except (FerryError, OSError) as error:
+        return f"; {path} stays: {error}"
+    return f"; {path} is removed"

@@ -25,7 +25,7 @@ from ferry_core.run.connections import Connections
 from ferry_core.tables.discovery import rediscover
 from ferry_core.tables.table import Table, TableName
 
-_START_OVER = "start over: run ferry cleanup, remove the state file, and empty or drop the tables on the target"
+_START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the target"
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def pod(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, list
             "annotations": _texts(own.get("annotations")) | annotations,
             "ownerReferences": [owner],
         },
-        "spec": _pod_spec(spec, role, image, secret_name, listen),
+        "spec": _pod_spec(meta, spec, role, image, secret_name, listen),
     }
 
 
@@ -126,7 +126,7 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else {}
 
 
-def _pod_spec(spec: Spec, role: Role, image: str, secret_name: str, listen: str) -> Object:
+def _pod_spec(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str) -> Object:
     template = spec.copier.template
     security = {
         "runAsNonRoot": True,
@@ -150,13 +150,13 @@ def _pod_spec(spec: Spec, role: Role, image: str, secret_name: str, listen: str)
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": security | dict(template.pod_security_context),
-        "containers": [_container(spec, role, image, listen)],
+        "containers": [_container(meta, spec, role, image, listen)],
         "volumes": _volumes(spec, secret_name) + list(template.volumes),
         **{name: value for name, value in optional.items() if value},
     }
 
 
-def _container(spec: Spec, role: Role, image: str, listen: str) -> Object:
+def _container(meta: Object, spec: Spec, role: Role, image: str, listen: str) -> Object:
     template: Template = spec.copier.template
     requests = {"requests": {"cpu": "100m", "memory": "256Mi"}}
     container: Object = {
@@ -164,7 +164,7 @@ def _container(spec: Spec, role: Role, image: str, listen: str) -> Object:
         "image": spec.copier.image or image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["ferry"],
-        "args": _arguments(spec, role, listen),
+        "args": _arguments(meta, spec, role, listen),
         "env": list(template.env),
         "resources": dict(template.resources) or requests,
         "securityContext": {
@@ -179,10 +179,10 @@ def _container(spec: Spec, role: Role, image: str, listen: str) -> Object:
     return container | (_probed() if role is Role.COPIER else {})
 
 
-def _arguments(spec: Spec, role: Role, listen: str) -> list[str]:
+def _arguments(meta: Object, spec: Spec, role: Role, listen: str) -> list[str]:
     arguments = [role.value, "-f", f"{_OWN}/ferry.yaml", "--secrets-dir", _SECRETS]
     if spec.checkpoint.store is CheckpointStore.VOLUME:
-        arguments += ["--state", f"{_STATE}/state.db"]
+        arguments += ["--state", f"{_STATE}/{meta['uid']}.db"]  # other Ferries may use the same claim
     if role is not Role.COPIER:
         return arguments
     return [

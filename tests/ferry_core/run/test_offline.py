@@ -7,6 +7,8 @@ from click.testing import CliRunner, Result
 
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import ferry_uid
+from ferry_core.checkpoint.sqlite import SqliteStore
+from ferry_core.checkpoint.state import RunState
 from ferry_core.cli.main import main
 from ferry_core.consistency.fence import COMPLETED, Fence
 from ferry_core.errors import Fenced
@@ -35,8 +37,8 @@ def died(loaded: LoadedFerry) -> Fence:
     return fence
 
 
-def ferry(verb: str, manifest: Path) -> Result:
-    done = CliRunner().invoke(main, [verb, "-f", str(manifest)])
+def ferry(verb: str, manifest: Path, *options: str) -> Result:
+    done = CliRunner().invoke(main, [verb, "-f", str(manifest), *options])
     print(done.output)
     return done
 
@@ -94,3 +96,43 @@ def test_the_last_cleanup_drops_the_helper_tables(pair: Pair, manifest: Path, lo
     died(loaded)
     assert ferry("cleanup", manifest).exit_code == 0
     assert pair.target.query("SHOW TABLES FROM mysql_ferry") == []
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+@pytest.mark.parametrize("own", [True, False], ids=["own", "another's"])
+def test_a_cleanup_removes_the_state_file_of_this_ferry_alone(
+    manifest: Path, loaded: LoadedFerry, tmp_path: Path, verb: str, own: bool
+) -> None:
+    died(loaded)
+    path = tmp_path / "state.db"
+    uid = ferry_uid(loaded.ferry) if own else "another"
+    store = SqliteStore(path)
+    store.save(RunState(ferry_uid=uid, ferry_name="shop/orders", source_id="s", selection="{}"), 1)
+    store.close()
+    done = ferry(verb, manifest, "--state", str(path))
+    assert done.exit_code == 0
+    removed = verb == "cleanup" and own
+    assert path.exists() is not removed
+    if verb == "cleanup":
+        assert (f"{path} is removed" if own else "it is not the state of this Ferry") in done.stdout
+
+
+def test_a_cleanup_that_died_before_it_removed_the_state_file_is_completed(
+    manifest: Path, loaded: LoadedFerry, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    store.save(RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}"), 1)
+    store.close()
+    done = ferry("cleanup", manifest, "--state", str(path))
+    assert (done.exit_code, path.exists()) == (0, False)
+    assert "nothing to clean up" in done.stdout
+
+
+def test_what_is_no_state_file_stays(manifest: Path, loaded: LoadedFerry, tmp_path: Path) -> None:
+    died(loaded)
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear all,")
+    done = ferry("cleanup", manifest, "--state", str(path))
+    assert (done.exit_code, path.read_text()) == (0, "Dear all,")
+    assert f"{path} stays" in done.stdout
