@@ -87,6 +87,19 @@ class WholeCluster(KubeClient):
         self.kubectl("scale", "deployment/ferry-operator", f"--replicas={number}", "-n", OPERATOR_NAMESPACE)
         self.await_operator()
 
+    @contextlib.contextmanager
+    def without_crd(self) -> Iterator[None]:
+        """An operator is started before its CRD, which comes at the end of the block."""
+        self.kubectl("wait", "--for=delete", "ferries", "--all", "--all-namespaces", "--timeout=50s")
+        scale = ("scale", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
+        try:
+            self.kubectl(*scale, "--replicas=0")
+            self.kubectl("delete", "crd", "ferries.mysqlferry.io")
+            self.kubectl(*scale, "--replicas=1")
+            yield
+        finally:
+            self.install_operator()
+
     def restart_operator(self) -> None:
         """As a drained node does."""
         self.kubectl("delete", "pod", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator")

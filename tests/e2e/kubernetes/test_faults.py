@@ -1,5 +1,5 @@
 """What kubelet, scheduler and nodes can do to a copier, and the user's own mistakes: each is said, and mended without
-deleting the Ferry.
+deleting the Ferry. What can befall the operator is in ``test_operator_faults.py``.
 """
 
 from collections.abc import Callable
@@ -109,12 +109,17 @@ def test_a_hanging_copier_is_said_to_be_silent_and_replaced_by_its_probe(embark:
     voyage.assert_equal()
 
 
-def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
-    voyage = embark(rows=20_000)
-    with voyage.crew(), voyage.cluster.operators(2):
-        voyage.set_out(throttle={"maxRowsPerSecond": 5000})
-        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
-        voyage.delete_copier()
+def test_a_copier_that_needs_more_memory_than_it_may_take(embark: Embark) -> None:
+    voyage = embark(rows=2000)
+
+    def memory(limit: str) -> dict[str, Any]:
+        return {"template": {"resources": {"requests": {"memory": "16Mi"}, "limits": {"memory": limit}}}}
+
+    with voyage.crew():
+        voyage.set_out(copier=memory("24Mi"))
+        voyage.until_said(FERRY, "137", "OOMKilled")
+        assert voyage.now["copier"]["lastTermination"]["reason"] == "OOMKilled"
+        voyage.change(copier=memory("1Gi"))
         voyage.cross()
     voyage.assert_equal()
 
@@ -134,26 +139,6 @@ def test_a_node_that_does_not_answer_keeps_its_copier(embark: Embark) -> None:
         finally:
             machine.signal("kubelet", "CONT")
         voyage.cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=50s")
-        voyage.change(throttle={"maxRowsPerSecond": None})
-        voyage.cross()
-    assert voyage.epoch == epoch
-    voyage.assert_equal()
-
-
-def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(embark: Embark) -> None:
-    voyage = embark(rows=70_000)
-    machine = voyage.cluster.machine
-    with voyage.crew():
-        voyage.set_out(throttle=SLOW)
-        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
-        epoch = voyage.epoch
-        machine.signal("kube-apiserver", "STOP")
-        try:
-            copied = voyage.target_rows
-            # At 1,000 rows a second this is the minute.
-            voyage.until(lambda: voyage.target_rows > copied + 60_000, "rows go on", 120)
-        finally:
-            machine.signal("kube-apiserver", "CONT")
         voyage.change(throttle={"maxRowsPerSecond": None})
         voyage.cross()
     assert voyage.epoch == epoch

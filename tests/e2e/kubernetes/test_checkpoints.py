@@ -1,0 +1,63 @@
+"""A checkpoint on a claim instead of the target: it outlives Pods, and goes with the Ferry."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.kubernetes.conftest import Embark
+from tests.support.voyage import FERRY, Voyage
+
+pytestmark = pytest.mark.timeout(300)
+CLAIM = "checkpoint"
+
+
+def make_claim(voyage: Voyage) -> Path:
+    """A claim of the namespace, bound to a folder of the one node."""
+    folder = voyage.cluster.machine.folder / "claims" / voyage.namespace
+    folder.mkdir(parents=True)
+    node = voyage.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
+    here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+    size: dict[str, Any] = {"storage": "64Mi"}
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "local"}
+    volume = {
+        "capacity": size,
+        "local": {"path": str(folder)},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
+        "claimRef": {"name": CLAIM, "namespace": voyage.namespace},
+    }
+    claim = {"resources": {"requests": size}, "volumeName": voyage.namespace}
+    for kind, name, spec in (
+        ("PersistentVolume", voyage.namespace, volume),
+        ("PersistentVolumeClaim", CLAIM, claim),
+    ):
+        made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": common | spec}
+        voyage.kubectl("apply", "-f", "-", given=made)
+    return folder
+
+
+def test_a_checkpoint_on_a_claim_outlives_its_pods(embark: Embark) -> None:
+    voyage = embark(rows=30_000)
+    folder = make_claim(voyage)
+    with voyage.crew():
+        voyage.set_out(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 3000})
+        voyage.until(lambda: voyage.rows_copied > 9000, "a third of the rows")
+        assert [path.suffix for path in folder.iterdir()] == [".db"]
+        voyage.kill_copier()
+        voyage.delete_copier()
+        voyage.until_stage("Copying")
+        assert voyage.rows_copied > 3000, "it did not begin anew"
+        voyage.change(throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    voyage.assert_equal()
+
+
+def test_a_checkpoint_on_a_claim_goes_with_its_ferry(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    folder = make_claim(voyage)
+    voyage.set_out(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 1000})
+    voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+    assert [path.suffix for path in folder.iterdir()] == [".db"]
+    voyage.kubectl("delete", "ferry", FERRY)
+    assert list(folder.iterdir()) == []
+    assert not voyage.source_is_read_only()

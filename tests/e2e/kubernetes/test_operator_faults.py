@@ -1,0 +1,111 @@
+"""What can befall the operator: its API away, its CRD or a permission missing, another operator, somebody who changes
+the same objects all the time. What can befall a copier is in ``test_faults.py``.
+"""
+
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.kubernetes.conftest import Embark
+from tests.support.voyage import FERRY, Voyage
+
+pytestmark = pytest.mark.timeout(400)
+SLOW = {"maxRowsPerSecond": 1000}
+
+
+def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    with voyage.crew(), voyage.cluster.operators(2):
+        voyage.set_out(throttle={"maxRowsPerSecond": 5000})
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        voyage.delete_copier()
+        voyage.cross()
+    voyage.assert_equal()
+
+
+def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(embark: Embark) -> None:
+    voyage = embark(rows=70_000)
+    machine = voyage.cluster.machine
+    with voyage.crew():
+        voyage.set_out(throttle=SLOW)
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        epoch = voyage.epoch
+        machine.signal("kube-apiserver", "STOP")
+        try:
+            copied = voyage.target_rows
+            # At 1,000 rows a second this is the minute.
+            voyage.until(lambda: voyage.target_rows > copied + 60_000, "rows go on", 120)
+        finally:
+            machine.signal("kube-apiserver", "CONT")
+        voyage.change(throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    assert voyage.epoch == epoch
+    voyage.assert_equal()
+
+
+@contextlib.contextmanager
+def somebody_who_annotates(voyage: Voyage) -> Iterator[list[int]]:
+    """As fast as the API takes it; gives the list of what was written."""
+    done, written = threading.Event(), list[int]()
+
+    def annotate() -> None:
+        for number in itertools.count():
+            if done.is_set():
+                return
+            voyage.merge(FERRY, {"metadata": {"annotations": {"somebody.example/count": str(number)}}})
+            written.append(number)
+
+    thread = threading.Thread(target=annotate, name="somebody")
+    thread.start()
+    try:
+        yield written
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_ferry_that_somebody_changes_all_the_time(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    with voyage.crew():
+        voyage.set_out(throttle={"maxRowsPerSecond": 4000})
+        with somebody_who_annotates(voyage) as written:
+            voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+            voyage.change(paused=True)
+            voyage.until(lambda: voyage.is_true("Paused"), "Paused", 10)
+            voyage.change(paused=False)
+            voyage.cross()
+    print(f"{len(written)} changes by somebody else")
+    assert len(written) > 100
+    assert voyage.restarts == 0
+    voyage.assert_equal()
+
+
+def test_a_permission_that_is_missing_is_named_and_waited_for(embark: Embark) -> None:
+    voyage = embark()
+    role = json.loads(voyage.cluster.kubectl("get", "clusterrole", "ferry-operator", "-o", "json").stdout)
+    index = next(index for index, rule in enumerate(role["rules"]) if "pods" in rule["resources"])
+    verbs = [verb for verb in role["rules"][index]["verbs"] if verb != "create"]
+    lacking = [{"op": "replace", "path": f"/rules/{index}/verbs", "value": verbs}]
+    try:
+        voyage.cluster.kubectl("patch", "clusterrole", "ferry-operator", "--type=json", "-p", json.dumps(lacking))
+        voyage.set_out()
+        voyage.until_said(FERRY, "pods is forbidden", "cannot create")
+        assert voyage.is_true("Stalled")
+    finally:
+        voyage.cluster.install_operator()  # helm upgrade, as the docs say
+    voyage.until_stage("ReadyForCutover")
+    assert not voyage.is_true("Stalled")
+
+
+def test_an_operator_that_is_there_before_its_crd(embark: Embark) -> None:
+    voyage = embark()
+    cluster = voyage.cluster
+    with cluster.without_crd():
+        voyage.until(lambda: "ferries.mysqlferry.io is not installed yet" in cluster.operator_log(), "it says so")
+    voyage.set_out(cutover={"mode": "Automatic"})
+    voyage.until_stage("Completed")
+    voyage.assert_equal()
