@@ -56,7 +56,7 @@ class Crew:
 
     def __init__(self, server: Server, schema: str, tables: Sequence[OddTable], seed: int, threads: int = 3) -> None:
         self.plain = Writers(
-            server, schema, tables, seed, threads=threads, pause=0.01, xa=False, stop_when_read_only=False
+            server, schema, tables, seed, threads=threads, pause=0.02, xa=False, stop_when_read_only=False
         )
         self.xa = Writers(server, schema, tables, seed + 1, threads=1, pause=0.1, stop_when_read_only=False)
 
