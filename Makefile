@@ -48,19 +48,17 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# Two at a time, each with servers of its own: most tests wait for a server, not for this program.
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal
-# One after another: they share one cluster, which is the whole machine's.
-WHOLE_CLUSTER := tests/e2e/kubernetes
+# Three at a time, each with servers of its own: most tests wait for a server, not for this program. Those on a whole
+# cluster form a group, and are done one after another.
+PYTEST := $(BIN)/pytest -n 3 --dist loadgroup
 
 .PHONY: test
 test: check kubernetes  ## every check and every test; what .ci/run calls
-	$(PYTEST) --ignore $(WHOLE_CLUSTER)
-	$(BIN)/pytest $(WHOLE_CLUSTER)
+	$(PYTEST)
 
 .PHONY: test-kubernetes
 test-kubernetes: setup kubernetes  ## the crossings on a whole Kubernetes alone
-	$(BIN)/pytest $(WHOLE_CLUSTER)
+	$(BIN)/pytest tests/e2e/kubernetes
 
 .PHONY: test-slow
 test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, networks away for 20 s

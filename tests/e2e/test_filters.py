@@ -81,7 +81,7 @@ def test_rows_move_in_and_out_of_filters(pair: Pair, schema: str, tmp_path: Path
         "include": [f"{schema}.*"],
         "rules": [{"match": f"{schema}.{name}", "where": where} for name, where in filters.items()],
     }
-    throttle = {"maxRowsPerSecond": 1200}
+    throttle = {"maxRowsPerSecond": 300}
     with Door(tmp_path / "ferry", pair, tables=tables, throttle=throttle) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
         written = move(pair.source, schema, rng, 60)

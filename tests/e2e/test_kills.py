@@ -35,7 +35,7 @@ class Killer:
         """Kill now and, if ``happened`` says so afterwards, count it."""
         self.ferry.kill()
         if not happened():
-            print(f"  does not count: {moment} was over")
+            print(f"  does not count: {moment} was not so")
             return False
         self.count += 1
         print(
@@ -69,11 +69,14 @@ class Killer:
 
     def in_cutting_over(self, moment: str) -> None:
         """``moment`` is where the attempt is held meanwhile; each starts only when the source is writable."""
-        self._start_and_pass_copying()
-        assert not any(self.live.read_only()), "the start has not unlocked the source"
-        with HELD[moment](self.live):
-            self._linger(0.5, lambda: self._stage() == "CuttingOver")
-            assert self.kill(f"CuttingOver ({moment})", lambda: self.live.phase() == "CuttingOver")
+        for _ in range(5):
+            self._start_and_pass_copying()
+            assert not any(self.live.read_only()), "the start has not unlocked the source"
+            with HELD[moment](self.live):
+                self._linger(0.5, lambda: self._stage() == "CuttingOver")
+                if self.kill(f"CuttingOver ({moment})", lambda: self.live.phase() == "CuttingOver"):
+                    return
+        raise AssertionError(f"no kill fell into CuttingOver ({moment})")
 
     def _wait_moved(self) -> None:
         before = self.ferry.status()["progress"]["rowsCopied"]

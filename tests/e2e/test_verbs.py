@@ -149,7 +149,7 @@ def test_ctrl_c_twice_while_the_target_hangs(bench: Bench) -> None:
             began = time.monotonic()
             process.process.send_signal(signal.SIGINT)
             assert process.wait_end(60) == 143
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 4, "it waited for the 5 s that the first allows"
             proxy.resume()
             process.start().wait_stage("Copying")
             process.post("throttle", {"maxRowsPerSecond": None})

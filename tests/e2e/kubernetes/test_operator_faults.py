@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.voyage import FERRY, Voyage
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("whole cluster")]
 SLOW = {"maxRowsPerSecond": 1000}
 
 
