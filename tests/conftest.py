@@ -29,6 +29,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests side by side have a kube-apiserver for each folder, not for each worker: it takes 10 s of CPU to start."""
+    for item in items:
+        if "kube_api" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(f"kube-apiserver of {item.path.parent.name}"))
+
+
 @pytest.fixture(scope="session")
 def server_pool() -> Iterator[ServerPool]:
     pool = ServerPool()

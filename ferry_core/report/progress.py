@@ -7,8 +7,7 @@ it at most once a second, or a long poll would return with every chunk.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ from ferry_core.api.report import Phase, Report, Stage, TableReport, TableState
 from ferry_core.errors import FerryError, RetriableError
 from ferry_core.report.conditions import MESSAGE_CHARACTERS, Conditions
 from ferry_core.report.counters import Counters, TableCounters, copy_report
+from ferry_core.report.pulse import Pulse
 from ferry_core.report.rate import SmoothedRate
 from ferry_core.report.timings import Timings
 from ferry_core.rows.copier import CopyResult
@@ -27,9 +27,6 @@ from ferry_core.throttle import ThrottleState
 NUMBERS_SECONDS = 1.0
 """How often changed numbers alone raise the revision."""
 
-ALIVE_SECONDS = 60.0
-"""A run that has not ticked for so long hangs; it ticks several times a second."""
-
 
 class Progress:
     """Thread-safe. Tables are known by their id (``schema.table`` on the source)."""
@@ -38,6 +35,7 @@ class Progress:
         self, generation: int = 1, now: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
         self.timings = Timings()
+        self.pulse = Pulse(now)
         self._now = now
         self._wall = wall
         self._changed = threading.Condition()
@@ -45,8 +43,6 @@ class Progress:
         self._news_revision = 1
         self._numbers_dirty = False
         self._numbers_at = now()
-        self._heartbeat = now()
-        self._long_steps = 0
         self._generation = generation
         self._conditions = Conditions()
         self._tables: dict[str, TableCounters] = {}
@@ -93,25 +89,11 @@ class Progress:
 
     # -- life -----------------------------------------------------------------------------------------------------
 
-    def heartbeat(self) -> None:
-        """The coordinator is alive."""
-        self._heartbeat = self._now()
-
-    @contextmanager
-    def long_step(self) -> Iterator[None]:
-        """While inside, the coordinator waits for one statement of a server, which may take hours: that is life too."""
-        self._long_steps += 1
-        try:
-            yield
-        finally:
-            self._long_steps -= 1
-            self.heartbeat()
-
     @property
     def alive(self) -> bool:
         """Whether the coordinator has said so lately; before the copy it only asks servers, with timeouts."""
         early = self._stage in (Stage.PENDING, Stage.VALIDATING)
-        return early or self._long_steps > 0 or self._now() - self._heartbeat < ALIVE_SECONDS
+        return early or self.pulse.felt
 
     @property
     def ready(self) -> bool:

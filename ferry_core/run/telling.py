@@ -120,7 +120,7 @@ class Telling:
 
     def long_step(self) -> AbstractContextManager[None]:
         """While inside, the coordinator waits for one statement that may take long."""
-        return self.progress.long_step()
+        return self.progress.pulse.long_step()
 
     def source_retains(self, seconds: float | None) -> None:
         """How long the source keeps its binlogs; None: for ever, or unknown."""
@@ -276,7 +276,7 @@ class Telling:
 
     def tick(self) -> None:
         """Bring the snapshot up to date with what the rooms know."""
-        self.progress.heartbeat()
+        self.progress.pulse.beat()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
         pause = self._throttle.pause
         self.progress.set_paused(pause.paused, f"paused by {pause.by}" if pause.paused else "")

@@ -15,7 +15,7 @@ from ferry_core.api.report import Report, TableReport
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import DataError
-from ferry_core.report.progress import ALIVE_SECONDS
+from ferry_core.report.pulse import ALIVE_SECONDS
 from tests.support.control import Run, ask, refused, serving
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_metrics_and_probes(server: ControlServer, run: Run, monkeypatch: pytest
     assert 'ferry_copy_rows_estimated{table="shop.<b>orders</b>"} 100.0' in text
     assert ask(server, "GET", "/healthz") == (200, {"status": "ok"})
     assert ask(server, "GET", "/readyz") == (200, {"status": "ok"})
-    monkeypatch.setattr(run.progress, "_heartbeat", run.progress._now() - 2 * ALIVE_SECONDS)
+    monkeypatch.setattr(run.progress.pulse, "_last", run.progress._now() - 2 * ALIVE_SECONDS)
     refused(ask(server, "GET", "/healthz"), 503, "Hanging")
     run.progress.failed(DataError("X", "y"))
     refused(ask(server, "GET", "/readyz"), 503, "NotReady")
