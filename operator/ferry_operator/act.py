@@ -41,6 +41,8 @@ class Memory:
     written: Object | None = None
     """The object as our own last write left it."""
     written_at: float | None = None
+    held_back: bool = False
+    """Something is not written yet: of no more than numbers and words, and too soon after the last write."""
     secret_of: str | None = None
     """uid of the Pod whose Secret is known to be there."""
     taken_since: datetime | None = None
@@ -97,10 +99,12 @@ class Actor:
     async def _say(self, body: Object, plan: Plan, memory: Memory) -> None:
         assert plan.status is not None
         before = ours(body.get("status") or {})
+        memory.held_back = False
         if plan.status == before:
             return
         doing = any(not isinstance(action, SendDirective) for action in plan.actions)
         if not (doing or urgent(before, plan.status)) and not self.budget.allows(memory.written_at):
+            memory.held_back = True
             return
         memory.written = await self.kube.write_status(body, plan.status)
         memory.written_at = self.budget.now()

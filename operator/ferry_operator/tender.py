@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ferry_operator.act import Actor, Memory
+from ferry_operator.budget import EACH_SECONDS
 from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
 from ferry_operator.kube import KubeError
@@ -69,6 +70,8 @@ class Tender:
             try:
                 plan = await self.round()
                 pause, failures = plan.next_look, 0
+                if self._memory.held_back:
+                    pause = min(pause, EACH_SECONDS)
             except KubeError as error:
                 if error.not_found:
                     return  # the Ferry is gone; the watch will say so

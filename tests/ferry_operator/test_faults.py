@@ -156,6 +156,16 @@ def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None
 
 
 @pytest.mark.usefixtures("operator")
+def test_a_copier_that_dies_without_a_word_and_is_not_started_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
+    """The kubelet's pause begins a moment after the end was told, when the next status is not due yet."""
+    kubelet.hold = True
+    cluster.apply("orders")
+    eventually(lambda: "is being started" in cluster.status("orders").get("message", ""), 15)
+    kubelet.crash("orders-copier", 137, "OOMKilled")
+    eventually(lambda: "137 and is started again: OOMKilled" in cluster.status("orders")["message"], 20)
+
+
+@pytest.mark.usefixtures("operator")
 def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: ServerUnreachable: target new.db refuses")

@@ -212,20 +212,18 @@ class Kubelet:
         """The process ends; Pods with exit code 0 are done, others wait to be started again."""
         self.do(copier.stop())
         self.copiers.pop(copier.name, None)
-        terminated = {
-            "exitCode": exit_code,
-            "reason": "Completed" if exit_code == 0 else "Error",
-            "message": message,
-            "finishedAt": _now().isoformat().replace("+00:00", "Z"),
-            "startedAt": None,
-            "containerID": "sim://1",
-        }
         if exit_code == 0:
+            terminated = _terminated(0, "Completed", message)
             self._patch(copier.name, _status("Succeeded", copier.address, {"terminated": terminated}))
         else:
-            state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
-            said = _status("Running", copier.address, state, last={"terminated": terminated}, restarts=1)
-            self._patch(copier.name, said)
+            self.crash(copier.name, exit_code, "Error", message)
+
+    def crash(self, name: str, exit_code: int, reason: str, message: str = "") -> None:
+        """A process has ended, then the kubelet says that it waits before it starts another one."""
+        terminated = _terminated(exit_code, reason, message)
+        self._patch(name, _status("Running", None, {"terminated": terminated}, restarts=1))
+        state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+        self._patch(name, _status("Running", None, state, last={"terminated": terminated}, restarts=1))
 
     def wait_reason(self, name: str, reason: str, message: str) -> None:
         """The Pod's container cannot start, and why."""
@@ -342,6 +340,17 @@ async def end_all() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _terminated(exit_code: int, reason: str, message: str) -> Object:
+    return {
+        "exitCode": exit_code,
+        "reason": reason,
+        "message": message,
+        "finishedAt": _now().isoformat().replace("+00:00", "Z"),
+        "startedAt": None,
+        "containerID": "sim://1",
+    }
 
 
 def _status(

@@ -69,6 +69,8 @@ class Voyage(Namespace):
     def leave(self) -> None:
         """Its namespace goes, with what still runs in it: a Ferry whose servers are gone would be tried for ever."""
         self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false")
+        # Its copier would find the next test's server under its own one's address.
+        self.until(lambda: not self.kubectl("get", "pods", "-o", "name"), "its Pods are gone")
 
     def change(self, name: str = FERRY, **spec: Any) -> None:
         """``kubectl patch``."""

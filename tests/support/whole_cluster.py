@@ -52,9 +52,9 @@ class WholeCluster(KubeClient):
         """Where servers of this machine listen for Pods."""
         return self.machine.gateway
 
-    def install_operator(self, **values: str) -> None:
-        """By the chart; returns once the operator is ready."""
-        self.helm("upgrade", "--install", "ferry", str(_CHART), "--create-namespace", **values)
+    def install_operator(self) -> None:
+        """By the chart, which wins over what others have changed; returns once the operator is ready."""
+        self.helm("upgrade", "--install", "ferry", str(_CHART), "--create-namespace", "--force-conflicts")
         if self.keep:  # the same tag may be another image now
             self.kubectl("rollout", "restart", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
         self.await_operator()
@@ -64,12 +64,11 @@ class WholeCluster(KubeClient):
         done = self.kubectl(*wait, check=False)
         assert done.returncode == 0, f"{done.stderr}\n{self.operator_log()}"
 
-    def helm(self, *arguments: str, **values: str) -> str:
-        """The real helm, in the operator's namespace; ``values`` are its --set, with __ for a dot."""
+    def helm(self, *arguments: str) -> str:
+        """The real helm, in the operator's namespace."""
         found = subprocess.run([_ROOT / "hack/kubernetes/helm.sh"], stdout=subprocess.PIPE, text=True, check=True)
-        chosen = [f"--set={name.replace('__', '.')}={value}" for name, value in values.items()]
         line = [found.stdout.strip(), f"--kubeconfig={self.kubeconfig}", f"--namespace={OPERATOR_NAMESPACE}"]
-        done = subprocess.run([*line, *arguments, *chosen], capture_output=True, text=True, check=False)
+        done = subprocess.run([*line, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise AssertionError(f"helm {' '.join(arguments)}: {done.stderr}\n{self.operator_log()}")
         return done.stdout
