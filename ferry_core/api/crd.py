@@ -108,7 +108,7 @@ def _changes() -> list[Schema]:
                 "message": f"spec.{field} cannot change once the Ferry is validated: create a new Ferry for it",
                 "fieldPath": f".spec.{field}",
             }
-            for field in ("tables", "source.host", "source.port", "target.host", "target.port")
+            for field in ("tables", "source.host", "source.port", "target.host", "target.port", "checkpoint")
         ),
     ]
 

@@ -108,6 +108,14 @@ class Checkpoint(Model):
     claim_name: Annotated[str, Field(max_length=253)] = ""
     """PersistentVolumeClaim for store Volume."""
 
+    RULES = (
+        Rule(
+            "self.store != 'Volume' || self.claimName != ''",
+            "store Volume needs claimName: name a PersistentVolumeClaim of the Ferry's namespace",
+            lambda checkpoint: checkpoint.store is not CheckpointStore.VOLUME or checkpoint.claim_name != "",
+        ),
+    )
+
 
 class Template(Model):
     """What is merged into the copier's Pod."""

@@ -61,9 +61,21 @@ def order(cursor: "pymysql.cursors.Cursor") -> None:
     cursor.execute("COMMIT")
 
 
+def connect() -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
+    """A Service leads nowhere for a moment after its Pod has become ready."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return pymysql.connect(host="source", user="app", password="app", database="shop", autocommit=True)
+        except pymysql.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
 def main() -> None:
     """Until the database refuses."""
-    connection = pymysql.connect(host="source", user="app", password="app", database="shop", autocommit=True)
+    connection = connect()
     cursor = connection.cursor()
     fill(cursor)
     Path("/tmp/filled").touch()

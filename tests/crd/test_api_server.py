@@ -221,6 +221,7 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
     ),
     ("deadline-long", [_set("cutover.deadline", "11m")], "deadline must be from 1s to 10m"),
     ("deadline-short", [_set("cutover.deadline", "999ms")], "deadline must be from 1s to 10m"),
+    ("no-claim", [_set("checkpoint.store", "Volume")], "store Volume needs claimName"),
     ("ttl", [_set("ttlSecondsAfterFinished", -1)], "should be greater than or equal to 0"),
 ]
 
@@ -257,6 +258,7 @@ def test_the_same_server_is_fine_with_a_rename(ferries: Ferries) -> None:
         ({"source": {"port": 3307}}, "source.port"),
         ({"target": {"host": "other.db"}}, "target.host"),
         ({"target": {"port": 3307}}, "target.port"),
+        ({"checkpoint": {"store": "Volume", "claimName": "orders"}}, "checkpoint"),
     ],
     ids=lambda value: value.replace(".", "-") if isinstance(value, str) else "",
 )
