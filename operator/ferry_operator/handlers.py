@@ -14,6 +14,7 @@ from typing import Any, cast
 import kopf
 
 from ferry_core.api.crd import GROUP, PLURAL, VERSION
+from ferry_operator.essence import NoEssence
 from ferry_operator.kube import KubeError
 from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object, Role
 from ferry_operator.observe import PodView, is_own, pod_view
@@ -55,7 +56,7 @@ def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
     async def set_up(settings: kopf.OperatorSettings, **_: object) -> None:
         settings.persistence.finalizer = FINALIZER
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last-handled")
+        settings.persistence.diffbase_storage = NoEssence()
         settings.posting.enabled = False
         settings.scanning.disabled = True
         settings.watching.label_selectors["pods"] = POD_SELECTOR

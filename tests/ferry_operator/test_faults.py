@@ -1,5 +1,6 @@
 """What goes wrong around a Ferry, what its user then sees, and that it recovers by itself once mended."""
 
+import json
 import time
 
 import pytest
@@ -139,6 +140,35 @@ def test_a_ferry_that_is_deleted_while_the_operator_is_down(
     operator.start()
     eventually(lambda: cluster.ferry("orders") is None, 30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_spec_so_big_that_annotations_have_no_room_for_it_twice(cluster: Cluster, kubelet: Kubelet) -> None:
+    """kubectl keeps a copy of it in one, and all of them together may have 256 KiB."""
+    rules = [{"match": f"shop.t{number}", "where": "id > 0 AND " * 360 + "id < 9"} for number in range(50)]
+    kept = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(rules)}
+    cluster.apply("orders", tables=SPEC["tables"] | {"rules": rules})
+    cluster.merge("orders", {"metadata": {"annotations": kept}})
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    ferry = cluster.ferry("orders")
+    assert ferry is not None
+    assert len(json.dumps(ferry["spec"])) > 200_000
+    assert ferry["metadata"]["annotations"] == kept
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_ferry_that_carries_an_annotation_of_kopfs_own(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    annotations = {"mysqlferry.io/last-handled": '{"spec":{}}', "mysqlferry.io/kopf-managed": "yes"}
+    cluster.merge("orders", {"metadata": {"annotations": annotations}})
+    cluster.patch("orders", paused=True)
+    eventually(lambda: kubelet.copier("orders").directives[-1].paused)
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
 
 
 @pytest.mark.usefixtures("operator")
