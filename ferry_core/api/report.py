@@ -178,7 +178,7 @@ class Failure(Told):
     message: Text
     """What is wrong, where, and how to mend it."""
     retriable: bool
-    """Whether it goes on by itself."""
+    """Whether trying again may be enough; if not, something must be mended first."""
 
 
 class Status(Told):

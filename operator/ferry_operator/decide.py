@@ -85,12 +85,19 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
     if seen.trouble is not None:
         return _refused(seen, seen.trouble, draft)
     if not seen.admitted:
-        draft.condition(Condition.RECONCILING, "True", Reason.QUEUED, "as many Ferries run as may run at once")
-        draft.say("queued: as many Ferries run as the operator's maxRunning allows")
-        return Plan(draft.status())
+        return _queued(seen, draft)
     draft.started()
     _starting(seen, draft, "starting the copier")
     return Plan(draft.status(), (CreatePod(Role.COPIER),), SOON_SECONDS)
+
+
+def _queued(seen: Observed, draft: Draft) -> Plan:
+    draft.phase(Stage.PENDING)
+    draft.condition(Condition.RECONCILING, "True", Reason.QUEUED, "as many Ferries run as may run at once")
+    failure = seen.ferry.status.get("failure")
+    before = f"; tried again then: {failure['message']}" if failure else ""
+    draft.say(f"queued: as many Ferries run as the operator's maxRunning allows{before}")
+    return Plan(draft.status())
 
 
 def _must_wait(seen: Observed) -> float | None:
@@ -129,9 +136,19 @@ def _starting(seen: Observed, draft: Draft, message: str) -> None:
     draft.say(message)
     if draft.stage_now not in (Stage.PENDING, Stage.VALIDATING):
         draft.lag_unknown(Reason.COPIER_STARTING, message)
-    if "failure" not in seen.ferry.status:
+    if "failure" in seen.ferry.status:
+        _say_again(seen, draft, message)
+    else:
         draft.phase(draft.stage_now)
         draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
+
+
+def _say_again(seen: Observed, draft: Draft, message: str) -> None:
+    """Why it failed is said until it is known to be mended, also while it is tried again."""
+    failure = seen.ferry.status["failure"]
+    if not failure["retriable"]:
+        draft.phase(Phase.FAILED)
+    draft.say(f"{failure['message']} (being tried again{': ' if message else ''}{message})")
 
 
 # -- with a Pod -----------------------------------------------------------------------------------------------------
@@ -194,7 +211,8 @@ def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
     draft.condition(Condition.STALLED, "True", reason, message, generation)
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     draft.phase(Phase.FAILED)
-    again = "tried again by itself" if ended.exit_code == ExitCode.CONFIG else "tried again when the spec changes"
+    by_itself = ended.exit_code == ExitCode.CONFIG
+    again = "once mended, it goes on by itself" if by_itself else "tried again when the spec changes"
     draft.say(f"{message} ({again})")
     return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
 
@@ -235,7 +253,9 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         last = pod.last_end
         found = last.report.failure if last.report is not None else None
         why = found.message if found else last.reason or "Error"
-        _starting(seen, draft, f"the copier ended with exit code {last.exit_code} and is started again: {why}")
+        message = f"the copier ended with exit code {last.exit_code} and is started again: {why}"
+        _starting(seen, draft, message)
+        draft.say(message)
         if found is not None:
             draft.failure(found.reason, found.message, retriable=found.retriable)
         return Plan(draft.status())
@@ -258,6 +278,7 @@ def _running(seen: Observed, draft: Draft) -> Plan:
             draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
     elif "failure" in seen.ferry.status:
         draft.phase(Phase.FAILED)
+        _say_again(seen, draft, report.message)
     silent = _silent(seen)
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)

@@ -221,6 +221,39 @@ def test_a_config_error_is_said_and_tried_again_ever_more_seldom() -> None:
     assert condition(decide(waits), "Stalled")["lastTransitionTime"] == "2026-11-23T12:00:00Z"
 
 
+def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
+    """For up to 16 s at each retry a user read that the container is being started, and nothing of the Secret."""
+    first = after(see(copier=failed(64, "SecretNotFound", "no Secret old")), now=NOW + timedelta(seconds=11))
+    assert status(decide(first))["message"] == "no Secret old (being tried again: starting the copier)"
+    later: list[Object] = [
+        {"copier": pod(running=False, phase="Pending", waiting=("ContainerCreating", ""))},
+        {"copier": pod()},
+        {"copier": pod(), "link": Link(problem="not ready")},
+        {"copier": pod(), "link": Link(report(Stage.PENDING, acknowledged=None))},
+        {"copier": pod(), "link": Link(report(Stage.VALIDATING, message="checking"))},
+    ]
+    for parts in later:
+        first = after(first, **parts)
+        assert status(decide(first))["message"].startswith("no Secret old (being tried again")
+        assert status(decide(first))["phase"] == "Failed"
+    other = failed(64, "AccessDenied", "wrong password")
+    assert status(decide(after(first, copier=other)))["message"].startswith("wrong password (once mended")
+    mended = after(first, copier=pod(), link=Link(report(Stage.COPYING, message="at work")))
+    assert status(decide(mended))["message"] == "at work"
+
+
+def test_a_failed_ferry_that_must_queue_says_so() -> None:
+    first = see(copier=failed(65, "TargetNotEmpty", "shop.orders has rows"))
+    plan = decide(after(first, generation=2, admitted=False))
+    assert status(plan)["phase"] == "Pending"
+    assert condition(plan, "Reconciling")["reason"] == "Queued"
+    assert status(plan)["message"].startswith("queued: ")
+    assert "shop.orders has rows" in status(plan)["message"]
+    admitted = after(after(first, generation=2, admitted=False), generation=2)
+    assert decide(admitted).actions == (CreatePod(Role.COPIER),)
+    assert status(decide(admitted))["phase"] == "Failed"
+
+
 def test_a_changed_spec_is_tried_at_once() -> None:
     for code in (64, 65):
         first = see(copier=failed(code, "RowsDiffer", "orders 7"))
