@@ -47,12 +47,15 @@ def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
 
 
 def _written_after(draft: Draft, said: Sequence[Report]) -> None:
-    """Late writes on the source stay told: a process that is started again knows nothing of them."""
-    for report in said:
-        stalled = report.condition(Condition.STALLED)
-        if stalled is not None and stalled.status == "True":
-            draft.condition(Condition.STALLED, "True", stalled.reason, stalled.message)
-    draft.keep_stalled(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
+    """Late writes on the source: the newest count, which stays told; a process started again knows nothing of them."""
+    told = [stalled for report in said if (stalled := report.condition(Condition.STALLED)) and stalled.status == "True"]
+    if told:
+        draft.condition(Condition.STALLED, "True", told[-1].reason, told[-1].message)
+    else:
+        draft.keep_stalled(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
+    trouble = draft.stalled_for(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
+    if trouble is not None:
+        draft.say(f"cut over; but {trouble}")
 
 
 def rest(seen: Observed, draft: Draft) -> Plan:
@@ -61,13 +64,16 @@ def rest(seen: Observed, draft: Draft) -> Plan:
     if seen.copier is not None:
         draft.pod(seen.copier)
         ends = (seen.copier.ended_before, seen.copier.ended)
-        reports = [*(None if end is None else end.report for end in ends), seen.link.report]
+        words = [None if end is None else end.report for end in ends]
+        # Of a process that has ended, the network's last answer is older than its last words.
+        reports = [*words, seen.link.report] if seen.copier.running else [seen.link.report, *words]
         _written_after(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
     spec = seen.ferry.spec
     ttl = None if spec is None else spec.ttl_seconds_after_finished
     ended = moment(seen.ferry.status.get("completionTime"))
-    if ttl is None or ended is None:
-        return Plan(draft.status())
+    called = seen.ferry.condition(Condition.STALLED)
+    if ttl is None or ended is None or (called is not None and called["status"] == "True"):
+        return Plan(draft.status())  # for good, or until the person that is needed has read why
     left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
     if left <= 0:
         return Plan(draft.status(), (DeleteFerry(),))

@@ -89,6 +89,11 @@ class Draft:
         if before is not None and before["status"] == "True" and before["reason"] == reason:
             self._conditions[Condition.STALLED] = before
 
+    def stalled_for(self, reason: str) -> str | None:
+        """What is said of it, if a person is needed for this reason."""
+        said = self._conditions[Condition.STALLED]
+        return str(said["message"]) if (said["status"], said["reason"]) == ("True", reason) else None
+
     def say(self, message: str) -> None:
         self._said["message"] = message[:_MESSAGE_CHARACTERS]
 

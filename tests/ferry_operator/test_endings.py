@@ -53,10 +53,10 @@ def test_a_source_that_was_written_after_the_hand_over_is_a_success_that_needs_a
     assert plan.actions == ()
 
 
-def late() -> Report:
+def late(rows: int = 3) -> Report:
     """The source was written after the hand-over."""
     last = done()
-    entry = said("Stalled", "True", Reason.SOURCE_WRITTEN_AFTER_CUTOVER, "3 rows")
+    entry = said("Stalled", "True", Reason.SOURCE_WRITTEN_AFTER_CUTOVER, f"{rows} rows")
     return last.model_copy(update={"conditions": [*last.conditions, entry]})
 
 
@@ -68,6 +68,20 @@ def test_what_the_copier_sees_while_it_watches_the_source_is_told() -> None:
     assert condition(plan, "Stalled")["reason"] == "SourceWrittenAfterCutover"
     assert condition(plan, "Succeeded")["status"] == "True"
     assert plan.actions == ()
+
+
+def test_the_count_of_late_writes_follows_the_copier() -> None:
+    seen = see(copier=pod(), link=Link(done()))
+    for rows in (3, 225):
+        seen = after(seen, copier=pod(), link=Link(late(rows)))
+        assert condition(decide(seen), "Stalled")["message"] == f"{rows} rows"
+        assert status(decide(seen))["message"] == f"cut over; but {rows} rows"
+    last = Ended(65, "Error", late(226).model_dump_json(by_alias=True), NOW)
+    gone = after(seen, copier=pod(running=False, ended=last), link=Link(late(225)))
+    assert condition(decide(gone), "Stalled")["message"] == "226 rows"
+    rests = after(gone)
+    assert condition(decide(rests), "Stalled")["message"] == "226 rows"
+    assert status(decide(rests))["message"] == "cut over; but 226 rows"
 
 
 def test_late_writes_stay_told_when_the_copier_is_started_again() -> None:
@@ -94,6 +108,15 @@ def test_time_to_live() -> None:
     assert decide(Observed(kept, NOW + timedelta(seconds=59))).actions == ()
     assert decide(Observed(kept, NOW + timedelta(seconds=59))).next_look == pytest.approx(1)
     assert decide(Observed(kept, NOW + timedelta(seconds=60))).actions == (DeleteFerry(),)
+
+
+def test_what_needs_a_person_is_not_deleted_by_its_time_to_live() -> None:
+    seen = after(see(copier=pod(), link=Link(done())), copier=pod(), link=Link(late()))
+    told = status(decide(seen)) | {"completionTime": "2026-11-23T12:00:00Z"}
+    later = Observed(ferry(told, spec=spec(ttlSecondsAfterFinished=60)), NOW + timedelta(days=1))
+    assert decide(later).actions == ()
+    well = [each for each in told["conditions"] if each["type"] != "Stalled"]
+    assert decide(replace(later, ferry=replace(later.ferry, status=told | {"conditions": well}))).actions
 
 
 # -- abort ----------------------------------------------------------------------------------------------------------
