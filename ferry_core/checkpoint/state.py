@@ -21,6 +21,17 @@ class TableState(_State):
     bytes_copied: int = 0
 
 
+class SeriesState(_State):
+    """Attempts to cut over since a person asked for it last: they are that person's, whatever process makes them."""
+
+    attempts: int = 0
+    wanted: bool = False  # what the last directive said: a later one that grants it again begins a new series
+    max_attempts: int = 0  # likewise: a higher one begins a new series
+    last_attempt_at: float | None = None
+    last_result: str | None = None  # None: it was not lived to see
+    blocked_milliseconds: int | None = None
+
+
 class RunState(_State):
     """One Ferry's state. Times are Unix seconds of the copier's clock."""
 
@@ -37,6 +48,7 @@ class RunState(_State):
     json_changed: int = 0  # rows copied whose JSON was changed by being parsed again
     paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says
     paused_over: bool = False  # what spec.paused said when that verb came: once it says another thing, it is the newer
+    series: SeriesState = Field(default_factory=SeriesState)
     started_at: float = 0.0
     completed_at: float | None = None
     write_block_milliseconds: int | None = None

@@ -60,13 +60,15 @@ class Checkpoints:
         if time.monotonic() - self._last >= INTERVAL_SECONDS:
             self.save_now_if_possible()
 
-    def save_now_if_possible(self) -> None:
+    def save_now_if_possible(self) -> bool:
         """Store without waiting for the interval; a failure is logged."""
         try:
             self.save()
         except RetriableError as error:
             self._last = time.monotonic()
             log.warning("checkpoint not written, going on: %s", error)
+            return False
+        return True
 
     def _table(self, table: Table) -> TableState:
         known = self.state.tables.get(table.id)

@@ -1,7 +1,12 @@
 """When to cut over: the gates, the attempts of a series, the wait between them. Pure but for the clock."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from ferry_core.api.choices import CutoverMode
+from ferry_core.api.handover import Cutover
+from ferry_core.checkpoint.state import SeriesState
 
 CAUGHT_UP_SECONDS = 5.0
 """How long the lag must have been under cutover.maxLag (condition CaughtUp)."""
@@ -29,19 +34,48 @@ class CaughtUp:
         return 0.0 if self.since is None else time.monotonic() - self.since
 
 
+class Asked(NamedTuple):
+    """What a person has said of attempts; ``begins_anew`` compares it with what was said before."""
+
+    wanted: bool
+    max_attempts: int
+
+    @classmethod
+    def of(cls, cutover: Cutover) -> Self:
+        return cls(cutover.mode is CutoverMode.AUTOMATIC or cutover.approved, cutover.max_attempts)
+
+    def begins_anew(self, before: "Asked") -> bool:
+        """Whether this is a new series: granted after a withdrawal, or more attempts allowed."""
+        return (self.wanted and not before.wanted) or self.max_attempts > before.max_attempts
+
+
 @dataclass
 class Series:
-    """Attempts since the last approval."""
+    """Attempts since a person asked last. ``kept`` is what the checkpoint stores of them: a restart asks nobody."""
 
-    number: int = 0
-    attempts: int = 0
-    next_at: float = field(default=0.0)
+    kept: SeriesState
+    number: int = 1
+    next_at: float = 0.0
 
-    def may_try(self, series: int, max_attempts: int) -> bool:
-        """Whether another attempt is due in this series; a new series starts at zero."""
-        if series != self.number:
-            self.number, self.attempts, self.next_at = series, 0, 0.0
-        return self.attempts < max_attempts and time.monotonic() >= self.next_at
+    def follow(self, number: int, asked: Asked) -> bool:
+        """Start at zero if it is another series by now. True if there is something to store."""
+        before = self.kept.model_copy()
+        self.kept.wanted, self.kept.max_attempts = asked
+        if number != self.number:
+            self.number, self.kept.attempts, self.next_at = number, 0, 0.0
+        return self.kept != before
 
-    def failed(self) -> None:
+    def may_try(self, max_attempts: int) -> bool:
+        """Whether another attempt is due."""
+        return self.kept.attempts < max_attempts and time.monotonic() >= self.next_at
+
+    def begins(self) -> int:
+        """Count an attempt; gives its number."""
+        self.kept.attempts += 1
+        self.kept.last_attempt_at = time.time()
+        self.kept.last_result = self.kept.blocked_milliseconds = None
+        return self.kept.attempts
+
+    def ended(self, result: str, blocked_milliseconds: int) -> None:
+        self.kept.last_result, self.kept.blocked_milliseconds = result, blocked_milliseconds
         self.next_at = time.monotonic() + BETWEEN_ATTEMPTS_SECONDS

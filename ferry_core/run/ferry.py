@@ -33,6 +33,7 @@ from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.connections import Connections
+from ferry_core.run.cutting import Asked
 from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
@@ -148,6 +149,7 @@ class Ferry:
         crossing = validate(self._ferry, self._connections, path, self.telling.checked)
         if crossing.state is not None:
             self.wishes.restore_pause(crossing.state.paused, crossing.state.paused_over)
+            self.wishes.restore_series(Asked(crossing.state.series.wanted, crossing.state.series.max_attempts))
         waited = False
         while self.throttle.pause.paused and not (crossing.was_cut_over or self.wishes.aborted.is_set()):
             waited = True

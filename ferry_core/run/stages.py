@@ -72,7 +72,7 @@ class Stages:
         self._wishes = wishes
         self._telling = telling
         self._paused_since: float | None = None
-        self._series = Series()
+        self._series = Series(checkpoints.state.series)
         self._handed_over = 0
 
     def run(self) -> None:
@@ -157,12 +157,12 @@ class Stages:
             self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
             self._telling.gates(missing, wanted=self._wishes.wants_cutover)
             if not missing and self._wishes.wants_cutover:
-                if self._series.may_try(self._wishes.series, cutover.max_attempts):
+                if self._series.may_try(cutover.max_attempts):
                     if self._attempt().done:
                         return
                     caught_up.since = None
-                elif self._series.attempts >= cutover.max_attempts:
-                    self._telling.attempts_exhausted(self._series.attempts)
+                elif self._series.kept.attempts >= cutover.max_attempts:
+                    self._telling.attempts_exhausted(self._series.kept.attempts)
             self._nap()
 
     def _missing_gates(self, caught_up: CaughtUp) -> list[str]:
@@ -182,13 +182,28 @@ class Stages:
     def _attempt(self) -> Attempt:
         self._look_for_new_tables()
         self._enter(Stage.CUTTING_OVER)
-        cutover = self._wishes.directive.cutover
-        self._series.attempts += 1
+        number = self._series.begins()
         state = self._checkpoints.state
         state.stage = Stage.CUTTING_OVER.value
-        self._checkpoints.save_if_due()
-        self._telling.attempt_begins(self._series.attempts)
-        handover = Handover(
+        self._telling.attempt_begins(number)
+        if self._checkpoints.save_now_if_possible():
+            attempt = self._handover(number).attempt()
+        else:
+            # One that no successor knows of would not count: writes would be stopped oftener than was allowed.
+            attempt = Attempt("CheckpointNotWritten", "the attempt could not be recorded before it began", 0)
+        self._series.ended(attempt.reason, attempt.blocked_milliseconds)
+        self._telling.attempt_ended(attempt)
+        if attempt.done:
+            self._record_done(attempt)
+        else:
+            log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
+            state.stage = Stage.STREAMING.value
+            self._enter(Stage.STREAMING)
+            self._checkpoints.save_now_if_possible()
+        return attempt
+
+    def _handover(self, number: int) -> Handover:
+        return Handover(
             fence=self._fence,
             lock=self._lock(),
             control=self._crossing.connections.source_control,
@@ -196,19 +211,9 @@ class Stages:
             prove=self._prove,
             go_on=self._go_on,
             make_way=self._engine.standing_aside,
-            stopped=lambda: self._telling.writes_stopped(self._series.attempts),
-            deadline_seconds=float(cutover.deadline),
+            stopped=lambda: self._telling.writes_stopped(number),
+            deadline_seconds=float(self._wishes.directive.cutover.deadline),
         )
-        attempt = handover.attempt()
-        self._telling.attempt_ended(attempt)
-        if attempt.done:
-            self._record_done(attempt)
-        else:
-            log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
-            self._series.failed()
-            state.stage = Stage.STREAMING.value
-            self._enter(Stage.STREAMING)
-        return attempt
 
     def _prove(self, deadline: float) -> str | None:
         """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
@@ -277,6 +282,7 @@ class Stages:
         self._go_on()
         self._obey_pause()
         self._keep_pause()
+        self._keep_series()
         self._checkpoints.save_if_due()
 
     def _go_on(self) -> None:
@@ -292,6 +298,11 @@ class Stages:
         state, said = self._checkpoints.state, self._wishes.paused_by_verb
         if said != state.paused:
             state.paused, state.paused_over = said, self._wishes.spec_paused
+            self._checkpoints.save_now_if_possible()
+
+    def _keep_series(self) -> None:
+        """Store at once what is said of attempts: a withdrawal lasts, and what began anew is not forgotten."""
+        if self._series.follow(*self._wishes.series):
             self._checkpoints.save_now_if_possible()
 
     def _obey_pause(self) -> None:

@@ -84,6 +84,10 @@ class Telling:
         self._began = state.started_at or self._began
         self._state = state
         self._json_changed = state.json_changed
+        series = state.series
+        self.progress.restore_attempts(
+            series.attempts, series.last_attempt_at, series.last_result, series.blocked_milliseconds
+        )
         for table in tables:
             known = state.tables.get(table.id)
             if known is not None:

@@ -6,8 +6,8 @@ Thread-safe. Written by the ControlServer's threads and by signals, read by the 
 import threading
 from collections.abc import Callable
 
-from ferry_core.api.choices import CutoverMode
 from ferry_core.api.directive import Directive
+from ferry_core.run.cutting import Asked
 
 
 class Wishes:
@@ -17,6 +17,9 @@ class Wishes:
         self._condition = threading.Condition()
         self._directive = directive
         self._series = 1
+        asked = Asked.of(directive.cutover)
+        # A start without permission is no withdrawal: under an operator it is given only by the directive.
+        self._first_asked = self._asked = asked if asked.wanted else None
         self.spec_paused = directive.paused
         self.paused_by_verb: bool | None = None
         """The last pause or resume verb; None: as the spec says."""
@@ -41,15 +44,17 @@ class Wishes:
         return self.directive.paused
 
     @property
-    def series(self) -> int:
-        """Number of the series of cutover attempts: a new approval or a higher maxAttempts begins a new one."""
+    def series(self) -> tuple[int, Asked]:
+        """Number of the series of cutover attempts, and what was said last of them.
+
+        A new approval or a higher maxAttempts begins a new series. The first is the one that a restart goes on with.
+        """
         with self._condition:
-            return self._series
+            return self._series, self._asked or Asked.of(self._directive.cutover)
 
     @property
     def wants_cutover(self) -> bool:
-        cutover = self.directive.cutover
-        return cutover.mode is CutoverMode.AUTOMATIC or cutover.approved
+        return Asked.of(self.directive.cutover).wanted
 
     def replace(self, directive: Directive) -> None:
         """Take over a directive; one of an older generation is ignored."""
@@ -57,18 +62,31 @@ class Wishes:
             if directive.generation < self._directive.generation:
                 return
             self.spec_paused, self.paused_by_verb = directive.paused, None
+            self._ask(Asked.of(directive.cutover))
             self._take(directive)
         self._tell()
 
     def _take(self, directive: Directive) -> None:
         """Under the lock."""
-        before = self._directive
-        approved_again = directive.cutover.approved and not before.cutover.approved
-        if approved_again or directive.cutover.max_attempts > before.cutover.max_attempts:
-            self._series += 1
         self._directive = directive
         if directive.aborted:
             self.aborted.set()
+
+    def _ask(self, asked: Asked) -> None:
+        """Under the lock."""
+        if self._asked is None:
+            self._first_asked = asked
+        elif asked.begins_anew(self._asked):
+            self._series += 1
+        self._asked = asked
+
+    def restore_series(self, before: Asked) -> None:
+        """What was said last to an earlier run: the same said again to this one, already or to come, is nothing new."""
+        with self._condition:
+            if self._first_asked is None:
+                self._asked = before
+            elif self._first_asked.begins_anew(before):
+                self._series += 1
 
     def change(self, **fields: object) -> None:
         """Change single fields of the directive: what the verbs of a local run do."""
@@ -91,7 +109,9 @@ class Wishes:
         """The cutover verb; given again it begins a new series of attempts."""
         with self._condition:
             self._series += 1
-        self.change(cutover=self.directive.cutover.model_copy(update={"approved": True}))
+            cutover = self._directive.cutover.model_copy(update={"approved": True})
+            self._ask(Asked.of(cutover))
+        self.change(cutover=cutover)
 
     def stop(self) -> None:
         """End the run, keeping its state."""

@@ -7,7 +7,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import RECORDS_COMPLETED, Live, command, wait_until
+from tests.support.live import ASIDE, RECORDS_COMPLETED, Live, command, wait_until
 from tests.support.servers import Pair
 
 # Together these take longer than all other whole crossings: they have a target of their own.
@@ -43,6 +43,10 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 def failed_attempt(ferry: FerryProcess, reason: str) -> dict[str, Any]:
     """The first report after an attempt has failed for ``reason``."""
     return ferry.wait_status(lambda status: status["cutover"]["lastResult"] == reason)
+
+
+def exhausted(status: dict[str, Any]) -> bool:
+    return bool(condition(status, "CutOver")["reason"] == "AttemptsExhausted")
 
 
 # -- kills ------------------------------------------------------------------------------------------------------------
@@ -147,6 +151,25 @@ def test_a_blocked_lock_names_the_blocker_and_attempts_run_out(pair: Pair, schem
             assert status["cutover"]["attempts"] == 2
             crew.plain.wait_for(20)
         live.finish(crew=crew)
+
+
+@pytest.mark.parametrize("how", ["automatic", "approved"])
+def test_a_series_that_ran_out_stays_so_over_a_restart(pair: Pair, schema: str, folder: Path, how: str) -> None:
+    wanted: dict[str, Any] = {"mode": "Automatic"} if how == "automatic" else {"approved": True}
+    cutover = {"deadline": "1s", "maxAttempts": 1, "watchFor": "0s"} | wanted
+    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live:
+        blocker = live.connect(pair.source)
+        blocker.cursor().execute(f"LOCK TABLES `{schema}`.`{ASIDE}` WRITE")
+        before = live.ferry.start().wait_status(exhausted)["cutover"]
+        assert (before["attempts"], before["lastResult"]) == (1, "SourceLockTimeout")
+        live.ferry.kill()
+        blocker.close()
+        after = live.ferry.start().wait_status(exhausted)
+        assert after["cutover"] == before
+        assert live.state()["series"]["attempts"] == 1
+        assert not any(live.read_only())
+        live.ferry.post("cutover")
+        live.finish(approve=False)
 
 
 def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pair, schema: str, folder: Path) -> None:
