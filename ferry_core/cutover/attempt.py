@@ -82,23 +82,22 @@ class Handover:
 
     def attempt(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
-        started = time.monotonic()
         try:
             self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
-            started = time.monotonic()
-            changes = self._drain(started + self.deadline_seconds)
+            changes = self._drain(time.monotonic() + self.deadline_seconds)
         except (AttemptFailed, RetriableError) as error:
             in_the_way = self._in_the_way(error)
             self._undo()
             message = error.message + in_the_way
-            return Attempt(error.reason, message, _milliseconds(started))
+            return Attempt(error.reason, message, self.lock.block.milliseconds)
         except BaseException:
             self._undo()
             raise
         if not complete(self.fence):
             self._undo()
-            return Attempt("TargetLost", "the target was lost before Completed was recorded", _milliseconds(started))
-        return Attempt("Done", "writes may move to the target", _milliseconds(started), changes)
+            blocked = self.lock.block.milliseconds
+            return Attempt("TargetLost", "the target was lost before Completed was recorded", blocked)
+        return Attempt("Done", "writes may move to the target", self.lock.block.milliseconds, changes)
 
     def _undo(self) -> None:
         with self.make_way():
@@ -232,7 +231,3 @@ def _refuse_prepared(control: Session) -> None:
 
 def _late(what: str) -> AttemptFailed:
     return AttemptFailed("DeadlineExceeded", f"{what} when cutover.deadline was over")
-
-
-def _milliseconds(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

@@ -41,8 +41,34 @@ NO_SUCH_THREAD = 1094
 """What KILL answers when the connection is gone already."""
 
 
+class WriteBlock:
+    """A clock: how long writes on the source were kept waiting or refused; 0 if they never were."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._ended: float | None = None
+
+    def begins(self) -> None:
+        """The statement that stops writes is sent: writers queue behind it while it waits."""
+        self._began = time.monotonic()
+        self._ended = None
+
+    def ends(self) -> None:
+        """Writes are allowed; said again it changes nothing."""
+        self._ended = self._ended or time.monotonic()
+
+    @property
+    def milliseconds(self) -> int:
+        """So far, or until it ended."""
+        return 0 if self._began is None else round(((self._ended or time.monotonic()) - self._began) * 1000)
+
+
 class SourceLock(Protocol):
     """How writes on the source are stopped. All methods may be called again after any failure."""
+
+    @property
+    def block(self) -> WriteBlock:
+        """For how long this one stopped writes."""
 
     def stored(self) -> dict[str, str]:
         """The values to restore, to be written down durably before ``acquire``."""
@@ -62,6 +88,9 @@ class SourceLock(Protocol):
 
 class NoLock:
     """``sourceLock: None``: the user has stopped the writes."""
+
+    def __init__(self) -> None:
+        self.block = WriteBlock()
 
     def stored(self) -> dict[str, str]:
         return {}
@@ -83,6 +112,7 @@ class ReadOnlyLock:
     """
 
     def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
+        self.block = WriteBlock()
         self._login = login
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
@@ -108,6 +138,7 @@ class ReadOnlyLock:
             with self._session(deadline_seconds, timeout) as session:
                 self._enrol(session)
                 confirm()
+                self.block.begins()
                 try:
                     with _Killer(control, session.connection_id, deadline_seconds, go_on) as killer:
                         session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
@@ -135,6 +166,7 @@ class ReadOnlyLock:
                     now = self._read(session)
             if now != dict(stored):
                 raise DataError("SourceUnlockFailed", f"{self._where}: is {now} after restoring {dict(stored)}")
+            self.block.ends()
 
     @property
     def _where(self) -> str:

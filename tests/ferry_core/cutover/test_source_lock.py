@@ -108,16 +108,29 @@ def test_writes_stop_and_go_on(lock: ReadOnlyLock, server: Server, table: str, w
     link = writer()
     stored = lock.stored()
     assert not lock.held()
+    assert lock.block.milliseconds == 0
     lock.acquire(5)
     assert lock.held()
+    wait_until(lambda: lock.block.milliseconds > 0, "the clock runs")
     assert refused(link, f"UPDATE {table} SET v = 5 WHERE id = 1")
     if server.flavor is Flavor.MYSQL:
         assert refused(server.connect(), f"UPDATE {table} SET v = 6 WHERE id = 1"), "root wrote under super_read_only"
     lock.acquire(5)
     lock.release(stored)
+    blocked = lock.block.milliseconds
     lock.release(stored)
     assert not lock.held()
+    assert lock.block.milliseconds == blocked > 0
     assert not refused(link, f"UPDATE {table} SET v = 5 WHERE id = 1")
+
+
+def test_what_refuses_before_the_statement_stops_no_writes(lock: ReadOnlyLock) -> None:
+    def refuse() -> None:
+        raise LockConflict("LockConflict", "target: the lease row is locked")
+
+    with pytest.raises(LockConflict):
+        lock.acquire(5, confirm=refuse)
+    assert lock.block.milliseconds == 0
 
 
 def test_exactly_the_stored_values_come_back(lock: ReadOnlyLock, server: Server) -> None:
@@ -210,6 +223,9 @@ def test_a_timeout_leaves_no_trace_and_names_who_was_in_the_way(
     print(f"{holder}: {took:.2f} s: {caught.value}")
     assert caught.value.reason == "SourceLockTimeout"
     assert 1.4 < took < 4
+    blocked = lock.block.milliseconds
+    assert 1400 < blocked <= took * 1000, "writers queue behind the statement while it waits, and no longer"
+    assert lock.block.milliseconds == blocked
     if holder != "lock tables write" or server.flavor is Flavor.MYSQL:
         assert f"connection {culprit} " in caught.value.message
     assert lock.stored() == stored
