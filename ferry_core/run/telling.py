@@ -216,6 +216,7 @@ class Telling:
             say(Condition.VERIFIED, None, Reason.RUNNING)
 
     def attempt_begins(self, number: int) -> None:
+        self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is under way")
         self.message(f"cutting over, attempt {number}: stopping writes on the source")
         self.progress.attempt_begins(number)
 
