@@ -1,5 +1,7 @@
 """The state of a run that a checkpoint stores: everything a successor needs to go on without starting a table over."""
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT = 1
@@ -19,6 +21,10 @@ class TableState(_State):
     walked: bool = False  # the last chunk, unbounded above, was handed out
     rows_copied: int = 0
     bytes_copied: int = 0
+
+    @property
+    def copied(self) -> bool:
+        return self.walked and not self.unfinished
 
 
 class SeriesState(_State):
@@ -52,3 +58,8 @@ class RunState(_State):
     started_at: float = 0.0
     completed_at: float | None = None
     write_block_milliseconds: int | None = None
+
+    def all_copied(self, table_ids: Iterable[str]) -> bool:
+        """Whether nothing is left to do before these tables are streamed."""
+        known = [self.tables.get(table_id) for table_id in table_ids]
+        return self.foreign_keys_added and all(table is not None and table.copied for table in known)

@@ -86,7 +86,8 @@ class Stages:
 
     def _start(self) -> None:
         state = self._checkpoints.state
-        self._enter(Stage.COPYING)
+        copied = state.all_copied(table.id for table in self._crossing.tables)
+        self._enter(Stage.STREAMING if copied else Stage.COPYING)
         fresh = [table for table in self._crossing.tables if not self._is_started(table.id)]
         if fresh:
             with self._crossing.connections.target() as session:
@@ -106,14 +107,15 @@ class Stages:
                     self._telling.message,
                 )
         self._tick()
-        log.info("copying from position %s", state.position)
+        log.info("%s from position %s", "streaming" if copied else "copying", state.position)
 
     def _is_started(self, table_id: str) -> bool:
         known = self._checkpoints.state.tables.get(table_id)
         return known is not None and known.started
 
     def _copy(self) -> None:
-        self._telling.message("copying rows")
+        if not self._engine.chunks.all_done:
+            self._telling.message("copying rows")
         self._wait(self._copied)
         state = self._checkpoints.state
         if not state.foreign_keys_added:

@@ -91,9 +91,12 @@ class Telling:
         for table in tables:
             known = state.tables.get(table.id)
             if known is not None:
-                done = known.walked and not known.unfinished
-                how = TableState.COPIED if done else TableState.COPYING
+                how = TableState.COPIED if known.copied else TableState.COPYING
                 self.progress.restore(table, known.rows_copied, known.bytes_copied, how)
+        if state.all_copied(table.id for table in tables):
+            # Whoever waits for the copy has had it: a restart takes nothing of it back.
+            self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
+            self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
 
     def appeared(self, tables: Sequence[TableName]) -> None:
         """All tables that the patterns match by now, and that were not there when the copy began."""

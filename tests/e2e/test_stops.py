@@ -22,6 +22,10 @@ STREAMING = ("Streaming", "ReadyForCutover")
 STOP_SECONDS = 5.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next(one for one in status["conditions"] if one["type"] == kind)
+
+
 def copied(ferry: FerryProcess) -> int:
     return int(ferry.status()["progress"]["rowsCopied"])
 
@@ -168,6 +172,23 @@ def test_abort_in_the_middle_of_a_cutover_unlocks(pair: Pair, schema: str, tmp_p
             assert live.ferry.wait_end(30) == 143
         assert not any(live.read_only())
         assert live.phase() == "Aborted"
+
+
+def test_a_restart_takes_nothing_back_of_a_copy_that_was_complete(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        live.ferry.start().wait_stage(*STREAMING)
+        wait_until(lambda: live.state()["foreign_keys_added"], "the end of the copy is stored", 10)
+        live.ferry.kill()
+        seen: set[tuple[str, str]] = set()
+
+        def ready(status: dict[str, Any]) -> bool:
+            if status["stage"] not in ("Pending", "Validating"):
+                seen.add((status["stage"], condition(status, "CopyComplete")["status"]))
+            return bool(status["stage"] == "ReadyForCutover")
+
+        live.ferry.start().wait_status(ready)
+        assert seen == {("Streaming", "True"), ("ReadyForCutover", "True")}
+        live.finish()
 
 
 # -- pause and throttle ------------------------------------------------------------------------------------------------
