@@ -37,9 +37,11 @@ class Schema(Model):
     create: Annotated[CreateTables, Field(strict=False)] = CreateTables.IF_MISSING
     """IfMissing: tables are created from the source's definition. Never: they must exist."""
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
-    """What DDL on a selected table does. Fail: the run stops with the statement. Recopy: that table starts again."""
+    """What DDL on a selected table does. Fail: the run stops with the statement. Recopy: that table starts again;
+    not built yet.
+    """
     defer_indexes: bool = True
-    """Create non-unique secondary indexes after a table's rows are in."""
+    """Create non-unique secondary indexes after a table's rows are in; not built yet: they come with the table."""
 
 
 class Copy(Model):
@@ -68,13 +70,13 @@ class Throttle(Model):
     max_rows_per_second: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """Cap of rows copied a second."""
     max_replica_lag: Annotated[Duration, Between(Duration("100ms"), Duration("24h"))] | None = None
-    """Throttled while a replica is further behind; one that cannot be observed throttles too."""
+    """Throttled while a replica is further behind; one that cannot be observed throttles too. Not built yet."""
     max_threads_running: ThreadsRunning | None = None
-    """Throttled while a server runs more threads than this."""
+    """Throttled while a server runs more threads than this. Not built yet."""
     max_commit_latency: Annotated[Duration, Between(Duration("1ms"), Duration("1m"))] | None = None
-    """Throttled while the target's commits take longer."""
+    """Throttled while the target's commits take longer. Not built yet."""
     query: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """Asked on the source; throttled while it returns true, NULL or an error."""
+    """Asked on the source; throttled while it returns true, NULL or an error. Not built yet."""
     active_hours: (
         Annotated[
             str,
@@ -84,19 +86,19 @@ class Throttle(Model):
         ]
         | None
     ) = None
-    """Rows move only in these hours, for example "20:00-06:00 Europe/Berlin"."""
+    """Rows move only in these hours, for example "20:00-06:00 Europe/Berlin". Not built yet."""
 
 
 class Verify(Model):
     """How equality of source and target is proven."""
 
     mode: Annotated[VerifyMode, Field(strict=False)] = VerifyMode.CONTINUOUS
-    """Continuous: passes keep going. Final: one full pass before the cutover lock. None: hand over without a verdict;
-    needs acknowledge: [Unverified].
+    """Continuous: passes keep going; not built yet: done as Final. Final: one full pass before the cutover lock. None:
+    hand over without a verdict; needs acknowledge: [Unverified].
     """
     on_mismatch: Annotated[OnMismatch, Field(strict=False)] = OnMismatch.REPAIR
     """What a divergence does. Fail: the run stops and names the keys. Repair: the rows are copied again and checked
-    again.
+    again; not built yet: done as Fail.
     """
 
 
@@ -214,7 +216,7 @@ class Spec(Model):
     Ferry has filled, and that neither another Ferry nor a foreign key from elsewhere claims.
     """
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647)] | None = None
-    """Delete the Ferry this long after it finished; no default."""
+    """Delete the Ferry this long after it finished, unless it is Stalled; no default."""
     checkpoint: Checkpoint = Checkpoint()
     """Where progress is kept."""
     copier: Copier = Copier()

@@ -1,9 +1,11 @@
+import re
 from typing import Any
 
 import pytest
 
 from ferry_core.api.built import notices, refuse_unbuilt, refuse_unbuilt_directive
 from ferry_core.api.directive import Directive
+from ferry_core.api.reference import page
 from ferry_core.api.spec import Ferry
 from ferry_core.errors import ConfigError
 from tests.support.manifests import ferry_data
@@ -32,11 +34,15 @@ def ferry(**spec: Any) -> Ferry:
         ({"cutover": {"webhooks": {"lock": {"url": "http://a"}}}}, "spec.cutover.webhooks"),
     ],
 )
-def test_what_is_not_built_is_refused_by_name(spec: dict[str, Any], named: str) -> None:
+def test_what_is_not_built_is_refused_by_name_and_said_in_the_reference(spec: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError) as caught:
         refuse_unbuilt(ferry(**spec))
     assert caught.value.reason == "NotBuiltYet"
     assert named in caught.value.message
+    field, _, value = named.partition(":")
+    row = next(line for line in page().splitlines() if re.match(rf"\| `{re.escape(field)}(\[\])?`", line))
+    assert "ot built yet" in row
+    assert value.strip() in row
 
 
 def test_what_is_built_passes() -> None:
@@ -54,6 +60,7 @@ def test_defaults_that_are_not_built_run_stricter_and_say_so() -> None:
     said = "\n".join(notices(ferry()))
     assert "Continuous is not built yet; this run verifies as Final" in said
     assert "deferIndexes" in said
+    assert page().count("not built yet: ") == len(said.splitlines())
     plain = {"verify": {"mode": "Final", "onMismatch": "Fail"}, "schema": {"deferIndexes": False}}
     assert notices(ferry(**plain)) == []
 
