@@ -150,14 +150,28 @@ class Ferry:
         if crossing.state is not None:
             self.wishes.restore_pause(crossing.state.paused, crossing.state.paused_over)
             self.wishes.restore_series(Asked(crossing.state.series.wanted, crossing.state.series.max_attempts))
-        waited = False
-        while self.throttle.pause.paused and not (crossing.was_cut_over or self.wishes.aborted.is_set()):
-            waited = True
-            self.telling.message("validated; paused before the copy begins or goes on")
+        if not self._waits(crossing):
+            return crossing
+        self._tell_waiting(crossing)
+        while self._waits(crossing):
             self.telling.tick()
             self._leave_if_asked()
             self.wishes.wait_changed(0.2)
-        return validate(self._ferry, self._connections, path, self.telling.checked) if waited else crossing
+        self.telling.stage(Stage.VALIDATING)
+        return validate(self._ferry, self._connections, path, self.telling.checked)
+
+    def _waits(self, crossing: Crossing) -> bool:
+        return self.throttle.pause.paused and not (crossing.was_cut_over or self.wishes.aborted.is_set())
+
+    def _tell_waiting(self, crossing: Crossing) -> None:
+        """One that was under way is paused where it was; under an operator a Validating one would be starting."""
+        if crossing.state is None or not crossing.begun:
+            self.telling.message("validated; paused before the copy begins")
+            return
+        self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, crossing.state)
+        self.telling.message("validated; paused, goes on from its checkpoint when resumed")
+        self.telling.tick()
+        self.telling.stage(crossing.reached)
 
     def _leave_if_asked(self) -> None:
         if self.wishes.stopping.is_set():

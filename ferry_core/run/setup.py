@@ -49,6 +49,17 @@ class Crossing:
     def was_cut_over(self) -> bool:
         return self.lease is not None and self.lease.phase == COMPLETED
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier run has copied rows."""
+        return self.state is not None and bool(self.state.tables)
+
+    @property
+    def reached(self) -> Stage:
+        """Where a run goes on: an attempt to cut over that an earlier one died in is undone."""
+        copied = self.state is not None and self.state.all_copied(table.id for table in self.tables)
+        return Stage.STREAMING if copied else Stage.COPYING
+
 
 def source_identity(session: Session) -> str:
     """What names a server whatever address it was reached by; at most 64 characters."""

@@ -86,8 +86,9 @@ class Stages:
 
     def _start(self) -> None:
         state = self._checkpoints.state
-        copied = state.all_copied(table.id for table in self._crossing.tables)
-        self._enter(Stage.STREAMING if copied else Stage.COPYING)
+        reached = self._crossing.reached
+        state.stage = reached.value
+        self._enter(reached)
         fresh = [table for table in self._crossing.tables if not self._is_started(table.id)]
         if fresh:
             with self._crossing.connections.target() as session:
@@ -107,7 +108,7 @@ class Stages:
                     self._telling.message,
                 )
         self._tick()
-        log.info("%s from position %s", "streaming" if copied else "copying", state.position)
+        log.info("%s from position %s", reached.value.lower(), state.position)
 
     def _is_started(self, table_id: str) -> bool:
         known = self._checkpoints.state.tables.get(table_id)

@@ -129,7 +129,8 @@ def test_a_start_that_is_paused_still_unlocks(pair: Pair, schema: str, folder: P
         paused = live.another("paused", paused=True)
         paused.arguments = live.ferry.arguments
         with paused:
-            paused.start().wait_status(lambda status: status["phase"] == "Paused")
+            status = paused.start().wait_stage("CuttingOver", *STREAMING)
+            assert (status["stage"], status["phase"]) == ("Streaming", "Paused")
             wait_until(lambda: not any(live.read_only()), "the source is writable", 20)
             paused.post("resume")
             live.finish(paused)

@@ -247,6 +247,22 @@ def test_a_pause_verb_survives_a_kill_and_so_does_a_resume(pair: Pair, schema: s
         live.finish(ferry)
 
 
+def test_a_pause_while_streaming_is_told_as_one_after_a_restart(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        live.ferry.start().wait_stage(*STREAMING)
+        live.ferry.post("pause")
+        wait_until(lambda: live.state()["paused"] is True, "the pause is stored", 10)
+        before = live.ferry.status()["progress"]
+        live.ferry.kill()
+        status = live.ferry.start().wait_stage(*STREAMING)
+        assert (status["stage"], status["phase"]) == ("Streaming", "Paused")
+        assert condition(status, "Paused")["status"] == condition(status, "CopyComplete")["status"] == "True"
+        assert status["progress"]["rowsCopied"] == before["rowsCopied"]
+        assert "paused" in status["message"]
+        live.ferry.post("resume")
+        live.finish()
+
+
 def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path) -> None:
     """A resume verb over ``paused: true`` outlives a restart; a manifest that was changed since has the last word."""
     spec = {"throttle": SLOW}
