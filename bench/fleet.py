@@ -80,7 +80,7 @@ class Results:
         return next(each for each in self.costs if each.state == state)
 
     def floors(self) -> list[Floor]:
-        bounds = {"running": (350, 0.5, 10), "idle": (200, 0.05, 1)}
+        bounds = {"running": (333, 0.5, 10), "idle": (190, 0.05, 1)}  # of memory 350 and 200 MB
         floors = [
             Floor(f"{each.state}: patch to directive, p99", each.p99_ms, 2000, at_least=False, unit="ms")
             for each in self.latencies

@@ -1,1 +1,10 @@
 """The Kubernetes operator: turns each Ferry into one copier Pod and says in status what becomes of it."""
+
+import sys
+from importlib.util import find_spec, module_from_spec
+
+# Of ``kubernetes`` only kubernetes.aio's client and config are used, but each package imports all of its siblings: the
+# synchronous client, requests, oauthlib, jsonschema; 10 MiB. Here they are folders to import from, and no more.
+for _name in ("kubernetes", "kubernetes.aio"):
+    if _name not in sys.modules and (_found := find_spec(_name)) is not None:
+        sys.modules[_name] = module_from_spec(_found)

@@ -4,12 +4,11 @@ Order matters. The directive goes first, since people wait for it. Then the stat
 on record before it is done. Then Pods. Called by ``tender``.
 """
 
-import asyncio
 import hashlib
 import logging
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ferry_core.api.directive import Directive
@@ -24,6 +23,7 @@ from ferry_operator.names import API_VERSION, MANAGER, Object, Role, pod_name
 from ferry_operator.observe import PodView, Trouble
 from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, Plan, SendDirective
 from ferry_operator.settings import Settings
+from ferry_operator.slim import strip
 from ferry_operator.status import ours, transitions, urgent
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,6 @@ class Actor:
     identity: Identity
     settings: Settings
     budget: Budget
-    hands: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
-    """Pods made at once: a thousand at a time would take memory that is never given back."""
 
     async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> bool:
         """Tells whether the object was found changed meanwhile: then observe again at once."""
@@ -166,11 +164,11 @@ class Actor:
         secret_name = f"{pod_name(meta['name'], role)}-{secrets.token_hex(4)}"
         pod = pods.pod(meta, spec, role, self.settings.image, secret_name, self.settings.copier_listen)
         try:
-            async with self.hands:
-                made = await self.kube.create_pod(meta["namespace"], pod)
-                await self._make_secret(meta, spec, secret_name, made["metadata"], memory, fresh=True)
+            made = (await self.kube.create_pod(meta["namespace"], pod))["metadata"]
+            strip(made)
+            await self._make_secret(meta, spec, secret_name, made, memory, fresh=True)
             memory.trouble = memory.taken_since = None
-            log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["metadata"]["name"])
+            log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["name"])
         except KubeError as error:
             if error.exists:
                 self._taken(meta, pod["metadata"]["name"], memory)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 
+import aiohttp
 import kopf
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from ferry_operator.budget import Budget
 from ferry_operator.copier import exchange
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import CHECK_SECONDS, Watchman, application
-from ferry_operator.kube import ApiKube, access_of, configuration
+from ferry_operator.kube import AT_ONCE, ApiKube, access_of, configuration
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import MANAGER
 from ferry_operator.settings import Settings
@@ -65,18 +66,10 @@ async def running(
 async def _operate(settings: Settings, office: Office, stop: threading.Event | None, ready: asyncio.Event) -> None:
     registry = kopf.OperatorRegistry()
 
-    async def login() -> kopf.ConnectionInfo:
-        found = access_of(await configuration(settings.kubeconfig))  # anew: tokens of Pods change by the hour
-        return kopf.ConnectionInfo(
-            server=found.server,
-            ca_path=found.ca_path,
-            token=found.token,
-            certificate_path=found.certificate_path,
-            private_key_path=found.key_path,
-        )
-
-    handlers.register(registry, office, login)
     names = settings.watch_namespaces
+    # A watch of Ferries and one of Pods keep a connection each.
+    login = _Login(settings.kubeconfig, AT_ONCE + 2 * max(1, len(names)))
+    handlers.register(registry, office, login)
     await kopf.operator(
         registry=registry,
         clusterwide=not names,
@@ -87,6 +80,30 @@ async def _operate(settings: Settings, office: Office, stop: threading.Event | N
         ready_flag=ready,
         stop_flag=stop,
     )
+
+
+class _Login:
+    """kopf's session, which has no limit of its own."""
+
+    def __init__(self, kubeconfig: str | None, limit: int) -> None:
+        self._kubeconfig = kubeconfig
+        self._limit = limit
+        self._made: tuple[kopf.ConnectionInfo, kopf.AiohttpSession] | None = None
+
+    async def __call__(self) -> kopf.AiohttpSession:
+        found = access_of(await configuration(self._kubeconfig))  # anew: tokens of Pods change by the hour
+        info = kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=found.ca_path,
+            token=found.token,
+            certificate_path=found.certificate_path,
+            private_key_path=found.key_path,
+        )
+        if self._made is None or self._made[0] != info:
+            connector = aiohttp.TCPConnector(limit=self._limit, ssl=info.as_ssl_context())
+            session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers())
+            self._made = info, kopf.AiohttpSession(server=found.server, aiohttp_session=session)
+        return self._made[1]  # the same that was refused, if nothing has changed: kopf knows it and gives up
 
 
 @contextlib.asynccontextmanager

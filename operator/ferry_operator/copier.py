@@ -137,7 +137,7 @@ class CopierLink:
         while True:
             asked = now()
             try:
-                report, raw = await self._poll(since)
+                since, news = await self._poll(since)
             except Silent as error:
                 self._silent(str(error))
                 since = None  # a copier that was started again counts from 1
@@ -145,11 +145,11 @@ class CopierLink:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause = _SHORTEST_PAUSE
-            since = report.revision
-            if not self._heard(report, raw) and now() - asked < WORDY_PAUSE:
+            if not news and now() - asked < WORDY_PAUSE:
                 await asyncio.sleep(WORDY_PAUSE)
 
-    async def _poll(self, since: int | None) -> tuple[Report, bytes]:
+    async def _poll(self, since: int | None) -> tuple[int, bool]:
+        """The report's revision, and whether more than numbers and wording is new."""
         wait = self._exchange.wait()
         query = "" if since is None else f"?wait={wait:.0f}s&since={since}&only=news"
         timeout = aiohttp.ClientTimeout(total=wait + _GRACE_SECONDS, sock_connect=5)
@@ -157,9 +157,10 @@ class CopierLink:
         if status != HTTPStatus.OK:
             raise Silent(f"HTTP {status}")
         try:
-            return Report.model_validate_json(raw), raw
+            report = Report.model_validate_json(raw)
         except ValidationError as error:
             raise Silent(f"its report cannot be read: {error.errors()[0]['msg']}") from error
+        return report.revision, self._heard(report, raw)
 
     async def _ask(
         self,
@@ -192,7 +193,6 @@ class CopierLink:
             raise Silent(str(error) or type(error).__name__) from error
 
     def _heard(self, report: Report, raw: bytes) -> bool:
-        """Tells whether more than numbers and wording is new."""
         before = self.view.report
         spoke_again = self._silence is not None
         if raw != self._raw or spoke_again:

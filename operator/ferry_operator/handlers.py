@@ -18,7 +18,7 @@ from ferry_operator.essence import NoEssence
 from ferry_operator.kube import KubeError
 from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object, Role
 from ferry_operator.observe import PodView, is_own, pod_view
-from ferry_operator.slim import slim
+from ferry_operator.slim import husk, slim, strip
 from ferry_operator.tender import Office, Tender
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _RELEASE_SECONDS = 30.0
 """kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
 _RELEASE_LOOK = 3.0
 
-Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
+Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 Pods = kopf.Index[tuple[str, str], PodView]
 
 
@@ -38,9 +38,7 @@ class _ForEver:
         return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(5.0))
 
 
-def register(
-    registry: kopf.OperatorRegistry, office: Office, login: Callable[[], Awaitable[kopf.ConnectionInfo]]
-) -> None:
+def register(registry: kopf.OperatorRegistry, office: Office, login: Login) -> None:
     """All handlers of the operator."""
     _register_setup(registry, login)
     _register_pods(registry, office)
@@ -49,7 +47,7 @@ def register(
 
 def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
     @kopf.on.login(registry=registry)
-    async def log_in(**_: object) -> kopf.ConnectionInfo:
+    async def log_in(**_: object) -> kopf.AiohttpSession:
         return await login()
 
     @kopf.on.startup(registry=registry)
@@ -60,6 +58,7 @@ def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
         settings.posting.enabled = False
         settings.scanning.disabled = True
         settings.watching.label_selectors["pods"] = POD_SELECTOR
+        settings.queueing.idle_timeout = 1  # until then the last object is kept as it came
         settings.networking.request_timeout = 30
         settings.networking.error_backoffs = _ForEver()
         settings.background.cancellation_polling = 5
@@ -71,6 +70,7 @@ def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
     @kopf.index("pods", id="ferry_pods", labels={MANAGED_BY: MANAGER}, registry=registry)
     async def ferry_pods(body: kopf.Body, **_: object) -> dict[tuple[str, str], PodView]:
         pod = _plain(body)
+        strip(pod["metadata"])
         if not is_own(pod):
             return {}
         view, ferry = pod_view(pod), str(body.meta.labels.get(FERRY_UID))
@@ -82,6 +82,7 @@ def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
     @kopf.on.event("pods", labels={MANAGED_BY: MANAGER}, registry=registry)
     async def pod_changed(body: kopf.Body, event: kopf.RawEvent, **_: object) -> None:
         _note(office, event)
+        husk(cast("Object", event["object"]))
         ferry = str(body.meta.labels.get(FERRY_UID))
         tender = office.tenders.get(ferry)
         if tender is not None:
@@ -91,6 +92,11 @@ def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
 
 
 def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
+    @kopf.index(GROUP, VERSION, PLURAL, id="stripped", registry=registry)
+    async def stripped(body: kopf.Body, **_: object) -> dict[str, str]:
+        strip(_plain(body)["metadata"])  # an index is what sees an object first
+        return {}
+
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def ferry_changed(uid: str, event: kopf.RawEvent, **_: object) -> None:
         slim(cast("Object", event["object"]))

@@ -52,12 +52,12 @@ class Watchman:
     async def _check_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._check_seconds)
-            _give_back()
             try:
                 await self.check()
             except KubeError as error:
                 # An API that is away is no reason to restart: that would not bring it back.
                 log.info("watches not checked: %s", error)
+            _give_back()
 
     async def check(self) -> None:
         """What was missed at two checks in a row, the watch will not tell any more."""

@@ -112,6 +112,8 @@ async def linked(copier: RealCopier) -> AsyncIterator[CopierLink]:
             yield link
         finally:
             link.close()
+    # TLS connections that were closed still say goodbye; a loop that ends before would leave their sockets open.
+    await asyncio.sleep(0.25)
 
 
 async def until(link: CopierLink, what: Callable[[Report], bool], copier: RealCopier, seconds: float = 60) -> Report:

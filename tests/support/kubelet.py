@@ -18,6 +18,7 @@ import time
 import urllib.error
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -26,6 +27,7 @@ from aiohttp import web
 from ferry_core.api.directive import Directive
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import ConditionReport, Report, Stage
+from ferry_core.control.listen import tls_context
 from tests.support.kube_client import Admin
 
 if TYPE_CHECKING:
@@ -48,13 +50,12 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _serving(pair: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        file.write(pair)
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
+def _serving(secret: Object) -> ssl.SSLContext | None:
+    """As the real copier does."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("tls.crt", "tls.key"):
+            (Path(folder) / name).write_text(secret[name])
+        return tls_context(Path(folder))
 
 
 class NotThere(Exception):
@@ -84,7 +85,7 @@ class Copier:
         app.add_routes([web.get("/api/v1/status", self._status), web.put("/api/v1/directive", self._directive)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        context = _serving(self._secret["tls.crt"] + self._secret["tls.key"])
+        context = _serving(self._secret)
         await web.TCPSite(self._runner, self.address, PORT, ssl_context=context).start()
 
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.control.listen import tls_context
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError
 from tests.support.control import TOKEN, Run, ask, client, refused, serving
@@ -109,6 +110,9 @@ def test_tls(run: Run, tmp_path: Path) -> None:
         assert server.url.startswith("https://")
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert ask(server, "GET", "/api/v1/status", headers=headers, ssl=context)[0] == 200
+    served = tls_context(tmp_path)
+    assert served is not None
+    assert served.num_tickets == 0
 
 
 def test_tls_material_that_is_none(run: Run, tmp_path: Path) -> None:

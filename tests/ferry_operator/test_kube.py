@@ -1,0 +1,91 @@
+"""What the operator asks of an API server that answers as the test likes."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+from kubernetes.aio import client
+
+from ferry_operator.kube import AT_ONCE, ApiKube, KubeError
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@contextlib.asynccontextmanager
+async def asking(answer: Answer) -> AsyncIterator[ApiKube]:
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    kube = ApiKube(client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    try:
+        yield kube
+    finally:
+        await kube.close()
+        await runner.cleanup()
+
+
+def test_a_thousand_that_ask_at_once_take_turns() -> None:
+    asked = most = 0
+    full = asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        if asked == AT_ONCE:
+            full.set()
+        await full.wait()
+        asked -= 1
+        return web.json_response({"metadata": {}})
+
+    async def all_ask() -> None:
+        async with asking(answer) as kube:
+            await asyncio.gather(*(kube.get_ferry("a", str(number)) for number in range(1000)))
+
+    asyncio.run(all_ask())
+    assert most == AT_ONCE
+
+
+def test_versions_come_in_pieces() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        what = request.path.rpartition("/")[2]
+        piece = request.query.get("continue", "1")
+        meta = {
+            "uid": f"{what}-{piece}",
+            "resourceVersion": f"4{piece}",
+            "managedFields": [{"fieldsV1": {"f:spec": {}}}],
+        }
+        left = {"continue": "2"} if piece == "1" else {}
+        return web.json_response({"metadata": {"resourceVersion": "9"} | left, "items": [{"metadata": meta}]})
+
+    async def listed() -> dict[str, int]:
+        async with asking(answer) as kube:
+            return await kube.list_versions(None)
+
+    assert asyncio.run(listed()) == {"ferries-1": 41, "ferries-2": 42, "pods-1": 41, "pods-2": 42}
+
+
+@pytest.mark.parametrize("text", ["<html>", '{"items": [{}]}'])
+def test_an_answer_that_is_none(text: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    async def listed() -> dict[str, int]:
+        async with asking(answer) as kube:
+            return await kube.list_versions("a")
+
+    with pytest.raises(KubeError, match="no JSON") as caught:
+        asyncio.run(listed())
+    assert caught.value.reason == "Unreadable"
+
+
+def test_only_the_half_that_is_used_is_imported() -> None:
+    code = "import sys, ferry_operator.app; print({'requests', 'oauthlib', 'jsonschema'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
