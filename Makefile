@@ -49,8 +49,8 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff format $(CODE)
 
 # Three at a time, each with servers of its own: most tests wait for a server, not for this program. Those on a whole
-# cluster form a group, and are done one after another.
-PYTEST := $(BIN)/pytest -n 3 --dist loadgroup
+# cluster are done one after another: tests/conftest.py.
+PYTEST := $(BIN)/pytest -n 3
 
 .PHONY: test
 test: check kubernetes  ## every check and every test; what .ci/run calls

@@ -21,7 +21,7 @@ from hack.kubernetes.images import write_image
 from hack.servers import ProcessId
 from tests.support.kube_api import refuse
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole cluster")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 POD = """

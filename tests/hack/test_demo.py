@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.xdist_group("whole cluster")
 def test_it_ends_with_both_sides_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     name = f"demo-{os.getpid()}"

@@ -257,6 +257,8 @@ class Live:
             holder = self.block_row()
             blocker.cursor().execute(f"UPDATE `{self.schema}`.aim SET v = v + 1 WHERE id = 1")
         wait_until(lambda: self.locked, "the source is locked")
+        # And that was looked at: who unlocks it sooner ends the run, not the attempt.
+        (ferry or self.ferry).wait_status(lambda status: "writes on the source are stopped" in status["message"])
         yield holder
         holder.close()
 

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.voyage import COPIER, FERRY, Voyage
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("whole cluster")]
+pytestmark = pytest.mark.timeout(300)
 CLAIM = "checkpoint"
 
 

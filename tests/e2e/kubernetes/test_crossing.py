@@ -7,7 +7,7 @@ from tests.e2e.kubernetes.conftest import Embark
 from tests.support.compare import assert_equal_tables
 from tests.support.voyage import COPIER, SCHEMA
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("whole cluster")]
+pytestmark = pytest.mark.timeout(300)
 ROWS = 30_000
 
 
