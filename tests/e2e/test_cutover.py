@@ -1,5 +1,7 @@
 """The cutover as users and trouble meet it: every way out unlocks exactly, and there is never a second truth."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,20 @@ def test_a_series_that_ran_out_stays_so_over_a_restart(pair: Pair, schema: str, 
         assert not any(live.read_only())
         live.ferry.post("cutover")
         live.finish(approve=False)
+
+
+def test_an_attempt_that_cannot_be_written_down_stops_no_writes(pair: Pair, schema: str, folder: Path) -> None:
+    """A successor would not know of it, and make one more than was allowed."""
+    with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        with contextlib.closing(sqlite3.connect(live.ferry.state, isolation_level=None)) as somebody:
+            somebody.execute("BEGIN EXCLUSIVE")
+            live.ferry.post("cutover")
+            status = failed_attempt(live.ferry, "CheckpointNotWritten")
+            assert status["cutover"]["writesBlockedMilliseconds"] == 0
+            assert not any(live.read_only())
+            somebody.execute("ROLLBACK")
+        live.finish(crew=crew, approve=False)
 
 
 def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pair, schema: str, folder: Path) -> None:
