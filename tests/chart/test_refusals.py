@@ -158,7 +158,7 @@ def test_events_that_cannot_be_posted_hold_up_nothing(scene: Scene, caplog: pyte
     scene.take("create events")
     scene.copying()
     scene.cluster.patch("orders", aborted=True)
-    eventually(lambda: scene.cluster.status("orders").get("phase") == "Aborted")
+    eventually(lambda: scene.cluster.status("orders").get("phase") == "Aborted", 60)
     assert any('cannot create resource "events"' in each.getMessage() for each in caplog.records)
 
 

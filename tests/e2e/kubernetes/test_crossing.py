@@ -38,7 +38,7 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(embark: Embark, family: 
 def test_killed_five_times_and_the_operator_restarted_on_the_way(embark: Embark) -> None:
     voyage = embark(rows=ROWS)
     with voyage.crew() as crew:
-        voyage.set_out(throttle={"maxRowsPerSecond": 3000})
+        voyage.set_out(throttle={"maxRowsPerSecond": 500})  # a minute, in which two of them fall
         voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
         voyage.kill_copier()
         voyage.cluster.restart_operator()
