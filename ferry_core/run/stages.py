@@ -195,13 +195,14 @@ class Stages:
             # One that no successor knows of would not count: writes would be stopped oftener than was allowed.
             attempt = Attempt("CheckpointNotWritten", "the attempt could not be recorded before it began", 0)
         self._series.ended(attempt.reason, attempt.blocked_milliseconds)
+        if not attempt.done:
+            log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
+            state.stage = Stage.STREAMING.value
+            self._enter(Stage.STREAMING)
         self._telling.attempt_ended(attempt)
         if attempt.done:
             self._record_done(attempt)
         else:
-            log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
-            state.stage = Stage.STREAMING.value
-            self._enter(Stage.STREAMING)
             self._checkpoints.save_now_if_possible()
         return attempt
 
