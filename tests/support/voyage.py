@@ -192,6 +192,8 @@ class Voyage(Namespace):
                 for server in (self.pair.source, self.pair.target)
             )
             with blocker.cursor() as cursor, holder.cursor() as row:
+                # A copier that was just started again proves that table first, and would wait.
+                self.until(lambda: self.is_true("CaughtUp") and self.is_true("Verified"), "it is as far as before")
                 cursor.execute(f"LOCK TABLES {SCHEMA}.aim WRITE")  # the statement that stops writes waits for it
                 self.change(cutover={"approved": True})
                 self.until(self._is_being_locked, "the lock statement reached the source")

@@ -215,7 +215,7 @@ def test_checksums_on_and_off_and_changed_on_the_way(make_server: ServerFactory,
     with Streaming(server, [describe(server, "s", "t")]) as stream:
         start = stream.streamer.status().processed.position
         server.execute("INSERT INTO s.t VALUES (1, '')")
-        stream.caught_up()  # a change in the very moment of connecting ends the run: its first event tells nothing of it
+        stream.caught_up()  # a change in the very moment of connecting ends the run
         server.execute(f"SET GLOBAL binlog_checksum = {other}", "INSERT INTO s.t VALUES (2, '')")
         stream.caught_up()
     assert ids(stream) == [1, 2]
