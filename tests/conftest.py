@@ -26,8 +26,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def pytest_configure() -> None:
-    """A SIGTERM ends the session as Ctrl-C does, so that the servers are ended too."""
+    """SIGTERM and Ctrl-C end the session, and its servers too."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # which a shell's background job would have inherited as ignored
 
 
 class OneByOne(LoadScopeScheduling):
