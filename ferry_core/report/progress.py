@@ -320,20 +320,14 @@ class Progress:
             said = self._said["verification"]
             self._say(verification=said.model_copy(update={"rows_differing": said.rows_differing + rows}))
 
-    def restore_attempts(
-        self, attempts: int, began_at: float | None, result: str | None, blocked_milliseconds: int | None
-    ) -> None:
-        """What a checkpoint says of attempts to hand over."""
+    def restore_attempts(self, attempts: int, began_at: float | None, result: str | None, blocked: int | None) -> None:
+        """What a checkpoint says of attempts to hand over; ``blocked`` is in milliseconds."""
         began = None if began_at is None else datetime.fromtimestamp(began_at, UTC).replace(microsecond=0)
+        report = api.CutoverReport(
+            attempts=attempts, last_attempt_time=began, last_result=result, writes_blocked_milliseconds=blocked
+        )
         with self._changed:
-            self._say(
-                cutover=api.CutoverReport(
-                    attempts=attempts,
-                    last_attempt_time=began,
-                    last_result=result,
-                    writes_blocked_milliseconds=blocked_milliseconds,
-                )
-            )
+            self._say(cutover=report)
 
     def attempt_begins(self, number: int) -> None:
         with self._changed:
