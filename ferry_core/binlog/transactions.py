@@ -13,6 +13,7 @@ from zlib import crc32
 from ferry_core.binlog import events
 from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.sink import ChangeSink, Place, StreamMark
+from ferry_core.binlog.source_errors import StreamLost
 from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
@@ -85,6 +86,7 @@ class Transactions:
         self._sink = sink
         self._counters = counters
         self._checksums = checksums
+        self._announced = False  # whether a format description has said if there are checksums
         self._group: _Group | None = None
         self._maps: dict[bytes, TrackedTable | None] = {}
         self._tracked: dict[bytes, TrackedTable | None] = {}
@@ -145,6 +147,9 @@ class Transactions:
             # Its checksum was made without the flag that says that the file is still written to.
             plain = data[1:18] + bytes([data[18] & ~events.IN_USE_FLAG]) + data[19:-4]
             self._checksums = events.parse_format(data).checksums
+            self._announced = True
+        elif not self._announced and _has_checksum(data) is not self._checksums:
+            raise StreamLost("checksum", "the source's binlog_checksum was changed while we connected")
         elif self._checksums:
             plain = data[1:-4]
         else:
@@ -355,6 +360,10 @@ class Transactions:
                 f"the source's binlog {self._counters.file} has an event of type {kind}, which this version does not "
                 "know and must not skip",
             )
+
+
+def _has_checksum(data: bytes) -> bool:
+    return crc32(data[1:-4]) == int.from_bytes(data[-4:], "little")
 
 
 def _commit_time(group: _Group, data: bytes) -> float:

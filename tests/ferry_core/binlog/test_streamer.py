@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import threading
 import time
+from typing import Any
 
 import pytest
 
+from ferry_core.binlog import handshake
 from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, source_position
@@ -215,13 +217,40 @@ def test_checksums_on_and_off_and_changed_on_the_way(make_server: ServerFactory,
     with Streaming(server, [describe(server, "s", "t")]) as stream:
         start = stream.streamer.status().processed.position
         server.execute("INSERT INTO s.t VALUES (1, '')")
-        stream.caught_up()  # a change in the very moment of connecting ends the run
+        stream.caught_up()
         server.execute(f"SET GLOBAL binlog_checksum = {other}", "INSERT INTO s.t VALUES (2, '')")
         stream.caught_up()
     assert ids(stream) == [1, 2]
     with Streaming(server, [describe(server, "s", "t")], start=start) as again:
         again.caught_up()
     assert ids(again) == [1, 2]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
+def test_checksums_changed_in_the_moment_of_connecting(
+    make_server: ServerFactory, family: str, checksum: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first event comes before the one that says whether events have checksums."""
+    server = make_server(family, binlog_checksum=checksum)
+    server.execute("CREATE DATABASE s")
+    make(server, "s")
+    begin = handshake._begin
+    changes = iter(["CRC32" if checksum == "NONE" else "NONE"])
+
+    def begin_after_a_change(*arguments: Any) -> None:
+        for other in changes:
+            server.execute(f"SET GLOBAL binlog_checksum = {other}", "FLUSH BINARY LOGS")
+        begin(*arguments)
+
+    monkeypatch.setattr(handshake, "_begin", begin_after_a_change)
+    with Streaming(server, [describe(server, "s", "t")]) as stream:
+        for number in (1, 2):
+            server.execute(f"INSERT INTO s.t VALUES ({number}, '')")
+            stream.caught_up()
+    assert ids(stream) == [1, 2]
+    assert stream.streamer.status().file.rpartition(".")[2].isdigit()
+    print(stream.streamer.status().reconnects)
 
 
 def test_tagged_gtids_are_streamed(mysql_pair: Pair, schema: str) -> None:
