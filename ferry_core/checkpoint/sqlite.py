@@ -10,6 +10,7 @@ from ferry_core.errors import ConfigError, Fenced, ResourceExhausted
 
 _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
 _SAVE = """INSERT INTO ferry_state (id, epoch, format, body) VALUES (1, :epoch, :format, :body)
     ON CONFLICT (id) DO UPDATE SET epoch = :epoch, format = :format, body = :body WHERE ferry_state.epoch <= :epoch"""
 
@@ -30,10 +31,15 @@ class SqliteStore:
             try:
                 # Two runs may have the file open at once: the epoch decides, SQLite's own lock orders the writes.
                 database = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
-                database.execute("PRAGMA synchronous = FULL")
-                database.execute(_TABLE)
+                foreign = [name for (name,) in database.execute(_TABLES) if name != "ferry_state"]
+                if not foreign:
+                    database.execute("PRAGMA synchronous = FULL")
+                    database.execute(_TABLE)
             except sqlite3.DatabaseError as error:
                 raise self._unusable(error) from error
+            if foreign:
+                database.close()
+                raise self._corrupt(f"it holds tables of something else: {', '.join(foreign[:5])}")
             self._database = database
         return self._database
 

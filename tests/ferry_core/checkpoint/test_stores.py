@@ -1,5 +1,6 @@
 """Both checkpoint stores keep a state, refuse what is not theirs, and refuse an overtaken run."""
 
+import contextlib
 import sqlite3
 import uuid
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_sqlite_refuses_a_file_that_is_no_state(tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"notes\.txt") as caught:
         SqliteStore(path).load()
+    assert caught.value.reason == "StateCorrupt"
+    assert path.read_bytes() == content
+
+
+def test_sqlite_leaves_the_database_of_something_else_alone(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE orders (id INTEGER)")
+    content = path.read_bytes()
+    with pytest.raises(ConfigError, match="holds tables of something else: orders") as caught:
+        SqliteStore(path)
     assert caught.value.reason == "StateCorrupt"
     assert path.read_bytes() == content
 
