@@ -38,7 +38,7 @@ SLICE_SECONDS = 0.1
 
 
 class AttemptFailed(Exception):
-    """The attempt is over, writes are allowed again; ``reason`` is that of the CutOver condition."""
+    """The attempt is over; ``reason`` is that of the CutOver condition."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

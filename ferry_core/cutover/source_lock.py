@@ -147,7 +147,7 @@ class ReadOnlyLock:
                     raise self._failure(error, killer, deadline_seconds) from error
             if not self._all_on(self._read(control)):
                 self.release(before)
-                raise DataError("SourceLockFailed", f"{self._where}: SET GLOBAL answered OK, yet it is not read-only")
+                raise RetriableError("SourceUnlocked", f"{self._where}: somebody allowed writes again at once")
 
     def release(self, stored: Mapping[str, str]) -> None:
         """Restore ``stored``, after ending whatever a dead copier still has under way."""

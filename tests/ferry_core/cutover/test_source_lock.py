@@ -14,6 +14,7 @@ from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Session
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 
@@ -131,6 +132,23 @@ def test_what_refuses_before_the_statement_stops_no_writes(lock: ReadOnlyLock) -
     with pytest.raises(LockConflict):
         lock.acquire(5, confirm=refuse)
     assert lock.block.milliseconds == 0
+
+
+def test_writes_allowed_by_somebody_at_once_fail_the_attempt_only(
+    lock: ReadOnlyLock, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ReadOnlyLock._read
+
+    def read_after_somebody(own: ReadOnlyLock, session: Session) -> dict[str, str]:
+        if lock.block.milliseconds or any(value not in ("0", "OFF") for value in read(own, session).values()):
+            server.execute("SET GLOBAL read_only = 0")
+        return read(own, session)
+
+    monkeypatch.setattr(ReadOnlyLock, "_read", read_after_somebody)
+    with pytest.raises(RetriableError, match="somebody allowed writes") as caught:
+        lock.acquire(5)
+    assert caught.value.reason == "SourceUnlocked"
+    assert not lock.held()
 
 
 def test_exactly_the_stored_values_come_back(lock: ReadOnlyLock, server: Server) -> None:
