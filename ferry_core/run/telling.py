@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
+HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
 
 
 class Telling:
@@ -203,7 +204,7 @@ class Telling:
             say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self._left_out())
             if not wanted:
                 say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
-                self.message(self._and_left_out("ready to cut over; waiting for approval (ferry cutover)"))
+                self.message(self._and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE})"))
         lagging = next((text for text in missing if text.startswith("Lag")), None)
         if lagging is None:
             say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
@@ -232,10 +233,11 @@ class Telling:
         if attempt.done:
             self._blocked_milliseconds = attempt.blocked_milliseconds
         else:
-            self.message(f"cutover attempt failed, writes are allowed again: {attempt.message}")
+            then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
+            self.message(f"cutover attempt failed{then}: {attempt.message}")
 
     def attempts_exhausted(self, attempts: int) -> None:
-        text = f"{attempts} attempts failed; approve again for a new series (ferry cutover)"
+        text = f"{attempts} attempts failed; approve again for a new series ({HOW_TO_APPROVE})"
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
         self.message(text)
 

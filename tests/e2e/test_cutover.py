@@ -187,6 +187,7 @@ def test_an_attempt_that_cannot_be_written_down_stops_no_writes(pair: Pair, sche
             somebody.execute("BEGIN EXCLUSIVE")
             live.ferry.post("cutover")
             status = failed_attempt(live.ferry, "CheckpointNotWritten")
+            assert "allowed again" not in status["message"]
             assert status["cutover"]["writesBlockedMilliseconds"] == 0
             assert not any(live.read_only())
             somebody.execute("ROLLBACK")
