@@ -139,6 +139,9 @@ class Draft:
         self.condition(Condition.CAUGHT_UP, "Unknown", reason, message)
         if self._conditions[Condition.READY_FOR_CUTOVER]["status"] == "True":
             self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
+        for name in ("stage", "phase"):
+            if self._said[name] == Stage.READY_FOR_CUTOVER:
+                self._said[name] = Stage.STREAMING.value
 
     def report(self, report: Report) -> None:
         """Take over what the copier says. One that has just started again knows less than the status does."""

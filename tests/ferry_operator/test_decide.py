@@ -326,11 +326,11 @@ def test_paused_is_laid_over_the_stage() -> None:
 
 
 def test_a_copier_that_was_started_again_does_not_set_the_stage_back() -> None:
-    first = see(copier=pod(), link=Link(report(Stage.STREAMING, progress=Progress(rows_copied=9), conditions=[
+    first = see(copier=pod(), link=Link(report(Stage.READY_FOR_CUTOVER, progress=Progress(rows_copied=9), conditions=[
         said("ReadyForCutover", "True", "GatesPassed"), said("CaughtUp", "True", "LagBelowThreshold")])))  # fmt: skip
     fresh = Link(report(Stage.VALIDATING, acknowledged=None, message="checking"))
     plan = decide(after(first, copier=pod(restarts=1), link=fresh))
-    assert status(plan)["stage"] == "Streaming", "spec.tables stays fixed"
+    assert status(plan)["stage"] == status(plan)["phase"] == "Streaming", "spec.tables stays fixed, nothing is ready"
     assert status(plan)["progress"]["rowsCopied"] == 9
     assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
     assert condition(plan, "CaughtUp")["status"] == "Unknown"
@@ -347,15 +347,16 @@ def test_the_way_back_from_a_failed_cutover_is_taken_over() -> None:
 
 
 def test_a_silent_copier_is_not_said_to_be_well() -> None:
-    first = see(
-        copier=pod(), link=Link(report(Stage.STREAMING, conditions=[said("ReadyForCutover", "True", "GatesPassed")]))
-    )
+    ready = report(Stage.READY_FOR_CUTOVER, conditions=[said("ReadyForCutover", "True", "GatesPassed")])
+    first = see(copier=pod(), link=Link(ready))
     quiet = replace(first.link, silent_since=NOW, problem="timeout")
     soon = decide(after(first, now=NOW + timedelta(seconds=5), copier=pod(), link=quiet))
     assert condition(soon, "ReadyForCutover")["status"] == "True"
+    assert status(soon)["stage"] == "ReadyForCutover"
     plan = decide(after(first, now=NOW + timedelta(seconds=20), copier=pod(), link=quiet))
     assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
     assert condition(plan, "CaughtUp")["reason"] == "CopierSilent"
+    assert status(plan)["stage"] == status(plan)["phase"] == "Streaming"
     assert "has not answered since 12:00:00 UTC: timeout" in status(plan)["message"]
 
 
