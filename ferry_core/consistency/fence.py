@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ferry_core.errors import ConnectionLost, Fenced, FerryError, LockConflict, RetriableError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+from ferry_core.errors import ConnectionLost, DataError, Fenced, FerryError, LockConflict, RetriableError
+from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 
@@ -29,6 +32,8 @@ COMPLETED = "Completed"
 SLOTS = 128
 """How many target sessions a run may have at once; a successor asks for the holders of all of them."""
 TAKE_SECONDS = 60
+ENTRIES = 10
+"""How often the helper tables are made again that other Ferries' cleanups dropped meanwhile."""
 NO_SUCH_THREAD = 1094
 
 DDL = (
@@ -66,9 +71,14 @@ class Lease:
 
 
 def _read(session: Session, uid: str, lock: str = "") -> Lease | None:
-    rows = session.query(
-        f"SELECT epoch, phase, source_id, tables, cutover FROM {LEASE} WHERE ferry_uid = {string(uid)}{lock}"
-    )
+    try:
+        rows = session.query(
+            f"SELECT epoch, phase, source_id, tables, cutover FROM {LEASE} WHERE ferry_uid = {string(uid)}{lock}"
+        )
+    except DataError as error:
+        if not table_is_gone(error):
+            raise
+        return None  # the last Ferry's cleanup drops the table too
     if not rows:
         return None
     epoch, phase, source_id, tables, cutover = ((value or b"").decode() for value in rows[0])
@@ -103,11 +113,8 @@ class Fence:
     def take(cls, connect: Callable[[], Session], uid: str, name: str, source_id: str) -> tuple["Fence", Lease]:
         """Bump the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before."""
         with connect() as session:
-            for statement in DDL:
-                session.execute(statement)
-            session.execute(
-                f"INSERT IGNORE INTO {LEASE} VALUES ({string(uid)}, {string(name)}, 0, 'New', {string(source_id)},"
-                f" '[]', {SLOTS}, '{{}}', NOW(6))"
+            Retrying(retry=retry_if_exception(table_is_gone), stop=stop_after_attempt(ENTRIES), reraise=True)(
+                cls._enter, session, uid, name, source_id
             )
             session.execute("SET SESSION innodb_lock_wait_timeout = 2")
             deadline = time.monotonic() + TAKE_SECONDS
@@ -122,6 +129,16 @@ class Fence:
                     continue
                 cls._kill_holders(session, uid)
                 return cls(connect, uid, before.epoch + 1), before
+
+    @staticmethod
+    def _enter(session: Session, uid: str, name: str, source_id: str) -> None:
+        """Have a lease row. Until then another Ferry's cleanup may drop tables that it finds unused."""
+        for statement in DDL:
+            session.execute(statement)
+        session.execute(
+            f"INSERT IGNORE INTO {LEASE} VALUES ({string(uid)}, {string(name)}, 0, 'New', {string(source_id)},"
+            f" '[]', {SLOTS}, '{{}}', NOW(6))"
+        )
 
     @staticmethod
     def _bump(session: Session, uid: str) -> Lease:

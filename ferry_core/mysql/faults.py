@@ -90,6 +90,12 @@ def _unnumbered(error: Exception, code: int) -> _Meaning:
     return _FAILED
 
 
+def table_is_gone(error: BaseException) -> bool:
+    """Whether a statement failed since its table, or the whole schema, is not there."""
+    cause = error.__cause__
+    return isinstance(cause, err.MySQLError) and cause.args[:1] in ((1049,), (1146,))
+
+
 def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
     """The same for an error while a connection is opened, where a person has more to check than that it broke."""
     found = classify(error, endpoint)

@@ -13,8 +13,9 @@ from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, LEASE, Fence, Lease, read_lease
 from ferry_core.cutover.attempt import undo
-from ferry_core.errors import ConfigError, FerryError
+from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
+from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.run.connections import Connections
@@ -89,7 +90,12 @@ def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease]:
 
 def _drop_if_unused(session: Session) -> None:
     """Drop the helper tables with the last row; the lock keeps another Ferry from adding one in between."""
-    session.execute(f"LOCK TABLES {LEASE} WRITE, {CHECKPOINT} WRITE")
+    try:
+        session.execute(f"LOCK TABLES {LEASE} WRITE, {CHECKPOINT} WRITE")
+    except DataError as error:
+        if not table_is_gone(error):
+            raise
+        return  # another Ferry's cleanup was the last
     if session.number(f"SELECT COUNT(*) FROM {LEASE}") == 0:
         session.execute(f"DROP TABLE {CHECKPOINT}, {LEASE}")
     session.execute("UNLOCK TABLES")

@@ -38,6 +38,23 @@ def test_each_run_takes_the_next_epoch_and_finds_what_the_last_one_recorded(
     assert (lease.phase, lease.tables, lease.source_id) == ("Copying", ["shop.orders"], "source-1")
 
 
+def test_the_helper_tables_are_made_again_when_another_ferrys_cleanup_drops_them_meanwhile(
+    connect: Callable[[], Session], uid: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute, drops = Session.execute, iter(["once"])
+
+    def execute_after_a_drop(session: Session, statement: str | bytes) -> int:
+        if isinstance(statement, str) and statement.startswith("INSERT IGNORE"):
+            for _ in drops:
+                pair.target.execute("DROP TABLE mysql_ferry.checkpoint, mysql_ferry.lease")
+        return execute(session, statement)
+
+    monkeypatch.setattr(Session, "execute", execute_after_a_drop)
+    fence = take(connect, uid)
+    assert list(drops) == []
+    assert fence.read().epoch == fence.epoch
+
+
 def test_an_older_run_cannot_commit_after_its_successor(connect: Callable[[], Session], uid: str, schema: str) -> None:
     old = take(connect, uid)
     with connect() as session:

@@ -14,6 +14,7 @@ from ferry_core.consistency.fence import COMPLETED, Fence
 from ferry_core.errors import Fenced
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.run import offline
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair
 
@@ -54,7 +55,8 @@ def test_nothing_was_begun(manifest: Path, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_an_older_run_is_fenced_off(manifest: Path, loaded: LoadedFerry, verb: str) -> None:
+def test_an_older_run_is_fenced_off(pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str) -> None:
+    pair.target.drop_schemas("mysql_ferry")  # so that a cleanup drops the tables with the last row
     fence = died(loaded)
     assert ferry(verb, manifest).exit_code == 0
     with pytest.raises(Fenced):
@@ -94,6 +96,22 @@ def test_the_last_cleanup_drops_the_helper_tables(pair: Pair, manifest: Path, lo
     assert pair.target.query("SELECT ferry_uid FROM mysql_ferry.lease") == [("other",)]
     pair.target.execute("DELETE FROM mysql_ferry.lease")
     died(loaded)
+    assert ferry("cleanup", manifest).exit_code == 0
+    assert pair.target.query("SHOW TABLES FROM mysql_ferry") == []
+
+
+def test_two_cleanups_at_once_drop_the_helper_tables(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.target.drop_schemas("mysql_ferry")
+    died(loaded)
+    drop = offline._drop_if_unused
+
+    def second(session: Session) -> None:
+        drop(session)
+        drop(session)
+
+    monkeypatch.setattr(offline, "_drop_if_unused", second)
     assert ferry("cleanup", manifest).exit_code == 0
     assert pair.target.query("SHOW TABLES FROM mysql_ferry") == []
 
