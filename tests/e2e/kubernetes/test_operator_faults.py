@@ -5,13 +5,15 @@ the same objects all the time. What can befall a copier is in ``test_faults.py``
 import contextlib
 import itertools
 import json
+import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.e2e.kubernetes.conftest import Embark
-from tests.support.voyage import FERRY, Voyage
+from tests.support.voyage import COPIER, FERRY, Voyage
 
 pytestmark = pytest.mark.timeout(400)
 SLOW = {"maxRowsPerSecond": 1000}
@@ -25,6 +27,37 @@ def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
         voyage.delete_copier()
         voyage.cross()
     voyage.assert_equal()
+
+
+def test_an_operator_killed_at_every_turn(embark: Embark) -> None:
+    """Within a second after each thing that is asked of it: its successor goes on, and no copier notices."""
+    voyage = embark(rows=20_000)
+    moments = random.Random(voyage.seed)
+
+    def killed(after: Callable[[], object]) -> None:
+        after()
+        moment = moments.uniform(0, 1)
+        time.sleep(moment)  # the moment is what is tried
+        voyage.cluster.kill_operator()
+        print(f"the operator was killed {moment:.2f} s later")
+
+    with voyage.crew():
+        killed(lambda: voyage.set_out(throttle={"maxRowsPerSecond": 2000}))
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        killed(lambda: voyage.change(paused=True))
+        voyage.until(lambda: voyage.is_true("Paused"), "Paused")
+        killed(lambda: voyage.change(paused=False, throttle={"maxRowsPerSecond": None}))
+        voyage.until_stage("ReadyForCutover")
+        assert (voyage.epoch, voyage.restarts) == (1, 0), "one copier, all along"
+        with voyage.another_copier():
+            killed(lambda: voyage.kubectl("delete", "pod", COPIER, "--wait=false"))
+        voyage.until_stage("ReadyForCutover")
+        killed(lambda: voyage.change(cutover={"approved": True}))
+        voyage.until_stage("Completed")
+    assert (voyage.epoch, voyage.restarts) == (2, 0)
+    voyage.assert_equal()
+    killed(lambda: voyage.kubectl("delete", "ferry", FERRY, "--wait=false"))
+    voyage.until(lambda: voyage.own_objects() == ["secret/source", "secret/target"], "only the user's Secrets are left")
 
 
 def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(embark: Embark) -> None:
