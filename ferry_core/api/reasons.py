@@ -112,6 +112,7 @@ class Reason(StrEnum):
     PRIMARY_KEY_REQUIRED = "PrimaryKeyRequired"
     UNKNOWN_COLLATION = "UnknownCollation"
     SERVER_ID_ZERO = "ServerIdZero"
+    SERVER_ID_CLASH = "ServerIdClash"
     BINLOG_FORMAT_NOT_ROW = "BinlogFormatNotRow"
     BINLOG_ROW_IMAGE = "BinlogRowImage"
     BINLOG_COMPRESSED = "BinlogCompressed"

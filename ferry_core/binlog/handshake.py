@@ -9,6 +9,7 @@ COM_BINLOG_DUMP_GTID are written here. What both families need said before is sa
 import struct
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -54,6 +55,11 @@ class Dump(NamedTuple):
     connection: "Connection[Any]"
     frames: Frames
     facts: SourceFacts
+
+
+def server_id_of(uid: str) -> int:
+    """A replication server id for this Ferry: in the upper half of the range, where people seldom choose theirs."""
+    return 0x80000000 | zlib.crc32(uid.encode()) & 0x7FFFFFFF
 
 
 def replica_uuid(server_id: int) -> str:

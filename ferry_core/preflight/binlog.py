@@ -1,8 +1,11 @@
 """Is everything that happens to the selected tables in the source's binlog, in a form that the streamer reads?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ferry_core.api.reasons import Reason
+from ferry_core.binlog.handshake import server_id_of
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.session import Row
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
@@ -25,6 +28,32 @@ def _enabled(context: PreflightContext) -> Iterator[Finding]:
             Reason.SERVER_ID_ZERO,
             f"{source.where} has server_id 0 and refuses replication clients: SET GLOBAL server_id",
         )
+
+
+def _server_id(context: PreflightContext) -> Iterator[Finding]:
+    """Of two streams with one server id a source ends the older one, and the replica whose it was comes back."""
+    source, own = context.source_facts, server_id_of(context.ferry_uid)
+    holders = {"the source itself"} if source.number("server_id") == own else set()
+    # Host and port as the replica was told to report them, mostly nothing.
+    holders |= {
+        f"its replica at {decoded(row[1]) or 'an unknown host'}"
+        for row in _replicas(context)
+        if decoded(row[0]) == str(own)
+    }
+    if holders:
+        yield failed(
+            Reason.SERVER_ID_CLASH,
+            f"{source.where}: the server_id {own} by which this Ferry would stream is that of "
+            f"{' and '.join(sorted(holders))}; give that one another server_id, or this Ferry another name",
+        )
+
+
+def _replicas(context: PreflightContext) -> Sequence[Row]:
+    try:
+        return context.source.query("SHOW SLAVE HOSTS" if context.source_facts.mariadb else "SHOW REPLICAS")
+    except ConfigError:
+        # MariaDB shows them to REPLICATION MASTER ADMIN only, which nothing else here needs.
+        return ()
 
 
 def _format(context: PreflightContext) -> Iterator[Finding]:
@@ -166,6 +195,7 @@ def _replication(context: PreflightContext) -> list[dict[str, str]]:
 CHECKS = (
     # Without a binlog nothing below matters.
     Check("binlog on", "source", _enabled),
+    Check("server id", "source", _server_id),
     Check("binlog format", "source", _format),
     Check("binlog row image", "source", _image),
     # Payload events are refused by the streamer too: this says it before anything is copied.

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from functools import partial
 
@@ -15,6 +14,7 @@ from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Report, Stage, TableReport
+from ferry_core.binlog.handshake import server_id_of
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
@@ -330,8 +330,3 @@ class Ferry:
 
     def result_line(self) -> str:
         return self.telling.result_line()
-
-
-def server_id_of(uid: str) -> int:
-    """A replication server id for this Ferry: in the upper half of the range, where people seldom choose theirs."""
-    return 0x80000000 | zlib.crc32(uid.encode()) & 0x7FFFFFFF

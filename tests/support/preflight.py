@@ -1,8 +1,11 @@
 """Runs preflight between two test servers as ``ferry check`` would, without a manifest."""
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
+
+from pymysql.constants import COMMAND
 
 from ferry_core.api.spec import Spec
 from ferry_core.mysql.session import Purpose, Session
@@ -71,3 +74,14 @@ def set_global(server: Server, *settings: str) -> Iterator[None]:
         yield
     finally:
         server.execute(*reversed(before))
+
+
+@contextlib.contextmanager
+def registered(server: Server, server_id: int) -> Iterator[None]:
+    """A replica with this id, which says that it is ``reporter.test``, until the end of the block."""
+    host = b"reporter.test"
+    command = struct.pack("<IB", server_id, len(host)) + host + struct.pack("<BBHII", 0, 0, 3306, 0, 0)
+    with contextlib.closing(server.connect()) as replica:
+        replica._execute_command(COMMAND.COM_REGISTER_SLAVE, command)  # type: ignore[attr-defined]
+        replica._read_ok_packet()  # type: ignore[attr-defined]
+        yield

@@ -1,9 +1,10 @@
 import pytest
 
+from ferry_core.binlog.handshake import server_id_of
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status, run_checks
 from tests.conftest import ServerFactory
-from tests.support.preflight import check, opened, set_global, told
+from tests.support.preflight import FERRY_UID, check, opened, registered, set_global, told
 from tests.support.servers import Pair
 
 TABLE = "CREATE TABLE `{}`.t (id INT PRIMARY KEY)"
@@ -58,6 +59,20 @@ def test_settings_of_mysql(mysql_pair: Pair, schema: str, setting: str, reason: 
 def test_settings_of_mariadb(mariadb_pair: Pair, schema: str, setting: str, reason: str, fix: str) -> None:
     mariadb_pair.source.execute(TABLE.format(schema))
     _refused(mariadb_pair, schema, setting, reason, fix)
+
+
+def test_a_server_id_that_the_source_has(pair: Pair, tables: str) -> None:
+    with set_global(pair.source, f"server_id = {server_id_of(FERRY_UID)}"):
+        found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["ServerIdClash"]
+    assert "that of the source itself; give that one another server_id" in found["ServerIdClash"]
+
+
+def test_a_server_id_that_a_replica_has(pair: Pair, tables: str) -> None:
+    with registered(pair.source, server_id_of(FERRY_UID)):
+        found = told(check(pair.source, pair.target, tables))
+    assert list(found) == ["ServerIdClash"]
+    assert "that of its replica at reporter.test" in found["ServerIdClash"]
 
 
 @pytest.mark.parametrize("image", ["FULL", "MINIMAL", "NOBLOB"])
