@@ -90,6 +90,7 @@ class Reason(StrEnum):
     INVALID_FIELD = "InvalidField"
     RULE_VIOLATED = "RuleViolated"
     NOT_BUILT_YET = "NotBuiltYet"
+    NEEDS_RESTART = "NeedsRestart"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"
     SECRET_INVALID = "SecretInvalid"

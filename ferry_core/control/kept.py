@@ -82,6 +82,9 @@ class KeepingVerbs:
     def stop(self) -> None:
         self._verbs.stop()
 
+    def check(self, directive: Directive) -> None:
+        self._verbs.check(directive)
+
     def directive(self, directive: Directive) -> None:
         """An older one than is acted on would be ignored by the run: it must not be kept either."""
         acknowledged = self._verbs.progress.report().copier.acknowledged_generation or 0

@@ -176,6 +176,7 @@ class Routes:
         """All that the spec says, whole; the answer says which generation is acted on."""
         directive = Directive.model_validate_json(await request.read())
         refuse_unbuilt_directive(directive)
+        self._verbs.check(directive)
         await self._run(lambda: self._verbs.directive(directive))
         report = await self._run(self._verbs.progress.report)
         return answer({"acknowledgedGeneration": report.copier.acknowledged_generation})

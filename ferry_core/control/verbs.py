@@ -25,4 +25,7 @@ class Verbs(Protocol):
 
     def stop(self) -> None: ...
 
+    def check(self, directive: Directive) -> None:
+        """Refuse a directive that could only be acted on in part."""
+
     def directive(self, directive: Directive) -> None: ...

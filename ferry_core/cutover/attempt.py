@@ -191,9 +191,10 @@ def undo(fence: Fence, lock: SourceLock) -> None:
 def _undo_once(fence: Fence, lock: SourceLock) -> None:
     with fence.exclusively() as (session, lease):
         if lease.phase == Stage.CUTTING_OVER.value:
-            lock.release(lease.cutover)
+            if lease.cutover:
+                lock.release(lease.cutover)
+                log.warning("writes on the source are allowed again: %s", lease.cutover)
             fence.update(session, phase=Stage.STREAMING.value, cutover={})
-            log.warning("writes on the source are allowed again: %s", lease.cutover)
 
 
 def complete(fence: Fence) -> bool:

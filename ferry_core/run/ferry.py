@@ -13,6 +13,7 @@ from functools import partial
 from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.binlog.handshake import server_id_of
 from ferry_core.binlog.sink import StreamMark
@@ -40,6 +41,7 @@ from ferry_core.run.proving import Proving
 from ferry_core.run.setup import (
     Crossing,
     binlog_retention,
+    read_only_lock,
     selection_of,
     source_lock,
     take_fence,
@@ -126,8 +128,7 @@ class Ferry:
         if crossing.was_cut_over:
             return self._already_done(crossing)
         fence = self._fence = take_fence(crossing)
-        lock = source_lock(self._ferry, self._connections, crossing.flavor, crossing.uid)
-        undo(fence, lock)
+        undo(fence, read_only_lock(self._connections, crossing.flavor, crossing.uid))
         if self.wishes.aborted.is_set():
             fence.record(phase="Aborted")
             raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
@@ -314,6 +315,21 @@ class Ferry:
 
     def abort(self) -> None:
         self.wishes.abort()
+
+    def check(self, directive: Directive) -> None:
+        """Preflight asked for what the run began with: another value needs another start."""
+        spec = self._ferry.spec
+        pairs = {
+            "verify.mode": (spec.verify.mode, directive.verify.mode),
+            "cutover.sourceLock": (spec.cutover.source_lock, directive.cutover.source_lock),
+        }
+        changed = [f"{name} ({before}, asked for: {now})" for name, (before, now) in pairs.items() if before is not now]
+        if changed:
+            raise ConfigError(
+                Reason.NEEDS_RESTART,
+                f"{' and '.join(changed)} cannot change while it runs: stop it, change the manifest and start again; "
+                "it goes on from its checkpoint",
+            )
 
     def directive(self, directive: Directive) -> None:
         self.wishes.replace(directive)

@@ -21,7 +21,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.run.connections import Connections
 from ferry_core.run.dropping import drop_target
 from ferry_core.run.options import RunOptions
-from ferry_core.run.setup import source_lock
+from ferry_core.run.setup import read_only_lock
 
 
 def abort(loaded: LoadedFerry, options: RunOptions) -> str:
@@ -84,7 +84,7 @@ def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease]:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
         with connections.source_control() as session:
             flavor = session.flavor
-        undo(fence, source_lock(ferry, connections, flavor, uid))
+        undo(fence, read_only_lock(connections, flavor, uid))
     return fence, before
 
 
@@ -102,7 +102,8 @@ def _drop_if_unused(session: Session) -> None:
 
 
 def _unlocked(before: Lease) -> str:
-    return "; writes on the source are allowed again" if before.phase == Stage.CUTTING_OVER.value else ""
+    stopped = before.phase == Stage.CUTTING_OVER.value and before.cutover
+    return "; writes on the source are allowed again" if stopped else ""
 
 
 def _state(path: Path | None) -> str:

@@ -86,6 +86,11 @@ def open_store(state_path: Path | None, connections: Connections, uid: str) -> C
 def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, uid: str) -> SourceLock:
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
         return NoLock()
+    return read_only_lock(connections, flavor, uid)
+
+
+def read_only_lock(connections: Connections, flavor: Flavor, uid: str) -> ReadOnlyLock:
+    """What undoes an earlier attempt, whatever the spec says by now: only this kind leaves something to undo."""
     return ReadOnlyLock(connections.source_endpoint, flavor, uid)
 
 
@@ -194,7 +199,7 @@ def unlock_first(ferry: FerryManifest, connections: Connections) -> None:
             return
         flavor = source.flavor
     fence, _ = Fence.take(connections.target, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
-    undo(fence, source_lock(ferry, connections, flavor, uid))
+    undo(fence, read_only_lock(connections, flavor, uid))
 
 
 def take_fence(crossing: Crossing) -> Fence:

@@ -168,7 +168,7 @@ def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if replace is not None:
         _starting(seen, draft, replace)
         return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
-    return _running(seen, draft) if pod.running else _not_running(seen, pod, draft)
+    return _running(seen, pod, draft) if pod.running else _not_running(seen, pod, draft)
 
 
 def _last_words(pod: PodView) -> Report | None:
@@ -266,7 +266,7 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     return Plan(draft.status(), secret, SOON_SECONDS * 5)
 
 
-def _running(seen: Observed, draft: Draft) -> Plan:
+def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     report, generation = seen.link.report, seen.ferry.generation
     if report is None:
         _starting(seen, draft, "the copier is starting" + (f": {seen.link.problem}" if seen.link.problem else ""))
@@ -283,6 +283,10 @@ def _running(seen: Observed, draft: Draft) -> Plan:
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.say(silent)
+    if pod.digest != seen.ferry.digest:
+        text = "once the attempt to cut over has ended, the copier is started anew with the changed spec"
+        draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
+        return Plan(draft.status(), next_look=SOON_SECONDS)
     if report.copier.acknowledged_generation == generation:
         draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
         return Plan(draft.status(), next_look=REST_SECONDS if seen.link.silent_since is None else SILENCE_SECONDS)

@@ -42,12 +42,17 @@ _STATE = "/var/lib/ferry"
 
 # What a running copier can be told, and what is none of its business: no reason for another Pod.
 _TOLD = {"paused", "throttle", "copy_", "cutover", "verify", "aborted"}
+# Of that, what a copier takes at its start only: preflight asks other things for another value.
+_BEGUN_WITH = {"cutover": {"source_lock"}, "verify": {"mode"}}
 _LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
 
 def digest(spec: Spec) -> str:
     """Of all that needs another Pod. Defaults are left out: a field that a later version adds changes nothing."""
     said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_TOLD | _LATER)
+    for field, part in _BEGUN_WITH.items():
+        if begun_with := getattr(spec, field).model_dump(mode="json", include=part, exclude_defaults=True):
+            said[field] = begun_with
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

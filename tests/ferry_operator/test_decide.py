@@ -142,6 +142,9 @@ def test_a_copier_that_died_while_cutting_over_does_not_wait() -> None:
         {"copier": {"image": "ferry:2"}},
         {"copier": {"template": {"nodeSelector": {"disk": "ssd"}}}},
         {"acknowledge": ["TargetTriggers"]},
+        {"acknowledge": ["Unverified"], "verify": {"mode": "None"}},
+        {"verify": {"mode": "Final"}},
+        {"cutover": {"sourceLock": "None"}},
     ],
 )
 def test_what_a_running_copier_cannot_be_told_needs_another_pod(change: Object) -> None:
@@ -159,7 +162,7 @@ def test_what_a_running_copier_cannot_be_told_needs_another_pod(change: Object) 
         {"throttle": {"maxRowsPerSecond": 5}},
         {"copy": {"workers": 9}},
         {"cutover": {"approved": True}},
-        {"verify": {"mode": "Final"}},
+        {"verify": {"onMismatch": "Fail"}},
         {"ttlSecondsAfterFinished": 5},
     ],
 )
@@ -283,6 +286,14 @@ def test_last_words_that_are_no_report_are_shown_as_they_are(words: str) -> None
     plan = decide(see(copier=pod(running=False, ended=Ended(64, "Error", words, NOW))))
     assert status(plan)["failure"]["message"] == words
     assert status(plan)["message"].startswith(words)
+
+
+def test_a_copier_that_cuts_over_is_replaced_afterwards_and_that_is_said() -> None:
+    changed = ferry({"stage": "CuttingOver"}, 2, spec=spec(cutover={"sourceLock": "None"}))
+    plan = decide(see(ferry=changed, copier=pod(), link=Link(report(Stage.CUTTING_OVER))))
+    assert plan.actions == ()
+    assert condition(plan, "Reconciling")["status"] == "True"
+    assert "once the attempt to cut over has ended" in condition(plan, "Reconciling")["message"]
 
 
 # -- a copier that works --------------------------------------------------------------------------------------------

@@ -68,6 +68,9 @@ class Run:
     def stop(self) -> None:
         self._ask("stop")
 
+    def check(self, directive: Directive) -> None:
+        """Takes any."""
+
     def directive(self, directive: Directive) -> None:
         self._ask(directive)
         self.progress.acknowledge(directive.generation)

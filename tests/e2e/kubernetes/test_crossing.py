@@ -62,8 +62,14 @@ def test_killed_five_times_and_the_operator_restarted_on_the_way(embark: Embark)
 def test_rows_that_a_filter_keeps_and_no_others(embark: Embark) -> None:
     voyage = embark(rows=2000, odd=0)
     kept = "id % 3 = 0"
+    tables = {"include": [f"{SCHEMA}.bulk"], "rules": [{"match": f"{SCHEMA}.bulk", "where": kept}]}
     with voyage.crew():
-        voyage.set_out(tables={"include": [f"{SCHEMA}.bulk"], "rules": [{"match": f"{SCHEMA}.bulk", "where": kept}]})
+        voyage.set_out(tables=tables, verify={"mode": "None"}, acknowledge=["Unverified"])
+        voyage.until_stage("ReadyForCutover")
+        assert not voyage.is_true("Verified")
+        with voyage.another_copier():
+            voyage.change(verify={"mode": "Final"})
         voyage.cross()
+    assert voyage.now["verification"]["rowsVerified"] > 0, "the changed spec was acted on"
     found = assert_equal_tables(voyage.pair.source, voyage.pair.target, f"{SCHEMA}.bulk", where=kept)
     assert 0 < found.rows < 2000

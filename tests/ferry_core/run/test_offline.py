@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from ferry_core.api.report import Stage
@@ -72,6 +73,19 @@ def test_a_source_that_was_left_locked_is_unlocked(pair: Pair, manifest: Path, l
     done = ferry(verb, manifest)
     assert (done.exit_code, read_only(pair)) == (0, 0)
     assert "writes on the source are allowed again" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_a_locked_source_is_unlocked_also_if_the_spec_has_another_lock_by_now(
+    pair: Pair, tmp_path: Path, manifest: Path, loaded: LoadedFerry, verb: str
+) -> None:
+    names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
+    died(loaded).record(phase=Stage.CUTTING_OVER.value, cutover=dict.fromkeys(names, "0"))
+    pair.source.execute(f"SET GLOBAL {names[-1]} = ON")
+    documents = list(yaml.safe_load_all(manifest.read_text()))
+    documents[0]["spec"].setdefault("cutover", {})["sourceLock"] = "None"
+    assert ferry(verb, write(tmp_path, *documents)).exit_code == 0
+    assert read_only(pair) == 0
 
 
 def test_a_cutover_cannot_be_aborted_and_its_tombstone_outlives_a_cleanup(
