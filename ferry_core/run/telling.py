@@ -3,6 +3,7 @@
 The engine's threads call the counters, the coordinator everything else; ``Progress`` is the one thread-safe snapshot.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -33,6 +34,20 @@ JSON_PRECISION = "JsonPrecision"
 HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
 
 
+def at_most_4_kib(gtids: str) -> str:
+    """Cut off it would be the name of other transactions: a digest tells at least whether two are the same."""
+    return gtids if len(gtids) <= 4096 else f"sha256:{hashlib.sha256(gtids.encode()).hexdigest()}"
+
+
+def roughly(seconds: float) -> str:
+    """A time span for people, in its two largest units."""
+    minutes = int(seconds // 60)
+    hours, days = minutes // 60, minutes // 1440
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
 class Telling:
     """One a run. ``watch`` gives it the engine, once there is one."""
 
@@ -48,6 +63,9 @@ class Telling:
         self._counting = threading.Lock()
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
+        self._message = ""
+        self._pause_said = ""
+        self._retained: float | None = None
         self._result: str | None = None
         self._appeared: Sequence[TableName] = ()
         self.current_stage = Stage.PENDING
@@ -124,7 +142,9 @@ class Telling:
         self.progress.set_stage(stage)
 
     def message(self, text: str) -> None:
-        self.progress.set_message(text)
+        self._message = text
+        if not self._pause_said:
+            self.progress.set_message(text)
 
     def long_step(self) -> AbstractContextManager[None]:
         """While inside, the coordinator waits for one statement that may take long."""
@@ -132,6 +152,7 @@ class Telling:
 
     def source_retains(self, seconds: float | None) -> None:
         """How long the source keeps its binlogs; None: for ever, or unknown."""
+        self._retained = seconds
         self.progress.set_binlog_retained(seconds)
 
     def acknowledged(self, generation: int) -> None:
@@ -288,15 +309,14 @@ class Telling:
         """Bring the snapshot up to date with what the rooms know."""
         self.progress.pulse.beat()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
-        pause = self._throttle.pause
-        self.progress.set_paused(pause.paused, f"paused by {pause.by}" if pause.paused else "")
+        self._tell_pause()
         if self._engine is None:
             return
         stream = self._engine.streamer.status()
         seen = stream.last_event_monotonic
         self.progress.stream(
             position=stream.file or None,
-            gtid_set=str(self._engine.buffer.checkpoint_mark().position)[:4096],
+            gtid_set=at_most_4_kib(str(self._engine.buffer.checkpoint_mark().position)),
             lag_seconds=self.lag(),
             last_event_at=None if seen is None else time.time() - (time.monotonic() - seen),
             events=stream.events,
@@ -308,6 +328,25 @@ class Telling:
         if self._proving is not None:
             self.progress.set_verification(unproven_keys=self._proving.unproven_keys)
         self.progress.set_workers(*self._engine.workers)
+
+    def _tell_pause(self) -> None:
+        """Laid over whatever else there is to say, until the pause is over."""
+        pause = self._throttle.pause
+        said = f"paused by {pause.by}{self._binlogs_last()}" if pause.paused else ""
+        self.progress.set_paused(pause.paused, said)
+        if said != self._pause_said and self.current_stage is not Stage.COMPLETED:
+            self._pause_said = said
+            self.progress.set_message(said or self._message)
+
+    def _binlogs_last(self) -> str:
+        """What a pause must not outlast: the oldest change that is not on the target is as old as the lag."""
+        lag = self.lag()
+        if self._retained is None or lag is None:
+            return ""
+        left = self._retained - lag
+        if left <= 0:
+            return "; the source may purge binlogs that are still needed: resume, or keep them longer there"
+        return f"; source keeps binlogs for another {roughly(left)}"
 
     # -- readers ------------------------------------------------------------------------------------------------------
 

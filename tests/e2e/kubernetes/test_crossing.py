@@ -5,7 +5,7 @@ import pytest
 from hack.servers import Family
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.compare import assert_equal_tables
-from tests.support.voyage import COPIER, SCHEMA
+from tests.support.voyage import COPIER, FERRY, SCHEMA
 
 pytestmark = pytest.mark.timeout(300)
 ROWS = 30_000
@@ -19,6 +19,7 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(embark: Embark, family: 
         voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
         voyage.change(paused=True)
         voyage.until(lambda: voyage.is_true("Paused"), "Paused", 5)
+        voyage.until_said(FERRY, "paused by spec.paused; source keeps binlogs for another", seconds=15)
         standing = voyage.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk")
         voyage.change(throttle={"maxRowsPerSecond": 1_000_000})
         voyage.until(lambda: voyage.now["copier"]["acknowledgedGeneration"] == 3, "the patch is acknowledged")

@@ -1,0 +1,60 @@
+"""What a run says of itself: words and figures that people act on."""
+
+import hashlib
+
+import pytest
+
+from ferry_core.api.report import Stage
+from ferry_core.api.spec import Ferry
+from ferry_core.run.telling import Telling, at_most_4_kib, roughly
+from ferry_core.throttle import Throttle
+from tests.support.manifests import ferry_data
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(59, "0 min"), (3599, "59 min"), (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (443_000, "5 d 3 h")],
+)
+def test_a_time_span_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert roughly(seconds) == text
+
+
+def test_a_long_gtid_set_is_told_by_its_digest() -> None:
+    fits, longer = "x" * 4096, "x" * 4097
+    assert at_most_4_kib(fits) == fits
+    assert at_most_4_kib(longer) == f"sha256:{hashlib.sha256(longer.encode()).hexdigest()}"
+
+
+@pytest.fixture
+def throttle() -> Throttle:
+    return Throttle()
+
+
+@pytest.fixture
+def telling(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> Telling:
+    monkeypatch.setattr(Telling, "lag", lambda _: 3600.0)
+    return Telling(Ferry.model_validate(ferry_data()), throttle)
+
+
+@pytest.mark.parametrize(
+    ("retained", "said"),
+    [
+        (90_000, "paused by spec.paused; source keeps binlogs for another 1 d 0 h"),
+        (3000, "paused by spec.paused; the source may purge binlogs that are still needed"),
+        (None, "paused by spec.paused"),
+    ],
+)
+def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
+    telling: Telling, throttle: Throttle, retained: float | None, said: str
+) -> None:
+    telling.stage(Stage.COPYING)
+    telling.source_retains(retained)
+    telling.message("copying rows")
+    throttle.pause.set(True, "spec.paused")
+    telling.tick()
+    assert telling.report().message.startswith(said)
+    telling.message("streaming")
+    assert telling.report().message.startswith(said)
+    throttle.pause.set(False, "")
+    telling.tick()
+    assert telling.report().message == "streaming"
