@@ -102,6 +102,10 @@ class Reason(StrEnum):
     SERVER_UNREACHABLE = "ServerUnreachable"
     SERVER_REFUSED = "ServerRefused"
     # what preflight finds (docs/preflight.md)
+    PATTERN_MATCHES_NOTHING = "PatternMatchesNothing"
+    NOTHING_SELECTED = "NothingSelected"
+    TARGET_NAME_TAKEN = "TargetNameTaken"
+    NO_USABLE_KEY = "NoUsableKey"
     FAMILIES_DIFFER = "FamiliesDiffer"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     SOURCE_IS_TARGET = "SourceIsTarget"

@@ -6,6 +6,7 @@ Called where a selection meets a server, by ``run`` and ``ferry check``.
 import re
 from collections.abc import Sequence
 
+from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.session import Session
@@ -22,7 +23,7 @@ def selected_tables(session: Session, selection: Tables) -> list[Table]:
     try:
         return discover(session, selection)
     except ConfigError as error:
-        if error.reason != "PatternMatchesNothing":
+        if error.reason != Reason.PATTERN_MATCHES_NOTHING:
             raise
         hidden = _unreadable(session, selection)
         if not hidden:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import TableRule, Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
@@ -84,12 +85,12 @@ def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
     idle += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
     if idle:
         raise ConfigError(
-            "PatternMatchesNothing",
+            Reason.PATTERN_MATCHES_NOTHING,
             f"no table on the source matches {', '.join(idle)}; correct the pattern or take it out (views and system "
             "schemas do not count, a rule must match a selected table)",
         )
     if not chosen:
-        raise ConfigError("NothingSelected", "the exclude patterns leave no table; take one out")
+        raise ConfigError(Reason.NOTHING_SELECTED, "the exclude patterns leave no table; take one out")
     return chosen
 
 
@@ -162,14 +163,15 @@ def _refuse_shared_targets(targets: Mapping[TableName, TableName]) -> None:
     shared = [f"{' and '.join(map(str, names))} to {to}" for to, names in sources.items() if len(names) > 1]
     if shared:
         raise ConfigError(
-            "TargetNameTaken", f"two tables would become one: {'; '.join(shared)}; give one of them another target name"
+            Reason.TARGET_NAME_TAKEN,
+            f"two tables would become one: {'; '.join(shared)}; give one of them another target name",
         )
 
 
 def _refuse_keyless(keyless: Sequence[TableName]) -> None:
     if keyless:
         raise ConfigError(
-            "NoUsableKey",
+            Reason.NO_USABLE_KEY,
             f"without a PRIMARY KEY or a UNIQUE index over whole NOT NULL columns: {', '.join(map(str, keyless))}; "
             "add a key to each, or exclude them",
         )

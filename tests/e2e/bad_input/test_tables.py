@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.commands import TABLE, Bench, fill
 from tests.support.proxy import Proxy
@@ -66,6 +67,23 @@ def test_selection(one: Bench, mistake: str) -> None:
     one.assert_nothing_begun()
     checked = one.check()
     assert (checked.code, reason in checked.stdout) == (64, True)
+
+
+KEYLESS = {
+    "none": "(a INT)",
+    "nullable": "(a INT UNIQUE)",
+    "prefix": "(a VARCHAR(30) NOT NULL, UNIQUE (a(5)))",
+    "functional": "(a INT NOT NULL, UNIQUE ((a + 1)))",  # MySQL only
+}
+
+
+def test_tables_without_a_key_are_named(bench: Bench) -> None:
+    known = [name for name in KEYLESS if name != "functional" or bench.pair.family is Family.MYSQL]
+    bench.pair.source.execute(*(f"CREATE TABLE `{bench.schema}`.`{name}` {KEYLESS[name]}" for name in known))
+    bench.run().refused(64, "NoUsableKey", *(f"{bench.schema}.{name}" for name in known), "exclude")
+    bench.assert_nothing_begun()
+    checked = bench.check()
+    assert (checked.code, "NoUsableKey" in checked.stdout) == (64, True)
 
 
 def named(value: Any, schema: str) -> Any:

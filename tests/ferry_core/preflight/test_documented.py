@@ -8,7 +8,8 @@ import pytest
 from ferry_core.api.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = sorted((ROOT / "ferry_core/preflight").glob("*.py"))
+SOURCES = [*sorted((ROOT / "ferry_core/preflight").glob("*.py")), ROOT / "ferry_core/tables/discovery.py"]
+TESTS = [*Path(__file__).parent.glob("test_*.py"), *(ROOT / "tests/e2e/bad_input").glob("test_*.py")]
 USED = {
     Reason[name] for path in SOURCES for name in re.findall(r"\bReason\.([A-Z_]+)\b", path.read_text())
 } - {Reason.PASSED}  # fmt: skip
@@ -27,7 +28,7 @@ def test_documented(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", sorted(USED))
 def test_provoked(reason: Reason) -> None:
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in TESTS)
     assert f'"{reason}"' in tests
 
 

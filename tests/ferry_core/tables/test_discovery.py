@@ -7,7 +7,7 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.discovery import discover, matches, rediscover, select, target_name
+from ferry_core.tables.discovery import LEFT_OUT, appeared, discover, matches, rediscover, select, target_name
 from ferry_core.tables.keys import Index, byte_equal, choose_key
 from ferry_core.tables.table import Column, TableName
 from hack.servers import Family
@@ -128,6 +128,19 @@ def test_forced_indexes_refuse_hidden_ones(pair: Pair, session: Session, schema:
     # The only key cannot be hidden: the table is clustered by it.
     with pytest.raises(Exception, match=r"(?i)primary key"):
         pair.source.execute(f"CREATE TABLE `{schema}`.u (a INT NOT NULL, UNIQUE a (a) {hidden})")
+
+
+def test_system_schemas_views_and_our_own_helper_tables_are_left_out(pair: Pair, session: Session, schema: str) -> None:
+    pair.source.execute(
+        "CREATE DATABASE IF NOT EXISTS mysql_ferry",
+        "CREATE TABLE IF NOT EXISTS mysql_ferry.lease (a INT PRIMARY KEY)",
+        f"CREATE TABLE `{schema}`.t (a INT PRIMARY KEY)",
+        f"CREATE VIEW `{schema}`.v AS SELECT * FROM `{schema}`.t",
+    )
+    found = appeared(session, selection("*.*"), [])
+    assert [name for name in found if name.schema == schema] == [TableName(schema, "t")]
+    assert not {name.schema for name in found} & LEFT_OUT
+    assert {"mysql_ferry", "mysql", "sys"} < LEFT_OUT
 
 
 def test_everything_without_a_key_is_named(pair: Pair, session: Session, schema: str) -> None:
