@@ -19,7 +19,7 @@ from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
 from tests.support.writers import Writers
 
-RSS_MIB = 200
+RSS_MIB = 190  # 200 MB
 
 
 @pytest.mark.slow
@@ -245,5 +245,5 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
         f"{pair.family}: {rows / seconds:,.0f} changed rows/s until nothing was pending ({seconds:.0f} s); "
         f"peak RSS {before} MiB before the transaction, {peak} MiB after it"
     )
-    assert peak < RSS_MIB * 1.25  # every key is held for a while, by the flusher and by the verification
+    assert peak < 250  # every key is held for a while, by the flusher and by the verification
     assert assert_equal_tables(pair.source, pair.target, f"{schema}.many").rows == rows

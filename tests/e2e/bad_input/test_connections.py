@@ -76,27 +76,61 @@ def tls_server(
     return make_module_server("mariadb", ssl_cert=str(folder / "cert"), ssl_key=str(folder / "key"))
 
 
-@pytest.mark.parametrize("mode", ["Required", "VerifyCA", "VerifyIdentity"])
-def test_tls_is_not_offered(tmp_path: Path, mariadb_pair: Pair, schema: str, mode: str) -> None:
-    bench = Bench(tmp_path / "ferry", mariadb_pair, schema)
-    bench.spec["target"]["tls"] = {"mode": mode}
-    bench.run().refused(64, "TlsNotOffered", "target 127.0.0.1", "does not offer TLS", "tls.mode")
+@pytest.fixture(scope="module")
+def bare_mysql(make_module_server: ServerFactory) -> Server:
+    """MySQL makes its own certificate and offers TLS, unless it is told of one that is not there."""
+    return make_module_server("mysql", ssl_cert="nowhere")
+
+
+def on(role: str, server: Server, other: Server) -> Pair:
+    return Pair(server, other) if role == "source" else Pair(other, server)
+
+
+@pytest.mark.parametrize(
+    ("family", "role", "mode"),
+    [
+        ("mariadb", "target", "Required"),
+        ("mariadb", "source", "VerifyCA"),
+        ("mysql", "target", "VerifyIdentity"),
+        ("mysql", "source", "Required"),
+    ],
+)
+def test_tls_is_not_offered(
+    tmp_path: Path, request: pytest.FixtureRequest, schema: str, family: str, role: str, mode: str
+) -> None:
+    pair: Pair = request.getfixturevalue(f"{family}_pair")
+    if family == "mysql":
+        pair = on(role, request.getfixturevalue("bare_mysql"), pair.target)
+    bench = Bench(tmp_path / "ferry", pair, schema)
+    bench.spec[role]["tls"] = {"mode": mode}
+    bench.run().refused(64, "TlsNotOffered", f"{role} 127.0.0.1", "does not offer TLS", "tls.mode")
     bench.assert_nothing_begun()
     checked = bench.check()
     assert (checked.code, "TlsNotOffered" in checked.stdout) == (64, True)
 
 
-@pytest.mark.parametrize(("mode", "signer"), [("VerifyCA", "stranger"), ("VerifyIdentity", "authority")])
+@pytest.mark.parametrize(
+    ("family", "role", "mode", "signer"),
+    [
+        ("mariadb", "source", "VerifyCA", "stranger"),
+        ("mariadb", "source", "VerifyIdentity", "authority"),
+        ("mariadb", "target", "VerifyIdentity", "authority"),
+        ("mysql", "target", "VerifyCA", "stranger"),  # by the certificate that it made for itself
+    ],
+)
 def test_certificate_does_not_verify(
-    tmp_path: Path, mariadb_pair: Pair, schema: str, tls_server: Server, authority: Authority, mode: str, signer: str
+    tmp_path: Path, request: pytest.FixtureRequest, authority: Authority, family: str, role: str, mode: str, signer: str
 ) -> None:
-    bench = Bench(tmp_path / "ferry", Pair(tls_server, mariadb_pair.target), schema)
+    pair: Pair = request.getfixturevalue(f"{family}_pair")
+    if family == "mariadb":
+        pair = on(role, request.getfixturevalue("tls_server"), pair.target)
+    bench = Bench(tmp_path / "ferry", pair, "never_made")
     trusted = authority if signer == "authority" else Authority("a stranger")
     material = secret_data("orders-tls") | {"stringData": {"ca.crt": trusted.certificate.decode()}}
     material["metadata"]["namespace"] = "tests"
     bench.documents = (*bench.documents, material)
-    bench.spec["source"]["tls"] = {"mode": mode, "secretRef": {"name": "orders-tls"}}
-    bench.run().refused(64, "TlsCertificateRejected", "source 127.0.0.1", "does not verify", "ca.crt")
+    bench.spec[role]["tls"] = {"mode": mode, "secretRef": {"name": "orders-tls"}}
+    bench.run().refused(64, "TlsCertificateRejected", f"{role} 127.0.0.1", "does not verify", "ca.crt")
     bench.assert_nothing_begun()
 
 

@@ -91,6 +91,7 @@ def test_two_ferries(tmp_path: Path, mysql_pair: Pair) -> None:
     for verb in ("run", "check"):
         done = ferry(verb, "-f", str(bench.manifest()), "-f", str(second), cwd=bench.folder)
         done.refused(64, "SeveralFerries", "ferry.yaml", "other.yaml")
+        assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml", "other.yaml"]
 
 
 SECRETS: dict[str, tuple[Callable[[Bench], object], str, tuple[str, ...]]] = {
@@ -125,6 +126,7 @@ def test_secret(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
     for done in (bench.run(), bench.check()):
         line = done.refused(64, reason, *words)
         assert mysql_pair.source.password not in line
+        assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml"]
 
 
 def test_secrets_folder(tmp_path: Path, one: Bench) -> None:

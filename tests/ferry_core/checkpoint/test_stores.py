@@ -94,3 +94,19 @@ def test_the_target_keeps_the_state_and_refuses_an_overtaken_run(pair: Pair) -> 
         older.save(state(uid), older.fence.epoch)
     older.close()
     newer.close()
+
+
+def test_the_target_refuses_a_damaged_body_and_a_newer_format(pair: Pair) -> None:
+    uid = str(uuid.uuid4())
+
+    def connect() -> Session:
+        return Session(pair.target.endpoint("target"), Purpose.TARGET)
+
+    store = TargetStore(connect, uid)
+    store.fence, _ = Fence.take(connect, uid, "shop/orders", "s")
+    store.save(state(uid), store.fence.epoch)
+    for change, words in (("body = LEFT(body, 30)", "damaged"), (f"format = {FORMAT + 1}", "knows up to")):
+        pair.target.execute(f"UPDATE mysql_ferry.checkpoint SET {change} WHERE ferry_uid = '{uid}'")
+        with pytest.raises(ConfigError, match=words):
+            store.load()
+    store.close()

@@ -77,6 +77,17 @@ def test_clusters(pair: Pair, tables: str) -> None:
         assert "Galera" in told(run_checks(context))["ClusterTarget"]
 
 
+def test_a_group_that_is_joined_is_a_cluster(mysql_pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mysql_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    with opened(mysql_pair.source, mysql_pair.target, schema) as context:
+        context.target_facts.variables["group_replication_group_name"] = "aaaaaaaa-0000-0000-0000-000000000000"
+        number = context.target.number
+        monkeypatch.setattr(
+            context.target, "number", lambda asked: 1 if "replication_group_members" in asked else number(asked)
+        )
+        assert "Group Replication" in told(run_checks(context))["ClusterTarget"]
+
+
 def test_a_group_that_is_set_up_but_not_joined_is_no_cluster(mysql_pair: Pair, schema: str) -> None:
     mysql_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     with opened(mysql_pair.source, mysql_pair.target, schema) as context:
