@@ -1,0 +1,64 @@
+"""What a directive changes on a run under way, as the operator sends it; and what it cannot change."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.commands import Bench
+from tests.support.compare import assert_equal_schemas
+from tests.support.ferry_process import FerryProcess
+from tests.support.servers import Pair
+
+ROWS = 3000
+SLOW = {"maxRowsPerSecond": 50}  # a minute, unless a directive takes effect
+
+
+def put(process: FerryProcess, directive: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{process.port}/api/v1/directive",
+        data=json.dumps(directive).encode(),
+        headers={"Content-Type": "application/json"},
+        method="PUT",
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def workers(process: FerryProcess) -> int:
+    """Session pairs, at work or idle."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=5) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    found = next(family for family in families if family.name == "ferry_copy_workers")
+    return sum(int(sample.value) for sample in found.samples)
+
+
+def test_throttle_workers_and_cutover_change_on_the_way(pair: Pair, schema: str, tmp_path: Path) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(40))",
+        f"INSERT INTO `{schema}`.t VALUES {', '.join(f'({number}, 1)' for number in range(ROWS))}",
+    )
+    bench = Bench(tmp_path / "ferry", pair, schema, throttle=SLOW, copy={"workers": 1}, cutover={"watchFor": "0s"})
+    with bench.process() as process:
+        process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 0)
+        before = workers(process)
+        assert put(process, {"generation": 7, "throttle": SLOW, "copy": {"workers": 5}}) == {
+            "acknowledgedGeneration": 7
+        }
+        process.wait_status(lambda _: workers(process) >= before + 4, 20)
+        copied = process.status()["progress"]["rowsCopied"]
+        assert copied < ROWS / 2
+        put(process, {"generation": 6, "throttle": {}})  # older: ignored
+        assert process.status()["copier"]["acknowledgedGeneration"] == 7
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            put(process, {"generation": 8, "verify": {"mode": "None"}})
+        assert refused.value.code == 422
+        assert json.load(refused.value)["reason"] == "NeedsRestart"
+        put(process, {"generation": 8, "cutover": {"mode": "Automatic", "watchFor": "0s"}})
+        process.succeed(45)
+        print(f"{before} then {before + 4} pairs of sessions; {copied} rows before the cap was taken away")
+    assert_equal_schemas(pair.source, pair.target, schema)
