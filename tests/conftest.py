@@ -38,13 +38,15 @@ class OneByOne(LoadScopeScheduling):
         "tests/e2e/kubernetes/": "whole cluster",
         "tests/hack/test_cluster.py": "whole cluster",
         "tests/hack/test_demo.py": "whole cluster",
+        "tests/ferry_operator/test_real_copier.py": "",  # needs MySQL alone
         "tests/ferry_operator/": "kube-apiserver of the operator",
         "tests/chart/": "kube-apiserver of the chart",
         "tests/crd/": "kube-apiserver of the chart",
     }
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((what for place, what in self.SHARED.items() if nodeid.startswith(place)), nodeid)
+        shared = next((what for place, what in self.SHARED.items() if nodeid.startswith(place)), "")
+        return shared or nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:

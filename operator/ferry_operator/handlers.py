@@ -31,11 +31,14 @@ Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 Pods = kopf.Index[tuple[str, str], PodView]
 
 
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
 class _ForEver:
     """Pauses between tries. An end of them would be the end of the process: an API server may be away for an hour."""
 
     def __iter__(self) -> Iterator[float]:
-        return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(5.0))
+        return itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
 
 
 def register(registry: kopf.OperatorRegistry, office: Office, login: Login) -> None:

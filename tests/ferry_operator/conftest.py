@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -22,17 +23,19 @@ class Cluster(Namespace):
     api: KubeApi
 
 
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    """What a test leaves behind is found in it, not in the next one."""
-    yield
-    gc.collect()
+@pytest.fixture
+def cluster(kube_api: KubeApi, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0]
+    yield Cluster(kube_api, kube_api.make_namespace(words[:30].strip("-")))
+    gc.collect()  # what a test leaves behind is found in it, not in the next one
 
 
 @pytest.fixture
-def cluster(kube_api: KubeApi, request: pytest.FixtureRequest) -> Cluster:
-    words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0]
-    return Cluster(kube_api, kube_api.make_namespace(words[:30].strip("-")))
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words and numbers are written every 2 s instead of 10, and what was refused is tried again as soon."""
+    for name in ("budget.EACH_SECONDS", "tender.EACH_SECONDS", "decide.SHORTEST_BACKOFF"):
+        monkeypatch.setattr(f"ferry_operator.{name}", 2.0)
+    monkeypatch.setattr("ferry_operator.act._TAKEN", timedelta(seconds=1))
 
 
 @pytest.fixture

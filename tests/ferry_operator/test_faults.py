@@ -9,7 +9,6 @@ from ferry_core.api.report import Failure, Report, Stage
 from ferry_operator import copier as copier_link
 from ferry_operator import handlers
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
-from tests.support.kube_api import KubeApi
 from tests.support.kubelet import SPEC, Kubelet, words
 from tests.support.operator_thread import OperatorThread
 
@@ -79,12 +78,12 @@ def test_a_failed_validation_is_tried_again_when_the_spec_changes(cluster: Clust
     assert copier.manifest["spec"]["acknowledge"] == ["TargetTriggers"]
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("operator", "hasty")
 def test_a_failed_validation_is_tried_again_by_itself(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     kubelet.end(kubelet.copier("orders"), 64, failed("ServerUnreachable", "old.db refuses"))
     took = eventually(lambda: kubelet.started.count("orders-copier") == 2, 30)
-    assert 8 < took < 20
+    assert 1 < took < 12, "2 s since it ended, of which Kubernetes tells the whole second alone"
 
 
 @pytest.mark.usefixtures("operator")
@@ -185,7 +184,7 @@ def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None
     assert copier.manifest["metadata"]["uid"] == second["metadata"]["uid"] != first["metadata"]["uid"]
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("operator", "hasty")
 def test_a_copier_that_dies_without_a_word_and_is_not_started_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
     """The kubelet's pause begins a moment after the end was told, when the next status is not due yet."""
     kubelet.hold = True
@@ -195,7 +194,7 @@ def test_a_copier_that_dies_without_a_word_and_is_not_started_at_once(cluster: C
     eventually(lambda: "137 and is started again: OOMKilled" in cluster.status("orders")["message"], 20)
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("operator", "hasty")
 def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: ServerUnreachable: target new.db refuses")
@@ -267,20 +266,6 @@ def test_as_many_as_may_run(cluster: Cluster, kubelet: Kubelet) -> None:
         kubelet.call(lambda: copier.stage(Stage.COMPLETED))
         kubelet.end(copier, 0, words(copier.report))
         kubelet.copier("second")
-
-
-def test_an_operator_that_starts_before_its_crd() -> None:
-    api = KubeApi()
-    try:
-        api.start()
-        cluster = Cluster(api, api.make_namespace("early"))
-        with Kubelet(api, cluster.namespace) as kubelet, OperatorThread(api.kubeconfig, cluster.namespace):
-            time.sleep(2)
-            api.install_crd()
-            cluster.apply("orders")
-            kubelet.copier("orders", 30)
-    finally:
-        api.stop()
 
 
 @pytest.mark.usefixtures("operator")
@@ -371,7 +356,7 @@ def test_an_operator_whose_user_has_no_name(
         running(cluster, kubelet)
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("operator", "hasty")
 def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -> None:
     spec = {"containers": [{"name": "x", "image": "x"}]}
     cluster.api.request("POST", cluster.pods, {"metadata": {"name": "orders-copier"}, "spec": spec})
@@ -383,7 +368,7 @@ def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -
     eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("operator", "hasty")
 def test_a_copier_that_answers_without_end(cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copier_link, "_MOST_BYTES", 100)
     cluster.apply("orders")

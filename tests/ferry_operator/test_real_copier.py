@@ -206,7 +206,7 @@ def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: M
 
     async def run() -> None:
         async with linked(copier) as link:
-            await until(link, lambda report: report.stage == "ReadyForCutover", copier)
+            await until(link, lambda report: report.stage in ("Streaming", "ReadyForCutover"), copier)
 
     asyncio.run(run())
     assert copier.process is not None

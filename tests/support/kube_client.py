@@ -73,6 +73,16 @@ class KubeClient(Admin):
             time.sleep(0.05)
         raise AssertionError("the API does not serve Ferries")
 
+    def remove_crd(self) -> None:
+        """With all Ferries, whoever holds on to them by a finalizer."""
+        path = "/apis/mysqlferry.io/v1alpha1"
+        with contextlib.suppress(urllib.error.HTTPError):
+            for meta in (each["metadata"] for each in self.request("GET", f"{path}/ferries")["items"]):
+                one = f"{path}/namespaces/{meta['namespace']}/ferries/{meta['name']}"
+                let_go = {"metadata": {"finalizers": None}}
+                self.request("PATCH", one, let_go, content_type="application/merge-patch+json")
+        self.kubectl("delete", "crd", "ferries.mysqlferry.io", "--ignore-not-found")
+
     def make_namespace(self, prefix: str) -> str:
         """A namespace of the test's own. Nothing would end it, so it stays until the API server goes."""
         name = f"{prefix}-{secrets.token_hex(3)}"
