@@ -189,6 +189,11 @@ def _drop(path: str) -> Change:
     return change
 
 
+def _webhooks(**timeouts: str) -> Manifest:
+    named = {role: {"url": f"https://door.example/{role}"} for role in ("lock", "unlock")}
+    return {role: hook | ({"timeout": timeouts[role]} if role in timeouts else {}) for role, hook in named.items()}
+
+
 REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
     ("same-server", [_set("target.host", "old.db")], "source and target are the same server"),
     ("no-tables", [_drop("tables")], "spec.tables: Required value"),
@@ -221,6 +226,14 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
     ),
     ("deadline-long", [_set("cutover.deadline", "11m")], "deadline must be from 1s to 10m"),
     ("deadline-short", [_set("cutover.deadline", "999ms")], "deadline must be from 1s to 10m"),
+    ("replica-lag", [_set("throttle", {"maxReplicaLag": "99ms"})], "must be from 100ms to 24h"),
+    ("replica-lag-long", [_set("throttle", {"maxReplicaLag": "25h"})], "must be from 100ms to 24h"),
+    ("commit-latency", [_set("throttle", {"maxCommitLatency": "61s"})], "must be from 1ms to 1m"),
+    ("lag-short", [_set("cutover.maxLag", "99ms")], "must be from 100ms to 10m"),
+    ("lag-long", [_set("cutover.maxLag", "11m")], "must be from 100ms to 10m"),
+    ("watch-long", [_set("cutover.watchFor", "25h")], "must be from 0s to 24h"),
+    ("lock-timeout", [_set("cutover.webhooks", _webhooks(lock="90ms"))], "webhooks.lock.timeout: Invalid value"),
+    ("unlock-timeout", [_set("cutover.webhooks", _webhooks(unlock="61s"))], "must be from 100ms to 1m"),
     ("no-claim", [_set("checkpoint.store", "Volume")], "store Volume needs claimName"),
     ("ttl", [_set("ttlSecondsAfterFinished", -1)], "should be greater than or equal to 0"),
 ]
@@ -295,7 +308,8 @@ def test_a_ferry_that_was_cut_over_cannot_be_aborted(ferries: Ferries) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "withdrawn"), [("Streaming", True), ("ReadyForCutover", True), ("CuttingOver", False)]
+    ("stage", "withdrawn"),
+    [("Streaming", True), ("ReadyForCutover", True), ("CuttingOver", False), ("Completed", False)],
 )
 def test_an_approval_can_be_withdrawn_until_the_cutover_begins(
     ferries: Ferries, stage: str, *, withdrawn: bool

@@ -103,7 +103,9 @@ def test_an_abort_ends_the_copier_and_makes_sure_that_writes_are_allowed(cluster
     assert cluster.condition("orders", "Succeeded")["reason"] == "Aborted"
 
 
-def test_a_copier_outlives_the_operator(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
+def test_a_copier_outlives_the_operator_and_its_upgrade(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorThread
+) -> None:
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
@@ -111,7 +113,19 @@ def test_a_copier_outlives_the_operator(cluster: Cluster, kubelet: Kubelet, oper
     operator.stop()
     kubelet.call(lambda: copier.stage(Stage.STREAMING))
     cluster.patch("orders", paused=True)
-    operator.start()
-    eventually(lambda: copier.directives[-1].paused)
-    eventually(lambda: cluster.status("orders")["stage"] == "Streaming")
-    assert kubelet.started == ["orders-copier"]
+    before, image = cluster.pod("orders-copier"), "localhost/mysql-ferry:next"
+    with OperatorThread(cluster.api.kubeconfig, cluster.namespace, image=image) as upgraded:
+        eventually(lambda: copier.directives[-1].paused)
+        eventually(lambda: cluster.status("orders")["stage"] == "Streaming")
+        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        after = cluster.pod("orders-copier")
+        assert before is not None
+        assert after is not None
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert "deletionTimestamp" not in after["metadata"]
+        assert cluster.status("orders")["copier"]["image"] == "localhost/mysql-ferry:test"
+        assert kubelet.started == ["orders-copier"]
+        cluster.delete_pod("orders-copier")
+        eventually(lambda: cluster.status("orders")["copier"]["image"] == image)
+        assert upgraded.failure is None
+    assert kubelet.started == ["orders-copier"] * 2
