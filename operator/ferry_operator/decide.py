@@ -14,6 +14,7 @@ from ferry_operator import endings
 from ferry_operator.names import FINALIZER, Role
 from ferry_operator.observe import Ended, Observed, PodView, Trouble
 from ferry_operator.plan import (
+    GIVEN_UP_SECONDS,
     LONGEST_BACKOFF,
     LOST_SECONDS,
     REST_SECONDS,
@@ -180,11 +181,11 @@ def _last_words(pod: PodView) -> Report | None:
 def _going(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     """It was asked to end: nothing is made under its name until it is gone."""
     assert pod.deletion_due is not None
-    if "failure" in seen.ferry.status and not pod.lost:
-        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
     over = (seen.now - pod.deletion_due).total_seconds()
-    if over < LOST_SECONDS and not pod.lost:
-        _starting(seen, draft, "the copier's Pod ends; a new one follows")
+    if over < (GIVEN_UP_SECONDS if pod.lost else LOST_SECONDS):
+        if "failure" not in seen.ferry.status:
+            why = f" ({pod.lost})" if pod.lost else ""
+            _starting(seen, draft, f"the copier's Pod ends{why}; a new one follows")
         return Plan(draft.status(), next_look=SOON_SECONDS * 5)
     message = (
         f"Pod {pod.name} cannot be confirmed to have ended"
@@ -224,7 +225,7 @@ def _acknowledged(seen: Observed, report: Report | None) -> int:
 
 def _why_replace(seen: Observed, pod: PodView) -> str | None:
     if pod.lost:
-        return f"the copier's node is lost ({pod.lost}); another one takes over once the Pod is gone"
+        return f"the copier must leave its node ({pod.lost}); another one takes over once the Pod is gone"
     if pod.phase == "Failed":
         return f"the copier was ended from outside ({pod.evicted}); another one takes over"
     cutting = seen.ferry.stage == Stage.CUTTING_OVER

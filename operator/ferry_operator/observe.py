@@ -66,7 +66,7 @@ class PodView:
     deletion_due: datetime | None = None
     """Asked to end, and when its grace is over."""
     lost: str = ""
-    """Why its node cannot say whether it still runs."""
+    """Why Kubernetes has given its node up; its kubelet may be well all the same."""
     evicted: str = ""
     """Why it was ended from outside, for good."""
     unschedulable: str = ""
@@ -221,7 +221,7 @@ def pod_view(body: Object) -> PodView:
         created=moment(meta.get("creationTimestamp")),
         deletion_due=moment(meta.get("deletionTimestamp")),
         lost=_lost(status, conditions),
-        evicted=_evicted(status),
+        evicted=_evicted(status, conditions),
         unschedulable=_unschedulable(conditions),
         waiting=_waiting(state),
         running="running" in state,
@@ -240,10 +240,11 @@ def _lost(status: Object, conditions: Object) -> str:
     return ""
 
 
-def _evicted(status: Object) -> str:
+def _evicted(status: Object, conditions: Object) -> str:
     if status.get("phase") != "Failed":
         return ""
-    return ": ".join(text for text in (status.get("reason", "Failed"), status.get("message", "")) if text)
+    message = status.get("message") or conditions.get("DisruptionTarget", {}).get("message")
+    return ": ".join(str(text) for text in (status.get("reason"), message) if text) or "Failed"
 
 
 def _unschedulable(conditions: Object) -> str:

@@ -191,11 +191,36 @@ def test_nothing_is_made_while_the_old_pod_may_still_run() -> None:
     assert "kubectl delete pod orders-copier -n shop --force" in status(plan)["message"]
 
 
-def test_a_lost_node_is_said_at_once() -> None:
-    lost = pod(lost="Taint manager: deleting due to NoExecute taint")
-    assert decide(see(copier=lost)).actions == (DeletePod(lost),)
-    plan = decide(see(copier=replace(lost, deletion_due=NOW + timedelta(seconds=30))))
+def test_a_node_that_is_tainted_may_be_well() -> None:
+    """By a person, say, who drains it so: until its grace is over, the copier may be at its checkpoint."""
+    tainted = pod(lost="Taint manager: deleting due to NoExecute taint")
+    assert decide(see(copier=tainted)).actions == (DeletePod(tainted),)
+    for left in (30, 0, -9):
+        plan = decide(see(copier=replace(tainted, deletion_due=NOW + timedelta(seconds=left))))
+        assert plan.actions == ()
+        assert plan.next_look <= 10
+        assert condition(plan, "Stalled")["status"] == "False"
+        assert "NoExecute taint" in status(plan)["message"]
+        assert "--force" not in status(plan)["message"]
+
+
+def test_a_node_that_was_given_up_is_lost_soon_after_the_grace() -> None:
+    lost = pod(lost="Taint manager: deleting due to NoExecute taint", deletion_due=NOW - timedelta(seconds=10))
+    plan = decide(see(copier=lost))
+    assert plan.actions == ()
     assert condition(plan, "Stalled")["reason"] == "NodeLost"
+    assert "(Taint manager: deleting due to NoExecute taint)" in status(plan)["message"]
+    assert "kubectl delete pod orders-copier -n shop --force" in status(plan)["message"]
+
+
+def test_a_failed_pod_on_a_lost_node_needs_a_person_too() -> None:
+    failure = see(copier=failed(64, "MissingPrivilege", "GRANT SELECT ON shop.* TO ferry"))
+    ending = failed(64, "MissingPrivilege", "GRANT SELECT ON shop.* TO ferry")
+    plan = decide(after(failure, copier=replace(ending, deletion_due=NOW + timedelta(seconds=30))))
+    assert condition(plan, "Stalled")["reason"] == "MissingPrivilege"
+    plan = decide(after(failure, copier=replace(ending, deletion_due=NOW - timedelta(seconds=60))))
+    assert condition(plan, "Stalled")["reason"] == "NodeLost"
+    assert status(plan)["failure"]["reason"] == "MissingPrivilege"
 
 
 # -- failures -------------------------------------------------------------------------------------------------------
