@@ -4,6 +4,7 @@ A proxy cuts the operator off at a chosen request, before the API server has see
 operator is killed and another one started.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -12,7 +13,7 @@ import pytest
 from ferry_core.api.report import Stage
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.api_proxy import ApiProxy
-from tests.support.kubelet import Kubelet, words
+from tests.support.kubelet import Copier, Kubelet, words
 from tests.support.operator_thread import OperatorThread
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
@@ -55,6 +56,22 @@ class Doomed:
         cut = self._proxy.cut(method, path, when)
         by()
         assert cut.happened.wait(20), f"there was no {method} {path}: {self._proxy.answers[-20:]}"
+        return self._succeeded()
+
+    def dies_telling(self, copier: Copier, when: When, by: Callable[[], object]) -> OperatorThread:
+        """The same at a directive, before the copier has it or after."""
+        told = threading.Event()
+
+        def cut_off() -> None:
+            self._proxy.go_away()
+            told.set()
+
+        copier.cut = when, cut_off
+        by()
+        assert told.wait(20), "there was no directive"
+        return self._succeeded()
+
+    def _succeeded(self) -> OperatorThread:
         self._operator.kill()
         return OperatorThread(self._cluster.api.kubeconfig, self._cluster.namespace)
 
@@ -106,6 +123,18 @@ def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed
 
 
 @AT
+def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+    cluster.apply("orders")
+    copying(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    with doomed.dies_telling(copier, when, lambda: cluster.patch("orders", paused=True)):
+        eventually(lambda: cluster.condition("orders", "Paused").get("status") == "True")
+        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    assert [(told.generation, told.paused) for told in copier.directives] == [(1, False), (2, True)]
+    assert kubelet.started == ["orders-copier"]
+
+
+@AT
 def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
@@ -132,6 +161,21 @@ def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Do
     assert kubelet.started == ["orders-copier"]
 
 
+@AT
+def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+    cluster.apply("orders", ttlSecondsAfterFinished=1)
+    copying(cluster, kubelet)
+    copier = kubelet.copier("orders")
+
+    def finish() -> None:
+        kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+        kubelet.end(copier, 0, words(copier.report))
+
+    with doomed.dies_at("DELETE", FERRY, when, finish):
+        eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("DELETE", "/pods/orders-copier"), ("POST", "/pods"), ("POST", "/secrets"), ("PATCH", STATUS), ("PATCH", FERRY)],
@@ -149,10 +193,18 @@ def test_while_a_ferry_is_deleted(
     assert kubelet.copiers == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "/pods/orders-copier"), ("POST", "/pods"), ("POST", "/secrets"), ("PATCH", STATUS)],
+    ids=["end of the copier", "abort Pod", "its Secret", "status"],
+)
 @AT
-def test_while_a_ferry_is_aborted(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+def test_while_a_ferry_is_aborted(
+    cluster: Cluster, kubelet: Kubelet, doomed: Doomed, method: str, path: str, when: When
+) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
-    with doomed.dies_at("POST", "/pods", when, lambda: cluster.patch("orders", aborted=True)):
+    with doomed.dies_at(method, path, when, lambda: cluster.patch("orders", aborted=True)):
         eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
     assert kubelet.started == ["orders-copier", "orders-abort"]
+    assert kubelet.copiers == {}

@@ -19,7 +19,7 @@ import urllib.error
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
 from aiohttp import web
@@ -75,6 +75,8 @@ class Copier:
         self.directives: list[Directive] = []
         self.told_at: list[float] = []
         self.refuse: tuple[str, str] | None = None
+        self.cut: tuple[Literal["before", "after"], Callable[[], object]] | None = None
+        """At the next directive, before it is known here or after, the connection ends and this is called."""
         self.report = Report(revision=1, stage=Stage.VALIDATING.value, phase=Stage.VALIDATING.value, start_time=_now())
         self._news = 1
         self._changed = asyncio.Event()
@@ -138,6 +140,8 @@ class Copier:
     async def _directive(self, request: web.Request) -> web.Response:
         if not self._allowed(request):
             return web.Response(status=401)
+        if self._cuts("before", request):
+            return web.Response()
         directive = Directive.model_validate_json(await request.read())
         if self.refuse is not None:
             return web.json_response({"reason": self.refuse[0], "message": self.refuse[1]}, status=422)
@@ -150,7 +154,17 @@ class Copier:
             self.condition(Condition.PAUSED, str(directive.paused), Reason.PAUSED_BY_USER)
             parts["phase"] = "Paused" if directive.paused else self.report.stage
         self.say(**parts)
+        self._cuts("after", request)
         return web.json_response({"acknowledgedGeneration": directive.generation})
+
+    def _cuts(self, when: str, request: web.Request) -> bool:
+        if self.cut is None or self.cut[0] != when:
+            return False
+        self.cut[1]()
+        self.cut = None
+        if request.transport is not None:
+            request.transport.abort()
+        return True
 
 
 class Kubelet:
