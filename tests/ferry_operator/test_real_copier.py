@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
@@ -22,7 +23,7 @@ from ferry_core.api.spec import Spec
 from ferry_operator import pods
 from ferry_operator.copier import CopierLink, exchange
 from ferry_operator.identity import Identity
-from ferry_operator.names import CONTROL_PORT, Role
+from ferry_operator.names import CONTROL_PORT, METRICS_PORT, Role
 from ferry_operator.observe import PodView
 from tests.support.servers import Pair
 
@@ -213,6 +214,35 @@ def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: M
     copier.process.send_signal(signal.SIGTERM)
     assert copier.wait(10) == 143
     assert copier.last_words.stage in ("Streaming", "ReadyForCutover")
+
+
+def test_verbs_are_for_the_resource_and_metrics_for_everybody(
+    mariadb_pair: Pair, schema: str, make_copier: Make
+) -> None:
+    fill(mariadb_pair, schema)
+    copier = make_copier(mariadb_pair, schema)
+
+    async def ask() -> None:
+        headers = {"Authorization": f"Bearer {copier.identity.token(copier.uid)}"}
+        tls: Any = {"ssl": copier.identity.context(), "server_hostname": copier.uid}
+        control, plain = f"https://{copier.address}:{CONTROL_PORT}", f"http://{copier.address}:{METRICS_PORT}"
+        async with linked(copier) as link, aiohttp.ClientSession() as session:
+            await until(link, lambda report: report.progress.rows_copied > 0, copier)
+            async with session.post(f"{control}/api/v1/pause", headers=headers, **tls) as answer:
+                said = await answer.json()
+                assert answer.status == 409
+            assert said["reason"] == "ManagedByOperator"
+            assert """kubectl patch ferry orders -n shop --type merge -p '{"spec":{"paused":true}}'""" in said["message"]
+            async with session.get(f"{plain}/metrics") as answer:
+                assert answer.status == 200
+                assert f'ferry_copy_rows_total{{table="{schema}.orders"}}' in await answer.text()
+            async with session.get(f"{plain}/api/v1/status") as answer:
+                assert answer.status == 404, "nothing else is said in the clear"
+            async with session.get(f"{control}/api/v1/status", headers=headers, **tls) as answer:
+                assert (await answer.json())["phase"] != "Paused"
+        await asyncio.sleep(0.25)  # as in linked
+
+    asyncio.run(ask())
 
 
 def test_the_manifest_in_the_secret_holds_no_permission() -> None:
