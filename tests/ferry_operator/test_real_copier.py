@@ -232,7 +232,8 @@ def test_verbs_are_for_the_resource_and_metrics_for_everybody(
                 said = await answer.json()
                 assert answer.status == 409
             assert said["reason"] == "ManagedByOperator"
-            assert """kubectl patch ferry orders -n shop --type merge -p '{"spec":{"paused":true}}'""" in said["message"]
+            line = """kubectl patch ferry orders -n shop --type merge -p '{"spec":{"paused":true}}'"""
+            assert line in said["message"]
             async with session.get(f"{plain}/metrics") as answer:
                 assert answer.status == 200
                 assert f'ferry_copy_rows_total{{table="{schema}.orders"}}' in await answer.text()
