@@ -8,8 +8,12 @@ import sys
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from ferry_operator.app import run
 from ferry_operator.settings import Settings, SettingsError
+
+try:
+    from ferry_operator.app import run
+except ModuleNotFoundError as error:  # `pip install .` leaves these out
+    sys.exit(f"ferry-operator: {error}; its packages come with the extra `operator`: pip install '.[operator]'")
 
 
 def formatter() -> logging.Formatter:
