@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from ferry_core.api.spec import Ferry
+from ferry_operator import pods
+from ferry_operator.names import METRICS_PORT, Role
 from ferry_operator.settings import Settings
 from hack import chart_values
 from hack.chart import CHART, ROOT, ChartError, problems, render, value_sets
@@ -30,6 +32,14 @@ def operator(*options: str) -> Object:
     (deployment,) = only("Deployment", *options)
     pod: Object = deployment["spec"]["template"]
     return pod
+
+
+def example() -> Object:
+    """The Ferry that the chart shows to registries."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    ferry: Object
+    (ferry,) = yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])
+    return ferry
 
 
 def settings(*options: str) -> Settings:
@@ -108,8 +118,35 @@ def test_pod_monitors_keep_the_namespace_of_the_ferry() -> None:
     assert copiers["spec"]["namespaceSelector"] == {"matchNames": ["shop", "billing"]}
     anywhere = only("PodMonitor", "--set=metrics.podMonitor.enabled=true")[1]
     assert anywhere["spec"]["namespaceSelector"] == {"any": True}
-    pods = {"app.kubernetes.io/managed-by": "ferry-operator", "app.kubernetes.io/component": "copier"}
-    assert copiers["spec"]["selector"] == {"matchLabels": pods}
+
+
+def ports(pod: Object) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+
+
+@pytest.mark.parametrize("options", [pytest.param([], id="defaults"), pytest.param([EVERYTHING], id="everything")])
+def test_metrics_are_asked_of_the_operators_pod(options: list[str]) -> None:
+    pod = operator(*options)
+    (service,) = only("Service", *options)
+    (port,) = service["spec"]["ports"]
+    monitor, _ = only("PodMonitor", *options, "--set=metrics.podMonitor.enabled=true")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert port["port"] == Settings.port
+    for name in (port["targetPort"], endpoint["port"]):
+        assert ports(pod)[name] == Settings.port
+    (test,) = only("Pod", *options)
+    for selector in (service["spec"]["selector"], monitor["spec"]["selector"]["matchLabels"]):
+        assert selector.items() <= pod["metadata"]["labels"].items()
+        assert not selector.items() <= test["metadata"]["labels"].items()
+
+
+def test_metrics_are_asked_of_copiers_as_the_operator_makes_them() -> None:
+    spec = Ferry.model_validate_json(json.dumps(example())).spec
+    pod = pods.pod({"name": "orders", "uid": "u", "generation": 1}, spec, Role.COPIER, "image", "secret", "::")
+    _, monitor = only("PodMonitor", "--set=metrics.podMonitor.enabled=true")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert ports(pod)[endpoint["port"]] == METRICS_PORT
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
 def test_a_network_policy_of_the_operator() -> None:
@@ -189,10 +226,8 @@ def test_the_versions_agree() -> None:
 
 
 def test_the_example_of_the_chart_is_a_good_ferry(kube_api: KubeApi) -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    (example,) = yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])
-    assert Ferry.model_validate_json(json.dumps(example)).spec.cutover.mode.value == "Manual"
-    kube_api.kubectl("create", "--dry-run=server", "-f", "-", given=example)
+    assert Ferry.model_validate_json(json.dumps(example())).spec.cutover.mode.value == "Manual"
+    kube_api.kubectl("create", "--dry-run=server", "-f", "-", given=example())
 
 
 # -- the strictest namespaces ---------------------------------------------------------------------------------------

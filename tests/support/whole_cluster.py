@@ -111,8 +111,9 @@ class WholeCluster(KubeClient):
 
     def operator_log(self, lines: int = 40) -> str:
         """The end of what the operator said, of the process before too if it died."""
-        logs = ("logs", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, f"--tail={lines}")
-        said = [self.kubectl(*logs, *more, check=False) for more in (("--previous",), ())]
+        # By itself kubectl waits for a Pod for 20 s where there is none.
+        logs = ("logs", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, "--pod-running-timeout=1s")
+        said = [self.kubectl(*logs, f"--tail={lines}", *more, check=False) for more in (("--previous",), ())]
         return "\n".join(each.stdout for each in said)
 
     def kill_process(self, namespace: str, pod: str, signal: str = "KILL") -> None:

@@ -1,0 +1,21 @@
+"""What docs/install.md has a user type, once the operator is there."""
+
+import pytest
+
+from tests.support.whole_cluster import OPERATOR_NAMESPACE, WholeCluster
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def test_helm_test_tells_an_operator_that_is_ready_from_one_that_is_not(whole_cluster: WholeCluster) -> None:
+    said = whole_cluster.helm("test", "ferry", "--logs")
+    assert "Phase:          Succeeded" in said
+    assert "/ferries: " in said
+    assert "the operator is ready" in said
+    pods = ("pod", "--namespace", OPERATOR_NAMESPACE)
+    with whole_cluster.operators(0):
+        whole_cluster.kubectl("wait", "--for=delete", *pods, "--selector=app.kubernetes.io/component=operator")
+        with pytest.raises(AssertionError, match="helm test ferry"):
+            whole_cluster.helm("test", "ferry")
+        log = whole_cluster.kubectl("logs", "ferry-operator-test", *pods[1:]).stdout
+        assert log.splitlines()[-1].startswith("http://ferry-operator-metrics:8080/readyz: ")
