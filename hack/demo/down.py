@@ -6,7 +6,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hack.demo import place
+from hack.demo import place, traces
 from hack.families import Unavailable
 
 
@@ -17,11 +17,7 @@ def main() -> int:
         if theirs is None:
             print("the demo's cluster has ended" if place.end(options.cluster) else "no cluster of the demo runs")
             return 0
-        # The Ferry first: its finalizer needs the operator.
-        theirs.run("kubectl", "delete", "ferries", "--all", "--namespace=shop", "--ignore-not-found", "--timeout=120s")
-        theirs.run("helm", "uninstall", "ferry", "--namespace=ferry-system", "--ignore-not-found", "--wait")
-        theirs.run("kubectl", "delete", "crd", "ferries.mysqlferry.io", "--ignore-not-found")
-        theirs.run("kubectl", "delete", "namespace", "shop", "ferry-system", "--ignore-not-found")
+        traces.clear(theirs)
     except Unavailable as error:
         print(error, file=sys.stderr)
         return 1

@@ -76,7 +76,7 @@ def options(description: str) -> argparse.Namespace:
 def given() -> Place | None:
     """The cluster that the user names, if any."""
     kubeconfig, image = os.environ.get("KUBECONFIG"), os.environ.get("IMAGE")
-    if not kubeconfig and not image:
+    if not image and (not kubeconfig or _ours(kubeconfig)):
         return None
     if not (kubeconfig and image):
         raise Unavailable(
@@ -84,6 +84,11 @@ def given() -> Place | None:
             "image builds one); without both the demo makes a cluster of its own"
         )
     return Place(_environment(kubeconfig), image, os.environ.get("MYSQL_IMAGE", PUBLIC_MYSQL))
+
+
+def _ours(kubeconfig: str) -> bool:
+    """The demo itself has said to export it, and perhaps that cluster is no more."""
+    return Path(kubeconfig).is_relative_to(clusters.clusters_folder())
 
 
 def own(name: str) -> Place:

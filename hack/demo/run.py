@@ -15,7 +15,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hack.demo import place
+from hack.demo import place, traces
 from hack.demo.place import Place, say
 from hack.families import Family, Unavailable
 from tests.support.compare import Compared, assert_equal_schemas
@@ -28,18 +28,18 @@ WAIT_SECONDS = 300
 def install(at: Place) -> None:
     """The operator, as docs/install.md says."""
     say("the operator, by its Helm chart")
-    repository, _, tag = at.image.rpartition(":")
-    chosen = (f"--set=image.repository={repository}", f"--set=image.tag={tag}")
-    chart = (
-        "helm",
-        "upgrade",
-        "--install",
-        "ferry",
-        "deploy/helm/ferry",
-        "--namespace=ferry-system",
-        "--create-namespace",
-    )
-    at.run(*chart, *chosen, "--wait", "--timeout=3m", "--hide-notes")
+    at.run("kubectl", "apply", "--filename", "hack/demo/namespace.yaml")
+    chart = ("helm", "upgrade", "--install", "ferry", "deploy/helm/ferry", "--namespace=ferry-system")
+    at.run(*chart, *image_values(at.image), "--wait", "--timeout=3m", "--hide-notes")
+
+
+def image_values(image: str) -> list[str]:
+    """An image's name as the chart's values."""
+    name, _, digest = image.partition("@")
+    folder, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    values = {"repository": folder + slash + last, "tag": tag or "latest", "digest": digest}
+    return [f"--set=image.{key}={value}" for key, value in values.items() if value]
 
 
 def databases(at: Place) -> None:
@@ -142,7 +142,9 @@ def main() -> int:
     try:
         theirs = place.given()
         at = theirs or place.own(options.cluster)
+        traces.refuse_foreign(at)
         install(at)
+        traces.clear_shop(at)
         databases(at)
         cross(at)
         report(at, judge(at), time.monotonic() - began)

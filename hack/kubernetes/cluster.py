@@ -115,7 +115,8 @@ class Cluster:
 # -- which ones there are -------------------------------------------------------------------------------------------
 
 
-def _clusters_folder() -> Path:
+def clusters_folder() -> Path:
+    """Each one's folder is in it, by its name."""
     folder = cache_folder() / "clusters"
     folder.mkdir(exist_ok=True)
     return folder
@@ -123,7 +124,7 @@ def _clusters_folder() -> Path:
 
 def clusters() -> Iterator[Cluster]:
     """Every cluster on this machine, whoever started it."""
-    for folder in sorted(_clusters_folder().iterdir()):
+    for folder in sorted(clusters_folder().iterdir()):
         with contextlib.suppress(FileNotFoundError):
             state = json.loads((folder / "cluster.json").read_text())
             init, owner = (ProcessId(*state[key]) if state[key] else None for key in ("init", "owner"))
@@ -191,7 +192,7 @@ def create(name: str, *archives: Path, owned: bool = False) -> Cluster:
 
 def _launch(name: str, parts: Parts, *, owned: bool) -> Cluster:
     """Its process 1, and the link to it."""
-    folder = _clusters_folder() / name
+    folder = clusters_folder() / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     taken = {each.network.index for each in clusters()}

@@ -1,0 +1,79 @@
+"""What the demo has made on a cluster, told from what is somebody's.
+
+Its namespaces bear a mark; the CRD is the demo's if the release in such a namespace has made it. Called by ``run``,
+which refuses to take over what is somebody's, and by ``down``, which leaves it alone.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hack.demo.place import Place, say
+from hack.families import Unavailable
+
+SYSTEM, SHOP, CRD = "namespace/ferry-system", "namespace/shop", "customresourcedefinition/ferries.mysqlferry.io"
+_MARK = {"app.kubernetes.io/created-by": "mysql-ferry-demo"}
+_RELEASE = {"meta.helm.sh/release-name": "ferry", "meta.helm.sh/release-namespace": "ferry-system"}
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Which of the names that the demo uses are taken, and by whom."""
+
+    ours: frozenset[str]
+    foreign: frozenset[str]
+
+    @classmethod
+    def among(cls, objects: Iterable[Mapping[str, Any]]) -> "Traces":
+        """Objects as the API tells of them."""
+        found = {f"{each['kind'].lower()}/{each['metadata']['name']}": each["metadata"] for each in objects}
+        ours = {name for name, said in found.items() if _MARK.items() <= said.get("labels", {}).items()}
+        if SYSTEM in ours and _RELEASE.items() <= found.get(CRD, {}).get("annotations", {}).items():
+            ours.add(CRD)
+        return cls(frozenset(ours), frozenset(found.keys() - ours))
+
+
+def find(at: Place) -> Traces:
+    """On the cluster as it is."""
+    said = at.read("kubectl", "get", SYSTEM, SHOP, CRD, "--ignore-not-found", "--output=json")
+    return Traces.among(json.loads(said)["items"] if said else [])
+
+
+def refuse_foreign(at: Place) -> None:
+    """Before anything is done: the demo would take over somebody's operator, Ferries or shop."""
+    foreign = find(at).foreign
+    if foreign:
+        raise Unavailable(
+            f"not on this cluster: {' and '.join(sorted(foreign))} is there already, and no `make demo` has made it; "
+            "nothing was changed"
+        )
+
+
+def clear_shop(at: Place) -> None:
+    """Away with databases and Ferry of a former demo. The operator lets a Ferry go whose namespace goes."""
+    if SHOP in find(at).ours:
+        at.run("kubectl", "delete", SHOP, "--timeout=180s")
+
+
+def clear(at: Place) -> None:
+    """Away with all that the demo has made, and a word on what stays."""
+    clear_shop(at)
+    found = find(at)
+    ferries = _ferries(at) if CRD in found.ours else []
+    if ferries:
+        say(f"{' and '.join(sorted(found.ours))} stay, with the operator: it serves {' and '.join(ferries)}")
+    else:
+        if SYSTEM in found.ours:
+            at.run("helm", "uninstall", "ferry", "--namespace=ferry-system", "--ignore-not-found", "--wait")
+            # The namespace last: by its mark an interrupted one of these is taken up again.
+            at.run("kubectl", "delete", *sorted(found.ours))
+        say("what the demo made is gone")
+    for name in sorted(found.foreign):
+        say(f"{name} stays: no `make demo` has made it")
+
+
+def _ferries(at: Place) -> list[str]:
+    """Those left, of other namespaces than the demo's."""
+    fields = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}"
+    return at.read("kubectl", "get", "ferries", "--all-namespaces", f"--output={fields}").split()
