@@ -55,7 +55,8 @@ class Place:
         """The output of a command that is for us, not for the user."""
         done = subprocess.run(line, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Unavailable(f"`{shlex.join(line)}` ended with {done.returncode}: {done.stderr.strip()}")
+            why = done.stderr.splitlines()[-1:]  # kubectl logs each try before it says what is wrong
+            raise Unavailable(f"`{shlex.join(line)}` ended with {done.returncode}: {' '.join(why)}")
         return done.stdout.strip()
 
     def manifest(self, name: str) -> str:

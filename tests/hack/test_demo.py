@@ -179,6 +179,11 @@ def test_the_chart_is_told_of_any_image(image: str, values: str) -> None:
     assert [each.removeprefix("--set=image.") for each in run.image_values(image)] == values.split()
 
 
+def test_a_command_that_fails_is_told_in_one_line() -> None:
+    with pytest.raises(Unavailable, match=r"ended with 3: why$"):
+        Place(dict(os.environ), "", "").read("sh", "-c", "echo a try >&2; echo why >&2; exit 3")
+
+
 @pytest.mark.parametrize(("variable", "value"), [("KUBECONFIG", "/some/where"), ("IMAGE", "ferry:1")])
 def test_a_cluster_without_an_image_is_refused_and_the_other_way_round(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
