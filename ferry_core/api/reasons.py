@@ -141,6 +141,7 @@ class Reason(StrEnum):
     SOURCE_READ_ONLY = "SourceReadOnly"
     PRIVILEGED_WRITERS = "PrivilegedWriters"
     EVENTS_ENABLED = "EventsEnabled"
+    OPEN_XA_UNSEEN = "OpenXaUnseen"
     PREPARED_TRANSACTIONS = "PreparedTransactions"
     ROW_FILTER_INVALID = "RowFilterInvalid"
     ROW_FILTER_NOT_PURE = "RowFilterNotPure"

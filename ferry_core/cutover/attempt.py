@@ -2,6 +2,7 @@
 
     record the intent and the old read_only values in the lease row
     stop writes on the source                          bounded by the deadline
+    no XA transaction is open                          it would pass the lock
     XA RECOVER is empty                                XA COMMIT passes the lock
     stream to the source's final position, flush all
     prove the keys changed since their last proof
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 UNLOCK_SECONDS = 600.0
 SETTLE_SECONDS = 60.0
 SLICE_SECONDS = 0.1
+PASSERS_SECONDS = 2.0
+"""How long writes stay blocked for XA transactions to end: those of applications are over within milliseconds."""
 
 
 class AttemptFailed(Exception):
@@ -107,7 +110,8 @@ class Handover:
         self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)
         self.stopped()
         with self.control() as control:
-            _refuse_prepared(control)
+            self._await_passers(control, deadline)
+            _refuse_prepared(control)  # in this order: what is open becomes prepared, never the other way round
             self._stream_to_end(control, deadline)
             changes = self.buffer.changes
             if not self._wait(self.buffer.wait_empty, deadline):
@@ -140,6 +144,21 @@ class Handover:
             if wait(min(deadline, time.monotonic() + SLICE_SECONDS)):
                 return True
         return False
+
+    def _await_passers(self, control: Session, deadline: float) -> None:
+        """Nobody can join them under the lock; most end within milliseconds."""
+        found: list[str] = []
+
+        def none_left(_: float) -> bool:
+            found[:] = self.lock.passers(control)
+            return not found
+
+        if not self._wait(none_left, min(deadline, time.monotonic() + PASSERS_SECONDS)):
+            raise AttemptFailed(
+                "XaOpen",
+                f"XA transactions were open when writes were stopped, and could be committed after the hand-over: "
+                f"{'; '.join(found)}; end them first",
+            )
 
     def _stream_to_end(self, control: Session, deadline: float) -> None:
         end = source_position(control)

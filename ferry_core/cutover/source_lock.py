@@ -7,6 +7,7 @@ What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, me
   TABLES WITH READ LOCK. XA COMMIT passes on MySQL; on MariaDB so does every account with READ ONLY ADMIN.
 - a running write statement, LOCK TABLES WRITE or a stalled commit hold it up, and every other write queues behind the
   attempt meanwhile: time spent here is write-block time.
+- an XA transaction that has changed rows before goes on to its commit on MySQL (``open_xa``).
 - while it waits, MySQL shows @@super_read_only = 1 and @@read_only = 0: only both together mean locked.
 - KILL ends the wait and leaves the old values. A *client* that vanishes does not on MySQL: the statement goes on, and
   locks a source that its successor has just unlocked. So the statement carries its owner's name, and whoever releases
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol, Self
 
 from ferry_core.cutover.blockers import blockers
+from ferry_core.cutover.open_xa import open_xa
 from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -82,6 +84,9 @@ class SourceLock(Protocol):
     def held(self) -> bool:
         """Whether writes are stopped now: a restarted source forgets."""
 
+    def passers(self, session: Session) -> list[str]:
+        """Who may still commit what was changed before, though writes are stopped; a line each."""
+
     def release(self, stored: Mapping[str, str]) -> None:
         """Bring back exactly the stored values."""
 
@@ -100,6 +105,9 @@ class NoLock:
 
     def held(self) -> bool:
         return True
+
+    def passers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
+        return []
 
     def release(self, stored: Mapping[str, str]) -> None:
         """Nothing to undo."""
@@ -125,6 +133,9 @@ class ReadOnlyLock:
 
     def held(self) -> bool:
         return self._all_on(self.stored())
+
+    def passers(self, session: Session) -> list[str]:
+        return open_xa(session) if session.flavor is Flavor.MYSQL else []
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
         """Set the server read-only within the deadline; on any failure bring back what was there and raise."""

@@ -73,9 +73,22 @@ def _prepared(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
+def _open_xa(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    if source.mariadb or not context.makes_source_read_only or source.grants.on_schema("SELECT", "performance_schema"):
+        return
+    yield warning(
+        Reason.OPEN_XA_UNSEEN,
+        f"{source.where}: the account may not see who is in an XA transaction, which MySQL lets commit in spite of "
+        "super_read_only; the cutover then waits for every transaction that has changed rows: GRANT SELECT ON "
+        f"performance_schema.* TO {source.account}",
+    )
+
+
 CHECKS = (
     Check("writable before the cutover", "source", _read_only),
     Check("writers past the lock", "source", _privileged_writers),
     Check("scheduled events", "source", _events),
     Check("prepared transactions", "source", _prepared),
+    Check("open XA transactions", "source", _open_xa),
 )

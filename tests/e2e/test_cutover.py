@@ -226,6 +226,26 @@ def test_a_prepared_transaction_refuses_the_attempt_by_its_xid(pair: Pair, schem
         live.finish(approve=False)
 
 
+def test_an_open_xa_transaction_refuses_the_attempt_and_loses_no_row(
+    mysql_pair: Pair, schema: str, folder: Path
+) -> None:
+    """MySQL's super_read_only would let it be prepared and committed after the hand-over."""
+    with Live(mysql_pair, schema, folder, odd=ODD) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        link = live.connect(mysql_pair.source)
+        xa = link.cursor()
+        xa.execute("XA START 'open'")
+        xa.execute(f"UPDATE `{schema}`.aim SET v = 99 WHERE id = 2")
+        live.ferry.post("cutover")
+        status = failed_attempt(live.ferry, "XaOpen")
+        assert f"connection {live.id_of(link)} " in condition(status, "CutOver")["message"]
+        assert not any(live.read_only())
+        xa.execute("XA END 'open'")
+        xa.execute("XA PREPARE 'open'")
+        xa.execute("XA COMMIT 'open'")
+        live.finish(approve=False)
+
+
 class LateWriter:
     """Deletes a row although the source is read-only: prepared before on MySQL, by its privilege on MariaDB."""
 

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.preflight import Status
 from ferry_core.preflight.grants import Grants, schema_pattern
 from tests.support.preflight import PASSWORD, check, told
 from tests.support.servers import Pair, Server
@@ -59,6 +60,20 @@ def test_each_missing_privilege_comes_with_a_grant_that_mends_it(pair: Pair, use
     assert "SUPER" not in held
     assert "GRANT OPTION" not in held
     print(held)
+
+
+def test_an_account_that_cannot_see_open_xa_transactions_is_warned(mysql_pair: Pair, schema: str) -> None:
+    mysql_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    _user(mysql_pair.source, SOURCE_USER, f"{ON_ALL[Flavor.MYSQL]}, PROCESS ON *.*")
+    try:
+        pair = mysql_pair.source, mysql_pair.target
+        warned = told(check(*pair, schema, source_user=SOURCE_USER), Status.WARNING)["OpenXaUnseen"]
+        unlocked = check(*pair, schema, source_user=SOURCE_USER, cutover=NO_LOCK)
+        assert "OpenXaUnseen" not in told(unlocked, Status.WARNING)
+        mysql_pair.source.execute(f"GRANT {warned.partition('GRANT ')[2]}")
+        assert "OpenXaUnseen" not in told(check(*pair, schema, source_user=SOURCE_USER), Status.WARNING)
+    finally:
+        mysql_pair.source.execute(f"DROP USER {SOURCE_USER}@'%'")
 
 
 def test_nothing_to_lock_needs_no_lock_privilege(pair: Pair, users: str) -> None:
