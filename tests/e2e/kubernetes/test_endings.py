@@ -52,6 +52,33 @@ def test_deleted_while_the_operator_is_down_it_goes_once_that_is_back(embark: Em
     assert voyage.pod(COPIER) is None
 
 
+def test_deleted_with_its_target_out_of_reach_it_says_how_to_go_on(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    voyage.set_out(throttle={"maxRowsPerSecond": 1000})
+    voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+    voyage.pair.target.kill()
+    voyage.kubectl("delete", "ferry", FERRY, "--wait=false")
+    voyage.until_said(FERRY, "being deleted: cleaning up on the target", "cannot be reached")
+    voyage.kubectl("annotate", "ferry", FERRY, "mysqlferry.io/skip-cleanup=true")
+    voyage.until(lambda: voyage.ferry(FERRY) is None, "the Ferry is gone")
+    assert not voyage.source_is_read_only()
+
+
+def test_edited_and_deleted_while_it_starts(embark: Embark) -> None:
+    voyage = embark(odd=0)
+    voyage.set_out()
+    voyage.change(copier={"template": {"metadata": {"labels": {"edited": "yes"}}}})
+    voyage.until_stage("ReadyForCutover")
+    pod = voyage.pod(COPIER)
+    assert pod is not None
+    assert pod["metadata"]["labels"]["edited"] == "yes"
+    voyage.kubectl("delete", "ferry", FERRY)
+    voyage.set_out()
+    voyage.kubectl("delete", "ferry", FERRY)
+    voyage.until(lambda: voyage.own_objects() == ["secret/source", "secret/target"], "only the user's Secrets are left")
+    assert not voyage.source_is_read_only()
+
+
 def test_its_namespace_deleted_under_it_goes(embark: Embark) -> None:
     voyage = embark(rows=20_000)
     voyage.set_out(throttle={"maxRowsPerSecond": 1000})

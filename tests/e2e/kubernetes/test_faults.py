@@ -75,6 +75,8 @@ def test_each_mistake_is_named_and_mended_in_place(embark: Embark) -> None:
         voyage.until_said(name, *mistake.said)
         print(f"{name}: {voyage.status(name)['message']}")
         assert voyage.condition(name, "Succeeded")["status"] != "True"
+        assert voyage.condition(name, "Validated")["status"] != "True"
+        assert not voyage.source_is_read_only()
     for name, mistake in made.items():
         mistake.mend(voyage, name)
     for name in made:

@@ -26,6 +26,23 @@ def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
         voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
         voyage.delete_copier()
         voyage.cross()
+    assert (voyage.epoch, voyage.restarts) == (2, 0), "one copier, and the one that was asked for by deleting it"
+    voyage.assert_equal()
+
+
+def test_a_copier_that_dies_while_the_operator_is_down_is_started_again_in_its_place(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    with voyage.crew():
+        voyage.set_out(throttle=SLOW)
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        with voyage.cluster.operators(0):
+            voyage.cluster.kill_process(voyage.namespace, COPIER)
+            voyage.until(lambda: voyage.restarts == 1, "the kubelet has started it again")
+            copied = voyage.target_rows
+            voyage.until(lambda: voyage.target_rows > copied, "rows go on")
+        voyage.change(throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    assert (voyage.epoch, voyage.restarts) == (2, 1)
     voyage.assert_equal()
 
 
