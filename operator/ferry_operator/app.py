@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import kopf
@@ -16,7 +16,7 @@ from ferry_operator.budget import Budget
 from ferry_operator.copier import exchange
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import CHECK_SECONDS, Watchman, application
-from ferry_operator.kube import AT_ONCE, ApiKube, access_of, configuration
+from ferry_operator.kube import AT_ONCE, ApiKube, Asked, access_of, configuration, counting
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import MANAGER
 from ferry_operator.settings import Settings
@@ -68,7 +68,7 @@ async def _operate(settings: Settings, office: Office, stop: threading.Event | N
 
     names = settings.watch_namespaces
     # A watch of Ferries and one of Pods keep a connection each.
-    login = _Login(settings.kubeconfig, AT_ONCE + 2 * max(1, len(names)))
+    login = _Login(settings.kubeconfig, AT_ONCE + 2 * max(1, len(names)), office.metrics.asked)
     handlers.register(registry, office, login)
     await kopf.operator(
         registry=registry,
@@ -83,11 +83,12 @@ async def _operate(settings: Settings, office: Office, stop: threading.Event | N
 
 
 class _Login:
-    """kopf's session, which has no limit of its own."""
+    """kopf's session, which has no limit of its own, and counts nothing."""
 
-    def __init__(self, kubeconfig: str | None, limit: int) -> None:
+    def __init__(self, kubeconfig: str | None, limit: int, asked: Callable[[Asked], None]) -> None:
         self._kubeconfig = kubeconfig
         self._limit = limit
+        self._asked = asked
         self._made: tuple[kopf.ConnectionInfo, kopf.AiohttpSession] | None = None
 
     async def __call__(self) -> kopf.AiohttpSession:
@@ -101,7 +102,9 @@ class _Login:
         )
         if self._made is None or self._made[0] != info:
             connector = aiohttp.TCPConnector(limit=self._limit, ssl=info.as_ssl_context())
-            session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers())
+            session = aiohttp.ClientSession(
+                connector=connector, headers=info.as_http_headers(), trace_configs=[counting(self._asked)]
+            )
             self._made = info, kopf.AiohttpSession(server=found.server, aiohttp_session=session)
         return self._made[1]  # the same that was refused, if nothing has changed: kopf knows it and gives up
 

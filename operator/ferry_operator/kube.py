@@ -6,6 +6,7 @@ and ``app``; kopf keeps its own session for its watches.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,6 +26,7 @@ _PIECE = 250
 AT_ONCE = 16
 """Requests of one session. Without a bound 30 Ferries that start open 53 connections of 45 KiB each."""
 _Read = TypeVar("_Read")
+_RESOURCE = re.compile(r"(?:/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/([a-z]+)")
 _FERRIES = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}"
 
 
@@ -104,12 +106,33 @@ class Asked:
     code: int
 
 
+def counting(asked: Callable[[Asked], None]) -> aiohttp.TraceConfig:
+    """Tells of every request of a session, ours or kopf's; of a watch when it begins."""
+
+    async def answered(_: object, __: object, about: aiohttp.TraceRequestEndParams) -> None:
+        asked(_asked(about, about.response.status))
+
+    async def failed(_: object, __: object, about: aiohttp.TraceRequestExceptionParams) -> None:
+        asked(_asked(about, 0))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(answered)
+    trace.on_request_exception.append(failed)
+    return trace
+
+
+def _asked(about: aiohttp.TraceRequestEndParams | aiohttp.TraceRequestExceptionParams, code: int) -> Asked:
+    verb = "WATCH" if about.url.query.get("watch") == "true" else about.method
+    found = _RESOURCE.search(about.url.path)
+    return Asked(verb, found[1] if found else "discovery", code)
+
+
 class ApiKube:
     """``Kube`` over the official client. Made inside of the event loop; ``close`` it there."""
 
     def __init__(self, configuration: client.Configuration, asked: Callable[[Asked], None] = lambda _: None) -> None:
+        configuration.trace_configs = [counting(asked)]
         self._client = client.ApiClient(configuration)
-        self._asked = asked
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def close(self) -> None:
@@ -223,7 +246,6 @@ class ApiKube:
         **parts: str,
     ) -> _Read:
         headers = {"Accept": accept, "Content-Type": content_type}
-        code = 0
         try:
             async with self._turns:
                 request = await self._client.param_serialize(
@@ -240,9 +262,6 @@ class ApiKube:
                 raw: bytes = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, "Unreachable", f"kube-apiserver does not answer: {error!r}") from error
-        finally:
-            resource = path.rstrip("/").removesuffix("/status").removesuffix("/{name}").rpartition("/")[2]
-            self._asked(Asked(verb, resource, code))
         if code >= HTTPStatus.BAD_REQUEST:
             raise _refusal(code, raw)
         try:

@@ -43,7 +43,7 @@ class Metrics:
         )
         self._asked = Counter(
             "ferry_operator_kube_requests",
-            "Requests to kube-apiserver; code 0: no answer.",
+            "Requests to kube-apiserver, kopf's too; a watch counts once, when it begins; code 0: no answer.",
             ["verb", "resource", "code"],
             registry=self.registry,
         )

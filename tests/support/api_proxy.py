@@ -41,6 +41,8 @@ class ApiProxy:
         """Method, path and status of each."""
         self.gone = threading.Event()
         """A watch was told 410 Gone."""
+        self.deaf = False
+        """Watches go on, and tell nothing: what happens meanwhile they will never tell."""
         self._away = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api proxy", daemon=True)
@@ -143,7 +145,8 @@ class ApiProxy:
             async for piece in answer.content.iter_any():
                 if b'"code":410' in piece:
                     self.gone.set()
-                await relayed.write(piece)
+                if not (self.deaf and "watch" in request.query):
+                    await relayed.write(piece)
         return relayed
 
     def _end_with(self, cut: Cut, request: web.Request) -> web.Response:

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, Self
 
 from ferry_operator.app import running
+from ferry_operator.health import CHECK_SECONDS
 from ferry_operator.settings import Settings
 
 
 class OperatorThread:
     """Between ``start`` and ``stop`` it works; afterwards it may be started again, as after an upgrade."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, **settings: Any) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, check_seconds: float = CHECK_SECONDS, **settings: Any) -> None:
         usual: dict[str, Any] = {
             "namespace": namespace,
             "watch_namespaces": (namespace,),
             "kubeconfig": str(kubeconfig),
         }
         here = {"image": "localhost/mysql-ferry:test", "listen": "127.0.0.1", "port": 0}
+        self._check_seconds = check_seconds
         self._settings = Settings(**(usual | here | settings))
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -73,7 +75,7 @@ class OperatorThread:
 
     async def _main(self) -> None:
         self._loop, self._main_task = asyncio.get_running_loop(), asyncio.current_task()
-        async with running(self._settings, self._stop) as task:
+        async with running(self._settings, self._stop, self._check_seconds) as task:
             await task
         # TLS connections that were closed still say goodbye; a loop that ends before would leave their sockets open.
         await asyncio.sleep(0.25)

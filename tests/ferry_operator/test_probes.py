@@ -1,0 +1,119 @@
+"""What Prometheus and the kubelet see of the operator, over HTTP."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ferry_core.api.report import Stage
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.support.api_proxy import ApiProxy
+from tests.support.ferry_process import free_port
+from tests.support.kubelet import Kubelet
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+CHECK_SECONDS = 0.5
+
+
+class Probed:
+    """An operator as others see it."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status, 0 while nobody listens, and text."""
+        try:
+            with urllib.request.urlopen(self._url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except urllib.error.URLError:
+            return 0, ""
+
+    def series(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        code, text = self.get("/metrics")
+        assert code == 200
+        found = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        return {(each.name, frozenset(each.labels.items())): each.value for each in found}
+
+    def value(self, name: str, **labels: str) -> float:
+        """Over all series that have these labels."""
+        wanted = set(labels.items())
+        return sum(value for (each, said), value in self.series().items() if each == name and wanted <= said)
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
+    with ApiProxy(cluster.api) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def probed(cluster: Cluster, proxy: ApiProxy) -> Iterator[Probed]:
+    """Its API server is away until the proxy comes back."""
+    proxy.go_away()
+    port = free_port()
+    with OperatorThread(proxy.kubeconfig, cluster.namespace, check_seconds=CHECK_SECONDS, port=port):
+        yield Probed(port)
+
+
+def copying(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    eventually(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+
+
+def test_a_ferrys_series_are_there_until_it_is_deleted(
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: Probed
+) -> None:
+    eventually(lambda: probed.get("/readyz") == (503, "starting"))
+    assert probed.get("/healthz") == (200, "ok"), "starting anew would not bring the API server back"
+    proxy.come_back()
+    eventually(lambda: probed.get("/readyz") == (200, "ok"))
+    copying(cluster, kubelet)
+    orders = {"namespace": cluster.namespace, "ferry": "orders"}
+    eventually(lambda: probed.value("ferry_status_phase", phase="Copying", **orders) == 1)
+    assert probed.value("ferry_status_phase", **orders) == 1
+    assert probed.value("ferry_status_condition", type="Reconciling", status="False", **orders) == 1
+    assert probed.value("ferry_info", source="old.db", target="new.db", **orders) == 1
+    assert probed.value("ferry_status_observed_generation", **orders) == 1
+    # Ours and kopf's.
+    for verb, resource, code in (
+        ("POST", "pods", "201"),
+        ("PATCH", "ferries", "200"),
+        ("WATCH", "pods", "200"),
+        ("WATCH", "ferries", "200"),
+        ("GET", "discovery", "200"),
+    ):
+        labels = {"verb": verb, "resource": resource, "code": code}
+        assert probed.value("ferry_operator_kube_requests_total", **labels) >= 1, labels
+    assert probed.value("ferry_operator_kube_requests_total", code="0") >= 1, "of the time without an API server"
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    eventually(lambda: not [labels for _, labels in probed.series() if ("ferry", "orders") in labels])
+    assert probed.value("ferry_operator_reconcile_total", result="ok") >= 1
+    assert probed.value("ferry_operator_reconcile_total", result="error") == 0
+
+
+def test_a_watch_that_tells_nothing_is_unhealthy(
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: Probed
+) -> None:
+    proxy.come_back()
+    eventually(lambda: probed.get("/readyz") == (200, "ok"))
+    copying(cluster, kubelet)
+    assert probed.get("/healthz") == (200, "ok")
+    proxy.deaf = True
+    cluster.patch("orders", paused=True)
+    eventually(lambda: probed.get("/healthz")[0] == 503)
+    assert "the watch has not told of 1 Ferries or Pods" in probed.get("/healthz")[1]
+    assert probed.get("/readyz") == (200, "ok"), "metrics are still to be had"
+    proxy.deaf = False
+    cluster.patch("orders", paused=False)
+    eventually(lambda: probed.get("/healthz") == (200, "ok"))
