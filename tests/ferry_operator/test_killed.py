@@ -4,6 +4,7 @@ A proxy cuts the operator off at a chosen request, before the API server has see
 operator is killed and another one started.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -130,7 +131,8 @@ def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: Doom
     with doomed.dies_telling(copier, when, lambda: cluster.patch("orders", paused=True)):
         eventually(lambda: cluster.condition("orders", "Paused").get("status") == "True")
         eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
-    assert [(told.generation, told.paused) for told in copier.directives] == [(1, False), (2, True)]
+    told = [(directive.generation, directive.paused) for directive in copier.directives]
+    assert [each for each, _ in itertools.groupby(told)] == [(1, False), (2, True)], "again does no harm"
     assert kubelet.started == ["orders-copier"]
 
 
