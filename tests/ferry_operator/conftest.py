@@ -32,9 +32,10 @@ def cluster(kube_api: KubeApi, request: pytest.FixtureRequest) -> Iterator[Clust
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words and numbers are written every 2 s instead of 10, and what was refused is tried again as soon."""
-    for name in ("budget.EACH_SECONDS", "tender.EACH_SECONDS", "decide.SHORTEST_BACKOFF"):
-        monkeypatch.setattr(f"ferry_operator.{name}", 2.0)
+    """Words and numbers are written every second instead of every 10, what was refused is tried again after 2."""
+    for name in ("budget.EACH_SECONDS", "tender.EACH_SECONDS", "decide.SOON_SECONDS"):
+        monkeypatch.setattr(f"ferry_operator.{name}", 1.0)
+    monkeypatch.setattr("ferry_operator.decide.SHORTEST_BACKOFF", 2.0)
     monkeypatch.setattr("ferry_operator.act._TAKEN", timedelta(seconds=1))
 
 

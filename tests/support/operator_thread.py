@@ -77,5 +77,13 @@ class OperatorThread:
         self._loop, self._main_task = asyncio.get_running_loop(), asyncio.current_task()
         async with running(self._settings, self._stop, self._check_seconds) as task:
             await task
-        # TLS connections that were closed still say goodbye; a loop that ends before would leave their sockets open.
-        await asyncio.sleep(0.25)
+        await _goodbyes(self._loop)
+
+
+async def _goodbyes(loop: asyncio.AbstractEventLoop) -> None:
+    """Of TLS connections that were closed: a loop that ends before they are said would leave their sockets open."""
+    transports: dict[int, asyncio.Transport] = getattr(loop, "_transports", {})
+    for _ in range(25):
+        if all(each.get_extra_info("socket").fileno() < 0 for each in list(transports.values())):
+            return
+        await asyncio.sleep(0.01)
