@@ -16,7 +16,7 @@ from ferry_core.errors import DataError, TooLarge
 from ferry_core.mysql.session import SQL_MODE, UNLISTED, Purpose, Session, Warned
 from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.statements import Statements
-from ferry_core.rows.target_keys import target_key_index
+from ferry_core.rows.target_keys import has_hash_unique, target_key_index
 from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
 
 CUT = {1260, 1301}
@@ -87,6 +87,7 @@ class RowCopier:
         self._statements: dict[Table, Statements] = {}
         self._hashed: set[Table] = set()
         self._index_names: dict[Table, str] = {}
+        self._hash_unique: dict[Table, bool] = {}
 
     def copy(self, table: Table, selector: Selector) -> CopyResult:
         """Make the target's rows of ``selector`` what the source has now; TooLarge asks for a smaller selector.
@@ -133,6 +134,17 @@ class RowCopier:
             self._index_names[table] = target_key_index(self._target, table)
         return self._index_names[table]
 
+    def _isolate(self, table: Table) -> None:
+        """Before a transaction: MariaDB's REPLACE meets a hash index's duplicates only where there are gap locks.
+
+        Under READ COMMITTED it looks after the row is written (MDEV-37199), then replaces one row of two by an UPDATE
+        and fails by error 1062.
+        """
+        if table not in self._hash_unique:
+            self._hash_unique[table] = has_hash_unique(self._target, table)
+        if self._hash_unique[table]:
+            self._target.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
     # -- read -----------------------------------------------------------------------------------------------------
 
     def _read(self, statements: Statements, selector: Selector) -> _Batch:
@@ -173,6 +185,7 @@ class RowCopier:
         if not missing and not batch.rows:
             return 0
         deleted = 0
+        self._isolate(statements.table)
         with self._leniently(batch.hashed), self._fence.transaction(self._target):
             if missing:
                 deleted = self._delete(statements, missing)

@@ -1,4 +1,4 @@
-"""Which index of the target serves a table's key. Called by ``copier`` before its first statement by key."""
+"""What the target's indexes mean for a copy. Called by ``copier`` before its first statement for a table."""
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import string
@@ -22,4 +22,14 @@ def target_key_index(session: Session, table: Table) -> str:
         "TargetKeyMissing",
         f"{table.target} has no UNIQUE index over ({', '.join(column.name for column in table.key.columns)}), the key "
         f"of {table.source}; add it, or let the Ferry create the table",
+    )
+
+
+def has_hash_unique(session: Session, table: Table) -> bool:
+    """Whether MariaDB itself, and not InnoDB, keeps some UNIQUE index: one over TEXT or BLOB, or USING HASH."""
+    return table.secondary_unique and bool(
+        session.number(
+            f"SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"
+            f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND index_type = 'HASH'"
+        )
     )

@@ -58,9 +58,11 @@ class OddTable:
     slots: int = SLOTS
     # Another spelling of the same key under the column's collation; a key change that is none to the index.
     respelt: Callable[[int], tuple[str, ...]] | None = None
+    hashed: bool = False  # the UNIQUE index is one of MariaDB's that InnoDB does not know
 
     def ddl(self, schema: str) -> str:
-        unique = ", u BIGINT NULL, UNIQUE INDEX u (u)" if self.unique else ""
+        using = " USING HASH" if self.hashed else ""
+        unique = f", u BIGINT NULL, UNIQUE INDEX u (u){using}" if self.unique else ""
         return f"CREATE TABLE `{schema}`.`{self.name}` ({self.columns}, {_PAYLOAD}{unique}) ENGINE=InnoDB"
 
     def where(self, slot: int) -> str:
@@ -260,6 +262,7 @@ _OWN: dict[Family, tuple[OddTable, ...]] = {
     Family.MARIADB: (
         OddTable("k_uuid_type", "id UUID NOT NULL PRIMARY KEY", ("id",), _uuid_text),
         OddTable("k_inet6", "id INET6 NOT NULL PRIMARY KEY", ("id",), _inet6),
+        OddTable("k_hash_unique", "id INT NOT NULL PRIMARY KEY", ("id",), _small, unique=True, hashed=True),
     ),
 }
 
