@@ -1,5 +1,6 @@
 """One attempt to hand over: stop writes, drain, prove, check that nothing slipped through, record; or undo all of it.
 
+    be the only Ferry that does so on this source      it has one read_only for all
     record the intent and the old read_only values in the lease row
     stop writes on the source                          bounded by the deadline
     no XA transaction is open                          it would pass the lock
@@ -86,6 +87,7 @@ class Handover:
     def attempt(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
         try:
+            self.lock.begin(self.deadline_seconds, self.go_on)
             self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
             changes = self._drain(time.monotonic() + self.deadline_seconds)
         except (AttemptFailed, RetriableError) as error:
@@ -103,8 +105,11 @@ class Handover:
         return Attempt("Done", "writes may move to the target", self.lock.block.milliseconds, changes)
 
     def _undo(self) -> None:
-        with self.make_way():
-            undo(self.fence, self.lock)
+        try:
+            with self.make_way():
+                undo(self.fence, self.lock)
+        finally:
+            self.lock.end()
 
     def _drain(self, deadline: float) -> int:
         self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)

@@ -9,6 +9,7 @@ What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, me
   attempt meanwhile: time spent here is write-block time.
 - an XA transaction that has changed rows before goes on to its commit on MySQL (``open_xa``).
 - while it waits, MySQL shows @@super_read_only = 1 and @@read_only = 0: only both together mean locked.
+- it is one switch for every Ferry that moves data away from there: one at a time may use it (``turn``).
 - KILL ends the wait and leaves the old values. A *client* that vanishes does not on MySQL: the statement goes on, and
   locks a source that its successor has just unlocked. So the statement carries its owner's name, and whoever releases
   kills such leftovers first.
@@ -16,20 +17,23 @@ What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, me
   successor finds and kills it, and asks only then whether it still may (its epoch).
 """
 
+import logging
 import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, Self
 
 from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.open_xa import open_xa
+from ferry_core.cutover.turn import Turn
 from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[], object]
 
@@ -38,6 +42,9 @@ ANSWER_SECONDS = 5.0
 
 LOOK_SECONDS = 0.2
 """How often a wait for the lock looks whether it is still wanted."""
+
+TURN_SECONDS = 15.0
+"""Longer than an attempt takes to find the source read-only and give its turn back."""
 
 NO_SUCH_THREAD = 1094
 """What KILL answers when the connection is gone already."""
@@ -72,8 +79,17 @@ class SourceLock(Protocol):
     def block(self) -> WriteBlock:
         """For how long this one stopped writes."""
 
+    def begin(self, seconds: float, go_on: Check = bool) -> None:
+        """Be the only Ferry that stops this source's writes until ``end``, or raise after so long a wait."""
+
+    def keep(self, seconds: float) -> None:
+        """Writes stay stopped for good, so nobody else must use the lock for so long; call after the hand-over."""
+
+    def end(self) -> None:
+        """Let others; said again it changes nothing."""
+
     def stored(self) -> dict[str, str]:
-        """The values to restore, to be written down durably before ``acquire``."""
+        """The values to restore, to be written down durably between ``begin`` and ``acquire``."""
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
         """Stop writes, or raise with everything as it was before.
@@ -96,6 +112,15 @@ class NoLock:
 
     def __init__(self) -> None:
         self.block = WriteBlock()
+
+    def begin(self, seconds: float, go_on: Check = bool) -> None:
+        """Nothing to keep others from."""
+
+    def keep(self, seconds: float) -> None:
+        """Nothing was begun."""
+
+    def end(self) -> None:
+        """Nothing was begun."""
 
     def stored(self) -> dict[str, str]:
         return {}
@@ -126,27 +151,39 @@ class ReadOnlyLock:
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
         self._marker = f"/* mysql-ferry source lock {plain} */"
         self._name = f"ferry-source-lock:{plain}"[:64]
+        self._turn = Turn(self._open, f"ferry-source-turn:{plain}"[:64])
+
+    def begin(self, seconds: float, go_on: Check = bool) -> None:
+        """Also refuses a source that is read-only: what somebody else has set must not be taken for our own."""
+        if not self._turn.take(seconds, go_on):
+            raise RetriableError("SourceLockBusy", f"{self._where}: another Ferry is cutting over from this source")
+        self._refuse_read_only(self.stored())
+
+    def keep(self, seconds: float) -> None:
+        self._turn.keep(seconds)
+
+    def end(self) -> None:
+        self._turn.give_back()
 
     def stored(self) -> dict[str, str]:
-        with self._session() as session:
+        with self._open() as session:
             return self._read(session)
 
     def held(self) -> bool:
-        return self._all_on(self.stored())
+        return self._turn.held() and self._all_on(self.stored())
 
     def passers(self, session: Session) -> list[str]:
         return open_xa(session) if session.flavor is Flavor.MYSQL else []
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
         """Set the server read-only within the deadline; on any failure bring back what was there and raise."""
-        with self._session() as control:
+        with self._open() as control:
             self._kill_leftovers(control)
             before = self._read(control)
-            if self._all_on(before):
-                return
+            self._refuse_read_only(before)
             # If this copier dies while it waits, the server's own timeout ends the statement a little later.
             timeout = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1)}
-            with self._session(deadline_seconds, timeout) as session:
+            with self._open(deadline_seconds, timeout) as session:
                 self._enrol(session)
                 confirm()
                 self.block.begins()
@@ -161,48 +198,67 @@ class ReadOnlyLock:
                 raise RetriableError("SourceUnlocked", f"{self._where}: somebody allowed writes again at once")
 
     def release(self, stored: Mapping[str, str]) -> None:
-        """Restore ``stored``, after ending whatever a dead copier still has under way."""
+        """Restore ``stored``, after ending whatever a dead copier still has under way.
+
+        Nothing is restored while it is another Ferry's turn for long: an attempt begins on a writable source only, so
+        it is that one which has stopped the writes, perhaps for good.
+        """
         if unknown := set(stored) ^ set(self._variables):
             raise DataError("SourceLockFailed", f"{self._where}: stored values with other variables: {sorted(unknown)}")
-        with self._session() as session:
+        with self._open() as session:
             self._kill_leftovers(session)
-            now = self._read(session)
-            # In this order: read_only = OFF also turns super_read_only off, super_read_only = ON also read_only on.
-            for name in self._variables:
-                value = stored[name]
-                if not re.fullmatch("[0-9A-Z_]+", value):
-                    raise DataError("SourceLockFailed", f"{self._where}: {value!r} is no value of {name}")
-                if now[name] != value:
-                    session.execute(f"SET {self._marker} GLOBAL {name} = {value}")
-                    now = self._read(session)
-            if now != dict(stored):
-                raise DataError("SourceUnlockFailed", f"{self._where}: is {now} after restoring {dict(stored)}")
+            with self._turn.taken(TURN_SECONDS) as ours:
+                if ours:
+                    self._restore(session, stored)
+                else:
+                    log.warning("%s: another Ferry has stopped its writes since; read_only stays as it is", self._where)
             self.block.ends()
+
+    def _restore(self, session: Session, stored: Mapping[str, str]) -> None:
+        now = self._read(session)
+        # In this order: read_only = OFF also turns super_read_only off, super_read_only = ON also read_only on.
+        for name in self._variables:
+            value = stored[name]
+            if not re.fullmatch("[0-9A-Z_]+", value):
+                raise DataError("SourceLockFailed", f"{self._where}: {value!r} is no value of {name}")
+            if now[name] != value:
+                session.execute(f"SET {self._marker} GLOBAL {name} = {value}")
+                now = self._read(session)
+        if now != dict(stored):
+            raise DataError("SourceUnlockFailed", f"{self._where}: is {now} after restoring {dict(stored)}")
 
     @property
     def _where(self) -> str:
         endpoint = self._login()
         return f"{endpoint.role} {endpoint.address}"
 
-    @contextmanager
-    def _session(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Iterator[Session]:
-        session = Session(
+    def _open(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Session:
+        return Session(
             self._login(),
             Purpose.CONTROL,
             connect_timeout=ANSWER_SECONDS,
             read_timeout=ANSWER_SECONDS + extra_seconds,
             extra=settings,
         )
-        with session:
-            yield session
 
     def _read(self, session: Session) -> dict[str, str]:
         row = session.query("SELECT " + ", ".join(f"@@global.{name}" for name in self._variables))[0]
         return {name: (value or b"").decode() for name, value in zip(self._variables, row, strict=True)}
 
+    def _refuse_read_only(self, values: Mapping[str, str]) -> None:
+        if self._is_on(values[self._variables[-1]]):
+            raise RetriableError(
+                "SourceReadOnly",
+                f"{self._where}: it is read only already, and not by this attempt: another Ferry has cut over from it "
+                "or died in the attempt, or somebody set it; if it is to stay so, use cutover.sourceLock: None",
+            )
+
     @staticmethod
-    def _all_on(values: Mapping[str, str]) -> bool:
-        return all(value not in ("0", "OFF") for value in values.values())
+    def _is_on(value: str) -> bool:
+        return value not in ("0", "OFF")
+
+    def _all_on(self, values: Mapping[str, str]) -> bool:
+        return all(map(self._is_on, values.values()))
 
     def _enrol(self, session: Session) -> None:
         """Make a session findable before it sends the statement."""
@@ -212,16 +268,16 @@ class ReadOnlyLock:
     def _kill_leftovers(self, session: Session) -> None:
         """End lock statements of this owner that run without their copier, or are to come; wait until they are gone."""
         marker = self._marker.encode()
-        own = session.connection_id
-        holder = session.number(f"SELECT IS_USED_LOCK('{self._name}')")
-        _end(session, lambda process: (marker in process.statement or process.ident == holder) and process.ident != own)
+        ours = {session.connection_id, self._turn.connection_id}
+        theirs = {session.number(f"SELECT IS_USED_LOCK('{self._name}')"), self._turn.holder(session)}
+        _end(session, lambda p: p.ident not in ours and (p.ident in theirs or marker in p.statement))
 
     def _undo(self, session: Session, before: Mapping[str, str], error: FerryError) -> None:
         """On a fresh session: the one that failed may hang, and the killer's may be broken for the same reason."""
         ident = session.connection_id
         session.close()
         try:
-            with self._session() as fresh:
+            with self._open() as fresh:
                 _end(fresh, lambda process: process.ident == ident)
             self.release(before)
         except FerryError as trouble:

@@ -68,6 +68,7 @@ class Stages:
         self._checkpoints = checkpoints
         self._proving = proving
         self._lock = lock
+        self._used_lock: SourceLock | None = None
         self._throttle = throttle
         self._wishes = wishes
         self._telling = telling
@@ -190,7 +191,9 @@ class Stages:
         state.stage = Stage.CUTTING_OVER.value
         self._telling.attempt_begins(number)
         if self._checkpoints.save_now_if_possible():
-            attempt = self._handover(number).attempt()
+            handover = self._handover(number)
+            attempt = handover.attempt()
+            self._used_lock = handover.lock
         else:
             # One that no successor knows of would not count: writes would be stopped oftener than was allowed.
             attempt = Attempt("CheckpointNotWritten", "the attempt could not be recorded before it began", 0)
@@ -254,6 +257,7 @@ class Stages:
 
     def _watch(self) -> None:
         """After the hand-over: report what the source still accepts."""
+        self._keep_lock()
         until = time.monotonic() + float(self._wishes.directive.cutover.watch_for)
         while True:
             try:
@@ -271,6 +275,14 @@ class Stages:
             if time.monotonic() >= until or self._wishes.stopping.is_set():
                 return
             self._nap()
+
+    def _keep_lock(self) -> None:
+        """Another Ferry of this source must not take part in a lock that is to stay."""
+        if self._used_lock is not None:
+            try:
+                self._used_lock.keep(float(self._wishes.directive.cutover.watch_for))
+            except FerryError as error:
+                log.warning("the source could not be told that its lock stays in use: %s", error)
 
     # -- the heartbeat --------------------------------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Stopping writes on real servers: what holds it up, what is left after a failure, what is restored."""
 
 import contextlib
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pymysql
 import pytest
 
-from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
+from ferry_core.cutover.source_lock import Check, NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -33,8 +32,16 @@ def server(pair: Pair) -> Iterator[Server]:
 
 
 @pytest.fixture
-def lock(server: Server) -> ReadOnlyLock:
-    return ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
+def lock(server: Server) -> Iterator[ReadOnlyLock]:
+    lock = ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
+    yield lock
+    lock.end()
+
+
+def stop_writes(lock: SourceLock, seconds: float = 5, confirm: Check = bool) -> None:
+    """As an attempt does."""
+    lock.begin(seconds)
+    lock.acquire(seconds, confirm)
 
 
 @pytest.fixture
@@ -110,13 +117,12 @@ def test_writes_stop_and_go_on(lock: ReadOnlyLock, server: Server, table: str, w
     stored = lock.stored()
     assert not lock.held()
     assert lock.block.milliseconds == 0
-    lock.acquire(5)
+    stop_writes(lock)
     assert lock.held()
     wait_until(lambda: lock.block.milliseconds > 0, "the clock runs")
     assert refused(link, f"UPDATE {table} SET v = 5 WHERE id = 1")
     if server.flavor is Flavor.MYSQL:
         assert refused(server.connect(), f"UPDATE {table} SET v = 6 WHERE id = 1"), "root wrote under super_read_only"
-    lock.acquire(5)
     lock.release(stored)
     blocked = lock.block.milliseconds
     lock.release(stored)
@@ -130,7 +136,7 @@ def test_what_refuses_before_the_statement_stops_no_writes(lock: ReadOnlyLock) -
         raise LockConflict("LockConflict", "target: the lease row is locked")
 
     with pytest.raises(LockConflict):
-        lock.acquire(5, confirm=refuse)
+        stop_writes(lock, confirm=refuse)
     assert lock.block.milliseconds == 0
 
 
@@ -146,25 +152,51 @@ def test_writes_allowed_by_somebody_at_once_fail_the_attempt_only(
 
     monkeypatch.setattr(ReadOnlyLock, "_read", read_after_somebody)
     with pytest.raises(RetriableError, match="somebody allowed writes") as caught:
-        lock.acquire(5)
+        stop_writes(lock)
     assert caught.value.reason == "SourceUnlocked"
     assert not lock.held()
 
 
 def test_exactly_the_stored_values_come_back(lock: ReadOnlyLock, server: Server) -> None:
-    names = ["read_only", "super_read_only"] if server.flavor is Flavor.MYSQL else ["read_only"]
-    for wanted in itertools.product(("0", "1"), repeat=len(names)):
-        if wanted == ("0", "1"):
-            continue  # no such state: super_read_only implies read_only
-        server.execute(*(f"SET GLOBAL {name} = {value}" for name, value in zip(names, wanted, strict=True)))
+    known = [("0", "0"), ("1", "0")] if server.flavor is Flavor.MYSQL else [("0",)]
+    for wanted in known:
+        for name, value in zip(("read_only", "super_read_only"), wanted, strict=False):
+            server.execute(f"SET GLOBAL {name} = {value}")
         stored = lock.stored()
         assert tuple(stored.values()) == wanted
-        lock.acquire(5)
+        stop_writes(lock)
         assert lock.held()
         for _ in range(2):
             lock.release(stored)
             assert lock.stored() == stored
         server.execute("SET GLOBAL read_only = 0")
+
+
+def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: ReadOnlyLock, server: Server) -> None:
+    """It would be writable again when they are done, under our hand-over."""
+    name = "super_read_only" if server.flavor is Flavor.MYSQL else "read_only"
+    server.execute(f"SET GLOBAL {name} = 1")
+    for step in (lambda: lock.begin(5), lambda: lock.acquire(5)):
+        with pytest.raises(RetriableError, match="read only already") as caught:
+            step()
+        assert caught.value.reason == "SourceReadOnly"
+    assert lock.block.milliseconds == 0
+    server.execute(f"SET GLOBAL {name} = 0")
+    lock.begin(5)
+    server.execute(f"SET GLOBAL {name} = 1")
+    with pytest.raises(RetriableError):
+        lock.acquire(5)
+    assert set(lock.stored().values()) == {"1"}
+
+
+def test_a_lost_turn_is_no_lock_any_more(lock: ReadOnlyLock, server: Server) -> None:
+    stop_writes(lock)
+    (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
+    server.execute(f"KILL {holder}")
+    wait_until(lambda: not lock.held(), "the turn is lost")
+    lock.release(dict.fromkeys(lock.stored(), "0"))
+    stop_writes(lock)
+    assert lock.held()
 
 
 def test_open_transactions_do_not_hold_it_up_and_cannot_commit(
@@ -176,7 +208,7 @@ def test_open_transactions_do_not_hold_it_up_and_cannot_commit(
     for statement in ("XA START 'x'", f"UPDATE {table} SET v = 7 WHERE id = 2", "XA END 'x'", "XA PREPARE 'x'"):
         run(xa, statement)
     started = time.monotonic()
-    lock.acquire(5)
+    stop_writes(lock)
     assert time.monotonic() - started < 2
     assert refused(plain, "COMMIT")
     # Why a prepared XA transaction forbids the hand-over: MySQL lets it commit through the lock.
@@ -197,7 +229,7 @@ def test_commits_behind_a_global_read_lock_are_refused(
         lambda: any(row[0] == ident(link) and str(row[6])[:4] == "Wait" for row in server.query("SHOW PROCESSLIST")),
         "the commit waits",
     )
-    lock.acquire(5)
+    stop_writes(lock)
     run(ftwrl, "UNLOCK TABLES")
     thread.join(10)
     assert outcome == [True]
@@ -236,7 +268,7 @@ def test_a_timeout_leaves_no_trace_and_names_who_was_in_the_way(
     stored = lock.stored()
     started = time.monotonic()
     with pytest.raises(LockConflict) as caught:
-        lock.acquire(1.5)
+        stop_writes(lock, 1.5)
     took = time.monotonic() - started
     print(f"{holder}: {took:.2f} s: {caught.value}")
     assert caught.value.reason == "SourceLockTimeout"
@@ -254,7 +286,7 @@ def test_a_timeout_leaves_no_trace_and_names_who_was_in_the_way(
     for thread in threads:
         thread.join(10)
     assert lock.stored() == stored, "it came late"
-    lock.acquire(5)
+    stop_writes(lock)
     lock.release(stored)
 
 
@@ -291,14 +323,17 @@ def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLo
 
 def _attempt(lock: SourceLock, seconds: float) -> None:
     with contextlib.suppress(RetriableError):
-        lock.acquire(seconds)
+        stop_writes(lock, seconds)
 
 
-def test_another_ferrys_attempt_is_left_alone(lock: ReadOnlyLock, server: Server, table: str) -> None:
+def test_another_ferrys_attempt_is_left_alone(
+    lock: ReadOnlyLock, server: Server, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry_core.cutover.source_lock.TURN_SECONDS", 0.5)
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
     other = ReadOnlyLock(server.endpoint, server.flavor, "uid-2")
-    thread = threading.Thread(target=other.acquire, args=(20.0,))
+    thread = threading.Thread(target=stop_writes, args=(other, 20.0))
     thread.start()
     wait_until(lambda: waiting(server), "the other's attempt waits")
     assert len(waiting(server)) == 1
@@ -307,6 +342,15 @@ def test_another_ferrys_attempt_is_left_alone(lock: ReadOnlyLock, server: Server
     run(holder, "UNLOCK TABLES")
     thread.join(20)
     assert other.held()
+    lock.release(dict.fromkeys(lock.stored(), "0"))
+    assert other.held(), "what a dead copier of ours wanted to restore is not so any more"
+    with pytest.raises(RetriableError) as caught:
+        lock.begin(0.5)
+    assert caught.value.reason == "SourceLockBusy"
+    other.release(dict.fromkeys(lock.stored(), "0"))
+    other.end()
+    stop_writes(lock)
+    assert lock.held()
 
 
 def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, server: Server, table: str) -> None:
@@ -318,7 +362,7 @@ def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, 
 
         def attempt() -> None:
             try:
-                cut_off.acquire(20)
+                stop_writes(cut_off, 20)
             except RetriableError as error:
                 failures.append(error)
 
@@ -339,7 +383,7 @@ def test_a_missing_privilege_is_named(server: Server, schema: str, writer: Calla
     account = Endpoint("source", endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw")
     poor = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
     with pytest.raises(ConfigError) as caught:
-        poor.acquire(5)
+        stop_writes(poor)
     assert caught.value.reason == "MissingPrivilege"
     assert not poor.held()
 

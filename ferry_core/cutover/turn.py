@@ -1,0 +1,92 @@
+"""One Ferry at a time stops the writes of a source: its read_only is one switch for all who move data away from there.
+
+Without it a second Ferry takes the first one's lock for its own, hands over under it, and loses every write that comes
+when the first one's attempt fails and restores read_only. A named lock of the source is the turn: it is kept for the
+attempt and, after a hand-over, for as long as the run watches. It ends with its session, which the source ends once it
+has been silent for longer than any attempt; a successor of the same Ferry finds it by a name of its own, and kills it.
+What a dead copier left read-only is for its successor to undo, and refused by everybody else's attempt. Made by
+``source_lock``.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from ferry_core.errors import FerryError, RetriableError
+from ferry_core.mysql.session import Session
+
+NAME = "mysql-ferry-source-lock"
+LOOK_SECONDS = 0.2
+IDLE_SECONDS = 900
+"""After so long a silence the source ends the session. An attempt may take 10 min."""
+_TAKE = f"SELECT GET_LOCK('{NAME}', 0)"
+_HELD = f"SELECT IS_USED_LOCK('{NAME}') = CONNECTION_ID()"
+
+
+class Turn:
+    """Taken by one thread; ``connect`` opens the session whose it is."""
+
+    def __init__(self, connect: Callable[[], Session], own_name: str) -> None:
+        self._connect = connect
+        self._own_name = own_name
+        self._session: Session | None = None
+
+    @property
+    def connection_id(self) -> int | None:
+        """Of the session that holds it."""
+        return None if self._session is None else self._session.connection_id
+
+    def holder(self, session: Session) -> int:
+        """The connection by which this Ferry, or one that it succeeds, has its turn or waits for it; 0: none."""
+        return session.number(f"SELECT IS_USED_LOCK('{self._own_name}')")
+
+    def keep(self, seconds: float) -> None:
+        """For so much longer, without a word."""
+        if self._session is not None:
+            self._session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS + round(seconds)}")
+
+    def take(self, seconds: float, go_on: Callable[[], object] = bool) -> bool:
+        """Wait for it; False if it is still another's then. ``go_on`` is called meanwhile; it raises to give up."""
+        if self.held():
+            return True
+        self.give_back()
+        pause, end = threading.Event(), time.monotonic() + seconds
+        session = self._connect()
+        try:
+            session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS}")
+            session.query(f"SELECT GET_LOCK('{self._own_name}', 1)")
+            while session.number(_TAKE) != 1:
+                go_on()
+                if time.monotonic() > end:
+                    session.close()
+                    return False
+                pause.wait(LOOK_SECONDS)
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        return True
+
+    def held(self) -> bool:
+        """Whether it is ours; a lost session has lost it."""
+        try:
+            return self._session is not None and self._session.number(_HELD) == 1
+        except FerryError:
+            return False
+
+    def give_back(self) -> None:
+        if self._session is not None:
+            with contextlib.suppress(RetriableError):  # the server gives it back by itself when a session is lost
+                self._session.close()
+            self._session = None
+
+    @contextlib.contextmanager
+    def taken(self, seconds: float) -> Iterator[bool]:
+        """Whether it is ours inside; kept afterwards only if it was ours before."""
+        before = self.held()
+        try:
+            yield self.take(seconds)
+        finally:
+            if not before:
+                self.give_back()

@@ -1,0 +1,41 @@
+"""Two Ferries that leave one source: its read_only is one switch, and neither may use the other's."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_cutover import condition, failed_attempt
+from tests.support.commands import Bench, fill
+from tests.support.compare import assert_equal_schemas
+from tests.support.live import Live
+from tests.support.servers import Pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ODD = 1
+
+
+def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    """The other one would have handed over under the first one's lock, which was taken away then."""
+    other = f"{schema}_2"
+    pair.source.execute(f"CREATE DATABASE `{other}`")
+    fill(pair.source, other, "t")
+    bench = Bench(tmp_path / "other", pair, other, cutover={"maxLag": "20s", "watchFor": "0s", "maxAttempts": 100})
+    first_cutover = {"deadline": "8s", "maxAttempts": 1}
+    with Live(pair, schema, tmp_path / "first", odd=ODD, cutover=first_cutover) as first, bench.process() as second:
+        second.start().wait_stage("ReadyForCutover")
+        first.ferry.start().wait_stage("ReadyForCutover")
+        with first.held_in_drain():
+            second.post("cutover")
+            second.wait_stage("CuttingOver")
+            failed_attempt(first.ferry, "DeadlineExceeded")
+        second.succeed()
+        assert first.locked, "the second one's hand-over stands"
+        first.ferry.post("cutover")
+        said = condition(failed_attempt(first.ferry, "SourceReadOnly"), "CutOver")["message"]
+        print(said)
+        assert "another Ferry has cut over from it" in said
+        assert first.locked
+    assert_equal_schemas(pair.source, pair.target, other)
