@@ -270,7 +270,7 @@ class Ferry:
 
     def _apply_wishes(self) -> None:
         directive = self.wishes.directive
-        self.throttle.pause.set(directive.paused, "ferry pause" if self.wishes.paused_by_verb else "spec.paused")
+        self.throttle.pause.set(self.wishes.paused, "ferry pause" if self.wishes.paused_by_verb else "spec.paused")
         self.throttle.rate.set(directive.throttle.max_rows_per_second)
         self.telling.acknowledged(directive.generation)
 

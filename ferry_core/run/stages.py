@@ -185,6 +185,7 @@ class Stages:
 
     def _attempt(self) -> Attempt:
         self._look_for_new_tables()
+        self._wishes.cutting_over(True)
         self._enter(Stage.CUTTING_OVER)
         number = self._series.begins()
         state = self._checkpoints.state
@@ -202,6 +203,7 @@ class Stages:
             log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
             state.stage = Stage.STREAMING.value
             self._enter(Stage.STREAMING)
+            self._wishes.cutting_over(False)
         self._telling.attempt_ended(attempt)
         if attempt.done:
             self._record_done(attempt)

@@ -24,6 +24,7 @@ class Wishes:
         self.paused_by_verb: bool | None = None
         """The last pause or resume verb; None: as the spec says."""
         self._listeners: list[Callable[[], None]] = []
+        self._cutting_over = False
         self.stopping = threading.Event()
         self.aborted = threading.Event()
         if directive.aborted:
@@ -41,7 +42,15 @@ class Wishes:
 
     @property
     def paused(self) -> bool:
-        return self.directive.paused
+        """Not while cutting over: it would only keep writes on the source blocked until the deadline."""
+        with self._condition:
+            return self._directive.paused and not self._cutting_over
+
+    def cutting_over(self, under_way: bool) -> None:
+        """An attempt begins, or has failed: a pause that was asked for meanwhile takes effect then."""
+        with self._condition:
+            self._cutting_over = under_way
+        self._tell()
 
     @property
     def series(self) -> tuple[int, Asked]:

@@ -226,6 +226,23 @@ def test_a_prepared_transaction_refuses_the_attempt_by_its_xid(pair: Pair, schem
         live.finish(approve=False)
 
 
+def test_a_pause_during_an_attempt_takes_effect_only_if_it_fails(pair: Pair, schema: str, folder: Path) -> None:
+    """Obeyed at once it would keep the source read-only until the deadline, with nothing moving."""
+    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "6s", "maxAttempts": 1}) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        with live.held_in_drain():
+            live.ferry.post("pause")
+            failed_attempt(live.ferry, "DeadlineExceeded")
+        live.ferry.wait_status(lambda status: status["phase"] == "Paused")
+        assert not any(live.read_only())
+        live.ferry.post("resume")
+        with live.held_in_drain():
+            live.ferry.post("pause")
+        live.ferry.succeed()
+        assert live.phase() == "Completed"
+        live.equal()
+
+
 def test_an_open_xa_transaction_refuses_the_attempt_and_loses_no_row(
     mysql_pair: Pair, schema: str, folder: Path
 ) -> None:

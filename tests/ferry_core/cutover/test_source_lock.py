@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pymysql
@@ -176,7 +177,7 @@ def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: 
     """It would be writable again when they are done, under our hand-over."""
     name = "super_read_only" if server.flavor is Flavor.MYSQL else "read_only"
     server.execute(f"SET GLOBAL {name} = 1")
-    for step in (lambda: lock.begin(5), lambda: lock.acquire(5)):
+    for step in (partial(lock.begin, 5), partial(lock.acquire, 5)):
         with pytest.raises(RetriableError, match="read only already") as caught:
             step()
         assert caught.value.reason == "SourceReadOnly"
