@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _RELEASE_SECONDS = 30.0
 """kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
+_RELEASE_PAUSE = 1.0
 _RELEASE_LOOK = 3.0
 
 Login = Callable[[], Awaitable[kopf.AiohttpSession]]
@@ -164,7 +165,7 @@ async def _release(office: Office, uid: str, newest: Object, pods: Callable[[], 
                 log.info("%s/%s: released", namespace, name)
                 return
             await tender.sleep(min(plan.next_look, _RELEASE_LOOK, max(0.0, end - time.monotonic())))
-        raise kopf.TemporaryError("the deletion still waits for Pods or for the cleanup", delay=1)
+        raise kopf.TemporaryError("the deletion still waits for Pods or for the cleanup", delay=_RELEASE_PAUSE)
     finally:
         tender.close()
         office.fleet.leave(uid)

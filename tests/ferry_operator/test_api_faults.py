@@ -162,7 +162,8 @@ def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
         eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
 
 
-def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
+def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferry_operator.handlers._PAUSES", (0.2,))
     own_api.install_crd()
     cluster = Cluster(own_api, own_api.make_namespace("reinstalled"))
     with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):

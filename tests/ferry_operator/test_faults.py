@@ -228,11 +228,18 @@ def test_an_ending_namespace_is_not_held_up(cluster: Cluster, kubelet: Kubelet) 
     assert kubelet.started == ["orders-copier"], "nothing can be made in it any more"
 
 
-def test_the_api_server_away_for_a_while(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
+def test_the_api_server_away_for_a_while(
+    cluster: Cluster,
+    kubelet: Kubelet,
+    operator: OperatorThread,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(handlers, "_PAUSES", (0.2, 0.5))
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
     cluster.api.stop_api(kill=True)
-    time.sleep(5)
+    eventually(lambda: caplog.text.count("Request attempt #5 failed") == 2)  # of both watches
     kubelet.call(lambda: copier.stage(Stage.STREAMING))
     cluster.api.start_api()
     cluster.patch("orders", paused=True)
@@ -310,6 +317,7 @@ def test_a_deletion_that_takes_long_is_asked_about_again_and_again(
     cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.5)
+    monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.2)
     running(cluster, kubelet)
     kubelet.helper_exit = (75, "the target does not answer")
     cluster.delete("orders")

@@ -25,6 +25,7 @@ from ferry_operator.copier import CopierLink, exchange
 from ferry_operator.identity import Identity
 from ferry_operator.names import CONTROL_PORT, METRICS_PORT, Role
 from ferry_operator.observe import PodView
+from tests.support.operator_thread import goodbyes
 from tests.support.servers import Pair
 
 ROWS = 3000
@@ -44,7 +45,7 @@ class RealCopier:
             role: {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
             for role, server in sides
         }
-        spec |= {"tables": {"include": [f"{schema}.*"]}, "cutover": {"mode": "Automatic", "watchFor": "1s"}} | parts
+        spec |= {"tables": {"include": [f"{schema}.*"]}, "cutover": {"mode": "Automatic", "watchFor": "0s"}} | parts
         self.spec = Spec.model_validate_json(json.dumps(spec))
         meta = {"name": "orders", "namespace": "shop", "uid": self.uid, "generation": 1}
         certificate, key = self.identity.tls_pair(self.uid)
@@ -113,8 +114,7 @@ async def linked(copier: RealCopier) -> AsyncIterator[CopierLink]:
             yield link
         finally:
             link.close()
-    # TLS connections that were closed still say goodbye; a loop that ends before would leave their sockets open.
-    await asyncio.sleep(0.25)
+    await goodbyes()
 
 
 async def until(link: CopierLink, what: Callable[[Report], bool], copier: RealCopier, seconds: float = 60) -> Report:
@@ -241,7 +241,7 @@ def test_verbs_are_for_the_resource_and_metrics_for_everybody(
                 assert answer.status == 404, "nothing else is said in the clear"
             async with session.get(f"{control}/api/v1/status", headers=headers, **tls) as answer:
                 assert (await answer.json())["phase"] != "Paused"
-        await asyncio.sleep(0.25)  # as in linked
+        await goodbyes()
 
     asyncio.run(ask())
 

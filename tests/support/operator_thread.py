@@ -77,12 +77,12 @@ class OperatorThread:
         self._loop, self._main_task = asyncio.get_running_loop(), asyncio.current_task()
         async with running(self._settings, self._stop, self._check_seconds) as task:
             await task
-        await _goodbyes(self._loop)
+        await goodbyes()
 
 
-async def _goodbyes(loop: asyncio.AbstractEventLoop) -> None:
+async def goodbyes() -> None:
     """Of TLS connections that were closed: a loop that ends before they are said would leave their sockets open."""
-    transports: dict[int, asyncio.Transport] = getattr(loop, "_transports", {})
+    transports: dict[int, asyncio.Transport] = getattr(asyncio.get_running_loop(), "_transports", {})
     for _ in range(25):
         if all(each.get_extra_info("socket").fileno() < 0 for each in list(transports.values())):
             return
