@@ -147,7 +147,8 @@ def cross(live: Live, crew: Crew, copying: int, streaming: int, cutting_over: Se
         killer.in_cutting_over(moment)
     assert killer.count == copying + streaming + len(cutting_over)
     live.proxy.release()
-    live.ferry.start()
+    live.ferry.start().wait_stage("ReadyForCutover")
+    crew.wait_for_every_kind()
     live.finish(crew=crew)
     assert live.locked
 

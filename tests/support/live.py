@@ -51,6 +51,10 @@ def bulk(rows: int) -> OddTable:
     return OddTable("bulk", "id BIGINT NOT NULL PRIMARY KEY", ("id",), lambda slot: (str(slot),), True, rows)
 
 
+PLAIN_KINDS = {"insert", "update", "delete", "key move", "unique swap", "several tables", "rollback"}
+XA_KINDS = {"xa", "xa decided elsewhere", "xa rollback"}
+
+
 class Crew:
     """Two crews of writers that go on through failed attempts: XA is rare, since no cutover passes a prepared one."""
 
@@ -75,6 +79,22 @@ class Crew:
     @property
     def total(self) -> int:
         return self.plain.total + self.xa.total
+
+    def wait_for_every_kind(self) -> None:
+        """Until the server has acknowledged at least one write of each kind."""
+        self.plain.wait_for_kinds(PLAIN_KINDS)
+        self.xa.wait_for_kinds(XA_KINDS)
+
+    def meet_the_lock(self) -> None:
+        """Until both crews were refused once more: they wrote until the source was locked for good."""
+        before = self._refused()
+        wait_until(
+            lambda: all(now > then for now, then in zip(self._refused(), before, strict=True)),
+            f"writers of both crews meet the lock: {self.summary()}",
+        )
+
+    def _refused(self) -> list[int]:
+        return [crew.refused["read only"] for crew in (self.plain, self.xa)]
 
     def summary(self) -> str:
         return f"{self.total} writes acknowledged; {self.plain.summary()}; XA crew: {self.xa.summary()}"
@@ -200,6 +220,8 @@ class Live:
             ferry.post("cutover")
         ferry.succeed()
         if crew is not None:
+            if self.locked:
+                crew.meet_the_lock()
             crew.__exit__(None, None, None)
             print(crew.summary())
         assert self.phase() == "Completed"
@@ -261,6 +283,16 @@ class Live:
         (ferry or self.ferry).wait_status(lambda status: "writes on the source are stopped" in status["message"])
         yield holder
         holder.close()
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    """One of a report's conditions."""
+    return next(one for one in status["conditions"] if one["type"] == kind)
+
+
+def failed_attempt(ferry: FerryProcess, reason: str) -> dict[str, Any]:
+    """The first report after an attempt has failed for ``reason``."""
+    return ferry.wait_status(lambda status: status["cutover"]["lastResult"] == reason)
 
 
 def command(verb: str, ferry: FerryProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
