@@ -9,7 +9,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import ASIDE, RECORDS_COMPLETED, Live, command, wait_until
+from tests.support.live import ASIDE, RECORDS_COMPLETED, Live, command, condition, failed_attempt, wait_until
 from tests.support.servers import Pair
 
 # Together these take longer than all other whole crossings: they have a target of their own.
@@ -36,15 +36,6 @@ def hold_record(live: Live) -> None:
     live.proxy.hold(RECORDS_COMPLETED)
     approved(live)
     live.proxy.wait_held(120)
-
-
-def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next(one for one in status["conditions"] if one["type"] == kind)
-
-
-def failed_attempt(ferry: FerryProcess, reason: str) -> dict[str, Any]:
-    """The first report after an attempt has failed for ``reason``."""
-    return ferry.wait_status(lambda status: status["cutover"]["lastResult"] == reason)
 
 
 def exhausted(status: dict[str, Any]) -> bool:

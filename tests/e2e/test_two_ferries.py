@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_cutover import condition, failed_attempt
 from tests.support.commands import Bench, fill
 from tests.support.compare import assert_equal_schemas
-from tests.support.live import Live
+from tests.support.live import Live, condition, failed_attempt
 from tests.support.servers import Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -4,14 +4,20 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from ferry_core.cutover.attempt import Handover
-from ferry_core.cutover.source_lock import NoLock
-from ferry_core.errors import LockConflict
-from ferry_core.mysql.session import Session
+import pytest
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.consistency.fence import Fence
+from ferry_core.cutover import attempt
+from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock
+from ferry_core.errors import AmbiguousError, LockConflict
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Purpose, Session
+from tests.support.ferry_process import free_port
 
 if TYPE_CHECKING:
     from ferry_core.changes.buffer import ChangeBuffer
-    from ferry_core.consistency.fence import Fence
 
 NOBODY_SETS_IT = threading.Event()
 
@@ -27,12 +33,25 @@ class LockedTarget:
         return contextlib.nullcontext((None, type("Lease", (), {"phase": "Streaming"})))
 
 
+class LeaseOfALockedSource:
+    """Of an attempt whose source is to be unlocked."""
+
+    def exclusively(self) -> contextlib.AbstractContextManager[tuple[None, Any]]:
+        lease = type("Lease", (), {"phase": "CuttingOver", "cutover": {"read_only": "0"}})
+        return contextlib.nullcontext((None, lease))
+
+
+def nobody(role: str) -> Endpoint:
+    """An address at which no server listens."""
+    return Endpoint(role, "127.0.0.1", free_port(), "root", "")
+
+
 def no_session() -> Session:
     raise LockConflict("LockConflict", "not asked")
 
 
 def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> None:
-    handover = Handover(
+    handover = attempt.Handover(
         fence=cast("Fence", LockedTarget()),
         lock=NoLock(),
         control=no_session,
@@ -43,5 +62,18 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
         stopped=lambda: None,
         deadline_seconds=5,
     )
-    attempt = handover.attempt()
-    assert (attempt.reason, attempt.blocked_milliseconds) == ("LockConflict", 0)
+    tried = handover.attempt()
+    assert (tried.reason, tried.blocked_milliseconds) == ("LockConflict", 0)
+
+
+@pytest.mark.parametrize("away", ["source", "target"])
+def test_an_unlock_that_reaches_no_server_ends_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, away: str) -> None:
+    """Not in silence: nobody but a person knows whether the source is locked."""
+    monkeypatch.setattr(attempt, "UNLOCK_SECONDS", 0.3)
+    endpoint = nobody(away)
+    lock = ReadOnlyLock(lambda: endpoint, Flavor.MARIADB)
+    lost = Fence(lambda: Session(endpoint, Purpose.CONTROL), "uid", 1)
+    fence = lost if away == "target" else cast("Fence", LeaseOfALockedSource())
+    with pytest.raises(AmbiguousError, match=rf"{away} {endpoint.address}.*start the Ferry again or") as raised:
+        attempt.undo(fence, lock)
+    assert (raised.value.reason, raised.value.exit_code) == ("SourceLocked", ExitCode.DATA)

@@ -1,0 +1,59 @@
+"""A server is lost while writes on the source are stopped, past the deadline: once it is back they are allowed."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.live import Live, condition, failed_attempt
+from tests.support.servers import Pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+ODD = 3
+
+
+def cut_over_reason(live: Live) -> str:
+    return str(condition(live.ferry.status(), "CutOver")["reason"])
+
+
+def test_a_target_lost_past_the_deadline_is_unlocked_when_it_is_back(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Not before: only the lease row says that nobody has taken over meanwhile."""
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "4s"}) as live:
+        before = live.read_only()
+        live.ferry.start()
+        with live.held_in_drain():
+            live.proxy.refuse()
+            live.proxy.cut_clients()
+            time.sleep(6)  # the length of the fault: well past the deadline
+            assert (live.locked, cut_over_reason(live)) == (True, "InProgress")
+            live.proxy.accept()
+            status = failed_attempt(live.ferry, "DeadlineExceeded")
+            assert live.read_only() == before == (0,) * len(before)
+            print(condition(status, "CutOver")["message"], status["cutover"])
+            assert status["cutover"]["attempts"] == 1
+            assert status["cutover"]["writesBlockedMilliseconds"] > 4000
+            assert live.phase() == "Streaming"
+        live.finish(approve=False)
+
+
+def test_a_source_lost_past_the_deadline_is_writable_when_it_is_back(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """It has forgotten the lock, and must not be locked by what the lost one was told."""
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "4s"}) as live:
+        before = live.read_only()
+        live.ferry.start()
+        with live.held_in_drain():
+            pair.source.kill()
+            time.sleep(6)  # the length of the fault: well past the deadline
+            assert cut_over_reason(live) == "InProgress"
+            pair.source.start()
+            status = live.ferry.wait_status(lambda status: status["cutover"]["lastResult"])
+            assert live.read_only() == before == (0,) * len(before)
+            print(condition(status, "CutOver")["message"], status["cutover"])
+            assert status["cutover"]["attempts"] == 1
+            # The drain may have been asking the source just then.
+            assert status["cutover"]["lastResult"] in ("DeadlineExceeded", "ConnectionLost", "ServerUnreachable")
+            assert live.phase() == "Streaming"
+        pair.source.execute(f"UPDATE `{schema}`.aim SET v = 5 WHERE id = 2")
+        live.finish(approve=False)
+        assert live.locked
