@@ -3,13 +3,16 @@
 import json
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.commands import Bench, Ended, ferry
 from tests.support.ferry_process import FerryProcess
+from tests.support.live import wait_until
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
@@ -68,6 +71,41 @@ def person(bench: Bench) -> Iterator[Person]:
         yield person
 
 
+def scraped(person: Person) -> dict[tuple[str, str], float]:
+    """What a scrape gets: values by name and by the value of the label."""
+    request = urllib.request.Request(f"{person.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {(one.name, ",".join(one.labels.values())): one.value for family in families for one in family.samples}
+
+
+def assert_metrics_tell(bench: Bench, person: Person) -> None:
+    """Of a run that streams: three rows more and one fewer, once they are on the target."""
+    table = f"{bench.schema}.t"
+    bench.pair.source.execute(
+        f"INSERT INTO {table} VALUES (-1, 'y'), (-2, 'y'), (-3, 'y')", f"DELETE FROM {table} WHERE id = 0"
+    )
+
+    def applied() -> bool:
+        found = scraped(person)
+        keys = [found["ferry_changed_keys_flushed_total", how] for how in ("written", "deleted")]
+        return keys == [3, 1] and found["ferry_changed_keys_pending", ""] == 0
+
+    wait_until(applied, "four changed keys are told as flushed")
+    found = scraped(person)
+    assert found["ferry_copy_rows_total", table] == ROWS
+    assert found["ferry_copy_bytes_total", table] > ROWS
+    assert found["ferry_copy_progress_ratio", ""] == 1
+    assert found["ferry_copy_chunks_total", "copied"] > 0
+    assert found["ferry_binlog_events_total", "write_rows"] > 0
+    assert found["ferry_binlog_events_total", "delete_rows"] > 0
+    assert found["ferry_binlog_bytes_total", ""] > 0
+    assert 0 <= found["ferry_stream_lag_seconds", ""] < 60
+    assert found["ferry_checkpoint_writes_total", "success"] > 0
+    assert found["ferry_verify_rows_total", ""] >= ROWS
+    assert found["ferry_throttle_seconds_total", "rows-per-second"] > 0
+
+
 def test_a_crossing_by_verbs(bench: Bench, person: Person) -> None:
     status = json.loads(person.says("status", "--output", "json"))
     assert (status["stage"], status["progress"]["tablesTotal"]) == ("Copying", 1)
@@ -89,6 +127,7 @@ def test_a_crossing_by_verbs(bench: Bench, person: Person) -> None:
     person.types("verify").refused(64, "ServerRefused", "by itself")
 
     person.wait("ReadyForCutover")
+    assert_metrics_tell(bench, person)
     assert "approved" in person.says("cutover")
     person.process.succeed()
     last = person.process.log.read_text().splitlines()[-1]
