@@ -66,6 +66,8 @@ class Bench:
     def __init__(self, folder: Path, pair: Pair, schema: str, **spec: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.writes = 0
+        """What the source has acknowledged of the test's own writes."""
         self.pair = pair
         self.schema = schema
         self.state = folder / "state.ferry.db"
@@ -111,6 +113,12 @@ class Bench:
         process.state = self.state
         process.arguments = ["--state", str(self.state), *arguments]
         return process
+
+    def tell(self, process: FerryProcess, fault: str) -> None:
+        """Print where a run stands when a fault befalls it."""
+        status = process.status()
+        rows = status["progress"]["rowsCopied"]
+        print(f"{fault} in {status['stage']}: {rows} rows moved, {self.writes} writes acknowledged")
 
     # -- what is left behind --------------------------------------------------------------------------------------
 
