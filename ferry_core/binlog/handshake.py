@@ -74,8 +74,8 @@ def open_dump(
     try:
         connection = _connect(endpoint)
         try:
-            _require_tls(connection, endpoint)
             facts = _introduce(connection, flavor, server_id)
+            _require_tls(connection, endpoint)
             check(facts)
             _begin(connection, flavor, server_id, position)
         except BaseException:
@@ -134,7 +134,8 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
         connection,
         "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum, "
         f"@master_heartbeat_period = {period}, @source_heartbeat_period = {period}, @mariadb_slave_capability = 4, "
-        f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}",
+        f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}, "
+        "SESSION sql_big_selects = 1",  # to a server SHOW STATUS is a SELECT
     )
     asked = time.time()
     checksum, folds, now, identity, purged, logged = _row(

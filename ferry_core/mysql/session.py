@@ -149,6 +149,12 @@ class Session:
             self._connection.connect()
         except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
             raise unreachable(error, endpoint) from error
+        self.connection_id = int(self._query_one("SELECT CONNECTION_ID()")[0] or 0)
+        self.version = (self._query_one("SELECT VERSION()")[0] or b"").decode()
+        self.flavor = Flavor.of_version(self.version)
+        settings = _settings(purpose, self.flavor) | dict(extra or {})
+        self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
+        # Not before: to a server SHOW STATUS is a SELECT, which its global limits may refuse.
         if endpoint.tls_required and not self._query_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:
             self.close()
             raise ConfigError(
@@ -156,11 +162,6 @@ class Session:
                 f"{endpoint.role} {endpoint.address} does not offer TLS and the Ferry's tls.mode requires it; "
                 "enable TLS on the server or set tls.mode: Preferred",
             )
-        self.connection_id = int(self._query_one("SELECT CONNECTION_ID()")[0] or 0)
-        self.version = (self._query_one("SELECT VERSION()")[0] or b"").decode()
-        self.flavor = Flavor.of_version(self.version)
-        settings = _settings(purpose, self.flavor) | dict(extra or {})
-        self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
 
     def _set(self, wished: Mapping[str, str], needed: Mapping[str, str]) -> None:
         """All of ``wished`` if the account may, else ``needed``.

@@ -13,6 +13,7 @@ HOSTILE = {
     "default_week_format": "3",
     "lc_time_names": "'de_DE'",
     "max_join_size": "100",
+    "sql_big_selects": "0",
     "sql_auto_is_null": "1",
     "sql_safe_updates": "1",
     "sql_select_limit": "2",

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from ferry_core.api.choices import TlsMode
+from ferry_core.binlog.handshake import close, open_dump
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.tls import REQUIRING, TlsMaterial, client_context
 from tests.conftest import ServerFactory
 from tests.support.certificates import Authority
+from tests.support.preflight import set_global
 from tests.support.servers import Pair, Server
 
 
@@ -87,6 +90,17 @@ def test_refuses_a_certificate_for_another_host(
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1") as caught:
         cipher(endpoint(server, TlsMode.VERIFY_IDENTITY, material))
     assert caught.value.reason == "TlsCertificateRejected"
+
+
+def test_a_server_that_forbids_big_joins_can_be_asked_for_its_cipher(verified: Server, mysql_pair: Pair) -> None:
+    """SHOW STATUS is a SELECT to it, and the stream's connection asks too."""
+    for server in (verified, mysql_pair.source):
+        with set_global(server, "max_join_size = 1", "sql_big_selects = 0"):
+            at = endpoint(server, TlsMode.REQUIRED)
+            assert cipher(at) != b""
+            with Session(at, Purpose.CONTROL) as session:
+                here = source_position(session)
+            close(open_dump(at, server.flavor, 0x80000001, here, lambda _: None).connection)
 
 
 def test_preferred_goes_on_where_tls_is_not_offered(mariadb_pair: Pair) -> None:
