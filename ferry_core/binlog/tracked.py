@@ -5,6 +5,7 @@ Called by ``transactions``, which keeps one ``TrackedTable`` for each distinct t
 
 from collections.abc import Sequence
 
+from ferry_core.binlog import past
 from ferry_core.binlog.events import (
     DELETE_ROWS,
     DELETE_ROWS_V1,
@@ -46,7 +47,7 @@ class TrackedTable:
         hidden = self._columns[count:]
         hashes = mariadb and self.table.secondary_unique and all(column.type == _LONGLONG for column in hidden)
         if len(self._columns) < count or (hidden and not hashes):
-            raise _changed(self.table, f"its events have {len(self._columns)} columns, the table {count}")
+            raise past.other_shape(self.table, f"its events have {len(self._columns)} columns, the table {count}")
 
     def _check(self, table_map: TableMap) -> None:
         for column in self.table.columns:
@@ -58,7 +59,7 @@ class TrackedTable:
                 )
         for column in self.table.key.columns:
             if table_map.columns[column.ordinal].nullable:
-                raise _changed(self.table, f"key column {column.name} may be NULL in its events")
+                raise past.other_shape(self.table, f"key column {column.name} may be NULL in its events")
 
     def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
         """Raw keys of all rows of one row event."""
@@ -80,11 +81,7 @@ class TrackedTable:
         first = self._present(data, at)
         missing = [column.name for column in self.table.key.columns if column.ordinal not in set(first)]
         if missing:
-            raise DataError(
-                "RowImageIncomplete",
-                f"an event of {self.table.id} lacks the key column {missing[0]}; set binlog_row_image=FULL on the "
-                "source, or give the column a value in every INSERT",
-            )
+            raise past.incomplete_image(self.table, missing[0])
         if kind in _UPDATES:
             second = self._present(data, at + self._bitmap_bytes)
             return compiled(double_image_source(self._columns, self._key, first, second))
@@ -93,11 +90,3 @@ class TrackedTable:
     def _present(self, data: bytes, at: int) -> Sequence[int]:
         bits = int.from_bytes(data[at : at + self._bitmap_bytes], "little")
         return [ordinal for ordinal in range(len(self._columns)) if bits >> ordinal & 1]
-
-
-def _changed(table: Table, what: str) -> DataError:
-    return DataError(
-        "SchemaChanged",
-        f"table {table.id} in the binlog is not as it is now: {what}; its definition was changed after the stream's "
-        "position. Start the table over",
-    )

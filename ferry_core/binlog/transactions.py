@@ -6,11 +6,11 @@ transaction which was cut in the middle begins again. Called by ``streamer`` in 
 
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from zlib import crc32
 
-from ferry_core.binlog import events
+from ferry_core.binlog import events, past
 from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.sink import ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
@@ -194,21 +194,14 @@ class Transactions:
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:
-            raise DataError(
-                "PartialRows",
-                f"{tracked.table.id} was changed by a partial JSON update; set binlog_row_value_options='' there",
-            )
+            raise past.partial_rows(tracked.table)
 
     def _compressed_rows(self, data: bytes, end: int) -> None:
         if self._maps.get(data[20:26]) is not None:
             self._compressed(data, end)
 
     def _compressed(self, _data: bytes, _end: int) -> None:
-        raise DataError(
-            "BinlogCompressed",
-            "the source writes compressed binlog events, which this version cannot read; set "
-            "binlog_transaction_compression=OFF (MySQL) or log_bin_compress=OFF (MariaDB), also in running sessions",
-        )
+        raise past.compressed()
 
     # Transactions
 
@@ -236,11 +229,7 @@ class Transactions:
         group.xid, group.inside = begun.prepared_xid, not begun.standalone
 
     def _anonymous(self, _data: bytes, _end: int) -> None:
-        raise DataError(
-            "GtidModeChanged",
-            "the source wrote a transaction without GTID while this run streams by GTID; set gtid_mode=ON and start "
-            "over with a fresh copy",
-        )
+        raise past.anonymous()
 
     def _commit(self, data: bytes, _end: int) -> None:
         group = self._group
@@ -289,7 +278,7 @@ class Transactions:
         group = self._group
         match effect.kind:
             case StatementKind.SCHEMA_CHANGE | StatementKind.STATEMENT_DML:
-                raise _refused(text, effect.kind, effect.tables)
+                raise past.statement(text, effect.kind, effect.tables)
             case StatementKind.BEGIN | StatementKind.XA_START if group is not None:
                 group.inside = True
                 group.xid = group.xid or effect.xid
@@ -347,19 +336,11 @@ class Transactions:
         """No row, no statement."""
 
     def _incident(self, _data: bytes, _end: int) -> None:
-        raise DataError(
-            "SourceIncident",
-            f"the source says in {self._counters.file} that its binlog may lack changes (incident event): rows may "
-            "differ that no event tells of; start over with a fresh copy",
-        )
+        raise past.incident(self._counters.file)
 
     def _unknown(self, data: bytes, kind: int) -> None:
         if not int.from_bytes(data[18:20], "little") & events.IGNORABLE_FLAG:
-            raise DataError(
-                "BinlogEventUnknown",
-                f"the source's binlog {self._counters.file} has an event of type {kind}, which this version does not "
-                "know and must not skip",
-            )
+            raise past.unknown_event(self._counters.file, kind)
 
 
 def _has_checksum(data: bytes) -> bool:
@@ -379,17 +360,3 @@ def _numbered(file: str) -> tuple[str, int, str]:
 
 def _folded(name: TableName) -> TableName:
     return TableName(name.schema.lower(), name.name.lower())
-
-
-def _refused(text: str, kind: StatementKind, tables: Collection[TableName]) -> DataError:
-    names = ", ".join(sorted(map(str, tables)))
-    shown = text if len(text) <= 500 else text[:500] + "..."
-    if kind is StatementKind.SCHEMA_CHANGE:
-        return DataError("SchemaChanged", f"the definition of {names} was changed on the source: {shown}")
-    # A name that is none of ours may stand for one of ours.
-    whose = f"rows of {names} were" if names else "rows may, by way of a view, trigger or function, have been"
-    return DataError(
-        "StatementFormat",
-        f"{whose} changed on the source by a session that logs statements instead of rows "
-        f"(binlog_format=ROW is needed in every session): {shown}",
-    )

@@ -15,6 +15,7 @@ from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Report, Stage, TableReport, TableState
 from ferry_core.api.spec import Ferry
+from ferry_core.binlog.past import NoWayPast
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
 from ferry_core.cutover.attempt import Attempt
@@ -285,7 +286,8 @@ class Telling:
     def source_changed(self, error: DataError) -> None:
         """The stream met after the hand-over what no run can follow: a statement, a changed table."""
         self._written_after += 1
-        text = f"selected tables were changed on the source after the hand-over: {error.message}"
+        what = error.what if isinstance(error, NoWayPast) else error.message
+        text = f"selected tables were changed on the source after the hand-over: {what}"
         log.error("%s", text)
         self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
 
