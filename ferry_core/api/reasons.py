@@ -131,6 +131,7 @@ class Reason(StrEnum):
     SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"
     FOREIGN_KEY_CASCADES = "ForeignKeyCascades"
     FOREIGN_KEY_OUTSIDE_SELECTION = "ForeignKeyOutsideSelection"
+    GENERATED_FROM_TIMESTAMP = "GeneratedFromTimestamp"
     TARGET_TABLE_MISSING = "TargetTableMissing"
     TARGET_TABLE_DIFFERS = "TargetTableDiffers"
     TARGET_CHANGES_DEFINITIONS = "TargetChangesDefinitions"

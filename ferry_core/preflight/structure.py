@@ -4,12 +4,15 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import decoded, name_list
 from ferry_core.tables.table import Table, TableName
 
 _DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
 _UTF8 = re.compile(r"^utf8(?=_|$)")
+_INTRODUCER = re.compile(r"\b_[a-z0-9]+(?=\\?')")
+"""Before a literal. MySQL prints another one once a table was made from its own words."""
 
 Columns = tuple[str, ...]
 
@@ -19,7 +22,7 @@ class _Column:
     type: str
     collation: str
     nullable: bool
-    generated: bool
+    expression: str  # of a generated column, as the server prints it; else empty
 
 
 @dataclass(frozen=True)
@@ -29,31 +32,51 @@ class Structure:
     engine: str
     columns: dict[str, _Column]
     unique: dict[Columns, str]  # what each UNIQUE index is over -> the index's name
+    checks: set[str]  # the clause of each CHECK that is enforced, as the server prints it
 
 
 def structures(session: Session, names: Collection[TableName]) -> dict[TableName, Structure]:
     """Those of ``names`` that exist, by the names that the server gives them."""
     where = f"TABLE_SCHEMA IN ({name_list({name.schema for name in names})})"
     found = {
-        TableName(decoded(row[0]), decoded(row[1])): Structure(decoded(row[2]), {}, {})
+        TableName(decoded(row[0]), decoded(row[1])): Structure(decoded(row[2]), {}, {}, set())
         for row in session.query(
             f"SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE {where}"
         )
     }
     for row in session.query(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, "
-        f"COALESCE(GENERATION_EXPRESSION, '') <> '' FROM information_schema.COLUMNS WHERE {where}"
+        f"GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE {where}"
     ):
-        schema, name, column, kind, collation, nullable, generated = map(decoded, row)
+        schema, name, column, kind, collation, nullable, expression = map(decoded, row)
         described = _Column(
-            _DISPLAY_WIDTH.sub(r"\1", kind), _UTF8.sub("utf8mb3", collation), nullable == "YES", generated == "1"
+            _DISPLAY_WIDTH.sub(r"\1", kind),
+            _UTF8.sub("utf8mb3", collation),
+            nullable == "YES",
+            _INTRODUCER.sub("", expression),
         )
         if table := found.get(TableName(schema, name)):
             table.columns[column.lower()] = described
     for table_name, index, columns in _unique_indexes(session, where):
         if table := found.get(table_name):
             table.unique[columns] = index
+    for schema, name, clause in (map(decoded, row) for row in session.query(_checks(session, where))):
+        if table := found.get(TableName(schema, name)):
+            table.checks.add(_INTRODUCER.sub("", clause))
     return found
+
+
+def _checks(session: Session, where: str) -> str:
+    if session.flavor is Flavor.MARIADB:
+        return (
+            "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
+            f"WHERE {where.replace('TABLE_SCHEMA', 'CONSTRAINT_SCHEMA', 1)}"
+        )
+    return (
+        "SELECT TABLE_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.TABLE_CONSTRAINTS "
+        "JOIN information_schema.CHECK_CONSTRAINTS USING (CONSTRAINT_SCHEMA, CONSTRAINT_NAME) "
+        f"WHERE CONSTRAINT_TYPE = 'CHECK' AND ENFORCED = 'YES' AND {where}"
+    )
 
 
 def _unique_indexes(session: Session, where: str) -> Iterator[tuple[TableName, str, Columns]]:
@@ -73,8 +96,12 @@ def _unique_indexes(session: Session, where: str) -> Iterator[tuple[TableName, s
         yield table, index, tuple(columns)
 
 
-def differences(table: Table, source: Structure, target: Structure) -> Iterator[str]:
-    """What keeps the target's table from being an exact home for the source's rows, in words."""
+def differences(table: Table, source: Structure, target: Structure, *, ours: bool) -> Iterator[str]:
+    """What keeps the target's table from being an exact home for the source's rows, in words.
+
+    ``ours``: it was made from the source's definition, or found alike. Another version may print its expressions in
+    other words.
+    """
     if target.engine != "InnoDB":
         yield f"it is {'a view' if not target.engine else 'of the engine ' + target.engine}, not an InnoDB table"
         return
@@ -85,11 +112,13 @@ def differences(table: Table, source: Structure, target: Structure) -> Iterator[
     for name in sorted(source.columns.keys() & target.columns.keys()):
         yield from _column_differences(name, source.columns[name], target.columns[name])
     yield from _index_differences(table, source, target)
+    if not ours:
+        yield from _expression_differences(source, target)
 
 
 def _column_differences(name: str, source: _Column, target: _Column) -> Iterator[str]:
-    if source.generated != target.generated:
-        yield f"the column {name} is generated on the {'source' if source.generated else 'target'} only"
+    if bool(source.expression) != bool(target.expression):
+        yield f"the column {name} is generated on the {'source' if source.expression else 'target'} only"
     elif source.type != target.type:
         yield f"the column {name} is {target.type} and not {source.type}"
     elif source.collation.split("_")[0] != target.collation.split("_")[0]:
@@ -111,3 +140,12 @@ def _index_differences(table: Table, source: Structure, target: Structure) -> It
         ours, theirs = source.columns[name].collation, target.columns[name].collation
         if ours != theirs and ours.split("_")[0] == theirs.split("_")[0]:
             yield f"the unique column {name} has the collation {theirs} and not {ours}, so other values count as equal"
+
+
+def _expression_differences(source: Structure, target: Structure) -> Iterator[str]:
+    for name in sorted(source.columns.keys() & target.columns.keys()):
+        ours, theirs = source.columns[name].expression, target.columns[name].expression
+        if ours and theirs and ours != theirs:
+            yield f"the column {name} is generated as {theirs} and not as {ours}"
+    for clause in sorted(target.checks - source.checks):
+        yield f"its CHECK ({clause}) is not on the source: it could refuse rows"

@@ -54,8 +54,12 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
             )
 
 
+def _own(context: PreflightContext) -> set[Table]:
+    return set(_claimed(context, context.own_lease)) if context.own_lease else set()
+
+
 def _rows(context: PreflightContext) -> Iterator[Finding]:
-    own = set(_claimed(context, context.own_lease)) if context.own_lease else set()
+    own = _own(context)
     full = [
         str(table.target)
         for table in context.tables
@@ -101,8 +105,10 @@ def _structure(context: PreflightContext) -> Iterator[Finding]:
     on_target = {
         folded(name): found for name, found in structures(context.target, {table.target for table in existing}).items()
     }
+    own = _own(context)
     for table in existing:
-        found = list(differences(table, on_source[table.source], on_target[folded(table.target)]))
+        there = on_target[folded(table.target)]
+        found = list(differences(table, on_source[table.source], there, ours=table in own))
         if found:
             yield failed(
                 Reason.TARGET_TABLE_DIFFERS,

@@ -141,3 +141,20 @@ def test_a_row_filter_is_not_compiled_while_anything_else_is_wrong(pair: Pair, s
     pair.source.execute(FILTERED.format(schema), f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MyISAM")
     assert list(_filtered(pair, schema, "at < NOW()")) == ["UnsupportedTable"]
     assert list(_filtered(pair, schema, "at <")) == ["UnsupportedTable", "RowFilterInvalid"]
+
+
+def test_kept_values_that_are_generated_from_timestamps(pair: Pair, schema: str) -> None:
+    """The session's time_zone decides what is stored, and the target's sessions are all in UTC."""
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, at TIMESTAMP NULL, day DATE AS (DATE(at)) STORED, "
+        "hour INT AS (HOUR(at)) VIRTUAL, next INT AS (hour + 1) STORED, indexed INT AS (YEAR(at)) VIRTUAL, "
+        "INDEX i (indexed))",
+        f"CREATE TABLE `{schema}`.same (id INT PRIMARY KEY, at DATETIME, ts TIMESTAMP NULL, "
+        "day DATE AS (DATE(at)) STORED, hour INT AS (HOUR(ts)) VIRTUAL)",
+    )
+    results = check(pair.source, pair.target, schema)
+    assert not told(results)
+    said = told(results, Status.WARNING)["GeneratedFromTimestamp"]
+    assert f"{schema}.t.day, {schema}.t.indexed, {schema}.t.next keep values" in said
+    assert f"{schema}.same" not in said
+    assert "ALTER TABLE ... FORCE" in said
