@@ -105,6 +105,7 @@ class Reason(StrEnum):
     PATTERN_MATCHES_NOTHING = "PatternMatchesNothing"
     NOTHING_SELECTED = "NothingSelected"
     TARGET_NAME_TAKEN = "TargetNameTaken"
+    TARGET_NAME_INVALID = "TargetNameInvalid"
     NO_USABLE_KEY = "NoUsableKey"
     FAMILIES_DIFFER = "FamiliesDiffer"
     UNSUPPORTED_VERSION = "UnsupportedVersion"

@@ -5,8 +5,9 @@ what its checkpoint says, whatever the patterns match by then. Called by the coo
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ferry_core.api.reasons import Reason
@@ -62,13 +63,12 @@ def _described(session: Session, selection: Tables, chosen: Sequence[TableName])
     if session.flavor is Flavor.MYSQL:
         # Else a generated invisible primary key, the table's only key, is hidden.
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
-    targets = {name: target_name(name, selection) for name in chosen}
-    _refuse_shared_targets(targets)
+    on_target = targets(chosen, selection)
     schemas = sorted({name.schema for name in chosen})
     columns, indexes, sizes = columns_of(session, schemas), indexes_of(session, schemas), sizes_of(session, schemas)
     tables, keyless = [], []
     for name in chosen:
-        table = _table(name, targets[name], _rule(name, selection), columns[name], indexes.get(name, []), sizes[name])
+        table = _table(name, on_target[name], _rule(name, selection), columns[name], indexes.get(name, []), sizes[name])
         if table is None:
             keyless.append(name)
         else:
@@ -83,15 +83,24 @@ def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
     chosen = [name for name in known if is_selected(name, selection)]
     idle = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
     idle += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
+    idle += _idle_renames(selection, {name.schema for name in chosen})
     if idle:
         raise ConfigError(
             Reason.PATTERN_MATCHES_NOTHING,
             f"no table on the source matches {', '.join(idle)}; correct the pattern or take it out (views and system "
-            "schemas do not count, a rule must match a selected table)",
+            "schemas do not count, a rule must match a selected table, renameSchemas name the schema of one)",
         )
     if not chosen:
         raise ConfigError(Reason.NOTHING_SELECTED, "the exclude patterns leave no table; take one out")
     return chosen
+
+
+def _idle_renames(selection: Tables, schemas: Collection[str]) -> Iterator[str]:
+    by_fold = {schema.lower(): schema for schema in schemas}
+    for schema in selection.rename_schemas:
+        if schema not in schemas:
+            near = get_close_matches(schema.lower(), by_fold, n=1)
+            yield f"renameSchemas {schema!r}" + "".join(f" ({by_fold[name]}?)" for name in near)
 
 
 def is_selected(name: TableName, selection: Tables) -> bool:
@@ -116,6 +125,14 @@ def target_name(name: TableName, selection: Tables) -> TableName:
         schema, _, table = rule.target.partition(".")
         return TableName(schema, table)
     return TableName(selection.rename_schemas.get(name.schema, name.schema), name.name)
+
+
+def targets(chosen: Iterable[TableName], selection: Tables) -> dict[TableName, TableName]:
+    """What these tables are called on the target; ConfigError for names that two would share or no table can have."""
+    found = {name: target_name(name, selection) for name in chosen}
+    _refuse_impossible_targets(found)
+    _refuse_shared_targets(found)
+    return found
 
 
 def _rule(name: TableName, selection: Tables) -> TableRule | None:
@@ -153,6 +170,21 @@ def _table(
         rows_estimated=sizes[0],
         average_row_bytes=sizes[1],
     )
+
+
+def _refuse_impossible_targets(targets: Mapping[TableName, TableName]) -> None:
+    impossible = [
+        f"{source} to {to.schema!r}.{to.name!r}"
+        for source, to in targets.items()
+        if to.schema.lower() in LEFT_OUT or any("\0" in name or name.endswith(" ") for name in to)
+    ]
+    if impossible:
+        raise ConfigError(
+            Reason.TARGET_NAME_INVALID,
+            f"tables cannot go from {', '.join(impossible)}: {', '.join(sorted(LEFT_OUT))} are the server's and this "
+            "program's own, and no name ends with a space or holds a NUL; correct tables.renameSchemas or the rule's "
+            "target",
+        )
 
 
 def _refuse_shared_targets(targets: Mapping[TableName, TableName]) -> None:

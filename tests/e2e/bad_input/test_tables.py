@@ -48,6 +48,16 @@ SELECTIONS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "PatternMatchesNothing",
         ("rule '{}.orders'",),
     ),
+    "no schema of the selection": (
+        {"include": ["{}.*"], "renameSchemas": {"{}x": "{}_new"}},
+        "PatternMatchesNothing",
+        ("renameSchemas '{}x' ({}?)",),
+    ),
+    "the server's own": (
+        {"include": ["{}.*"], "renameSchemas": {"{}": "sys"}},
+        "TargetNameInvalid",
+        ("{}.t to 'sys'",),
+    ),
     "nothing left": ({"include": ["{}.*"], "exclude": ["{}.*"]}, "NothingSelected", ("exclude",)),
     "two to one": (
         {"include": ["{}.*"], "rules": [{"match": "{}.t", "target": "{}.w"}]},
@@ -89,7 +99,7 @@ def test_tables_without_a_key_are_named(bench: Bench) -> None:
 def named(value: Any, schema: str) -> Any:
     """``{}`` in all texts becomes the schema."""
     if isinstance(value, dict):
-        return {key: named(inner, schema) for key, inner in value.items()}
+        return {named(key, schema): named(inner, schema) for key, inner in value.items()}
     if isinstance(value, list):
         return [named(inner, schema) for inner in value]
     return value.replace("{}", schema)

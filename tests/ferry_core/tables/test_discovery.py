@@ -7,7 +7,7 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.discovery import LEFT_OUT, appeared, discover, matches, rediscover, select, target_name
+from ferry_core.tables.discovery import LEFT_OUT, appeared, discover, matches, rediscover, select, target_name, targets
 from ferry_core.tables.keys import Index, byte_equal, choose_key
 from ferry_core.tables.table import Column, TableName
 from hack.servers import Family
@@ -51,6 +51,10 @@ def test_excludes_and_names_on_the_target() -> None:
     [
         (selection("shop.*", "nix.*", "shop.x?"), "include 'nix.*', include 'shop.x?'"),
         (selection("shop.*", rules=[{"match": "shop2.orders", "where": "1"}]), "rule 'shop2.orders'"),
+        (
+            selection("shop.*", renameSchemas={"Shop": "new", "shop2": "b"}),
+            "renameSchemas 'Shop' (shop?), renameSchemas",
+        ),
         (selection("shop.*", exclude=["*.*"]), "NothingSelected"),
     ],
 )
@@ -58,6 +62,22 @@ def test_idle_patterns_are_refused(wanted: Tables, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         select(NAMES, wanted)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "schema", ["mysql", "SYS", "information_schema", "performance_schema", "mysql_ferry", "a ", "a\0b"]
+)
+def test_names_that_no_table_can_have_on_the_target_are_refused(schema: str) -> None:
+    for wanted in (
+        selection("shop.orders", renameSchemas={"shop": schema}),
+        selection("shop.orders", rules=[{"match": "shop.*", "target": f"{schema}.orders"}]),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            targets(NAMES[:1], wanted)
+        assert raised.value.reason == "TargetNameInvalid"
+        assert f"shop.orders to {schema!r}.'orders'" in raised.value.message
+        assert "\n" not in raised.value.message
+    assert targets(NAMES[:1], selection("shop.orders", renameSchemas={"shop": "mysql2"}))
 
 
 def column(name: str, kind: str, *, nullable: bool = False, generated: bool = False) -> Column:
