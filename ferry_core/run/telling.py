@@ -67,6 +67,7 @@ class Telling:
         self._message = ""
         self._pause_said = ""
         self._retained: float | None = None
+        self._last_failure = ""
         self._result: str | None = None
         self._appeared: Sequence[TableName] = ()
         self.current_stage = Stage.PENDING
@@ -108,6 +109,7 @@ class Telling:
         self.progress.restore_attempts(
             series.attempts, series.last_attempt_at, series.last_result, series.blocked_milliseconds
         )
+        self._last_failure = series.last_result or ""
         for table in tables:
             known = state.tables.get(table.id)
             if known is not None:
@@ -255,11 +257,13 @@ class Telling:
         if attempt.done:
             self._blocked_milliseconds = attempt.blocked_milliseconds
         else:
+            self._last_failure = f"{attempt.reason}: {attempt.message}"
             then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
             self.message(f"cutover attempt failed{then}: {attempt.message}")
 
     def attempts_exhausted(self, attempts: int) -> None:
-        text = f"{attempts} attempts failed; approve again for a new series ({HOW_TO_APPROVE})"
+        last = f", the last one by {self._last_failure}" if self._last_failure else ""
+        text = f"{attempts} attempts failed{last}; approve again for a new series ({HOW_TO_APPROVE})"
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
         self.message(text)
 

@@ -4,8 +4,11 @@ import hashlib
 
 import pytest
 
+from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
+from ferry_core.checkpoint.state import RunState, SeriesState
+from ferry_core.cutover.attempt import Attempt
 from ferry_core.run.telling import Telling, at_most_4_kib, roughly
 from ferry_core.throttle import Throttle
 from tests.support.manifests import ferry_data
@@ -58,3 +61,22 @@ def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
     throttle.pause.set(False, "")
     telling.tick()
     assert telling.report().message == "streaming"
+
+
+def test_an_exhausted_series_says_what_its_last_attempt_failed_by(telling: Telling) -> None:
+    telling.attempt_ended(Attempt("DeadlineExceeded", "changes of shop.orders were not there after 10 s", 10_004))
+    telling.attempts_exhausted(5)
+    message = telling.report().message
+    assert message.startswith(
+        "5 attempts failed, the last one by DeadlineExceeded: changes of shop.orders were not there"
+    )
+    assert "approve again for a new series" in message
+    told = next(one for one in telling.report().conditions if one.type == Condition.CUT_OVER)
+    assert (told.reason, told.message) == (Reason.ATTEMPTS_EXHAUSTED, message)
+
+
+def test_a_restart_knows_the_reason_at_least(telling: Telling) -> None:
+    series = SeriesState(attempts=5, last_result="DeadlineExceeded")
+    telling.begin([], 2, RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", series=series))
+    telling.attempts_exhausted(5)
+    assert telling.report().message.startswith("5 attempts failed, the last one by DeadlineExceeded; approve again")
