@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -111,11 +112,27 @@ def abort(
     *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, server: str, token_file: Path | None
 ) -> ExitCode:
     """Stop for good, allow writes on the source again, keep the target. With -f also if nothing runs."""
+    _refuse_mixed(offline=bool(files))
     if files:
         click.echo(offline.abort(files, secrets_dir, state))
     else:
         click.echo(client(server, token_file).act("abort") or "aborted")
     return ExitCode.DONE
+
+
+def _refuse_mixed(*, offline: bool) -> None:
+    """An option of the other way to abort would be passed over in silence."""
+    given = click.get_current_context().get_parameter_source
+    others = ("server", "token_file") if offline else ("state", "secrets_dir")
+    wrong = [f"--{name.replace('_', '-')}" for name in others if given(name) is ParameterSource.COMMANDLINE]
+    if wrong and offline:
+        raise ConfigError(
+            Reason.USAGE,
+            f"{' and '.join(wrong)}: for a Ferry that runs, -f for one that does not: abort -f asks no ControlServer; "
+            "leave one of them out",
+        )
+    if wrong:
+        raise ConfigError(Reason.USAGE, f"{' and '.join(wrong)} goes with -f, for a Ferry that does not run")
 
 
 @click.command()

@@ -122,3 +122,20 @@ def test_nobody_there() -> None:
     done = CliRunner().invoke(main, ["pause", "--server", "http://127.0.0.1:9"])
     assert done.exit_code == 75
     assert "no answer from http://127.0.0.1:9: Connection refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-f", "ferry.yaml"), "--server: for a Ferry that runs"),
+        (("-f", "ferry.yaml", "--token-file", "t"), "--server and --token-file: for a Ferry that runs"),
+        (("--state", "s.db"), "--state goes with -f"),
+        (("--secrets-dir", "s"), "--secrets-dir goes with -f"),
+    ],
+)
+def test_an_abort_is_of_one_kind(server: Server, arguments: tuple[str, ...], said: str) -> None:
+    done = server.ferry("abort", *arguments)
+    assert done.exit_code == 64
+    assert f"Usage: {said}" in done.output
+    assert done.output.count("\n") == 1
+    assert not server.asked
