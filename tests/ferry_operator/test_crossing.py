@@ -127,5 +127,5 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
         assert kubelet.started == ["orders-copier"]
         cluster.delete_pod("orders-copier")
         eventually(lambda: cluster.status("orders")["copier"]["image"] == image)
+        eventually(lambda: kubelet.started == ["orders-copier"] * 2)
         assert upgraded.failure is None
-    assert kubelet.started == ["orders-copier"] * 2
