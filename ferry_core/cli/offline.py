@@ -23,5 +23,5 @@ def cleanup(files: Sequence[Path], secrets_dir: Path | None, state: Path | None)
 
 
 def _loaded(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> tuple[LoadedFerry, RunOptions]:
-    loaded = load(files, secrets_dir)
+    loaded = load(files, secrets_dir, to_run=False)
     return loaded, RunOptions(state_path=state_path(loaded.ferry, state))

@@ -39,13 +39,17 @@ class LoadedFerry:
         return _endpoints(self.ferry, _secrets(documents, self.ferry, self.secrets_dir))
 
 
-def load(files: Sequence[Path], secrets_dir: Path | None = None) -> LoadedFerry:
-    """The one Ferry in ``files`` and the Secrets that it names, there or as ``secrets_dir/<secret>/<key>``."""
+def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool = True) -> LoadedFerry:
+    """The one Ferry in ``files`` and the Secrets that it names, there or as ``secrets_dir/<secret>/<key>``.
+
+    Not ``to_run``: to end it, which a field that only a run could not obey must not prevent.
+    """
     if secrets_dir is not None and not secrets_dir.is_dir():
         raise ConfigError(Reason.SECRET_NOT_FOUND, f"--secrets-dir {secrets_dir} is no folder; check the path")
     documents = [document for file in files for document in read_documents(file)]
     ferry = _validated(_the_ferry(documents, files))
-    refuse_unbuilt(ferry)
+    if to_run:
+        refuse_unbuilt(ferry)
     source, target = _endpoints(ferry, _secrets(documents, ferry, secrets_dir))
     return LoadedFerry(ferry, source, target, notices(ferry), tuple(files), secrets_dir)
 
