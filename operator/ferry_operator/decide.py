@@ -232,7 +232,7 @@ def _why_replace(seen: Observed, pod: PodView) -> str | None:
     if cutting and pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff":
         # The source may be locked: the kubelet's pause of up to 5 min is too long.
         return "the copier died while cutting over; another one takes over at once"
-    if pod.digest != seen.ferry.digest and not cutting:
+    if pod.digest != seen.ferry.digests[Role.COPIER] and not cutting:
         return "the copier is started anew with the changed spec"
     return None
 
@@ -284,7 +284,7 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.say(silent)
-    if pod.digest != seen.ferry.digest:
+    if pod.digest != seen.ferry.digests[Role.COPIER]:
         text = "once the attempt to cut over has ended, the copier is started anew with the changed spec"
         draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
         return Plan(draft.status(), next_look=SOON_SECONDS)

@@ -187,7 +187,7 @@ def _helped(seen: Observed, role: Role) -> tuple[Action, ...]:
         return (CreatePod(role),) if waited else ()
     if helper.deleting:
         return ()
-    if helper.role is not role or helper.phase == "Failed" or helper.digest != seen.ferry.digest:
+    if helper.role is not role or helper.phase == "Failed" or helper.digest != seen.ferry.digests[role]:
         return (DeletePod(helper),)
     if not helper.running and helper.last_end is None:
         return (EnsureSecret(helper),)

@@ -125,7 +125,8 @@ class FerryView:
     deleting_since: datetime | None = None
     hands_off: bool = False
     skip_cleanup: bool = False
-    digest: str = ""
+    digests: Mapping[Role, str] = field(default_factory=dict)
+    """What the Pod of each role would be made from now."""
     held: bool = True
     """Our finalizer is on it: it cannot go without us."""
 
@@ -176,7 +177,7 @@ def ferry_view(body: Object) -> FerryView:
         deleting_since=moment(meta.get("deletionTimestamp")),
         hands_off=annotations.get(RECONCILE) == "disabled",
         skip_cleanup=annotations.get(SKIP_CLEANUP) == "true",
-        digest="" if spec is None else digest(spec),
+        digests={} if spec is None else {role: digest(spec, role) for role in Role},
         held=FINALIZER in meta.get("finalizers", ()),
     )
 

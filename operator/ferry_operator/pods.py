@@ -47,10 +47,15 @@ _BEGUN_WITH = {"cutover": {"source_lock"}, "verify": {"mode"}}
 _LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
 
-def digest(spec: Spec) -> str:
-    """Of all that needs another Pod. Defaults are left out: a field that a later version adds changes nothing."""
-    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_TOLD | _LATER)
-    for field, part in _BEGUN_WITH.items():
+def digest(spec: Spec, role: Role) -> str:
+    """Of all that needs another Pod. Defaults are left out: a field that a later version adds changes nothing.
+
+    Nobody tells ``ferry abort`` and ``ferry cleanup`` anything: to them all of the manifest matters.
+    """
+    copies = role is Role.COPIER
+    told = _TOLD | _LATER if copies else set()
+    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=told)
+    for field, part in _BEGUN_WITH.items() if copies else ():
         if begun_with := getattr(spec, field).model_dump(mode="json", include=part, exclude_defaults=True):
             said[field] = begun_with
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
@@ -94,7 +99,7 @@ def pod(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, list
     """The whole Pod of ``role`` for this Ferry."""
     template = spec.copier.template
     own = template.metadata
-    annotations = {DIGEST: digest(spec), GENERATION: str(meta["generation"]), SECRET: secret_name}
+    annotations = {DIGEST: digest(spec, role), GENERATION: str(meta["generation"]), SECRET: secret_name}
     owner = {
         "apiVersion": API_VERSION,
         "kind": KIND,

@@ -11,8 +11,7 @@ from ferry_core.api.report import CutoverReport, Report, Stage
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView
-from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod
-from ferry_operator.pods import digest
+from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret
 from tests.support.sights import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
 
 # -- the end --------------------------------------------------------------------------------------------------------
@@ -144,14 +143,29 @@ def test_abort_before_anything_began() -> None:
     ids=["copier runs", "copier ends", "copier gone", "aborting", "abort evicted"],
 )  # fmt: skip
 def test_abort_step_by_step(copier: PodView | None, helping: PodView | None, actions: tuple[object, ...]) -> None:
-    same = digest(ABORTED)
-    copier, helping = (None if each is None else replace(each, digest=same) for each in (copier, helping))
-    wanted = tuple(
-        replace(each, pod=replace(each.pod, digest=same)) if isinstance(each, DeletePod) else each for each in actions
-    )
     plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), copier=copier, helper=helping))
-    assert plan.actions == wanted
+    assert plan.actions == actions
     assert condition(plan, "Succeeded")["status"] == "Unknown"
+
+
+@pytest.mark.parametrize("role", [Role.ABORT, Role.CLEANUP])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cutover": {"notBefore": "2026-12-01T02:00:00Z"}},
+        {"throttle": {"activeHours": "20:00-06:00 UTC"}},
+        {"verify": {"onMismatch": "Fail"}},
+        {"deletionPolicy": "DropTarget"},
+    ],
+)
+def test_a_mended_spec_makes_the_pod_anew_that_ends_a_ferry(role: Role, wrong: dict[str, Any]) -> None:
+    """The Secret with its manifest cannot change; a running copier would only have to be told."""
+    aborted = role is Role.ABORT
+    stuck = helper(role, of=spec(aborted=aborted, **wrong), running=False, waiting=("CrashLoopBackOff", ""))
+    mended = ferry(STARTED, spec=spec(aborted=aborted), deleting_since=None if aborted else NOW)
+    assert decide(see(ferry=mended, helper=stuck)).actions == (DeletePod(stuck),)
+    same = replace(mended, digests={role: stuck.digest})
+    assert decide(see(ferry=same, helper=stuck)).actions == (EnsureSecret(stuck),)
 
 
 def test_abort_is_done_when_the_databases_say_so() -> None:

@@ -205,6 +205,19 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
 
 
 @pytest.mark.usefixtures("operator")
+def test_an_abort_that_is_refused_goes_on_with_the_mended_spec(cluster: Cluster, kubelet: Kubelet) -> None:
+    """A source may be locked until it does."""
+    running(cluster, kubelet)
+    kubelet.helper_exit = (64, "ferry: NotBuiltYet: spec.throttle.maxReplicaLag")
+    cluster.patch("orders", aborted=True, throttle={"maxReplicaLag": "5s"})
+    eventually(lambda: "NotBuiltYet" in cluster.status("orders").get("message", ""), 30)
+    kubelet.helper_exit = (0, "")
+    cluster.patch("orders", throttle={"maxReplicaLag": None})
+    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    assert kubelet.started == ["orders-copier", "orders-abort", "orders-abort"]
+
+
+@pytest.mark.usefixtures("operator")
 def test_a_secret_that_somebody_made_under_the_copiers_name_is_not_given_to_it(
     cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,16 +24,18 @@ def spec(**parts: Any) -> Spec:
 
 def ferry(status: Object | None = None, generation: int = 1, **parts: Any) -> FerryView:
     wanted = parts.pop("spec", None) or spec()
-    return FerryView("orders", "shop", "uid-1", generation, wanted, status=status or {}, digest=digest(wanted), **parts)
+    digests = {role: digest(wanted, role) for role in Role}
+    return FerryView("orders", "shop", "uid-1", generation, wanted, status=status or {}, digests=digests, **parts)
 
 
 def pod(**parts: Any) -> PodView:
     made = PodView(Role.COPIER, "orders-copier", "pod-1", phase="Running", ip="10.0.0.1", image="ferry:1", running=True)
-    return replace(made, digest=digest(spec()), generation=1, **parts)
+    return replace(made, digest=digest(spec(), Role.COPIER), generation=1, **parts)
 
 
 def helper(role: Role, **parts: Any) -> PodView:
-    return replace(pod(), role=role, name=f"orders-{role}", uid="pod-2", **parts)
+    of = parts.pop("of", spec(aborted=role is Role.ABORT))
+    return replace(pod(), role=role, name=f"orders-{role}", uid="pod-2", digest=digest(of, role), **parts)
 
 
 def report(stage: Stage, acknowledged: int | None = 1, **parts: Any) -> Report:
