@@ -128,7 +128,8 @@ class Draft:
         copier = self._said.setdefault("copier", {})
         copier |= {"podName": pod.name, "image": pod.image, "restarts": pod.restarts}
         end = pod.last_end
-        if end is not None:
+        # A Pod that is ended for its failure is started in place once more and ends by SIGTERM: not what it failed with.
+        if end is not None and not (pod.deleting and "failure" in self._present):
             copier["lastTermination"] = {"exitCode": end.exit_code, "reason": end.reason or "Error"}
             if end.at is not None:
                 copier["lastTermination"]["time"] = stamp(end.at)

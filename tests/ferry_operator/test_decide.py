@@ -249,6 +249,21 @@ def test_a_config_error_is_said_and_tried_again_ever_more_seldom() -> None:
     assert condition(decide(waits), "Stalled")["lastTransitionTime"] == "2026-11-23T12:00:00Z"
 
 
+@pytest.mark.parametrize("code", [64, 65])
+@pytest.mark.parametrize("last", [143, 137])
+def test_how_it_failed_is_not_forgotten_over_how_its_pod_was_ended(code: int, last: int) -> None:
+    """The kubelet had started it once more; SIGTERM's code hid the failure's, and a new Pod came every 6 s."""
+    first = see(copier=failed(code, "SchemaChanged", "shop.orders was altered"))
+    killed = Ended(last, "Error", "", NOW + timedelta(seconds=2))
+    going = pod(running=False, ended=killed, deletion_due=NOW + timedelta(seconds=60))
+    ending = after(first, now=NOW + timedelta(seconds=2), copier=going)
+    assert status(decide(ending))["copier"]["lastTermination"]["exitCode"] == code
+    gone = after(ending, now=NOW + timedelta(seconds=3))
+    assert decide(gone).actions == ()
+    later = decide(replace(gone, now=NOW + timedelta(seconds=11)))
+    assert later.actions == ((CreatePod(Role.COPIER),) if code == 64 else ())
+
+
 def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
     """For up to 16 s at each retry a user read that the container is being started, and nothing of the Secret."""
     first = after(see(copier=failed(64, "SecretNotFound", "no Secret old")), now=NOW + timedelta(seconds=11))

@@ -81,7 +81,11 @@ def test_a_failed_validation_is_tried_again_when_the_spec_changes(cluster: Clust
 @pytest.mark.usefixtures("operator", "hasty")
 def test_a_failed_validation_is_tried_again_by_itself(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
+    kubelet.slow_to_end = True
     kubelet.end(kubelet.copier("orders"), 64, failed("ServerUnreachable", "old.db refuses"))
+    eventually(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
+    kubelet.crash("orders-copier", 143, "Error")  # it was started in place meanwhile
+    kubelet.slow_to_end = False
     took = eventually(lambda: kubelet.started.count("orders-copier") == 2, 30)
     assert 1 < took < 12, "2 s since it ended, of which Kubernetes tells the whole second alone"
 
