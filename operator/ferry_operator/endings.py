@@ -120,6 +120,7 @@ def _aborted(draft: Draft, message: str) -> Plan:
     draft.no_failure()
     draft.phase(Phase.ABORTED)
     draft.finished()
+    draft.aborted(message)
     draft.say(message)
     draft.condition(Condition.SUCCEEDED, "False", Reason.ABORTED, message)
     draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)

@@ -119,6 +119,17 @@ class Draft:
 
     def finished(self) -> None:
         self._said.setdefault("completionTime", stamp(self._now))
+        self._no_lag()
+
+    def aborted(self, message: str) -> None:
+        """Of what the copier said last, what only a copier at work could go on saying is taken back."""
+        self.condition(Condition.CAUGHT_UP, "Unknown", Reason.ABORTED, message)
+        self.condition(Condition.READY_FOR_CUTOVER, "False", Reason.ABORTED, message)
+        self.condition(Condition.CUT_OVER, "False", Reason.ABORTED, message)
+        self.condition(Condition.PAUSED, "False", Reason.NOT_PAUSED)
+        self.condition(Condition.THROTTLED, "False", Reason.NOT_THROTTLED)
+        if "throttle" in self._said:
+            self._said["throttle"] = {"active": False}
 
     def started(self) -> None:
         self._said.setdefault("startTime", stamp(self._now))
@@ -134,9 +145,12 @@ class Draft:
             if end.at is not None:
                 copier["lastTermination"]["time"] = stamp(end.at)
 
+    def _no_lag(self) -> None:
+        self._said.get("replication", {}).pop("lagSeconds", None)
+
     def lag_unknown(self, reason: str, message: str) -> None:
         """Nobody has seen the stream of late: what was true then is not known to be."""
-        self._said.get("replication", {}).pop("lagSeconds", None)
+        self._no_lag()
         self.condition(Condition.CAUGHT_UP, "Unknown", reason, message)
         if self._conditions[Condition.READY_FOR_CUTOVER]["status"] == "True":
             self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
@@ -158,6 +172,8 @@ class Draft:
         for part in ("startTime", "completionTime"):
             if part in said:
                 self._said.setdefault(part, said[part])
+        if said["stage"] == Stage.COMPLETED:
+            self._no_lag()  # what the copier still reads is not moved any more
         self._acknowledged(said["copier"])
         # An earlier failure stands until this process has got past it.
         keep = _FAILURE if "failure" in self._present and said["stage"] in _EARLY else ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ferry_core.api.reasons import Reason
-from ferry_core.api.report import CutoverReport, Report, Stage
+from ferry_core.api.report import CutoverReport, Replication, Report, Stage, ThrottleReport
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView
@@ -17,8 +17,8 @@ from tests.support.sights import NOW, after, condition, ferry, helper, pod, repo
 # -- the end --------------------------------------------------------------------------------------------------------
 
 
-def done() -> Report:
-    return report(Stage.COMPLETED, cutover=CutoverReport(attempts=1, writes_blocked_milliseconds=900),
+def done(**parts: Any) -> Report:
+    return report(Stage.COMPLETED, **parts, cutover=CutoverReport(attempts=1, writes_blocked_milliseconds=900),
                   conditions=[said("Succeeded", "True", "Completed"),
                               said("CutOver", "True", "Done"), said("Verified", "True", "NoDifference")])  # fmt: skip
 
@@ -174,6 +174,45 @@ def test_abort_is_done_when_the_databases_say_so() -> None:
     assert status(plan)["phase"] == "Aborted"
     assert condition(plan, "Succeeded") | {"status": "False", "reason": "Aborted"} == condition(plan, "Succeeded")
     assert decide(Observed(ferry(status(plan), spec=ABORTED), NOW)).actions == ()
+
+
+def test_of_an_aborted_ferry_nothing_is_said_that_a_copier_alone_could_see() -> None:
+    """Its last report was shown for ever: ready for the cutover, waiting for approval, a lag, a throttle."""
+    last = report(
+        Stage.READY_FOR_CUTOVER,
+        replication=Replication(lag_seconds=0.4, pending_keys=7),
+        throttle=ThrottleReport(active=True, reason="rate 20 >= 20", since=NOW),
+        conditions=[
+            said("CopyComplete", "True", "AllTablesCopied"),
+            said("CaughtUp", "True", "LagBelowThreshold"),
+            said("ReadyForCutover", "True", "GatesPassed"),
+            said("CutOver", "False", "AwaitingApproval"),
+            said("Throttled", "True", "RateLimit"),
+            said("Paused", "True", "PausedByUser"),
+        ],
+    )
+    told = status(decide(see(copier=pod(), link=Link(last)))) | STARTED
+    plan = decide(see(ferry=ferry(told, spec=ABORTED), helper=helper(Role.ABORT, running=False, phase="Succeeded")))
+    expected = {
+        "CopyComplete": ("True", "AllTablesCopied"),
+        "CaughtUp": ("Unknown", "Aborted"),
+        "ReadyForCutover": ("False", "Aborted"),
+        "CutOver": ("False", "Aborted"),
+        "Throttled": ("False", "NotThrottled"),
+        "Paused": ("False", "NotPaused"),
+    }
+    for kind, wanted in expected.items():
+        assert (condition(plan, kind)["status"], condition(plan, kind)["reason"]) == wanted
+    assert status(plan)["throttle"] == {"active": False}
+    assert "lagSeconds" not in status(plan)["replication"]
+    assert status(plan)["replication"]["pendingKeys"] == 7
+
+
+def test_a_completed_ferry_has_no_lag() -> None:
+    streaming = see(copier=pod(), link=Link(report(Stage.CUTTING_OVER, replication=Replication(lag_seconds=0.4))))
+    plan = decide(after(streaming, copier=pod(), link=Link(done(replication=Replication(lag_seconds=0.3)))))
+    assert status(plan)["phase"] == "Completed"
+    assert "lagSeconds" not in status(plan)["replication"]
 
 
 def test_abort_that_comes_too_late_is_a_success() -> None:
