@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _TAKEN = timedelta(seconds=10)
 """How long a Pod's name may be taken before that is said."""
+_SECRET_SECONDS = 20.0
+"""How long the Secret of a Pod that has not started is believed to be there."""
 
 
 @dataclass
@@ -44,9 +46,15 @@ class Memory:
     held_back: bool = False
     """Something is not written yet: of no more than numbers and words, and too soon after the last write."""
     secret_of: str | None = None
-    """uid of the Pod whose Secret is known to be there."""
+    """uid of the Pod whose Secret was there when it was looked for last."""
+    secret_at: float = 0.0
+    """When that was: somebody may delete it before the Pod starts."""
     taken_since: datetime | None = None
     """When a Pod's name was found taken first."""
+
+    def knows_secret(self, pod: str) -> bool:
+        """Whether it needs no look."""
+        return self.secret_of == pod and time.monotonic() < self.secret_at + _SECRET_SECONDS
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class Actor:
         match action:
             case CreatePod(role) if spec is not None:
                 await self._create(meta, spec, role, memory)
-            case EnsureSecret(pod) if spec is not None and memory.secret_of != pod.uid:
+            case EnsureSecret(pod) if spec is not None and not memory.knows_secret(pod.uid):
                 await self._ensure_secret(meta, spec, pod, memory)
             case DeletePod(pod):
                 log.info("%s: Pod %s is asked to end", _name(body), pod.name)
@@ -207,7 +215,7 @@ class Actor:
                 )
                 await self.kube.delete_pod(meta["namespace"], pod["name"], pod["uid"])
                 return
-        memory.secret_of = pod["uid"]
+        memory.secret_of, memory.secret_at = pod["uid"], time.monotonic()
 
     def _note(self, error: KubeError, meta: Object, memory: Memory) -> None:
         """A refusal becomes part of what is observed; anything else is tried again by the caller."""

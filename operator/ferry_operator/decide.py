@@ -263,7 +263,8 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if pod.unschedulable:
         _starting(seen, draft, f"no node takes the copier's Pod: {pod.unschedulable}")
         return Plan(draft.status(), secret)
-    _starting(seen, draft, "the copier's container is being started" + (f": {text}" if text else ""))
+    detail = text or seen.where_to_look(pod)
+    _starting(seen, draft, "the copier's container is being started" + (f": {detail}" if detail else ""))
     return Plan(draft.status(), secret, SOON_SECONDS * 5)
 
 

@@ -207,4 +207,5 @@ def _problem(seen: Observed) -> str:
         return f" ({said[-1] if said else f'exit code {helper.last_end.exit_code}'})"
     if helper.waiting is not None and helper.waiting[1]:
         return f" ({': '.join(helper.waiting)})"
-    return f" ({helper.unschedulable})" if helper.unschedulable else ""
+    stuck = helper.unschedulable or ("" if helper.running else seen.where_to_look(helper))
+    return f" ({stuck})" if stuck else ""

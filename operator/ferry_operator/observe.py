@@ -6,7 +6,7 @@ Pure, but for the clock that callers pass in. Called by ``tender``.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,6 +28,10 @@ from ferry_operator.names import (
     pod_name,
 )
 from ferry_operator.pods import digest
+
+
+_LONG_SETTING_UP = timedelta(seconds=20)
+"""From a node's taking a Pod to its volumes and network; the kubelet's own retries take longer."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,10 @@ class PodView:
     evicted: str = ""
     """Why it was ended from outside, for good."""
     unschedulable: str = ""
+    scheduled: datetime | None = None
+    """When a node took it."""
+    set_up: bool = False
+    """Its volumes and network are there; of its container only the image may be missing."""
     waiting: tuple[str, str] | None = None
     """Reason and message of a container that does not run."""
     running: bool = False
@@ -154,6 +162,13 @@ class Observed:
     trouble: Trouble | None = None
     namespace_ending: bool = False
 
+    def where_to_look(self, pod: PodView) -> str:
+        """For why a container is not started for long: only Events say it, which the operator may not read."""
+        if pod.set_up or pod.scheduled is None or self.now - pod.scheduled < _LONG_SETTING_UP:
+            return ""
+        describe = f"kubectl describe pod {pod.name} -n {self.ferry.namespace}"
+        return f"see {describe} (volumes, Secrets, network)"
+
 
 def moment(text: str | None) -> datetime | None:
     """A time as Kubernetes writes it."""
@@ -224,6 +239,8 @@ def pod_view(body: Object) -> PodView:
         lost=_lost(status, conditions),
         evicted=_evicted(status, conditions),
         unschedulable=_unschedulable(conditions),
+        scheduled=moment(conditions.get("PodScheduled", {}).get("lastTransitionTime")),
+        set_up=conditions.get("PodReadyToStartContainers", {}).get("status") == "True",
         waiting=_waiting(state),
         running="running" in state,
         restarts=containers[0].get("restartCount", 0),

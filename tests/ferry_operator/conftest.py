@@ -37,6 +37,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"ferry_operator.{name}", 1.0)
     monkeypatch.setattr("ferry_operator.decide.SHORTEST_BACKOFF", 2.0)
     monkeypatch.setattr("ferry_operator.act._TAKEN", timedelta(seconds=1))
+    monkeypatch.setattr("ferry_operator.act._SECRET_SECONDS", 1.0)
 
 
 @pytest.fixture

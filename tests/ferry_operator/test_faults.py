@@ -8,7 +8,7 @@ import pytest
 from ferry_core.api.report import Failure, Report, Stage
 from ferry_operator import copier as copier_link
 from ferry_operator import handlers
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, Object, eventually
 from tests.support.kubelet import SPEC, Kubelet, words
 from tests.support.operator_thread import OperatorThread
 
@@ -234,6 +234,25 @@ def test_a_secret_that_somebody_made_under_the_copiers_name_is_not_given_to_it(
     pod = cluster.pod("orders-copier")
     assert pod is not None
     assert pod["spec"]["volumes"][0]["secret"]["secretName"] == "orders-copier-unknown"
+
+
+@pytest.mark.usefixtures("operator", "hasty")
+def test_a_secret_that_somebody_deletes_before_the_copier_started_is_made_again(
+    cluster: Cluster, kubelet: Kubelet
+) -> None:
+    kubelet.hold = True
+    cluster.apply("orders")
+
+    def secret() -> Object | None:
+        return next((each for each in cluster.secrets() if each["metadata"]["name"].startswith("orders-copier-")), None)
+
+    eventually(secret)
+    made = secret()
+    assert made is not None
+    cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}/secrets/{made['metadata']['name']}")
+    eventually(lambda: (again := secret()) is not None and again["metadata"]["uid"] != made["metadata"]["uid"], 30)
+    kubelet.hold = False
+    kubelet.copier("orders")
 
 
 @pytest.mark.usefixtures("operator")

@@ -1,5 +1,6 @@
 """Pods as kube-apiserver returns them, and what is made of them: through ``pod_view`` and ``decide``."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import PodView, pod_view
 from ferry_operator.plan import CreatePod, DeletePod, EnsureSecret
-from tests.support.sights import NOW, after, condition, see, spec, status
+from tests.support.sights import NOW, after, condition, ferry, see, spec, status
 
 Object = dict[str, Any]
 RUNNING: Object = {
@@ -161,6 +162,44 @@ def test_a_pod_that_no_node_takes() -> None:
     assert plan.actions == (EnsureSecret(pending),)
     assert f"no node takes the copier's Pod: {message}" in status(plan)["message"]
     assert condition(plan, "Reconciling")["status"] == "True"
+
+
+def creating(seconds: float, **more: str) -> Object:
+    """A container that the kubelet has been about to start for so long, and further conditions of its Pod."""
+    conditions = {"PodScheduled": "True"} | more
+    since = _time(timedelta(seconds=-seconds))
+    waiting = {"name": "copier", "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
+    return {
+        "phase": "Pending",
+        "conditions": [
+            {"type": kind, "status": truth, "lastTransitionTime": since} for kind, truth in conditions.items()
+        ],
+        "containerStatuses": [waiting],
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (creating(19), False),
+        (creating(20), True),
+        (creating(20, PodReadyToStartContainers="False"), True),
+        (creating(20, PodReadyToStartContainers="True"), False),  # its image is pulled
+    ],
+)
+@pytest.mark.parametrize("role", list(Role))
+def test_a_container_that_is_not_started_for_long(said: Object, role: Role, told: bool) -> None:
+    """A volume of a Secret that does not exist, say. Only Events tell of it, which the operator may not read."""
+    if role is Role.COPIER:
+        plan = decide(see(copier=seen(said)))
+    else:
+        deleted = NOW if role is Role.CLEANUP else None
+        aborting = ferry({"startTime": "2026-11-23T11:00:00Z"}, spec=spec(aborted=True), deleting_since=deleted)
+        stuck = replace(seen(said), role=role, name=f"orders-{role}", digest=aborting.digests[role])
+        plan = decide(see(ferry=aborting, helper=stuck))
+    where = f"kubectl describe pod orders-{role} -n shop"
+    assert (where in status(plan)["message"]) is told
+    assert plan.next_look <= 10
 
 
 def test_a_pod_without_a_status_yet() -> None:
