@@ -68,6 +68,7 @@ def rest(seen: Observed, draft: Draft) -> Plan:
         # Of a process that has ended, the network's last answer is older than its last words.
         reports = [*words, seen.link.report] if seen.copier.running else [seen.link.report, *words]
         _written_after(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
+    draft.over()
     spec = seen.ferry.spec
     ttl = None if spec is None else spec.ttl_seconds_after_finished
     ended = moment(seen.ferry.status.get("completionTime"))

@@ -29,7 +29,6 @@ from ferry_operator.names import (
 )
 from ferry_operator.pods import digest
 
-
 _LONG_SETTING_UP = timedelta(seconds=20)
 """From a node's taking a Pod to its volumes and network; the kubelet's own retries take longer."""
 

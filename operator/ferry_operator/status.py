@@ -4,7 +4,7 @@ Pure. The whole of our part is said each time, since server-side apply takes awa
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ class Draft:
     def __init__(self, present: Mapping[str, Any], generation: int, now: datetime) -> None:
         self._present = present
         self._generation = generation
+        self._made_from = 0
         self._now = now
         self._said: Object = copy.deepcopy({**present})
         self._said.setdefault("stage", Stage.PENDING.value)
@@ -117,6 +118,12 @@ class Draft:
     def no_failure(self) -> None:
         self._said.pop("failure", None)
 
+    def over(self) -> None:
+        """What is said stands, whatever becomes of the spec."""
+        self._conditions = {
+            kind: entry | {"observedGeneration": self._generation} for kind, entry in self._conditions.items()
+        }
+
     def finished(self) -> None:
         self._said.setdefault("completionTime", stamp(self._now))
         self._no_lag()
@@ -136,10 +143,11 @@ class Draft:
 
     def pod(self, pod: PodView) -> None:
         """What is known of the copier's Pod."""
+        self._made_from = pod.generation
         copier = self._said.setdefault("copier", {})
         copier |= {"podName": pod.name, "image": pod.image, "restarts": pod.restarts}
         end = pod.last_end
-        # A Pod that is ended for its failure is started in place once more and ends by SIGTERM: not what it failed with.
+        # A Pod that is ended for its failure may be started in place once more: SIGTERM is not what it failed with.
         if end is not None and not (pod.deleting and "failure" in self._present):
             copier["lastTermination"] = {"exitCode": end.exit_code, "reason": end.reason or "Error"}
             if end.at is not None:
@@ -177,9 +185,7 @@ class Draft:
         self._acknowledged(said["copier"])
         # An earlier failure stands until this process has got past it.
         keep = _FAILURE if "failure" in self._present and said["stage"] in _EARLY else ()
-        for entry in report.conditions:
-            if entry.type not in keep:
-                self.condition(entry.type, entry.status, entry.reason, entry.message, entry.observed_generation)
+        self._conditions_of(report, _OURS.difference(keep))
 
     def _restarted(self, report: Report) -> None:
         if report.message:
@@ -187,9 +193,15 @@ class Draft:
         self._acknowledged(report.copier.model_dump(mode="json", by_alias=True, exclude_none=True))
         self._said["phase"] = self.stage_now
         self.lag_unknown(Reason.COPIER_STARTING, "the copier was started again and goes on from its checkpoint")
+        self._conditions_of(report, {Condition.VALIDATED, Condition.PAUSED})
+
+    def _conditions_of(self, report: Report, kinds: Collection[str]) -> None:
+        """They are of the generation that the copier acts on, though it said them before it was told of it."""
+        acts_on = max(self._made_from, report.copier.acknowledged_generation or 0)
         for entry in report.conditions:
-            if entry.type in (Condition.VALIDATED, Condition.PAUSED):
-                self.condition(entry.type, entry.status, entry.reason, entry.message, entry.observed_generation)
+            if entry.type in kinds:
+                generation = max(acts_on, entry.observed_generation or 0)
+                self.condition(entry.type, entry.status, entry.reason, entry.message, generation)
 
     def _acknowledged(self, copier: Object) -> None:
         own = self._said.setdefault("copier", {})

@@ -363,6 +363,23 @@ def test_every_condition_of_the_copier_is_taken_over(kind: Condition, truth: str
     assert (taken["status"], taken["reason"], taken["message"]) == (truth, "SomeReason", "some words")
 
 
+@pytest.mark.parametrize(
+    ("acknowledged", "written"),
+    [(7, 7), (6, 6), (None, 4)],
+    ids=["told the newest", "told an older one", "not told since its start"],
+)
+@pytest.mark.parametrize("stage", [Stage.VALIDATING, Stage.STREAMING, Stage.COMPLETED])
+def test_a_condition_is_of_the_generation_that_its_copier_acts_on(
+    acknowledged: int | None, written: int, stage: Stage
+) -> None:
+    """Said before it was told anything, it stood at 0 for ever, and kubectl wait waited with it."""
+    said_early = [said("Validated", "True", "Passed", generation=0), said("Stalled", "False", "NotStalled", "", 0)]
+    link = Link(report(stage, acknowledged, conditions=said_early))
+    plan = decide(see(ferry=ferry(generation=7), copier=replace(pod(), generation=4), link=link))
+    for kind in ("Validated", "Stalled"):
+        assert condition(plan, kind)["observedGeneration"] == written
+
+
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     first = see(
         copier=pod(), link=Link(report(Stage.STREAMING, conditions=[said("CaughtUp", "True", "LagBelowThreshold")]))

@@ -100,6 +100,12 @@ def test_a_finished_ferry_rests_whatever_becomes_of_its_pod() -> None:
         assert decide(after(seen, copier=copier)).actions == ()
 
 
+def test_what_a_finished_ferry_says_stands_whatever_becomes_of_its_spec() -> None:
+    finished = see(copier=pod(), link=Link(done()))
+    plan = decide(after(finished, generation=5, copier=pod(), link=Link(late())))
+    assert {each["observedGeneration"] for each in status(plan)["conditions"]} == {5}
+
+
 def test_time_to_live() -> None:
     seen = see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW)))
     finished = status(decide(seen))

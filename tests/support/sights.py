@@ -43,8 +43,9 @@ def report(stage: Stage, acknowledged: int | None = 1, **parts: Any) -> Report:
     return Report(stage=stage.value, phase=parts.pop("phase", stage.value), copier=copier, revision=7, **parts)
 
 
-def said(kind: str, status: str, reason: str, message: str = "") -> ConditionReport:
+def said(kind: str, status: str, reason: str, message: str = "", generation: int | None = None) -> ConditionReport:
     entry = {"type": kind, "status": status, "reason": reason, "message": message, "last_transition_time": NOW}
+    entry["observed_generation"] = generation
     return ConditionReport.model_validate(entry)
 
 
