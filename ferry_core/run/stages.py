@@ -190,7 +190,7 @@ class Stages:
         number = self._series.begins()
         state = self._checkpoints.state
         state.stage = Stage.CUTTING_OVER.value
-        self._telling.attempt_begins(number)
+        self._telling.attempt_begins(number, float(self._wishes.directive.cutover.max_lag))
         if self._checkpoints.save_now_if_possible():
             handover = self._handover(number)
             attempt = handover.attempt()

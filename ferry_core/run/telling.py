@@ -3,7 +3,6 @@
 The engine's threads call the counters, the coordinator everything else; ``Progress`` is the one thread-safe snapshot.
 """
 
-import hashlib
 import logging
 import threading
 import time
@@ -25,6 +24,7 @@ from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
+from ferry_core.run.wording import at_most_4_kib, roughly
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 
@@ -33,20 +33,6 @@ log = logging.getLogger(__name__)
 NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
 HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
-
-
-def at_most_4_kib(gtids: str) -> str:
-    """Cut off it would be the name of other transactions: a digest tells at least whether two are the same."""
-    return gtids if len(gtids) <= 4096 else f"sha256:{hashlib.sha256(gtids.encode()).hexdigest()}"
-
-
-def roughly(seconds: float) -> str:
-    """A time span for people, in its two largest units."""
-    minutes = int(seconds // 60)
-    hours, days = minutes // 60, minutes // 1440
-    if days:
-        return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
 class Telling:
@@ -70,6 +56,8 @@ class Telling:
         self._last_failure = ""
         self._result: str | None = None
         self._appeared: Sequence[TableName] = ()
+        self._held = False
+        self._max_lag = 0.0
         self.current_stage = Stage.PENDING
         self._initial_conditions()
 
@@ -227,15 +215,9 @@ class Telling:
         else:
             say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self._left_out())
             if not wanted:
-                say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
                 self.message(self._and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE})"))
-        lagging = next((text for text in missing if text.startswith("Lag")), None)
-        if lagging is None:
-            say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
-        elif "unknown" in lagging:
-            say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN, lagging)
-        else:
-            say(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, lagging)
+        self._tell_hold(missing, wanted=wanted)
+        self._tell_caught_up(next((text for text in missing if text.startswith("Lag")), None))
         if self._proving is None:
             say(Condition.VERIFIED, None, "Unproven", "verify.mode is None")
         elif self._proving.passed.is_set():
@@ -243,7 +225,27 @@ class Telling:
         else:
             say(Condition.VERIFIED, None, Reason.RUNNING)
 
-    def attempt_begins(self, number: int) -> None:
+    def _tell_caught_up(self, lagging: str | None) -> None:
+        say = self.progress.set_condition
+        if lagging is None:
+            say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
+        elif "unknown" in lagging:
+            say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN, lagging)
+        else:
+            say(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, lagging)
+
+    def _tell_hold(self, missing: list[str], *, wanted: bool) -> None:
+        """Who waits for approval, or once that is given for a gate; how an attempt ended stands longer than a gate."""
+        say = self.progress.set_condition
+        if not wanted and (self._held or not missing):
+            say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
+            self._held = True
+        elif missing and self._held:
+            say(Condition.CUT_OVER, False, missing[0].partition(":")[0], "; ".join(missing))
+
+    def attempt_begins(self, number: int, max_lag: float) -> None:
+        self._held = False
+        self._max_lag = max_lag
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is under way")
         self.message(f"cutting over, attempt {number}: stopping writes on the source")
         self.progress.attempt_begins(number)
@@ -256,6 +258,7 @@ class Telling:
         self.progress.set_condition(Condition.CUT_OVER, attempt.done, attempt.reason, attempt.message)
         if attempt.done:
             self._blocked_milliseconds = attempt.blocked_milliseconds
+            self._tell_caught_up(None)
         else:
             self._last_failure = f"{attempt.reason}: {attempt.message}"
             then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
@@ -316,6 +319,7 @@ class Telling:
         self.progress.pulse.beat()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
         self._tell_pause()
+        self._tell_lag_of_attempt()
         if self._engine is None:
             return
         stream = self._engine.streamer.status()
@@ -334,6 +338,13 @@ class Telling:
         if self._proving is not None:
             self.progress.set_verification(unproven_keys=self._proving.unproven_keys)
         self.progress.set_workers(*self._engine.workers)
+
+    def _tell_lag_of_attempt(self) -> None:
+        """Outside of one the gates tell it, which also want it to be small for a while."""
+        if self.current_stage is Stage.CUTTING_OVER:
+            lag = self.lag()
+            if lag is None or lag > self._max_lag:
+                self._tell_caught_up(f"lag {'unknown' if lag is None else f'{lag:.1f} s'} during the attempt")
 
     def _tell_pause(self) -> None:
         """Laid over whatever else there is to say, until the pause is over."""

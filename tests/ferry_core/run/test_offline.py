@@ -59,7 +59,8 @@ def test_nothing_was_begun(manifest: Path, verb: str) -> None:
 def test_what_this_version_cannot_do_keeps_nobody_from_ending_a_ferry(manifest: Path, verb: str) -> None:
     """The field may be why: a run refuses it, and the source may be locked by an earlier attempt."""
     document, *others = yaml.safe_load_all(manifest.read_text())
-    document["spec"] |= {"cutover": {"notBefore": "2026-12-01T02:00:00Z"}, "throttle": {"activeHours": "20:00-06:00 UTC"}}
+    document["spec"]["cutover"] = {"notBefore": "2026-12-01T02:00:00Z"}
+    document["spec"]["throttle"] = {"activeHours": "20:00-06:00 UTC"}
     manifest.write_text(yaml.safe_dump_all([document, *others]))
     done = ferry(verb, manifest)
     assert (done.exit_code, "nothing to" in done.stdout) == (0, True)

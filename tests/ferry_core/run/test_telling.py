@@ -9,7 +9,8 @@ from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.cutover.attempt import Attempt
-from ferry_core.run.telling import Telling, at_most_4_kib, roughly
+from ferry_core.run.telling import Telling
+from ferry_core.run.wording import at_most_4_kib, roughly
 from ferry_core.throttle import Throttle
 from tests.support.manifests import ferry_data
 
@@ -80,3 +81,45 @@ def test_a_restart_knows_the_reason_at_least(telling: Telling) -> None:
     telling.begin([], 2, RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", series=series))
     telling.attempts_exhausted(5)
     assert telling.report().message.startswith("5 attempts failed, the last one by DeadlineExceeded; approve again")
+
+
+def reason(telling: Telling, kind: Condition) -> tuple[str, str]:
+    said = telling.report().condition(kind)
+    assert said is not None
+    return said.status, said.reason
+
+
+def test_a_cutover_that_is_approved_does_not_wait_for_approval(telling: Telling) -> None:
+    """It was paused, or lagged, and said until its end that nobody had approved it."""
+    lag, pause = ["LagAboveThreshold: lag 9 s", "PausedByUser: paused"], ["PausedByUser: paused"]
+    said = []
+    for missing, wanted in ((lag, False), ([], False), (lag, False), (lag, True), (pause, True), (pause, False)):
+        telling.gates(missing, wanted=wanted)
+        said.append(reason(telling, Condition.CUT_OVER)[1])
+    assert said == ["InProgress", *["AwaitingApproval"] * 2, "LagAboveThreshold", "PausedByUser", "AwaitingApproval"]
+
+
+def test_how_an_attempt_ended_stands_until_the_next_one(telling: Telling) -> None:
+    telling.gates([], wanted=False)
+    telling.attempt_begins(1, 1.0)
+    telling.attempt_ended(Attempt("DeadlineExceeded", "too slow", 10_000))
+    telling.gates(["PausedByUser: paused"], wanted=True)
+    assert reason(telling, Condition.CUT_OVER) == ("False", "DeadlineExceeded")
+
+
+def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
+    telling: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lag: list[float | None] = [0.2]
+    monkeypatch.setattr(Telling, "lag", lambda _: lag[0])
+    telling.gates([], wanted=True)
+    telling.stage(Stage.CUTTING_OVER)
+    telling.attempt_begins(1, 1.0)
+    said = []
+    for lag[0] in (0.9, 1.1, 0.9, None):
+        telling.tick()
+        said.append(reason(telling, Condition.CAUGHT_UP))
+    late = ("False", "LagAboveThreshold")
+    assert said == [("True", "LagBelowThreshold"), late, late, ("Unknown", "LagUnknown")]
+    telling.attempt_ended(Attempt("Done", "", 40))
+    assert reason(telling, Condition.CAUGHT_UP) == ("True", "LagBelowThreshold")
