@@ -130,6 +130,7 @@ class Ferry:
             return self._already_done(crossing)
         fence = self._fence = take_fence(crossing)
         undo(fence, read_only_lock(self._connections, crossing.flavor, crossing.uid))
+        self._keep_verb(crossing, fence.epoch)
         if self.wishes.aborted.is_set():
             fence.record(phase="Aborted")
             raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
@@ -139,7 +140,8 @@ class Ferry:
                 create_missing(source, target, crossing.tables, fence)
             visibility = visibility_of(source)
             self.telling.source_retains(binlog_retention(source))
-            state = crossing.state or self._new_state(crossing, source)
+            state = self._state(crossing)
+            state.position = state.position or str(visibility.start(source))
         self.telling.begin(crossing.tables, fence.epoch, state)
         self.telling.appeared(crossing.appeared)
         self._cross(crossing, fence, visibility, state)
@@ -159,8 +161,18 @@ class Ferry:
             self.telling.tick()
             self._leave_if_asked()
             self.wishes.wait_changed(0.2)
+        if self._options.state_path is not None:  # a table on the target has to wait for the fence
+            self._keep_verb(crossing, crossing.lease.epoch if crossing.lease else 0)
         self.telling.stage(Stage.VALIDATING)
         return validate(self._ferry, self._connections, path, self.telling.checked)
+
+    def _keep_verb(self, crossing: Crossing, epoch: int) -> None:
+        """Store a pause or resume verb before there is anything else to store: it survives a restart."""
+        said = self.wishes.paused_by_verb
+        if said is not None and said != (crossing.state.paused if crossing.state else None):
+            state = self._state(crossing)
+            state.paused, state.paused_over = said, self.wishes.spec_paused
+            crossing.store.save(state, epoch)
 
     def _waits(self, crossing: Crossing) -> bool:
         return self.throttle.pause.paused and not (crossing.was_cut_over or self.wishes.aborted.is_set())
@@ -196,13 +208,17 @@ class Ferry:
         self.telling.completed_before(f"{crossing.name} was cut over already{when}{took}: nothing to do")
         return ExitCode.DONE
 
-    def _new_state(self, crossing: Crossing, source: Session) -> RunState:
+    def _state(self, crossing: Crossing) -> RunState:
+        """The stored one once there are rows that it tells of; before that nothing but a verb is taken from it."""
+        if crossing.state is not None and crossing.begun:
+            return crossing.state
         return RunState(
             ferry_uid=crossing.uid,
             ferry_name=crossing.name,
             source_id=crossing.source_id,
             selection=selection_of(self._ferry),
-            position=str(visibility_of(source).start(source)),
+            paused=self.wishes.paused_by_verb,
+            paused_over=self.wishes.spec_paused,
             started_at=time.time(),
         )
 

@@ -168,7 +168,7 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
                 f"{where} belongs to Ferry {state.ferry_name} ({state.ferry_uid}), not to {crossing.name}; "
                 "give another --state",
             )
-        if state.selection != selection_of(crossing.ferry):
+        if state.tables and state.selection != selection_of(crossing.ferry):
             raise ConfigError(
                 "SelectionChanged",
                 f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
@@ -181,7 +181,8 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
                 "has no record of that run: it is another server, was brought back from a backup, or has been cleaned "
                 f"up. Point the Ferry at the target it began with, or {_START_OVER}",
             )
-    known = state.source_id if state is not None else lease.source_id if lease is not None and lease.tables else None
+    begun = state if crossing.begun else lease if lease is not None and lease.tables else None
+    known = begun.source_id if begun is not None else None
     if known is not None and known != crossing.source_id:
         raise ConfigError(
             "OtherSource",

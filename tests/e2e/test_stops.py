@@ -288,6 +288,23 @@ def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path)
             live.finish(resumed)
 
 
+def test_a_resume_is_kept_before_anything_else_is(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The run dies while it validates once more, and is told of another selection then: nothing has begun."""
+    with Live(pair, schema, tmp_path, odd=ODD, paused=True) as live:
+        live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
+        live.proxy.pause()
+        live.ferry.post("resume")
+        wait_until(lambda: live.state().get("paused") is False, "the resume is stored", 10)
+        live.ferry.kill()
+        live.proxy.resume()
+        rules = [{"match": "*.aim", "where": "id > 0"}]
+        other = live.another("other", tables={"include": [f"{schema}.*"], "exclude": ["*.aside"], "rules": rules})
+        other.arguments = live.ferry.arguments
+        with other:
+            other.start()
+            live.finish(other)
+
+
 def test_paused_from_the_start_validates_and_waits(pair: Pair, schema: str, tmp_path: Path) -> None:
     with Live(pair, schema, tmp_path, odd=ODD, paused=True) as live:
         status = live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
