@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from ferry_core.api.crd import GROUP, PLURAL
 from ferry_operator.kube import Kube, KubeError
 from ferry_operator.metrics import Metrics
 
@@ -55,9 +56,17 @@ class Watchman:
             try:
                 await self.check()
             except KubeError as error:
-                # An API that is away is no reason to restart: that would not bring it back.
-                log.info("watches not checked: %s", error)
+                self._not_checked(error)
             _give_back()
+
+    def _not_checked(self, error: KubeError) -> None:
+        if error.not_found:
+            # kopf gives up at its watch's 404 and then often hangs; a new process waits for the CRD.
+            self.problem = f"the CustomResourceDefinition {PLURAL}.{GROUP} is gone"
+            log.error("%s", self.problem)
+        else:
+            # An API that is away is no reason to restart: that would not bring it back.
+            log.info("watches not checked: %s", error)
 
     async def check(self) -> None:
         """What was missed at two checks in a row, the watch will not tell any more."""

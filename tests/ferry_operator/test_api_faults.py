@@ -3,7 +3,6 @@
 import gc
 import threading
 import time
-import urllib.error
 from collections.abc import Iterator
 from typing import Self
 
@@ -13,9 +12,11 @@ from ferry_core.api.reasons import Condition
 from ferry_core.api.report import Stage
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.api_proxy import ApiProxy
+from tests.support.ferry_process import free_port
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Copier, Kubelet
 from tests.support.operator_thread import OperatorThread
+from tests.support.probed import Probed
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -162,29 +163,27 @@ def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
         eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
 
 
-def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferry_operator.handlers._PAUSES", (0.2,))
+def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
     own_api.install_crd()
     cluster = Cluster(own_api, own_api.make_namespace("reinstalled"))
-    with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):
+    probed = Probed(free_port())
+    blind = OperatorThread(own_api.kubeconfig, cluster.namespace, check_seconds=0.5, port=probed.port)
+    with Kubelet(own_api, cluster.namespace) as kubelet:
+        blind.start()
         copying(cluster, kubelet)
         own_api.kubectl("delete", "crd", "ferries.mysqlferry.io", "--wait=false")
-        eventually(lambda: not served(own_api), 60)
+        gone = (503, "the CustomResourceDefinition ferries.mysqlferry.io is gone")
+        eventually(lambda: probed.get("/healthz") == gone, 60)
         assert kubelet.started == ["orders-copier", "orders-cleanup"]
-        own_api.install_crd()
-        cluster.delete_pod("orders-cleanup")
-        cluster.apply("again")
-        copier = kubelet.copier("again", 60)
-        eventually(lambda: copier.directives)
+        blind.kill()  # as the kubelet does
+        blind.wait()
+        with OperatorThread(own_api.kubeconfig, cluster.namespace):
+            own_api.install_crd()
+            cluster.delete_pod("orders-cleanup")
+            cluster.apply("again")
+            copier = kubelet.copier("again", 60)
+            eventually(lambda: copier.directives)
         assert kubelet.started == ["orders-copier", "orders-cleanup", "again-copier"]
-
-
-def served(api: KubeApi) -> bool:
-    try:
-        api.request("GET", "/apis/mysqlferry.io/v1alpha1")
-    except urllib.error.HTTPError:
-        return False
-    return True
 
 
 def test_a_watch_whose_place_is_forgotten(own_api: KubeApi) -> None:

@@ -208,6 +208,29 @@ def test_a_watch_that_tells_nothing_is_found_out(
     assert watchman.problem == ""
 
 
+def test_a_crd_that_is_gone_is_found_out() -> None:
+    again = asyncio.Event()
+
+    class Gone:
+        checks = 0
+
+        async def list_versions(self, _: str | None) -> dict[str, int]:
+            self.checks += 1
+            if self.checks > 1:
+                again.set()
+            raise KubeError(404, "", "404 page not found")
+
+    async def watch() -> str:
+        watchman = Watchman(Gone(), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
+        running = asyncio.create_task(watchman.run())
+        async with asyncio.timeout(10):
+            await again.wait()
+        running.cancel()
+        return watchman.problem
+
+    assert asyncio.run(watch()) == "the CustomResourceDefinition ferries.mysqlferry.io is gone"
+
+
 # -- status ---------------------------------------------------------------------------------------------------------
 
 

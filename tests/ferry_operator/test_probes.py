@@ -1,11 +1,8 @@
 """What Prometheus and the kubelet see of the operator, over HTTP."""
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from ferry_core.api.report import Stage
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
@@ -13,38 +10,10 @@ from tests.support.api_proxy import ApiProxy
 from tests.support.ferry_process import free_port
 from tests.support.kubelet import Kubelet
 from tests.support.operator_thread import OperatorThread
+from tests.support.probed import Probed
 
 pytestmark = CUT_CONNECTIONS
 CHECK_SECONDS = 0.5
-
-
-class Probed:
-    """An operator as others see it."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status, 0 while nobody listens, and text."""
-        try:
-            with urllib.request.urlopen(self._url + path, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except urllib.error.URLError:
-            return 0, ""
-
-    def series(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        code, text = self.get("/metrics")
-        assert code == 200
-        found = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        return {(each.name, frozenset(each.labels.items())): each.value for each in found}
-
-    def value(self, name: str, **labels: str) -> float:
-        """Over all series that have these labels."""
-        wanted = set(labels.items())
-        return sum(value for (each, said), value in self.series().items() if each == name and wanted <= said)
 
 
 @pytest.fixture
@@ -57,9 +26,9 @@ def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
 def probed(cluster: Cluster, proxy: ApiProxy) -> Iterator[Probed]:
     """Its API server is away until the proxy comes back."""
     proxy.go_away()
-    port = free_port()
-    with OperatorThread(proxy.kubeconfig, cluster.namespace, check_seconds=CHECK_SECONDS, port=port):
-        yield Probed(port)
+    probed = Probed(free_port())
+    with OperatorThread(proxy.kubeconfig, cluster.namespace, check_seconds=CHECK_SECONDS, port=probed.port):
+        yield probed
 
 
 def copying(cluster: Cluster, kubelet: Kubelet) -> None:
