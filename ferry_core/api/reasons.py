@@ -137,6 +137,7 @@ class Reason(StrEnum):
     TARGET_TABLE_DIFFERS = "TargetTableDiffers"
     TARGET_CHANGES_DEFINITIONS = "TargetChangesDefinitions"
     TARGET_TRIGGERS = "TargetTriggers"
+    FORGOTTEN_ROWS = "ForgottenRows"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
     TARGET_OWNED_BY_ANOTHER_FERRY = "TargetOwnedByAnotherFerry"
     ALREADY_CUT_OVER = "AlreadyCutOver"

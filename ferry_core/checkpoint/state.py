@@ -59,6 +59,11 @@ class RunState(_State):
     completed_at: float | None = None
     write_block_milliseconds: int | None = None
 
+    @property
+    def started(self) -> frozenset[str]:
+        """Ids of the tables with a record of their start."""
+        return frozenset(table_id for table_id, table in self.tables.items() if table.started)
+
     def all_copied(self, table_ids: Iterable[str]) -> bool:
         """Whether nothing is left to do before these tables are streamed."""
         known = [self.tables.get(table_id) for table_id in table_ids]

@@ -38,12 +38,15 @@ _STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknow
 
 @click.command()
 @inputs.manifest_options
+@inputs.state_option
 @click.option("--output", type=click.Choice(("table", "json")), default="table", show_default=True)
 @click.pass_obj
-def check(voice: Voice, *, files: tuple[Path, ...], secrets_dir: Path | None, output: str) -> ExitCode:
+def check(
+    voice: Voice, *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, output: str
+) -> ExitCode:
     """Check a Ferry against its servers without moving anything. Exits with 0 if it can run, else with 64."""
     loaded = load(files, secrets_dir)
-    results = preflight(loaded)
+    results = preflight(loaded, inputs.state_path(loaded.ferry, state))
     failed = [result for result in results if result.status == "failed"]
     if output == "json":
         click.echo(as_json(results, loaded.notices))

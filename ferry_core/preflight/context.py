@@ -1,6 +1,6 @@
 """What every check is given: the spec, the tables and two servers whose answers are asked once. Made by run and CLI."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,13 +14,18 @@ from ferry_core.tables.table import Table, TableName
 
 @dataclass(eq=False)
 class PreflightContext:
-    """``source`` and ``target`` are sessions of Purpose.CONTROL; ``tables`` is what discovery found."""
+    """``source`` and ``target`` are sessions of Purpose.CONTROL; ``tables`` is what discovery found.
+
+    ``started`` are the ids of tables that the stored state goes on with; ``state_at`` says where that was looked for.
+    """
 
     spec: Spec
     ferry_uid: str
     source: Session
     target: Session
     tables: Sequence[Table]
+    started: Collection[str] = ()
+    state_at: str = "its state"
 
     @cached_property
     def source_facts(self) -> ServerFacts:

@@ -8,7 +8,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded, name_list
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
-from ferry_core.preflight.result import Check, Finding, failed, refused
+from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, structures
 from ferry_core.schema.create import take_literally
 from ferry_core.tables.table import Table, TableName
@@ -60,13 +60,22 @@ def _own(context: PreflightContext) -> set[Table]:
 
 def _rows(context: PreflightContext) -> Iterator[Finding]:
     own = _own(context)
-    full = [
-        str(table.target)
+    holding = [
+        table
         for table in context.tables
-        if table not in own
+        if (table not in own or table.id not in context.started)
         and table.target in context.existing_targets
         and context.target.query(f"SELECT 1 FROM {table.target.sql} LIMIT 1")
     ]
+    forgotten = ", ".join(str(table.target) for table in holding if table in own)
+    full = [str(table.target) for table in holding if table not in own]
+    if forgotten:
+        yield warning(
+            Reason.FORGOTTEN_ROWS,
+            f"{context.target_facts.where}: {forgotten} hold rows, belong to this Ferry since an earlier run, and "
+            f"{context.state_at} tells nothing of them: a run deletes these rows and copies the tables again; if it "
+            "shall go on instead, bring the state back",
+        )
     if full:
         yield failed(
             Reason.TARGET_NOT_EMPTY,

@@ -54,7 +54,7 @@ def _started(ferry: Ferry, state_path: Path | None, connections: Connections) ->
     missing = "there is no checkpoint that says what was begun"
     if state_path is not None and not os.path.lexists(state_path):
         return set(), f"{missing} at {state_path}"
-    store = open_store(state_path, connections, ferry_uid(ferry))
+    store = open_store(state_path, connections.target, ferry_uid(ferry))
     try:
         state = store.load()
     except ConfigError as error:

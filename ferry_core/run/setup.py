@@ -55,6 +55,11 @@ class Crossing:
         return self.state is not None and bool(self.state.tables)
 
     @property
+    def started(self) -> Collection[str]:
+        """Ids of tables whose rows on the target a run goes on from."""
+        return self.state.started if self.state is not None else ()
+
+    @property
     def reached(self) -> Stage:
         """Where a run goes on: an attempt to cut over that an earlier one died in is undone."""
         copied = self.state is not None and self.state.all_copied(table.id for table in self.tables)
@@ -79,8 +84,9 @@ def selection_of(ferry: FerryManifest) -> str:
     return json.dumps(ferry.spec.tables.model_dump(mode="json", by_alias=True), sort_keys=True)
 
 
-def open_store(state_path: Path | None, connections: Connections, uid: str) -> CheckpointStore:
-    return TargetStore(connections.target, uid) if state_path is None else SqliteStore(state_path)
+def open_store(state_path: Path | None, connect: Callable[[], Session], uid: str) -> CheckpointStore:
+    """``connect`` opens a session on the target."""
+    return TargetStore(connect, uid) if state_path is None else SqliteStore(state_path)
 
 
 def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, uid: str) -> SourceLock:
@@ -107,7 +113,7 @@ def validate(
     uid = ferry_uid(ferry)
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     with connections.source_control() as source, connections.target_control() as target:
-        store = open_store(state_path, connections, uid)
+        store = open_store(state_path, connections.target, uid)
         crossing = Crossing(
             ferry=ferry,
             uid=uid,
@@ -122,7 +128,9 @@ def validate(
         _refuse_foreign_state(crossing)
         crossing = _with_tables(crossing, source)
         if not (crossing.was_cut_over and crossing.state is not None):
-            context = PreflightContext(ferry.spec, uid, source, target, crossing.tables)
+            context = PreflightContext(
+                ferry.spec, uid, source, target, crossing.tables, crossing.started, store.describe()
+            )
             _refuse_lost_tables(crossing, context.existing_targets)
             results = run_checks(context)
             say(results)

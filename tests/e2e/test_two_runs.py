@@ -2,13 +2,14 @@
 
 import contextlib
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import Live, frozen, wait_until
+from tests.support.live import Live, command, frozen, wait_until
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
@@ -125,8 +126,15 @@ def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: 
         pair.target.execute(
             f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.theirs VALUES (1), (2)"
         )
+        look = partial(command, "check", live.ferry, "--state", str(live.ferry.state), "--output", "json")
+        assert "ForgottenRows" not in look().stdout
         live.ferry.state.unlink()
+        checked = look()
+        assert checked.returncode == 0
+        assert "ForgottenRows" in checked.stdout
+        assert f"{schema}.bulk" in checked.stdout
         live.ferry.start().wait_stage("Copying")
+        assert "ForgottenRows" in live.ferry.log.read_text()
         live.ferry.post("throttle", {"maxRowsPerSecond": None})
         live.ferry.wait_stage("ReadyForCutover")
         live.ferry.post("cutover")

@@ -2,7 +2,7 @@
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from pymysql.constants import COMMAND
@@ -30,7 +30,15 @@ def make_spec(schema: str, /, **fields: object) -> Spec:
 
 @contextlib.contextmanager
 def opened(
-    source: Server, target: Server, schema: str, /, *, source_user: str = "", target_user: str = "", **fields: object
+    source: Server,
+    target: Server,
+    schema: str,
+    /,
+    *,
+    source_user: str = "",
+    target_user: str = "",
+    started: Collection[str] = (),
+    **fields: object,
 ) -> Iterator[PreflightContext]:
     """A context over fresh sessions, closed at the end; users other than root have PASSWORD."""
     spec = make_spec(schema, **fields)
@@ -43,7 +51,7 @@ def opened(
         Session(endpoints[1], Purpose.CONTROL) as on_target,
         Session(source.endpoint("source"), Purpose.CONTROL) as discovering,
     ):
-        yield PreflightContext(spec, FERRY_UID, on_source, on_target, discover(discovering, spec.tables))
+        yield PreflightContext(spec, FERRY_UID, on_source, on_target, discover(discovering, spec.tables), started)
 
 
 def check(source: Server, target: Server, schema: str, /, **fields: object) -> list[CheckResult]:
