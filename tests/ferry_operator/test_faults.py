@@ -35,7 +35,7 @@ def test_an_image_that_cannot_be_pulled(cluster: Cluster, kubelet: Kubelet) -> N
     kubelet.wait_reason("orders-copier", "ImagePullBackOff", 'Back-off pulling image "localhost/no:1"')
     eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "ImagePullBackOff")
     assert "localhost/no:1" in cluster.status("orders")["message"]
-    assert ("Warning", "ImagePullBackOff") in cluster.events("orders")
+    eventually(lambda: ("Warning", "ImagePullBackOff") in cluster.events("orders"))
     kubelet.hold = False
     kubelet.copier("orders")
     eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
@@ -68,7 +68,7 @@ def test_a_failed_validation_is_tried_again_when_the_spec_changes(cluster: Clust
     eventually(lambda: cluster.status("orders").get("phase") == "Failed")
     assert cluster.status("orders")["failure"]["reason"] == "MissingPrivilege"
     assert "GRANT SELECT" in cluster.status("orders")["message"]
-    assert ("Warning", "MissingPrivilege") in cluster.events("orders")
+    eventually(lambda: ("Warning", "MissingPrivilege") in cluster.events("orders"))
     eventually(lambda: cluster.pod("orders-copier") is None)
     cluster.patch("orders", acknowledge=["TargetTriggers"])
     copier = kubelet.copier("orders")
@@ -208,7 +208,7 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
     eventually(lambda: cluster.ferry("orders") is None, 30)
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("operator", "hasty")
 def test_an_abort_that_is_refused_goes_on_with_the_mended_spec(cluster: Cluster, kubelet: Kubelet) -> None:
     """A source may be locked until it does."""
     running(cluster, kubelet)
