@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ferry_core.api.choices import CutoverMode
 from ferry_core.api.report import Stage, Status
 from ferry_core.api.spec import Ferry
 
@@ -79,6 +80,10 @@ def schema() -> Schema:
     return root
 
 
+def _wanted(ferry: str) -> str:
+    return f"({ferry}.spec.cutover.mode != '{CutoverMode.MANUAL}' || {ferry}.spec.cutover.approved)"
+
+
 def _changes() -> list[Schema]:
     """What may not change from one state of the object to the next."""
     early = " || ".join(
@@ -97,10 +102,10 @@ def _changes() -> list[Schema]:
             "fieldPath": ".spec.aborted",
         },
         {
-            "rule": "self.spec.cutover.approved || !oldSelf.spec.cutover.approved || !has(self.status) || "
+            "rule": f"{_wanted('self')} || !{_wanted('oldSelf')} || !has(self.status) || "
             f"!has(self.status.stage) || !(self.status.stage in ['{Stage.CUTTING_OVER}','{Stage.COMPLETED}'])",
             "message": "the cutover is under way or done: its approval cannot be withdrawn any more",
-            "fieldPath": ".spec.cutover.approved",
+            "fieldPath": ".spec.cutover",
         },
         *(
             {

@@ -311,18 +311,34 @@ def test_a_ferry_that_was_cut_over_cannot_be_aborted(ferries: Ferries) -> None:
     ("stage", "withdrawn"),
     [("Streaming", True), ("ReadyForCutover", True), ("CuttingOver", False), ("Completed", False)],
 )
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"approved": True}, {"approved": False}),
+        ({"mode": "Automatic"}, {"mode": "Manual"}),
+    ],
+    ids=["approved", "automatic"],
+)
 def test_an_approval_can_be_withdrawn_until_the_cutover_begins(
-    ferries: Ferries, stage: str, *, withdrawn: bool
+    ferries: Ferries, stage: str, given: Manifest, taken: Manifest, *, withdrawn: bool
 ) -> None:
-    name = f"withdraw-{stage.lower()}"
+    name = f"withdraw-{stage.lower()}-{next(iter(given))}"
     ferries.create(SMALL, name)
-    ferries.patch(name, {"cutover": {"approved": True}})
+    ferries.patch(name, {"cutover": given})
     ferries.say(name, stage=stage)
     if withdrawn:
-        ferries.patch(name, {"cutover": {"approved": False}})
+        ferries.patch(name, {"cutover": taken})
     else:
-        said = refusal(lambda: ferries.patch(name, {"cutover": {"approved": False}}))
+        said = refusal(lambda: ferries.patch(name, {"cutover": taken}))
         assert "approval cannot be withdrawn any more" in said
+
+
+def test_an_approval_may_be_given_in_another_way_while_the_cutover_is_under_way(ferries: Ferries) -> None:
+    ferries.create(SMALL, "another-way")
+    ferries.patch("another-way", {"cutover": {"mode": "Automatic"}})
+    ferries.say("another-way", stage="CuttingOver")
+    ferries.patch("another-way", {"cutover": {"mode": "Manual", "approved": True}})
+    ferries.patch("another-way", {"cutover": {"mode": "Automatic", "approved": False}})
 
 
 def test_every_list_may_be_as_long_as_its_bound_says(ferries: Ferries) -> None:
