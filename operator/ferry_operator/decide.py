@@ -149,7 +149,8 @@ def _say_again(seen: Observed, draft: Draft, message: str) -> None:
     failure = seen.ferry.status["failure"]
     if not failure["retriable"]:
         draft.phase(Phase.FAILED)
-    draft.say(f"{failure['message']} (being tried again{': ' if message else ''}{message})")
+    news = "" if failure["message"] in message else message
+    draft.say(f"{failure['message']} (being tried again{': ' if news else ''}{news})")
 
 
 # -- with a Pod -----------------------------------------------------------------------------------------------------

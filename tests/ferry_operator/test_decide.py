@@ -285,6 +285,15 @@ def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
     assert status(decide(mended))["message"] == "at work"
 
 
+def test_why_it_failed_is_said_once() -> None:
+    """A copier that fails while it validates says the same in its message."""
+    first = see(copier=failed(64, "AccessDenied", "wrong password"))
+    failing = Link(report(Stage.VALIDATING, phase="Failed", message="wrong password"))
+    for parts in ({"link": failing}, {"link": Link(report(Stage.VALIDATING, message=""))}):
+        plan = decide(after(first, copier=pod(), **parts))
+        assert status(plan)["message"] == "wrong password (being tried again)"
+
+
 def test_a_failed_ferry_that_must_queue_says_so() -> None:
     first = see(copier=failed(65, "TargetNotEmpty", "shop.orders has rows"))
     plan = decide(after(first, generation=2, admitted=False))
