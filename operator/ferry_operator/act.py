@@ -170,18 +170,30 @@ class Actor:
 
     async def _create(self, meta: Object, spec: Spec, role: Role, memory: Memory) -> None:
         secret_name = f"{pod_name(meta['name'], role)}-{secrets.token_hex(4)}"
-        pod = pods.pod(meta, spec, role, self.settings.image, secret_name, self.settings.copier_listen)
         try:
-            made = (await self.kube.create_pod(meta["namespace"], pod))["metadata"]
+            made = (await self._create_pod(meta, spec, role, secret_name))["metadata"]
             strip(made)
             await self._make_secret(meta, spec, secret_name, made, memory, fresh=True)
             memory.trouble = memory.taken_since = None
             log.info("%s/%s: Pod %s made", meta["namespace"], meta["name"], made["name"])
         except KubeError as error:
             if error.exists:
-                self._taken(meta, pod["metadata"]["name"], memory)
+                self._taken(meta, pod_name(meta["name"], role), memory)
             else:
                 self._note(error, meta, memory)
+
+    async def _create_pod(self, meta: Object, spec: Spec, role: Role, secret_name: str) -> Object:
+        async def create(*, bare: bool) -> Object:
+            image, listen = self.settings.image, self.settings.copier_listen
+            pod = pods.pod(meta, spec, role, image, secret_name, listen, bare=bare)
+            return await self.kube.create_pod(meta["namespace"], pod)
+
+        try:
+            return await create(bare=False)
+        except KubeError as error:
+            if role is Role.COPIER or not error.refused:
+                raise
+            return await create(bare=True)
 
     def _taken(self, meta: Object, name: str, memory: Memory) -> None:
         """Our own, not yet seen in the watch; or an earlier Ferry's, which will be gone; or somebody else's."""

@@ -27,6 +27,8 @@ from ferry_operator.status import Draft
 PATIENCE = timedelta(minutes=10)
 """How long a deletion may wait for an unreachable database before a person is called."""
 
+_NO_POD = {Reason.POD_REFUSED, Reason.POD_NAME_TAKEN, Reason.NAMESPACE_TERMINATING}
+
 
 def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
     """Cut over; with what the copier's processes said since, newest last, if it could be had."""
@@ -83,7 +85,12 @@ def rest(seen: Observed, draft: Draft) -> Plan:
 
 def _ever_started(seen: Observed) -> bool:
     """Whether a copier may have written anywhere."""
-    return seen.copier is not None or seen.helper is not None or "startTime" in seen.ferry.status
+    if seen.copier is not None or seen.helper is not None:
+        return True
+    status, stalled = seen.ferry.status, seen.ferry.condition(Condition.STALLED)
+    refused = stalled is not None and stalled["status"] == "True" and stalled["reason"] in _NO_POD
+    # On record is what was to be done, and of a Pod that was never there that it could not be made.
+    return "startTime" in status and not (refused and "podName" not in status.get("copier", {}))
 
 
 # -- abort ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any, cast
 import kopf
 
 from ferry_core.api.crd import GROUP, PLURAL, VERSION
+from ferry_operator.act import Memory
 from ferry_operator.essence import NoEssence
 from ferry_operator.kube import KubeError
 from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object, Role
@@ -124,8 +125,9 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
                 del office.tenders[uid]
 
     @kopf.on.delete(GROUP, VERSION, PLURAL, id="release", registry=registry)
-    async def release(uid: str, body: kopf.Body, **others: Any) -> None:
-        await _release(office, uid, _plain(body), _reader(others["ferry_pods"], others["namespace"], uid))
+    async def release(uid: str, body: kopf.Body, memo: kopf.Memo, **others: Any) -> None:
+        pods = _reader(others["ferry_pods"], others["namespace"], uid)
+        await _release(office, uid, _plain(body), pods, memo.setdefault("release", Memory()))
 
 
 def _note(office: Office, event: kopf.RawEvent) -> None:
@@ -142,10 +144,12 @@ async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> Non
     tender.wake()
 
 
-async def _release(office: Office, uid: str, newest: Object, pods: Callable[[], Iterable[PodView]]) -> None:
-    """Returns when the finalizer may go; TemporaryError makes kopf come back."""
+async def _release(
+    office: Office, uid: str, newest: Object, pods: Callable[[], Iterable[PodView]], memory: Memory
+) -> None:
+    """Returns when the finalizer may go; TemporaryError makes kopf come back, ``memory`` is what it knew."""
     name, namespace = newest["metadata"]["name"], newest["metadata"]["namespace"]
-    tender = Tender(office, uid, lambda: newest, pods)
+    tender = Tender(office, uid, lambda: newest, pods, memory)
     office.tenders[uid] = tender
     end = time.monotonic() + _RELEASE_SECONDS
     try:

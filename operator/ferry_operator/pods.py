@@ -95,9 +95,11 @@ def secret(meta: Object, spec: Spec, name: str, pod: Object, token: str, tls: tu
     }
 
 
-def pod(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str) -> Object:
-    """The whole Pod of ``role`` for this Ferry."""
-    template = spec.copier.template
+def pod(
+    meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str, *, bare: bool = False
+) -> Object:
+    """The whole Pod of ``role`` for this Ferry; ``bare``: with as little of the user's template as can be."""
+    template = _template(spec, role, bare=bare)
     own = template.metadata
     annotations = {DIGEST: digest(spec, role), GENERATION: str(meta["generation"]), SECRET: secret_name}
     owner = {
@@ -118,8 +120,17 @@ def pod(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, list
             "annotations": _texts(own.get("annotations")) | annotations,
             "ownerReferences": [owner],
         },
-        "spec": _pod_spec(meta, spec, role, image, secret_name, listen),
+        "spec": _pod_spec(meta, spec, role, template, image, secret_name, listen),
     }
+
+
+def _template(spec: Spec, role: Role, *, bare: bool) -> Template:
+    """An abort may be all that unlocks a source: no volume that only a copier may need is worth its failure."""
+    users = spec.copier.template
+    if bare:
+        return Template(image_pull_secrets=users.image_pull_secrets)
+    copiers: Object = {"env": [], "volumes": [], "volume_mounts": [], "topology_spread_constraints": []}
+    return users if role is Role.COPIER else users.model_copy(update=copiers)
 
 
 def _labels(meta: Object, role: Role) -> dict[str, str]:
@@ -136,8 +147,9 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else {}
 
 
-def _pod_spec(meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str) -> Object:
-    template = spec.copier.template
+def _pod_spec(
+    meta: Object, spec: Spec, role: Role, template: Template, image: str, secret_name: str, listen: str
+) -> Object:
     security = {
         "runAsNonRoot": True,
         "runAsUser": _USER,
@@ -160,14 +172,13 @@ def _pod_spec(meta: Object, spec: Spec, role: Role, image: str, secret_name: str
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": security | dict(template.pod_security_context),
-        "containers": [_container(meta, spec, role, image, listen)],
+        "containers": [_container(meta, spec, role, template, image, listen)],
         "volumes": _volumes(spec, secret_name) + list(template.volumes),
         **{name: value for name, value in optional.items() if value},
     }
 
 
-def _container(meta: Object, spec: Spec, role: Role, image: str, listen: str) -> Object:
-    template: Template = spec.copier.template
+def _container(meta: Object, spec: Spec, role: Role, template: Template, image: str, listen: str) -> Object:
     requests = {"requests": {"cpu": "100m", "memory": "256Mi"}}
     container: Object = {
         "name": role.value,

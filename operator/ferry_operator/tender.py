@@ -44,13 +44,18 @@ class Tender:
     """Tends one Ferry, known by its uid. ``pods`` reads the watch's view of the Pods that belong to it."""
 
     def __init__(
-        self, office: Office, uid: str, body: Callable[[], Object], pods: Callable[[], Iterable[PodView]]
+        self,
+        office: Office,
+        uid: str,
+        body: Callable[[], Object],
+        pods: Callable[[], Iterable[PodView]],
+        memory: Memory | None = None,
     ) -> None:
         self._office = office
         self._uid = uid
         self._body = body
         self._pods = pods
-        self._memory = Memory()
+        self._memory = memory or Memory()
         self._woken = asyncio.Event()
         token = office.actor.identity.token(uid)
         self.link = CopierLink(office.copiers, uid, token, self.wake)

@@ -10,7 +10,7 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.report import CutoverReport, Replication, Report, Stage, ThrottleReport
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView
+from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Trouble
 from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret
 from tests.support.sights import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
 
@@ -254,6 +254,25 @@ def deleted(**parts: Any) -> FerryView:
 
 def test_deletion_before_anything_began() -> None:
     assert decide(see(ferry=deleted(status={}))).released
+
+
+def refused(**template: Any) -> FerryView:
+    """One whose Pod was never accepted: what was to be done is on record, and what became of it."""
+    wrong = ferry(spec=spec(copier={"template": template}))
+    first = see(ferry=wrong)
+    told = after(first, ferry=replace(wrong, status=status(decide(first))), trouble=Trouble("PodRefused", "bad", NOW))
+    return replace(wrong, status=status(decide(told)))
+
+
+def test_a_ferry_whose_pod_was_never_accepted_has_not_begun() -> None:
+    """Its cleanup would be refused as its copier was."""
+    never = refused(metadata={"labels": {"team": "not a label"}})
+    assert decide(see(ferry=replace(never, deleting_since=NOW))).released
+    aborted = replace(never, spec=ABORTED)
+    assert status(decide(see(ferry=aborted)))["phase"] == "Aborted"
+    once = {**never.status, "copier": {"podName": "orders-copier"}}
+    assert not decide(see(ferry=replace(never, status=once, deleting_since=NOW))).released
+    assert not decide(see(ferry=replace(never, deleting_since=NOW), copier=pod())).released
 
 
 def test_deletion_step_by_step() -> None:

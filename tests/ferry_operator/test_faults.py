@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
 
@@ -219,6 +220,44 @@ def test_an_abort_that_is_refused_goes_on_with_the_mended_spec(cluster: Cluster,
     cluster.patch("orders", throttle={"maxReplicaLag": None})
     eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
     assert kubelet.started == ["orders-copier", "orders-abort", "orders-abort"]
+
+
+def _is_refused(cluster: Cluster, name: str) -> bool:
+    return cluster.condition(name, "Stalled").get("reason") == "PodRefused"
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_template_that_is_refused_keeps_no_ferry_from_being_deleted(cluster: Cluster, kubelet: Kubelet) -> None:
+    wrong = {"template": {"metadata": {"labels": {"team": "not a label"}}}}
+    cluster.apply("never", copier=wrong)
+    running(cluster, kubelet)
+    cluster.patch("orders", copier=wrong)
+    for name in ("never", "orders"):
+        eventually(partial(_is_refused, cluster, name), 30)
+        cluster.delete(name)
+    eventually(lambda: not any(map(cluster.ferry, ("never", "orders"))), 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_why_a_cleanup_cannot_begin_stays_said(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was gone whenever kopf came back: every 30 s."""
+    monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.3)
+    monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.1)
+    running(cluster, kubelet)
+    cluster.patch("orders", copier={"image": " ferry:1"})
+    eventually(lambda: _is_refused(cluster, "orders"), 30)
+    cluster.delete("orders")
+    eventually(lambda: "cleaning up on the target (" in cluster.status("orders")["message"], 30)
+    said = set()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        said.add("image: Invalid value" in cluster.status("orders")["message"])
+    assert said == {True}
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
+    eventually(lambda: cluster.ferry("orders") is None, 30)
 
 
 @pytest.mark.usefixtures("operator")

@@ -108,6 +108,21 @@ def test_pods_of_abort_and_cleanup_serve_nothing() -> None:
         assert not {"ports", "livenessProbe", "readinessProbe"} & set(container)
 
 
+def test_pods_of_abort_and_cleanup_take_of_the_template_what_lets_them_run() -> None:
+    """A volume of a Secret that does not exist would keep a source locked."""
+    for role in (Role.ABORT, Role.CLEANUP):
+        pod = made(role, copier={"template": TEMPLATE})
+        spec, (container,) = pod["spec"], pod["spec"]["containers"]
+        for name in ("nodeSelector", "affinity", "tolerations", "imagePullSecrets", "serviceAccountName"):
+            assert spec[name] == TEMPLATE[name], name
+        assert pod["metadata"]["labels"]["team"] == "shop"
+        assert container["resources"] == TEMPLATE["resources"]
+        assert spec["volumes"] == made(role)["spec"]["volumes"]
+        assert container["volumeMounts"] == made(role)["spec"]["containers"][0]["volumeMounts"]
+        assert "topologySpreadConstraints" not in spec
+        assert container["env"] == []
+
+
 def test_each_secret_is_mounted_once_as_a_folder_that_follows_its_changes() -> None:
     tls = {"mode": "VerifyIdentity", "secretRef": {"name": "ca"}}
     spec = made(source=SPEC["source"] | {"tls": tls}, target=SPEC["target"] | {"tls": tls})["spec"]
