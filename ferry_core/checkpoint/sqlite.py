@@ -10,7 +10,8 @@ from ferry_core.errors import ConfigError, Fenced, ResourceExhausted
 
 _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+# SQLite's own are no sign of something else: ANALYZE makes one.
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name"
 _SAVE = """INSERT INTO ferry_state (id, epoch, format, body) VALUES (1, :epoch, :format, :body)
     ON CONFLICT (id) DO UPDATE SET epoch = :epoch, format = :format, body = :body WHERE ferry_state.epoch <= :epoch"""
 

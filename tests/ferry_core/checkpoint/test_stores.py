@@ -24,6 +24,8 @@ def state(uid: str = "u-1") -> RunState:
 def test_sqlite_keeps_the_state_over_processes(tmp_path: Path) -> None:
     path = tmp_path / "orders.ferry.db"
     SqliteStore(path).save(state(), 1)
+    with contextlib.closing(sqlite3.connect(path)) as somebody:
+        somebody.execute("ANALYZE")
     assert SqliteStore(path).load() == state()
 
 
