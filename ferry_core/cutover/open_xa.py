@@ -33,7 +33,9 @@ ORDER BY t.timer_start"""
 _WATCHED = """
 SELECT (SELECT COUNT(*) = 3 FROM performance_schema.setup_consumers WHERE enabled = 'YES'
         AND name IN ('global_instrumentation', 'thread_instrumentation', 'events_transactions_current'))
-   AND (SELECT COUNT(*) = 1 FROM performance_schema.setup_instruments WHERE enabled = 'YES' AND name = 'transaction')"""
+   AND (SELECT COUNT(*) = 1 FROM performance_schema.setup_instruments WHERE enabled = 'YES' AND name = 'transaction')
+   AND (SELECT COUNT(*) = 0 FROM performance_schema.threads
+        WHERE instrumented = 'NO' AND processlist_user IS NOT NULL)"""
 
 _CHANGED = "SELECT trx_mysql_thread_id, trx_rows_modified FROM information_schema.innodb_trx"
 

@@ -95,6 +95,15 @@ def test_where_transactions_are_not_watched_every_change_counts(server: Server, 
         server.execute(consumer.format("YES"))
 
 
+def test_a_session_that_is_not_watched_counts_if_it_changed_rows(server: Server, schema: str) -> None:
+    with application(server) as connection:
+        unwatched = "UPDATE performance_schema.threads SET instrumented = 'NO' WHERE processlist_id = {}"
+        server.execute(unwatched.format(connection.thread_id()))
+        for statement in ("XA START 'x'", f"INSERT INTO `{schema}`.t VALUES (1)"):
+            connection.cursor().execute(statement)
+        assert f"connection {connection.thread_id()} " in asked(server, "root")[0]
+
+
 def test_a_list_of_transactions_that_is_not_renewed_is_not_trusted(
     server: Server, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
