@@ -217,7 +217,6 @@ def _undo_once(fence: Fence, lock: SourceLock) -> None:
         if lease.phase == Stage.CUTTING_OVER.value:
             if lease.cutover:
                 lock.release(lease.cutover)
-                log.warning("writes on the source are allowed again: %s", lease.cutover)
             fence.update(session, phase=Stage.STREAMING.value, cutover={})
 
 

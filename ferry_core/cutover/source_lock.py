@@ -154,10 +154,19 @@ class ReadOnlyLock:
         self._turn = Turn(self._open, f"ferry-source-turn:{plain}"[:64])
 
     def begin(self, seconds: float, go_on: Check = bool) -> None:
-        """Also refuses a source that is read-only: what somebody else has set must not be taken for our own."""
+        """Also refuses a source that is read-only: what somebody else has set must not be taken for our own.
+
+        The turn is given back at once then: whoever has to undo that waits for it for ``TURN_SECONDS`` only.
+        """
+        with self._open() as session:
+            self._kill_leftovers(session)
         if not self._turn.take(seconds, go_on):
             raise RetriableError("SourceLockBusy", f"{self._where}: another Ferry is cutting over from this source")
-        self._refuse_read_only(self.stored())
+        try:
+            self._refuse_read_only(self.stored())
+        except BaseException:
+            self._turn.give_back()
+            raise
 
     def keep(self, seconds: float) -> None:
         self._turn.keep(seconds)
@@ -210,6 +219,7 @@ class ReadOnlyLock:
             with self._turn.taken(TURN_SECONDS) as ours:
                 if ours:
                     self._restore(session, stored)
+                    log.warning("%s: writes are allowed again: %s", self._where, dict(stored))
                 else:
                     log.warning("%s: another Ferry has stopped its writes since; read_only stays as it is", self._where)
             self.block.ends()

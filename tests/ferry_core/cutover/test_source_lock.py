@@ -182,6 +182,7 @@ def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: 
             step()
         assert caught.value.reason == "SourceReadOnly"
     assert lock.block.milliseconds == 0
+    assert server.value("SELECT IS_USED_LOCK('mysql-ferry-source-lock')") is None, "the turn is kept from its undoer"
     server.execute(f"SET GLOBAL {name} = 0")
     lock.begin(5)
     server.execute(f"SET GLOBAL {name} = 1")
