@@ -14,9 +14,7 @@ from ferry_operator import endings
 from ferry_operator.names import FINALIZER, Role
 from ferry_operator.observe import Ended, Observed, PodView, Trouble
 from ferry_operator.plan import (
-    GIVEN_UP_SECONDS,
     LONGEST_BACKOFF,
-    LOST_SECONDS,
     REST_SECONDS,
     SHORTEST_BACKOFF,
     SILENCE_SECONDS,
@@ -181,22 +179,15 @@ def _last_words(pod: PodView) -> Report | None:
 
 def _going(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     """It was asked to end: nothing is made under its name until it is gone."""
-    assert pod.deletion_due is not None
-    over = (seen.now - pod.deletion_due).total_seconds()
-    if over < (GIVEN_UP_SECONDS if pod.lost else LOST_SECONDS):
-        if "failure" not in seen.ferry.status:
-            why = f" ({pod.lost})" if pod.lost else ""
-            _starting(seen, draft, f"the copier's Pod ends{why}; a new one follows")
-        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
-    message = (
-        f"Pod {pod.name} cannot be confirmed to have ended"
-        + (f" ({pod.lost})" if pod.lost else "")
-        + f"; once its node is surely down: kubectl delete pod {pod.name} -n {seen.ferry.namespace} --force"
-    )
-    draft.lag_unknown(Reason.NODE_LOST, message)
-    draft.condition(Condition.STALLED, "True", Reason.NODE_LOST, message)
-    draft.say(message)
-    return Plan(draft.status())
+    out_of_reach = seen.out_of_reach(pod)
+    if out_of_reach:
+        draft.node_lost(out_of_reach)
+        draft.say(out_of_reach)
+        return Plan(draft.status())
+    if "failure" not in seen.ferry.status:
+        why = f" ({pod.lost})" if pod.lost else ""
+        _starting(seen, draft, f"the copier's Pod ends{why}; a new one follows")
+    return Plan(draft.status(), next_look=SOON_SECONDS * 5)
 
 
 def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:

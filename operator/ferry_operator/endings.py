@@ -104,7 +104,7 @@ def abort(seen: Observed, draft: Draft) -> Plan:
         last = seen.copier.last_end
         if last is not None and last.report is not None and last.report.stage == Stage.COMPLETED:
             return completed(draft, (last.report,))
-        _say(draft, "aborting: the copier is told to end")
+        _say(seen, draft, "aborting", "the copier is told to end")
         actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
         return Plan(draft.status(), actions, SOON_SECONDS)
     helper = seen.helper
@@ -112,8 +112,8 @@ def abort(seen: Observed, draft: Draft) -> Plan:
         return _aborted(draft, "aborted; the target is kept as it is")
     if helper is not None and _was_cut_over(helper):
         return completed(draft, ())
-    problem = _problem(seen)
-    _say(draft, "aborting: writes on the source are allowed again if they were stopped" + problem)
+    problem = _failure(seen) or _delay(seen)
+    _say(seen, draft, "aborting", "writes on the source are allowed again if they were stopped" + problem)
     if problem and helper is not None and helper.created is not None and seen.now - helper.created > PATIENCE:
         draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded yet{problem}")
     return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5)
@@ -136,9 +136,17 @@ def _aborted(draft: Draft, message: str) -> Plan:
     return Plan(draft.status())
 
 
-def _say(draft: Draft, message: str) -> None:
-    draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, message)
-    draft.say(message)
+def _say(seen: Observed, draft: Draft, doing: str, message: str) -> None:
+    """What is being done; or that a Pod holds it up, of which nobody knows whether it has ended."""
+    pods = [pod for pod in (seen.copier, seen.helper) if pod is not None]
+    out_of_reach = next((text for text in map(seen.out_of_reach, pods) if text), "")
+    if out_of_reach:
+        draft.node_lost(out_of_reach)
+    elif draft.stalled_for(Reason.NODE_LOST):
+        draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
+    text = f"{doing}: {out_of_reach or message}"
+    draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
+    draft.say(text)
 
 
 # -- deletion -------------------------------------------------------------------------------------------------------
@@ -152,24 +160,33 @@ def release(seen: Observed) -> Plan:
         return Plan(None, ending, released=True)
     draft = Draft(seen.ferry.status, seen.ferry.generation, seen.now)
     if seen.copier is not None or (seen.helper is not None and seen.helper.role is not Role.CLEANUP):
-        _say(draft, "being deleted: waiting for the Pod to end")
+        _say(seen, draft, "being deleted", "waiting for the Pod to end")
         return Plan(draft.status(), ending, SOON_SECONDS)
     if seen.helper is not None and seen.helper.phase == "Succeeded":
         # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
         return Plan(None, released=True)
     if seen.ferry.spec is None:
         return _held_up(seen, draft, Reason.INVALID_FIELD, f"nothing can be cleaned up: {seen.ferry.problem}")
-    problem = _problem(seen)
-    _say(draft, "being deleted: cleaning up on the target" + problem)
-    since = seen.ferry.deleting_since
-    begun = _known_to_have_begun(seen)
-    if problem and since is not None and (seen.now - since > PATIENCE or not begun):
-        failed = (
-            f"has failed for {PATIENCE.seconds // 60} min" if begun else "fails, and no copy is known to have begun"
-        )
-        held_up = _held_up(seen, draft, Reason.CLEANUP_FAILED, f"cleaning up {failed}{problem}")
-        return replace(held_up, actions=_helped(seen, Role.CLEANUP), next_look=SOON_SECONDS * 5)
-    return Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5)
+    _say(seen, draft, "being deleted", "cleaning up on the target" + (_failure(seen) or _delay(seen)))
+    plan = Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5)
+    trouble = _cleanup_failed(seen)
+    if not trouble:
+        return plan
+    return replace(plan, status=_held_up(seen, draft, Reason.CLEANUP_FAILED, trouble).status)
+
+
+def _cleanup_failed(seen: Observed) -> str:
+    """What a person must know of it. To pull an image, or to find a node, may take minutes and is no failure before."""
+    since, failure, delay = seen.ferry.deleting_since, _failure(seen), _delay(seen)
+    minutes = PATIENCE.seconds // 60
+    if failure and not _known_to_have_begun(seen):
+        return f"cleaning up fails, and no copy is known to have begun{failure}"
+    if failure and since is not None and seen.now - since > PATIENCE:
+        return f"cleaning up has failed for {minutes} min{failure}"
+    made = None if seen.helper is None else seen.helper.created
+    if delay and not failure and made is not None and seen.now - made > PATIENCE:
+        return f"cleaning up has not begun for {minutes} min{delay}"
+    return ""
 
 
 def _known_to_have_begun(seen: Observed) -> bool:
@@ -203,17 +220,25 @@ def _helped(seen: Observed, role: Role) -> tuple[Action, ...]:
     return ()
 
 
-def _problem(seen: Observed) -> str:
-    """Why the helper has not done its work yet."""
+def _failure(seen: Observed) -> str:
+    """Why the helper's work was done in vain, or cannot begin; in brackets."""
     if seen.trouble is not None:
         return f" ({seen.trouble.message})"
     helper = seen.helper
-    if helper is None:
+    if helper is None or seen.out_of_reach(helper):
         return ""
     if helper.last_end is not None and helper.last_end.exit_code:
         said = helper.last_end.message.strip().splitlines()
         return f" ({said[-1] if said else f'exit code {helper.last_end.exit_code}'})"
     if helper.waiting is not None and helper.waiting[1]:
         return f" ({': '.join(helper.waiting)})"
-    stuck = helper.unschedulable or ("" if helper.running else seen.where_to_look(helper))
-    return f" ({stuck})" if stuck else ""
+    return ""
+
+
+def _delay(seen: Observed) -> str:
+    """What the helper waits for before it is started; in brackets."""
+    helper = seen.helper
+    if helper is None or helper.running or helper.deleting:
+        return ""
+    stuck = helper.unschedulable or seen.where_to_look(helper)
+    return f" (its Pod is not started yet: {stuck})" if stuck else ""

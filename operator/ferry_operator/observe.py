@@ -31,6 +31,10 @@ from ferry_operator.pods import digest
 
 _LONG_SETTING_UP = timedelta(seconds=20)
 """From a node's taking a Pod to its volumes and network; the kubelet's own retries take longer."""
+_LOST = timedelta(seconds=60)
+"""A Pod that outlives its grace by this is on a node that does not answer."""
+_GIVEN_UP = timedelta(seconds=10)
+"""The same where Kubernetes has given the node up: a kubelet that is well needs no longer to end a process by force."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,14 @@ class Observed:
             return ""
         describe = f"kubectl describe pod {pod.name} -n {self.ferry.namespace}"
         return f"see {describe} (volumes, Secrets, network)"
+
+    def out_of_reach(self, pod: PodView) -> str:
+        """What a person must do about a Pod that was asked to end, of which nobody can tell whether it has; or ""."""
+        if pod.deletion_due is None or self.now - pod.deletion_due < (_GIVEN_UP if pod.lost else _LOST):
+            return ""
+        why = f" ({pod.lost})" if pod.lost else ""
+        way_out = f"kubectl delete pod {pod.name} -n {self.ferry.namespace} --force"
+        return f"Pod {pod.name} cannot be confirmed to have ended{why}; once its node is surely down: {way_out}"
 
 
 def moment(text: str | None) -> datetime | None:

@@ -12,10 +12,6 @@ SHORTEST_BACKOFF = 10.0
 LONGEST_BACKOFF = 300.0
 SILENCE_SECONDS = 15.0
 """A copier that has not answered for so long is not known to be well."""
-LOST_SECONDS = 60.0
-"""A Pod that outlives its grace by this is on a node that does not answer."""
-GIVEN_UP_SECONDS = 10.0
-"""The same where Kubernetes has given the node up: a kubelet that is well needs no longer to end a process by force."""
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,11 @@ class Draft:
             if self._said[name] == Stage.READY_FOR_CUTOVER:
                 self._said[name] = Stage.STREAMING.value
 
+    def node_lost(self, message: str) -> None:
+        """Nobody can tell whether a Pod still runs: a person must."""
+        self.lag_unknown(Reason.NODE_LOST, message)
+        self.condition(Condition.STALLED, "True", Reason.NODE_LOST, message)
+
     def report(self, report: Report) -> None:
         """Take over what the copier says. One that has just started again knows less than the status does."""
         said = report.model_dump(mode="json", by_alias=True, exclude_none=True)

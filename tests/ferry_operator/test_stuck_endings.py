@@ -1,0 +1,92 @@
+"""What is decided when a Ferry is to end and a Pod is on a lost node, or slow to start."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ferry_operator.decide import decide
+from ferry_operator.names import Role
+from ferry_operator.observe import FerryView, PodView
+from ferry_operator.plan import CreatePod
+from tests.support.sights import NOW, condition, ferry, helper, pod, see, spec, status
+
+STARTED = {"startTime": "2026-11-23T11:00:00Z", "stage": "Copying", "phase": "Copying"}
+FORCE = "once its node is surely down: kubectl delete pod {} -n shop --force"
+TAINT = "Taint manager: deleting due to NoExecute taint"
+
+
+def aborted() -> FerryView:
+    return ferry(STARTED, spec=spec(aborted=True))
+
+
+def deleted(since: datetime = NOW) -> FerryView:
+    return ferry(STARTED, deleting_since=since)
+
+
+@pytest.mark.parametrize(
+    ("lost", "over", "stalled"),
+    [(TAINT, 9, "False"), (TAINT, 10, "True"), ("", 59, "False"), ("", 60, "True")],
+    ids=["given up just now", "given up", "late", "silent"],
+)
+@pytest.mark.parametrize("ending", ["abort", "deletion", "deletion during abort"])
+def test_an_end_that_waits_for_a_lost_node_says_so(ending: str, lost: str, over: int, stalled: str) -> None:
+    """It said no more than that it waits for the Pod to end, for as long as the node was away."""
+    view = aborted() if ending == "abort" else deleted()
+    gone = {"lost": lost, "deletion_due": NOW - timedelta(seconds=over)}
+    if ending == "deletion during abort":
+        pods: dict[str, PodView] = {"helper": helper(Role.ABORT, **gone)}
+    else:
+        pods = {"copier": pod(**gone)}
+    (stuck,) = pods.values()
+    plan = decide(see(ferry=view, **pods))
+    assert plan.actions == ()
+    assert condition(plan, "Stalled")["status"] == stalled
+    way_out = FORCE.format(stuck.name)
+    assert (way_out in status(plan)["message"]) is (stalled == "True")
+    if stalled == "True":
+        assert condition(plan, "Stalled")["reason"] == "NodeLost"
+        assert way_out in condition(plan, "Stalled")["message"]
+        assert condition(plan, "CaughtUp")["status"] == "Unknown"
+
+
+@pytest.mark.parametrize("role", [Role.ABORT, Role.CLEANUP])
+def test_the_pod_that_ends_a_ferry_may_be_on_a_lost_node_too(role: Role) -> None:
+    view = aborted() if role is Role.ABORT else deleted()
+    begun = NOW - timedelta(minutes=20)
+    stuck = helper(role, lost=TAINT, created=begun, deletion_due=NOW - timedelta(minutes=1))
+    plan = decide(see(ferry=replace(view, deleting_since=view.deleting_since and begun), helper=stuck))
+    assert plan.actions == ()
+    assert condition(plan, "Stalled")["reason"] == "NodeLost"
+    assert FORCE.format(f"orders-{role}") in status(plan)["message"]
+
+
+@pytest.mark.parametrize("role", [Role.ABORT, Role.CLEANUP])
+def test_it_is_not_stalled_any_more_once_the_lost_pod_is_gone(role: Role) -> None:
+    view = aborted() if role is Role.ABORT else deleted()
+    lost = decide(see(ferry=view, copier=pod(deletion_due=NOW - timedelta(minutes=2))))
+    plan = decide(see(ferry=replace(view, status=status(lost))))
+    assert plan.actions == (CreatePod(role),)
+    assert condition(plan, "Stalled")["status"] == "False"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize(
+    "slow",
+    [{"scheduled": NOW - timedelta(seconds=30)}, {"unschedulable": "0/3 nodes are available"}],
+    ids=["volumes", "no node"],
+)
+def test_a_cleanup_that_is_slow_to_start_has_not_failed(slow: dict[str, Any], begun: bool) -> None:
+    """After 20 s at a volume it was said to have failed where no copy was known to have begun."""
+    early = {} if begun else {"stage": "Validating", "conditions": []}
+    view = replace(deleted(NOW - timedelta(hours=1)), status=STARTED | early)
+    for minutes, stalled in ((9, "False"), (11, "True")):
+        made = NOW - timedelta(minutes=minutes)
+        waits = helper(Role.CLEANUP, running=False, phase="Pending", created=made, **slow)
+        plan = decide(see(ferry=view, helper=waits))
+        assert "its Pod is not started yet: " in status(plan)["message"]
+        assert condition(plan, "Stalled")["status"] == stalled
+    assert condition(plan, "Stalled")["reason"] == "CleanupFailed"
+    assert "has not begun for 10 min" in status(plan)["message"]
+    assert "mysqlferry.io/skip-cleanup=true" in status(plan)["message"]
