@@ -191,9 +191,10 @@ class Handover:
         return f"; transactions open on the source: {'; '.join(found)}" if found else ""
 
 
-def undo(fence: Fence, lock: SourceLock) -> None:
+def undo(fence: Fence, lock: SourceLock) -> bool:
     """Allow writes again if this Ferry stopped them: fenced, and tried until it is certain.
 
+    False: they stay stopped by another Ferry, which has done so since.
     Raises AmbiguousError when source or target stay out of reach, Fenced when a newer run took over (it will undo).
     """
     retrying = Retrying(
@@ -203,7 +204,7 @@ def undo(fence: Fence, lock: SourceLock) -> None:
         reraise=True,
     )
     try:
-        retrying(_undo_once, fence, lock)
+        return bool(retrying(_undo_once, fence, lock))
     except RetriableError as error:
         raise AmbiguousError(
             "SourceLocked",
@@ -212,12 +213,14 @@ def undo(fence: Fence, lock: SourceLock) -> None:
         ) from error
 
 
-def _undo_once(fence: Fence, lock: SourceLock) -> None:
+def _undo_once(fence: Fence, lock: SourceLock) -> bool:
+    allowed = True
     with fence.exclusively() as (session, lease):
         if lease.phase == Stage.CUTTING_OVER.value:
             if lease.cutover:
-                lock.release(lease.cutover)
+                allowed = lock.release(lease.cutover)
             fence.update(session, phase=Stage.STREAMING.value, cutover={})
+    return allowed
 
 
 def complete(fence: Fence) -> bool:

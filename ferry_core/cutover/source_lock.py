@@ -103,8 +103,8 @@ class SourceLock(Protocol):
     def passers(self, session: Session) -> list[str]:
         """Who may still commit what was changed before, though writes are stopped; a line each."""
 
-    def release(self, stored: Mapping[str, str]) -> None:
-        """Bring back exactly the stored values."""
+    def release(self, stored: Mapping[str, str]) -> bool:
+        """Bring back exactly the stored values. False: it was left as it is, as another Ferry's by now."""
 
 
 class NoLock:
@@ -134,8 +134,8 @@ class NoLock:
     def passers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
         return []
 
-    def release(self, stored: Mapping[str, str]) -> None:
-        """Nothing to undo."""
+    def release(self, stored: Mapping[str, str]) -> bool:  # noqa: ARG002 - the protocol's
+        return True
 
 
 class ReadOnlyLock:
@@ -206,7 +206,7 @@ class ReadOnlyLock:
                 self.release(before)
                 raise RetriableError("SourceUnlocked", f"{self._where}: somebody allowed writes again at once")
 
-    def release(self, stored: Mapping[str, str]) -> None:
+    def release(self, stored: Mapping[str, str]) -> bool:
         """Restore ``stored``, after ending whatever a dead copier still has under way.
 
         Nothing is restored while it is another Ferry's turn for long: an attempt begins on a writable source only, so
@@ -223,6 +223,7 @@ class ReadOnlyLock:
                 else:
                     log.warning("%s: another Ferry has stopped its writes since; read_only stays as it is", self._where)
             self.block.ends()
+            return ours
 
     def _restore(self, session: Session, stored: Mapping[str, str]) -> None:
         now = self._read(session)

@@ -36,9 +36,9 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
             Reason.ALREADY_CUT_OVER,
             f"this Ferry was cut over to target {where} already: there is nothing left to abort",
         )
-    fence, before = _take(loaded, connections)
+    fence, _, unlocked = _take(loaded, connections)
     fence.record(phase=Phase.ABORTED.value)
-    return f"aborted: target {where} is kept as it is{_unlocked(before)}{_state(options.state_path)}"
+    return f"aborted: target {where} is kept as it is{unlocked}{_state(options.state_path)}"
 
 
 def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
@@ -50,7 +50,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     if _lease(loaded, connections) is None:
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
         return nothing + _remove_state(options.state_path, ferry_uid(loaded.ferry))
-    fence, before = _take(loaded, connections)
+    fence, before, unlocked = _take(loaded, connections)
     dropped = ""
     if loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET:
         dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
@@ -64,7 +64,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         _drop_if_unused(session)
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
-        _unlocked(before) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
+        unlocked + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     )
 
 
@@ -77,15 +77,17 @@ def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:
         return read_lease(session, ferry_uid(loaded.ferry))
 
 
-def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease]:
+def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, str]:
+    """The fence, the lease as it was before, and what became of the writes on the source."""
     ferry, uid = loaded.ferry, ferry_uid(loaded.ferry)
     fence, before = Fence.take(connections.target, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
     if before.phase == Stage.CUTTING_OVER.value:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
         with connections.source_control() as session:
             flavor = session.flavor
-        undo(fence, read_only_lock(connections, flavor, uid))
-    return fence, before
+        allowed = undo(fence, read_only_lock(connections, flavor, uid))
+        return fence, before, _unlocked(allowed) if before.cutover else ""
+    return fence, before, ""
 
 
 def _drop_if_unused(session: Session) -> None:
@@ -101,9 +103,10 @@ def _drop_if_unused(session: Session) -> None:
     session.execute("UNLOCK TABLES")
 
 
-def _unlocked(before: Lease) -> str:
-    stopped = before.phase == Stage.CUTTING_OVER.value and before.cutover
-    return "; writes on the source are allowed again" if stopped else ""
+def _unlocked(allowed: bool) -> str:
+    if allowed:
+        return "; writes on the source are allowed again"
+    return "; read_only on the source stays as it is: another Ferry is cutting over from there, or has"
 
 
 def _state(path: Path | None) -> str:

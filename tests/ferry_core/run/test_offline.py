@@ -12,6 +12,7 @@ from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.cli.main import main
 from ferry_core.consistency.fence import COMPLETED, Fence
+from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import Fenced
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
@@ -84,6 +85,27 @@ def test_a_source_that_was_left_locked_is_unlocked(pair: Pair, manifest: Path, l
     done = ferry(verb, manifest)
     assert (done.exit_code, read_only(pair)) == (0, 0)
     assert "writes on the source are allowed again" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_a_source_that_another_ferry_has_locked_since_is_not_said_to_be_unlocked(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry_core.cutover.source_lock.TURN_SECONDS", 0.5)
+    names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
+    died(loaded).record(phase=Stage.CUTTING_OVER.value, cutover=dict.fromkeys(names, "0"))
+    other = ReadOnlyLock(lambda: loaded.source, pair.source.flavor, "other")
+    other.begin(5)
+    stored = other.stored()
+    other.acquire(5)
+    try:
+        done = ferry(verb, manifest)
+        assert (done.exit_code, read_only(pair)) == (0, 1)
+        assert "read_only on the source stays as it is: another Ferry" in done.stdout
+        assert "allowed again" not in done.stdout
+    finally:
+        other.release(stored)
+        other.end()
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
