@@ -1,6 +1,6 @@
 """How the spec lets writes move to the target. Called by ``spec`` and ``directive``."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field
 
@@ -124,3 +124,12 @@ class Cutover(Model):
     """Attempts in one series; after the last one a person must act."""
     watch_for: Annotated[Duration, Between(Duration("0s"), Duration("24h"))] = Duration("60s")
     """After the hand-over: how long the stream stays on to report writes that the source still took."""
+
+    @property
+    def permitted(self) -> bool:
+        """Whether an attempt begins as soon as every gate is passed."""
+        return self.mode is CutoverMode.AUTOMATIC or self.approved
+
+    def held(self) -> Self:
+        """The same without any permission."""
+        return self.model_copy(update={"mode": CutoverMode.MANUAL, "approved": False})

@@ -160,6 +160,9 @@ class CopierReport(Told):
     """Its Pod."""
     acknowledged_generation: Count | None = None
     """The newest directive that it acts on."""
+    withdrawn_generation: Count | None = None
+    """The newest generation that permitted no cutover, while no copier has been told of it: told before a newer
+    permission, it makes that a new series of attempts."""
     epoch: Count | None = None
     """Its fence: the newest epoch alone may write to the target."""
     image: Annotated[str, Field(max_length=1024)] | None = None

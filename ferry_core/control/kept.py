@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ferry_core.api.choices import CutoverMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.spec import Ferry
 from ferry_core.control.verbs import Verbs
@@ -49,8 +48,7 @@ class KeptDirective:
                 name: getattr(last, name) for name in ("paused", "throttle", "copy_", "verify", "cutover", "aborted")
             }
             spec = spec.model_copy(update=told)
-        held = spec.cutover.model_copy(update={"mode": CutoverMode.MANUAL, "approved": False})
-        return ferry.model_copy(update={"spec": spec.model_copy(update={"cutover": held})})
+        return ferry.model_copy(update={"spec": spec.model_copy(update={"cutover": spec.cutover.held()})})
 
 
 class KeepingVerbs:

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from ferry_core.api.choices import CutoverMode
 from ferry_core.api.handover import Cutover
 from ferry_core.checkpoint.state import SeriesState
 
@@ -42,7 +41,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, cutover: Cutover) -> Self:
-        return cls(cutover.mode is CutoverMode.AUTOMATIC or cutover.approved, cutover.max_attempts)
+        return cls(cutover.permitted, cutover.max_attempts)
 
     def begins_anew(self, before: "Asked") -> bool:
         """Whether this is a new series: granted after a withdrawal, or more attempts allowed."""

@@ -68,8 +68,9 @@ class Actor:
 
     async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> bool:
         """Tells whether the object was found changed meanwhile: then observe again at once."""
-        if any(isinstance(action, SendDirective) for action in plan.actions) and spec is not None and link is not None:
-            await self._direct(body, spec, link, memory)
+        for action in plan.actions:
+            if isinstance(action, SendDirective) and spec is not None and link is not None:
+                await self._direct(body, spec, action.withdrawn, link, memory)
         try:
             if plan.status is not None:
                 await self._say(body, plan, memory)
@@ -82,13 +83,14 @@ class Actor:
             raise
         return False
 
-    async def _direct(self, body: Object, spec: Spec, link: CopierLink, memory: Memory) -> None:
+    async def _direct(self, body: Object, spec: Spec, withdrawn: int | None, link: CopierLink, memory: Memory) -> None:
+        newest = body["metadata"]["generation"]
         directive = Directive(
-            generation=body["metadata"]["generation"],
+            generation=newest if withdrawn is None else withdrawn,
             paused=spec.paused,
             throttle=spec.throttle,
             copy_=spec.copy_,
-            cutover=spec.cutover,
+            cutover=spec.cutover if withdrawn is None else spec.cutover.held(),
             verify=spec.verify,
             aborted=spec.aborted,
         )
@@ -96,7 +98,7 @@ class Actor:
             await link.send(directive)
             memory.trouble = None
         except DirectiveRefused as error:
-            memory.trouble = Trouble(error.reason, error.message, datetime.now(UTC), directive.generation)
+            memory.trouble = Trouble(error.reason, error.message, datetime.now(UTC), newest)
         except Silent as error:
             log.info("%s: no directive yet: %s", _name(body), error)
 

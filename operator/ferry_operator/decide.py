@@ -50,6 +50,8 @@ def _alive(seen: Observed, draft: Draft) -> Plan:
         return _unreadable(seen, draft)
     if seen.ferry.spec.aborted:
         return endings.abort(seen, draft)
+    if not seen.ferry.spec.cutover.permitted:
+        draft.withdrawn()
     if seen.copier is None:
         return _without_pod(seen, draft)
     return _with_pod(seen, seen.copier, draft)
@@ -292,7 +294,8 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         again = (SendDirective(),) if tried >= SHORTEST_BACKOFF else ()
         return Plan(draft.status(), again, SHORTEST_BACKOFF)
     draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
-    return Plan(draft.status(), (SendDirective(),), SOON_SECONDS)
+    missed = draft.withdrawal_missed(report)
+    return Plan(draft.status(), (SendDirective(None if missed == generation else missed),), SOON_SECONDS)
 
 
 def _silent(seen: Observed) -> str | None:

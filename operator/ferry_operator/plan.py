@@ -39,6 +39,9 @@ class DeletePod:
 class SendDirective:
     """Tell the copier what the spec says now."""
 
+    withdrawn: int | None = None
+    """A generation without permission to cut over that it has missed: of that one it is told first."""
+
 
 @dataclass(frozen=True)
 class DeleteFerry:

@@ -188,6 +188,8 @@ class Draft:
         if said["stage"] == Stage.COMPLETED:
             self._no_lag()  # what the copier still reads is not moved any more
         self._acknowledged(said["copier"])
+        if self.withdrawal_missed(report) is None and said["stage"] not in _EARLY:
+            self._said["copier"].pop("withdrawnGeneration", None)  # before, it could be forgotten with its process
         # An earlier failure stands until this process has got past it.
         keep = _FAILURE if "failure" in self._present and said["stage"] in _EARLY else ()
         self._conditions_of(report, _OURS.difference(keep))
@@ -213,6 +215,17 @@ class Draft:
         for name in ("acknowledgedGeneration", "epoch"):
             if name in copier:
                 own[name] = copier[name]
+
+    def withdrawn(self) -> None:
+        """No cutover is permitted; once it is again, a copier that was not told of this must take it for news."""
+        if self.stage_now not in _EARLY:
+            self._said.setdefault("copier", {})["withdrawnGeneration"] = self._generation
+
+    def withdrawal_missed(self, report: Report) -> int | None:
+        """The generation of one that this copier has not been told of."""
+        withdrawn: int | None = self._said.get("copier", {}).get("withdrawnGeneration")
+        heard = report.copier.acknowledged_generation or 0
+        return withdrawn if withdrawn is not None and withdrawn > heard else None
 
     # -- reading --------------------------------------------------------------------------------------------------
 
