@@ -226,9 +226,20 @@ def _why_replace(seen: Observed, pod: PodView) -> str | None:
     if cutting and pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff":
         # The source may be locked: the kubelet's pause of up to 5 min is too long.
         return "the copier died while cutting over; another one takes over at once"
-    if pod.digest != seen.ferry.digests[Role.COPIER] and not cutting:
+    if pod.digest != seen.ferry.digests[Role.COPIER] and not _may_cut_over(seen, pod):
         return "the copier is started anew with the changed spec"
     return None
+
+
+def _may_cut_over(seen: Observed, pod: PodView) -> bool:
+    """Whether an attempt may be under way, or is just over: that one is let end.
+
+    The stage on record does not tell: it outlives the copier that cut over, while the source may be locked and the
+    changed spec may be what lets another copier start.
+    """
+    report = seen.link.report
+    stage = seen.ferry.stage if report is None else report.stage
+    return pod.running and stage in (Stage.CUTTING_OVER, Stage.COMPLETED) and _silent(seen) is None
 
 
 def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
