@@ -78,6 +78,7 @@ def _unreadable(seen: Observed, draft: Draft) -> Plan:
 def _without_pod(seen: Observed, draft: Draft) -> Plan:
     wait = _must_wait(seen)
     if wait is not None:
+        _stopped(draft, _exit_code(seen))
         return Plan(draft.status(), next_look=wait)
     if not seen.ferry.held:
         # A Ferry that is deleted before it has the finalizer goes at once: nobody would clean up after a copier.
@@ -102,23 +103,32 @@ def _queued(seen: Observed, draft: Draft) -> Plan:
 
 
 def _must_wait(seen: Observed) -> float | None:
-    """Seconds until a failed Ferry is tried again; None: now."""
-    stalled = seen.ferry.condition(Condition.STALLED)
-    code = seen.ferry.status.get("copier", {}).get("lastTermination", {}).get("exitCode")
-    failed = "failure" in seen.ferry.status and stalled is not None and stalled["status"] == "True"
-    if not failed or stalled is None or code not in (ExitCode.CONFIG, ExitCode.DATA):
+    """Seconds until a failed Ferry is tried again; None: now.
+
+    When and with which spec it failed is asked of Succeeded, which nothing but a failure makes False: Stalled may by
+    now say what has kept the next try from beginning.
+    """
+    said = seen.ferry.condition(Condition.SUCCEEDED)
+    code = _exit_code(seen)
+    if "failure" not in seen.ferry.status or said is None or said["reason"] != Reason.FAILED:
         return None
-    if stalled.get("observedGeneration") != seen.ferry.generation:
-        return None  # the spec was changed: perhaps mended
+    if code not in (ExitCode.CONFIG, ExitCode.DATA) or said.get("observedGeneration") != seen.ferry.generation:
+        return None  # killed; or the spec was changed: perhaps mended
     if code == ExitCode.DATA:
         return REST_SECONDS
-    since = datetime.fromisoformat(stalled["lastTransitionTime"])
+    since = datetime.fromisoformat(said["lastTransitionTime"])
     last = seen.ferry.status["copier"]["lastTermination"].get("time")
     ended = datetime.fromisoformat(last) if last else since
     # As long again as it has failed so far: doubling, without a counter that a restart would lose.
     pause = min(max((ended - since).total_seconds(), SHORTEST_BACKOFF), LONGEST_BACKOFF)
     left = (ended + timedelta(seconds=pause) - seen.now).total_seconds()
     return left if left > 0 else None
+
+
+def _exit_code(seen: Observed) -> int | None:
+    """How the copier ended last, if it has."""
+    code: int | None = seen.ferry.status.get("copier", {}).get("lastTermination", {}).get("exitCode")
+    return code
 
 
 def _refused(seen: Observed, trouble: Trouble, draft: Draft) -> Plan:
@@ -147,8 +157,11 @@ def _starting(seen: Observed, draft: Draft, message: str) -> None:
 def _say_again(seen: Observed, draft: Draft, message: str) -> None:
     """Why it failed is said until it is known to be mended, also while it is tried again."""
     failure = seen.ferry.status["failure"]
-    if not failure["retriable"]:
+    if failure["retriable"]:
+        draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
+    else:
         draft.phase(Phase.FAILED)
+        draft.stalled_by_failure()
     news = "" if failure["message"] in message else message
     draft.say(f"{failure['message']} (being tried again{': ' if news else ''}{news})")
 
@@ -203,13 +216,18 @@ def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
     generation = max(pod.generation, _acknowledged(seen, report))
     draft.failure(reason, message, retriable=False)
     draft.condition(Condition.SUCCEEDED, "False", Reason.FAILED, message, generation)
-    draft.condition(Condition.STALLED, "True", reason, message, generation)
+    _stopped(draft, ended.exit_code)
+    return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
+
+
+def _stopped(draft: Draft, code: int | None) -> None:
+    """It has failed, nothing is being tried: why, and when it goes on."""
+    message = draft.stalled_by_failure()
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     draft.phase(Phase.FAILED)
-    by_itself = ended.exit_code == ExitCode.CONFIG
+    by_itself = code == ExitCode.CONFIG
     again = "once mended, it goes on by itself" if by_itself else "tried again when the spec changes"
     draft.say(f"{message} ({again})")
-    return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
 
 
 def _acknowledged(seen: Observed, report: Report | None) -> int:
@@ -262,7 +280,7 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         message = f"the copier ended with exit code {last.exit_code} and is started again: {why}"
         _starting(seen, draft, message)
         draft.say(message)
-        if found is not None:
+        if found is not None and not draft.failed:
             draft.failure(found.reason, found.message, retriable=found.retriable)
         return Plan(draft.status())
     if pod.unschedulable:

@@ -115,6 +115,17 @@ class Draft:
             "retriable": retriable,
         }
 
+    @property
+    def failed(self) -> bool:
+        """For a failure on record that a restart in place does not mend."""
+        return self._conditions[Condition.SUCCEEDED]["reason"] == Reason.FAILED and "failure" in self._said
+
+    def stalled_by_failure(self) -> str:
+        """A person is needed for the failure on record, whatever has been said since of a Pod; gives its message."""
+        failure, generation = self._said["failure"], self._conditions[Condition.SUCCEEDED].get("observedGeneration")
+        self.condition(Condition.STALLED, "True", failure["reason"], failure["message"], generation)
+        return str(failure["message"])
+
     def no_failure(self) -> None:
         self._said.pop("failure", None)
 

@@ -1,14 +1,16 @@
 """Whoever mends what a Ferry waits for is not waited for in vain: tables of what holds it up and what is changed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from ferry_core.api.report import Stage
 from ferry_operator.decide import decide
-from ferry_operator.observe import Link
-from ferry_operator.plan import DeletePod
-from tests.support.sights import NOW, Object, ferry, pod, report, see, spec
+from ferry_operator.names import Role
+from ferry_operator.observe import Link, Observed, Trouble
+from ferry_operator.plan import CreatePod, DeletePod
+from tests.support.sights import NOW, Object, after, condition, failed, ferry, pod, report, see, spec, status
 
 # -- the spec is changed while a Pod is there -----------------------------------------------------------------------
 
@@ -46,3 +48,58 @@ def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
     plan = decide(see(ferry=changed, copier=copier, link=link))
     assert (DeletePod(copier) not in plan.actions) == (stage in lets_it_end)
     assert plan.next_look <= 10
+
+
+# -- the next try of a failed Ferry cannot begin --------------------------------------------------------------------
+
+QUOTA = Trouble("PodRefused", "exceeded quota: pods", NOW, generation=2)
+NO_IMAGE = pod(running=False, phase="Pending", waiting=("ErrImagePull", "no such image"))
+
+
+def held_up(code: int, held: Object) -> Observed:
+    """Failed at generation 1; by generation 2 it is tried again, and that is held up."""
+    gone = after(see(copier=failed(code, "RowsDiffer", "orders 7")))
+    return after(gone, generation=2, **held)
+
+
+@pytest.mark.parametrize("code", [64, 65])
+@pytest.mark.parametrize("held", [{"trouble": QUOTA}, {"copier": NO_IMAGE}], ids=["refused", "no image"])
+def test_a_failed_ferry_is_tried_again_once_what_held_its_next_try_up_is_gone(code: int, held: Object) -> None:
+    """Its one refusal was taken for a failure of the spec that had just been mended, and waited for a person again."""
+    seen = held_up(code, held)
+    assert condition(decide(seen), "Stalled")["reason"] in ("PodRefused", "ErrImagePull")
+    assert condition(decide(seen), "Stalled")["observedGeneration"] == 2
+    mended = after(seen, generation=2, now=NOW + timedelta(seconds=1))
+    assert decide(mended).actions == (CreatePod(Role.COPIER),)
+    assert condition(decide(mended), "Stalled")["reason"] == "RowsDiffer", "what else is known of it is over"
+    assert status(decide(mended))["phase"] == "Failed"
+
+
+def test_a_refusal_while_a_failed_ferry_is_tried_again_lasts_ten_seconds_each() -> None:
+    seen = held_up(65, {"trouble": QUOTA})
+    for seconds, actions in ((9, ()), (11, (CreatePod(Role.COPIER),))):
+        later = after(seen, generation=2, now=NOW + timedelta(seconds=seconds), trouble=QUOTA)
+        assert decide(later).actions == actions
+        assert decide(later).next_look <= 10
+
+
+@pytest.mark.parametrize("code", [64, 65])
+def test_what_failed_again_with_the_mended_spec_waits_again(code: int) -> None:
+    seen = held_up(code, {"trouble": QUOTA})
+    failing = failed(code, "RowsDiffer", "orders 8", ago=-60)
+    again = after(seen, generation=2, copier=replace(failing, generation=2), now=NOW + timedelta(seconds=60))
+    waits = after(again, generation=2, now=NOW + timedelta(seconds=65))
+    assert decide(waits).actions == ()
+    expected = {64: 55, 65: 120}  # it has failed for 60 s; a data error waits for a person
+    assert decide(waits).next_look == pytest.approx(expected[code])
+
+
+def test_a_lost_node_is_not_said_once_its_pod_is_gone() -> None:
+    """A person has deleted it by force; what failed before that is what is left to say."""
+    failure = failed(65, "RowsDiffer", "orders 7")
+    lost = after(see(copier=failure), copier=replace(failure, deletion_due=NOW - timedelta(seconds=90)))
+    assert condition(decide(lost), "Stalled")["reason"] == "NodeLost"
+    gone = after(lost)
+    assert decide(gone).actions == ()
+    assert condition(decide(gone), "Stalled")["reason"] == "RowsDiffer"
+    assert "--force" not in status(decide(gone))["message"]
