@@ -294,8 +294,7 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
 def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     report, generation = seen.link.report, seen.ferry.generation
     if report is None:
-        _starting(seen, draft, "the copier is starting" + (f": {seen.link.problem}" if seen.link.problem else ""))
-        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
+        return _not_heard_yet(seen, pod, draft)
     draft.report(report)
     if report.stage not in (Stage.PENDING, Stage.VALIDATING):
         draft.no_failure()
@@ -325,6 +324,30 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
     missed = draft.withdrawal_missed(report)
     return Plan(draft.status(), (SendDirective(None if missed == generation else missed),), SOON_SECONDS)
+
+
+def _not_heard_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
+    """It is being started, or this operator is: then what its copier told another one stands for a while."""
+    if not _spoken_of(seen, pod):
+        _starting(seen, draft, "the copier is starting" + (f": {seen.link.problem}" if seen.link.problem else ""))
+        return Plan(draft.status(), next_look=SOON_SECONDS * 5)
+    silent = _silent(seen)
+    told = seen.ferry.status["copier"].get("acknowledgedGeneration") == seen.ferry.generation
+    if told and silent is None:
+        return Plan(None, next_look=SOON_SECONDS * 5)
+    if not told:
+        draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
+    if silent is not None:
+        draft.lag_unknown(Reason.COPIER_SILENT, silent)
+        draft.say(silent)
+    return Plan(draft.status(), next_look=SOON_SECONDS * 5)
+
+
+def _spoken_of(seen: Observed, pod: PodView) -> bool:
+    """Whether the status on record is of this very process. Of a new Pod's it is CopierStarting until that is heard."""
+    reconciling = seen.ferry.condition(Condition.RECONCILING)
+    starting = reconciling is None or reconciling["reason"] == Reason.COPIER_STARTING
+    return not starting and seen.ferry.status.get("copier", {}).get("restarts") == pod.restarts
 
 
 def _silent(seen: Observed) -> str | None:

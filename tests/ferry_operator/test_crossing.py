@@ -1,5 +1,8 @@
 """A Ferry's way through the operator, against a real kube-apiserver and simulated copiers."""
 
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
 import pytest
 
 from ferry_core.api.reasons import Condition, Reason
@@ -126,3 +129,29 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
         eventually(lambda: cluster.status("orders")["copier"]["image"] == image)
         eventually(lambda: kubelet.started == ["orders-copier"] * 2)
         assert upgraded.failure is None
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_operator_that_is_started_again_says_nothing_anew(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorThread
+) -> None:
+    """Of each healthy Ferry it said that its copier starts, then put all of it back, with the Events again."""
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    for kind, reason in (("CaughtUp", "LagBelowThreshold"), ("ReadyForCutover", "GatesPassed")):
+        kubelet.call(partial(copier.condition, kind, "True", reason))
+    kubelet.call(lambda: copier.condition("Stalled", "True", "AttemptsExhausted", "5 of 5 attempts"))
+    kubelet.call(lambda: copier.stage(Stage.READY_FOR_CUTOVER, message="before"))
+    eventually(lambda: cluster.status("orders").get("message") == "before")
+    eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    eventually(lambda: ("Warning", "AttemptsExhausted") in cluster.events("orders"))
+    told = datetime.fromisoformat(cluster.condition("orders", "Stalled")["lastTransitionTime"])
+    eventually(lambda: datetime.now(UTC) - told > timedelta(seconds=1))
+    operator.stop()
+    status, events = cluster.status("orders"), cluster.events("orders")
+    assert status["stage"] == "ReadyForCutover"
+    operator.start()
+    kubelet.call(lambda: copier.count(message="after"))
+    eventually(lambda: cluster.status("orders")["message"] == "after")
+    assert cluster.status("orders")["conditions"] == status["conditions"], "also when each of them came to be so"
+    assert cluster.events("orders") == events

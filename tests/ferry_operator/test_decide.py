@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from ferry_core.api.reasons import Condition
-from ferry_core.api.report import CutoverReport, Failure, Progress, Stage
+from ferry_core.api.report import CutoverReport, Failure, Progress, Replication, Stage
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Ended, Link, Trouble
+from ferry_operator.observe import Ended, Link, Observed, Trouble
 from ferry_operator.plan import CreatePod, DeletePod, EnsureSecret, Plan, SendDirective
 from tests.support.kubelet import SPEC
 from tests.support.sights import NOW, Object, after, condition, failed, ferry, pod, report, said, see, spec, status
@@ -435,6 +435,47 @@ def test_a_silent_copier_is_not_said_to_be_well() -> None:
     assert condition(plan, "CaughtUp")["reason"] == "CopierSilent"
     assert status(plan)["stage"] == status(plan)["phase"] == "Streaming"
     assert "has not answered since 12:00:00 UTC: timeout" in status(plan)["message"]
+
+
+def well() -> Observed:
+    """What an operator that was just started finds: a copier at work, and what another operator has said of it."""
+    exhausted = [said("ReadyForCutover", "True", "GatesPassed"), said("CaughtUp", "True", "LagBelowThreshold"),
+                 said("Stalled", "True", "AttemptsExhausted", "5 of 5")]  # fmt: skip
+    ready = report(Stage.READY_FOR_CUTOVER, replication=Replication(lag_seconds=0.4), conditions=exhausted)
+    return after(see(copier=pod(), link=Link(ready)), copier=pod(), now=NOW + timedelta(seconds=9))
+
+
+REFUSES: Object = {"silent_since": NOW + timedelta(seconds=8), "problem": "connection refused"}
+
+
+@pytest.mark.parametrize("link", [Link(), Link(**REFUSES)], ids=["not asked yet", "asked once in vain"])
+def test_an_operator_that_was_just_started_leaves_what_is_said_of_a_copier(link: Link) -> None:
+    """Every healthy Ferry was said to start and not to be ready for a moment, and then all of it was put back."""
+    seen = replace(well(), link=link)
+    assert decide(seen).status is None
+    assert decide(seen).actions == ()
+    assert decide(seen).next_look <= 10
+    changed = replace(seen, ferry=replace(seen.ferry, generation=2))
+    assert condition(decide(changed), "Reconciling")["reason"] == "NewGeneration"
+    assert condition(decide(changed), "ReadyForCutover")["status"] == "True"
+
+
+def test_a_copier_that_never_answers_a_new_operator_is_said_to_be_silent() -> None:
+    plan = decide(replace(well(), link=Link(**REFUSES), now=NOW + timedelta(seconds=23)))
+    assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
+    assert condition(plan, "CaughtUp")["reason"] == "CopierSilent"
+    assert condition(plan, "Stalled")["reason"] == "AttemptsExhausted"
+    assert status(plan)["stage"] == "Streaming"
+    assert "has not answered since 12:00:08 UTC: connection refused" in status(plan)["message"]
+
+
+def test_a_copier_that_was_started_again_is_noticed_before_it_answers() -> None:
+    plan = decide(replace(well(), copier=pod(restarts=1)))
+    assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
+    assert condition(plan, "Reconciling")["reason"] == "CopierStarting"
+    made_anew = after(replace(well(), copier=None), copier=pod())
+    assert condition(decide(made_anew), "ReadyForCutover")["status"] == "Unknown"
+    assert condition(decide(made_anew), "Reconciling")["reason"] == "CopierStarting"
 
 
 def test_a_directive_that_the_copier_refuses_is_said() -> None:
