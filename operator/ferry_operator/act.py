@@ -34,6 +34,13 @@ _SECRET_SECONDS = 20.0
 """How long the Secret of a Pod that has not started is believed to be there."""
 
 
+class Overtaken(KubeError):
+    """Somebody changed the object before we could write its status: observe again."""
+
+    def __init__(self, error: KubeError) -> None:
+        super().__init__(error.status, error.reason, error.message)
+
+
 @dataclass
 class Memory:
     """What is remembered of one Ferry between rounds; losing it is harmless."""
@@ -51,6 +58,8 @@ class Memory:
     """When that was: somebody may delete it before the Pod starts."""
     taken_since: datetime | None = None
     """When a Pod's name was found taken first."""
+    failures: int = 0
+    """Rounds that failed since one went well."""
 
     def knows_secret(self, pod: str) -> bool:
         """Whether it needs no look."""
@@ -66,22 +75,15 @@ class Actor:
     settings: Settings
     budget: Budget
 
-    async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> bool:
-        """Tells whether the object was found changed meanwhile: then observe again at once."""
+    async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> None:
+        """Raises Overtaken and KubeError."""
         for action in plan.actions:
             if isinstance(action, SendDirective) and spec is not None and link is not None:
                 await self._direct(body, spec, action.withdrawn, link, memory)
-        try:
-            if plan.status is not None:
-                await self._say(body, plan, memory)
-            for action in plan.actions:
-                await self._do(body, spec, action, memory)
-        except KubeError as error:
-            if error.conflict:
-                memory.written = await self.kube.get_ferry(body["metadata"]["namespace"], body["metadata"]["name"])
-                return True
-            raise
-        return False
+        if plan.status is not None:
+            await self._say(body, plan, memory)
+        for action in plan.actions:
+            await self._do(body, spec, action, memory)
 
     async def _direct(self, body: Object, spec: Spec, withdrawn: int | None, link: CopierLink, memory: Memory) -> None:
         newest = body["metadata"]["generation"]
@@ -114,7 +116,12 @@ class Actor:
         if not (doing or urgent(before, plan.status)) and not self.budget.allows(memory.written_at):
             memory.held_back = True
             return
-        memory.written = await self.kube.write_status(body, plan.status)
+        try:
+            memory.written = await self.kube.write_status(body, plan.status)
+        except KubeError as error:
+            if error.conflict:
+                raise Overtaken(error) from error
+            raise
         memory.written_at = self.budget.now()
         for kind, reason, message in transitions(before, plan.status):
             await self._tell(body, kind, reason, message)

@@ -163,7 +163,7 @@ async def _release(
                 if error.not_found:
                     return
                 log.warning("%s/%s: %s", namespace, name, error)
-                await tender.complain(error)
+                await office.actor.complain(newest, error)
                 raise kopf.TemporaryError(str(error), delay=5) from error
             if plan.released:
                 log.info("%s/%s: released", namespace, name)

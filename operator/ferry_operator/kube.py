@@ -27,6 +27,7 @@ AT_ONCE = 16
 """Requests of one session. Without a bound 30 Ferries that start open 53 connections of 45 KiB each."""
 _Read = TypeVar("_Read")
 _RESOURCE = re.compile(r"(?:/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/([a-z]+)")
+_DENIED = re.compile(r'admission webhook "[^"]*" denied the request')
 _FERRIES = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}"
 
 
@@ -45,12 +46,12 @@ class KubeError(Exception):
 
     @property
     def not_found(self) -> bool:
-        return self.status == HTTPStatus.NOT_FOUND
+        return self.status == HTTPStatus.NOT_FOUND and not self._denied
 
     @property
     def conflict(self) -> bool:
         """Somebody changed the object meanwhile: observe again."""
-        return self.status == HTTPStatus.CONFLICT and not self.exists
+        return self.status == HTTPStatus.CONFLICT and not self.exists and not self._denied
 
     @property
     def exists(self) -> bool:
@@ -63,7 +64,13 @@ class KubeError(Exception):
     @property
     def refused(self) -> bool:
         """A rule of the cluster (quota, admission, permission, validation) is against it; asking again may not help."""
-        return self.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST)
+        rules = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST)
+        return self.status in rules or self._denied
+
+    @property
+    def _denied(self) -> bool:
+        """By an admission webhook, under whatever code it gave: 404 and 409 would say of the object what is not so."""
+        return _DENIED.match(self.message) is not None
 
 
 class Kube(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ferry_operator.act import Actor, Memory
+from ferry_operator.act import Actor, Memory, Overtaken
 from ferry_operator.budget import EACH_SECONDS
 from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ERROR_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
+"""Between rounds that fail: most causes are gone within seconds, and after a minute's none is worth more requests."""
+_OVERTAKEN_PAUSES = (0.0,) * 5 + _ERROR_PAUSES
+"""Where somebody else was faster with the object: at once, but not for ever, as a webhook may say the same."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +71,56 @@ class Tender:
         self.link.close()
 
     async def run(self, stopped: Callable[[], bool]) -> None:
-        """Until stopped; whatever goes wrong in a round is tried again."""
-        failures = 0
+        """Until stopped, or until nothing is left to tend; whatever goes wrong in a round is tried again."""
         while not stopped():
-            self._woken.clear()
-            try:
-                # Of a plan only this: kept over the sleep, a thousand of them would take 5 MB.
-                pause, failures = (await self.round()).next_look, 0
-                if self._memory.held_back:
-                    pause = min(pause, EACH_SECONDS)
-            except KubeError as error:
-                if error.not_found:
-                    return  # the Ferry is gone; the watch will say so
-                pause = _ERROR_PAUSES[min(failures, len(_ERROR_PAUSES) - 1)]
-                failures += 1
-                self._office.metrics.failed(error.reason or "Unreachable")
-                log.warning("%s: %s; again in %.0f s", self._name(), error, pause)
-                await self.complain(error)
-            except Exception:
-                pause = _ERROR_PAUSES[min(failures, len(_ERROR_PAUSES) - 1)]
-                failures += 1
-                self._office.metrics.failed("Bug")
-                log.exception("%s: a round failed; again in %.0f s", self._name(), pause)
+            pause = await self._turn()
+            if pause is None:
+                return
             await self.sleep(pause)
+
+    async def _turn(self) -> float | None:
+        """One round; after how many seconds the next one is due, or None if the Ferry is gone."""
+        self._woken.clear()
+        try:
+            # Of a plan only this: kept over the sleep, a thousand of them would take 5 MB.
+            pause = (await self.round()).next_look
+        except Exception as error:  # noqa: BLE001 - told by its kind
+            return await self._failed(error)
+        self._memory.failures = 0
+        return min(pause, EACH_SECONDS) if self._memory.held_back else pause
+
+    async def _failed(self, error: Exception) -> float | None:
+        """The same of a round that failed."""
+        overtaken = isinstance(error, Overtaken)
+        # A 404 may be of anything: an admission webhook gives what code it likes.
+        if (overtaken or (isinstance(error, KubeError) and error.not_found)) and await self._gone():
+            return None
+        pauses = _OVERTAKEN_PAUSES if overtaken else _ERROR_PAUSES
+        pause = pauses[min(self._memory.failures, len(pauses) - 1)]
+        self._memory.failures += 1
+        if pause == 0:
+            return pause
+        if isinstance(error, KubeError):
+            self._office.metrics.failed(error.reason or "Unreachable")
+            log.warning("%s: %s; again in %.0f s", self._name(), error, pause)
+            # Where the status cannot tell of a refusal, an Event does.
+            await self._office.actor.complain(self._body(), error)
+        else:
+            self._office.metrics.failed("Bug")
+            log.error("%s: a round failed; again in %.0f s", self._name(), pause, exc_info=error)
+        return pause
+
+    async def _gone(self) -> bool:
+        """Ask for the Ferry itself: whether it is surely gone; else what is so is remembered."""
+        meta = self._body()["metadata"]
+        try:
+            found = await self._office.actor.kube.get_ferry(meta["namespace"], meta["name"])
+        except KubeError as error:
+            return error.not_found
+        if found["metadata"]["uid"] != self._uid:
+            return True
+        self._memory.written = found
+        return False
 
     async def sleep(self, seconds: float) -> None:
         """Until woken, or for so long."""
@@ -100,22 +130,16 @@ class Tender:
         except TimeoutError:
             return
 
-    async def complain(self, error: KubeError) -> None:
-        """Where the status cannot tell of a refusal, an Event does."""
-        await self._office.actor.complain(self._body(), error)
-
     async def round(self) -> Plan:
         """One look and what follows from it."""
         began = time.perf_counter()
-        while True:
-            body = self.newest()
-            seen = self._observe(body)
-            plan = decide(seen)
-            self._place(seen, plan)
-            changed = await self._office.actor.act(body, seen.ferry.spec, plan, self.link, self._memory)
-            if not changed:
-                self._office.metrics.reconciled(time.perf_counter() - began)
-                return plan
+        body = self.newest()
+        seen = self._observe(body)
+        plan = decide(seen)
+        self._place(seen, plan)
+        await self._office.actor.act(body, seen.ferry.spec, plan, self.link, self._memory)
+        self._office.metrics.reconciled(time.perf_counter() - began)
+        return plan
 
     def newest(self) -> Object:
         """The watch's object or the one of our own last write, which the watch may not have told yet."""

@@ -1,0 +1,181 @@
+"""A Ferry's loop against an API that answers as the test likes, and what becomes of its place."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ferry_operator import tender as loop
+from ferry_operator.act import Actor
+from ferry_operator.budget import Budget
+from ferry_operator.copier import Exchange
+from ferry_operator.fleet import Fleet
+from ferry_operator.identity import Identity
+from ferry_operator.kube import KubeError
+from ferry_operator.metrics import Metrics
+from ferry_operator.names import FINALIZER, Object
+from ferry_operator.settings import Settings
+from ferry_operator.tender import Office, Tender
+from tests.ferry_operator.test_parts import samples
+from tests.support.kubelet import SPEC
+
+if TYPE_CHECKING:
+    from ferry_operator.observe import PodView
+
+UID = "uid-1"
+IDENTITY = Identity.new()
+DENIED = 'admission webhook "pods.example" denied the request: no Pods on Sundays'
+
+
+class Cluster:
+    """``Kube`` of one Ferry: ``says`` gives the error of a call, by its name."""
+
+    def __init__(self) -> None:
+        meta: Object = {"name": "orders", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"}
+        meta |= {"creationTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]}
+        self.ferry: Object | None = {"kind": "Ferry", "metadata": meta, "spec": SPEC}
+        self.asked: list[str] = []
+        self.says: dict[str, KubeError] = {}
+        self.told: list[tuple[str, str]] = []
+        """Reason and note of each Event."""
+        self.pods: list[PodView] = []
+
+    async def get_ferry(self, _: str, __: str) -> Object:
+        self._answer("get_ferry")
+        if self.ferry is None:
+            raise KubeError(404, "NotFound", 'ferries.mysqlferry.io "orders" not found')
+        return self.ferry
+
+    async def write_status(self, ferry: Object, status: Object) -> Object:
+        self._answer("write_status")
+        version = str(int(ferry["metadata"]["resourceVersion"]) + 1)
+        self.ferry = ferry | {"metadata": ferry["metadata"] | {"resourceVersion": version}, "status": status}
+        return self.ferry
+
+    async def create_pod(self, _: str, pod: Object) -> Object:
+        self._answer("create_pod")
+        return pod | {"metadata": pod["metadata"] | {"uid": "pod-1"}}
+
+    async def delete_pod(self, *_: str) -> None:
+        self._answer("delete_pod")
+
+    async def create_secret(self, _: str, secret: Object) -> Object:
+        self._answer("create_secret")
+        return secret
+
+    async def create_event(self, _: str, event: Object) -> None:
+        self.told.append((event["reason"], event["note"]))
+
+    def _answer(self, name: str) -> None:
+        self.asked.append(name)
+        if name in self.says:
+            raise self.says[name]
+
+    def delete(self) -> None:
+        assert self.ferry is not None
+        meta = self.ferry["metadata"] | {"deletionTimestamp": "2026-01-02T00:00:00Z", "resourceVersion": "9"}
+        self.ferry = self.ferry | {"metadata": meta}
+
+
+class Desk:
+    """A tender with its office; ``body`` is what the watch told last."""
+
+    def __init__(self, cluster: Cluster, most: int = 0) -> None:
+        self.cluster = cluster
+        self.body = cluster.ferry or {}
+        actor = Actor(cluster, IDENTITY, Settings("ferry", "image:1"), Budget())  # type: ignore[arg-type]
+        self.metrics = Metrics(list)
+        self.fleet = Fleet(most, lambda _: None)
+        exchange = Exchange(None, None)  # type: ignore[arg-type]
+        self.office = Office(actor, exchange, self.fleet, self.metrics, {}, {})
+        self.tender = Tender(self.office, UID, lambda: self.body, lambda: list(cluster.pods))
+        self.stopped = False
+
+    async def until(self, what: Callable[[], object]) -> None:
+        """The tender runs until this is so, or it has ended by itself."""
+        running = asyncio.create_task(self.tender.run(lambda: self.stopped))
+        async with asyncio.timeout(10):
+            while not what() and not running.done():  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0.001)
+        self.stopped = True
+        self.tender.wake()
+        await asyncio.wait_for(running, 1)
+
+    def errors(self, reason: str) -> float:
+        return samples(self.metrics).get(("ferry_operator_reconcile_errors_total", (reason,)), 0)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setattr(loop, "_ERROR_PAUSES", (0.01,))
+    monkeypatch.setattr(loop, "_OVERTAKEN_PAUSES", (0.0,) * 5 + (60.0,))
+    return Cluster()
+
+
+def tended(cluster: Cluster, scene: Callable[[Desk], Awaitable[None]], most: int = 0) -> Desk:
+    """The desk, after the scene."""
+
+    async def play() -> Desk:
+        desk = Desk(cluster, most)
+        async with asyncio.timeout(10):
+            await scene(desk)
+        return desk
+
+    return asyncio.run(play())
+
+
+# -- answers that may be of something else ----------------------------------------------------------------------------
+
+
+def test_a_404_of_something_else_does_not_end_it(cluster: Cluster) -> None:
+    cluster.says["create_pod"] = KubeError(404, "NotFound", "no such quota")
+    desk = tended(cluster, lambda desk: desk.until(lambda: cluster.asked.count("create_pod") == 3))
+    assert cluster.asked.count("create_pod") == 3
+    assert desk.errors("NotFound") >= 2
+
+
+@pytest.mark.parametrize("successor", [False, True], ids=["gone", "another of its name"])
+def test_a_404_of_the_ferry_ends_it(cluster: Cluster, successor: bool) -> None:
+    ferry = cluster.ferry
+    assert ferry is not None
+    cluster.says["write_status"] = KubeError(404, "NotFound", "not found")
+    cluster.ferry = ferry | {"metadata": ferry["metadata"] | {"uid": "uid-2"}} if successor else None
+
+    async def run(desk: Desk) -> None:
+        desk.body = ferry
+        await desk.tender.run(lambda: False)
+
+    desk = tended(cluster, run)
+    assert cluster.asked == ["write_status", "get_ferry"]
+    assert desk.errors("NotFound") == 0
+
+
+@pytest.mark.parametrize("code", [404, 409, 500])
+def test_what_a_webhook_denies_is_said_whatever_code_it_gives(cluster: Cluster, code: int) -> None:
+    cluster.says["create_pod"] = KubeError(code, "", DENIED)
+
+    def said() -> bool:
+        return cluster.ferry is not None and DENIED in cluster.ferry.get("status", {}).get("message", "")
+
+    async def refused_twice(desk: Desk) -> None:
+        await desk.tender.round()
+        await desk.tender.round()
+
+    tended(cluster, refused_twice)
+    assert said()
+
+
+def test_a_status_that_others_are_always_faster_with_is_tried_at_once_a_few_times(cluster: Cluster) -> None:
+    cluster.says["write_status"] = KubeError(409, "Conflict", "the object has been modified")
+    tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict")))
+    assert cluster.asked == ["write_status", "get_ferry"] * 6
+
+
+def test_a_conflict_of_something_else_has_its_pause_and_heeds_the_end(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
+    cluster.says["create_pod"] = KubeError(409, "Conflict", "quota: the object has been modified")
+    tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict")))
+    assert cluster.asked.count("create_pod") == 1
