@@ -71,16 +71,24 @@ def rest(seen: Observed, draft: Draft) -> Plan:
         reports = [*words, seen.link.report] if seen.copier.running else [seen.link.report, *words]
         _written_after(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
     draft.over()
+    vain = _in_vain(seen.helper)
     spec = seen.ferry.spec
     ttl = None if spec is None else spec.ttl_seconds_after_finished
     ended = moment(seen.ferry.status.get("completionTime"))
     called = seen.ferry.condition(Condition.STALLED)
     if ttl is None or ended is None or (called is not None and called["status"] == "True"):
-        return Plan(draft.status())  # for good, or until the person that is needed has read why
+        return Plan(draft.status(), vain)  # for good, or until the person that is needed has read why
     left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
     if left <= 0:
         return Plan(draft.status(), (DeleteFerry(),))
-    return Plan(draft.status(), next_look=min(left, REST_SECONDS))
+    return Plan(draft.status(), vain, next_look=min(left, REST_SECONDS))
+
+
+def _in_vain(helper: PodView | None) -> tuple[Action, ...]:
+    """An abort that came too late would be started again for ever, and refused by the databases each time."""
+    if helper is None or helper.deleting or helper.phase == "Succeeded":
+        return ()
+    return (DeletePod(helper),)
 
 
 def _ever_started(seen: Observed) -> bool:

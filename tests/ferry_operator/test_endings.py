@@ -227,6 +227,27 @@ def test_abort_that_comes_too_late_is_a_success() -> None:
     assert status(plan)["phase"] == "Completed"
 
 
+@pytest.mark.parametrize(
+    ("parts", "goes"),
+    [
+        ({"waiting": ("CrashLoopBackOff", "back-off")}, True),
+        ({"running": True}, True),
+        ({"phase": "Failed"}, True),
+        ({"deletion_due": NOW}, False),
+        ({"phase": "Succeeded"}, False),
+    ],
+    ids=["crashes", "runs", "evicted", "ends", "succeeded"],
+)
+def test_a_finished_ferry_keeps_no_pod_that_is_started_again(parts: dict[str, Any], goes: bool) -> None:
+    """An abort that had come too late was refused by both databases every five minutes, for ever."""
+    finished = ferry(status(decide(see(copier=pod(phase="Succeeded", running=False)))), spec=ABORTED)
+    left = helper(Role.ABORT, **{"running": False} | parts)
+    assert decide(see(ferry=finished, helper=left)).actions == ((DeletePod(left),) if goes else ())
+    brief = replace(finished, spec=spec(aborted=True, ttlSecondsAfterFinished=60))
+    later = Observed(brief, NOW + timedelta(days=1), helper=left)
+    assert decide(later).actions == (DeleteFerry(),)
+
+
 def test_an_abort_that_does_not_succeed_calls_a_person_after_ten_minutes() -> None:
     """Writes on the source may be blocked as long as it has not."""
     ended = Ended(75, "Error", "ServerUnreachable: source old.db refuses", NOW)
