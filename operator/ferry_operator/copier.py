@@ -98,7 +98,8 @@ class CopierLink:
     def follow(self, pod: PodView | None) -> None:
         """From now on this Pod's copier; None: nobody's. The same one again changes nothing."""
         wanted = (pod.uid, pod.ip) if pod is not None and pod.ip and pod.running else None
-        if wanted == self._followed:
+        dead = self._task is not None and self._task.done()
+        if wanted == self._followed and not dead:
             return
         self.close()
         self._followed = wanted
@@ -138,8 +139,8 @@ class CopierLink:
             asked = now()
             try:
                 since, news = await self._poll(since)
-            except Silent as error:
-                self._silent(str(error))
+            except Exception as error:  # noqa: BLE001 - else its last report would be believed for ever
+                self._silent(self._problem(error))
                 since = None  # a copier that was started again counts from 1
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -147,6 +148,12 @@ class CopierLink:
             pause = _SHORTEST_PAUSE
             if not news and now() - asked < WORDY_PAUSE:
                 await asyncio.sleep(WORDY_PAUSE)
+
+    def _problem(self, error: Exception) -> str:
+        if isinstance(error, Silent):
+            return str(error)
+        log.error("copier of %s cannot be asked", self._uid, exc_info=error)
+        return f"a bug of the operator: {error!r}"
 
     async def _poll(self, since: int | None) -> tuple[int, bool]:
         """The report's revision, and whether more than numbers and wording is new."""

@@ -1,0 +1,105 @@
+"""The link to one copier, whose answers the test makes up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ferry_core.api.report import Report
+from ferry_operator import copier
+from ferry_operator.copier import CopierLink, Exchange
+from ferry_operator.names import Role
+from ferry_operator.observe import PodView
+
+if TYPE_CHECKING:
+    from ferry_operator.observe import Link
+
+POD = PodView(Role.COPIER, "orders-copier", "pod-1", ip="127.0.0.9", running=True)
+
+
+def report(**parts: Any) -> bytes:
+    said = Report(revision=1, stage="Copying", phase="Copying").model_copy(update=parts)
+    return said.model_dump_json(by_alias=True).encode()
+
+
+class Asked(CopierLink):
+    """``answers`` gives what the copier says to a question, or raises."""
+
+    def __init__(self, answers: Callable[[str], Awaitable[bytes]]) -> None:
+        super().__init__(Exchange(None, None), "uid-1", "token", self._woken)  # type: ignore[arg-type]
+        self.answers = answers
+        self.changed = asyncio.Event()
+
+    def _woken(self) -> None:
+        self.changed.set()
+
+    async def _ask(self, _: str, path: str, *__: Any) -> tuple[int, bytes]:
+        return 200, await self.answers(path)
+
+    async def until(self, what: Callable[["Link"], object]) -> "Link":
+        while not what(self.view):
+            self.changed.clear()
+            await self.changed.wait()
+        return self.view
+
+
+def followed(scene: Callable[[], Awaitable[None]]) -> None:
+    async def play() -> None:
+        async with asyncio.timeout(10):
+            await scene()
+
+    asyncio.run(play())
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copier, "_SHORTEST_PAUSE", 0.001)
+
+
+def test_a_copier_that_cannot_be_asked_for_a_bug_is_silent_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    said: list[bytes | Exception] = [report(), RuntimeError("too deep"), report(message="on")]
+
+    async def answer(_: str) -> bytes:
+        if not said:
+            await asyncio.Event().wait()
+        now = said.pop(0)
+        if isinstance(now, Exception):
+            raise now
+        return now
+
+    async def scene() -> None:
+        link = Asked(answer)
+        link.follow(POD)
+        await link.until(lambda view: view.report)
+        silent = await link.until(lambda view: view.silent_since)
+        assert "bug" in silent.problem
+        assert "too deep" in silent.problem
+        seen = await link.until(lambda view: view.silent_since is None)
+        assert seen.report is not None
+        assert seen.report.message == "on"
+        link.close()
+
+    followed(scene)
+    assert [each.exc_info is not None for each in caplog.records if each.levelname == "ERROR"] == [True]
+
+
+def test_a_link_that_has_died_all_the_same_is_made_anew() -> None:
+    async def answer(_: str) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def scene() -> None:
+        link = Asked(answer)
+        link.follow(POD)
+        first = link._task
+        assert first is not None
+        link.follow(POD)
+        assert link._task is first
+        first.cancel()
+        await asyncio.wait([first])
+        link.follow(POD)
+        assert link._task is not first
+        link.close()
+
+    followed(scene)
