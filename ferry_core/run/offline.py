@@ -31,12 +31,9 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     where = loaded.target.address
     if lease is None:
         return f"nothing to abort: this Ferry never wrote to target {where}"
-    if lease.phase == COMPLETED:
-        raise ConfigError(
-            Reason.ALREADY_CUT_OVER,
-            f"this Ferry was cut over to target {where} already: there is nothing left to abort",
-        )
-    fence, _, unlocked = _take(loaded, connections)
+    _refuse_cut_over(lease, where)
+    fence, before, unlocked = _take(loaded, connections)
+    _refuse_cut_over(before, where)  # a run that went on until then may just have done so
     fence.record(phase=Phase.ABORTED.value)
     return f"aborted: target {where} is kept as it is{unlocked}{_state(options.state_path)}"
 
@@ -66,6 +63,14 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
         unlocked + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     )
+
+
+def _refuse_cut_over(lease: Lease, where: str) -> None:
+    if lease.phase == COMPLETED:
+        raise ConfigError(
+            Reason.ALREADY_CUT_OVER,
+            f"this Ferry was cut over to target {where} already: there is nothing left to abort",
+        )
 
 
 def _connections(loaded: LoadedFerry) -> Connections:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ferry_core.api.choices import SourceLockMode
-from ferry_core.api.report import Stage
+from ferry_core.api.reasons import Reason
+from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
@@ -216,6 +217,8 @@ def take_fence(crossing: Crossing) -> Fence:
     fence, before = Fence.take(crossing.connections.target, crossing.uid, crossing.name, crossing.source_id)
     if before.phase == COMPLETED:
         raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
+    if before.phase == Phase.ABORTED.value:
+        raise Fenced(Reason.ABORTED, f"{crossing.name} was aborted meanwhile: it does not go on")
     if isinstance(crossing.store, TargetStore):
         crossing.store.fence = fence
     claimed = sorted({*before.tables, *(str(table.target) for table in crossing.tables)})

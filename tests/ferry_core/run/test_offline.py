@@ -11,12 +11,14 @@ from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.cli.main import main
-from ferry_core.consistency.fence import COMPLETED, Fence
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import Fenced
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run import offline
+from ferry_core.run.connections import Connections
+from ferry_core.run.setup import Crossing, take_fence
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair
 
@@ -131,6 +133,44 @@ def test_a_cutover_cannot_be_aborted_and_its_tombstone_outlives_a_cleanup(
     uid = ferry_uid(loaded.ferry)
     assert pair.target.query(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'") == [(COMPLETED,)]
     pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")
+
+
+def test_an_abort_does_not_undo_a_cutover_that_ends_just_then(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tombstone would be gone, and the target taken for one that was never handed over."""
+    fence, look = died(loaded), offline._lease
+
+    def look_too_early(loaded: LoadedFerry, connections: Connections) -> Lease | None:
+        found = look(loaded, connections)
+        fence.complete()
+        return found
+
+    monkeypatch.setattr(offline, "_lease", look_too_early)
+    done = ferry("abort", manifest)
+    assert (done.exit_code, "AlreadyCutOver" in done.stderr) == (64, True)
+    uid = ferry_uid(loaded.ferry)
+    assert pair.target.query(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'") == [(COMPLETED,)]
+    pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")
+
+
+def test_a_run_that_was_validated_before_an_abort_does_not_begin_after_it(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path
+) -> None:
+    """On a node that is cut off, say, where its copier is started again just then."""
+    fence = died(loaded)
+    assert ferry("abort", manifest).exit_code == 0
+    with pytest.raises(Fenced, match="NewerRun"):
+        fence.read()
+    connections = Connections(lambda: loaded.source, lambda: loaded.target)
+    uid, store = ferry_uid(loaded.ferry), SqliteStore(tmp_path / "orders.db")
+    late = Crossing(loaded.ferry, uid, "shop/orders", pair.source.flavor, "", connections, store, None, None)
+    try:
+        with pytest.raises(Fenced, match="Aborted"):
+            take_fence(late)
+    finally:
+        store.close()
+    assert pair.target.query(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'") == [("Aborted",)]
 
 
 def test_the_last_cleanup_drops_the_helper_tables(pair: Pair, manifest: Path, loaded: LoadedFerry) -> None:
