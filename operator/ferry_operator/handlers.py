@@ -5,9 +5,9 @@ what is so. Called by ``app``.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, cast
 
@@ -16,7 +16,6 @@ import kopf
 from ferry_core.api.crd import GROUP, PLURAL, VERSION
 from ferry_operator.act import Memory
 from ferry_operator.essence import NoEssence
-from ferry_operator.kube import KubeError
 from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object, Role
 from ferry_operator.observe import PodView, is_own, pod_view
 from ferry_operator.slim import husk, slim, strip
@@ -27,7 +26,6 @@ log = logging.getLogger(__name__)
 _RELEASE_SECONDS = 30.0
 """kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
 _RELEASE_PAUSE = 1.0
-_RELEASE_LOOK = 3.0
 
 Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 Pods = kopf.Index[tuple[str, str], PodView]
@@ -113,21 +111,37 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
     # Named: kopf keeps its progress in annotations named so, and a nested function's own name is none that may be.
     @kopf.daemon(GROUP, VERSION, PLURAL, id="tend", registry=registry)
     async def tend(uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, **others: Any) -> None:
-        tender = Tender(office, uid, lambda: _plain(body), _reader(others["ferry_pods"], others["namespace"], uid))
-        office.tenders[uid] = tender
-        stopping = asyncio.create_task(_wake_when_stopped(stopped, tender))
-        try:
-            await tender.run(lambda: bool(stopped))
-        finally:
-            stopping.cancel()
-            tender.close()
-            if office.tenders.get(uid) is tender:
-                del office.tenders[uid]
+        pods = _reader(others["ferry_pods"], others["namespace"], uid)
+        with _seated(office, uid, Tender(office, uid, lambda: _plain(body), pods)) as tender:
+            stopping = asyncio.create_task(_wake_when_stopped(stopped, tender))
+            try:
+                await tender.run(lambda: bool(stopped))
+            finally:
+                stopping.cancel()
 
     @kopf.on.delete(GROUP, VERSION, PLURAL, id="release", registry=registry)
     async def release(uid: str, body: kopf.Body, memo: kopf.Memo, **others: Any) -> None:
         pods = _reader(others["ferry_pods"], others["namespace"], uid)
-        await _release(office, uid, _plain(body), pods, memo.setdefault("release", Memory()))
+        memory = memo.setdefault("release", Memory())  # what was known when kopf came last
+        deleted = _plain(body)
+        with _seated(office, uid, Tender(office, uid, lambda: deleted, pods, memory)) as tender:
+            if not await tender.release(_RELEASE_SECONDS):
+                text = "the deletion still waits for Pods or for the cleanup"
+                raise kopf.TemporaryError(text, delay=_RELEASE_PAUSE)
+        log.info("%s/%s: released", others["namespace"], others["name"])
+
+
+@contextlib.contextmanager
+def _seated(office: Office, uid: str, tender: Tender) -> Iterator[Tender]:
+    """The one that is woken for this Ferry, unless another has taken over."""
+    office.tenders[uid] = tender
+    try:
+        yield tender
+    finally:
+        tender.link.close()
+        if office.tenders.get(uid) is tender:
+            del office.tenders[uid]
+            tender.leave()
 
 
 def _note(office: Office, event: kopf.RawEvent) -> None:
@@ -142,38 +156,6 @@ def _note(office: Office, event: kopf.RawEvent) -> None:
 async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> None:
     await stopped.wait()
     tender.wake()
-
-
-async def _release(
-    office: Office, uid: str, newest: Object, pods: Callable[[], Iterable[PodView]], memory: Memory
-) -> None:
-    """Returns when the finalizer may go; TemporaryError makes kopf come back, ``memory`` is what it knew."""
-    name, namespace = newest["metadata"]["name"], newest["metadata"]["namespace"]
-    tender = Tender(office, uid, lambda: newest, pods, memory)
-    office.tenders[uid] = tender
-    end = time.monotonic() + _RELEASE_SECONDS
-    try:
-        while time.monotonic() < end:
-            try:
-                newest = await office.actor.kube.get_ferry(namespace, name)
-                if newest["metadata"]["uid"] != uid:
-                    return
-                plan = await tender.round()
-            except KubeError as error:
-                if error.not_found:
-                    return
-                log.warning("%s/%s: %s", namespace, name, error)
-                await office.actor.complain(newest, error)
-                raise kopf.TemporaryError(str(error), delay=5) from error
-            if plan.released:
-                log.info("%s/%s: released", namespace, name)
-                return
-            await tender.sleep(min(plan.next_look, _RELEASE_LOOK, max(0.0, end - time.monotonic())))
-        raise kopf.TemporaryError("the deletion still waits for Pods or for the cleanup", delay=_RELEASE_PAUSE)
-    finally:
-        tender.close()
-        office.fleet.leave(uid)
-        office.tenders.pop(uid, None)
 
 
 def _reader(index: Pods, namespace: str, uid: str) -> Callable[[], Iterable[PodView]]:

@@ -14,8 +14,8 @@ from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
 from ferry_operator.kube import KubeError
 from ferry_operator.names import Object, Role
-from ferry_operator.observe import Observed, PodView, ferry_view
-from ferry_operator.plan import CreatePod, Plan
+from ferry_operator.observe import FerryView, Observed, PodView, ferry_view
+from ferry_operator.plan import REST_SECONDS, CreatePod, Plan
 
 if TYPE_CHECKING:
     from ferry_operator.copier import Exchange
@@ -28,6 +28,8 @@ _ERROR_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
 """Between rounds that fail: most causes are gone within seconds, and after a minute's none is worth more requests."""
 _OVERTAKEN_PAUSES = (0.0,) * 5 + _ERROR_PAUSES
 """Where somebody else was faster with the object: at once, but not for ever, as a webhook may say the same."""
+_RELEASE_LOOK = 3.0
+"""While a deletion is handled kopf tells nothing of the Ferry: that its user gives up is found by asking."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,10 @@ class Tender:
         """Something may have changed."""
         self._woken.set()
 
-    def close(self) -> None:
-        self.link.close()
+    def leave(self) -> None:
+        """Nobody tends it any more, who would give its place back; only a copier keeps that, until its Pod is gone."""
+        if all(pod.role is not Role.COPIER for pod in self._pods()):
+            self._office.fleet.leave(self._uid)
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Until stopped, or until nothing is left to tend; whatever goes wrong in a round is tried again."""
@@ -78,16 +82,28 @@ class Tender:
                 return
             await self.sleep(pause)
 
-    async def _turn(self) -> float | None:
-        """One round; after how many seconds the next one is due, or None if the Ferry is gone."""
+    async def release(self, seconds: float) -> bool:
+        """Whether the deleted Ferry may go; False: not yet, after so many seconds."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            pause = None if await self._gone() else await self._turn(_RELEASE_LOOK)
+            if pause is None:
+                return True
+            await self.sleep(min(pause, left))
+        return False
+
+    async def _turn(self, longest: float = REST_SECONDS) -> float | None:
+        """One round; after how many seconds the next one is due, or None if nothing is left to do for the Ferry."""
         self._woken.clear()
         try:
-            # Of a plan only this: kept over the sleep, a thousand of them would take 5 MB.
-            pause = (await self.round()).next_look
+            plan = await self.round()
         except Exception as error:  # noqa: BLE001 - told by its kind
             return await self._failed(error)
         self._memory.failures = 0
-        return min(pause, EACH_SECONDS) if self._memory.held_back else pause
+        if plan.released:
+            return None
+        # Of a plan only this: kept over the sleep, a thousand of them would take 5 MB.
+        return min(plan.next_look, EACH_SECONDS if self._memory.held_back else longest)
 
     async def _failed(self, error: Exception) -> float | None:
         """The same of a round that failed."""
@@ -160,24 +176,30 @@ class Tender:
         copier = next((pod for pod in pods if pod.role is Role.COPIER), None)
         helper = next((pod for pod in pods if pod.role is not Role.COPIER), None)
         self.link.follow(None if ferry.deleting_since is not None else copier)
-        if copier is not None:
-            self._office.fleet.hold(self._uid)
         return Observed(
             ferry=ferry,
             now=datetime.now(UTC),
             copier=copier,
             helper=helper,
             link=self.link.view,
-            admitted=copier is not None or self._office.fleet.ask(self._uid, body["metadata"]["creationTimestamp"]),
+            admitted=self._admitted(ferry, copier, body["metadata"]["creationTimestamp"]),
             trouble=self._memory.trouble,
             namespace_ending=self._memory.namespace_ending,
         )
+
+    def _admitted(self, ferry: FerryView, copier: PodView | None, created: str) -> bool:
+        """Whether it has a place. One that may vanish without us, or will, is given none: nobody would take it back."""
+        if copier is not None:
+            self._office.fleet.hold(self._uid)
+            return True
+        return ferry.held and ferry.deleting_since is None and self._office.fleet.ask(self._uid, created)
 
     def _place(self, seen: Observed, plan: Plan) -> None:
         """A Ferry without a Pod and without the wish for one holds no place."""
         wants = any(isinstance(action, CreatePod) for action in plan.actions)
         done = seen.copier is None or seen.copier.phase == "Succeeded"
-        if done and not wants and (seen.admitted or seen.ferry.deleting_since is not None):
+        ends = seen.ferry.deleting_since is not None
+        if plan.released or (done and (ends or (seen.admitted and not wants))):
             self._office.fleet.leave(self._uid)
 
     def _name(self) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -14,14 +16,12 @@ from ferry_operator.fleet import Fleet
 from ferry_operator.identity import Identity
 from ferry_operator.kube import KubeError
 from ferry_operator.metrics import Metrics
-from ferry_operator.names import FINALIZER, Object
+from ferry_operator.names import FINALIZER, SKIP_CLEANUP, Object, Role
+from ferry_operator.observe import PodView
 from ferry_operator.settings import Settings
 from ferry_operator.tender import Office, Tender
 from tests.ferry_operator.test_parts import samples
 from tests.support.kubelet import SPEC
-
-if TYPE_CHECKING:
-    from ferry_operator.observe import PodView
 
 UID = "uid-1"
 IDENTITY = Identity.new()
@@ -179,3 +179,101 @@ def test_a_conflict_of_something_else_has_its_pause_and_heeds_the_end(
     cluster.says["create_pod"] = KubeError(409, "Conflict", "quota: the object has been modified")
     tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict")))
     assert cluster.asked.count("create_pod") == 1
+
+
+# -- deletion -----------------------------------------------------------------------------------------------------
+
+COPIER = PodView(Role.COPIER, "orders-copier", "pod-1", phase="Running", running=True)
+STARTED = {"startTime": "2026-01-01T00:00:00Z"}
+
+
+def deleted(cluster: Cluster, **status: Any) -> None:
+    assert cluster.ferry is not None
+    cluster.ferry["status"] = STARTED | status
+    cluster.delete()
+
+
+def test_a_cleanup_that_meets_a_404_is_tried_again_and_counted(cluster: Cluster) -> None:
+    deleted(cluster)
+    cluster.says["create_pod"] = KubeError(404, "NotFound", "no such thing")
+
+    async def release(desk: Desk) -> None:
+        assert not await desk.tender.release(0.2)
+
+    desk = tended(cluster, release)
+    assert cluster.asked.count("create_pod") >= 2
+    assert desk.errors("NotFound") >= 2
+
+
+def test_an_api_server_that_is_away_releases_nothing(cluster: Cluster) -> None:
+    deleted(cluster)
+    cluster.says = {name: KubeError(0, "Unreachable", "away") for name in ("get_ferry", "write_status", "create_pod")}
+
+    async def release(desk: Desk) -> None:
+        assert not await desk.tender.release(0.1)
+
+    assert tended(cluster, release).errors("Unreachable") >= 2
+
+
+def test_a_ferry_that_is_gone_is_released(cluster: Cluster) -> None:
+    async def release(desk: Desk) -> None:
+        cluster.ferry = None
+        assert await desk.tender.release(10)
+
+    tended(cluster, release)
+    assert cluster.asked == ["get_ferry"]
+
+
+# -- places -----------------------------------------------------------------------------------------------------
+
+
+def test_a_copier_that_still_ends_keeps_its_place(cluster: Cluster) -> None:
+    deleted(cluster)
+    cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
+
+    async def release(desk: Desk) -> None:
+        assert not await desk.tender.release(0.1)
+        desk.tender.leave()
+        assert not desk.fleet.ask("next", "2026-01-02")
+        cluster.pods.clear()
+        assert not await desk.tender.release(0.1)
+        assert desk.fleet.ask("next", "2026-01-02")
+
+    tended(cluster, release, most=1)
+
+
+def test_a_ferry_that_goes_without_cleanup_gives_its_place_back(cluster: Cluster) -> None:
+    assert cluster.ferry is not None
+    cluster.ferry["metadata"]["annotations"] = {SKIP_CLEANUP: "true"}
+    deleted(cluster)
+    cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
+
+    async def release(desk: Desk) -> None:
+        assert await desk.tender.release(10)
+        assert desk.fleet.ask("next", "2026-01-02")
+
+    tended(cluster, release, most=1)
+
+
+def test_a_ferry_that_may_go_without_us_asks_for_no_place(cluster: Cluster) -> None:
+    assert cluster.ferry is not None
+    cluster.ferry["metadata"]["finalizers"] = []
+
+    async def scene(desk: Desk) -> None:
+        desk.fleet.hold("other")
+        await desk.tender.round()
+        desk.fleet.leave("other")
+        assert desk.fleet.ask("younger", "2026-02-01")
+
+    tended(cluster, scene, most=1)
+
+
+def test_one_that_waited_and_is_tended_no_more_does_not_hold_up_others(cluster: Cluster) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.fleet.hold("other")
+        await desk.tender.round()
+        desk.tender.leave()
+        desk.fleet.leave("other")
+        assert desk.fleet.ask("younger", "2026-02-01")
+
+    tended(cluster, scene, most=1)
