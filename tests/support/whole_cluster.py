@@ -9,7 +9,9 @@ import base64
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,47 @@ class WholeCluster(KubeClient):
         """By kill -9, and for good: another Pod takes over at once, without the kubelet's growing pauses."""
         of_it = ("-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator")
         self.kubectl("delete", "pod", *of_it, "--grace-period=0", "--force", "--wait=false")
+
+    @contextlib.contextmanager
+    def another_node(self) -> Iterator[None]:
+        """One that takes no Pods and is nothing but its heartbeat: where no node at all answers, Kubernetes takes itself
+        to be cut off and gives none of them up.
+        """
+        node, beating = "/api/v1/nodes/elsewhere", threading.Event()
+
+        def beat() -> None:
+            ready = {"type": "Ready", "status": "True", "reason": "Here", "message": "its heart beats"}
+            while not beating.wait(1):
+                ready["lastHeartbeatTime"] = f"{datetime.now(UTC):%FT%TZ}"
+                body = {"status": {"conditions": [ready]}}
+                self.request("PATCH", f"{node}/status", body, content_type="application/strategic-merge-patch+json")
+
+        taint = {"key": "elsewhere", "effect": "NoSchedule"}
+        self.request("POST", "/api/v1/nodes", {"metadata": {"name": "elsewhere"}, "spec": {"taints": [taint]}})
+        thread = threading.Thread(target=beat, name="heartbeat")
+        thread.start()
+        try:
+            self.kubectl("wait", "--for=condition=Ready", "node/elsewhere", "--timeout=30s")
+            yield
+        finally:
+            beating.set()
+            thread.join()
+            self.request("DELETE", node)
+
+    def signal_operator(self, signal: str) -> None:
+        """To its process, from outside."""
+        self.kill_process(OPERATOR_NAMESPACE, self._operator_pod["metadata"]["name"], signal)
+
+    @property
+    def operator_restarts(self) -> int:
+        """Of the container in its Pod."""
+        return int(self._operator_pod["status"]["containerStatuses"][0]["restartCount"])
+
+    @property
+    def _operator_pod(self) -> Any:
+        selector = "labelSelector=app.kubernetes.io/component=operator"
+        (pod,) = self.request("GET", f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods?{selector}")["items"]
+        return pod
 
     def operator_log(self, lines: int = 40) -> str:
         """The end of what the operator said, of the process before too if it died."""

@@ -2,6 +2,7 @@
 deleting the Ferry. What can befall the operator is in ``test_operator_faults.py``.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -144,4 +145,36 @@ def test_a_node_that_does_not_answer_keeps_its_copier(embark: Embark) -> None:
         voyage.change(throttle={"maxRowsPerSecond": None})
         voyage.cross()
     assert voyage.epoch == epoch
+    voyage.assert_equal()
+
+
+def test_a_node_that_is_lost_is_left_to_a_person(embark: Embark) -> None:
+    """Its kubelet is silent, so nobody can tell that the copier has ended; here it has not, and the user is wrong."""
+    voyage = embark(rows=60_000)
+    machine = voyage.cluster.machine
+    taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    at_once = [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1} for key in taints]
+    with voyage.crew(), voyage.cluster.another_node():
+        # Enough rows for five minutes: it is found lost after the 60 s of its grace and some more.
+        voyage.set_out(throttle={"maxRowsPerSecond": 200}, copier={"template": {"tolerations": at_once}})
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        epoch = voyage.epoch
+        machine.signal("kubelet", "STOP")
+        try:
+            voyage.until_said(FERRY, "cannot be confirmed to have ended", "kubectl delete pod", seconds=150)
+            assert voyage.condition(FERRY, "Stalled")["reason"] == "NodeLost"
+            assert voyage.condition(FERRY, "CaughtUp")["status"] == "Unknown"
+            assert voyage.own_objects().count(f"pod/{COPIER}") == 1
+            _, way_out = voyage.now["message"].split("kubectl ")
+            print(f"kubectl {way_out}")
+            voyage.cluster.kubectl(*shlex.split(way_out))
+            copied = voyage.target_rows
+            voyage.until(lambda: voyage.target_rows > copied, "the lost copier still writes")
+            voyage.until_said(FERRY, "no node takes the copier's Pod")
+        finally:
+            machine.signal("kubelet", "CONT")
+        voyage.until(lambda: voyage.epoch > epoch, "another copier has taken over")
+        voyage.change(throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    assert not voyage.is_true("Stalled")
     voyage.assert_equal()

@@ -8,15 +8,18 @@ import json
 import random
 import threading
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.voyage import COPIER, FERRY, Voyage
+from tests.support.whole_cluster import WholeCluster
 
 pytestmark = pytest.mark.timeout(400)
 SLOW = {"maxRowsPerSecond": 1000}
+FERRIES = "/apis/mysqlferry.io/v1alpha1/ferries"
 
 
 def test_two_operators_by_mistake_make_one_copier(embark: Embark) -> None:
@@ -97,6 +100,40 @@ def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(embark: Embark)
     voyage.assert_equal()
 
 
+def test_watches_whose_place_the_api_server_has_forgotten(embark: Embark) -> None:
+    """It is started anew while the operator stands still, and answers what was being watched with 410 Gone."""
+    voyage = embark(rows=30_000)
+    cluster = voyage.cluster
+    with voyage.crew():
+        voyage.set_out(throttle=SLOW)
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        epoch = voyage.epoch
+        place = cluster.request("GET", FERRIES)["metadata"]["resourceVersion"]
+        cluster.signal_operator("STOP")
+        try:
+            voyage.change(paused=True)
+            cluster.machine.signal("kube-apiserver", "KILL")
+            voyage.until(lambda: watching_from(cluster, place) == 410, "the API server has forgotten", 30)
+        finally:
+            cluster.signal_operator("CONT")
+        # Well before a look without cause, which is every two minutes.
+        voyage.until(lambda: voyage.is_true("Paused"), "Paused", 45)
+        voyage.change(paused=False, throttle={"maxRowsPerSecond": None})
+        voyage.cross()
+    assert voyage.epoch == epoch
+    voyage.assert_equal()
+
+
+def watching_from(cluster: WholeCluster, place: str) -> int | None:
+    """The error with which a watch of all Ferries begins, if it does; None too while the API is away."""
+    try:
+        told = cluster.request("GET", f"{FERRIES}?watch=1&timeoutSeconds=1&resourceVersion={place}", as_text=True)
+    except (urllib.error.URLError, ConnectionError):
+        return None
+    first = json.loads(told.splitlines()[0]) if told else {}
+    return int(first["object"]["code"]) if first.get("type") == "ERROR" else None
+
+
 @contextlib.contextmanager
 def somebody_who_annotates(voyage: Voyage) -> Iterator[list[int]]:
     """As fast as the API takes it; gives the list of what was written."""
@@ -157,5 +194,25 @@ def test_an_operator_that_is_there_before_its_crd(embark: Embark) -> None:
     with cluster.without_crd():
         voyage.until(lambda: "ferries.mysqlferry.io is not installed yet" in cluster.operator_log(), "it says so")
     voyage.set_out(cutover={"mode": "Automatic"})
+    voyage.until_stage("Completed")
+    voyage.assert_equal()
+
+
+@pytest.mark.slow  # the liveness probe needs a check of the watches, a minute, and six failures, another one
+def test_a_crd_that_is_deleted_takes_its_ferries_along_and_may_come_again(embark: Embark) -> None:
+    voyage = embark(rows=20_000)
+    cluster = voyage.cluster
+    voyage.set_out(throttle=SLOW, deletionPolicy="DropTarget")
+    voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+    try:
+        cluster.kubectl("delete", "crd", "ferries.mysqlferry.io", "--timeout=60s")
+        assert voyage.pod(COPIER) is None
+        assert not voyage.source_is_read_only()
+        before = cluster.operator_restarts
+        voyage.until(lambda: cluster.operator_restarts > before, "the kubelet starts the operator anew", 240)
+        voyage.until(lambda: "ferries.mysqlferry.io is not installed yet" in cluster.operator_log(), "it says so")
+    finally:
+        cluster.install_operator()
+    voyage.set_out(cutover={"mode": "Automatic"}, throttle={})
     voyage.until_stage("Completed")
     voyage.assert_equal()
