@@ -143,7 +143,7 @@ class Template(Model):
     image_pull_secrets: FreeList = []
     """Secrets for pulling the image."""
     service_account_name: Annotated[str, Field(max_length=253)] = ""
-    """ServiceAccount; its token is never mounted."""
+    """ServiceAccount; its token is not mounted, unless `volumes` asks for it."""
     priority_class_name: Annotated[str, Field(max_length=253)] = ""
     """PriorityClass of the Pod."""
     pod_security_context: Free = {}

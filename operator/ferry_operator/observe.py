@@ -4,7 +4,7 @@ Pure, but for the clock that callers pass in. Called by ``tender``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,6 +64,7 @@ class PodView:
     name: str
     uid: str
     phase: str = "Pending"
+    """As Kubernetes has it, but Succeeded as soon as our container has: an injected sidecar may never end."""
     ip: str | None = None
     image: str = ""
     digest: str = ""
@@ -232,16 +233,18 @@ def pod_view(body: Object) -> PodView:
     """From the raw object, or kopf's view of it."""
     meta, status = body["metadata"], body.get("status") or {}
     annotations, labels = meta.get("annotations") or {}, meta["labels"]
-    containers = status.get("containerStatuses") or [{}]
-    state, before = containers[0].get("state") or {}, containers[0].get("lastState") or {}
+    role = Role(labels[COMPONENT])
+    made, said = _own(body["spec"]["containers"], role), _own(status.get("containerStatuses") or (), role)
+    state, before = said.get("state") or {}, said.get("lastState") or {}
+    succeeded = (state.get("terminated") or {}).get("exitCode") == 0
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     return PodView(
-        role=Role(labels[COMPONENT]),
+        role=role,
         name=meta["name"],
         uid=meta["uid"],
-        phase=status.get("phase", "Pending"),
+        phase="Succeeded" if succeeded else status.get("phase", "Pending"),
         ip=status.get("podIP"),
-        image=body["spec"]["containers"][0]["image"],
+        image=made.get("image", ""),
         digest=annotations.get(DIGEST, ""),
         generation=int(annotations.get(GENERATION, "0")),
         secret=annotations.get(SECRET, ""),
@@ -254,10 +257,15 @@ def pod_view(body: Object) -> PodView:
         set_up=conditions.get("PodReadyToStartContainers", {}).get("status") == "True",
         waiting=_waiting(state),
         running="running" in state,
-        restarts=containers[0].get("restartCount", 0),
+        restarts=said.get("restartCount", 0),
         ended=_ended(state) or (_ended(before) if "waiting" in state else None),
         ended_before=_ended(before),
     )
+
+
+def _own(containers: Sequence[Object], role: Role) -> Object:
+    """Ours among them. A webhook may put others before it, and the kubelet reports them in the order of their names."""
+    return next((each for each in containers if each["name"] == role), {})
 
 
 def _lost(status: Object, conditions: Object) -> str:

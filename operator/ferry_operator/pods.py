@@ -1,7 +1,7 @@
 """The Pods that the operator makes, the Secret of each, and the digest that tells when a Pod must be replaced.
 
-Pure: dictionaries out of a Ferry. A copier holds database passwords, so it gets nothing else: no ServiceAccount token,
-no capability, no writable root. Called by ``observe`` (digest) and ``act``.
+Pure: dictionaries out of a Ferry. A copier holds database passwords, so it gets nothing else by itself: no
+ServiceAccount token, no capability, no writable root. Called by ``observe`` (digest) and ``act``.
 """
 
 import hashlib

@@ -212,3 +212,27 @@ def test_a_pod_without_a_status_yet() -> None:
         "",
     )
     assert decide(see(copier=fresh)).actions == (EnsureSecret(fresh),)
+
+
+# -- sidecars that a webhook has put in --------------------------------------------------------------------------------
+
+
+def beside(*, phase: str = "Running", **copier: Any) -> PodView:
+    """The copier's container so, and a sidecar that runs, before it by name."""
+    sidecar = {"name": "agent", "image": "agent:7", "restartCount": 9, "state": {"running": {}}, "lastState": {}}
+    own = {"name": "copier", "image": "ferry:1", "restartCount": 0, "lastState": {}} | copier
+    return seen(RUNNING | {"phase": phase, "containerStatuses": [sidecar, own]})
+
+
+def test_a_sidecar_is_not_taken_for_the_copier() -> None:
+    pod = beside(state={"terminated": {"exitCode": 64, "reason": "Error", "message": "no such table"}})
+    assert (pod.running, pod.restarts, pod.image) == (False, 0, "ferry:1")
+    assert pod.ended is not None
+    assert pod.ended.exit_code == 64
+    assert decide(see(copier=pod)).actions == (DeletePod(pod),), "it has failed, whatever runs beside it"
+
+
+def test_a_sidecar_that_never_ends_keeps_no_ferry_from_its_end() -> None:
+    pod = beside(state={"terminated": {"exitCode": 0, "reason": "Completed"}})
+    assert pod.phase == "Succeeded"
+    assert status(decide(see(copier=pod)))["phase"] == "Completed"

@@ -113,8 +113,8 @@ class WholeCluster(KubeClient):
 
     @contextlib.contextmanager
     def another_node(self) -> Iterator[None]:
-        """One that takes no Pods and is nothing but its heartbeat: where no node at all answers, Kubernetes takes itself
-        to be cut off and gives none of them up.
+        """Nothing but a heartbeat, and takes no Pods. Where no node at all answers, Kubernetes takes itself to be cut
+        off, and gives none of them up.
         """
         node, beating = "/api/v1/nodes/elsewhere", threading.Event()
 
