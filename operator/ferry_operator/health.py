@@ -8,7 +8,7 @@ import contextlib
 import ctypes
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 60.0
 _BEAT_SECONDS = 0.5
+_LONGEST_CHECK = 60.0
+"""Behind a thousand requests to an API server that hangs, its turn would come after half an hour."""
 _GONE = -1
 
 
@@ -28,7 +30,7 @@ class Watchman:
 
     def __init__(
         self, kube: Kube, told: Mapping[str, int], namespaces: tuple[str, ...], metrics: Metrics,
-        check_seconds: float = CHECK_SECONDS,
+        check_seconds: float = CHECK_SECONDS, now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._kube = kube
         self._told = told
@@ -36,13 +38,34 @@ class Watchman:
         self._metrics = metrics
         self._check_seconds = check_seconds
         self._behind: dict[str, int] = {}
+        self._now = now
+        self._looked_at: float | None = None
+        """When it looked last, also if in vain; None before it begins."""
+        self._ended = False
         self.problem = ""
 
     async def run(self) -> None:
         """For ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat())
-            group.create_task(self._check_for_ever())
+        self._looked_at = self._now()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat())
+                group.create_task(self._check_for_ever())
+        except Exception:
+            log.exception("nobody compares watches with the API any more")
+        finally:
+            self._ended = True
+
+    @property
+    def trouble(self) -> str:
+        """Why this process should be started anew; empty while it is well."""
+        if self._ended:
+            return "nobody compares watches with the API any more; the log says why"
+        if self._looked_at is not None:
+            silent = self._now() - self._looked_at
+            if silent > 3 * max(self._check_seconds, _LONGEST_CHECK):
+                return f"nobody has compared watches with the API for {silent:.0f} s"
+        return self.problem
 
     async def _beat(self) -> None:
         while True:
@@ -54,9 +77,13 @@ class Watchman:
         while True:
             await asyncio.sleep(self._check_seconds)
             try:
-                await self.check()
+                async with asyncio.timeout(_LONGEST_CHECK):
+                    await self.check()
             except KubeError as error:
                 self._not_checked(error)
+            except TimeoutError:
+                log.info("watches not checked: kube-apiserver has not told all within %.0f s", _LONGEST_CHECK)
+            self._looked_at = self._now()
             _give_back()
 
     def _not_checked(self, error: KubeError) -> None:
@@ -106,8 +133,8 @@ def application(metrics: Metrics, watchman: Watchman, ready: asyncio.Event) -> w
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def healthz(_: web.Request) -> web.Response:
-        if watchman.problem:
-            return web.Response(status=503, text=watchman.problem)
+        if watchman.trouble:
+            return web.Response(status=503, text=watchman.trouble)
         return web.Response(text="ok")
 
     async def readyz(_: web.Request) -> web.Response:

@@ -269,6 +269,8 @@ class ApiKube:
                 raw: bytes = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, "Unreachable", f"kube-apiserver does not answer: {error!r}") from error
+        except config.ConfigException as error:  # the token's file, for a moment
+            raise KubeError(0, "Unreachable", f"kube-apiserver is not asked: {error}") from error
         if code >= HTTPStatus.BAD_REQUEST:
             raise _refusal(code, raw)
         try:

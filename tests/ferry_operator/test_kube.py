@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import web
-from kubernetes.aio import client
+from kubernetes.aio import client, config
 
 from ferry_operator.kube import AT_ONCE, ApiKube, KubeError
 
@@ -83,6 +83,27 @@ def test_an_answer_that_is_none(text: str) -> None:
     with pytest.raises(KubeError, match="no JSON") as caught:
         asyncio.run(listed())
     assert caught.value.reason == "Unreadable"
+
+
+def test_a_token_that_cannot_be_read_is_an_api_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is empty while the kubelet renews it."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    def refresh(_: client.Configuration) -> None:
+        raise config.ConfigException("Token file exists but empty.")
+
+    async def asked() -> None:
+        async with asking(answer) as kube:
+            found = kube._client.configuration
+            found.api_key["BearerToken"] = "bearer secret"
+            monkeypatch.setattr(found, "refresh_api_key_hook", refresh)
+            await kube.get_ferry("a", "b")
+
+    with pytest.raises(KubeError, match="Token file exists but empty") as caught:
+        asyncio.run(asked())
+    assert (caught.value.status, caught.value.reason) == (0, "Unreachable")
 
 
 def test_only_the_half_that_is_used_is_imported() -> None:

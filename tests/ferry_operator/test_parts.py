@@ -5,6 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cryptography import x509
 from kubernetes.aio import client
 from prometheus_client.parser import text_string_to_metric_families
 
+from ferry_operator import health
 from ferry_operator.budget import Budget
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import Watchman
@@ -229,6 +231,80 @@ def test_a_crd_that_is_gone_is_found_out() -> None:
         return watchman.problem
 
     assert asyncio.run(watch()) == "the CustomResourceDefinition ferries.mysqlferry.io is gone"
+
+
+class Listing:
+    """An API server that says what the test likes when versions are asked for."""
+
+    def __init__(self, say: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        self.say = say
+        self.asked = asyncio.Event()
+
+    async def list_versions(self, _: str | None) -> dict[str, int]:
+        self.asked.set()
+        return await self.say()
+
+
+async def _fail() -> dict[str, int]:
+    raise RuntimeError("a bug")
+
+
+async def _away() -> dict[str, int]:
+    raise KubeError(0, "Unreachable", "away")
+
+
+async def _hang() -> dict[str, int]:
+    await asyncio.Event().wait()
+    return {}
+
+
+def test_a_watchman_who_has_died_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
+    async def watch() -> str:
+        watchman = Watchman(Listing(_fail), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
+        assert watchman.trouble == ""
+        async with asyncio.timeout(10):
+            await watchman.run()
+        return watchman.trouble
+
+    assert "nobody compares" in asyncio.run(watch())
+    assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize(("say", "patience"), [(_away, 60.0), (_hang, 0.05)], ids=["away", "hangs"])
+def test_an_api_server_that_is_away_makes_nobody_unhealthy(
+    say: Callable[[], Awaitable[dict[str, int]]], patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_LONGEST_CHECK", patience)
+
+    async def watch() -> None:
+        now, kube = [1000.0], Listing(say)
+        watchman = Watchman(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
+        running = asyncio.create_task(watchman.run())
+        async with asyncio.timeout(10):
+            for _ in range(5):
+                now[0] += 2 * patience
+                kube.asked.clear()
+                await kube.asked.wait()
+                assert watchman.trouble == ""
+        running.cancel()
+
+    asyncio.run(watch())
+
+
+def test_a_watchman_who_does_not_come_back_is_found_out() -> None:
+    async def watch() -> None:
+        now, kube = [1000.0], Listing(_hang)
+        watchman = Watchman(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
+        now[0] += 1000
+        assert watchman.trouble == "", "it has not begun: the CRD is waited for"
+        running = asyncio.create_task(watchman.run())
+        async with asyncio.timeout(10):
+            await kube.asked.wait()
+        now[0] += 181
+        assert watchman.trouble == "nobody has compared watches with the API for 181 s"
+        running.cancel()
+
+    asyncio.run(watch())
 
 
 # -- status ---------------------------------------------------------------------------------------------------------
