@@ -178,6 +178,7 @@ def test_abort_is_done_when_the_databases_say_so() -> None:
     ended = helper(Role.ABORT, running=False, phase="Succeeded")
     plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=ended))
     assert status(plan)["phase"] == "Aborted"
+    assert status(plan)["stage"] == "Copying", "how far it was"
     assert condition(plan, "Succeeded") | {"status": "False", "reason": "Aborted"} == condition(plan, "Succeeded")
     assert decide(Observed(ferry(status(plan), spec=ABORTED), NOW)).actions == ()
 
