@@ -173,6 +173,8 @@ class Tender:
         if trouble is not None and trouble.generation != ferry.generation:
             self._memory.trouble = None
         pods = list(self._pods())
+        if pods:
+            self._memory.taken_since = None  # whose name was taken was one of these
         copier = next((pod for pod in pods if pod.role is Role.COPIER), None)
         helper = next((pod for pod in pods if pod.role is not Role.COPIER), None)
         self.link.follow(None if ferry.deleting_since is not None else copier)

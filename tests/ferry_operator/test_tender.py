@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from tests.support.kubelet import SPEC
 
 UID = "uid-1"
 IDENTITY = Identity.new()
+COPIER = PodView(Role.COPIER, "orders-copier", "pod-1", phase="Running", running=True)
 DENIED = 'admission webhook "pods.example" denied the request: no Pods on Sundays'
 
 
@@ -125,6 +126,11 @@ def tended(cluster: Cluster, scene: Callable[[Desk], Awaitable[None]], most: int
     return asyncio.run(play())
 
 
+def said(cluster: Cluster) -> str:
+    """The message of its status."""
+    return "" if cluster.ferry is None else str(cluster.ferry.get("status", {}).get("message", ""))
+
+
 # -- answers that may be of something else ----------------------------------------------------------------------------
 
 
@@ -155,15 +161,12 @@ def test_a_404_of_the_ferry_ends_it(cluster: Cluster, successor: bool) -> None:
 def test_what_a_webhook_denies_is_said_whatever_code_it_gives(cluster: Cluster, code: int) -> None:
     cluster.says["create_pod"] = KubeError(code, "", DENIED)
 
-    def said() -> bool:
-        return cluster.ferry is not None and DENIED in cluster.ferry.get("status", {}).get("message", "")
-
     async def refused_twice(desk: Desk) -> None:
         await desk.tender.round()
         await desk.tender.round()
 
     tended(cluster, refused_twice)
-    assert said()
+    assert DENIED in said(cluster)
 
 
 def test_a_status_that_others_are_always_faster_with_is_tried_at_once_a_few_times(cluster: Cluster) -> None:
@@ -181,9 +184,29 @@ def test_a_conflict_of_something_else_has_its_pause_and_heeds_the_end(
     assert cluster.asked.count("create_pod") == 1
 
 
+def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer was lost, or the watch was late; once the Pod is seen that is over."""
+    monkeypatch.setattr("ferry_operator.act._TAKEN", timedelta(0))
+    cluster.says["create_pod"] = KubeError(409, "AlreadyExists", "exists")
+
+    async def scene(desk: Desk) -> None:
+        await desk.tender.round()
+        cluster.pods = [COPIER]
+        await desk.tender.round()
+        cluster.pods = []
+        await desk.tender.round()
+        await desk.tender.round()
+        assert "not this Ferry's" not in said(cluster)
+        await desk.tender.round()
+        assert "not this Ferry's" in said(cluster)
+
+    tended(cluster, scene)
+
+
 # -- deletion -----------------------------------------------------------------------------------------------------
 
-COPIER = PodView(Role.COPIER, "orders-copier", "pod-1", phase="Running", running=True)
 STARTED = {"startTime": "2026-01-01T00:00:00Z"}
 
 
