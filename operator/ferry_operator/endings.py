@@ -54,6 +54,7 @@ def _written_after(draft: Draft, said: Sequence[Report]) -> None:
     if told:
         draft.condition(Condition.STALLED, "True", told[-1].reason, told[-1].message)
     else:
+        draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
         draft.keep_stalled(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
     trouble = draft.stalled_for(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
     if trouble is not None:
@@ -108,23 +109,41 @@ def abort(seen: Observed, draft: Draft) -> Plan:
     """End the copier, then let ``ferry abort`` fence off whatever may still run and allow writes on the source."""
     if not _ever_started(seen):
         return _aborted(draft, "aborted before anything was moved")
+    helper = seen.helper
     if seen.copier is not None:
         last = seen.copier.last_end
         if last is not None and last.report is not None and last.report.stage == Stage.COMPLETED:
             return completed(draft, (last.report,))
-        _say(seen, draft, "aborting", "the copier is told to end")
-        actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
-        return Plan(draft.status(), actions, SOON_SECONDS)
-    helper = seen.helper
-    if helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
+        if not _beside(seen):
+            _say(seen, draft, "aborting", "the copier is told to end")
+            actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
+            return Plan(draft.status(), actions, SOON_SECONDS)
+    elif helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
         return _aborted(draft, "aborted; the target is kept as it is")
     if helper is not None and _was_cut_over(helper):
         return completed(draft, ())
     problem = _failure(seen) or _delay(seen)
-    _say(seen, draft, "aborting", "writes on the source are allowed again if they were stopped" + problem)
+    _say(seen, draft, "aborting", _let_go(helper) + problem)
     if problem and helper is not None and helper.created is not None and seen.now - helper.created > PATIENCE:
         draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded yet{problem}")
     return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5)
+
+
+def _beside(seen: Observed) -> bool:
+    """Whether ``ferry abort`` runs although nobody can tell whether the copier has ended: the source may be locked.
+
+    It fences off what may still run, for good: where the databases know that this Ferry was aborted, no copier of it
+    begins. Only a Ferry that a copier has begun is known there. A cleanup is not done beside one: it takes away that
+    knowledge, and a kubelet that is cut off would start a copier that begins anew.
+    """
+    begun = seen.ferry.stage not in (Stage.PENDING, Stage.VALIDATING, Stage.COMPLETED) and seen.ferry.spec is not None
+    return begun and seen.copier is not None and bool(seen.out_of_reach(seen.copier))
+
+
+def _let_go(helper: PodView | None) -> str:
+    if helper is not None and helper.phase == "Succeeded":
+        return "both databases are let go of"
+    return "writes on the source are allowed again if they were stopped"
 
 
 def _was_cut_over(helper: PodView) -> bool:
@@ -152,7 +171,7 @@ def _say(seen: Observed, draft: Draft, doing: str, message: str) -> None:
         draft.node_lost(out_of_reach)
     elif draft.stalled_for(Reason.NODE_LOST):
         draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
-    text = f"{doing}: {out_of_reach or message}"
+    text = f"{doing}: {message}{'; ' if out_of_reach else ''}{out_of_reach}"
     draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
     draft.say(text)
 
@@ -168,8 +187,10 @@ def release(seen: Observed) -> Plan:
         return Plan(None, ending, released=True)
     draft = Draft(seen.ferry.status, seen.ferry.generation, seen.now)
     if seen.copier is not None or (seen.helper is not None and seen.helper.role is not Role.CLEANUP):
-        _say(seen, draft, "being deleted", "waiting for the Pod to end")
-        return Plan(draft.status(), ending, SOON_SECONDS)
+        beside = _beside(seen)
+        fenced_off = _let_go(seen.helper) + (_failure(seen) or _delay(seen))
+        _say(seen, draft, "being deleted", fenced_off if beside else "waiting for the Pod to end")
+        return Plan(draft.status(), _helped(seen, Role.ABORT) if beside else ending, SOON_SECONDS)
     if seen.helper is not None and seen.helper.phase == "Succeeded":
         # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
         return Plan(None, released=True)

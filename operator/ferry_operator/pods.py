@@ -173,7 +173,7 @@ def _pod_spec(
         "enableServiceLinks": False,
         "securityContext": security | dict(template.pod_security_context),
         "containers": [_container(meta, spec, role, template, image, listen)],
-        "volumes": _volumes(spec, secret_name) + list(template.volumes),
+        "volumes": _volumes(spec, role, secret_name) + list(template.volumes),
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -195,14 +195,14 @@ def _container(meta: Object, spec: Spec, role: Role, template: Template, image: 
         },
         # Where a process could not write its own last words, the end of its log says them.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(spec) + list(template.volume_mounts),
+        "volumeMounts": _mounts(spec, role) + list(template.volume_mounts),
     }
     return container | (_probed() if role is Role.COPIER else {})
 
 
 def _arguments(meta: Object, spec: Spec, role: Role, listen: str) -> list[str]:
     arguments = [role.value, "-f", f"{_OWN}/ferry.yaml", "--secrets-dir", _SECRETS]
-    if spec.checkpoint.store is CheckpointStore.VOLUME:
+    if _has_state(spec, role):
         arguments += ["--state", f"{_STATE}/{meta['uid']}.db"]  # other Ferries may use the same claim
     if role is not Role.COPIER:
         return arguments
@@ -243,7 +243,12 @@ def _credentials(spec: Spec) -> list[str]:
     return list(names)
 
 
-def _volumes(spec: Spec, secret_name: str) -> list[Object]:
+def _has_state(spec: Spec, role: Role) -> bool:
+    """An abort needs none, and a claim may be held by a node that is lost."""
+    return spec.checkpoint.store is CheckpointStore.VOLUME and role is not Role.ABORT
+
+
+def _volumes(spec: Spec, role: Role, secret_name: str) -> list[Object]:
     # Optional: the copier itself says which Secret or key is missing, and reads it once it is there.
     mode = 0o440
     users = [
@@ -255,18 +260,18 @@ def _volumes(spec: Spec, secret_name: str) -> list[Object]:
         {"name": "run", "emptyDir": {"sizeLimit": "16Mi"}},
         {"name": "tmp", "emptyDir": {}},
     ]
-    if spec.checkpoint.store is CheckpointStore.VOLUME:
+    if _has_state(spec, role):
         volumes.append({"name": "state", "persistentVolumeClaim": {"claimName": spec.checkpoint.claim_name}})
     return volumes + users
 
 
-def _mounts(spec: Spec) -> list[Object]:
+def _mounts(spec: Spec, role: Role) -> list[Object]:
     mounts: list[Object] = [
         {"name": "copier", "mountPath": _OWN, "readOnly": True},
         {"name": "run", "mountPath": _RUN},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own
     ]
-    if spec.checkpoint.store is CheckpointStore.VOLUME:
+    if _has_state(spec, role):
         mounts.append({"name": "state", "mountPath": _STATE})
     # Never subPath: such a mount does not follow a changed Secret.
     return mounts + [

@@ -7,6 +7,7 @@ import pytest
 
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import CutoverReport, Progress, Stage
+from ferry_operator.pods import GRACE_SECONDS
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
@@ -101,6 +102,26 @@ def test_an_abort_ends_the_copier_and_makes_sure_that_writes_are_allowed(cluster
     eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
     assert kubelet.started == ["orders-copier", "orders-abort"]
     assert cluster.condition("orders", "Succeeded")["reason"] == "Aborted"
+
+
+def test_abort_while_the_copiers_node_is_lost(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry_operator.observe._LOST", timedelta(seconds=1 - GRACE_SECONDS))
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.CUTTING_OVER))
+    eventually(lambda: cluster.status("orders").get("stage") == "CuttingOver")
+    kubelet.slow_to_end = True
+    cluster.patch("orders", aborted=True)
+    eventually(lambda: kubelet.started == ["orders-copier", "orders-abort"], 30)
+    eventually(lambda: "both databases are let go of" in cluster.status("orders")["message"], 30)
+    assert cluster.condition("orders", "Stalled")["reason"] == "NodeLost"
+    assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
+    assert cluster.pod("orders-copier") is not None
+    kubelet.slow_to_end = False
+    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    assert cluster.condition("orders", "Stalled")["status"] == "False"
 
 
 def test_a_copier_outlives_the_operator_and_its_upgrade(

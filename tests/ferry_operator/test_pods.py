@@ -123,6 +123,18 @@ def test_pods_of_abort_and_cleanup_take_of_the_template_what_lets_them_run() -> 
         assert container["env"] == []
 
 
+def test_an_abort_does_without_the_volume_that_the_copiers_node_may_hold() -> None:
+    """A claim that one node may mount at a time would keep it from starting for as long as that node is away."""
+    store = {"store": "Volume", "claimName": "state"}
+    for role in Role:
+        spec = made(role, checkpoint=store)["spec"]
+        (container,) = spec["containers"]
+        has = role is not Role.ABORT
+        assert ("--state" in container["args"]) is has
+        assert any(each["name"] == "state" for each in spec["volumes"]) is has
+        assert any(each["name"] == "state" for each in container["volumeMounts"]) is has
+
+
 def test_each_secret_is_mounted_once_as_a_folder_that_follows_its_changes() -> None:
     tls = {"mode": "VerifyIdentity", "secretRef": {"name": "ca"}}
     spec = made(source=SPEC["source"] | {"tls": tls}, target=SPEC["target"] | {"tls": tls})["spec"]

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from ferry_core.api.report import Stage
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import FerryView, PodView
-from ferry_operator.plan import CreatePod
+from ferry_operator.observe import Ended, FerryView, PodView
+from ferry_operator.plan import CreatePod, DeletePod
 from tests.support.sights import NOW, condition, ferry, helper, pod, see, spec, status
 
 STARTED = {"startTime": "2026-11-23T11:00:00Z", "stage": "Copying", "phase": "Copying"}
@@ -41,7 +42,8 @@ def test_an_end_that_waits_for_a_lost_node_says_so(ending: str, lost: str, over:
         pods = {"copier": pod(**gone)}
     (stuck,) = pods.values()
     plan = decide(see(ferry=view, **pods))
-    assert plan.actions == ()
+    unlocks = stalled == "True" and stuck.role is Role.COPIER
+    assert plan.actions == ((CreatePod(Role.ABORT),) if unlocks else ())
     assert condition(plan, "Stalled")["status"] == stalled
     way_out = FORCE.format(stuck.name)
     assert (way_out in status(plan)["message"]) is (stalled == "True")
@@ -49,6 +51,56 @@ def test_an_end_that_waits_for_a_lost_node_says_so(ending: str, lost: str, over:
         assert condition(plan, "Stalled")["reason"] == "NodeLost"
         assert way_out in condition(plan, "Stalled")["message"]
         assert condition(plan, "CaughtUp")["status"] == "Unknown"
+
+
+LOST = pod(deletion_due=NOW - timedelta(minutes=2))
+DONE = helper(Role.ABORT, running=False, phase="Succeeded", ended=Ended(0, "Completed", "", NOW))
+
+
+@pytest.mark.parametrize("ending", ["abort", "deletion"])
+@pytest.mark.parametrize("stage", list(Stage)[:-1])
+def test_an_abort_does_not_wait_for_a_lost_node(ending: str, stage: Stage) -> None:
+    """The source may be locked, for as long as the node is away; ``ferry abort`` fences off what may still run."""
+    spec_ = spec(aborted=ending == "abort")
+    view = ferry(STARTED | {"stage": stage.value}, spec=spec_, deleting_since=None if ending == "abort" else NOW)
+    begun = stage not in (Stage.PENDING, Stage.VALIDATING)  # before, the databases know of nothing to abort
+    plan = decide(see(ferry=view, copier=LOST))
+    assert plan.actions == ((CreatePod(Role.ABORT),) if begun else ())
+    assert condition(plan, "Stalled")["reason"] == "NodeLost"
+    assert ("writes on the source are allowed again" in status(plan)["message"]) is begun
+    assert FORCE.format("orders-copier") in status(plan)["message"]
+    early = replace(LOST, deletion_due=NOW - timedelta(seconds=9))
+    assert decide(see(ferry=view, copier=early)).actions == ()
+
+
+@pytest.mark.parametrize("ending", ["abort", "deletion"])
+def test_the_copier_on_a_lost_node_is_waited_for_also_after_the_abort(ending: str) -> None:
+    view = aborted() if ending == "abort" else ferry(STARTED, spec=spec(aborted=True), deleting_since=NOW)
+    plan = decide(see(ferry=view, copier=LOST, helper=DONE))
+    assert plan.actions == ()
+    assert not plan.released
+    assert condition(plan, "Succeeded")["status"] == "Unknown"
+    assert condition(plan, "Stalled")["reason"] == "NodeLost"
+    assert "both databases are let go of; Pod orders-copier cannot be confirmed" in status(plan)["message"]
+    assert plan.next_look <= 10
+    gone = decide(see(ferry=replace(view, status=status(plan)), helper=DONE))
+    if ending == "abort":
+        assert status(gone)["phase"] == "Aborted"
+        assert condition(gone, "Stalled")["status"] == "False"
+    else:
+        assert gone.actions == (DeletePod(DONE),), "then the cleanup"
+
+
+def test_an_abort_beside_a_lost_copier_that_has_cut_over_is_a_success() -> None:
+    late = Ended(64, "Error", "AlreadyCutOver: this Ferry was cut over", NOW)
+    helping = helper(Role.ABORT, running=False, waiting=("CrashLoopBackOff", ""), ended=late)
+    stalled = replace(aborted(), status=status(decide(see(ferry=aborted(), copier=LOST))))
+    plan = decide(see(ferry=stalled, copier=LOST, helper=helping))
+    assert status(plan)["phase"] == "Completed"
+    assert condition(plan, "Stalled")["status"] == "False"
+    assert decide(see(ferry=replace(stalled, status=status(plan)), copier=LOST, helper=helping)).actions == (
+        DeletePod(helping),
+    )
 
 
 @pytest.mark.parametrize("role", [Role.ABORT, Role.CLEANUP])
