@@ -52,6 +52,11 @@ class DirectiveRefused(Exception):
 class Silent(Exception):
     """No answer, or none that can be understood."""
 
+    def __init__(self, problem: str, *, late: bool = False) -> None:
+        super().__init__(problem)
+        self.late = late
+        """Nothing was heard since it was asked; else the end of a connection was, or a refusal."""
+
 
 class Exchange:
     """What the links to all copiers share: one HTTP session, one TLS context, and how often they may ask."""
@@ -136,11 +141,12 @@ class CopierLink:
         since: int | None = None
         pause = _SHORTEST_PAUSE
         while True:
-            asked = now()
+            asked, asked_at = now(), datetime.now(UTC)
             try:
                 since, news = await self._poll(since)
             except Exception as error:  # noqa: BLE001 - else its last report would be believed for ever
-                self._silent(self._problem(error))
+                late = isinstance(error, Silent) and error.late
+                self._silent(self._problem(error), asked_at if late else datetime.now(UTC))
                 since = None  # a copier that was started again counts from 1
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -157,7 +163,7 @@ class CopierLink:
 
     async def _poll(self, since: int | None) -> tuple[int, bool]:
         """The report's revision, and whether more than numbers and wording is new."""
-        wait = self._exchange.wait()
+        wait = 0.0 if since is None else self._exchange.wait()
         query = "" if since is None else f"?wait={wait:.0f}s&since={since}&only=news"
         timeout = aiohttp.ClientTimeout(total=wait + _GRACE_SECONDS, sock_connect=5)
         status, raw = await self._ask("GET", f"/api/v1/status{query}", timeout)
@@ -197,7 +203,7 @@ class CopierLink:
             # Its own text shows an object's address.
             raise Silent(f"no connection to {error.host}:{error.port}: {error.strerror}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Silent(str(error) or type(error).__name__) from error
+            raise Silent(str(error) or type(error).__name__, late=isinstance(error, TimeoutError)) from error
 
     def _heard(self, report: Report, raw: bytes) -> bool:
         before = self.view.report
@@ -207,9 +213,9 @@ class CopierLink:
             self._changed()
         return spoke_again or before is None or _words(before) != _words(report)
 
-    def _silent(self, problem: str) -> None:
+    def _silent(self, problem: str, since: datetime) -> None:
         first = self._silence is None
-        self._silence = (datetime.now(UTC) if self._silence is None else self._silence[0], problem)
+        self._silence = (since if self._silence is None else self._silence[0], problem)
         if first:
             log.info("copier of %s is silent: %s", self._uid, problem)
             self._changed()

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from ferry_core.api.report import Report
 from ferry_operator import copier
-from ferry_operator.copier import CopierLink, Exchange
+from ferry_operator.copier import CopierLink, Exchange, Silent
 from ferry_operator.names import Role
 from ferry_operator.observe import PodView
 
@@ -103,3 +105,51 @@ def test_a_link_that_has_died_all_the_same_is_made_anew() -> None:
         link.close()
 
     followed(scene)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["no answer in time", "connection ended"])
+def test_it_is_silent_since_it_was_heard_of_last(late: bool) -> None:
+    """A poll that nobody answers ends after more than a minute; one whose connection ends tells that it was open."""
+    moments: list[datetime] = []
+    pause = asyncio.Event()
+
+    async def answer(path: str) -> bytes:
+        if moments or "since" not in path:
+            return report()
+        moments.append(datetime.now(UTC))
+        await pause.wait()
+        moments.append(datetime.now(UTC))
+        raise Silent("TimeoutError", late=late)
+
+    async def scene() -> None:
+        link = Asked(answer)
+        link.follow(POD)
+        await link.until(lambda _: moments)
+        asyncio.get_running_loop().call_later(0.05, pause.set)
+        seen = await link.until(lambda view: view.silent_since)
+        assert seen.silent_since is not None
+        assert (seen.silent_since <= moments[0]) is late
+        link.close()
+
+    followed(scene)
+
+
+def test_the_first_answer_is_not_waited_for_as_long_as_news() -> None:
+    waited: list[float | None] = []
+
+    async def answer(_: str) -> bytes:
+        raise Silent("TimeoutError", late=True)
+
+    class Timed(Asked):
+        async def _ask(self, method: str, path: str, timeout: aiohttp.ClientTimeout, *_: Any) -> tuple[int, bytes]:  # noqa: ASYNC109
+            waited.append(timeout.total)
+            return await super()._ask(method, path)
+
+    async def scene() -> None:
+        link = Timed(answer)
+        link.follow(POD)
+        await link.until(lambda view: view.silent_since)
+        link.close()
+
+    followed(scene)
+    assert waited[0] == 15
