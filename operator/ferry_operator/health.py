@@ -129,7 +129,7 @@ def application(metrics: Metrics, watchman: Watchman, ready: asyncio.Event) -> w
 
     async def show_metrics(_: web.Request) -> web.Response:
         # In a thread: a thousand Ferries have 50,000 series, for which the loop would stand still for half a second.
-        text = await asyncio.to_thread(metrics.text)
+        text = await asyncio.to_thread(metrics.snapshot())
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def healthz(_: web.Request) -> web.Response:

@@ -52,7 +52,7 @@ class Metrics:
             self._rounds.labels(result)
         build = InfoMetricFamily("ferry_operator_build", "Version.", {"version": version("mysql-ferry")})
         self.registry.register(_Fixed(build))
-        self.registry.register(FerryCollector(ferries))
+        self._ferries = ferries
 
     def reconciled(self, seconds: float) -> None:
         self._rounds.labels("ok").inc()
@@ -65,8 +65,11 @@ class Metrics:
     def asked(self, request: "Asked") -> None:
         self._asked.labels(request.verb, request.resource, str(request.code)).inc()
 
-    def text(self) -> bytes:
-        return generate_latest(self.registry)
+    def snapshot(self) -> Callable[[], bytes]:
+        """The Ferries as they are now, for the event loop to take. What it gives makes the text, in any thread."""
+        theirs = CollectorRegistry()
+        theirs.register(FerryCollector([*self._ferries()]))
+        return lambda: generate_latest(self.registry) + generate_latest(theirs)
 
 
 class _Fixed(Collector):
@@ -80,7 +83,7 @@ class _Fixed(Collector):
 class FerryCollector(Collector):
     """What is so of every Ferry now."""
 
-    def __init__(self, ferries: Callable[[], Iterable[Object]]) -> None:
+    def __init__(self, ferries: Iterable[Object]) -> None:
         self._ferries = ferries
 
     def collect(self) -> Iterator["Metric"]:
@@ -106,7 +109,7 @@ class FerryCollector(Collector):
         }
         restarts = CounterMetricFamily("ferry_copier_restarts", "Restarts of its copier's container.", labels=_FERRY)
         began = time.perf_counter()
-        for ferry in self._ferries():
+        for ferry in self._ferries:
             if not ferry:  # being deleted, and not looked at yet
                 continue
             spec, status = ferry["spec"], ferry.get("status") or {}

@@ -150,6 +150,8 @@ class Tender:
         """One look and what follows from it."""
         began = time.perf_counter()
         body = self.newest()
+        if body is not self._memory.written:
+            self._memory.written = None  # the watch has told as much
         seen = self._observe(body)
         plan = decide(seen)
         self._place(seen, plan)
@@ -160,11 +162,8 @@ class Tender:
     def newest(self) -> Object:
         """The watch's object or the one of our own last write, which the watch may not have told yet."""
         body, written = self._body(), self._memory.written
-        if written is None:
-            return body
-        if written["metadata"]["uid"] == self._uid and _version(written) > _version(body):
+        if written is not None and written["metadata"]["uid"] == self._uid and _version(written) > _version(body):
             return written
-        self._memory.written = None
         return body
 
     def _observe(self, body: Object) -> Observed:

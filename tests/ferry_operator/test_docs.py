@@ -50,7 +50,7 @@ def test_every_metric_of_the_operator_has_a_line() -> None:
     metrics.failed("Forbidden")
     metrics.asked(Asked("GET", "ferries", 200))
     # Each process says of a counter when it began, by a series of its own.
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.snapshot()().decode())
     known = {}
     for family in (each for each in families if not each.name.endswith("_created")):
         labels = {label for sample in family.samples for label in sample.labels} - {"namespace", "ferry", "le"}

@@ -5,11 +5,13 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
 from kubernetes.aio import client
 from prometheus_client.parser import text_string_to_metric_families
@@ -137,7 +139,7 @@ def test_a_copiers_certificate_names_its_ferry_only_and_is_trusted_by_us_only() 
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.snapshot()().decode())
     return {(s.name, tuple(sorted(s.labels.values()))): s.value for family in families for s in family.samples}
 
 
@@ -174,6 +176,24 @@ def test_the_operators_own_metrics() -> None:
     assert found["ferry_operator_reconcile_errors_total", ("Forbidden",)] == 1
     assert found["ferry_operator_kube_requests_total", ("200", "GET", "ferries")] == 1
     assert any(name == "ferry_operator_build_info" for name, _ in found)
+
+
+def test_ferries_are_looked_at_in_the_event_loop_only() -> None:
+    """Those that are tended change in it while a scrape's text is made in a thread."""
+    seen_in = []
+
+    def ferries() -> list[Object]:
+        seen_in.append(threading.current_thread())
+        return []
+
+    async def scraped() -> None:
+        app = health.application(Metrics(ferries), Watchman(Versions(), {}, (), Metrics(list)), asyncio.Event())  # type: ignore[arg-type]
+        async with TestClient(TestServer(app)) as client:
+            answer = await client.get("/metrics")
+            assert "ferry_operator_reconcile_total" in await answer.text()
+
+    asyncio.run(scraped())
+    assert seen_in == [threading.main_thread()]
 
 
 class Versions:
