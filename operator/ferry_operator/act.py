@@ -8,14 +8,14 @@ import hashlib
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Spec
 from ferry_operator import pods
-from ferry_operator.budget import Budget
+from ferry_operator.budget import BURST, BURST_SECONDS, Bucket, Budget
 from ferry_operator.copier import CopierLink, DirectiveRefused, Silent
 from ferry_operator.identity import Identity
 from ferry_operator.kube import Kube, KubeError
@@ -50,8 +50,9 @@ class Memory:
     written: Object | None = None
     """The object as our own last write left it."""
     written_at: float | None = None
-    held_back: bool = False
-    """Something is not written yet: of no more than numbers and words, and too soon after the last write."""
+    held_back: float = 0.0
+    """Something is not written yet, too soon after what was; after how many seconds to look again."""
+    transitions: Bucket = field(default_factory=lambda: Bucket(BURST, BURST_SECONDS))
     secret_of: str | None = None
     """uid of the Pod whose Secret was there when it was looked for last."""
     secret_at: float = 0.0
@@ -109,13 +110,16 @@ class Actor:
     async def _say(self, body: Object, plan: Plan, memory: Memory) -> None:
         assert plan.status is not None
         before = ours(body.get("status") or {})
-        memory.held_back = False
+        memory.held_back = 0.0
         if plan.status == before:
             return
         doing = any(not isinstance(action, SendDirective) for action in plan.actions)
-        if not (doing or urgent(before, plan.status)) and not self.budget.allows(memory.written_at):
-            memory.held_back = True
-            return
+        asked_for = plan.status.get("observedGeneration") != before.get("observedGeneration")
+        if not (doing or asked_for):
+            wait = memory.transitions.wait() if urgent(before, plan.status) else self.budget.wait(memory.written_at)
+            if wait:
+                memory.held_back = wait
+                return
         try:
             memory.written = await self.kube.write_status(body, plan.status)
         except KubeError as error:

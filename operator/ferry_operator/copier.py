@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
+from ferry_operator.budget import Bucket
 from ferry_operator.names import CONTROL_PORT
 from ferry_operator.observe import Link, PodView
 
@@ -28,6 +29,8 @@ SHORTEST_WAIT, LONGEST_WAIT = 10.0, 60.0
 """How long a poll waits for news before it brings numbers; status shows numbers every 10 s at most."""
 POLLS_PER_SECOND = 15.0
 """Of all copiers together, while none has news: a poll and the look that follows cost two milliseconds."""
+POLLS_AT_ONCE, POLL_SECONDS = 20, 0.5
+"""Of one copier, while all it says is news; a start or a cutover has some ten within a second."""
 WORDY_PAUSE = 2.0
 """Before the next poll of a copier whose news were but another wording."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -140,7 +143,10 @@ class CopierLink:
         now = asyncio.get_running_loop().time
         since: int | None = None
         pause = _SHORTEST_PAUSE
+        polls = Bucket(POLLS_AT_ONCE, POLL_SECONDS)
         while True:
+            while wait := polls.wait():  # noqa: ASYNC110 - a bucket wakes nobody
+                await asyncio.sleep(wait)
             asked, asked_at = now(), datetime.now(UTC)
             try:
                 since, news = await self._poll(since)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ferry_operator.act import Actor, Memory, Overtaken
-from ferry_operator.budget import EACH_SECONDS
 from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
 from ferry_operator.kube import KubeError
@@ -103,7 +102,7 @@ class Tender:
         if plan.released:
             return None
         # Of a plan only this: kept over the sleep, a thousand of them would take 5 MB.
-        return min(plan.next_look, EACH_SECONDS if self._memory.held_back else longest)
+        return min(plan.next_look, self._memory.held_back or longest)
 
     async def _failed(self, error: Exception) -> float | None:
         """The same of a round that failed."""

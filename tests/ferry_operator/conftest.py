@@ -33,7 +33,7 @@ def cluster(kube_api: KubeApi, request: pytest.FixtureRequest) -> Iterator[Clust
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Words and numbers are written every second instead of every 10, what was refused is tried again after 2."""
-    for name in ("budget.EACH_SECONDS", "tender.EACH_SECONDS", "decide.SOON_SECONDS"):
+    for name in ("budget.EACH_SECONDS", "decide.SOON_SECONDS"):
         monkeypatch.setattr(f"ferry_operator.{name}", 1.0)
     for name in ("decide", "endings"):
         monkeypatch.setattr(f"ferry_operator.{name}.SHORTEST_BACKOFF", 2.0)

@@ -153,3 +153,21 @@ def test_the_first_answer_is_not_waited_for_as_long_as_news() -> None:
 
     followed(scene)
     assert waited[0] == 15
+
+
+def test_a_copier_whose_every_answer_is_news_is_asked_twice_a_second() -> None:
+    asked: list[float] = []
+
+    async def answer(_: str) -> bytes:
+        asked.append(asyncio.get_running_loop().time())
+        return report(stage=str(len(asked)))
+
+    async def scene() -> None:
+        link = Asked(answer)
+        link.follow(POD)
+        await link.until(lambda _: len(asked) == 24)
+        link.close()
+
+    followed(scene)
+    assert asked[19] - asked[0] < 1, "the first few at once"
+    assert asked[23] - asked[19] > 1.4

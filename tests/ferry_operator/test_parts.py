@@ -74,11 +74,11 @@ def test_numbers_are_written_seldom() -> None:
     budget = Budget(lambda: now[0])
     written: list[float] = []
     for _ in range(1000):
-        if budget.allows(None):
+        if not budget.wait(None):
             written.append(now[0])
         now[0] += 0.01
     assert 50 <= len(written) <= 56, "5 a second, and the few of the first moment"
-    assert not budget.allows(now[0] - 9.9), "this Ferry wrote 9.9 s ago"
+    assert budget.wait(now[0] - 9.9) == 10, "this Ferry wrote 9.9 s ago"
 
 
 # -- identity -------------------------------------------------------------------------------------------------------

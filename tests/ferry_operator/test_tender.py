@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ferry_operator import tender as loop
-from ferry_operator.act import Actor
+from ferry_operator.act import Actor, Memory
 from ferry_operator.budget import Budget
 from ferry_operator.copier import Exchange
 from ferry_operator.fleet import Fleet
@@ -18,6 +18,7 @@ from ferry_operator.kube import KubeError
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import FINALIZER, SKIP_CLEANUP, Object, Role
 from ferry_operator.observe import PodView
+from ferry_operator.plan import Plan
 from ferry_operator.settings import Settings
 from ferry_operator.tender import Office, Tender
 from tests.ferry_operator.test_parts import samples
@@ -201,6 +202,30 @@ def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
         assert "not this Ferry's" not in said(cluster)
         await desk.tender.round()
         assert "not this Ferry's" in said(cluster)
+
+    tended(cluster, scene)
+
+
+# -- how often it writes ------------------------------------------------------------------------------------------
+
+
+def test_a_ferry_that_changes_all_the_time_is_written_seldom_but_for_what_its_user_changed(cluster: Cluster) -> None:
+    async def scene(desk: Desk) -> None:
+        memory = Memory()
+
+        async def say(phase: str, generation: int) -> None:
+            status: Object = {"phase": phase, "observedGeneration": generation, "conditions": []}
+            assert cluster.ferry is not None
+            await desk.office.actor.act(cluster.ferry, None, Plan(status), None, memory)
+
+        for number in range(200):
+            await say(str(number), 1)
+        written = cluster.asked.count("write_status")
+        assert 20 <= written <= 23
+        assert 0 < memory.held_back <= 1
+        await say("199", 2)
+        assert cluster.asked.count("write_status") == written + 1
+        assert memory.held_back == 0
 
     tended(cluster, scene)
 
