@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -28,6 +29,16 @@ log = logging.getLogger(__name__)
 
 async def run(settings: Settings) -> None:
     """Until a signal, or until kopf gives up."""
+    operator = asyncio.create_task(_run(settings))
+    # kopf heeds signals once it works, by handlers of its own. Until then nobody would: the kernel ends no process 1 by
+    # a SIGTERM that it has no handler for.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, operator.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await operator
+
+
+async def _run(settings: Settings) -> None:
     async with running(settings) as operator:
         await operator
 

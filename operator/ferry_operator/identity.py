@@ -24,6 +24,10 @@ _YEARS = dt.timedelta(days=3650)
 _YESTERDAY = dt.timedelta(days=1)  # clocks of nodes differ
 
 
+class IdentityUnusable(Exception):
+    """The Secret is there, and not as we made it; the message says what a person can do."""
+
+
 class Identity:
     """CA and token key, loaded."""
 
@@ -31,7 +35,8 @@ class Identity:
         self.certificate = certificate
         self._issuer = x509.load_pem_x509_certificate(certificate)
         loaded = serialization.load_pem_private_key(key, None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+            raise TypeError("the CA's key is of another kind")
         self._key = loaded
         self._token_key = token_key
 
@@ -126,5 +131,12 @@ def _encoded(content: bytes) -> str:
 
 
 def _read(secret: Object) -> Identity:
-    data = secret["data"]
-    return Identity(*(base64.b64decode(data[name]) for name in ("ca.crt", "ca.key", "token.key")))
+    try:
+        data = secret["data"]
+        return Identity(*(base64.b64decode(data[name]) for name in ("ca.crt", "ca.key", "token.key")))
+    except (KeyError, TypeError, ValueError) as error:
+        where = f"{secret['metadata']['namespace']}/{secret['metadata']['name']}"
+        raise IdentityUnusable(
+            f"the operator's identity in Secret {where} cannot be used ({error!r}): put back what was in it, or delete "
+            "it: a new one is made, which copiers that run now do not know until their Pods are deleted"
+        ) from error

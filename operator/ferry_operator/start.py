@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ferry_core.api.crd import GROUP, PLURAL
 from ferry_operator import permissions
-from ferry_operator.identity import Identity, load_or_create
+from ferry_operator.identity import Identity, IdentityUnusable, load_or_create
 from ferry_operator.kube import Kube, KubeError
 from ferry_operator.settings import Settings
 
@@ -38,7 +38,7 @@ async def _patiently(step: Callable[[], Awaitable[Result]], pause: float) -> Res
     while True:
         try:
             return await step()
-        except (NotYet, KubeError) as error:
+        except (NotYet, IdentityUnusable, KubeError) as error:
             if str(error) != said or time.monotonic() - said_at > _SAY_SECONDS:
                 said, said_at = str(error), time.monotonic()
                 log.warning("waiting: %s", error)

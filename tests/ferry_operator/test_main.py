@@ -2,11 +2,17 @@
 
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import kopf
 import pytest
 
 from ferry_operator import __main__ as program
+from tests.support.ferry_process import free_port
 
 
 def test_what_kopf_says_of_a_ferry_is_one_line_of_json() -> None:
@@ -30,3 +36,32 @@ def test_an_environment_that_the_chart_did_not_set(
     monkeypatch.setenv("FERRY_OPERATOR_NAMESPACE", "ferry")
     assert program.main() == 64
     assert caplog.messages == ["the environment variable FERRY_IMAGE is missing: the chart sets it"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_while_it_waits_for_what_it_needs(number: signal.Signals, tmp_path: Path) -> None:
+    """As process 1 it would be deaf to a signal without a handler, and a rollout wait for the grace of 30 s."""
+    nobody, port = free_port(), free_port()
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{nobody}"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "secret"}}],
+        "current-context": "c",
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    said = {"OPERATOR_NAMESPACE": "ferry", "IMAGE": "i:1", "LISTEN": "127.0.0.1", "PORT": str(port)}
+    environment = os.environ | {f"FERRY_{name}": value for name, value in said.items()}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ferry_operator"],
+        env=environment | {"KUBECONFIG": str(tmp_path / "kubeconfig")},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert any("waiting: 0 Unreachable" in line for line in process.stderr)
+            process.send_signal(number)
+            assert process.wait(10) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()

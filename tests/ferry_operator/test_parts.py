@@ -20,11 +20,12 @@ from ferry_operator import health
 from ferry_operator.budget import Budget
 from ferry_operator.fleet import Fleet
 from ferry_operator.health import Watchman
-from ferry_operator.identity import Identity, load_or_create
+from ferry_operator.identity import Identity, IdentityUnusable, load_or_create
 from ferry_operator.kube import Asked, KubeError, access_of
 from ferry_operator.metrics import PHASES, Metrics
 from ferry_operator.names import Object
 from ferry_operator.settings import Settings, SettingsError
+from ferry_operator.start import prepare
 from ferry_operator.status import Draft, ours, transitions, urgent
 from tests.support.kubelet import SPEC
 
@@ -105,7 +106,7 @@ class Secrets:
 
 
 async def _load(secrets: Secrets) -> Identity:
-    return await load_or_create(secrets, "ferry", "identity")  # type: ignore[arg-type]
+    return await load_or_create(secrets, "ferry", "ferry-operator-identity")  # type: ignore[arg-type]
 
 
 def test_the_identity_survives_a_restart() -> None:
@@ -121,6 +122,47 @@ def test_two_operators_that_start_together_end_with_one_identity() -> None:
     secrets = Secrets()
     secrets.rival = other.kept
     assert asyncio.run(_load(secrets)).token("uid") == asyncio.run(_load(other)).token("uid")
+
+
+def test_an_identity_that_somebody_has_spoilt_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    secrets = Secrets()
+    first = asyncio.run(_load(secrets))
+    whole = secrets.kept
+    assert whole is not None
+    meta = whole["metadata"] | {"namespace": "ferry"}
+    data = {name: value for name, value in whole["data"].items() if name != "token.key"}
+    spoilt: list[Object] = [
+        {"data": data},
+        {},
+        {"data": data | {"token.key": "A"}},
+        {"data": data | {"ca.key": "AAAA"}},
+    ]
+    for parts in spoilt:
+        secrets.kept = {"metadata": meta} | parts
+        with pytest.raises(IdentityUnusable, match="in Secret ferry/ferry-operator-identity cannot be used"):
+            asyncio.run(_load(secrets))
+
+    async def mended() -> Identity:
+        waiting = asyncio.create_task(prepare(Ready(secrets), Settings("ferry", "i:1"), 0.01))  # type: ignore[arg-type]
+        while "cannot be used" not in caplog.text:  # noqa: ASYNC110 - a log wakes nobody
+            await asyncio.sleep(0.001)
+        secrets.kept = whole
+        return await asyncio.wait_for(waiting, 10)
+
+    assert asyncio.run(mended()).token("uid") == first.token("uid")
+
+
+class Ready:
+    """An API server that has all that is waited for but the identity."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.get_secret = secrets.get_secret
+
+    async def serves_ferries(self) -> bool:
+        return True
+
+    async def may(self, *_: object) -> bool:
+        return True
 
 
 def test_a_copiers_certificate_names_its_ferry_only_and_is_trusted_by_us_only() -> None:
