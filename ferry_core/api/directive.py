@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ferry_core.api.handover import Cutover
 from ferry_core.api.model import Model
-from ferry_core.api.spec import Copy, Ferry, Throttle, Verify
+from ferry_core.api.spec import Copy, Spec, Throttle, Verify
 
 
 class Directive(Model):
@@ -31,19 +31,14 @@ class Directive(Model):
     """spec.aborted."""
 
     @classmethod
-    def of(cls, ferry: Ferry) -> Self:
-        """What this Ferry's spec says now."""
-        spec = ferry.spec
-        return cls(
-            generation=ferry.metadata.generation,
-            paused=spec.paused,
-            throttle=spec.throttle,
-            copy_=spec.copy_,
-            cutover=spec.cutover,
-            verify=spec.verify,
-            aborted=spec.aborted,
-        )
+    def of(cls, generation: int, spec: Spec) -> Self:
+        """What ``spec`` says at this generation."""
+        return cls(generation=generation, **{name: getattr(spec, name) for name in TOLD})
 
     def as_json(self) -> str:
         """To be sent. Without defaults: an older copier would refuse a field that it does not know."""
         return self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+TOLD = tuple(name for name in Directive.model_fields if name != "generation")
+"""The fields of a spec that a running copier is told; any other one it takes at its start."""

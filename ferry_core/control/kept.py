@@ -9,14 +9,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ferry_core.api.directive import Directive
+from ferry_core.api.directive import TOLD, Directive
 from ferry_core.api.spec import Ferry
 from ferry_core.control.verbs import Verbs
 from ferry_core.report.progress import Progress
 
 log = logging.getLogger(__name__)
-
-_TOLD = ("paused", "throttle", "copy_", "verify", "cutover", "aborted")
 
 
 class KeptDirective:
@@ -44,10 +42,7 @@ class KeptDirective:
         """The Ferry as it was told last, and without any permission."""
         spec, last = ferry.spec, self.read()
         if last is not None:
-            told = {
-                name: getattr(last, name) for name in ("paused", "throttle", "copy_", "verify", "cutover", "aborted")
-            }
-            spec = spec.model_copy(update=told)
+            spec = spec.model_copy(update={name: getattr(last, name) for name in TOLD})
         return ferry.model_copy(update={"spec": spec.model_copy(update={"cutover": spec.cutover.held()})})
 
 

@@ -70,7 +70,7 @@ class Ferry:
         self._loaded = loaded
         self._options = options
         self._ferry = loaded.ferry
-        self.wishes = Wishes(Directive.of(loaded.ferry))
+        self.wishes = Wishes(Directive.of(loaded.ferry.metadata.generation, loaded.ferry.spec))
         self.throttle = Throttle()
         self.telling = Telling(loaded.ferry, self.throttle)
         self._ended = threading.Event()

@@ -88,15 +88,8 @@ class Actor:
 
     async def _direct(self, body: Object, spec: Spec, withdrawn: int | None, link: CopierLink, memory: Memory) -> None:
         newest = body["metadata"]["generation"]
-        directive = Directive(
-            generation=newest if withdrawn is None else withdrawn,
-            paused=spec.paused,
-            throttle=spec.throttle,
-            copy_=spec.copy_,
-            cutover=spec.cutover if withdrawn is None else spec.cutover.held(),
-            verify=spec.verify,
-            aborted=spec.aborted,
-        )
+        said = spec if withdrawn is None else spec.model_copy(update={"cutover": spec.cutover.held()})
+        directive = Directive.of(newest if withdrawn is None else withdrawn, said)
         try:
             await link.send(directive)
             memory.trouble = None

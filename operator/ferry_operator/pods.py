@@ -12,6 +12,7 @@ import yaml
 
 from ferry_core.api.choices import CheckpointStore
 from ferry_core.api.crd import KIND
+from ferry_core.api.directive import TOLD
 from ferry_core.api.spec import Spec, Template
 from ferry_operator.names import (
     API_VERSION,
@@ -40,10 +41,9 @@ _SECRETS = "/etc/ferry/secrets"
 _RUN = "/run/ferry"
 _STATE = "/var/lib/ferry"
 
-# What a running copier can be told, and what is none of its business: no reason for another Pod.
-_TOLD = {"paused", "throttle", "copy_", "cutover", "verify", "aborted"}
-# Of that, what a copier takes at its start only: preflight asks other things for another value.
+# Of what a running copier can be told, what it takes at its start only: preflight asks other things for another value.
 _BEGUN_WITH = {"cutover": {"source_lock"}, "verify": {"mode"}}
+# What is none of its business: no reason for another Pod either.
 _LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
 
@@ -53,7 +53,7 @@ def digest(spec: Spec, role: Role) -> str:
     Nobody tells ``ferry abort`` and ``ferry cleanup`` anything: to them all of the manifest matters.
     """
     copies = role is Role.COPIER
-    told = _TOLD | _LATER if copies else set()
+    told = {*TOLD} | _LATER if copies else set()
     said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=told)
     for field, part in _BEGUN_WITH.items() if copies else ():
         if begun_with := getattr(spec, field).model_dump(mode="json", include=part, exclude_defaults=True):

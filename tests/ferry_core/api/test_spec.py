@@ -191,7 +191,7 @@ def test_rules_and_bounds_are_in_the_schema_as_cel() -> None:
 
 def test_a_directive_carries_what_may_change_and_travels_as_json() -> None:
     ferry = valid(paused=True, throttle={"maxRowsPerSecond": 5}, copy={"workers": 2}, cutover={"approved": True})
-    directive = Directive.of(ferry)
+    directive = Directive.of(ferry.metadata.generation, ferry.spec)
     assert (directive.generation, directive.paused, directive.copy_.workers) == (1, True, 2)
     assert Directive.model_validate_json(directive.model_dump_json()) == directive
     assert "copy" in json.loads(directive.model_dump_json())
