@@ -1,4 +1,4 @@
-"""Reads the target's lease table, which says whose the rows there are. Called by ``context``.
+"""Reads the target's lease table, which says whose the rows there are. Called by ``context`` and ``offline``.
 
 The table is written by the fence only; here it is looked at before anybody has a right to touch it.
 """
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferry_core.consistency.fence import SCHEMA
+from ferry_core.errors import DataError
+from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.session import Session
 from ferry_core.tables.table import TableName
 
@@ -35,7 +37,12 @@ def read_leases(target: Session) -> Sequence[Lease]:
     )
     if not exists:
         return []
-    rows = target.query(f"SELECT ferry_uid, name, phase, source_id, tables, cutover FROM {LEASE_TABLE.sql}")
+    try:
+        rows = target.query(f"SELECT ferry_uid, name, phase, source_id, tables, cutover FROM {LEASE_TABLE.sql}")
+    except DataError as error:
+        if not table_is_gone(error):
+            raise
+        return []  # another Ferry's cleanup was the last
     return [_lease([(value or b"").decode() for value in row]) for row in rows]
 
 

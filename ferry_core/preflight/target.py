@@ -48,9 +48,9 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
         elif tables and not ours and lease.phase not in ABANDONED:
             yield failed(
                 Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
-                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); abort it and "
-                "run "
-                "ferry cleanup for it, or choose other target tables",
+                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that is in "
+                "a cluster, delete it there; else run ferry cleanup with its manifest, to which you add metadata.uid: "
+                f"{lease.ferry_uid}; or choose other target tables",
             )
 
 

@@ -18,6 +18,7 @@ from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.preflight.lease import read_leases
 from ferry_core.run.connections import Connections
 from ferry_core.run.dropping import drop_target
 from ferry_core.run.options import RunOptions
@@ -30,7 +31,7 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     lease = _lease(loaded, connections)
     where = loaded.target.address
     if lease is None:
-        return f"nothing to abort: this Ferry never wrote to target {where}"
+        return f"nothing to abort: this Ferry never wrote to target {where}{_namesakes(loaded, connections)}"
     _refuse_cut_over(lease, where)
     fence, before, unlocked = _take(loaded, connections)
     _refuse_cut_over(before, where)  # a run that went on until then may just have done so
@@ -46,7 +47,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     connections = _connections(loaded)
     if _lease(loaded, connections) is None:
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
-        return nothing + _remove_state(options.state_path, ferry_uid(loaded.ferry))
+        return nothing + _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     fence, before, unlocked = _take(loaded, connections)
     dropped = ""
     if loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET:
@@ -82,10 +83,28 @@ def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:
         return read_lease(session, ferry_uid(loaded.ferry))
 
 
+def _namesakes(loaded: LoadedFerry, connections: Connections) -> str:
+    """A Ferry that was in a cluster is known there by a uid that its manifest need not have."""
+    own, name = ferry_uid(loaded.ferry), _name(loaded)
+    with connections.target_control() as session:
+        others = [lease for lease in read_leases(session) if lease.name == name and lease.ferry_uid != own]
+    if not others:
+        return ""
+    listed = ", ".join(f"{lease.ferry_uid} ({lease.phase})" for lease in others)
+    return (
+        f"; but of others that are called {name}, with these uids: {listed}. If one of them is meant, and its Ferry is "
+        f"in no cluster any more, add its uid to the manifest, for example metadata.uid: {others[0].ferry_uid}"
+    )
+
+
+def _name(loaded: LoadedFerry) -> str:
+    return f"{loaded.ferry.metadata.namespace}/{loaded.ferry.metadata.name}"
+
+
 def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, str]:
     """The fence, the lease as it was before, and what became of the writes on the source."""
-    ferry, uid = loaded.ferry, ferry_uid(loaded.ferry)
-    fence, before = Fence.take(connections.target, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
+    uid = ferry_uid(loaded.ferry)
+    fence, before = Fence.take(connections.target, uid, _name(loaded), "")
     if before.phase == Stage.CUTTING_OVER.value:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
         with connections.source_control() as session:

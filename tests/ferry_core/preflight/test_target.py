@@ -191,7 +191,7 @@ def test_tables_of_another_ferry(pair: Pair, tables: str) -> None:
     _hold(pair, OTHER_UID, "Streaming", f"{tables}.t")
     found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["TargetOwnedByAnotherFerry"]
-    assert OTHER_UID in found["TargetOwnedByAnotherFerry"]
+    assert f"metadata.uid: {OTHER_UID}" in found["TargetOwnedByAnotherFerry"]
     for phase, name, reasons in [
         ("Streaming", f"{tables}.other", []),
         ("Aborted", f"{tables}.t", []),

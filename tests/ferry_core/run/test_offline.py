@@ -59,6 +59,27 @@ def test_nothing_was_begun(manifest: Path, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_others_of_the_same_name_are_said_and_left_alone(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str
+) -> None:
+    """As after the end of a namespace: the cluster's uid is not in the manifest at hand."""
+    pair.target.drop_schemas("mysql_ferry")
+    died(loaded)
+    uid = ferry_uid(loaded.ferry)
+    document, *others = yaml.safe_load_all(manifest.read_text())
+    document["metadata"] |= {"namespace": "shop", "name": "orders"}
+    del document["metadata"]["uid"]
+    manifest.write_text(yaml.safe_dump_all([document, *others]))
+    done = ferry(verb, manifest)
+    assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
+    assert f"called shop/orders, with these uids: {uid} (New)" in done.stdout
+    assert f"metadata.uid: {uid}" in done.stdout
+    document["metadata"]["uid"] = uid
+    manifest.write_text(yaml.safe_dump_all([document, *others]))
+    assert "nothing to" not in ferry(verb, manifest).stdout
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
 def test_what_this_version_cannot_do_keeps_nobody_from_ending_a_ferry(manifest: Path, verb: str) -> None:
     """The field may be why: a run refuses it, and the source may be locked by an earlier attempt."""
     document, *others = yaml.safe_load_all(manifest.read_text())
