@@ -21,10 +21,12 @@ from ferry_operator.kube import AT_ONCE, ApiKube, Asked, access_of, configuratio
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import MANAGER
 from ferry_operator.settings import Settings
-from ferry_operator.start import prepare
+from ferry_operator.start import latecomer, prepare
 from ferry_operator.tender import Office, Tender
 
 log = logging.getLogger(__name__)
+
+Flag = asyncio.Event | threading.Event
 
 
 async def run(settings: Settings) -> None:
@@ -48,6 +50,7 @@ async def running(
     settings: Settings, stop: threading.Event | None = None, check_seconds: float = CHECK_SECONDS
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """The operator as a task. Probes answer from the beginning; they say ready once everything is watched."""
+    end: Flag = stop or asyncio.Event()
     tenders: dict[str, Tender] = {}
     metrics = Metrics(lambda: [tender.newest() for tender in list(tenders.values())])
     access = await configuration(settings.kubeconfig)
@@ -58,14 +61,18 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(kube.close)
         await stack.enter_async_context(_serving(settings, metrics, watchman, ready))
-        known = await prepare(kube, settings)
-        copiers = await stack.enter_async_context(exchange(known.context()))
+        prepared = await prepare(kube, settings)
+        watchman.namespaces = prepared.settings.watch_namespaces
+        copiers = await stack.enter_async_context(exchange(prepared.identity.context()))
         fleet = Fleet(settings.max_running, lambda uid: tenders[uid].wake() if uid in tenders else None)
-        actor = Actor(kube, known, settings, Budget())
+        actor = Actor(kube, prepared.identity, settings, Budget())
         office = Office(actor, copiers, fleet, metrics, tenders, told)
         watching = asyncio.create_task(watchman.run())
         stack.callback(watching.cancel)
-        task = asyncio.create_task(_operate(settings, office, stop, ready))
+        task = asyncio.create_task(_operate(prepared.settings, office, end, ready))
+        if prepared.left_out:
+            late = asyncio.create_task(_make_room(kube, settings, prepared.left_out, check_seconds, end))
+            stack.callback(late.cancel)
         try:
             yield task
         finally:
@@ -74,7 +81,14 @@ async def running(
                 await asyncio.gather(task, return_exceptions=True)
 
 
-async def _operate(settings: Settings, office: Office, stop: threading.Event | None, ready: asyncio.Event) -> None:
+async def _make_room(kube: ApiKube, settings: Settings, left_out: tuple[str, ...], pause: float, end: Flag) -> None:
+    """End in good order, to be started anew with one namespace more."""
+    namespace = await latecomer(kube, settings, left_out, pause)
+    log.warning("namespace %s can be served: starting anew", namespace)
+    end.set()
+
+
+async def _operate(settings: Settings, office: Office, end: Flag, ready: asyncio.Event) -> None:
     registry = kopf.OperatorRegistry()
 
     names = settings.watch_namespaces
@@ -89,7 +103,7 @@ async def _operate(settings: Settings, office: Office, stop: threading.Event | N
         # Else kopf asks for the name of the user, and in a Pod there is none. Its own type of str is not public.
         identity=MANAGER,  # type: ignore[arg-type]
         ready_flag=ready,
-        stop_flag=stop,
+        stop_flag=end,
     )
 
 

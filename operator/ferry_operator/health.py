@@ -34,7 +34,8 @@ class Watchman:
     ) -> None:  # fmt: skip
         self._kube = kube
         self._told = told
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self.namespaces = namespaces
+        """Where it looks; none: everywhere."""
         self._metrics = metrics
         self._check_seconds = check_seconds
         self._behind: dict[str, int] = {}
@@ -98,7 +99,7 @@ class Watchman:
     async def check(self) -> None:
         """What was missed at two checks in a row, the watch will not tell any more."""
         found: dict[str, int] = {}
-        for namespace in self._namespaces:
+        for namespace in self.namespaces or (None,):
             found |= await self._kube.list_versions(namespace)
         late = {uid: version for uid, version in found.items() if self._told.get(uid, 0) < version}
         late |= {uid: _GONE for uid in self._told if uid not in found}

@@ -89,10 +89,10 @@ class Account:
         pod = next(each for each in objects if each["kind"] == "Deployment")["spec"]["template"]["spec"]
         self._variables = {each["name"]: each.get("value", "") for each in pod["containers"][0]["env"]}
 
-    def operator(self) -> OperatorThread:
+    def operator(self, **how: Any) -> OperatorThread:
         """The real operator as this account, set up as the chart's Deployment sets it up."""
         assert self._variables["FERRY_WATCH_NAMESPACES"] == ",".join(self.served)
-        return OperatorThread(self.kubeconfig, self.namespace, watch_namespaces=self.served)
+        return OperatorThread(self.kubeconfig, self.namespace, watch_namespaces=self.served, **how)
 
     def grants(self) -> set[Grant]:
         """All that the operator's own roles allow."""
@@ -110,6 +110,10 @@ class Account:
         """As if the roles had been made without it; returns once the API server knows."""
         self._apply(*(_less(role, permission) for role in self._operators()))
         eventually(lambda: not self._may(permission))
+
+    def lose(self, namespace: str) -> None:
+        """All that was allowed there, as when somebody deletes the namespace."""
+        self._api.kubectl("delete", "role", "--all", f"--namespace={namespace}")
 
     def give_back(self) -> None:
         """As the chart makes them."""

@@ -74,6 +74,26 @@ def test_an_operator_that_would_be_blind_waits_and_says_why(
     assert not [each for each in caplog.records if each.exc_info]
 
 
+def test_a_namespace_that_is_gone_costs_the_others_nothing(
+    strict_api: StrictApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    home, shop, billing = (strict_api.make_namespace(name) for name in ("operator", "shop", "billing"))
+    account = Account(strict_api, home, (shop, billing))
+    account.lose(billing)
+    with account.operator(check_seconds=0.5) as operator, Kubelet(strict_api, shop) as kubelet:
+        Cluster(strict_api, shop).apply("orders")
+        kubelet.copier("orders", 30)
+        assert f"namespace {billing} is not served: is it gone?" in caplog.text
+        account.give_back()
+        eventually(lambda: f"namespace {billing} can be served: starting anew" in caplog.text, 30)
+        operator.wait()
+        operator.start()  # as the kubelet does
+        with Kubelet(strict_api, billing) as later:
+            Cluster(strict_api, billing).apply("orders")
+            later.copier("orders", 30)
+        assert kubelet.started == ["orders-copier"]
+
+
 def test_all_that_is_missing_is_said_in_one_line(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.take("delete ferries")
     with scene.account.operator():

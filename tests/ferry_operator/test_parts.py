@@ -147,7 +147,7 @@ def test_an_identity_that_somebody_has_spoilt_is_waited_for(caplog: pytest.LogCa
         while "cannot be used" not in caplog.text:  # noqa: ASYNC110 - a log wakes nobody
             await asyncio.sleep(0.001)
         secrets.kept = whole
-        return await asyncio.wait_for(waiting, 10)
+        return (await asyncio.wait_for(waiting, 10)).identity
 
     assert asyncio.run(mended()).token("uid") == first.token("uid")
 
