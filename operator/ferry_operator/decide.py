@@ -216,6 +216,7 @@ def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
     generation = max(pod.generation, _acknowledged(seen, report))
     draft.failure(reason, message, retriable=False)
     draft.condition(Condition.SUCCEEDED, "False", Reason.FAILED, message, generation)
+    draft.idle(reason, message)
     _stopped(draft, ended.exit_code)
     return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
 
@@ -307,11 +308,11 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.say(silent)
-    if pod.digest != seen.ferry.digests[Role.COPIER]:
+    if pod.digest != seen.ferry.digests[Role.COPIER] and report.stage != Stage.COMPLETED:
         text = "once the attempt to cut over has ended, the copier is started anew with the changed spec"
         draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
         return Plan(draft.status(), next_look=SOON_SECONDS)
-    if report.copier.acknowledged_generation == generation:
+    if report.copier.acknowledged_generation == generation or report.stage == Stage.COMPLETED:
         draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
         return Plan(draft.status(), next_look=REST_SECONDS if seen.link.silent_since is None else SILENCE_SECONDS)
     if seen.trouble is not None:

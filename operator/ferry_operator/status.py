@@ -141,10 +141,16 @@ class Draft:
 
     def aborted(self, message: str) -> None:
         """Of what the copier said last, what only a copier at work could go on saying is taken back."""
-        self.condition(Condition.CAUGHT_UP, "Unknown", Reason.ABORTED, message)
+        self.idle(Reason.ABORTED, message)
         self.condition(Condition.READY_FOR_CUTOVER, "False", Reason.ABORTED, message)
         self.condition(Condition.CUT_OVER, "False", Reason.ABORTED, message)
         self.condition(Condition.PAUSED, "False", Reason.NOT_PAUSED)
+
+    def idle(self, reason: str, message: str) -> None:
+        """No copier is at work: nothing is close behind, ready to cut over, or held back."""
+        self.lag_unknown(reason, message)
+        if self._conditions[Condition.READY_FOR_CUTOVER]["status"] != "False":
+            self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
         self.condition(Condition.THROTTLED, "False", Reason.NOT_THROTTLED)
         if "throttle" in self._said:
             self._said["throttle"] = {"active": False}

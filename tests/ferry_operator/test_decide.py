@@ -226,6 +226,27 @@ def test_a_failed_pod_on_a_lost_node_needs_a_person_too() -> None:
 # -- failures -------------------------------------------------------------------------------------------------------
 
 
+def test_of_a_copier_that_failed_nothing_is_said_that_only_one_at_work_could_say() -> None:
+    ready = report(
+        Stage.READY_FOR_CUTOVER,
+        conditions=[
+            said("CaughtUp", "True", "LagBelowThreshold"),
+            said("ReadyForCutover", "True", "GatesPassed"),
+            said("Throttled", "True", "RateLimit"),
+        ],
+        replication=Replication(lag_seconds=0.2),
+    )
+    before = see(copier=pod(), link=Link(ready))
+    assert condition(decide(before), "ReadyForCutover")["status"] == "True"
+    plan = decide(after(before, copier=failed(65, "SchemaChanged", "shop.orders was altered")))
+    for kind in ("CaughtUp", "ReadyForCutover"):
+        entry = condition(plan, kind)
+        assert (entry["status"], entry["reason"]) == ("Unknown", "SchemaChanged")
+    assert condition(plan, "Throttled")["status"] == "False"
+    assert "lagSeconds" not in status(plan)["replication"]
+    assert (status(plan)["stage"], status(plan)["phase"]) == ("Streaming", "Failed")
+
+
 def test_a_config_error_is_said_and_tried_again_ever_more_seldom() -> None:
     wrong = failed(64, "MissingPrivilege", "GRANT SELECT ON shop.* TO ferry")
     first = see(copier=wrong)

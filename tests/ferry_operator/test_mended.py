@@ -34,10 +34,9 @@ VALIDATES = report(Stage.VALIDATING, acknowledged=None)
         ({}, Link(CUTS, **SILENT), set()),
         ({}, Link(VALIDATES), set()),
         ({}, Link(report(Stage.STREAMING)), set()),
-        ({}, Link(report(Stage.COMPLETED)), set(Stage)),
     ],
     ids=["no container yet", "no image", "no container", "no node", "died", "not asked yet", "never answered",
-         "cuts over", "cut over, and is silent", "started again", "streams", "is done"],
+         "cuts over", "cut over, and is silent", "started again", "streams"],
 )  # fmt: skip
 def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
     stage: Stage, parts: Object, link: Link, lets_it_end: set[Stage]
@@ -48,6 +47,20 @@ def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
     plan = decide(see(ferry=changed, copier=copier, link=link))
     assert (DeletePod(copier) not in plan.actions) == (stage in lets_it_end)
     assert plan.next_look <= 10
+
+
+def test_a_copier_that_has_cut_over_is_neither_told_nor_started_anew() -> None:
+    """It only watches for late writes: what it was said to refuse, or to wait for, would never change again."""
+    changed = ferry({"stage": "Completed"}, 2, spec=spec(copier={"image": "ferry:2"}))
+    refused = Trouble("NotBuiltYet", "spec.cutover.notAfter is not built yet", NOW, generation=2)
+    for trouble in (None, refused):
+        plan = decide(
+            see(ferry=changed, copier=pod(), link=Link(report(Stage.COMPLETED, message="on")), trouble=trouble)
+        )
+        assert plan.actions == ()
+        assert condition(plan, "Reconciling")["reason"] == "Settled"
+        assert condition(plan, "Stalled")["status"] == "False"
+        assert status(plan)["message"] == "on"
 
 
 # -- the next try of a failed Ferry cannot begin --------------------------------------------------------------------
