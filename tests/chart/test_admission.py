@@ -1,0 +1,115 @@
+"""The admission policy: who may change Ferries but create no Pods cannot choose what they run with which Secrets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hack.chart import render
+from tests.chart.conftest import StrictApi
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, eventually
+from tests.support.kubelet import SPEC
+
+pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
+
+Object = dict[str, Any]
+_RBAC = "rbac.authorization.k8s.io/v1"
+CHOICES: dict[str, Object] = {
+    "image": {"copier": {"image": "evil:1"}},
+    "volumes": {"copier": {"template": {"volumes": [{"name": "x", "secret": {"secretName": "others"}}]}}},
+    "secret": {"source": {"credentialsSecretRef": {"name": "others"}}},
+    "key": {"target": {"credentialsSecretRef": {"passwordKey": "token"}}},
+    "host": {"target": {"host": "mine.example"}},
+    "tls": {"source": {"tls": {"mode": "Disabled"}}},
+    "webhook": {
+        "cutover": {"webhooks": {"lock": {"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}}}
+    },
+}
+
+
+class Team:
+    """A namespace with one Ferry, the chart's policy, and ``kubectl`` as somebody with a role of some verbs."""
+
+    def __init__(self, api: StrictApi) -> None:
+        self._api = api
+        self.namespace = api.make_namespace("team")
+        self._kubectl("apply", "-f", "-", given=self._ferry("orders"))
+
+    def grant(self, user: str, verbs: list[str], resource: str, group: str) -> None:
+        meta = {"name": f"{user}-{resource}", "namespace": self.namespace}
+        role: Object = {"apiVersion": _RBAC, "kind": "Role", "metadata": meta}
+        role["rules"] = [{"apiGroups": [group], "resources": [resource], "verbs": verbs}]
+        binding: Object = {"apiVersion": _RBAC, "kind": "RoleBinding", "metadata": meta}
+        binding["subjects"] = [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]
+        binding["roleRef"] = {"kind": "Role", "name": meta["name"], "apiGroup": "rbac.authorization.k8s.io"}
+        self._kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": [role, binding]})
+        ask = ("auth", "can-i", verbs[-1], f"{resource}.{group}".rstrip("."))
+        eventually(lambda: self._kubectl(*ask, user=user, check=False)[0])
+
+    def patch(self, user: str, spec: Object) -> tuple[bool, str]:
+        """Whether it was taken, and what kubectl said; nothing is stored."""
+        line = ("patch", "ferry", "orders", "--type=merge", "--dry-run=server", "-p", json.dumps({"spec": spec}))
+        return self._kubectl(*line, user=user, check=False)
+
+    def create(self, user: str, name: str) -> tuple[bool, str]:
+        line = ("create", "--dry-run=server", "-f", "-")
+        return self._kubectl(*line, user=user, given=self._ferry(name), check=False)
+
+    def _ferry(self, name: str) -> Object:
+        return {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}, "spec": SPEC}
+
+    def _kubectl(
+        self, *line: str, user: str | None = None, given: object = None, check: bool = True
+    ) -> tuple[bool, str]:
+        who = (f"--as={user}",) if user else ()
+        done = self._api.kubectl(f"--namespace={self.namespace}", *who, *line, given=given, check=check)
+        return done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def team(strict_api: StrictApi) -> Iterator[Team]:
+    made = [each for each in render() if each["kind"].startswith("ValidatingAdmissionPolicy")]
+    assert [each["kind"] for each in made] == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    strict_api.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": made})
+    team = Team(strict_api)
+    team.grant("oncall", ["get", "create", "patch"], "ferries", "mysqlferry.io")
+    team.grant("owner", ["get", "create", "patch"], "ferries", "mysqlferry.io")
+    team.grant("owner", ["create"], "pods", "")
+    eventually(lambda: not team.patch("oncall", CHOICES["image"])[0], 30)  # the policy is in force
+    yield team
+    strict_api.kubectl("delete", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": made})
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_who_may_create_no_pods_cannot_choose_what_they_run(team: Team, choice: str) -> None:
+    taken, said = team.patch("oncall", CHOICES[choice])
+    assert not taken
+    assert "only who may create Pods in this namespace may create a Ferry or change these" in said
+    taken, said = team.patch("owner", CHOICES[choice])
+    assert taken, said
+
+
+def test_whoever_may_patch_may_do_all_that_people_on_call_do(team: Team) -> None:
+    for spec in (
+        {"paused": True},
+        {"throttle": {"maxRowsPerSecond": 10}},
+        {"cutover": {"approved": True, "maxAttempts": 9}},
+        {"copy": {"workers": 1}},
+        {"aborted": True},
+    ):
+        taken, said = team.patch("oncall", spec)
+        assert taken, said
+
+
+def test_a_ferry_is_created_only_by_who_may_create_pods(team: Team) -> None:
+    taken, said = team.create("oncall", "new")
+    assert not taken
+    assert "only who may create Pods" in said
+    taken, said = team.create("owner", "new")
+    assert taken, said
+
+
+def test_it_is_made_along_with_the_crd_unless_it_is_not_wanted() -> None:
+    for option in ("crds.enabled=false", "admissionPolicy.enabled=false"):
+        assert not [each for each in render(f"--set={option}") if "Admission" in each["kind"]]
