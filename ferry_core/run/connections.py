@@ -44,8 +44,8 @@ class Connections:
         for session in sessions:
             session.abort()
 
-    def _session(self, login: _Login, purpose: Purpose) -> Session:
-        session = Session(login(), purpose, opening=self._opening)
+    def _session(self, login: _Login, purpose: Purpose, patience: float = 300) -> Session:
+        session = Session(login(), purpose, read_timeout=patience, opening=self._opening)
         login.accepted = True
         return session
 
@@ -53,8 +53,9 @@ class Connections:
         """A session that renders rows; ``text`` for tables with a row filter."""
         return self._session(self._source, Purpose.SOURCE_TEXT if text else Purpose.SOURCE)
 
-    def source_control(self) -> Session:
-        return self._session(self._source, Purpose.CONTROL)
+    def source_control(self, patience: float = 300) -> Session:
+        """``patience`` is for how many seconds an answer is waited for."""
+        return self._session(self._source, Purpose.CONTROL, patience)
 
     def source_position(self) -> Position:
         """Of the newest commit in the source's binlog."""

@@ -28,13 +28,13 @@ from ferry_core.errors import (
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.cutting import CaughtUp, Series
 from ferry_core.run.engine import Engine
+from ferry_core.run.newcomers import Newcomers
 from ferry_core.run.proving import Proving
 from ferry_core.run.setup import Crossing
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
-from ferry_core.tables.discovery import appeared
 from ferry_core.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Stages:
         self._throttle = throttle
         self._wishes = wishes
         self._telling = telling
+        self._newcomers = Newcomers(crossing, telling)
         self._paused_since: float | None = None
         self._series = Series(checkpoints.state.series)
         self._handed_over = 0
@@ -149,7 +150,7 @@ class Stages:
 
     def _stream(self) -> None:
         self._enter(Stage.STREAMING)
-        self._look_for_new_tables()
+        self._newcomers.look()
         if self._proving is not None:
             self._engine.start("verify", self._proving.run)
         caught_up = CaughtUp(self._wishes.directive.cutover.max_lag)
@@ -158,6 +159,8 @@ class Stages:
             cutover = self._wishes.directive.cutover
             caught_up.max_lag = cutover.max_lag
             missing = self._missing_gates(caught_up)
+            if not missing:
+                self._look_for_newcomers()
             self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
             self._telling.gates(missing, wanted=self._wishes.wants_cutover)
             if not missing and self._wishes.wants_cutover:
@@ -168,6 +171,13 @@ class Stages:
                 elif self._series.kept.attempts >= cutover.max_attempts:
                     self._telling.attempts_exhausted(self._series.kept.attempts)
             self._nap()
+
+    def _look_for_newcomers(self) -> None:
+        """Whatever comes to be ready says at once what it does not hold."""
+        if self._telling.current_stage is Stage.READY_FOR_CUTOVER:
+            self._newcomers.look_if_due()
+        else:
+            self._newcomers.look()
 
     def _missing_gates(self, caught_up: CaughtUp) -> list[str]:
         lag = self._telling.lag()
@@ -184,7 +194,7 @@ class Stages:
         return missing
 
     def _attempt(self) -> Attempt:
-        self._look_for_new_tables()
+        self._newcomers.look()
         self._wishes.cutting_over(True)
         self._enter(Stage.CUTTING_OVER)
         number = self._series.begins()
@@ -233,15 +243,6 @@ class Stages:
                 raise_counters(source, target, self._crossing.tables, self._fence)
         return differing
 
-    def _look_for_new_tables(self) -> None:
-        """The selection was made at the start; who approves a cutover must know what it does not hold."""
-        known = {table.id for table in self._crossing.tables}
-        try:
-            with self._crossing.connections.source_control() as source:
-                self._telling.appeared(appeared(source, self._crossing.ferry.spec.tables, known))
-        except FerryError as error:
-            log.warning("the source could not be asked for tables that appeared since the start: %s", error)
-
     def _record_done(self, attempt: Attempt) -> None:
         state = self._checkpoints.state
         state.stage = Stage.COMPLETED.value
@@ -254,7 +255,7 @@ class Stages:
         except RetriableError as error:
             # The tombstone in the lease row is what counts; the next start reads it.
             log.warning("the state was not stored after the hand-over: %s", error)
-        self._look_for_new_tables()
+        self._newcomers.look()
         self._telling.completed(attempt.blocked_milliseconds)
 
     def _watch(self) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,11 @@ def killed_while_copying(bench: Bench) -> FerryProcess:
         process.kill()
     bench.spec["throttle"] = {}
     return process
+
+
+def ready(status: dict[str, Any]) -> dict[str, Any]:
+    """The condition ReadyForCutover."""
+    return next(one for one in status["conditions"] if one["type"] == "ReadyForCutover")
 
 
 def last_line(ended: Ended) -> str:
@@ -108,15 +114,30 @@ def test_a_table_that_appeared_while_streaming(bench: Bench) -> None:
             *("CREATE TABLE xcluded (id INT PRIMARY KEY)", "CREATE TABLE newt (id INT PRIMARY KEY)"),
             *("INSERT INTO newt VALUES (1)", "INSERT INTO a VALUES (-1, -1)", "CREATE VIEW w AS SELECT * FROM newt"),
         )
+        said = f"not moved, since they appeared after the start: {schema}.newt"
+        status = process.wait_status(lambda status: status["message"].endswith(said), 30)
+        assert (ready(status)["status"], ready(status)["message"]) == ("True", said)
         process.post("cutover")
         process.succeed()
         log = process.log.read_text()
-    said = f"not moved, since they appeared after the start: {schema}.newt"
     assert log.splitlines()[-1].endswith(said)
     assert re.search(rf"warning.*{re.escape(said)}\n(.*\n)*.*moved", log, re.IGNORECASE), log
     for name in "ab":
         assert_equal_tables(source, bench.pair.target, f"{schema}.{name}")
     assert sorted(table for _, table in bench.target_tables()) == ["a", "b"]
+
+
+def test_a_table_that_appeared_while_paused_is_named_with_the_word_that_it_is_ready(bench: Bench) -> None:
+    """At once: that word is what a person is told by, and what an Event is made of."""
+    bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.post("pause")
+        process.wait_status(lambda status: ready(status)["status"] == "False")
+        bench.pair.source.execute(f"CREATE TABLE `{bench.schema}`.newt (id INT PRIMARY KEY)")
+        process.post("resume")
+        status = process.wait_status(lambda status: ready(status)["status"] == "True")
+        assert ready(status)["message"] == f"not moved, since they appeared after the start: {bench.schema}.newt"
 
 
 def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: Bench) -> None:
@@ -129,7 +150,6 @@ def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: Ben
         status = process.wait_stage("ReadyForCutover")
         said = f"not moved, since they appeared after the start: {schema}.newt"
         assert status["message"].endswith(said)
-        ready = next(one for one in status["conditions"] if one["type"] == "ReadyForCutover")
-        assert ready["message"] == said
+        assert ready(status)["message"] == said
         process.post("cutover")
         process.succeed()

@@ -1,0 +1,40 @@
+"""Tables that appear on the source after the selection was made. Called by ``stages``, in its thread."""
+
+import logging
+import time
+
+from ferry_core.errors import FerryError
+from ferry_core.run.setup import Crossing
+from ferry_core.run.telling import Telling
+from ferry_core.tables.discovery import appeared
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0
+"""How often the source is asked for names while a person decides whether to cut over."""
+PATIENCE_SECONDS = 10.0
+"""Meanwhile no stop and no abort is heeded, and a source that hangs must not delay either."""
+
+
+class Newcomers:
+    """Who approves a cutover must know what it does not hold."""
+
+    def __init__(self, crossing: Crossing, telling: Telling) -> None:
+        self._crossing = crossing
+        self._telling = telling
+        self._known = {table.id for table in crossing.tables}
+        self._due = 0.0
+
+    def look(self) -> None:
+        """Ask, and tell."""
+        self._due = time.monotonic() + LOOK_SECONDS
+        try:
+            with self._crossing.connections.source_control(PATIENCE_SECONDS) as source:
+                self._telling.appeared(appeared(source, self._crossing.ferry.spec.tables, self._known))
+        except FerryError as error:
+            log.warning("the source could not be asked for tables that appeared since the start: %s", error)
+
+    def look_if_due(self) -> None:
+        """The same, unless it was done lately."""
+        if time.monotonic() >= self._due:
+            self.look()
