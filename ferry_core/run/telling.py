@@ -24,7 +24,7 @@ from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
-from ferry_core.run.wording import at_most_4_kib, roughly
+from ferry_core.run.wording import at_most_4_kib, roughly, with_warnings
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 
@@ -76,7 +76,7 @@ class Telling:
     # -- validation and life ------------------------------------------------------------------------------------------
 
     def checked(self, results: Sequence[CheckResult]) -> None:
-        """The preflight's results: warnings are logged, the first failure becomes the Validated condition."""
+        """The preflight's results become the Validated condition: the first failure, or the warnings, also logged."""
         failed = [result for result in results if result.status == "failed"]
         for result in results:
             if result.status in ("warning", "acknowledged"):
@@ -84,7 +84,8 @@ class Telling:
         if failed:
             self.progress.set_condition(Condition.VALIDATED, False, failed[0].reason, failed[0].message)
         else:
-            self.progress.set_condition(Condition.VALIDATED, True, Reason.PASSED)
+            warned = [(result.reason, result.message) for result in results if result.status == "warning"]
+            self.progress.set_condition(Condition.VALIDATED, True, Reason.PASSED, with_warnings(warned))
 
     def begin(self, tables: Sequence[Table], epoch: int, state: RunState) -> None:
         """The tables are known, the epoch is taken, an earlier run's state is at hand."""

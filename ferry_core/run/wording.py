@@ -1,6 +1,11 @@
 """Figures as people read them. Called by ``telling``."""
 
 import hashlib
+import textwrap
+from collections.abc import Sequence
+
+_WARNINGS_CHARACTERS = 900
+"""An Event has room for 1,024 bytes."""
 
 
 def at_most_4_kib(gtids: str) -> str:
@@ -15,3 +20,13 @@ def roughly(seconds: float) -> str:
     if days:
         return f"{days} d {hours % 24} h"
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def with_warnings(warnings: Sequence[tuple[str, str]]) -> str:
+    """What the preflight warns of, by reason and message: each is named, long ones are shortened."""
+    if not warnings:
+        return ""
+    share = max(60, _WARNINGS_CHARACTERS // len(warnings))
+    told = [textwrap.shorten(f"{reason}: {message}", share, placeholder=" ...") for reason, message in warnings]
+    whole = "" if not any(text.endswith(" ...") for text in told) else " (whole in the copier's log)"
+    return f"passed, with warnings{whole}: {'; '.join(told)}"

@@ -9,6 +9,8 @@ from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.cutover.attempt import Attempt
+from ferry_core.preflight import CheckResult
+from ferry_core.preflight.result import Status
 from ferry_core.run.telling import Telling
 from ferry_core.run.wording import at_most_4_kib, roughly
 from ferry_core.throttle import Throttle
@@ -62,6 +64,32 @@ def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
     throttle.pause.set(False, "")
     telling.tick()
     assert telling.report().message == "streaming"
+
+
+def checked(telling: Telling, *warnings: tuple[str, str]) -> str:
+    passed = CheckResult("tables", "source", Status.PASSED, "Passed", "")
+    warned = [CheckResult(reason, "source", Status.WARNING, reason, message) for reason, message in warnings]
+    known = CheckResult("triggers", "target", Status.ACKNOWLEDGED, "TargetTriggers", "there are triggers")
+    telling.checked([passed, *warned, known])
+    said = telling.report().condition(Condition.VALIDATED)
+    assert said is not None
+    assert (said.status, said.reason) == ("True", "Passed")
+    return said.message
+
+
+def test_warnings_of_the_preflight_are_in_the_condition(telling: Telling) -> None:
+    """All that who has kubectl alone gets to see."""
+    assert checked(telling) == ""
+    short, events = ("BinlogRetentionShort", "binlogs go after 1 h"), ("EventsEnabled", "2 events write")
+    said = "passed, with warnings: BinlogRetentionShort: binlogs go after 1 h; EventsEnabled: 2 events write"
+    assert checked(telling, short, events) == said
+
+
+def test_many_long_warnings_are_all_named_where_an_event_has_room(telling: Telling) -> None:
+    said = checked(telling, *((f"Reason{number}", "word " * 900) for number in range(9)))
+    assert len(said) < 1024
+    assert all(f"Reason{number}: word" in said for number in range(9))
+    assert "whole in the copier's log" in said
 
 
 def test_an_exhausted_series_says_what_its_last_attempt_failed_by(telling: Telling) -> None:
