@@ -148,7 +148,8 @@ class Actor:
                 "namespace": meta["namespace"],
                 "uid": meta["uid"],
             },
-            "note": message[:1024],
+            # The API counts bytes, and refuses an Event with more of them.
+            "note": message.encode()[:1024].decode(errors="ignore"),
             "type": kind,
         }
         try:

@@ -170,6 +170,22 @@ def test_what_a_webhook_denies_is_said_whatever_code_it_gives(cluster: Cluster, 
     assert DENIED in said(cluster)
 
 
+@pytest.mark.parametrize("letter", ["e", "é", "漢", "🛶"])
+def test_an_event_has_as_many_bytes_as_the_api_takes(cluster: Cluster, letter: str) -> None:
+    """It counts 1,024 bytes, where a condition has room for 4,096 characters."""
+    cluster.says["create_pod"] = KubeError(403, "Forbidden", f"x{letter * 5000}")
+
+    async def refused(desk: Desk) -> None:
+        await desk.tender.round()
+        await desk.tender.round()
+
+    tended(cluster, refused)
+    note = dict(cluster.told)["PodRefused"]
+    assert 1020 < len(note.encode()) <= 1024
+    assert set(note[-100:]) == {letter}
+    assert len(said(cluster)) == 4096
+
+
 def test_a_status_that_others_are_always_faster_with_is_tried_at_once_a_few_times(cluster: Cluster) -> None:
     cluster.says["write_status"] = KubeError(409, "Conflict", "the object has been modified")
     tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict")))
