@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.cli import engine, inputs
 from ferry_core.cli.last_words import left_behind
@@ -64,7 +65,7 @@ def copier(
         run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), RunOptions(state_path=state))
         started.append(run)
         server = ControlServer(
-            KeepingVerbs(run, kept),
+            KeepingVerbs(run, kept, Directive.of(ferry.metadata.generation, ferry.spec)),
             listen,
             token=token,
             tls_dir=tls_dir,

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ferry_core.api.directive import TOLD, Directive
+from ferry_core.api.restraint import Restraint
 from ferry_core.api.spec import Ferry
 from ferry_core.control.verbs import Verbs
 from ferry_core.report.progress import Progress
@@ -47,11 +48,13 @@ class KeptDirective:
 
 
 class KeepingVerbs:
-    """``Verbs`` that keep each directive before it is acted on."""
+    """``Verbs`` that keep each directive before it is acted on. ``begun`` is what the run began with."""
 
-    def __init__(self, verbs: Verbs, kept: KeptDirective) -> None:
+    def __init__(self, verbs: Verbs, kept: KeptDirective, begun: Directive) -> None:
         self._verbs = verbs
         self._kept = kept
+        self._told = begun
+        self._newest = 0
 
     @property
     def progress(self) -> Progress:
@@ -80,7 +83,19 @@ class KeepingVerbs:
 
     def directive(self, directive: Directive) -> None:
         """An older one than is acted on would be ignored by the run: it must not be kept either."""
-        acknowledged = self._verbs.progress.report().copier.acknowledged_generation or 0
-        if directive.generation >= acknowledged:
-            self._kept.write(directive)
+        self._keep(directive, directive.generation)
         self._verbs.directive(directive)
+
+    def restrain(self, restraint: Restraint) -> None:
+        """Obeyed also where it cannot be kept."""
+        try:
+            self._keep(restraint.over(self._told), restraint.generation)
+        except OSError as error:
+            log.warning("%s; a copier that is started again does not know of it", error)
+        self._verbs.restrain(restraint)
+
+    def _keep(self, directive: Directive, generation: int) -> None:
+        acknowledged = self._verbs.progress.report().copier.acknowledged_generation or 0
+        if generation >= max(acknowledged, self._newest):
+            self._kept.write(directive)
+            self._told, self._newest = directive, generation

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ferry_core.api.built import refuse_unbuilt_directive
 from ferry_core.api.directive import Directive
@@ -18,11 +18,13 @@ from ferry_core.api.durations import Duration
 from ferry_core.api.model import Model
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report
+from ferry_core.api.restraint import Restraint
 from ferry_core.control.answers import answer, refusal
 from ferry_core.control.managed import Managed
 from ferry_core.control.openapi import document
 from ferry_core.control.page import PAGE, PAGE_HEADERS
 from ferry_core.control.verbs import Verbs
+from ferry_core.errors import FerryError
 from ferry_core.report.metrics import exposition
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -173,11 +175,18 @@ class Routes:
         )
 
     async def directive(self, request: web.Request) -> web.StreamResponse:
-        """All that the spec says, whole; the answer says which generation is acted on."""
-        directive = Directive.model_validate_json(await request.read())
-        refuse_unbuilt_directive(directive)
-        self._verbs.check(directive)
-        await self._run(lambda: self._verbs.directive(directive))
+        """All that the spec says, whole, and which generation is acted on. One that is refused may hold back."""
+        body = await request.read()
+        try:
+            directive = Directive.model_validate_json(body)
+            refuse_unbuilt_directive(directive)
+            self._verbs.check(directive)
+            await self._run(lambda: self._verbs.directive(directive))
+        except (ValidationError, FerryError, OSError) as error:
+            restraint = Restraint.of(body, error)
+            if restraint is not None:
+                await self._run(lambda: self._verbs.restrain(restraint))
+            raise
         report = await self._run(self._verbs.progress.report)
         return answer({"acknowledgedGeneration": report.copier.acknowledged_generation})
 

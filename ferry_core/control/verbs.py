@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.restraint import Restraint
 from ferry_core.report.progress import Progress
 
 
@@ -29,3 +30,6 @@ class Verbs(Protocol):
         """Refuse a directive that could only be acted on in part."""
 
     def directive(self, directive: Directive) -> None: ...
+
+    def restrain(self, restraint: Restraint) -> None:
+        """What a refused directive holds back."""

@@ -15,6 +15,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, Stage, TableReport
+from ferry_core.api.restraint import Restraint
 from ferry_core.binlog.handshake import server_id_of
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
@@ -350,6 +351,9 @@ class Ferry:
 
     def directive(self, directive: Directive) -> None:
         self.wishes.replace(directive)
+
+    def restrain(self, restraint: Restraint) -> None:
+        self.wishes.restrain(restraint)
 
     @property
     def progress(self) -> Progress:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.restraint import Restraint
 from ferry_core.run.cutting import Asked
 
 
@@ -16,6 +17,7 @@ class Wishes:
     def __init__(self, directive: Directive) -> None:
         self._condition = threading.Condition()
         self._directive = directive
+        self._restraint: Restraint | None = None
         self._series = 1
         asked = Asked.of(directive.cutover)
         # A start without permission is no withdrawal: under an operator it is given only by the directive.
@@ -70,8 +72,26 @@ class Wishes:
         with self._condition:
             if directive.generation < self._directive.generation:
                 return
+            if self._restraint is not None and directive.generation < self._restraint.generation:
+                directive = self._restraint.over(directive)
+            else:
+                self._restraint = None
             self.spec_paused, self.paused_by_verb = directive.paused, None
             self._ask(Asked.of(directive.cutover))
+            self._take(directive)
+        self._tell()
+
+    def restrain(self, restraint: Restraint) -> None:
+        """Obey of a directive that is refused what holds back; its generation is not acted on."""
+        with self._condition:
+            if restraint.generation < self._directive.generation:
+                return
+            self._restraint = restraint.with_what_held(self._restraint)
+            directive = self._restraint.over(self._directive)
+            if restraint.paused:
+                self.spec_paused, self.paused_by_verb = True, None
+            if restraint.withdrawn:
+                self._ask(Asked.of(directive.cutover))
             self._take(directive)
         self._tell()
 

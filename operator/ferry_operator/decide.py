@@ -318,7 +318,8 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if seen.trouble is not None:
         draft.condition(Condition.RECONCILING, "False", Reason.REFUSED, seen.trouble.message)
         draft.condition(Condition.STALLED, "True", seen.trouble.reason, seen.trouble.message)
-        draft.say(f"the copier refuses the changed spec and goes on as before: {seen.trouble.message}")
+        obeyed = "obeys of it only a pause, a withdrawn permission to cut over, or an abort"
+        draft.say(f"the copier refuses the changed spec and {obeyed}: {seen.trouble.message}")
         tried = (seen.now - seen.trouble.since).total_seconds()
         again = (SendDirective(),) if tried >= SHORTEST_BACKOFF else ()
         return Plan(draft.status(), again, SHORTEST_BACKOFF)

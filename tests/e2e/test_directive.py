@@ -58,6 +58,11 @@ def test_throttle_workers_and_cutover_change_on_the_way(pair: Pair, schema: str,
             put(process, {"generation": 8, "verify": {"mode": "None"}})
         assert refused.value.code == 422
         assert json.load(refused.value)["reason"] == "NeedsRestart"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            put(process, {"generation": 8, "throttle": {"query": "SELECT 1"}, "paused": True})
+        assert json.load(refused.value)["reason"] == "NotBuiltYet"
+        process.wait_status(lambda status: status["phase"] == "Paused")
+        assert process.status()["copier"]["acknowledgedGeneration"] == 7
         put(process, {"generation": 8, "cutover": {"mode": "Automatic", "watchFor": "0s"}})
         process.succeed(45)
         print(f"{before} then {before + 4} pairs of sessions; {copied} rows before the cap was taken away")

@@ -505,6 +505,6 @@ def test_a_directive_that_the_copier_refuses_is_said() -> None:
     plan = decide(seen)
     assert plan.actions == ()
     assert condition(plan, "Stalled")["reason"] == "NotBuiltYet"
-    assert "goes on as before" in status(plan)["message"]
+    assert "only a pause, a withdrawn permission" in status(plan)["message"]
     later = replace(seen, now=NOW + timedelta(seconds=11))
     assert decide(later).actions == (SendDirective(),)

@@ -127,7 +127,7 @@ def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluste
     copier.refuse = ("NotBuiltYet", "spec.throttle.query is not built yet")
     cluster.patch("orders", throttle={"query": "SELECT 1"})
     eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "NotBuiltYet")
-    assert "goes on as before" in cluster.status("orders")["message"]
+    assert "only a pause, a withdrawn permission" in cluster.status("orders")["message"]
     copier.refuse = None
     cluster.patch("orders", throttle={"query": None})
     eventually(lambda: cluster.condition("orders", "Reconciling")["reason"] == "Settled", 5)

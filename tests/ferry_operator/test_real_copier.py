@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import pytest
 import yaml
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.handover import Cutover
 from ferry_core.api.report import Report
-from ferry_core.api.spec import Spec
+from ferry_core.api.spec import Spec, Throttle
 from ferry_operator import pods
-from ferry_operator.copier import CopierLink, exchange
+from ferry_operator.copier import CopierLink, DirectiveRefused, exchange
 from ferry_operator.identity import Identity
 from ferry_operator.names import CONTROL_PORT, METRICS_PORT, Role
 from ferry_operator.observe import PodView
@@ -187,6 +189,43 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
     asyncio.run(look())
     assert copier.wait() == 0, copier.log()
     assert mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == ROWS
+
+
+def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
+    """A field beside them that was not built kept both from being heard: the copier cut over against the spec."""
+    fill(mariadb_pair, schema)
+    copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 1000})
+    unbuilt = Throttle(query="SELECT 1")
+    window = Cutover(not_after=datetime(2030, 1, 1, tzinfo=UTC))
+
+    async def refused(link: CopierLink, **parts: Any) -> None:
+        with pytest.raises(DirectiveRefused) as caught:
+            await link.send(told(copier, **parts))
+        assert caught.value.reason == "NotBuiltYet"
+
+    async def withdraw_and_pause() -> None:
+        async with linked(copier) as link:
+            await until(link, lambda report: report.progress.rows_copied > 0, copier)
+            await link.send(told(copier, 1, throttle=copier.spec.throttle))
+            await refused(link, generation=2, cutover=window)
+            held = await until(link, lambda report: report.stage == "ReadyForCutover", copier)
+            await asyncio.sleep(1)
+            assert copier.process is not None
+            assert copier.process.poll() is None, "its permission was withdrawn"
+            assert held.copier.acknowledged_generation == 1
+            await refused(link, generation=3, throttle=unbuilt, paused=True)
+            await until(link, lambda report: report.phase == "Paused", copier)
+
+    async def go_on() -> None:
+        async with linked(copier) as link:
+            await until(link, lambda report: report.phase == "Paused", copier)
+            await link.send(told(copier, 4))
+
+    asyncio.run(withdraw_and_pause())
+    copier.kill()
+    copier.start()
+    asyncio.run(go_on())
+    assert copier.wait() == 0, copier.log()
 
 
 def test_what_is_wrong_is_left_behind(mariadb_pair: Pair, schema: str, tmp_path: Path) -> None:

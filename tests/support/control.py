@@ -11,6 +11,7 @@ import aiohttp
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
+from ferry_core.api.restraint import Restraint
 from ferry_core.control.server import ControlServer
 from ferry_core.report.progress import Progress
 from ferry_core.tables.table import Column, Key, Table, TableName
@@ -40,6 +41,7 @@ class Run:
         self.asked: list[object] = []
         self.threads: set[str] = set()
         self.refuse_with: Exception | None = None
+        self.refuse_directives_with: Exception | None = None
         self.block: threading.Event | None = None
 
     def _ask(self, what: object) -> None:
@@ -68,12 +70,17 @@ class Run:
     def stop(self) -> None:
         self._ask("stop")
 
-    def check(self, directive: Directive) -> None:
-        """Takes any."""
+    def check(self, _: Directive) -> None:
+        """Takes any, unless told otherwise."""
+        if self.refuse_directives_with is not None:
+            raise self.refuse_directives_with
 
     def directive(self, directive: Directive) -> None:
         self._ask(directive)
         self.progress.acknowledge(directive.generation)
+
+    def restrain(self, restraint: Restraint) -> None:
+        self.asked.append(restraint)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.restraint import Restraint
 from ferry_core.api.spec import Ferry
 from ferry_core.control.kept import KeepingVerbs, KeptDirective
 from ferry_core.control.server import ControlServer
@@ -48,7 +49,7 @@ def test_a_directive_is_kept_before_it_is_acted_on(tmp_path: Path) -> None:
     kept, run = KeptDirective(tmp_path / "directive.json"), Run()
     run.refuse_with = RuntimeError("killed here")
     with pytest.raises(RuntimeError):
-        KeepingVerbs(run, kept).directive(directive(3, paused=True))
+        KeepingVerbs(run, kept, directive(0)).directive(directive(3, paused=True))
     last = kept.read()
     assert last is not None
     assert last.paused
@@ -56,12 +57,30 @@ def test_a_directive_is_kept_before_it_is_acted_on(tmp_path: Path) -> None:
 
 def test_an_old_directive_is_not_kept(tmp_path: Path) -> None:
     kept, run = KeptDirective(tmp_path / "directive.json"), Run()
-    verbs = KeepingVerbs(run, kept)
+    verbs = KeepingVerbs(run, kept, directive(0))
     verbs.directive(directive(5, paused=True))
     verbs.directive(directive(4, paused=False))
     last = kept.read()
     assert last is not None
     assert last.generation == 5
+
+
+def test_what_a_refused_directive_holds_back_is_kept(tmp_path: Path) -> None:
+    """A copier that was killed then moved rows again, by the directive before it."""
+    kept = KeptDirective(tmp_path / "directive.json")
+    verbs = KeepingVerbs(Run(), kept, directive(0, copy={"workers": 3}))
+    verbs.restrain(Restraint(5, paused=True, withdrawn=True, aborted=False))
+    verbs.restrain(Restraint(4, paused=False, withdrawn=False, aborted=True))  # older
+    spec = kept.applied_to(ferry()).spec
+    assert (spec.paused, spec.aborted, spec.copy_.workers) == (True, False, 3)
+    verbs.directive(directive(6, paused=False))
+    assert not kept.applied_to(ferry()).spec.paused
+
+
+def test_what_cannot_be_kept_is_held_back_all_the_same(tmp_path: Path) -> None:
+    run, restraint = Run(), Restraint(5, paused=True, withdrawn=True, aborted=False)
+    KeepingVerbs(run, KeptDirective(tmp_path / "no such folder" / "directive.json"), directive(0)).restrain(restraint)
+    assert run.asked == [restraint]
 
 
 def test_a_directive_of_aborted_stays(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, TableReport
+from ferry_core.api.restraint import Restraint
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
-from ferry_core.errors import DataError
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.report.pulse import ALIVE_SECONDS
 from tests.support.control import Run, ask, refused, serving
 
@@ -91,16 +93,55 @@ def test_a_directive_is_taken_whole(server: ControlServer, run: Run) -> None:
         ("{", 400, "InvalidField", "JSON"),
         ("{}", 400, "InvalidField", "generation"),
         ('{"generation": "7"}', 400, "InvalidField", "generation"),
-        ('{"generation": 7, "copy": {"workers": 0}}', 400, "InvalidField", "copy.workers"),
-        ('{"generation": 7, "pause": true}', 400, "InvalidField", "pause"),
-        ('{"generation": 7, "throttle": {"maxReplicaLag": "5s"}}', 422, "NotBuiltYet", "maxReplicaLag"),
+        ('[{"generation": 7, "paused": true}]', 400, "InvalidField", "object"),
     ],
 )
-def test_a_bad_directive_changes_nothing(
+def test_what_is_no_directive_changes_nothing(
     server: ControlServer, run: Run, body: str, status: int, reason: str, said: str
 ) -> None:
     assert said in refused(ask(server, "PUT", "/api/v1/directive", data=body), status, reason)
     assert run.asked == []
+
+
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "not built": ({"throttle": {"query": "SELECT 1"}}, 422, "NotBuiltYet"),
+    "invalid": ({"copy": {"workers": 0}}, 400, "InvalidField"),
+    "unknown": ({"newer": 1}, 400, "InvalidField"),
+    "needs restart": ({}, 422, "NeedsRestart"),
+    "no space": ({}, 500, "InternalError"),
+}
+
+
+@pytest.mark.parametrize("by", REFUSED)
+@pytest.mark.parametrize(
+    ("brakes", "held"),
+    [
+        ({"paused": True}, (True, True, False)),
+        ({"cutover": {"approved": True}}, (False, False, False)),
+        ({"cutover": {"mode": "Automatic"}}, (False, False, False)),
+        ({"cutover": {"approved": True, "notAfter": "2030-01-01T00:00:00Z"}}, (False, True, False)),
+        ({"cutover": {"mode": "Scheduled"}}, (False, True, False)),
+        ({"cutover": {"approved": True, "maxAttempts": 0}}, (False, True, False)),
+        ({"cutover": {"approved": True}, "paused": True, "aborted": True}, (True, False, True)),
+    ],
+)
+def test_a_refused_directive_holds_back_and_does_nothing_else(
+    server: ControlServer, run: Run, by: str, brakes: dict[str, Any], held: tuple[bool, bool, bool]
+) -> None:
+    """One field that was not built kept a pause and a withdrawn approval from being heard: it cut over."""
+    fields, status, reason = REFUSED[by]
+    if by == "needs restart":
+        run.refuse_directives_with = ConfigError(Reason.NEEDS_RESTART, "stop it")
+        held = (held[0], True, held[2])
+    if by == "no space":
+        run.refuse_with = OSError("No space left on device")
+    answer = ask(server, "PUT", "/api/v1/directive", json={"generation": 7, **fields, **brakes})
+    assert answer[0] >= 400
+    if "cutover" not in brakes:  # else either fault may be named
+        refused(answer, status, reason)
+    paused, withdrawn, aborted = held
+    assert run.asked == [Restraint(7, paused, withdrawn, aborted)]
+    assert ask(server, "GET", "/api/v1/status")[1]["copier"]["acknowledgedGeneration"] != 7
 
 
 def test_what_the_run_refuses_is_told_with_its_reason(server: ControlServer, run: Run) -> None:

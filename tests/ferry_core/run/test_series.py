@@ -6,6 +6,7 @@ import pytest
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.handover import Cutover
+from ferry_core.api.restraint import Restraint
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.run.cutting import Asked, Series
 from ferry_core.run.wishes import Wishes
@@ -69,6 +70,45 @@ def test_a_manifest_that_grants_it_grants_it_once(cutover: dict[str, Any]) -> No
     wishes = Wishes(directive(**cutover))
     wishes.restore_series(GRANTED)
     assert wishes.series == (1, GRANTED)
+
+
+def restraint(*, generation: int = 3, paused: bool = False, withdrawn: bool = True) -> Restraint:
+    return Restraint(generation, paused, withdrawn, aborted=False)
+
+
+def test_a_permission_that_a_refused_directive_withdraws_is_news_once_it_is_given_again() -> None:
+    wishes = Wishes(directive(approved=True))
+    wishes.restrain(restraint())
+    assert not wishes.wants_cutover
+    assert wishes.directive.generation == 1, "what was refused is not acted on"
+    wishes.replace(directive(generation=4, approved=True))
+    assert wishes.series == (2, GRANTED)
+
+
+def test_what_refused_directives_hold_back_lasts_until_one_is_taken() -> None:
+    wishes = Wishes(directive(approved=True))
+    wishes.restrain(restraint(paused=True))
+    wishes.restrain(restraint(generation=4, withdrawn=False))  # not paused: nothing is resumed by it
+    wishes.replace(directive(generation=2, approved=True))  # late
+    assert (wishes.paused, wishes.wants_cutover, wishes.directive.generation) == (True, False, 2)
+    wishes.replace(directive(generation=4, approved=True))
+    assert (wishes.paused, wishes.wants_cutover, wishes.directive.generation) == (False, True, 4)
+
+
+def test_an_older_one_that_is_refused_holds_nothing_back() -> None:
+    wishes = Wishes(directive(generation=5, approved=True))
+    wishes.restrain(restraint(generation=4, paused=True))
+    assert wishes.wants_cutover
+    assert not wishes.paused
+
+
+def test_a_refused_directive_without_a_brake_leaves_a_verbs_pause() -> None:
+    wishes = Wishes(directive(approved=True))
+    wishes.pause(paused=True)
+    wishes.restrain(restraint(withdrawn=False))
+    assert wishes.paused_by_verb
+    assert wishes.paused
+    assert wishes.wants_cutover
 
 
 def test_the_verb_always_begins_a_new_series() -> None:
