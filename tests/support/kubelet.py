@@ -229,20 +229,20 @@ class Kubelet:
         self.copiers.pop(copier.name, None)
         if exit_code == 0:
             terminated = _terminated(0, "Completed", message)
-            self._patch(copier.name, _status("Succeeded", copier.address, {"terminated": terminated}))
+            self._patch(copier.name, _status(copier.name, "Succeeded", copier.address, {"terminated": terminated}))
         else:
             self.crash(copier.name, exit_code, "Error", message)
 
     def crash(self, name: str, exit_code: int, reason: str, message: str = "") -> None:
         """A process has ended, then the kubelet says that it waits before it starts another one."""
         terminated = _terminated(exit_code, reason, message)
-        self._patch(name, _status("Running", None, {"terminated": terminated}, restarts=1))
+        self._patch(name, _status(name, "Running", None, {"terminated": terminated}, restarts=1))
         state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
-        self._patch(name, _status("Running", None, state, last={"terminated": terminated}, restarts=1))
+        self._patch(name, _status(name, "Running", None, state, last={"terminated": terminated}, restarts=1))
 
     def wait_reason(self, name: str, reason: str, message: str) -> None:
         """The Pod's container cannot start, and why."""
-        self._patch(name, _status("Pending", None, {"waiting": {"reason": reason, "message": message}}))
+        self._patch(name, _status(name, "Pending", None, {"waiting": {"reason": reason, "message": message}}))
 
     def _patch(self, name: str, status: Object) -> None:
         self._api.request(
@@ -295,17 +295,19 @@ class Kubelet:
         address = copier.address
         self.copiers[name] = copier
         running = {"running": {"startedAt": _now().isoformat().replace("+00:00", "Z")}}
-        await self._say(name, _status("Running", address, running, ready=True))
+        await self._say(name, _status(name, "Running", address, running, ready=True))
         return True
 
     async def _run_helper(self, name: str, address: str) -> None:
         code, message = self.helper_exit
         terminated = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
         if code == 0:
-            await self._say(name, _status("Succeeded", address, {"terminated": terminated}))
+            await self._say(name, _status(name, "Succeeded", address, {"terminated": terminated}))
         else:
             waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
-            await self._say(name, _status("Running", address, waiting, last={"terminated": terminated}, restarts=1))
+            await self._say(
+                name, _status(name, "Running", address, waiting, last={"terminated": terminated}, restarts=1)
+            )
 
     async def _secret(self, name: str) -> Object | None:
         try:
@@ -369,6 +371,7 @@ def _terminated(exit_code: int, reason: str, message: str) -> Object:
 
 
 def _status(
+    pod: str,
     phase: str,
     address: str | None,
     state: Object,
@@ -378,7 +381,7 @@ def _status(
     ready: bool = False,
 ) -> Object:
     container = {
-        "name": "copier",
+        "name": pod.rpartition("-")[2],
         "image": "sim",
         "imageID": "",
         "ready": ready,
