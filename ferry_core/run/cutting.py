@@ -27,6 +27,13 @@ class CaughtUp:
             self.since = time.monotonic()
         return self.seconds >= CAUGHT_UP_SECONDS
 
+    def missing(self, lag: float | None) -> str:
+        """Why that is not so yet."""
+        said = "lag unknown" if lag is None else f"lag {lag:.1f} s"
+        if self.since is None:
+            return f"{said}, must stay under {float(self.max_lag):g} s for {CAUGHT_UP_SECONDS:g} s"
+        return f"{said}, under {float(self.max_lag):g} s for {int(self.seconds)} of {CAUGHT_UP_SECONDS:g} s"
+
     @property
     def seconds(self) -> float:
         """For how long it has been close."""

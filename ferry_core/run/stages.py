@@ -183,10 +183,7 @@ class Stages:
         lag = self._telling.lag()
         missing = []
         if not caught_up.look(lag):
-            missing.append(
-                f"LagAboveThreshold: lag {'unknown' if lag is None else f'{lag:.1f} s'}, must stay under "
-                f"{float(caught_up.max_lag):g} s for 5 s (so far {caught_up.seconds:.0f} s)"
-            )
+            missing.append(f"LagAboveThreshold: {caught_up.missing(lag)}")
         if self._proving is not None and not self._proving.passed.is_set():
             missing.append("VerificationPending: the full pass is not done")
         if self._throttle.pause.paused:

@@ -5,13 +5,30 @@ from typing import Any
 import pytest
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.durations import Duration
 from ferry_core.api.handover import Cutover
 from ferry_core.api.restraint import Restraint
 from ferry_core.checkpoint.state import RunState, SeriesState
-from ferry_core.run.cutting import Asked, Series
+from ferry_core.run.cutting import Asked, CaughtUp, Series
 from ferry_core.run.wishes import Wishes
 
 GRANTED = Asked(wanted=True, max_attempts=1)
+
+
+def test_a_lag_that_is_small_but_not_for_long_enough_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("ferry_core.run.cutting.time.monotonic", lambda: clock[0])
+    caught_up, said = CaughtUp(Duration("1s")), []
+    for clock[0], lag in ((100.0, None), (101.0, 3.21), (102.0, 0.4), (104.7, 0.5), (107.0, 1.0)):
+        caught_up.look(lag)
+        said.append(caught_up.missing(lag))
+    assert said[:4] == [
+        "lag unknown, must stay under 1 s for 5 s",
+        "lag 3.2 s, must stay under 1 s for 5 s",
+        "lag 0.4 s, under 1 s for 0 of 5 s",
+        "lag 0.5 s, under 1 s for 2 of 5 s",
+    ]
+    assert caught_up.look(0.5)
 
 
 def directive(*, generation: int = 1, **cutover: Any) -> Directive:
