@@ -27,6 +27,17 @@ def test_bytes_bound_a_chunk_even_if_the_spec_allows_more() -> None:
     assert sizer.rows * 1000 <= MOST_BYTES
 
 
+def test_time_alone_makes_no_chunk_of_a_few_rows() -> None:
+    """On a busy machine 10 ms were over with the chunk's own statements: it had 5 rows, and the copy crept."""
+    sizer = ChunkSizer(ChunkTarget(seconds=0.01, bytes=8 << 20), 100)
+    for _ in range(20):
+        sizer.learn(sizer.rows, sizer.rows * 100, 0.2)
+    assert sizer.rows == 100
+    for _ in range(20):
+        sizer.learn(sizer.rows, sizer.rows << 20, 0.2)
+    assert sizer.rows == 8, "rows of a megabyte are bounded by their bytes all the same"
+
+
 def test_a_cap_of_rows_bounds_the_next_chunk_at_once_and_is_lifted_at_once() -> None:
     pace = target()
     sizer = ChunkSizer(pace, 100)
