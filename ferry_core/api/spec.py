@@ -50,7 +50,9 @@ class Copy(Model):
     workers: Annotated[int, Field(ge=1, le=64)] = 4
     """How many chunks are copied at a time."""
     chunk_target_duration: Annotated[Duration, Between(Duration("10ms"), Duration("1m"))] = Duration("500ms")
-    """How long one chunk should take; its size follows."""
+    """How long one chunk should take; its size follows, down to 100 rows. A short one slows the copy down: each chunk
+    has statements of its own.
+    """
     chunk_target_bytes: Annotated[Quantity, Between(Quantity("64Ki"), Quantity("256Mi"))] = Quantity("8Mi")
     """How many bytes one chunk should hold at most."""
 
@@ -119,10 +121,19 @@ class Checkpoint(Model):
     )
 
 
+class TemplateMetadata(Model):
+    """What is taken over of a Pod's metadata; its name and all else are the operator's."""
+
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = {}
+    """More labels; those by which the operator finds its Pods stand."""
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=32768)]], Field(max_length=64)] = {}
+    """More annotations; the operator's own stand."""
+
+
 class Template(Model):
     """What is merged into the copier's Pod."""
 
-    metadata: Free = {}
+    metadata: TemplateMetadata = TemplateMetadata()
     """Labels and annotations."""
     resources: Free = {}
     """Requests and limits of the copier's container."""

@@ -6,7 +6,6 @@ ServiceAccount token, no capability, no writable root. Called by ``observe`` (di
 
 import hashlib
 import json
-from typing import Any
 
 import yaml
 
@@ -116,8 +115,8 @@ def pod(
         "metadata": {
             "name": pod_name(meta["name"], role),
             # Ours win: by them the Pod is found again.
-            "labels": _texts(own.get("labels")) | _labels(meta, role),
-            "annotations": _texts(own.get("annotations")) | annotations,
+            "labels": own.labels | _labels(meta, role),
+            "annotations": own.annotations | annotations,
             "ownerReferences": [owner],
         },
         "spec": _pod_spec(meta, spec, role, template, image, secret_name, listen),
@@ -141,10 +140,6 @@ def _labels(meta: Object, role: Role) -> dict[str, str]:
         FERRY_NAME: meta["name"],
         FERRY_UID: meta["uid"],
     }
-
-
-def _texts(value: Any) -> dict[str, str]:
-    return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else {}
 
 
 def _pod_spec(

@@ -153,6 +153,7 @@ def test_the_whole_example_is_accepted_and_comes_back_as_it_was(ferries: Ferries
     filled: Manifest = {"affinity": {}, "topologySpreadConstraints": [], "volumes": [], "volumeMounts": []}
     filled |= {"imagePullSecrets": [], "serviceAccountName": "", "priorityClassName": "", "podSecurityContext": {}}
     wanted["copier"]["template"] |= filled
+    wanted["copier"]["template"]["metadata"]["annotations"] = {}
     assert stored["spec"] == wanted
 
 
@@ -235,6 +236,8 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
     ("lock-timeout", [_set("cutover.webhooks", _webhooks(lock="90ms"))], "webhooks.lock.timeout: Invalid value"),
     ("unlock-timeout", [_set("cutover.webhooks", _webhooks(unlock="61s"))], "must be from 100ms to 1m"),
     ("no-claim", [_set("checkpoint.store", "Volume")], "store Volume needs claimName"),
+    ("pod-name", [_set("copier.template.metadata.name", "mine")], 'unknown field "spec.copier.template.metadata.name"'),
+    ("pod-label", [_set("copier.template.metadata.labels", {"team": 5})], "labels.team: Invalid value"),
     ("ttl", [_set("ttlSecondsAfterFinished", -1)], "should be greater than or equal to 0"),
 ]
 

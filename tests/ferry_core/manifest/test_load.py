@@ -140,6 +140,7 @@ def test_no_such_file(tmp_path: Path) -> None:
         ("spec.source.credentialSecretRef", {"name": "x"}, "did you mean credentialsSecretRef?"),
         ("metadata.namspace", "shop", "did you mean namespace?"),
         ("specs", {}, "did you mean spec?"),
+        ("spec.copier.template.metadata.name", "mine", "template.metadata.name: no such field"),
         ("spec.verify.xyzzy", 1, "the fields here are mode, onMismatch"),
     ],
 )
@@ -167,6 +168,7 @@ def test_the_line_is_that_of_the_field(tmp_path: Path) -> None:
         ("spec.tables.include", ["orders"], "spec.tables.include[0]: must be schema.table, for example"),
         ("spec.tables.include", [5], "spec.tables.include[0] must be text, not the number 5"),
         ("spec.tables", ["shop.*"], "spec.tables must be a mapping of fields, not a list"),
+        ("spec.copier.template.metadata.labels", {"a": 5}, "template.metadata.labels.a must be text"),
         ("spec.tables.renameSchemas", {"a": 5}, "spec.tables.renameSchemas.a must be text"),
         (
             "spec.cutover.mode",
