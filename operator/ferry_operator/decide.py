@@ -31,6 +31,7 @@ _NOT_MENDED_BY_WAITING = {
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
 }  # fmt: skip
+_NEVER_RAN = {"StartError", "ContainerCannotRun"}
 
 
 def decide(seen: Observed) -> Plan:
@@ -227,7 +228,8 @@ def _stopped(draft: Draft, code: int | None) -> None:
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     draft.phase(Phase.FAILED)
     by_itself = code == ExitCode.CONFIG
-    again = "once mended, it goes on by itself" if by_itself else "tried again when the spec changes"
+    by_hand = "tried again when the spec changes; once mended elsewhere, pause and resume it"
+    again = "once mended, it goes on by itself" if by_itself else by_hand
     draft.say(f"{message} ({again})")
 
 
@@ -277,7 +279,7 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if reason == "CrashLoopBackOff" and pod.last_end is not None:
         last = pod.last_end
         found = last.report.failure if last.report is not None else None
-        why = found.message if found else last.reason or "Error"
+        why = found.message if found else _died_of(last)
         message = f"the copier ended with exit code {last.exit_code} and is started again: {why}"
         _starting(seen, draft, message)
         draft.say(message)
@@ -290,6 +292,12 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     detail = text or seen.where_to_look(pod)
     _starting(seen, draft, "the copier's container is being started" + (f": {detail}" if detail else ""))
     return Plan(draft.status(), secret, SOON_SECONDS * 5)
+
+
+def _died_of(ended: Ended) -> str:
+    """One word; of a process that never ran the message is not the end of a log, but the kubelet's own."""
+    told = ended.reason in _NEVER_RAN and ended.message
+    return f"{ended.reason}: {' '.join(ended.message.split())}" if told else ended.reason or "Error"
 
 
 def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:

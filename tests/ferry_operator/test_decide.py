@@ -123,6 +123,34 @@ def test_a_temporary_end_is_left_to_the_kubelet() -> None:
     assert status(plan)["copier"]["restarts"] == 2
 
 
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (
+            Ended(128, "StartError", 'exec: "ferry":\n not found in $PATH', NOW),
+            'StartError: exec: "ferry": not found in',
+        ),
+        (Ended(137, "OOMKilled", '{"message": "copying rows"}', NOW), "OOMKilled"),
+        (Ended(1, "Error", "Traceback", NOW), "Error"),
+        (Ended(1, "", "", NOW), "Error"),
+    ],
+)
+def test_why_a_container_does_not_stay_up(ended: Ended, told: str) -> None:
+    """By a PATH in template.env, say, there never was a process: only the kubelet's message tells why."""
+    plan = decide(see(copier=pod(running=False, waiting=("CrashLoopBackOff", "back-off"), ended=ended)))
+    said = status(plan)["message"].partition(" and is started again: ")[2]
+    assert said.startswith(told)
+    assert (said == told) is (ended.reason != "StartError")
+
+
+def test_who_mends_a_database_is_told_how_to_have_it_tried_again() -> None:
+    """Neither an annotation nor a label counts as a changed spec."""
+    failing = see(copier=failed(65, "TargetTableBusy", "shop.orders is locked"))
+    assert "once mended elsewhere, pause and resume it" in status(decide(failing))["message"]
+    resumed = after(after(failing), generation=3)
+    assert decide(resumed).actions == (CreatePod(Role.COPIER),)
+
+
 def test_a_copier_that_died_while_cutting_over_does_not_wait() -> None:
     ended = Ended(137, "OOMKilled", "", NOW)
     dead = pod(running=False, waiting=("CrashLoopBackOff", ""), ended=ended)
