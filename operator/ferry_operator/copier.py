@@ -34,10 +34,13 @@ POLLS_AT_ONCE, POLL_SECONDS = 20, 0.5
 WORDY_PAUSE = 2.0
 """Before the next poll of a copier whose news were but another wording."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+"""Between polls that fail: a new process listens within moments, and one that was away is found soon after."""
 _MOST_BYTES = 1 << 20
 """Of an answer; a report has some 3 KiB."""
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+"""Of a directive, for which no copier waits for a database: one that needs longer hangs, and the Ferry's loop too."""
 _GRACE_SECONDS = 15.0
+"""How late an answer may be, on a busy node, before the copier counts as silent."""
 
 # Python's buffer of 256 KiB a TLS connection is most of what an idle copier costs; a report has some 3 KiB.
 asyncio.sslproto.SSLProtocol.max_size = 4 * 1024

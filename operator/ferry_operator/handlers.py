@@ -26,12 +26,13 @@ log = logging.getLogger(__name__)
 _RELEASE_SECONDS = 30.0
 """kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
 _RELEASE_PAUSE = 1.0
+"""For that turn; the deletion waits as long."""
 
 Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 Pods = kopf.Index[tuple[str, str], PodView]
 
-
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Before kopf asks again: most failures are over at once; after a long one all Ferries wait for the last of these."""
 
 
 class _ForEver:
@@ -62,10 +63,10 @@ def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
         settings.scanning.disabled = True
         settings.watching.label_selectors["pods"] = POD_SELECTOR
         settings.queueing.idle_timeout = 1  # until then the last object is kept as it came
-        settings.networking.request_timeout = 30
+        settings.networking.request_timeout = 30  # as our own requests have
         settings.networking.error_backoffs = _ForEver()
-        settings.background.cancellation_polling = 5
-        settings.execution.default_backoff = 15
+        settings.background.cancellation_polling = 5  # a tender that is stopped ends with its round, mostly at once
+        settings.execution.default_backoff = 15  # after a bug of ours in a handler: waiting mends nothing
         settings.peering.standalone = True
 
 

@@ -22,7 +22,9 @@ from ferry_operator.slim import slim
 
 _APPLY = "application/apply-patch+yaml"
 _SECONDS = 30.0
+"""For one request. A busy kube-apiserver may need many seconds; a Ferry whose request hangs is not tended meanwhile."""
 _PIECE = 250
+"""Objects of a list at once: while they are parsed the event loop stands still."""
 AT_ONCE = 16
 """Requests of one session. Without a bound 30 Ferries that start open 53 connections of 45 KiB each."""
 _Read = TypeVar("_Read")

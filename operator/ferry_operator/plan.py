@@ -8,8 +8,11 @@ from ferry_operator.observe import PodView
 REST_SECONDS = 120.0
 """A look without cause, should a wake-up have been lost."""
 SOON_SECONDS = 2.0
+"""A look after an action, should the watch not tell what came of it; it mostly does within a second."""
 SHORTEST_BACKOFF = 10.0
+"""Before what was refused is tried again: whoever mends the cause looks for so long, and no API server minds."""
 LONGEST_BACKOFF = 300.0
+"""Of a copier whose configuration is wrong, as the kubelet's own longest pause: each try connects to both databases."""
 SILENCE_SECONDS = 15.0
 """A copier that has not answered for so long is not known to be well."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ERROR_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
-"""Between rounds that fail: most causes are gone within seconds, and after a minute's none is worth more requests."""
+"""Between rounds that fail: most causes are gone within seconds, and who mends the others looks for as long."""
 _OVERTAKEN_PAUSES = (0.0,) * 5 + _ERROR_PAUSES
 """Where somebody else was faster with the object: at once, but not for ever, as a webhook may say the same."""
 _RELEASE_LOOK = 3.0
