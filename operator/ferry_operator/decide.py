@@ -95,6 +95,7 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
 
 
 def _queued(seen: Observed, draft: Draft) -> Plan:
+    _starting(seen, draft, "as many Ferries run as may run at once")
     draft.phase(Stage.PENDING)
     draft.condition(Condition.RECONCILING, "True", Reason.QUEUED, "as many Ferries run as may run at once")
     failure = seen.ferry.status.get("failure")

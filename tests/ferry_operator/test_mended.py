@@ -116,3 +116,15 @@ def test_a_lost_node_is_not_said_once_its_pod_is_gone() -> None:
     assert decide(gone).actions == ()
     assert condition(decide(gone), "Stalled")["reason"] == "RowsDiffer"
     assert "--force" not in status(decide(gone))["message"]
+
+
+def test_a_ferry_that_must_queue_is_not_stalled_for_what_is_over() -> None:
+    """Its node was lost, its Pod deleted by force, and meanwhile as many Ferries run as may."""
+    lost = after(
+        see(copier=pod(), link=Link(report(Stage.STREAMING))), copier=pod(deletion_due=NOW - timedelta(days=1))
+    )
+    queued = decide(after(lost, admitted=False))
+    assert condition(decide(lost), "Stalled")["reason"] == "NodeLost"
+    assert condition(queued, "Stalled")["status"] == "False"
+    assert condition(queued, "Reconciling")["reason"] == "Queued"
+    assert status(queued)["phase"] == "Pending"

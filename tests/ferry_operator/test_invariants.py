@@ -1,0 +1,242 @@
+"""What holds of every decision, whatever was seen before it: a Ferry's record grows out of random sights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.report import Failure, Phase, Stage
+from ferry_core.api.spec import Spec
+from ferry_operator.decide import decide
+from ferry_operator.names import Role
+from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Trouble
+from ferry_operator.plan import LONGEST_BACKOFF, SILENCE_SECONDS, CreatePod, DeletePod, Plan
+from ferry_operator.pods import digest
+from tests.support.sights import NOW, Object, ferry, helper, pod, report, said, spec
+
+LONG = timedelta(seconds=LONGEST_BACKOFF + 1)
+
+
+def ends(code: int, stage: Stage = Stage.STREAMING, *, words: bool = True) -> Ended:
+    retriable = code not in (ExitCode.CONFIG, ExitCode.DATA)
+    failure = Failure(reason="ConnectionLost" if retriable else "RowsDiffer", message="why", retriable=retriable)
+    last = report(stage, phase=Phase.FAILED.value, failure=failure).model_dump_json(by_alias=True)
+    return Ended(code, "Error", last if words else "", NOW)
+
+
+def crashed(code: int, *, words: bool = True) -> Object:
+    waiting = ("CrashLoopBackOff", "back-off")
+    return {"running": False, "waiting": waiting, "restarts": 1, "ended": ends(code, words=words)}
+
+
+STATES: list[Object] = [
+    {"running": False, "phase": "Pending"},
+    {"running": False, "phase": "Pending", "unschedulable": "0/1 nodes are available"},
+    {"running": False, "phase": "Pending", "waiting": ("ImagePullBackOff", "no such image")},
+    {"running": False, "waiting": ("CreateContainerConfigError", "runAsNonRoot")},
+    crashed(64), crashed(65), crashed(75), crashed(137, words=False), crashed(1, words=False),
+    {"restarts": 1},
+    {"lost": "its node does not answer"},
+    {"running": False, "phase": "Failed", "evicted": "Evicted"},
+    {"deletion_due": NOW + timedelta(days=1)},
+    {"deletion_due": NOW - timedelta(days=1)},
+]  # fmt: skip
+PODS: st.SearchStrategy[Object | None] = st.one_of(st.none(), st.just({}), st.just({}), st.sampled_from(STATES))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one look sees beside the record; seconds are those since the last look."""
+
+    seconds: int
+    changed: bool
+    pod: Object | None
+    outdated: bool
+    stage: Stage | None
+    exhausted: bool
+    silent: int | None
+    trouble: int | None
+    admitted: bool
+
+
+SIGHTS = st.builds(
+    Sight,
+    seconds=st.sampled_from([0, 1, 11, 400]),
+    changed=st.sampled_from([False, False, False, True]),
+    pod=PODS,
+    outdated=st.sampled_from([False, False, True]),
+    stage=st.one_of(st.none(), st.sampled_from(list(Stage)[:-1])),
+    exhausted=st.booleans(),
+    silent=st.sampled_from([None, None, 1, 30]),
+    trouble=st.sampled_from([None, None, 1, 20]),
+    admitted=st.sampled_from([True, True, False]),
+)
+
+
+def wanted(generation: int, **parts: bool) -> Spec:
+    return spec(copier={"image": f"ferry:{generation}"}, **parts)
+
+
+def see(sight: Sight, view: FerryView, now: datetime) -> Observed:
+    """``view`` and beside it what ``sight`` says."""
+    generation, copier, link = view.generation, None, Link()
+    if sight.pod is not None:
+        made = digest(wanted(generation - sight.outdated), Role.COPIER)
+        copier = replace(replace(pod(), generation=generation, digest=made), **sight.pod)
+    if copier is not None and copier.running and not copier.deleting:
+        stalled = said("Stalled", str(sight.exhausted), "AttemptsExhausted" if sight.exhausted else "NotStalled")
+        spoken = None if sight.stage is None else report(sight.stage, generation, conditions=[stalled])
+        silent = None if sight.silent is None else now - timedelta(seconds=sight.silent)
+        link = Link(spoken, silent, "timeout" if silent else "")
+    trouble = None
+    if sight.trouble is not None:
+        trouble = Trouble("PodRefused", "exceeded quota", now - timedelta(seconds=sight.trouble), generation)
+    return Observed(view, now, copier, link=link, admitted=sight.admitted, trouble=trouble)
+
+
+def looks(sights: list[Sight]) -> Iterator[tuple[Observed, Plan]]:
+    """Each look of an operator, at what its last one has written."""
+    status: Object = {}
+    generation, now = 1, NOW
+    for sight in sights:
+        generation, now = generation + sight.changed, now + timedelta(seconds=sight.seconds)
+        seen = see(sight, ferry(status, generation, spec=wanted(generation)), now)
+        plan = decide(seen)
+        yield seen, plan
+        status = record(seen, plan)
+
+
+def record(seen: Observed, plan: Plan) -> Object:
+    return dict(seen.ferry.status) if plan.status is None else plan.status
+
+
+def condition(status: Object, kind: str) -> Object:
+    return next((each for each in status.get("conditions", ()) if each["type"] == kind), {"status": "", "reason": ""})
+
+
+def may_cut_over(seen: Observed, copier: PodView) -> bool:
+    since = seen.link.silent_since
+    silent = since is not None and seen.now - since >= timedelta(seconds=SILENCE_SECONDS)
+    stage = seen.ferry.stage if seen.link.report is None else seen.link.report.stage
+    return copier.running and not silent and stage == Stage.CUTTING_OVER
+
+
+histories = given(st.lists(SIGHTS, min_size=1, max_size=8))
+thoroughly = settings(max_examples=300, deadline=None)
+
+
+@thoroughly
+@histories
+def test_it_always_looks_again(sights: list[Sight]) -> None:
+    for _, plan in looks(sights):
+        assert 0 < plan.next_look <= LONGEST_BACKOFF
+
+
+@thoroughly
+@histories
+def test_whoever_mends_the_spec_gets_another_copier(sights: list[Sight]) -> None:
+    """With no Pod at once, whatever the record says; with one of an older spec as soon as it may go."""
+    for seen, plan in looks(sights):
+        status, newer = record(seen, plan), seen.ferry.generation + 1
+        mended = Observed(ferry(status, newer, spec=wanted(newer)), seen.now + timedelta(seconds=1))
+        assert decide(mended).actions == (CreatePod(Role.COPIER),)
+        copier = seen.copier
+        if copier is None or copier.deleting or copier.digest == seen.ferry.digests[Role.COPIER]:
+            continue
+        assert may_cut_over(seen, copier) or DeletePod(copier) in plan.actions
+
+
+@thoroughly
+@histories
+def test_what_waits_for_nobody_is_tried_again(sights: list[Sight]) -> None:
+    """Once time has passed: also with the trouble still there, and unless the data themselves are what is wrong."""
+    for seen, plan in looks(sights):
+        status = record(seen, plan)
+        failure = condition(status, "Succeeded")
+        code = status.get("copier", {}).get("lastTermination", {}).get("exitCode")
+        for_the_spec = failure["reason"] == "Failed" and failure["observedGeneration"] == seen.ferry.generation
+        gone = replace(seen, ferry=replace(seen.ferry, status=status), copier=None, link=Link(), now=seen.now + LONG)
+        later = decide(replace(gone, admitted=True))
+        if code == ExitCode.DATA and for_the_spec and "failure" in status:
+            assert later.actions == ()
+        else:
+            assert later.actions == (CreatePod(Role.COPIER),)
+
+
+@thoroughly
+@histories
+def test_a_second_look_at_the_same_says_the_same(sights: list[Sight]) -> None:
+    for seen, plan in looks(sights):
+        status = record(seen, plan)
+        again = record(seen, decide(replace(seen, ferry=replace(seen.ferry, status=status))))
+        if isinstance(next(iter(plan.actions), None), DeletePod):
+            continue  # what was found out of a Pod that ends is said before it goes
+        for name in ("stage", "phase", "message", "failure"):
+            assert again.get(name) == status.get(name), name
+        assert again["conditions"] == status["conditions"]
+
+
+@thoroughly
+@histories
+def test_stalled_is_not_taken_back_without_news(sights: list[Sight]) -> None:
+    for seen, plan in looks(sights):
+        before, after = seen.ferry.status, record(seen, plan)
+        failure = after.get("failure", {"retriable": True})
+        if not failure["retriable"]:
+            assert condition(after, "Stalled")["status"] == "True", "it failed, for all we know"
+            another_reason = seen.copier is not None or seen.trouble is not None
+            assert another_reason or condition(after, "Stalled")["reason"] == failure["reason"]
+        if condition(dict(before), "Stalled")["status"] != "True" or condition(after, "Stalled")["status"] == "True":
+            continue
+        copier = seen.copier
+        heard = seen.link.report is not None
+        another = copier is None or not copier.running or copier.restarts != before.get("copier", {}).get("restarts")
+        starts = condition(dict(before), "Reconciling")["reason"] == "CopierStarting"
+        assert heard or another or starts or plan.actions or (copier is not None and copier.deleting)
+
+
+HELPERS: list[Object] = [
+    {"running": True},
+    {"running": False, "phase": "Pending"},
+    {"running": False, "waiting": ("CrashLoopBackOff", "back-off"), "ended": Ended(64, "Error", "AlreadyCutOver", NOW)},
+    {"running": False, "phase": "Failed"},
+]
+
+
+@thoroughly
+@given(st.lists(SIGHTS, max_size=5), st.sampled_from(HELPERS), st.booleans())
+def test_an_abort_comes_to_an_end_and_leaves_no_pod_that_is_started_again(
+    sights: list[Sight], left: Object, late: bool
+) -> None:
+    """In a cluster that does what it is asked, from whatever has been seen before."""
+    status: Object = {}
+    now, generation = NOW, 1
+    copier: PodView | None = None
+    for seen, plan in looks(sights):
+        status, now, generation, copier = record(seen, plan), seen.now, seen.ferry.generation, seen.copier
+    if copier is not None and copier.deleting:
+        copier = None  # its node is back
+    aborted = wanted(generation + 1, aborted=True)
+    helping: PodView | None = None
+    asked = False
+    for _ in range(8):
+        now += timedelta(seconds=11)
+        plan = decide(Observed(ferry(status, generation + 1, spec=aborted), now, copier, helping))
+        status = plan.status or status
+        for action in plan.actions:
+            match action:
+                case DeletePod(gone):
+                    copier, helping = (None, helping) if gone.role is Role.COPIER else (copier, None)
+                case CreatePod(role):
+                    assert role is Role.ABORT
+                    asked = True
+                    over = HELPERS[2] if late else {"running": False, "phase": "Succeeded"}
+                    helping = helper(Role.ABORT, of=aborted, **over)
+    assert status["phase"] == ("Completed" if late and asked else "Aborted")
+    assert helping is None or helping.phase == "Succeeded"
+    finished = ferry(status, generation + 1, spec=aborted)
+    vain = helper(Role.ABORT, of=aborted, **left)
+    assert decide(Observed(finished, now, helper=vain)).actions == (DeletePod(vain),)
