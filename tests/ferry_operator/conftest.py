@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from ferry_core.api.report import Stage
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Kubelet
 from tests.support.namespace import Namespace, Object, eventually
 from tests.support.operator_thread import OperatorThread
 
-__all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "eventually"]
+__all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "eventually", "running"]
 
 CUT_CONNECTIONS = pytest.mark.filterwarnings("ignore::ResourceWarning")
 """Copiers and API servers die here with open TLS connections, of which asyncio leaves some to the garbage collector."""
@@ -21,6 +22,14 @@ class Cluster(Namespace):
     """One whose kube-apiserver is the fixture's: tests may stop it."""
 
     api: KubeApi
+
+
+def running(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> None:
+    """A Ferry that copies."""
+    cluster.apply(name)
+    copier = kubelet.copier(name)
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status(name).get("stage") == "Copying")
 
 
 @pytest.fixture

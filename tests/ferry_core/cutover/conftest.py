@@ -1,0 +1,55 @@
+"""A source whose writes are stopped, and somebody who writes to it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pymysql
+import pytest
+
+from ferry_core.cutover.source_lock import ReadOnlyLock
+from tests.support.servers import Pair, Server
+from tests.support.source_locks import Link
+
+
+@pytest.fixture
+def server(pair: Pair) -> Iterator[Server]:
+    yield pair.source
+    pair.source.execute("SET GLOBAL read_only = 0")
+
+
+@pytest.fixture
+def lock(server: Server) -> Iterator[ReadOnlyLock]:
+    lock = ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
+    yield lock
+    lock.end()
+
+
+@pytest.fixture
+def table(server: Server, schema: str) -> str:
+    name = f"`{schema}`.t"
+    server.execute(f"CREATE TABLE {name} (id INT PRIMARY KEY, v INT)", f"INSERT INTO {name} VALUES (1, 1), (2, 2)")
+    return name
+
+
+@pytest.fixture
+def writer(server: Server, schema: str) -> Iterator[Callable[[], Link]]:
+    """Connections of an account without any administrative privilege, as applications have."""
+    user = f"w{schema[-6:]}"
+    host = "%"
+    server.execute(
+        f"CREATE USER `{user}`@'localhost' IDENTIFIED BY 'pw'",
+        f"CREATE USER `{user}`@'{host}' IDENTIFIED BY 'pw'",
+        f"GRANT ALL ON `{schema}`.* TO `{user}`@'localhost'",
+        f"GRANT ALL ON `{schema}`.* TO `{user}`@'{host}'",
+    )
+    links: list[Link] = []
+
+    def connect() -> Link:
+        links.append(server.connect(user=user, password="pw"))
+        return links[-1]
+
+    yield connect
+    for link in links:
+        with contextlib.suppress(pymysql.MySQLError, OSError):
+            link.close()
+    server.execute("SET GLOBAL read_only = 0", f"DROP USER `{user}`@'localhost'", f"DROP USER `{user}`@'{host}'")

@@ -1,0 +1,135 @@
+"""Deletions and aborts that meet with trouble, against a real kube-apiserver."""
+
+import time
+from functools import partial
+
+import pytest
+
+from ferry_core.api.report import Stage
+from ferry_operator import handlers
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually, running
+from tests.support.kubelet import Kubelet, words
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+
+
+def test_a_ferry_that_is_deleted_while_the_operator_is_down(
+    cluster: Cluster, kubelet: Kubelet, operator: OperatorThread
+) -> None:
+    running(cluster, kubelet)
+    operator.stop()
+    cluster.delete("orders")
+    time.sleep(0.5)
+    assert cluster.ferry("orders") is not None, "the finalizer keeps it"
+    operator.start()
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    first = cluster.ferry("orders")
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    second = cluster.apply("orders")
+    # Nothing collects garbage here: what a real cluster takes along with its owner is deleted by hand.
+    cluster.delete_pod("orders-cleanup")
+    copier = kubelet.copier("orders")
+    assert first is not None
+    assert copier.manifest["metadata"]["uid"] == second["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+@pytest.mark.usefixtures("operator", "hasty")
+def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    kubelet.helper_exit = (64, "ferry: ServerUnreachable: target new.db refuses")
+    cluster.delete("orders")
+    eventually(lambda: "ServerUnreachable: target new.db refuses" in cluster.status("orders").get("message", ""), 30)
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+
+
+@pytest.mark.usefixtures("operator", "hasty")
+def test_an_abort_that_is_refused_goes_on_with_the_mended_spec(cluster: Cluster, kubelet: Kubelet) -> None:
+    """A source may be locked until it does."""
+    running(cluster, kubelet)
+    kubelet.helper_exit = (64, "ferry: NotBuiltYet: spec.throttle.maxReplicaLag")
+    cluster.patch("orders", aborted=True, throttle={"maxReplicaLag": "5s"})
+    eventually(lambda: "NotBuiltYet" in cluster.status("orders").get("message", ""), 30)
+    kubelet.helper_exit = (0, "")
+    cluster.patch("orders", throttle={"maxReplicaLag": None})
+    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    assert kubelet.started == ["orders-copier", "orders-abort", "orders-abort"]
+
+
+def _is_refused(cluster: Cluster, name: str) -> bool:
+    return cluster.condition(name, "Stalled").get("reason") == "PodRefused"
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_template_that_is_refused_keeps_no_ferry_from_being_deleted(cluster: Cluster, kubelet: Kubelet) -> None:
+    wrong = {"template": {"metadata": {"labels": {"team": "not a label"}}}}
+    cluster.apply("never", copier=wrong)
+    running(cluster, kubelet)
+    cluster.patch("orders", copier=wrong)
+    for name in ("never", "orders"):
+        eventually(partial(_is_refused, cluster, name), 30)
+        cluster.delete(name)
+    eventually(lambda: not any(map(cluster.ferry, ("never", "orders"))), 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+
+
+@pytest.mark.usefixtures("operator", "hasty")
+def test_why_a_cleanup_cannot_begin_stays_said(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was gone whenever kopf came back: every 30 s."""
+    monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.3)
+    monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.1)
+    running(cluster, kubelet)
+    cluster.patch("orders", copier={"image": " ferry:1"})
+    eventually(lambda: _is_refused(cluster, "orders"), 30)
+    cluster.delete("orders")
+    eventually(lambda: "cleaning up on the target (" in cluster.status("orders")["message"], 30)
+    said = set()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        said.add("image: Invalid value" in cluster.status("orders")["message"])
+    assert said == {True}
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_ending_namespace_is_not_held_up(cluster: Cluster, kubelet: Kubelet) -> None:
+    running(cluster, kubelet)
+    cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier"], "nothing can be made in it any more"
+
+
+@pytest.mark.usefixtures("operator")
+def test_time_to_live(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply("orders", ttlSecondsAfterFinished=1)
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+    kubelet.end(copier, 0, words(copier.report))
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_deletion_that_takes_long_is_asked_about_again_and_again(
+    cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.5)
+    monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.2)
+    running(cluster, kubelet)
+    kubelet.helper_exit = (75, "the target does not answer")
+    cluster.delete("orders")
+    eventually(lambda: sum("still waits" in each.getMessage() for each in caplog.records) >= 3)
+    assert not [each for each in caplog.records if each.exc_info], "kopf could not write down where it is"
+    cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
+    eventually(lambda: cluster.ferry("orders") is None)
