@@ -162,14 +162,15 @@ class Stages:
             if not missing:
                 self._look_for_newcomers()
             self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
-            self._telling.gates(missing, wanted=self._wishes.wants_cutover)
+            exhausted = cutover.permitted and self._series.kept.attempts >= cutover.max_attempts
+            self._telling.gates(missing, wanted=cutover.permitted, exhausted=exhausted)
             if not missing and self._wishes.wants_cutover:
                 if self._series.may_try(cutover.max_attempts):
                     if self._attempt().done:
                         return
                     caught_up.since = None
-                elif self._series.kept.attempts >= cutover.max_attempts:
-                    self._telling.attempts_exhausted(self._series.kept.attempts)
+                elif exhausted:
+                    self._telling.attempts_exhausted(self._series.kept.attempts, cutover.mode)
             self._nap()
 
     def _look_for_newcomers(self) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from ferry_core.api.choices import VerifyMode
+from ferry_core.api.choices import CutoverMode, VerifyMode
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Report, Stage, TableReport, TableState
@@ -33,6 +33,12 @@ log = logging.getLogger(__name__)
 NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
 HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
+HOW_TO_TRY_AGAIN = {
+    CutoverMode.MANUAL: "approve again for a new series (ferry cutover; in a cluster spec.cutover.approved false, then, in "
+    "another patch, true), or raise spec.cutover.maxAttempts",
+    CutoverMode.AUTOMATIC: "for a new series raise spec.cutover.maxAttempts (or ferry cutover; in a cluster "
+    "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved)",
+}
 
 
 class Telling:
@@ -71,7 +77,7 @@ class Telling:
         say(Condition.READY_FOR_CUTOVER, False, Reason.COPYING)
         say(Condition.CUT_OVER, False, Reason.IN_PROGRESS)
         say(Condition.VERIFIED, None, Reason.VERIFICATION_PENDING)
-        say(Condition.STALLED, False, "NotStalled")
+        say(Condition.STALLED, False, Reason.NOT_STALLED)
 
     # -- validation and life ------------------------------------------------------------------------------------------
 
@@ -207,16 +213,19 @@ class Telling:
             for table in self._engine.chunks.tables:
                 self.progress.set_table_state(table, TableState.COPIED)
 
-    def gates(self, missing: list[str], *, wanted: bool) -> None:
-        """``missing`` gates as "Reason: text"."""
+    def gates(self, missing: list[str], *, wanted: bool, exhausted: bool = False) -> None:
+        """``missing`` gates as "Reason: text"; ``exhausted``: no attempt is left until somebody does something."""
         say = self.progress.set_condition
+        failed = f"; the last attempt failed by {self._last_failure}" if self._last_failure else ""
         if missing:
             say(Condition.READY_FOR_CUTOVER, False, missing[0].partition(":")[0], "; ".join(missing))
-            self.message("streaming changes; before the cutover: " + "; ".join(missing))
+            self.message(f"streaming changes{failed}; before the cutover: {'; '.join(missing)}")
         else:
             say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self._left_out())
             if not wanted:
-                self.message(self._and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE})"))
+                self.message(self._and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE}){failed}"))
+        if not exhausted:
+            say(Condition.STALLED, False, Reason.NOT_STALLED)
         self._tell_hold(missing, wanted=wanted)
         self._tell_caught_up(next((text for text in missing if text.startswith("Lag")), None))
         if self._proving is None:
@@ -247,6 +256,7 @@ class Telling:
     def attempt_begins(self, number: int, max_lag: float) -> None:
         self._held = False
         self._max_lag = max_lag
+        self._last_failure = ""
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is under way")
         self.message(f"cutting over, attempt {number}: stopping writes on the source")
         self.progress.attempt_begins(number)
@@ -265,10 +275,11 @@ class Telling:
             then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
             self.message(f"cutover attempt failed{then}: {attempt.message}")
 
-    def attempts_exhausted(self, attempts: int) -> None:
+    def attempts_exhausted(self, attempts: int, mode: CutoverMode) -> None:
         last = f", the last one by {self._last_failure}" if self._last_failure else ""
-        text = f"{attempts} attempts failed{last}; approve again for a new series ({HOW_TO_APPROVE})"
+        text = f"{attempts} attempts failed{last}; {HOW_TO_TRY_AGAIN[mode]}"
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
+        self.progress.set_condition(Condition.STALLED, True, Reason.ATTEMPTS_EXHAUSTED, text)
         self.message(text)
 
     def completed(self, blocked_milliseconds: int | None) -> None:

@@ -279,10 +279,10 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
         was = old.get(new["type"], {})
         if (was.get("status"), was.get("reason")) == (new["status"], new["reason"]):
             continue
-        how = _worth_telling(new, first=not was)
+        how = _worth_telling(new, after.get("cutover", {}).get("lastResult"), first=not was)
         if how is not None:
             told.append((how, new["reason"], new.get("message") or f"{new['type']} is {new['status']}"))
-    return told
+    return list(dict.fromkeys(told))
 
 
 _WARNINGS = {(Condition.STALLED, "True"), (Condition.VERIFIED, "False"), (Condition.VALIDATED, "False")}
@@ -298,12 +298,13 @@ _NEWS = {
 _NEWS_LATER = {(Condition.CUT_OVER, "False"), (Condition.PAUSED, "False")}  # no news where nothing was before
 
 
-def _worth_telling(condition: Object, *, first: bool) -> str | None:
-    """Type of the Event, None for none."""
+def _worth_telling(condition: Object, last_attempt: str | None, *, first: bool) -> str | None:
+    """Type of the Event, None for none. ``last_attempt`` is how the last one to cut over ended."""
     now = (condition["type"], condition["status"])
     if now == (Condition.SUCCEEDED, "False"):
         return "Warning" if condition["reason"] == Reason.FAILED else "Normal"
-    if now in _WARNINGS:
+    failed = now == (Condition.CUT_OVER, "False") and condition["reason"] in (last_attempt, Reason.ATTEMPTS_EXHAUSTED)
+    if now in _WARNINGS or failed:
         return "Warning"
     if now in _NEWS or (now in _NEWS_LATER and not first and condition["reason"] != Reason.IN_PROGRESS):
         return "Normal"

@@ -164,6 +164,7 @@ def test_a_series_that_ran_out_stays_so_over_a_restart(pair: Pair, schema: str, 
         blocker.close()
         after = live.ferry.start().wait_status(exhausted)
         assert after["cutover"] == before
+        live.ferry.wait_status(lambda status: condition(status, "Stalled")["reason"] == "AttemptsExhausted")
         assert live.state()["series"]["attempts"] == 1
         assert not any(live.read_only())
         live.ferry.post("cutover")

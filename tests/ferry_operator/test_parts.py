@@ -389,13 +389,20 @@ def test_conditions_of_others_are_left_to_them() -> None:
 
 
 def test_events_are_told_of_transitions_only() -> None:
-    def said(status: str, reason: str) -> Object:
-        return {"conditions": [{"type": "CutOver", "status": status, "reason": reason, "message": "m"}]}
+    def said(status: str, reason: str, kind: str = "CutOver") -> Object:
+        told = {"type": kind, "status": status, "reason": reason, "message": "m"}
+        return {"conditions": [told], "cutover": {"lastResult": "DeadlineExceeded"}}
 
     assert transitions({}, said("False", "InProgress")) == []
     assert transitions(said("False", "InProgress"), said("False", "DeadlineExceeded")) == [
-        ("Normal", "DeadlineExceeded", "m")
+        ("Warning", "DeadlineExceeded", "m")
     ]
+    assert transitions(said("False", "DeadlineExceeded"), said("False", "AwaitingApproval")) == [
+        ("Normal", "AwaitingApproval", "m")
+    ]
+    exhausted = said("False", "AttemptsExhausted")
+    exhausted["conditions"] += said("True", "AttemptsExhausted", "Stalled")["conditions"]
+    assert transitions(said("False", "DeadlineExceeded"), exhausted) == [("Warning", "AttemptsExhausted", "m")]
     assert transitions(said("False", "DeadlineExceeded"), said("False", "DeadlineExceeded")) == []
     assert transitions(said("False", "DeadlineExceeded"), said("True", "Done")) == [("Normal", "Done", "m")]
 

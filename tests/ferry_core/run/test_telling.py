@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from ferry_core.api.choices import CutoverMode
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
@@ -94,7 +95,7 @@ def test_many_long_warnings_are_all_named_where_an_event_has_room(telling: Telli
 
 def test_an_exhausted_series_says_what_its_last_attempt_failed_by(telling: Telling) -> None:
     telling.attempt_ended(Attempt("DeadlineExceeded", "changes of shop.orders were not there after 10 s", 10_004))
-    telling.attempts_exhausted(5)
+    telling.attempts_exhausted(5, CutoverMode.MANUAL)
     message = telling.report().message
     assert message.startswith(
         "5 attempts failed, the last one by DeadlineExceeded: changes of shop.orders were not there"
@@ -107,7 +108,7 @@ def test_an_exhausted_series_says_what_its_last_attempt_failed_by(telling: Telli
 def test_a_restart_knows_the_reason_at_least(telling: Telling) -> None:
     series = SeriesState(attempts=5, last_result="DeadlineExceeded")
     telling.begin([], 2, RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", series=series))
-    telling.attempts_exhausted(5)
+    telling.attempts_exhausted(5, CutoverMode.MANUAL)
     assert telling.report().message.startswith("5 attempts failed, the last one by DeadlineExceeded; approve again")
 
 
@@ -115,6 +116,36 @@ def reason(telling: Telling, kind: Condition) -> tuple[str, str]:
     said = telling.report().condition(kind)
     assert said is not None
     return said.status, said.reason
+
+
+def test_what_is_advised_is_possible_in_mode_automatic(telling: Telling) -> None:
+    """The API server refuses ``approved`` beside it."""
+    telling.attempts_exhausted(5, CutoverMode.AUTOMATIC)
+    message = telling.report().message
+    assert "raise spec.cutover.maxAttempts" in message
+    assert "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved" in message
+
+
+def test_a_person_is_needed_until_there_are_attempts_again(telling: Telling) -> None:
+    said = []
+    telling.gates([], wanted=True, exhausted=True)
+    telling.attempts_exhausted(5, CutoverMode.AUTOMATIC)
+    said.append(reason(telling, Condition.STALLED))
+    telling.gates(["LagAboveThreshold: lag 9 s"], wanted=True, exhausted=True)
+    said.append(reason(telling, Condition.STALLED))
+    telling.gates([], wanted=True)
+    said.append(reason(telling, Condition.STALLED))
+    assert said == [("True", "AttemptsExhausted")] * 2 + [("False", "NotStalled")]
+
+
+def test_a_failed_attempt_is_told_of_until_the_next_one(telling: Telling) -> None:
+    telling.attempt_ended(Attempt("RowsDiffer", "1 row of shop.orders differs", 40))
+    for missing, wanted in ((["LagAboveThreshold: lag 9 s"], True), ([], False)):
+        telling.gates(missing, wanted=wanted)
+        assert "the last attempt failed by RowsDiffer: 1 row of shop.orders differs" in telling.report().message
+    telling.attempt_begins(2, 1.0)
+    telling.gates(["LagAboveThreshold: lag 9 s"], wanted=True)
+    assert "RowsDiffer" not in telling.report().message
 
 
 def test_a_cutover_that_is_approved_does_not_wait_for_approval(telling: Telling) -> None:
