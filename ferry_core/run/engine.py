@@ -87,6 +87,7 @@ class Engine:
         fence.writes_allowed = self._refuse_writes
         self._threads: list[threading.Thread] = []
         self._pairs: list[SessionPair] = []
+        self._copying: list[SessionPair] = []
         self._pairs_lock = threading.Lock()
         self._workers = 0
         self._failure: BaseException | None = None
@@ -150,10 +151,10 @@ class Engine:
 
     @property
     def workers(self) -> tuple[int, int]:
-        """Copy steps under way, and session pairs that idle."""
+        """Copy workers with a chunk in hand, and those that wait for one; none that is wanted no longer."""
         with self._pairs_lock:
-            busy = sum(pair.busy for pair in self._pairs)
-            return busy, len(self._pairs) - busy
+            busy = sum(pair.busy for pair in self._copying)
+            return busy, max(0, min(len(self._copying), self._wishes.directive.copy_.workers) - busy)
 
     def interrupt(self) -> None:
         """Kill the statements of all steps under way; they are redone when allowed."""
@@ -275,6 +276,8 @@ class Engine:
 
     def _copy_chunks(self, number: int) -> None:
         pair = self._pair()
+        with self._pairs_lock:
+            self._copying.append(pair)
         while not self.ending.is_set() and not self.chunks.all_done:
             wanted = number < self._wishes.directive.copy_.workers
             chunk = self._next_chunk(pair) if wanted and self._throttle.admit(1, self.ending) else None
@@ -282,6 +285,8 @@ class Engine:
                 self.ending.wait(IDLE_SECONDS)
                 continue
             self._copy_chunk(pair, chunk)
+        with self._pairs_lock:
+            self._copying.remove(pair)
         pair.close()
 
     def _next_chunk(self, pair: SessionPair) -> Chunk | None:

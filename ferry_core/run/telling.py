@@ -24,7 +24,7 @@ from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
-from ferry_core.run.wording import at_most_4_kib, roughly, with_warnings
+from ferry_core.run.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN, at_most_4_kib, roughly, with_warnings
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 
@@ -32,13 +32,6 @@ log = logging.getLogger(__name__)
 
 NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
-HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
-HOW_TO_TRY_AGAIN = {
-    CutoverMode.MANUAL: "approve again for a new series (ferry cutover; in a cluster spec.cutover.approved false, then, in "
-    "another patch, true), or raise spec.cutover.maxAttempts",
-    CutoverMode.AUTOMATIC: "for a new series raise spec.cutover.maxAttempts (or ferry cutover; in a cluster "
-    "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved)",
-}
 
 
 class Telling:

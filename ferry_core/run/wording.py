@@ -1,11 +1,21 @@
-"""Figures as people read them. Called by ``telling``."""
+"""Advice and figures as people read them. Called by ``telling``."""
 
 import hashlib
 import textwrap
 from collections.abc import Sequence
 
+from ferry_core.api.choices import CutoverMode
+
 _WARNINGS_CHARACTERS = 900
 """An Event has room for 1,024 bytes."""
+
+HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
+HOW_TO_TRY_AGAIN = {
+    CutoverMode.MANUAL: "approve again for a new series (ferry cutover; in a cluster spec.cutover.approved false, "
+    "then, in another patch, true), or raise spec.cutover.maxAttempts",
+    CutoverMode.AUTOMATIC: "for a new series raise spec.cutover.maxAttempts (or ferry cutover; in a cluster "
+    "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved)",
+}
 
 
 def at_most_4_kib(gtids: str) -> str:
