@@ -20,8 +20,9 @@ def test_a_ferry_that_is_deleted_while_the_operator_is_down(
     running(cluster, kubelet)
     operator.stop()
     cluster.delete("orders")
-    time.sleep(0.5)
-    assert cluster.ferry("orders") is not None, "the finalizer keeps it"
+    kept = cluster.ferry("orders")
+    assert kept is not None, "the finalizer keeps it"
+    assert "deletionTimestamp" in kept["metadata"]
     operator.start()
     eventually(lambda: cluster.ferry("orders") is None, 30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]

@@ -21,8 +21,8 @@ from ferry_operator.observe import PodView
 from ferry_operator.plan import Plan
 from ferry_operator.settings import Settings
 from ferry_operator.tender import Office, Tender
-from tests.ferry_operator.test_parts import samples
 from tests.support.kubelet import SPEC
+from tests.support.samples import samples
 
 UID = "uid-1"
 IDENTITY = Identity.new()
