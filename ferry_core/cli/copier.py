@@ -75,6 +75,8 @@ def copier(
         server.start()
         try:
             with stop_on_signal(run.stop):
-                return run.run()
+                code = run.run()
+            voice.say(run.result_line())
+            return code
         finally:
             server.stop()

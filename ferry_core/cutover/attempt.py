@@ -71,7 +71,7 @@ class Handover:
 
     ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure. ``make_way``
     keeps this run's own row writes away: one that waits for a lock holds the lease row, which the unlock needs.
-    ``stopped`` is called once writes are stopped.
+    ``stopped`` is called once writes are stopped, ``reached`` with the name of each step after that.
     """
 
     fence: Fence
@@ -83,6 +83,7 @@ class Handover:
     make_way: Callable[[], AbstractContextManager[None]]
     stopped: Callable[[], None]
     deadline_seconds: float
+    reached: Callable[[str], None] = lambda _: None
 
     def attempt(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
@@ -121,9 +122,11 @@ class Handover:
             changes = self.buffer.changes
             if not self._wait(self.buffer.wait_empty, deadline):
                 raise _late(f"{self.buffer.pending_keys()} changed keys were not on the target yet")
+            self.reached("drained")
             differing = self.prove(deadline)
             if differing:
                 raise AttemptFailed("RowsDiffer", differing)
+            self.reached("verified")
             self._stream_to_end(control, deadline)
             _refuse_prepared(control)
             if self.buffer.changes != changes:

@@ -1,11 +1,14 @@
 """When to cut over: the gates, the attempts of a series, the wait between them. Pure but for the clock."""
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from ferry_core.api.handover import Cutover
 from ferry_core.checkpoint.state import SeriesState
+
+log = logging.getLogger(__name__)
 
 CAUGHT_UP_SECONDS = 5.0
 """How long the lag must have been under cutover.maxLag (condition CaughtUp)."""
@@ -53,6 +56,21 @@ class Asked(NamedTuple):
     def begins_anew(self, before: "Asked") -> bool:
         """Whether this is a new series: granted after a withdrawal, or more attempts allowed."""
         return (self.wanted and not before.wanted) or self.max_attempts > before.max_attempts
+
+
+class Steps:
+    """When an attempt reached what. Logged once it is over: a log that blocks must not keep writes stopped."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._reached: list[tuple[str, float]] = []
+
+    def reached(self, what: str) -> None:
+        self._reached.append((what, time.monotonic() - self._began))
+
+    def log(self, number: int) -> None:
+        for what, seconds in self._reached:
+            log.info("cutover attempt %d: %s after %.0f ms", number, what, seconds * 1000)
 
 
 @dataclass

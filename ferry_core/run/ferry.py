@@ -76,6 +76,7 @@ class Ferry:
         self.telling = Telling(loaded.ferry, self.throttle)
         self._ended = threading.Event()
         self._fence: Fence | None = None
+        self._told = ""
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
         self.wishes.on_change(self._apply_wishes)
@@ -144,6 +145,9 @@ class Ferry:
             state = self._state(crossing)
             state.position = state.position or str(visibility.start(source))
         self.telling.begin(crossing.tables, fence.epoch, state)
+        estimated = self.telling.report().progress.rows_estimated
+        how = "goes on from its checkpoint" if crossing.begun else "begins anew"
+        log.info("%s: %d tables, about %d rows", how, len(crossing.tables), estimated)
         self.telling.appeared(crossing.appeared)
         self._cross(crossing, fence, visibility, state)
         return ExitCode.DATA if self.telling.written_after else ExitCode.DONE
@@ -291,6 +295,16 @@ class Ferry:
         self.throttle.pause.set(self.wishes.paused, "ferry pause" if self.wishes.paused_by_verb else "spec.paused")
         self.throttle.rate.set(directive.throttle.max_rows_per_second)
         self.telling.acknowledged(directive.generation)
+        cap = directive.throttle.max_rows_per_second
+        told = (
+            f"generation {directive.generation}: {'paused' if directive.paused else 'not paused'}, cutover "
+            f"{'permitted' if directive.cutover.permitted else 'not permitted'}, {directive.copy_.workers} workers, "
+            f"{'no cap' if cap is None else f'at most {cap}'} rows a second"
+            f"{', to be aborted' if self.wishes.aborted.is_set() else ''}"
+        )
+        if told != self._told:
+            self._told = told
+            log.info("acts on %s", told)
 
     def stop(self) -> None:
         """Checkpoint and leave (exit 143)."""

@@ -11,7 +11,7 @@ from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.gtid import Position
 from ferry_core.tables.table import Table
 from ferry_core.verify.difference import Difference
-from ferry_core.verify.verifier import Verifier
+from ferry_core.verify.verifier import Verdict, Verifier
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,13 @@ class Proving:
     def run(self) -> None:
         """Raises DataError RowsDiffer naming the keys."""
         todo = self._tables
+        log.info("full pass of the verification begins: %d tables", len(todo))
         while todo and not self._ending.is_set():
             for table in todo:
                 self._begin(table)
             verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, todo)
             self.rows += verdict.rows
+            _log(verdict)
             refuse(verdict.divergent)
             todo = sorted(verdict.unfinished, key=lambda table: table.id)
         self.passed.set()
@@ -116,11 +118,22 @@ class Proving:
         if whole:
             # More keys changed than are kept: those tables need another pass before anything is handed over.
             self.passed.clear()
+            log.info("%d tables had more changes than are kept: another full pass of them begins", len(whole))
             for table in whole:
                 self._begin(table)
             verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, whole)
+            _log(verdict)
             refuse(verdict.divergent)
             self.passed.set()
+
+
+def _log(verdict: Verdict) -> None:
+    log.info(
+        "full pass of the verification ends: %d rows compared, %d differ, %d tables to be done again",
+        verdict.rows,
+        len(verdict.divergent),
+        len(verdict.unfinished),
+    )
 
 
 def refuse(divergent: Sequence[Difference]) -> None:

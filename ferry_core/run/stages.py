@@ -26,7 +26,7 @@ from ferry_core.errors import (
     Terminated,
 )
 from ferry_core.run.checkpoints import Checkpoints
-from ferry_core.run.cutting import CaughtUp, Series
+from ferry_core.run.cutting import CaughtUp, Series, Steps
 from ferry_core.run.engine import Engine
 from ferry_core.run.newcomers import Newcomers
 from ferry_core.run.proving import Proving
@@ -117,9 +117,13 @@ class Stages:
         return known is not None and known.started
 
     def _copy(self) -> None:
-        if not self._engine.chunks.all_done:
+        began, left = time.monotonic(), not self._engine.chunks.all_done
+        if left:
             self._telling.message("copying rows")
         self._wait(self._copied)
+        if left:
+            rows = self._telling.report().progress.rows_copied
+            log.info("all rows are copied: %d, %.1f s in this run", rows, time.monotonic() - began)
         state = self._checkpoints.state
         if not state.foreign_keys_added:
             self._telling.message("adding foreign keys")
@@ -198,17 +202,24 @@ class Stages:
         number = self._series.begins()
         state = self._checkpoints.state
         state.stage = Stage.CUTTING_OVER.value
+        log.info("cutover attempt %d begins", number)
         self._telling.attempt_begins(number, float(self._wishes.directive.cutover.max_lag))
         if self._checkpoints.save_now_if_possible():
-            handover = self._handover(number)
-            attempt = handover.attempt()
+            handover, steps = self._handover(number)
+            try:
+                attempt = handover.attempt()
+            finally:
+                steps.log(number)
             self._used_lock = handover.lock
         else:
             # One that no successor knows of would not count: writes would be stopped oftener than was allowed.
             attempt = Attempt("CheckpointNotWritten", "the attempt could not be recorded before it began", 0)
         self._series.ended(attempt.reason, attempt.blocked_milliseconds)
         if not attempt.done:
-            log.warning("cutover attempt failed: %s: %s", attempt.reason, attempt.message)
+            log.warning(
+                "cutover attempt %d failed; writes were blocked for %d ms and go on: %s: %s",
+                number, attempt.blocked_milliseconds, attempt.reason, attempt.message,
+            )  # fmt: skip
             state.stage = Stage.STREAMING.value
             self._enter(Stage.STREAMING)
             self._wishes.cutting_over(False)
@@ -219,8 +230,14 @@ class Stages:
             self._checkpoints.save_now_if_possible()
         return attempt
 
-    def _handover(self, number: int) -> Handover:
-        return Handover(
+    def _handover(self, number: int) -> tuple[Handover, Steps]:
+        steps = Steps()
+
+        def stopped() -> None:
+            steps.reached("writes are stopped")
+            self._telling.writes_stopped(number)
+
+        handover = Handover(
             fence=self._fence,
             lock=self._lock(),
             control=self._crossing.connections.source_control,
@@ -228,9 +245,11 @@ class Stages:
             prove=self._prove,
             go_on=self._go_on,
             make_way=self._engine.standing_aside,
-            stopped=lambda: self._telling.writes_stopped(number),
+            stopped=stopped,
             deadline_seconds=float(self._wishes.directive.cutover.deadline),
+            reached=steps.reached,
         )
+        return handover, steps
 
     def _prove(self, deadline: float) -> str | None:
         """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
@@ -247,6 +266,7 @@ class Stages:
         state.completed_at = time.time()
         state.write_block_milliseconds = attempt.blocked_milliseconds
         self._handed_over = attempt.changes
+        log.info("handed over; writes were blocked for %d ms", attempt.blocked_milliseconds)
         self._engine.stop_writing()
         try:
             self._checkpoints.save()
@@ -259,7 +279,9 @@ class Stages:
     def _watch(self) -> None:
         """After the hand-over: report what the source still accepts."""
         self._keep_lock()
-        until = time.monotonic() + float(self._wishes.directive.cutover.watch_for)
+        watch_for = float(self._wishes.directive.cutover.watch_for)
+        log.info("watching the source for late writes for %g s", watch_for)
+        until = time.monotonic() + watch_for
         while True:
             try:
                 self._engine.check()
@@ -274,6 +296,7 @@ class Stages:
                 self._telling.source_written(written)
             self._telling.tick()
             if time.monotonic() >= until or self._wishes.stopping.is_set():
+                log.info("watched the source: %d changes since the hand-over", max(0, written))
                 return
             self._nap()
 

@@ -20,7 +20,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.cutover.attempt import Attempt
 from ferry_core.errors import DataError, FerryError, TooLarge
 from ferry_core.preflight import CheckResult
-from ferry_core.report.progress import Progress
+from ferry_core.report.journal import Journal
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
@@ -38,7 +38,7 @@ class Telling:
     """One a run. ``watch`` gives it the engine, once there is one."""
 
     def __init__(self, ferry: Ferry, throttle: Throttle) -> None:
-        self.progress = Progress(ferry.metadata.generation)
+        self.progress = Journal(ferry.metadata.generation)
         self._ferry = ferry
         self._throttle = throttle
         self._engine: Engine | None = None

@@ -163,6 +163,37 @@ def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, ma
     assert next(each for each in last.conditions if each.type == "CutOver").status == "True"
     assert pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == ROWS
     print(f"{len((copier.folder / 'last').read_bytes())} bytes of last words")
+    logged = [json.loads(line)["message"] for line in copier.log().splitlines()]
+    trail = [
+        "acts on generation 0: not paused, cutover not permitted",
+        "stage Validating",
+        "Validated is True: Passed",
+        "this run writes as epoch 1",
+        "begins anew: 1 tables, about ",
+        "stage Copying",
+        f"table {schema}.orders is copied: {ROWS} rows",
+        f"all rows are copied: {ROWS}, ",
+        "CopyComplete is True",
+        "stage Streaming",
+        "full pass of the verification begins",
+        f"full pass of the verification ends: {ROWS} rows compared, 0 differ",
+        "stage ReadyForCutover",
+        "acts on generation 1: not paused, cutover permitted",
+        "stage CuttingOver",
+        "cutover attempt 1 begins",
+        "cutover attempt 1: writes are stopped after ",
+        "cutover attempt 1: drained after ",
+        "cutover attempt 1: verified after ",
+        "handed over; writes were blocked for ",
+        "Succeeded is True: Completed",
+        "watching the source for late writes",
+        "watched the source: 0 changes",
+        f"moved {ROWS} rows of 1 tables",
+    ]
+    lines = iter(logged)
+    missing = [wanted for wanted in trail if not any(line.startswith(wanted) for line in lines)]
+    assert not missing, "\n".join([*missing, "of", *logged])
+    assert len(logged) < 2 * len(trail), "\n".join(logged)
 
 
 def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:

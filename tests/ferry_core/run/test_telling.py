@@ -1,6 +1,7 @@
 """What a run says of itself: words and figures that people act on."""
 
 import hashlib
+import logging
 
 import pytest
 
@@ -124,6 +125,25 @@ def test_what_is_advised_is_possible_in_mode_automatic(telling: Telling) -> None
     message = telling.report().message
     assert "raise spec.cutover.maxAttempts" in message
     assert "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved" in message
+
+
+def test_what_changes_is_logged_once(telling: Telling, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for lag in ("9 s", "8 s"):
+        telling.stage(Stage.STREAMING)
+        telling.gates([f"LagAboveThreshold: lag {lag}"], wanted=False)
+    telling.stage(Stage.READY_FOR_CUTOVER)
+    for _ in range(2):
+        telling.gates([], wanted=True, exhausted=True)
+        telling.attempts_exhausted(5, CutoverMode.MANUAL)
+    assert [" ".join(line.split()[:3]) for line in caplog.messages] == [
+        "stage Streaming",
+        "CaughtUp is False:",
+        "stage ReadyForCutover",
+        "ReadyForCutover is True:",
+        "CaughtUp is True:",
+        "Stalled is True:",
+    ]
 
 
 def test_a_person_is_needed_until_there_are_attempts_again(telling: Telling) -> None:

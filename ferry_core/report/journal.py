@@ -1,0 +1,40 @@
+"""The snapshot that also leaves a trail: what changes for good or ill becomes a line of the log. Used by ``telling``.
+
+Conditions are logged when their status changes, not with each wording; of attempts to cut over, ``stages`` tells.
+"""
+
+import logging
+
+from ferry_core.api.reasons import Condition
+from ferry_core.api.report import Stage, TableState
+from ferry_core.report.conditions import tristate
+from ferry_core.report.progress import Progress
+from ferry_core.tables.table import Table
+
+log = logging.getLogger(__name__)
+
+
+class Journal(Progress):
+    """Logs at INFO, and never a value of a row."""
+
+    def set_stage(self, stage: Stage, message: str | None = None) -> None:
+        if stage is not self.stage:
+            log.info("stage %s", stage.value)
+        super().set_stage(stage, message)
+
+    def set_condition(self, kind: str, status: bool | None, reason: str, message: str = "") -> None:
+        before, now = self._conditions.get(kind), tristate(status)
+        super().set_condition(kind, status, reason, message)
+        changed = now == "True" if before is None else now != before.status
+        if changed and kind != Condition.CUT_OVER:
+            log.info("%s is %s: %s%s", kind, now, reason, f": {message}" if message else "")
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        log.info("this run writes as epoch %d", epoch)
+
+    def set_table_state(self, table: Table, state: TableState) -> None:
+        entry = self._tables[table.id]
+        if state is TableState.COPIED and entry.state is not state:
+            log.info("table %s is copied: %d rows", table.id, entry.rows_copied)
+        super().set_table_state(table, state)
