@@ -4,6 +4,7 @@ Order matters. The directive goes first, since people wait for it. Then the stat
 on record before it is done. Then Pods. Called by ``tender``.
 """
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -18,7 +19,7 @@ from ferry_operator import pods
 from ferry_operator.budget import BURST, BURST_SECONDS, Bucket, Budget
 from ferry_operator.copier import CopierLink, DirectiveRefused, Silent
 from ferry_operator.identity import Identity
-from ferry_operator.kube import Kube, KubeError
+from ferry_operator.kube import AT_ONCE, Kube, KubeError
 from ferry_operator.names import API_VERSION, MANAGER, Object, Role, pod_name
 from ferry_operator.observe import PodView, Trouble
 from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, Plan, SendDirective
@@ -75,12 +76,17 @@ class Actor:
     identity: Identity
     settings: Settings
     budget: Budget
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    """Of Ferries that ``act`` at once; more would only hold plans and Pods in memory, and wait for the API server."""
 
-    async def act(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink | None, memory: Memory) -> None:
-        """Raises Overtaken and KubeError."""
+    async def direct(self, body: Object, spec: Spec | None, plan: Plan, link: CopierLink, memory: Memory) -> None:
+        """Not in turn: people wait for it, and a copier that does not answer holds up nobody else."""
         for action in plan.actions:
-            if isinstance(action, SendDirective) and spec is not None and link is not None:
+            if isinstance(action, SendDirective) and spec is not None:
                 await self._direct(body, spec, action.withdrawn, link, memory)
+
+    async def act(self, body: Object, spec: Spec | None, plan: Plan, memory: Memory) -> None:
+        """In the cluster; raises Overtaken and KubeError."""
         if plan.status is not None:
             await self._say(body, plan, memory)
         for action in plan.actions:

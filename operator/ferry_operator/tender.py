@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ferry_core.api.spec import Spec
 from ferry_operator.act import Actor, Memory, Overtaken
 from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
@@ -146,17 +147,32 @@ class Tender:
             return
 
     async def round(self) -> Plan:
-        """One look and what follows from it."""
+        """One look and what follows from it. Whoever has to wait for a turn keeps nothing meanwhile, and looks again.
+
+        Plans of a thousand Ferries that have news at once leave holes of megabytes, which Python never gives back.
+        """
         began = time.perf_counter()
+        actor = self._office.actor
+        looked = self._look()
+        await actor.direct(*looked, self.link, self._memory)
+        wait = actor.turns.locked()
+        if wait:
+            del looked
+        async with actor.turns:
+            body, spec, plan = self._look() if wait else looked
+            await actor.act(body, spec, plan, self._memory)
+        self._office.metrics.reconciled(time.perf_counter() - began)
+        return plan
+
+    def _look(self) -> tuple[Object, Spec | None, Plan]:
+        """No more than acting needs."""
         body = self.newest()
         if body is not self._memory.written:
             self._memory.written = None  # the watch has told as much
         seen = self._observe(body)
         plan = decide(seen)
         self._place(seen, plan)
-        await self._office.actor.act(body, seen.ferry.spec, plan, self.link, self._memory)
-        self._office.metrics.reconciled(time.perf_counter() - began)
-        return plan
+        return body, seen.ferry.spec if plan.actions else None, plan
 
     def newest(self) -> Object:
         """The watch's object or the one of our own last write, which the watch may not have told yet."""

@@ -5,24 +5,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from ferry_core.api.report import Stage
 from ferry_operator import tender as loop
 from ferry_operator.act import Actor, Memory
 from ferry_operator.budget import Budget
 from ferry_operator.copier import Exchange
 from ferry_operator.fleet import Fleet
 from ferry_operator.identity import Identity
-from ferry_operator.kube import KubeError
+from ferry_operator.kube import AT_ONCE, KubeError
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import FINALIZER, SKIP_CLEANUP, Object, Role
-from ferry_operator.observe import PodView
+from ferry_operator.observe import Link, PodView
 from ferry_operator.plan import Plan
 from ferry_operator.settings import Settings
 from ferry_operator.tender import Office, Tender
 from tests.support.kubelet import SPEC
 from tests.support.samples import samples
+from tests.support.sights import pod, report
 
 UID = "uid-1"
 IDENTITY = Identity.new()
@@ -222,6 +225,45 @@ def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
     tended(cluster, scene)
 
 
+# -- when many have news at once --------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_a_turn_writes_what_is_so_by_then(cluster: Cluster) -> None:
+    """A thousand plans would wait beside each other otherwise, most of them outdated when their turn comes."""
+
+    async def scene(desk: Desk) -> None:
+        turns = desk.office.actor.turns
+        for _ in range(AT_ONCE):
+            await turns.acquire()
+        waiting = asyncio.create_task(desk.tender.round())
+        await asyncio.sleep(0.01)
+        assert cluster.asked == []
+        desk.body = desk.body | {"metadata": desk.body["metadata"] | {"generation": 2}}
+        turns.release()
+        await waiting
+
+    tended(cluster, scene)
+    assert cluster.ferry is not None
+    assert cluster.ferry["status"]["observedGeneration"] == 2
+
+
+def test_a_directive_waits_for_no_turn(cluster: Cluster) -> None:
+    copier = Mock(view=Link(report(Stage.COPYING, acknowledged=0)), send=AsyncMock())
+    cluster.pods = [pod()]
+
+    async def scene(desk: Desk) -> None:
+        desk.tender.link = copier
+        for _ in range(AT_ONCE):
+            await desk.office.actor.turns.acquire()
+        waiting = asyncio.create_task(desk.tender.round())
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+
+    tended(cluster, scene)
+    assert [call.args[0].generation for call in copier.send.await_args_list] == [1]
+    assert cluster.asked == []
+
+
 # -- how often it writes ------------------------------------------------------------------------------------------
 
 
@@ -232,7 +274,7 @@ def test_a_ferry_that_changes_all_the_time_is_written_seldom_but_for_what_its_us
         async def say(phase: str, generation: int) -> None:
             status: Object = {"phase": phase, "observedGeneration": generation, "conditions": []}
             assert cluster.ferry is not None
-            await desk.office.actor.act(cluster.ferry, None, Plan(status), None, memory)
+            await desk.office.actor.act(cluster.ferry, None, Plan(status), memory)
 
         for number in range(200):
             await say(str(number), 1)
