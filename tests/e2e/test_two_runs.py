@@ -115,6 +115,26 @@ def test_a_newer_run_takes_over_in_the_middle_of_a_cutover(pair: Pair, schema: s
             live.finish(newer, crew)
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["at work", "suspended"])
+def test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good(
+    pair: Pair, schema: str, tmp_path: Path, stopped: bool
+) -> None:
+    """On a node that nobody can reach its copier may go on, and be started again there."""
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            assert any(live.read_only())
+            with frozen(live.ferry) if stopped else contextlib.nullcontext():
+                done = command("abort", live.ferry)
+                assert (done.returncode, "allowed again" in done.stdout) == (0, True), done.stderr
+                assert not any(live.read_only())
+            superseded(live.ferry)
+        assert (live.phase(), any(live.read_only())) == ("Aborted", False)
+        assert live.ferry.start().wait_end() == 64
+        assert "Aborted: target" in live.ferry.tail()
+        assert (live.phase(), any(live.read_only())) == ("Aborted", False)
+
+
 def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The state file is gone: a row that was deleted meanwhile must not come back; other rows there are not ours."""
     with Live(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live:
