@@ -56,10 +56,11 @@ def test_a_policy_that_refuses_the_pod_is_told_and_obeyed(embark: Embark) -> Non
         voyage.until_stage("ReadyForCutover")
         assert not voyage.is_true("Stalled")
         voyage.kubectl("delete", "ferry", FERRY)  # its cleanup is a Pod too
+        only_the_users = ["secret/source", "secret/target"]
+        voyage.until(lambda: voyage.own_objects() == only_the_users, "only the user's Secrets are left")
     finally:
         remove = ("delete", "validatingadmissionpolicy,validatingadmissionpolicybinding")
         voyage.cluster.kubectl(*remove, f"{voyage.namespace}-teams")
-    assert voyage.own_objects() == ["secret/source", "secret/target"]
 
 
 def apply_policy(voyage: Voyage, name: str) -> None:
