@@ -27,7 +27,8 @@ class Journal(Progress):
         super().set_condition(kind, status, reason, message)
         changed = now == "True" if before is None else now != before.status
         if changed and kind != Condition.CUT_OVER:
-            log.info("%s is %s: %s%s", kind, now, reason, f": {message}" if message else "")
+            why = message if message.startswith(reason) else ": ".join(filter(None, (reason, message)))
+            log.info("%s is %s: %s", kind, now, why)
 
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)

@@ -1,6 +1,7 @@
 """One Ferry's loop: observe, decide, act, then sleep until something may have changed. Called by ``handlers``."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -86,16 +87,21 @@ class Tender:
         """Whether the deleted Ferry may go; False: not yet, after so many seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            pause = None if await self._gone() else await self._turn(_RELEASE_LOOK)
+            pause = await self._turn(_RELEASE_LOOK, ask=True)
             if pause is None:
                 return True
             await self.sleep(min(pause, left))
         return False
 
-    async def _turn(self, longest: float = REST_SECONDS) -> float | None:
-        """One round; after how many seconds the next one is due, or None if nothing is left to do for the Ferry."""
+    async def _turn(self, longest: float = REST_SECONDS, *, ask: bool = False) -> float | None:
+        """One round; after how many seconds the next one is due, or None if nothing is left to do for the Ferry.
+
+        ``ask``: for the Ferry itself, before it.
+        """
         self._woken.clear()
         try:
+            if ask and await self._gone():
+                return None
             plan = await self.round()
         except Exception as error:  # noqa: BLE001 - told by its kind
             return await self._failed(error)
@@ -109,8 +115,10 @@ class Tender:
         """The same of a round that failed."""
         overtaken = isinstance(error, Overtaken)
         # A 404 may be of anything: an admission webhook gives what code it likes.
-        if (overtaken or (isinstance(error, KubeError) and error.not_found)) and await self._gone():
-            return None
+        if overtaken or (isinstance(error, KubeError) and error.not_found):
+            with contextlib.suppress(KubeError):  # then nothing more is known: what has failed is told
+                if await self._gone():
+                    return None
         pauses = _OVERTAKEN_PAUSES if overtaken else _ERROR_PAUSES
         pause = pauses[min(self._memory.failures, len(pauses) - 1)]
         self._memory.failures += 1
@@ -132,7 +140,9 @@ class Tender:
         try:
             found = await self._office.actor.kube.get_ferry(meta["namespace"], meta["name"])
         except KubeError as error:
-            return error.not_found
+            if error.not_found:
+                return True
+            raise
         if found["metadata"]["uid"] != self._uid:
             return True
         self._memory.written = found

@@ -92,7 +92,7 @@ def test_a_table_that_appeared_while_down(bench: Bench) -> None:
     ended = bench.run()
     said = f"not moved, since they appeared after the start: {schema}.newt"
     assert last_line(ended).endswith(said)
-    assert ended.stderr.count(said) == 1, ended.stderr
+    assert ended.stderr.count(f"WARNING {said}") == 1, ended.stderr
     for name in "ab":
         assert_equal_tables(source, bench.pair.target, f"{schema}.{name}")
     assert sorted(table for _, table in bench.target_tables()) == ["a", "b"]
