@@ -38,7 +38,6 @@ class OneByOne(LoadScopeScheduling):
         "tests/e2e/kubernetes/": "whole cluster",
         "tests/hack/test_cluster.py": "whole cluster",
         "tests/hack/test_demo.py": "whole cluster",
-        "tests/ferry_operator/test_real_copier.py": "",  # needs MySQL alone
         "tests/ferry_operator/": "kube-apiserver of the operator",
         "tests/chart/": "kube-apiserver of the chart",
         "tests/crd/": "kube-apiserver of the chart",
