@@ -1,5 +1,5 @@
-"""What kube-apiserver itself refuses on a whole cluster: a Ferry that contradicts itself, a change of what is fixed, a
-Pod that a policy does not let in. Each says what to do, and doing it is enough.
+"""What is refused on a whole cluster: by kube-apiserver a Ferry that contradicts itself, a change of what is fixed, and
+a Pod that a policy does not let in; by the copier what it cannot do. Each says what to do, and doing it is enough.
 """
 
 import json
@@ -42,6 +42,23 @@ def test_a_change_that_cannot_be_is_refused_and_the_copier_goes_on(embark: Embar
     assert (voyage.epoch, voyage.restarts) == (1, 0)
     voyage.assert_equal()
     assert "cut over" in refused(voyage, {"aborted": True})
+
+
+def test_a_spec_that_the_copier_refuses_takes_its_approval_back_all_the_same(embark: Embark) -> None:
+    voyage = embark(rows=5000)
+    with voyage.crew():
+        voyage.set_out(throttle={"maxRowsPerSecond": 500}, cutover={"approved": True})
+        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+        voyage.change(cutover={"approved": False, "notAfter": "2020-01-01T00:00:00Z"})
+        voyage.until_said(FERRY, "spec.cutover.notAfter", "obeys of it only a pause, a withdrawn permission")
+        voyage.until_stage("ReadyForCutover")
+        voyage.until(lambda: voyage.condition(FERRY, "CutOver")["reason"] == "AwaitingApproval", "it waits")
+        assert not voyage.source_is_read_only()
+        assert voyage.now["cutover"]["attempts"] == 0
+        voyage.change(cutover={"notAfter": None})
+        voyage.cross()
+    assert (voyage.epoch, voyage.restarts) == (1, 0)
+    voyage.assert_equal()
 
 
 def test_a_policy_that_refuses_the_pod_is_told_and_obeyed(embark: Embark) -> None:
