@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 15.0
 """How often the source is asked for names while a person decides whether to cut over."""
 PATIENCE_SECONDS = 10.0
-"""Meanwhile no stop and no abort is heeded, and a source that hangs must not delay either."""
+"""Meanwhile nothing else is decided, an abort neither: a source that hangs must not hold that up for long."""
 
 
 class Newcomers:
