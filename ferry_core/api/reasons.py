@@ -53,6 +53,7 @@ class Reason(StrEnum):
     NO_DIFFERENCE = "NoDifference"
     ROWS_DIFFER = "RowsDiffer"
     RUNNING = "Running"
+    UNPROVEN = "Unproven"
     # Paused, Throttled
     PAUSED_BY_USER = "PausedByUser"
     REPLICA_LAG = "ReplicaLag"

@@ -7,7 +7,7 @@ inside one huge transaction and is what "the stream is read on up to the buffer'
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.consistency.pending import Generation, PendingKeys
@@ -33,6 +33,8 @@ class ChangeBuffer:
     ) -> None:
         self._condition = threading.Condition()
         self._pending = {table: PendingKeys(table) for table in tables}
+        self._active: dict[Table, PendingKeys] = {}
+        self._bytes = 0
         self._prepared = PreparedTransactions()
         self._processed = start
         self._seen = start
@@ -62,7 +64,7 @@ class ChangeBuffer:
                 return
             self._add(table, keys, decode, self._before)
             self._touched.add(table)
-            while self._bytes() > self._capacity and not self._closed:
+            while self._bytes > self._capacity and not self._closed:
                 self._condition.wait(1.0)
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
@@ -90,22 +92,30 @@ class ChangeBuffer:
     def take(self, table: Table, limit: int) -> Generation | None:
         """The next generation of a table; None if nothing waits. The table's gate must be held exclusively."""
         with self._condition:
-            return self._pending[table].take(limit, self._seen)
+            pending = self._pending[table]
+            before = pending.bytes
+            generation = pending.take(limit, self._seen)
+            self._recount(table, before)
+            return generation
 
     def committed(self, generation: Generation) -> None:
         with self._condition:
             self._pending[generation.table].committed(generation)
+            self._recount(generation.table, self._pending[generation.table].bytes)
             self._condition.notify_all()
 
     def returned(self, generation: Generation) -> None:
         with self._condition:
-            self._pending[generation.table].returned(generation)
+            pending = self._pending[generation.table]
+            before = pending.bytes
+            pending.returned(generation)
+            self._recount(generation.table, before)
             self._condition.notify_all()
 
     def wait_for_work(self, timeout: float, *, more: bool = False) -> None:
         """Until something waits (``more``: until anything is added at all) or ``timeout`` seconds passed."""
         with self._condition:
-            if (more or not any(self._pending.values())) and not self._closed:
+            if (more or not any(self._active.values())) and not self._closed:
                 self._condition.wait(timeout)
 
     # -- anybody --------------------------------------------------------------------------------------------------
@@ -113,14 +123,19 @@ class ChangeBuffer:
     def waiting(self) -> list[tuple[Table, int]]:
         """Tables with waiting keys and how many, most first."""
         with self._condition:
-            rows = [(table, len(pending)) for table, pending in self._pending.items() if pending]
+            rows = [(table, len(pending)) for table, pending in self._active.items() if pending]
         return sorted(rows, key=lambda row: -row[1])
 
     def pending_keys(self, table: Table | None = None) -> int:
         """Keys not known to be on the target: waiting or in flight."""
         with self._condition:
-            chosen = self._pending.values() if table is None else [self._pending[table]]
+            chosen = self._active.values() if table is None else [self._pending[table]]
             return sum(len(pending) + pending.in_flight for pending in chosen)
+
+    def pending_by_table(self) -> Mapping[Table, int]:
+        """``pending_keys`` of each table that has any."""
+        with self._condition:
+            return {table: len(pending) + pending.in_flight for table, pending in self._active.items()}
 
     def pending_snapshot(self, table: Table) -> tuple[list[bytes], KeyDecoder | None]:
         """Keys of a table that wait or are in flight, and how to decode them."""
@@ -135,7 +150,7 @@ class ChangeBuffer:
     def fullness(self) -> float:
         """0 to 1."""
         with self._condition:
-            return self._bytes() / self._capacity
+            return self._bytes / self._capacity
 
     @property
     def changes(self) -> int:
@@ -155,13 +170,13 @@ class ChangeBuffer:
     def checkpoint_mark(self) -> StreamMark:
         """R5: where a resumed run may start."""
         with self._condition:
-            marks = [pending.oldest() for pending in self._pending.values()]
+            marks = [pending.oldest() for pending in self._active.values()]
             return safe_mark(self._processed, [*marks, self._prepared.oldest()])
 
     def oldest_commit(self) -> float | None:
         """Source clock, Unix seconds, of the oldest change not yet on the target; None if there is none or unknown."""
         with self._condition:
-            times = [pending.oldest_commit() for pending in self._pending.values()]
+            times = [pending.oldest_commit() for pending in self._active.values()]
         return min((at for at in times if at is not None), default=None)
 
     def wait_processed(self, reached: Callable[[StreamMark], bool], deadline: float) -> bool:
@@ -172,9 +187,7 @@ class ChangeBuffer:
     def wait_empty(self, deadline: float) -> bool:
         """Until no key waits or is in flight; False after ``deadline`` (time.monotonic)."""
         with self._condition:
-            return self._wait(
-                lambda: not any(len(pending) or pending.in_flight for pending in self._pending.values()), deadline
-            )
+            return self._wait(lambda: not self._active, deadline)
 
     def wait_flushed(self, table: Table, deadline: float) -> bool:
         """Until every key of this table that is known now is on the target; False after ``deadline`` (time.monotonic).
@@ -207,7 +220,10 @@ class ChangeBuffer:
         before: StreamMark,
         xids: frozenset[str] = frozenset(),
     ) -> None:
-        self._pending[table].add(keys, decode, before, xids)
+        pending = self._pending[table]
+        bytes_before = pending.bytes
+        pending.add(keys, decode, before, xids)
+        self._recount(table, bytes_before)
         self._changes += len(keys)
         if self._listener is not None:
             self._listener(table, keys, decode)
@@ -218,8 +234,14 @@ class ChangeBuffer:
         self._seen = max(self._seen, processed)
         self._condition.notify_all()
 
-    def _bytes(self) -> int:
-        return sum(pending.bytes for pending in self._pending.values())
+    def _recount(self, table: Table, bytes_before: int) -> None:
+        """After any change of a table's keys: what an event costs must not depend on the number of tables."""
+        pending = self._pending[table]
+        self._bytes += pending.bytes - bytes_before
+        if pending or pending.in_flight:
+            self._active[table] = pending
+        else:
+            self._active.pop(table, None)
 
     def _wait(self, satisfied: Callable[[], bool], deadline: float) -> bool:
         while not satisfied():

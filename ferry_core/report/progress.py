@@ -46,6 +46,7 @@ class Progress:
         self._generation = generation
         self._conditions = Conditions()
         self._tables: dict[str, TableCounters] = {}
+        self._with_pending: set[str] = set()
         self._counters = Counters()
         self._rate = SmoothedRate()
         self._stage = Stage.PENDING
@@ -259,8 +260,11 @@ class Progress:
     def set_pending(self, by_table: Mapping[str, int]) -> None:
         """Changed keys that are not yet on the target, by table id; a table left out has none."""
         with self._changed:
-            for name, entry in self._tables.items():
-                entry.pending_keys = by_table.get(name, 0)
+            for name in self._with_pending - by_table.keys():
+                self._tables[name].pending_keys = 0
+            for name, keys in by_table.items():
+                self._tables[name].pending_keys = keys
+            self._with_pending = set(by_table)
             said = self._said["replication"]
             self._count(replication=said.model_copy(update={"pending_keys": sum(by_table.values())}))
 

@@ -148,7 +148,7 @@ class ChunkSource:
             walk.sizer.learn(chunk.rows, result.bytes_sent, result.read_seconds + result.write_seconds)
             self._changed.notify_all()
 
-    def returned(self, chunk: Chunk, *, failed: bool = False) -> None:
+    def returned(self, chunk: Chunk) -> None:
         """The chunk was not copied: hand it out again. One that is not out (finished, split) is left alone."""
         with self._changed:
             walk = self._walks[chunk.table]
@@ -156,9 +156,12 @@ class ChunkSource:
                 return
             walk.out.remove(chunk)
             walk.redo.append(chunk)
-            if failed:
-                walk.sizer.shrink()
             self._changed.notify_all()
+
+    def troubled(self, chunk: Chunk) -> None:
+        """The chunk met a deadlock, a lock wait, a lost connection: the table's next ones are smaller at once."""
+        with self._changed:
+            self._walks[chunk.table].sizer.shrink()
 
     def split(self, chunk: Chunk, session: Session) -> None:
         """The chunk was too large: hand it out again in two halves. DataError when one row alone is too large."""

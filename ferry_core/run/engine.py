@@ -53,6 +53,7 @@ class Ears:
     error: Callable[[FerryError], None]
     judge: Callable[[Table, CopyResult], None] = lambda _table, _result: None
     """Raises DataError for rows that must not pass; before a chunk counts as done, so that a resume asks again."""
+    chunk_retried: Callable[[], None] = lambda: None
 
 
 class Engine:
@@ -301,7 +302,7 @@ class Engine:
                 self.chunks.returned(chunk)
                 return
             try:
-                result = self._step.copy(pair, chunk.table, chunk.range)
+                result = self._step.copy(pair, chunk.table, chunk.range, lambda: self._retry_chunk(chunk))
             except TooLarge as error:
                 self._ears.error(error)
                 self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.plain_source()))
@@ -310,6 +311,10 @@ class Engine:
             self.chunks.finished(chunk, result)
         self._throttle.charge(result.rows_sent - 1)
         self._ears.chunk(chunk.table, result)
+
+    def _retry_chunk(self, chunk: Chunk) -> None:
+        self.chunks.troubled(chunk)
+        self._ears.chunk_retried()
 
     # -- changed keys ---------------------------------------------------------------------------------------------
 

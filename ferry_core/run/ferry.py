@@ -246,7 +246,14 @@ class Ferry:
             buffer,
             server_id_of(crossing.uid),
         )
-        ears = Ears(self.telling.chunk, self.telling.keys, self.telling.flush, self.telling.retried, self.telling.judge)
+        ears = Ears(
+            chunk=self.telling.chunk,
+            keys=self.telling.keys,
+            flush=self.telling.flush,
+            error=self.telling.retried,
+            judge=self.telling.judge,
+            chunk_retried=self.telling.chunk_retried,
+        )
         engine = Engine(
             self._connections,
             fence,

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.errors import DataError, RetriableError
+from ferry_core.errors import RetriableError
 from ferry_core.mysql.gtid import Position
 from ferry_core.tables.table import Table
-from ferry_core.verify.difference import Difference
+from ferry_core.verify.difference import Difference, RowsDiffer, named
 from ferry_core.verify.verifier import Verdict, Verifier
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,6 @@ LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 0.05
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many looks differs for good."""
-NAMED_ROWS = 20
 
 
 class Proving:
@@ -37,6 +36,8 @@ class Proving:
         """``verified`` hears of rows compared; ``source_now`` asks the source for the position of its newest commit."""
         self.passed = threading.Event()
         self.rows = 0
+        self.differing = ""
+        """What differed under the cutover's lock, until a later look finds that nothing does."""
         self._verifier = verifier
         self._tables = list(tables)
         self._buffer = buffer
@@ -50,7 +51,7 @@ class Proving:
         return self._verifier.unproven.size()
 
     def run(self) -> None:
-        """Raises DataError RowsDiffer naming the keys."""
+        """Raises RowsDiffer naming the keys."""
         todo = self._tables
         log.info("full pass of the verification begins: %d tables", len(todo))
         while todo and not self._ending.is_set():
@@ -68,7 +69,8 @@ class Proving:
     def prove(self, deadline: float, go_on: Callable[[], None]) -> str | None:
         """Under the cutover lock: what differs, as text; None if nothing. Raises RetriableError without a verdict."""
         differing = self._verifier.prove_all(deadline, go_on)
-        return _named(differing) if differing else None
+        self.differing = named(differing) if differing else ""
+        return self.differing or None
 
     def _begin(self, table: Table) -> None:
         self._verifier.unproven.begin(table)
@@ -113,6 +115,8 @@ class Proving:
             return
         # A change that was still on its way from the source during the look is known by now: its row is not steady.
         self._seen = Counter({difference: self._seen[difference] + 1 for difference in self._verifier.steady(proof)})
+        if not self._seen and not proof.found:
+            self.differing = ""
         refuse([difference for difference, times in self._seen.items() if times >= SAME_DIFFERENCE_TIMES])
         whole = self._verifier.unproven.whole_tables()
         if whole:
@@ -137,16 +141,6 @@ def _log(verdict: Verdict) -> None:
 
 
 def refuse(divergent: Sequence[Difference]) -> None:
-    """DataError that names the rows, if there are any."""
+    """RowsDiffer, if there are any."""
     if divergent:
-        raise DataError(
-            "RowsDiffer",
-            f"{_named(divergent)}; nothing about these rows is under way: somebody else wrote to the target, or this "
-            "is a fault of mysql-ferry. Compare the rows, delete them on the target, and touch them on the source",
-        )
-
-
-def _named(differing: Sequence[Difference]) -> str:
-    shown = "; ".join(str(difference) for difference in differing[:NAMED_ROWS])
-    more = f"; and {len(differing) - NAMED_ROWS} more" if len(differing) > NAMED_ROWS else ""
-    return f"{len(differing)} rows differ between source and target: {shown}{more}"
+        raise RowsDiffer(divergent)

@@ -27,6 +27,7 @@ from ferry_core.run.proving import Proving
 from ferry_core.run.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN, at_most_4_kib, roughly, with_warnings
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
+from ferry_core.verify.difference import RowsDiffer
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,14 @@ class Telling:
             else:
                 self.message(error.message)
         else:
+            self._tell_differences(error)
             self.progress.failed(error)
+
+    def _tell_differences(self, error: FerryError) -> None:
+        if isinstance(error, RowsDiffer):
+            self.progress.set_condition(Condition.VERIFIED, False, Reason.ROWS_DIFFER, error.message)
+            for table, rows in error.by_table.items():
+                self.progress.differs(table, rows)
 
     # -- counters: any thread -----------------------------------------------------------------------------------------
 
@@ -192,6 +200,9 @@ class Telling:
         if isinstance(error, TooLarge):
             self.progress.chunk_undone("split")
 
+    def chunk_retried(self) -> None:
+        self.progress.chunk_undone("retried")
+
     def checkpointed(self, ok: bool) -> None:
         self.progress.checkpointed(ok)
 
@@ -222,7 +233,9 @@ class Telling:
         self._tell_hold(missing, wanted=wanted)
         self._tell_caught_up(next((text for text in missing if text.startswith("Lag")), None))
         if self._proving is None:
-            say(Condition.VERIFIED, None, "Unproven", "verify.mode is None")
+            say(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
+        elif self._proving.differing:
+            say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._proving.differing)
         elif self._proving.passed.is_set():
             say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE)
         else:
@@ -338,8 +351,8 @@ class Telling:
             total_bytes=stream.bytes,
             reconnects=stream.reconnects,
         )
-        buffer = self._engine.buffer
-        self.progress.set_pending({table.id: buffer.pending_keys(table) for table in self._engine.chunks.tables})
+        pending = self._engine.buffer.pending_by_table()
+        self.progress.set_pending({table.id: keys for table, keys in pending.items()})
         if self._proving is not None:
             self.progress.set_verification(unproven_keys=self._proving.unproven_keys)
         self.progress.set_workers(*self._engine.workers)

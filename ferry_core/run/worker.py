@@ -130,8 +130,13 @@ class CopyStep:
         self._failed = failed
         self._retry_seconds = retry_seconds
 
-    def copy(self, pair: SessionPair, table: Table, selector: Selector) -> CopyResult:
-        """Copy one selection until it has committed; the errors are those of ``retrying``."""
+    def copy(
+        self, pair: SessionPair, table: Table, selector: Selector, troubled: Callable[[], object] = bool
+    ) -> CopyResult:
+        """Copy one selection until it has committed; the errors are those of ``retrying``.
+
+        ``troubled`` is called before each repetition that something else than a pause or a stop has caused.
+        """
 
         def body() -> CopyResult:
             pair.busy = True
@@ -140,9 +145,9 @@ class CopyStep:
             finally:
                 pair.busy = False
 
-        return self.retrying(pair, body)
+        return self.retrying(pair, body, troubled)
 
-    def retrying(self, pair: SessionPair, body: Callable[[], Result]) -> Result:
+    def retrying(self, pair: SessionPair, body: Callable[[], Result], troubled: Callable[[], object] = bool) -> Result:
         """``body``, again after passing errors, on fresh sessions after lost ones, never during a pause.
 
         Raises TooLarge (ask for less), Terminated, Fenced, a TerminalError, or the last RetriableError when time is up.
@@ -153,11 +158,15 @@ class CopyStep:
                 raise Terminated("Stopping", "the run is stopping")
             return body()
 
+        def recover(error: FerryError) -> None:
+            troubled()
+            self._recover(pair, error)
+
         for _ in range(MAX_INTERRUPTIONS):
             # Outside of the retries: a pause may last for days, and its end finds connections dead of old age.
             self._wait_while_paused()
             try:
-                return self._policy(lambda error: self._recover(pair, error))(once)
+                return self._policy(recover)(once)
             except Interrupted as error:
                 self._failed(error)
                 interrupted = error

@@ -1,9 +1,13 @@
-"""One row that is not the same on both ends, named so that a person can find it. Made by ``narrow``."""
+"""Rows that are not the same on both ends, named so that a person can find them. Made by ``narrow``; ends a run."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import DataError
 from ferry_core.tables.table import KeyLiterals, Table
 
 
@@ -84,3 +88,26 @@ class Difference:
         columns = self.table.key.columns
         key = ", ".join(f"{column.name}={readable(part)}" for column, part in zip(columns, self.key, strict=True))
         return f"{self.table.source} ({key}): {_SAID[self.kind]}"
+
+
+NAMED_ROWS = 20
+"""Rows in one message."""
+
+
+class RowsDiffer(DataError):
+    """The verification has found rows that differ for good."""
+
+    def __init__(self, divergent: Sequence[Difference]) -> None:
+        super().__init__(
+            Reason.ROWS_DIFFER,
+            f"{named(divergent)}; nothing about these rows is under way: somebody else wrote to the target, or this "
+            "is a fault of mysql-ferry. Compare the rows, delete them on the target, and touch them on the source",
+        )
+        self.by_table: Mapping[Table, int] = Counter(difference.table for difference in divergent)
+
+
+def named(differing: Sequence[Difference]) -> str:
+    """How many, and the first of them."""
+    shown = "; ".join(str(difference) for difference in differing[:NAMED_ROWS])
+    more = f"; and {len(differing) - NAMED_ROWS} more" if len(differing) > NAMED_ROWS else ""
+    return f"{len(differing)} rows differ between source and target: {shown}{more}"

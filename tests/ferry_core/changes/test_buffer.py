@@ -3,10 +3,12 @@
 import threading
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.consistency.pending import PendingKeys
 from ferry_core.tables.table import Table
 from tests.support.tables import decode, mark, simple_table
 
@@ -168,3 +170,37 @@ def test_waiting_for_a_table_waits_for_the_keys_of_now_only() -> None:
     thread.join()
     # b"d" still waits, and on a busy table others always will.
     assert flushed == [True]
+
+
+def test_the_cost_of_an_event_does_not_depend_on_the_number_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sum over all tables' keys took 1.2 ms an event with 5,000 tables; only those with keys may be asked."""
+    tables = [simple_table(f"t{number}") for number in range(1000)]
+    buffer = ChangeBuffer(tables, mark(0))
+    asked: set[str] = set()
+
+    def watched(name: str) -> None:
+        inner = getattr(PendingKeys, name)
+
+        def outer(self: PendingKeys, *arguments: object) -> object:
+            asked.add(self._table.id)
+            return inner(self, *arguments)
+
+        monkeypatch.setattr(PendingKeys, name, outer)
+
+    for name in ("__len__", "oldest", "oldest_commit", "add", "date", "snapshot", "take"):
+        watched(name)
+    changed = tables[7]
+    transaction(buffer, changed, 1, b"a")
+    assert (buffer.checkpoint_mark(), buffer.oldest_commit(), buffer.pending_keys()) == (mark(0), 1.0, 1)
+    assert (buffer.waiting(), buffer.pending_by_table()) == ([(changed, 1)], {changed: 1})
+    assert not buffer.wait_empty(0)
+    generation = buffer.take(changed, 10)
+    assert generation is not None
+    assert buffer.pending_by_table() == {changed: 1}, "in flight is not on the target"
+    buffer.returned(generation)
+    assert 0 < buffer.fullness < 1
+    again = buffer.take(changed, 10)
+    assert again is not None
+    buffer.committed(again)
+    assert (buffer.pending_by_table(), buffer.fullness, buffer.wait_empty(0)) == ({}, 0, True)
+    assert asked == {changed.id}

@@ -61,7 +61,7 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
                         continue
                     fate = rng.random()
                     if fate < 0.1:
-                        chunks.returned(chunk, failed=True)
+                        chunks.returned(chunk)
                     elif fate < 0.2 and not chunk.single:
                         chunks.split(chunk, session)
                         chunks.returned(chunk)  # as an error handler does: no longer out, left alone

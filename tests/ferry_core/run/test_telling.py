@@ -13,10 +13,13 @@ from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.cutover.attempt import Attempt
 from ferry_core.preflight import CheckResult
 from ferry_core.preflight.result import Status
+from ferry_core.report.metrics import exposition, registry_of
 from ferry_core.run.telling import Telling
 from ferry_core.run.wording import at_most_4_kib, roughly
 from ferry_core.throttle import Throttle
+from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
 from tests.support.manifests import ferry_data
+from tests.support.tables import simple_table
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,19 @@ def test_a_person_is_needed_until_there_are_attempts_again(telling: Telling) -> 
     telling.gates([], wanted=True)
     said.append(reason(telling, Condition.STALLED))
     assert said == [("True", "AttemptsExhausted")] * 2 + [("False", "NotStalled")]
+
+
+def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(telling: Telling) -> None:
+    table = simple_table()
+    telling.progress.begin([table])
+    telling.gates([], wanted=False)
+    differing = [Difference(table, (str(number),), DifferenceKind.CHANGED) for number in range(3)]
+    telling.failed(RowsDiffer(differing))
+    assert reason(telling, Condition.VERIFIED) == ("False", "RowsDiffer")
+    assert telling.report().verification.rows_differing == 3
+    assert (
+        'ferry_verify_mismatched_rows_total{table="shop.t"} 3.0' in exposition(registry_of(telling.progress)).decode()
+    )
 
 
 def test_a_failed_attempt_is_told_of_until_the_next_one(telling: Telling) -> None:

@@ -87,3 +87,20 @@ def test_a_try_that_took_long_is_made_again(ending: threading.Event, pair: Mock)
         return "copied"
 
     assert CopyStep(Mock(), ending, Mock(), RETRY_SECONDS).retrying(pair, body) == "copied"
+
+
+def test_a_chunk_in_trouble_is_told_before_each_repetition_and_a_pause_is_none(
+    ending: threading.Event, pair: Mock
+) -> None:
+    outcomes = iter([Interrupted("Paused", "killed by the pause"), LockConflict("Deadlock", "deadlock"), None])
+
+    def copy(_table: object, _selector: object) -> str:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return "copied"
+
+    pair.copier.return_value.copy = copy
+    troubled = Mock()
+    assert CopyStep(Mock(), ending, Mock(), RETRY_SECONDS).copy(pair, Mock(), Mock(), troubled) == "copied"
+    troubled.assert_called_once_with()
