@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, Terminated
+from ferry_core.rows.copier import CopyResult
 from ferry_core.run.worker import CopyStep, SessionPair
 
 RETRY_SECONDS = 0.3
@@ -94,13 +95,15 @@ def test_a_chunk_in_trouble_is_told_before_each_repetition_and_a_pause_is_none(
 ) -> None:
     outcomes = iter([Interrupted("Paused", "killed by the pause"), LockConflict("Deadlock", "deadlock"), None])
 
-    def copy(_table: object, _selector: object) -> str:
+    copied = CopyResult(1, 10, 1, 0, 0, 0.1, 0.1)
+
+    def copy(_table: object, _selector: object) -> CopyResult:
         outcome = next(outcomes)
         if outcome is not None:
             raise outcome
-        return "copied"
+        return copied
 
     pair.copier.return_value.copy = copy
     troubled = Mock()
-    assert CopyStep(Mock(), ending, Mock(), RETRY_SECONDS).copy(pair, Mock(), Mock(), troubled) == "copied"
+    assert CopyStep(Mock(), ending, Mock(), RETRY_SECONDS).copy(pair, Mock(), Mock(), troubled) is copied
     troubled.assert_called_once_with()
