@@ -26,6 +26,7 @@ class Wishes:
         self.paused_by_verb: bool | None = None
         """The last pause or resume verb; None: as the spec says."""
         self._listeners: list[Callable[[], None]] = []
+        self._one_listens = threading.RLock()
         self._cutting_over = False
         self.stopping = threading.Event()
         self.aborted = threading.Event()
@@ -33,7 +34,11 @@ class Wishes:
             self.aborted.set()
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Called after each change, in the thread that made it."""
+        """Called after each change, in the thread that made it, one thread at a time.
+
+        It reads what is wanted by then: of two changes at once the later call sees both, so none is applied over a
+        newer one. A pause applied late would stop an attempt to cut over that has begun, with writes stopped.
+        """
         self._listeners.append(listener)
 
     @property
@@ -160,5 +165,6 @@ class Wishes:
     def _tell(self) -> None:
         with self._condition:
             self._condition.notify_all()
-        for listener in self._listeners:
-            listener()
+        with self._one_listens:
+            for listener in self._listeners:
+                listener()
