@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.live import RECORDS_COMPLETED, Crew, Live
+from tests.support.live import RECORDS_COMPLETED, Crew, Live, wait_until
 from tests.support.servers import Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -118,11 +118,11 @@ def _held_in_recording(live: Live) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _not_held(live: Live) -> Iterator[None]:
-    """Wherever an attempt just is; its end is held, so that it cannot be over."""
+    """Wherever an attempt just is, once it is recorded; its end is held, so that it cannot be over."""
     live.proxy.hold(RECORDS_COMPLETED)
     live.ferry.wait_stage("ReadyForCutover")
     live.ferry.post("cutover")
-    live.ferry.wait_stage("CuttingOver")
+    wait_until(lambda: live.phase() == "CuttingOver", "an attempt has begun", 120)
     yield
 
 
