@@ -201,12 +201,12 @@ class Session:
         return int(self.value(statement) or 0)
 
     def execute(self, statement: str | bytes) -> int:
-        """Run one statement; returns the affected rows."""
+        """Run one statement; returns the affected rows. Text may hold bytes, decoded with ``surrogateescape``."""
+        raw = statement.encode("utf-8", "surrogateescape") if isinstance(statement, str) else statement
         try:
-            raw = statement.encode() if isinstance(statement, str) else statement
             return int(self._connection.query(raw))
         except (err.MySQLError, OSError, AttributeError, ValueError) as error:
-            shown = statement if isinstance(statement, str) else statement[:400].decode("utf-8", "replace")
+            shown = (raw if isinstance(statement, str) else raw[:400]).decode("utf-8", "replace")
             if isinstance(error, AttributeError | ValueError):
                 # PyMySQL trips over its own closed socket when another thread shut it.
                 raise ConnectionLost(

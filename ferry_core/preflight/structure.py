@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
 
 _DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
@@ -49,6 +50,8 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
         f"GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE {where}"
     ):
         schema, name, column, kind, collation, nullable, expression = map(decoded, row)
+        if TableName(schema, name) in names:
+            kind = spelled_type(session, TableName(schema, name), column, kind)
         described = _Column(
             _DISPLAY_WIDTH.sub(r"\1", kind),
             _UTF8.sub("utf8mb3", collation),

@@ -14,6 +14,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.schema.definition import Definition, parse
+from ferry_core.schema.spelling import spelled_out
 from ferry_core.tables.table import Table, TableName
 
 
@@ -71,7 +72,8 @@ def definition(source: Session, table: TableName) -> Definition:
     text = source.query(f"SHOW CREATE TABLE {table.sql}")[0][1]
     if text is None:
         raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} gave nothing")
-    return parse(text.decode(), table)
+    # Literals of other character sets stand in it as raw bytes; they go to the target as they came.
+    return parse(spelled_out(source, table, text.decode("utf-8", "surrogateescape")), table)
 
 
 def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Takes the text of SHOW CREATE TABLE apart, by tokens: quoted names, strings and comments may hold anything.
 
-Called by ``create`` and ``foreign_keys``. The text is a server's own, with backticks and backslash escapes, since our
-sessions fix sql_mode and sql_quote_show_create.
+Called by ``create``, ``foreign_keys`` and ``spelling``. The text is a server's own, with backticks and backslash
+escapes, since our sessions fix sql_mode and sql_quote_show_create.
 """
 
 import re
@@ -23,7 +23,9 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class _Token:
+class Token:
+    """``kind`` is name (in backticks), string, word or mark; ``start`` and ``end`` are places in the statement."""
+
     kind: str
     text: str
     start: int
@@ -84,28 +86,34 @@ class Definition:
 
 def parse(statement: str, table: TableName) -> Definition:
     """``statement`` is what SHOW CREATE TABLE says of ``table`` (whose schema unqualified references mean)."""
+    return _definition(statement, table, *elements_of(statement, table))
+
+
+def elements_of(statement: str, table: TableName) -> tuple[list[list[Token]], int]:
+    """The tokens of each column, index and constraint, and where the parenthesis around them ends."""
     tokens = [
-        _Token(match.lastgroup or "", match.group(), match.start(), match.end())
+        Token(match.lastgroup or "", match.group(), match.start(), match.end())
         for match in _TOKEN.finditer(statement)
         if match.lastgroup != "comment"
     ]
-    elements: list[list[_Token]] = [[]]
+    elements: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
         depth -= token.text == ")"
         if depth < 0:
             break
         if depth == 0 and token.text == ")":
-            return _definition(statement, table, elements, token.end)
+            return elements, token.end
         if depth == 1 and token.text == ",":
             elements.append([])
         elif depth >= 1:
             elements[-1].append(token)
         depth += token.text == "("
-    raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} could not be read: {statement[:200]}")
+    shown = statement[:200].encode("utf-8", "replace").decode()
+    raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} could not be read: {shown}")
 
 
-def _definition(statement: str, table: TableName, elements: list[list[_Token]], end: int) -> Definition:
+def _definition(statement: str, table: TableName, elements: list[list[Token]], end: int) -> Definition:
     kept: list[str] = []
     foreign_keys, checks = [], []
     for element in elements:
@@ -120,7 +128,7 @@ def _definition(statement: str, table: TableName, elements: list[list[_Token]], 
     return Definition(tuple(kept), statement[end:], tuple(foreign_keys), tuple(checks))
 
 
-def _foreign_key(statement: str, table: TableName, element: list[_Token]) -> ForeignKey:
+def _foreign_key(statement: str, table: TableName, element: list[Token]) -> ForeignKey:
     words = [token.word for token in element]
     at = words.index("REFERENCES") + 1
     last = at + 2 if element[at + 1].text == "." else at

@@ -150,6 +150,15 @@ class _Number(Codec):
         return f"CAST({variable} AS UNSIGNED)"
 
 
+class _Choice(_Number):
+    """ENUM and SET travel by number and are compared by their text too: a number means what its table's members say."""
+
+    def hash_expression(self) -> str:
+        text = f"CAST({self.name} AS BINARY)"
+        counted = f"CONCAT({self.value},':',LENGTH({text}),':',{text})"
+        return f"IFNULL({counted},'N')" if self.column.nullable else counted
+
+
 class _Temporal(Codec):
     def field(self, *, text_session: bool) -> str:  # noqa: ARG002 - digits in every session
         return f"QUOTE({self.name})"
@@ -240,8 +249,10 @@ def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: C901, PLR0911 - one
         return _Double(column, flavor)
     if kind == "float":
         return _Float(column, flavor)
-    if kind in ("bit", "enum", "set"):
+    if kind == "bit":
         return _Number(column, flavor)
+    if kind in ("enum", "set"):
+        return _Choice(column, flavor)
     if kind in TEMPORALS:
         return _Temporal(column, flavor)
     if kind == "json" and flavor is Flavor.MYSQL:
