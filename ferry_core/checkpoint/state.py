@@ -21,6 +21,7 @@ class TableState(_State):
     walked: bool = False  # the last chunk, unbounded above, was handed out
     rows_copied: int = 0
     bytes_copied: int = 0
+    definition: str = ""  # digest of what counts of the source's definition; empty in the state of an older version
 
     @property
     def copied(self) -> bool:

@@ -10,6 +10,7 @@ from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.errors import RetriableError
 from ferry_core.rows.iterator import ChunkSource
+from ferry_core.schema.significant import digest
 from ferry_core.tables.table import Table
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Checkpoints:
     def save(self, started: Iterable[Table] = ()) -> None:
         """Store now; ``started`` tables get their record of a start (R2). Raises RetriableError or Fenced."""
         for table in started:
-            self.state.tables[table.id] = TableState(started=True)
+            self.state.tables[table.id] = TableState(started=True, definition=digest(table))
         # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
         self.state.epoch = self._epoch
         self.state.position = str(self._buffer.checkpoint_mark().position)
@@ -72,5 +73,5 @@ class Checkpoints:
 
     def _table(self, table: Table) -> TableState:
         known = self.state.tables.get(table.id)
-        started = known.started if known else False
-        return TableState(started=started, **asdict(self._chunks.state(table)))
+        started, definition = (known.started, known.definition) if known else (False, "")
+        return TableState(started=started, definition=definition, **asdict(self._chunks.state(table)))

@@ -31,11 +31,13 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.preflight import PreflightContext
 from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked
+from ferry_core.run.definitions import SINCE_VALIDATION, reason_given, refuse_changed, refuse_target_changed
 from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
@@ -138,12 +140,19 @@ class Ferry:
             raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
         self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
+            still = partial(refuse_changed, source, self._ferry.spec.tables, crossing.tables, SINCE_VALIDATION)
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
-                create_missing(source, target, crossing.tables, fence)
+                with reason_given(still):
+                    create_missing(source, target, crossing.tables, fence)
             visibility = visibility_of(source)
             self.telling.source_retains(binlog_retention(source))
             state = self._state(crossing)
             state.position = state.position or str(visibility.start(source))
+            # From here on the stream shows each DDL statement: is all that was read before it still so?
+            still()
+            refuse_target_changed(
+                PreflightContext(self._ferry.spec, crossing.uid, source, target, crossing.tables, crossing.started)
+            )
         self.telling.begin(crossing.tables, fence.epoch, state)
         estimated = self.telling.report().progress.rows_estimated
         how = "goes on from its checkpoint" if crossing.begun else "begins anew"

@@ -23,7 +23,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
 from ferry_core.preflight.selection import refuse_gone, selected_tables
 from ferry_core.run.connections import Connections
-from ferry_core.tables.discovery import rediscover
+from ferry_core.run.definitions import rediscovered
 from ferry_core.tables.table import Table, TableName
 
 _START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the target"
@@ -144,7 +144,7 @@ def _with_tables(crossing: Crossing, source: Session) -> Crossing:
     selection, state = crossing.ferry.spec.tables, crossing.state
     if state is None or not state.tables:
         return replace(crossing, tables=selected_tables(source, selection))
-    found = rediscover(source, selection, state.tables)
+    found = rediscovered(source, selection, state)
     if crossing.was_cut_over:
         return replace(crossing, tables=found.tables)
     refuse_gone(source, found.gone)

@@ -27,6 +27,7 @@ from ferry_core.errors import (
 )
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.cutting import CaughtUp, Series, Steps
+from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.engine import Engine
 from ferry_core.run.newcomers import Newcomers
 from ferry_core.run.proving import Proving
@@ -204,7 +205,9 @@ class Stages:
         state.stage = Stage.CUTTING_OVER.value
         log.info("cutover attempt %d begins", number)
         self._telling.attempt_begins(number, float(self._wishes.directive.cutover.max_lag))
-        if self._checkpoints.save_now_if_possible():
+        if not self._definitions_read():
+            attempt = Attempt("DefinitionsUnread", "the source could not be asked whether tables were altered", 0)
+        elif self._checkpoints.save_now_if_possible():
             handover, steps = self._handover(number)
             try:
                 attempt = handover.attempt()
@@ -229,6 +232,17 @@ class Stages:
         else:
             self._checkpoints.save_now_if_possible()
         return attempt
+
+    def _definitions_read(self) -> bool:
+        """The last look: DDL that its session kept out of the binlog is seen by no other. False if nobody answers."""
+        crossing = self._crossing
+        try:
+            with crossing.connections.source_control() as source:
+                refuse_changed(source, crossing.ferry.spec.tables, crossing.tables, SINCE_THE_START)
+        except RetriableError as error:
+            log.warning("definitions could not be read before the attempt: %s", error)
+            return False
+        return True
 
     def _handover(self, number: int) -> tuple[Handover, Steps]:
         steps = Steps()

@@ -84,6 +84,15 @@ class Definition:
         return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
 
 
+def tokens_of(text: str) -> list[Token]:
+    """Without comments; what a version comment holds counts."""
+    return [
+        Token(match.lastgroup or "", match.group(), match.start(), match.end())
+        for match in _TOKEN.finditer(text)
+        if match.lastgroup != "comment"
+    ]
+
+
 def parse(statement: str, table: TableName) -> Definition:
     """``statement`` is what SHOW CREATE TABLE says of ``table`` (whose schema unqualified references mean)."""
     return _definition(statement, table, *elements_of(statement, table))
@@ -91,14 +100,9 @@ def parse(statement: str, table: TableName) -> Definition:
 
 def elements_of(statement: str, table: TableName) -> tuple[list[list[Token]], int]:
     """The tokens of each column, index and constraint, and where the parenthesis around them ends."""
-    tokens = [
-        Token(match.lastgroup or "", match.group(), match.start(), match.end())
-        for match in _TOKEN.finditer(statement)
-        if match.lastgroup != "comment"
-    ]
     elements: list[list[Token]] = [[]]
     depth = 0
-    for token in tokens:
+    for token in tokens_of(statement):
         depth -= token.text == ")"
         if depth < 0:
             break

@@ -16,7 +16,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
-from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
+from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
 from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
 from ferry_core.tables.table import Column, Table, TableName
 
@@ -59,22 +59,46 @@ def _others(existing: Iterable[TableName], selection: Tables, known: Collection[
     return [name for name in sorted(existing) if is_selected(name, selection) and str(name) not in known]
 
 
+def reread(session: Session, selection: Tables, names: Collection[TableName]) -> dict[TableName, Table]:
+    """These tables as they are now, without those that are gone or have no usable key."""
+    there = set(_existing(session))
+    tables, _ = _read(session, selection, [name for name in sorted(names) if name in there])
+    return {table.source: table for table in tables}
+
+
 def _described(session: Session, selection: Tables, chosen: Sequence[TableName]) -> list[Table]:
+    tables, keyless = _read(session, selection, chosen)
+    _refuse_keyless(keyless)
+    return tables
+
+
+def _read(session: Session, selection: Tables, chosen: Sequence[TableName]) -> tuple[list[Table], list[TableName]]:
+    """The tables, and the names of those without a usable key."""
     if session.flavor is Flavor.MYSQL:
         # Else a generated invisible primary key, the table's only key, is hidden.
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
     on_target = targets(chosen, selection)
     schemas = sorted({name.schema for name in chosen})
     columns, indexes, sizes = columns_of(session, schemas), indexes_of(session, schemas), sizes_of(session, schemas)
+    definitions = definitions_of(session, chosen)
     tables, keyless = [], []
     for name in chosen:
-        table = _table(name, on_target[name], _rule(name, selection), columns[name], indexes.get(name, []), sizes[name])
+        if name not in columns or name not in definitions:
+            continue  # dropped since its name was read
+        table = _table(
+            name,
+            on_target[name],
+            _rule(name, selection),
+            columns[name],
+            indexes.get(name, []),
+            sizes.get(name, (0, 0)),
+            definitions[name],
+        )
         if table is None:
             keyless.append(name)
         else:
             tables.append(table)
-    _refuse_keyless(keyless)
-    return tables
+    return tables, keyless
 
 
 def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
@@ -155,6 +179,7 @@ def _table(
     columns: Sequence[Column],
     indexes: Sequence[Index],
     sizes: tuple[int, int],
+    definition: str,
 ) -> Table | None:
     key = choose_key(columns, indexes)
     if key is None:
@@ -169,6 +194,7 @@ def _table(
         byte_equal_key=byte_equal(key),
         rows_estimated=sizes[0],
         average_row_bytes=sizes[1],
+        definition=definition,
     )
 
 

@@ -65,6 +65,7 @@ class Table:
     byte_equal_key: bool  # equal keys are equal bytes: no text column with a collation in the key
     rows_estimated: int
     average_row_bytes: int
+    definition: str = ""  # what SHOW CREATE TABLE says of it on the source
 
     @property
     def id(self) -> str:

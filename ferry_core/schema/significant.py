@@ -1,0 +1,106 @@
+"""What of a table's definition must stay as it is while a run works with it. Pure; called by ``run.definitions``.
+
+Columns (names, order, types, character sets, defaults, expressions), the key, UNIQUE indexes, CHECKs, foreign keys, the
+engine and system versioning count. Other indexes, comments, counters, partitions, the table's default character set
+and how it is stored do not: rows and their images in the binlog are the same, whatever these are.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+
+from ferry_core.errors import DataError
+from ferry_core.schema.definition import Token, parse, tokens_of
+from ferry_core.tables.table import Table
+
+_PLAIN_INDEX = {"KEY", "INDEX", "FULLTEXT", "SPATIAL", "VECTOR"}
+_UNIQUE_INDEX = {"UNIQUE", "PRIMARY"}
+_TWO_WORDS = {"COMMENT", "COLLATE", "CHARSET"}
+"""With the value that follows. Character sets are told by information_schema, whatever the table's default is."""
+
+
+def significant(table: Table) -> tuple[str, ...]:
+    """One line for each thing that counts; equal for two readings of a table if it is still the same for a run."""
+    lines = [_column_line(table, at) for at in range(len(table.columns))]
+    lines.append(f"key {table.key.index_name}")
+    try:
+        definition = parse(table.definition, table.source)
+    except DataError:
+        return (*lines, table.definition)  # a view by now
+    for element in definition.elements:
+        lines += _element_line(tokens_of(element))
+    lines += [f"FOREIGN KEY {key.before} {key.references.sql} {key.after}" for key in definition.foreign_keys]
+    return (*lines, *_option_lines(tokens_of(definition.options)))
+
+
+def digest(table: Table) -> str:
+    """A short text that stands for ``significant`` in a checkpoint."""
+    return hashlib.sha256("\n".join(sorted(significant(table))).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def differences(before: Table, now: Table | None) -> str:
+    """What is not as it was, for people; empty if nothing is."""
+    if now is None:
+        return "it is gone, is no table any more or has lost its key"
+    old, new = significant(before), significant(now)
+    if sorted(old) == sorted(new):
+        return ""
+    lost, gained = ([line for line in one if line not in other] for one, other in ((old, new), (new, old)))
+    shown = [f"no longer {printable(line)}" for line in lost[:1]] + [f"now {printable(line)}" for line in gained[:1]]
+    return "; ".join(shown) or "a part of it is there another number of times"
+
+
+def printable(text: str) -> str:
+    """For a message: short, in one line, whatever bytes it held."""
+    return " ".join(text.split())[:200].encode("utf-8", "replace").decode()
+
+
+def _column_line(table: Table, at: int) -> str:
+    column = table.columns[at]
+    charset = f" {column.charset} {column.collation}" if column.charset else ""
+    return f"column {at + 1}: {column.name} {column.column_type}{charset}{' NULL' if column.nullable else ''}"
+
+
+def _element_line(tokens: Sequence[Token]) -> Iterator[str]:
+    first = tokens[0].word
+    if first in _PLAIN_INDEX:
+        return
+    if first in _UNIQUE_INDEX:
+        yield f"UNIQUE {_first_parentheses(tokens)}"
+    else:
+        start = 2 if first == "CONSTRAINT" else 0  # a constraint's name does not count
+        yield " ".join(token.text for token in _without_remarks(tokens[start:]))
+
+
+def _first_parentheses(tokens: Sequence[Token]) -> str:
+    depth, inside = 0, []
+    for token in tokens:
+        depth -= token.text == ")"
+        if depth:
+            inside.append(token.text)
+        elif inside:
+            break
+        depth += token.text == "("
+    return " ".join(inside)
+
+
+def _without_remarks(tokens: Sequence[Token]) -> Iterator[Token]:
+    depth = skip = 0
+    for at, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if skip:
+            skip -= 1
+        elif depth == 0 and token.word in _TWO_WORDS:
+            skip = 1
+        elif depth == 0 and [one.word for one in tokens[at : at + 2]] == ["CHARACTER", "SET"]:
+            skip = 2
+        else:
+            yield token
+
+
+def _option_lines(tokens: Sequence[Token]) -> Iterator[str]:
+    words = [token.word for token in tokens]
+    if "ENGINE" in words:
+        yield f"ENGINE {' '.join(words[words.index('ENGINE') + 1 :][:2]).strip()}"
+    if ("SYSTEM", "VERSIONING") in itertools.pairwise(words):
+        yield "WITH SYSTEM VERSIONING"

@@ -1,0 +1,133 @@
+"""Definitions that change between our look at them and the moment from which the stream would tell: never unnoticed."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Bench, Ended, ferry
+from tests.support.compare import assert_equal_tables
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair, Server
+
+AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL)",
+        "INSERT INTO t VALUES (1, 'one', 'x'), (2, 'two', 'y')",
+        "CREATE TABLE other LIKE t",
+        "INSERT INTO other VALUES (9, 'nine', 'y')",
+    )
+    return Bench(tmp_path / "ferry", pair, schema, cutover=AT_ONCE)
+
+
+def until(there: Callable[[], object], what: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline, f"no {what} within {seconds} s"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def reading_only(target: Server) -> Iterator[Callable[[], object]]:
+    """The target lets nobody write meanwhile; gives whether somebody waits for that."""
+    waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for % read lock'"
+    waiting += " OR state LIKE 'Waiting for backup lock'"
+    with contextlib.closing(target.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("FLUSH TABLES WITH READ LOCK")
+        yield lambda: target.value(waiting)
+
+
+CHANGES = {
+    "a column more": ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1", "UPDATE t SET w = id"],
+    "members in another order": ["ALTER TABLE t MODIFY e ENUM('y', 'x') NOT NULL"],
+    "longer values": ["ALTER TABLE t MODIFY v VARCHAR(200)", "UPDATE t SET v = REPEAT('z', 100)"],
+    "made anew": ["DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, w INT)", "INSERT INTO t VALUES (5, 5)"],
+    "a view in its place": ["RENAME TABLE t TO aside", "CREATE VIEW t AS SELECT * FROM aside"],
+    "a constraint more": ["ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (id) REFERENCES o2 (id) ON DELETE CASCADE"],
+    "a key less": ["ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (id, v)"],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_table_altered_between_validation_and_the_stream(bench: Bench, change: str) -> None:
+    """The target lets nobody write: the run has read everything, and cannot yet begin."""
+    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source.execute(f"USE `{schema}`", "CREATE TABLE o2 (id INT PRIMARY KEY)", "INSERT INTO o2 VALUES (1), (2)")
+    with bench.process() as process:
+        with reading_only(target) as somebody_waits:
+            process.start()
+            until(somebody_waits, "write of the run on the target")
+            source.execute(f"USE `{schema}`", *CHANGES[change])
+        ended = Ended(process.wait_end(90), "", process.log.read_text())
+    ended.refused(65, "SchemaChanged", f"{schema}.t")
+    assert source.value("SELECT @@global.read_only") == 0
+
+
+ROWS = 3000
+WHILE_DOWN = {
+    "logged": ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1"],
+    "not logged": ["SET SESSION sql_log_bin = 0", "ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1"],
+    "without its key": ["ALTER TABLE t DROP PRIMARY KEY, ADD INDEX (id)"],
+    "members in another order": ["SET SESSION sql_log_bin = 0", "ALTER TABLE t MODIFY e ENUM('y', 'x') NOT NULL"],
+}
+
+
+@pytest.mark.parametrize("change", WHILE_DOWN)
+def test_a_table_altered_while_the_run_was_stopped(bench: Bench, change: str) -> None:
+    """Named as what it is, before preflight calls the target unlike the source; what the message advises works."""
+    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    numbers = ", ".join(f"({number}, 'v', 'x')" for number in range(10, ROWS))
+    source.execute(f"USE `{schema}`", f"INSERT INTO t VALUES {numbers}")
+    bench.spec["throttle"] = {"maxRowsPerSecond": 1000}
+    with bench.process() as process:
+        process.start().wait_status(lambda status: 300 < status["progress"]["rowsCopied"] < ROWS)
+        process.kill()
+    bench.spec["throttle"] = {}
+    source.execute(f"USE `{schema}`", *WHILE_DOWN[change])
+    line = bench.run().refused(65, "SchemaChanged", f"{schema}.t")
+    if change != "without its key":
+        assert f"drop the changed tables on the target (`{schema}`.`t`)" in line
+        where = ["-f", str(bench.manifest()), "--state", str(bench.state)]
+        assert ferry("cleanup", *where, cwd=bench.folder).code == 0
+        target.execute(f"DROP TABLE `{schema}`.t", f"DELETE FROM `{schema}`.other")
+        assert bench.run().code == 0
+        assert_equal_tables(source, target, f"{schema}.t")
+
+
+def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: Bench) -> None:
+    """No event tells of it; the last look before the cutover finds it, and nothing is locked."""
+    source, schema = bench.pair.source, bench.schema
+    bench.spec["cutover"] = {"watchFor": "0s"}
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        source.execute(
+            f"USE `{schema}`", "SET SESSION sql_log_bin = 0", "ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1"
+        )
+        process.post("cutover")
+        ended = Ended(process.wait_end(90), "", process.log.read_text())
+    ended.refused(65, "SchemaChanged", f"{schema}.t", "since this run began", "w int")
+    assert source.value("SELECT @@global.read_only") == 0
+
+
+def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: Bench) -> None:
+    """It is created by hand beforehand, and loses a column once the run has looked at it."""
+    target, schema = bench.pair.target, bench.schema
+    columns = "id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL"
+    target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.t ({columns})")
+    with Proxy(target.host, target.port) as proxy:
+        bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(f"CREATE DATABASE IF NOT EXISTS `{schema}`".encode())  # which it does for the table that is missing
+        with bench.process() as process:
+            process.start()
+            proxy.wait_held(60)
+            target.execute(f"ALTER TABLE `{schema}`.t DROP COLUMN v")
+            proxy.release()
+            ended = Ended(process.wait_end(90), "", process.log.read_text())
+    ended.refused(64, "TargetTableDiffers", f"{schema}.t", "the column v is missing")
