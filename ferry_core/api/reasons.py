@@ -104,6 +104,7 @@ class Reason(StrEnum):
     SERVER_REFUSED = "ServerRefused"
     # what preflight finds (docs/preflight.md)
     PATTERN_MATCHES_NOTHING = "PatternMatchesNothing"
+    PATTERN_AMBIGUOUS = "PatternAmbiguous"
     NOTHING_SELECTED = "NothingSelected"
     TARGET_NAME_TAKEN = "TargetNameTaken"
     TARGET_NAME_INVALID = "TargetNameInvalid"

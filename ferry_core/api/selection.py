@@ -7,7 +7,8 @@ from pydantic import Field
 from ferry_core.api.model import Model
 
 TablePattern = Annotated[str, Field(min_length=3, max_length=256, pattern=r"^[^.].*\..*[^.]$")]
-TableName = Annotated[str, Field(min_length=3, max_length=129, pattern=r"^[^.]+\.[^.]+$")]
+_PART = "([^.`][^.]*|`([^`]|``)+`)"
+TableName = Annotated[str, Field(min_length=3, max_length=261, pattern=rf"^{_PART}\.{_PART}$")]
 SchemaName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -15,13 +16,15 @@ class TableRule(Model):
     """What is special about the tables that a pattern matches; the first rule that matches a table counts."""
 
     match: TablePattern
-    """schema.table glob pattern: * any text, ? one character, [abc] one of them."""
+    """schema.table glob pattern: * any text, ? one character, [abc] one of them. A name that holds a dot stands in
+    backticks: `a.b`.c is table c of schema a.b.
+    """
     where: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Row filter: a SQL condition over the row, evaluated by the source; only rows for which it is true are moved.
     Times in it are UTC. It must depend on the row alone.
     """
     target: TableName | None = None
-    """Name on the target as schema.table; counts before renameSchemas."""
+    """Name on the target as schema.table; counts before renameSchemas. A name that holds a dot stands in backticks."""
 
 
 class Tables(Model):

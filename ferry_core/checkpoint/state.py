@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 1
-"""Version of this model; a newer one than known is refused, never guessed at."""
+FORMAT = 2
+"""Version of this model; a newer one than known is refused, never guessed at. Older ones: ``formats``."""
 
 
 class _State(BaseModel):
@@ -50,7 +50,7 @@ class RunState(_State):
     epoch: int = 0  # of the run that stored this; a target whose lease is older is not the one that was copied to
     stage: str = "Copying"
     position: str | None = None  # a stream position as R5 allows
-    tables: dict[str, TableState] = Field(default_factory=dict)
+    tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     foreign_keys_added: bool = False
     json_changed: int = 0  # rows copied whose JSON was changed by being parsed again
     paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says

@@ -1,11 +1,14 @@
 """The interface of a checkpoint store, and what every store must refuse. Called by the coordinator's thread only."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from ferry_core.checkpoint.formats import converted
 from ferry_core.checkpoint.state import FORMAT, RunState
 from ferry_core.errors import ConfigError
+
+_ANY = TypeAdapter(dict[str, Any])
 
 
 class CheckpointStore(Protocol):
@@ -32,7 +35,7 @@ def parse(body: str, form: int, where: str) -> RunState:
             f"{where} has checkpoint format {form}, this version knows up to {FORMAT}; use the version that wrote it",
         )
     try:
-        return RunState.model_validate_json(body)
+        return RunState.model_validate(converted(_ANY.validate_json(body), form, where))
     except ValidationError as error:
         raise ConfigError(
             "StateCorrupt",

@@ -25,7 +25,8 @@ class Lease:
     name: str
     phase: str
     source_id: str
-    tables: frozenset[str]  # "schema.table"
+    tables: frozenset[TableName]
+    perhaps: frozenset[TableName]  # these too, or some of them: what a row of an earlier version may mean
     locks_source: bool  # it holds what the source's read_only was before
 
 
@@ -48,4 +49,7 @@ def read_leases(target: Session) -> Sequence[Lease]:
 
 def _lease(texts: list[str]) -> Lease:
     uid, name, phase, source_id, tables, cutover = texts
-    return Lease(uid, name, phase, source_id, frozenset(json.loads(tables or "[]")), bool(json.loads(cutover or "{}")))
+    readings = [TableName.readings(text) for text in json.loads(tables or "[]")]
+    certain = frozenset(read[0] for read in readings if len(read) == 1)
+    perhaps = frozenset(table for read in readings if len(read) > 1 for table in read)
+    return Lease(uid, name, phase, source_id, certain, perhaps, bool(json.loads(cutover or "{}")))

@@ -13,6 +13,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.tables.discovery import discover
+from ferry_core.tables.patterns import readings
 from ferry_core.tables.table import Table, TableName
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -37,7 +38,7 @@ def refuse_gone(session: Session, gone: Sequence[str]) -> None:
     Raises ConfigError for those that are only hidden, DataError SchemaChanged for the others.
     """
     source = ServerFacts(session)
-    names = [TableName(*table.split(".", 1)) for table in gone]
+    names = [TableName.parse(table) for table in gone]
     hidden = [name for name in names if not source.grants.on_table("SELECT", *name)]
     if hidden:
         grants = "; ".join(f"GRANT SELECT ON {name.sql} TO {source.account}" for name in hidden)
@@ -58,7 +59,7 @@ def refuse_gone(session: Session, gone: Sequence[str]) -> None:
 def _unreadable(session: Session, selection: Tables) -> str:
     source = ServerFacts(session)
     patterns = [*selection.include, *(rule.match for rule in selection.rules)]
-    schemas = {pattern.partition(".")[0] for pattern in patterns}
+    schemas = {reading.schema for pattern in patterns for reading in readings(pattern)}
     hidden = sorted(
         schema for schema in schemas if not _WILDCARD.search(schema) and not source.grants.on_schema("SELECT", schema)
     )

@@ -21,10 +21,11 @@ GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
 
 
 def _claimed(context: PreflightContext, lease: Lease) -> list[Table]:
-    """The tables of ours that a lease names as its own."""
-    fold = context.target_facts.folds
-    names = {name.lower() if fold else name for name in lease.tables}
-    return [table for table in context.tables if (str(table.target).lower() if fold else str(table.target)) in names]
+    """The tables of ours that a lease names as its own; that of another Ferry also those that it may mean."""
+    folded = context.target_facts.folded
+    perhaps = frozenset[TableName]() if lease.ferry_uid == context.ferry_uid else lease.perhaps
+    names = set(map(folded, lease.tables | perhaps))
+    return [table for table in context.tables if folded(table.target) in names]
 
 
 def _leases(context: PreflightContext) -> Iterator[Finding]:
@@ -136,7 +137,7 @@ def _triggers(context: PreflightContext) -> Iterator[Finding]:
         f"WHERE EVENT_OBJECT_SCHEMA IN ({name_list({name.schema for name in ours})}) ORDER BY 1, 2, 3"
     )
     found = [
-        f"{decoded(trigger)} on {schema}.{name}"
+        f"{decoded(trigger)} on {TableName(schema, name)}"
         for schema, name, trigger in ((decoded(a), decoded(b), c) for a, b, c in rows)
         if folded(TableName(schema, name)) in ours
     ]

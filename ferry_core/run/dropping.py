@@ -7,7 +7,6 @@ never what a table of somebody else references. All else stays, and is named. Ca
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +27,16 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         return "; its tables stay, for they are live"
     started, trouble = _started(ferry, state_path, connections)
     with connections.target() as session:
-        fold = str.lower if session.number("SELECT @@lower_case_table_names") else str
-        found = _tables(session, set(map(fold, lease.tables)), fold)
-        ours_alone = set(map(fold, started)) - set(map(fold, _claimed_by_others(session, ferry_uid(ferry))))
-        ours = [table for table in found if fold(str(table)) in ours_alone]
+        folds = session.number("SELECT @@lower_case_table_names") != 0
+
+        def folded(name: TableName) -> TableName:
+            return TableName(name.schema.lower(), name.name.lower()) if folds else name
+
+        found = _tables(session, {folded(name) for text in lease.tables for name in TableName.readings(text)}, folded)
+        claimed = {folded(name) for text in lease.tables for name in _certain(text)}
+        others = set(map(folded, _claimed_by_others(session, ferry_uid(ferry))))
+        ours_alone = (set(map(folded, started)) & claimed) - others
+        ours = [table for table in found if folded(table) in ours_alone]
         referenced = _referenced(session, ours)
         ours = [table for table in ours if table not in referenced]
         with fence.hold(session):
@@ -49,7 +54,13 @@ def _said(dropped: list[TableName], kept: list[TableName], trouble: str) -> str:
     return said
 
 
-def _started(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[set[str], str]:
+def _certain(text: str) -> list[TableName]:
+    """The name in a lease row; none if an earlier version wrote it so that it may be one of two."""
+    readings = TableName.readings(text)
+    return readings if len(readings) == 1 else []
+
+
+def _started(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[set[TableName], str]:
     """Target names of tables that a checkpoint says were begun, and why there may be none."""
     missing = "there is no checkpoint that says what was begun"
     if state_path is not None and not os.path.lexists(state_path):
@@ -63,29 +74,27 @@ def _started(ferry: Ferry, state_path: Path | None, connections: Connections) ->
         store.close()
     if state is None or state.ferry_uid != ferry_uid(ferry):
         return set(), missing
-    names: set[str] = set()
-    for known, table in state.tables.items():
-        dots = [at for at, character in enumerate(known) if character == "." and table.started]
-        names |= {str(target_name(TableName(known[:at], known[at + 1 :]), ferry.spec.tables)) for at in dots}
-    return names, ""
+    return {target_name(TableName.parse(known), ferry.spec.tables) for known in state.started}, ""
 
 
-def _tables(session: Session, claimed: set[str], fold: Callable[[str], str]) -> list[TableName]:
-    """Tables on the target under the claimed names; of two that are written alike (``a.b``.c, a.``b.c``) neither."""
+def _tables(session: Session, claimed: set[TableName], folded: Callable[[TableName], TableName]) -> list[TableName]:
+    """Tables on the target under the claimed names."""
     left_out = ", ".join(string(schema) for schema in sorted(LEFT_OUT))
     rows = session.query(
         "SELECT table_schema, table_name FROM information_schema.tables"
         f" WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ({left_out})"
     )
     names = [TableName((schema or b"").decode(), (name or b"").decode()) for schema, name in rows]
-    alike = Counter(fold(str(name)) for name in names)
-    return sorted(name for name in names if fold(str(name)) in claimed and alike[fold(str(name))] == 1)
+    return sorted(name for name in names if folded(name) in claimed)
 
 
-def _claimed_by_others(session: Session, uid: str) -> set[str]:
-    """Whatever the phase: an aborted Ferry has let go of its tables, and another may have filled them since."""
+def _claimed_by_others(session: Session, uid: str) -> set[TableName]:
+    """Whatever the phase, and all that their rows may mean.
+
+    An aborted Ferry has let go of its tables, and another may have filled them since.
+    """
     rows = session.query(f"SELECT tables FROM {LEASE} WHERE ferry_uid <> {string(uid)}")
-    return {name for (tables,) in rows for name in json.loads(tables or b"[]")}
+    return {name for (tables,) in rows for text in json.loads(tables or b"[]") for name in TableName.readings(text)}
 
 
 def _referenced(session: Session, ours: list[TableName]) -> set[TableName]:

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 
 from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import TableRule, Tables
@@ -18,6 +17,7 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
 from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
+from ferry_core.tables.patterns import ambiguous, matches
 from ferry_core.tables.table import Column, Table, TableName
 
 LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
@@ -104,6 +104,7 @@ def _read(session: Session, selection: Tables, chosen: Sequence[TableName]) -> t
 def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
     """The names that include patterns match and exclude patterns do not; no include and no rule may be idle."""
     known = sorted(existing)
+    _refuse_ambiguous(known, selection)
     chosen = [name for name in known if is_selected(name, selection)]
     idle = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
     idle += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
@@ -117,6 +118,17 @@ def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
     if not chosen:
         raise ConfigError(Reason.NOTHING_SELECTED, "the exclude patterns leave no table; take one out")
     return chosen
+
+
+def _refuse_ambiguous(existing: Sequence[TableName], selection: Tables) -> None:
+    patterns = [*selection.include, *selection.exclude, *(rule.match for rule in selection.rules)]
+    unclear = [f"{p!r} ({' or '.join(named)}?)" for p in patterns if (named := ambiguous(p, existing))]
+    if unclear:
+        raise ConfigError(
+            Reason.PATTERN_AMBIGUOUS,
+            f"tables of more than one schema are named by {', '.join(unclear)}: a schema or table has a dot in its "
+            "name; put that name in backticks, as in the readings shown",
+        )
 
 
 def _idle_renames(selection: Tables, schemas: Collection[str]) -> Iterator[str]:
@@ -133,21 +145,11 @@ def is_selected(name: TableName, selection: Tables) -> bool:
     return included and not any(matches(name, pattern) for pattern in selection.exclude)
 
 
-def matches(name: TableName, pattern: str) -> bool:
-    """Whether a ``schema.table`` glob names this table. A wildcard never reaches over the dot."""
-    return any(
-        fnmatchcase(name.schema, pattern[:dot]) and fnmatchcase(name.name, pattern[dot + 1 :])
-        for dot, character in enumerate(pattern)
-        if character == "."
-    )
-
-
 def target_name(name: TableName, selection: Tables) -> TableName:
     """What the table is called on the target: its rule's name, else the schema's, else its own."""
     rule = _rule(name, selection)
     if rule is not None and rule.target is not None:
-        schema, _, table = rule.target.partition(".")
-        return TableName(schema, table)
+        return TableName.parse(rule.target)
     return TableName(selection.rename_schemas.get(name.schema, name.schema), name.name)
 
 

@@ -1,27 +1,60 @@
 """The description of one selected table that every room works with. Made by discovery, read by all, never changed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ferry_core.mysql.literals import qualified
+from ferry_core.mysql.literals import identifier, qualified
 
 KeyLiterals = tuple[str, ...]
 """One SQL literal per key column, in key order: how a key or a chunk bound travels. Opaque: only servers compare."""
 
 
+_PART = r"(?:`(?:[^`]|``)+`|[^.`][^.]*)"
+_NAME = re.compile(rf"({_PART})\.({_PART})", re.DOTALL)
+
+
 class TableName(NamedTuple):
-    """A schema and a table in it."""
+    """A schema and a table in it. Its text names one table only: ``parse`` gives back what ``str`` was made of."""
 
     schema: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return f"{_part(self.schema)}.{_part(self.name)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "TableName":
+        """The name that is written ``schema.table``, each part in backticks if it holds a dot; else ValueError."""
+        found = _NAME.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is not schema.table; a part that holds a dot stands in backticks")
+        return cls(*map(unquoted, found.groups()))
+
+    @classmethod
+    def readings(cls, text: str) -> "list[TableName]":
+        """Every name that ``text`` may stand for: earlier versions wrote no backticks."""
+        try:
+            return [cls.parse(text)]
+        except ValueError:
+            dots = (at for at, character in enumerate(text) if character == ".")
+            return [cls(text[:dot], text[dot + 1 :]) for dot in dots]
 
     @property
     def sql(self) -> str:
         return qualified(self.schema, self.name)
+
+
+def _part(name: str) -> str:
+    """As it is, unless a dot or backtick in it would make two names one text: `a`.`b.c` and `a.b`.`c`."""
+    return identifier(name) if "." in name or "`" in name or not name else name
+
+
+def unquoted(part: str) -> str:
+    """Without the backticks around it, if it has any."""
+    quoted = len(part) > 2 and part[0] == part[-1] == "`"
+    return part[1:-1].replace("``", "`") if quoted else part
 
 
 @dataclass(frozen=True)
@@ -69,7 +102,7 @@ class Table:
 
     @property
     def id(self) -> str:
-        """The name under which state, metrics and messages know the table: that on the source."""
+        """The name under which state, metrics and messages know the table: that on the source, as one text."""
         return str(self.source)
 
     @property

@@ -1,6 +1,7 @@
 """Both checkpoint stores keep a state, refuse what is not theirs, and refuse an overtaken run."""
 
 import contextlib
+import json
 import sqlite3
 import uuid
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import FORMAT, RunState, TableState
+from ferry_core.checkpoint.store import parse
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import Fence
 from ferry_core.errors import ConfigError, Fenced
@@ -73,6 +75,49 @@ def test_sqlite_refuses_a_damaged_body_and_a_newer_format(tmp_path: Path) -> Non
     database.close()
     with pytest.raises(ConfigError, match="knows up to"):
         store.load()
+
+
+OLD = '{"format": 1, "ferry_uid": "u", "ferry_name": "n", "source_id": "s", "selection": %s, "tables": {%s}}'
+
+
+def old_state(include: str, *tables: str) -> str:
+    """As format 1 has it: tables by schema and name joined by a dot."""
+    selection = json.dumps(json.dumps({"include": [include]}))
+    return OLD % (
+        selection,
+        ", ".join(f'{json.dumps(name)}: {{"started": true, "frontier": ["7"]}}' for name in tables),
+    )
+
+
+@pytest.mark.parametrize(
+    ("include", "joined", "now"),
+    [
+        ("shop.*", "shop.orders", "shop.orders"),
+        ("shop.*", "shop.v1.orders", "shop.`v1.orders`"),
+        ("shop.v?.*", "shop.v1.orders", None),
+        ("*.*", "shop.v1.orders", None),
+        ("*.*", "shop.or`ders", "shop.`or``ders`"),
+    ],
+)
+def test_a_state_of_the_first_format_goes_on_where_each_table_is_certain(
+    include: str, joined: str, now: str | None
+) -> None:
+    body = old_state(include, "shop.first", joined)
+    if now is not None:
+        state = parse(body, 1, "here")
+        assert state.started == {"shop.first", now}
+        assert (state.format, state.tables[now].frontier) == (FORMAT, ["7"])
+        return
+    with pytest.raises(ConfigError, match=r"`shop`\.`v1\.orders` and `shop\.v1`\.`orders` as one") as caught:
+        parse(body, 1, "here")
+    assert caught.value.reason == "StateAmbiguous"
+
+
+def test_a_damaged_state_of_the_first_format_is_said_to_be_damaged() -> None:
+    for body in ('{"tables": []}', '{"tables": {"a.b.c": {}}}', "[]", '{"tables": {"a.b": 1}}'):
+        with pytest.raises(ConfigError) as caught:
+            parse(body, 1, "here")
+        assert caught.value.reason == "StateCorrupt"
 
 
 def test_sqlite_says_where_it_cannot_write(tmp_path: Path) -> None:

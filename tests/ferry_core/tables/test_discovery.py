@@ -7,8 +7,9 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.discovery import LEFT_OUT, appeared, discover, matches, rediscover, select, target_name, targets
+from ferry_core.tables.discovery import LEFT_OUT, appeared, discover, rediscover, select, target_name, targets
 from ferry_core.tables.keys import Index, byte_equal, choose_key
+from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import Column, TableName
 from hack.servers import Family
 from tests.support.servers import Pair
@@ -33,6 +34,60 @@ def test_patterns_match_schema_and_table_apart() -> None:
     assert not matches(NAMES[0], "SHOP.*")
     assert matches(NAMES[3], "a.b.c.d")
     assert matches(NAMES[3], "*.c.d")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("`a`.`b.c`", [TableName("a", "b.c")]),
+        ("a.`b.c`", [TableName("a", "b.c")]),
+        ("`a.b`.c", [TableName("a.b", "c")]),
+        ("`a.*`.?", [TableName("a.b", "c")]),
+        ("`a``b`.*", [TableName("a`b", "c")]),
+        ("a`b.*", [TableName("a`b", "c")]),
+        ("a.*", [TableName("a", "b.c")]),
+        ("a.b.c", [TableName("a", "b.c"), TableName("a.b", "c")]),
+    ],
+)
+def test_backticks_in_a_pattern_say_which_dot_is_meant(pattern: str, found: list[TableName]) -> None:
+    names = [TableName("a", "b.c"), TableName("a.b", "c"), TableName("a`b", "c")]
+    assert [name for name in names if matches(name, pattern)] == found
+
+
+@pytest.mark.parametrize("where", ["include", "exclude", "rule"])
+def test_a_pattern_that_names_two_tables_by_two_readings_is_refused(where: str) -> None:
+    alike = [TableName("a", "b.c"), TableName("a.b", "c"), TableName("a", "d")]
+    wanted = {
+        "include": selection("a.b.c"),
+        "exclude": selection("a*.*", exclude=["a.b.c"]),
+        "rule": selection("a*.*", rules=[{"match": "a.b.c", "where": "1"}]),
+    }[where]
+    with pytest.raises(ConfigError) as raised:
+        select(alike, wanted)
+    assert raised.value.reason == "PatternAmbiguous"
+    assert "'a.b.c' (`a`.`b.c` or `a.b`.`c`?)" in raised.value.message
+    assert select(alike[1:], wanted)
+
+
+@pytest.mark.parametrize(
+    "name", [("a", "b.c"), ("a.b", "c"), ("a`", "`b"), ("`a`", "b"), ("a.`b", "c`.d"), ("ä ö", 'q"\\/{}'), (".", "``")]
+)
+def test_the_text_of_a_name_stands_for_no_other(name: tuple[str, str]) -> None:
+    assert TableName.parse(str(TableName(*name))) == name
+    assert TableName.readings(str(TableName(*name))) == [name]
+
+
+def test_plain_names_are_written_plainly_and_joined_ones_are_read_in_every_way() -> None:
+    assert str(TableName("shop", "orders")) == "shop.orders"
+    assert TableName.readings("a.b.c") == [TableName("a", "b.c"), TableName("a.b", "c")]
+    for text in ("a", ".a", "a.", "`a.b", "a.b.c", "``.a"):
+        with pytest.raises(ValueError, match=r"is not schema\.table"):
+            TableName.parse(text)
+
+
+def test_a_rules_target_may_hold_dots_in_backticks() -> None:
+    wanted = selection("shop.*", rules=[{"match": "shop.*", "target": "`a.b`.`c``.d`"}])
+    assert target_name(NAMES[0], wanted) == TableName("a.b", "c`.d")
 
 
 def test_excludes_and_names_on_the_target() -> None:

@@ -1,0 +1,38 @@
+"""States that earlier versions wrote, as this version writes them. Called by ``store``.
+
+Format 1 wrote a table as schema and name joined by a dot, without backticks: one text for `a`.`b.c` and `a.b`.`c`. What
+the selection allows to be one table only is that table. Else nobody knows which of the two a record is about.
+"""
+
+from typing import Any
+
+from ferry_core.api.selection import Tables
+from ferry_core.errors import ConfigError
+from ferry_core.tables.discovery import is_selected
+from ferry_core.tables.table import TableName
+
+START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the target"
+
+
+def converted(state: dict[str, Any], form: int, where: str) -> dict[str, Any]:
+    """A state of format ``form`` in the newest; ConfigError if that cannot be known."""
+    known = state.get("tables")
+    if form >= 2 or not isinstance(known, dict):
+        return state
+    tables = {_name(joined, state, where): table for joined, table in known.items()}
+    return state | {"format": 2, "tables": tables}
+
+
+def _name(joined: str, state: dict[str, Any], where: str) -> str:
+    dots = [at for at, character in enumerate(joined) if character == "."]
+    names = [TableName(joined[:dot], joined[dot + 1 :]) for dot in dots]
+    if len(names) > 1:
+        selection = Tables.model_validate_json(state.get("selection", ""))
+        names = [name for name in names if is_selected(name, selection)] or names
+    if len(names) != 1:
+        raise ConfigError(
+            "StateAmbiguous",
+            f"{where} was written by an earlier version, which kept {' and '.join(name.sql for name in names)} as one "
+            f"table, {joined}: it does not tell how far each is copied; {START_OVER}",
+        )
+    return str(names[0])

@@ -1,0 +1,44 @@
+"""``schema.table`` glob patterns: which names they match. Called by discovery and by whoever shows a selection.
+
+A name may hold dots, so ``a.b.c`` can be read in two ways: table ``b.c`` of schema ``a``, or table ``c`` of schema
+``a.b``. Backticks say which: ``a.`b.c```. Wildcards count within backticks, too, and a doubled backtick is one. Without
+backticks every reading counts, but a pattern of which two readings name tables is refused (``ambiguous``).
+"""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from ferry_core.mysql.literals import identifier
+from ferry_core.tables.table import TableName, unquoted
+
+_QUOTED = r"`(?:[^`]|``)+`"
+_SCHEMA_QUOTED = re.compile(rf"({_QUOTED})\.(.+)", re.DOTALL)
+_TABLE_QUOTED = re.compile(rf"(.+)\.({_QUOTED})", re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def readings(pattern: str) -> tuple[TableName, ...]:
+    """The ways to read a pattern, each a glob of the schema and one of the table."""
+    quoted = _SCHEMA_QUOTED.fullmatch(pattern) or _TABLE_QUOTED.fullmatch(pattern)
+    if quoted is not None:
+        return (TableName(*map(unquoted, quoted.groups())),)
+    dots = (at for at, character in enumerate(pattern) if character == ".")
+    return tuple(TableName(pattern[:dot], pattern[dot + 1 :]) for dot in dots)
+
+
+def matches(name: TableName, pattern: str) -> bool:
+    """Whether a pattern names this table. A wildcard never reaches from the schema into the table."""
+    return any(_matches(name, reading) for reading in readings(pattern))
+
+
+def ambiguous(pattern: str, existing: Iterable[TableName]) -> list[str]:
+    """The readings that name existing tables, spelled out, if they are several."""
+    names = list(existing)
+    named = [reading for reading in readings(pattern) if any(_matches(name, reading) for name in names)]
+    return [f"{identifier(schema)}.{identifier(table)}" for schema, table in named] if len(named) > 1 else []
+
+
+def _matches(name: TableName, reading: TableName) -> bool:
+    return fnmatchcase(name.schema, reading.schema) and fnmatchcase(name.name, reading.name)

@@ -1,0 +1,101 @@
+"""Tables whose names joined by a dot are one text, `a`.`b.c` and `a.b`.`c`: each is moved, resumed, dropped alone."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.commands import Bench
+from tests.support.compare import assert_equal_tables
+from tests.support.ferry_process import FerryProcess
+from tests.support.live import command
+from tests.support.servers import Pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROWS = 6_000
+UNVERIFIED: dict[str, Any] = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
+VERIFIED: dict[str, Any] = {"verify": {"mode": "Final"}, "checkpoint": {"store": "Target"}}
+AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
+COMMON: dict[str, Any] = {
+    "throttle": {"maxRowsPerSecond": 1500},
+    "copy": {"chunkTargetBytes": "64Ki", "workers": 2},
+    "cutover": {"maxLag": "20s", "watchFor": "0s"},
+}
+Name = tuple[str, str]
+
+
+def quoted(name: Name) -> str:
+    return ".".join(f"`{part.replace('`', '``')}`" for part in name)
+
+
+def fill(pair: Pair, name: Name, first: int, value: str) -> None:
+    """A table of its own keys and values: how far one is copied says nothing of another."""
+    numbers = ", ".join(f"({number}, '{value}{number}')" for number in range(first, first + ROWS))
+    pair.source.execute(
+        f"CREATE DATABASE IF NOT EXISTS `{name[0].replace('`', '``')}`",
+        f"CREATE TABLE {quoted(name)} (id INT PRIMARY KEY, v VARCHAR(40) NOT NULL)",
+        f"INSERT INTO {quoted(name)} VALUES {numbers}",
+    )
+
+
+def alike(schema: str) -> tuple[Name, Name]:
+    return (schema, "b.c"), (f"{schema}.b", "c")
+
+
+@contextlib.contextmanager
+def killed(bench: Bench, copied: int) -> Iterator[FerryProcess]:
+    """A run that was killed by SIGKILL while it copied; started again it has no cap any more."""
+    with bench.process() as process:
+        process.start().wait_status(lambda status: copied < status["progress"]["rowsCopied"] < 2 * ROWS)
+        process.kill()
+        bench.spec["throttle"] = {}
+        process.manifest = bench.manifest()
+        yield process
+
+
+@pytest.mark.parametrize("spec", [UNVERIFIED, VERIFIED], ids=["state file, unverified", "on the target, verified"])
+def test_a_killed_run_resumes_each_of_two_tables_whose_names_join_alike(
+    pair: Pair, schema: str, tmp_path: Path, spec: dict[str, Any]
+) -> None:
+    names = alike(schema)
+    fill(pair, names[0], 0, "one")
+    fill(pair, names[1], ROWS, "other")
+    bench = Bench(tmp_path, pair, schema, tables={"include": [f"{schema}*.*"]}, **(COMMON | spec))
+    with killed(bench, ROWS // 2) as process:
+        if "checkpoint" in spec:
+            process.arguments = []
+        process.start().wait_stage("ReadyForCutover")
+        assert {one["name"] for one in process.get("/api/v1/tables")["tables"]} == {
+            f"{schema}.`b.c`",
+            f"`{schema}.b`.c",
+        }
+        process.post("cutover")
+        process.succeed()
+    for name in names:
+        assert_equal_tables(pair.source, pair.target, name)
+
+
+def test_ferries_of_tables_whose_names_join_alike_keep_and_drop_their_own(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    mine, other = alike(schema)
+    fill(pair, mine, 0, "one")
+    fill(pair, other, ROWS, "other")
+    begun = Bench(
+        tmp_path / "begun", pair, schema, tables={"include": [quoted(mine)]}, deletionPolicy="DropTarget", **COMMON
+    )
+    done = Bench(
+        tmp_path / "done", pair, schema, tables={"include": [quoted(other)]},
+        **(COMMON | {"throttle": {}, "cutover": AT_ONCE}),
+    )  # fmt: skip
+    done.documents[0]["metadata"]["name"] += "-2"
+    with killed(begun, ROWS // 4) as process:
+        ended = done.run()
+        assert ended.code == 0, ended
+        cleaned = command("cleanup", process)
+    assert (cleaned.returncode, f"dropped {schema}.`b.c`\n" in cleaned.stdout.replace("; ", "\n")) == (0, True)
+    assert begun.target_tables() == [other]
+    assert_equal_tables(pair.source, pair.target, other)
