@@ -79,6 +79,17 @@ def test_selection(one: Bench, mistake: str) -> None:
     assert (checked.code, reason in checked.stdout) == (64, True)
 
 
+def test_a_pattern_that_can_be_read_in_two_ways(bench: Bench) -> None:
+    fill(bench.pair.source, bench.schema, "`b.c`")
+    bench.pair.source.execute(f"CREATE DATABASE `{bench.schema}.b`")
+    fill(bench.pair.source, f"{bench.schema}.b", "c")
+    bench.spec["tables"] = {"include": [f"{bench.schema}.b.*"]}
+    said = f"'{bench.schema}.b.*' (`{bench.schema}`.`b.*` or `{bench.schema}.b`.`*`?)"
+    bench.run().refused(64, "PatternAmbiguous", said, "in backticks")
+    bench.assert_nothing_begun()
+    assert "PatternAmbiguous" in bench.check().stdout
+
+
 KEYLESS = {
     "none": "(a INT)",
     "nullable": "(a INT UNIQUE)",
