@@ -3,6 +3,8 @@
     FerryError                    reason, message, exit code
      ├── RetriableError           the same step may be tried again, in place or by a restart       (75)
      │    ├── ConnectionLost      a session broke; on the target its transaction may still commit
+     │    │    └── OtherServer    the address leads to another server, perhaps for a moment only
+     │    ├── ServerRestarted     go on from the checkpoint: what is known of a server may not be so any more
      │    ├── LoginRefused        a server that let us in before: the password is being changed
      │    ├── LockConflict        deadlock or lock wait: the statement was rolled back
      │    ├── Interrupted         the step was killed by ourselves for a pause or a stop
@@ -42,6 +44,18 @@ class RetriableError(FerryError):
 
 class ConnectionLost(RetriableError):
     """A session broke; what it had not yet answered may or may not have taken effect."""
+
+
+class OtherServer(ConnectionLost):
+    """An address leads to another server: nothing was asked there. It may lead back in a moment."""
+
+    def for_good(self) -> "DataError":
+        """The same, for a run that ends by it: it would only meet that server again."""
+        return DataError(self.reason, self.message)
+
+
+class ServerRestarted(RetriableError):
+    """A server was restarted: no step may be tried again, the run has to go on from its checkpoint."""
 
 
 class LoginRefused(RetriableError):

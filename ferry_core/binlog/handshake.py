@@ -22,6 +22,8 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, Position, parse_position
+from ferry_core.mysql.identity import COLUMNS, ServerIdentity
+from ferry_core.mysql.session import NO_LIMITS
 from ferry_core.mysql.upload import UploadConnection
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ _NAMESPACE = uuid.UUID("6c3c2f0e-5d0f-4c52-8f5e-0c8d4c1a7f57")
 class SourceFacts(NamedTuple):
     """What the source said of itself before the dump."""
 
-    identity: str  # @@server_uuid, or on MariaDB @@server_id
+    identity: ServerIdentity
     checksums: bool  # of the first events, until a format description says better
     folds_names: bool  # lower_case_table_names is not 0
     purged: Position  # MySQL's gtid_purged; MariaDB does not tell: empty
@@ -76,6 +78,7 @@ def open_dump(
         try:
             facts = _introduce(connection, flavor, server_id)
             _require_tls(connection, endpoint)
+            endpoint.check(facts.identity)
             check(facts)
             _begin(connection, flavor, server_id, position)
         except BaseException:
@@ -123,10 +126,7 @@ def _row(connection: "Connection[Any]", statement: str) -> tuple[Any, ...]:
 
 
 def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) -> SourceFacts:
-    if flavor is Flavor.MYSQL:
-        itself = "@@GLOBAL.server_uuid, @@GLOBAL.gtid_purged, ''"
-    else:
-        itself = "@@GLOBAL.server_id, '', @@GLOBAL.gtid_binlog_state"
+    history = "@@GLOBAL.gtid_purged, ''" if flavor is Flavor.MYSQL else "'', @@GLOBAL.gtid_binlog_state"
     own = replica_uuid(server_id)
     period = int(HEARTBEAT_SECONDS * 1e9)
     # Both the old and the new names: MySQL reads source_* first, MariaDB and older MySQL know master_* only.
@@ -135,16 +135,17 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
         "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum, "
         f"@master_heartbeat_period = {period}, @source_heartbeat_period = {period}, @mariadb_slave_capability = 4, "
         f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}, "
-        "SESSION sql_big_selects = 1",  # to a server SHOW STATUS is a SELECT
+        f"{NO_LIMITS}",  # to a server SHOW STATUS is a SELECT
     )
     asked = time.time()
-    checksum, folds, now, identity, purged, logged = _row(
+    checksum, folds, now, name, start, purged, logged = _row(
         connection,
-        f"SELECT @@GLOBAL.binlog_checksum, @@GLOBAL.lower_case_table_names, UNIX_TIMESTAMP(NOW(6)), {itself}",
+        "SELECT @@GLOBAL.binlog_checksum, @@GLOBAL.lower_case_table_names, UNIX_TIMESTAMP(NOW(6)), "
+        f"{COLUMNS}, {history}",
     )
     ahead = float(now) - (asked + time.time()) / 2
     past = parse_position(flavor, purged), parse_position(flavor, logged)
-    return SourceFacts(str(identity), checksum != "NONE", bool(folds), *past, ahead)
+    return SourceFacts(ServerIdentity(name, start), checksum != "NONE", bool(folds), *past, ahead)
 
 
 def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position) -> None:

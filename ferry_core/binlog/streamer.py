@@ -20,7 +20,7 @@ from ferry_core.binlog.sink import ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
 from ferry_core.binlog.transactions import Counters, Transactions
-from ferry_core.errors import DataError, LoginRefused, RetriableError
+from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import MariaDbGtids, Position
@@ -47,21 +47,20 @@ class BinlogStreamer:
         connect: Callable[[], Session],
         login: Callable[[], Endpoint],
         flavor: Flavor,
-        server_uuid: str | None,
         tables: Mapping[TableName, Table],
         start: Position,
         sink: ChangeSink,
         server_id: int,
     ) -> None:
-        """``connect`` opens a control session, for questions; ``server_uuid`` is the source's (None on MariaDB).
+        """``connect`` opens a control session, for questions.
 
-        ``login`` is asked at each connect: the password may have been changed since the last one.
+        ``login`` is asked at each connect: the password may have been changed since the last one. It says, too, which
+        server must answer there.
         """
         self._control = connect
         self._login = login
         self._endpoint = login()
         self._flavor = flavor
-        self._identity = server_uuid
         self._tables = tables
         self._sink = sink
         self._server_id = server_id
@@ -173,7 +172,8 @@ class BinlogStreamer:
         """Whether another try may help. A changed password gets time to reach both sides, a dropped account no more."""
         now = time.monotonic()
         self._refused_since = (self._refused_since or now) if isinstance(error, LoginRefused) else None
-        return isinstance(error, RetriableError) and now - (self._refused_since or now) < LOGIN_PATIENCE_SECONDS
+        passing = isinstance(error, RetriableError) and not isinstance(error, ServerRestarted)
+        return passing and now - (self._refused_since or now) < LOGIN_PATIENCE_SECONDS
 
     def _count_failure(self, _: RetryCallState) -> None:
         self._reconnects["connect"] += 1
@@ -190,17 +190,7 @@ class BinlogStreamer:
         return dump
 
     def _check(self, facts: SourceFacts) -> None:
-        """Still the server that we know, and does it still have what we need?"""
-        if self._identity is None:
-            self._identity = facts.identity
-        if facts.identity != self._identity:
-            name = "server_uuid" if self._flavor is Flavor.MYSQL else "server_id"
-            raise DataError(
-                "SourceReplaced",
-                f"{self._endpoint.role} {self._endpoint.address} is another server now: its {name} is "
-                f"{facts.identity}, this run began with {self._identity}. Point the Ferry at the server itself, not "
-                "at a balancer; after a failover start over with a fresh copy",
-            )
+        """Does it still have what we need?"""
         position = self._counters.processed.position
         if not position.contains(facts.purged):
             raise purged(self._endpoint, position, self._control)

@@ -98,7 +98,7 @@ class Fence:
     """One run's hold on its target. Thread-safe: sessions are the callers' own, state here is the epoch alone."""
 
     def __init__(self, connect: Callable[[], Session], uid: str, epoch: int) -> None:
-        """``connect`` opens a bare target session; ``Fence.take`` is the way to get an epoch."""
+        """``connect`` opens a bare target session, also after a restart; ``Fence.take`` is the way to get an epoch."""
         self._connect = connect
         self._uid = uid
         self.epoch = epoch
@@ -281,6 +281,7 @@ class Fence:
     def complete(self) -> None:
         """Record the hand-over. After a RetriableError ask ``completed`` whether it happened."""
         with self._connect() as session:
+            session.refuse_restarted()
             self._completing = session.connection_id, self.enrol(session)
             session.begin()
             self._check(session, " FOR UPDATE")

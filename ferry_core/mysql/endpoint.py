@@ -3,6 +3,8 @@
 import ssl
 from dataclasses import dataclass, field
 
+from ferry_core.mysql.identity import KnownServer, ServerIdentity
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -17,6 +19,15 @@ class Endpoint:
     tls_required: bool = False
     accepted: bool = False
     """Whether this run was let in there before, perhaps with another password."""
+    known: KnownServer | None = field(default=None, repr=False, compare=False)
+    """The server that must answer there; None: any."""
+    any_start: bool = False
+    """Whether it may have been restarted meanwhile."""
+
+    def check(self, found: ServerIdentity) -> None:
+        """Asked by whoever has connected, before anything else is asked there; raises if it must not go on."""
+        if self.known is not None:
+            self.known.check(self.address, found, any_start=self.any_start)
 
     @property
     def address(self) -> str:

@@ -12,11 +12,13 @@ from enum import Enum
 from typing import Any, NamedTuple, Self
 
 from pymysql import err
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from ferry_core.errors import ConfigError, ConnectionLost
+from ferry_core.errors import ConfigError, ConnectionLost, Interrupted
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.identity import COLUMNS, ServerIdentity
 from ferry_core.mysql.upload import UploadConnection
 
 Row = tuple[bytes | None, ...]
@@ -27,6 +29,12 @@ DEPRECATIONS = frozenset({1287, 1681, 3778})
 """They speak of the server's future, not of the rows; _utf8mb3 in front of a key's literal gives one on MySQL 9.7."""
 MOST_WARNINGS = 65535
 """The protocol counts no further."""
+NO_LIMITS = (
+    f"SESSION sql_select_limit = {(1 << 64) - 1}, SESSION sql_big_selects = 1 "
+    "/*!50708 , SESSION max_execution_time = 0 */ /*M!100101 , SESSION max_statement_time = 0 */"
+)
+"""For a SET, whatever the family is (the other's part is a comment): said before anything is asked."""
+LIFT_ATTEMPTS = 20
 UNLISTED = 0
 """The code that ``warnings`` gives to what the server counted but did not list."""
 
@@ -149,19 +157,34 @@ class Session:
             self._connection.connect()
         except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
             raise unreachable(error, endpoint) from error
-        self.connection_id = int(self._query_one("SELECT CONNECTION_ID()")[0] or 0)
-        self.version = (self._query_one("SELECT VERSION()")[0] or b"").decode()
-        self.flavor = Flavor.of_version(self.version)
-        settings = _settings(purpose, self.flavor) | dict(extra or {})
-        self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
-        # Not before: to a server SHOW STATUS is a SELECT, which its global limits may refuse.
-        if endpoint.tls_required and not self._query_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:
+        try:
+            self._introduce(dict(extra or {}))
+        except BaseException:
             self.close()
+            raise
+
+    def _introduce(self, extra: dict[str, str]) -> None:
+        """Our own limits first: the server's cut short whatever is asked. Then who is there, before anything else."""
+        endpoint = self.endpoint
+        self._lift_limits()
+        told = [(value or b"").decode() for value in self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")[0]]
+        self.connection_id, self.version = int(told[0]), told[1]
+        self.flavor = Flavor.of_version(self.version)
+        self.identity = ServerIdentity(told[2], told[3])
+        endpoint.check(self.identity)
+        settings = _settings(self.purpose, self.flavor) | extra
+        self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
+        if endpoint.tls_required and not self.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]:
             raise ConfigError(
                 "TlsNotOffered",
                 f"{endpoint.role} {endpoint.address} does not offer TLS and the Ferry's tls.mode requires it; "
                 "enable TLS on the server or set tls.mode: Preferred",
             )
+
+    def _lift_limits(self) -> None:
+        """MariaDB's limit interrupts even this: then it is tried again, for it takes no time of its own."""
+        interrupted, often = retry_if_exception_type(Interrupted), stop_after_attempt(LIFT_ATTEMPTS)
+        Retrying(retry=interrupted, stop=often, reraise=True)(self.execute, f"SET {NO_LIMITS}")
 
     def _set(self, wished: Mapping[str, str], needed: Mapping[str, str]) -> None:
         """All of ``wished`` if the account may, else ``needed``.
@@ -175,9 +198,6 @@ class Session:
             if error.reason != "MissingPrivilege" or wished == needed:
                 raise
             self._set(needed, needed)
-
-    def _query_one(self, statement: str) -> Row:
-        return self.query(statement)[0]
 
     def query(self, statement: str | bytes) -> list[Row]:
         """All rows of one statement, values as the server sent them."""
@@ -224,6 +244,11 @@ class Session:
         # The message has a length byte in front, hence no split; its language is set by lc_messages.
         counts = {word: int(number) for word, number in re.findall(rb"([A-Z][a-z]+): (\d+)", self._connection.message)}
         return LoadResult(counts[b"Records"], counts[b"Deleted"], counts[b"Skipped"], counts[b"Warnings"])
+
+    def refuse_restarted(self) -> None:
+        """Raise ServerRestarted for a session that was opened in spite of it, before what must not follow one."""
+        if self.endpoint.known is not None:
+            self.endpoint.known.refuse_restarted()
 
     @property
     def warning_count(self) -> int:

@@ -10,28 +10,58 @@ from dataclasses import replace
 
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
+from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.run.options import RETRY_SECONDS
 
 
-class _Login:
-    """One server's endpoint as the Secrets say now, and whether it was ever let in."""
+class _End:
+    """One server: its endpoint as the Secrets say now, whether it ever let us in, and which server it is."""
 
-    def __init__(self, ask: Callable[[], Endpoint]) -> None:
+    def __init__(self, role: str, ask: Callable[[], Endpoint], patience_seconds: float) -> None:
         self._ask = ask
         self.accepted = False
+        self.known = KnownServer(role, patience_seconds)
 
-    def __call__(self) -> Endpoint:
-        return replace(self._ask(), accepted=self.accepted)
+    def __call__(self, *, any_start: bool = False) -> Endpoint:
+        return replace(self._ask(), accepted=self.accepted, known=self.known, any_start=any_start)
 
 
 class Connections:
-    """``source`` and ``target`` give the endpoint as the Secrets say now."""
+    """``source`` and ``target`` give the endpoint as the Secrets say now.
 
-    def __init__(self, source: Callable[[], Endpoint], target: Callable[[], Endpoint]) -> None:
-        self._source = _Login(source)
-        self._target = _Login(target)
+    Once ``meet`` was called, a session that would speak to another server, or to one that was restarted since, is not
+    opened: OtherServer, ServerRestarted (``ferry_core.mysql.identity``).
+    """
+
+    def __init__(
+        self, source: Callable[[], Endpoint], target: Callable[[], Endpoint], patience_seconds: float = RETRY_SECONDS
+    ) -> None:
+        """``patience_seconds``: how long an address may lead to another server."""
+        self._source = _End("source", source, patience_seconds)
+        self._target = _End("target", target, patience_seconds)
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
+
+    def meet(self, source: Session, target: Session) -> None:
+        """These are the servers, since these starts, that the run works with from now on."""
+        self._source.known.learn(source.identity)
+        self._target.known.learn(target.identity)
+
+    def forget_starts(self) -> None:
+        """Restarts are nothing to notice until the servers are met again."""
+        self._source.known.forget_start()
+        self._target.known.forget_start()
+
+    def refuse_restarted(self) -> None:
+        """Raise ServerRestarted if anybody has found a server restarted since it was met."""
+        self._source.known.refuse_restarted()
+        self._target.known.refuse_restarted()
+
+    def look(self) -> None:
+        """Ask both addresses, on fresh connections, whether they still lead to the servers that were met."""
+        self.source_control().close()
+        self.target_control().close()
 
     def _opening(self, session: Session) -> None:
         with self._lock:
@@ -44,9 +74,9 @@ class Connections:
         for session in sessions:
             session.abort()
 
-    def _session(self, login: _Login, purpose: Purpose, patience: float = 300) -> Session:
-        session = Session(login(), purpose, read_timeout=patience, opening=self._opening)
-        login.accepted = True
+    def _session(self, end: _End, purpose: Purpose, patience: float = 300, *, any_start: bool = False) -> Session:
+        session = Session(end(any_start=any_start), purpose, read_timeout=patience, opening=self._opening)
+        end.accepted = True
         return session
 
     def source(self, *, text: bool = False) -> Session:
@@ -66,9 +96,17 @@ class Connections:
         """For who opens connections of its own: to be asked before each."""
         return self._source()
 
+    def source_to_unlock(self) -> Endpoint:
+        """The same for stopping writes and allowing them again: that must be undone after a restart as well."""
+        return self._source(any_start=True)
+
     def target(self) -> Session:
         """A session that may write rows; enrol it with the fence first."""
         return self._session(self._target, Purpose.TARGET)
+
+    def lease(self) -> Session:
+        """A session for the lease row, which is read and changed after a restart as well; it only notes that one."""
+        return self._session(self._target, Purpose.TARGET, any_start=True)
 
     def target_control(self) -> Session:
         return self._session(self._target, Purpose.CONTROL)

@@ -25,10 +25,9 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.control.server import ControlServer
 from ferry_core.cutover.attempt import undo
-from ferry_core.errors import ConfigError, FerryError, RetriableError, Terminated
+from ferry_core.errors import ConfigError, FerryError, OtherServer, RetriableError, Terminated
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import PreflightContext
@@ -80,7 +79,9 @@ class Ferry:
         self._fence: Fence | None = None
         self._told = ""
         self._known_endpoints = loaded.source, loaded.target
-        self._connections = Connections(lambda: self._endpoints()[0], lambda: self._endpoints()[1])
+        self._connections = Connections(
+            lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
+        )
         self.wishes.on_change(self._apply_wishes)
         self._apply_wishes()
 
@@ -107,10 +108,13 @@ class Ferry:
                 raise ended from error
 
     def _as_asked(self, error: FerryError) -> FerryError:
-        """After a stop the main thread's own statement may be what was killed: that is no failure."""
+        """After a stop the main thread's own statement may be what was killed: that is no failure.
+
+        Started again, the run would take what another server holds for its own.
+        """
         if self.wishes.stopping.is_set() and isinstance(error, RetriableError):
             return Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
-        return error
+        return error.for_good() if isinstance(error, OtherServer) else error
 
     @contextlib.contextmanager
     def _serving(self) -> Iterator[None]:
@@ -249,7 +253,6 @@ class Ferry:
             self._connections.source_control,
             self._connections.source_endpoint,
             crossing.flavor,
-            crossing.source_id if crossing.flavor is Flavor.MYSQL else None,
             {table.source: table for table in tables},
             start.position,
             buffer,

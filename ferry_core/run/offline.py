@@ -104,7 +104,7 @@ def _name(loaded: LoadedFerry) -> str:
 def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, str]:
     """The fence, the lease as it was before, and what became of the writes on the source."""
     uid = ferry_uid(loaded.ferry)
-    fence, before = Fence.take(connections.target, uid, _name(loaded), "")
+    fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
     if before.phase == Stage.CUTTING_OVER.value:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
         with connections.source_control() as session:

@@ -68,10 +68,8 @@ class Crossing:
 
 
 def source_identity(session: Session) -> str:
-    """What names a server whatever address it was reached by; at most 64 characters."""
-    if session.flavor is Flavor.MYSQL:
-        return session.text("SELECT @@server_uuid")
-    return session.text("SELECT CONCAT_WS(':', @@server_id, @@port, @@hostname)")[:64]
+    """What names a server whatever address it was reached by, as lease and checkpoint keep it."""
+    return session.identity.stored
 
 
 def binlog_retention(session: Session) -> float | None:
@@ -98,7 +96,7 @@ def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, 
 
 def read_only_lock(connections: Connections, flavor: Flavor, uid: str) -> ReadOnlyLock:
     """What undoes an earlier attempt, whatever the spec says by now: only this kind leaves something to undo."""
-    return ReadOnlyLock(connections.source_endpoint, flavor, uid)
+    return ReadOnlyLock(connections.source_to_unlock, flavor, uid)
 
 
 def validate(
@@ -114,6 +112,8 @@ def validate(
     uid = ferry_uid(ferry)
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     with connections.source_control() as source, connections.target_control() as target:
+        connections.meet(source, target)
+        connections.forget_starts()
         store = open_store(state_path, connections.target, uid)
         crossing = Crossing(
             ferry=ferry,
@@ -208,13 +208,13 @@ def unlock_first(ferry: FerryManifest, connections: Connections) -> None:
         if lease is None or lease.phase != Stage.CUTTING_OVER.value or lease.source_id != source_identity(source):
             return
         flavor = source.flavor
-    fence, _ = Fence.take(connections.target, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
+    fence, _ = Fence.take(connections.lease, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
     undo(fence, read_only_lock(connections, flavor, uid))
 
 
 def take_fence(crossing: Crossing) -> Fence:
     """Become the one run that may write; undoes the source lock of a run that died while cutting over."""
-    fence, before = Fence.take(crossing.connections.target, crossing.uid, crossing.name, crossing.source_id)
+    fence, before = Fence.take(crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id)
     if before.phase == COMPLETED:
         raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
     if before.phase == Phase.ABORTED.value:

@@ -25,7 +25,6 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import make_readable
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.copier import CopyResult, RowCopier
@@ -175,7 +174,6 @@ class InProcess:
             create_missing(source, control, self.tables, self.fence)
             self.visibility = visibility or visibility_of(source)
             self.start = StreamMark(0, start or self.visibility.start(source))
-            server_uuid = source.text("SELECT @@server_uuid") if pair.flavor is Flavor.MYSQL else None
         self.wishes = Wishes(Directive(generation=0, copy_=Copy(workers=workers)))
         self.throttle = Throttle()
         self.buffer = ChangeBuffer(self.tables, self.start, None, capacity_bytes)
@@ -184,7 +182,6 @@ class InProcess:
             self.connections.source_control,
             self.connections.source_endpoint,
             pair.flavor,
-            server_uuid,
             {table.source: table for table in self.tables},
             self.start.position,
             self.buffer,

@@ -105,6 +105,10 @@ class Proxy:
     def accept(self) -> None:
         self._refusing = False
 
+    def lead_to(self, server_host: str, server_port: int) -> None:
+        """Take new connections to another server; the open ones stay where they are."""
+        self._upstream = (server_host, server_port)
+
     def cut(self) -> None:
         """Break all open connections, both sides."""
         with self._state:

@@ -10,7 +10,6 @@ from typing import Self
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
@@ -130,12 +129,10 @@ class Streaming:
         self.failure: BaseException | None = None
         with self.control() as session:
             position = source_position(session) if start is None else start
-            identity = session.text("SELECT @@server_uuid") if server.flavor is Flavor.MYSQL else None
         self.streamer = BinlogStreamer(
             self.control,
             login or server.endpoint,
             server.flavor,
-            identity,
             {table.source: table for table in tables},
             position,
             self.sink,

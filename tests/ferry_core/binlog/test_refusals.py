@@ -9,6 +9,8 @@ import pytest
 from ferry_core.errors import DataError, FerryError, LoginRefused
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position, source_position
+from ferry_core.mysql.identity import KnownServer
+from ferry_core.mysql.session import Purpose, Session
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.proxy import Proxy
@@ -149,11 +151,14 @@ def test_another_server_behind_the_address_is_refused(pair: Pair, make_server: S
     pair.source.execute("CREATE DATABASE IF NOT EXISTS moved")
     pair.source.execute("CREATE TABLE IF NOT EXISTS moved.t (id INT PRIMARY KEY)")
     proxy = Proxy(pair.source.host, pair.source.port)
+    known = KnownServer("source", 1.0)
+    with Session(pair.source.endpoint(), Purpose.CONTROL) as session:
+        known.learn(session.identity)
     try:
-        logins = [dataclasses.replace(pair.source.endpoint(), port=proxy.port)]
+        logins = [dataclasses.replace(pair.source.endpoint(), port=proxy.port, known=known)]
         with Streaming(pair.source, [describe(pair.source, "moved", "t")], login=lambda: logins[-1]) as stream:
             stream.wait(lambda: stream.sink.heartbeats, "heartbeat")
-            logins.append(other.endpoint())
+            logins.append(dataclasses.replace(other.endpoint(), known=known))
             proxy.cut()
             failure = stream.failed()
     finally:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ferry_core.binlog.handshake import _connect, _introduce, close
+from ferry_core.errors import Interrupted
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair, Server
@@ -49,3 +51,56 @@ def test_the_servers_limits_for_people_do_not_reach_it(hostile: Server, schema: 
         assert session.number("SELECT SLEEP(0.05)") == 0, "a statement was cut short"
         assert session.text("SELECT DATE_FORMAT('2026-03-01', '%M')") == "March"
         assert session.text("SELECT WEEK('2027-01-02')") == "0"
+
+
+@pytest.fixture
+def logged(pair: Pair) -> Iterator[Server]:
+    """A server that writes down each statement it is sent."""
+    server = pair.source
+    server.execute("SET GLOBAL log_output = 'TABLE'", "TRUNCATE mysql.general_log", "SET GLOBAL general_log = ON")
+    yield server
+    server.execute("SET GLOBAL general_log = OFF", "TRUNCATE mysql.general_log", "SET GLOBAL log_output = DEFAULT")
+
+
+def statements(server: Server, connection_id: int) -> list[str]:
+    """What one connection has sent."""
+    sent = server.query(
+        "SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log WHERE thread_id = %s AND command_type = 'Query'",
+        [connection_id],
+    )
+    return [str(text) for (text,) in sent]
+
+
+def asks_without_limits(sent: list[str]) -> bool:
+    """Whether nothing was asked before the server's limit for statements was lifted."""
+    lifted = next(place for place, text in enumerate(sent) if "max_execution_time = 0" in text)
+    return not any(text.startswith(("SELECT", "SHOW")) for text in sent[:lifted])
+
+
+def test_nothing_is_asked_before_the_servers_limits_are_lifted(logged: Server) -> None:
+    """On a busy server with a small limit the very first SELECT would be interrupted."""
+    with Session(logged.endpoint(), Purpose.CONTROL) as session:
+        sent = statements(logged, session.connection_id)
+    assert asks_without_limits(sent), sent
+    dump = _connect(logged.endpoint())
+    try:
+        _introduce(dump, logged.flavor, 4_000_077)
+        sent = statements(logged, dump.thread_id())  # type: ignore[no-untyped-call]
+    finally:
+        close(dump)
+    assert asks_without_limits(sent), sent
+
+
+def test_a_limit_that_interrupts_even_that_is_met_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB's max_statement_time is for all statements, also for the one that lifts it."""
+    execute, failures = Session.execute, iter(range(3))
+
+    def interrupted(session: Session, statement: str | bytes) -> int:
+        if "max_statement_time = 0 */" in str(statement) and next(failures, None) is not None:
+            raise Interrupted("StatementInterrupted", "max_statement_time exceeded")
+        return execute(session, statement)
+
+    monkeypatch.setattr(Session, "execute", interrupted)
+    with Session(pair.source.endpoint(), Purpose.CONTROL) as session:
+        assert session.number("SELECT 1") == 1
+    assert next(failures, None) is None

@@ -1,0 +1,109 @@
+"""Which server a connection speaks to, and which start of it: read by every session as it opens, and by the stream.
+
+An address may lead to another server for a moment (a failover, a Service, a balancer), and a server that was restarted
+may have forgotten what it told before. So a run keeps one ``KnownServer`` for each end: whatever opens a connection
+asks it, before the first row is read or written, whether that is still the server that the run knows.
+
+The time of the start is exact: the server's uptime is the time of the statement less that of its start, so that the
+same statement's time less its uptime is the start, whatever the clock or ``SET timestamp`` says. It is told in whole
+seconds: a server that is started twice within one passes for one that was started once.
+"""
+
+import threading
+import time
+from typing import NamedTuple
+
+from ferry_core.errors import DataError, OtherServer, ServerRestarted
+
+STORED_CHARACTERS = 64
+"""What the lease and the checkpoint keep of a name."""
+APART_SECONDS = 30.0
+"""Whoever meets another server tries again sooner: what was met longer ago has passed since."""
+
+# To each family the other's part is a comment: nothing has to be asked before. Nobody needs a privilege for any of it.
+_UPTIME = (
+    "(SELECT VARIABLE_VALUE FROM /*!50708 performance_schema */ /*M!100000 information_schema */ .global_status "
+    "WHERE VARIABLE_NAME = 'Uptime')"
+)
+_UID = "(SELECT VARIABLE_VALUE FROM information_schema.global_variables WHERE VARIABLE_NAME = 'SERVER_UID')"
+COLUMNS = (
+    "/*!50708 @@GLOBAL.server_uuid */ /*M!100000 CONCAT_WS(':', @@GLOBAL.server_id, @@port, @@hostname) */, "
+    f"CONCAT_WS(':', CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(CAST({_UPTIME} AS UNSIGNED) AS SIGNED), "
+    f"@@hostname, @@port, @@datadir /*M!100000 , {_UID} */)"
+)
+"""Two columns of a SELECT, of which ``ServerIdentity`` is made."""
+
+
+class ServerIdentity(NamedTuple):
+    """``name`` stays over restarts; ``start`` is another after each one."""
+
+    name: str  # MySQL's server_uuid; MariaDB has none: server_id, port and host name
+    start: str  # time, and whatever else a server cannot change while it runs
+
+    @property
+    def stored(self) -> str:
+        """The name as lease and checkpoint keep it."""
+        return self.name[:STORED_CHARACTERS]
+
+
+class KnownServer:
+    """One end of a run. Thread-safe: every thread that opens connections there asks ``check``."""
+
+    def __init__(self, role: str, patience_seconds: float) -> None:
+        """``patience_seconds``: how long its address may lead to another server before that ends the run."""
+        self._role = role
+        self._patience = patience_seconds
+        self._lock = threading.Lock()
+        self._identity: ServerIdentity | None = None
+        self._any_start = False
+        self._other: tuple[float, float] | None = None  # since when, and when last, another server was met
+        self._restarted: ServerRestarted | None = None
+
+    def learn(self, identity: ServerIdentity) -> None:
+        """This one, since this start: from now on no other."""
+        with self._lock:
+            self._identity, self._any_start, self._restarted = identity, False, None
+
+    def forget_start(self) -> None:
+        """A restart is nothing to notice any more, until it is learnt anew."""
+        with self._lock:
+            self._any_start, self._restarted = True, None
+
+    def check(self, address: str, found: ServerIdentity, *, any_start: bool) -> None:
+        """Raise OtherServer for another server, in the end DataError; ServerRestarted for another start.
+
+        With ``any_start`` the restart is noted only: for what has to be done after one as well.
+        """
+        with self._lock:
+            known = self._identity
+            if known is None:
+                return
+            if found.name != known.name:
+                raise self._replaced(address, found.name, known.name)
+            self._other = None
+            if found.start == known.start or self._any_start:
+                return
+            self._restarted = ServerRestarted(
+                "ServerRestarted",
+                f"{self._role} {address} was restarted: what it held last may be gone with the restart",
+            )
+            if not any_start:
+                raise self._restarted
+
+    def refuse_restarted(self) -> None:
+        """Raise the ServerRestarted that was noted by whoever met it, if anybody did."""
+        with self._lock:
+            if self._restarted is not None:
+                raise self._restarted
+
+    def _replaced(self, address: str, found: str, known: str) -> OtherServer | DataError:
+        """Under the lock. A failover or a moved Service may be undone in a moment; for long it is no slip."""
+        now = time.monotonic()
+        since, last = self._other or (now, now)
+        self._other = (since if now - last < APART_SECONDS else now), now
+        error = OtherServer(
+            f"{self._role.capitalize()}Replaced",
+            f"{self._role} {address} is another server now, {found}, and this run began with {known}. Point the Ferry "
+            "at the server itself, not at a balancer; after a failover start over with a fresh copy",
+        )
+        return error.for_good() if now - self._other[0] > self._patience else error

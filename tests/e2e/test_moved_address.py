@@ -1,0 +1,109 @@
+"""An address that leads to another server, for seconds or for good: nothing is read, proven or written there.
+
+The other server of the pair stands for the wrong one: it has tables of the same names with rows of its own. A source's
+address that leads to the target would have stale rows copied, and proven by comparing them with themselves.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, stopped, wait_copied, wait_until, write
+from tests.support.commands import Bench
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair, Server
+
+pytestmark = pytest.mark.slow
+
+ENDS = ["source", "target"]
+
+
+class Moved:
+    """A run whose ``end`` is reached through a proxy that may lead to the pair's other server."""
+
+    def __init__(self, bench: Bench, end: str, proxy: Proxy) -> None:
+        self.bench, self.proxy = bench, proxy
+        servers = {"source": bench.pair.source, "target": bench.pair.target}
+        self.right = servers.pop(end)
+        (self.wrong,) = servers.values()
+
+    def move(self, *, stream_too: bool = True) -> None:
+        """From now on to the wrong one. Without ``stream_too`` the binlog's connection stays where it is."""
+        self.proxy.lead_to(self.wrong.host, self.wrong.port)
+        if stream_too:
+            self.proxy.cut()
+        else:
+            end_all_but_dumps(self.right)
+
+    def back(self) -> None:
+        self.proxy.lead_to(self.right.host, self.right.port)
+
+    def wait_tried(self, times: int) -> None:
+        """Until so many more connections were made."""
+        before = self.proxy.counts.connections
+        wait_until(lambda: self.proxy.counts.connections >= before + times)
+
+
+def end_all_but_dumps(server: Server) -> None:
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root' "
+            "AND command NOT LIKE 'Binlog%'"
+        )
+        for (ident,) in list(cursor.fetchall()):
+            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE id = %s", [ident])
+            if (cursor.fetchone() or (0,))[0]:
+                cursor.execute(f"KILL {ident}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    fill(pair.source, schema)
+    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"}, throttle=SLOWLY)
+
+
+@pytest.fixture(params=ENDS)
+def moved(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Moved]:
+    end = request.param
+    server = bench.pair.source if end == "source" else bench.pair.target
+    with Proxy(server.host, server.port) as proxy:
+        bench.spec[end]["port"] = proxy.port
+        yield Moved(bench, end, proxy)
+
+
+def assert_untouched(moved: Moved, rows: int) -> None:
+    """The wrong server took nothing, and knows nothing of the run if it is the source."""
+    if moved.wrong is moved.bench.pair.source:
+        assert moved.wrong.value(f"SELECT COUNT(*) FROM `{moved.bench.schema}`.t") == rows
+        assert not moved.wrong.query("SHOW DATABASES LIKE 'mysql_ferry'")
+
+
+@pytest.mark.parametrize("stream_too", [True, False])
+def test_for_seconds(moved: Moved, stream_too: bool) -> None:
+    if moved.right is moved.bench.pair.target and not stream_too:
+        pytest.skip("a target has no stream")
+    bench = moved.bench
+    with bench.process() as process:
+        wait_copied(process.start(), 1000)
+        for mark in ("copying", "streaming"):
+            bench.tell(process, f"{mark}: moved")
+            moved.move(stream_too=stream_too)
+            rows = bench.pair.source.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t")
+            write(bench, mark)
+            moved.wait_tried(4)
+            assert_untouched(moved, rows)
+            moved.back()
+            process.post("throttle", {"maxRowsPerSecond": None})
+            process.wait_stage(*STREAMING)
+        finish(bench, process)
+
+
+def test_for_good(moved: Moved) -> None:
+    bench = moved.bench
+    reason = "SourceReplaced" if moved.right is bench.pair.source else "TargetReplaced"
+    with bench.process("--retry-for", "2s") as process:
+        wait_copied(process.start(), 1000)
+        moved.move()
+        stopped(process).refused(65, reason, "is another server now", "Point the Ferry at the server itself")

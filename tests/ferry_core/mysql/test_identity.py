@@ -1,0 +1,126 @@
+"""Which server a session speaks to, and since which start: exact, seen by anybody, and asked before all else."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.errors import DataError, OtherServer, ServerRestarted
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.identity import COLUMNS, KnownServer, ServerIdentity
+from ferry_core.mysql.session import Purpose, Session
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.servers import Pair, Server
+
+FAMILIES = [family.value for family in Family]
+
+
+def identity(server: Server) -> ServerIdentity:
+    with Session(server.endpoint(), Purpose.CONTROL) as session:
+        return session.identity
+
+
+def again(server: Server, *, kill: bool = False) -> None:
+    """Restart it, but not in the second of its last start, as MariaDB can: that is what the time is told by."""
+    started = server.value("SELECT UNIX_TIMESTAMP()")
+    (server.kill if kill else server.stop)()
+    while int(time.time()) == started:
+        threading.Event().wait(0.01)
+    server.start()
+
+
+def known(server: Server, patience_seconds: float = 60) -> KnownServer:
+    """What a run keeps of the server as it is now."""
+    kept = KnownServer("source", patience_seconds)
+    kept.learn(identity(server))
+    return kept
+
+
+@pytest.fixture
+def nobody(pair: Pair) -> Iterator[str]:
+    """An account without any privilege."""
+    pair.source.execute("CREATE USER nobody@'%' IDENTIFIED BY 'x'")
+    yield "nobody"
+    pair.source.execute("DROP USER nobody@'%'")
+
+
+def test_an_account_without_privileges_sees_it(pair: Pair, nobody: str) -> None:
+    endpoint = dataclasses.replace(pair.source.endpoint(), user=nobody, password="x")
+    with Session(endpoint, Purpose.CONTROL) as session:
+        assert session.identity == identity(pair.source)
+        assert session.identity.start.split(":")[0].isdigit()
+
+
+def test_it_is_the_same_at_each_look_whatever_a_clock_says(pair: Pair) -> None:
+    expected = identity(pair.source)
+    seen = set()
+    with contextlib.closing(pair.source.connect()) as connection, connection.cursor() as cursor:
+        end = time.monotonic() + 1.2  # over the turn of a second, where rounding would show
+        while time.monotonic() < end:
+            cursor.execute(f"SELECT {COLUMNS}")
+            seen.add(cursor.fetchone())
+        for clock in ("1", "1000000000", "2000000000"):
+            cursor.execute(f"SET SESSION timestamp = {clock}")
+            cursor.execute(f"SELECT {COLUMNS}")
+            seen.add(cursor.fetchone())
+    assert seen == {expected}
+    assert identity(pair.target).name != expected.name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_restart_is_another_start_of_the_same_server(make_server: ServerFactory, family: str) -> None:
+    server = make_server(family, performance_schema="OFF")
+    before = identity(server)
+    kept = known(server)
+    endpoint = dataclasses.replace(server.endpoint(), known=kept)
+    Session(endpoint, Purpose.SOURCE).close()
+    for kill in (False, True):
+        again(server, kill=kill)
+        after = identity(server)
+        assert (after.name, after.stored) == (before.name, before.stored)
+        assert after.start != before.start
+        with pytest.raises(ServerRestarted, match="was restarted"):
+            Session(endpoint, Purpose.SOURCE)
+        with pytest.raises(ServerRestarted):
+            kept.refuse_restarted()
+        kept.learn(after)
+        kept.refuse_restarted()
+        with Session(endpoint, Purpose.SOURCE) as session:
+            session.refuse_restarted()
+        before = after
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_must_be_done_after_a_restart_too_only_notes_it(make_server: ServerFactory, family: str) -> None:
+    server = make_server(family)
+    kept = known(server)
+    again(server)
+    with Session(dataclasses.replace(server.endpoint(), known=kept, any_start=True), Purpose.CONTROL) as session:
+        assert session.number("SELECT 1") == 1
+        with pytest.raises(ServerRestarted):
+            session.refuse_restarted()
+    kept.forget_start()
+    Session(dataclasses.replace(server.endpoint(), known=kept), Purpose.CONTROL).close()
+
+
+def test_another_server_is_refused_before_anything_is_asked_there(pair: Pair) -> None:
+    """At first it may be a slip of the address; in the end it is not."""
+    kept = known(pair.source, patience_seconds=0.2)
+    moved = dataclasses.replace(pair.target.endpoint(), known=kept, any_start=True)
+    with pytest.raises(OtherServer, match="is another server now"):
+        Session(moved, Purpose.SOURCE)
+    Session(dataclasses.replace(pair.source.endpoint(), known=kept), Purpose.SOURCE).close()
+    with pytest.raises(DataError, match="is another server now") as ended:
+        ask_until_it_is_final(moved)
+    assert ended.value.reason == "SourceReplaced"
+
+
+def ask_until_it_is_final(moved: Endpoint) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OtherServer):
+            Session(moved, Purpose.SOURCE).close()
+        threading.Event().wait(0.05)
