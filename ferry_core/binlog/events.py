@@ -11,8 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from pymysql.charset import charset_by_id
-
+from ferry_core.binlog.client_text import decoded
 from ferry_core.errors import DataError
 from ferry_core.schema.statements import normal_xid
 
@@ -92,9 +91,13 @@ NAMES = {
 IN_USE_FLAG = 0x01
 IGNORABLE_FLAG = 0x80
 _HEADER = 19
+_UTF8MB4 = 45
 _CHARSET_VARIABLE = 4
-_FIXED_VARIABLES = {0: 4, 1: 8, 3: 4}  # flags2, sql_mode, auto_increment
-_STRING_VARIABLES = {5, 6}  # time zone, catalogue
+_TOUCHED_SCHEMAS = 12
+_TOO_MANY_SCHEMAS = 254
+# flags2, sql_mode, auto_increment, charset, lc_time_names, charset of the schema, table map, master_data_written
+_FIXED_VARIABLES = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4}
+_STRING_VARIABLES = {5: 1, 6: 1, 11: 2}  # time zone, catalogue, invoker: user and host
 
 
 def unreadable(what: str) -> DataError:
@@ -244,46 +247,56 @@ def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
 
 
 class Statement(NamedTuple):
-    """A QUERY event."""
+    """A QUERY event. ``touched``: the schemas of all tables that it opened, where the source tells them (MySQL)."""
 
     text: str
     default_schema: str
+    touched: frozenset[str] | None = None
 
 
 @_whole
 def parse_query(data: bytes, end: int, kind: int = QUERY) -> Statement:
-    """Text in the client's character set, as the status variables tell it; the default schema's name in UTF-8."""
+    """The statement is in the client's character set, as the status variables tell it; schemas' names are UTF-8."""
     schema_length, variables = data[28], int.from_bytes(data[31:33], "little")
     at = 33 + (13 if kind == EXECUTE_LOAD_QUERY else 0)
-    encoding = _client_encoding(data[at : at + variables])
+    collation, touched = _status_variables(data[at : at + variables])
     at += variables
     schema = data[at : at + schema_length].decode("utf-8", "replace")
     at += schema_length + 1
     if at > end:
         raise unreadable("a truncated QUERY event")
-    return Statement(data[at:end].decode(encoding, "replace"), schema)
+    return Statement(decoded(data[at:end], collation), schema, touched)
 
 
-def _client_encoding(variables: bytes) -> str:
-    at = 0
+def _status_variables(variables: bytes) -> tuple[int, frozenset[str] | None]:
+    """The client's collation, and the schemas of the tables that were opened. What is not known ends the list."""
+    at, collation = 0, _UTF8MB4
     while at < len(variables):
         code = variables[at]
         at += 1
         if code == _CHARSET_VARIABLE:
-            number = int.from_bytes(variables[at : at + 2], "little")
-            try:
-                return charset_by_id(number).encoding
-            except KeyError:
-                return "utf-8"
+            collation = int.from_bytes(variables[at : at + 2], "little")
         if code in _FIXED_VARIABLES:
             at += _FIXED_VARIABLES[code]
         elif code in _STRING_VARIABLES:
-            at += 1 + variables[at]
+            for _ in range(_STRING_VARIABLES[code]):
+                at += 1 + variables[at]
         elif code == 2:  # a catalogue with a NUL behind it (MariaDB before 11)
             at += 2 + variables[at]
+        elif code == _TOUCHED_SCHEMAS:
+            return collation, _schemas(variables, at)
         else:
-            break  # the charset comes before every other one
-    return "utf-8"
+            break
+    return collation, None
+
+
+def _schemas(variables: bytes, at: int) -> frozenset[str] | None:
+    """None for too many, or for one without a name: a table that foreign keys reference was among those opened."""
+    count = variables[at]
+    if count == _TOO_MANY_SCHEMAS:
+        return None
+    names = [name.decode("utf-8", "replace") for name in variables[at + 1 :].split(b"\0")[:count]]
+    return frozenset(names) if len(names) == count and all(names) else None
 
 
 class Prepared(NamedTuple):

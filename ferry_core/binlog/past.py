@@ -78,12 +78,13 @@ def unknown_event(file: str, kind: int) -> NoWayPast:
     )
 
 
-def statement(text: str, kind: StatementKind, tables: Collection[TableName]) -> NoWayPast:
-    """A statement that changes a definition, or rows that it does not name."""
+def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> NoWayPast:
+    """A statement that changes a definition (``different`` says how), or rows that it does not name."""
     names = ", ".join(sorted(map(str, tables)))
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     if kind is StatementKind.SCHEMA_CHANGE:
-        return NoWayPast("SchemaChanged", f"the definition of {names} was changed on the source: {shown}")
+        how = f" ({different})" if different else ""
+        return NoWayPast("SchemaChanged", f"the definition of {names} was changed on the source: {shown}{how}")
     # A name that is none of ours may stand for one of ours.
     whose = f"rows of {names} were" if names else "rows may, by way of a view, trigger or function, have been"
     return NoWayPast(

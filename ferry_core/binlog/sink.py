@@ -31,6 +31,18 @@ class StreamMark:
         return self.sequence < other.sequence
 
 
+@dataclass(frozen=True)
+class Altered:
+    """A DDL statement after which a selected table may be what it was."""
+
+    table: Table
+    seen: StreamMark
+    """Includes the statement."""
+    statement: str
+    alone: bool
+    """Only if no other statement altered the table before the comparison does it prove anything."""
+
+
 class ChangeSink(Protocol):
     """One transaction is ``begin``, any number of ``changed``, ``end``; ``decided`` stands outside of them.
 

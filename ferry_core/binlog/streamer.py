@@ -16,7 +16,7 @@ from tenacity.nap import sleep_using_event
 from ferry_core.binlog import events
 from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
-from ferry_core.binlog.sink import ChangeSink, StreamMark
+from ferry_core.binlog.sink import Altered, ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
 from ferry_core.binlog.transactions import Counters, Transactions
@@ -51,11 +51,13 @@ class BinlogStreamer:
         start: Position,
         sink: ChangeSink,
         server_id: int,
+        altered: Callable[[Altered, Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
     ) -> None:
         """``connect`` opens a control session, for questions.
 
         ``login`` is asked at each connect: the password may have been changed since the last one. It says, too, which
         server must answer there.
+        ``altered`` compares a table that DDL has altered, given ``reached`` and whether to stop; see ``Transactions``.
         """
         self._control = connect
         self._login = login
@@ -64,6 +66,7 @@ class BinlogStreamer:
         self._tables = tables
         self._sink = sink
         self._server_id = server_id
+        self._altered = altered
         self._counters = Counters(StreamMark(0, start))
         self._reconnects: Counter[str] = Counter()
         self._stopped = threading.Event()
@@ -207,7 +210,12 @@ class BinlogStreamer:
 
     def _follow(self, dump: Dump) -> None:
         transactions = Transactions(
-            self._tables, self._sink, self._counters, checksums=dump.facts.checksums, folds=dump.facts.folds_names
+            self._tables,
+            self._sink,
+            self._counters,
+            checksums=dump.facts.checksums,
+            folds=dump.facts.folds_names,
+            altered=self._compared if self._altered is not None else None,
         )
         try:
             transactions.follow(dump.frames)
@@ -216,6 +224,14 @@ class BinlogStreamer:
             if isinstance(error, RetriableError) and not isinstance(error, StreamLost):
                 error = StreamLost("refused", error.message)
             raise error from refusal
+
+    def _compared(self, change: Altered) -> str:
+        assert self._altered is not None
+        try:
+            return self._altered(change, self.reached, self._stopped.is_set)
+        except RetriableError as error:
+            # The statement comes again after the reconnect.
+            raise StreamLost("definition", f"{change.table.id} could not be compared: {error.message}") from error
 
     def _lost(self, lost: StreamLost) -> None:
         self._counters.caught_up = False

@@ -12,13 +12,14 @@ from zlib import crc32
 
 from ferry_core.binlog import events, past
 from ferry_core.binlog.events import unreadable
-from ferry_core.binlog.sink import ChangeSink, Place, StreamMark
+from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
-from ferry_core.binlog.table_map import parse_table_map, table_name
+from ferry_core.binlog.table_map import WireColumn, parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids
-from ferry_core.schema.statements import StatementKind, effect_on
+from ferry_core.schema.alterations import Alteration
+from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
 from ferry_core.tables.table import Table, TableName
 
 _ROWS = frozenset(
@@ -34,7 +35,8 @@ _ROWS = frozenset(
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
 """The table id of a row event that only ends a statement."""
 _FILE_START = (4).to_bytes(4, "little")
-_OPENS_TRANSACTION = re.compile(r"\bSTART\s+TRANSACTION\s*$", re.IGNORECASE)
+_DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")
+"""What MariaDB sends in place of an event that it thinks we could not read; no statement."""
 
 
 class Counters:
@@ -52,6 +54,7 @@ class Counters:
         self.in_sink = False
         self.file = ""
         self.newest: tuple[str, int] | None = None  # the last file that began, and when the source began it
+        self.shapes: dict[TableName, tuple[WireColumn, ...]] = {}  # of each selected table, as first seen
         self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them
 
 
@@ -78,9 +81,19 @@ class Transactions:
     """Feeds a sink with what one connection gives."""
 
     def __init__(
-        self, tables: Mapping[TableName, Table], sink: ChangeSink, counters: Counters, *, checksums: bool, folds: bool
+        self,
+        tables: Mapping[TableName, Table],
+        sink: ChangeSink,
+        counters: Counters,
+        *,
+        checksums: bool,
+        folds: bool,
+        altered: Callable[[Altered], str] | None = None,
     ) -> None:
+        """``altered`` compares a table that DDL has altered with what it was: what is different, in words."""
         self._tables = tables
+        self._altered = altered
+        self._schemas = {name.schema.lower() if folds else name.schema for name in tables}
         self._by_name = {_folded(name): table for name, table in tables.items()} if folds else tables
         self._folds = folds
         self._sink = sink
@@ -190,7 +203,10 @@ class Transactions:
         if table is None:
             return None
         mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
-        return TrackedTable(table, parse_table_map(data, end), mariadb=mariadb)
+        parsed = parse_table_map(data, end)
+        if self._counters.shapes.setdefault(table.source, parsed.columns) != parsed.columns:
+            raise past.other_shape(table, "its events have other columns than before")
+        return TrackedTable(table, parsed, mariadb=mariadb)
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:
@@ -273,12 +289,13 @@ class Transactions:
             self._sink.decided(prepared.xid, True, before, group.seen)
 
     def _query(self, data: bytes, end: int) -> None:
-        text, schema = events.parse_query(data, end, data[5])
-        effect = effect_on(text, schema, self._tables.keys(), int(self._folds))
+        statement = events.parse_query(data, end, data[5])
+        text = statement.text
+        effect = effect_on(text, statement.default_schema, self._tables.keys(), int(self._folds))
         group = self._group
+        if effect.kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML):
+            effect = self._harmless(effect, statement)
         match effect.kind:
-            case StatementKind.SCHEMA_CHANGE | StatementKind.STATEMENT_DML:
-                raise past.statement(text, effect.kind, effect.tables)
             case StatementKind.BEGIN | StatementKind.XA_START if group is not None:
                 group.inside = True
                 group.xid = group.xid or effect.xid
@@ -287,11 +304,26 @@ class Transactions:
                 self._decide(data, effect.xid, committed=effect.kind is StatementKind.XA_COMMIT)
             case StatementKind.COMMIT | StatementKind.ROLLBACK:
                 self._commit(data, end)
-            case StatementKind.NONE if group is not None and not group.inside and not text.startswith("#"):
-                # Mostly DDL of other tables. MySQL's CREATE TABLE ... SELECT goes on with the rows of the new table.
-                group.inside = _OPENS_TRANSACTION.search(text) is not None
-                if not group.inside:
-                    self._commit(data, end)
+            case StatementKind.NONE if group is not None and not group.inside and not _DUMMY.fullmatch(text):
+                self._commit(data, end)  # mostly DDL of other tables
+
+    def _harmless(self, effect: StatementEffect, statement: events.Statement) -> StatementEffect:
+        """Nothing, if it is known that no selected table is another or has other rows; else it raises."""
+        if effect.kind is StatementKind.STATEMENT_DML:
+            touched = statement.touched
+            if touched is None or not self._schemas.isdisjoint(map(str.lower, touched) if self._folds else touched):
+                raise past.statement(statement.text, effect.kind, effect.tables)
+            return NOTHING
+        group, different = self._group, ""
+        if group is not None and self._altered is not None and effect.alteration is not Alteration.CHANGES:
+            alone = effect.alteration is Alteration.COMPARE
+            for name in sorted(effect.tables):
+                different = self._altered(Altered(self._tables[name], group.seen, statement.text, alone))
+                if different:
+                    break
+            else:
+                return NOTHING
+        raise past.statement(statement.text, effect.kind, effect.tables, different)
 
     # The stream itself
 

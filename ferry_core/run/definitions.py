@@ -1,22 +1,32 @@
 """Are the tables still what validation found? Definitions are read before the stream begins and may change meanwhile.
 
 Once the stream's start is fixed everything is read again: from there on the stream shows each DDL statement. Called by
-``setup`` at a resume, by ``ferry`` at each start and by ``stages`` before each attempt to cut over.
+``setup`` at a resume, by ``ferry`` at each start, by ``stages`` before each cutover attempt, by the streamer for DDL.
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import Tables
+from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
+from ferry_core.binlog.sink import Altered
 from ferry_core.checkpoint.state import RunState
-from ferry_core.errors import ConfigError, DataError
+from ferry_core.consistency.visibility import Visibility
+from ferry_core.errors import ConfigError, DataError, RetriableError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import unlike
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, rediscover, reread
 from ferry_core.tables.table import Table
+
+if TYPE_CHECKING:
+    from ferry_core.run.setup import Crossing
+
+log = logging.getLogger(__name__)
 
 SINCE_VALIDATION = "since this run has looked at them"
 SINCE_THE_START = "since this run began"
@@ -32,19 +42,25 @@ def refuse_changed(source: Session, selection: Tables, tables: Sequence[Table], 
 
 
 @contextlib.contextmanager
-def reason_given(refuse: Callable[[], None]) -> Iterator[None]:
-    """What fails for data's sake may do so since a definition was changed: then ``refuse`` says that instead."""
+def reason_given(source: Session, selection: Tables, tables: Sequence[Table]) -> Iterator[None]:
+    """What fails for data's sake may do so since a definition was changed: then that is said instead."""
     try:
         yield
     except DataError:
-        refuse()
+        refuse_changed(source, selection, tables, SINCE_VALIDATION)
         raise
 
 
-def refuse_target_changed(context: PreflightContext) -> None:
-    """The tables on the target, those made just now included, still take the source's rows."""
+def still_as_validated(
+    crossing: "Crossing", source: Session, target: Session, visibility: Visibility
+) -> "AlteredTables":
+    """Asked when the stream's start is known: all tables again, and those on the target, which may be made just now."""
+    spec = crossing.ferry.spec
+    refuse_changed(source, spec.tables, crossing.tables, SINCE_VALIDATION)
+    context = PreflightContext(spec, crossing.uid, source, target, crossing.tables, crossing.started)
     for finding in unlike(context):
         raise ConfigError(finding.reason, finding.message)
+    return AlteredTables(crossing.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
@@ -64,6 +80,45 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
     if changed:
         raise _schema_changed(source, changed, since)
     return found
+
+
+class AlteredTables:
+    """Asked by the streamer, in its thread, for DDL after which a table may be as it was (see ``schema.alterations``).
+
+    The comparison sees the source as it is by then, behind whatever was done since: two statements, there and back,
+    look like none. So of those that must be ``alone`` none may lie between the last comparison and what it has seen.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Session], selection: Tables, visibility: Visibility, compared_to: BinlogEnd
+    ) -> None:
+        """``compared_to``: the binlog's end when all tables were compared last."""
+        self._connect = connect
+        self._selection = selection
+        self._visibility = visibility
+        self._start = compared_to
+        self._compared_to: dict[Table, BinlogEnd] = {}
+
+    def compare(self, change: Altered, reached: Callable[[BinlogEnd], bool], cancelled: Callable[[], bool]) -> str:
+        """What is not as it was, in words; empty if all that counts is."""
+        table = change.table
+        if change.alone and not reached(self._compared_to.get(table, self._start)):
+            return "it was altered by another statement too before both could be compared"
+        with self._connect() as source:
+            if not self._visibility.wait(source, change.seen, cancelled):
+                raise RetriableError("Stopped", "the run is stopping")
+            now = reread(source, self._selection, [table.source]).get(table.source)
+            different = differences(table, now)
+            if change.alone:
+                self._compared_to[table] = end_of_binlog(source)
+        if not different:
+            log.warning(
+                "%s was altered on the source (%s): what counts for its rows is as it was, so the run goes on; the "
+                "target's table is not altered: repeat the statement there if it is wanted",
+                table.id,
+                printable(change.statement),
+            )
+        return different
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:

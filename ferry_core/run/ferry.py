@@ -30,13 +30,12 @@ from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.preflight import PreflightContext
 from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked
-from ferry_core.run.definitions import SINCE_VALIDATION, reason_given, refuse_changed, refuse_target_changed
+from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
@@ -144,25 +143,21 @@ class Ferry:
             raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
         self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
-            still = partial(refuse_changed, source, self._ferry.spec.tables, crossing.tables, SINCE_VALIDATION)
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
-                with reason_given(still):
+                with reason_given(source, self._ferry.spec.tables, crossing.tables):
                     create_missing(source, target, crossing.tables, fence)
             visibility = visibility_of(source)
             self.telling.source_retains(binlog_retention(source))
             state = self._state(crossing)
             state.position = state.position or str(visibility.start(source))
             # From here on the stream shows each DDL statement: is all that was read before it still so?
-            still()
-            refuse_target_changed(
-                PreflightContext(self._ferry.spec, crossing.uid, source, target, crossing.tables, crossing.started)
-            )
+            altered = still_as_validated(crossing, source, target, visibility)
         self.telling.begin(crossing.tables, fence.epoch, state)
         estimated = self.telling.report().progress.rows_estimated
         how = "goes on from its checkpoint" if crossing.begun else "begins anew"
         log.info("%s: %d tables, about %d rows", how, len(crossing.tables), estimated)
         self.telling.appeared(crossing.appeared)
-        self._cross(crossing, fence, visibility, state)
+        self._cross(crossing, fence, visibility, state, altered)
         return ExitCode.DATA if self.telling.written_after else ExitCode.DONE
 
     def _validate(self) -> Crossing:
@@ -240,7 +235,9 @@ class Ferry:
             started_at=time.time(),
         )
 
-    def _cross(self, crossing: Crossing, fence: Fence, visibility: Visibility, state: RunState) -> None:
+    def _cross(
+        self, crossing: Crossing, fence: Fence, visibility: Visibility, state: RunState, altered: AlteredTables
+    ) -> None:
         tables = crossing.tables
         start = StreamMark(0, parse_position(crossing.flavor, state.position or ""))
         proving_mode = self._ferry.spec.verify.mode is not VerifyMode.NONE
@@ -257,6 +254,7 @@ class Ferry:
             start.position,
             buffer,
             server_id_of(crossing.uid),
+            altered.compare,
         )
         ears = Ears(
             chunk=self.telling.chunk,

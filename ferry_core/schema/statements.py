@@ -8,6 +8,7 @@ harmless, with the reason:
 - CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows come as row events;
 - CREATE TABLE or ALTER TABLE of another table that REFERENCES, is LIKE or SELECTs from a selected one: rows and columns
   of the selected one stay as they are (a cascade of the new constraint ends in the other table, which is not ours);
+- ALTER DATABASE sets what tables that are created later get;
 - CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (its DROP stood before);
 - whatever is done to TEMPORARY tables, which are never selected.
 
@@ -22,7 +23,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ferry_core.errors import DataError
-from ferry_core.schema.tokens import Cursor, Token, readings
+from ferry_core.schema.alterations import Alteration, alteration
+from ferry_core.schema.tokens import UNKNOWN, Cursor, Token, readings
 from ferry_core.tables.table import TableName
 
 
@@ -47,12 +49,13 @@ class StatementKind(Enum):
 class StatementEffect:
     """``tables``: the selected tables that are changed; none for DML that names others, which may reach any of ours.
 
-    ``xid``: of an XA statement, see ``normal_xid``.
+    ``xid``: of an XA statement, see ``normal_xid``. ``alteration``: how bad a schema change may be.
     """
 
     kind: StatementKind
     tables: frozenset[TableName] = frozenset()
     xid: str | None = None
+    alteration: Alteration = Alteration.CHANGES
 
 
 NOTHING = StatementEffect(StatementKind.NONE)
@@ -106,7 +109,8 @@ def effect_on(
         return names.mentioned_in(statement)
     for kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML):
         if worst := [effect for effect in effects if effect.kind is kind]:
-            return StatementEffect(kind, frozenset().union(*(effect.tables for effect in worst)))
+            tables = frozenset().union(*(effect.tables for effect in worst))
+            return StatementEffect(kind, tables, alteration=max(effect.alteration for effect in worst))
     return effects[0]
 
 
@@ -122,19 +126,26 @@ class _Selection:
         """``t``, ``s.t``, ``s.t.column`` or ``t.column``: every selected table that the words may stand for."""
         parts = [self._fold(part) for part in chain]
         for schema, name in [(self._default, parts[0]), *[tuple(parts[:2])] * (len(parts) > 1)]:
-            if table := self._by_name.get((schema, name)):
-                yield table
+            yield from self._found(schema, name)
 
     def exactly(self, chain: tuple[str, ...]) -> Iterator[TableName]:
         """The selected table that the words are, where a table's name is expected."""
         parts = tuple(self._fold(part) for part in chain)
-        if table := self._by_name.get(parts if len(parts) == 2 else (self._default, parts[-1])):
-            yield table
+        yield from self._found(*(parts if len(parts) == 2 else (self._default, parts[-1])))
+
+    def _found(self, schema: str, name: str) -> Iterator[TableName]:
+        """The table of this name, or all that it may be if some of its characters are not known."""
+        if UNKNOWN in schema or UNKNOWN in name:
+            for (its_schema, its_name), table in self._by_name.items():
+                if _may_be(schema, its_schema) and _may_be(name, its_name):
+                    yield table
+        elif (schema, name) in self._by_name:
+            yield self._by_name[schema, name]
 
     def in_schema(self, schema: str | None) -> frozenset[TableName]:
         """All selected tables of a schema; None is the default one."""
         wanted = self._default if schema is None else self._fold(schema)
-        return frozenset(table for (owner, _), table in self._by_name.items() if owner == wanted)
+        return frozenset(table for (owner, _), table in self._by_name.items() if _may_be(wanted, owner))
 
     def mentioned_in(self, text: str) -> StatementEffect:
         """For text that nobody can read: a selected name or schema anywhere in it is a change."""
@@ -145,6 +156,10 @@ class _Selection:
             if table.name.lower() in lowered or table.schema.lower() in lowered
         }
         return StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset(found)) if found else NOTHING
+
+
+def _may_be(said: str, name: str) -> bool:
+    return len(said) == len(name) and all(one in (UNKNOWN, other) for one, other in zip(said, name, strict=True))
 
 
 class _Reader(Cursor):
@@ -215,9 +230,9 @@ class _Reader(Cursor):
             case "DATABASE" | "SCHEMA":
                 return self._schema(verb, "REPLACE" in prefixes)
             case "TABLE" | "TABLES" | "SEQUENCE":
-                return self._table(verb, "REPLACE" in prefixes)
+                return self._table(verb, prefixes)
             case "INDEX" | "KEY":
-                return self._index()
+                return self._index(verb, prefixes)
         self.at = start
         return self._unknown()
 
@@ -229,42 +244,30 @@ class _Reader(Cursor):
         return found
 
     def _schema(self, verb: str, replaces: bool) -> StatementEffect:
-        if verb == "CREATE" and not replaces:
-            return NOTHING  # succeeds only where there is none yet
+        if verb == "ALTER" or (verb == "CREATE" and not replaces):
+            return NOTHING  # ALTER changes what later tables get; CREATE succeeds only where there is none yet
         self.if_exists()
-        rest = self.tokens[self.at :]
-        # ALTER DATABASE may leave the name out; options then follow at once.
-        unnamed = not rest or self.word() in (
-            "CHARACTER",
-            "CHARSET",
-            "COLLATE",
-            "DEFAULT",
-            "ENCRYPTION",
-            "READ",
-            "COMMENT",
-        )
-        tables = self._names.in_schema(None if unnamed else rest[0].text)
-        if unnamed and rest:
-            tables |= self._names.in_schema(rest[0].text)
-        return self._change(tables)
+        return self._change(self._names.in_schema(self.next().text))
 
-    def _table(self, verb: str, replaces: bool) -> StatementEffect:
+    def _table(self, verb: str, prefixes: set[str]) -> StatementEffect:
+        replaces = "REPLACE" in prefixes
         conditional = self.if_exists()
         if verb == "CREATE":
             tables = self._exactly_next()
             queries = self.rest_words() & {"SELECT", "VALUES", "TABLE", "WITH", "START"}
-            return NOTHING if conditional and not replaces and not queries else self._change(tables)
+            harmless = conditional and not replaces and not queries
+            effect = NOTHING if harmless else self._change(tables)
+            return _PLAIN["BEGIN"] if effect is NOTHING and self._ends_in_start_transaction() else effect
         if verb == "ALTER":
-            return self._alter_table()
+            return self._alter_table(ignoring="IGNORE" in prefixes)
         return self._change(self._named())
 
-    def _alter_table(self) -> StatementEffect:
-        tables = self._exactly_next()
-        if " ".join(token.text.upper() for token in self.tokens[self.at :]).rstrip("; ") in (
-            "DISABLE KEYS",
-            "ENABLE KEYS",
-        ):
+    def _alter_table(self, *, ignoring: bool) -> StatementEffect:
+        altered = tables = self._exactly_next()
+        rest = self.tokens[self.at :]
+        if " ".join(token.text.upper() for token in rest).rstrip("; ") in ("DISABLE KEYS", "ENABLE KEYS"):
             return NOTHING  # what a restored dump says; nothing on InnoDB
+        found = alteration(rest)
         while self.at < len(self.tokens):
             word = self.word()
             chain = self.chain()
@@ -280,12 +283,13 @@ class _Reader(Cursor):
                     tables |= self._exactly_next()
             elif len(chain) > 1:
                 tables |= frozenset(self._names.exactly(chain[:2]))
-        return self._change(tables)
+        return self._change(tables, Alteration.CHANGES if ignoring or tables != altered else found)
 
-    def _index(self) -> StatementEffect:
+    def _index(self, verb: str, prefixes: set[str]) -> StatementEffect:
         while self.at < len(self.tokens) and not self.take("ON"):
             self.at += 1
-        return self._change(self._exactly_next())
+        keeps = verb == "CREATE" and not prefixes & {"UNIQUE", "REPLACE"}
+        return self._change(self._exactly_next(), Alteration.KEEPS if keeps else Alteration.COMPARE)
 
     def _unknown(self) -> StatementEffect:
         tables = self._named()
@@ -325,13 +329,17 @@ class _Reader(Cursor):
 
     # Results
 
-    def _change(self, tables: frozenset[TableName]) -> StatementEffect:
-        return StatementEffect(StatementKind.SCHEMA_CHANGE, tables) if tables else NOTHING
+    def _change(self, tables: frozenset[TableName], how: Alteration = Alteration.CHANGES) -> StatementEffect:
+        return StatementEffect(StatementKind.SCHEMA_CHANGE, tables, alteration=how) if tables else NOTHING
 
     def _dml(self, tables: frozenset[TableName]) -> StatementEffect:
         return StatementEffect(StatementKind.STATEMENT_DML, tables)
 
     # Tokens
+
+    def _ends_in_start_transaction(self) -> bool:
+        """MySQL's CREATE TABLE ... SELECT: the rows of the new table follow in the same transaction."""
+        return [token.text.upper() for token in self.tokens[-2:] if token.kind == "word"] == ["START", "TRANSACTION"]
 
     def _exactly_next(self) -> frozenset[TableName]:
         return frozenset(self._names.exactly(chain)) if (chain := self.chain()) else frozenset()

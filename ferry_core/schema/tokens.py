@@ -13,6 +13,9 @@ from typing import Literal, NamedTuple
 ALWAYS_RUN_VERSION = 50699
 """MariaDB skips ``/*!50700`` to ``/*!99999``; whatever is older runs on every server that we work with."""
 
+UNKNOWN = "\ufffd"
+"""Stands in a text for a character whose bytes nobody here can read: a name that holds it may be any such name."""
+
 _BACKTICKS = r"`[^`]*+(?:``[^`]*+)*+`"
 
 

@@ -123,6 +123,7 @@ class Streaming:
         sink: RecordingSink | None = None,
         login: Callable[[], Endpoint] | None = None,
         server_id: int = 4_000_001,
+        altered: Callable[..., str] | None = None,
     ) -> None:
         self.server = server
         self.sink = sink or RecordingSink()
@@ -137,6 +138,7 @@ class Streaming:
             position,
             self.sink,
             server_id,
+            altered,
         )
         self._thread = threading.Thread(target=self._run, name="streamer", daemon=True)
 

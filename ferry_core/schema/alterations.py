@@ -1,0 +1,152 @@
+"""What an ALTER TABLE may do to the rows and the columns of its table, told from its clauses. Called by ``statements``.
+
+A definition that is the same afterwards proves nothing by itself: DROP and ADD of one column, or two that swap names,
+leave it as it was and change every row. So a clause must be one of those known here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
+
+from ferry_core.schema.tokens import Token
+
+
+class Alteration(IntEnum):
+    """Ordered: a statement is as bad as its worst clause."""
+
+    KEEPS = 0
+    """No row, column or constraint is changed: storage, plain indexes, partitions that keep their rows."""
+    COMPARE = 1
+    """Nothing is changed if the definition is the same before and behind this one statement."""
+    CHANGES = 2
+    """Rows may be changed or replaced whatever the definition is then."""
+
+
+_OPTIONS = frozenset(
+    {
+        *("ROW_FORMAT", "COMMENT", "AUTO_INCREMENT", "CHARSET", "COLLATE", "KEY_BLOCK_SIZE", "COMPRESSION"),
+        *("ENCRYPTION", "ENCRYPTED", "ENCRYPTION_KEY_ID", "AVG_ROW_LENGTH", "CHECKSUM", "TABLE_CHECKSUM"),
+        *("DELAY_KEY_WRITE", "MAX_ROWS", "MIN_ROWS", "PACK_KEYS", "PAGE_CHECKSUM", "PAGE_COMPRESSED"),
+        *("PAGE_COMPRESSION_LEVEL", "STATS_AUTO_RECALC", "STATS_PERSISTENT", "STATS_SAMPLE_PAGES", "AUTOEXTEND_SIZE"),
+        *("ALGORITHM", "LOCK", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"),
+    }
+)
+_INDEX = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL", "VECTOR"})
+_CONSTRAINT = frozenset({"UNIQUE", "PRIMARY", "CONSTRAINT", "FOREIGN", "CHECK"})
+_PARTS = frozenset({"REORGANIZE", "REBUILD", "OPTIMIZE", "ANALYZE", "REPAIR", "COALESCE", "CHECK"})
+
+_Clause = list[Token]
+
+
+def alteration(tokens: Sequence[Token]) -> Alteration:
+    """``tokens`` is what follows the table's name."""
+    clauses = list(_clauses(tokens))
+    if not clauses:
+        return Alteration.KEEPS
+    words = [[token.text.upper() if token.kind == "word" else "" for token in clause] for clause in clauses]
+    found = [_judged(clause, said) for clause, said in zip(clauses, words, strict=True)]
+    drops, adds = (any(_of_column(said, verb) for said in words) for verb in ("DROP", "ADD"))
+    return Alteration.CHANGES if drops and adds else max(found)
+
+
+def _clauses(tokens: Sequence[Token]) -> Iterator[_Clause]:
+    """Split at the commas outside of parentheses, without MariaDB's WAIT and NOWAIT in front."""
+    rest = list(tokens)
+    while rest and rest[-1] == Token("mark", ";"):
+        rest.pop()
+    if rest and rest[0].kind == "word" and rest[0].text.upper() in ("WAIT", "NOWAIT"):
+        rest = rest[2:] if rest[0].text.upper() == "WAIT" else rest[1:]
+    clause: _Clause = []
+    depth = 0
+    for token in rest:
+        mark = token.text if token.kind == "mark" else ""
+        depth += (mark == "(") - (mark == ")")
+        if mark == "," and depth == 0:
+            yield clause
+            clause = []
+        else:
+            clause.append(token)
+    if clause:
+        yield clause
+
+
+def _of_column(words: Sequence[str], verb: str) -> bool:
+    """Whether the clause adds or drops a column."""
+    second = words[1] if len(words) > 1 else ""
+    return words[:1] == [verb] and second not in _INDEX | _CONSTRAINT | {"PARTITION", "SYSTEM", "PERIOD"}
+
+
+def _judged(clause: _Clause, words: Sequence[str]) -> Alteration:
+    if not words:
+        return Alteration.CHANGES
+    handler = _HANDLERS.get(words[0], _options)
+    return handler(clause, words)
+
+
+def _add(_: _Clause, words: Sequence[str]) -> Alteration:
+    second = words[1] if len(words) > 1 else ""
+    if second in _INDEX | {"PARTITION"}:
+        return Alteration.KEEPS
+    return Alteration.CHANGES if second in ("SYSTEM", "PERIOD") else Alteration.COMPARE
+
+
+def _drop(_: _Clause, words: Sequence[str]) -> Alteration:
+    second = words[1] if len(words) > 1 else ""
+    return Alteration.CHANGES if second in ("PARTITION", "SYSTEM", "PERIOD") else Alteration.COMPARE
+
+
+def _change(clause: _Clause, words: Sequence[str]) -> Alteration:
+    """CHANGE [COLUMN] [IF EXISTS] old new ..."""
+    at = 1
+    for optional in ("COLUMN", "IF", "EXISTS"):
+        at += at < len(words) and words[at] == optional
+    names = [token.text.lower() for token in clause[at : at + 2]]
+    return Alteration.COMPARE if len(names) == 2 and names[0] == names[1] else Alteration.CHANGES
+
+
+def _rename(_: _Clause, words: Sequence[str]) -> Alteration:
+    return Alteration.COMPARE if words[1:2] in (["INDEX"], ["KEY"]) else Alteration.CHANGES
+
+
+def _convert(_: _Clause, words: Sequence[str]) -> Alteration:
+    return Alteration.COMPARE if words[1:2] == ["TO"] else Alteration.CHANGES  # else a partition, with its rows
+
+
+def _parts(_: _Clause, words: Sequence[str]) -> Alteration:
+    return Alteration.KEEPS if words[1:2] == ["PARTITION"] else Alteration.CHANGES
+
+
+def _options(clause: _Clause, words: Sequence[str]) -> Alteration:
+    """Table options, which may follow each other without a comma: ``ENGINE = InnoDB COMMENT 'x' ROW_FORMAT=x``."""
+    at = 0
+    while at < len(words):
+        at += words[at] == "DEFAULT"
+        option = words[at] if at < len(words) else ""
+        if words[at : at + 2] == ["CHARACTER", "SET"]:
+            at += 1
+        elif option not in _OPTIONS | {"ENGINE"}:
+            return Alteration.CHANGES
+        at += 1
+        at += at < len(clause) and clause[at] == Token("mark", "=")
+        if option == "ENGINE" and (at >= len(clause) or clause[at].text.upper() != "INNODB"):
+            return Alteration.CHANGES
+        at += 1
+    return Alteration.KEEPS
+
+
+def _always(found: Alteration) -> Callable[[_Clause, Sequence[str]], Alteration]:
+    return lambda _clause, _words: found
+
+
+_HANDLERS: dict[str, Callable[[_Clause, Sequence[str]], Alteration]] = {
+    "ADD": _add,
+    "DROP": _drop,
+    "CHANGE": _change,
+    "MODIFY": _always(Alteration.COMPARE),
+    "ALTER": _always(Alteration.COMPARE),  # a default, an index's visibility, a CHECK's enforcement
+    "RENAME": _rename,
+    "CONVERT": _convert,
+    **dict.fromkeys(_PARTS, _parts),
+    **dict.fromkeys(
+        ("FORCE", "ORDER", "ENABLE", "DISABLE", "PARTITION", "REMOVE", "WITH", "WITHOUT"), _always(Alteration.KEEPS)
+    ),
+}
