@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.handshake import close, open_dump
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
-from ferry_core.binlog.transactions import Counters, Transactions
+from ferry_core.binlog.transactions import Transactions
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.table import Column, Key, Table, TableName

@@ -2,8 +2,8 @@
 
 The words of the handshake are mysql-replication's: the one place that knows its name-mangled connect method, because
 the public way to it (``fetchone``) opens a second connection to information_schema and decodes what it reads. Its GTID
-sets know neither tags nor the empty set (it would then start at the end of the binlog), so these two cases of
-COM_BINLOG_DUMP_GTID are written here. What both families need said before is said on the connection first.
+sets know neither tags nor the empty set (it would then start at the end of the binlog, on both families), so these
+cases are written here. What both families need said before is said on the connection first.
 """
 
 import struct
@@ -21,7 +21,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import GtidSet, Position, parse_position
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position, parse_position
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
 from ferry_core.mysql.session import NO_LIMITS
 from ferry_core.mysql.upload import UploadConnection
@@ -33,6 +33,7 @@ HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
 """Ten heartbeats missed: the connection is lost, whatever the socket says."""
 
+_COM_BINLOG_DUMP = 0x12
 _COM_BINLOG_DUMP_GTID = 0x1E
 _THROUGH_GTID = 0x04
 # The source must wait while the sink holds the stream back (a pause may last for hours), not cut the connection.
@@ -90,6 +91,27 @@ def open_dump(
     sock.settimeout(SILENCE_SECONDS)
     # PyMySQL's own buffered file, so that what it may have read ahead is not lost.
     return Dump(connection, Frames(connection._rfile.read), facts)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def connect_dump(endpoint: Endpoint) -> "Connection[Any]":
+    """A connection that may ask for a dump of its own, beside the stream's. Raises values of the error tree."""
+    try:
+        connection = _connect(endpoint)
+        try:
+            _require_tls(connection, endpoint)
+            # Events come as they are in their file then, whatever binlog_checksum is by now.
+            _row(
+                connection,
+                "SET @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', "
+                f"@mariadb_slave_capability = 4, {NO_LIMITS}",
+            )
+            endpoint.check(ServerIdentity(*_row(connection, f"SELECT {COLUMNS}")))
+        except BaseException:
+            close(connection)
+            raise
+    except (err.MySQLError, OSError) as error:
+        raise classify(error, endpoint) from error
+    return connection
 
 
 def close(connection: "Connection[Any]") -> None:
@@ -150,10 +172,17 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
 
 def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position) -> None:
     """Send the dump command; from here on the connection only gives events."""
-    if isinstance(position, GtidSet) and (not position or ":" in "".join(position.intervals)):
+    if isinstance(position, GtidSet) and (not position.intervals or ":" in "".join(position.intervals)):
         payload = position.encode()
         command = struct.pack("<HII3sQI", _THROUGH_GTID, server_id, 3, b"", 4, len(payload)) + payload
         connection._execute_command(_COM_BINLOG_DUMP_GTID, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        return
+    if isinstance(position, MariaDbGtids) and not position.domains:
+        _row(
+            connection, "SET @slave_connect_state = '', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
+        )
+        command = struct.pack("<IHI", 4, 0, server_id)
+        connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
         return
     reader = BinLogStreamReader(
         connection_settings={},

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ferry_core.binlog.last_read import LastRead
 from ferry_core.mysql.gtid import Position
 from ferry_core.tables.table import KeyLiterals, Table
 
@@ -26,6 +27,8 @@ class StreamMark:
     position: Position
     place: Place | None = field(default=None, compare=False)
     """MariaDB: somewhere inside its last transaction. None at a run's start, and on MySQL."""
+    last_read: LastRead | None = field(default=None, compare=False)
+    """Of what was read up to here and before: the furthest place. Not on the mark of a transaction under way."""
 
     def __lt__(self, other: "StreamMark") -> bool:
         return self.sequence < other.sequence

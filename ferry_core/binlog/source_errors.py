@@ -5,6 +5,7 @@ Error 1236 is a dozen different things told apart by their text only; the texts 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pymysql import err
 
@@ -12,10 +13,10 @@ from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import Position
+from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.session import Session
 
-_FATAL_READING_BINLOG = 1236
+FATAL_READING_BINLOG = 1236
 _ALREADY_CONNECTED = 4052  # MariaDB
 _KILLED_OR_STOPPING = {1053, 1077, 1079, 1094, 1158, 1159, 1160, 1161, 1317, 1927, 2013, 4031}
 
@@ -65,7 +66,7 @@ def judge(  # noqa: PLR0911 - one meaning a line
     where = f"{endpoint.role} {endpoint.address}"
     if refusal.code in _KILLED_OR_STOPPING:
         return StreamLost("killed", f"{where}: {refusal}")
-    if refusal.code not in (_FATAL_READING_BINLOG, _ALREADY_CONNECTED):
+    if refusal.code not in (FATAL_READING_BINLOG, _ALREADY_CONNECTED):
         return classify(err.OperationalError(refusal.code, refusal.text), endpoint)
     if any(words in text for words in _AHEAD):
         return SourceAhead("ahead", f"{where}: {refusal}")
@@ -86,7 +87,7 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
     """Names our position and the oldest one that the source still has."""
     try:
         with control() as session:
-            oldest = _oldest(session)
+            oldest = "the oldest file is {} and begins after '{}'".format(*oldest_binlog(session))
     except FerryError as error:
         oldest = f"(could not be asked: {error.message})"
     return DataError(
@@ -97,14 +98,23 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
     )
 
 
-def _oldest(session: Session) -> str:
+class OldestBinlog(NamedTuple):
+    """The first file that is left, and what the source has logged before it."""
+
+    file: str
+    behind: Position
+
+
+def oldest_binlog(session: Session) -> OldestBinlog:
+    """Ask the source; what it has of GTIDs before that file MariaDB says in the file's own head."""
     logs = session.query("SHOW BINARY LOGS")
     first = (logs[0][0] or b"?").decode() if logs else "none"
     if session.flavor is Flavor.MYSQL:
-        return f"the oldest file is {first} and gtid_purged is '{session.text('SELECT @@GLOBAL.gtid_purged')}'"
-    events = session.query(f"SHOW BINLOG EVENTS IN '{first}' LIMIT 3") if logs else []
-    begins = next((row[5] or b"" for row in events if row[2] == b"Gtid_list"), b"[]").decode()
-    return f"the oldest file is {first}, which begins after {begins}"
+        purged_before = session.text("SELECT @@GLOBAL.gtid_purged")
+    else:
+        events = session.query(f"SHOW BINLOG EVENTS IN '{first}' LIMIT 3") if logs else []
+        purged_before = next((row[5] or b"" for row in events if row[2] == b"Gtid_list"), b"[]").decode().strip("[]")
+    return OldestBinlog(first, parse_position(session.flavor, purged_before))
 
 
 def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError:
@@ -114,4 +124,14 @@ def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError
         f"{endpoint.role} {endpoint.address} does not have the transactions up to '{position}' that this run has "
         f"already read from it: it lost them in a crash, was reset, or is another server ({said}). "
         "Rows may differ that no event will tell of: start over with a fresh copy",
+    )
+
+
+def history_unproven(endpoint: Endpoint, transaction: str, newest: str, oldest: str) -> DataError:
+    """Nothing is left of what was read, and too much may have happened since."""
+    return DataError(
+        "SourceBinlogPurged",
+        f"{endpoint.role} {endpoint.address} has purged its binlogs from {newest} to {oldest}: whether it still has "
+        f"{transaction}, the last transaction that this run has read, or lost it in a crash, cannot be found out any "
+        "more. Start over with a fresh copy, and keep binlogs longer than the longest stop",
     )

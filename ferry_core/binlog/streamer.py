@@ -14,12 +14,15 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_eve
 from tenacity.nap import sleep_using_event
 
 from ferry_core.binlog import events
+from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
+from ferry_core.binlog.history import prove_history
+from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import Altered, ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
-from ferry_core.binlog.transactions import Counters, Transactions
+from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -51,12 +54,14 @@ class BinlogStreamer:
         start: Position,
         sink: ChangeSink,
         server_id: int,
+        last_read: LastRead | None = None,
         altered: Callable[[Altered, Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
     ) -> None:
         """``connect`` opens a control session, for questions.
 
         ``login`` is asked at each connect: the password may have been changed since the last one. It says, too, which
         server must answer there.
+        ``last_read`` is the furthest place that a run of this Ferry has read, mostly beyond ``start``.
         ``altered`` compares a table that DDL has altered, given ``reached`` and whether to stop; see ``Transactions``.
         """
         self._control = connect
@@ -67,7 +72,7 @@ class BinlogStreamer:
         self._sink = sink
         self._server_id = server_id
         self._altered = altered
-        self._counters = Counters(StreamMark(0, start))
+        self._counters = Counters(StreamMark(0, start, last_read=last_read))
         self._reconnects: Counter[str] = Counter()
         self._stopped = threading.Event()
         self._dump: Dump | None = None
@@ -185,12 +190,23 @@ class BinlogStreamer:
         self._endpoint = self._login()
         position = self._counters.processed.position
         dump = open_dump(self._endpoint, self._flavor, self._server_id, position, self._check)
+        try:
+            self._prove_history()
+        except BaseException:
+            close(dump.connection)
+            raise
         self._refused_since = None
         self._clock_ahead = dump.facts.clock_ahead
         self._dump = dump
         if self._stopped.is_set():
             self.stop()  # it came between: the socket was not there to shut
         return dump
+
+    def _prove_history(self) -> None:
+        """With the dump open and nothing read from it: if the source is restarted meanwhile, the dump is dead."""
+        processed = self._counters.processed
+        if processed.last_read is not None:
+            prove_history(self._endpoint, self._flavor, processed.position, processed.last_read, self._control)
 
     def _check(self, facts: SourceFacts) -> None:
         """Does it still have what we need?"""
@@ -239,6 +255,9 @@ class BinlogStreamer:
         if not isinstance(lost, SourceAhead):
             return
         now, processed = time.monotonic(), self._counters.processed
+        if processed.last_read is None:
+            raise history_lost(self._endpoint, processed.position, lost.message)
+        # Its binlog holds what was read, proven when this dump was opened: a commit that is stalled in its group.
         if self._ahead is None or self._ahead[0] != processed.sequence:
             self._ahead = processed.sequence, now
         if now - self._ahead[1] > AHEAD_PATIENCE_SECONDS:

@@ -7,17 +7,20 @@ transaction which was cut in the middle begins again. Called by ``streamer`` in 
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 from zlib import crc32
 
 from ferry_core.binlog import events, past
+from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import unreadable
+from ferry_core.binlog.last_read import LastRead, further, numbered
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
-from ferry_core.binlog.table_map import WireColumn, parse_table_map, table_name
+from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
-from ferry_core.mysql.gtid import GtidSet, MariaDbGtids
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
 from ferry_core.tables.table import Table, TableName
@@ -39,25 +42,6 @@ _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")
 """What MariaDB sends in place of an event that it thinks we could not read; no statement."""
 
 
-class Counters:
-    """What has happened since the run's start; written by the streamer's thread, read by any."""
-
-    def __init__(self, start: StreamMark) -> None:
-        self.processed = start
-        self.events = [0] * 256
-        self.bytes = 0
-        self.transactions = 0
-        self.row_changes = 0
-        self.last_event: float | None = None
-        self.last_commit: float | None = None  # source clock
-        self.caught_up = False
-        self.in_sink = False
-        self.file = ""
-        self.newest: tuple[str, int] | None = None  # the last file that began, and when the source began it
-        self.shapes: dict[TableName, tuple[WireColumn, ...]] = {}  # of each selected table, as first seen
-        self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them
-
-
 class EventSource(Protocol):
     """``Frames``, or a captured stream."""
 
@@ -67,9 +51,11 @@ class EventSource(Protocol):
 class _Group:
     """The transaction under way."""
 
-    __slots__ = ("begun", "committed_at", "inside", "seen", "xid")
+    __slots__ = ("begun", "committed_at", "first", "gtid", "inside", "seen", "xid")
 
-    def __init__(self, seen: StreamMark, committed_at: float | None) -> None:
+    def __init__(self, first: bytes, gtid: str, seen: StreamMark, committed_at: float | None) -> None:
+        self.first = first
+        self.gtid = gtid
         self.seen = seen
         self.committed_at = committed_at
         self.xid: str | None = None
@@ -221,10 +207,13 @@ class Transactions:
 
     # Transactions
 
-    def _open(self, position: GtidSet | MariaDbGtids, committed_at: float | None, place: Place | None = None) -> _Group:
+    def _open(
+        self, first: bytes, gtid: str, position: Position, committed_at: float | None, place: Place | None = None
+    ) -> _Group:
         if self._group is not None:
             raise unreadable("a transaction that begins before the last one has ended")
-        self._group = _Group(StreamMark(self._counters.processed.sequence + 1, position, place), committed_at)
+        seen = StreamMark(self._counters.processed.sequence + 1, position, place)
+        self._group = _Group(first, gtid, seen, committed_at)
         return self._group
 
     def _gtid(self, data: bytes, end: int) -> None:
@@ -232,7 +221,7 @@ class Transactions:
         source, number, committed_at = parse(data, end)
         position = self._counters.processed.position
         assert isinstance(position, GtidSet)
-        self._open(position.add(source, number), committed_at)
+        self._open(data, f"{source}:{number}", position.add(source, number), committed_at)
 
     def _mariadb_gtid(self, data: bytes, end: int) -> None:
         begun = events.parse_mariadb_gtid(data, end)
@@ -241,7 +230,8 @@ class Transactions:
         server_id = int.from_bytes(data[6:10], "little")
         file = self._counters.file
         place = len(file), file, int.from_bytes(data[14:18], "little")
-        group = self._open(position.add(begun.domain, server_id, begun.sequence), None, place)
+        gtid = f"{begun.domain}-{server_id}-{begun.sequence}"
+        group = self._open(data, gtid, position.add(begun.domain, server_id, begun.sequence), None, place)
         group.xid, group.inside = begun.prepared_xid, not begun.standalone
 
     def _anonymous(self, _data: bytes, _end: int) -> None:
@@ -254,14 +244,22 @@ class Transactions:
         self._group = None
         counters = self._counters
         committed_at = _commit_time(group, data)
+        processed = self._whole(group, data)
         if group.begun:
-            self._sink.end(group.seen, committed_at)
+            self._sink.end(processed, committed_at)
         else:
-            self._sink.alive(group.seen, committed_at)
-        counters.processed = group.seen
+            self._sink.alive(processed, committed_at)
+        counters.processed = processed
         counters.last_commit = committed_at
         counters.caught_up = False
         counters.transactions += 1
+
+    def _whole(self, group: _Group, last: bytes) -> StreamMark:
+        """The mark of a transaction that is over, with its place and bytes."""
+        known, newest = self._counters.processed.last_read, self._counters.newest
+        if newest is not None:
+            known = further(known, LastRead.of_transaction(*newest, group.first, last, group.gtid))
+        return replace(group.seen, last_read=known)
 
     def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
         """XA COMMIT or XA ROLLBACK: a transaction of its own in the binlog, without rows."""
@@ -269,9 +267,9 @@ class Transactions:
         if group is None or group.begun:
             raise unreadable("an XA decision inside of another transaction")
         self._group = None
-        counters = self._counters
-        self._sink.decided(xid, committed, counters.processed, group.seen)
-        counters.processed = group.seen
+        counters, processed = self._counters, self._whole(group, data)
+        self._sink.decided(xid, committed, counters.processed, processed)
+        counters.processed = processed
         counters.last_commit = _commit_time(group, data)
         counters.caught_up = False
         counters.transactions += 1
@@ -286,7 +284,7 @@ class Transactions:
         before = self._counters.processed
         self._commit(data, end)
         if prepared.one_phase:
-            self._sink.decided(prepared.xid, True, before, group.seen)
+            self._sink.decided(prepared.xid, True, before, self._counters.processed)
 
     def _query(self, data: bytes, end: int) -> None:
         statement = events.parse_query(data, end, data[5])
@@ -335,6 +333,9 @@ class Transactions:
         counters = self._counters
         place = data[14:18]
         counters.caught_up = self._group is None and place == counters.place
+        if counters.caught_up and counters.processed.last_read is None and counters.newest is not None:
+            reached = LastRead(*counters.newest, int.from_bytes(place, "little"))
+            counters.processed = replace(counters.processed, last_read=reached)
         self._sink.alive(counters.processed, None)
 
     def _rotate(self, data: bytes, end: int) -> None:
@@ -346,6 +347,9 @@ class Transactions:
         """A new file. ``created`` says that the source was started anew: a transaction cut by its crash is void."""
         self._maps.clear()
         self._refuse_begun_anew(int.from_bytes(data[1:5], "little"))
+        if (known := self._counters.processed.last_read) is not None and self._counters.newest is not None:
+            known = known.with_file(*self._counters.newest)
+            self._counters.processed = replace(self._counters.processed, last_read=known)
         if self._group is not None and events.parse_format(data).created:
             self._group = None
 
@@ -354,7 +358,7 @@ class Transactions:
         counters = self._counters
         if counters.newest is not None:
             last, when = counters.newest
-            known, now = _numbered(last), _numbered(counters.file)
+            known, now = numbered(last), numbered(counters.file)
             if known[0] == now[0] and (now[1:] < known[1:] or (now == known and begun != when)):
                 raise DataError(
                     "SourceHistoryLost",
@@ -382,12 +386,6 @@ def _has_checksum(data: bytes) -> bool:
 def _commit_time(group: _Group, data: bytes) -> float:
     """MariaDB tells whole seconds only. The end of that second: its begin would make a lag of up to 1 s out of none."""
     return group.committed_at or int.from_bytes(data[1:5], "little") + 1.0
-
-
-def _numbered(file: str) -> tuple[str, int, str]:
-    """A binlog file's base name, and what orders the files that have it."""
-    base, _, number = file.rpartition(".")
-    return base, len(number), number
 
 
 def _folded(name: TableName) -> TableName:

@@ -49,7 +49,8 @@ class RunState(_State):
     selection: str  # the spec's tables section as canonical JSON: state of another selection is refused
     epoch: int = 0  # of the run that stored this; a target whose lease is older is not the one that was copied to
     stage: str = "Copying"
-    position: str | None = None  # a stream position as R5 allows
+    position: str | None = None  # a stream position as R5 allows; empty where the source had no transaction yet
+    last_read: str | None = None  # the furthest place of the source's binlog that was read; None: an older state
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     foreign_keys_added: bool = False
     json_changed: int = 0  # rows copied whose JSON was changed by being parsed again

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from ferry_core.binlog.ending import end_of_binlog
+from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import Place, StreamMark
 from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.flavor import Flavor
@@ -157,6 +159,16 @@ def visibility_of(session: Session) -> Visibility:
         log.warning("%s; rows are read with locks instead", _unknown_place(session).message)
         return LockingVisibility()
     return SnapshotVisibility()
+
+
+def furthest_place(session: Session) -> LastRead:
+    """Up to where the source's binlog is written at a run's start, at the least: it must never be shorter again."""
+    if session.flavor is Flavor.MARIADB:
+        _, file, offset = _snapshot_place(session)  # anything else would wait for stalled commits
+        return LastRead(file, 0, offset)
+    end = end_of_binlog(session)
+    assert isinstance(end, tuple)
+    return LastRead(end[0], 0, end[1])
 
 
 def _snapshot_place(session: Session) -> Place:

@@ -84,9 +84,6 @@ class GtidSet:
     def __hash__(self) -> int:
         return hash(frozenset(self.intervals.items()))
 
-    def __bool__(self) -> bool:
-        return bool(self.intervals)
-
     def contains(self, other: "Position") -> bool:
         """Whether every transaction of ``other`` is one of ours."""
         if not isinstance(other, GtidSet):
@@ -182,9 +179,6 @@ class MariaDbGtids:
 
     def __hash__(self) -> int:
         return hash(frozenset(self.domains.items()))
-
-    def __bool__(self) -> bool:
-        return bool(self.domains)
 
     def contains(self, other: "Position") -> bool:
         """Whether ``other`` lies at or before us in every one of its domains."""

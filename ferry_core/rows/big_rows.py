@@ -15,7 +15,7 @@ BIG_ROW = threading.Lock()
 def load_line(statements: Statements, row: Row) -> bytes:
     """The row as one load-file line, from what ``Statements.raw_row`` gave."""
     return b",".join(
-        _quoted(value) if each.unbounded else (value or b"NULL")
+        _quoted(value) if each.unbounded else b"NULL" if value is None else value
         for each, value in zip(statements.codecs, row, strict=True)
     )
 

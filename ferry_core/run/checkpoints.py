@@ -5,10 +5,16 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
+from ferry_core.binlog.last_read import LastRead
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.checkpoint.store import CheckpointStore
+from ferry_core.consistency.visibility import Visibility, furthest_place
 from ferry_core.errors import RetriableError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import parse_position
+from ferry_core.mysql.session import Session
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.schema.significant import digest
 from ferry_core.tables.table import Table
@@ -16,6 +22,20 @@ from ferry_core.tables.table import Table
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
+
+
+def set_position(state: RunState, visibility: Visibility, source: Session) -> None:
+    """Where the stream begins, if the state does not say. An empty position says it: where there is no transaction."""
+    if state.position is None:
+        state.position = str(visibility.start(source))
+        state.last_read = str(furthest_place(source))
+
+
+def stored_mark(state: RunState, flavor: Flavor) -> StreamMark:
+    """The mark that a run goes on from."""
+    assert state.position is not None
+    last_read = None if state.last_read is None else LastRead.parse(state.last_read)
+    return StreamMark(0, parse_position(flavor, state.position), last_read=last_read)
 
 
 class Checkpoints:
@@ -46,6 +66,8 @@ class Checkpoints:
         # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
         self.state.epoch = self._epoch
         self.state.position = str(self._buffer.checkpoint_mark().position)
+        last_read = self._buffer.processed.last_read  # asked last: what is on the target may come from up to there
+        self.state.last_read = str(last_read) if last_read is not None else None
         for table in self._chunks.tables:
             self.state.tables[table.id] = self._table(table)
         try:

@@ -17,7 +17,6 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.api.restraint import Restraint
 from ferry_core.binlog.handshake import server_id_of
-from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
@@ -28,11 +27,10 @@ from ferry_core.cutover.attempt import undo
 from ferry_core.errors import ConfigError, FerryError, OtherServer, RetriableError, Terminated
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
-from ferry_core.run.checkpoints import Checkpoints
+from ferry_core.run.checkpoints import Checkpoints, set_position, stored_mark
 from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
@@ -121,7 +119,6 @@ class Ferry:
         if options.listen is None:
             yield
             return
-
         server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
         server.start()
         try:
@@ -149,7 +146,7 @@ class Ferry:
             visibility = visibility_of(source)
             self.telling.source_retains(binlog_retention(source))
             state = self._state(crossing)
-            state.position = state.position or str(visibility.start(source))
+            set_position(state, visibility, source)
             # From here on the stream shows each DDL statement: is all that was read before it still so?
             altered = still_as_validated(crossing, source, target, visibility)
         self.telling.begin(crossing.tables, fence.epoch, state)
@@ -239,7 +236,7 @@ class Ferry:
         self, crossing: Crossing, fence: Fence, visibility: Visibility, state: RunState, altered: AlteredTables
     ) -> None:
         tables = crossing.tables
-        start = StreamMark(0, parse_position(crossing.flavor, state.position or ""))
+        start = stored_mark(state, crossing.flavor)
         proving_mode = self._ferry.spec.verify.mode is not VerifyMode.NONE
         verifier = Verifier(tables, self._source_for, self._connections.target) if proving_mode else None
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
@@ -254,6 +251,7 @@ class Ferry:
             start.position,
             buffer,
             server_id_of(crossing.uid),
+            start.last_read,
             altered.compare,
         )
         ears = Ears(

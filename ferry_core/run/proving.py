@@ -96,7 +96,7 @@ class Proving:
         now: Position | None = None
         while not self._ending.is_set():
             try:
-                now = now or self._source_now()
+                now = self._source_now() if now is None else now
             except RetriableError as error:
                 log.debug("the source cannot say how far it is: %s", error)
             if now is not None and self._has_streamed(now):

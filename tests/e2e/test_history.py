@@ -1,4 +1,4 @@
-"""The source was reset, so that its binlog does not tell what the run has missed: it must not hand over."""
+"""The source was reset or lost the tail of its binlog, which does not tell what the run has missed: no hand-over."""
 
 from pathlib import Path
 
@@ -6,9 +6,14 @@ import pytest
 
 from hack.servers import Family
 from tests.support.commands import Bench
+from tests.support.compare import assert_equal_schemas
+from tests.support.live import wait_until
+from tests.support.power_cut import binlog_end, lose_tail
 from tests.support.servers import Pair
 
 RESET = {Family.MYSQL: "RESET BINARY LOGS AND GTIDS", Family.MARIADB: "RESET MASTER"}
+
+POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}
 
 
 @pytest.fixture
@@ -43,3 +48,51 @@ def test_reset_between_stop_and_resume(bench: Bench) -> None:
         process.kill()
     bench.pair.source.execute(RESET[bench.pair.family])
     bench.run().refused(65, "SourceHistoryLost", "source 127.0.0.1", "its gtid_binlog_state is ''")
+
+
+def test_reset_between_stop_and_resume_and_outgrown(bench: Bench) -> None:
+    """By then every GTID that the run has read is known again, as another transaction."""
+    source = bench.pair.source
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+    others = [f"INSERT INTO `{bench.schema}`.t VALUES ({number})" for number in range(100, 130)]
+    source.execute("DO SLEEP(1.1)", RESET[bench.pair.family], *others)
+    bench.run().refused(65, "SourceHistoryLost", "start over with a fresh copy")
+
+
+@pytest.mark.parametrize("when", ["connected", "down"])
+def test_numbers_given_again_after_a_crash(bench: Bench, when: str) -> None:
+    """A power cut with sync_binlog=0: what the target has got was lost, and its GTIDs name other rows."""
+    source, rows = bench.pair.source, f"`{bench.schema}`.t"
+    others = [f"INSERT INTO {rows} VALUES ({number})" for number in range(100, 110)]
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        end = binlog_end(source)
+        source.execute(f"INSERT INTO {rows} VALUES (3)", f"INSERT INTO {rows} VALUES (4)")
+        wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 4, "rows on the target")
+        if when == "down":
+            # A checkpoint lags a second behind what was read; what is lost within that second the verification finds.
+            wait_until(lambda: bench.stored()["position"] == source.value(POSITION[bench.pair.family]), "checkpoint")
+            process.kill()
+        lose_tail(source, end)
+        source.execute(*others)
+        if when == "down":
+            process.start()
+        assert process.wait_end(120) == 65, process.tail()
+        assert "SourceHistoryLost" in process.tail()
+    assert bench.lease()[0][1] != "Completed"
+
+
+def test_resume_from_an_empty_position(bench: Bench) -> None:
+    """A source without any transaction, at the start and at the stop: what is written while the run is down counts."""
+    source = bench.pair.source
+    source.execute(RESET[bench.pair.family])
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+        source.execute(f"INSERT INTO `{bench.schema}`.t VALUES (3)")
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        process.succeed()
+    assert_equal_schemas(source, bench.pair.target, bench.schema)

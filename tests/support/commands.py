@@ -1,7 +1,10 @@
 """The ``ferry`` command between two real servers, as a user types it: a manifest to be spoilt, and what it answered."""
 
+import contextlib
+import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from copy import deepcopy
@@ -130,6 +133,12 @@ class Bench:
         if not there:
             return []
         return self.pair.target.query("SELECT epoch, phase FROM mysql_ferry.lease WHERE ferry_uid = %s", [self.uid])
+
+    def stored(self) -> Data:
+        """The newest checkpoint in the state file."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=10)) as database:
+            body: Data = json.loads(database.execute("SELECT body FROM ferry_state").fetchone()[0])
+        return body
 
     def target_tables(self) -> list[tuple[Any, ...]]:
         """Everything in target schemas of this test's name."""

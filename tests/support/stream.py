@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.mysql.endpoint import Endpoint
@@ -123,6 +124,7 @@ class Streaming:
         sink: RecordingSink | None = None,
         login: Callable[[], Endpoint] | None = None,
         server_id: int = 4_000_001,
+        last_read: LastRead | None = None,
         altered: Callable[..., str] | None = None,
     ) -> None:
         self.server = server
@@ -138,6 +140,7 @@ class Streaming:
             position,
             self.sink,
             server_id,
+            last_read,
             altered,
         )
         self._thread = threading.Thread(target=self._run, name="streamer", daemon=True)

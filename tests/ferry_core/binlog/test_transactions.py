@@ -6,9 +6,10 @@ from zlib import crc32
 import pytest
 
 from ferry_core.binlog import events
+from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.source_errors import StreamLost
-from ferry_core.binlog.transactions import Counters, Transactions
+from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from tests.support.stream import RecordingSink

@@ -25,7 +25,7 @@ def test_text_forms() -> None:
     parsed = GtidSet.parse(f"{A.upper()}:1-3:5:4,\n {B}:7:blue:1-2:4:red:9")
     assert str(parsed) == f"{A}:1-5,{B}:7,{B}:blue:1-2:4,{B}:red:9"
     assert GtidSet.parse("") == GtidSet()
-    assert not GtidSet()
+    assert str(GtidSet()) == ""
     assert str(MariaDbGtids.parse("1-2-3, 0-1-100")) == "0-1-100,1-2-3"
 
 

@@ -1,0 +1,119 @@
+"""Is the source's history still the one that was read? Asked by ``streamer`` at every connect, before the first event.
+
+A source that has crashed may have lost the tail of its binlog (sync_binlog other than 1), one that was reset or brought
+back counts from an earlier place: either gives numbers that were read already to other transactions, and a dump would
+skip those. So the last transaction that was read is read again, from the same place, and must be the same bytes. A file
+is only ever appended to, and after a restart the source writes into a new one: the same bytes at the same place mean
+that everything before them is the same too.
+
+Where that file is purged by now, the oldest one that is left must begin behind the transaction.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+
+from ferry_core.binlog import events
+from ferry_core.binlog.frames import Frames
+from ferry_core.binlog.handshake import close, connect_dump
+from ferry_core.binlog.last_read import LastRead, digest_of, numbered
+from ferry_core.binlog.source_errors import (
+    FATAL_READING_BINLOG,
+    SourceRefusal,
+    StreamLost,
+    history_lost,
+    history_unproven,
+    judge,
+    oldest_binlog,
+)
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import Position, parse_position
+from ferry_core.mysql.session import Session
+
+_COM_BINLOG_DUMP = 0x12
+_NON_BLOCK = 1
+_NO_SUCH_FILE = "could not find first log file name"
+_FILE_HEAD = frozenset({events.ROTATE, events.HEARTBEAT, events.HEARTBEAT_V2, 164})  # 164: MariaDB's encrypted files
+
+
+def prove_history(
+    endpoint: Endpoint, flavor: Flavor, position: Position, last: LastRead, control: Callable[[], Session]
+) -> None:
+    """Return if the source still has what was read; raises DataError if not, RetriableError if it cannot be asked."""
+    try:
+        wrong = _compare(endpoint, last)
+    except SourceRefusal as refusal:
+        if _NO_SUCH_FILE in refusal.text.lower():
+            with control() as session:
+                _prove_by_files(session, flavor, position, last)
+            return
+        if refusal.code != FATAL_READING_BINLOG:
+            raise judge(refusal, endpoint, position, control) from refusal
+        wrong = str(refusal)  # the file ends before that place, or holds no event there
+    if wrong:
+        raise history_lost(endpoint, position, f"{last.file} at {last.offset}: {wrong}")
+
+
+def _compare(endpoint: Endpoint, last: LastRead) -> str:
+    """What is not as it was; empty: nothing."""
+    first, begun = _event_at(endpoint, last.file, last.offset)
+    if last.begun and begun != last.begun:
+        return "the source began a file of this name at another time"
+    if not last.digest:
+        return ""
+    if not first:
+        return "it ends there"
+    found = [first]
+    if last.tail:
+        found.append(_event_at(endpoint, last.file, last.tail)[0])
+    return "" if digest_of(*found) == last.digest else f"{last.gtid} is another transaction there"
+
+
+def _event_at(endpoint: Endpoint, file: str, offset: int) -> tuple[bytes, int]:
+    """The event at a place, empty at the end of its file, and when that file was begun."""
+    begun = None
+    for event in _events_from(endpoint, file, offset):
+        if event[5] == events.FORMAT_DESCRIPTION:
+            if begun is not None:
+                break  # of the next file
+            begun = int.from_bytes(event[1:5], "little")
+        elif event[5] not in _FILE_HEAD:
+            return event, begun or 0
+    return b"", begun or 0
+
+
+def _events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
+    """Until the end of the binlog. Without a server id, so that it stands in nobody's way, as mysqlbinlog asks."""
+    connection = connect_dump(endpoint)
+    try:
+        command = struct.pack("<IHI", offset, _NON_BLOCK, 0) + file.encode()
+        connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        frames = Frames(connection._rfile.read)  # type: ignore[attr-defined]  # noqa: SLF001
+        while True:
+            try:
+                yield frames.next_event()
+            except StreamLost as lost:
+                if lost.cause != "ended":
+                    raise
+                return
+    finally:
+        close(connection)
+
+
+def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: LastRead) -> None:
+    """The file is not there any more. Was it purged, or is this binlog another one?"""
+    endpoint = session.endpoint
+    files = [(row[0] or b"").decode() for row in session.query("SHOW BINARY LOGS")]
+    newest = last.newest or last.file
+    if not files or numbered(files[-1])[0] != numbered(newest)[0] or numbered(files[-1]) < numbered(newest):
+        raise history_lost(endpoint, position, f"{newest} is gone, and its newest binlog is {files[-1:]}")
+    wanted = parse_position(flavor, last.gtid) if last.gtid else position
+    if not oldest_binlog(session).behind.contains(wanted):
+        raise history_lost(endpoint, position, f"{last.gtid} is in none of the binlogs that were purged")
+    if _number(files[0]) > _number(newest) + 1:
+        # A restart in between may have lost the transaction, and its successor's number have been purged as well.
+        raise history_unproven(endpoint, last.gtid or str(position), newest, files[0])
+
+
+def _number(file: str) -> int:
+    return int(numbered(file)[2])

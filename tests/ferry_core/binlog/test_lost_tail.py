@@ -1,0 +1,180 @@
+"""A source that loses the tail of its binlog in a crash gives the same numbers again: found before they are passed."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.binlog.last_read import LastRead
+from ferry_core.errors import DataError
+from ferry_core.mysql.gtid import Position
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.engine import wait_until
+from tests.support.power_cut import binlog_end, lose_tail
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.stream import Streaming, describe, ids
+
+OTHERS = [f"INSERT INTO s.t VALUES ({number})" for number in range(100, 110)]
+
+
+@pytest.fixture(scope="module", params=list(Family))
+def server(request: pytest.FixtureRequest, make_module_server: ServerFactory) -> Server:
+    server = make_module_server(request.param.value)
+    server.execute("CREATE DATABASE s")
+    return server
+
+
+@pytest.fixture
+def source(server: Server) -> Iterator[Server]:
+    server.execute("FLUSH BINARY LOGS", "CREATE TABLE s.t (id INT PRIMARY KEY)", "INSERT INTO s.t VALUES (1)")
+    yield server
+    server.execute("SET GLOBAL binlog_checksum = CRC32", "DROP TABLE s.t")
+
+
+def read(source: Server, *statements: str) -> tuple[Position, LastRead]:
+    """A run that reads these and ends; where it got."""
+    with Streaming(source, [describe(source, "s", "t")]) as stream:
+        source.execute(*statements)
+        stream.caught_up()
+        mark = stream.streamer.status().processed
+        assert mark.last_read is not None
+        return mark.position, mark.last_read
+
+
+def purge(source: Server) -> str:
+    """All but the newest file, which it gives; one that a dump still reads stays for a moment."""
+    newest = binlog_end(source).file
+
+    def gone() -> bool:
+        source.execute(f"PURGE BINARY LOGS TO '{newest}'")
+        return bool(source.query("SHOW BINARY LOGS")[0][0] == newest)
+
+    wait_until(gone, "older files are purged")
+    return newest
+
+
+def refused(stream: Streaming, *words: str) -> None:
+    failure = stream.failed()
+    assert isinstance(failure, DataError), failure
+    assert failure.reason == "SourceHistoryLost", failure
+    for word in (*words, "start over with a fresh copy"):
+        assert word in failure.message
+    assert not {101, 102, 109}.intersection(ids(stream))
+    print(failure.message)
+
+
+def test_while_connected(source: Server) -> None:
+    """Its numbers are long given again when the stream comes back: a position says that they are known."""
+    with Proxy(source.host, source.port) as proxy:
+        endpoint = dataclasses.replace(source.endpoint(), port=proxy.port)
+        with Streaming(source, [describe(source, "s", "t")], login=lambda: endpoint) as stream:
+            end = binlog_end(source)
+            source.execute("INSERT INTO s.t VALUES (2)", "INSERT INTO s.t VALUES (3)")
+            stream.wait(lambda: ids(stream) == [2, 3], "rows")
+            proxy.refuse()
+            lose_tail(source, end)
+            source.execute(*OTHERS)
+            proxy.accept()
+            refused(stream)
+
+
+def test_while_connected_and_nothing_is_written(source: Server) -> None:
+    """Not forgiven as a stalled commit is: the source was asked for the transaction itself."""
+    with Streaming(source, [describe(source, "s", "t")]) as stream:
+        end = binlog_end(source)
+        source.execute("INSERT INTO s.t VALUES (2)")
+        stream.wait(lambda: ids(stream) == [2], "row")
+        lose_tail(source, end)
+        refused(stream)
+
+
+def test_while_nobody_streamed(source: Server) -> None:
+    end = binlog_end(source)
+    position, last = read(source, "INSERT INTO s.t VALUES (2)", "INSERT INTO s.t VALUES (3)")
+    lose_tail(source, end)
+    source.execute(*OTHERS)
+    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+        refused(stream, last.file)
+
+
+def test_beyond_the_position_of_the_checkpoint(source: Server) -> None:
+    """A checkpoint lags behind what was read and written: what is lost may lie between the two."""
+    position, _ = read(source, "INSERT INTO s.t VALUES (2)")
+    end = binlog_end(source)
+    _, last = read(source, "INSERT INTO s.t VALUES (3)")
+    lose_tail(source, end)
+    source.execute(*OTHERS)
+    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+        refused(stream)
+
+
+@pytest.mark.parametrize("how", ["clean", "crash"])
+def test_a_restart_that_loses_nothing(source: Server, how: str) -> None:
+    with Streaming(source, [describe(source, "s", "t")]) as stream:
+        source.execute("INSERT INTO s.t VALUES (2)")
+        stream.wait(lambda: ids(stream) == [2], "row")
+        source.stop() if how == "clean" else source.kill()
+        source.start()
+        source.execute(*OTHERS)
+        stream.wait(lambda: ids(stream) == [2, *range(100, 110)], "rows of the new file")
+
+
+def test_nothing_read_but_a_place(source: Server) -> None:
+    """An idle source: the run knows from its heartbeats how far the file was written."""
+    end = binlog_end(source)
+    source.execute("INSERT INTO s.t VALUES (2)")
+    with Streaming(source, [describe(source, "s", "t")]) as stream:
+        stream.wait(lambda: stream.streamer.status().processed.last_read is not None, "heartbeat")
+        lose_tail(source, end)
+        refused(stream)
+
+
+@pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
+def test_checksums_switched_meanwhile(source: Server, checksum: str) -> None:
+    """Events keep in their file what they were written with."""
+    source.execute(f"SET GLOBAL binlog_checksum = {'CRC32' if checksum == 'NONE' else 'NONE'}")
+    position, last = read(source, "INSERT INTO s.t VALUES (2)")
+    source.execute(f"SET GLOBAL binlog_checksum = {checksum}", "INSERT INTO s.t VALUES (3)")
+    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+        stream.wait(lambda: ids(stream) == [3], "row")
+
+
+@pytest.mark.parametrize("flushes", [1, 2])
+def test_purged_meanwhile_though_nothing_was_written(source: Server, flushes: int) -> None:
+    """The file with the last transaction is gone; its successor tells that it lay before."""
+    position, last = read(source, "INSERT INTO s.t VALUES (2)")
+    source.execute("FLUSH BINARY LOGS")
+    if flushes > 1:
+        source.restart()
+    newest = purge(source)
+    source.execute("INSERT INTO s.t VALUES (3)")
+    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+        if flushes == 1:
+            stream.wait(lambda: ids(stream) == [3], "row")
+            return
+        failure = stream.failed()
+        assert isinstance(failure, DataError)
+        assert failure.reason == "SourceBinlogPurged"
+        assert newest in failure.message
+
+
+def test_rotated_while_connected_then_purged(source: Server) -> None:
+    """However often: the stream has seen each new file begin."""
+    with Streaming(source, [describe(source, "s", "t")]) as stream:
+        source.execute("INSERT INTO s.t VALUES (2)", *["FLUSH BINARY LOGS"] * 3)
+        newest = binlog_end(source).file
+        stream.wait(lambda: stream.streamer.status().file == newest, "newest file")
+        assert purge(source) == newest
+        source.restart()
+        source.execute("INSERT INTO s.t VALUES (3)")
+        stream.wait(lambda: ids(stream) == [2, 3], "rows")
+
+
+def test_lost_with_its_file(source: Server) -> None:
+    """What was lost was given again, and purged: the oldest file that is left begins before it."""
+    position, last = read(source, "INSERT INTO s.t VALUES (2)")
+    gone = last._replace(file=last.file.replace("binlog.00", "binlog.99"))
+    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=gone) as stream:
+        refused(stream, gone.file)
