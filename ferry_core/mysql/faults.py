@@ -46,7 +46,7 @@ _UNKNOWN_LOGIN = _Meaning(
 )
 
 _GROUPS: dict[_Meaning, tuple[int, ...]] = {
-    _Meaning(LockConflict, "LockConflict"): (1205, 1213, 3058, 3572),
+    _Meaning(LockConflict, "LockConflict"): (1205, 1213, 1684, 3058, 3572),
     _LOST: (1053, 1077, 1079, 1158, 1159, 1160, 1161, 1927, 2003, 2005, 2006, 2013, 2014, 2055, 4031, 3169),
     _Meaning(Interrupted, "StatementInterrupted"): (1317, 1969, 3024, 1028),
     _Meaning(ResourceExhausted, "ServerResourceExhausted"): (

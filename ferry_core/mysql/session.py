@@ -15,6 +15,7 @@ from pymysql import err
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from ferry_core.errors import ConfigError, ConnectionLost, Interrupted
+from ferry_core.mysql import catalogue
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
@@ -200,8 +201,15 @@ class Session:
             self._set(needed, needed)
 
     def query(self, statement: str | bytes) -> list[Row]:
-        """All rows of one statement, values as the server sent them."""
+        """All rows of one statement, values as the server sent them; of information_schema all or none."""
         self.execute(statement)
+        rows = self.fetched()
+        if self.warning_count and catalogue.is_asked(statement):
+            return catalogue.whole(self, statement, rows)
+        return rows
+
+    def fetched(self) -> list[Row]:
+        """The rows of the last ``execute``."""
         connection: Any = self._connection
         return list(connection._result.rows or ())  # noqa: SLF001 - a cursor would decode and copy
 

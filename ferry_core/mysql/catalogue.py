@@ -1,0 +1,60 @@
+"""Answers of information_schema are whole or they are no answers. Called by ``Session.query`` for every one of them.
+
+A server leaves a table out of information_schema, with no more than a warning, while it cannot open it: MariaDB one
+that DDL holds, at once (1684) if the asking session has locks of its own, else after ``lock_wait_timeout`` (1205).
+MySQL then keeps its row, with NULL for what only the open table knows, as its AUTO_INCREMENT. A copier that took such
+an answer for the truth would move one table less, see no UNIQUE index, or add a foreign key twice.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import DataError, LockConflict
+
+if TYPE_CHECKING:
+    from ferry_core.mysql.session import Row, Session, Warned
+
+PATIENCE_SECONDS = 2.0
+"""The one who asks may hold a lock that others wait for: the step is tried again as a whole soon enough."""
+PAUSE_SECONDS = 0.05
+PASSING = frozenset({1205, 1213, 1317, 1684, 1969, 3024})
+"""Lock waits, deadlocks, interruptions, DDL under way."""
+OF_VIEWS = frozenset({1142, 1143, 1356, 1370, 1449})
+"""A view that refers to what is not there, or that its definer may not read: no table is missing from the answer."""
+
+
+def is_asked(statement: str | bytes) -> bool:
+    text = statement.encode() if isinstance(statement, str) else statement
+    return b"information_schema." in text.lower()
+
+
+def whole(session: "Session", statement: str | bytes, rows: "list[Row]") -> "list[Row]":
+    """``rows``, which are the answer to ``statement`` so far, or those of a later answer that came without a warning.
+
+    Raises LockConflict while a table stays left out, DataError where the server names a lasting cause.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while causes := _causes(session):
+        lasting = [warned for warned in causes if warned.code not in PASSING]
+        where = f"{session.endpoint.role} {session.endpoint.address}"
+        if lasting:
+            raise DataError(
+                Reason.CATALOGUE_INCOMPLETE,
+                f"{where} cannot describe all of its tables: {lasting[0].message} (warning {lasting[0].code}); repair "
+                f"or drop what it names; statement: {str(statement)[:200]}",
+            )
+        if time.monotonic() > deadline:
+            raise LockConflict(
+                Reason.CATALOGUE_BUSY,
+                f"{where} leaves a table out of its answer: {causes[0].message} (warning {causes[0].code}); this is "
+                "asked again, and passes once the DDL on that table has ended",
+            )
+        time.sleep(PAUSE_SECONDS)
+        session.execute(statement)
+        rows = session.fetched()
+    return rows
+
+
+def _causes(session: "Session") -> "list[Warned]":
+    return [one for one in session.warnings() if one.level != "Note" and one.code not in OF_VIEWS]

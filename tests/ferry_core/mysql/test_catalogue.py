@@ -1,0 +1,200 @@
+"""information_schema leaves out tables under DDL with no more than a warning: such an answer is none.
+
+The DDL is a RENAME that holds one table and waits for another, which a transaction keeps in use.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from threading import Thread
+
+import pymysql
+import pytest
+
+from ferry_core.api.selection import Tables
+from ferry_core.errors import DataError, LockConflict
+from ferry_core.mysql import catalogue
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.preflight.structure import structures
+from ferry_core.rows.target_keys import has_hash_unique, target_key_index
+from ferry_core.schema.counters import raise_counters
+from ferry_core.schema.create import create_missing, taken_names
+from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
+from ferry_core.tables.discovery import appeared, discover
+from ferry_core.tables.table import Table, TableName
+from tests.support.servers import Pair, Server
+
+
+class Ddl:
+    """A RENAME of ``t`` that stays under way until ``end``, which undoes it."""
+
+    def __init__(self, server: Server, schema: str) -> None:
+        self._server = server
+        self._reader, self._renaming = server.connect(database=schema), server.connect(database=schema)
+        with self._renaming.cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            ((self._id,),) = cursor.fetchall()
+        self._thread = Thread(target=self._rename)
+        with self._reader.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT * FROM zz")
+        self._thread.start()
+        state = f"SELECT state FROM information_schema.processlist WHERE id = {self._id}"
+        deadline = time.monotonic() + 60
+        while server.query(state) != [("Waiting for table metadata lock",)]:
+            assert time.monotonic() < deadline, "the RENAME does not wait"
+            time.sleep(0.01)
+
+    def _rename(self) -> None:
+        with contextlib.suppress(pymysql.MySQLError), self._renaming.cursor() as cursor:
+            cursor.execute("RENAME TABLE t TO t_away, zz TO zz_away")
+
+    def end(self) -> None:
+        if self._thread.is_alive():
+            self._server.execute(f"KILL {self._id}")
+            self._thread.join()
+            self._reader.close()
+
+
+@pytest.fixture
+def tables(pair: Pair, schema: str) -> str:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE mine (id INT PRIMARY KEY)",
+        "CREATE TABLE zz (id INT PRIMARY KEY)",
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, w VARCHAR(9) UNIQUE, CHECK (v > 0), "
+        "CONSTRAINT own FOREIGN KEY (v) REFERENCES zz (id)) AUTO_INCREMENT = 70",
+        "INSERT INTO zz VALUES (7)",
+        "INSERT INTO t VALUES (70, 7, 'x')",
+    )
+    return schema
+
+
+@pytest.fixture
+def ddl(pair: Pair, tables: str) -> Iterator[Callable[[], Ddl]]:
+    begun: list[Ddl] = []
+
+    def begin() -> Ddl:
+        begun.append(Ddl(pair.source, tables))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.end()
+
+
+@pytest.fixture
+def session(pair: Pair) -> Iterator[Session]:
+    with Session(pair.source.endpoint("source"), Purpose.CONTROL) as it:
+        yield it
+
+
+class NoFence:
+    def hold(self, working: Session) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - the real one's shape
+        return nullcontext()
+
+
+Look = Callable[[Session, Table], object]
+"""Every function of ours that reads information_schema about tables; the answer, comparable."""
+
+
+LOOKS: dict[str, Look] = {
+    "selection": lambda session, table: [
+        (one.id, one.key, one.columns, one.secondary_unique)
+        for one in discover(session, Tables(include=[f"{table.source.schema}.*"]))
+    ],
+    "new tables": lambda session, table: appeared(session, Tables(include=[f"{table.source.schema}.*"]), []),
+    "columns": lambda session, table: columns_of(session, [table.source.schema]),
+    "indexes": lambda session, table: indexes_of(session, [table.source.schema]),
+    "sizes": lambda session, table: set(sizes_of(session, [table.source.schema])),
+    "structure": lambda session, table: structures(session, [table.source]),
+    "the target's key": target_key_index,
+    "hash keys": has_hash_unique,
+    "taken names": lambda session, table: taken_names(session, TableName(table.source.schema, "mine"), "FOREIGN KEY"),
+    "counters": lambda session, table: raise_counters(session, session, [table], NoFence()),
+    "missing tables": lambda session, table: create_missing(session, session, [table], NoFence()),
+    "foreign keys": lambda session, table: add_foreign_keys(session, session, [table], NoFence()),
+}
+
+
+SLOW = ("selection", "indexes", "counters", "foreign keys")
+"""Looks that are also made without locks of one's own: the server gives up after a second then."""
+
+
+@pytest.mark.parametrize(
+    ("look", "locks"), [*((look, True) for look in LOOKS), *((look, False) for look in SLOW)],
+    ids=lambda value: value if isinstance(value, str) else ("without", "with")[value] + " locks of its own",
+)  # fmt: skip
+def test_a_table_under_ddl_is_never_left_out(
+    session: Session,
+    tables: str,
+    ddl: Callable[[], Ddl],
+    look: str,
+    locks: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "PATIENCE_SECONDS", 0.0)
+    table = next(one for one in discover(session, Tables(include=[f"{tables}.*"])) if one.source.name == "t")
+    whole = LOOKS[look](session, table)
+    held = ddl()
+    session.execute("SET SESSION lock_wait_timeout = 1")
+    if locks:
+        session.execute("START TRANSACTION")
+        session.execute(f"SELECT * FROM `{tables}`.mine")
+    with contextlib.suppress(LockConflict):
+        assert LOOKS[look](session, table) == whole
+    held.end()
+    session.rollback()
+    assert LOOKS[look](session, table) == whole
+
+
+def test_it_is_asked_again_until_the_ddl_has_ended(
+    pair: Pair, tables: str, session: Session, ddl: Callable[[], Ddl], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL's answer about indexes does not depend on open tables; its counters do."""
+    statement = f"SELECT auto_increment FROM information_schema.tables WHERE table_schema = '{tables}' ORDER BY 1"
+    whole = session.query(statement)
+    assert whole[-1] == (b"71",)
+    session.execute("SET SESSION lock_wait_timeout = 1")
+    session.execute("START TRANSACTION")
+    session.execute(f"SELECT * FROM `{tables}`.mine")
+    held = ddl()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(catalogue, "PATIENCE_SECONDS", 0.0)
+        with pytest.raises(LockConflict) as raised:
+            session.query(statement)
+    assert raised.value.reason == "CatalogueBusy"
+    monkeypatch.setattr("ferry_core.mysql.catalogue.time.sleep", lambda _: held.end())
+    assert session.query(statement) == whole
+    assert pair.source.query(f"SHOW TABLES FROM `{tables}` LIKE 't'") == [("t",)]
+
+
+def test_views_of_what_is_gone_leave_no_table_out(pair: Pair, tables: str, session: Session) -> None:
+    pair.source.execute(
+        f"USE `{tables}`", "CREATE TABLE gone (id INT PRIMARY KEY)", "CREATE VIEW v AS SELECT * FROM gone",
+        "DROP TABLE gone", "CREATE DEFINER = nobody@nowhere VIEW w AS SELECT * FROM t",
+    )  # fmt: skip
+    found = discover(session, Tables(include=[f"{tables}.*"]))
+    assert [table.source.name for table in found] == ["mine", "t", "zz"]
+
+
+def test_a_lasting_hole_is_named(mariadb_pair: Pair, schema: str) -> None:
+    """MySQL keeps its catalogue in tables, of which none can be spoiled from outside."""
+    with Session(mariadb_pair.source.endpoint("source"), Purpose.CONTROL) as session:
+        datadir = session.text("SELECT @@datadir")
+        mariadb_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY) ENGINE=Aria")
+        file = Path(datadir) / schema / "t.frm"
+        before = file.read_bytes()
+        file.write_bytes(b"no definition")
+        mariadb_pair.source.execute("FLUSH TABLES")
+        try:
+            with pytest.raises(DataError) as raised:
+                discover(session, Tables(include=[f"{schema}.*"]))
+        finally:
+            file.write_bytes(before)
+            mariadb_pair.source.execute("FLUSH TABLES")
+    assert raised.value.reason == "CatalogueIncomplete"
+    assert f"{schema}" in raised.value.message
