@@ -150,3 +150,7 @@ class Reason(StrEnum):
     PREPARED_TRANSACTIONS = "PreparedTransactions"
     ROW_FILTER_INVALID = "RowFilterInvalid"
     ROW_FILTER_NOT_PURE = "RowFilterNotPure"
+    NOT_ASKED = "NotAsked"
+    HIDDEN_TABLES = "HiddenTables"
+    CATALOGUE_BUSY = "CatalogueBusy"
+    CATALOGUE_INCOMPLETE = "CatalogueIncomplete"

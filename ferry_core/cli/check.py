@@ -33,7 +33,7 @@ class Result(Protocol):
     def message(self) -> str: ...
 
 
-_STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknowledged": "cyan"}
+_STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknowledged": "cyan", "skipped": "magenta"}
 
 
 @click.command()
@@ -94,5 +94,7 @@ def verdict(results: Sequence[Result]) -> str:
     counted = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
     if counted["failed"]:
         return f"{counted['failed']} of {len(results)} checks failed: mend these, then check again"
-    also = ", ".join(f"{counted[status]} {status}" for status in ("warning", "acknowledged") if counted[status])
+    also = ", ".join(
+        f"{counted[status]} {status}" for status in ("warning", "acknowledged", "skipped") if counted[status]
+    )
     return f"{len(results)} checks, none failed" + (f" ({also})" if also else "")

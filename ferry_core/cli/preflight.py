@@ -1,44 +1,58 @@
 """Opens what preflight needs and runs it; what fails on the way becomes a line too. Called by ``check``."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
 from ferry_core.api.spec import ferry_uid
-from ferry_core.errors import FerryError
+from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.preflight import CheckResult, PreflightContext, run_checks
+from ferry_core.preflight import CheckResult, PreflightContext, checked
 from ferry_core.preflight.result import Server, Status
-from ferry_core.preflight.selection import selected_tables
 from ferry_core.run.setup import open_store
+from ferry_core.tables.discovery import Discovered, explore
 
 
 def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]:
-    """Every check's result; with a server out of reach or a selection that is wrong, only what could be found out."""
+    """Every check's result; those that need a server which is out of reach say so."""
     results: list[CheckResult] = []
+    spec, uid = loaded.ferry.spec, ferry_uid(loaded.ferry)
     with ExitStack() as opened:
         source = _session(loaded.source, opened, results)
         target = _session(loaded.target, opened, results)
-        if source is None or target is None:
-            return results
-        spec, uid = loaded.ferry.spec, ferry_uid(loaded.ferry)
         try:
-            tables = selected_tables(source, spec.tables)
-        except FerryError as error:
-            return [*results, _failed("selection", "source", error)]
-        try:
-            store = open_store(state_path, lambda: target, uid)
-            opened.callback(store.close)
-            state = store.load()
-        except FerryError as error:
-            return [*results, _failed("state", "target", error)]
-        started = state.started if state is not None and state.ferry_uid == uid else ()
-        context = PreflightContext(spec, uid, source, target, tables, started, store.describe())
-        try:
-            return [*results, *run_checks(context)]
+            found = explore(source, spec.tables) if source is not None else Discovered([], [], [])
+            started, state_at = _started(target, state_path, uid, opened, results)
+            context = PreflightContext(
+                spec, uid, source, target, found.tables, started, state_at, found.keyless, found.problems
+            )
+            results.extend(checked(context))  # keeps what came before an error
         except FerryError as error:  # a server went away meanwhile
-            return [*results, _failed("connection", "both", error)]
+            results.append(_failed("connection", "both", error))
+    return results
+
+
+def _started(
+    target: Session | None, state_path: Path | None, uid: str, opened: ExitStack, results: list[CheckResult]
+) -> tuple[Collection[str] | None, str]:
+    """Ids of the tables that the stored state goes on with, and where it is; None if it cannot be read."""
+    if target is None and state_path is None:
+        return None, "its state"
+    try:
+        store = open_store(state_path, lambda: _open(target), uid)
+        opened.callback(store.close)
+        state = store.load()
+    except (ConfigError, DataError) as error:
+        results.append(_failed("state", "target", error))
+        return None, "its state"
+    return (state.started if state is not None and state.ferry_uid == uid else ()), store.describe()
+
+
+def _open(session: Session | None) -> Session:
+    assert session is not None, "a state in a file needs no target"
+    return session
 
 
 def _session(endpoint: Endpoint, opened: ExitStack, results: list[CheckResult]) -> Session | None:

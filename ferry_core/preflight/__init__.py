@@ -3,7 +3,7 @@
 One module a concern, each a chain of small functions. A check asks, and says what is wrong, where, and how to mend it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
@@ -14,18 +14,20 @@ from ferry_core.preflight import (
     generated,
     privileges,
     row_filters,
+    selection,
     servers,
     sizes,
     tables,
     target,
 )
-from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import ServerFacts
-from ferry_core.preflight.result import Check, CheckResult, Status
+from ferry_core.preflight.result import Check, CheckResult, Finding, Status, passed, skipped
 
-__all__ = ["CheckResult", "PreflightContext", "ServerFacts", "Status", "refuse_failed", "run_checks"]
+__all__ = ["CheckResult", "PreflightContext", "ServerFacts", "Status", "checked", "refuse_failed", "run_checks"]
 
 _CHAIN: tuple[Check, ...] = (
+    *selection.CHECKS,
     *servers.CHECKS,
     *privileges.CHECKS,
     *binlog.CHECKS,
@@ -38,23 +40,23 @@ _CHAIN: tuple[Check, ...] = (
     *sizes.CHECKS,
 )
 
+_BEFORE_WRITING = {check.name for check in (*servers.CHECKS, *privileges.CHECKS) if check.server != "source"}
+
 
 def run_checks(context: PreflightContext) -> list[CheckResult]:
-    """Every check, in the order in which their failures should be mended. Lost connections are raised."""
+    """All of ``checked``."""
+    return list(checked(context))
+
+
+def checked(context: PreflightContext) -> Iterator[CheckResult]:
+    """Every check, in the order in which their failures should be mended; none keeps another from being made.
+
+    A check that lacks what it needs is *skipped* and says why. Lost connections are raised.
+    """
     results: list[CheckResult] = []
     for check in _CHAIN:
-        results += _news(_run(check, context), results)
-    if all(result.status is not Status.FAILED for result in results):
-        results += [result for check in row_filters.LAST_CHECKS for result in _run(check, context)]
-    return results
-
-
-def _news(found: Iterable[CheckResult], before: Sequence[CheckResult]) -> Iterator[CheckResult]:
-    """Without a server's refusals to answer a check where a missing privilege was named already, with its GRANT."""
-    named = {result.server for result in before if result.reason == Reason.MISSING_PRIVILEGE}
-    for result in found:
-        refused = result.reason == Reason.MISSING_PRIVILEGE and "GRANT " not in result.message
-        if not (refused and result.server in named):
+        for result in _run(check, context, results):
+            results.append(result)
             yield result
 
 
@@ -66,15 +68,34 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
         raise ConfigError(failures[0].reason, "\n-- and ".join([failures[0].message, *others]))
 
 
-def _run(check: Check, context: PreflightContext) -> Iterator[CheckResult]:
-    findings = []
+def _run(check: Check, context: PreflightContext, before: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    findings: list[Finding] = []
     try:
+        if check.writes:
+            _refuse_to_write(before)
         findings = list(check.find(context))
+    except CannotAskError as lack:
+        findings = [skipped(str(lack))]
     except (ConfigError, DataError) as error:
         # The server refuses the question itself, most often for want of a privilege that it names.
-        yield CheckResult(check.name, check.server, Status.FAILED, error.reason, error.message)
+        yield _refused(check, error, before)
         return
-    for finding in findings:
+    for finding in findings or [passed("")]:
         yield CheckResult(check.name, check.server, finding.status, finding.reason.value, finding.message)
-    if not findings:
-        yield CheckResult(check.name, check.server, Status.PASSED, Reason.PASSED.value, "")
+
+
+def _refuse_to_write(before: Sequence[CheckResult]) -> None:
+    failures = [one.name for one in before if one.status is Status.FAILED and one.name in _BEFORE_WRITING]
+    if failures:
+        raise CannotAskError(
+            f"it makes a table of its own on the target, which waits until {', '.join(dict.fromkeys(failures))} passes"
+        )
+
+
+def _refused(check: Check, error: ConfigError | DataError, before: Sequence[CheckResult]) -> CheckResult:
+    """Where a missing privilege was named already, with its GRANT, a server's refusal to answer says nothing new."""
+    named = {one.server for one in before if one.reason == Reason.MISSING_PRIVILEGE and one.status is Status.FAILED}
+    if error.reason == Reason.MISSING_PRIVILEGE and (check.server in named or (check.server == "both" and named)):
+        why = f"the account lacks a privilege that is named above; {error.message}"
+        return CheckResult(check.name, check.server, Status.SKIPPED, Reason.NOT_ASKED, why)
+    return CheckResult(check.name, check.server, Status.FAILED, error.reason, error.message)

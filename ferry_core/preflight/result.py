@@ -18,6 +18,7 @@ class Status(StrEnum):
     FAILED = "failed"
     WARNING = "warning"
     ACKNOWLEDGED = "acknowledged"  # would have failed, but the spec says that it is known
+    SKIPPED = "skipped"  # not asked; the message says why
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,18 @@ class Check:
     name: str
     server: Server
     find: Callable[[PreflightContext], Iterable[Finding]]
+    writes: bool = False
+    """It makes something of its own on the target: not before that is known to be the right server, and writable."""
 
 
 def passed(message: str) -> Finding:
     """For checks whose result is worth reading though nothing is wrong."""
     return Finding(Status.PASSED, Reason.PASSED, message)
+
+
+def skipped(why: str) -> Finding:
+    """For checks that did not look, or not at everything."""
+    return Finding(Status.SKIPPED, Reason.NOT_ASKED, why)
 
 
 def failed(reason: Reason, message: str) -> Finding:

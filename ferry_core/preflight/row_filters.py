@@ -25,7 +25,7 @@ IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREA
 
 def _conditions(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
-        if table.row_filter and (problem := _shape(table.row_filter) or _on_source(context, table, table.row_filter)):
+        if table.row_filter and (problem := _invalidity(context, table, table.row_filter)):
             yield failed(
                 Reason.ROW_FILTER_INVALID,
                 f"the row filter of {table.id} is not a SQL condition over it: {problem}; correct its "
@@ -35,12 +35,18 @@ def _conditions(context: PreflightContext) -> Iterator[Finding]:
 
 def _purity(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
-        if table.row_filter and (problem := _impurity(context, table, table.row_filter)):
+        if not table.row_filter or _invalidity(context, table, table.row_filter):
+            continue  # the other check says so
+        if problem := _impurity(context, table, table.row_filter):
             yield failed(
                 Reason.ROW_FILTER_NOT_PURE,
                 f"the row filter of {table.id} must depend on the row alone (no time of day, random value, variable, "
                 f"subquery or stored function) and name columns without their table: {problem}",
             )
+
+
+def _invalidity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
+    return _shape(row_filter) or _on_source(context, table, row_filter)
 
 
 def _shape(row_filter: str) -> str | None:
@@ -105,8 +111,7 @@ def _complaint(session: Session, statement: str) -> str | None:
     return None
 
 
-CHECKS = (Check("row filters", "source", _conditions),)
-LAST_CHECKS = (
-    # Only after all others: the one check that may write, an empty schema of ours on the target.
-    Check("row filters pure", "target", _purity),
+CHECKS = (
+    Check("row filters", "source", _conditions),
+    Check("row filters pure", "target", _purity, writes=True),
 )

@@ -1,35 +1,36 @@
-"""The selected tables, or why there are none: information_schema hides what an account may not read.
+"""Does the selection say what its author means? information_schema hides what an account may not read.
 
-Called where a selection meets a server, by ``run`` and ``ferry check``.
+``refuse_gone`` is called by a run that goes on.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ferry_core.api.reasons import Reason
-from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.session import Session
+from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.foreign_keys import and_dependants
 from ferry_core.preflight.grants import schema_pattern
-from ferry_core.tables.discovery import discover
+from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.tables.discovery import keyless
 from ferry_core.tables.patterns import readings
-from ferry_core.tables.table import Table, TableName
+from ferry_core.tables.table import TableName
 
 _WILDCARD = re.compile(r"[*?\[]")
 
 
-def selected_tables(session: Session, selection: Tables) -> list[Table]:
-    """As ``discover``; where a pattern matches nothing, it also names the schemas that the account may not read."""
-    try:
-        return discover(session, selection)
-    except ConfigError as error:
-        if error.reason != Reason.PATTERN_MATCHES_NOTHING:
-            raise
-        hidden = _unreadable(session, selection)
-        if not hidden:
-            raise
-        raise ConfigError(error.reason, f"{error.message}; or it is hidden: {hidden}") from error
+def _selection(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    for problem in context.problems:
+        message = problem.message
+        if problem.reason == Reason.PATTERN_MATCHES_NOTHING and (hidden := _unreadable(context, source)):
+            message += f"; or it is hidden: {hidden}"
+        yield failed(Reason(problem.reason), message)
+    if context.keyless:
+        said = keyless(context.keyless).message
+        yield failed(Reason.NO_USABLE_KEY, said + and_dependants(context, set(context.keyless)))
 
 
 def refuse_gone(session: Session, gone: Sequence[str]) -> None:
@@ -56,8 +57,8 @@ def refuse_gone(session: Session, gone: Sequence[str]) -> None:
         )
 
 
-def _unreadable(session: Session, selection: Tables) -> str:
-    source = ServerFacts(session)
+def _unreadable(context: PreflightContext, source: ServerFacts) -> str:
+    selection = context.spec.tables
     patterns = [*selection.include, *(rule.match for rule in selection.rules)]
     schemas = {reading.schema for pattern in patterns for reading in readings(pattern)}
     hidden = sorted(
@@ -72,3 +73,6 @@ def _unreadable(session: Session, selection: Tables) -> str:
     return (
         f"on {source.where} the account {source.account} may not read all of {', '.join(hidden)}; run there: {grants}"
     )
+
+
+CHECKS = (Check("selection", "source", _selection),)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ferry_core.api.reasons import Reason
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.errors import ConfigError
-from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import decoded, name_list
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
@@ -60,11 +60,13 @@ def _own(context: PreflightContext) -> set[Table]:
 
 
 def _rows(context: PreflightContext) -> Iterator[Finding]:
+    if (started := context.started) is None:
+        raise CannotAskError("the state, which says which rows are this Ferry's, could not be read")
     own = _own(context)
     holding = [
         table
         for table in context.tables
-        if (table not in own or table.id not in context.started)
+        if (table not in own or table.id not in started)
         and table.target in context.existing_targets
         and context.target.query(f"SELECT 1 FROM {table.target.sql} LIMIT 1")
     ]

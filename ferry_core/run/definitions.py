@@ -20,7 +20,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import unlike
 from ferry_core.schema.significant import differences, digest, printable
-from ferry_core.tables.discovery import Rediscovered, rediscover, reread
+from ferry_core.tables.discovery import Rediscovered, keyless, rediscover, reread
 from ferry_core.tables.table import Table
 
 if TYPE_CHECKING:
@@ -66,20 +66,18 @@ def still_as_validated(
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
     """The tables that a run began with; SchemaChanged if one is not what it was at the last checkpoint."""
     since = "while this Ferry was not running"
-    try:
-        found = rediscover(source, selection, state.tables)
-    except ConfigError as error:
-        if error.reason != Reason.NO_USABLE_KEY:
-            raise
-        raise DataError(Reason.SCHEMA_CHANGED, f"definitions were changed {since}: {error.message}") from error
+    again = rediscover(source, selection, state.tables)
+    if again.found.keyless:
+        message = keyless(again.found.keyless).message
+        raise DataError(Reason.SCHEMA_CHANGED, f"definitions were changed {since}: {message}")
     changed = {
         table: f"it is now {printable(table.definition)}"
-        for table in found.tables
+        for table in again.found.tables
         if (known := state.tables[table.id].definition) and known != digest(table)
     }
     if changed:
         raise _schema_changed(source, changed, since)
-    return found
+    return again
 
 
 class AlteredTables:

@@ -21,9 +21,10 @@ from ferry_core.errors import ConfigError, DataError, Fenced
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
-from ferry_core.preflight.selection import refuse_gone, selected_tables
+from ferry_core.preflight.selection import refuse_gone
 from ferry_core.run.connections import Connections
 from ferry_core.run.definitions import rediscovered
+from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
 
 _START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the target"
@@ -127,10 +128,12 @@ def validate(
             lease=read_lease(target, uid),
         )
         _refuse_foreign_state(crossing)
-        crossing = _with_tables(crossing, source)
+        crossing, found = _with_tables(crossing, source)
         if not (crossing.was_cut_over and crossing.state is not None):
             context = PreflightContext(
-                ferry.spec, uid, source, target, crossing.tables, crossing.started, store.describe()
+                *(ferry.spec, uid, source, target, found.tables, crossing.started, store.describe()),
+                keyless=found.keyless,
+                problems=found.problems,
             )
             _refuse_lost_tables(crossing, context.existing_targets)
             results = run_checks(context)
@@ -139,16 +142,17 @@ def validate(
     return crossing
 
 
-def _with_tables(crossing: Crossing, source: Session) -> Crossing:
+def _with_tables(crossing: Crossing, source: Session) -> tuple[Crossing, Discovered]:
     """What the patterns match; once copying has begun, what they matched then."""
     selection, state = crossing.ferry.spec.tables, crossing.state
     if state is None or not state.tables:
-        return replace(crossing, tables=selected_tables(source, selection))
-    found = rediscovered(source, selection, state)
+        found = explore(source, selection)
+        return replace(crossing, tables=found.tables), found
+    again = rediscovered(source, selection, state)
     if crossing.was_cut_over:
-        return replace(crossing, tables=found.tables)
-    refuse_gone(source, found.gone)
-    return replace(crossing, tables=found.tables, appeared=found.appeared)
+        return replace(crossing, tables=again.found.tables), again.found
+    refuse_gone(source, again.gone)
+    return replace(crossing, tables=again.found.tables, appeared=again.appeared), again.found
 
 
 def _target(ferry: FerryManifest) -> str:

@@ -7,6 +7,7 @@ escapes, since our sessions fix sql_mode and sql_quote_show_create.
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
@@ -49,6 +50,14 @@ class ForeignKey:
     references: TableName
     before: str
     after: str
+    columns: tuple[tuple[str, str], ...]  # ours and the referenced one, in lower case
+    on_delete: str
+    on_update: str
+
+    @property
+    def cascades(self) -> bool:
+        """Whether the server itself changes rows of the table that has the constraint."""
+        return not {self.on_delete, self.on_update} <= {"RESTRICT", "NO ACTION"}
 
     def referencing(self, target: TableName, taken: Collection[str] = ()) -> str:
         """The constraint's text with the referenced table under another name; the server names it if its is taken."""
@@ -142,4 +151,23 @@ def _foreign_key(statement: str, table: TableName, element: list[Token]) -> Fore
         references=TableName(schema, element[last].identifier),
         before=statement[element[words.index("FOREIGN")].start : element[at].start],
         after=statement[element[last].end : element[-1].end],
+        columns=tuple(zip(_names(element[words.index("FOREIGN") :]), _names(element[last:]), strict=True)),
+        on_delete=_action(words[last:], "DELETE"),
+        on_update=_action(words[last:], "UPDATE"),
     )
+
+
+def _names(tokens: list[Token]) -> list[str]:
+    """Those in the first parentheses."""
+    texts = [token.text for token in tokens]
+    within = tokens[texts.index("(") + 1 : texts.index(")")]
+    return [token.identifier.lower() for token in within if token.text != ","]
+
+
+def _action(words: list[str], event: str) -> str:
+    """What follows ``ON event``; a server leaves its default out."""
+    for at, pair in enumerate(pairwise(words)):
+        if pair == ("ON", event):
+            said = " ".join(words[at + 2 : at + 4])
+            return said if said in ("NO ACTION", "SET NULL", "SET DEFAULT") else words[at + 2]
+    return "NO ACTION"

@@ -1,11 +1,10 @@
 """Reads columns, UNIQUE indexes and sizes of whole schemas from information_schema. Called by ``discovery``."""
 
 import re
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ferry_core.errors import FerryError, RetriableError
+from ferry_core.errors import FerryError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import string
@@ -14,9 +13,6 @@ from ferry_core.tables.codecs import GEOMETRIES, TEMPORALS
 from ferry_core.tables.keys import Index
 from ferry_core.tables.table import Column, TableName
 
-PATIENCE_SECONDS = 60.0
-POLL_SECONDS = 0.1
-_LEFT_OUT = 1684
 UNLIMITED = (1 << 32) - 1
 """Bytes of the longest JSON, geometry or LONGBLOB value."""
 NUMBER_BYTES = {"bit": 20, "enum": 20, "set": 20, "float": 24, "double": 24, "uuid": 16, "inet6": 16, "inet4": 4}
@@ -24,8 +20,7 @@ NUMBER_BYTES = {"bit": 20, "enum": 20, "set": 20, "float": 24, "double": 24, "uu
 
 def columns_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list[Column]]:
     """All columns of all tables of these schemas, in table order."""
-    rows = _complete(
-        session,
+    rows = session.query(
         "SELECT table_schema, table_name, column_name, ordinal_position, data_type, column_type, character_set_name,"
         " collation_name, is_nullable, extra, character_octet_length, numeric_precision"
         f" FROM information_schema.columns WHERE table_schema IN ({_list(schemas)})"
@@ -40,8 +35,7 @@ def columns_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list
 def indexes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list[Index]]:
     """All UNIQUE indexes of all tables of these schemas, in the order of their names: the same at every start."""
     hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
-    rows = _complete(
-        session,
+    rows = session.query(
         "SELECT table_schema, table_name, index_name, column_name, sub_part IS NULL,"
         f" index_type = 'BTREE' AND NOT {hidden} FROM information_schema.statistics"
         f" WHERE non_unique = 0 AND table_schema IN ({_list(schemas)})"
@@ -55,8 +49,7 @@ def indexes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list
 
 def sizes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, tuple[int, int]]:
     """Estimated rows and bytes a row of all tables of these schemas."""
-    rows = _complete(
-        session,
+    rows = session.query(
         "SELECT table_schema, table_name, table_rows, avg_row_length FROM information_schema.tables"
         f" WHERE table_schema IN ({_list(schemas)})",
     )
@@ -77,23 +70,6 @@ def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableNa
             # Literals of other character sets stand in it as raw bytes.
             found[name] = text.decode("utf-8", "surrogateescape")
     return found
-
-
-def _complete(session: Session, statement: str) -> list[Row]:
-    """MariaDB may leave out a table that is being altered, and says so in a warning only: asked until it does not."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        rows = session.query(statement)
-        left_out = [warned for warned in session.warnings() if warned.code == _LEFT_OUT]
-        if not left_out:
-            return rows
-        if time.monotonic() > deadline:
-            raise RetriableError(
-                "TableBusy",
-                f"{session.endpoint.role} {session.endpoint.address} does not describe a table that is being altered: "
-                f"{left_out[0].message}; wait for the statement that alters it, or end it, and start again",
-            )
-        time.sleep(POLL_SECONDS)
 
 
 def _list(schemas: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import TableRule, Tables
@@ -18,33 +19,67 @@ from ferry_core.mysql.session import Session
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
 from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
 from ferry_core.tables.patterns import ambiguous, matches
-from ferry_core.tables.table import Column, Table, TableName
+from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
 LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """The selected tables, and everything that is wrong with the selection: all of it, so that one round mends it."""
+
+    tables: list[Table]
+    keyless: list[Table]
+    """Selected too, but nothing names their rows: described with ``NO_KEY`` for other checks, and never moved."""
+    problems: list[ConfigError]
+
+    def refuse(self) -> None:
+        """Raise ConfigError with the first problem's reason and every problem's message."""
+        problems = [*self.problems, *([keyless(self.keyless)] if self.keyless else [])]
+        if problems:
+            others = [str(problem) for problem in problems[1:]]
+            raise ConfigError(problems[0].reason, "\n-- and ".join([problems[0].message, *others]))
 
 
 @dataclass(frozen=True)
 class Rediscovered:
     """What has become of the tables that a run began with."""
 
-    tables: list[Table]
+    found: Discovered
     gone: list[str]
     """Ids of tables that the source lacks now: dropped, renamed, or hidden from the account."""
     appeared: list[TableName]
     """Tables that the patterns match too, but that the run did not begin with."""
 
 
+class Existing(NamedTuple):
+    """What is on the source and not the server's or our own."""
+
+    tables: list[TableName]
+    others: list[TableName]
+    """Views and sequences: never moved, but an exclude pattern may well name them."""
+
+
+def explore(session: Session, selection: Tables) -> Discovered:
+    """The selected tables in the order of their names, and all that is wrong with the selection."""
+    existing = _existing(session)
+    chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
+    return _described(session, selection, chosen, misread(existing, selection))
+
+
 def discover(session: Session, selection: Tables) -> list[Table]:
-    """The selected tables in the order of their names; ConfigError names everything that is wrong at once."""
-    return _described(session, selection, select(_existing(session), selection))
+    """As ``explore``; raises ConfigError if anything is wrong."""
+    found = explore(session, selection)
+    found.refuse()
+    return found.tables
 
 
 def rediscover(session: Session, selection: Tables, known: Collection[str]) -> Rediscovered:
-    """The tables with these ids, as they are now; ConfigError names those that cannot be moved any more."""
-    existing = _existing(session)
+    """The tables with these ids, as they are now."""
+    existing = _existing(session).tables
     there = [name for name in sorted(existing) if str(name) in known]
     return Rediscovered(
-        tables=_described(session, selection, there),
+        found=_described(session, selection, there),
         gone=sorted(set(known).difference(map(str, there))),
         appeared=_others(existing, selection, known),
     )
@@ -52,7 +87,7 @@ def rediscover(session: Session, selection: Tables, known: Collection[str]) -> R
 
 def appeared(session: Session, selection: Tables, known: Collection[str]) -> list[TableName]:
     """Tables on the source that the patterns match, and that are none of ``known`` ids."""
-    return _others(_existing(session), selection, known)
+    return _others(_existing(session).tables, selection, known)
 
 
 def _others(existing: Iterable[TableName], selection: Tables, known: Collection[str]) -> list[TableName]:
@@ -61,31 +96,24 @@ def _others(existing: Iterable[TableName], selection: Tables, known: Collection[
 
 def reread(session: Session, selection: Tables, names: Collection[TableName]) -> dict[TableName, Table]:
     """These tables as they are now, without those that are gone or have no usable key."""
-    there = set(_existing(session))
-    tables, _ = _read(session, selection, [name for name in sorted(names) if name in there])
-    return {table.source: table for table in tables}
+    there = set(_existing(session).tables)
+    found = _described(session, selection, [name for name in sorted(names) if name in there])
+    return {table.source: table for table in found.tables}
 
 
-def _described(session: Session, selection: Tables, chosen: Sequence[TableName]) -> list[Table]:
-    tables, keyless = _read(session, selection, chosen)
-    _refuse_keyless(keyless)
-    return tables
-
-
-def _read(session: Session, selection: Tables, chosen: Sequence[TableName]) -> tuple[list[Table], list[TableName]]:
-    """The tables, and the names of those without a usable key."""
+def _described(
+    session: Session, selection: Tables, chosen: Sequence[TableName], problems: Iterable[ConfigError] = ()
+) -> Discovered:
     if session.flavor is Flavor.MYSQL:
         # Else a generated invisible primary key, the table's only key, is hidden.
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
-    on_target = targets(chosen, selection)
+    folds = session.number("SELECT @@lower_case_table_names") != 0
+    on_target = {name: target_name(name, selection) for name in chosen}
     schemas = sorted({name.schema for name in chosen})
     columns, indexes, sizes = columns_of(session, schemas), indexes_of(session, schemas), sizes_of(session, schemas)
     definitions = definitions_of(session, chosen)
-    tables, keyless = [], []
-    for name in chosen:
-        if name not in columns or name not in definitions:
-            continue  # dropped since its name was read
-        table = _table(
+    tables = [
+        _table(
             name,
             on_target[name],
             _rule(name, selection),
@@ -94,37 +122,41 @@ def _read(session: Session, selection: Tables, chosen: Sequence[TableName]) -> t
             sizes.get(name, (0, 0)),
             definitions[name],
         )
-        if table is None:
-            keyless.append(name)
-        else:
-            tables.append(table)
-    return tables, keyless
+        for name in chosen
+        if name in columns and name in definitions  # else dropped since its name was read
+    ]
+    return Discovered(
+        tables=[table for table in tables if table.key is not NO_KEY],
+        keyless=[table for table in tables if table.key is NO_KEY],
+        problems=[*problems, *wrong_targets(on_target, folds=folds)],
+    )
 
 
-def select(existing: Iterable[TableName], selection: Tables) -> list[TableName]:
-    """The names that include patterns match and exclude patterns do not; no include and no rule may be idle."""
-    known = sorted(existing)
-    _refuse_ambiguous(known, selection)
+def misread(existing: Existing, selection: Tables) -> Iterator[ConfigError]:
+    """Patterns and rules that name no table, or two by two readings: a slip could move another table than is meant."""
+    known = sorted(existing.tables)
+    yield from _ambiguous(known, selection)
     chosen = [name for name in known if is_selected(name, selection)]
-    idle = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
-    idle += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
-    idle += _idle_renames(selection, {name.schema for name in chosen})
-    if idle:
-        raise ConfigError(
+    patterns = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
+    every = [*known, *existing.others]
+    patterns += [f"exclude {p!r}" for p in selection.exclude if not any(matches(name, p) for name in every)]
+    patterns += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
+    patterns += _idle_renames(selection, {name.schema for name in chosen})
+    if patterns:
+        yield ConfigError(
             Reason.PATTERN_MATCHES_NOTHING,
-            f"no table on the source matches {', '.join(idle)}; correct the pattern or take it out (views and system "
-            "schemas do not count, a rule must match a selected table, renameSchemas name the schema of one)",
+            f"no table on the source matches {', '.join(patterns)}; correct the pattern or take it out (views and "
+            "system schemas do not count, a rule must match a selected table, renameSchemas name the schema of one)",
         )
-    if not chosen:
-        raise ConfigError(Reason.NOTHING_SELECTED, "the exclude patterns leave no table; take one out")
-    return chosen
+    if not chosen and any(matches(name, p) for name in known for p in selection.include):
+        yield ConfigError(Reason.NOTHING_SELECTED, "the exclude patterns leave no table; take one out")
 
 
-def _refuse_ambiguous(existing: Sequence[TableName], selection: Tables) -> None:
+def _ambiguous(existing: Sequence[TableName], selection: Tables) -> Iterator[ConfigError]:
     patterns = [*selection.include, *selection.exclude, *(rule.match for rule in selection.rules)]
     unclear = [f"{p!r} ({' or '.join(named)}?)" for p in patterns if (named := ambiguous(p, existing))]
     if unclear:
-        raise ConfigError(
+        yield ConfigError(
             Reason.PATTERN_AMBIGUOUS,
             f"tables of more than one schema are named by {', '.join(unclear)}: a schema or table has a dot in its "
             "name; put that name in backticks, as in the readings shown",
@@ -153,25 +185,22 @@ def target_name(name: TableName, selection: Tables) -> TableName:
     return TableName(selection.rename_schemas.get(name.schema, name.schema), name.name)
 
 
-def targets(chosen: Iterable[TableName], selection: Tables) -> dict[TableName, TableName]:
-    """What these tables are called on the target; ConfigError for names that two would share or no table can have."""
-    found = {name: target_name(name, selection) for name in chosen}
-    _refuse_impossible_targets(found)
-    _refuse_shared_targets(found)
-    return found
-
-
 def _rule(name: TableName, selection: Tables) -> TableRule | None:
     return next((rule for rule in selection.rules if matches(name, rule.match)), None)
 
 
-def _existing(session: Session) -> list[TableName]:
+def _existing(session: Session) -> Existing:
     left_out = ", ".join(string(schema) for schema in sorted(LEFT_OUT))
     rows = session.query(
-        "SELECT table_schema, table_name FROM information_schema.tables"
-        f" WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_schema NOT IN ({left_out})"
+        "SELECT table_type IN ('BASE TABLE', 'SYSTEM VERSIONED'), table_schema, table_name"
+        f" FROM information_schema.tables WHERE table_schema NOT IN ({left_out})"
     )
-    return [TableName((schema or b"").decode(), (name or b"").decode()) for schema, name in rows]
+    found = Existing([], [])
+    for moves, schema, name in rows:
+        (found.tables if moves == b"1" else found.others).append(
+            TableName((schema or b"").decode(), (name or b"").decode())
+        )
+    return found
 
 
 def _table(
@@ -182,10 +211,8 @@ def _table(
     indexes: Sequence[Index],
     sizes: tuple[int, int],
     definition: str,
-) -> Table | None:
-    key = choose_key(columns, indexes)
-    if key is None:
-        return None
+) -> Table:
+    key = choose_key(columns, indexes) or NO_KEY
     return Table(
         source=name,
         target=target,
@@ -200,38 +227,35 @@ def _table(
     )
 
 
-def _refuse_impossible_targets(targets: Mapping[TableName, TableName]) -> None:
+def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Iterator[ConfigError]:
+    """Names that no table can have, or that two tables would share; ``folds``: the servers ignore their case."""
     impossible = [
         f"{source} to {to.schema!r}.{to.name!r}"
         for source, to in targets.items()
         if to.schema.lower() in LEFT_OUT or any("\0" in name or name.endswith(" ") for name in to)
     ]
     if impossible:
-        raise ConfigError(
+        yield ConfigError(
             Reason.TARGET_NAME_INVALID,
             f"tables cannot go from {', '.join(impossible)}: {', '.join(sorted(LEFT_OUT))} are the server's and this "
             "program's own, and no name ends with a space or holds a NUL; correct tables.renameSchemas or the rule's "
             "target",
         )
-
-
-def _refuse_shared_targets(targets: Mapping[TableName, TableName]) -> None:
     sources: dict[TableName, list[TableName]] = defaultdict(list)
     for source, target in targets.items():
-        # A target with lower_case_table_names takes Orders and orders for one.
-        sources[TableName(target.schema.lower(), target.name.lower())].append(source)
+        sources[TableName(target.schema.lower(), target.name.lower()) if folds else target].append(source)
     shared = [f"{' and '.join(map(str, names))} to {to}" for to, names in sources.items() if len(names) > 1]
     if shared:
-        raise ConfigError(
+        yield ConfigError(
             Reason.TARGET_NAME_TAKEN,
             f"two tables would become one: {'; '.join(shared)}; give one of them another target name",
         )
 
 
-def _refuse_keyless(keyless: Sequence[TableName]) -> None:
-    if keyless:
-        raise ConfigError(
-            Reason.NO_USABLE_KEY,
-            f"without a PRIMARY KEY or a UNIQUE index over whole NOT NULL columns: {', '.join(map(str, keyless))}; "
-            "add a key to each, or exclude them",
-        )
+def keyless(tables: Sequence[Table]) -> ConfigError:
+    """What to say of tables whose rows nothing names."""
+    return ConfigError(
+        Reason.NO_USABLE_KEY,
+        "without a PRIMARY KEY or a UNIQUE index over whole NOT NULL columns: "
+        f"{', '.join(table.id for table in tables)}; add a key to each, or exclude them",
+    )

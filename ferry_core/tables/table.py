@@ -85,6 +85,10 @@ class Key:
     columns: tuple[Column, ...]
 
 
+NO_KEY = Key("", ())
+"""Of a table that cannot be moved: preflight looks at such ones too."""
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """One selected table. Compared and hashed by identity: there is one object a table and run."""

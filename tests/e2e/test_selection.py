@@ -107,6 +107,7 @@ def test_a_table_that_appeared_while_streaming(bench: Bench) -> None:
     source, schema = bench.pair.source, bench.schema
     bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
     bench.spec["tables"]["exclude"] = [f"{schema}.x*"]
+    source.execute(f"CREATE TABLE `{schema}`.x (id INT PRIMARY KEY)")  # else the pattern would be refused
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         source.execute(

@@ -10,7 +10,7 @@ from pymysql.constants import COMMAND
 from ferry_core.api.spec import Spec
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import CheckResult, PreflightContext, Status, run_checks
-from ferry_core.tables.discovery import discover
+from ferry_core.tables.discovery import explore
 from tests.support.servers import Server
 
 PASSWORD = "preflight-Test-1"
@@ -51,7 +51,12 @@ def opened(
         Session(endpoints[1], Purpose.CONTROL) as on_target,
         Session(source.endpoint("source"), Purpose.CONTROL) as discovering,
     ):
-        yield PreflightContext(spec, FERRY_UID, on_source, on_target, discover(discovering, spec.tables), started)
+        found = explore(discovering, spec.tables)
+        yield PreflightContext(
+            *(spec, FERRY_UID, on_source, on_target, found.tables, started),
+            keyless=found.keyless,
+            problems=found.problems,
+        )
 
 
 def check(source: Server, target: Server, schema: str, /, **fields: object) -> list[CheckResult]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from ferry_core.cli.check import as_json, draw, verdict
 from ferry_core.cli.main import main
 from tests.support.manifests import ferry_between, write
+from tests.support.preflight import set_global
 from tests.support.servers import Pair
 
 
@@ -71,9 +72,30 @@ def test_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> None:
     documents[1]["stringData"]["password"] = "wrong"
     documents[0]["spec"]["target"]["port"] = 9
     done = CliRunner().invoke(main, ["check", "-f", str(write(tmp_path, *documents)), "--output", "json"])
-    reasons = {(one["server"], one["reason"]) for one in json.loads(done.stdout)["checks"]}
+    checks = json.loads(done.stdout)["checks"]
     assert done.exit_code == 64
+    reasons = {(one["server"], one["reason"]) for one in checks if one["status"] == "failed"}
     assert reasons == {("source", "AccessDenied"), ("target", "ServerUnreachable")}
+    assert {one["status"] for one in checks} == {"failed", "skipped"}, "what was not asked has not passed"
+
+
+@pytest.mark.parametrize("away", ["source", "target"])
+def test_one_server_away_does_not_hide_what_the_other_says(pair: Pair, schema: str, tmp_path: Path, away: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (a INT) ENGINE=MyISAM")
+    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
+    documents = ferry_between(*ends, tables={"include": [f"{schema}.*"]})
+    documents[0]["spec"][away]["port"] = 9
+    setting = "local_infile" if away == "source" else "binlog_row_image"
+    asked = pair.target if away == "source" else pair.source
+    with set_global(asked, f"{setting} = {'0' if away == 'source' else 'NOBLOB'}"):
+        done = CliRunner().invoke(main, ["check", "-f", str(write(tmp_path, *documents)), "--output", "json"])
+    checks = json.loads(done.stdout)["checks"]
+    failed = [one["reason"] for one in checks if one["status"] == "failed"]
+    here = ["LocalInfileDisabled"] if away == "source" else ["NoUsableKey", "UnsupportedTable"]
+    assert failed == ["ServerUnreachable", *here]
+    skipped = {one["name"]: one["message"] for one in checks if one["status"] == "skipped"}
+    assert f"the {away} could not be reached" in skipped["versions"]
+    assert f"the {away} could not be reached" in skipped["tables there"]
 
 
 def test_a_pattern_that_matches_nothing(pair: Pair, tmp_path: Path) -> None:

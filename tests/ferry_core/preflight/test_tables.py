@@ -4,7 +4,7 @@ import pytest
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status
-from tests.support.preflight import check, told
+from tests.support.preflight import check, set_global, told
 from tests.support.servers import Pair
 
 
@@ -137,10 +137,57 @@ def test_a_row_filter_with_a_stored_function(pair: Pair, schema: str) -> None:
     assert list(found) == ["RowFilterNotPure"]
 
 
-def test_a_row_filter_is_not_compiled_while_anything_else_is_wrong(pair: Pair, schema: str) -> None:
+def test_a_row_filter_is_compiled_whatever_else_is_wrong_with_the_tables(pair: Pair, schema: str) -> None:
     pair.source.execute(FILTERED.format(schema), f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MyISAM")
-    assert list(_filtered(pair, schema, "at < NOW()")) == ["UnsupportedTable"]
+    assert list(_filtered(pair, schema, "at < NOW()")) == ["UnsupportedTable", "RowFilterNotPure"]
     assert list(_filtered(pair, schema, "at <")) == ["UnsupportedTable", "RowFilterInvalid"]
+
+
+def test_nothing_is_made_on_a_target_that_is_not_the_one_to_write_to(pair: Pair, schema: str) -> None:
+    pair.source.execute(FILTERED.format(schema))
+    tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.t", "where": "at < NOW()"}]}
+    pair.target.execute("DROP DATABASE IF EXISTS mysql_ferry")
+    with set_global(pair.target, "local_infile = 0"):
+        results = check(pair.source, pair.target, schema, tables=tables)
+    assert list(told(results)) == ["LocalInfileDisabled"]
+    assert "until LOAD DATA LOCAL passes" in told(results, Status.SKIPPED)["NotAsked"]
+    assert not pair.target.query("SHOW DATABASES LIKE 'mysql\\_ferry'")
+
+
+def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
+    """A slip in a pattern, tables without a key, of another engine, and with cascades: all in one round."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE keyless (a INT, b INT NOT NULL, INDEX (b)) ENGINE=InnoDB",
+        "CREATE TABLE moved (id INT PRIMARY KEY, up INT, "
+        "CONSTRAINT going FOREIGN KEY (up) REFERENCES moved (id) ON DELETE SET NULL)",
+        "CREATE TABLE m (a INT) ENGINE=MyISAM",
+    )
+    tables = {"include": [f"{schema}.*", f"{schema}.nix"], "exclude": [f"{schema}.typo"]}
+    found = told(check(pair.source, pair.target, schema, tables=tables))
+    assert list(found) == ["PatternMatchesNothing", "NoUsableKey", "UnsupportedTable", "ForeignKeyCascades"]
+    assert f"include '{schema}.nix', exclude '{schema}.typo'" in found["PatternMatchesNothing"]
+    assert f"{schema}.keyless, {schema}.m;" in found["NoUsableKey"]
+    assert f"{schema}.m use the engine MyISAM" in found["UnsupportedTable"]
+
+
+def test_what_excluding_a_table_leads_to_is_said_at_once(pair: Pair, schema: str) -> None:
+    """Its children would be ForeignKeyOutsideSelection in the next round, and theirs in the one after."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "SET SESSION foreign_key_checks = 0"
+        if pair.flavor is Flavor.MARIADB
+        else "SET SESSION restrict_fk_on_non_standard_key = 0",
+        "CREATE TABLE a (id INT, INDEX (id))",
+        "CREATE TABLE b (id INT PRIMARY KEY, a INT, CONSTRAINT to_a FOREIGN KEY (a) REFERENCES a (id))",
+        "CREATE TABLE c (id INT PRIMARY KEY, b INT, CONSTRAINT to_b FOREIGN KEY (b) REFERENCES b (id))",
+        "CREATE TABLE d (id INT PRIMARY KEY)",
+    )
+    found = told(check(pair.source, pair.target, schema))
+    assert (
+        f"{schema}.a; add a key to each, or exclude them together with {schema}.b, {schema}.c, which"
+        in found["NoUsableKey"]
+    )
 
 
 def test_kept_values_that_are_generated_from_timestamps(pair: Pair, schema: str) -> None:

@@ -7,7 +7,18 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.discovery import LEFT_OUT, appeared, discover, rediscover, select, target_name, targets
+from ferry_core.tables.discovery import (
+    LEFT_OUT,
+    Existing,
+    appeared,
+    discover,
+    explore,
+    is_selected,
+    misread,
+    rediscover,
+    target_name,
+    wrong_targets,
+)
 from ferry_core.tables.keys import Index, byte_equal, choose_key
 from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import Column, TableName
@@ -62,11 +73,10 @@ def test_a_pattern_that_names_two_tables_by_two_readings_is_refused(where: str) 
         "exclude": selection("a*.*", exclude=["a.b.c"]),
         "rule": selection("a*.*", rules=[{"match": "a.b.c", "where": "1"}]),
     }[where]
-    with pytest.raises(ConfigError) as raised:
-        select(alike, wanted)
-    assert raised.value.reason == "PatternAmbiguous"
-    assert "'a.b.c' (`a`.`b.c` or `a.b`.`c`?)" in raised.value.message
-    assert select(alike[1:], wanted)
+    (problem,) = misread(Existing(alike, []), wanted)
+    assert problem.reason == "PatternAmbiguous"
+    assert "'a.b.c' (`a`.`b.c` or `a.b`.`c`?)" in problem.message
+    assert not list(misread(Existing(alike[1:], []), wanted))
 
 
 @pytest.mark.parametrize(
@@ -92,11 +102,11 @@ def test_a_rules_target_may_hold_dots_in_backticks() -> None:
 
 def test_excludes_and_names_on_the_target() -> None:
     wanted = selection(
-        "shop.*", "shop2.*", exclude=["*.tmp_*", "none.*"], renameSchemas={"shop": "new"}, rules=[
+        "shop.*", "shop2.*", exclude=["*.tmp_*"], renameSchemas={"shop": "new"}, rules=[
             {"match": "shop2.*", "target": "x.y"}, {"match": "*.orders", "where": "id > 1"}
         ]
     )  # fmt: skip
-    chosen = select(NAMES, wanted)
+    chosen = [name for name in NAMES if is_selected(name, wanted)]
     assert chosen == [NAMES[0], NAMES[2]]
     assert [target_name(name, wanted) for name in chosen] == [TableName("new", "orders"), TableName("x", "y")]
 
@@ -111,12 +121,18 @@ def test_excludes_and_names_on_the_target() -> None:
             "renameSchemas 'Shop' (shop?), renameSchemas",
         ),
         (selection("shop.*", exclude=["*.*"]), "NothingSelected"),
+        (selection("shop.*", exclude=["shop.tmp", "*.orders"]), "exclude 'shop.tmp'"),
     ],
 )
 def test_idle_patterns_are_refused(wanted: Tables, said: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        select(NAMES, wanted)
-    assert said in str(raised.value)
+    assert said in ", ".join(map(str, misread(Existing(NAMES, []), wanted)))
+
+
+def test_patterns_that_are_not_idle() -> None:
+    """Excluding a view says nothing new, but it is no slip."""
+    views = [TableName("shop", "v")]
+    wanted = selection("shop.*", exclude=["shop.v", "*.tmp_*"], rules=[{"match": "shop.orders", "where": "1"}])
+    assert list(misread(Existing(NAMES, views), wanted)) == []
 
 
 @pytest.mark.parametrize(
@@ -127,12 +143,17 @@ def test_names_that_no_table_can_have_on_the_target_are_refused(schema: str) -> 
         selection("shop.orders", renameSchemas={"shop": schema}),
         selection("shop.orders", rules=[{"match": "shop.*", "target": f"{schema}.orders"}]),
     ):
-        with pytest.raises(ConfigError) as raised:
-            targets(NAMES[:1], wanted)
-        assert raised.value.reason == "TargetNameInvalid"
-        assert f"shop.orders to {schema!r}.'orders'" in raised.value.message
-        assert "\n" not in raised.value.message
-    assert targets(NAMES[:1], selection("shop.orders", renameSchemas={"shop": "mysql2"}))
+        (problem,) = wrong_targets({NAMES[0]: target_name(NAMES[0], wanted)}, folds=False)
+        assert problem.reason == "TargetNameInvalid"
+        assert f"shop.orders to {schema!r}.'orders'" in problem.message
+        assert "\n" not in problem.message
+    assert not list(wrong_targets({NAMES[0]: TableName("mysql2", "orders")}, folds=False))
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_names_that_differ_in_case_are_one_only_where_the_servers_say_so(folds: bool) -> None:
+    both = {TableName("shop", name): TableName("shop", name) for name in ("Orders", "orders")}
+    assert [problem.reason for problem in wrong_targets(both, folds=folds)] == ["TargetNameTaken"] * folds
 
 
 def column(name: str, kind: str, *, nullable: bool = False, generated: bool = False) -> Column:
@@ -212,7 +233,10 @@ def test_system_schemas_views_and_our_own_helper_tables_are_left_out(pair: Pair,
         f"CREATE TABLE `{schema}`.t (a INT PRIMARY KEY)",
         f"CREATE VIEW `{schema}`.v AS SELECT * FROM `{schema}`.t",
     )
-    found = appeared(session, selection("*.*"), [])
+    try:
+        found = appeared(session, selection("*.*"), [])
+    finally:
+        pair.source.execute("DROP DATABASE mysql_ferry")
     assert [name for name in found if name.schema == schema] == [TableName(schema, "t")]
     assert not {name.schema for name in found} & LEFT_OUT
     assert {"mysql_ferry", "mysql", "sys"} < LEFT_OUT
@@ -232,6 +256,21 @@ def test_everything_without_a_key_is_named(pair: Pair, session: Session, schema:
     for name in ("none", "nullable", "prefix"):
         assert f"{schema}.{name}" in raised.value.message
     assert "good" not in raised.value.message
+
+
+def test_all_that_is_wrong_with_a_selection_is_said_at_once(pair: Pair, session: Session, schema: str) -> None:
+    pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (a INT PRIMARY KEY)" for name in ("one", "two")))
+    pair.source.execute(f"CREATE TABLE `{schema}`.none (a INT)")
+    rules = [{"match": f"{schema}.two", "target": f"{schema}.one"}, {"match": f"{schema}.none", "target": "sys.x"}]
+    wanted = selection(f"{schema}.*", exclude=["no.such"], rules=rules)
+    found = explore(session, wanted)
+    assert [table.source.name for table in found.tables] == ["one", "two"]
+    assert [table.source.name for table in found.keyless] == ["none"]
+    with pytest.raises(ConfigError) as raised:
+        discover(session, wanted)
+    assert raised.value.reason == "PatternMatchesNothing"
+    for reason in ("TargetNameInvalid", "TargetNameTaken", "NoUsableKey"):
+        assert f"-- and {reason}: " in raised.value.message
 
 
 def test_two_tables_to_one_target_are_named(pair: Pair, session: Session, schema: str) -> None:
@@ -257,6 +296,7 @@ def test_what_has_become_of_the_tables_of_a_run(pair: Pair, session: Session, sc
     pair.source.execute(f"CREATE TABLE `{schema}`.keyless (a INT)")  # none of the run's: no reason to refuse it
     wanted = selection(f"{schema}.*", f"{schema}.dropped", exclude=["*.x_*"], renameSchemas={schema: "new"})
     found = rediscover(session, wanted, [f"{schema}.kept", f"{schema}.dropped"])
-    assert [(table.id, str(table.target)) for table in found.tables] == [(f"{schema}.kept", "new.kept")]
+    assert not found.found.problems + found.found.keyless
+    assert [(table.id, str(table.target)) for table in found.found.tables] == [(f"{schema}.kept", "new.kept")]
     assert found.gone == [f"{schema}.dropped"]
     assert [name.name for name in found.appeared] == ["keyless", "newt"]
