@@ -9,7 +9,9 @@ import struct
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address
+from decimal import Decimal
+from ipaddress import IPv4Address
+from itertools import groupby
 
 from ferry_core.binlog.sink import KeyDecoder
 from ferry_core.binlog.table_map import BIT, ENUM, NEWDECIMAL, SET, STRING, WireColumn, decimal_bytes
@@ -20,6 +22,8 @@ from ferry_core.tables.table import Column, KeyLiterals
 _Literal = Callable[[bytes], str]
 _INTEGERS = {1, 2, 3, 8, 9}
 _TEXT_OR_BYTES = {15, 253, STRING, 252, 249, 250, 251}
+_LONGEST_FIXED = 15
+"""Digits before the point, and zeros behind it, up to which servers print a double without an exponent."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -81,11 +85,18 @@ def _string(column: Column, wire: WireColumn) -> _Literal:
 
 
 def _floating(form: str) -> _Literal:
-    def literal(raw: bytes) -> str:
-        text = repr(struct.unpack(form, raw)[0])
-        return text if "e" in text else text + "e0"
+    return lambda raw: _double(struct.unpack(form, raw)[0])
 
-    return literal
+
+def _double(value: float) -> str:
+    """The shortest digits that are this double, with an exponent where the servers print one."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)  # no infinity in a table
+    text, point = "".join(map(str, digits)), len(digits) + exponent
+    minus = "-" if sign else ""
+    if -_LONGEST_FIXED < point <= _LONGEST_FIXED or not value:
+        return f"{minus}{Decimal((0, digits, exponent)):f}e0"
+    return f"{minus}{text[0]}{'.' + text[1:] if text[1:] else ''}e{point - 1}"
 
 
 def _decimal(raw: bytes, precision: int, scale: int) -> str:
@@ -121,7 +132,7 @@ def _point(raw: bytes, digits: int) -> str:
 def _timestamp2(raw: bytes, digits: int) -> str:
     seconds = int.from_bytes(raw[:4], "big")
     if not seconds and not any(raw[4:]):
-        return "'0000-00-00 00:00:00'"
+        return f"'0000-00-00 00:00:00{_point(raw[4:], digits)}'"
     return f"'{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}{_point(raw[4:], digits)}'"
 
 
@@ -166,9 +177,29 @@ def _mariadb_uuid(raw: bytes) -> str:
     return f"_utf8mb4'{uuid.UUID(bytes=raw)}'"
 
 
+def _inet6(raw: bytes) -> str:
+    """As MariaDB prints it: the longest run of zeros left out, be it one, and IPv4 in the last two words as such."""
+    raw = raw.ljust(16, b"\0")
+    words = [int.from_bytes(raw[at : at + 2], "big") for at in range(0, 16, 2)]
+    runs = [(len(list(same)), bool(zero)) for zero, same in groupby(words, key=lambda word: word == 0)]
+    longest = max((length for length, zero in runs if zero), default=0)
+    start = 0
+    for length, zero in runs:
+        if zero and length == longest:
+            break
+        start += length
+    v4 = start == 0 and (longest == 6 or (longest == 5 and words[5] == 0xFFFF))
+    texts = [f"{word:x}" for word in words]
+    if v4:
+        texts[6:] = [str(IPv4Address(raw[12:]))]
+    if longest:
+        texts = [":".join(texts[:start]), ":".join(texts[start + longest :])]
+    return f"_utf8mb4'{('::' if longest else ':').join(texts)}'"
+
+
 _BY_NAME: dict[str, _Literal] = {
     "uuid": _mariadb_uuid,
-    "inet6": lambda raw: f"_utf8mb4'{IPv6Address(raw.ljust(16, bytes(1)))}'",
+    "inet6": _inet6,
     "inet4": lambda raw: f"_utf8mb4'{IPv4Address(raw.ljust(4, bytes(1)))}'",
 }
 _BY_TYPE: dict[int, _Literal] = {

@@ -118,11 +118,14 @@ class _Double(Codec):
 
     @property
     def _scaled(self) -> bool:
-        return "(" in self.column.column_type
+        return "(" in self.column.column_type or "zerofill" in self.column.column_type
 
     def key_literal(self) -> str:
+        digits = self.digits if self._scaled else self.name
+        if self.flavor is Flavor.MYSQL and self._scaled:
+            digits = f"TRIM(TRAILING '.0' FROM {digits})"  # JSON's mark of a double
         # Without an exponent the literal would be a DECIMAL.
-        return f"CONCAT({self.value},IF(LOCATE('e',{self.value})>0,'','e0'))"
+        return f"CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0'))"
 
 
 class _Float(_Double):
@@ -132,8 +135,9 @@ class _Float(_Double):
     def value(self) -> str:
         return f"{self.name}*1e0"
 
-    def key_literal(self) -> str:
-        return f"CONCAT({self.digits},IF(LOCATE('e',{self.digits})>0,'','e0'))"
+    @property
+    def _scaled(self) -> bool:
+        return True
 
 
 class _Number(Codec):
@@ -242,7 +246,7 @@ def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: C901, PLR0911 - one
     if kind in INTEGERS:
         return _Integer(column, flavor)
     if kind == "decimal":
-        return Codec(column, flavor)
+        return _Integer(column, flavor)
     if kind == "year":
         return _Year(column, flavor)
     if kind == "double":
