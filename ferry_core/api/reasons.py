@@ -129,6 +129,8 @@ class Reason(StrEnum):
     GTID_MODE_OFF = "GtidModeOff"
     GTID_STRICT_MODE_OFF = "GtidStrictModeOff"
     BINLOG_RETENTION_SHORT = "BinlogRetentionShort"
+    SOURCE_LOSES_COMMITS = "SourceLosesCommits"
+    TARGET_LOSES_COMMITS = "TargetLosesCommits"
     REPLICA_CHANGES_NOT_LOGGED = "ReplicaChangesNotLogged"
     SOURCE_IS_REPLICA = "SourceIsReplica"
     SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"

@@ -10,6 +10,7 @@ from ferry_core.errors import ConfigError, DataError
 from ferry_core.preflight import (
     binlog,
     cutover,
+    durability,
     foreign_keys,
     generated,
     privileges,
@@ -31,6 +32,7 @@ _CHAIN: tuple[Check, ...] = (
     *servers.CHECKS,
     *privileges.CHECKS,
     *binlog.CHECKS,
+    *durability.CHECKS,
     *tables.CHECKS,
     *foreign_keys.CHECKS,
     *generated.CHECKS,

@@ -1,0 +1,40 @@
+"""Settings that lose commits in a crash are told, on both ends; nothing is refused for them."""
+
+import pytest
+
+from ferry_core.preflight import Status, run_checks
+from tests.support.preflight import check, opened, set_global, told
+from tests.support.servers import Pair
+
+REASONS = {"SourceLosesCommits", "TargetLosesCommits"}
+
+
+@pytest.fixture
+def tables(pair: Pair, schema: str) -> str:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    return schema
+
+
+def test_both_ends_are_warned_of(pair: Pair, tables: str) -> None:
+    """The servers of the test bed are thrown away, and run with such settings."""
+    results = check(pair.source, pair.target, tables)
+    warned = told(results, Status.WARNING)
+    for end, reason in (("source", "SourceLosesCommits"), ("target", "TargetLosesCommits")):
+        assert f"{end} 127.0.0.1" in warned[reason]
+        assert "sync_binlog=0 and innodb_flush_log_at_trx_commit=2" in warned[reason]
+        assert "SET GLOBAL sync_binlog = 1, GLOBAL innodb_flush_log_at_trx_commit = 1" in warned[reason]
+    assert not REASONS.intersection(told(results))
+
+
+def test_durable_servers_are_not(pair: Pair, tables: str) -> None:
+    durable = ("sync_binlog = 1", "innodb_flush_log_at_trx_commit = 1")
+    with set_global(pair.source, *durable), set_global(pair.target, *durable):
+        assert not REASONS.intersection(told(check(pair.source, pair.target, tables), Status.WARNING))
+
+
+def test_torn_pages(pair: Pair, tables: str) -> None:
+    with opened(pair.source, pair.target, tables) as context:
+        # It is fixed when a server starts, on MariaDB.
+        context.target_facts.variables["innodb_doublewrite"] = "OFF"
+        warned = told(run_checks(context), Status.WARNING)
+    assert "innodb_doublewrite=OFF" in warned["TargetLosesCommits"]
