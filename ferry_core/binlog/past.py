@@ -23,14 +23,6 @@ class NoWayPast(DataError):
         self.what = what
 
 
-def compressed() -> NoWayPast:
-    return NoWayPast(
-        "BinlogCompressed",
-        "the source's binlog holds compressed events, which this version cannot read",
-        "see that binlog_transaction_compression (MariaDB: log_bin_compress) is OFF, also in connected sessions",
-    )
-
-
 def partial_rows(table: Table) -> NoWayPast:
     return NoWayPast(
         "PartialRows",

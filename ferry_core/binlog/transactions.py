@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 from zlib import crc32
 
-from ferry_core.binlog import events, past
+from ferry_core.binlog import compressed, events, past
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.last_read import LastRead, further, numbered
@@ -27,12 +27,8 @@ from ferry_core.tables.table import Table, TableName
 
 _ROWS = frozenset(
     {
-        events.WRITE_ROWS_V1,
-        events.UPDATE_ROWS_V1,
-        events.DELETE_ROWS_V1,
-        events.WRITE_ROWS,
-        events.UPDATE_ROWS,
-        events.DELETE_ROWS,
+        *range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1),
+        *range(events.WRITE_ROWS, events.DELETE_ROWS + 1),
     }
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
@@ -110,14 +106,14 @@ class Transactions:
             events.PARTIAL_UPDATE_ROWS: self._partial,
             events.TRANSACTION_PAYLOAD: self._compressed,
             events.MARIADB_GTID: self._mariadb_gtid,
-            events.MARIADB_QUERY_COMPRESSED: self._compressed,
-            **dict.fromkeys(events.MARIADB_ROWS_COMPRESSED, self._compressed_rows),
+            events.MARIADB_QUERY_COMPRESSED: self._compressed_event,
+            **dict.fromkeys(events.MARIADB_ROWS_COMPRESSED, self._compressed_event),
             **dict.fromkeys(events.HARMLESS, self._nothing),
         }
 
     def follow(self, source: EventSource) -> None:
         """Until ``source`` or the sink raises. An event of a table that is not ours costs its checksum only."""
-        counters, counts, maps = self._counters, self._counters.events, self._maps
+        counters, counts = self._counters, self._counters.events
         next_event, now = source.next_event, time.monotonic
         while True:
             data = next_event()
@@ -126,19 +122,20 @@ class Transactions:
             kind = data[5]
             counts[kind] += 1
             end = self._checked(data, kind)
-            if kind in _ROWS:
-                tracked = maps.get(data[20:26])
-                if tracked is not None:
-                    self._rows(tracked, kind, data, end)
-                elif data[20:26] not in maps and data[20:26] != _NO_TABLE:
-                    raise unreadable("a row event without its table map")
-            else:
-                handler = self._handlers.get(kind)
-                if handler is not None:
-                    handler(data, end)
-                else:
-                    self._unknown(data, kind)
+            self._apply(data, kind, end)
             counters.place = data[14:18] if kind != events.ROTATE else _FILE_START
+
+    def _apply(self, data: bytes, kind: int, end: int) -> None:
+        if kind in _ROWS:
+            tracked = self._maps.get(data[20:26])
+            if tracked is not None:
+                self._rows(tracked, kind, data, end)
+            elif data[20:26] not in self._maps and data[20:26] != _NO_TABLE:
+                raise unreadable("a row event without its table map")
+        elif (handler := self._handlers.get(kind)) is not None:
+            handler(data, end)
+        else:
+            self._unknown(data, kind)
 
     def _checked(self, data: bytes, kind: int) -> int:
         """Offset of the body's end; raises if the checksum does not match."""
@@ -198,12 +195,18 @@ class Transactions:
         if (tracked := self._maps.get(data[20:26])) is not None:
             raise past.partial_rows(tracked.table)
 
-    def _compressed_rows(self, data: bytes, end: int) -> None:
-        if self._maps.get(data[20:26]) is not None:
-            self._compressed(data, end)
+    def _compressed_event(self, data: bytes, end: int) -> None:
+        if data[5] == events.MARIADB_QUERY_COMPRESSED or self._maps.get(data[20:26]) is not None:
+            self._unpacked(compressed.plain(data, end))
 
-    def _compressed(self, _data: bytes, _end: int) -> None:
-        raise past.compressed()
+    def _compressed(self, data: bytes, end: int) -> None:
+        for event in compressed.transaction(data, end):
+            self._unpacked(event)
+
+    def _unpacked(self, data: bytes) -> None:
+        """An event that came within another one, without a checksum of its own."""
+        self._counters.events[data[5]] += 1
+        self._apply(data, data[5], len(data))
 
     # Transactions
 

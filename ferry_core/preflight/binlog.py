@@ -77,17 +77,6 @@ def _image(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _compression(context: PreflightContext) -> Iterator[Finding]:
-    source = context.source_facts
-    for name in ("binlog_transaction_compression", "log_bin_compress"):
-        if source.is_on(name):
-            yield failed(
-                Reason.BINLOG_COMPRESSED,
-                f"{source.where} has {name}=ON, which is not read yet: SET GLOBAL {name} = OFF and let sessions "
-                "connect anew",
-            )
-
-
 def _partial_json(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     if "PARTIAL_JSON" in source.variable("binlog_row_value_options"):
@@ -199,7 +188,6 @@ CHECKS = (
     Check("binlog format", "source", _format),
     Check("binlog row image", "source", _image),
     # Payload events are refused by the streamer too: this says it before anything is copied.
-    Check("binlog compression", "source", _compression),
     Check("binlog partial JSON", "source", _partial_json),
     Check("binlog filters", "source", _filters),
     Check("GTIDs", "source", _gtid),

@@ -73,22 +73,6 @@ def test_a_statement_in_another_charset_is_read_in_it(pair: Pair, schema: str) -
     assert "tä" in failure.message
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_compressed_events_are_refused(make_server: ServerFactory, family: str) -> None:
-    if family == "mysql":
-        server = make_server(family, binlog_transaction_compression="ON")
-    else:
-        server = make_server(family, log_bin_compress="ON")
-    server.execute("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY, v TEXT)")
-    with Streaming(server, [describe(server, "s", "t")]) as stream:
-        server.execute("INSERT INTO s.t VALUES (1, REPEAT('x', 1000))")
-        failure = stream.failed()
-    assert isinstance(failure, DataError)
-    assert failure.reason == "BinlogCompressed"
-    assert f"{FOR_GOOD}see that " in failure.message
-    assert failure.message.endswith("then start over with a fresh copy")
-
-
 def test_partial_json_updates_are_refused(mysql_pair: Pair, schema: str) -> None:
     source = mysql_pair.source
     source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, j JSON)")

@@ -120,8 +120,8 @@ def test_a_file_still_in_use_has_a_checksum_too() -> None:
     ("kind", "reason"),
     [
         (events.INCIDENT, "SourceIncident"),
-        (events.TRANSACTION_PAYLOAD, "BinlogCompressed"),
-        (events.MARIADB_QUERY_COMPRESSED, "BinlogCompressed"),
+        (events.TRANSACTION_PAYLOAD, "BinlogUnreadable"),
+        (events.MARIADB_QUERY_COMPRESSED, "BinlogUnreadable"),
         (events.ANONYMOUS_GTID, "GtidModeChanged"),
         (99, "BinlogEventUnknown"),
         (20, "BinlogEventUnknown"),  # rows of MySQL 5.1 betas
@@ -142,7 +142,7 @@ def test_unknown_events_that_may_be_ignored_are() -> None:
 @pytest.mark.parametrize("kind", [events.PARTIAL_UPDATE_ROWS, *events.MARIADB_ROWS_COMPRESSED])
 def test_unreadable_rows_are_refused_only_of_selected_tables(kind: int) -> None:
     rows = event(kind, b"\1\0\0\0\0\0\1\0\2\0" + bytes(20))
-    reason = "PartialRows" if kind == events.PARTIAL_UPDATE_ROWS else "BinlogCompressed"
+    reason = "PartialRows" if kind == events.PARTIAL_UPDATE_ROWS else "BinlogUnreadable"
     assert refused(gtid(1), query("BEGIN"), table_map(), rows) == reason
     sink, counters = follow(gtid(1), query("BEGIN"), table_map("other"), rows, COMMIT)
     assert not sink.changes

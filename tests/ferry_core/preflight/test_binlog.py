@@ -28,12 +28,10 @@ SETTINGS = [
     ("binlog_format = STATEMENT", "BinlogFormatNotRow", "SET GLOBAL binlog_format = ROW"),
 ]
 MYSQL_SETTINGS = [
-    ("binlog_transaction_compression = ON", "BinlogCompressed", "SET GLOBAL binlog_transaction_compression = OFF"),
     ("binlog_row_value_options = PARTIAL_JSON", "BinlogPartialJson", "SET GLOBAL binlog_row_value_options = ''"),
     ("server_id = 0", "ServerIdZero", "SET GLOBAL server_id"),  # MariaDB takes 1 as the lowest
     ("gtid_mode = ON_PERMISSIVE", "GtidModeOff", "ON exactly"),
 ]
-MARIADB_SETTINGS = [("log_bin_compress = ON", "BinlogCompressed", "SET GLOBAL log_bin_compress = OFF")]
 
 
 def _refused(pair: Pair, schema: str, setting: str, reason: str, fix: str) -> None:
@@ -53,12 +51,6 @@ def test_settings(pair: Pair, tables: str, setting: str, reason: str, fix: str) 
 def test_settings_of_mysql(mysql_pair: Pair, schema: str, setting: str, reason: str, fix: str) -> None:
     mysql_pair.source.execute(TABLE.format(schema))
     _refused(mysql_pair, schema, setting, reason, fix)
-
-
-@pytest.mark.parametrize(("setting", "reason", "fix"), MARIADB_SETTINGS)
-def test_settings_of_mariadb(mariadb_pair: Pair, schema: str, setting: str, reason: str, fix: str) -> None:
-    mariadb_pair.source.execute(TABLE.format(schema))
-    _refused(mariadb_pair, schema, setting, reason, fix)
 
 
 def test_a_server_id_that_the_source_has(pair: Pair, tables: str) -> None:
