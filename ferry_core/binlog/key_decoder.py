@@ -93,7 +93,7 @@ def _double(value: float) -> str:
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)  # no infinity in a table
     text, point = "".join(map(str, digits)), len(digits) + exponent
-    minus = "-" if sign else ""
+    minus = "-" if sign and value else ""  # -0 is 0 to SQL
     if -_LONGEST_FIXED < point <= _LONGEST_FIXED or not value:
         return f"{minus}{Decimal((0, digits, exponent)):f}e0"
     return f"{minus}{text[0]}{'.' + text[1:] if text[1:] else ''}e{point - 1}"

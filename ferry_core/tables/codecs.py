@@ -125,7 +125,12 @@ class _Double(Codec):
         if self.flavor is Flavor.MYSQL and self._scaled:
             digits = f"TRIM(TRAILING '.0' FROM {digits})"  # JSON's mark of a double
         # Without an exponent the literal would be a DECIMAL.
-        return f"CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0'))"
+        return f"IF({self.name}=0,'0e0',CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0')))"
+
+    def hash_expression(self) -> str:
+        # -0 and 0 are one value to SQL, and MariaDB from 11.8 on stores 0 for both.
+        signless = f"IF({self.name}=0,'0',{self.value})"
+        return f"IFNULL({signless},'N')" if self.column.nullable else signless
 
 
 class _Float(_Double):
@@ -220,7 +225,9 @@ class _Json(_Bytes):
 
     def changed_expression(self) -> str | None:
         # Equality misses DECIMAL against DOUBLE, text misses dates, size misses numbers of equal length: all three.
-        size = f"JSON_STORAGE_SIZE(JSON_EXTRACT({self.name},_utf8mb4'$'))<>JSON_STORAGE_SIZE({self.reparsed})"
+        # An UPDATE in place leaves holes, and offsets of the size that the document once had. JSON_INSERT of a path
+        # that is there changes nothing but writes the document anew, types and all.
+        size = f"JSON_STORAGE_SIZE(JSON_INSERT({self.name},_utf8mb4'$',1))<>JSON_STORAGE_SIZE({self.reparsed})"
         text = f"CAST({self.reparsed} AS BINARY)<>{self.value}"
         return f"({size} OR {text} OR {self.name}<>{self.reparsed})"
 

@@ -5,6 +5,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose
 from ferry_core.tables.table import KeyRange, Table
 from ferry_core.verify.checksum import ChunkSum, Side, chunk_sum, row_hashes
+from ferry_core.verify.narrow import compare_rows
 from tests.support.ends import Ends
 
 ALL = KeyRange(None, None)
@@ -170,3 +171,20 @@ def test_a_number_that_means_another_text_differs(ends: Ends, kind: str) -> None
     ends.on_both("DELETE FROM t WHERE id = 3", f"INSERT INTO t VALUES (4, {3 if kind == 'ENUM' else 4})")
     on_source, on_target = sums(ends, ends.table())
     assert on_source.xor != on_target.xor
+
+
+def test_negative_zero_is_zero_and_every_other_digit_counts(ends: Ends) -> None:
+    """MariaDB stores 0 for -0 from 11.8 on; to SQL they are one value."""
+    ends.on_both("CREATE TABLE t (id DOUBLE NOT NULL PRIMARY KEY, d DOUBLE, m DOUBLE(20,3), f FLOAT NOT NULL)")
+    smallest, next_to_it = "-2.2250738585072014e-308", "-2.225073858507202e-308"
+    ends.on_source(f"INSERT INTO t VALUES (-0e0, -0e0, -0e0, -0e0), (1, {smallest}, 1, 1)")
+    ends.on_target(f"INSERT INTO t VALUES (0, 0, 0, 0), (1, {smallest}, 1, 1)")
+    on_source, on_target = sums(ends, ends.table())
+    assert on_source == on_target
+    source, target = ends.connect_source(Purpose.SOURCE), ends.connect_target()
+    assert compare_rows(ends.table(), ALL, source, target) == []
+    for column, value in (("d", next_to_it), ("m", "0.001"), ("f", "1.0000001")):
+        ends.on_target("DELETE FROM t WHERE id = 1", f"INSERT INTO t VALUES (1, {smallest}, 1, 1)")
+        ends.on_target(f"UPDATE t SET {column} = {value} WHERE id = 1")
+        on_source, on_target = sums(ends, ends.table())
+        assert on_source != on_target, column
