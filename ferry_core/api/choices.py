@@ -71,3 +71,4 @@ class Acknowledgement(StrEnum):
     SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"  # history of system-versioned tables stays behind
     PRIVILEGED_WRITERS = "PrivilegedWriters"  # accounts that write through read_only
     SOURCE_IS_REPLICA = "SourceIsReplica"  # the source replicates from elsewhere
+    GENERATED_VALUES = "GeneratedValues"  # stored generated columns may hold other values on the target

@@ -137,6 +137,7 @@ class Reason(StrEnum):
     FOREIGN_KEY_CASCADES = "ForeignKeyCascades"
     FOREIGN_KEY_OUTSIDE_SELECTION = "ForeignKeyOutsideSelection"
     GENERATED_FROM_TIMESTAMP = "GeneratedFromTimestamp"
+    GENERATED_BY_SESSION = "GeneratedBySession"
     TARGET_TABLE_MISSING = "TargetTableMissing"
     TARGET_TABLE_DIFFERS = "TargetTableDiffers"
     TARGET_CHANGES_DEFINITIONS = "TargetChangesDefinitions"

@@ -174,6 +174,8 @@ class Session:
         self.identity = ServerIdentity(told[2], told[3])
         endpoint.check(self.identity)
         settings = _settings(self.purpose, self.flavor) | extra
+        self.sql_mode = settings["sql_mode"].strip("'")
+        """What it has while nobody sets it otherwise."""
         self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
         if endpoint.tls_required and not self.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]:
             raise ConfigError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ferry_core.errors import DataError, TooLarge
-from ferry_core.mysql.session import SQL_MODE, UNLISTED, Purpose, Session, Warned
+from ferry_core.mysql.session import UNLISTED, Purpose, Session, Warned
 from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
@@ -28,7 +28,7 @@ Under a strict sql_mode they are errors even with LOCAL, since REPLACE is asked 
 """
 BATCH_BYTES = 32 << 20
 """Text of one batch at most, whatever the servers would take; a row that may be longer goes the way of big rows."""
-LENIENT_SQL_MODE = "NO_AUTO_VALUE_ON_ZERO"
+STRICT_MODES = {"STRICT_ALL_TABLES", "ERROR_FOR_DIVISION_BY_ZERO"}
 
 
 class FencedTransaction(Protocol):
@@ -199,11 +199,12 @@ class RowCopier:
         if not lenient:
             yield
             return
-        self._target.execute(f"SET SESSION sql_mode = '{LENIENT_SQL_MODE}'")
+        modes = ",".join(mode for mode in self._target.sql_mode.split(",") if mode not in STRICT_MODES)
+        self._target.execute(f"SET SESSION sql_mode = '{modes}'")
         try:
             yield
         finally:
-            self._target.execute(f"SET SESSION sql_mode = '{SQL_MODE}'")
+            self._target.execute(f"SET SESSION sql_mode = '{self._target.sql_mode}'")
 
     def _delete(self, statements: Statements, keys: Sequence[KeyLiterals]) -> int:
         deleted = self._target.execute(statements.delete(KeySet(tuple(keys)), self._index(statements.table)))

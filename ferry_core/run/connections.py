@@ -5,9 +5,10 @@ Thread-safe: anybody may ask for a session; a session then belongs to the thread
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ferry_core.mysql.computing import computing_settings
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.identity import KnownServer
@@ -40,6 +41,7 @@ class Connections:
         """``patience_seconds``: how long an address may lead to another server."""
         self._source = _End("source", source, patience_seconds)
         self._target = _End("target", target, patience_seconds)
+        self._computing: Mapping[str, str] = {}
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
 
@@ -75,9 +77,15 @@ class Connections:
             session.abort()
 
     def _session(self, end: _End, purpose: Purpose, patience: float = 300, *, any_start: bool = False) -> Session:
-        session = Session(end(any_start=any_start), purpose, read_timeout=patience, opening=self._opening)
+        extra = self._computing if end is self._target else None
+        session = Session(end(any_start=any_start), purpose, read_timeout=patience, extra=extra, opening=self._opening)
         end.accepted = True
         return session
+
+    def compute_like_source(self) -> None:
+        """From now on sessions of the target compute generated columns as the source's global settings say."""
+        with self.source_control() as session:
+            self._computing = computing_settings(session)
 
     def source(self, *, text: bool = False) -> Session:
         """A session that renders rows; ``text`` for tables with a row filter."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ferry_core.api.choices import SourceLockMode
+from ferry_core.api.choices import Acknowledgement, SourceLockMode
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
@@ -112,6 +112,7 @@ def validate(
     """
     uid = ferry_uid(ferry)
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
+    connections.compute_like_source()
     with connections.source_control() as source, connections.target_control() as target:
         connections.meet(source, target)
         connections.forget_starts()
@@ -146,13 +147,20 @@ def _with_tables(crossing: Crossing, source: Session) -> tuple[Crossing, Discove
     """What the patterns match; once copying has begun, what they matched then."""
     selection, state = crossing.ferry.spec.tables, crossing.state
     if state is None or not state.tables:
-        found = explore(source, selection)
+        found = _comparing(crossing, explore(source, selection))
         return replace(crossing, tables=found.tables), found
     again = rediscovered(source, selection, state)
+    found = _comparing(crossing, again.found)
     if crossing.was_cut_over:
-        return replace(crossing, tables=again.found.tables), again.found
+        return replace(crossing, tables=found.tables), found
     refuse_gone(source, again.gone)
-    return replace(crossing, tables=again.found.tables, appeared=again.appeared), again.found
+    return replace(crossing, tables=found.tables, appeared=again.appeared), found
+
+
+def _comparing(crossing: Crossing, found: Discovered) -> Discovered:
+    """The same; stored generated columns are not compared if other values in them are acknowledged."""
+    compares = Acknowledgement.GENERATED_VALUES not in crossing.ferry.spec.acknowledge
+    return replace(found, tables=[replace(table, compares_stored=compares) for table in found.tables])
 
 
 def _target(ferry: FerryManifest) -> str:

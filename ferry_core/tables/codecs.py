@@ -163,9 +163,9 @@ class _Choice(_Number):
     """ENUM and SET travel by number and are compared by their text too: a number means what its table's members say."""
 
     def hash_expression(self) -> str:
-        text = f"CAST({self.name} AS BINARY)"
-        counted = f"CONCAT({self.value},':',LENGTH({text}),':',{text})"
-        return f"IFNULL({counted},'N')" if self.column.nullable else counted
+        # Without its length, unlike other texts: the number says where this one ends.
+        both = f"CONCAT({self.value},':',CAST({self.name} AS BINARY))"
+        return f"IFNULL({both},'N')" if self.column.nullable else both
 
 
 class _Temporal(Codec):

@@ -100,6 +100,7 @@ def _column(row: Row) -> Column:
         generated=re.search(r"\b(VIRTUAL|STORED|PERSISTENT)\b", extra) is not None,
         invisible="INVISIBLE" in extra,
         max_bytes=_max_bytes(data_type, column_type, row[10], row[11]),
+        stored=re.search(r"\b(STORED|PERSISTENT)\b", extra) is not None,
     )
 
 

@@ -6,7 +6,7 @@ what its checkpoint says, whatever the patterns match by then. Called by the coo
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
 from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
+from ferry_core.tables.members import spelled_type
 from ferry_core.tables.patterns import ambiguous, matches
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
@@ -117,7 +118,7 @@ def _described(
             name,
             on_target[name],
             _rule(name, selection),
-            columns[name],
+            [_spelled(session, name, column) for column in columns[name]],
             indexes.get(name, []),
             sizes.get(name, (0, 0)),
             definitions[name],
@@ -130,6 +131,17 @@ def _described(
         keyless=[table for table in tables if table.key is NO_KEY],
         problems=[*problems, *wrong_targets(on_target, folds=folds)],
     )
+
+
+def _spelled(session: Session, table: TableName, column: Column) -> Column:
+    """With the true members of an ENUM or SET: another member in place of one beyond U+FFFF is seen."""
+    try:
+        spelled = spelled_type(session, table, column.name, column.column_type)
+    except ConfigError as error:
+        if error.reason != Reason.MISSING_PRIVILEGE:
+            raise
+        return column  # the privileges' check says so
+    return column if spelled == column.column_type else replace(column, column_type=spelled)
 
 
 def misread(existing: Existing, selection: Tables) -> Iterator[ConfigError]:

@@ -85,7 +85,7 @@ def _compared(column: Column) -> str:
 
 
 def _members(column: Column) -> int:
-    return len(re.findall(r"'(?:[^']|'')*'", column.column_type))
+    return len(re.findall(r"'(?:[^']|'')*'|0x[0-9a-f]+", column.column_type))
 
 
 def _in(key: Key, keys: Sequence[KeyLiterals]) -> str:

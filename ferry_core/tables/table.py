@@ -71,6 +71,7 @@ class Column:
     generated: bool  # VIRTUAL or STORED: never copied, recomputed by the target
     invisible: bool
     max_bytes: int  # worst-case bytes of a value as information_schema tells them (octet length, or the type's)
+    stored: bool = False  # generated, and kept in the row
 
     @property
     def unsigned(self) -> bool:
@@ -103,6 +104,7 @@ class Table:
     rows_estimated: int
     average_row_bytes: int
     definition: str = ""  # what SHOW CREATE TABLE says of it on the source
+    compares_stored: bool = True  # False: other values in stored generated columns are acknowledged
 
     @property
     def id(self) -> str:
@@ -113,6 +115,11 @@ class Table:
     def copied_columns(self) -> Sequence[Column]:
         """Columns whose values travel: all but generated ones."""
         return [column for column in self.columns if not column.generated]
+
+    @property
+    def stored_columns(self) -> Sequence[Column]:
+        """Generated columns whose values the verification compares: each end has computed and kept its own."""
+        return [column for column in self.columns if column.stored and self.compares_stored]
 
 
 @dataclass(frozen=True)

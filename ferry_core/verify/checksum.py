@@ -21,6 +21,9 @@ from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
 
+DIGEST_DIGITS = 64
+"""Of one hash, in hexadecimal."""
+
 
 class Side(Enum):
     """Which end of the copy. Only the source evaluates the row filter: on the target every row counts."""
@@ -44,7 +47,7 @@ def row_hash(columns: Sequence[Column], flavor: Flavor) -> str:
 
 def chunk_sum(session: Session, table: Table, selector: Selector, side: Side) -> ChunkSum:
     """COUNT and XOR over the selected rows of one end."""
-    digits = f"LEFT({row_hash(table.copied_columns, session.flavor)}, 16)"
+    digits = f"LEFT({row_hash([*table.copied_columns, *table.stored_columns], session.flavor)}, 16)"
     sums = f"COUNT(*), BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))"
     ((rows, xor),) = _select(session, sums, table, selector, side)
     return ChunkSum(int(rows or 0), int(xor or 0))
@@ -53,15 +56,23 @@ def chunk_sum(session: Session, table: Table, selector: Selector, side: Side) ->
 def row_hashes(
     session: Session, table: Table, selector: Selector, side: Side, lock_clause: str = ""
 ) -> dict[KeyLiterals, bytes]:
-    """The hash of each selected row of one end, under its key as that server renders it."""
+    """The hash of each selected row of one end, under its key as that server renders it.
+
+    With stored generated columns it is two: of what was copied, and of what that server has computed.
+    """
     keys = [codec(column, session.flavor).key_literal() for column in table.key.columns]
-    wanted = ", ".join([*keys, row_hash(table.copied_columns, session.flavor)])
+    wanted = ", ".join([*keys, _digest(table, session.flavor)])
     hashes: dict[KeyLiterals, bytes] = {}
     for *key, digest in _select(session, wanted, table, selector, side, lock_clause):
         if digest is None:
             raise DataError("RowNotHashed", f"{side.value}: no hash of a row of {table.id}")
         hashes[tuple((part or b"").decode() for part in key)] = digest
     return hashes
+
+
+def _digest(table: Table, flavor: Flavor) -> str:
+    copied = row_hash(table.copied_columns, flavor)
+    return f"CONCAT({copied}, {row_hash(table.stored_columns, flavor)})" if table.stored_columns else copied
 
 
 def _select(

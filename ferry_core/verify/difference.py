@@ -9,6 +9,7 @@ from enum import StrEnum
 from ferry_core.api.reasons import Reason
 from ferry_core.errors import DataError
 from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.verify.checksum import DIGEST_DIGITS
 
 
 class DifferenceKind(StrEnum):
@@ -84,11 +85,31 @@ class Difference:
     source_hash: bytes | None = None
     target_hash: bytes | None = None
 
+    @property
+    def only_generated(self) -> bool:
+        """What was copied is equal, what each server has computed from it is not."""
+        one, other = self.source_hash or b"", self.target_hash or b""
+        return len(one) > DIGEST_DIGITS and one[:DIGEST_DIGITS] == other[:DIGEST_DIGITS]
+
     def __str__(self) -> str:
         columns = self.table.key.columns
         key = ", ".join(f"{column.name}={readable(part)}" for column, part in zip(columns, self.key, strict=True))
-        return f"{self.table.source} ({key}): {_SAID[self.kind]}"
+        said = _SAID[self.kind]
+        if self.only_generated:
+            said = f"other values in generated columns ({', '.join(one.name for one in self.table.stored_columns)})"
+        return f"{self.table.source} ({key}): {said}"
 
+
+_WRITTEN = (
+    "nothing about these rows is under way: somebody else wrote to the target, or this is a fault of mysql-ferry. "
+    "Compare the rows, delete them on the target, and touch them on the source"
+)
+_GENERATED = (
+    "all that was copied is equal. The target computes these values itself, in UTC and under the source's global "
+    "settings; the source's were computed in sessions with others (docs/verification.md). Set acknowledge: "
+    "[GeneratedValues] and rebuild these tables on the target before the cutover under the application's settings "
+    "(SET time_zone, ALTER TABLE ... FORCE, ALGORITHM=COPY), or leave them out"
+)
 
 NAMED_ROWS = 20
 """Rows in one message."""
@@ -98,11 +119,8 @@ class RowsDiffer(DataError):
     """The verification has found rows that differ for good."""
 
     def __init__(self, divergent: Sequence[Difference]) -> None:
-        super().__init__(
-            Reason.ROWS_DIFFER,
-            f"{named(divergent)}; nothing about these rows is under way: somebody else wrote to the target, or this "
-            "is a fault of mysql-ferry. Compare the rows, delete them on the target, and touch them on the source",
-        )
+        generated = all(difference.only_generated for difference in divergent)
+        super().__init__(Reason.ROWS_DIFFER, f"{named(divergent)}; {_GENERATED if generated else _WRITTEN}")
         self.by_table: Mapping[Table, int] = Counter(difference.table for difference in divergent)
 
 

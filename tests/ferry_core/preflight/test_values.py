@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.preflight import check, told
+from ferry_core.preflight import Status
+from tests.support.preflight import check, set_global, told
 from tests.support.servers import Pair
 
 ENUM = "id INT PRIMARY KEY, e ENUM({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
@@ -24,3 +25,25 @@ def test_members_beyond_the_basic_plane(pair: Pair, schema: str, there: str, sai
     found = told(check(pair.source, pair.target, schema))
     assert list(found) == (["TargetTableDiffers"] if said else [])
     assert said in found.get("TargetTableDiffers", "")
+
+
+def test_kept_values_that_settings_decide(mysql_pair: Pair, schema: str) -> None:
+    """MariaDB keeps nothing that these decide."""
+    mysql_pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, at DATETIME, c CHAR(9), v VARCHAR(9), n VARCHAR(20) AS "
+        "(DAYNAME(at)) STORED, f VARCHAR(30) AS (DATE_FORMAT(at, '%Y %M')) STORED, y INT AS (DATE_FORMAT(at, '%Y')) "
+        "STORED, p DECIMAL(9,5) AS (id / 7) STORED, l INT AS (LENGTH(c)) STORED, o INT AS (LENGTH(v)) STORED, "
+        "z DATETIME AS (FROM_UNIXTIME(id)) STORED, w VARCHAR(20) AS (DAYNAME(at)) VIRTUAL, INDEX x ((MONTHNAME(at))))"
+    )
+    source, target = mysql_pair.source, mysql_pair.target
+    found = told(check(source, target, schema), Status.WARNING)
+    assert f"{schema}.t.z keep values" in found["GeneratedFromTimestamp"]
+    assert f": {schema}.t.f, {schema}.t.index x, {schema}.t.n of lc_time_names (en_US" in found["GeneratedBySession"]
+    assert "acknowledge: [GeneratedValues]" in found["GeneratedBySession"]
+    assert "div_precision_increment" not in found["GeneratedBySession"]
+    with set_global(source, "div_precision_increment = 7", "sql_mode = 'PAD_CHAR_TO_FULL_LENGTH'"):
+        said = told(check(source, target, schema), Status.WARNING)["GeneratedBySession"]
+        assert f"{schema}.t.p of div_precision_increment (7 globally, 4 on the target)" in said
+        assert f"{schema}.t.l of sql_mode (PAD_CHAR_TO_FULL_LENGTH globally" in said
+    known = told(check(source, target, schema, acknowledge=["GeneratedValues"]), Status.ACKNOWLEDGED)
+    assert list(known) == ["GeneratedFromTimestamp", "GeneratedBySession"]

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.schema.create import create_missing
+from ferry_core.schema.significant import differences
 from ferry_core.tables.members import members
-from ferry_core.tables.table import TableName
+from ferry_core.tables.predicates import where
+from ferry_core.tables.table import KeyRange, TableName
 from hack.servers import Family
 from tests.support.crossing import Crossing
 from tests.support.servers import Pair
@@ -100,3 +102,24 @@ def test_literals_of_other_character_sets_in_expressions(mysql_pair: Pair, schem
         end.query(f"SELECT {shown} FROM `{schema}`.t") for end in (mysql_pair.source, mysql_pair.target)
     )
     assert on_target == on_source
+
+
+def test_another_member_in_place_of_one_is_a_change(pair: Pair, crossing: Crossing, schema: str) -> None:
+    """SHOW CREATE TABLE says the same of both."""
+    column = "k ENUM('b', '\U0001f600', 'a,0x', '?') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t ({column} NOT NULL PRIMARY KEY)",
+        f"INSERT INTO `{schema}`.t VALUES (1), (2), (3), (4)",
+    )
+    (before,) = crossing.selected(f"{schema}.t")
+    assert crossing.copy_all([before]) == 4
+    bounds = [KeyRange(None, ("2",)), KeyRange(("2",), ("3",)), KeyRange(("3",), None)]
+    found = [crossing.plain.number(f"SELECT COUNT(*) FROM `{schema}`.t WHERE {where(before.key, at)}") for at in bounds]
+    assert found == [2, 1, 1]
+    pair.source.execute(
+        f"DELETE FROM `{schema}`.t",
+        f"ALTER TABLE `{schema}`.t MODIFY {column.replace(chr(0x1F600), chr(0x1F601))} NOT NULL",
+    )
+    (after,) = crossing.selected(f"{schema}.t")
+    assert after.definition == before.definition
+    assert "enum('b',0xf09f9881,'a,0x',0x3f)" in differences(before, after)
