@@ -38,6 +38,7 @@ class Proving:
         self.rows = 0
         self.differing = ""
         """What differed under the cutover's lock, until a later look finds that nothing does."""
+        self._began = time.time()
         self._verifier = verifier
         self._tables = list(tables)
         self._buffer = buffer
@@ -50,9 +51,16 @@ class Proving:
     def unproven_keys(self) -> int:
         return self._verifier.unproven.size()
 
+    @property
+    def unseen(self) -> str:
+        """What the verdict does not speak of: no event tells of rows that others change on the target."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
+        return f"not compared: rows that others changed on the target after {moment}"
+
     def run(self) -> None:
         """Raises RowsDiffer naming the keys."""
         todo = self._tables
+        self._began = time.time()
         log.info("full pass of the verification begins: %d tables", len(todo))
         while todo and not self._ending.is_set():
             for table in todo:

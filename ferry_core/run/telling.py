@@ -237,7 +237,7 @@ class Telling:
         elif self._proving.differing:
             say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._proving.differing)
         elif self._proving.passed.is_set():
-            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE)
+            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._proving.unseen)
         else:
             say(Condition.VERIFIED, None, Reason.RUNNING)
 
@@ -398,10 +398,11 @@ class Telling:
         report = self.report()
         seconds = max(time.time() - self._began, 0.001)
         verified = report.verification.rows_verified
+        unseen = f" ({self._proving.unseen})" if self._proving is not None else ""
         proof = (
             "unproven (verify.mode None)"
             if self._ferry.spec.verify.mode is VerifyMode.NONE
-            else f"verified {verified} rows, no difference"
+            else f"verified {verified} rows, no difference{unseen}"
         )
         blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
         json = f", {self._json_changed} rows with JSON re-parsed" if self._json_changed else ""
