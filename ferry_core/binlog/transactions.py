@@ -294,6 +294,9 @@ class Transactions:
         text = statement.text
         effect = effect_on(text, statement.default_schema, self._tables.keys(), int(self._folds))
         group = self._group
+        if effect.kind is StatementKind.TABLE_FROM_QUERY:
+            mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
+            effect = StatementEffect(StatementKind.STATEMENT_DML) if mariadb else NOTHING
         if effect.kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML):
             effect = self._harmless(effect, statement)
         match effect.kind:

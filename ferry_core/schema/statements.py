@@ -4,7 +4,7 @@ The rule is conservative: a statement that is not known to be harmless and that 
 change, and a run that stops for nothing is better than one that goes on with another table than it knows. Known to be
 harmless, with the reason:
 
-- ANALYZE, OPTIMIZE, REPAIR, CHECK, FLUSH, GRANT and the like change no row and no column;
+- ANALYZE TABLE, OPTIMIZE, REPAIR, CHECK, FLUSH, GRANT and the like change no row and no column;
 - CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows come as row events;
 - CREATE TABLE or ALTER TABLE of another table that REFERENCES, is LIKE or SELECTs from a selected one: rows and columns
   of the selected one stay as they are (a cascade of the new constraint ends in the other table, which is not ours);
@@ -21,6 +21,7 @@ restart emptied are logged as TRUNCATE by both families.
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 from ferry_core.errors import DataError
 from ferry_core.schema.alterations import Alteration, alteration
@@ -42,6 +43,7 @@ class StatementKind(Enum):
     XA_COMMIT = "xa commit"
     XA_ROLLBACK = "xa rollback"
     STATEMENT_DML = "statement dml"
+    TABLE_FROM_QUERY = "table from query"
     SCHEMA_CHANGE = "schema change"
 
 
@@ -65,6 +67,9 @@ _PLAIN = {
     "ROLLBACK": StatementEffect(StatementKind.ROLLBACK),
 }
 
+_FROM_QUERY = StatementEffect(StatementKind.TABLE_FROM_QUERY)
+"""CREATE TABLE ... SELECT as it was given, hence in statement format: on MariaDB a function in it may write rows."""
+
 _XA = {
     "START": StatementKind.XA_START,
     "BEGIN": StatementKind.XA_START,
@@ -80,8 +85,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 _HARMLESS_VERBS = _words(
-    "ANALYZE OPTIMIZE REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
-    "PURGE CHANGE STOP SHUTDOWN RESTART CLONE HELP DESCRIBE DESC EXPLAIN SIGNAL RESIGNAL BACKUP"
+    "OPTIMIZE REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
+    "PURGE CHANGE STOP SHUTDOWN RESTART CLONE HELP SIGNAL RESIGNAL BACKUP"
 )
 # ALGORITHM, DEFINER and SQL SECURITY begin the definition of a view or a stored program, JSON that of a duality view.
 _HARMLESS_OBJECTS = _words(
@@ -107,7 +112,7 @@ def effect_on(
     effects = [_Reader(tokens, names).effect() for tokens in readings(statement)]
     if not effects:
         return names.mentioned_in(statement)
-    for kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML):
+    for kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML, StatementKind.TABLE_FROM_QUERY):
         if worst := [effect for effect in effects if effect.kind is kind]:
             tables = frozenset().union(*(effect.tables for effect in worst))
             return StatementEffect(kind, tables, alteration=max(effect.alteration for effect in worst))
@@ -172,7 +177,9 @@ class _Reader(Cursor):
     def effect(self) -> StatementEffect:
         """The statement from here on."""
         verb = self.take_any_word()
-        if verb == "" or verb in _HARMLESS_VERBS:
+        if verb == "":
+            return NOTHING if self.at >= len(self.tokens) else self.function(verb)  # a query in parentheses
+        if verb in _HARMLESS_VERBS:
             return NOTHING
         handler = _HANDLERS.get(verb)
         return handler(self, verb) if handler else self._unknown()
@@ -224,6 +231,8 @@ class _Reader(Cursor):
         start = self.at
         prefixes = self._prefixes()
         thing = self.take_any_word()
+        if verb == "CREATE" and thing == "TABLE" and "TEMPORARY" in prefixes and self._has_query():
+            return _FROM_QUERY
         if "TEMPORARY" in prefixes or thing in _HARMLESS_OBJECTS:
             return NOTHING
         match thing:
@@ -257,7 +266,9 @@ class _Reader(Cursor):
             queries = self.rest_words() & {"SELECT", "VALUES", "TABLE", "WITH", "START"}
             harmless = conditional and not replaces and not queries
             effect = NOTHING if harmless else self._change(tables)
-            return _PLAIN["BEGIN"] if effect is NOTHING and self._ends_in_start_transaction() else effect
+            if effect is NOTHING and self._ends_in_start_transaction():
+                return _PLAIN["BEGIN"]
+            return _FROM_QUERY if effect is NOTHING and self._has_query() else effect
         if verb == "ALTER":
             return self._alter_table(ignoring="IGNORE" in prefixes)
         return self._change(self._named())
@@ -324,6 +335,11 @@ class _Reader(Cursor):
     def update(self, _: str) -> StatementEffect:
         return self._dml(self._named())
 
+    def analyze(self, verb: str) -> StatementEffect:
+        """ANALYZE TABLE is harmless. MariaDB's ANALYZE UPDATE, MySQL's EXPLAIN ANALYZE UPDATE do what they explain."""
+        tables = verb == "ANALYZE" and self.word() in ("TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG")
+        return NOTHING if tables else self._dml(self._named())
+
     def function(self, _: str) -> StatementEffect:
         return self._dml(frozenset())
 
@@ -336,6 +352,11 @@ class _Reader(Cursor):
         return StatementEffect(StatementKind.STATEMENT_DML, tables)
 
     # Tokens
+
+    def _has_query(self) -> bool:
+        """Whether the rows of a CREATE TABLE are asked for: VALUES stands in partitions too, but with LESS or IN."""
+        words = [token.text.upper() if token.kind == "word" else token.text for token in self.tokens[self.at :]]
+        return "SELECT" in words or any(pair in (("VALUES", "("), ("VALUES", "ROW")) for pair in pairwise(words))
 
     def _ends_in_start_transaction(self) -> bool:
         """MySQL's CREATE TABLE ... SELECT: the rows of the new table follow in the same transaction."""
@@ -364,6 +385,7 @@ _HANDLERS: dict[str, Callable[[_Reader, str], StatementEffect]] = {
     "SET": _Reader.set_statement,
     **dict.fromkeys(("INSERT", "REPLACE"), _Reader.insert),
     "LOAD": _Reader.load,
+    **dict.fromkeys(("ANALYZE", "EXPLAIN", "DESCRIBE", "DESC"), _Reader.analyze),
     **dict.fromkeys(("UPDATE", "DELETE", "WITH"), _Reader.update),
     **dict.fromkeys(("SELECT", "DO", "CALL"), _Reader.function),
 }

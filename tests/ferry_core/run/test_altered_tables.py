@@ -224,3 +224,30 @@ def test_logged_statements_that_reach_no_selected_schema(mysql_pair: Pair, schem
         watched.execute("SET SESSION binlog_format = 'STATEMENT'", f"INSERT INTO `{other}`.fires VALUES (1)")
         failure = stream.failed()
     assert getattr(failure, "reason", "") == "StatementFormat"
+
+
+WRITING = [
+    "CREATE TABLE made AS SELECT written(900)",
+    "CREATE TEMPORARY TABLE made AS SELECT written(900)",
+    "CREATE OR REPLACE TABLE made AS SELECT written(900)",
+    "ANALYZE UPDATE t SET v = 'x'",
+    "ANALYZE FORMAT=JSON DELETE FROM t",
+]
+
+
+@pytest.mark.parametrize("statement", WRITING)
+def test_logged_statements_that_write_though_they_do_not_look_it(
+    mariadb_pair: Pair, schema: str, statement: str
+) -> None:
+    """MySQL has no ANALYZE UPDATE, and lets no function write while a table is made (error 1746)."""
+    watched = Watched(mariadb_pair, schema)
+    watched.execute(
+        "CREATE FUNCTION written(a INT) RETURNS INT DETERMINISTIC MODIFIES SQL DATA "
+        "BEGIN INSERT INTO t (id) VALUES (a); RETURN a; END",
+        "INSERT INTO t (id) VALUES (1)",
+    )
+    with watched.streaming() as stream:
+        watched.execute("SET SESSION binlog_format = 'STATEMENT'", statement)
+        failure = stream.failed()
+    assert getattr(failure, "reason", "") == "StatementFormat"
+    assert statement in str(failure)

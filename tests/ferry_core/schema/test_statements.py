@@ -47,7 +47,6 @@ CHANGES = {
     "CREATE /*!40000 OR */ REPLACE TABLE a (id int)": {A},
     "create table child (id int, foreign key (id) references a (id) on delete cascade)": set(),
     "create table x like a": set(),
-    "create table x as select * from shop.a": set(),
     "create sequence a": {A},
     "create sequence sq": set(),
     "create index i on a (v)": {A},
@@ -214,6 +213,30 @@ def test_rows_that_follow_a_create_table() -> None:
         assert effect_on(statement, "shop", SELECTED).kind is StatementKind.NONE, statement
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table x as select * from shop.a",
+        "create or replace table x (id int) select f() as id",
+        "create temporary table a select f()",
+        "create table x as values (f())",
+        "create table if not exists x with c as (select f()) select * from c",
+    ],
+)
+def test_a_table_made_from_a_query(statement: str) -> None:
+    """MariaDB lets a function in it write to any table."""
+    assert effect_on(statement, "shop", SELECTED).kind is StatementKind.TABLE_FROM_QUERY
+
+
+def test_partitions_are_no_query() -> None:
+    for statement in (
+        "create table x (id int) partition by range (id) (partition p values less than (5))",
+        "create table x (id int) partition by list (id) (partition p values in (5))",
+        "create table x (`select` int comment 'select')",
+    ):
+        assert effect_on(statement, "shop", SELECTED).kind is StatementKind.NONE, statement
+
+
 def test_a_name_that_cannot_be_read_whole_may_be_a_selected_one() -> None:
     selected = [TableName("shop", "größe"), TableName("shop", "other")]
     assert effect_on("drop table gr\ufffd\ufffde", "shop", selected).tables == {selected[0]}
@@ -237,6 +260,10 @@ DML = {
     "insert into view_of_a values (1)": set(),
     "update with_trigger set v = 1": set(),
     "load data infile 'x' into table view_of_a": set(),
+    "analyze update a set v = 1": {A},
+    "analyze format=json delete from x": set(),
+    "explain analyze update x join a using (id) set v = 1": {A},
+    "(select f())": set(),
 }
 
 
