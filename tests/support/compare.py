@@ -177,7 +177,9 @@ def _names(table: TableRef) -> tuple[str, str]:
 def _connected(server: Comparable) -> "Connection[Any]":
     connection = server.connect(read_timeout=1800)
     with connection.cursor() as cursor:
-        cursor.execute("SET SESSION sql_mode = '', time_zone = '+00:00', group_concat_max_len = 1000000")
+        cursor.execute(
+            "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00', group_concat_max_len = 1000000"
+        )
     return connection
 
 
