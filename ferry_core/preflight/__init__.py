@@ -20,6 +20,7 @@ from ferry_core.preflight import (
     sizes,
     tables,
     target,
+    trial,
 )
 from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import ServerFacts
@@ -40,9 +41,11 @@ _CHAIN: tuple[Check, ...] = (
     *cutover.CHECKS,
     *row_filters.CHECKS,
     *sizes.CHECKS,
+    *trial.CHECKS,
 )
 
-_BEFORE_WRITING = {check.name for check in (*servers.CHECKS, *privileges.CHECKS) if check.server != "source"}
+_BEFORE_WRITING = {"versions", "different servers", "writable", "no cluster", "privileges: write"}
+"""Others may fail, and what is tried on the target has its own findings beside theirs."""
 
 
 def run_checks(context: PreflightContext) -> list[CheckResult]:

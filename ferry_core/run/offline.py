@@ -19,6 +19,7 @@ from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
+from ferry_core.preflight.trial_schema import drop_leftovers
 from ferry_core.run.connections import Connections
 from ferry_core.run.dropping import drop_target
 from ferry_core.run.options import RunOptions
@@ -46,6 +47,8 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     """
     connections = _connections(loaded)
     if _lease(loaded, connections) is None:
+        with connections.target_control() as session:
+            drop_leftovers(session, ferry_uid(loaded.ferry))
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
         return nothing + _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     fence, before, unlocked = _take(loaded, connections)
@@ -60,6 +63,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
             session.execute(f"DELETE FROM {LEASE} {own}")
     with connections.target() as session:
         _drop_if_unused(session)
+        drop_leftovers(session, ferry_uid(loaded.ferry))
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
         unlocked + _remove_state(options.state_path, ferry_uid(loaded.ferry))

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from ferry_core.api.choices import CreateTables
 from ferry_core.api.report import Stage
 from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
@@ -126,7 +127,8 @@ class Stages:
             rows = self._telling.report().progress.rows_copied
             log.info("all rows are copied: %d, %.1f s in this run", rows, time.monotonic() - began)
         state = self._checkpoints.state
-        if not state.foreign_keys_added:
+        creates = self._crossing.ferry.spec.schema_.create is CreateTables.IF_MISSING
+        if creates and not state.foreign_keys_added:
             self._telling.message("adding foreign keys")
             self._wait(self._add_foreign_keys)
             state.foreign_keys_added = True

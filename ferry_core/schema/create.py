@@ -13,7 +13,9 @@ from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
+from ferry_core.schema.building import as_written
 from ferry_core.schema.definition import Definition, parse
+from ferry_core.schema.likeness import differences
 from ferry_core.schema.spelling import spelled_out
 from ferry_core.tables.table import Table, TableName
 
@@ -25,28 +27,46 @@ class Fence(Protocol):
 
 
 def create_missing(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[Table]:
-    """Create schemas and tables that the target lacks; returns the tables created now."""
-    created = []
-    for table in tables:
-        if _exists(target, table.target):
-            continue
-        take_literally(target, table)
-        statement = definition(source, table.source).create(table.target, taken_names(target, table.target, "CHECK"))
-        with fence.hold(target):
-            _create_schema(source, target, table)
-            with utf8_text(target):
-                target.execute(statement)
-        created.append(table)
-    return created
+    """Create schemas and tables that the target lacks; returns the tables created now.
+
+    Raises ConfigError for tables that came out other than the source's are, and drops these again.
+    """
+    missing = [table for table in tables if not _exists(target, table.target)]
+    if not missing:
+        return []
+    with as_written(target) as build:
+        for table in missing:
+            take_literally(target, table)
+            taken = taken_names(target, table.target, "CHECK")
+            statement = definition(source, table.source).create(table.target, taken)
+            with fence.hold(target):
+                _create_schema(source, target, table)
+                build(statement)
+    _refuse_unlike(source, target, missing, fence)
+    return missing
+
+
+def _refuse_unlike(source: Session, target: Session, created: Sequence[Table], fence: Fence) -> None:
+    found = differences(source, target, [(table, table.target) for table in created], definition)
+    if not found:
+        return
+    with fence.hold(target):
+        for table in created:
+            if table in found:
+                target.execute(f"DROP TABLE {table.target.sql}")
+    raise ConfigError(
+        Reason.DEFINITION_DIFFERS,
+        "; ".join(f"{target.endpoint.address} made {table.target} differently: {said}" for table, said in found.items())
+        + "; create these tables there yourself, or leave them out with tables.exclude",
+    )
 
 
 def take_literally(target: Session, table: Table) -> None:
     """Make a session create ``table`` as its definition says, whatever the target's globals are.
 
-    Without the first a TIMESTAMP NOT NULL gets DEFAULT and ON UPDATE CURRENT_TIMESTAMP, without the second a table with
-    a UNIQUE key alone gets one more column; both happen without a warning. ConfigError where the account may not.
+    Else a table with a UNIQUE key alone may get one more column, without a warning. ConfigError where the account may
+    not prevent that.
     """
-    target.execute("SET SESSION explicit_defaults_for_timestamp = ON")
     adds_keys = target.query("SHOW SESSION VARIABLES LIKE 'sql_generate_invisible_primary_key'")
     if table.key.index_name == "PRIMARY" or not adds_keys or adds_keys[0][1] == b"OFF":
         return
@@ -86,20 +106,6 @@ def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]
         f" AND table_name <> {string(table.name)}"
     )
     return frozenset((name or b"").decode().lower() for (name,) in rows)
-
-
-class utf8_text(AbstractContextManager[None]):  # noqa: N801 - reads as a with statement
-    """Literals are utf8mb4 text while it lasts: a definition's strings are, a target session's literals are binary."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._before = session.text("SELECT @@character_set_connection")
-
-    def __enter__(self) -> None:
-        self._session.execute("SET SESSION character_set_connection = utf8mb4")
-
-    def __exit__(self, *_: object) -> None:
-        self._session.execute(f"SET SESSION character_set_connection = {self._before}")
 
 
 def _exists(session: Session, name: TableName) -> bool:

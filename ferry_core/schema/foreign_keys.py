@@ -7,7 +7,8 @@ checked them, and ``foreign_key_checks=0`` also lets the server add the constrai
 from collections.abc import Sequence
 
 from ferry_core.mysql.session import Session
-from ferry_core.schema.create import Fence, definition, taken_names, utf8_text
+from ferry_core.schema.building import as_written
+from ferry_core.schema.create import Fence, definition, taken_names
 from ferry_core.tables.table import Table
 
 LOCK_SECONDS = 2
@@ -34,15 +35,6 @@ def add_foreign_keys(source: Session, target: Session, tables: Sequence[Table], 
             elif (targets[key.references], key.columns) not in there:
                 additions.append(f"ADD {key.referencing(targets[key.references], taken)}")
         if additions:
-            _alter(target, fence, f"ALTER TABLE {table.target.sql} {', '.join(additions)}")
+            with fence.hold(target), as_written(target) as build:
+                build(f"ALTER TABLE {table.target.sql} {', '.join(additions)}")
     return notices
-
-
-def _alter(target: Session, fence: Fence, statement: str) -> None:
-    before = target.text("SELECT @@SESSION.foreign_key_checks")
-    with fence.hold(target), utf8_text(target):
-        target.execute("SET SESSION foreign_key_checks = 0")
-        try:
-            target.execute(statement)
-        finally:
-            target.execute(f"SET SESSION foreign_key_checks = {before}")

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ferry_core.errors import FerryError
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import string
@@ -57,15 +57,15 @@ def sizes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, tuple[
 
 
 def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableName, str]:
-    """What SHOW CREATE TABLE says of each of these tables; those that are gone are left out."""
+    """What SHOW CREATE TABLE says of each of these tables; nothing of the unreadable; gone ones are left out."""
     session.execute("SET SESSION sql_quote_show_create = 1")
     found = {}
     for name in names:
         try:
             text = session.query(f"SHOW CREATE TABLE {name.sql}")[0][1] or b""
-        except FerryError as error:
+        except (ConfigError, DataError) as error:
             if not table_is_gone(error):
-                raise
+                found[name] = ""  # not allowed, or open to other settings only: preflight tries it again and says so
         else:
             # Literals of other character sets stand in it as raw bytes.
             found[name] = text.decode("utf-8", "surrogateescape")

@@ -22,6 +22,8 @@ from ferry_core.tables.members import spelled_type
 from ferry_core.tables.patterns import ambiguous, matches
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
+TRIALS = "mysql_ferry_trial_"
+"""What the names of schemas begin with in which preflight tries definitions; they come and go."""
 LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
 
 
@@ -206,6 +208,7 @@ def _existing(session: Session) -> Existing:
     rows = session.query(
         "SELECT table_type IN ('BASE TABLE', 'SYSTEM VERSIONED'), table_schema, table_name"
         f" FROM information_schema.tables WHERE table_schema NOT IN ({left_out})"
+        f" AND LEFT(table_schema, {len(TRIALS)}) <> {string(TRIALS)}"
     )
     found = Existing([], [])
     for moves, schema, name in rows:

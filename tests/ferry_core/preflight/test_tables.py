@@ -147,10 +147,10 @@ def test_nothing_is_made_on_a_target_that_is_not_the_one_to_write_to(pair: Pair,
     pair.source.execute(FILTERED.format(schema))
     tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.t", "where": "at < NOW()"}]}
     pair.target.execute("DROP DATABASE IF EXISTS mysql_ferry")
-    with set_global(pair.target, "local_infile = 0"):
+    with set_global(pair.target, "read_only = 1"):
         results = check(pair.source, pair.target, schema, tables=tables)
-    assert list(told(results)) == ["LocalInfileDisabled"]
-    assert "until LOAD DATA LOCAL passes" in told(results, Status.SKIPPED)["NotAsked"]
+    assert list(told(results)) == ["TargetReadOnly"]
+    assert "until writable passes" in told(results, Status.SKIPPED)["NotAsked"]
     assert not pair.target.query("SHOW DATABASES LIKE 'mysql\\_ferry'")
 
 

@@ -1,0 +1,249 @@
+"""Tries every definition that a run would make on the target, for real, in a schema of its own that is dropped again.
+
+Reading versions and settings tells less than the server itself: a type that it lacks, a row too long for it, a default
+that it takes for wrong, a foreign key to what is no key for it. What comes into being is compared with the source's.
+Tables of one shape are tried once. Tables that are there already are stood in for by empty ones like them, so that no
+constraint ever touches a table of the user's.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pymysql import err
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import ConfigError, DataError
+from ferry_core.mysql.computing import computing_settings
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.result import Check, Finding, failed, passed, warning
+from ferry_core.preflight.trial_schema import trial_schema
+from ferry_core.schema.building import Build, as_written
+from ferry_core.schema.create import definition
+from ferry_core.schema.definition import Definition, ForeignKey, parse
+from ferry_core.schema.likeness import differences
+from ferry_core.tables.discovery import TRIALS
+from ferry_core.tables.table import Table, TableName
+
+BUDGET_SECONDS = 300.0
+"""Of work on the target; measured: 5,000 tables of as many shapes take less on two busy cores."""
+SHOWN = 10
+_COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
+
+Shape = tuple[object, ...]
+_ADVICE = {
+    1118: "its rows may be longer than a page holds, which innodb_strict_mode = ON refuses there: GRANT "
+    "SESSION_VARIABLES_ADMIN ON *.* TO {account}, so that a run can turn that off for itself (MySQL), or SET GLOBAL "
+    "innodb_strict_mode = OFF",
+    3510: "create that tablespace there, or on the source ALTER TABLE ... TABLESPACE innodb_file_per_table",
+    1146: "create there first what it refers to (a sequence, say)",
+    1690: "its expressions need the sql_mode NO_UNSIGNED_SUBTRACTION: write them with CAST(... AS SIGNED)",
+    1901: "its expressions need another sql_mode: write them so that they do not (CAST(... AS SIGNED), say)",
+    1563: "its partitions need the sql_mode NO_UNSIGNED_SUBTRACTION: write their expression with CAST(... AS SIGNED)",
+}
+_ELSE = "change it on the source, create the table on the target yourself, or leave it out with tables.exclude"
+
+
+@dataclass
+class _Kind:
+    """Tables of one shape, of which the first is made."""
+
+    tables: list[Table] = field(default_factory=list)
+    made: TableName | None = None
+
+
+@dataclass
+class _Trial:
+    """One pass over what a run would make: first read, then made."""
+
+    context: PreflightContext
+    definitions: dict[Table, Definition] = field(default_factory=dict)
+    kinds: dict[Shape, _Kind] = field(default_factory=dict)
+    keys: dict[Shape, list[tuple[Table, Table, ForeignKey]]] = field(default_factory=dict)
+    """Child and parent of constraints; those of one sort, between the same shapes, are tried once."""
+    stand_ins: dict[Table, TableName] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # of tables and constraints, in lower case
+    untried: list[str] = field(default_factory=list)
+
+    def read(self) -> Iterator[Finding]:
+        selected = {table.source: table for table in self.context.tables}
+        for table in self.context.tables:
+            if table.target in self.context.existing_targets:
+                continue
+            try:
+                self.definitions[table] = definition(self.context.source, table.source)
+            except DataError as error:  # what the source itself opens under another sql_mode alone
+                yield self._refused([table], error)
+            except ConfigError as error:
+                if error.reason != Reason.MISSING_PRIVILEGE:
+                    raise
+                # The privileges' check says so, with the GRANT.
+            else:
+                self.kinds.setdefault(self._shape(table), _Kind()).tables.append(table)
+        for child, key in self._keys_to_add(selected):
+            parent = selected[key.references]
+            sort = (self._shape(child), self._shape(parent), key.before, key.after)
+            self.keys.setdefault(sort, []).append((child, parent, key))
+
+    def make(self, schema: str, build: Build, deadline: float) -> Iterator[Finding]:
+        for kind in self.kinds.values():
+            if time.monotonic() > deadline:
+                self.untried += [table.id for table in kind.tables]
+            else:
+                yield from self._make(kind, schema, build)
+        yield from self._compare([kind for kind in self.kinds.values() if kind.made])
+        for alike in self.keys.values():
+            if time.monotonic() > deadline:
+                self.untried += [f"the foreign key {key.name} of {child.id}" for child, _, key in alike]
+            else:
+                yield from self._constrain(alike, schema, build)
+
+    def _shape(self, table: Table) -> Shape:
+        """All but names and foreign keys, which are tried by themselves; an existing table is one of its own."""
+        if table not in self.definitions:
+            return (table.target,)
+        it = self.definitions[table]
+        checks = {check.element: check.unnamed for check in it.checks}
+        elements = [checks.get(at, element) for at, element in enumerate(it.elements)]
+        return (*elements, _COUNTER.sub("", it.options))
+
+    def _make(self, kind: _Kind, schema: str, build: Build) -> Iterator[Finding]:
+        it, name = self.definitions[kind.tables[0]], self._name(kind.tables[0], schema)
+        try:
+            build(it.create(name, self._taken(check.name for check in it.checks)))
+        except DataError as error:
+            yield self._refused(kind.tables, error)
+        else:
+            kind.made = name
+
+    def _compare(self, kinds: Sequence[_Kind]) -> Iterator[Finding]:
+        pairs = [(kind.tables[0], kind.made) for kind in kinds if kind.made]
+        found = differences(self.context.source, self.context.target, pairs, definition)
+        for kind in kinds:
+            if said := found.get(kind.tables[0]):
+                yield failed(
+                    Reason.DEFINITION_DIFFERS,
+                    f"{self.context.target_facts.where} makes {_names(kind.tables)} other than the source has it: "
+                    f"{said}; {_ELSE}",
+                )
+
+    def _constrain(
+        self, alike: Sequence[tuple[Table, Table, ForeignKey]], schema: str, build: Build
+    ) -> Iterator[Finding]:
+        child, parent, key = alike[0]
+        try:
+            made, referenced = (self._standing_for(table, schema, build) for table in (child, parent))
+            if made is not None and referenced is not None:  # else refused above
+                build(f"ALTER TABLE {made.sql} ADD {key.referencing(referenced, self._taken([key.name]))}")
+        except DataError as error:
+            yield self._refused([child for child, _, _ in alike], error, f"the foreign key {key.name} of ")
+
+    def _keys_to_add(self, selected: Mapping[TableName, Table]) -> Iterator[tuple[Table, ForeignKey]]:
+        """As ``add_foreign_keys``; a constraint to a table that is not selected is another check's business."""
+        for table in self.context.tables:
+            if table in self.definitions:
+                keys, there = self.definitions[table].foreign_keys, set()
+            elif table.target in self.context.existing_targets and "FOREIGN KEY" in table.definition:
+                keys = parse(table.definition, table.source).foreign_keys
+                on_target = definition(self.context.target, table.target).foreign_keys
+                there = {(key.references, key.columns) for key in on_target}
+            else:
+                continue
+            for key in keys:
+                if key.references in selected and (selected[key.references].target, key.columns) not in there:
+                    yield table, key
+
+    def _standing_for(self, table: Table, schema: str, build: Build) -> TableName | None:
+        """The table of the trial; of one that is on the target already an empty one like it."""
+        if table.target not in self.context.existing_targets:
+            kind = self.kinds.get(self._shape(table))
+            return kind.made if kind else None
+        if table not in self.stand_ins:
+            name = self._name(table, schema)
+            build(f"CREATE TABLE {name.sql} LIKE {table.target.sql}")
+            self.stand_ins[table] = name
+        return self.stand_ins[table]
+
+    def _name(self, table: Table, schema: str) -> TableName:
+        """Its own name, unless that is taken by a table of another schema."""
+        name = table.target.name
+        if name.lower() in self.names:
+            name = f"table {len(self.names)}"
+        self.names.add(name.lower())
+        return TableName(schema, name)
+
+    def _taken(self, constraints: Iterable[str]) -> frozenset[str]:
+        """Those of these names that a constraint of the trial has; the others have theirs from now on."""
+        wanted = {f"constraint {name.lower()}" for name in constraints}
+        taken = wanted & self.names
+        self.names |= wanted
+        return frozenset(name.removeprefix("constraint ") for name in taken)
+
+    def _refused(self, tables: Sequence[Table], error: DataError, what: str = "") -> Finding:
+        said = error.message.partition("; statement: ")[0]
+        return failed(
+            Reason.DEFINITION_REFUSED, f"{what}{_names(tables)} cannot be made: {said}; {self._advice(error)}"
+        )
+
+    def _advice(self, error: DataError) -> str:
+        cause = error.__cause__
+        code = cause.args[0] if isinstance(cause, err.MySQLError) and cause.args else 0
+        hint = _ADVICE.get(code, "").format(account=self.context.target_facts.account)
+        return f"{hint}, or {_ELSE}" if hint else _ELSE
+
+
+def _names(tables: Sequence[Table]) -> str:
+    shown = ", ".join(table.id for table in tables[:SHOWN])
+    return shown + (f" and {len(tables) - SHOWN} more of the same shape" if len(tables) > SHOWN else "")
+
+
+def _tried(context: PreflightContext) -> Iterator[Finding]:
+    if not context.creates_tables:
+        return
+    if context.source_facts.mariadb != context.target_facts.mariadb:
+        yield _untried(context, "the servers are of different families")
+        return
+    began, trial = time.monotonic(), _Trial(context)
+    yield from trial.read()
+    if not (trial.kinds or trial.keys):
+        return
+    try:
+        settings = computing_settings(context.source)
+        with trial_schema(context.target, context.ferry_uid) as schema, as_written(context.target, settings) as build:
+            yield from trial.make(schema, build, began + BUDGET_SECONDS)
+    except ConfigError as error:
+        yield _untried(context, _grant(context) if error.reason == "MissingPrivilege" else error.message)
+        return
+    if trial.untried:
+        yield _untried(
+            context,
+            f"after {BUDGET_SECONDS:.0f} s there was no more time for {', '.join(trial.untried[:SHOWN])}"
+            + (f" and {len(trial.untried) - SHOWN} more" if len(trial.untried) > SHOWN else ""),
+        )
+    seconds = time.monotonic() - began
+    yield passed(f"{len(trial.definitions)} tables of {len(trial.kinds)} shapes tried in {seconds:.1f} s")
+
+
+def _untried(context: PreflightContext, why: str) -> Finding:
+    return warning(
+        Reason.DEFINITIONS_NOT_TRIED,
+        f"{context.target_facts.where}: not every definition was tried there, so a run may be refused one by the "
+        f"server, a foreign key only when all rows are copied: {why}",
+    )
+
+
+def _grant(context: PreflightContext) -> str:
+    target = context.target_facts
+    wildcards = not target.is_on("partial_revokes")
+    return f"the account {target.account} may not make a schema for that; run there: " + (
+        f"GRANT ALL ON `{TRIALS.replace('_', chr(92) + '_')}%`.* TO {target.account}"
+        if wildcards
+        else f"GRANT ALL ON *.* TO {target.account} (partial_revokes takes wildcards in schema names away)"
+    )
+
+
+CHECKS = (
+    # After all others: it takes longest, and makes something of its own.
+    Check("definitions tried", "target", _tried, writes=True),
+)

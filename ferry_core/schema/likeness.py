@@ -1,0 +1,110 @@
+"""Is a table that was just made from the source's definition what the source has? Called by ``create`` and preflight.
+
+A server may read a definition in another way than the one that printed it: a default that is not printed (the collation
+of a character set), a limit at which an index is cut, an option that it ignores. Servers of one version print alike, so
+between them the texts are compared; between versions what decides on rows: columns with their collations, and indexes.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from ferry_core.mysql.session import Session
+from ferry_core.schema.definition import Definition
+from ferry_core.tables.describe import columns_of
+from ferry_core.tables.members import spelled_type
+from ferry_core.tables.table import Column, Table, TableName
+
+_DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
+_UTF8 = re.compile(r"^utf8(?=_|$)")
+_FREE = re.compile(
+    r" (?:AUTO_INCREMENT=\d+|(?:DATA|INDEX) DIRECTORY ?= ?'(?:[^'\\]|\\.|'')*')"  # counters are raised later
+    r"| CHARACTER SET \w+| COLLATE \w+"  # printed or not for the same column; compared by the columns themselves
+    r"| ?/\*(?![M!]).*?\*/"  # MariaDB shows options that it does not know as comments
+    r"|\b_[a-z0-9]+(?=\\?')",  # MySQL prints other introducers once a table was made from its own words
+    re.DOTALL,
+)
+_INDEX = re.compile(r"^(?:(UNIQUE|FULLTEXT|SPATIAL|VECTOR) )?(?:KEY (`(?:[^`]|``)*`)|PRIMARY KEY) (\(.*?\))(?: |$)")
+SHOWN = 150
+
+
+def differences(
+    source: Session,
+    target: Session,
+    pairs: Sequence[tuple[Table, TableName]],
+    read: Callable[[Session, TableName], Definition],
+) -> dict[Table, str]:
+    """What is not alike, in words, of tables and what was made of them; nothing for those that are."""
+    there = columns_of(target, sorted({name.schema for _, name in pairs}))
+    found = {}
+    for table, made in pairs:
+        wanted, got = read(source, table.source), read(target, made)
+        said = [
+            *_column_differences(table.columns, [_spelled(target, made, column) for column in there[made]]),
+            *(_text_differences(wanted, got) if source.version == target.version else _index_differences(wanted, got)),
+        ]
+        if said:
+            found[table] = "; ".join(said[:3]) + (f" (and {len(said) - 3} more differences)" if len(said) > 3 else "")
+    return found
+
+
+def _column_differences(wanted: Sequence[Column], got: Sequence[Column]) -> Iterator[str]:
+    names = [[column.name for column in columns] for columns in (wanted, got)]
+    if names[0] != names[1]:
+        yield f"its columns are {', '.join(names[1])} and not {', '.join(names[0])}"
+        return
+    for one, other in zip(wanted, got, strict=True):
+        if _collation(one) != _collation(other):
+            yield f"the column {one.name} has the collation {other.collation} and not {one.collation}"
+        elif _kind(one) != _kind(other):
+            yield f"the column {one.name} is {' '.join(_kind(other))} and not {' '.join(_kind(one))}"
+
+
+def _spelled(session: Session, table: TableName, column: Column) -> Column:
+    """Printed members of an ENUM or SET may be question marks; ``Table.columns`` has the true ones."""
+    if column.data_type not in ("enum", "set"):
+        return column
+    return replace(column, column_type=spelled_type(session, table, column.name, column.column_type))
+
+
+def _collation(column: Column) -> str:
+    return _UTF8.sub("utf8mb3", column.collation or "")
+
+
+def _kind(column: Column) -> tuple[str, ...]:
+    traits = {"": True, "NOT NULL": not column.nullable, "generated": column.generated, "invisible": column.invisible}
+    return _DISPLAY_WIDTH.sub(r"\1", column.column_type), *(name for name, has in traits.items() if has and name)
+
+
+def _text_differences(wanted: Definition, got: Definition) -> Iterator[str]:
+    parts = [{_plain(part) for part in (*_unnamed(one), one.options)} for one in (wanted, got)]
+    lost, gained = sorted(parts[0] - parts[1]), sorted(parts[1] - parts[0])
+    for line in gained[:2]:
+        yield f"it has {line[:SHOWN]}"
+    for line in lost[:2]:
+        yield f"the source has {line[:SHOWN]}"
+
+
+def _unnamed(definition: Definition) -> list[str]:
+    """Elements, CHECKs without their names: those may be taken."""
+    elements = list(definition.elements)
+    for check in definition.checks:
+        elements[check.element] = check.unnamed
+    return elements
+
+
+def _plain(text: str) -> str:
+    return _FREE.sub("", text).strip()
+
+
+def _index_differences(wanted: Definition, got: Definition) -> Iterator[str]:
+    indexes = [dict(_indexes(one)) for one in (wanted, got)]
+    for name in sorted(indexes[0].keys() | indexes[1].keys()):
+        if indexes[0].get(name) != indexes[1].get(name):
+            yield f"the index {name} is {indexes[1].get(name, 'missing')} and not {indexes[0].get(name, 'there')}"
+
+
+def _indexes(definition: Definition) -> Iterator[tuple[str, str]]:
+    for element in definition.elements:
+        if found := _INDEX.match(element):
+            yield found[2] or "PRIMARY", f"{found[1] or ''} {found[3]}".strip()
