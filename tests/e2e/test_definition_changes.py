@@ -101,6 +101,46 @@ def test_a_table_altered_while_the_run_was_stopped(bench: Bench, change: str) ->
         assert_equal_tables(source, target, f"{schema}.t")
 
 
+@pytest.mark.parametrize(
+    "statement", ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1", "ALTER TABLE t ADD INDEX (v)"]
+)
+def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: Bench, statement: str) -> None:
+    """All has been read again, and the stream is not connected yet: its start is fixed, so it sees the statement."""
+    source, schema = bench.pair.source, bench.schema
+    with Proxy(source.host, source.port) as proxy:
+        bench.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(b"heartbeat_period")  # what the stream's connection says first
+        with bench.process() as process:
+            process.start()
+            proxy.wait_held(60)
+            source.execute(f"USE `{schema}`", statement, "UPDATE t SET v = 'later'")
+            proxy.release()
+            ended = Ended(process.wait_end(120), "", process.log.read_text())
+    if "INDEX" in statement:
+        assert ended.code == 0, ended
+        assert "t was altered on the source (ALTER TABLE t ADD INDEX (v))" in ended.stderr
+        assert_equal_tables(source, bench.pair.target, f"{schema}.t", definitions=False)
+    else:
+        ended.refused(65, "SchemaChanged", f"{schema}.t", statement)
+
+
+def test_an_index_added_while_the_run_was_stopped(bench: Bench) -> None:
+    """All that counts is as it was: the run goes on from its checkpoint, past the statement."""
+    source, schema = bench.pair.source, bench.schema
+    bench.spec["cutover"] = {"watchFor": "0s"}
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+    source.execute(
+        f"USE `{schema}`", "ALTER TABLE t ADD INDEX (v)", "ALTER TABLE t ENGINE=InnoDB", "UPDATE t SET v = 'later'"
+    )
+    bench.spec["cutover"] = AT_ONCE
+    ended = bench.run()
+    assert ended.code == 0, ended
+    assert ended.stderr.count("was altered on the source") == 2
+    assert_equal_tables(source, bench.pair.target, f"{schema}.t", definitions=False)
+
+
 def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: Bench) -> None:
     """No event tells of it; the last look before the cutover finds it, and nothing is locked."""
     source, schema = bench.pair.source, bench.schema
