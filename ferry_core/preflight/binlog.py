@@ -8,7 +8,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Row
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
-from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
+from ferry_core.preflight.result import Check, Finding, failed, passed, refused, skipped, warning
 from ferry_core.preflight.sizes import copy_seconds
 
 ROW_IMAGES = ("FULL", "MINIMAL", "NOBLOB")
@@ -35,9 +35,10 @@ def _server_id(context: PreflightContext) -> Iterator[Finding]:
     source, own = context.source_facts, server_id_of(context.ferry_uid)
     holders = {"the source itself"} if source.number("server_id") == own else set()
     # Host and port as the replica was told to report them, mostly nothing.
+    replicas = _replicas(context)
     holders |= {
         f"its replica at {decoded(row[1]) or 'an unknown host'}"
-        for row in _replicas(context)
+        for row in replicas or ()
         if decoded(row[0]) == str(own)
     }
     if holders:
@@ -46,14 +47,21 @@ def _server_id(context: PreflightContext) -> Iterator[Finding]:
             f"{source.where}: the server_id {own} by which this Ferry would stream is that of "
             f"{' and '.join(sorted(holders))}; give that one another server_id, or this Ferry another name",
         )
+    elif replicas is None:
+        yield skipped(
+            f"{source.where} shows its replicas to holders of REPLICATION MASTER ADMIN only: whether one of them has "
+            f"the server_id {own}, by which this Ferry streams, could not be seen"
+        )
 
 
-def _replicas(context: PreflightContext) -> Sequence[Row]:
+def _replicas(context: PreflightContext) -> Sequence[Row] | None:
+    """None where MariaDB does not show them, for want of a privilege that nothing else here needs."""
     try:
         return context.source.query("SHOW SLAVE HOSTS" if context.source_facts.mariadb else "SHOW REPLICAS")
     except ConfigError:
-        # MariaDB shows them to REPLICATION MASTER ADMIN only, which nothing else here needs.
-        return ()
+        if not context.source_facts.mariadb:
+            raise
+        return None
 
 
 def _format(context: PreflightContext) -> Iterator[Finding]:

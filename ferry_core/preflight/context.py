@@ -10,8 +10,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.lease import Lease, read_leases
-from ferry_core.schema.create import definition
-from ferry_core.schema.definition import ForeignKey
+from ferry_core.schema.definition import ForeignKey, parse
 from ferry_core.tables.table import Table, TableName
 
 
@@ -81,8 +80,11 @@ class PreflightContext:
 
     @cached_property
     def foreign_keys(self) -> Mapping[Table, Sequence[ForeignKey]]:
-        """The constraints that each table has on the source."""
-        return {table: definition(self.source, table.source).foreign_keys for table in self.tables}
+        """The constraints that each table has on the source; none of one that may not be read, which a check says."""
+        return {
+            table: parse(table.definition, table.source).foreign_keys if table.definition else ()
+            for table in self.tables
+        }
 
     @property
     def creates_tables(self) -> bool:

@@ -28,22 +28,31 @@ def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     if not (source.mariadb and context.makes_source_read_only):
         return
+    known = Reason.PRIVILEGED_WRITERS.value in {str(word) for word in context.spec.acknowledge}
+    status = Status.ACKNOWLEDGED if known else Status.WARNING
+    if not source.grants.on_schema("SELECT", "mysql"):
+        yield Finding(
+            status,
+            Reason.PRIVILEGED_WRITERS,
+            f"{source.where}: the account {source.account} may not see which accounts write through read_only (SELECT "
+            "ON mysql.* would show them); see that none that holds READ ONLY ADMIN writes during the cutover (its "
+            "checks around the lock fail an attempt during which one does), and acknowledge it",
+        )
+        return
     privileges = ["'READ_ONLY ADMIN'", "'READ ONLY ADMIN'"] + ["'SUPER'"] * (source.version < (10, 11))
     rows = context.source.query(
         "SELECT DISTINCT GRANTEE FROM information_schema.USER_PRIVILEGES "
         f"WHERE PRIVILEGE_TYPE IN ({', '.join(privileges)}) ORDER BY 1"
     )
     accounts = [account for row in rows if (account := decoded(row[0])).replace("'", "`") != source.account]
-    if not accounts:
-        return
-    message = (
-        f"{source.where}: read_only does not stop {', '.join(accounts[:10])}"
-        f"{f' and {len(accounts) - 10} more' if len(accounts) > 10 else ''}; see that none of them writes during the "
-        "cutover "
-        "(its checks around the lock fail an attempt during which one does), or revoke READ ONLY ADMIN"
-    )
-    known = Reason.PRIVILEGED_WRITERS.value in {str(word) for word in context.spec.acknowledge}
-    yield Finding(Status.ACKNOWLEDGED if known else Status.WARNING, Reason.PRIVILEGED_WRITERS, message)
+    if accounts:
+        yield Finding(
+            status,
+            Reason.PRIVILEGED_WRITERS,
+            f"{source.where}: read_only does not stop {', '.join(accounts[:10])}"
+            f"{f' and {len(accounts) - 10} more' if len(accounts) > 10 else ''}; see that none of them writes during "
+            "the cutover (its checks around the lock fail an attempt during which one does), or revoke READ ONLY ADMIN",
+        )
 
 
 def _events(context: PreflightContext) -> Iterator[Finding]:
@@ -51,7 +60,14 @@ def _events(context: PreflightContext) -> Iterator[Finding]:
     if not (context.makes_source_read_only and source.is_on("event_scheduler")):
         return
     count = context.source.number("SELECT COUNT(*) FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
-    if count:
+    if not source.grants.in_every_schema("EVENT"):
+        yield warning(
+            Reason.EVENTS_ENABLED,
+            f"{source.where} has event_scheduler = ON, and the account {source.account} may not see all of its events: "
+            "any of them would fail while it is read only, and go on writing there should it be unlocked after the "
+            f"cutover; GRANT EVENT ON *.* TO {source.account}, or SET GLOBAL event_scheduler = OFF before the cutover",
+        )
+    elif count:
         yield warning(
             Reason.EVENTS_ENABLED,
             f"{source.where} runs {count} scheduled events: they fail while it is read only, and go on writing there "

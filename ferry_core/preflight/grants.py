@@ -40,6 +40,19 @@ class Grants:
             return True
         return any(self._matches(pattern, schema) and wanted & held for pattern, held in self._schemas)
 
+    def in_every_schema(self, privilege: str) -> bool:
+        """Held for every table of the server; ``everywhere`` counts also what is revoked for some schema."""
+        wanted = {_spelled(privilege), "ALL PRIVILEGES"}
+        return self.everywhere(privilege) and not any(wanted & held for _, held in self._revoked)
+
+    def in_schemas_like(self, privilege: str, glob: str) -> bool:
+        """Held for every schema that a glob with ``*`` and ``?`` can match, by one grant of the same reach."""
+        if self.in_every_schema(privilege):
+            return True
+        escaped = re.sub(r"([\\_%])", r"\\\1", glob).replace("*", "%").replace("?", "_")
+        wanted = {_spelled(privilege), "ALL PRIVILEGES"}
+        return self._wildcards and any(pattern in ("%", escaped) and wanted & held for pattern, held in self._schemas)
+
     def on_table(self, privilege: str, schema: str, table: str) -> bool:
         """Held for one table, by whatever grant."""
         wanted = {_spelled(privilege), "ALL PRIVILEGES"}

@@ -81,6 +81,8 @@ class Telling:
         for result in results:
             if result.status in ("warning", "acknowledged"):
                 log.warning("%s: %s", result.reason, result.message)
+            elif result.status != "failed" and result.message:
+                log.info("%s: %s", result.name, result.message)
         if failed:
             self.progress.set_condition(Condition.VALIDATED, False, failed[0].reason, failed[0].message)
         else:

@@ -37,19 +37,24 @@ def opened(
     *,
     source_user: str = "",
     target_user: str = "",
+    password: str = PASSWORD,
+    own_eyes: bool = False,
     started: Collection[str] = (),
     **fields: object,
 ) -> Iterator[PreflightContext]:
-    """A context over fresh sessions, closed at the end; users other than root have PASSWORD."""
+    """A context over fresh sessions, closed at the end; users other than root have ``password``.
+
+    Tables are found by root, unless ``own_eyes`` says that ``source_user`` shall.
+    """
     spec = make_spec(schema, **fields)
     endpoints = [source.endpoint("source"), target.endpoint("target")]
     for at, user in enumerate((source_user, target_user)):
         if user:
-            endpoints[at] = replace(endpoints[at], user=user, password=PASSWORD)
+            endpoints[at] = replace(endpoints[at], user=user, password=password)
     with (
         Session(endpoints[0], Purpose.CONTROL) as on_source,
         Session(endpoints[1], Purpose.CONTROL) as on_target,
-        Session(source.endpoint("source"), Purpose.CONTROL) as discovering,
+        Session(endpoints[0] if own_eyes else source.endpoint("source"), Purpose.CONTROL) as discovering,
     ):
         found = explore(discovering, spec.tables)
         yield PreflightContext(

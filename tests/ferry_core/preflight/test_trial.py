@@ -36,7 +36,7 @@ def account(pair: Pair, schema: str) -> Iterator[str]:
     pair.target.execute(
         f"DROP USER IF EXISTS {ACCOUNT}",
         f"CREATE USER {ACCOUNT} IDENTIFIED BY '{PASSWORD}'",
-        f"GRANT SELECT, INSERT, DELETE, DROP, CREATE, ALTER, INDEX, REFERENCES ON `{schema}`.* TO {ACCOUNT}",
+        f"GRANT SELECT, INSERT, DELETE, DROP, TRIGGER, CREATE, ALTER, INDEX, REFERENCES ON `{schema}`.* TO {ACCOUNT}",
         rf"GRANT ALL ON `mysql\_ferry`.* TO {ACCOUNT}",
     )
     yield ACCOUNT

@@ -1,0 +1,93 @@
+"""What is in the selected schemas and is not moved, and what could be there that the source's account may not see?
+
+information_schema does not say that it leaves something out for want of a privilege. So each look that needs one asks
+for it first: here, and in ``cutover``, ``target`` and ``binlog``.
+"""
+
+import re
+from collections.abc import Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import ServerFacts, decoded, name_list
+from ferry_core.preflight.grants import schema_pattern
+from ferry_core.preflight.result import Check, Finding, passed, warning
+from ferry_core.tables.patterns import readings
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+def _hidden_tables(context: PreflightContext) -> Iterator[Finding]:
+    """Tables without any privilege are not even listed: a pattern that reaches further than the grants finds less."""
+    source = context.source_facts
+    unseen = [
+        pattern
+        for pattern in context.spec.tables.include
+        if not any(_seen(source, schema, name) for schema, name in readings(pattern))
+    ]
+    if unseen:
+        yield warning(
+            Reason.HIDDEN_TABLES,
+            f"{source.where}: {', '.join(unseen)} may match tables that the account {source.account} cannot see, and "
+            "those are not moved; GRANT SELECT on the whole of what the patterns mean, or name the tables one by one",
+        )
+
+
+def _seen(source: ServerFacts, schema: str, name: str) -> bool:
+    """Whether no table that these globs match can be hidden; a single table that is hidden is no match, and refused."""
+    if not _WILDCARD.search(schema):
+        return not _WILDCARD.search(name) or source.grants.on_schema("SELECT", schema)
+    return source.grants.in_schemas_like("SELECT", schema)
+
+
+def _left_behind(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    schemas = sorted({table.source.schema for table in context.tables})
+    counted = [f"{count} {kind}" for kind, count in _counts(context, schemas).items() if count]
+    counted.append("accounts and their privileges")
+    unseen = [
+        kind for kind, privileges in _NEEDED.items() if not all(_may(source, privileges, schema) for schema in schemas)
+    ]
+    said = f"not moved from {', '.join(schemas)}: {', '.join(counted)}"
+    if unseen:
+        scopes = [f"{schema_pattern(schema, wildcards=not source.is_on('partial_revokes'))}.*" for schema in schemas]
+        grant = ", ".join(_NEEDED[kind][0] for kind in unseen)
+        said += f"; {', '.join(unseen)}, of which the account {source.account} may not see all: " + "; ".join(
+            f"GRANT {grant} ON {scope} TO {source.account}" for scope in scopes[:3]
+        )
+    yield passed(said)
+
+
+_NEEDED = {
+    "triggers": ("TRIGGER",),
+    "events": ("EVENT",),
+    "routines": ("EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE"),
+}
+"""What shows them, the least first."""
+
+
+def _may(source: ServerFacts, privileges: tuple[str, ...], schema: str) -> bool:
+    return any(source.grants.on_schema(privilege, schema) for privilege in privileges) or (
+        "EXECUTE" in privileges and source.grants.everywhere("SHOW_ROUTINE")
+    )
+
+
+def _counts(context: PreflightContext, schemas: list[str]) -> dict[str, int]:
+    listed = name_list(schemas)
+    found = {"views": 0, "sequences": 0}
+    for kind, count in context.source.query(
+        f"SELECT TABLE_TYPE, COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({listed}) GROUP BY 1"
+    ):
+        name = {"VIEW": "views", "SEQUENCE": "sequences"}.get(decoded(kind))
+        if name:
+            found[name] = int(count or 0)
+    for name, view in (("triggers", "TRIGGER"), ("events", "EVENT"), ("routines", "ROUTINE")):
+        statement = f"SELECT COUNT(*) FROM information_schema.{view}S WHERE {view}_SCHEMA IN ({listed})"
+        found[name] = context.source.number(statement)
+    return found
+
+
+CHECKS = (
+    Check("tables in sight", "source", _hidden_tables),
+    Check("left behind", "source", _left_behind),
+)
