@@ -145,6 +145,7 @@ class Reason(StrEnum):
     DEFINITION_DIFFERS = "DefinitionDiffers"
     DEFINITIONS_NOT_TRIED = "DefinitionsNotTried"
     TARGET_TRIGGERS = "TargetTriggers"
+    STATE_MISSING = "StateMissing"
     FORGOTTEN_ROWS = "ForgottenRows"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
     TARGET_OWNED_BY_ANOTHER_FERRY = "TargetOwnedByAnotherFerry"

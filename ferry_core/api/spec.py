@@ -108,7 +108,9 @@ class Checkpoint(Model):
     """Where progress is kept."""
 
     store: Annotated[CheckpointStore, Field(strict=False)] = CheckpointStore.TARGET
-    """Target: a table on the target. Volume: an SQLite file on the claim."""
+    """Target: a table on the target, the default in a cluster. Volume: an SQLite file on the claim. `ferry run` keeps
+    a file (--state) unless the manifest says Target.
+    """
     claim_name: Annotated[str, Field(max_length=253)] = ""
     """PersistentVolumeClaim for store Volume."""
 

@@ -55,7 +55,7 @@ class SqliteStore:
         return ConfigError(
             "StateCorrupt",
             f"{self._path} is no intact state file of a Ferry ({problem}); give another --state, restore it, or remove "
-            "it to start over: rows already copied by this Ferry are then deleted and copied again",
+            "it and start with --restart: rows already copied by this Ferry are then deleted and copied again",
         )
 
     def load(self) -> RunState | None:
@@ -84,7 +84,7 @@ class SqliteStore:
             raise Fenced("NewerRun", f"a newer run of this Ferry wrote {self._path}; this run stops")
 
     def describe(self) -> str:
-        return f"state file {self._path}"
+        return f"state file {self._path.absolute()}"
 
     def close(self) -> None:
         if self._database is not None:

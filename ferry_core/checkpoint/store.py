@@ -40,5 +40,6 @@ def parse(body: str, form: int, where: str) -> RunState:
         raise ConfigError(
             "StateCorrupt",
             f"{where} is damaged ({error.error_count()} faults, first: {error.errors()[0]['msg']}); restore it from a "
-            "backup, or remove it to start over: rows already copied by this Ferry are then deleted and copied again",
+            "backup, or remove it and start with --restart: rows already copied by this Ferry are then deleted and "
+            "copied again",
         ) from error

@@ -62,7 +62,9 @@ def copier(
         configure("json", str(loaded.ferry.spec.copier.log_level.value).lower())
         kept = KeptDirective(directive_file)
         ferry = kept.applied_to(loaded.ferry)
-        run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), RunOptions(state_path=state))
+        # Whatever ran before it, on this node or another, is what it was started to replace.
+        options = RunOptions(state_path=state, take_over=True)
+        run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), options)
         started.append(run)
         server = ControlServer(
             KeepingVerbs(run, kept, Directive.of(ferry.metadata.generation, ferry.spec)),

@@ -50,7 +50,8 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def state_path(ferry: Ferry, given: Path | None) -> Path | None:
     """Where the checkpoint goes; None is the table on the target.
 
-    The command's default is a file though the spec's is Target: only a manifest that *says* Target means it.
+    The one place of the command's rule (docs/cli.md, "Where the state is"): a file, though the spec's default is
+    Target, which is a cluster's; only a manifest that *says* Target means it.
     """
     if given is not None:
         return given

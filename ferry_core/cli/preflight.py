@@ -24,9 +24,10 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         target = _session(loaded.target, opened, results)
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [], [])
-            started, state_at = _started(target, state_path, uid, opened, results)
+            started, state_at, stateless = _started(target, state_path, uid, opened, results)
             context = PreflightContext(
-                spec, uid, source, target, found.tables, started, state_at, found.keyless, found.problems
+                *(spec, uid, source, target, found.tables, started, state_at, found.keyless, found.problems),
+                stateless=stateless,
             )
             results.extend(checked(context))  # keeps what came before an error
         except FerryError as error:  # a server went away meanwhile
@@ -36,18 +37,20 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
 
 def _started(
     target: Session | None, state_path: Path | None, uid: str, opened: ExitStack, results: list[CheckResult]
-) -> tuple[Collection[str] | None, str]:
-    """Ids of the tables that the stored state goes on with, and where it is; None if it cannot be read."""
+) -> tuple[Collection[str] | None, str, bool]:
+    """Ids of the tables that the stored state goes on with, None if it cannot be read; its place; if there is none."""
     if target is None and state_path is None:
-        return None, "its state"
+        return None, "its state", False
     try:
         store = open_store(state_path, lambda: _open(target), uid)
         opened.callback(store.close)
         state = store.load()
     except (ConfigError, DataError) as error:
         results.append(_failed("state", "target", error))
-        return None, "its state"
-    return (state.started if state is not None and state.ferry_uid == uid else ()), store.describe()
+        return None, "its state", False
+    if state is None or state.ferry_uid != uid:
+        return (), store.describe(), True
+    return state.started, store.describe(), False
 
 
 def _open(session: Session | None) -> Session:

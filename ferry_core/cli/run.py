@@ -22,6 +22,14 @@ LEVELS = ("debug", "info", "warning", "error")
 @inputs.manifest_options
 @inputs.state_option
 @click.option(
+    "--take-over", is_flag=True, help="End another run of this Ferry that is alive; without it this run is refused."
+)
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="If its state is missing, delete the rows that an earlier run has copied to the target and copy them again.",
+)
+@click.option(
     "--listen",
     default="127.0.0.1:8080",
     show_default=True,
@@ -60,6 +68,8 @@ def run(
     files: tuple[Path, ...],
     secrets_dir: Path | None,
     state: Path | None,
+    take_over: bool,
+    restart: bool,
     listen: str,
     token_file: Path | None,
     tls_dir: Path | None,
@@ -80,8 +90,9 @@ def run(
         voice.notice(text)
     path = inputs.state_path(loaded.ferry, state)
     if path is not None and os.path.lexists(path):
-        voice.notice(f"{path} exists: this run resumes what it records")
-    options = RunOptions(state_path=path, listen=address, token=token, tls_dir=tls_dir, retry_seconds=patience)
+        kept = "; --restart counts only where there is none" if restart else ""
+        voice.notice(f"{path} exists: this run resumes what it records{kept}")
+    options = RunOptions(path, address, token, tls_dir, patience, take_over, restart)
     ferry = engine.make_engine(loaded, options)
     with stop_on_signal(ferry.stop), shown(ferry, progress, voice):
         code = ferry.run()

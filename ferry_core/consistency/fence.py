@@ -27,6 +27,7 @@ from ferry_core.mysql.session import Session
 SCHEMA = "mysql_ferry"
 LEASE = "`mysql_ferry`.`lease`"
 CHECKPOINT = "`mysql_ferry`.`checkpoint`"
+HOLDER = "`mysql_ferry`.`holder`"
 COMPLETED = "Completed"
 """The phase of a tombstone: the target was handed over, and no run of this Ferry writes to it again."""
 SLOTS = 128
@@ -48,6 +49,14 @@ DDL = (
         sessions INT NOT NULL,
         cutover LONGTEXT NOT NULL,
         updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS {HOLDER} (
+        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        epoch BIGINT UNSIGNED NOT NULL,
+        process VARCHAR(320) NOT NULL,
+        state TEXT NOT NULL,
+        began_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+        since TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
     ) ENGINE=InnoDB""",
     f"""CREATE TABLE IF NOT EXISTS {CHECKPOINT} (
         ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,

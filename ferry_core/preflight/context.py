@@ -24,7 +24,8 @@ class PreflightContext:
 
     ``movable`` is what discovery found, ``keyless`` what it found and no run can move, ``problems`` what is wrong with
     the selection. ``started`` are the ids of tables that the stored state goes on with, None if it could not be read;
-    ``state_at`` says where that was looked for.
+    ``state_at`` says where that was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier
+    run may go then.
     """
 
     spec: Spec
@@ -36,6 +37,8 @@ class PreflightContext:
     state_at: str = "its state"
     keyless: Sequence[Table] = ()
     problems: Sequence[ConfigError] = ()
+    stateless: bool = False
+    restart: bool = False
 
     @cached_property
     def tables(self) -> Sequence[Table]:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from ferry_core.api.reasons import Reason
 from ferry_core.consistency.fence import COMPLETED
+from ferry_core.consistency.holder import read_holder
 from ferry_core.errors import ConfigError
+from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import decoded, name_list
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
@@ -72,7 +74,9 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
     ]
     forgotten = ", ".join(str(table.target) for table in holding if table in own)
     full = [str(table.target) for table in holding if table not in own]
-    if forgotten:
+    if forgotten and context.stateless and not context.restart:
+        yield failed(Reason.STATE_MISSING, _state_missing(context, [table for table in holding if table in own]))
+    elif forgotten:
         yield warning(
             Reason.FORGOTTEN_ROWS,
             f"{context.target_facts.where}: {forgotten} hold rows, belong to this Ferry since an earlier run, and "
@@ -86,6 +90,23 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
             "them, or "
             "choose other target tables (renameSchemas, a rule's target)",
         )
+
+
+def _state_missing(context: PreflightContext, tables: list[Table]) -> str:
+    names = " OR ".join(
+        f"(TABLE_SCHEMA = {string(table.target.schema)} AND TABLE_NAME = {string(table.target.name)})"
+        for table in tables
+    )
+    rows = context.target.number(f"SELECT SUM(TABLE_ROWS) FROM information_schema.TABLES WHERE {names}")
+    earlier = read_holder(context.target, context.ferry_uid)
+    known = f" It began at {earlier.began}; its last run, {earlier}, kept {earlier.state}." if earlier else ""
+    listed = ", ".join([*(str(table.target) for table in tables[:5]), *(["and others"] if len(tables) > 5 else [])])
+    return (
+        f"{context.target_facts.where}: {listed} hold about {rows} rows that "
+        f"this Ferry has copied, but there is no {context.state_at}, which would say how far it came.{known} Give that "
+        "state with --state, or bring it back; or start with --restart, which deletes these rows and copies them "
+        "again. In a cluster: empty these tables, and the Ferry starts over"
+    )
 
 
 def _missing(context: PreflightContext) -> Iterator[Finding]:

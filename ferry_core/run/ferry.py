@@ -30,6 +30,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
+from ferry_core.run.alone import alone
 from ferry_core.run.checkpoints import Checkpoints, set_position, stored_mark
 from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked
@@ -96,7 +97,8 @@ class Ferry:
         with self._serving():
             try:
                 try:
-                    return self._run()
+                    with alone(self._ferry, self._options, self._connections, self._wait):
+                        return self._run()
                 finally:
                     self._ended.set()
             except FerryError as error:
@@ -132,7 +134,7 @@ class Ferry:
         crossing = self._validate()
         if crossing.was_cut_over:
             return self._already_done(crossing)
-        fence = self._fence = take_fence(crossing)
+        fence = self._fence = take_fence(crossing, self._state(crossing))
         undo(fence, read_only_lock(self._connections, crossing.flavor, crossing.uid))
         self._keep_verb(crossing, fence.epoch)
         if self.wishes.aborted.is_set():
@@ -159,8 +161,7 @@ class Ferry:
 
     def _validate(self) -> Crossing:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
-        path = self._options.state_path
-        crossing = validate(self._ferry, self._connections, path, self.telling.checked)
+        crossing = validate(self._ferry, self._connections, self._options, self.telling.checked)
         if crossing.state is not None:
             self.wishes.restore_pause(crossing.state.paused, crossing.state.paused_over)
             self.wishes.restore_series(Asked(crossing.state.series.wanted, crossing.state.series.max_attempts))
@@ -169,12 +170,11 @@ class Ferry:
         self._tell_waiting(crossing)
         while self._waits(crossing):
             self.telling.tick()
-            self._leave_if_asked()
-            self.wishes.wait_changed(0.2)
+            self._wait(0.2)
         if self._options.state_path is not None:  # a table on the target has to wait for the fence
             self._keep_verb(crossing, crossing.lease.epoch if crossing.lease else 0)
         self.telling.stage(Stage.VALIDATING)
-        return validate(self._ferry, self._connections, path, self.telling.checked)
+        return validate(self._ferry, self._connections, self._options, self.telling.checked)
 
     def _keep_verb(self, crossing: Crossing, epoch: int) -> None:
         """Store a pause or resume verb before there is anything else to store: it survives a restart."""
@@ -197,6 +197,10 @@ class Ferry:
         self.telling.tick()
         self.telling.stage(crossing.reached)
 
+    def _wait(self, seconds: float) -> None:
+        self._leave_if_asked()
+        self.wishes.wait_changed(seconds)
+
     def _leave_if_asked(self) -> None:
         if self.wishes.stopping.is_set():
             raise Terminated("Stopped", "stopped before the copy began")
@@ -209,12 +213,9 @@ class Ferry:
                 f"{crossing.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
                 "move again, give the new Ferry another name",
             )
-        when = (
-            "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
-        )
+        when = f" at {time.strftime('%F %T UTC', time.gmtime(at))}" if (at := state.completed_at) is not None else ""
         self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, state)
-        blocked = state.write_block_milliseconds
-        took = "" if blocked is None else f", writes were blocked for {blocked} ms"
+        took = f", writes were blocked for {ms} ms" if (ms := state.write_block_milliseconds) is not None else ""
         self.telling.completed_before(f"{crossing.name} was cut over already{when}{took}: nothing to do")
         return ExitCode.DONE
 

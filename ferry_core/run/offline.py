@@ -11,7 +11,8 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
-from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, LEASE, Fence, Lease, read_lease
+from ferry_core.checkpoint.state_lock import StateLock
+from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, HOLDER, LEASE, Fence, Lease, read_lease
 from ferry_core.cutover.attempt import undo
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
@@ -58,6 +59,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
+        session.execute(f"DELETE FROM {HOLDER} {own}")
         if lease.phase != COMPLETED:
             # A missing lease row fences too, so nothing is lost with it.
             session.execute(f"DELETE FROM {LEASE} {own}")
@@ -121,13 +123,13 @@ def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, 
 def _drop_if_unused(session: Session) -> None:
     """Drop the helper tables with the last row; the lock keeps another Ferry from adding one in between."""
     try:
-        session.execute(f"LOCK TABLES {LEASE} WRITE, {CHECKPOINT} WRITE")
+        session.execute(f"LOCK TABLES {LEASE} WRITE, {CHECKPOINT} WRITE, {HOLDER} WRITE")
     except DataError as error:
         if not table_is_gone(error):
             raise
         return  # another Ferry's cleanup was the last
     if session.number(f"SELECT COUNT(*) FROM {LEASE}") == 0:
-        session.execute(f"DROP TABLE {CHECKPOINT}, {LEASE}")
+        session.execute(f"DROP TABLE {CHECKPOINT}, {HOLDER}, {LEASE}")
     session.execute("UNLOCK TABLES")
 
 
@@ -154,6 +156,9 @@ def _remove_state(path: Path | None, uid: str) -> str:
         if state is None or state.ferry_uid != uid:
             return f"; {path} stays: it is not the state of this Ferry"
         path.unlink()
+        lock = StateLock(path)  # a run that was killed leaves its file behind
+        lock.acquire()
+        lock.release()
     except (FerryError, OSError) as error:
         return f"; {path} stays: {error}"
     return f"; {path} is removed"

@@ -16,3 +16,7 @@ class RunOptions:
     token: str | None = field(default=None, repr=False)
     tls_dir: Path | None = None
     retry_seconds: float = RETRY_SECONDS
+    take_over: bool = False
+    """End another run of this Ferry that is alive, instead of being refused."""
+    restart: bool = False
+    """Delete the rows of an earlier run whose state is missing, and copy them again."""

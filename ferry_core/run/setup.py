@@ -15,6 +15,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
+from ferry_core.consistency.holder import record_holder
 from ferry_core.cutover.attempt import undo
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError, Fenced
@@ -24,6 +25,7 @@ from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, r
 from ferry_core.preflight.selection import refuse_gone
 from ferry_core.run.connections import Connections
 from ferry_core.run.definitions import rediscovered
+from ferry_core.run.options import RunOptions
 from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
 
@@ -103,7 +105,7 @@ def read_only_lock(connections: Connections, flavor: Flavor, uid: str) -> ReadOn
 def validate(
     ferry: FerryManifest,
     connections: Connections,
-    state_path: Path | None,
+    options: RunOptions,
     say: Callable[[list[CheckResult]], None],
 ) -> Crossing:
     """Read both servers and the stored state; refuse whatever would go wrong. Writes nothing.
@@ -116,7 +118,7 @@ def validate(
     with connections.source_control() as source, connections.target_control() as target:
         connections.meet(source, target)
         connections.forget_starts()
-        store = open_store(state_path, connections.target, uid)
+        store = open_store(options.state_path, connections.target, uid)
         crossing = Crossing(
             ferry=ferry,
             uid=uid,
@@ -135,6 +137,8 @@ def validate(
                 *(ferry.spec, uid, source, target, found.tables, crossing.started, store.describe()),
                 keyless=found.keyless,
                 problems=found.problems,
+                stateless=crossing.state is None,
+                restart=options.restart,
             )
             _refuse_lost_tables(crossing, context.existing_targets)
             results = run_checks(context)
@@ -224,8 +228,11 @@ def unlock_first(ferry: FerryManifest, connections: Connections) -> None:
     undo(fence, read_only_lock(connections, flavor, uid))
 
 
-def take_fence(crossing: Crossing) -> Fence:
-    """Become the one run that may write; undoes the source lock of a run that died while cutting over."""
+def take_fence(crossing: Crossing, first: RunState) -> Fence:
+    """Become the one run that may write. Where there is no state yet, ``first`` is stored before any table is claimed:
+
+    a claim without a state is then always that of a run whose state was lost.
+    """
     fence, before = Fence.take(crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id)
     if before.phase == COMPLETED:
         raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
@@ -233,6 +240,10 @@ def take_fence(crossing: Crossing) -> Fence:
         raise Fenced(Reason.ABORTED, f"{crossing.name} was aborted meanwhile: it does not go on")
     if isinstance(crossing.store, TargetStore):
         crossing.store.fence = fence
+    if crossing.state is None:
+        crossing.store.save(first, fence.epoch)
     claimed = sorted({*before.tables, *(str(table.target) for table in crossing.tables)})
-    fence.record(tables=claimed, source_id=crossing.source_id)
+    with fence.exclusively() as (session, _):
+        fence.update(session, tables=claimed, source_id=crossing.source_id)
+        record_holder(session, crossing.uid, fence.epoch, crossing.store.describe())
     return fence

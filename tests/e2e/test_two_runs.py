@@ -1,4 +1,6 @@
-"""Two runs of one Ferry at once: the newer one wins, the older one says so and ends, and no row of either is wrong."""
+"""Two runs of one Ferry at once: the second is refused, unless it is told to take over. Then the newer one wins, the
+older one says so and ends, and no row of either is wrong.
+"""
 
 import contextlib
 import re
@@ -20,6 +22,13 @@ SLOW = {"maxRowsPerSecond": 1500}
 STREAMING = ("Streaming", "ReadyForCutover")
 
 
+def taking_over(live: Live, **spec: Any) -> FerryProcess:
+    """A second run, with a state of its own, that is told to end the first and to copy its rows again."""
+    newer = live.another("newer", **spec)
+    newer.options = ["--take-over", "--restart"]
+    return newer
+
+
 def superseded(ferry: FerryProcess, seconds: float = 60) -> None:
     """The older run's end."""
     code = ferry.wait_end(seconds)
@@ -35,21 +44,54 @@ def test_the_newer_of_two_copying_runs_completes(pair: Pair, schema: str, tmp_pa
     if store == "on the target":
         spec["checkpoint"] = {"store": "Target"}
     with Live(pair, schema, tmp_path, rows=20_000, odd=ODD, **spec) as live, live.crew() as crew:
-        older, newer = live.ferry, live.another("newer")
+        older, newer = live.ferry, taking_over(live)
         if store == "one state file":
             newer.arguments = older.arguments
         with newer:
             older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
-            newer.start().wait_stage("Copying")
+            newer.start().wait_stage("Copying", *STREAMING)
             superseded(older)
             newer.post("throttle", {"maxRowsPerSecond": None})
             live.finish(newer, crew)
 
 
+@pytest.mark.parametrize("store", ["one state file", "two state files", "on the target"])
+def test_a_second_run_is_refused_and_the_first_goes_on(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
+    spec: dict[str, Any] = {"checkpoint": {"store": "Target"}} if store == "on the target" else {}
+    with Live(pair, schema, tmp_path, rows=5_000, odd=1, **spec) as live:
+        first, second = live.ferry, live.another("second")
+        if store == "one state file":
+            second.arguments = first.arguments
+        with second:
+            first.start().wait_stage("ReadyForCutover")
+            assert first.process is not None
+            epoch = live.lease()[1]
+            assert second.start().wait_end() == 75
+            said = second.tail(1)
+            print(said)
+            assert said.startswith("ferry: AlreadyRunning: another run of ")
+            assert f"process {first.process.pid} on " in said
+            assert "--take-over" in said
+            assert live.lease()[1] == epoch
+            live.finish(first)
+            assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_run_that_was_killed_is_followed_at_once(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Its connections are gone, whatever the target still does for them; nobody has to wait or to say --take-over."""
+    with Live(pair, schema, tmp_path, rows=5_000, odd=1, throttle=SLOW) as live:
+        for _ in range(3):
+            live.ferry.start().wait_stage("Copying")
+            live.ferry.kill()
+        live.ferry.start().wait_stage("Copying")
+        live.ferry.post("throttle", {"maxRowsPerSecond": None})
+        live.finish()
+
+
 @pytest.mark.parametrize("store", ["one state file", "two state files"])
 def test_an_older_run_that_only_waits_notices_too(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
     with Live(pair, schema, tmp_path, odd=ODD) as live:
-        older, newer = live.ferry, live.another("newer")
+        older, newer = live.ferry, taking_over(live)
         if store == "one state file":
             newer.arguments = older.arguments
         with newer:
@@ -64,7 +106,7 @@ def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, s
         Live(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live,
         live.crew() as crew,
     ):
-        older, newer = live.ferry, live.another("newer", throttle={})
+        older, newer = live.ferry, taking_over(live, throttle={})
         with newer:
             older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 2000)
             with frozen(older):
@@ -83,7 +125,7 @@ def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair
         Live(pair, schema, tmp_path, odd=ODD) as live,
         Proxy(pair.source.host, pair.source.port) as proxy,
     ):
-        older, newer = live.another("older", source_port=proxy.port), live.another("newer", cutover={})
+        older, newer = live.another("older", source_port=proxy.port), taking_over(live, cutover={})
         with older, newer:
             proxy.hold(b" */ GLOBAL ")
             older.start().wait_stage("ReadyForCutover")
@@ -103,7 +145,7 @@ def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair
 
 def test_a_newer_run_takes_over_in_the_middle_of_a_cutover(pair: Pair, schema: str, tmp_path: Path) -> None:
     with Live(pair, schema, tmp_path, odd=ODD) as live, live.crew() as crew:
-        older, newer = live.ferry, live.another("newer")
+        older, newer = live.ferry, taking_over(live)
         newer.arguments = older.arguments
         with newer:
             older.start()
@@ -150,9 +192,18 @@ def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: 
         assert "ForgottenRows" not in look().stdout
         live.ferry.state.unlink()
         checked = look()
-        assert checked.returncode == 0
-        assert "ForgottenRows" in checked.stdout
+        assert checked.returncode == 64
+        assert "StateMissing" in checked.stdout
         assert f"{schema}.bulk" in checked.stdout
+        assert live.ferry.start().wait_end() == 64
+        said = live.ferry.tail(1)
+        print(said)
+        assert said.startswith("ferry: StateMissing: ")
+        assert f"no state file {live.ferry.state}" in said
+        assert re.search(r"It began at 20\d\d-.* UTC; its last run, process \d+ on .* since 20", said)
+        assert f"kept state file {live.ferry.state}. " in said
+        assert (live.target_rows(), live.ferry.state.exists()) == (before, False)
+        live.ferry.options = ["--restart"]
         live.ferry.start().wait_stage("Copying")
         assert "ForgottenRows" in live.ferry.log.read_text()
         live.ferry.post("throttle", {"maxRowsPerSecond": None})

@@ -44,6 +44,8 @@ class FerryProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.arguments = ["--state", str(self.state)]
+        self.options: list[str] = []
+        """Further ones, for example --take-over."""
 
     def start(self) -> Self:
         """Start, or start again after an end."""
@@ -55,7 +57,7 @@ class FerryProcess:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ferry_core", "run", "-f", str(self.manifest)),
-                    *("--listen", f"127.0.0.1:{self.port}", "--progress", "plain", *self.arguments),
+                    *("--listen", f"127.0.0.1:{self.port}", "--progress", "plain", *self.arguments, *self.options),
                 ],
                 cwd=ROOT,
                 stdout=log,

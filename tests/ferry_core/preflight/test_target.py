@@ -7,7 +7,10 @@ import pytest
 
 from ferry_core.consistency.fence import DDL
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import Status, run_checks
+from ferry_core.preflight.lease import read_leases
+from ferry_core.tables.table import TableName
 from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, set_global, told
 from tests.support.servers import Pair
 
@@ -267,3 +270,33 @@ def test_prepared_transactions(pair: Pair, tables: str) -> None:
     assert "prepared XA transactions" in told(results, Status.WARNING)["PreparedTransactions"]
     if pair.flavor is Flavor.MYSQL:
         assert "PrivilegedWriters" not in told(results, Status.WARNING)
+
+
+@pytest.mark.usefixtures("lease")
+def test_rows_of_ours_whose_state_is_missing(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE)
+    pair.target.execute(f"INSERT INTO `{tables}`.t (id, v, name) VALUES (1, 1, 'a')")
+    _hold(pair, FERRY_UID, "Copying", f"{tables}.t")
+
+    def found(status: Status, **what: bool) -> dict[str, str]:
+        with opened(pair.source, pair.target, tables) as context:
+            for name, value in what.items():
+                setattr(context, name, value)
+            return told(run_checks(context), status)
+
+    assert f"{tables}.t hold about" in found(Status.FAILED, stateless=True)["StateMissing"]
+    for what in ({"stateless": True, "restart": True}, {"stateless": False}):
+        assert "StateMissing" not in found(Status.FAILED, **what)
+        assert f"{tables}.t hold rows" in found(Status.WARNING, **what)["ForgottenRows"]
+    pair.target.execute(f"DELETE FROM `{tables}`.t")
+    assert "StateMissing" not in found(Status.FAILED, stateless=True), "there is nothing to lose"
+
+
+@pytest.mark.usefixtures("lease")
+def test_a_claim_of_an_earlier_version_may_mean_two_tables(pair: Pair) -> None:
+    """They are refused to others, and are not taken for one's own."""
+    _hold(pair, FERRY_UID, "Copying", "a.b.c", "a.d", "`a.b`.e")
+    with Session(pair.target.endpoint("target"), Purpose.CONTROL) as session:
+        (found,) = read_leases(session)
+    assert found.tables == {TableName("a", "d"), TableName("a.b", "e")}
+    assert found.perhaps == {TableName("a", "b.c"), TableName("a.b", "c")}

@@ -188,7 +188,7 @@ def test_a_run_that_was_validated_before_an_abort_does_not_begin_after_it(
     late = Crossing(loaded.ferry, uid, "shop/orders", pair.source.flavor, "", connections, store, None, None)
     try:
         with pytest.raises(Fenced, match="Aborted"):
-            take_fence(late)
+            take_fence(late, RunState(ferry_uid=uid, ferry_name="shop/orders", source_id="", selection=""))
     finally:
         store.close()
     assert pair.target.query(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'") == [("Aborted",)]

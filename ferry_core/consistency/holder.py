@@ -1,0 +1,161 @@
+"""Who runs a Ferry: a row on the target for people, and a named lock by which one run at a time is alive.
+
+The fence lets the newer of two runs win. The lock keeps a second run from becoming the newer one by a slip: the session
+that holds it says something every two seconds, and the target ends it, and with it the lock, after 20 s of silence. So
+a lock that is held for longer, or whose session has just said something, is that of a live run; that of a dead process
+goes with its connection, that of a machine that is off or suspended within these 20 s. Called by ``run.alone``.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ferry_core.consistency.fence import HOLDER, kill
+from ferry_core.errors import FerryError, LockConflict
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 2.0
+SILENT_SECONDS = 20
+PATIENCE_SECONDS = SILENT_SECONDS + 20.0
+"""How long a silent holder is waited for: the server looks at its clocks late on a busy machine."""
+TIME_COLUMN = 5
+"""Of SHOW PROCESSLIST: for how many seconds a connection has done what it does."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The newest run, as its row on the target tells. Times are the target's, UTC."""
+
+    process: str
+    state: str
+    began: str  # the Ferry's first run
+    since: str  # this run
+
+    def __str__(self) -> str:
+        return f"{self.process} since {self.since}"
+
+
+def record_holder(session: Session, uid: str, epoch: int, state_at: str) -> None:
+    """This process is the newest run; ``state_at`` is where it keeps its state. In the transaction of a claim."""
+    process = f"process {os.getpid()} on {socket.gethostname()}"
+    session.execute(
+        f"INSERT INTO {HOLDER} (ferry_uid, epoch, process, state, began_at, since)"
+        f" VALUES ({string(uid)}, {epoch}, {string(process[:320])}, {string(state_at)}, NOW(6), NOW(6))"
+        " ON DUPLICATE KEY UPDATE epoch = VALUES(epoch), process = VALUES(process), state = VALUES(state),"
+        " since = VALUES(since)"
+    )
+
+
+def read_holder(session: Session, uid: str) -> Holder | None:
+    """None where no run of this version has claimed tables."""
+    known = session.number(
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'mysql_ferry' AND table_name = 'holder'"
+    )
+    rows = known and session.query(
+        f"SELECT process, state, DATE_FORMAT(began_at, '%Y-%m-%d %H:%i:%s UTC'),"
+        f" DATE_FORMAT(since, '%Y-%m-%d %H:%i:%s UTC') FROM {HOLDER} WHERE ferry_uid = {string(uid)}"
+    )
+    return Holder(*((value or b"").decode() for value in rows[0])) if rows else None
+
+
+class Presence:
+    """The named lock, held from ``enter`` to ``leave`` by a session and a thread of its own."""
+
+    def __init__(self, connect: Callable[[], Session], uid: str) -> None:
+        """``connect`` opens a session on the target for short statements."""
+        self._connect = connect
+        self._uid = uid
+        self._name = string(f"ferry:{uid}:run")
+        self._session: Session | None = None
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
+
+    def enter(self, *, take_over: bool, wait: Callable[[float], None]) -> str | None:
+        """None when the lock is ours, else whose it is. ``take_over`` ends the other's session instead.
+
+        ``wait`` sleeps for some seconds, and raises when there is no more reason to wait.
+        """
+        session = self._open()
+        try:
+            other = self._acquire(session, take_over, wait)
+        except BaseException:
+            session.close()
+            raise
+        if other is not None:
+            session.close()
+            return other
+        self._session = session
+        self._thread.start()
+        return None
+
+    def leave(self) -> None:
+        self._left.set()
+        session = self._session
+        if session is not None:
+            session.abort()
+        if self._thread.is_alive():
+            self._thread.join(BEAT_SECONDS)
+
+    def _open(self) -> Session:
+        session = self._connect()
+        session.execute(f"SET SESSION wait_timeout = {SILENT_SECONDS}")
+        return session
+
+    def _acquire(self, session: Session, take_over: bool, wait: Callable[[float], None]) -> str | None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        before: tuple[int, int] | None = None
+        while session.number(f"SELECT GET_LOCK({self._name}, 0)") != 1:
+            holder = session.number(f"SELECT IS_USED_LOCK({self._name})")
+            late = time.monotonic() > deadline
+            if take_over:
+                if late:
+                    raise LockConflict("LockWait", f"connection {holder} on {session.endpoint.address} does not end")
+                if holder:
+                    kill(session, holder)
+            elif holder:
+                seen, idle = self._look(session, holder)
+                if late or (before is not None and (holder != before[0] or idle < before[1])):
+                    return self._described(session, seen)
+                if before is None:
+                    log.warning("another run%s is alive or has just ended: waiting until that is certain", seen)
+                before = holder, idle
+            wait(0.2)
+        return None
+
+    def _look(self, session: Session, holder: int) -> tuple[str, int]:
+        """From where a connection comes, and for how long it has said nothing."""
+        for row in session.query("SHOW PROCESSLIST"):
+            if int(row[0] or 0) == holder:
+                return f" (connected from {(row[2] or b'').decode()})", int(row[TIME_COLUMN] or 0)
+        return "", 0
+
+    def _described(self, session: Session, seen: str) -> str:
+        known = read_holder(session, self._uid)
+        return f"{known or 'one that has just started'}{seen}, on target {session.endpoint.address}"
+
+    def _keep(self) -> None:
+        """Say something now and then; after a lost connection hold the lock again, unless a newer run does."""
+        while not self._left.wait(BEAT_SECONDS):
+            try:
+                if self._session is not None:
+                    self._session.execute("DO 0")
+                    continue
+                self._session = self._open()
+                if self._session.number(f"SELECT GET_LOCK({self._name}, 0)") != 1:
+                    self._drop()
+            except FerryError as error:
+                log.debug("presence on the target is not kept: %s", error)
+                self._drop()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None

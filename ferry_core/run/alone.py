@@ -1,0 +1,73 @@
+"""One live run of a Ferry at a time, unless it is told to take over. Called by ``ferry``, before all else.
+
+Two locks, each gone with its process: one on the state file, which refuses a second run on this machine at once, and
+one on the target, which refuses one from anywhere. Neither protects rows; that is the fence's, and remains so: whoever
+passes here and is not alone after all is fenced off.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ferry_core.api.spec import Ferry, ferry_uid
+from ferry_core.checkpoint.state_lock import StateLock
+from ferry_core.consistency.fence import Fence, read_lease
+from ferry_core.consistency.holder import Presence
+from ferry_core.errors import FerryError
+from ferry_core.run.connections import Connections
+from ferry_core.run.options import RunOptions
+
+log = logging.getLogger(__name__)
+
+EVICTION_SECONDS = 15.0
+"""How long a run that was fenced off is given to end; one that is suspended keeps its lock, and harms nothing."""
+
+
+@contextmanager
+def alone(ferry: Ferry, options: RunOptions, connections: Connections, wait: Callable[[float], None]) -> Iterator[None]:
+    """Inside, no other run of this Ferry is alive; FerryError AlreadyRunning (75) when there is one.
+
+    ``wait`` sleeps for some seconds, and raises when the run is to stop.
+    """
+    uid, name = ferry_uid(ferry), f"{ferry.metadata.namespace}/{ferry.metadata.name}"
+    lock = StateLock(options.state_path) if options.state_path is not None else None
+    presence = Presence(connections.lease, uid)
+    try:
+        if lock is not None and (other := lock.acquire()) is not None:
+            if not options.take_over:
+                raise _refused(name, f"{other} uses {options.state_path}")
+            _evict(lock, other, connections, uid, name, wait)
+        other = presence.enter(take_over=options.take_over, wait=wait)
+        if other is not None:
+            raise _refused(name, other)
+        yield
+    finally:
+        presence.leave()
+        if lock is not None:
+            lock.release()
+
+
+def _refused(name: str, who: str) -> FerryError:
+    return FerryError(
+        "AlreadyRunning",
+        f"another run of {name} is alive: {who}. This one changes nothing; wait until that has ended, or end it, or "
+        "start this one with --take-over: it ends the other and goes on from its checkpoint",
+    )
+
+
+def _evict(
+    lock: StateLock, other: str, connections: Connections, uid: str, name: str, wait: Callable[[float], None]
+) -> None:
+    """Fence off the run that uses the state file, and let it end."""
+    log.warning("takes over from %s", other)
+    with connections.target_control() as session:
+        begun = read_lease(session, uid) is not None
+    if begun:
+        Fence.take(connections.lease, uid, name, "")
+    deadline = time.monotonic() + EVICTION_SECONDS
+    while lock.acquire() is not None:
+        if time.monotonic() > deadline:
+            log.warning("%s does not end; it is fenced off and writes nothing more", other)
+            return
+        wait(0.2)
