@@ -158,7 +158,7 @@ class _Selection:
         found = {
             table
             for table in self._by_name.values()
-            if table.name.lower() in lowered or table.schema.lower() in lowered
+            if UNKNOWN in text or table.name.lower() in lowered or table.schema.lower() in lowered
         }
         return StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset(found)) if found else NOTHING
 

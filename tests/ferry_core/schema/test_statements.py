@@ -243,6 +243,7 @@ def test_a_name_that_cannot_be_read_whole_may_be_a_selected_one() -> None:
     assert effect_on("drop table `gr\ufffde`", "shop", selected).kind is StatementKind.NONE
     assert effect_on("drop table shop.`\ufffd\ufffd\ufffd\ufffd\ufffd`", "", selected).tables == set(selected)
     assert effect_on("drop database `sh\ufffdp`", "", selected).tables == set(selected)
+    assert effect_on("drop table 'gr\ufffd", "shop", selected).tables == set(selected)  # nor can its quotes
 
 
 DML = {
