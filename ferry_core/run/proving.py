@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import RetriableError
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 0.05
+QUICK_SECONDS = 10.0
+"""A pass that took longer is not made once more before an attempt."""
+LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
+FRESH_SECONDS = 3.0
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many looks differs for good."""
 
@@ -39,6 +44,7 @@ class Proving:
         self.differing = ""
         """What differed under the cutover's lock, until a later look finds that nothing does."""
         self._began = time.time()
+        self._took = 0.0
         self._verifier = verifier
         self._tables = list(tables)
         self._buffer = buffer
@@ -70,9 +76,39 @@ class Proving:
             _log(verdict)
             refuse(verdict.divergent)
             todo = sorted(verdict.unfinished, key=lambda table: table.id)
+        self._took = time.time() - self._began
         self.passed.set()
         while not self._ending.wait(LOOK_SECONDS):
             self._look()
+
+    def look_again(self, go_on: Callable[[], None]) -> None:
+        """Just before writes are stopped: another pass if the last one was quick, for rows that others changed since.
+
+        What it finds is judged under the lock, where nothing is under way. ``go_on`` is called all the time.
+        """
+        began = time.time()
+        if self._took > QUICK_SECONDS or began - self._began < FRESH_SECONDS:
+            return
+        cancelled = threading.Event()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="last-look")
+        look = pool.submit(self._verifier.compare_again, cancelled)
+        try:
+            until = time.monotonic() + LAST_LOOK_SECONDS
+            while not look.done() and time.monotonic() < until:
+                wait([look], AGAIN_SECONDS)
+                go_on()
+        finally:
+            cancelled.set()
+            pool.shutdown(wait=False)
+        if not look.done():
+            log.info("the last look at the target took longer than %g s and was left", LAST_LOOK_SECONDS)
+            return
+        try:
+            look.result()
+        except RetriableError as error:
+            log.info("the last look at the target did not end: %s", error)
+        else:
+            self._began = began
 
     def prove(self, deadline: float, go_on: Callable[[], None]) -> str | None:
         """Under the cutover lock: what differs, as text; None if nothing. Raises RetriableError without a verdict."""

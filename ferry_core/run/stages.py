@@ -210,6 +210,8 @@ class Stages:
         if not self._definitions_read():
             attempt = Attempt("DefinitionsUnread", "the source could not be asked whether tables were altered", 0)
         elif self._checkpoints.save_now_if_possible():
+            if self._proving is not None:
+                self._proving.look_again(self._go_on)
             handover, steps = self._handover(number)
             try:
                 attempt = handover.attempt()

@@ -161,6 +161,19 @@ class Verifier:
             lambda: check_keys(table, keys, sessions.source(table), sessions.target), cancelled, seconds
         )
 
+    def compare_again(self, cancelled: threading.Event) -> None:
+        """Compare every chunk once more; what differs is looked at until it is equal, at the latest by ``prove_all``.
+
+        Events tell of all that the source does. This finds what somebody else has done to the target.
+        """
+        result = self._pass(self._tables).run(cancelled, lambda _table, _rows: None)
+        for table in result.overflowed:
+            self.unproven.give_up(table)
+        with self._background_lock:
+            for table in self._tables:
+                found = _keys_of([difference for difference in result.candidates if difference.table is table])
+                self._suspects[table] = list(dict.fromkeys([*self._suspects.get(table, []), *found]))
+
     def prove_some(
         self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: threading.Event | None = None
     ) -> Proof:

@@ -7,8 +7,9 @@ from unittest.mock import Mock
 import pytest
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.errors import ConnectionLost, DataError
+from ferry_core.errors import ConnectionLost, DataError, Terminated
 from ferry_core.mysql.gtid import Position
+from ferry_core.run import proving
 from ferry_core.run.proving import SAME_DIFFERENCE_TIMES, Proving
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.verifier import Proof
@@ -85,3 +86,24 @@ def test_a_row_that_is_written_all_the_time_is_never_judged_by_its_looks() -> No
         rig.proving._look()
     with pytest.raises(DataError, match="1 rows differ"):
         rig.proving._look()
+
+
+def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that hangs then keeps nobody waiting, and what the verdict speaks of stays as old as it is."""
+    rig = Rig(lambda: mark(1).position)
+    left = threading.Event()
+    rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
+    monkeypatch.setattr(proving, "FRESH_SECONDS", -1)
+    before = rig.proving.unseen
+    with pytest.raises(Terminated):
+        rig.proving.look_again(Mock(side_effect=[None, Terminated("Stopped", "stopped")]))
+    assert left.wait(10)
+    monkeypatch.setattr(proving, "LAST_LOOK_SECONDS", 0.1)
+    rig.proving.look_again(lambda: None)
+    rig.verifier.compare_again = Mock(side_effect=ConnectionLost("ConnectionLost", "away"))
+    rig.proving.look_again(lambda: None)
+    assert rig.proving.unseen == before
+    assert rig.verifier.compare_again.call_count == 1
+    monkeypatch.setattr(proving, "QUICK_SECONDS", -1)
+    rig.proving.look_again(lambda: None)
+    assert rig.verifier.compare_again.call_count == 1

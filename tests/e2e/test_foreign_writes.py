@@ -1,0 +1,50 @@
+"""What others do to the target after the verification pass: no event tells of it."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferry_core.run.proving import FRESH_SECONDS
+from tests.support.commands import Bench
+from tests.support.compare import assert_equal_tables
+from tests.support.servers import Pair
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))",
+        "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
+    )
+    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s", "maxAttempts": 50})
+
+
+def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: Bench) -> None:
+    """A pass that took seconds is made once more before writes are stopped."""
+    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        target.execute(f"USE `{schema}`", "UPDATE t SET v = 'else' WHERE id = 2", "INSERT INTO t VALUES (9, 'nine')")
+        process.wait_status(pass_is_old)
+        process.post("cutover")
+        status = process.wait_status(lambda status: "RowsDiffer" in str(status["cutover"]))
+        assert "2 rows differ" in str(status)
+        assert source.value("SELECT @@global.read_only") == 0
+        # As the message says.
+        target.execute(f"DELETE FROM `{schema}`.t WHERE id IN (2, 9)")
+        source.execute(f"UPDATE `{schema}`.t SET v = 'two!' WHERE id = 2")
+        process.succeed()
+        log = process.log.read_text()
+    assert "no difference (not compared: rows that others changed on the target after 2" in log.splitlines()[-1]
+    assert_equal_tables(source, target, f"{schema}.t")
+
+
+def pass_is_old(status: dict[str, Any]) -> bool:
+    """Old enough to be made again, by the moment that the condition tells."""
+    (moment,) = re.findall(r"after (\d{4}-\S+Z)", str(status["conditions"]))
+    began = datetime.fromisoformat(moment)
+    return (datetime.now(UTC) - began).total_seconds() > FRESH_SECONDS + 1
