@@ -1,7 +1,9 @@
 """The checkpoint in a local SQLite file: the default of ``ferry run``, and of ``store: Volume``."""
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from ferry_core.checkpoint.state import RunState
@@ -12,6 +14,13 @@ _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
 # SQLite's own are no sign of something else: ANALYZE makes one.
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name"
+_EARLIER = """CREATE TABLE IF NOT EXISTS ferry_earlier (
+    number INTEGER PRIMARY KEY, format INTEGER NOT NULL, body TEXT NOT NULL)"""
+# What a target has lost was never there: states from before that are followed by others now. Of old ones fewer and
+# fewer are kept, some 60 of a million: a number with n zero bits at its end for 4 * 2^n others.
+_FORGET = "DELETE FROM ferry_earlier WHERE number > :number OR :number - number > 4 * (number & -number)"
+_KEEP = "INSERT OR REPLACE INTO ferry_earlier VALUES (:number, :format, :body)"
+_OURS = ("ferry_earlier", "ferry_state")
 _SAVE = """INSERT INTO ferry_state (id, epoch, format, body) VALUES (1, :epoch, :format, :body)
     ON CONFLICT (id) DO UPDATE SET epoch = :epoch, format = :format, body = :body WHERE ferry_state.epoch <= :epoch"""
 
@@ -32,10 +41,11 @@ class SqliteStore:
             try:
                 # Two runs may have the file open at once: the epoch decides, SQLite's own lock orders the writes.
                 database = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
-                foreign = [name for (name,) in database.execute(_TABLES) if name != "ferry_state"]
+                foreign = [name for (name,) in database.execute(_TABLES) if name not in _OURS]
                 if not foreign:
                     database.execute("PRAGMA synchronous = FULL")
                     database.execute(_TABLE)
+                    database.execute(_EARLIER)
             except sqlite3.DatabaseError as error:
                 raise self._unusable(error) from error
             if foreign:
@@ -73,15 +83,26 @@ class SqliteStore:
         return parse(body, form, self.describe())
 
     def save(self, state: RunState, epoch: int) -> None:
-        values = {"epoch": epoch, "format": state.format, "body": state.model_dump_json()}
+        values = {"epoch": epoch, "format": state.format, "body": state.model_dump_json(), "number": state.number}
         try:
-            changed = self._open().execute(_SAVE, values).rowcount
+            database = self._open()
+            with _transaction(database):
+                changed = database.execute(_SAVE, values).rowcount
+                if changed and state.run is not None:
+                    database.execute(_KEEP, values)
+                    database.execute(_FORGET, values)
         except sqlite3.OperationalError as error:
             raise ResourceExhausted("StateNotWritten", f"cannot write state file {self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from error
         if changed == 0:
             raise Fenced("NewerRun", f"a newer run of this Ferry wrote {self._path}; this run stops")
+
+    def earlier(self) -> Iterator[RunState]:
+        """States that were stored before, newest first; fewer and fewer the older they are."""
+        if self._database is not None:
+            found = self._database.execute("SELECT format, body FROM ferry_earlier ORDER BY number DESC").fetchall()
+            yield from (parse(body, form, self.describe()) for form, body in found)
 
     def describe(self) -> str:
         return f"state file {self._path.absolute()}"
@@ -90,3 +111,14 @@ class SqliteStore:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.rollback()
+        raise
+    database.execute("COMMIT")

@@ -48,6 +48,9 @@ class RunState(_State):
     source_id: str  # server_uuid, or what stands for it on MariaDB
     selection: str  # the spec's tables section as canonical JSON: state of another selection is refused
     epoch: int = 0  # of the run that stored this; a target whose lease is older is not the one that was copied to
+    run: str | None = None  # who has marked this state on the target, and as which; see ``marks``
+    number: int = 0
+    stored_at: float = 0.0
     stage: str = "Copying"
     position: str | None = None  # a stream position as R5 allows; empty where the source had no transaction yet
     last_read: str | None = None  # the furthest place of the source's binlog that was read; None: an older state

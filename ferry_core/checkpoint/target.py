@@ -26,7 +26,9 @@ class TargetStore:
             "SELECT COUNT(*) FROM information_schema.tables"
             f" WHERE table_schema = '{SCHEMA}' AND table_name = 'checkpoint'"
         )
-        rows = known and session.query(f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(self._uid)}")
+        rows = known and session.query(
+            f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(self._uid)} AND format > 0"
+        )
         if not rows:
             return None
         return parse((rows[0][1] or b"").decode(), int(rows[0][0] or 0), self.describe())

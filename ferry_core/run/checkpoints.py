@@ -2,20 +2,26 @@
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
+from ferry_core.api.report import Stage
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.checkpoint.marks import TargetMarks
+from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.checkpoint.store import CheckpointStore
+from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, furthest_place
 from ferry_core.errors import RetriableError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Session
 from ferry_core.rows.iterator import ChunkSource
+from ferry_core.run.setup import Crossing
 from ferry_core.schema.significant import digest
 from ferry_core.tables.table import Table
 
@@ -29,6 +35,13 @@ def set_position(state: RunState, visibility: Visibility, source: Session) -> No
     if state.position is None:
         state.position = str(visibility.start(source))
         state.last_read = str(furthest_place(source))
+
+
+def marks_of(crossing: Crossing, fence: Fence) -> TargetMarks | None:
+    """For a state that is not stored with the rows."""
+    if not isinstance(crossing.store, SqliteStore):
+        return None
+    return TargetMarks(crossing.connections.target, fence, crossing.uid, uuid.uuid4().hex, crossing.marks)
 
 
 def stored_mark(state: RunState, flavor: Flavor) -> StreamMark:
@@ -49,14 +62,17 @@ class Checkpoints:
         chunks: ChunkSource,
         buffer: ChangeBuffer,
         wrote: Callable[[bool], None],
+        marks: TargetMarks | None = None,
     ) -> None:
-        """``wrote`` hears of each attempt, for metrics."""
+        """``wrote`` hears of each attempt, for metrics; ``marks`` are for a store that is not on the target."""
         self.state = state
         self._store = store
         self._epoch = epoch
         self._chunks = chunks
         self._buffer = buffer
         self._wrote = wrote
+        self._marks = marks
+        self._marked: RunState | None = None
         self._last = 0.0
 
     def save(self, started: Iterable[Table] = ()) -> None:
@@ -70,13 +86,29 @@ class Checkpoints:
         self.state.last_read = str(last_read) if last_read is not None else None
         for table in self._chunks.tables:
             self.state.tables[table.id] = self._table(table)
+        self.state.stored_at = time.time()
         try:
+            self._mark()
             self._store.save(self.state, self._epoch)
         except RetriableError:
             self._wrote(False)
             raise
         self._wrote(True)
         self._last = time.monotonic()
+
+    def _mark(self) -> None:
+        """Tell the target which state comes, after the rows that it speaks of. Nobody else writes after a hand-over."""
+        if self._marks is None or self.state.stage == Stage.COMPLETED.value:
+            return
+        self.state.run, self.state.number = self._marks.run, self.state.number + 1
+        try:
+            self._marks.write(self.state.number)
+        except RetriableError:
+            if self._marked is not None:  # what people said is stored although the target is away
+                said = {name: getattr(self.state, name) for name in ("paused", "paused_over", "series")}
+                self._store.save(self._marked.model_copy(update=said), self._epoch)
+            raise
+        self._marked = self.state.model_copy(update={"tables": dict(self.state.tables)})
 
     def save_if_due(self) -> None:
         """Store when the last checkpoint is old enough; a store that is away for a while is no reason to stop."""

@@ -31,7 +31,7 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.report.progress import Progress
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.alone import alone
-from ferry_core.run.checkpoints import Checkpoints, set_position, stored_mark
+from ferry_core.run.checkpoints import Checkpoints, marks_of, set_position, stored_mark
 from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
@@ -276,7 +276,8 @@ class Ferry:
             self._options.retry_seconds,
         )
         self.wishes.on_change(lambda: buffer.close() if self.wishes.stopping.is_set() else None)
-        checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed)
+        marks = marks_of(crossing, fence)
+        checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed, marks)
         proving = (
             Proving(verifier, tables, buffer, self.telling.verified, engine.ending, self._connections.source_position)
             if verifier

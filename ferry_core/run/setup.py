@@ -10,6 +10,7 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
+from ferry_core.checkpoint.marks import Marks, newest_held, read_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import CheckpointStore
@@ -45,6 +46,7 @@ class Crossing:
     store: CheckpointStore
     state: RunState | None
     lease: Lease | None
+    marks: Marks = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
     appeared: list[TableName] = field(default_factory=list)
     """Tables that match as well, but were not there when the copy began: not moved."""
@@ -127,9 +129,11 @@ def validate(
             source_id=source_identity(source),
             connections=connections,
             store=store,
-            state=store.load(),
+            state=None,
             lease=read_lease(target, uid),
+            marks=read_marks(target, uid),
         )
+        crossing = replace(crossing, state=_stored_state(crossing))
         _refuse_foreign_state(crossing)
         crossing, found = _with_tables(crossing, source)
         if not (crossing.was_cut_over and crossing.state is not None):
@@ -145,6 +149,16 @@ def validate(
             say(results)
             refuse_failed(results)
     return crossing
+
+
+def _stored_state(crossing: Crossing) -> RunState | None:
+    """The newest that the target has the rows of; what is to be refused anyway is left to ``_refuse_foreign_state``."""
+    store, lease = crossing.store, crossing.lease
+    newest = store.load()
+    ours = newest is not None and newest.ferry_uid == crossing.uid and lease is not None and not crossing.was_cut_over
+    if not (ours and isinstance(store, SqliteStore)):
+        return newest
+    return newest_held(store, crossing.marks, f"target {_target(crossing.ferry)}")
 
 
 def _with_tables(crossing: Crossing, source: Session) -> tuple[Crossing, Discovered]:

@@ -3,9 +3,15 @@
 end = binlog_end(server)                 # what a sync has made durable
 ... the server commits, and a run reads ...
 lose_tail(server, end)                   # the server is up again, without those transactions in its binlog
+
+    disk = DurableDisk(server, folder)       # what a sync has made durable
+    disk.cut_power()                         # the server is up again, as it was then
 """
 
 import os
+import shutil
+import signal
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.servers import Server
@@ -33,3 +39,25 @@ def cut_tail(server: Server, end: BinlogEnd) -> None:
 def lose_tail(server: Server, end: BinlogEnd) -> None:
     cut_tail(server, end)
     server.start()
+
+
+class DurableDisk:
+    """The data folder of a server as it is now; nothing that is written later survives ``cut_power``."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        assert server.instance is not None
+        self._server = server
+        self._data = server.instance.folder / "data"
+        self._kept = folder
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            shutil.copytree(self._data, folder, ignore=shutil.ignore_patterns("*.sock*"))
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+    def cut_power(self) -> None:
+        """Any number of times."""
+        self._server.kill()
+        shutil.rmtree(self._data)
+        shutil.copytree(self._kept, self._data)
+        self._server.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.checkpoint.marks import newest_held
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import FORMAT, RunState, TableState
 from ferry_core.checkpoint.store import parse
@@ -157,3 +158,38 @@ def test_the_target_refuses_a_damaged_body_and_a_newer_format(pair: Pair) -> Non
         with pytest.raises(ConfigError, match=words):
             store.load()
     store.close()
+
+
+def test_sqlite_keeps_earlier_states_and_fewer_the_older_they_are(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "orders.ferry.db")
+    for number in range(1, 301):
+        store.save(state().model_copy(update={"run": "r", "number": number}), 1)
+    kept = [each.number for each in store.earlier()]
+    assert kept[:5] == [300, 299, 298, 297, 296]
+    assert kept[-1] <= 128
+    assert len(kept) < 40, kept
+    # The target has lost all behind 296: what was stored of it is not there any more.
+    store.save(state().model_copy(update={"run": "s", "number": 297}), 2)
+    assert [(each.run, each.number) for each in store.earlier()][:2] == [("s", 297), ("r", 296)]
+
+
+def test_the_newest_state_whose_rows_the_target_has(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "orders.ferry.db")
+    for number in range(1, 9):
+        update = {"run": "one" if number < 5 else "two", "number": number, "paused": number == 8}
+        store.save(state().model_copy(update=update), 1)
+
+    def found(**marks: int) -> int | None:
+        held = newest_held(store, marks, "target")
+        assert held is not None
+        assert held.paused, "what people said is not on the target"
+        return held.number
+
+    assert found(one=4, two=8) == 8
+    assert found(one=4, two=9) == 8  # it was killed before it stored the state
+    assert found(one=4, two=6) == 6
+    assert found(one=4) == 4
+    assert found(one=2) == 2
+    with pytest.raises(ConfigError, match="brought back from a backup") as caught:
+        found(three=9)
+    assert caught.value.reason == "StateOfOtherTarget"

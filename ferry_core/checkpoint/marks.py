@@ -1,0 +1,106 @@
+"""Marks on the target that say which checkpoints of a state file it still holds.
+
+A state file is on another machine than the rows that it speaks of. A target that loses its last seconds in a crash
+(``innodb_flush_log_at_trx_commit`` 0 or 2) or is brought back from a snapshot lacks rows which the newest state says
+are there. So each state has a number, which is committed on the target after the rows that it tells of and before the
+state is stored. InnoDB recovers a prefix of its redo log: a mark that is there proves every row that was committed
+before it. The file keeps a few earlier states; a run goes on from the newest one whose mark the target has.
+
+A checkpoint in the target's own table needs none of this: it is lost and kept together with the rows.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from ferry_core.checkpoint.sqlite import SqliteStore
+from ferry_core.checkpoint.state import RunState
+from ferry_core.consistency.fence import CHECKPOINT, SCHEMA, Fence
+from ferry_core.errors import ConfigError, RetriableError
+from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
+
+log = logging.getLogger(__name__)
+
+MARK_FORMAT = 0
+"""In the checkpoint table a row of this format is not a state: the state is in a file."""
+RUNS = 20
+"""How many runs' last marks are kept: a state of an older one counts as lost."""
+
+Marks = Mapping[str, int]
+"""Run -> the number of the last checkpoint that it marked."""
+
+
+def read_marks(session: Session, uid: str) -> Marks:
+    """The marks that the target has now; none where no run with a state file has been."""
+    known = session.number(
+        f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{SCHEMA}' AND table_name = 'checkpoint'"
+    )
+    rows = known and session.query(
+        f"SELECT body FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)} AND format = {MARK_FORMAT}"
+    )
+    return {str(run): int(number) for run, number in json.loads(rows[0][0] or b"{}").items()} if rows else {}
+
+
+class TargetMarks:
+    """Writes a run's marks, each in a fenced transaction. Coordinator's thread."""
+
+    def __init__(self, connect: Callable[[], Session], fence: Fence, uid: str, run: str, before: Marks) -> None:
+        """``before`` are those of earlier runs: their states stay usable until this run has its own."""
+        self.run = run
+        self._connect = connect
+        self._fence = fence
+        self._uid = uid
+        self._before = dict(list(before.items())[-RUNS:])
+        self._session: Session | None = None
+
+    def write(self, number: int) -> None:
+        """Commit the mark of a checkpoint whose rows are committed. Raises Fenced or a RetriableError."""
+        body = json.dumps({**self._before, self.run: number})
+        if self._session is None:
+            self._session = self._connect()
+        try:
+            with self._fence.transaction(self._session, pausable=False):
+                self._session.execute(
+                    f"REPLACE INTO {CHECKPOINT} VALUES ({string(self._uid)}, {self._fence.epoch}, {MARK_FORMAT},"
+                    f" {string(body)}, NOW(6))"
+                )
+        except RetriableError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def newest_held(store: SqliteStore, marks: Marks, where: str) -> RunState | None:
+    """The newest state in the file whose rows the target still has. What people said is that of the newest of all."""
+    newest = store.load()
+    if newest is None or not newest.tables or newest.run is None or _holds(marks, newest):
+        return newest
+    for earlier in store.earlier():
+        if earlier.tables and _holds(marks, earlier):
+            log.warning(
+                "%s has lost what was written to it last, in a crash or by a backup that was brought back: going on "
+                "from the checkpoint of %s instead of that of %s",
+                *(where, _time(earlier), _time(newest)),
+            )
+            said = {"paused", "paused_over", "series"}
+            return earlier.model_copy(update={name: getattr(newest, name) for name in said})
+    raise ConfigError(
+        "StateOfOtherTarget",
+        f"{store.describe()} tells of rows that {where} does not have: it is another server, or was brought back from "
+        "a backup that is older than the checkpoints in the file. Point the Ferry at the target it began with, or "
+        "start over: run ferry cleanup, and empty or drop the tables on the target",
+    )
+
+
+def _holds(marks: Marks, state: RunState) -> bool:
+    return state.run is not None and marks.get(state.run, -1) >= state.number
+
+
+def _time(state: RunState) -> str:
+    return time.strftime("%F %T UTC", time.gmtime(state.stored_at))

@@ -1,0 +1,82 @@
+"""A target that loses its last seconds in a crash, or is brought back from a snapshot, while the state is elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.commands import Bench
+from tests.support.compare import assert_equal_schemas
+from tests.support.live import wait_until
+from tests.support.power_cut import DurableDisk
+from tests.support.servers import Pair, Server
+
+POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}
+
+
+@pytest.fixture
+def target(pair: Pair, make_server: ServerFactory) -> Server:
+    return make_server(pair.family.value)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, target: Server, schema: str) -> Bench:
+    rows = ", ".join(f"({number})" for number in range(1, 501))
+    pair.source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY)", f"INSERT INTO t VALUES {rows}")
+    return Bench(
+        tmp_path / "ferry",
+        Pair(pair.source, target),
+        schema,
+        cutover={"watchFor": "0s"},
+        verify={"mode": "None"},
+        acknowledge=["Unverified"],
+    )
+
+
+def count(bench: Bench) -> int:
+    return int(bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t"))
+
+
+def stored_all(bench: Bench) -> bool:
+    return bool(bench.stored()["position"] == bench.pair.source.value(POSITION[bench.pair.family]))
+
+
+def test_power_cut_while_the_run_is_down(bench: Bench, tmp_path: Path) -> None:
+    """The newest state says that the rows are there; the stream would not bring them again."""
+    source, target = bench.pair.source, bench.pair.target
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: stored_all(bench), "a checkpoint of the copy")
+        disk = DurableDisk(target, tmp_path / "disk")
+        for number in range(1001, 1021):
+            source.execute(f"INSERT INTO `{bench.schema}`.t VALUES ({number})")
+        wait_until(lambda: count(bench) == 520 and stored_all(bench), "a checkpoint with the new rows")
+        process.kill()
+        disk.cut_power()
+        assert count(bench) == 500
+        process.start().wait_stage("ReadyForCutover")
+        assert "has lost what was written to it last" in process.log.read_text()
+        process.post("cutover")
+        process.succeed()
+    assert_equal_schemas(source, target, bench.schema)
+
+
+def test_a_snapshot_brought_back(bench: Bench, tmp_path: Path) -> None:
+    """As old as the copy's end: the state file remembers that far back."""
+    source, target = bench.pair.source, bench.pair.target
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: stored_all(bench), "a checkpoint of the copy")
+        process.kill()
+        disk = DurableDisk(target, tmp_path / "disk")
+        source.execute(f"DELETE FROM `{bench.schema}`.t WHERE id <= 100")
+        process.start()
+        wait_until(lambda: count(bench) == 400 and stored_all(bench), "a checkpoint with the deletion")
+        process.kill()
+        disk.cut_power()
+        assert count(bench) == 500
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        process.succeed()
+    assert_equal_schemas(source, target, bench.schema)
