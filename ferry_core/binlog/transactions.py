@@ -85,6 +85,7 @@ class Transactions:
         self._group: _Group | None = None
         self._maps: dict[bytes, TrackedTable | None] = {}
         self._tracked: dict[bytes, TrackedTable | None] = {}
+        self._event = b""  # the last one as the file has it, perhaps compressed
         self._handlers = self._handler_table()
 
     def _handler_table(self) -> dict[int, Callable[[bytes, int], None]]:
@@ -122,6 +123,7 @@ class Transactions:
             kind = data[5]
             counts[kind] += 1
             end = self._checked(data, kind)
+            self._event = data
             self._apply(data, kind, end)
             counters.place = data[14:18] if kind != events.ROTATE else _FILE_START
 
@@ -247,7 +249,7 @@ class Transactions:
         self._group = None
         counters = self._counters
         committed_at = _commit_time(group, data)
-        processed = self._whole(group, data)
+        processed = self._whole(group)
         if group.begun:
             self._sink.end(processed, committed_at)
         else:
@@ -257,11 +259,11 @@ class Transactions:
         counters.caught_up = False
         counters.transactions += 1
 
-    def _whole(self, group: _Group, last: bytes) -> StreamMark:
+    def _whole(self, group: _Group) -> StreamMark:
         """The mark of a transaction that is over, with its place and bytes."""
         known, newest = self._counters.processed.last_read, self._counters.newest
         if newest is not None:
-            known = further(known, LastRead.of_transaction(*newest, group.first, last, group.gtid))
+            known = further(known, LastRead.of_transaction(*newest, group.first, self._event, group.gtid))
         return replace(group.seen, last_read=known)
 
     def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
@@ -270,7 +272,7 @@ class Transactions:
         if group is None or group.begun:
             raise unreadable("an XA decision inside of another transaction")
         self._group = None
-        counters, processed = self._counters, self._whole(group, data)
+        counters, processed = self._counters, self._whole(group)
         self._sink.decided(xid, committed, counters.processed, processed)
         counters.processed = processed
         counters.last_commit = _commit_time(group, data)

@@ -12,6 +12,7 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine import wait_until
 from tests.support.power_cut import binlog_end, lose_tail
+from tests.support.preflight import set_global
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.stream import Streaming, describe, ids
@@ -139,6 +140,25 @@ def test_checksums_switched_meanwhile(source: Server, checksum: str) -> None:
     source.execute(f"SET GLOBAL binlog_checksum = {checksum}", "INSERT INTO s.t VALUES (3)")
     with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
         stream.wait(lambda: ids(stream) == [3], "row")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_compressed_transactions(source: Server, lost: bool) -> None:
+    """What they hold has no place of its own in the file."""
+    mysql = source.family is Family.MYSQL
+    name = "binlog_transaction_compression" if mysql else "log_bin_compress"
+    with set_global(source, f"{name} = ON", *([] if mysql else ["log_bin_compress_min_len = 10"])):
+        end = binlog_end(source)
+        many = ", ".join(f"({number})" for number in range(1000, 1100))
+        position, last = read(source, f"INSERT INTO s.t VALUES {many}")
+        if lost:
+            lose_tail(source, end)
+        source.execute(*OTHERS)
+    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+        if lost:
+            refused(stream)
+        else:
+            stream.wait(lambda: ids(stream) == [*range(100, 110)], "rows")
 
 
 @pytest.mark.parametrize("flushes", [1, 2])
