@@ -74,7 +74,8 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
     ]
     forgotten = ", ".join(str(table.target) for table in holding if table in own)
     full = [str(table.target) for table in holding if table not in own]
-    if forgotten and context.stateless and not context.restart:
+    ended = context.own_lease is not None and context.own_lease.phase in (COMPLETED, *ABANDONED)  # said by the leases
+    if forgotten and context.stateless and not context.restart and not ended:
         yield failed(Reason.STATE_MISSING, _state_missing(context, [table for table in holding if table in own]))
     elif forgotten:
         yield warning(

@@ -288,6 +288,10 @@ def test_rows_of_ours_whose_state_is_missing(pair: Pair, tables: str) -> None:
     for what in ({"stateless": True, "restart": True}, {"stateless": False}):
         assert "StateMissing" not in found(Status.FAILED, **what)
         assert f"{tables}.t hold rows" in found(Status.WARNING, **what)["ForgottenRows"]
+    for phase in ("Completed", "Aborted"):
+        _hold(pair, FERRY_UID, phase, f"{tables}.t")
+        assert "StateMissing" not in found(Status.FAILED, stateless=True), "no --restart brings that back"
+    _hold(pair, FERRY_UID, "Copying", f"{tables}.t")
     pair.target.execute(f"DELETE FROM `{tables}`.t")
     assert "StateMissing" not in found(Status.FAILED, stateless=True), "there is nothing to lose"
 
