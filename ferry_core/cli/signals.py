@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ferry_core.api.exit_codes import ExitCode
+from ferry_core.cli.leaving import leave
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NOBODYS = (leave, signal.SIG_DFL, signal.default_int_handler)
+"""Handlers that nobody needs back: the process is the command's own."""
 
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """While inside, the first signal calls ``stop`` and the second one ends the process.
+    """While inside, the first signal calls ``stop`` and the second one ends the process; afterwards, only the second.
 
     A handler interrupts the main thread anywhere, maybe holding the very lock that ``stop`` wants: so the handler only
     puts a word into a reentrant queue, and a thread of its own makes the call.
@@ -41,9 +44,10 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        if seen:
-            # A second one still ends whatever hangs; only in the interpreter's last moments, after all threads, it
-            # would find Python's default and turn the exit code into that of a death by signal.
+        if seen or all(handler in NOBODYS for handler in before.values()):
+            # How the run ended is known: a signal that comes late does not change the exit code. A second one still
+            # ends whatever hangs; only in the interpreter's last moments, after all threads, it would find Python's
+            # default and turn the exit code into that of a death by signal.
             atexit.register(_be_deaf)
         else:
             for number, handler in before.items():

@@ -119,8 +119,13 @@ class Fence:
     # -- taking ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    def take(cls, connect: Callable[[], Session], uid: str, name: str, source_id: str) -> tuple["Fence", Lease]:
-        """Bump the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before."""
+    def take(
+        cls, connect: Callable[[], Session], uid: str, name: str, source_id: str, ours: int | None = None
+    ) -> tuple["Fence", Lease]:
+        """Bump the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before.
+
+        ``ours`` is an epoch of before: a newer run than that is left alone (Fenced).
+        """
         with connect() as session:
             Retrying(retry=retry_if_exception(table_is_gone), stop=stop_after_attempt(ENTRIES), reraise=True)(
                 cls._enter, session, uid, name, source_id
@@ -130,7 +135,7 @@ class Fence:
             while True:
                 cls._kill_holders(session, uid)
                 try:
-                    before = cls._bump(session, uid)
+                    before = cls._bump(session, uid, ours)
                 except LockConflict:
                     session.rollback()
                     if time.monotonic() > deadline:
@@ -150,11 +155,13 @@ class Fence:
         )
 
     @staticmethod
-    def _bump(session: Session, uid: str) -> Lease:
+    def _bump(session: Session, uid: str, ours: int | None) -> Lease:
         session.begin()
         lease = _read(session, uid, " FOR UPDATE")
         if lease is None:
             raise Fenced("LeaseRemoved", f"the lease row of {uid} vanished from {LEASE} while it was taken")
+        if ours is not None and lease.epoch > ours:
+            raise _newer_run(session, lease.epoch, ours)
         session.execute(f"UPDATE {LEASE} SET epoch = epoch + 1, updated_at = NOW(6) WHERE ferry_uid = {string(uid)}")
         session.commit()
         return lease
@@ -317,12 +324,16 @@ class Fence:
                 "this run must not write any more",
             )
         if lease.epoch != self.epoch:
-            raise Fenced(
-                "NewerRun",
-                f"a newer run of this Ferry took over {session.endpoint.address} (epoch {lease.epoch}, this one has "
-                f"{self.epoch}); this run stops and leaves everything to the newer one",
-            )
+            raise _newer_run(session, lease.epoch, self.epoch)
         return lease
+
+
+def _newer_run(session: Session, epoch: int, ours: int) -> Fenced:
+    return Fenced(
+        "NewerRun",
+        f"a newer run of this Ferry took over {session.endpoint.address} (epoch {epoch}, this one has {ours}); this "
+        "run stops and leaves everything to the newer one",
+    )
 
 
 def _refuse_completed(session: Session, lease: Lease) -> None:

@@ -63,8 +63,12 @@ class Checkpoints:
         buffer: ChangeBuffer,
         wrote: Callable[[bool], None],
         marks: TargetMarks | None = None,
+        sound: Callable[[], object] = bool,
     ) -> None:
-        """``wrote`` hears of each attempt, for metrics; ``marks`` are for a store that is not on the target."""
+        """``wrote`` hears of each attempt, for metrics; ``marks`` are for a store that is not on the target.
+
+        ``sound`` raises when what memory holds may be so no more.
+        """
         self.state = state
         self._store = store
         self._epoch = epoch
@@ -73,10 +77,12 @@ class Checkpoints:
         self._wrote = wrote
         self._marks = marks
         self._marked: RunState | None = None
+        self._sound = sound
         self._last = 0.0
 
     def save(self, started: Iterable[Table] = ()) -> None:
         """Store now; ``started`` tables get their record of a start (R2). Raises RetriableError or Fenced."""
+        self._sound()
         for table in started:
             self.state.tables[table.id] = TableState(started=True, definition=digest(table))
         # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.

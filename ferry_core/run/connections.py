@@ -45,6 +45,11 @@ class Connections:
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
 
+    @property
+    def let_in(self) -> bool:
+        """Whether both servers have ever let this run in."""
+        return self._source.accepted and self._target.accepted
+
     def meet(self, source: Session, target: Session) -> None:
         """These are the servers, since these starts, that the run works with from now on."""
         self._source.known.learn(source.identity)
@@ -59,11 +64,6 @@ class Connections:
         """Raise ServerRestarted if anybody has found a server restarted since it was met."""
         self._source.known.refuse_restarted()
         self._target.known.refuse_restarted()
-
-    def look(self) -> None:
-        """Ask both addresses, on fresh connections, whether they still lead to the servers that were met."""
-        self.source_control().close()
-        self.target_control().close()
 
     def _opening(self, session: Session) -> None:
         with self._lock:

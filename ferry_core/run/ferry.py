@@ -1,59 +1,31 @@
 """One Ferry's run from the outside: what the CLI starts and stops and the ControlServer speaks to.
 
-``run`` puts the rooms together, hands them to ``Stages`` and takes them down again, whatever happens.
+``run`` makes one ``Passage`` after another until the tables are handed over, or an error ends the run.
 """
 
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Iterator
-from functools import partial
 
-from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.api.restraint import Restraint
-from ferry_core.binlog.handshake import server_id_of
-from ferry_core.binlog.streamer import BinlogStreamer
-from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.checkpoint.state import RunState
-from ferry_core.consistency.fence import Fence
-from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.control.server import ControlServer
-from ferry_core.cutover.attempt import undo
 from ferry_core.errors import ConfigError, FerryError, OtherServer, RetriableError, Terminated
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.session import Purpose, Session
 from ferry_core.report.progress import Progress
-from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.alone import alone
-from ferry_core.run.checkpoints import Checkpoints, marks_of, set_position, stored_mark
 from ferry_core.run.connections import Connections
-from ferry_core.run.cutting import Asked
-from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
-from ferry_core.run.engine import Ears, Engine
+from ferry_core.run.going_on import GoingOn
 from ferry_core.run.options import RunOptions
-from ferry_core.run.proving import Proving
-from ferry_core.run.setup import (
-    Crossing,
-    binlog_retention,
-    read_only_lock,
-    selection_of,
-    source_lock,
-    take_fence,
-    unlock_first,
-    validate,
-)
-from ferry_core.run.stages import Stages
+from ferry_core.run.passage import Passage
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
-from ferry_core.schema.create import create_missing
 from ferry_core.throttle import Throttle
-from ferry_core.verify.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +46,12 @@ class Ferry:
         self.throttle = Throttle()
         self.telling = Telling(loaded.ferry, self.throttle)
         self._ended = threading.Event()
-        self._fence: Fence | None = None
         self._told = ""
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(
             lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
         )
+        self._passage = self._next_passage()
         self.wishes.on_change(self._apply_wishes)
         self._apply_wishes()
 
@@ -97,8 +69,7 @@ class Ferry:
         with self._serving():
             try:
                 try:
-                    with alone(self._ferry, self._options, self._connections, self._wait):
-                        return self._run()
+                    return self._run()
                 finally:
                     self._ended.set()
             except FerryError as error:
@@ -121,6 +92,7 @@ class Ferry:
         if options.listen is None:
             yield
             return
+
         server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
         server.start()
         try:
@@ -129,181 +101,29 @@ class Ferry:
             server.stop()
 
     def _run(self) -> ExitCode:
-        self.telling.stage(Stage.VALIDATING)
-        unlock_first(self._ferry, self._connections)
-        crossing = self._validate()
-        if crossing.was_cut_over:
-            return self._already_done(crossing)
-        fence = self._fence = take_fence(crossing, self._state(crossing))
-        undo(fence, read_only_lock(self._connections, crossing.flavor, crossing.uid))
-        self._keep_verb(crossing, fence.epoch)
-        if self.wishes.aborted.is_set():
-            fence.record(phase="Aborted")
-            raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
-        self._leave_if_asked()
-        with self._connections.source_control() as source, self._connections.target() as target:
-            if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
-                with reason_given(source, self._ferry.spec.tables, crossing.tables):
-                    create_missing(source, target, crossing.tables, fence)
-            visibility = visibility_of(source)
-            self.telling.source_retains(binlog_retention(source))
-            state = self._state(crossing)
-            set_position(state, visibility, source)
-            # From here on the stream shows each DDL statement: is all that was read before it still so?
-            altered = still_as_validated(crossing, source, target, visibility)
-        self.telling.begin(crossing.tables, fence.epoch, state)
-        estimated = self.telling.report().progress.rows_estimated
-        how = "goes on from its checkpoint" if crossing.begun else "begins anew"
-        log.info("%s: %d tables, about %d rows", how, len(crossing.tables), estimated)
-        self.telling.appeared(crossing.appeared)
-        self._cross(crossing, fence, visibility, state, altered)
-        return ExitCode.DATA if self.telling.written_after else ExitCode.DONE
-
-    def _validate(self) -> Crossing:
-        """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
-        crossing = validate(self._ferry, self._connections, self._options, self.telling.checked)
-        if crossing.state is not None:
-            self.wishes.restore_pause(crossing.state.paused, crossing.state.paused_over)
-            self.wishes.restore_series(Asked(crossing.state.series.wanted, crossing.state.series.max_attempts))
-        if not self._waits(crossing):
-            return crossing
-        self._tell_waiting(crossing)
-        while self._waits(crossing):
-            self.telling.tick()
-            self._wait(0.2)
-        if self._options.state_path is not None:  # a table on the target has to wait for the fence
-            self._keep_verb(crossing, crossing.lease.epoch if crossing.lease else 0)
-        self.telling.stage(Stage.VALIDATING)
-        return validate(self._ferry, self._connections, self._options, self.telling.checked)
-
-    def _keep_verb(self, crossing: Crossing, epoch: int) -> None:
-        """Store a pause or resume verb before there is anything else to store: it survives a restart."""
-        said = self.wishes.paused_by_verb
-        if said is not None and said != (crossing.state.paused if crossing.state else None):
-            state = self._state(crossing)
-            state.paused, state.paused_over = said, self.wishes.spec_paused
-            crossing.store.save(state, epoch)
-
-    def _waits(self, crossing: Crossing) -> bool:
-        return self.throttle.pause.paused and not (crossing.was_cut_over or self.wishes.aborted.is_set())
-
-    def _tell_waiting(self, crossing: Crossing) -> None:
-        """One that was under way is paused where it was; under an operator a Validating one would be starting."""
-        if crossing.state is None or not crossing.begun:
-            self.telling.message("validated; paused before the copy begins")
-            return
-        self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, crossing.state)
-        self.telling.message("validated; paused, goes on from its checkpoint when resumed")
-        self.telling.tick()
-        self.telling.stage(crossing.reached)
+        """One passage, and another one where the last was ended by what a passage from the checkpoint can bear."""
+        going_on, entered = GoingOn(self._options.retry_seconds), False
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    if not entered:
+                        stack.enter_context(alone(self._ferry, self._options, self._connections, self._wait))
+                        entered = True
+                    return self._passage.run()
+                except RetriableError as error:
+                    if self.wishes.stopping.is_set() or not going_on.after(error, self._passage, self._connections):
+                        raise
+                    self.telling.goes_on(error)
+                going_on.wait(self.wishes)
+                self._passage = self._next_passage(self._passage)
 
     def _wait(self, seconds: float) -> None:
-        self._leave_if_asked()
-        self.wishes.wait_changed(seconds)
-
-    def _leave_if_asked(self) -> None:
         if self.wishes.stopping.is_set():
             raise Terminated("Stopped", "stopped before the copy began")
+        self.wishes.wait_changed(seconds)
 
-    def _already_done(self, crossing: Crossing) -> ExitCode:
-        state = crossing.state
-        if state is None:
-            raise ConfigError(
-                "AlreadyCutOver",
-                f"{crossing.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
-                "move again, give the new Ferry another name",
-            )
-        when = f" at {time.strftime('%F %T UTC', time.gmtime(at))}" if (at := state.completed_at) is not None else ""
-        self.telling.begin(crossing.tables, crossing.lease.epoch if crossing.lease else 0, state)
-        took = f", writes were blocked for {ms} ms" if (ms := state.write_block_milliseconds) is not None else ""
-        self.telling.completed_before(f"{crossing.name} was cut over already{when}{took}: nothing to do")
-        return ExitCode.DONE
-
-    def _state(self, crossing: Crossing) -> RunState:
-        """The stored one once there are rows that it tells of; before that nothing but a verb is taken from it."""
-        if crossing.state is not None and crossing.begun:
-            return crossing.state
-        return RunState(
-            ferry_uid=crossing.uid,
-            ferry_name=crossing.name,
-            source_id=crossing.source_id,
-            selection=selection_of(self._ferry),
-            paused=self.wishes.paused_by_verb,
-            paused_over=self.wishes.spec_paused,
-            started_at=time.time(),
-        )
-
-    def _cross(
-        self, crossing: Crossing, fence: Fence, visibility: Visibility, state: RunState, altered: AlteredTables
-    ) -> None:
-        tables = crossing.tables
-        start = stored_mark(state, crossing.flavor)
-        proving_mode = self._ferry.spec.verify.mode is not VerifyMode.NONE
-        verifier = Verifier(tables, self._source_for, self._connections.target) if proving_mode else None
-        buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
-        chunks = ChunkSource(tables, self.wishes.directive.copy_, state.tables)
-        self.wishes.on_change(lambda: chunks.pace(self.wishes.directive.copy_, self.throttle.rate.largest_step))
-        chunks.pace(self.wishes.directive.copy_, self.throttle.rate.largest_step)
-        streamer = BinlogStreamer(
-            self._connections.source_control,
-            self._connections.source_endpoint,
-            crossing.flavor,
-            {table.source: table for table in tables},
-            start.position,
-            buffer,
-            server_id_of(crossing.uid),
-            start.last_read,
-            altered.compare,
-        )
-        ears = Ears(
-            chunk=self.telling.chunk,
-            keys=self.telling.keys,
-            flush=self.telling.flush,
-            error=self.telling.retried,
-            judge=self.telling.judge,
-            chunk_retried=self.telling.chunk_retried,
-        )
-        engine = Engine(
-            self._connections,
-            fence,
-            visibility,
-            buffer,
-            chunks,
-            streamer,
-            self.throttle,
-            self.wishes,
-            ears,
-            self._options.retry_seconds,
-        )
-        self.wishes.on_change(lambda: buffer.close() if self.wishes.stopping.is_set() else None)
-        marks = marks_of(crossing, fence)
-        checkpoints = Checkpoints(crossing.store, fence.epoch, state, chunks, buffer, self.telling.checkpointed, marks)
-        proving = (
-            Proving(verifier, tables, buffer, self.telling.verified, engine.ending, self._connections.source_position)
-            if verifier
-            else None
-        )
-        self.telling.watch(engine, proving)
-        lock = partial(source_lock, self._ferry, self._connections, crossing.flavor, crossing.uid)
-        stages = Stages(
-            crossing, fence, engine, visibility, checkpoints, proving, lock, self.throttle, self.wishes, self.telling
-        )
-        try:
-            stages.run()
-        except (Terminated, RetriableError):
-            engine.stop()
-            checkpoints.save_now_if_possible()
-            if self.wishes.aborted.is_set():
-                fence.record(phase="Aborted")
-            raise
-        finally:
-            engine.stop()
-            if verifier is not None:
-                verifier.close()
-            crossing.store.close()
-
-    def _source_for(self, purpose: Purpose) -> Session:
-        return self._connections.source(text=purpose is Purpose.SOURCE_TEXT)
+    def _next_passage(self, before: Passage | None = None) -> Passage:
+        return Passage(self._ferry, self._options, self._connections, self.wishes, self.throttle, self.telling, before)
 
     # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
 
@@ -344,8 +164,8 @@ class Ferry:
     def _end_statements(self) -> None:
         """While the target answers; what hangs is broken by ``abort_all``."""
         try:
-            if self._fence is not None:
-                self._fence.end_statements()
+            if self._passage.fence is not None:
+                self._passage.fence.end_statements()
         except FerryError as error:
             log.debug("statements on the target were not ended: %s", error)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -117,10 +118,9 @@ def validate(
     uid = ferry_uid(ferry)
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     connections.compute_like_source()
-    with connections.source_control() as source, connections.target_control() as target:
+    with ExitStack() as opened, connections.source_control() as source, connections.target_control() as target:
         connections.meet(source, target)
-        connections.forget_starts()
-        store = open_store(options.state_path, connections.target, uid)
+        store = opened.enter_context(closing(open_store(options.state_path, connections.target, uid)))
         crossing = Crossing(
             ferry=ferry,
             uid=uid,
@@ -148,6 +148,7 @@ def validate(
             results = run_checks(context)
             say(results)
             refuse_failed(results)
+        opened.pop_all()  # the store stays open
     return crossing
 
 
@@ -230,24 +231,31 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
         )
 
 
-def unlock_first(ferry: FerryManifest, connections: Connections) -> None:
-    """Allow writes again if an earlier run died while cutting over, whatever validation and a pause will say."""
+def unlock_first(ferry: FerryManifest, connections: Connections, ours: Fence | None = None) -> Fence | None:
+    """Allow writes again if an earlier run died while cutting over, whatever validation and a pause will say.
+
+    Gives the fence that it took for that. ``ours`` is one of before: a newer run than that is left alone (Fenced).
+    """
     uid = ferry_uid(ferry)
     with connections.source_control() as source, connections.target_control() as target:
         lease = read_lease(target, uid)
         if lease is None or lease.phase != Stage.CUTTING_OVER.value or lease.source_id != source_identity(source):
-            return
+            return None
         flavor = source.flavor
-    fence, _ = Fence.take(connections.lease, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "")
+    fence, _ = Fence.take(
+        connections.lease, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "", ours.epoch if ours else None
+    )
     undo(fence, read_only_lock(connections, flavor, uid))
+    return fence
 
 
-def take_fence(crossing: Crossing, first: RunState) -> Fence:
+def take_fence(crossing: Crossing, first: RunState, ours: Fence | None = None) -> Fence:
     """Become the one run that may write. Where there is no state yet, ``first`` is stored before any table is claimed:
 
-    a claim without a state is then always that of a run whose state was lost.
+    a claim without a state is then always that of a run whose state was lost. ``ours`` as for ``unlock_first``.
     """
-    fence, before = Fence.take(crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id)
+    known = ours.epoch if ours else None
+    fence, before = Fence.take(crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id, known)
     if before.phase == COMPLETED:
         raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
     if before.phase == Phase.ABORTED.value:

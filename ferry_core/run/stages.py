@@ -34,7 +34,7 @@ from ferry_core.run.newcomers import Newcomers
 from ferry_core.run.proving import Proving
 from ferry_core.run.setup import Crossing
 from ferry_core.run.telling import Telling
-from ferry_core.run.wishes import Wishes
+from ferry_core.run.wishes import Wishes, aborted
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.throttle import Throttle
@@ -61,6 +61,7 @@ class Stages:
         throttle: Throttle,
         wishes: Wishes,
         telling: Telling,
+        series: Series,
     ) -> None:
         """``proving`` is None for verify.mode None; ``lock`` makes one with the credentials of now."""
         self._crossing = crossing
@@ -76,7 +77,9 @@ class Stages:
         self._telling = telling
         self._newcomers = Newcomers(crossing, telling)
         self._paused_since: float | None = None
-        self._series = Series(checkpoints.state.series)
+        self._series = series
+        self.started = False
+        """Whether chunks are copied, or all that comes later: what fails before is for another passage to do again."""
         self._handed_over = 0
 
     def run(self) -> None:
@@ -112,6 +115,7 @@ class Stages:
                     self._telling.message,
                 )
         self._tick()
+        self.started = True
         log.info("%s from position %s", reached.value.lower(), state.position)
 
     def _is_started(self, table_id: str) -> bool:
@@ -279,6 +283,7 @@ class Stages:
         return differing
 
     def _record_done(self, attempt: Attempt) -> None:
+        self._crossing.connections.forget_starts()  # what comes now is right after a restart as well
         state = self._checkpoints.state
         state.stage = Stage.COMPLETED.value
         state.completed_at = time.time()
@@ -345,8 +350,9 @@ class Stages:
 
     def _go_on(self) -> None:
         self._engine.check()
+        self._crossing.connections.refuse_restarted()
         if self._wishes.aborted.is_set():
-            raise Terminated("Aborted", "aborted: copying has stopped, the target is kept as it is")
+            raise aborted()
         if self._wishes.stopping.is_set():
             raise Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
         self._telling.tick()

@@ -24,7 +24,16 @@ from ferry_core.report.journal import Journal
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
-from ferry_core.run.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN, at_most_4_kib, roughly, with_warnings
+from ferry_core.run.wording import (
+    AT_FIRST,
+    HOW_TO_APPROVE,
+    HOW_TO_TRY_AGAIN,
+    NOTHING_PROVEN,
+    Said,
+    at_most_4_kib,
+    roughly,
+    with_warnings,
+)
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import RowsDiffer
@@ -59,19 +68,11 @@ class Telling:
         self._held = False
         self._max_lag = 0.0
         self.current_stage = Stage.PENDING
-        self._initial_conditions()
+        self._say(AT_FIRST)
 
-    def _initial_conditions(self) -> None:
-        """Every condition is there from first sight: absent and unknown are not the same."""
-        say = self.progress.set_condition
-        say(Condition.SUCCEEDED, None, Reason.IN_PROGRESS)
-        say(Condition.VALIDATED, None, "Validating")
-        say(Condition.COPY_COMPLETE, False, Reason.COPYING)
-        say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN)
-        say(Condition.READY_FOR_CUTOVER, False, Reason.COPYING)
-        say(Condition.CUT_OVER, False, Reason.IN_PROGRESS)
-        say(Condition.VERIFIED, None, Reason.VERIFICATION_PENDING)
-        say(Condition.STALLED, False, Reason.NOT_STALLED)
+    def _say(self, conditions: Sequence[Said]) -> None:
+        for kind, status, reason in conditions:
+            self.progress.set_condition(kind, status, reason)
 
     # -- validation and life ------------------------------------------------------------------------------------------
 
@@ -110,6 +111,16 @@ class Telling:
             # Whoever waits for the copy has had it: a restart takes nothing of it back.
             self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
             self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
+
+    def goes_on(self, error: FerryError) -> None:
+        """The run begins again from its checkpoint: of what was proven nothing is left; its stage is told on."""
+        self._engine = self._proving = None
+        self.progress.set_verification(rows_verified=0, unproven_keys=0)
+        self._say(NOTHING_PROVEN)
+        if self.current_stage is Stage.READY_FOR_CUTOVER:
+            self.stage(Stage.STREAMING)
+        self.message(f"going on from the checkpoint: {error.message}")
+        log.warning("going on from the checkpoint: %s", error)
 
     def appeared(self, tables: Sequence[TableName]) -> None:
         """All tables that the patterns match by now, and that were not there when the copy began."""

@@ -4,11 +4,18 @@ Thread-safe. Written by the ControlServer's threads and by signals, read by the 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.restraint import Restraint
+from ferry_core.errors import Terminated
 from ferry_core.run.cutting import Asked
+
+
+def aborted() -> Terminated:
+    """How a run ends by an abort."""
+    return Terminated("Aborted", "aborted: copying has stopped, the target is kept as it is")
 
 
 class Wishes:
@@ -40,6 +47,18 @@ class Wishes:
         newer one. A pause applied late would stop an attempt to cut over that has begun, with writes stopped.
         """
         self._listeners.append(listener)
+
+    @contextmanager
+    def followed(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Inside, ``listener`` is called at once and after each change."""
+        self.on_change(listener)
+        try:
+            with self._one_listens:
+                listener()
+            yield
+        finally:
+            with self._one_listens:
+                self._listeners.remove(listener)
 
     @property
     def directive(self) -> Directive:
@@ -166,5 +185,5 @@ class Wishes:
         with self._condition:
             self._condition.notify_all()
         with self._one_listens:
-            for listener in self._listeners:
+            for listener in tuple(self._listeners):
                 listener()

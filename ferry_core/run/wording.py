@@ -5,6 +5,27 @@ import textwrap
 from collections.abc import Sequence
 
 from ferry_core.api.choices import CutoverMode
+from ferry_core.api.reasons import Condition, Reason
+
+Said = tuple[Condition, bool | None, str]
+"""A condition, its status (None: unknown) and the reason."""
+AT_FIRST: tuple[Said, ...] = (
+    (Condition.SUCCEEDED, None, Reason.IN_PROGRESS),
+    (Condition.VALIDATED, None, "Validating"),
+    (Condition.COPY_COMPLETE, False, Reason.COPYING),
+    (Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN),
+    (Condition.READY_FOR_CUTOVER, False, Reason.COPYING),
+    (Condition.CUT_OVER, False, Reason.IN_PROGRESS),
+    (Condition.VERIFIED, None, Reason.VERIFICATION_PENDING),
+    (Condition.STALLED, False, Reason.NOT_STALLED),
+)
+"""Every condition is there from first sight: absent and unknown are not the same."""
+NOTHING_PROVEN: tuple[Said, ...] = (
+    (Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN),
+    (Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN),
+    (Condition.VERIFIED, None, Reason.VERIFICATION_PENDING),
+)
+"""Of a run that goes on from its checkpoint."""
 
 _WARNINGS_CHARACTERS = 900
 """An Event has room for 1,024 bytes."""

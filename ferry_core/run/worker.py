@@ -19,6 +19,7 @@ from ferry_core.errors import (
     Interrupted,
     LockConflict,
     RetriableError,
+    ServerRestarted,
     Terminated,
     TooLarge,
 )
@@ -217,4 +218,4 @@ class CopyStep:
 
 
 def _worth_retrying(error: BaseException) -> bool:
-    return isinstance(error, RetriableError) and not isinstance(error, TooLarge | Interrupted)
+    return isinstance(error, RetriableError) and not isinstance(error, TooLarge | Interrupted | ServerRestarted)

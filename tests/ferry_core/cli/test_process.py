@@ -186,6 +186,62 @@ def test_a_second_signal_in_the_last_moments_is_143_too(tmp_path: Path, moment: 
     assert (done.returncode, done.stderr) == (143, "ferry: Stopped: stopped\n")
 
 
+DONE = """
+import os, signal, sys
+from ferry_core.__main__ import main
+from ferry_core.api.exit_codes import ExitCode
+from ferry_core.api.report import Report
+from ferry_core.cli import engine
+
+moment = sys.argv.pop(1)
+
+def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+class Done:
+    def run(self):
+        if moment == "in its last moment":
+            terminated()
+        return ExitCode.DONE
+    def stop(self):
+        pass
+    def snapshot(self):
+        return Report()
+    def tables(self):
+        return []
+    def result_line(self):
+        if moment == "before its last line":
+            terminated()
+        return "moved"
+
+class Last:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=signal.SIGTERM):
+        kill(own, number)
+
+if moment == "when the interpreter ends":
+    sys.last = Last()
+engine.make_engine = lambda loaded, options: Done()
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["in its last moment", "before its last line", "when the interpreter ends"])
+def test_a_signal_after_success_changes_nothing(tmp_path: Path, moment: str) -> None:
+    manifest = write_ferry(tmp_path, ferry_data())
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", DONE, moment, "run", "-f", str(manifest)),
+            *("--state", "none.db", "--listen", "none", "--progress", "none"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["moved"]), done.stderr
+
+
 def test_on_a_terminal_the_view_is_live(tmp_path: Path) -> None:
     script = tmp_path / "stand_in.py"
     script.write_text(STAND_IN)

@@ -1,5 +1,6 @@
 """The fence on real servers: after a bump nothing of an older run commits, however late it wakes up."""
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -9,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ferry_core.consistency.fence import Fence, read_lease
-from ferry_core.errors import ConnectionLost, Fenced, FerryError
+from ferry_core.errors import ConnectionLost, Fenced, FerryError, ServerRestarted
+from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair
 
@@ -71,6 +73,31 @@ def test_an_older_run_cannot_commit_after_its_successor(connect: Callable[[], Se
         lease = read_lease(session, uid)
         assert lease is not None
         assert lease.phase == "New"
+
+
+def test_a_run_that_goes_on_leaves_a_newer_one_alone(connect: Callable[[], Session], uid: str) -> None:
+    """It would fence off a run that somebody has started since."""
+    first = take(connect, uid)
+    own, _ = Fence.take(connect, uid, "shop/orders", "source-1", first.epoch)
+    newer = take(connect, uid)
+    with pytest.raises(Fenced, match="newer run"):
+        Fence.take(connect, uid, "shop/orders", "source-1", own.epoch)
+    assert newer.read().epoch == newer.epoch
+
+
+def test_after_a_restart_of_the_target_all_is_done_but_the_hand_over(pair: Pair, uid: str) -> None:
+    """The source must be unlocked even then; but what was proven before may be so no more."""
+    known = KnownServer("target", 60)
+    endpoint = dataclasses.replace(pair.target.endpoint("target"), known=known, any_start=True)
+    fence = take(lambda: Session(endpoint, Purpose.TARGET), uid)
+    with Session(endpoint, Purpose.CONTROL) as session:
+        known.learn(session.identity._replace(start="an earlier one"))
+    fence.record(phase="CuttingOver")
+    with pytest.raises(ServerRestarted):
+        fence.complete()
+    assert not fence.completed()
+    fence.record(phase="Streaming")
+    assert fence.read().phase == "Streaming"
 
 
 def test_a_transaction_under_way_is_killed_by_the_successor(

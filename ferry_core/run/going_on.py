@@ -1,0 +1,60 @@
+"""Whether a run that met an error goes on with another passage from its checkpoint. Asked by ``ferry``.
+
+After a restart of a server: yes, but not for ever, since one that falls again and again is no use to go on with. Before
+the first chunk (validating, taking the fence, waiting for the start) nothing else tries a step again: there a server
+that went away gets the time that a step gets later. After that each step has had its time already.
+"""
+
+import random
+import time
+
+from ferry_core.errors import (
+    ConnectionLost,
+    FerryError,
+    Interrupted,
+    LockConflict,
+    LoginRefused,
+    ResourceExhausted,
+    ServerRestarted,
+)
+from ferry_core.run.connections import Connections
+from ferry_core.run.passage import Passage
+from ferry_core.run.wishes import Wishes
+
+MOST_RESTARTS = 10
+WITHIN_SECONDS = 3600.0
+"""So many restarts of the servers in so long a time are borne; with one more the run ends."""
+FIRST_CONTACT_SECONDS = 5.0
+"""For a server that has never let us in: a wrong address is likelier than a connection that broke."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+_PASSING = (ConnectionLost, LoginRefused, LockConflict, ResourceExhausted, Interrupted)
+
+
+class GoingOn:
+    """One a run."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        self._retry_seconds = retry_seconds
+        self._restarts: list[float] = []
+        self._failing_since: float | None = None
+        self._pause = FIRST_PAUSE
+
+    def after(self, error: FerryError, passage: Passage, connections: Connections) -> bool:
+        """Whether ``error``, which ended ``passage``, is to be followed by another one."""
+        now = time.monotonic()
+        if passage.under_way:
+            self._failing_since, self._pause = None, FIRST_PAUSE
+        if isinstance(error, ServerRestarted):
+            self._restarts = [*(moment for moment in self._restarts if now - moment < WITHIN_SECONDS), now]
+            return len(self._restarts) <= MOST_RESTARTS
+        if passage.under_way or not isinstance(error, _PASSING):
+            return False
+        self._failing_since = self._failing_since or now
+        patience = self._retry_seconds if connections.let_in else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
+        return now - self._failing_since < patience
+
+    def wait(self, wishes: Wishes) -> None:
+        """Longer each time, until a passage is under way; not after a stop."""
+        if not wishes.stopping.is_set():
+            wishes.wait_changed(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -1,0 +1,111 @@
+"""A server that is restarted: the run notices, and goes on from its checkpoint as a new one would, in one process.
+
+And one that goes away before the first chunk, where no worker tries anything again by itself.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_faults import STREAMING, fill, finish, wait_until, write
+from tests.support.commands import Bench
+from tests.support.ferry_process import FerryProcess
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair, Server
+
+pytestmark = pytest.mark.slow
+
+ENDS = ["source", "target"]
+AGAIN = "going on from the checkpoint"
+PASS = "full pass of the verification begins"
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+    fill(pair.source, schema, 500)
+    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
+
+
+def server_of(bench: Bench, end: str) -> Server:
+    return bench.pair.source if end == "source" else bench.pair.target
+
+
+def logged(process: FerryProcess, text: str) -> int:
+    return process.log.read_text().count(text)
+
+
+def verified(status: dict[str, object]) -> object:
+    conditions = {each["type"]: each["status"] for each in status["conditions"]}  # type: ignore[attr-defined]
+    return conditions["Verified"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_what_was_proven_before_is_proven_again(bench: Bench, end: str, how: str) -> None:
+    """Nobody writes and nobody asks: it is noticed all the same."""
+    server = server_of(bench, end)
+    with bench.process() as process:
+        before = process.start().wait_status(lambda status: status["stage"] == "ReadyForCutover")
+        assert verified(before) == "True"
+        assert logged(process, PASS) == 1
+        epoch = before["copier"]["epoch"]
+        (server.kill if how == "kill" else server.stop)()
+        server.start()
+        wait_until(lambda: logged(process, AGAIN) == 1)
+        assert f"ServerRestarted: {end} 127.0.0.1" in process.log.read_text()
+        write(bench, "after the restart")
+        process.wait_status(lambda status: status["copier"]["epoch"] > epoch)
+        after = process.wait_status(lambda status: status["stage"] == "ReadyForCutover")
+        assert verified(after) == "True"
+        assert logged(process, PASS) == 2
+        assert process.starts == 1
+        finish(bench, process)
+    assert logged(process, "stage Validating") == 1, "it would pass for a new start"
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_pause_and_the_attempts_of_a_series_outlast_it(bench: Bench, end: str) -> None:
+    server = server_of(bench, end)
+    bench.spec["cutover"] = {"watchFor": "1s", "maxAttempts": 1, "deadline": "2s"}
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        attempt_in_vain(bench, process)
+        process.post("pause")
+        process.wait_status(lambda status: status["phase"] == "Paused")
+        server.restart()
+        wait_until(lambda: logged(process, AGAIN) == 1)
+        process.wait_status(lambda status: status["phase"] == "Paused" and status["cutover"]["attempts"] == 1)
+        write(bench, "while paused")
+        process.post("resume")
+        exhausted = process.wait_status(
+            lambda status: any(each["reason"] == "AttemptsExhausted" for each in status["conditions"])
+        )
+        assert exhausted["cutover"]["attempts"] == 1
+        finish(bench, process)
+
+
+def attempt_in_vain(bench: Bench, process: FerryProcess) -> None:
+    """One that fails, since somebody holds a table for longer than its deadline."""
+    with bench.pair.source.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{bench.schema}`.t WRITE")
+        process.post("cutover")
+        process.wait_status(lambda status: any(each["reason"] == "AttemptsExhausted" for each in status["conditions"]))
+        cursor.execute("UNLOCK TABLES")
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("after_bytes", [40, 2_500])
+def test_a_connection_that_is_lost_before_the_first_chunk(bench: Bench, end: str, after_bytes: int) -> None:
+    """In the login, in validation, in what follows it: tried again like every later one."""
+    server = server_of(bench, end)
+    with Proxy(server.host, server.port) as proxy:
+        bench.spec[end]["port"] = proxy.port
+        proxy.cut_after(after_bytes)
+        with bench.process() as process:
+            process.start()
+            wait_until(lambda: logged(process, AGAIN) >= 1)
+            proxy.cut_no_more()
+            process.wait_stage(*STREAMING)
+            write(bench, "streaming")
+            finish(bench, process)
+        assert process.starts == 1
