@@ -1,8 +1,10 @@
 """``ferry check``: preflight alone, as a table for people or JSON for programs. Moves nothing."""
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 import click
@@ -46,6 +48,7 @@ def check(
 ) -> ExitCode:
     """Check a Ferry against its servers without moving anything. Exits with 0 if it can run, else with 64."""
     loaded = load(files, secrets_dir)
+    signal.signal(signal.SIGTERM, _leave)
     results = preflight(loaded, inputs.state_path(loaded.ferry, state))
     failed = [result for result in results if result.status == "failed"]
     if output == "json":
@@ -56,6 +59,11 @@ def check(
         draw(results, Console(soft_wrap=False))
         click.echo(verdict(results))
     return ExitCode.CONFIG if failed else ExitCode.DONE
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """As Ctrl-C does: by an exception, on whose way out the schema is dropped in which definitions are tried."""
+    raise KeyboardInterrupt
 
 
 def as_json(results: Sequence[Result], notices: list[str]) -> str:

@@ -15,6 +15,7 @@ from ferry_core.preflight import (
     generated,
     privileges,
     row_filters,
+    samples,
     selection,
     servers,
     sight,
@@ -43,6 +44,7 @@ _CHAIN: tuple[Check, ...] = (
     *cutover.CHECKS,
     *row_filters.CHECKS,
     *sizes.CHECKS,
+    *samples.CHECKS,
     *trial.CHECKS,
 )
 

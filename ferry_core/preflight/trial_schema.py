@@ -9,13 +9,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ferry_core.errors import FerryError
+from ferry_core.errors import ConfigError, FerryError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.discovery import TRIALS
 
-FAREWELL_SECONDS = 3
+FAREWELL_SECONDS = 1
 """For how long the drop is waited for where its session broke or the process was asked to end; the server goes on."""
 
 
@@ -30,10 +30,14 @@ def trial_schema(session: Session, ferry_uid: str) -> Iterator[str]:
     drop_leftovers(session, ferry_uid)
     name = prefix_of(ferry_uid) + secrets.token_hex(4)
     session.query(f"SELECT GET_LOCK({string(name)}, 0)")
-    session.execute(f"CREATE DATABASE {identifier(name)} CHARACTER SET utf8mb4")
     try:
+        session.execute(f"CREATE DATABASE {identifier(name)} CHARACTER SET utf8mb4")
         yield name
         session.execute(f"DROP DATABASE {identifier(name)}")
+    except ConfigError:
+        with suppress(FerryError):
+            session.execute(f"DROP DATABASE IF EXISTS {identifier(name)}")
+        raise
     except BaseException:
         # It may have been interrupted anywhere in an answer: the session cannot be trusted to take one more statement.
         _drop_from_outside(session.endpoint, session.connection_id, name)

@@ -1,8 +1,11 @@
 """Definitions are tried for real on the target, in a schema of their own that is gone afterwards."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,9 @@ from ferry_core.preflight.result import CheckResult
 from ferry_core.preflight.trial_schema import drop_leftovers, prefix_of, trial_schema
 from ferry_core.schema.likeness import differences
 from hack.servers import Family
+from tests.support.door import Door
+from tests.support.ferry_process import ROOT
+from tests.support.live import wait_until
 from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, set_global, told
 from tests.support.servers import Pair, Server
 
@@ -244,3 +250,20 @@ def test_nothing_is_made_where_nothing_would_be(pair: Pair, schema: str) -> None
     for create in ("IfMissing", "Never"):
         with opened(pair.source, pair.target, schema, schema={"create": create}) as context:
             assert not tried(run_checks(context))
+
+
+def test_a_check_that_is_stopped_leaves_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Stopped while the target is about to make the schema, which it then would do without its client."""
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    ferry = Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]})
+    making = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'CREATE DATABASE `mysql_ferry_trial%'"
+    with contextlib.closing(pair.target.connect()) as holder:
+        holder.cursor().execute("FLUSH TABLES WITH READ LOCK")
+        command = [sys.executable, "-m", "ferry_core", "check", "-f", str(ferry.manifest)]
+        checking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: pair.target.value(making) > 0, "the schema is about to be made")
+        checking.terminate()
+        assert checking.wait(60) == 143
+        holder.cursor().execute("UNLOCK TABLES")
+    everywhere = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE LEFT(SCHEMA_NAME, 18) = 'mysql_ferry_trial_'"
+    wait_until(lambda: pair.target.value(everywhere) + pair.target.value(making) == 0, "nothing is left")

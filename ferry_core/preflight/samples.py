@@ -1,0 +1,130 @@
+"""Do rows hold values that the target cannot? Looked for in a bounded time, so a sample: it may find none and miss one.
+
+JSON travels as text, which a DECIMAL or a date in it does not survive: a run stops at such a row. TIMESTAMPs end
+in 2038 on most servers and in 2106 on newer MariaDB.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from ferry_core.api.reasons import Reason
+from ferry_core.errors import Interrupted
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.literals import identifier
+from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
+from ferry_core.tables.codecs import codec
+from ferry_core.tables.table import Table
+
+ROWS_AT_EACH_END = 500
+TABLE_SECONDS = 2
+BUDGET_SECONDS = 20.0
+SHOWN = 10
+
+
+def last_timestamp(server: ServerFacts) -> str:
+    """The last moment, in UTC, that a TIMESTAMP of this server holds."""
+    return "2106-02-07 06:28:15" if server.mariadb and server.version >= (11, 5) else "2038-01-19 03:14:07"
+
+
+def _json(context: PreflightContext) -> Iterator[Finding]:
+    conditions = {}
+    for table in context.tables:
+        if context.source_facts.mariadb or not context.source_facts.grants.on_table("SELECT", *table.source):
+            continue  # JSON is text on MariaDB; the privileges' check tells what may not be read
+        parts = (codec(column, Flavor.MYSQL).changed_expression() for column in table.copied_columns)
+        if condition := " OR ".join(filter(None, parts)):
+            conditions[table] = condition
+    if not conditions:
+        return
+    found, unseen = _looked_for(context, conditions, _at_both_ends)
+    if found:
+        yield refused(
+            context,
+            Reason.JSON_PRECISION,
+            f"{context.source_facts.where}: {_names(found)} hold JSON that changes when it is read again from its text "
+            "(a DECIMAL becomes a DOUBLE, a date a string), and a run stops at the first such row",
+        )
+    if unseen:
+        yield _unseen(context, unseen, "JSON that does not survive its text")
+    if not found:
+        yield passed(f"no JSON that changes in the first and last {ROWS_AT_EACH_END} rows of {len(conditions)} tables")
+
+
+def _at_both_ends(table: Table, condition: str) -> Iterator[str]:
+    where = f"WHERE ({table.row_filter}\n)" if table.row_filter else ""
+    for order in ("", " DESC") if table.key.columns else ("",):
+        by = ", ".join(identifier(column.name) + order for column in table.key.columns)
+        rows = f"SELECT {condition} AS found FROM {table.source.sql} {where} {f'ORDER BY {by}' if by else ''}"
+        yield f"SELECT 1 FROM ({rows} LIMIT {ROWS_AT_EACH_END}) AS sample WHERE found LIMIT 1"
+
+
+def _timestamps(context: PreflightContext) -> Iterator[Finding]:
+    last = last_timestamp(context.target_facts)
+    if last >= last_timestamp(context.source_facts):
+        return
+    conditions = {}
+    for table in context.tables:
+        names = [identifier(column.name) for column in table.copied_columns if column.data_type == "timestamp"]
+        if names and context.source_facts.grants.on_table("SELECT", *table.source):
+            conditions[table] = " OR ".join(f"{name} > '{last}.999999'" for name in names)
+    found, unseen = _looked_for(context, conditions, _anywhere)
+    if found:
+        yield failed(
+            Reason.TIMESTAMP_OUT_OF_RANGE,
+            f"{context.source_facts.where}: {_names(found)} hold TIMESTAMPs after {last} UTC, the last that "
+            f"{context.target_facts.where} ({context.target_facts.version_text}) can hold: correct these rows, make "
+            "the columns DATETIME, or choose a target of MariaDB 11.5 or later",
+        )
+    if unseen:
+        yield _unseen(context, unseen, f"TIMESTAMPs after {last} UTC")
+
+
+def _anywhere(table: Table, condition: str) -> Iterator[str]:
+    where = f" AND ({table.row_filter}\n)" if table.row_filter else ""
+    yield f"SELECT 1 FROM {table.source.sql} WHERE ({condition}){where} LIMIT 1"
+
+
+def _looked_for(
+    context: PreflightContext, conditions: dict[Table, str], statements: Callable[[Table, str], Iterator[str]]
+) -> tuple[list[Table], list[Table]]:
+    """Tables in which a row was found, and those whose statements took too long."""
+    deadline = time.monotonic() + BUDGET_SECONDS
+    found, unseen = [], []
+    for table, condition in conditions.items():
+        try:
+            if time.monotonic() > deadline:
+                unseen.append(table)
+            elif any(context.source.query(_bounded(context, one)) for one in statements(table, condition)):
+                found.append(table)
+        except Interrupted:
+            unseen.append(table)
+    return found, unseen
+
+
+def _bounded(context: PreflightContext, select: str) -> str:
+    if context.source_facts.mariadb:
+        return f"SET STATEMENT max_statement_time = {TABLE_SECONDS} FOR {select}"
+    return select.replace("SELECT ", f"SELECT /*+ MAX_EXECUTION_TIME({TABLE_SECONDS * 1000}) */ ", 1)
+
+
+def _unseen(context: PreflightContext, tables: list[Table], what: str) -> Finding:
+    return warning(
+        Reason.ROWS_NOT_SAMPLED,
+        f"{context.source_facts.where}: there was no time to look for {what} in {_names(tables)}; a run would stop at "
+        "such a row",
+    )
+
+
+def _names(tables: list[Table]) -> str:
+    return ", ".join(table.id for table in tables[:SHOWN]) + (
+        f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
+    )
+
+
+CHECKS = (
+    # They read rows, so after what only asks; before the trial, which takes longest.
+    Check("JSON that survives its text", "source", _json),
+    Check("moments that fit", "source", _timestamps),
+)
