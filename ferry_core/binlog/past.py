@@ -31,6 +31,15 @@ def partial_rows(table: Table) -> NoWayPast:
     )
 
 
+def hidden_cascade(table: Table) -> NoWayPast:
+    return NoWayPast(
+        "ForeignKeyCascades",
+        f"rows of {table.id} were changed, and by a cascading foreign key rows of other selected tables, which the "
+        "binlog does not tell",
+        "start the source with innodb_native_foreign_keys=OFF, or make the constraints RESTRICT",
+    )
+
+
 def incomplete_image(table: Table, column: str) -> NoWayPast:
     return NoWayPast(
         "RowImageIncomplete",

@@ -22,6 +22,8 @@ from ferry_core.tables.table import Table
 
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
+_CASCADES_TOLD = 0x12
+"""Flags: MySQL wrote the rows that its cascades changed, too, or foreign_key_checks=0 kept it from cascading."""
 _LONGLONG = 8
 _OLD_TEMPORAL = (7, 11, 12)
 _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
@@ -30,8 +32,10 @@ _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 class TrackedTable:
     """Walkers are compiled when a bitmap is first met; a table has one to a handful."""
 
-    def __init__(self, table: Table, table_map: TableMap, *, mariadb: bool) -> None:
+    def __init__(self, table: Table, table_map: TableMap, *, mariadb: bool, cascades: bool = False) -> None:
+        """``cascades``: rows of a selected table change with this one's by a foreign key."""
         self.table = table
+        self.cascades = cascades
         self._columns = table_map.columns
         self._key = [column.ordinal for column in table.key.columns]
         self._check_count(mariadb=mariadb)
@@ -63,6 +67,8 @@ class TrackedTable:
 
     def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
         """Raw keys of all rows of one row event."""
+        if self.cascades and kind in _UPDATES + _DELETES and not data[26] & _CASCADES_TOLD:
+            raise past.hidden_cascade(self.table)
         at = 28 if kind in _V1 else 28 + (data[28] | data[29] << 8)
         start = at + self._count_bytes + self._bitmap_bytes * (2 if kind in _UPDATES else 1)
         shape = data[5:6] + data[at:start]

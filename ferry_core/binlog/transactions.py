@@ -22,14 +22,12 @@ from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.schema.alterations import Alteration
+from ferry_core.schema.definition import cascading_parents
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
 from ferry_core.tables.table import Table, TableName
 
 _ROWS = frozenset(
-    {
-        *range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1),
-        *range(events.WRITE_ROWS, events.DELETE_ROWS + 1),
-    }
+    {*range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1), *range(events.WRITE_ROWS, events.DELETE_ROWS + 1)}
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
 """The table id of a row event that only ends a statement."""
@@ -78,6 +76,7 @@ class Transactions:
         self._schemas = {name.schema.lower() if folds else name.schema for name in tables}
         self._by_name = {_folded(name): table for name, table in tables.items()} if folds else tables
         self._folds = folds
+        self._parents = cascading_parents(tables.values())
         self._sink = sink
         self._counters = counters
         self._checksums = checksums
@@ -191,7 +190,7 @@ class Transactions:
         parsed = parse_table_map(data, end)
         if self._counters.shapes.setdefault(table.source, parsed.columns) != parsed.columns:
             raise past.other_shape(table, "its events have other columns than before")
-        return TrackedTable(table, parsed, mariadb=mariadb)
+        return TrackedTable(table, parsed, mariadb=mariadb, cascades=not mariadb and table.source in self._parents)
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:

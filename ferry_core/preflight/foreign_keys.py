@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.schema.definition import ForeignKey
 from ferry_core.tables.table import Table
 
 
@@ -34,16 +36,33 @@ def and_dependants(context: PreflightContext, tables: set[Table]) -> str:
 
 
 def _cascades(context: PreflightContext) -> Iterator[Finding]:
+    source = context.source_facts
+    selected = {source.folded(table.source) for table in context.tables}
     for table in context.tables:
         for key in context.foreign_keys[table]:
-            if key.cascades:
+            why = _unfollowed(source, key, source.folded(key.references) in selected)
+            if key.cascades and why:
                 yield failed(
                     Reason.FOREIGN_KEY_CASCADES,
-                    f"{context.source_facts.where}: {table.source} has the foreign key {key.name} to {key.references} "
-                    f"with ON DELETE {key.on_delete} ON UPDATE {key.on_update}; rows changed by it are not in the "
-                    f"binlog, and following them is not built yet: leave {table.source} out with tables.exclude"
+                    f"{source.where}: {table.source} has the foreign key {key.name} to {key.references} with ON DELETE "
+                    f"{key.on_delete} ON UPDATE {key.on_update}; {why}, leave {table.source} out with tables.exclude"
                     f"{and_dependants(context, {table})}, or make the constraint RESTRICT",
                 )
+
+
+def _unfollowed(source: ServerFacts, key: ForeignKey, parent_selected: bool) -> str:
+    """Why the rows that a cascade changes cannot be followed; empty if they can.
+
+    MySQL has cascades of its own, above InnoDB's, since 9.6, and writes their rows to the binlog. An event that comes
+    without them has no such flag, and ends the run; only the parent's events can show that.
+    """
+    setting = source.variable("innodb_native_foreign_keys").upper()
+    if setting == "OFF" and parent_selected:
+        return ""
+    if setting == "OFF":
+        return f"whether its rows are all in the binlog is seen by the events of {key.references} only: include that"
+    remedy = "start the source with innodb_native_foreign_keys=OFF" if setting else "following them is not built yet"
+    return f"rows changed by it are not in this server's binlog: {remedy}"
 
 
 def _parents(context: PreflightContext) -> Iterator[Finding]:

@@ -5,13 +5,14 @@ escapes, since our sessions fix sql_mode and sql_quote_show_create.
 """
 
 import re
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
-from ferry_core.tables.table import TableName
+from ferry_core.tables.table import Table, TableName
 
 _TOKEN = re.compile(
     r"(?P<name>`(?:[^`]|``)*`)"
@@ -100,6 +101,17 @@ def tokens_of(text: str) -> list[Token]:
         for match in _TOKEN.finditer(text)
         if match.lastgroup != "comment"
     ]
+
+
+def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:
+    """Those of ``tables`` whose changes a foreign key carries on to rows of others of them."""
+    by_folded: dict[str, list[TableName]] = defaultdict(list)
+    described = [table for table in tables if "FOREIGN KEY" in table.definition]
+    for table in tables:
+        by_folded[str(table.source).lower()].append(table.source)
+    keys = (key for table in described for key in parse(table.definition, table.source).foreign_keys)
+    # Whatever a server's lower_case_table_names is: one too many costs nothing.
+    return frozenset(name for key in keys if key.cascades for name in by_folded[str(key.references).lower()])
 
 
 def parse(statement: str, table: TableName) -> Definition:

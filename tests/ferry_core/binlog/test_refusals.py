@@ -14,7 +14,7 @@ from ferry_core.mysql.session import Purpose, Session
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.proxy import Proxy
-from tests.support.servers import Pair
+from tests.support.servers import Pair, Server
 from tests.support.stream import Streaming, describe, ids, make
 
 FAMILIES = [family.value for family in Family]
@@ -45,6 +45,54 @@ def test_ddl_on_a_selected_table_stops_the_stream(pair: Pair, schema: str, state
     assert f"{FOR_GOOD}start over with a fresh copy" in failure.message
     with stream.control() as session:
         assert not stream.streamer.status().processed.position.contains(source_position(session))
+
+
+@pytest.fixture(scope="module")
+def native(make_module_server: ServerFactory) -> Server:
+    """Its InnoDB cascades by itself, as MariaDB's and older MySQL's do, and writes nothing of that to the binlog."""
+    return make_module_server("mysql", innodb_native_foreign_keys=True)
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM p WHERE id = 1", "UPDATE p SET id = 9 WHERE id = 1"])
+def test_cascades_that_the_binlog_does_not_tell_stop_the_stream(native: Server, mysql_pair: Pair, change: str) -> None:
+    """The setting may have been another one when preflight asked; MariaDB has none, and is refused beforehand."""
+    told: BaseException | None = None
+    for server in (mysql_pair.source, native):
+        server.execute(
+            "DROP DATABASE IF EXISTS t_cascades",
+            "CREATE DATABASE t_cascades",
+            "USE t_cascades",
+            "CREATE TABLE p (id INT PRIMARY KEY)",
+            "CREATE TABLE c (id INT PRIMARY KEY, p INT, "
+            "FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE ON UPDATE CASCADE)",
+            "INSERT INTO p VALUES (1), (2), (3)",
+            "INSERT INTO c VALUES (10, 1), (20, 2)",
+        )
+        tables = [
+            dataclasses.replace(
+                describe(server, "t_cascades", name),
+                definition=server.query(f"SHOW CREATE TABLE t_cascades.{name}")[0][1],
+            )
+            for name in ("p", "c")
+        ]
+        with Streaming(server, tables) as stream:
+            server.execute(
+                "USE t_cascades",
+                "SET foreign_key_checks = 0",
+                "DELETE FROM p WHERE id = 3",
+                "SET foreign_key_checks = 1",
+            )
+            server.execute("USE t_cascades", "INSERT INTO c VALUES (11, 1)", "UPDATE c SET p = 2 WHERE id = 11", change)
+            if server is native:
+                told = stream.failed()
+            else:
+                server.execute("INSERT INTO t_cascades.c VALUES (77, 2)")
+                stream.wait(lambda: 77 in ids(stream), "the last row is seen")
+                assert ids(stream).count(10) == 1
+        server.execute("DROP DATABASE t_cascades")
+    assert isinstance(told, DataError)
+    assert told.reason == "ForeignKeyCascades"
+    assert "t_cascades.p" in told.message
 
 
 def test_a_session_in_statement_format_stops_the_stream(pair: Pair, schema: str) -> None:
