@@ -20,6 +20,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
+from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
 
 Row = tuple[bytes | None, ...]
@@ -160,7 +161,8 @@ class Session:
                 opening(self)
             self._connection.connect()
         except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
-            raise unreachable(error, endpoint) from error
+            found = unreachable(error, endpoint)
+            raise (wants_tls(endpoint) if found.reason == "AccessDenied" else None) or found from error
         try:
             self._introduce(dict(extra or {}))
         except BaseException:

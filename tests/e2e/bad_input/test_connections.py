@@ -134,6 +134,28 @@ def test_certificate_does_not_verify(
     bench.assert_nothing_begun()
 
 
+@pytest.mark.parametrize("family", ["mysql", "mariadb"])
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_account_that_requires_tls(
+    tmp_path: Path, request: pytest.FixtureRequest, schema: str, family: str, role: str
+) -> None:
+    """A server answers as to a wrong password."""
+    pair: Pair = request.getfixturevalue(f"{family}_pair")
+    server = request.getfixturevalue("tls_server") if family == "mariadb" else getattr(pair, role)
+    pair = on(role, server, pair.target if role == "source" else pair.source)
+    server.execute("DROP USER IF EXISTS safe@'%'", "CREATE USER safe@'%' IDENTIFIED BY 'safe-1' REQUIRE SSL")
+    bench = Bench(tmp_path / "ferry", pair, schema)
+    bench.credentials(role, "safe", "safe-1")
+    bench.spec[role]["tls"] = {"mode": "Disabled"}
+    try:
+        bench.run().refused(64, "TlsWanted", f"{role} 127.0.0.1", "by TLS only", f"spec.{role}.tls.mode is Disabled")
+        bench.credentials(role, "safe", "wrong")
+        bench.run().refused(64, "AccessDenied", role)
+    finally:
+        server.execute("DROP USER safe@'%'")
+    bench.assert_nothing_begun()
+
+
 def test_account_that_logs_in_in_a_way_we_lack(tmp_path: Path, mariadb_pair: Pair, schema: str) -> None:
     source = mariadb_pair.source
     old = "IDENTIFIED VIA mysql_old_password USING '0123456789abcdef'"

@@ -1,0 +1,41 @@
+"""Was an account refused for want of TLS? A server says no more than of a wrong password. Called by ``Session``."""
+
+import ssl
+
+import pymysql
+
+from ferry_core.errors import ConfigError
+from ferry_core.mysql.endpoint import Endpoint
+
+SECONDS = 10.0
+
+
+def wants_tls(endpoint: Endpoint) -> ConfigError | None:
+    """Logs in once more, by TLS, where the Ferry's tls.mode is Disabled; None if that is no better."""
+    if endpoint.tls is not None or not _lets_in(endpoint):
+        return None
+    return ConfigError(
+        "TlsWanted",
+        f"{endpoint.role} {endpoint.address}: the account {endpoint.user} is let in by TLS only (REQUIRE SSL), and "
+        f"spec.{endpoint.role}.tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA",
+    )
+
+
+def _lets_in(endpoint: Endpoint) -> bool:
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE  # as tls.mode: Preferred; nothing is asked in this connection
+    try:
+        pymysql.connect(
+            host=endpoint.host,
+            port=endpoint.port,
+            user=endpoint.user,
+            password=endpoint.password.encode(),
+            ssl=unverified,
+            connect_timeout=SECONDS,
+            read_timeout=SECONDS,
+            write_timeout=SECONDS,
+        ).close()
+    except (pymysql.MySQLError, OSError, RuntimeError):
+        return False
+    return True
