@@ -167,6 +167,20 @@ class ChangeBuffer:
         with self._condition:
             return self._prepared.xids()
 
+    def undecided(self) -> dict[str, StreamMark]:
+        """XA transactions whose whole PREPARE was read and that wait for their decision, by the mark before it."""
+        with self._condition:
+            return {xid: mark for xid, mark in self._prepared.undecided().items() if xid != self._xid}
+
+    def dropped(self, xid: str, before: StreamMark) -> bool:
+        """One of ``undecided`` is gone from the source: its keys are read again. False if it is another one by now."""
+        with self._condition:
+            if self._prepared.undecided().get(xid) is not before or xid == self._xid:
+                return False
+            for table, keys, decode in self._prepared.drop(xid, before):
+                self._add(table, keys, decode, before)
+            return True
+
     def checkpoint_mark(self) -> StreamMark:
         """R5: where a resumed run may start."""
         with self._condition:

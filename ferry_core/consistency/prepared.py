@@ -18,6 +18,7 @@ LIMIT_KEYS = 2_000_000
 @dataclass
 class _Prepared:
     before: StreamMark
+    dropped: bool = False  # gone from the source without a decision: its keys are pending, should none ever come
     keys: dict[Table, tuple[KeyDecoder, dict[bytes, None]]] = field(default_factory=dict)
 
 
@@ -54,6 +55,18 @@ class PreparedTransactions:
             for table, (decode, keys) in prepared.keys.items():
                 yield table, list(keys), decode, prepared.before
 
+    def undecided(self) -> dict[str, StreamMark]:
+        """What waits for a decision, by the mark before its PREPARE."""
+        return {xid: held.before for xid, held in self._held.items() if not held.dropped}
+
+    def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[Table, list[bytes], KeyDecoder]]:
+        """The keys of one that is gone; kept all the same. Nothing if another one has its XID by now."""
+        held = self._held.get(xid)
+        if held is not None and held.before is before and not held.dropped:
+            held.dropped = True
+            for table, (decode, keys) in held.keys.items():
+                yield table, list(keys), decode
+
     def oldest(self) -> StreamMark | None:
         """The mark before the oldest undecided PREPARE."""
-        return min((held.before for held in self._held.values()), key=lambda mark: mark.sequence, default=None)
+        return min(self.undecided().values(), key=lambda mark: mark.sequence, default=None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from ferry_core.api.report import Stage
-from ferry_core.binlog.last_read import LastRead
+from ferry_core.binlog.last_read import LastRead, further
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.marks import TargetMarks
@@ -44,10 +44,12 @@ def marks_of(crossing: Crossing, fence: Fence) -> TargetMarks | None:
     return TargetMarks(crossing.connections.target, fence, crossing.uid, uuid.uuid4().hex, crossing.marks)
 
 
-def stored_mark(state: RunState, flavor: Flavor) -> StreamMark:
-    """The mark that a run goes on from."""
+def stored_mark(state: RunState, flavor: Flavor, read: LastRead | None = None) -> StreamMark:
+    """The mark that a run goes on from. ``read`` is how far this process has read already, beyond the checkpoint."""
     assert state.position is not None
     last_read = None if state.last_read is None else LastRead.parse(state.last_read)
+    if read is not None:
+        last_read = further(last_read, read)
     return StreamMark(0, parse_position(flavor, state.position), last_read=last_read)
 
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.gate import TableGate
@@ -115,6 +116,7 @@ class Engine:
         )
         self.start("flusher", flusher.run)
         self.start("lease", self._watch_lease)
+        self.start("xa", self._watch_xa().run)
 
     def start_copying(self) -> None:
         """As many workers as are wanted now; called again when more are wanted. Fewer: the others idle."""
@@ -130,6 +132,10 @@ class Engine:
             with contextlib.suppress(RetriableError):
                 self._fence.read()
             raise
+
+    def _watch_xa(self) -> DroppedXa:
+        connect, reached = self._connections.source_control, self.streamer.reached
+        return DroppedXa(self.buffer, connect, self._visibility, reached, self.ending.wait)
 
     def _watch_lease(self) -> None:
         """A run that has nothing to write would never learn that a newer one took over."""

@@ -7,6 +7,7 @@ nothing counts as proven, and the next epoch is taken, so that nothing of the la
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
+from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
@@ -62,8 +64,15 @@ class _Start(NamedTuple):
     altered: AlteredTables
 
 
+def _nothing() -> LastRead | None:
+    """How far a process has read that has just begun."""
+    return None
+
+
 class Passage:
     """``before`` is the passage that this one goes on for: its epoch may be taken over, and what people said stays."""
+
+    last_read: Callable[[], LastRead | None]
 
     def __init__(
         self,
@@ -82,6 +91,8 @@ class Passage:
         self.throttle = throttle
         self.telling = telling
         self.fence: Fence | None = before.fence if before else None
+        self.last_read = before.last_read if before else _nothing
+        """What was read after the last checkpoint must still be there, too."""
         self.series: Series | None = before.series if before else None
         """Attempts to cut over: a person's, whatever passage makes them."""
         self._stages: Stages | None = None
@@ -222,10 +233,11 @@ class Passage:
     def _cross(self, begun: _Start) -> None:
         crossing, fence, visibility, state, altered = begun
         tables = crossing.tables
-        start = stored_mark(state, crossing.flavor)
+        start = stored_mark(state, crossing.flavor, self.last_read())
         proving_mode = self._ferry.spec.verify.mode is not VerifyMode.NONE
         verifier = Verifier(tables, self._source_for, self._connections.target) if proving_mode else None
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
+        self.last_read = lambda: buffer.processed.last_read
         chunks = ChunkSource(tables, self.wishes.directive.copy_, state.tables)
         streamer = BinlogStreamer(
             self._connections.source_control,

@@ -1,0 +1,88 @@
+"""A prepared XA transaction that is gone without a decision in the binlog, as after a crash: it must hold nothing back.
+
+XA ROLLBACK with sql_log_bin=0 takes one away in just this manner on both families, without a crash.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.changes.dropped_xa import DroppedXa
+from tests.support.engine import InProcess, wait_until
+from tests.support.servers import Pair
+
+CHANGES = ("INSERT INTO t VALUES (2, 'two')", "UPDATE t SET v = 'other' WHERE id = 1")
+
+
+class Prepared:
+    """An XA transaction of the run's table, prepared and left alone; ``run`` has streamed it."""
+
+    def __init__(self, pair: Pair, schema: str) -> None:
+        self.pair = pair
+        self.xid = f"'{schema[-12:]}'"
+        pair.source.execute(
+            f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, 'one')"
+        )
+        self.run = InProcess(pair, schema)
+        self.run.stream()
+        connection = pair.source.connect(database=schema)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            for statement in (f"XA START {self.xid}", *CHANGES, f"XA END {self.xid}", f"XA PREPARE {self.xid}"):
+                cursor.execute(statement)
+        wait_until(self.run.buffer.undecided, "the PREPARE was streamed")
+        self.look = DroppedXa(
+            self.run.buffer,
+            self.run.connections.source_control,
+            self.run.visibility,
+            self.run.streamer.reached,
+            self.run.engine.ending.wait,
+        ).look
+
+    def decide(self, decision: str, log_bin: int = 1) -> None:
+        def decided() -> bool:
+            with contextlib.suppress(Exception):  # its connection may still be on its way out
+                self.pair.source.execute(f"SET sql_log_bin = {log_bin}", f"XA {decision} {self.xid}")
+                return True
+            return False
+
+        wait_until(decided, f"XA {decision}")
+
+
+@pytest.fixture
+def prepared(pair: Pair, schema: str) -> Iterator[Prepared]:
+    prepared = Prepared(pair, schema)
+    with prepared.run:
+        yield prepared
+
+
+def test_one_that_is_gone(prepared: Prepared) -> None:
+    buffer = prepared.run.buffer
+    held = buffer.checkpoint_mark()
+    prepared.decide("ROLLBACK", log_bin=0)
+    prepared.look()
+    assert buffer.undecided(), "one look is not enough"
+    prepared.look()
+    assert not buffer.undecided()
+    assert buffer.pending_keys() == 2
+    prepared.run.flush().join()
+    assert held < buffer.checkpoint_mark()
+
+
+def test_one_that_waits(prepared: Prepared) -> None:
+    for _ in range(3):
+        prepared.look()
+    assert prepared.run.buffer.undecided()
+    prepared.decide("COMMIT")
+    wait_until(lambda: prepared.run.buffer.pending_keys() == 2, "its keys")
+
+
+def test_one_that_was_given_up_and_is_committed_after_all(prepared: Prepared) -> None:
+    """No server does that, as far as is known; its keys are kept all the same."""
+    buffer = prepared.run.buffer
+    for xid, mark in buffer.undecided().items():
+        assert buffer.dropped(xid, mark)
+    prepared.run.flush().join()
+    assert buffer.pending_keys() == 0
+    prepared.decide("COMMIT")
+    wait_until(lambda: buffer.pending_keys() == 2, "its keys again")
