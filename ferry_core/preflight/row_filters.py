@@ -25,7 +25,7 @@ IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREA
 
 def _conditions(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
-        if table.row_filter and (problem := _invalidity(context, table, table.row_filter)):
+        if table.row_filter and (problem := invalidity(context, table, table.row_filter)):
             yield failed(
                 Reason.ROW_FILTER_INVALID,
                 f"the row filter of {table.id} is not a SQL condition over it: {problem}; correct its "
@@ -35,7 +35,7 @@ def _conditions(context: PreflightContext) -> Iterator[Finding]:
 
 def _purity(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
-        if not table.row_filter or _invalidity(context, table, table.row_filter):
+        if not table.row_filter or invalidity(context, table, table.row_filter):
             continue  # the other check says so
         if problem := _impurity(context, table, table.row_filter):
             yield failed(
@@ -45,7 +45,8 @@ def _purity(context: PreflightContext) -> Iterator[Finding]:
             )
 
 
-def _invalidity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
+def invalidity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
+    """What is wrong with it; whoever puts a filter into a statement asks first."""
     return _shape(row_filter) or _on_source(context, table, row_filter)
 
 

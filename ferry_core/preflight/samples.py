@@ -14,6 +14,7 @@ from ferry_core.mysql.literals import identifier
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
+from ferry_core.preflight.row_filters import invalidity
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.table import Table
 
@@ -93,6 +94,8 @@ def _looked_for(
     deadline = time.monotonic() + BUDGET_SECONDS
     found, unseen = [], []
     for table, condition in conditions.items():
+        if table.row_filter and invalidity(context, table, table.row_filter):
+            continue  # a check of its own says so
         try:
             if time.monotonic() > deadline:
                 unseen.append(table)
