@@ -10,6 +10,7 @@ who holds them: connection ids that were written down somewhere would name innoc
 The lease row is also the tombstone: phase Completed stays after the run, and preflight refuses such a target.
 """
 
+import copy
 import json
 import threading
 import time
@@ -101,6 +102,10 @@ def kill(session: Session, connection_id: int, *, query_only: bool = False) -> N
     except FerryError as error:
         if f"error {NO_SUCH_THREAD}" not in error.message:
             raise
+
+
+def _always() -> None:
+    """Bookkeeping goes on during a pause."""
 
 
 class Fence:
@@ -199,12 +204,15 @@ class Fence:
         restart of the server the id is somebody else's, and the lost connection has ended with the old server.
         """
         with self._connect() as session:
-            if session.value(f"SELECT IS_USED_LOCK('ferry:{self._uid}:{slot}')") == b"%d" % connection_id:
-                kill(session, connection_id)
+            self._kill_holder(session, connection_id, slot)
             session.execute("SET SESSION innodb_lock_wait_timeout = 30")
             session.begin()
             self._check(session, " FOR UPDATE")
             session.rollback()
+
+    def _kill_holder(self, session: Session, connection_id: int, slot: int) -> None:
+        if session.value(f"SELECT IS_USED_LOCK('ferry:{self._uid}:{slot}')") == b"%d" % connection_id:
+            kill(session, connection_id)
 
     def end_statements(self) -> None:
         """Kill this run's own sessions on the target: a long ALTER would go on there without its client.
@@ -294,15 +302,42 @@ class Fence:
             f"UPDATE {LEASE} SET {', '.join([*sets, 'updated_at = NOW(6)'])} WHERE ferry_uid = {string(self._uid)}"
         )
 
-    def complete(self) -> None:
-        """Record the hand-over. After a RetriableError ask ``completed`` whether it happened."""
+    def complete(self, before_commit: Callable[[], None] = _always) -> None:
+        """Record the hand-over. Once ``before_commit`` has returned, an error does not say whether that happened.
+
+        ``completed`` tells. What ``before_commit`` raises is raised, and nothing is recorded.
+        """
         with self._connect() as session:
             session.refuse_restarted()
             self._completing = session.connection_id, self.enrol(session)
             session.begin()
             self._check(session, " FOR UPDATE")
             self.update(session, phase=COMPLETED)
+            before_commit()
             session.commit()
+
+    def by(self, connect: Callable[[], Session]) -> "Fence":
+        """The same hold, by sessions that another ``connect`` opens."""
+        other = copy.copy(self)
+        other._connect = connect  # noqa: SLF001 - of this class
+        return other
+
+    @classmethod
+    @contextmanager
+    def held_still(cls, connect: Callable[[], Session], uid: str) -> Iterator[Lease | None]:
+        """Without writing: sessions of this Ferry are ended, and nobody changes its lease row meanwhile."""
+        with connect() as session:
+            cls._kill_holders(session, uid)
+            session.execute("SET SESSION innodb_lock_wait_timeout = 10")
+            session.begin()
+            yield _read(session, uid, " LOCK IN SHARE MODE")
+            session.rollback()
+
+    def end_recording(self) -> None:
+        """Of a ``complete`` that failed: its session may live on on the server, and holds the lease row."""
+        if self._completing is not None:
+            with self._connect() as session:
+                self._kill_holder(session, *self._completing)
 
     def completed(self) -> bool:
         """Whether ``complete`` took effect, certain: its connection is proven ended first."""
@@ -339,10 +374,6 @@ def _newer_run(session: Session, epoch: int, ours: int) -> Fenced:
 def _refuse_completed(session: Session, lease: Lease) -> None:
     if lease.phase == COMPLETED:
         raise Fenced("AlreadyCutOver", f"{session.endpoint.address} was cut over: nothing is copied to it any more")
-
-
-def _always() -> None:
-    """Bookkeeping goes on during a pause."""
 
 
 def _roll_back(session: Session) -> None:

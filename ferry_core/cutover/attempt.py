@@ -3,177 +3,308 @@
     be the only Ferry that does so on this source      it has one read_only for all
     record the intent and the old read_only values in the lease row
     stop writes on the source                          bounded by the deadline
-    no XA transaction is open                          it would pass the lock
-    XA RECOVER is empty                                XA COMMIT passes the lock
+    nobody else writes there                           XA transactions and replication pass the lock (``passers``)
     stream to the source's final position, flush all
     prove the keys changed since their last proof
     stream to the position of that moment              an event of a selected table in between: the attempt failed
     record Completed                                   from here on nobody unlocks
 
-Every way out before the last step unlocks, fenced: the lease row locked, epoch and phase checked, then the stored
-values restored. A run that dies in between is undone by the next start through ``undo``. Called by the coordinator.
+The steps are made by a thread of their own, and the coordinator's only waits for it: a server that hangs holds up the
+steps, never the deadline, a stop or the unlock. Until the COMMIT of the last step is sent (``recording``) the attempt
+may be given up at any moment: then the source is unlocked, and the steps that were left behind change nothing any more.
+A run that dies in between is undone by the next start (``unlocking``). Called by the coordinator.
 """
 
 import logging
+import math
+import threading
 import time
+import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_fixed,
+)
 
 from ferry_core.api.report import Stage
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.fence import Fence
+from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
+from ferry_core.cutover.messages import ambiguous, locked
+from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
+from ferry_core.cutover.passers import PASSERS_SECONDS, refuse_replication, refuse_xa
+from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.errors import AmbiguousError, RetriableError
+from ferry_core.cutover.turn import TurnLost
+from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseTeller, undo
+from ferry_core.errors import AmbiguousError, FerryError, RetriableError, TerminalError, Terminated
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
-from ferry_core.mysql.xa import prepared_xids
 
 log = logging.getLogger(__name__)
 
-UNLOCK_SECONDS = 600.0
-SETTLE_SECONDS = 60.0
 SLICE_SECONDS = 0.1
-PASSERS_SECONDS = 2.0
-"""How long writes stay blocked for XA transactions to end: those of applications are over within milliseconds."""
+LATE_SECONDS = 0.3
+"""The steps notice the deadline by themselves and know best what was missing; after so long they are left behind."""
+BEFORE_SECONDS = 5.0
+"""How long the target may take to record the intent; writes go on meanwhile."""
+TELL_SECONDS = 2.0
+"""How long a server may keep an answer to itself before people are told that the source may stay locked."""
+LEASE_SECONDS = 2.0
+"""How long a failed attempt waits for the lease row to say so; writes are allowed by then."""
+STOP_SECONDS = 10.0
+"""How long a stop waits for a server that decides whether the source may be unlocked. A Pod's grace is 60 s."""
+
+T = TypeVar("T")
 
 
-class AttemptFailed(Exception):
-    """The attempt is over; ``reason`` is that of the CutOver condition."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How an attempt ended; ``reason`` is Done, or why not."""
-
-    reason: str
-    message: str
-    blocked_milliseconds: int
-    changes: int = 0
-    """The change buffer's count when nothing was under way any more: every later one was not handed over."""
-
-    @property
-    def done(self) -> bool:
-        return self.reason == "Done"
-
-
-@dataclass(frozen=True)
+@dataclass
 class Handover:
-    """What an attempt works with. ``prove(deadline)`` returns a text naming what differs, or is not proven in time.
+    """What an attempt works with. ``prove(deadline, check)`` returns a text naming what differs.
 
-    ``go_on`` is called all the time; it raises what ends the run: a stop, an abort, a thread's failure. ``make_way``
-    keeps this run's own row writes away: one that waits for a lock holds the lease row, which the unlock needs.
-    ``stopped`` is called once writes are stopped, ``reached`` with the name of each step after that.
+    ``go_on`` is called all the time, by the caller's thread; it raises what ends the run: a stop, an abort, a thread's
+    failure. ``hurried`` opens target sessions that do not wait for long. ``stopped`` is called once writes are stopped,
+    ``reached`` with the name of each step, ``doubt`` while it is unknown whether the source may be unlocked, or how.
+    ``may_replicate`` says that whoever stops the writes by hand knows of replication on the source.
     """
 
     fence: Fence
     lock: SourceLock
     control: Callable[[], Session]
+    hurried: Callable[[], Session]
     buffer: ChangeBuffer
-    prove: Callable[[float], str | None]
+    prove: Callable[[float, Callable[[], None]], str | None]
     go_on: Callable[[], None]
-    make_way: Callable[[], AbstractContextManager[None]]
+    teller: LeaseTeller
     stopped: Callable[[], None]
     deadline_seconds: float
     reached: Callable[[str], None] = lambda _: None
+    doubt: Callable[[FerryError], None] = lambda _: None
+    may_replicate: bool = False
+    _recording: Recording = field(default_factory=Recording)
+    _deadline: float = math.inf
+    _doing: str = "asking the target"
+    _intent: dict[str, str] = field(default_factory=dict)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _undone: threading.Event = field(default_factory=threading.Event)
 
     def attempt(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
+        self.teller.cancel()
+        self._deadline = time.monotonic() + self.deadline_seconds + BEFORE_SECONDS
+        steps = Background("cutover", self._steps)
         try:
-            self.lock.begin(self.deadline_seconds, self.go_on)
-            self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=self.lock.stored())
-            changes = self._drain(time.monotonic() + self.deadline_seconds)
-        except (AttemptFailed, RetriableError) as error:
-            in_the_way = self._in_the_way(error)
-            self._undo()
-            message = error.message + in_the_way
+            changes = self._await(steps)
+        except BaseException as error:
+            if not self._recording.give_up():
+                raise  # it may be recorded: nobody unlocks
+            try:
+                self._undo()
+            finally:
+                self._undone.set()
+            if not isinstance(error, AttemptFailed | RetriableError):
+                raise
+            message = error.message + self._in_the_way(error)
             return Attempt(error.reason, message, self.lock.block.milliseconds)
-        except BaseException:
-            self._undo()
-            raise
-        if not complete(self.fence):
-            self._undo()
-            blocked = self.lock.block.milliseconds
-            return Attempt("TargetLost", "the target was lost before Completed was recorded", blocked)
         return Attempt("Done", "writes may move to the target", self.lock.block.milliseconds, changes)
 
-    def _undo(self) -> None:
+    # -- the caller's thread ------------------------------------------------------------------------------------------
+
+    def _await(self, steps: Background[int]) -> int:
+        """The steps' result; raises what ``go_on`` raises, or when the deadline is over, unless it may be recorded."""
+        asked_to_stop: float | None = None
+        told_stopped = False
+        while not steps.ended(SLICE_SECONDS):
+            if self._stopped.is_set() and not told_stopped:
+                told_stopped = True
+                self.stopped()
+            try:
+                self.go_on()
+            except BaseException:
+                if self._recording.sent_for is None:
+                    raise
+                asked_to_stop = asked_to_stop or time.monotonic()
+            unknown_for = self._recording.sent_for
+            if unknown_for is None:
+                if time.monotonic() > self._deadline + LATE_SECONDS:
+                    raise late(f"a server had not answered ({self._doing})")
+            elif unknown_for > TELL_SECONDS:
+                self.doubt(self._ambiguous(f"it has not answered for {unknown_for:.0f} s"))
+            if asked_to_stop is not None and time.monotonic() > asked_to_stop + STOP_SECONDS:
+                raise self._ambiguous("it had not answered when the run was stopped")
         try:
-            with self.make_way():
-                undo(self.fence, self.lock)
+            return steps.result()
+        except AmbiguousError as error:
+            raise self._ambiguous(error.message) from error
+
+    def _ambiguous(self, why: str) -> AmbiguousError:
+        return AmbiguousError("OwnershipAmbiguous", ambiguous(why, self.lock.by_hand(self._intent)))
+
+    def _locked(self, why: str) -> AmbiguousError:
+        return AmbiguousError("SourceLocked", locked(why, self.lock.by_hand(self._intent)))
+
+    def _undo(self) -> None:
+        """Allow writes again, then have the lease row say so; meanwhile the run is seen, and may be stopped."""
+        over = threading.Event()
+        undoing = Background("cutover-undo", lambda: self._allow(over))
+        began, stop_after = time.monotonic(), math.inf
+        try:
+            while not undoing.ended(SLICE_SECONDS):
+                waited = time.monotonic() - began
+                if self._asked_to_stop():
+                    stop_after = min(stop_after, waited + STOP_SECONDS)
+                if waited > TELL_SECONDS:
+                    self.doubt(self._locked("a server does not answer"))
+                if waited > stop_after:
+                    over.set()
+                    raise self._locked("no answer before the run was stopped")
+            undoing.result()
+        except (RetriableError, TerminalError) as error:
+            raise self._locked(error.message) from error
         finally:
             self.lock.end()
+        if self._intent:
+            told = self.teller.tell(self.fence.by(self.hurried), self._intent.get(ATTEMPT, ""))
+            self._waited(lambda: told.ended(SLICE_SECONDS), LEASE_SECONDS)
+
+    def _allow(self, over: threading.Event) -> None:
+        """By the source's turn, which needs no target, or else as the lease says."""
+        retrying = Retrying(
+            retry=retry_if_exception(_may_be_retried),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(UNLOCK_SECONDS) | stop_when_event_set(over),
+            reraise=True,
+        )
+        try:
+            retrying(self.lock.unlock)
+        except TurnLost as lost:
+            log.warning("%s: asking the lease who may allow writes", lost.message)
+            with self.teller.make_way():
+                undo(self.fence.by(self.hurried), self.lock, over)
+
+    def _waited(self, ended: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not ended() and time.monotonic() < end and not self._asked_to_stop():
+            pass
+
+    def _asked_to_stop(self) -> bool:
+        try:
+            self.go_on()
+        except Terminated:
+            return True
+        except FerryError:
+            return False  # raised again by the next tick, once the source is unlocked
+        return False
+
+    def _in_the_way(self, error: AttemptFailed | RetriableError) -> str:
+        if error.reason not in ("DeadlineExceeded", "LockConflict", "LockTimeout"):
+            return ""
+        try:
+            with self.control() as control:
+                found = blockers(control)
+        except RetriableError as lost:
+            return f" (transactions in the way could not be listed: {lost})"
+        return f"; transactions open on the source: {'; '.join(found)}" if found else ""
+
+    # -- the steps' thread --------------------------------------------------------------------------------------------
+
+    def _steps(self) -> int:
+        """The change buffer's count when nothing was under way any more."""
+        check = self._recording.check
+        try:
+            self.fence.read()  # a run that was superseded must not end its successor's sessions on the source
+            self.lock.begin(self.deadline_seconds, check)
+            intent = self.lock.intent(self.deadline_seconds) | {ATTEMPT: uuid.uuid4().hex}
+            check()
+            self._intent = intent
+            self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=intent)
+            deadline = time.monotonic() + self.deadline_seconds
+            self._deadline = deadline
+            changes = self._drain(deadline)
+            self._step("recording the hand-over")
+            self._recording.record(self.fence, self.hurried, lambda: self._refuse_unlocked(deadline))
+        except BaseException:
+            if self._recording.given_up:
+                self._undone.wait()  # whoever gave up unlocks by the turn, and may come before it is taken
+                self.lock.end()
+            raise
+        return changes
+
+    def _step(self, doing: str) -> None:
+        self._recording.check()
+        self._doing = doing
 
     def _drain(self, deadline: float) -> int:
-        self.lock.acquire(deadline - time.monotonic(), self.fence.read, self.go_on)
-        self.stopped()
+        self._step("stopping writes")
+        self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
+        self._stopped.set()
+        self.reached("writes are stopped")
+        self._step("draining")
         with self.control() as control:
-            self._await_passers(control, deadline)
-            _refuse_prepared(control)  # in this order: what is open becomes prepared, never the other way round
+            self._refuse_passers(control, deadline)
             self._stream_to_end(control, deadline)
             changes = self.buffer.changes
             if not self._wait(self.buffer.wait_empty, deadline):
-                raise _late(f"{self.buffer.pending_keys()} changed keys were not on the target yet")
+                raise late(f"{self.buffer.pending_keys()} changed keys were not on the target yet")
             self.reached("drained")
-            differing = self.prove(deadline)
+            self._step("comparing rows")
+            differing = self.prove(deadline, self._recording.check)
             if differing:
                 raise AttemptFailed("RowsDiffer", differing)
             self.reached("verified")
+            self._step("looking for late changes")
             self._stream_to_end(control, deadline)
-            _refuse_prepared(control)
+            self._refuse_passers(control, deadline)
             if self.buffer.changes != changes:
                 raise AttemptFailed(
                     "SourceStillWritten",
                     f"{self.buffer.changes - changes} row changes of selected tables came after writes were stopped; "
                     "find who may write in spite of read_only (accounts with SUPER or READ ONLY ADMIN, XA COMMIT)",
                 )
-            if not self.lock.held():
-                raise AttemptFailed(
-                    "SourceUnlocked",
-                    "somebody allowed writes on the source again (or it was restarted) before the hand-over was "
-                    "recorded; nothing but this Ferry may change read_only during the cutover",
-                )
-            if time.monotonic() > deadline:
-                raise _late("everything was done, but too late")
             return changes
 
+    def _refuse_passers(self, control: Session, deadline: float) -> None:
+        until = min(deadline, time.monotonic() + PASSERS_SECONDS)
+        refuse_xa(control, lambda looked: self._wait(looked, until), self.lock)
+        if not self.may_replicate:
+            refuse_replication(control)
+
+    def _confirm(self) -> None:
+        self.fence.read()
+        self._recording.check()
+
+    def _refuse_unlocked(self, deadline: float) -> None:
+        """The last questions, when nothing but the COMMIT of the record is left to send."""
+        if not self.lock.held():
+            raise AttemptFailed(
+                "SourceUnlocked",
+                "somebody allowed writes on the source again (or it was restarted) before the hand-over was "
+                "recorded; nothing but this Ferry may change read_only during the cutover",
+            )
+        if time.monotonic() > deadline:
+            raise late("everything was done, but too late")
+
     def _wait(self, wait: Callable[[float], bool], deadline: float) -> bool:
-        """``wait(until)`` in slices, between which the run may be told to end."""
+        """``wait(until)`` in slices, between which the attempt may be given up."""
         while time.monotonic() < deadline:
-            self.go_on()
+            self._recording.check()
             if wait(min(deadline, time.monotonic() + SLICE_SECONDS)):
                 return True
         return False
-
-    def _await_passers(self, control: Session, deadline: float) -> None:
-        """Nobody can join them under the lock; most end within milliseconds."""
-        found: list[str] = []
-
-        def none_left(_: float) -> bool:
-            found[:] = self.lock.passers(control)
-            return not found
-
-        if not self._wait(none_left, min(deadline, time.monotonic() + PASSERS_SECONDS)):
-            raise AttemptFailed(
-                "XaOpen",
-                f"XA transactions were open when writes were stopped, and could be committed after the hand-over: "
-                f"{'; '.join(found)}; end them first",
-            )
 
     def _stream_to_end(self, control: Session, deadline: float) -> None:
         end = source_position(control)
         if not self._wait(
             lambda until: self.buffer.wait_processed(lambda mark: mark.position.contains(end), until), deadline
         ):
-            raise _late(f"the stream had not reached {end}")
+            raise late(f"the stream had not reached {end}")
         seen = self.buffer.processed.position
         if not source_position(control).contains(seen):
             # The dump of a source that was reset goes on as if nothing were written any more.
@@ -183,81 +314,6 @@ class Handover:
                 "differ that no event will tell of: start over with a fresh copy",
             )
 
-    def _in_the_way(self, error: Exception) -> str:
-        if getattr(error, "reason", "") not in ("DeadlineExceeded", "LockConflict", "LockTimeout"):
-            return ""
-        try:
-            with self.control() as control:
-                found = blockers(control)
-        except RetriableError as lost:
-            return f" (transactions in the way could not be listed: {lost})"
-        return f"; transactions open on the source: {'; '.join(found)}" if found else ""
 
-
-def undo(fence: Fence, lock: SourceLock) -> bool:
-    """Allow writes again if this Ferry stopped them: fenced, and tried until it is certain.
-
-    False: they stay stopped by another Ferry, which has done so since.
-    Raises AmbiguousError when source or target stay out of reach, Fenced when a newer run took over (it will undo).
-    """
-    retrying = Retrying(
-        retry=retry_if_exception_type(RetriableError),
-        wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.1),
-        stop=stop_after_delay(UNLOCK_SECONDS),
-        reraise=True,
-    )
-    try:
-        return bool(retrying(_undo_once, fence, lock))
-    except RetriableError as error:
-        raise AmbiguousError(
-            "SourceLocked",
-            f"writes on the source may still be blocked and cannot be allowed again: {error.message}; start the Ferry "
-            "again or run `ferry abort` when both servers can be reached",
-        ) from error
-
-
-def _undo_once(fence: Fence, lock: SourceLock) -> bool:
-    allowed = True
-    with fence.exclusively() as (session, lease):
-        if lease.phase == Stage.CUTTING_OVER.value:
-            if lease.cutover:
-                allowed = lock.release(lease.cutover)
-            fence.update(session, phase=Stage.STREAMING.value, cutover={})
-    return allowed
-
-
-def complete(fence: Fence) -> bool:
-    """Record Completed; False if that certainly did not happen. Raises AmbiguousError if nobody can tell."""
-    retrying = Retrying(
-        retry=retry_if_exception_type(RetriableError),
-        wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),
-        stop=stop_after_delay(SETTLE_SECONDS),
-        reraise=True,
-    )
-    try:
-        fence.complete()
-    except RetriableError as lost:
-        log.warning("recording the hand-over: %s", lost)
-        try:
-            return bool(retrying(fence.completed))
-        except RetriableError as error:
-            raise AmbiguousError(
-                "OwnershipAmbiguous",
-                f"the target was lost while the hand-over was recorded ({error.message}); writes on the source stay "
-                "blocked: bring the target back and start the Ferry again, it will find out",
-            ) from error
-    return True
-
-
-def _refuse_prepared(control: Session) -> None:
-    xids = prepared_xids(control)
-    if xids:
-        raise AttemptFailed(
-            "XaPrepared",
-            f"XA transactions are prepared and could be committed after the lock: {', '.join(xids)} "
-            "(formatID,gtrid,bqual); decide them first",
-        )
-
-
-def _late(what: str) -> AttemptFailed:
-    return AttemptFailed("DeadlineExceeded", f"{what} when cutover.deadline was over")
+def _may_be_retried(error: BaseException) -> bool:
+    return isinstance(error, RetriableError) and not isinstance(error, TurnLost)

@@ -20,12 +20,13 @@ What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, me
 import logging
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, Self
+from enum import Enum
+from typing import Protocol
 
-from ferry_core.cutover.blockers import blockers
+from ferry_core.cutover.evidence import evidence, is_ours
+from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
 from ferry_core.cutover.open_xa import open_xa
 from ferry_core.cutover.turn import Turn
 from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
@@ -37,17 +38,8 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[], object]
 
-ANSWER_SECONDS = 5.0
-"""How long any single administrative statement may take; SET GLOBAL has the caller's deadline on top."""
-
-LOOK_SECONDS = 0.2
-"""How often a wait for the lock looks whether it is still wanted."""
-
 TURN_SECONDS = 15.0
 """Longer than an attempt takes to find the source read-only and give its turn back."""
-
-NO_SUCH_THREAD = 1094
-"""What KILL answers when the connection is gone already."""
 
 
 class WriteBlock:
@@ -72,6 +64,15 @@ class WriteBlock:
         return 0 if self._began is None else round(((self._ended or time.monotonic()) - self._began) * 1000)
 
 
+class Released(Enum):
+    """What became of writes that an earlier attempt stopped."""
+
+    NOTHING = "nothing"  # none were stopped
+    ALLOWED = "allowed"
+    OTHERS = "others"  # another Ferry has stopped them since
+    UNCLEAR = "unclear"  # the source is read-only, and perhaps by somebody else
+
+
 class SourceLock(Protocol):
     """How writes on the source are stopped. All methods may be called again after any failure."""
 
@@ -88,8 +89,8 @@ class SourceLock(Protocol):
     def end(self) -> None:
         """Let others; said again it changes nothing."""
 
-    def stored(self) -> dict[str, str]:
-        """The values to restore, to be written down durably between ``begin`` and ``acquire``."""
+    def intent(self, seconds: float) -> dict[str, str]:
+        """To be written down durably between ``begin`` and ``acquire``: the values to restore, and whose lock it is."""
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
         """Stop writes, or raise with everything as it was before.
@@ -103,8 +104,17 @@ class SourceLock(Protocol):
     def passers(self, session: Session) -> list[str]:
         """Who may still commit what was changed before, though writes are stopped; a line each."""
 
-    def release(self, stored: Mapping[str, str]) -> bool:
-        """Bring back exactly the stored values. False: it was left as it is, as another Ferry's by now."""
+    def unlock(self) -> None:
+        """Allow writes again if this attempt stopped them, on the source's word alone: it is still this one's turn.
+
+        Raises TurnLost when it no longer is: then the lease tells who may.
+        """
+
+    def release(self, stored: Mapping[str, str]) -> Released:
+        """Bring back exactly the stored values of an ``intent``, unless the lock is somebody else's by now."""
+
+    def by_hand(self, stored: Mapping[str, str]) -> str:
+        """Where writes are stopped, and the statement by which a person allows them."""
 
 
 class NoLock:
@@ -122,7 +132,7 @@ class NoLock:
     def end(self) -> None:
         """Nothing was begun."""
 
-    def stored(self) -> dict[str, str]:
+    def intent(self, seconds: float) -> dict[str, str]:  # noqa: ARG002 - the protocol's
         return {}
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
@@ -134,8 +144,22 @@ class NoLock:
     def passers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
         return []
 
-    def release(self, stored: Mapping[str, str]) -> bool:  # noqa: ARG002 - the protocol's
-        return True
+    def unlock(self) -> None:
+        """Nothing was stopped."""
+
+    def release(self, stored: Mapping[str, str]) -> Released:  # noqa: ARG002 - the protocol's
+        return Released.NOTHING
+
+    def by_hand(self, stored: Mapping[str, str]) -> str:  # noqa: ARG002 - the protocol's
+        return "no writes were stopped"
+
+
+class _Sent(Enum):
+    """How far this attempt's statement is."""
+
+    NOT = "not"
+    MAYBE = "maybe"  # and it may still be under way
+    DONE = "done"
 
 
 class ReadOnlyLock:
@@ -152,6 +176,8 @@ class ReadOnlyLock:
         self._marker = f"/* mysql-ferry source lock {plain} */"
         self._name = f"ferry-source-lock:{plain}"[:64]
         self._turn = Turn(self._open, f"ferry-source-turn:{plain}"[:64])
+        self._sent = _Sent.NOT
+        self._before: dict[str, str] = {}
 
     def begin(self, seconds: float, go_on: Check = bool) -> None:
         """Also refuses a source that is read-only: what somebody else has set must not be taken for our own.
@@ -175,8 +201,17 @@ class ReadOnlyLock:
         self._turn.give_back()
 
     def stored(self) -> dict[str, str]:
+        """The values that the server has now."""
         with self._open() as session:
             return self._read(session)
+
+    def intent(self, seconds: float) -> dict[str, str]:
+        with self._open() as session:
+            return self._read(session) | evidence(session, seconds)
+
+    def is_read_only(self) -> bool:
+        """Whether applications' writes are refused now, by whomever."""
+        return self._is_on(self.stored()[self._variables[0]])
 
     def held(self) -> bool:
         return self._turn.held() and self._all_on(self.stored())
@@ -188,54 +223,87 @@ class ReadOnlyLock:
         """Set the server read-only within the deadline; on any failure bring back what was there and raise."""
         with self._open() as control:
             self._kill_leftovers(control)
-            before = self._read(control)
-            self._refuse_read_only(before)
+            self._before = self._read(control)
+            self._refuse_read_only(self._before)
             # If this copier dies while it waits, the server's own timeout ends the statement a little later.
             timeout = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1)}
             with self._open(deadline_seconds, timeout) as session:
                 self._enrol(session)
-                confirm()
+                self._sent = _Sent.MAYBE  # before the last questions: who unlocks meanwhile ends this session
+                self._ask_last(confirm)
                 self.block.begins()
                 try:
-                    with _Killer(control, session.connection_id, deadline_seconds, go_on) as killer:
+                    with Killer(control, session.connection_id, deadline_seconds, go_on) as killer:
                         session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
                 except FerryError as error:
-                    self._undo(session, before, error)
+                    self._undo(session, error)
                     raise self._failure(error, killer, deadline_seconds) from error
+            self._sent = _Sent.DONE
             if not self._all_on(self._read(control)):
-                self.release(before)
+                self.unlock()
                 raise RetriableError("SourceUnlocked", f"{self._where}: somebody allowed writes again at once")
 
-    def release(self, stored: Mapping[str, str]) -> bool:
+    def _ask_last(self, confirm: Check) -> None:
+        """In this order with ``_enrol``: a successor ends both sessions, and so either finds this one or its turn."""
+        try:
+            confirm()
+            self._turn.use(_ping)
+        except BaseException:
+            self._sent = _Sent.NOT
+            raise
+
+    def unlock(self) -> None:
+        if self._sent is _Sent.MAYBE:
+            with self._open() as session:
+                self._kill_leftovers(session)
+        if self._sent is not _Sent.NOT:
+            # On the session whose turn it is: a successor that may stop writes for itself has ended that one first.
+            self._turn.use(lambda session: self._restore(session, self._before))
+            self._sent = _Sent.NOT
+            log.warning("%s: writes are allowed again: %s", self._where, self._before)
+        self.block.ends()
+
+    def release(self, stored: Mapping[str, str]) -> Released:
         """Restore ``stored``, after ending whatever a dead copier still has under way.
 
         Nothing is restored while it is another Ferry's turn for long: an attempt begins on a writable source only, so
         it is that one which has stopped the writes, perhaps for good.
         """
-        if unknown := set(stored) ^ set(self._variables):
-            raise DataError("SourceLockFailed", f"{self._where}: stored values with other variables: {sorted(unknown)}")
+        for name in self._variables:
+            if not re.fullmatch("[0-9A-Z_]+", stored.get(name, "")):
+                raise DataError("SourceLockFailed", f"{self._where}: {stored.get(name)!r} is no value of {name}")
         with self._open() as session:
             self._kill_leftovers(session)
             with self._turn.taken(TURN_SECONDS) as ours:
-                if ours:
-                    self._restore(session, stored)
-                    log.warning("%s: writes are allowed again: %s", self._where, dict(stored))
-                else:
-                    log.warning("%s: another Ferry has stopped its writes since; read_only stays as it is", self._where)
-            self.block.ends()
-            return ours
+                released = self._release(session, stored) if ours else Released.OTHERS
+        if released is Released.ALLOWED:
+            log.warning("%s: writes are allowed again: %s", self._where, dict(stored))
+        else:
+            log.warning("%s: read_only stays as it is: %s", self._where, released.value)
+        self.block.ends()
+        self._sent = _Sent.NOT
+        return released
+
+    def _release(self, session: Session, stored: Mapping[str, str]) -> Released:
+        if self._is_on(self._read(session)[self._variables[-1]]):
+            if not is_ours(session, stored):
+                return Released.UNCLEAR
+            self._restore(session, stored)
+        return Released.ALLOWED
+
+    def by_hand(self, stored: Mapping[str, str]) -> str:
+        name = self._variables[0 if not self._is_on(stored.get(self._variables[0], "0")) else -1]
+        return f"{self._where}: SET GLOBAL {name} = OFF"
 
     def _restore(self, session: Session, stored: Mapping[str, str]) -> None:
         now = self._read(session)
         # In this order: read_only = OFF also turns super_read_only off, super_read_only = ON also read_only on.
         for name in self._variables:
             value = stored[name]
-            if not re.fullmatch("[0-9A-Z_]+", value):
-                raise DataError("SourceLockFailed", f"{self._where}: {value!r} is no value of {name}")
             if now[name] != value:
                 session.execute(f"SET {self._marker} GLOBAL {name} = {value}")
                 now = self._read(session)
-        if now != dict(stored):
+        if now != {name: stored[name] for name in self._variables}:
             raise DataError("SourceUnlockFailed", f"{self._where}: is {now} after restoring {dict(stored)}")
 
     @property
@@ -281,16 +349,16 @@ class ReadOnlyLock:
         marker = self._marker.encode()
         ours = {session.connection_id, self._turn.connection_id}
         theirs = {session.number(f"SELECT IS_USED_LOCK('{self._name}')"), self._turn.holder(session)}
-        _end(session, lambda p: p.ident not in ours and (p.ident in theirs or marker in p.statement))
+        end_connections(session, lambda p: p.ident not in ours and (p.ident in theirs or marker in p.statement))
 
-    def _undo(self, session: Session, before: Mapping[str, str], error: FerryError) -> None:
-        """On a fresh session: the one that failed may hang, and the killer's may be broken for the same reason."""
+    def _undo(self, session: Session, error: FerryError) -> None:
+        """By fresh sessions: the one that failed may hang, and the killer's may be broken for the same reason."""
         ident = session.connection_id
         session.close()
         try:
             with self._open() as fresh:
-                _end(fresh, lambda process: process.ident == ident)
-            self.release(before)
+                end_connections(fresh, lambda process: process.ident == ident)
+            self.unlock()
         except FerryError as trouble:
             raise RetriableError(
                 "SourceMayBeLocked",
@@ -298,7 +366,7 @@ class ReadOnlyLock:
                 "the stored values are restored by the next start or by ferry abort",
             ) from error
 
-    def _failure(self, error: FerryError, killer: "_Killer", deadline_seconds: float) -> Exception:
+    def _failure(self, error: FerryError, killer: Killer, deadline_seconds: float) -> Exception:
         if killer.given_up is not None:
             return killer.given_up
         if not killer.fired and not isinstance(error, LockConflict):
@@ -310,85 +378,5 @@ class ReadOnlyLock:
         )
 
 
-class _Killer:
-    """Ends a statement at its deadline, after a look at who held it up. Owns ``control`` while it is entered."""
-
-    def __init__(self, control: Session, victim: int, deadline_seconds: float, go_on: Check) -> None:
-        self.fired = False
-        self.given_up: Exception | None = None
-        self.seen: list[str] = []
-        self._control = control
-        self._victim = victim
-        self._go_on = go_on
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(deadline_seconds,), name="source-lock-killer")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _wait(self, end: float) -> bool:
-        """Until done (True), ``end``, or the caller gives up."""
-        while (left := end - time.monotonic()) > 0:
-            if self._done.wait(min(left, LOOK_SECONDS)):
-                return True
-            try:
-                self._go_on()
-            except Exception as error:  # noqa: BLE001 - raised by the owner of the wait, once the victim is dead
-                self.given_up = error
-                return False
-        return False
-
-    def _run(self, deadline_seconds: float) -> None:
-        if self._wait(time.monotonic() + deadline_seconds):
-            return
-        if self.given_up is None:
-            self.fired = True
-            try:
-                self.seen = blockers(self._control)
-            except FerryError as error:
-                self.seen = [f"could not be asked: {error}"]
-        try:
-            # The connection, not the query: a query that ends at this very moment must not leave a working session.
-            _kill(self._control, self._victim)
-        except FerryError:
-            # The victim's own timeouts end it; the undo then works on a session of its own.
-            return
-
-
-class _Process(NamedTuple):
-    ident: int
-    statement: bytes
-
-
-def _kill(session: Session, ident: int) -> None:
-    try:
-        session.execute(f"KILL {ident}")
-    except FerryError as error:
-        if error.__cause__ is None or error.__cause__.args[:1] != (NO_SUCH_THREAD,):
-            raise
-
-
-def _end(session: Session, chosen: Callable[[_Process], bool]) -> None:
-    """Kill the chosen connections and wait until the server has none of them left."""
-    end = time.monotonic() + ANSWER_SECONDS
-    pause = threading.Event()
-    while True:
-        rows = session.query("SHOW FULL PROCESSLIST")
-        found = [process for row in rows if chosen(process := _Process(int(row[0] or 0), row[7] or b""))]
-        if not found:
-            return
-        if time.monotonic() > end:
-            raise RetriableError(
-                "SourceLockFailed",
-                f"{session.endpoint.role} {session.endpoint.address}: killed connections "
-                f"{[process.ident for process in found]} do not end",
-            )
-        for process in found:
-            _kill(session, process.ident)
-        # A server does not tell when a connection is gone: ask again soon.
-        pause.wait(0.02)
+def _ping(session: Session) -> None:
+    session.query("SELECT 1")

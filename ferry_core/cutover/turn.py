@@ -9,12 +9,15 @@ What a dead copier left read-only is for its successor to undo, and refused by e
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 
-from ferry_core.errors import FerryError, RetriableError
+from ferry_core.errors import ConnectionLost, FerryError, RetriableError
 from ferry_core.mysql.session import Session
+
+log = logging.getLogger(__name__)
 
 NAME = "mysql-ferry-source-lock"
 LOOK_SECONDS = 0.2
@@ -24,13 +27,21 @@ _TAKE = f"SELECT GET_LOCK('{NAME}', 0)"
 _HELD = f"SELECT IS_USED_LOCK('{NAME}') = CONNECTION_ID()"
 
 
+class TurnLost(RetriableError):
+    """The session that held the turn is gone, and with it the right to act on the source without asking the lease."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("SourceTurnLost", message)
+
+
 class Turn:
-    """Taken by one thread; ``connect`` opens the session whose it is."""
+    """Taken by one thread, used by several, one at a time; ``connect`` opens the session whose it is."""
 
     def __init__(self, connect: Callable[[], Session], own_name: str) -> None:
         self._connect = connect
         self._own_name = own_name
         self._session: Session | None = None
+        self._using = threading.RLock()
 
     @property
     def connection_id(self) -> int | None:
@@ -43,8 +54,20 @@ class Turn:
 
     def keep(self, seconds: float) -> None:
         """For so much longer, without a word."""
-        if self._session is not None:
-            self._session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS + round(seconds)}")
+        with self._using:
+            if self._session is not None:
+                self._session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS + round(seconds)}")
+
+    def use(self, work: Callable[[Session], object]) -> None:
+        """Do ``work`` on the session that holds it: where that has ended, nothing of the work is done."""
+        with self._using:
+            if self._session is None:
+                raise TurnLost("the source is no longer reserved for this cutover")
+            try:
+                work(self._session)
+            except ConnectionLost as error:
+                self.give_back()  # the server may not know yet: whoever takes the next turn must find it and end it
+                raise TurnLost(error.message) from error
 
     def take(self, seconds: float, go_on: Callable[[], object] = bool) -> bool:
         """Wait for it; False if it is still another's then. ``go_on`` is called meanwhile; it raises to give up."""
@@ -70,16 +93,20 @@ class Turn:
 
     def held(self) -> bool:
         """Whether it is ours; a lost session has lost it."""
-        try:
-            return self._session is not None and self._session.number(_HELD) == 1
-        except FerryError:
+        with self._using:
+            try:
+                if self._session is not None and self._session.number(_HELD) == 1:
+                    return True
+            except FerryError as error:
+                log.debug("the turn is lost: %s", error)
+            self.give_back()
             return False
 
     def give_back(self) -> None:
-        if self._session is not None:
-            with contextlib.suppress(RetriableError):  # the server gives it back by itself when a session is lost
-                self._session.close()
-            self._session = None
+        with self._using:
+            if self._session is not None:
+                self._session.close()  # and the server gives it back
+                self._session = None
 
     @contextlib.contextmanager
     def taken(self, seconds: float) -> Iterator[bool]:

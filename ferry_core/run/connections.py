@@ -15,6 +15,9 @@ from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run.options import RETRY_SECONDS
 
+PATIENT_SECONDS = 25.0
+HURRIED_SECONDS = 5.0
+
 
 class _End:
     """One server: its endpoint as the Secrets say now, whether it ever let us in, and which server it is."""
@@ -77,8 +80,14 @@ class Connections:
             session.abort()
 
     def _session(self, end: _End, purpose: Purpose, patience: float = 300, *, any_start: bool = False) -> Session:
-        extra = self._computing if end is self._target else None
-        session = Session(end(any_start=any_start), purpose, read_timeout=patience, extra=extra, opening=self._opening)
+        session = Session(
+            end(any_start=any_start),
+            purpose,
+            connect_timeout=min(10.0, patience),
+            read_timeout=patience,
+            extra=self._computing if end is self._target else None,
+            opening=self._opening,
+        )
         end.accepted = True
         return session
 
@@ -116,5 +125,13 @@ class Connections:
         """A session for the lease row, which is read and changed after a restart as well; it only notes that one."""
         return self._session(self._target, Purpose.TARGET, any_start=True)
 
-    def target_control(self) -> Session:
-        return self._session(self._target, Purpose.CONTROL)
+    def patient_lease(self) -> Session:
+        """For the cutover's statements: longer than they may wait for a lock, shorter than a person waits for news."""
+        return self._session(self._target, Purpose.TARGET, PATIENT_SECONDS, any_start=True)
+
+    def hurried_lease(self) -> Session:
+        """For who asks again until there is an answer."""
+        return self._session(self._target, Purpose.TARGET, HURRIED_SECONDS, any_start=True)
+
+    def target_control(self, patience: float = 300) -> Session:
+        return self._session(self._target, Purpose.CONTROL, patience)

@@ -168,7 +168,7 @@ class Engine:
         with self._pairs_lock:
             busy = [pair for pair in self._pairs if pair.busy]
         if busy:
-            with self._connections.source_control() as source, self._connections.target_control() as target:
+            with self._connections.source_control(5.0) as source, self._connections.target_control(5.0) as target:
                 for pair in busy:
                     pair.interrupt(source, target)
 

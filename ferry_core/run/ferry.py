@@ -21,6 +21,7 @@ from ferry_core.report.progress import Progress
 from ferry_core.run.alone import alone
 from ferry_core.run.connections import Connections
 from ferry_core.run.going_on import GoingOn
+from ferry_core.run.left_locked import lease_or_explain
 from ferry_core.run.options import RunOptions
 from ferry_core.run.passage import Passage
 from ferry_core.run.telling import Telling
@@ -107,6 +108,7 @@ class Ferry:
             while True:
                 try:
                     if not entered:
+                        lease_or_explain(self._ferry, self._connections)
                         stack.enter_context(alone(self._ferry, self._options, self._connections, self._wait))
                         entered = True
                     return self._passage.run()

@@ -12,8 +12,7 @@ from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
-from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, HOLDER, LEASE, Fence, Lease, read_lease
-from ferry_core.cutover.attempt import undo
+from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, HOLDER, LEASE, Fence, Lease
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.faults import table_is_gone
@@ -23,8 +22,8 @@ from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
 from ferry_core.run.connections import Connections
 from ferry_core.run.dropping import drop_target
+from ferry_core.run.left_locked import lease_or_explain, unlock_left
 from ferry_core.run.options import RunOptions
-from ferry_core.run.setup import read_only_lock
 
 
 def abort(loaded: LoadedFerry, options: RunOptions) -> str:
@@ -85,8 +84,7 @@ def _connections(loaded: LoadedFerry) -> Connections:
 
 
 def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:
-    with connections.target_control() as session:
-        return read_lease(session, ferry_uid(loaded.ferry))
+    return lease_or_explain(loaded.ferry, connections)
 
 
 def _namesakes(loaded: LoadedFerry, connections: Connections) -> str:
@@ -110,14 +108,18 @@ def _name(loaded: LoadedFerry) -> str:
 def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, str]:
     """The fence, the lease as it was before, and what became of the writes on the source."""
     uid = ferry_uid(loaded.ferry)
-    fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
-    if before.phase == Stage.CUTTING_OVER.value:
+    unlocked = ""
+    lease = _lease(loaded, connections)
+    if lease is not None and lease.phase == Stage.CUTTING_OVER.value:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
-        with connections.source_control() as session:
-            flavor = session.flavor
-        allowed = undo(fence, read_only_lock(connections, flavor, uid))
-        return fence, before, _unlocked(allowed) if before.cutover else ""
-    return fence, before, ""
+        unlocked = unlock_left(loaded.ferry, connections, lease).text
+    try:
+        fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
+    except FerryError as error:
+        raise type(error)(error.reason, f"{error.message}; {unlocked}") if unlocked else error from error
+    if before.phase == Stage.CUTTING_OVER.value and not unlocked:
+        unlocked = unlock_left(loaded.ferry, connections, before).text
+    return fence, before, f"; {unlocked}" if unlocked else ""
 
 
 def _drop_if_unused(session: Session) -> None:
@@ -131,12 +133,6 @@ def _drop_if_unused(session: Session) -> None:
     if session.number(f"SELECT COUNT(*) FROM {LEASE}") == 0:
         session.execute(f"DROP TABLE {CHECKPOINT}, {HOLDER}, {LEASE}")
     session.execute("UNLOCK TABLES")
-
-
-def _unlocked(allowed: bool) -> str:
-    if allowed:
-        return "; writes on the source are allowed again"
-    return "; read_only on the source stays as it is: another Ferry is cutting over from there, or has"
 
 
 def _state(path: Path | None) -> str:

@@ -23,7 +23,6 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.cutover.attempt import undo
 from ferry_core.errors import ConfigError, RetriableError, ServerRestarted, Terminated
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.iterator import ChunkSource
@@ -32,16 +31,15 @@ from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked, Series
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.engine import Ears, Engine
+from ferry_core.run.left_locked import unlock_again, unlock_first
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
 from ferry_core.run.setup import (
     Crossing,
     binlog_retention,
-    read_only_lock,
     selection_of,
     source_lock,
     take_fence,
-    unlock_first,
     validate,
 )
 from ferry_core.run.stages import Stages
@@ -132,7 +130,7 @@ class Passage:
     def _fenced(self, crossing: Crossing) -> _Start:
         """Take the fence, make what is missing on the target, and find where the stream begins."""
         fence = self.fence = take_fence(crossing, self._state(crossing), self.fence)
-        undo(fence, read_only_lock(self._connections, crossing.flavor, crossing.uid))
+        unlock_again(crossing, fence)
         self._keep_verb(crossing, fence.epoch)
         if self.wishes.aborted.is_set():
             fence.record(phase="Aborted")

@@ -18,7 +18,6 @@ from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.consistency.holder import record_holder
-from ferry_core.cutover.attempt import undo
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError, Fenced
 from ferry_core.mysql.flavor import Flavor
@@ -65,6 +64,14 @@ class Crossing:
     def started(self) -> Collection[str]:
         """Ids of tables whose rows on the target a run goes on from."""
         return self.state.started if self.state is not None else ()
+
+    @property
+    def may_replicate(self) -> bool:
+        """Whether replication may run on the source during the cutover: who stops the writes by hand said so."""
+        spec = self.ferry.spec
+        return spec.cutover.source_lock is SourceLockMode.NONE and Reason.SOURCE_IS_REPLICA.value in {
+            str(word) for word in spec.acknowledge
+        }
 
     @property
     def reached(self) -> Stage:
@@ -229,24 +236,6 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
             f"this Ferry began with source server {known}, but {crossing.ferry.spec.source.host}:"
             f"{crossing.ferry.spec.source.port} is {crossing.source_id}; point it at the server it began with",
         )
-
-
-def unlock_first(ferry: FerryManifest, connections: Connections, ours: Fence | None = None) -> Fence | None:
-    """Allow writes again if an earlier run died while cutting over, whatever validation and a pause will say.
-
-    Gives the fence that it took for that. ``ours`` is one of before: a newer run than that is left alone (Fenced).
-    """
-    uid = ferry_uid(ferry)
-    with connections.source_control() as source, connections.target_control() as target:
-        lease = read_lease(target, uid)
-        if lease is None or lease.phase != Stage.CUTTING_OVER.value or lease.source_id != source_identity(source):
-            return None
-        flavor = source.flavor
-    fence, _ = Fence.take(
-        connections.lease, uid, f"{ferry.metadata.namespace}/{ferry.metadata.name}", "", ours.epoch if ours else None
-    )
-    undo(fence, read_only_lock(connections, flavor, uid))
-    return fence
 
 
 def take_fence(crossing: Crossing, first: RunState, ours: Fence | None = None) -> Fence:

@@ -15,9 +15,12 @@ from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.cutover.attempt import Attempt, Handover
+from ferry_core.cutover.attempt import Handover
+from ferry_core.cutover.outcome import Attempt
 from ferry_core.cutover.source_lock import SourceLock
+from ferry_core.cutover.unlocking import LeaseTeller
 from ferry_core.errors import (
+    AmbiguousError,
     ConnectionLost,
     DataError,
     FerryError,
@@ -80,6 +83,7 @@ class Stages:
         self._series = series
         self.started = False
         """Whether chunks are copied, or all that comes later: what fails before is for another passage to do again."""
+        self._teller = LeaseTeller(engine.standing_aside)
         self._handed_over = 0
 
     def run(self) -> None:
@@ -219,6 +223,12 @@ class Stages:
             handover, steps = self._handover(number)
             try:
                 attempt = handover.attempt()
+            except AmbiguousError:
+                raise  # the source may stay locked, and that is what is to be seen
+            except BaseException:
+                state.stage = Stage.STREAMING.value
+                self._enter(Stage.STREAMING)  # nothing is left to undo: a stop need not wait for a server any more
+                raise
             finally:
                 steps.log(number)
             self._used_lock = handover.lock
@@ -255,27 +265,27 @@ class Stages:
     def _handover(self, number: int) -> tuple[Handover, Steps]:
         steps = Steps()
 
-        def stopped() -> None:
-            steps.reached("writes are stopped")
-            self._telling.writes_stopped(number)
-
         handover = Handover(
-            fence=self._fence,
+            fence=self._fence.by(self._crossing.connections.patient_lease),
             lock=self._lock(),
             control=self._crossing.connections.source_control,
+            hurried=self._crossing.connections.hurried_lease,
             buffer=self._engine.buffer,
             prove=self._prove,
             go_on=self._go_on,
-            make_way=self._engine.standing_aside,
-            stopped=stopped,
+            teller=self._teller,
+            stopped=lambda: self._telling.writes_stopped(number),
             deadline_seconds=float(self._wishes.directive.cutover.deadline),
             reached=steps.reached,
+            doubt=self._telling.doubt,
+            may_replicate=self._crossing.may_replicate,
         )
         return handover, steps
 
-    def _prove(self, deadline: float) -> str | None:
+    def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
         """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
-        differing = self._proving.prove(deadline, self._go_on) if self._proving is not None else None
+        differing = self._proving.prove(deadline, check) if self._proving is not None else None
+        check()
         if differing is None:
             connections = self._crossing.connections
             with connections.source_control() as source, connections.target() as target:

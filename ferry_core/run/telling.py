@@ -17,7 +17,7 @@ from ferry_core.api.spec import Ferry
 from ferry_core.binlog.past import NoWayPast
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
-from ferry_core.cutover.attempt import Attempt
+from ferry_core.cutover.outcome import Attempt
 from ferry_core.errors import DataError, FerryError, TooLarge
 from ferry_core.preflight import CheckResult
 from ferry_core.report.journal import Journal
@@ -63,6 +63,7 @@ class Telling:
         self._pause_said = ""
         self._retained: float | None = None
         self._last_failure = ""
+        self._doubted = ""
         self._result: str | None = None
         self._appeared: Sequence[TableName] = ()
         self._held = False
@@ -275,13 +276,21 @@ class Telling:
     def attempt_begins(self, number: int, max_lag: float) -> None:
         self._held = False
         self._max_lag = max_lag
-        self._last_failure = ""
+        self._last_failure = self._doubted = ""
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is under way")
         self.message(f"cutting over, attempt {number}: stopping writes on the source")
         self.progress.attempt_begins(number)
 
     def writes_stopped(self, number: int) -> None:
         self.message(f"cutting over, attempt {number}: writes on the source are stopped")
+
+    def doubt(self, error: FerryError) -> None:
+        """It is unknown for now whether the source may be unlocked: said while somebody still tries to find out."""
+        if error.reason != self._doubted:
+            self._doubted = error.reason
+            log.error("%s", error.message)
+        self.progress.set_condition(Condition.CUT_OVER, False, error.reason, error.message)
+        self.message(error.message)
 
     def attempt_ended(self, attempt: Attempt) -> None:
         self.progress.attempt_ended(attempt.reason, attempt.blocked_milliseconds)

@@ -7,6 +7,7 @@ import pymysql
 import pytest
 
 from ferry_core.cutover.source_lock import ReadOnlyLock
+from tests.support.attempts import Bench
 from tests.support.servers import Pair, Server
 from tests.support.source_locks import Link
 
@@ -53,3 +54,19 @@ def writer(server: Server, schema: str) -> Iterator[Callable[[], Link]]:
         with contextlib.suppress(pymysql.MySQLError, OSError):
             link.close()
     server.execute("SET GLOBAL read_only = 0", f"DROP USER `{user}`@'localhost'", f"DROP USER `{user}`@'{host}'")
+
+
+@pytest.fixture
+def bench(pair: Pair, schema: str) -> Iterator[Bench]:
+    account = f"w{schema[-6:]}"
+    hosts = ("localhost", "%")
+    for host in hosts:
+        pair.source.execute(
+            f"CREATE USER '{account}'@'{host}' IDENTIFIED BY 'pw'",
+            f"GRANT INSERT ON `{schema}`.* TO '{account}'@'{host}'",
+        )
+    try:
+        with Bench(pair, schema, account) as bench:
+            yield bench
+    finally:
+        pair.source.execute("SET GLOBAL read_only = OFF", *(f"DROP USER '{account}'@'{host}'" for host in hosts))

@@ -8,8 +8,9 @@ import pytest
 
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.consistency.fence import Fence
-from ferry_core.cutover import attempt
+from ferry_core.cutover import attempt, unlocking
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock
+from ferry_core.cutover.unlocking import LeaseTeller
 from ferry_core.errors import AmbiguousError, LockConflict
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -24,6 +25,15 @@ NOBODY_SETS_IT = threading.Event()
 
 class LockedTarget:
     """A target whose lease row is locked by others for a while."""
+
+    def read(self) -> None:
+        """It may be read."""
+
+    def by(self, _: object) -> "LockedTarget":
+        return self
+
+    def end_recording(self) -> None:
+        """Nothing was."""
 
     def record(self, **_: Any) -> None:
         NOBODY_SETS_IT.wait(0.05)
@@ -55,10 +65,11 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
         fence=cast("Fence", LockedTarget()),
         lock=NoLock(),
         control=no_session,
+        hurried=no_session,
         buffer=cast("ChangeBuffer", None),
-        prove=lambda _: None,
+        prove=lambda _deadline, _check: None,
         go_on=lambda: None,
-        make_way=contextlib.nullcontext,
+        teller=LeaseTeller(contextlib.nullcontext),
         stopped=lambda: None,
         deadline_seconds=5,
     )
@@ -69,11 +80,13 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
 @pytest.mark.parametrize("away", ["source", "target"])
 def test_an_unlock_that_reaches_no_server_ends_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, away: str) -> None:
     """Not in silence: nobody but a person knows whether the source is locked."""
-    monkeypatch.setattr(attempt, "UNLOCK_SECONDS", 0.3)
+    monkeypatch.setattr(unlocking, "UNLOCK_SECONDS", 0.3)
     endpoint = nobody(away)
     lock = ReadOnlyLock(lambda: endpoint, Flavor.MARIADB)
     lost = Fence(lambda: Session(endpoint, Purpose.CONTROL), "uid", 1)
     fence = lost if away == "target" else cast("Fence", LeaseOfALockedSource())
-    with pytest.raises(AmbiguousError, match=rf"{away} {endpoint.address}.*start the Ferry again or") as raised:
-        attempt.undo(fence, lock)
+    with pytest.raises(
+        AmbiguousError, match=rf"{away} {endpoint.address}.*start the Ferry again or.*SET GLOBAL read_only = OFF"
+    ) as raised:
+        unlocking.undo(fence, lock)
     assert (raised.value.reason, raised.value.exit_code) == ("SourceLocked", ExitCode.DATA)

@@ -176,6 +176,7 @@ def test_a_commit_stalled_inside_the_server_is_named_and_survives_the_attempt(
         _eventually(lambda: of(blockers(session), thread))
     lock = ReadOnlyLock(server.endpoint, server.flavor)
     stored = lock.stored()
+    lock.begin(5)
     with pytest.raises(LockConflict) as caught:
         lock.acquire(1)
     print(caught.value)
@@ -186,3 +187,4 @@ def test_a_commit_stalled_inside_the_server_is_named_and_survives_the_attempt(
     lock.acquire(5)
     assert server.value("SELECT COUNT(*) FROM s.t") == 1
     lock.release(stored)
+    lock.end()

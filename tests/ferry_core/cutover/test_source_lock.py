@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
+from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, Released, SourceLock
+from ferry_core.cutover.turn import TurnLost
 from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -204,5 +205,57 @@ def test_no_lock_does_nothing() -> None:
     lock: SourceLock = NoLock()
     lock.acquire(1)
     assert lock.held()
-    assert lock.stored() == {}
+    assert lock.intent(1) == {}
+    lock.unlock()
     lock.release({})
+
+
+def test_only_the_session_that_holds_the_turn_unlocks(lock: ReadOnlyLock, server: Server) -> None:
+    """A run that was suspended wakes up under the lock of its successor, which has ended that session first."""
+    stop_writes(lock)
+    successor = ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
+    successor.release(dict.fromkeys(lock.stored(), "0"))
+    stop_writes(successor)
+    with pytest.raises(TurnLost):
+        lock.unlock()
+    assert successor.held()
+    successor.unlock()
+    assert not successor.held()
+    successor.end()
+
+
+def test_a_statement_is_not_sent_without_the_turn(lock: ReadOnlyLock, server: Server) -> None:
+    """It was lost between the last questions and the statement: by then somebody else may have taken it."""
+    lock.begin(5)
+    (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
+
+    def lose() -> None:
+        server.execute(f"KILL {holder}")
+
+    with pytest.raises(TurnLost):
+        lock.acquire(5, confirm=lose)
+    assert not lock.is_read_only()
+    assert lock.block.milliseconds == 0
+
+
+@pytest.mark.parametrize("since", ["set by somebody", "restarted"])
+def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, since: str) -> None:
+    """An unlock that the lease never heard of, and days later a person made the source read-only."""
+    intent = lock.intent(5)
+    days = 2 * 86400.0
+    if since == "restarted":
+        intent["uptime"] = str(float(intent["uptime"]) + days)
+    else:
+        intent["at"] = str(float(intent["at"]) - days)
+        intent["uptime"] = str(float(intent["uptime"]) - days)
+    stop_writes(lock)
+    assert lock.release(intent) is Released.UNCLEAR
+    assert lock.is_read_only()
+    assert lock.release(lock_intent_of_now(lock, intent)) is Released.ALLOWED
+    assert not lock.is_read_only()
+    assert lock.release(intent) is Released.ALLOWED, "there is nothing to restore"
+
+
+def lock_intent_of_now(lock: ReadOnlyLock, intent: dict[str, str]) -> dict[str, str]:
+    """As if the attempt that stopped the writes had written it down."""
+    return lock.intent(5) | dict.fromkeys(set(intent) & {"read_only", "super_read_only"}, "0")

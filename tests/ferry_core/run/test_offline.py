@@ -18,7 +18,7 @@ from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run import offline
 from ferry_core.run.connections import Connections
-from ferry_core.run.setup import Crossing, take_fence
+from ferry_core.run.setup import Crossing, source_identity, take_fence
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair
 
@@ -38,7 +38,10 @@ def loaded(manifest: Path) -> LoadedFerry:
 
 def died(loaded: LoadedFerry) -> Fence:
     """The fence of a run of which only the lease row is left."""
-    fence, _ = Fence.take(lambda: Session(loaded.target, Purpose.TARGET), ferry_uid(loaded.ferry), "shop/orders", "")
+    with Session(loaded.source, Purpose.CONTROL) as source:
+        identity = source_identity(source)
+    uid = ferry_uid(loaded.ferry)
+    fence, _ = Fence.take(lambda: Session(loaded.target, Purpose.TARGET), uid, "shop/orders", identity)
     return fence
 
 

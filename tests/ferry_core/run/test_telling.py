@@ -10,7 +10,7 @@ from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
-from ferry_core.cutover.attempt import Attempt
+from ferry_core.cutover.outcome import Attempt
 from ferry_core.preflight import CheckResult
 from ferry_core.preflight.result import Status
 from ferry_core.report.metrics import exposition, registry_of

@@ -1,0 +1,73 @@
+"""Whose read_only it is: what tells a lock that an attempt has left behind from one that somebody else has set since.
+
+An unlock may succeed and its run die before the lease row says so; days later a person makes the source read-only, and
+the next start finds a lease that says "restore OFF". So an attempt writes down, with the values to restore, when it
+began by the source's clock, for how long it may last, by which account, and for how long that server had run. Later:
+
+- MySQL tells who set super_read_only last, and when (performance_schema.variables_info, readable by every account):
+  ours, if it was this account within the attempt's time.
+- a server that was restarted since has forgotten what SET GLOBAL did: what it has now is somebody else's.
+- MariaDB keeps no such record: within ``RECENT_SECONDS`` of the attempt the lock is taken for ours, later for unclear.
+
+What is not ours for certain is left as it is and said, with the statement that allows writes. Called by
+``source_lock``.
+"""
+
+from collections.abc import Mapping
+
+from ferry_core.errors import FerryError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Session
+
+RECENT_SECONDS = 900.0
+"""A copier whose node was lost is replaced within about six minutes."""
+SLACK_SECONDS = 60.0
+"""Clocks are set meanwhile, and a run may be stopped by its machine between writing down and locking."""
+
+_NOW = "SELECT UNIX_TIMESTAMP(NOW(6))"
+_UPTIME = "SHOW GLOBAL STATUS LIKE 'Uptime'"
+_ACCOUNT = "SELECT SUBSTRING_INDEX(USER(), '@', 1)"
+_LAST_SET = """
+SELECT UNIX_TIMESTAMP(set_time), set_user FROM performance_schema.variables_info
+WHERE variable_name = 'super_read_only' AND set_time IS NOT NULL"""
+
+
+def evidence(session: Session, seconds: float) -> dict[str, str]:
+    """Of an attempt that begins now on this source and lasts for so long at most."""
+    return {
+        "at": session.text(_NOW),
+        "seconds": f"{seconds:g}",
+        "account": session.text(_ACCOUNT),
+        "uptime": _uptime(session),
+    }
+
+
+def is_ours(session: Session, stored: Mapping[str, str]) -> bool:
+    """Whether the lock that this source has now is surely the one of the attempt that wrote this down."""
+    if "at" not in stored:
+        return True  # written by a version that did not ask
+    began = float(stored["at"])
+    until = began + float(stored["seconds"]) + SLACK_SECONDS
+    age = float(session.text(_NOW)) - began
+    if float(_uptime(session)) + SLACK_SECONDS < float(stored["uptime"]) + age:
+        return False  # restarted
+    known = _last_set(session)
+    if known is not None:
+        when, account = known
+        return account == stored["account"] and began - SLACK_SECONDS <= when <= until
+    return age <= float(stored["seconds"]) + RECENT_SECONDS
+
+
+def _uptime(session: Session) -> str:
+    return (session.query(_UPTIME)[0][1] or b"0").decode()
+
+
+def _last_set(session: Session) -> tuple[float, str] | None:
+    """When and by whom; None where the server does not tell."""
+    if session.flavor is not Flavor.MYSQL:
+        return None
+    try:
+        rows = session.query(_LAST_SET)
+    except FerryError:
+        return None  # before MySQL 8.0
+    return (float(rows[0][0] or 0), (rows[0][1] or b"").decode()) if rows else (0.0, "")

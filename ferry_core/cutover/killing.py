@@ -1,0 +1,109 @@
+"""Ends statements and connections on the source: a lock statement at its deadline, and what a dead copier left behind.
+
+Called by ``source_lock``.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+from ferry_core.cutover.blockers import blockers
+from ferry_core.errors import FerryError, RetriableError
+from ferry_core.mysql.session import Session
+
+ANSWER_SECONDS = 5.0
+"""How long any single administrative statement may take; SET GLOBAL has the caller's deadline on top."""
+
+LOOK_SECONDS = 0.2
+"""How often a wait for the lock looks whether it is still wanted."""
+
+NO_SUCH_THREAD = 1094
+"""What KILL answers when the connection is gone already."""
+
+
+class Killer:
+    """Ends a statement at its deadline, after a look at who held it up. Owns ``control`` while it is entered."""
+
+    def __init__(self, control: Session, victim: int, deadline_seconds: float, go_on: Callable[[], object]) -> None:
+        self.fired = False
+        self.given_up: Exception | None = None
+        self.seen: list[str] = []
+        self._control = control
+        self._victim = victim
+        self._go_on = go_on
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(deadline_seconds,), name="source-lock-killer")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _wait(self, end: float) -> bool:
+        """Until done (True), ``end``, or the caller gives up."""
+        while (left := end - time.monotonic()) > 0:
+            if self._done.wait(min(left, LOOK_SECONDS)):
+                return True
+            try:
+                self._go_on()
+            except Exception as error:  # noqa: BLE001 - raised by the owner of the wait, once the victim is dead
+                self.given_up = error
+                return False
+        return False
+
+    def _run(self, deadline_seconds: float) -> None:
+        if self._wait(time.monotonic() + deadline_seconds):
+            return
+        if self.given_up is None:
+            self.fired = True
+            try:
+                self.seen = blockers(self._control)
+            except FerryError as error:
+                self.seen = [f"could not be asked: {error}"]
+        try:
+            # The connection, not the query: a query that ends at this very moment must not leave a working session.
+            kill(self._control, self._victim)
+        except FerryError:
+            # The victim's own timeouts end it; the undo then works on a session of its own.
+            return
+
+
+class Process(NamedTuple):
+    """One line of the process list."""
+
+    ident: int
+    statement: bytes
+
+
+def kill(session: Session, ident: int) -> None:
+    """KILL a connection; one that is gone already is fine."""
+    try:
+        session.execute(f"KILL {ident}")
+    except FerryError as error:
+        if error.__cause__ is None or error.__cause__.args[:1] != (NO_SUCH_THREAD,):
+            raise
+
+
+def end_connections(session: Session, chosen: Callable[[Process], bool]) -> None:
+    """Kill the chosen connections and wait until the server has none of them left."""
+    end = time.monotonic() + ANSWER_SECONDS
+    pause = threading.Event()
+    while True:
+        rows = session.query("SHOW FULL PROCESSLIST")
+        found = [process for row in rows if chosen(process := Process(int(row[0] or 0), row[7] or b""))]
+        if not found:
+            return
+        if time.monotonic() > end:
+            raise RetriableError(
+                "SourceLockFailed",
+                f"{session.endpoint.role} {session.endpoint.address}: killed connections "
+                f"{[process.ident for process in found]} do not end",
+            )
+        for process in found:
+            kill(session, process.ident)
+        # A server does not tell when a connection is gone: ask again soon.
+        pause.wait(0.02)

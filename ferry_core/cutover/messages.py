@@ -1,0 +1,22 @@
+"""What people are told while a source stays locked: which one, until when, and the statement that unlocks it."""
+
+CHECK_FIRST = "after making sure that applications do not write to the target"
+
+
+def ambiguous(why: str, by_hand: str) -> str:
+    """The record of the hand-over was sent, and nobody knows what became of it."""
+    return (
+        f"the record of the hand-over was sent to the target, and its answer is not known ({why}). Writes on the "
+        "source stay blocked until the target tells: bring it back and start the Ferry again, it finds out. Or look "
+        "yourself: if the Ferry's row in mysql_ferry.lease on the target has phase Completed, the target is live; if "
+        f"not, allow writes on {by_hand}"
+    )
+
+
+def locked(why: str, by_hand: str) -> str:
+    """An attempt has failed, and the source cannot be unlocked for now."""
+    return (
+        f"writes on the source may still be blocked, and cannot be allowed again: {why}. That is done once both "
+        "servers answer, by this run, when you start the Ferry again or run `ferry abort`. To allow writes by hand, "
+        f"{CHECK_FIRST}, on {by_hand}"
+    )

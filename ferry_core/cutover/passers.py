@@ -1,0 +1,54 @@
+"""Who may write to the source in spite of the lock: XA transactions and replication. Asked under the lock, twice.
+
+XA COMMIT passes MySQL's super_read_only, and so do the appliers of replication (all channels, also those of Group
+Replication) and of Galera on both families. Preflight asks for the latter as well, but that may be days ago. Reads
+only. Called by ``attempt``.
+"""
+
+from collections.abc import Callable
+
+from ferry_core.cutover.outcome import AttemptFailed
+from ferry_core.cutover.source_lock import SourceLock
+from ferry_core.mysql.replication import running_replication
+from ferry_core.mysql.session import Session
+from ferry_core.mysql.xa import prepared_xids
+
+PASSERS_SECONDS = 2.0
+"""How long writes stay blocked for XA transactions to end: those of applications are over within milliseconds."""
+
+
+def refuse_replication(control: Session) -> None:
+    """AttemptFailed while it runs."""
+    running = running_replication(control)
+    if running:
+        raise AttemptFailed(
+            "SourceIsReplica",
+            f"replication runs on the source and writes to it whatever is locked: {'; '.join(running)}; STOP REPLICA "
+            "(MariaDB: STOP ALL SLAVES) there before the next attempt, and make sure that nothing starts it again",
+        )
+
+
+def refuse_xa(control: Session, wait: Callable[[Callable[[float], bool]], bool], lock: SourceLock) -> None:
+    """AttemptFailed if any is open or prepared; ``wait`` asks again for ``PASSERS_SECONDS``.
+
+    Nobody can begin one under the lock, and most end within milliseconds.
+    """
+    found: list[str] = []
+
+    def none_left(_: float) -> bool:
+        found[:] = lock.passers(control)
+        return not found
+
+    if not wait(none_left):
+        raise AttemptFailed(
+            "XaOpen",
+            f"XA transactions were open when writes were stopped, and could be committed after the hand-over: "
+            f"{'; '.join(found)}; end them first",
+        )
+    xids = prepared_xids(control)  # in this order: what is open becomes prepared, never the other way round
+    if xids:
+        raise AttemptFailed(
+            "XaPrepared",
+            f"XA transactions are prepared and could be committed after the lock: {', '.join(xids)} "
+            "(formatID,gtrid,bqual); decide them first",
+        )

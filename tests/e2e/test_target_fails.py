@@ -1,0 +1,157 @@
+"""The target fails while the source is locked: the source is writable again in time, whatever becomes of the run."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hack.servers import Family
+from tests.support.live import Live, command, failed_attempt, wait_until
+from tests.support.servers import Pair, Server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ODD = 1
+STOP_SECONDS = 5.0
+BUSY_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def suspended(server: Server) -> Iterator[None]:
+    """Inside, the server is stopped (SIGSTOP): it answers nobody, and nobody's connection breaks."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def refusing(server: Server, uid: str) -> Iterator[None]:
+    """Inside, the Ferry may read on the server, and write nothing to its lease row."""
+    if server.family is Family.MYSQL:
+        server.execute("SET GLOBAL super_read_only = ON")
+        try:
+            yield
+        finally:
+            server.execute("SET GLOBAL read_only = OFF")
+        return
+    # An account with SUPER, as the tests have, writes to a MariaDB that is read-only.
+    server.execute(
+        "CREATE TRIGGER mysql_ferry.refusing BEFORE UPDATE ON mysql_ferry.lease FOR EACH ROW "
+        f"IF NEW.ferry_uid = '{uid}' THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'no'; END IF"
+    )
+    try:
+        yield
+    finally:
+        server.execute("DROP TRIGGER mysql_ferry.refusing")
+
+
+def killed_in_drain(live: Live) -> None:
+    live.ferry.start()
+    with live.held_in_drain():
+        live.ferry.kill()
+    assert live.locked
+
+
+def test_a_target_that_hangs_under_the_lock_holds_up_neither_the_deadline_nor_a_stop(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "3s"}) as live:
+        live.ferry.start()
+        with live.held_in_drain(), suspended(pair.target):
+            failed_attempt(live.ferry, "DeadlineExceeded")
+            assert not any(live.read_only())
+            blocked = live.ferry.status()["cutover"]["writesBlockedMilliseconds"]
+        print(f"{blocked} ms")
+        assert blocked < 4000 + BUSY_SECONDS * 1000
+        live.ferry.wait_stage("ReadyForCutover")
+        live.ferry.terminate()
+    assert not any(live.read_only())
+
+
+def test_sigterm_unlocks_in_time_while_the_target_hangs(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "5m"}) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            live.proxy.pause()
+            took = live.ferry.terminate()
+            assert not any(live.read_only())
+            live.proxy.resume()
+        print(f"{took:.1f} s")
+        assert took < STOP_SECONDS + BUSY_SECONDS
+        live.ferry.start()
+        live.finish()
+
+
+def test_a_target_that_is_killed_under_the_lock_leaves_the_source_writable(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "3s"}) as live:
+        live.ferry.start()
+        with live.held_in_drain():
+            pair.target.kill()
+            killed = time.monotonic()
+            wait_until(lambda: not any(live.read_only()), "writes are allowed again", 60)
+            took = time.monotonic() - killed
+        print(f"{took:.1f} s")
+        assert took < 4 + BUSY_SECONDS
+        pair.target.start()
+        live.finish(approve=False)
+
+
+def test_a_start_unlocks_a_source_though_the_target_refuses_every_write(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        killed_in_drain(live)
+        with refusing(pair.target, live.uid):
+            assert live.ferry.start().wait_end() == 64
+            assert not any(live.read_only())
+            assert live.phase() == "CuttingOver"
+        live.ferry.start()
+        live.finish()
+
+
+def test_an_abort_unlocks_a_source_though_the_target_refuses_every_write(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        killed_in_drain(live)
+        with refusing(pair.target, live.uid):
+            done = command("abort", live.ferry)
+            assert done.returncode == 64
+            assert "writes on the source are allowed again" in done.stderr
+            assert not any(live.read_only())
+        assert command("abort", live.ferry).returncode == 0
+
+
+def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The unlock of an old attempt that the lease never heard of: days later a person made the source read-only."""
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        killed_in_drain(live)
+        stored = live.lease()[2]
+        days = 2 * 86400
+        stored |= {"at": str(float(stored["at"]) - days), "uptime": str(float(stored["uptime"]) - days)}
+        pair.target.query(
+            "UPDATE mysql_ferry.lease SET cutover = %s WHERE ferry_uid = %s", (json.dumps(stored), live.uid)
+        )
+        assert live.ferry.start().wait_end() == 64
+        assert "SourceLocked" in live.ferry.tail()
+        assert "SET GLOBAL read_only = OFF" in live.ferry.tail()
+        assert live.locked
+        # A MariaDB whose host was renamed, or another server at the address.
+        pair.target.query("UPDATE mysql_ferry.lease SET source_id = 'old-name' WHERE ferry_uid = %s", (live.uid,))
+        assert live.ferry.start().wait_end() == 64
+        assert "old-name" in live.ferry.tail()
+        assert "SET GLOBAL read_only = OFF" in live.ferry.tail()
+        assert live.locked
+        done = command("abort", live.ferry)
+        assert done.returncode == 0
+        assert "SET GLOBAL read_only = OFF" in done.stdout
+        assert live.locked

@@ -1,0 +1,219 @@
+"""An attempt to cut over in this process, held at a chosen step, and a clock that measures as an application would.
+
+with failing_at(bench, "draining", bench.stalls):
+    ... bench.handover().attempt() ...
+bench.clock.longest()               # from the first write that waited or was refused to the first that passed again
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Self
+
+import pymysql
+
+from ferry_core.api.report import Stage
+from ferry_core.cutover.attempt import Handover
+from ferry_core.cutover.source_lock import Check, ReadOnlyLock
+from ferry_core.cutover.unlocking import LeaseTeller
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.literals import string
+from tests.support.engine import InProcess, make_table, wait_until
+from tests.support.live import RECORDS_COMPLETED
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair, Server
+from tests.support.source_locks import waiting
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+    from ferry_core.errors import FerryError
+
+DEADLINE = 2.0
+INTENT = f"phase = {string(Stage.CUTTING_OVER.value)}".encode()
+
+
+class Clock:
+    """Writes a row every few milliseconds as an application's account, and notes when that was not possible."""
+
+    def __init__(self, server: Server, table: str, account: str) -> None:
+        self._server, self._table, self._account = server, table, account
+        self._over = threading.Event()
+        self._blocked_since: float | None = None
+        self.blocks: list[float] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        link: Connection[Cursor] | None = None
+        number = 0
+        while not self._over.wait(0.01):
+            began = time.monotonic()
+            try:
+                link = link or self._server.connect(user=self._account, password="pw")
+                link.cursor().execute(f"INSERT INTO {self._table} VALUES (%s)", (number := number + 1,))
+            except pymysql.MySQLError:
+                self._blocked_since = self._blocked_since or began
+                continue
+            now = time.monotonic()
+            since = self._blocked_since or (began if now - began > 0.5 else None)
+            self._blocked_since = None
+            if since is not None:
+                self.blocks.append(now - since)
+
+    @property
+    def blocked(self) -> bool:
+        return self._blocked_since is not None
+
+    def longest(self) -> float:
+        """Of the blocks that are over, once one write has passed."""
+        wait_until(lambda: not self.blocked, "writes are allowed again", 600)
+        self._over.set()
+        self._thread.join(60)
+        return max(self.blocks, default=0.0)
+
+
+class Bench:
+    """A run in this process that has copied all, a proxy before its target, and attempts on its source."""
+
+    def __init__(self, pair: Pair, schema: str, account: str) -> None:
+        self.pair, self.schema = pair, schema
+        make_table(pair, schema, "id INT PRIMARY KEY, v INT", "(1, 1)", "(2, 2)")
+        pair.source.execute(f"CREATE TABLE `{schema}`.clock (id INT PRIMARY KEY)")
+        self.proxy = Proxy(pair.target.host, pair.target.port)
+        through = Endpoint("target", self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
+        self.run = InProcess(pair, schema, target=lambda: through, exclude=[f"{schema}.clock"])
+        self.clock = Clock(pair.source, f"`{schema}`.clock", account)
+        self.lock = ReadOnlyLock(pair.source.endpoint, pair.flavor, self.run.uid)
+        self.doubts: list[FerryError] = []
+        self.steps: dict[str, Callable[[], object]] = {}
+        self.stop: FerryError | None = None
+        self.teller = LeaseTeller(self.run.engine.standing_aside)
+        acquire, held = self.lock.acquire, self.lock.held
+
+        def acquire_later(deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
+            self._at("before locking")
+            acquire(deadline_seconds, confirm, go_on)
+
+        def last_look() -> bool:
+            self._at("before the commit")
+            return held()
+
+        self.lock.acquire = acquire_later  # type: ignore[method-assign]
+        self.lock.held = last_look  # type: ignore[method-assign]
+
+    def __enter__(self) -> Self:
+        self.run.go()
+        self.run.quiet()
+        self.clock.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clock.__exit__()
+        self.teller.cancel()
+        self.proxy.resume()
+        self.proxy.accept()
+        self.run.engine.stop()
+        self.lock.end()
+        self.proxy.close()
+
+    def _at(self, step: str) -> None:
+        self.steps.pop(step, lambda: None)()
+
+    def _prove(self, _deadline: float, check: Callable[[], None]) -> None:
+        self._at("proving")
+        with self.run.connections.target() as session:
+            session.query(f"SELECT * FROM `{self.schema}`.t")
+        check()
+
+    def _go_on(self) -> None:
+        if self.stop is not None:
+            raise self.stop
+
+    def handover(self, deadline: float = DEADLINE) -> Handover:
+        fence, connections = self.run.fence, self.run.connections
+        return Handover(
+            fence=fence.by(connections.patient_lease),
+            lock=self.lock,
+            control=connections.source_control,
+            hurried=connections.hurried_lease,
+            buffer=self.run.buffer,
+            prove=self._prove,
+            go_on=self._go_on,
+            teller=self.teller,
+            stopped=lambda: None,
+            deadline_seconds=deadline,
+            reached=self._at,
+            doubt=self.doubts.append,
+        )
+
+    def stalls(self) -> None:
+        self.proxy.pause()
+
+    def is_gone(self) -> None:
+        self.proxy.refuse()
+        self.proxy.cut()
+
+    def heal(self) -> None:
+        self.proxy.resume()
+        self.proxy.accept()
+        with contextlib.suppress(OSError):
+            self.proxy.release()
+
+    def phase(self) -> str:
+        return str(self.pair.target.value(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{self.run.uid}'"))
+
+    def read_only(self) -> bool:
+        return self.lock.is_read_only()
+
+
+def held(bench: Bench, pattern: bytes, fails: Callable[[], None]) -> None:
+    """The target fails when a statement with the pattern is on its way to it."""
+    bench.proxy.hold(pattern)
+
+    def then() -> None:
+        bench.proxy.wait_held()
+        fails()
+
+    threading.Thread(target=then, daemon=True).start()
+
+
+@contextlib.contextmanager
+def failing_at(bench: Bench, step: str, fails: Callable[[], None]) -> Iterator[None]:
+    """Inside, an attempt meets the target's failure at its step."""
+    if step in ("recording the intent", "recording"):
+        held(bench, INTENT if step == "recording the intent" else RECORDS_COMPLETED, fails)
+        yield
+    elif step == "locking":
+        with contextlib.closing(bench.pair.source.connect()) as blocker:
+            blocker.cursor().execute(f"LOCK TABLES `{bench.schema}`.t WRITE")
+
+            def then() -> None:
+                wait_until(lambda: waiting(bench.pair.source), "the lock statement waits")
+                fails()
+
+            threading.Thread(target=then, daemon=True).start()
+            yield
+    elif step == "draining":
+        with contextlib.closing(bench.pair.target.connect(autocommit=False)) as holder:
+            holder.cursor().execute(f"SELECT * FROM `{bench.schema}`.t WHERE id = 1 FOR UPDATE")
+
+            def change() -> None:
+                bench.pair.source.execute(f"UPDATE `{bench.schema}`.t SET v = v + 1 WHERE id = 1")
+                bench.run.pending(1)
+
+            bench.steps["before locking"] = change
+            bench.steps["writes are stopped"] = fails
+            yield
+    else:
+        bench.steps[step] = fails
+        yield
