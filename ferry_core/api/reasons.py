@@ -123,7 +123,6 @@ class Reason(StrEnum):
     SERVER_ID_CLASH = "ServerIdClash"
     BINLOG_FORMAT_NOT_ROW = "BinlogFormatNotRow"
     BINLOG_ROW_IMAGE = "BinlogRowImage"
-    BINLOG_COMPRESSED = "BinlogCompressed"
     BINLOG_PARTIAL_JSON = "BinlogPartialJson"
     BINLOG_FILTERED = "BinlogFiltered"
     GTID_MODE_OFF = "GtidModeOff"
