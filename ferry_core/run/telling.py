@@ -9,25 +9,22 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from ferry_core.api.choices import CutoverMode, VerifyMode
+from ferry_core.api.choices import VerifyMode
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Report, Stage, TableReport, TableState
 from ferry_core.api.spec import Ferry
-from ferry_core.binlog.past import NoWayPast
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
-from ferry_core.cutover.outcome import Attempt
 from ferry_core.errors import DataError, FerryError, TooLarge
 from ferry_core.preflight import CheckResult
 from ferry_core.report.journal import Journal
 from ferry_core.rows.copier import CopyResult
+from ferry_core.run.cutover_telling import CutoverTelling
 from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
 from ferry_core.run.wording import (
     AT_FIRST,
-    HOW_TO_APPROVE,
-    HOW_TO_TRY_AGAIN,
     NOTHING_PROVEN,
     Said,
     at_most_4_kib,
@@ -44,31 +41,23 @@ NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
 
 
-class Telling:
+class Telling(CutoverTelling):
     """One a run. ``watch`` gives it the engine, once there is one."""
 
     def __init__(self, ferry: Ferry, throttle: Throttle) -> None:
-        self.progress = Journal(ferry.metadata.generation)
+        super().__init__(Journal(ferry.metadata.generation))
         self._ferry = ferry
         self._throttle = throttle
         self._engine: Engine | None = None
-        self._proving: Proving | None = None
         self._began = time.time()
         self._state: RunState | None = None
         self._json_changed = 0
         self._counting = threading.Lock()
-        self._blocked_milliseconds: int | None = None
-        self._written_after = 0
         self._message = ""
         self._pause_said = ""
         self._retained: float | None = None
-        self._last_failure = ""
-        self._doubted = ""
         self._result: str | None = None
         self._appeared: Sequence[TableName] = ()
-        self._held = False
-        self._max_lag = 0.0
-        self.current_stage = Stage.PENDING
         self._say(AT_FIRST)
 
     def _say(self, conditions: Sequence[Said]) -> None:
@@ -128,15 +117,13 @@ class Telling:
         news = set(tables).difference(self._appeared)
         self._appeared = tables
         if news:
-            log.warning("%s", self._left_out())
+            log.warning("%s", self.left_out())
 
-    def _left_out(self) -> str:
+    def left_out(self) -> str:
+        """See ``CutoverTelling``."""
         names = ", ".join(map(str, self._appeared[:NAMED_TABLES]))
         more = f" and {len(self._appeared) - NAMED_TABLES} more" if len(self._appeared) > NAMED_TABLES else ""
         return f"not moved, since they appeared after the start: {names}{more}" if names else ""
-
-    def _and_left_out(self, text: str) -> str:
-        return "; ".join(filter(None, (text, self._left_out())))
 
     def watch(self, engine: Engine, proving: Proving | None) -> None:
         """Read these from now on, at each tick."""
@@ -231,116 +218,14 @@ class Telling:
             for table in self._engine.chunks.tables:
                 self.progress.set_table_state(table, TableState.COPIED)
 
-    def gates(self, missing: list[str], *, wanted: bool, exhausted: bool = False) -> None:
-        """``missing`` gates as "Reason: text"; ``exhausted``: no attempt is left until somebody does something."""
-        say = self.progress.set_condition
-        failed = f"; the last attempt failed by {self._last_failure}" if self._last_failure else ""
-        if missing:
-            say(Condition.READY_FOR_CUTOVER, False, missing[0].partition(":")[0], "; ".join(missing))
-            self.message(f"streaming changes{failed}; before the cutover: {'; '.join(missing)}")
-        else:
-            say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self._left_out())
-            if not wanted:
-                self.message(self._and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE}){failed}"))
-        if not exhausted:
-            say(Condition.STALLED, False, Reason.NOT_STALLED)
-        self._tell_hold(missing, wanted=wanted)
-        self._tell_caught_up(next((text for text in missing if text.startswith("Lag")), None))
-        if self._proving is None:
-            say(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
-        elif self._proving.differing:
-            say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._proving.differing)
-        elif self._proving.passed.is_set():
-            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._proving.unseen)
-        else:
-            say(Condition.VERIFIED, None, Reason.RUNNING)
-
-    def _tell_caught_up(self, lagging: str | None) -> None:
-        say = self.progress.set_condition
-        if lagging is None:
-            say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
-        elif "unknown" in lagging:
-            say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN, lagging)
-        else:
-            say(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, lagging)
-
-    def _tell_hold(self, missing: list[str], *, wanted: bool) -> None:
-        """Who waits for approval, or once that is given for a gate; how an attempt ended stands longer than a gate."""
-        say = self.progress.set_condition
-        if not wanted and (self._held or not missing):
-            say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
-            self._held = True
-        elif missing and self._held:
-            say(Condition.CUT_OVER, False, missing[0].partition(":")[0], "; ".join(missing))
-
-    def attempt_begins(self, number: int, max_lag: float) -> None:
-        self._held = False
-        self._max_lag = max_lag
-        self._last_failure = self._doubted = ""
-        self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is under way")
-        self.message(f"cutting over, attempt {number}: stopping writes on the source")
-        self.progress.attempt_begins(number)
-
-    def writes_stopped(self, number: int) -> None:
-        self.message(f"cutting over, attempt {number}: writes on the source are stopped")
-
-    def doubt(self, error: FerryError) -> None:
-        """It is unknown for now whether the source may be unlocked: said while somebody still tries to find out."""
-        if error.reason != self._doubted:
-            self._doubted = error.reason
-            log.error("%s", error.message)
-        self.progress.set_condition(Condition.CUT_OVER, False, error.reason, error.message)
-        self.message(error.message)
-
-    def attempt_ended(self, attempt: Attempt) -> None:
-        self.progress.attempt_ended(attempt.reason, attempt.blocked_milliseconds)
-        self.progress.set_condition(Condition.CUT_OVER, attempt.done, attempt.reason, attempt.message)
-        if attempt.done:
-            self._blocked_milliseconds = attempt.blocked_milliseconds
-            self._tell_caught_up(None)
-        else:
-            self._last_failure = f"{attempt.reason}: {attempt.message}"
-            then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
-            self.message(f"cutover attempt failed{then}: {attempt.message}")
-
-    def attempts_exhausted(self, attempts: int, mode: CutoverMode) -> None:
-        last = f", the last one by {self._last_failure}" if self._last_failure else ""
-        text = f"{attempts} attempts failed{last}; {HOW_TO_TRY_AGAIN[mode]}"
-        self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
-        self.progress.set_condition(Condition.STALLED, True, Reason.ATTEMPTS_EXHAUSTED, text)
-        self.message(text)
-
     def completed(self, blocked_milliseconds: int | None) -> None:
         self._blocked_milliseconds = blocked_milliseconds
-        self.progress.completed(self._and_left_out("cut over; writes may move to the target"))
+        self.progress.completed(self.and_left_out("cut over; writes may move to the target"))
 
     def completed_before(self, text: str) -> None:
         """An earlier run did it all: this one has no figures of its own to tell."""
         self._result = text
         self.progress.completed(text)
-
-    def source_written(self, changes: int) -> None:
-        """The source accepted writes after the hand-over."""
-        if changes > self._written_after:
-            self._written_after = changes
-            text = (
-                f"{changes} row changes of selected tables were made on the source after the hand-over; they are not "
-                "on the target: find who writes, and apply them by hand"
-            )
-            log.error("%s", text)
-            self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
-
-    def source_changed(self, error: DataError) -> None:
-        """The stream met after the hand-over what no run can follow: a statement, a changed table."""
-        self._written_after += 1
-        what = error.what if isinstance(error, NoWayPast) else error.message
-        text = f"selected tables were changed on the source after the hand-over: {what}"
-        log.error("%s", text)
-        self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
-
-    @property
-    def written_after(self) -> int:
-        return self._written_after
 
     # -- the tick -----------------------------------------------------------------------------------------------------
 
@@ -359,7 +244,7 @@ class Telling:
         self.progress.pulse.beat()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
         self._tell_pause()
-        self._tell_lag_of_attempt()
+        self.tell_lag_of_attempt()
         if self._engine is None:
             return
         stream = self._engine.streamer.status()
@@ -378,13 +263,6 @@ class Telling:
         if self._proving is not None:
             self.progress.set_verification(unproven_keys=self._proving.unproven_keys)
         self.progress.set_workers(*self._engine.workers)
-
-    def _tell_lag_of_attempt(self) -> None:
-        """Outside of one the gates tell it, which also want it to be small for a while."""
-        if self.current_stage is Stage.CUTTING_OVER:
-            lag = self.lag()
-            if lag is None or lag > self._max_lag:
-                self._tell_caught_up(f"lag {'unknown' if lag is None else f'{lag:.1f} s'} during the attempt")
 
     def _tell_pause(self) -> None:
         """Laid over whatever else there is to say, until the pause is over."""
@@ -428,7 +306,7 @@ class Telling:
         )
         blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
         json = f", {self._json_changed} rows with JSON re-parsed" if self._json_changed else ""
-        return self._and_left_out(
+        return self.and_left_out(
             f"moved {report.progress.rows_copied} rows of {report.progress.tables_total} tables in {seconds:.1f} s, "
             f"{proof}{json}, writes blocked {blocked}"
         )
