@@ -43,10 +43,10 @@ def refuse_changed(source: Session, selection: Tables, tables: Sequence[Table], 
 
 @contextlib.contextmanager
 def reason_given(source: Session, selection: Tables, tables: Sequence[Table]) -> Iterator[None]:
-    """What fails for data's sake may do so since a definition was changed: then that is said instead."""
+    """What fails may do so since a definition was changed, as a table that is made other than it was read."""
     try:
         yield
-    except DataError:
+    except (DataError, ConfigError):
         refuse_changed(source, selection, tables, SINCE_VALIDATION)
         raise
 
