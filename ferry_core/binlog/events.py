@@ -222,6 +222,10 @@ def parse_tagged_gtid(data: bytes, end: int) -> Gtid:
     return Gtid(f"{uuid}:{tag}" if tag else uuid, number, committed_at)
 
 
+_COMPLETED_XA = 0x80
+_START_OR_ROLLBACK_ALTER = 0x02 | 0x08
+
+
 class MariaDbTransaction(NamedTuple):
     """MariaDB's GTID event: a transaction's name, and its beginning."""
 
@@ -229,21 +233,25 @@ class MariaDbTransaction(NamedTuple):
     sequence: int
     standalone: bool
     prepared_xid: str | None  # of an XA PREPARE; that of XA COMMIT and ROLLBACK stands in their statement
+    alters_nothing: bool = False
+    """An ALTER TABLE that has only begun, or was rolled back: with binlog_alter_two_phase=ON each is logged twice."""
 
 
 @_whole
 def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
-    """Sequence, domain, flags, then the XID of an XA transaction."""
+    """Sequence, domain, flags, then the XID of an XA transaction, else more flags."""
     sequence, domain, flags = struct.unpack_from("<QIB", data, 20)
-    prepared = None
+    prepared, more = None, 0
+    at = 20 + 13 + (8 if flags & 0x02 else 0)  # a group commit id comes between
     if flags & 0x40:
-        at = 20 + 13 + (8 if flags & 0x02 else 0)  # a group commit id comes between
         format_id, gtrid, bqual = struct.unpack_from("<iBB", data, at)
         at += 6
         if at + gtrid + bqual > end:
             raise unreadable("a GTID event with a truncated XID")
         prepared = normal_xid(format_id, data[at : at + gtrid], data[at + gtrid : at + gtrid + bqual])
-    return MariaDbTransaction(domain, sequence, bool(flags & 0x01), prepared)
+    elif not flags & _COMPLETED_XA and at < end:
+        more = data[at]
+    return MariaDbTransaction(domain, sequence, bool(flags & 0x01), prepared, bool(more & _START_OR_ROLLBACK_ALTER))
 
 
 class Statement(NamedTuple):

@@ -45,7 +45,7 @@ class EventSource(Protocol):
 class _Group:
     """The transaction under way."""
 
-    __slots__ = ("begun", "committed_at", "first", "gtid", "inside", "seen", "xid")
+    __slots__ = ("begun", "committed_at", "first", "gtid", "idle", "inside", "seen", "xid")
 
     def __init__(self, first: bytes, gtid: str, seen: StreamMark, committed_at: float | None) -> None:
         self.first = first
@@ -53,7 +53,7 @@ class _Group:
         self.seen = seen
         self.committed_at = committed_at
         self.xid: str | None = None
-        self.begun = False  # the sink knows of it
+        self.begun = self.idle = False  # the sink knows of it; its statement does nothing
         self.inside = False  # begun by BEGIN and the like; else its first statement is all of it
 
 
@@ -236,7 +236,7 @@ class Transactions:
         place = len(file), file, int.from_bytes(data[14:18], "little")
         gtid = f"{begun.domain}-{server_id}-{begun.sequence}"
         group = self._open(data, gtid, position.add(begun.domain, server_id, begun.sequence), None, place)
-        group.xid, group.inside = begun.prepared_xid, not begun.standalone
+        group.xid, group.inside, group.idle = begun.prepared_xid, not begun.standalone, begun.alters_nothing
 
     def _anonymous(self, _data: bytes, _end: int) -> None:
         raise past.anonymous()
@@ -291,10 +291,10 @@ class Transactions:
             self._sink.decided(prepared.xid, True, before, self._counters.processed)
 
     def _query(self, data: bytes, end: int) -> None:
-        statement = events.parse_query(data, end, data[5])
+        statement, group = events.parse_query(data, end, data[5]), self._group
         text = statement.text
         effect = effect_on(text, statement.default_schema, self._tables.keys(), int(self._folds))
-        group = self._group
+        effect = NOTHING if group is not None and group.idle else effect
         if effect.kind is StatementKind.TABLE_FROM_QUERY:
             mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
             effect = StatementEffect(StatementKind.STATEMENT_DML) if mariadb else NOTHING

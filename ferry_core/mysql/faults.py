@@ -45,6 +45,11 @@ _UNKNOWN_LOGIN = _Meaning(
     ConfigError, "AccountUnsupported", "let the account log in by caching_sha2_password or mysql_native_password"
 )
 
+_NO_PARTITION = _FAILED._replace(
+    advice="if the source's table has got partitions since, add them to the target's too and start again: the run goes "
+    "on from its checkpoint"
+)
+
 _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     _Meaning(LockConflict, "LockConflict"): (1205, 1213, 1684, 3058, 3572),
     _LOST: (1053, 1077, 1079, 1158, 1159, 1160, 1161, 1927, 2003, 2005, 2006, 2013, 2014, 2055, 4031, 3169),
@@ -55,6 +60,7 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     _Meaning(TooLarge, "RowsTooLarge"): (1153, 1301, 2020),
     _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
     _Meaning(DataError, TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146),
+    _NO_PARTITION: (1526,),
     _Meaning(ConfigError, "TlsWanted", "use a tls.mode other than Disabled"): (3159,),
     _UNKNOWN_LOGIN: (1251, 2059, 2061),
     _Meaning(ConfigError, "MissingPrivilege", shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),

@@ -171,3 +171,21 @@ def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: Be
             proxy.release()
             ended = Ended(process.wait_end(90), "", process.log.read_text())
     ended.refused(64, "TargetTableDiffers", f"{schema}.t", "the column v is missing")
+
+
+def test_partitions_that_only_the_source_has_got(bench: Bench) -> None:
+    """The target has no place for a row; once it has, the run goes on."""
+    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    by_range = "PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10))"
+    more = f"ALTER TABLE `{schema}`.parts ADD PARTITION (PARTITION high VALUES LESS THAN (20))"
+    source.execute(f"CREATE TABLE `{schema}`.parts (id INT PRIMARY KEY) {by_range}")
+    bench.spec["cutover"] = {"watchFor": "0s"}
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        source.execute(more, f"INSERT INTO `{schema}`.parts VALUES (15)")
+        ended = Ended(process.wait_end(90), "", process.log.read_text())
+    ended.refused(65, "StatementFailed", f"`{schema}`.`parts`", "add them to the target's too and start again")
+    target.execute(more)
+    bench.spec["cutover"] = AT_ONCE
+    assert bench.run().code == 0
+    assert_equal_tables(source, target, f"{schema}.parts")

@@ -34,6 +34,15 @@ def test_mariadb_gtid_of_an_xa_transaction() -> None:
     assert events.parse_mariadb_gtid(alone, len(alone)) == MariaDbTransaction(1, 1 << 63, True, None)
 
 
+def test_mariadb_gtid_of_an_alter_in_two_phases() -> None:
+    """More flags lie behind the group commit id, or behind the fixed part at once; 8: rolled back, with its beginning."""
+    for flags, more, nothing in ((1, 2, True), (3, 2, True), (1, 4, False), (3, 12, True), (1, 1, False)):
+        data = HEADER + struct.pack("<QIB", 9, 5, flags) + bytes(8 if flags & 2 else 0) + bytes([more]) + bytes(8)
+        assert events.parse_mariadb_gtid(data, len(data)).alters_nothing is nothing
+    committed = HEADER + struct.pack("<QIB", 9, 5, 0x81) + struct.pack("<iBB", 2, 1, 0) + b"z"
+    assert not events.parse_mariadb_gtid(committed, len(committed)).alters_nothing
+
+
 def encoded(value: int) -> bytes:
     """As mysql::serialization writes an unsigned integer."""
     for extra in range(8):

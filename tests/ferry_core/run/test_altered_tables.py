@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pymysql
 import pytest
 
 from ferry_core.api.selection import Tables
@@ -145,6 +146,22 @@ def test_several_statements_that_only_keep_need_no_comparison_between_them(watch
     with watched.streaming(start) as stream:
         stream.caught_up()
     assert stream.sink.keys == [("1",)]
+
+
+def test_an_alter_that_mariadb_logs_in_two_phases(mariadb_pair: Pair, schema: str) -> None:
+    """Both of its events may be there before the first is read, and one that fails is rolled back."""
+    watched = Watched(mariadb_pair, schema)
+    for statement in ("ALTER TABLE t ADD INDEX i (v)", "ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b' COMMENT 'x'"):
+        with watched.streaming() as stream:
+            watched.execute("SET SESSION binlog_alter_two_phase = ON", statement, "INSERT INTO t (id) VALUES (1)")
+            stream.caught_up()
+            watched.execute("DELETE FROM t")
+    with watched.streaming() as stream:
+        watched.execute("INSERT INTO t (id, v) VALUES (1, 'a'), (2, 'a')")
+        with pytest.raises(pymysql.IntegrityError):
+            watched.execute("SET SESSION binlog_alter_two_phase = ON", "ALTER TABLE t ADD UNIQUE (v)")
+        stream.caught_up()
+    assert "ADD w" in watched.refused("SET SESSION binlog_alter_two_phase = ON", "ALTER TABLE t ADD w INT")
 
 
 def test_rows_of_another_shape_than_before(watched: Watched) -> None:
