@@ -62,6 +62,18 @@ def test_enum_and_set_members_beyond_the_basic_plane(pair: Pair, crossing: Cross
     assert create_missing(crossing.control, crossing.target, tables, crossing.fence) == []
 
 
+def test_members_that_are_equal_to_their_collation(pair: Pair, crossing: Crossing, schema: str) -> None:
+    """utf8mb4_general_ci takes every character beyond the basic plane for the same; only a lax sql_mode lets two in."""
+    pair.source.execute(
+        "SET SESSION sql_mode = ''",
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, e ENUM('\U0001f600', '\U0001f601', '?') CHARACTER SET utf8mb4 "
+        "COLLATE utf8mb4_general_ci)",
+        f"INSERT INTO `{schema}`.t VALUES (1, 1), (2, 2), (3, 3)",
+    )
+    assert crossing.copy_all(crossing.selected(f"{schema}.*")) == 3
+    assert pair.target.query(f"SELECT HEX(e) FROM `{schema}`.t ORDER BY id") == [("F09F9880",), ("F09F9881",), ("3F",)]
+
+
 def test_defaults_beyond_the_basic_plane_or_binary(pair: Pair, crossing: Crossing, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20) CHARACTER SET utf8mb4 NOT NULL DEFAULT "
