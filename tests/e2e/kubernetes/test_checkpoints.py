@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.voyage import COPIER, FERRY, Voyage
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 CLAIM = "checkpoint"
 
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_on_a_claim_outlives_its_pods(embark: Embark) -> None:
         voyage.set_out(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 3000})
         voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
         voyage.until(lambda: voyage.target_rows > 6000, "some more")
-        assert [path.suffix for path in folder.iterdir()] == [".db"]
+        assert len(list(folder.glob("*.db"))) == 1
         voyage.kill_copier()
         voyage.delete_copier()
         voyage.change(throttle={"maxRowsPerSecond": None})
@@ -57,7 +57,7 @@ def test_a_checkpoint_on_a_claim_goes_with_its_ferry(embark: Embark) -> None:
     folder = make_claim(voyage)
     voyage.set_out(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 1000})
     voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
-    assert [path.suffix for path in folder.iterdir()] == [".db"]
+    assert len(list(folder.glob("*.db"))) == 1
     voyage.kubectl("delete", "ferry", FERRY)
     assert list(folder.iterdir()) == []
     assert not voyage.source_is_read_only()

@@ -7,7 +7,7 @@ from tests.e2e.kubernetes.conftest import Embark
 from tests.support.compare import assert_equal_tables
 from tests.support.voyage import COPIER, FERRY, SCHEMA
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 ROWS = 30_000
 
 

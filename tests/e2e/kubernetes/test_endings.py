@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.voyage import COPIER, FERRY, SCHEMA
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_an_aborted_ferry_unlocks_the_source_and_keeps_the_target(embark: Embark) -> None:

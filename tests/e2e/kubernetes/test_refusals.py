@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.kubernetes.conftest import Embark
 from tests.support.voyage import COPIER, FERRY, Voyage
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 SLOW = {"maxRowsPerSecond": 1000}
 
 
