@@ -224,12 +224,23 @@ class _Json(_Bytes):
         return f"IFNULL(SHA2(CAST({self.reparsed} AS BINARY),256),'N')"
 
     def changed_expression(self) -> str | None:
-        # Equality misses DECIMAL against DOUBLE, text misses dates, size misses numbers of equal length: all three.
+        # Equality misses DECIMAL against DOUBLE, text misses dates, size misses numbers of equal length.
         # An UPDATE in place leaves holes, and offsets of the size that the document once had. JSON_INSERT of a path
         # that is there changes nothing but writes the document anew, types and all.
         size = f"JSON_STORAGE_SIZE(JSON_INSERT({self.name},_utf8mb4'$',1))<>JSON_STORAGE_SIZE({self.reparsed})"
         text = f"CAST({self.reparsed} AS BINARY)<>{self.value}"
-        return f"({size} OR {text} OR {self.name}<>{self.reparsed})"
+        return f"({size} OR {text} OR {self.name}<>{self.reparsed} OR {self._has_decimal})"
+
+    @property
+    def _has_decimal(self) -> str:
+        """All three are equal for a DECIMAL of as many bytes as a DOUBLE, as 12345.67. It needs a point in the text.
+
+        ``$**[0]`` is every value at any depth that is no array.
+        """
+        leaf = "COLUMNS(`ferry leaf` JSON PATH _utf8mb4'$')"
+        leaves = f"JSON_TABLE({self.name},_utf8mb4'$**[0]' {leaf}) AS `ferry leaves`"
+        decimal = f"EXISTS(SELECT 1 FROM {leaves} WHERE JSON_TYPE(`ferry leaf`)=_utf8mb4'DECIMAL')"
+        return f"(LOCATE(_binary'.',{self.value})>0 AND {decimal})"
 
 
 class _MariaDbFixed(_Bytes):

@@ -1,4 +1,4 @@
-"""A JSON document that was updated in place is no loss; one that its text cannot tell still is."""
+"""Which JSON documents their text cannot tell. One that was updated in place is no loss by that."""
 
 import pytest
 
@@ -28,6 +28,22 @@ def test_holes_and_old_offsets_are_no_loss(mysql_pair: Pair, schema: str, row_fo
         f"UPDATE {table} SET j = JSON_SET(j, '$.c', DATE '2024-01-01') WHERE id = 2000",
     )
     assert _changed(mysql_pair, schema) == 2
+
+
+def test_decimals_as_long_as_a_double(mysql_pair: Pair, schema: str) -> None:
+    """Equal to the double in value, text and size, alone and together, at any depth; its type is another."""
+    table = f"`{schema}`.t"
+    exact = ("[1.5, 2]", '{"a.b": [[1, [2.25]]]}', '"12345.67"', "[]", "-0.0", '[1, "1.5"]')
+    lost = (
+        *("CAST(12345.67 AS JSON)", "JSON_ARRAY(123.456)", "JSON_OBJECT('p', JSON_ARRAY(1, JSON_ARRAY(-1234.567, 2)))"),
+        *("JSON_OBJECT('a', JSON_OBJECT('b.c', 1.123456))", "JSON_ARRAY(1.5, 12345678.91, 12345678.91)"),
+    )
+    values = [*(f"CAST('{text}' AS JSON)" for text in exact), *lost, "NULL"]
+    mysql_pair.source.execute(
+        f"CREATE TABLE {table} (id INT PRIMARY KEY, j JSON, `leaf` JSON)",
+        f"INSERT INTO {table} (id, j) VALUES " + ", ".join(f"({at}, {value})" for at, value in enumerate(values)),
+    )
+    assert _changed(mysql_pair, schema) == len(lost)
 
 
 def _changed(pair: Pair, schema: str) -> int:
