@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator
 
 from ferry_core.api.reasons import Reason
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded, name_list
@@ -144,12 +144,21 @@ def _primary_keys(context: PreflightContext) -> Iterator[Finding]:
         for table in context.tables
         if table.key.index_name != "PRIMARY" and table.target not in context.existing_targets
     ]
-    if on and without:
+    if on and without and not _turned_off(context, on[0]):
         yield failed(
             Reason.PRIMARY_KEY_REQUIRED,
             f"{target.where} has {on[0]}=ON, and {', '.join(table.id for table in without)} have a UNIQUE key only: "
             f"SET GLOBAL {on[0]} = OFF, or create these tables there yourself",
         )
+
+
+def _turned_off(context: PreflightContext, name: str) -> bool:
+    """Whether the account may do for its session what ``schema.building`` does; MariaDB has no such setting."""
+    try:
+        context.target.execute(f"SET SESSION {name} = OFF")
+    except (ConfigError, DataError):
+        return False
+    return True
 
 
 def _collations(context: PreflightContext) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ _UTF8 = re.compile(r"^utf8(?=_|$)")
 _FREE = re.compile(
     r" (?:AUTO_INCREMENT=\d+|(?:DATA|INDEX) DIRECTORY ?= ?'(?:[^'\\]|\\.|'')*')"  # counters are raised later
     r"| CHARACTER SET \w+| COLLATE \w+"  # printed or not for the same column; compared by the columns themselves
+    r"| `PAGE_COMPRESSED`='ON'"  # how MariaDB prints the default of a server with innodb_compression_default = ON
     r"| ?/\*(?![M!]).*?\*/"  # MariaDB shows options that it does not know as comments
     r"|\b_[a-z0-9]+(?=\\?')",  # MySQL prints other introducers once a table was made from its own words
     re.DOTALL,

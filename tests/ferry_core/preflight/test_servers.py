@@ -7,7 +7,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import PreflightContext, Status, refuse_failed, run_checks
 from tests.conftest import ServerFactory
-from tests.support.preflight import check, opened, set_global, told
+from tests.support.preflight import PASSWORD, check, opened, set_global, told
 from tests.support.servers import Pair
 
 
@@ -109,11 +109,21 @@ def test_a_smaller_packet_is_a_warning(pair: Pair, tables: str) -> None:
 
 
 def test_primary_keys_required(pair: Pair, schema: str) -> None:
+    """MySQL lets an account with SESSION_VARIABLES_ADMIN turn it off for itself, and a run does."""
     pair.source.execute(f"CREATE TABLE `{schema}`.u (id INT NOT NULL UNIQUE)")
-    name = "sql_require_primary_key" if pair.flavor is Flavor.MYSQL else "innodb_force_primary_key"
-    with set_global(pair.target, f"{name} = ON"):
-        found = told(check(pair.source, pair.target, schema))
-    assert f"{schema}.u have a UNIQUE key only" in found["PrimaryKeyRequired"]
+    mysql = pair.flavor is Flavor.MYSQL
+    name = "sql_require_primary_key" if mysql else "innodb_force_primary_key"
+    account = f"u_{schema[-6:]}"
+    pair.target.execute(f"CREATE USER {account} IDENTIFIED BY '{PASSWORD}'")
+    try:
+        with set_global(pair.target, f"{name} = ON"):
+            found = told(check(pair.source, pair.target, schema))
+            plain = told(check(pair.source, pair.target, schema, target_user=account))
+    finally:
+        pair.target.execute(f"DROP USER {account}")
+    assert ("PrimaryKeyRequired" in found) is not mysql
+    assert mysql is (not found)
+    assert f"{schema}.u have a UNIQUE key only" in plain["PrimaryKeyRequired"]
     assert not told(check(pair.source, pair.target, schema))
 
 

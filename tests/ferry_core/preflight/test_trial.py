@@ -96,6 +96,12 @@ def test_what_comes_out_other_than_it_is_on_the_source(pair: Pair, schema: str) 
     assert "long_one" in found.get("DefinitionDiffers", "long_one")
 
 
+def test_how_the_target_compresses_its_pages_is_its_own_affair(mariadb_pair: Pair, schema: str) -> None:
+    mariadb_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    with set_global(mariadb_pair.target, "innodb_compression_default = ON"):
+        assert not told(check(mariadb_pair.source, mariadb_pair.target, schema))
+
+
 def test_constraints_are_tried_between_all_that_they_connect(pair: Pair, schema: str) -> None:
     """In a circle, to itself, over schemas, to a parent that is there already; only what is refused is told."""
     other = f"{schema}_other"
