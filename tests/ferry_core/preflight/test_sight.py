@@ -94,8 +94,9 @@ def test_every_check_sees_what_root_sees_or_says_that_it_does_not(pair: Pair, on
     finally:
         source.execute("XA ROLLBACK 'sight'")
     found = {result.reason for result in root}
+    if pair.flavor is Flavor.MARIADB:  # those of MySQL 9.6 and later are in its binlog
+        assert "ForeignKeyCascades" in found
     assert {
-        "ForeignKeyCascades",
         "ForeignKeyOutsideSelection",
         "TargetTriggers",
         "EventsEnabled",
