@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
-from ferry_core.consistency.fence import CHECKPOINT, SCHEMA, Fence
+from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.own_tables import CHECKPOINT, SCHEMA
 from ferry_core.errors import ConfigError, RetriableError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
@@ -27,32 +28,54 @@ MARK_FORMAT = 0
 """In the checkpoint table a row of this format is not a state: the state is in a file."""
 RUNS = 20
 """How many runs' last marks are kept: a state of an older one counts as lost."""
+IN_TABLE = "in the target's own table"
+"""Stands for the run whose state that table holds; no state file is of it."""
+FIRST = 1
+"""The number of the checkpoint that is stored before the first row is copied."""
 
 Marks = Mapping[str, int]
-"""Run -> the number of the last checkpoint that it marked."""
+"""Run -> the number of the last checkpoint that it marked, since the rows were deleted last."""
 
 
 def read_marks(session: Session, uid: str) -> Marks:
-    """The marks that the target has now; none where no run with a state file has been."""
+    """The marks that the target has now; none where no run of the Ferry has been."""
     known = session.number(
         f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{SCHEMA}' AND table_name = 'checkpoint'"
     )
-    rows = known and session.query(
-        f"SELECT body FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)} AND format = {MARK_FORMAT}"
-    )
-    return {str(run): int(number) for run, number in json.loads(rows[0][0] or b"{}").items()} if rows else {}
+    rows = known and session.query(f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}")
+    if not rows:
+        return {}
+    if int(rows[0][0] or 0) != MARK_FORMAT:
+        return {IN_TABLE: FIRST + 1}
+    return {str(run): int(number) for run, number in json.loads(rows[0][1] or b"{}").items()}
+
+
+def forget_marks(session: Session, uid: str) -> None:
+    """No state of before tells of rows that are there: they are deleted next. In the transaction of a claim."""
+    session.execute(f"DELETE FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}")
+
+
+def others_copied(marks: Marks) -> bool:
+    """Whether rows may be there that a state which tells of none is not the state of."""
+    return any(number > FIRST for number in marks.values())
 
 
 class TargetMarks:
     """Writes a run's marks, each in a fenced transaction. Coordinator's thread."""
 
-    def __init__(self, connect: Callable[[], Session], fence: Fence, uid: str, run: str, before: Marks) -> None:
-        """``before`` are those of earlier runs: their states stay usable until this run has its own."""
+    def __init__(
+        self, connect: Callable[[], Session], fence: Fence, uid: str, run: str, before: Marks, state_of: str | None
+    ) -> None:
+        """``before`` are those of earlier runs: their states stay usable until this run has its own.
+
+        ``state_of`` is the run whose state this one goes on from: while no newer one could be stored, that is needed.
+        """
         self.run = run
         self._connect = connect
         self._fence = fence
         self._uid = uid
-        self._before = dict(list(before.items())[-RUNS:])
+        kept = {*list(before)[-RUNS:], state_of} - {IN_TABLE}
+        self._before = {run: number for run, number in before.items() if run in kept}
         self._session: Session | None = None
 
     def write(self, number: int) -> None:
@@ -77,7 +100,10 @@ class TargetMarks:
 
 
 def newest_held(store: SqliteStore, marks: Marks, where: str) -> RunState | None:
-    """The newest state in the file whose rows the target still has. What people said is that of the newest of all."""
+    """The newest state in the file whose rows the target still has.
+
+    What people said is that of the newest of all, as is what was read of the source, and which epochs there have been.
+    """
     newest = store.load()
     if newest is None or not newest.tables or newest.run is None or _holds(marks, newest):
         return newest
@@ -88,13 +114,14 @@ def newest_held(store: SqliteStore, marks: Marks, where: str) -> RunState | None
                 "from the checkpoint of %s instead of that of %s",
                 *(where, _time(earlier), _time(newest)),
             )
-            said = {"paused", "paused_over", "series"}
-            return earlier.model_copy(update={name: getattr(newest, name) for name in said})
+            known = {"paused", "paused_over", "series", "last_read", "epoch"}
+            return earlier.model_copy(update={name: getattr(newest, name) for name in known})
     raise ConfigError(
         "StateOfOtherTarget",
-        f"{store.describe()} tells of rows that {where} does not have: it is another server, or was brought back from "
-        "a backup that is older than the checkpoints in the file. Point the Ferry at the target it began with, or "
-        "start over: run ferry cleanup, and empty or drop the tables on the target",
+        f"{store.describe()} tells of rows that {where} does not have: it is another server, was brought back from a "
+        "backup that is older than the checkpoints in the file, or the copy was started over since, with another "
+        "state. Point the Ferry at the target it began with, give the newest state with --state, or start over: run "
+        "ferry cleanup, and empty or drop the tables on the target",
     )
 
 

@@ -1,14 +1,18 @@
 """The checkpoint in a table on the target, a pod's default: it needs no volume, and a lost node loses nothing."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ferry_core.api.report import Stage
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import parse
-from ferry_core.consistency.fence import CHECKPOINT, SCHEMA, Fence
+from ferry_core.consistency.own_tables import CHECKPOINT, SCHEMA
 from ferry_core.errors import RetriableError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+
+if TYPE_CHECKING:
+    from ferry_core.consistency.fence import Fence
 
 
 class TargetStore:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ferry_core.api.spec import ferry_uid
+from ferry_core.checkpoint.marks import others_copied, read_marks
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
@@ -50,7 +51,8 @@ def _started(
         return None, "its state", False
     if state is None or state.ferry_uid != uid:
         return (), store.describe(), True
-    return state.started, store.describe(), False
+    early = state_path is not None and target is not None and not state.tables
+    return state.started, store.describe(), early and others_copied(read_marks(_open(target), uid))
 
 
 def _open(session: Session | None) -> Session:

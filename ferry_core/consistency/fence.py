@@ -15,20 +15,25 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-from ferry_core.errors import ConnectionLost, DataError, Fenced, FerryError, LockConflict, RetriableError
+from ferry_core.consistency.own_tables import DDL, LEASE, SCHEMA
+from ferry_core.errors import (
+    ConnectionLost,
+    DataError,
+    Fenced,
+    FerryError,
+    LockConflict,
+    RetriableError,
+    ServerRestarted,
+)
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 
-SCHEMA = "mysql_ferry"
-LEASE = "`mysql_ferry`.`lease`"
-CHECKPOINT = "`mysql_ferry`.`checkpoint`"
-HOLDER = "`mysql_ferry`.`holder`"
 COMPLETED = "Completed"
 """The phase of a tombstone: the target was handed over, and no run of this Ferry writes to it again."""
 SLOTS = 128
@@ -37,36 +42,6 @@ TAKE_SECONDS = 60
 ENTRIES = 10
 """How often the helper tables are made again that other Ferries' cleanups dropped meanwhile."""
 NO_SUCH_THREAD = 1094
-
-DDL = (
-    f"CREATE DATABASE IF NOT EXISTS `{SCHEMA}` DEFAULT CHARACTER SET utf8mb4",
-    f"""CREATE TABLE IF NOT EXISTS {LEASE} (
-        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-        name VARCHAR(320) NOT NULL,
-        epoch BIGINT UNSIGNED NOT NULL,
-        phase VARCHAR(32) NOT NULL,
-        source_id VARCHAR(64) NOT NULL,
-        tables LONGTEXT NOT NULL,
-        sessions INT NOT NULL,
-        cutover LONGTEXT NOT NULL,
-        updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
-    ) ENGINE=InnoDB""",
-    f"""CREATE TABLE IF NOT EXISTS {HOLDER} (
-        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-        epoch BIGINT UNSIGNED NOT NULL,
-        process VARCHAR(320) NOT NULL,
-        state TEXT NOT NULL,
-        began_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-        since TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
-    ) ENGINE=InnoDB""",
-    f"""CREATE TABLE IF NOT EXISTS {CHECKPOINT} (
-        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-        epoch BIGINT UNSIGNED NOT NULL,
-        format INT NOT NULL,
-        body LONGTEXT NOT NULL,
-        updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
-    ) ENGINE=InnoDB""",
-)
 
 
 @dataclass
@@ -125,11 +100,18 @@ class Fence:
 
     @classmethod
     def take(
-        cls, connect: Callable[[], Session], uid: str, name: str, source_id: str, ours: int | None = None
+        cls,
+        connect: Callable[[], Session],
+        uid: str,
+        name: str,
+        source_id: str,
+        ours: int | None = None,
+        at_least: int = 0,
     ) -> tuple["Fence", Lease]:
         """Bump the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before.
 
-        ``ours`` is an epoch of before: a newer run than that is left alone (Fenced).
+        ``ours`` is an epoch of before: a newer run than that is left alone (Fenced). No epoch of before is given again,
+        also where the target has lost it (a backup that was brought back): ``at_least`` is the highest that is known.
         """
         with connect() as session:
             Retrying(retry=retry_if_exception(table_is_gone), stop=stop_after_attempt(ENTRIES), reraise=True)(
@@ -140,14 +122,14 @@ class Fence:
             while True:
                 cls._kill_holders(session, uid)
                 try:
-                    before = cls._bump(session, uid, ours)
+                    before, epoch = cls._bump(session, uid, ours, max(ours or 0, at_least))
                 except LockConflict:
                     session.rollback()
                     if time.monotonic() > deadline:
                         raise
                     continue
                 cls._kill_holders(session, uid)
-                return cls(connect, uid, before.epoch + 1), before
+                return cls(connect, uid, epoch), before
 
     @staticmethod
     def _enter(session: Session, uid: str, name: str, source_id: str) -> None:
@@ -160,16 +142,17 @@ class Fence:
         )
 
     @staticmethod
-    def _bump(session: Session, uid: str, ours: int | None) -> Lease:
+    def _bump(session: Session, uid: str, ours: int | None, at_least: int) -> tuple[Lease, int]:
         session.begin()
         lease = _read(session, uid, " FOR UPDATE")
         if lease is None:
             raise Fenced("LeaseRemoved", f"the lease row of {uid} vanished from {LEASE} while it was taken")
         if ours is not None and lease.epoch > ours:
             raise _newer_run(session, lease.epoch, ours)
-        session.execute(f"UPDATE {LEASE} SET epoch = epoch + 1, updated_at = NOW(6) WHERE ferry_uid = {string(uid)}")
+        epoch = max(lease.epoch, at_least) + 1
+        session.execute(f"UPDATE {LEASE} SET epoch = {epoch}, updated_at = NOW(6) WHERE ferry_uid = {string(uid)}")
         session.commit()
-        return lease
+        return lease, epoch
 
     @staticmethod
     def _kill_holders(session: Session, uid: str) -> None:
@@ -350,6 +333,11 @@ class Fence:
         with self._connect() as session:
             return self._check(session, "")
 
+    def refuse_newer(self) -> None:
+        """Raise Fenced if a newer run took over; a target that has lost the record of this one knows of none."""
+        with suppress(ServerRestarted):
+            self.read()
+
     def _check(self, session: Session, lock: str) -> Lease:
         lease = _read(session, self._uid, lock)
         if lease is None:
@@ -357,6 +345,12 @@ class Fence:
                 "LeaseRemoved",
                 f"the lease row of this Ferry is gone from {LEASE} on {session.endpoint.address}: it was cleaned up; "
                 "this run must not write any more",
+            )
+        if lease.epoch < self.epoch:
+            raise ServerRestarted(
+                "ServerRestarted",
+                f"target {session.endpoint.address} has lost the record of this run (epoch {self.epoch}, it has "
+                f"{lease.epoch}): it was brought back from a backup, or has lost its last commits in a crash",
             )
         if lease.epoch != self.epoch:
             raise _newer_run(session, lease.epoch, self.epoch)

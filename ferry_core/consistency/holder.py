@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ferry_core.consistency.fence import HOLDER, kill
+from ferry_core.consistency.fence import kill
+from ferry_core.consistency.own_tables import HOLDER
 from ferry_core.errors import FerryError, LockConflict
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ferry_core.consistency.fence import SCHEMA
+from ferry_core.consistency.own_tables import SCHEMA
 from ferry_core.errors import DataError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.session import Session

@@ -41,7 +41,8 @@ def marks_of(crossing: Crossing, fence: Fence) -> TargetMarks | None:
     """For a state that is not stored with the rows."""
     if not isinstance(crossing.store, SqliteStore):
         return None
-    return TargetMarks(crossing.connections.target, fence, crossing.uid, uuid.uuid4().hex, crossing.marks)
+    before, state_of = (crossing.marks, crossing.state.run) if crossing.state and crossing.begun else ({}, None)
+    return TargetMarks(crossing.connections.target, fence, crossing.uid, uuid.uuid4().hex, before, state_of)
 
 
 def stored_mark(state: RunState, flavor: Flavor, read: LastRead | None = None) -> StreamMark:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ferry_core.api.spec import Ferry, ferry_uid
-from ferry_core.consistency.fence import COMPLETED, LEASE, Fence, Lease
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease
+from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session

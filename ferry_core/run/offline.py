@@ -12,7 +12,8 @@ from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
-from ferry_core.consistency.fence import CHECKPOINT, COMPLETED, HOLDER, LEASE, Fence, Lease
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease
+from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.faults import table_is_gone

@@ -122,7 +122,7 @@ class Passage:
     def _begun(self) -> Crossing:
         """Everything up to the fence: another run's is not taken over by one that goes on."""
         if self.fence is not None:
-            self.fence.read()
+            self.fence.refuse_newer()
         self._connections.forget_starts()
         self.fence = unlock_first(self._ferry, self._connections, self.fence) or self.fence
         return self._validate()
@@ -167,7 +167,7 @@ class Passage:
             self._leave_if_asked()
             self.wishes.wait_changed(0.2)
         if self._options.state_path is not None:  # a table on the target has to wait for the fence
-            self._keep_verb(crossing, crossing.lease.epoch if crossing.lease else 0)
+            self._keep_verb(crossing, crossing.epoch)
         crossing.store.close()
         self.telling.stage(Stage.VALIDATING)
         return validate(self._ferry, self._connections, self._options, self.telling.checked)
@@ -177,7 +177,7 @@ class Passage:
         said = self.wishes.paused_by_verb
         if said is not None and said != (crossing.state.paused if crossing.state else None):
             state = self._state(crossing)
-            state.paused, state.paused_over = said, self.wishes.spec_paused
+            state.paused, state.paused_over, state.epoch = said, self.wishes.spec_paused, epoch
             crossing.store.save(state, epoch)
 
     def _waits(self, crossing: Crossing) -> bool:

@@ -11,7 +11,7 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
-from ferry_core.checkpoint.marks import Marks, newest_held, read_marks
+from ferry_core.checkpoint.marks import Marks, forget_marks, newest_held, others_copied, read_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import CheckpointStore
@@ -59,6 +59,17 @@ class Crossing:
     def begun(self) -> bool:
         """Whether an earlier run has copied rows."""
         return self.state is not None and bool(self.state.tables)
+
+    @property
+    def epoch(self) -> int:
+        """The newest that is known: a target that was brought back may know of older ones only."""
+        return max(self.lease.epoch if self.lease else 0, self.state.epoch if self.state else 0)
+
+    @property
+    def stateless(self) -> bool:
+        """Whether the state is missing, or is one of before the first row beside rows that another one tells of."""
+        in_file = isinstance(self.store, SqliteStore)
+        return self.state is None or (in_file and not self.begun and others_copied(self.marks))
 
     @property
     def started(self) -> Collection[str]:
@@ -148,7 +159,7 @@ def validate(
                 *(ferry.spec, uid, source, target, found.tables, crossing.started, store.describe()),
                 keyless=found.keyless,
                 problems=found.problems,
-                stateless=crossing.state is None,
+                stateless=crossing.stateless,
                 restart=options.restart,
             )
             _refuse_lost_tables(crossing, context.existing_targets)
@@ -221,7 +232,7 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
                 f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
                 "the selection cannot change once copying has begun",
             )
-        if state.tables and (lease is None or lease.epoch < state.epoch):
+        if state.tables and (lease is None or (lease.epoch < state.epoch and state.run is None)):
             raise ConfigError(
                 "StateOfOtherTarget",
                 f"{where} tells of rows on another target than {_target(crossing.ferry)}, which "
@@ -244,7 +255,9 @@ def take_fence(crossing: Crossing, first: RunState, ours: Fence | None = None) -
     a claim without a state is then always that of a run whose state was lost. ``ours`` as for ``unlock_first``.
     """
     known = ours.epoch if ours else None
-    fence, before = Fence.take(crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id, known)
+    fence, before = Fence.take(
+        crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id, known, crossing.epoch
+    )
     if before.phase == COMPLETED:
         raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
     if before.phase == Phase.ABORTED.value:
@@ -252,9 +265,12 @@ def take_fence(crossing: Crossing, first: RunState, ours: Fence | None = None) -
     if isinstance(crossing.store, TargetStore):
         crossing.store.fence = fence
     if crossing.state is None:
+        first.epoch = fence.epoch
         crossing.store.save(first, fence.epoch)
     claimed = sorted({*before.tables, *(str(table.target) for table in crossing.tables)})
     with fence.exclusively() as (session, _):
         fence.update(session, tables=claimed, source_id=crossing.source_id)
+        if not crossing.begun and isinstance(crossing.store, SqliteStore):
+            forget_marks(session, crossing.uid)
         record_holder(session, crossing.uid, fence.epoch, crossing.store.describe())
     return fence

@@ -1,5 +1,7 @@
 """The source was reset or lost the tail of its binlog, which does not tell what the run has missed: no hand-over."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,25 @@ def test_numbers_given_again_after_a_crash(bench: Bench, when: str) -> None:
         source.execute(*others)
         if when == "down":
             process.start()
+        assert process.wait_end(120) == 65, process.tail()
+        assert "SourceHistoryLost" in process.tail()
+    assert bench.lease()[0][1] != "Completed"
+
+
+def test_numbers_given_again_that_no_checkpoint_knows(bench: Bench) -> None:
+    """The state file cannot be written while they are read: the run itself knows them when it goes on."""
+    source, rows = bench.pair.source, f"`{bench.schema}`.t"
+    bench.spec.update(verify={"mode": "None"}, acknowledge=["Unverified"])
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        end = binlog_end(source)
+        with contextlib.closing(sqlite3.connect(bench.state, isolation_level=None)) as held:
+            held.execute("BEGIN IMMEDIATE")
+            source.execute(f"INSERT INTO {rows} VALUES (3)", f"INSERT INTO {rows} VALUES (4)")
+            wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 4, "rows on the target")
+            lose_tail(source, end)
+            source.execute(*[f"INSERT INTO {rows} VALUES ({number})" for number in range(100, 110)])
+            wait_until(lambda: "going on from the checkpoint" in process.log.read_text(), "a new passage")
         assert process.wait_end(120) == 65, process.tail()
         assert "SourceHistoryLost" in process.tail()
     assert bench.lease()[0][1] != "Completed"

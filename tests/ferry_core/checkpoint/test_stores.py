@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ferry_core.checkpoint.marks import newest_held
+from ferry_core.checkpoint.marks import FIRST, TargetMarks, forget_marks, newest_held, others_copied, read_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import FORMAT, RunState, TableState
 from ferry_core.checkpoint.store import parse
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import Fence
-from ferry_core.errors import ConfigError, Fenced
+from ferry_core.errors import ConfigError, Fenced, ServerRestarted
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair
 
@@ -193,3 +193,47 @@ def test_the_newest_state_whose_rows_the_target_has(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="brought back from a backup") as caught:
         found(three=9)
     assert caught.value.reason == "StateOfOtherTarget"
+
+
+def test_the_mark_of_a_state_outlasts_runs_that_cannot_store_theirs(pair: Pair) -> None:
+    """A disk that is full for an hour, and a supervisor that starts the run again and again."""
+    uid = f"u-{uuid.uuid4()}"
+
+    def connect() -> Session:
+        return Session(pair.target.endpoint("target"), Purpose.TARGET)
+
+    fence, _ = Fence.take(connect, uid, "shop/orders", "s")
+    for number in range(60):
+        with connect() as session:
+            before = read_marks(session, uid)
+        marks = TargetMarks(connect, fence, uid, f"run {number}", before, "run 0" if number else None)
+        marks.write(FIRST + number)
+        marks.close()
+    with connect() as session:
+        kept = read_marks(session, uid)
+        assert kept["run 0"] == FIRST
+        assert {"run 58", "run 59"} < kept.keys()
+        assert len(kept) < 30
+        assert others_copied(kept)
+        forget_marks(session, uid)
+        assert not others_copied(read_marks(session, uid))
+
+
+def test_an_epoch_that_the_target_has_lost_is_not_given_again(pair: Pair) -> None:
+    uid = f"u-{uuid.uuid4()}"
+
+    def connect() -> Session:
+        return Session(pair.target.endpoint("target"), Purpose.TARGET)
+
+    Fence.take(connect, uid, "shop/orders", "s")
+    older, _ = Fence.take(connect, uid, "shop/orders", "s", at_least=4)
+    assert older.epoch == 5
+    with connect() as session:
+        session.execute(f"UPDATE mysql_ferry.lease SET epoch = 2 WHERE ferry_uid = '{uid}'")
+    with pytest.raises(ServerRestarted, match="has lost the record of this run"):
+        older.read()
+    older.refuse_newer()
+    newer, _ = Fence.take(connect, uid, "shop/orders", "s", older.epoch)
+    assert newer.epoch == 6
+    with pytest.raises(Fenced, match="newer run"):
+        older.refuse_newer()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ferry_core.consistency.fence import DDL
+from ferry_core.consistency.own_tables import DDL
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import Status, run_checks

@@ -1,0 +1,36 @@
+"""The tables that Ferries keep about themselves on a target, one row a Ferry. Made by ``fence``, as a run takes it."""
+
+SCHEMA = "mysql_ferry"
+LEASE = "`mysql_ferry`.`lease`"
+CHECKPOINT = "`mysql_ferry`.`checkpoint`"
+HOLDER = "`mysql_ferry`.`holder`"
+
+DDL = (
+    f"CREATE DATABASE IF NOT EXISTS `{SCHEMA}` DEFAULT CHARACTER SET utf8mb4",
+    f"""CREATE TABLE IF NOT EXISTS {LEASE} (
+        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        name VARCHAR(320) NOT NULL,
+        epoch BIGINT UNSIGNED NOT NULL,
+        phase VARCHAR(32) NOT NULL,
+        source_id VARCHAR(64) NOT NULL,
+        tables LONGTEXT NOT NULL,
+        sessions INT NOT NULL,
+        cutover LONGTEXT NOT NULL,
+        updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS {HOLDER} (
+        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        epoch BIGINT UNSIGNED NOT NULL,
+        process VARCHAR(320) NOT NULL,
+        state TEXT NOT NULL,
+        began_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+        since TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS {CHECKPOINT} (
+        ferry_uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        epoch BIGINT UNSIGNED NOT NULL,
+        format INT NOT NULL,
+        body LONGTEXT NOT NULL,
+        updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+)
