@@ -96,6 +96,8 @@ class AlteredTables:
         self._visibility = visibility
         self._start = compared_to
         self._compared_to: dict[Table, BinlogEnd] = {}
+        self.recomputed: Callable[[Table], object] = lambda _table: None
+        """Told of a table whose stored generated columns a statement may have computed anew, which no event tells."""
 
     def compare(self, change: Altered, reached: Callable[[BinlogEnd], bool], cancelled: Callable[[], bool]) -> str:
         """What is not as it was, in words; empty if all that counts is."""
@@ -110,6 +112,8 @@ class AlteredTables:
             if change.alone:
                 self._compared_to[table] = end_of_binlog(source)
         if not different:
+            if table.stored_columns:
+                self.recomputed(table)
             log.warning(
                 "%s was altered on the source (%s): what counts for its rows is as it was, so the run goes on; the "
                 "target's table is not altered: repeat the statement there if it is wanted",

@@ -234,6 +234,8 @@ class Passage:
         start = stored_mark(state, crossing.flavor, self.last_read())
         proving_mode = self._ferry.spec.verify.mode is not VerifyMode.NONE
         verifier = Verifier(tables, self._source_for, self._connections.target) if proving_mode else None
+        if verifier:
+            altered.recomputed = verifier.unproven.give_up
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
         self.last_read = lambda: buffer.processed.last_read
         chunks = ChunkSource(tables, self.wishes.directive.copy_, state.tables)

@@ -166,7 +166,8 @@ class Proving:
         if whole:
             # More keys changed than are kept: those tables need another pass before anything is handed over.
             self.passed.clear()
-            log.info("%d tables had more changes than are kept: another full pass of them begins", len(whole))
+            why = "had more changes than are kept, or were altered"
+            log.info("%d tables %s: another full pass of them begins", len(whole), why)
             for table in whole:
                 self._begin(table)
             verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, whole)

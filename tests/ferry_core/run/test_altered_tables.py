@@ -148,6 +148,18 @@ def test_several_statements_that_only_keep_need_no_comparison_between_them(watch
     assert stream.sink.keys == [("1",)]
 
 
+def test_stored_generated_columns_count_as_unproven_after_a_rebuild(watched: Watched) -> None:
+    """ALTER TABLE ... FORCE may compute them anew, under its session's settings; no row event tells."""
+    with watched.session() as session:
+        altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
+    told: list[str] = []
+    altered.recomputed = lambda table: told.append(table.source.name)
+    with Streaming(watched.pair.source, watched.tables, altered=altered.compare) as stream:
+        watched.execute("ALTER TABLE t FORCE, ALGORITHM=COPY")
+        stream.caught_up()
+    assert told == ["t"]
+
+
 def test_an_alter_that_mariadb_logs_in_two_phases(mariadb_pair: Pair, schema: str) -> None:
     """Both of its events may be there before the first is read, and one that fails is rolled back."""
     watched = Watched(mariadb_pair, schema)
