@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-from ferry_core.consistency.own_tables import DDL, LEASE, SCHEMA
+from ferry_core.consistency.own_tables import DDL, LEASE
 from ferry_core.errors import (
     ConnectionLost,
     DataError,
@@ -381,8 +381,8 @@ def _roll_back(session: Session) -> None:
 
 
 def read_lease(session: Session, uid: str) -> Lease | None:
-    """The lease row without taking it; None when there is none (nor a schema for it)."""
-    known = session.number(
-        f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{SCHEMA}' AND table_name = 'lease'"
-    )
-    return _read(session, uid) if known else None
+    """The lease row without taking it; None when there is none (nor a schema for it).
+
+    Raises ConfigError MissingPrivilege where the account may not see it: information_schema would show nothing.
+    """
+    return _read(session, uid)

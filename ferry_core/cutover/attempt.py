@@ -8,6 +8,7 @@
     prove the keys changed since their last proof
     stream to the position of that moment              an event of a selected table in between: the attempt failed
     record Completed                                   from here on nobody unlocks
+    have that record on the target's disk              (``durable``)
 
 The steps are made by a thread of their own, and the coordinator's only waits for it: a server that hangs holds up the
 steps, never the deadline, a stop or the unlock. Until the COMMIT of the last step is sent (``recording``) the attempt
@@ -37,6 +38,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
+from ferry_core.cutover.durable import DURABLE_SECONDS, make_durable, not_durable
 from ferry_core.cutover.messages import ambiguous, locked
 from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
 from ferry_core.cutover.passers import PASSERS_SECONDS, refuse_replication, refuse_xa
@@ -113,6 +115,7 @@ class Handover:
                 raise
             message = error.message + self._in_the_way(error)
             return Attempt(error.reason, message, self.lock.block.milliseconds)
+        self._keep_record()
         return Attempt("Done", "writes may move to the target", self.lock.block.milliseconds, changes)
 
     # -- the caller's thread ------------------------------------------------------------------------------------------
@@ -141,6 +144,18 @@ class Handover:
                 raise self._ambiguous("it had not answered when the run was stopped")
         try:
             return steps.result()
+        except AmbiguousError as error:
+            raise self._ambiguous(error.message) from error
+
+    def _keep_record(self) -> None:
+        """Nobody is told of a hand-over that a power cut may take back."""
+        keeping = Background("cutover-record", lambda: make_durable(self.hurried, self.fence))
+        self._waited(lambda: keeping.ended(SLICE_SECONDS), DURABLE_SECONDS)
+        if not keeping.ended(0):
+            not_durable("the target does not answer")
+            return
+        try:
+            keeping.result()
         except AmbiguousError as error:
             raise self._ambiguous(error.message) from error
 

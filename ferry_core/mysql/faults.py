@@ -102,6 +102,12 @@ def table_is_gone(error: BaseException) -> bool:
     return isinstance(cause, err.MySQLError) and cause.args[:1] in ((1049,), (1146,))
 
 
+def is_referenced(error: BaseException) -> bool:
+    """Whether a table was not dropped since a foreign key of another one points to it."""
+    cause = error.__cause__
+    return isinstance(cause, err.MySQLError) and cause.args[:1] in ((1217,), (1451,), (3730,))
+
+
 def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
     """The same for an error while a connection is opened, where a person has more to check than that it broke."""
     found = classify(error, endpoint)

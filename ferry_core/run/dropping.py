@@ -13,8 +13,9 @@ from pathlib import Path
 from ferry_core.api.spec import Ferry, ferry_uid
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import LEASE
-from ferry_core.errors import ConfigError
-from ferry_core.mysql.literals import string
+from ferry_core.errors import ConfigError, DataError
+from ferry_core.mysql.faults import is_referenced
+from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.run.connections import Connections
 from ferry_core.run.setup import open_store
@@ -38,13 +39,9 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         others = set(map(folded, _claimed_by_others(session, ferry_uid(ferry))))
         ours_alone = (set(map(folded, started)) & claimed) - others
         ours = [table for table in found if folded(table) in ours_alone]
-        referenced = _referenced(session, ours)
-        ours = [table for table in ours if table not in referenced]
         with fence.hold(session):
-            session.execute("SET SESSION foreign_key_checks = 0")  # they reference each other, in any order
-            for table in ours:
-                session.execute(f"DROP TABLE IF EXISTS {table.sql}")
-    return _said(ours, [table for table in found if table not in ours], trouble)
+            dropped = _drop(session, ours)
+    return _said(dropped, [table for table in found if table not in dropped], trouble)
 
 
 def _said(dropped: list[TableName], kept: list[TableName], trouble: str) -> str:
@@ -98,11 +95,43 @@ def _claimed_by_others(session: Session, uid: str) -> set[TableName]:
     return {name for (tables,) in rows for text in json.loads(tables or b"[]") for name in TableName.readings(text)}
 
 
-def _referenced(session: Session, ours: list[TableName]) -> set[TableName]:
-    """Those that a foreign key of a table that is not ours points to."""
+def _drop(session: Session, tables: list[TableName]) -> list[TableName]:
+    """Those that could be dropped: whatever else references one, seen by this account or not, the server refuses.
+
+    Under foreign_key_checks it does so by itself. They reference each other too: children go first, and where they go
+    round in a circle their constraints.
+    """
+    session.execute("SET SESSION foreign_key_checks = 1")
+    dropped: list[TableName] = []
+    for step in (_drop_table, _drop_constraints, _drop_table):
+        again = True
+        while again:
+            left = [table for table in tables if table not in dropped]
+            gone = [table for table in left if step(session, table, left)]
+            dropped += gone
+            again = bool(gone)
+    return dropped
+
+
+def _drop_table(session: Session, table: TableName, _: list[TableName]) -> bool:
+    try:
+        session.execute(f"DROP TABLE IF EXISTS {table.sql}")
+    except DataError as error:
+        if not is_referenced(error):
+            raise
+        return False
+    return True
+
+
+def _drop_constraints(session: Session, table: TableName, left: list[TableName]) -> bool:
+    """Those to tables that are left as well; never one more table is gone by that."""
     rows = session.query(
-        "SELECT DISTINCT referenced_table_schema, referenced_table_name, table_schema, table_name"
+        "SELECT DISTINCT constraint_name, referenced_table_schema, referenced_table_name"
         " FROM information_schema.key_column_usage WHERE referenced_table_name IS NOT NULL"
+        f" AND table_schema = {string(table.schema)} AND table_name = {string(table.name)}"
     )
-    pairs = [tuple((value or b"").decode() for value in row) for row in rows]
-    return {TableName(*pair[:2]) for pair in pairs if TableName(*pair[2:]) not in ours} & set(ours)
+    for row in rows:
+        constraint, *parent = ((value or b"").decode() for value in row)
+        if TableName(*parent) in left:
+            session.execute(f"ALTER TABLE {table.sql} DROP FOREIGN KEY {identifier(constraint)}")
+    return False

@@ -108,7 +108,7 @@ class Ferry:
             while True:
                 try:
                     if not entered:
-                        lease_or_explain(self._ferry, self._connections)
+                        lease_or_explain(self._ferry, self._connections, hidden_is_none=True)
                         stack.enter_context(alone(self._ferry, self._options, self._connections, self._wait))
                         entered = True
                     return self._passage.run()

@@ -8,13 +8,17 @@ it is, and the error says by which statement a person unlocks it. Called by the 
 
 import contextlib
 import logging
+from pathlib import Path
 from typing import NamedTuple
 
 from ferry_core.api.choices import SourceLockMode
-from ferry_core.api.report import Stage
+from ferry_core.api.reasons import Reason
+from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
-from ferry_core.consistency.fence import Fence, Lease, read_lease
+from ferry_core.checkpoint.sqlite import SqliteStore
+from ferry_core.checkpoint.state import RunState
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.cutover.messages import CHECK_FIRST
 from ferry_core.cutover.source_lock import ReadOnlyLock, Released
 from ferry_core.cutover.unlocking import undo, undo_without_writing
@@ -23,6 +27,9 @@ from ferry_core.run.connections import PATIENT_SECONDS, Connections
 from ferry_core.run.setup import Crossing, read_only_lock, source_identity
 
 log = logging.getLogger(__name__)
+
+_KNOWS = (Stage.CUTTING_OVER.value, Phase.ABORTED.value)
+"""A lease of these phases tells what became of the source; before the first attempt it is New."""
 
 
 class LeftLock(NamedTuple):
@@ -34,12 +41,15 @@ class LeftLock(NamedTuple):
     """The one that was taken for it."""
 
 
-def unlock_first(ferry: FerryManifest, connections: Connections, ours: Fence | None = None) -> Fence | None:
+def unlock_first(
+    ferry: FerryManifest, connections: Connections, state_path: Path | None, ours: Fence | None = None
+) -> Fence | None:
     """Allow writes again if an earlier run died while cutting over, whatever validation and a pause will say.
 
     Gives the fence that it took for that. ``ours`` is one of before: a newer run than that is left alone (Fenced).
     """
-    lease = lease_or_explain(ferry, connections)
+    lease = lease_or_explain(ferry, connections, hidden_is_none=True)
+    refuse_forgotten(ferry, connections, lease, state_path)
     if lease is None:
         return None
     left = unlock_left(ferry, connections, lease, ours)
@@ -61,13 +71,68 @@ def refuse_unclear(left: LeftLock) -> None:
         raise ConfigError("SourceLocked", left.text)
 
 
-def lease_or_explain(ferry: FerryManifest, connections: Connections) -> Lease | None:
-    """The lease row; an error says that the source may be locked, if it is read-only."""
+def refuse_forgotten(
+    ferry: FerryManifest, connections: Connections, lease: Lease | None, state_path: Path | None
+) -> None:
+    """Where the state file tells of a hand-over, or an attempt, of which the target knows nothing: a person decides.
+
+    A target forgets in a crash, by a backup that is brought back, or when a replica takes its place.
+    """
+    state = _stored(state_path, ferry_uid(ferry))
+    if state is None or (lease is not None and lease.phase == COMPLETED):
+        return
+    target = f"{ferry.spec.target.host}:{ferry.spec.target.port}"
+    if state.stage == Stage.COMPLETED.value and lease is not None:
+        raise ConfigError("HandOverForgotten", _forgotten(ferry, connections, lease, f"{state_path}", target))
+    attempted = state.stage == Stage.CUTTING_OVER.value and (lease is None or lease.phase not in _KNOWS)
+    by_hand = locked_by_hand(ferry, connections) if attempted else None
+    if by_hand is not None:
+        raise ConfigError(
+            "SourceLocked",
+            f"the source is read-only, {state_path} tells of an attempt of this Ferry to cut over, and target {target} "
+            "knows of none: it is another server, or has lost what was written to it last. Point the Ferry at the "
+            f"target it began with; or, {CHECK_FIRST}, allow writes on {by_hand}; then start it again",
+        )
+
+
+def _forgotten(ferry: FerryManifest, connections: Connections, lease: Lease, state_path: str, target: str) -> str:
+    by_hand = locked_by_hand(ferry, connections)
+    said = f"; the source is read-only, and stays so until a person allows writes on {by_hand}" if by_hand else ""
+    return (
+        f"{state_path} says that this Ferry was cut over to target {target}, but its row in mysql_ferry.lease there "
+        f"has phase {lease.phase}: the target has lost what was written to it last, in a crash, by a backup that was "
+        f"brought back, or as a replica that took over. Nothing was changed on either server{said}. If applications "
+        "use the target, tell it so: UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = "
+        f"'{ferry_uid(ferry)}'; and compare the tables with the source, since rows may be lost. If nobody has used "
+        f"it, remove {state_path} and start with --restart: writes on the source are allowed again, and all is copied "
+        "anew"
+    )
+
+
+def _stored(state_path: Path | None, uid: str) -> RunState | None:
+    """What a state file says, if it is this Ferry's; whatever is wrong with it is for validation to say."""
+    if state_path is None or not state_path.exists():
+        return None
+    with contextlib.suppress(FerryError), contextlib.closing(SqliteStore(state_path)) as store:
+        state = store.load()
+        return state if state is not None and state.ferry_uid == uid else None
+    return None
+
+
+def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_is_none: bool = False) -> Lease | None:
+    """The lease row; an error says that the source may be locked, if it is read-only.
+
+    ``hidden_is_none``: None where the account may not see it, unless the source is read-only. For who validates next:
+    that names this privilege beside all others that are missing.
+    """
     try:
         with connections.target_control(PATIENT_SECONDS) as target:
             return read_lease(target, ferry_uid(ferry))
     except FerryError as error:
-        raise _explained(ferry, connections, error) from error
+        by_hand = locked_by_hand(ferry, connections)
+        if hidden_is_none and error.reason == Reason.MISSING_PRIVILEGE and by_hand is None:
+            return None
+        raise _explained(error, by_hand) from error
 
 
 def unlock_left(ferry: FerryManifest, connections: Connections, lease: Lease, ours: Fence | None = None) -> LeftLock:
@@ -119,22 +184,29 @@ def _without_writing(ferry: FerryManifest, connections: Connections, lock: ReadO
     except (AmbiguousError, Fenced):
         raise
     except FerryError as again:
-        raise _explained(ferry, connections, again) from again
+        raise _explained(again, locked_by_hand(ferry, connections)) from again
     log.warning("the target cannot be written to (%s); the source was looked after without it", error.message)
     return released
 
 
-def _explained(ferry: FerryManifest, connections: Connections, error: FerryError) -> FerryError:
-    """The same error, which also says that the source is read-only, if so."""
+def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
+    """Where and how a person allows writes, if the source is read-only and this Ferry may have made it so."""
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
-        return error
+        return None
     with contextlib.suppress(FerryError), connections.source_control(PATIENT_SECONDS) as source:
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         if lock.is_read_only():
-            return type(error)(
-                error.reason,
-                f"{error.message}. The source is read-only: if an attempt of this Ferry to cut over has made it so, "
-                "writes stay blocked until the target tells whether it was handed over; the next start or `ferry "
-                f"abort` that reaches it allows them. To allow them by hand, {CHECK_FIRST}, on {lock.by_hand({})}",
-            )
-    return error
+            return lock.by_hand({})
+    return None
+
+
+def _explained(error: FerryError, by_hand: str | None) -> FerryError:
+    """The same error, which also says that the source is read-only, if so."""
+    if by_hand is None:
+        return error
+    return type(error)(
+        error.reason,
+        f"{error.message}. The source is read-only: if an attempt of this Ferry to cut over has made it so, writes "
+        "stay blocked until the target tells whether it was handed over; the next start or `ferry abort` that reaches "
+        f"it allows them. To allow them by hand, {CHECK_FIRST}, on {by_hand}",
+    )

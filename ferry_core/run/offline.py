@@ -23,7 +23,7 @@ from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
 from ferry_core.run.connections import Connections
 from ferry_core.run.dropping import drop_target
-from ferry_core.run.left_locked import lease_or_explain, unlock_left
+from ferry_core.run.left_locked import lease_or_explain, refuse_forgotten, unlock_left
 from ferry_core.run.options import RunOptions
 
 
@@ -35,6 +35,7 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     if lease is None:
         return f"nothing to abort: this Ferry never wrote to target {where}{_namesakes(loaded, connections)}"
     _refuse_cut_over(lease, where)
+    refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
     fence, before, unlocked = _take(loaded, connections)
     _refuse_cut_over(before, where)  # a run that went on until then may just have done so
     fence.record(phase=Phase.ABORTED.value)
@@ -47,7 +48,9 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live.
     """
     connections = _connections(loaded)
-    if _lease(loaded, connections) is None:
+    lease = _lease(loaded, connections)
+    refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
+    if lease is None:
         with connections.target_control() as session:
             drop_leftovers(session, ferry_uid(loaded.ferry))
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"

@@ -124,7 +124,8 @@ class Passage:
         if self.fence is not None:
             self.fence.refuse_newer()
         self._connections.forget_starts()
-        self.fence = unlock_first(self._ferry, self._connections, self.fence) or self.fence
+        unlocked = unlock_first(self._ferry, self._connections, self._options.state_path, self.fence)
+        self.fence = unlocked or self.fence
         return self._validate()
 
     def _fenced(self, crossing: Crossing) -> _Start:

@@ -148,7 +148,7 @@ def validate(
             connections=connections,
             store=store,
             state=None,
-            lease=read_lease(target, uid),
+            lease=_lease_if_shown(target, uid, store),
             marks=read_marks(target, uid),
         )
         crossing = replace(crossing, state=_stored_state(crossing))
@@ -168,6 +168,16 @@ def validate(
             refuse_failed(results)
         opened.pop_all()  # the store stays open
     return crossing
+
+
+def _lease_if_shown(target: Session, uid: str, store: CheckpointStore) -> Lease | None:
+    """None where the account may not see it: preflight names the privilege. With a state there must be one."""
+    try:
+        return read_lease(target, uid)
+    except ConfigError:
+        if store.load() is not None:
+            raise
+        return None
 
 
 def _stored_state(crossing: Crossing) -> RunState | None:

@@ -78,3 +78,33 @@ def test_a_cutover_and_retain_keep_everything(pair: Pair, schema: str, tmp_path:
         assert done.returncode == 0
         assert ("they are live" in done.stdout) is (policy == "DropTarget")
         live.equal()
+
+
+def test_what_a_schema_out_of_sight_references_stays(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The account sees nothing of the schema; the server refuses. Tables that reference each other are dropped."""
+    unseen, user = f"{schema}_unseen", f"d{schema[-6:]}"
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.one (id INT PRIMARY KEY, two INT)",
+        f"CREATE TABLE `{schema}`.two (id INT PRIMARY KEY, one INT,"
+        f" CONSTRAINT to_one FOREIGN KEY (one) REFERENCES `{schema}`.one (id))",
+        f"ALTER TABLE `{schema}`.one ADD CONSTRAINT to_two FOREIGN KEY (two) REFERENCES `{schema}`.two (id)",
+    )
+    pair.target.execute(
+        f"CREATE USER {user}@'%' IDENTIFIED BY 'pw'",
+        f"GRANT SELECT, INSERT, DELETE, DROP, TRIGGER, CREATE, ALTER, INDEX, REFERENCES ON `{schema}`.* TO {user}@'%'",
+        rf"GRANT ALL ON `mysql\_ferry%`.* TO {user}@'%'",
+    )
+    with Live(pair, schema, tmp_path, odd=1, deletionPolicy="DropTarget") as live:
+        live.login("target", user, "pw")
+        live.ferry.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: live.state()["foreign_keys_added"], "a checkpoint with the constraints")
+        live.ferry.kill()
+        assert {"aim", "one", "two"} < names(pair, schema)
+        pair.target.execute(
+            f"CREATE DATABASE `{unseen}`",
+            f"CREATE TABLE `{unseen}`.theirs (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{schema}`.aim (id))",
+        )
+        done = command("cleanup", live.ferry)
+        assert (done.returncode, names(pair, schema)) == (0, {"aim"})
+        assert f"kept {schema}.aim (" in done.stdout
+        pair.target.execute(f"DROP USER {user}@'%'")

@@ -155,3 +155,26 @@ def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair,
         assert done.returncode == 0
         assert "SET GLOBAL read_only = OFF" in done.stdout
         assert live.locked
+
+
+def test_an_account_that_may_not_see_the_lease_is_told_of_a_locked_source(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    """What information_schema does not show is not absent."""
+    user = f"d{schema[-6:]}"
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        killed_in_drain(live)
+        whole = live.ferry.manifest.read_text()
+        pair.target.execute(f"CREATE USER {user}@'%' IDENTIFIED BY 'pw'", f"GRANT ALL ON `{schema}`.* TO {user}@'%'")
+        live.login("target", user, "pw")
+        assert live.ferry.start().wait_end() == 64
+        done = command("abort", live.ferry)
+        pair.target.execute(f"DROP USER {user}@'%'")
+        assert done.returncode == 64
+        for said in (live.ferry.tail(), done.stderr):
+            assert "MissingPrivilege" in said
+            assert "SET GLOBAL read_only = OFF" in said
+        assert live.locked
+        live.ferry.manifest.write_text(whole)
+        live.ferry.start()
+        live.finish()

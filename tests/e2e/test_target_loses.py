@@ -1,12 +1,15 @@
 """A target that loses its last seconds in a crash, or is brought back from a snapshot, while the state is elsewhere."""
 
+import contextlib
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.commands import Bench
+from tests.support.commands import Bench, ferry
 from tests.support.compare import assert_equal_schemas
 from tests.support.live import wait_until
 from tests.support.power_cut import DurableDisk
@@ -76,6 +79,57 @@ def test_a_snapshot_brought_back(bench: Bench, tmp_path: Path) -> None:
         process.kill()
         disk.cut_power()
         assert count(bench) == 500
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        process.succeed()
+    assert_equal_schemas(source, target, bench.schema)
+
+
+def test_a_target_that_lost_the_record_of_the_hand_over_is_not_copied_over(bench: Bench, tmp_path: Path) -> None:
+    """The state file says Completed: the source stays locked, and what applications wrote to the target stays."""
+    source, target = bench.pair.source, bench.pair.target
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        disk = DurableDisk(target, tmp_path / "disk")
+        process.post("cutover")
+        process.succeed()
+        disk.cut_power()
+        target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (9001)")
+        for phase, cutover in (
+            ("Streaming", "{}"),
+            ("CuttingOver", '{"read_only": "0", "super_read_only": "0"}'),
+        ):
+            changed = "UPDATE mysql_ferry.lease SET phase = %s, cutover = %s WHERE ferry_uid = %s"
+            target.query(changed, (phase, cutover, bench.uid))
+            assert process.start().wait_end() == 64
+            assert "HandOverForgotten" in process.tail()
+            for verb in ("abort", "cleanup"):
+                done = ferry(verb, "-f", str(bench.manifest()), "--state", str(bench.state), cwd=bench.folder)
+                assert done.code == 64
+                assert "HandOverForgotten" in done.stderr
+            assert source.value("SELECT @@global.read_only") == 1
+            assert count(bench) == 501
+        target.query("UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = %s", (bench.uid,))
+        process.start().succeed()
+        assert count(bench) == 501
+
+
+def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(bench: Bench) -> None:
+    """The lease knows of no attempt, so nobody may unlock: the start says that the source is read-only, and how."""
+    source, target = bench.pair.source, bench.pair.target
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: stored_all(bench), "a checkpoint of the copy")
+        process.kill()
+        with contextlib.closing(sqlite3.connect(bench.state)) as database, database:
+            stored = bench.stored() | {"stage": "CuttingOver"}
+            database.execute("UPDATE ferry_state SET body = ?", (json.dumps(stored),))
+        assert bench.lease()[0][1] == "New"
+        source.execute("SET GLOBAL read_only = ON")
+        assert process.start().wait_end() == 64
+        assert "SourceLocked" in process.tail()
+        assert "SET GLOBAL read_only = OFF" in process.tail()
+        source.execute("SET GLOBAL read_only = OFF")
         process.start().wait_stage("ReadyForCutover")
         process.post("cutover")
         process.succeed()

@@ -146,6 +146,12 @@ class Live:
             ferry.arguments = []
         return ferry
 
+    def login(self, role: str, user: str, password: str) -> None:
+        """The account of the first process from its next start on."""
+        documents = list(yaml.safe_load_all(self.ferry.manifest.read_text()))
+        documents[1 if role == "source" else 2]["stringData"] = {"username": user, "password": password}
+        self.ferry.manifest.write_text(yaml.safe_dump_all(documents))
+
     def _spec(self, changed: dict[str, Any]) -> dict[str, Any]:
         """This Ferry's spec with some sections changed; the cutover's field by field."""
         merged = self.spec | changed

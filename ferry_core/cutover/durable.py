@@ -1,0 +1,58 @@
+"""The record of a hand-over is on the target's disk before anybody is told of it. Called by ``attempt``.
+
+A target with ``innodb_flush_log_at_trx_commit`` other than 1, or a binlog with ``sync_binlog`` other than 1, forgets
+its last second in a power cut. Without the record the next start would take the attempt for one that was broken off,
+allow writes on the source again and copy over what applications have written to the target. InnoDB writes its redo log
+to the disk up to the end of each statement that makes or drops a table, whatever these settings say (measured on both
+families), and with it all commits before: so a table is made here, and dropped.
+"""
+
+import logging
+from collections.abc import Callable
+
+from ferry_core.consistency.fence import COMPLETED, Fence
+from ferry_core.consistency.own_tables import SCHEMA
+from ferry_core.errors import AmbiguousError, Fenced, FerryError
+from ferry_core.mysql.session import Session
+
+log = logging.getLogger(__name__)
+
+DURABLE_SECONDS = 5.0
+"""For how long the end of the write block may wait for it."""
+_LOOSE = (
+    "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit NOT IN (1, 3) OR (@@GLOBAL.log_bin AND @@GLOBAL.sync_binlog <> 1)"
+)
+
+
+def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
+    """Bring the record to the disk if the target's settings do not; a failure is logged.
+
+    Raises AmbiguousError if the target has lost the record already.
+    """
+    try:
+        with connect() as session:
+            if session.number(_LOOSE):
+                _write_log(session)
+        phase = fence.by(connect).read().phase
+    except Fenced:
+        return  # whoever succeeds has read the record
+    except FerryError as error:
+        not_durable(error.message)
+        return
+    if phase != COMPLETED:
+        raise AmbiguousError("OwnershipAmbiguous", f"the target has lost the record again: its phase is {phase}")
+
+
+def not_durable(why: str) -> None:
+    log.warning(
+        "the record of the hand-over may not be on the target's disk yet (%s): should the target lose power now, see "
+        "that this Ferry's row in mysql_ferry.lease has phase Completed before the Ferry is started again", why
+    )  # fmt: skip
+
+
+def _write_log(session: Session) -> None:
+    table = f"`{SCHEMA}`.`to_disk_{session.connection_id}`"
+    session.execute("SET SESSION lock_wait_timeout = 2")
+    session.execute(f"DROP TABLE IF EXISTS {table}")  # of a run that was killed in between
+    session.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY) ENGINE=InnoDB")
+    session.execute(f"DROP TABLE {table}")

@@ -1,0 +1,68 @@
+"""The record of a hand-over is on the target's disk before anybody is told of it, whatever the target's settings."""
+
+import pytest
+
+from ferry_core.consistency.fence import COMPLETED, Fence, read_lease
+from ferry_core.cutover.durable import make_durable
+from ferry_core.errors import AmbiguousError
+from ferry_core.mysql.session import Purpose, Session
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.servers import Server
+
+UID = "uid-durable"
+
+
+def connect(server: Server) -> Session:
+    return Session(server.endpoint("target"), Purpose.TARGET)
+
+
+def fence_of(server: Server) -> Fence:
+    return Fence.take(lambda: connect(server), UID, "ns/name", "source")[0]
+
+
+@pytest.fixture(params=list(Family))
+def server(request: pytest.FixtureRequest, make_server: ServerFactory) -> Server:
+    """One that writes its redo log to the disk every half hour."""
+    return make_server(
+        request.param.value, innodb_flush_log_at_trx_commit="0", innodb_flush_log_at_timeout="1800", sync_binlog="0"
+    )
+
+
+def syncs(server: Server) -> int:
+    return int(server.query("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_fsyncs'")[0][1])
+
+
+def test_the_record_outlives_a_power_cut(server: Server) -> None:
+    """MySQL hands its redo log to the operating system all the time, which a kill does not lose: there syncs count."""
+    fence = fence_of(server)
+    fence.complete()
+    before = syncs(server) if server.family is Family.MYSQL else 0
+    make_durable(lambda: connect(server), fence)
+    if server.family is Family.MYSQL:
+        assert syncs(server) > before
+    assert server.query("SHOW TABLES FROM mysql_ferry LIKE 'to_disk%'") == []
+    server.kill()
+    server.start()
+    with connect(server) as session:
+        lease = read_lease(session, UID)
+    assert lease is not None
+    assert lease.phase == COMPLETED
+
+
+def test_without_it_the_record_may_be_lost(server: Server) -> None:
+    """That the test above shows something."""
+    if server.family is Family.MYSQL:
+        pytest.skip("what a kill does not lose")
+    fence_of(server).complete()
+    server.kill()
+    server.start()
+    with connect(server) as session:
+        lease = read_lease(session, UID)
+    assert lease is None or lease.phase != COMPLETED
+
+
+def test_a_record_that_is_lost_already_is_ambiguous(server: Server) -> None:
+    fence = fence_of(server)
+    with pytest.raises(AmbiguousError, match="has lost the record"):
+        make_durable(lambda: connect(server), fence)
