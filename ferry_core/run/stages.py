@@ -316,6 +316,9 @@ class Stages:
         log.info("watching the source for late writes for %g s", watch_for)
         until = time.monotonic() + watch_for
         while True:
+            written = self._engine.buffer.changes - self._handed_over
+            if written:  # looked at first: what came beside the record has ended a flush, and the engine with it
+                self._telling.source_written(written)
             try:
                 self._engine.check()
             except DataError as error:
@@ -324,9 +327,6 @@ class Stages:
             except FerryError as error:
                 log.warning("the source can no longer be watched for late writes: %s", error)
                 return
-            written = self._engine.buffer.changes - self._handed_over
-            if written:
-                self._telling.source_written(written)
             self._telling.tick()
             if time.monotonic() >= until or self._wishes.stopping.is_set():
                 log.info("watched the source: %d changes since the hand-over", max(0, written))
