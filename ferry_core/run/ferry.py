@@ -73,6 +73,7 @@ class Ferry:
                     return self._run()
                 finally:
                     self._ended.set()
+                    self._connections.abort_all()  # a look that was left behind would hold up the process's end
             except FerryError as error:
                 ended = self._as_asked(error)
                 self.telling.failed(ended)
