@@ -101,7 +101,9 @@ def verdict(results: Sequence[Result]) -> str:
     """The last line."""
     counted = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
     if counted["failed"]:
-        return f"{counted['failed']} of {len(results)} checks failed: mend these, then check again"
+        made = len(results) - counted["skipped"]
+        left = f", {counted['skipped']} could not be made" if counted["skipped"] else ""
+        return f"{counted['failed']} of {made} checks failed{left}: fix what the failed ones name, then check again"
     also = ", ".join(
         f"{counted[status]} {status}" for status in ("warning", "acknowledged", "skipped") if counted[status]
     )
