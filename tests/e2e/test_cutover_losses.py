@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live import Live, condition, failed_attempt
+from tests.support.live import Live, condition, wait_until
 from tests.support.servers import Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -17,23 +17,21 @@ def cut_over_reason(live: Live) -> str:
     return str(condition(live.ferry.status(), "CutOver")["reason"])
 
 
-def test_a_target_lost_past_the_deadline_is_unlocked_when_it_is_back(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Not before: only the lease row says that nobody has taken over meanwhile."""
+def test_a_target_lost_past_the_deadline_leaves_the_source_writable(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """While it is away: it is asked only once the record was sent. Its lease row says so when it is back."""
     with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "4s"}) as live:
         before = live.read_only()
         live.ferry.start()
         with live.held_in_drain():
             live.proxy.refuse()
             live.proxy.cut_clients()
-            time.sleep(6)  # the length of the fault: well past the deadline
-            assert (live.locked, cut_over_reason(live)) == (True, "InProgress")
-            live.proxy.accept()
-            status = failed_attempt(live.ferry, "DeadlineExceeded")
+            status = live.ferry.wait_status(lambda status: status["cutover"]["lastResult"])
+            assert status["cutover"]["lastResult"] in ("DeadlineExceeded", "ConnectionLost", "ServerUnreachable")
             assert live.read_only() == before == (0,) * len(before)
             print(condition(status, "CutOver")["message"], status["cutover"])
             assert status["cutover"]["attempts"] == 1
-            assert status["cutover"]["writesBlockedMilliseconds"] > 4000
-            assert live.phase() == "Streaming"
+            live.proxy.accept()
+            wait_until(lambda: live.phase() == "Streaming", "the lease says that the attempt is over")
         live.finish(approve=False)
 
 
@@ -45,8 +43,9 @@ def test_a_source_lost_past_the_deadline_is_writable_when_it_is_back(pair: Pair,
         with live.held_in_drain():
             pair.source.kill()
             time.sleep(6)  # the length of the fault: well past the deadline
-            assert cut_over_reason(live) == "InProgress"
+            said = cut_over_reason(live)
             pair.source.start()
+            assert said == "SourceLocked"
             status = live.ferry.wait_status(lambda status: status["cutover"]["lastResult"])
             assert live.read_only() == before == (0,) * len(before)
             print(condition(status, "CutOver")["message"], status["cutover"])
