@@ -46,6 +46,9 @@ def test_another_server(bench: Bench) -> None:
 
 
 def test_a_target_from_a_backup(bench: Bench) -> None:
-    """Taken before this run began: the lease is that of an earlier one."""
-    bench.pair.target.execute(f"UPDATE mysql_ferry.lease SET epoch = epoch - 1 WHERE ferry_uid = '{bench.uid}'")
+    """Taken before this run began: the lease is that of an earlier one, and no checkpoint has left a mark."""
+    bench.pair.target.execute(
+        f"UPDATE mysql_ferry.lease SET epoch = epoch - 1 WHERE ferry_uid = '{bench.uid}'",
+        f"DELETE FROM mysql_ferry.checkpoint WHERE ferry_uid = '{bench.uid}'",
+    )
     bench.run().refused(64, "StateOfOtherTarget", "brought back from a backup")
