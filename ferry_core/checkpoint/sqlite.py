@@ -45,7 +45,6 @@ class SqliteStore:
                 if not foreign:
                     database.execute("PRAGMA synchronous = FULL")
                     database.execute(_TABLE)
-                    database.execute(_EARLIER)
             except sqlite3.DatabaseError as error:
                 raise self._unusable(error) from error
             if foreign:
@@ -89,6 +88,7 @@ class SqliteStore:
             with _transaction(database):
                 changed = database.execute(_SAVE, values).rowcount
                 if changed and state.run is not None:
+                    database.execute(_EARLIER)  # not before: a file that is refused stays as it was
                     database.execute(_KEEP, values)
                     database.execute(_FORGET, values)
         except sqlite3.OperationalError as error:
@@ -100,7 +100,7 @@ class SqliteStore:
 
     def earlier(self) -> Iterator[RunState]:
         """States that were stored before, newest first; fewer and fewer the older they are."""
-        if self._database is not None:
+        if self._database is not None and ("ferry_earlier",) in self._database.execute(_TABLES).fetchall():
             found = self._database.execute("SELECT format, body FROM ferry_earlier ORDER BY number DESC").fetchall()
             yield from (parse(body, form, self.describe()) for form, body in found)
 
