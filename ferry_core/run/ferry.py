@@ -66,7 +66,10 @@ class Ferry:
     # -- the run --------------------------------------------------------------------------------------------------
 
     def run(self) -> ExitCode:
-        """Move everything. Returns DONE; raises the FerryError that ended the run otherwise."""
+        """Move everything. Returns DONE, or DATA if the source was written to after the hand-over.
+
+        Raises the FerryError that ended the run otherwise.
+        """
         with self._serving():
             try:
                 try:
