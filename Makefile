@@ -50,10 +50,14 @@ format: setup  ## let ruff mend what it can
 
 # Three at a time, each with servers of its own: most tests wait for a server, not for this program. Those on a whole
 # cluster are done one after another: tests/conftest.py.
-PYTEST := $(BIN)/pytest -n 3
+PYTEST := $(BIN)/pytest -n 3 --durations=30 --durations-min=10
 
 .PHONY: test
-test: check kubernetes  ## every check and every test; what .ci/run calls
+test: check kubernetes  ## every check and every test, of slow ones half the cells; what .ci/run calls
+	$(PYTEST) --slice commit
+
+.PHONY: test-all
+test-all: check kubernetes  ## every check and every test, with all cells of the slow ones
 	$(PYTEST)
 
 .PHONY: test-kubernetes

@@ -13,6 +13,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 from hack.servers import Family
 from tests.support.kube_api import KubeApi
 from tests.support.servers import Flag, Pair, Server, ServerPool, schema_name
+from tests.support.slices import Slice
 
 
 class ServerFactory(Protocol):
@@ -23,6 +24,36 @@ class ServerFactory(Protocol):
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slice",
+        default="all",
+        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/2, 2/2",
+    )
+
+
+def _slice(config: pytest.Config) -> Slice | None:
+    try:
+        return Slice.parse(config.getoption("--slice"))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    chosen = _slice(config)
+    if chosen is None:
+        return "slow tests: all cells"
+    return f"slow tests: cells of slice {chosen} (again: --slice {chosen}; all cells: make test-all)"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = _slice(config)
+    left_out = chosen.left_out(items) if chosen else set()
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure() -> None:

@@ -1,0 +1,65 @@
+"""Which cells of slow tests are run."""
+
+import pytest
+
+from tests.support.slices import Slice
+
+SUITE = """
+import pytest
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", "abcde")
+def test_slow_cells(cell): assert cell
+
+@pytest.mark.slow
+def test_slow_alone(): assert True
+
+@pytest.mark.parametrize("cell", "ab")
+def test_quick_cells(cell): assert cell
+"""
+
+
+class _Collected:
+    def __init__(self) -> None:
+        self.items: list[pytest.Item] = []
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self.items = list(items)
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> list[pytest.Item]:
+    folder = tmp_path_factory.mktemp("suite")
+    suite, settings = folder / "test_suite.py", folder / "pytest.ini"
+    suite.write_text(SUITE)
+    settings.write_text("[pytest]\nmarkers =\n    slow: takes minutes\n")
+    collected = _Collected()
+    arguments = ["--collect-only", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-c", str(settings), str(suite)]
+    assert pytest.main(arguments, plugins=[collected]) == 0
+    return collected.items
+
+
+def names(items: list[pytest.Item], chosen: Slice) -> set[str]:
+    left_out = chosen.left_out(items)
+    return {item.name for item in items if item not in left_out}
+
+
+def test_slices_together_are_all_cells(items: list[pytest.Item]) -> None:
+    parts = [names(items, Slice(number, 2)) for number in (1, 2)]
+    assert parts[0] | parts[1] == {item.name for item in items}
+
+
+def test_a_slow_cell_is_in_one_slice_and_everything_else_in_each(items: list[pytest.Item]) -> None:
+    both = names(items, Slice(1, 2)) & names(items, Slice(2, 2))
+    assert both == {"test_slow_alone", "test_quick_cells[a]", "test_quick_cells[b]"}
+
+
+@pytest.mark.parametrize("text", ["3/2", "0/2", "half"])
+def test_no_such_slice(text: str) -> None:
+    with pytest.raises(ValueError, match=r"slice|invalid literal"):
+        Slice.parse(text)
+
+
+def test_all_is_no_slice_and_a_commit_chooses_one() -> None:
+    assert Slice.parse("all") is None
+    assert Slice.parse("commit") in (Slice(1, 2), Slice(2, 2))
