@@ -4,7 +4,7 @@ A crash can take a prepared transaction from InnoDB whose XA PREPARE is in the b
 its keys would hold the checkpoint back for ever. It is gone for certain if, with its PREPARE visible, XA RECOVER does
 not name it, and the binlog up to an end that was asked for after that does not decide it: an XID leaves XA RECOVER only
 after its decision is in the binlog (tried on both families with an XA COMMIT that waits). Then its keys are read again
-as they are now, which is always right. Run in a thread of its own by ``run.engine``.
+as they are now, which is always right. Run in a thread of its own by ``workers.engine``.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 An application's sessions mostly have the source's global ones. The target's sessions take them over, so that it
 computes what the source did; which settings a row was really written under is nowhere kept. Called by
-``run.connections``.
+``workers.connections``.
 """
 
 from ferry_core.mysql.session import SQL_MODE, Session

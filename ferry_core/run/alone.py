@@ -15,8 +15,8 @@ from ferry_core.checkpoint.state_lock import StateLock
 from ferry_core.consistency.fence import Fence, read_lease
 from ferry_core.consistency.holder import Presence
 from ferry_core.errors import FerryError
-from ferry_core.run.connections import Connections
 from ferry_core.run.options import RunOptions
+from ferry_core.workers.connections import Connections
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import is_referenced
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
-from ferry_core.run.connections import Connections
 from ferry_core.run.setup import open_store
 from ferry_core.tables.discovery import LEFT_OUT, target_name
 from ferry_core.tables.table import TableName
+from ferry_core.workers.connections import Connections
 
 
 def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections, fence: Fence, lease: Lease) -> str:

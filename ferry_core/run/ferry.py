@@ -19,7 +19,6 @@ from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.report.progress import Progress
 from ferry_core.run.alone import alone
-from ferry_core.run.connections import Connections
 from ferry_core.run.going_on import GoingOn
 from ferry_core.run.left_locked import lease_or_explain
 from ferry_core.run.options import RunOptions
@@ -27,6 +26,7 @@ from ferry_core.run.passage import Passage
 from ferry_core.run.telling import Telling
 from ferry_core.run.wishes import Wishes
 from ferry_core.throttle import Throttle
+from ferry_core.workers.connections import Connections
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from ferry_core.errors import (
     ResourceExhausted,
     ServerRestarted,
 )
-from ferry_core.run.connections import Connections
 from ferry_core.run.passage import Passage
 from ferry_core.run.wishes import Wishes
+from ferry_core.workers.connections import Connections
 
 MOST_RESTARTS = 10
 WITHIN_SECONDS = 3600.0

@@ -23,8 +23,8 @@ from ferry_core.cutover.messages import CHECK_FIRST
 from ferry_core.cutover.source_lock import ReadOnlyLock, Released
 from ferry_core.cutover.unlocking import undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
-from ferry_core.run.connections import PATIENT_SECONDS, Connections
 from ferry_core.run.setup import Crossing, read_only_lock, source_identity
+from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 
 log = logging.getLogger(__name__)
 

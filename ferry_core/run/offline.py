@@ -21,10 +21,10 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
-from ferry_core.run.connections import Connections
 from ferry_core.run.dropping import drop_target
 from ferry_core.run.left_locked import lease_or_explain, refuse_forgotten, unlock_left
 from ferry_core.run.options import RunOptions
+from ferry_core.workers.connections import Connections
 
 
 def abort(loaded: LoadedFerry, options: RunOptions) -> str:

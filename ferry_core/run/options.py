@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RETRY_SECONDS = 120.0
-"""How long one step is retried before the run stops (exit 75, resumable)."""
+from ferry_core.workers.patience import RETRY_SECONDS
 
 
 @dataclass(frozen=True)

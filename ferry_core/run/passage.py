@@ -27,10 +27,8 @@ from ferry_core.errors import ConfigError, RetriableError, ServerRestarted, Term
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.checkpoints import Checkpoints, marks_of, set_position, stored_mark
-from ferry_core.run.connections import Connections
 from ferry_core.run.cutting import Asked, Series
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
-from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.left_locked import unlock_again, unlock_first
 from ferry_core.run.options import RunOptions
 from ferry_core.run.proving import Proving
@@ -48,6 +46,8 @@ from ferry_core.run.wishes import Wishes, aborted
 from ferry_core.schema.create import create_missing
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
+from ferry_core.workers.connections import Connections
+from ferry_core.workers.engine import Ears, Engine
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +267,7 @@ class Passage:
             chunks,
             streamer,
             self.throttle,
-            self.wishes,
+            lambda: self.wishes.directive.copy_.workers,
             ears,
             self._options.retry_seconds,
         )

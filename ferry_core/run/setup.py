@@ -24,11 +24,11 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
 from ferry_core.preflight.selection import refuse_gone
-from ferry_core.run.connections import Connections
 from ferry_core.run.definitions import rediscovered
 from ferry_core.run.options import RunOptions
 from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
+from ferry_core.workers.connections import Connections
 
 _START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the target"
 

@@ -32,7 +32,6 @@ from ferry_core.errors import (
 from ferry_core.run.checkpoints import Checkpoints
 from ferry_core.run.cutting import CaughtUp, Series, Steps
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
-from ferry_core.run.engine import Engine
 from ferry_core.run.newcomers import Newcomers
 from ferry_core.run.proving import Proving
 from ferry_core.run.setup import Crossing
@@ -41,6 +40,7 @@ from ferry_core.run.wishes import Wishes, aborted
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.throttle import Throttle
+from ferry_core.workers.engine import Engine
 
 log = logging.getLogger(__name__)
 

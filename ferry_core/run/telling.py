@@ -21,7 +21,6 @@ from ferry_core.preflight import CheckResult
 from ferry_core.report.journal import Journal
 from ferry_core.rows.copier import CopyResult
 from ferry_core.run.cutover_telling import CutoverTelling
-from ferry_core.run.engine import Engine
 from ferry_core.run.proving import Proving
 from ferry_core.run.wording import (
     AT_FIRST,
@@ -34,6 +33,7 @@ from ferry_core.run.wording import (
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import RowsDiffer
+from ferry_core.workers.engine import Engine
 
 log = logging.getLogger(__name__)
 

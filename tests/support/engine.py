@@ -29,13 +29,13 @@ from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.rows.iterator import ChunkSource, Frontier, StoredFrontier
-from ferry_core.run.connections import Connections
-from ferry_core.run.engine import Ears, Engine
 from ferry_core.run.wishes import Wishes
 from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
 from ferry_core.throttle import Throttle
+from ferry_core.workers.connections import Connections
+from ferry_core.workers.engine import Ears, Engine
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
@@ -196,7 +196,7 @@ class InProcess:
             self.chunks,
             self.streamer,
             self.throttle,
-            self.wishes,
+            lambda: self.wishes.directive.copy_.workers,
             ears,
         )
 

@@ -15,8 +15,8 @@ from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.gate import TableGate
 from ferry_core.errors import LockConflict
 from ferry_core.rows.copier import CopyResult, RowCopier
-from ferry_core.run import worker
 from ferry_core.tables.table import Selector, Table
+from ferry_core.workers import sessions
 from tests.support.engine import (
     COPIED,
     Background,
@@ -226,7 +226,7 @@ def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
     (pair,) = run.engine._pairs
     before = pair.copier(run.table)
     assert pair.copier(run.table) is before
-    monkeypatch.setattr(worker, "IDLE_SECONDS", -1.0)
+    monkeypatch.setattr(sessions, "IDLE_SECONDS", -1.0)
     assert pair.copier(run.table) is not before
     run.errors.clear()
     run.engine._copy_keys(run.table, (("1",),))

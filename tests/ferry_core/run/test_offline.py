@@ -17,8 +17,8 @@ from ferry_core.errors import Fenced
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run import offline
-from ferry_core.run.connections import Connections
 from ferry_core.run.setup import Crossing, source_identity, take_fence
+from ferry_core.workers.connections import Connections
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ferry_core.errors import ConfigError, LoginRefused
-from ferry_core.run.connections import Connections
+from ferry_core.workers.connections import Connections
 from tests.support.servers import Pair
 
 

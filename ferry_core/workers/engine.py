@@ -25,12 +25,12 @@ from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError
 from ferry_core.mysql.faults import TABLE_NOT_AS_KNOWN
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.iterator import Chunk, ChunkSource
-from ferry_core.run.connections import Connections
-from ferry_core.run.options import RETRY_SECONDS
-from ferry_core.run.wishes import Wishes
-from ferry_core.run.worker import CopyStep, SessionPair
 from ferry_core.tables.table import KeyLiterals, KeySet, Table
 from ferry_core.throttle import Throttle
+from ferry_core.workers.connections import Connections
+from ferry_core.workers.patience import RETRY_SECONDS
+from ferry_core.workers.sessions import SessionPair
+from ferry_core.workers.step import CopyStep
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Engine:
         chunks: ChunkSource,
         streamer: BinlogStreamer,
         throttle: Throttle,
-        wishes: Wishes,
+        workers_wanted: Callable[[], int],
         ears: Ears,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
@@ -80,7 +80,7 @@ class Engine:
         self._fence = fence
         self._visibility = visibility
         self._throttle = throttle
-        self._wishes = wishes
+        self._workers_wanted = workers_wanted
         self._ears = ears
         self._gates = {table: TableGate() for table in chunks.tables}
         self.ending = threading.Event()
@@ -120,7 +120,7 @@ class Engine:
 
     def start_copying(self) -> None:
         """As many workers as are wanted now; called again when more are wanted. Fewer: the others idle."""
-        while self._workers < self._wishes.directive.copy_.workers:
+        while self._workers < self._workers_wanted():
             self.start(f"copy-{self._workers}", partial(self._copy_chunks, self._workers))
             self._workers += 1
 
@@ -161,7 +161,7 @@ class Engine:
         """Copy workers with a chunk in hand, and those that wait for one; none that is wanted no longer."""
         with self._pairs_lock:
             busy = sum(pair.busy for pair in self._copying)
-            return busy, max(0, min(len(self._copying), self._wishes.directive.copy_.workers) - busy)
+            return busy, max(0, min(len(self._copying), self._workers_wanted()) - busy)
 
     def interrupt(self) -> None:
         """Kill the statements of all steps under way; they are redone when allowed."""
@@ -286,7 +286,7 @@ class Engine:
         with self._pairs_lock:
             self._copying.append(pair)
         while not self.ending.is_set() and not self.chunks.all_done:
-            wanted = number < self._wishes.directive.copy_.workers
+            wanted = number < self._workers_wanted()
             chunk = self._next_chunk(pair) if wanted and self._throttle.admit(1, self.ending) else None
             if chunk is None:
                 self.ending.wait(IDLE_SECONDS)

@@ -8,7 +8,8 @@ import pytest
 
 from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, Terminated
 from ferry_core.rows.copier import CopyResult
-from ferry_core.run.worker import CopyStep, SessionPair
+from ferry_core.workers.sessions import SessionPair
+from ferry_core.workers.step import CopyStep
 
 RETRY_SECONDS = 0.3
 

@@ -13,7 +13,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.run.options import RETRY_SECONDS
+from ferry_core.workers.patience import RETRY_SECONDS
 
 PATIENT_SECONDS = 25.0
 HURRIED_SECONDS = 5.0
