@@ -1,6 +1,6 @@
 """One process at a time uses a state file: it holds a lock on ``<state file>.lock``, which ends with the process.
 
-Not on the file itself, which only a save makes and which SQLite locks in its own way. Called by ``run.alone``.
+Not on the file itself, which only a save makes and which SQLite locks in its own way. Called by ``run.single_run``.
 """
 
 import contextlib

@@ -15,7 +15,7 @@ from ferry_core.cli.last_words import left_behind
 from ferry_core.cli.logs import configure
 from ferry_core.cli.signals import stop_on_signal
 from ferry_core.cli.voice import Voice
-from ferry_core.control.kept import KeepingVerbs, KeptDirective
+from ferry_core.control.directive_store import DirectiveStore, StoringVerbs
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
 from ferry_core.manifest import load
@@ -60,14 +60,14 @@ def copier(
         token = inputs.read_token(token_file)
         loaded = load(files, secrets_dir)
         configure("json", str(loaded.ferry.spec.copier.log_level.value).lower())
-        kept = KeptDirective(directive_file)
+        kept = DirectiveStore(directive_file)
         ferry = kept.applied_to(loaded.ferry)
         # Whatever ran before it, on this node or another, is what it was started to replace.
         options = RunOptions(state_path=state, take_over=True)
         run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), options)
         started.append(run)
         server = ControlServer(
-            KeepingVerbs(run, kept, Directive.of(ferry.metadata.generation, ferry.spec)),
+            StoringVerbs(run, kept, Directive.of(ferry.metadata.generation, ferry.spec)),
             listen,
             token=token,
             tls_dir=tls_dir,

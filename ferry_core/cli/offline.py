@@ -10,14 +10,14 @@ from ferry_core.run.options import RunOptions
 
 def abort(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> str:
     """What was done, in one sentence."""
-    from ferry_core.run import offline
+    from ferry_core.admin import offline
 
     return offline.abort(*_loaded(files, secrets_dir, state))
 
 
 def cleanup(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> str:
     """What was done, in one sentence."""
-    from ferry_core.run import offline
+    from ferry_core.admin import offline
 
     return offline.cleanup(*_loaded(files, secrets_dir, state))
 

@@ -3,7 +3,7 @@
 The fence lets the newer of two runs win. The lock keeps a second run from becoming the newer one by a slip: the session
 that holds it says something every two seconds, and the target ends it, and with it the lock, after 20 s of silence. So
 a lock that is held for longer, or whose session has just said something, is that of a live run; that of a dead process
-goes with its connection, that of a machine that is off or suspended within these 20 s. Called by ``run.alone``.
+goes with its connection, that of a machine that is off or suspended within these 20 s. Called by ``run.single_run``.
 """
 
 import logging

@@ -18,7 +18,7 @@ from ferry_core.api.durations import Duration
 from ferry_core.api.model import Model
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.answers import answer, refusal
 from ferry_core.control.managed import Managed
 from ferry_core.control.openapi import document
@@ -183,9 +183,9 @@ class Routes:
             self._verbs.check(directive)
             await self._run(lambda: self._verbs.directive(directive))
         except (ValidationError, FerryError, OSError) as error:
-            restraint = Restraint.of(body, error)
-            if restraint is not None:
-                await self._run(lambda: self._verbs.restrain(restraint))
+            override = SafetyOverride.of(body, error)
+            if override is not None:
+                await self._run(lambda: self._verbs.override(override))
             raise
         report = await self._run(self._verbs.progress.report)
         return answer({"acknowledgedGeneration": report.copier.acknowledged_generation})

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.report.progress import Progress
 
 
@@ -31,5 +31,5 @@ class Verbs(Protocol):
 
     def directive(self, directive: Directive) -> None: ...
 
-    def restrain(self, restraint: Restraint) -> None:
+    def override(self, override: SafetyOverride) -> None:
         """What a refused directive holds back."""

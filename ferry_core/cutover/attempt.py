@@ -3,7 +3,7 @@
     be the only Ferry that does so on this source      it has one read_only for all
     record the intent and the old read_only values in the lease row
     stop writes on the source                          bounded by the deadline
-    nobody else writes there                           XA transactions and replication pass the lock (``passers``)
+    nobody else writes there                           XA transactions and replication pass the lock (``other_writers``)
     stream to the source's final position, flush all
     prove the keys changed since their last proof
     stream to the position of that moment              an event of a selected table in between: the attempt failed
@@ -40,12 +40,12 @@ from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.durable import DURABLE_SECONDS, make_durable, not_durable
 from ferry_core.cutover.messages import ambiguous, locked
+from ferry_core.cutover.other_writers import OTHER_WRITERS_SECONDS, refuse_replication, refuse_xa
 from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
-from ferry_core.cutover.passers import PASSERS_SECONDS, refuse_replication, refuse_xa
 from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.turn import TurnLost
-from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseTeller, undo
+from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError, TerminalError, Terminated
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
@@ -71,10 +71,10 @@ T = TypeVar("T")
 class Handover:
     """What an attempt works with. ``prove(deadline, check)`` returns a text naming what differs.
 
-    ``go_on`` is called all the time, by the caller's thread; it raises what ends the run: a stop, an abort, a thread's
-    failure. ``hurried`` opens target sessions that do not wait for long. ``stopped`` is called once writes are stopped,
-    ``reached`` with the name of each step, ``doubt`` while it is unknown whether the source may be unlocked, or how.
-    ``may_replicate`` says that whoever stops the writes by hand knows of replication on the source.
+    ``check_cancelled`` is called all the time, in the caller's thread; it raises what ends the run: a stop, an abort, a
+    thread's failure. ``hurried`` opens target sessions that do not wait for long. ``stopped`` is called once writes are
+    stopped, ``reached`` with the name of each step, ``doubt`` while it is unknown whether, or how, the source may be
+    unlocked. ``may_replicate`` says that whoever stops the writes by hand knows of replication on the source.
     """
 
     fence: Fence
@@ -83,8 +83,8 @@ class Handover:
     hurried: Callable[[], Session]
     buffer: ChangeBuffer
     prove: Callable[[float, Callable[[], None]], str | None]
-    go_on: Callable[[], None]
-    teller: LeaseTeller
+    check_cancelled: Callable[[], None]
+    corrector: LeaseCorrector
     stopped: Callable[[], None]
     deadline_seconds: float
     reached: Callable[[str], None] = lambda _: None
@@ -99,7 +99,7 @@ class Handover:
 
     def attempt(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
-        self.teller.cancel()
+        self.corrector.cancel()
         self._deadline = time.monotonic() + self.deadline_seconds + BEFORE_SECONDS
         steps = Background("cutover", self._steps)
         try:
@@ -121,7 +121,7 @@ class Handover:
     # -- the caller's thread ------------------------------------------------------------------------------------------
 
     def _await(self, steps: Background[int]) -> int:
-        """The steps' result; raises what ``go_on`` raises, or when the deadline is over, unless it may be recorded."""
+        """The steps' result; raises what ``check_cancelled`` does, or past the deadline, unless it may be recorded."""
         asked_to_stop: float | None = None
         told_stopped = False
         while not steps.ended(SLICE_SECONDS):
@@ -129,7 +129,7 @@ class Handover:
                 told_stopped = True
                 self.stopped()
             try:
-                self.go_on()
+                self.check_cancelled()
             except BaseException:
                 if self._recording.sent_for is None:
                     raise
@@ -186,7 +186,7 @@ class Handover:
         finally:
             self.lock.end()
         if self._intent:
-            told = self.teller.tell(self.fence.by(self.hurried), self._intent.get(ATTEMPT, ""))
+            told = self.corrector.correct(self.fence.by(self.hurried), self._intent.get(ATTEMPT, ""))
             self._waited(lambda: told.ended(SLICE_SECONDS), LEASE_SECONDS)
 
     def _allow(self, over: threading.Event) -> None:
@@ -201,7 +201,7 @@ class Handover:
             retrying(self.lock.unlock)
         except TurnLost as lost:
             log.warning("%s: asking the lease who may allow writes", lost.message)
-            with self.teller.make_way():
+            with self.corrector.suspend_writes():
                 undo(self.fence.by(self.hurried), self.lock, over)
 
     def _waited(self, ended: Callable[[], bool], seconds: float) -> None:
@@ -211,7 +211,7 @@ class Handover:
 
     def _asked_to_stop(self) -> bool:
         try:
-            self.go_on()
+            self.check_cancelled()
         except Terminated:
             return True
         except FerryError:
@@ -263,7 +263,7 @@ class Handover:
         self.reached("writes are stopped")
         self._step("draining")
         with self.control() as control:
-            self._refuse_passers(control, deadline)
+            self._refuse_other_writers(control, deadline)
             self._stream_to_end(control, deadline)
             changes = self.buffer.changes
             if not self._wait(self.buffer.wait_empty, deadline):
@@ -276,7 +276,7 @@ class Handover:
             self.reached("verified")
             self._step("looking for late changes")
             self._stream_to_end(control, deadline)
-            self._refuse_passers(control, deadline)
+            self._refuse_other_writers(control, deadline)
             if self.buffer.changes != changes:
                 raise AttemptFailed(
                     "SourceStillWritten",
@@ -285,8 +285,8 @@ class Handover:
                 )
             return changes
 
-    def _refuse_passers(self, control: Session, deadline: float) -> None:
-        until = min(deadline, time.monotonic() + PASSERS_SECONDS)
+    def _refuse_other_writers(self, control: Session, deadline: float) -> None:
+        until = min(deadline, time.monotonic() + OTHER_WRITERS_SECONDS)
         refuse_xa(control, lambda looked: self._wait(looked, until), self.lock)
         if not self.may_replicate:
             refuse_replication(control)

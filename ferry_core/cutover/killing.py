@@ -25,13 +25,15 @@ NO_SUCH_THREAD = 1094
 class Killer:
     """Ends a statement at its deadline, after a look at who held it up. Owns ``control`` while it is entered."""
 
-    def __init__(self, control: Session, victim: int, deadline_seconds: float, go_on: Callable[[], object]) -> None:
+    def __init__(
+        self, control: Session, victim: int, deadline_seconds: float, check_cancelled: Callable[[], object]
+    ) -> None:
         self.fired = False
         self.given_up: Exception | None = None
         self.seen: list[str] = []
         self._control = control
         self._victim = victim
-        self._go_on = go_on
+        self._check_cancelled = check_cancelled
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(deadline_seconds,), name="source-lock-killer")
 
@@ -49,7 +51,7 @@ class Killer:
             if self._done.wait(min(left, LOOK_SECONDS)):
                 return True
             try:
-                self._go_on()
+                self._check_cancelled()
             except Exception as error:  # noqa: BLE001 - raised by the owner of the wait, once the victim is dead
                 self.given_up = error
                 return False

@@ -80,7 +80,7 @@ class SourceLock(Protocol):
     def block(self) -> WriteBlock:
         """For how long this one stopped writes."""
 
-    def begin(self, seconds: float, go_on: Check = bool) -> None:
+    def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
         """Be the only Ferry that stops this source's writes until ``end``, or raise after so long a wait."""
 
     def keep(self, seconds: float) -> None:
@@ -92,16 +92,16 @@ class SourceLock(Protocol):
     def intent(self, seconds: float) -> dict[str, str]:
         """To be written down durably between ``begin`` and ``acquire``: the values to restore, and whose lock it is."""
 
-    def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         """Stop writes, or raise with everything as it was before.
 
-        ``confirm`` is called once, right before, and ``go_on`` again and again while it waits; they raise to give up.
+        ``confirm`` is called once, right before, ``check_cancelled`` repeatedly while it waits; they raise to give up.
         """
 
     def held(self) -> bool:
         """Whether writes are stopped now: a restarted source forgets."""
 
-    def passers(self, session: Session) -> list[str]:
+    def open_xa_writers(self, session: Session) -> list[str]:
         """Who may still commit what was changed before, though writes are stopped; a line each."""
 
     def unlock(self) -> None:
@@ -123,7 +123,7 @@ class NoLock:
     def __init__(self) -> None:
         self.block = WriteBlock()
 
-    def begin(self, seconds: float, go_on: Check = bool) -> None:
+    def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
         """Nothing to keep others from."""
 
     def keep(self, seconds: float) -> None:
@@ -135,13 +135,13 @@ class NoLock:
     def intent(self, seconds: float) -> dict[str, str]:  # noqa: ARG002 - the protocol's
         return {}
 
-    def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         """Nothing to do."""
 
     def held(self) -> bool:
         return True
 
-    def passers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
+    def open_xa_writers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
         return []
 
     def unlock(self) -> None:
@@ -179,14 +179,14 @@ class ReadOnlyLock:
         self._sent = _Sent.NOT
         self._before: dict[str, str] = {}
 
-    def begin(self, seconds: float, go_on: Check = bool) -> None:
+    def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
         """Also refuses a source that is read-only: what somebody else has set must not be taken for our own.
 
         The turn is given back at once then: whoever has to undo that waits for it for ``TURN_SECONDS`` only.
         """
         with self._open() as session:
             self._kill_leftovers(session)
-        if not self._turn.take(seconds, go_on):
+        if not self._turn.take(seconds, check_cancelled):
             raise RetriableError("SourceLockBusy", f"{self._where}: another Ferry is cutting over from this source")
         try:
             self._refuse_read_only(self.stored())
@@ -216,10 +216,10 @@ class ReadOnlyLock:
     def held(self) -> bool:
         return self._turn.held() and self._all_on(self.stored())
 
-    def passers(self, session: Session) -> list[str]:
+    def open_xa_writers(self, session: Session) -> list[str]:
         return open_xa(session) if session.flavor is Flavor.MYSQL else []
 
-    def acquire(self, deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         """Set the server read-only within the deadline; on any failure bring back what was there and raise."""
         with self._open() as control:
             self._kill_leftovers(control)
@@ -233,7 +233,7 @@ class ReadOnlyLock:
                 self._ask_last(confirm)
                 self.block.begins()
                 try:
-                    with Killer(control, session.connection_id, deadline_seconds, go_on) as killer:
+                    with Killer(control, session.connection_id, deadline_seconds, check_cancelled) as killer:
                         session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
                 except FerryError as error:
                     self._undo(session, error)

@@ -69,8 +69,8 @@ class Turn:
                 self.give_back()  # the server may not know yet: whoever takes the next turn must find it and end it
                 raise TurnLost(error.message) from error
 
-    def take(self, seconds: float, go_on: Callable[[], object] = bool) -> bool:
-        """Wait for it; False if it is still another's then. ``go_on`` is called meanwhile; it raises to give up."""
+    def take(self, seconds: float, check_cancelled: Callable[[], object] = bool) -> bool:
+        """Wait for it; False if another still has it then. ``check_cancelled`` is called meanwhile; may raise."""
         if self.held():
             return True
         self.give_back()
@@ -80,7 +80,7 @@ class Turn:
             session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS}")
             session.query(f"SELECT GET_LOCK('{self._own_name}', 1)")
             while session.number(_TAKE) != 1:
-                go_on()
+                check_cancelled()
                 if time.monotonic() > end:
                     session.close()
                     return False

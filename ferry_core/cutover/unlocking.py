@@ -2,8 +2,8 @@
 
 The run whose attempt stopped the writes holds a named lock on the source (``turn``) and unlocks over that very session,
 without the target: no successor stops writes before it has ended that session. What the lease row still says then is
-corrected when the target answers (``LeaseTeller``). A run that has lost its turn, and every later start, asks the lease
-row first: its epoch and phase. Called by ``attempt``, by the next start and by ``ferry abort``.
+corrected when the target answers (``LeaseCorrector``). A run that has lost its turn, and every later start, asks the
+lease row first: its epoch and phase. Called by ``attempt``, by the next start and by ``ferry abort``.
 """
 
 import logging
@@ -78,23 +78,23 @@ def undo_without_writing(connect: Callable[[], Session], uid: str, lock: SourceL
         return Released.NOTHING if lease is None else _release(lock, lease)
 
 
-class LeaseTeller:
+class LeaseCorrector:
     """Corrects the lease row of an attempt whose source was unlocked without it: in the background, while it may.
 
     One a run. A kill before it succeeds is harmless: the next start finds the source writable, or asks whose lock
     it is.
     """
 
-    def __init__(self, make_way: Callable[[], AbstractContextManager[None]]) -> None:
-        """``make_way`` keeps this run's own row writes away, which hold the lease row while they wait for a lock."""
-        self.make_way = make_way
+    def __init__(self, suspend_writes: Callable[[], AbstractContextManager[None]]) -> None:
+        """``suspend_writes`` keeps this run's row writes away: they hold the lease row while they wait for a lock."""
+        self.suspend_writes = suspend_writes
         self._over = threading.Event()
 
     def cancel(self) -> None:
         """The next attempt writes to the lease row itself."""
         self._over.set()
 
-    def tell(self, fence: Fence, attempt: str) -> Background[None]:
+    def correct(self, fence: Fence, attempt: str) -> Background[None]:
         """Say that the attempt of this name, made by ``fence``, is over; ends when it is written, or never can be."""
         over = self._over = threading.Event()
 
@@ -114,6 +114,6 @@ class LeaseTeller:
 
     def _once(self, fence: Fence, attempt: str) -> None:
         fence.end_recording()
-        with self.make_way(), fence.exclusively() as (session, lease):
+        with self.suspend_writes(), fence.exclusively() as (session, lease):
             if lease.phase == _CUTTING_OVER and lease.cutover.get(ATTEMPT, "") == attempt:
                 fence.update(session, phase=Stage.STREAMING.value, cutover={})

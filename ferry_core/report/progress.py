@@ -17,7 +17,7 @@ from ferry_core.api.report import Phase, Report, Stage, TableReport, TableState
 from ferry_core.errors import FerryError, RetriableError
 from ferry_core.report.conditions import MESSAGE_CHARACTERS, Conditions
 from ferry_core.report.counters import Counters, TableCounters, copy_report
-from ferry_core.report.pulse import Pulse
+from ferry_core.report.heartbeat import Heartbeat
 from ferry_core.report.rate import SmoothedRate
 from ferry_core.report.timings import Timings
 from ferry_core.rows.copier import CopyResult
@@ -35,7 +35,7 @@ class Progress:
         self, generation: int = 1, now: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
         self.timings = Timings()
-        self.pulse = Pulse(now)
+        self.heartbeat = Heartbeat(now)
         self._now = now
         self._wall = wall
         self._changed = threading.Condition()
@@ -94,7 +94,7 @@ class Progress:
     def alive(self) -> bool:
         """Whether the coordinator has said so lately; before the copy it only asks servers, with timeouts."""
         early = self._stage in (Stage.PENDING, Stage.VALIDATING)
-        return early or self.pulse.felt
+        return early or self.heartbeat.alive
 
     @property
     def ready(self) -> bool:

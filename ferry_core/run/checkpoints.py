@@ -21,7 +21,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Session
 from ferry_core.rows.iterator import ChunkSource
-from ferry_core.run.setup import Crossing
+from ferry_core.run.setup import RunContext
 from ferry_core.schema.significant import digest
 from ferry_core.tables.table import Table
 
@@ -37,12 +37,12 @@ def set_position(state: RunState, visibility: Visibility, source: Session) -> No
         state.last_read = str(furthest_place(source))
 
 
-def marks_of(crossing: Crossing, fence: Fence) -> TargetMarks | None:
+def marks_of(context: RunContext, fence: Fence) -> TargetMarks | None:
     """For a state that is not stored with the rows."""
-    if not isinstance(crossing.store, SqliteStore):
+    if not isinstance(context.store, SqliteStore):
         return None
-    before, state_of = (crossing.marks, crossing.state.run) if crossing.state and crossing.begun else ({}, None)
-    return TargetMarks(crossing.connections.target, fence, crossing.uid, uuid.uuid4().hex, before, state_of)
+    before, state_of = (context.marks, context.state.run) if context.state and context.begun else ({}, None)
+    return TargetMarks(context.connections.target, fence, context.uid, uuid.uuid4().hex, before, state_of)
 
 
 def stored_mark(state: RunState, flavor: Flavor, read: LastRead | None = None) -> StreamMark:

@@ -24,7 +24,7 @@ from ferry_core.tables.discovery import Rediscovered, keyless, rediscover, rerea
 from ferry_core.tables.table import Table
 
 if TYPE_CHECKING:
-    from ferry_core.run.setup import Crossing
+    from ferry_core.run.setup import RunContext
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +52,15 @@ def reason_given(source: Session, selection: Tables, tables: Sequence[Table]) ->
 
 
 def still_as_validated(
-    crossing: "Crossing", source: Session, target: Session, visibility: Visibility
+    context: "RunContext", source: Session, target: Session, visibility: Visibility
 ) -> "AlteredTables":
     """Asked when the stream's start is known: all tables again, and those on the target, which may be made just now."""
-    spec = crossing.ferry.spec
-    refuse_changed(source, spec.tables, crossing.tables, SINCE_VALIDATION)
-    context = PreflightContext(spec, crossing.uid, source, target, crossing.tables, crossing.started)
-    for finding in unlike(context):
+    spec = context.ferry.spec
+    refuse_changed(source, spec.tables, context.tables, SINCE_VALIDATION)
+    checked = PreflightContext(spec, context.uid, source, target, context.tables, context.started)
+    for finding in unlike(checked):
         raise ConfigError(finding.reason, finding.message)
-    return AlteredTables(crossing.connections.source_control, spec.tables, visibility, end_of_binlog(source))
+    return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:

@@ -1,6 +1,6 @@
 """One Ferry's run from the outside: what the CLI starts and stops and the ControlServer speaks to.
 
-``run`` makes one ``Passage`` after another until the tables are handed over, or an error ends the run.
+``run`` makes one ``RunFromCheckpoint`` after another until the tables are handed over, or an error ends the run.
 """
 
 import contextlib
@@ -12,19 +12,19 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, Stage, TableReport
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError, FerryError, OtherServer, RetriableError, Terminated
+from ferry_core.intent.desired_state import Intent
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.report.progress import Progress
-from ferry_core.run.alone import alone
-from ferry_core.run.going_on import GoingOn
+from ferry_core.report.status_reporter import StatusReporter
+from ferry_core.run.from_checkpoint import RunFromCheckpoint
 from ferry_core.run.left_locked import lease_or_explain
 from ferry_core.run.options import RunOptions
-from ferry_core.run.passage import Passage
-from ferry_core.run.telling import Telling
-from ferry_core.run.wishes import Wishes
+from ferry_core.run.restart_policy import RestartPolicy
+from ferry_core.run.single_run import single_run
 from ferry_core.throttle import Throttle
 from ferry_core.workers.connections import Connections
 
@@ -43,18 +43,18 @@ class Ferry:
         self._loaded = loaded
         self._options = options
         self._ferry = loaded.ferry
-        self.wishes = Wishes(Directive.of(loaded.ferry.metadata.generation, loaded.ferry.spec))
+        self.intent = Intent(Directive.of(loaded.ferry.metadata.generation, loaded.ferry.spec))
         self.throttle = Throttle()
-        self.telling = Telling(loaded.ferry, self.throttle)
+        self.reporter = StatusReporter(loaded.ferry, self.throttle)
         self._ended = threading.Event()
         self._told = ""
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(
             lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
         )
-        self._passage = self._next_passage()
-        self.wishes.on_change(self._apply_wishes)
-        self._apply_wishes()
+        self._current = self._begin()
+        self.intent.on_change(self._apply_intent)
+        self._apply_intent()
 
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:
         try:
@@ -79,7 +79,7 @@ class Ferry:
                     self._connections.abort_all()  # a look that was left behind would hold up the process's end
             except FerryError as error:
                 ended = self._as_asked(error)
-                self.telling.failed(ended)
+                self.reporter.failed(ended)
                 raise ended from error
 
     def _as_asked(self, error: FerryError) -> FerryError:
@@ -87,7 +87,7 @@ class Ferry:
 
         Started again, the run would take what another server holds for its own.
         """
-        if self.wishes.stopping.is_set() and isinstance(error, RetriableError):
+        if self.intent.stopping.is_set() and isinstance(error, RetriableError):
             return Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
         return error.for_good() if isinstance(error, OtherServer) else error
 
@@ -106,44 +106,47 @@ class Ferry:
             server.stop()
 
     def _run(self) -> ExitCode:
-        """One passage, and another one where the last was ended by what a passage from the checkpoint can bear."""
-        going_on, entered = GoingOn(self._options.retry_seconds), False
+        """Run from the checkpoint; begin again from it after an error that this can outlast."""
+        restarts, entered = RestartPolicy(self._options.retry_seconds), False
         with contextlib.ExitStack() as stack:
             while True:
                 try:
                     if not entered:
                         lease_or_explain(self._ferry, self._connections, hidden_is_none=True)
-                        stack.enter_context(alone(self._ferry, self._options, self._connections, self._wait))
+                        stack.enter_context(single_run(self._ferry, self._options, self._connections, self._wait))
                         entered = True
-                    return self._passage.run()
+                    return self._current.run()
                 except RetriableError as error:
-                    if self.wishes.stopping.is_set() or not going_on.after(error, self._passage, self._connections):
+                    again = restarts.allow(error, self._current, self._connections)
+                    if self.intent.stopping.is_set() or not again:
                         raise
-                    self.telling.goes_on(error)
-                going_on.wait(self.wishes)
-                self._passage = self._next_passage(self._passage)
+                    self.reporter.goes_on(error)
+                restarts.wait(self.intent)
+                self._current = self._begin(self._current)
 
     def _wait(self, seconds: float) -> None:
-        if self.wishes.stopping.is_set():
+        if self.intent.stopping.is_set():
             raise Terminated("Stopped", "stopped before the copy began")
-        self.wishes.wait_changed(seconds)
+        self.intent.wait_changed(seconds)
 
-    def _next_passage(self, before: Passage | None = None) -> Passage:
-        return Passage(self._ferry, self._options, self._connections, self.wishes, self.throttle, self.telling, before)
+    def _begin(self, before: RunFromCheckpoint | None = None) -> RunFromCheckpoint:
+        return RunFromCheckpoint(
+            self._ferry, self._options, self._connections, self.intent, self.throttle, self.reporter, before
+        )
 
     # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
 
-    def _apply_wishes(self) -> None:
-        directive = self.wishes.directive
-        self.throttle.pause.set(self.wishes.paused, "ferry pause" if self.wishes.paused_by_verb else "spec.paused")
+    def _apply_intent(self) -> None:
+        directive = self.intent.directive
+        self.throttle.pause.set(self.intent.paused, "ferry pause" if self.intent.paused_by_verb else "spec.paused")
         self.throttle.rate.set(directive.throttle.max_rows_per_second)
-        self.telling.acknowledged(directive.generation)
+        self.reporter.acknowledged(directive.generation)
         cap = directive.throttle.max_rows_per_second
         told = (
             f"generation {directive.generation}: {'paused' if directive.paused else 'not paused'}, cutover "
             f"{'permitted' if directive.cutover.permitted else 'not permitted'}, {directive.copy_.workers} workers, "
             f"{'no cap' if cap is None else f'at most {cap}'} rows a second"
-            f"{', to be aborted' if self.wishes.aborted.is_set() else ''}"
+            f"{', to be aborted' if self.intent.aborted.is_set() else ''}"
         )
         if told != self._told:
             self._told = told
@@ -151,7 +154,7 @@ class Ferry:
 
     def stop(self) -> None:
         """Checkpoint and leave (exit 143)."""
-        self.wishes.stop()
+        self.intent.stop()
         threading.Thread(target=self._hurry, name="hurry", daemon=True).start()
 
     def _hurry(self) -> None:
@@ -159,7 +162,7 @@ class Ferry:
         wait, killed = HURRY_SECONDS, False
         while not self._ended.wait(wait):
             wait = AGAIN_SECONDS
-            if self.telling.current_stage is Stage.CUTTING_OVER:
+            if self.reporter.current_stage is Stage.CUTTING_OVER:
                 continue
             if killed:
                 # Again and again: one call after another may hang, the last of them that of the checkpoint.
@@ -170,26 +173,26 @@ class Ferry:
     def _end_statements(self) -> None:
         """While the target answers; what hangs is broken by ``abort_all``."""
         try:
-            if self._passage.fence is not None:
-                self._passage.fence.end_statements()
+            if self._current.fence is not None:
+                self._current.fence.end_statements()
         except FerryError as error:
             log.debug("statements on the target were not ended: %s", error)
 
     def pause(self) -> None:
-        self.wishes.pause(True)
+        self.intent.pause(True)
 
     def resume(self) -> None:
-        self.wishes.pause(False)
+        self.intent.pause(False)
 
     def set_throttle(self, max_rows_per_second: int | None) -> None:
-        throttle = self.wishes.directive.throttle
-        self.wishes.change(throttle=throttle.model_copy(update={"max_rows_per_second": max_rows_per_second}))
+        throttle = self.intent.directive.throttle
+        self.intent.change(throttle=throttle.model_copy(update={"max_rows_per_second": max_rows_per_second}))
 
     def cutover(self) -> None:
-        self.wishes.approve()
+        self.intent.approve()
 
     def abort(self) -> None:
-        self.wishes.abort()
+        self.intent.abort()
 
     def check(self, directive: Directive) -> None:
         """Preflight asked for what the run began with: another value needs another start."""
@@ -207,20 +210,20 @@ class Ferry:
             )
 
     def directive(self, directive: Directive) -> None:
-        self.wishes.replace(directive)
+        self.intent.replace(directive)
 
-    def restrain(self, restraint: Restraint) -> None:
-        self.wishes.restrain(restraint)
+    def override(self, override: SafetyOverride) -> None:
+        self.intent.override(override)
 
     @property
     def progress(self) -> Progress:
-        return self.telling.progress
+        return self.reporter.progress
 
     def snapshot(self) -> Report:
-        return self.telling.report()
+        return self.reporter.report()
 
     def tables(self) -> list[TableReport]:
-        return self.telling.tables()
+        return self.reporter.tables()
 
     def result_line(self) -> str:
-        return self.telling.result_line()
+        return self.reporter.result_line()

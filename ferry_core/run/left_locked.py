@@ -23,7 +23,7 @@ from ferry_core.cutover.messages import CHECK_FIRST
 from ferry_core.cutover.source_lock import ReadOnlyLock, Released
 from ferry_core.cutover.unlocking import undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
-from ferry_core.run.setup import Crossing, read_only_lock, source_identity
+from ferry_core.run.setup import RunContext, read_only_lock, source_identity
 from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ def unlock_first(
     return left.fence
 
 
-def unlock_again(crossing: Crossing, fence: Fence) -> None:
+def unlock_again(context: RunContext, fence: Fence) -> None:
     """An older run may have begun an attempt between ``unlock_first`` and the fence."""
-    lock = read_only_lock(crossing.connections, crossing.flavor, crossing.uid)
+    lock = read_only_lock(context.connections, context.flavor, context.uid)
     released = undo(fence, lock)
-    if crossing.lease is not None:
-        refuse_unclear(LeftLock(released, said(released, lock, crossing.lease)))
+    if context.lease is not None:
+        refuse_unclear(LeftLock(released, said(released, lock, context.lease)))
 
 
 def refuse_unclear(left: LeftLock) -> None:

@@ -34,7 +34,7 @@ _START_OVER = "start over: run ferry cleanup, and empty or drop the tables on th
 
 
 @dataclass(frozen=True)
-class Crossing:
+class RunContext:
     """Everything that validation found out; what the run works with."""
 
     ferry: FerryManifest
@@ -48,7 +48,7 @@ class Crossing:
     lease: Lease | None
     marks: Marks = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
-    appeared: list[TableName] = field(default_factory=list)
+    new_tables: list[TableName] = field(default_factory=list)
     """Tables that match as well, but were not there when the copy began: not moved."""
 
     @property
@@ -128,7 +128,7 @@ def validate(
     connections: Connections,
     options: RunOptions,
     say: Callable[[list[CheckResult]], None],
-) -> Crossing:
+) -> RunContext:
     """Read both servers and the stored state; refuse whatever would go wrong. Writes nothing.
 
     Raises ConfigError with the first failed check's reason and all failed checks in its message.
@@ -139,7 +139,7 @@ def validate(
     with ExitStack() as opened, connections.source_control() as source, connections.target_control() as target:
         connections.meet(source, target)
         store = opened.enter_context(closing(open_store(options.state_path, connections.target, uid)))
-        crossing = Crossing(
+        context = RunContext(
             ferry=ferry,
             uid=uid,
             name=name,
@@ -151,23 +151,23 @@ def validate(
             lease=_lease_if_shown(target, uid, store),
             marks=read_marks(target, uid),
         )
-        crossing = replace(crossing, state=_stored_state(crossing))
-        _refuse_foreign_state(crossing)
-        crossing, found = _with_tables(crossing, source)
-        if not (crossing.was_cut_over and crossing.state is not None):
-            context = PreflightContext(
-                *(ferry.spec, uid, source, target, found.tables, crossing.started, store.describe()),
+        context = replace(context, state=_stored_state(context))
+        _refuse_foreign_state(context)
+        context, found = _with_tables(context, source)
+        if not (context.was_cut_over and context.state is not None):
+            checked = PreflightContext(
+                *(ferry.spec, uid, source, target, found.tables, context.started, store.describe()),
                 keyless=found.keyless,
                 problems=found.problems,
-                stateless=crossing.stateless,
+                stateless=context.stateless,
                 restart=options.restart,
             )
-            _refuse_lost_tables(crossing, context.existing_targets)
-            results = run_checks(context)
+            _refuse_lost_tables(context, checked.existing_targets)
+            results = run_checks(checked)
             say(results)
             refuse_failed(results)
         opened.pop_all()  # the store stays open
-    return crossing
+    return context
 
 
 def _lease_if_shown(target: Session, uid: str, store: CheckpointStore) -> Lease | None:
@@ -180,33 +180,33 @@ def _lease_if_shown(target: Session, uid: str, store: CheckpointStore) -> Lease 
         return None
 
 
-def _stored_state(crossing: Crossing) -> RunState | None:
+def _stored_state(context: RunContext) -> RunState | None:
     """The newest that the target has the rows of; what is to be refused anyway is left to ``_refuse_foreign_state``."""
-    store, lease = crossing.store, crossing.lease
+    store, lease = context.store, context.lease
     newest = store.load()
-    ours = newest is not None and newest.ferry_uid == crossing.uid and lease is not None and not crossing.was_cut_over
+    ours = newest is not None and newest.ferry_uid == context.uid and lease is not None and not context.was_cut_over
     if not (ours and isinstance(store, SqliteStore)):
         return newest
-    return newest_held(store, crossing.marks, f"target {_target(crossing.ferry)}")
+    return newest_held(store, context.marks, f"target {_target(context.ferry)}")
 
 
-def _with_tables(crossing: Crossing, source: Session) -> tuple[Crossing, Discovered]:
+def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Discovered]:
     """What the patterns match; once copying has begun, what they matched then."""
-    selection, state = crossing.ferry.spec.tables, crossing.state
+    selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
-        found = _comparing(crossing, explore(source, selection))
-        return replace(crossing, tables=found.tables), found
+        found = _comparing(context, explore(source, selection))
+        return replace(context, tables=found.tables), found
     again = rediscovered(source, selection, state)
-    found = _comparing(crossing, again.found)
-    if crossing.was_cut_over:
-        return replace(crossing, tables=found.tables), found
+    found = _comparing(context, again.found)
+    if context.was_cut_over:
+        return replace(context, tables=found.tables), found
     refuse_gone(source, again.gone)
-    return replace(crossing, tables=found.tables, appeared=again.appeared), found
+    return replace(context, tables=found.tables, new_tables=again.new_tables), found
 
 
-def _comparing(crossing: Crossing, found: Discovered) -> Discovered:
+def _comparing(context: RunContext, found: Discovered) -> Discovered:
     """The same; stored generated columns are not compared if other values in them are acknowledged."""
-    compares = Acknowledgement.GENERATED_VALUES not in crossing.ferry.spec.acknowledge
+    compares = Acknowledgement.GENERATED_VALUES not in context.ferry.spec.acknowledge
     return replace(found, tables=[replace(table, compares_stored=compares) for table in found.tables])
 
 
@@ -214,29 +214,29 @@ def _target(ferry: FerryManifest) -> str:
     return f"{ferry.spec.target.host}:{ferry.spec.target.port}"
 
 
-def _refuse_lost_tables(crossing: Crossing, existing: Collection[TableName]) -> None:
+def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) -> None:
     """What is gone from the target would be made anew, without the rows that the state says are there."""
-    begun = [table for table in crossing.tables if crossing.state and table.id in crossing.state.tables]
+    begun = [table for table in context.tables if context.state and table.id in context.state.tables]
     lost = ", ".join(str(table.target) for table in begun if table.target not in existing)
     if lost:
         raise DataError(
             "TargetTableLost",
-            f"target {_target(crossing.ferry)} does not have {lost} any more, to which this "
+            f"target {_target(context.ferry)} does not have {lost} any more, to which this "
             f"Ferry has copied rows; {_START_OVER}",
         )
 
 
-def _refuse_foreign_state(crossing: Crossing) -> None:
-    state, lease = crossing.state, crossing.lease
+def _refuse_foreign_state(context: RunContext) -> None:
+    state, lease = context.state, context.lease
     if state is not None:
-        where = crossing.store.describe()
-        if state.ferry_uid != crossing.uid:
+        where = context.store.describe()
+        if state.ferry_uid != context.uid:
             raise ConfigError(
                 "StateOfOtherFerry",
-                f"{where} belongs to Ferry {state.ferry_name} ({state.ferry_uid}), not to {crossing.name}; "
+                f"{where} belongs to Ferry {state.ferry_name} ({state.ferry_uid}), not to {context.name}; "
                 "give another --state",
             )
-        if state.tables and state.selection != selection_of(crossing.ferry):
+        if state.tables and state.selection != selection_of(context.ferry):
             raise ConfigError(
                 "SelectionChanged",
                 f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
@@ -245,42 +245,42 @@ def _refuse_foreign_state(crossing: Crossing) -> None:
         if state.tables and (lease is None or (lease.epoch < state.epoch and state.run is None)):
             raise ConfigError(
                 "StateOfOtherTarget",
-                f"{where} tells of rows on another target than {_target(crossing.ferry)}, which "
+                f"{where} tells of rows on another target than {_target(context.ferry)}, which "
                 "has no record of that run: it is another server, was brought back from a backup, or has been cleaned "
                 f"up. Point the Ferry at the target it began with, or {_START_OVER}",
             )
-    begun = state if crossing.begun else lease if lease is not None and lease.tables else None
+    begun = state if context.begun else lease if lease is not None and lease.tables else None
     known = begun.source_id if begun is not None else None
-    if known is not None and known != crossing.source_id:
+    if known is not None and known != context.source_id:
         raise ConfigError(
             "OtherSource",
-            f"this Ferry began with source server {known}, but {crossing.ferry.spec.source.host}:"
-            f"{crossing.ferry.spec.source.port} is {crossing.source_id}; point it at the server it began with",
+            f"this Ferry began with source server {known}, but {context.ferry.spec.source.host}:"
+            f"{context.ferry.spec.source.port} is {context.source_id}; point it at the server it began with",
         )
 
 
-def take_fence(crossing: Crossing, first: RunState, ours: Fence | None = None) -> Fence:
+def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
     """Become the one run that may write. Where there is no state yet, ``first`` is stored before any table is claimed:
 
     a claim without a state is then always that of a run whose state was lost. ``ours`` as for ``unlock_first``.
     """
     known = ours.epoch if ours else None
     fence, before = Fence.take(
-        crossing.connections.lease, crossing.uid, crossing.name, crossing.source_id, known, crossing.epoch
+        context.connections.lease, context.uid, context.name, context.source_id, known, context.epoch
     )
     if before.phase == COMPLETED:
-        raise Fenced("AlreadyCutOver", f"another run of {crossing.name} has cut over meanwhile; there is nothing to do")
+        raise Fenced("AlreadyCutOver", f"another run of {context.name} has cut over meanwhile; there is nothing to do")
     if before.phase == Phase.ABORTED.value:
-        raise Fenced(Reason.ABORTED, f"{crossing.name} was aborted meanwhile: it does not go on")
-    if isinstance(crossing.store, TargetStore):
-        crossing.store.fence = fence
-    if crossing.state is None:
+        raise Fenced(Reason.ABORTED, f"{context.name} was aborted meanwhile: it does not go on")
+    if isinstance(context.store, TargetStore):
+        context.store.fence = fence
+    if context.state is None:
         first.epoch = fence.epoch
-        crossing.store.save(first, fence.epoch)
-    claimed = sorted({*before.tables, *(str(table.target) for table in crossing.tables)})
+        context.store.save(first, fence.epoch)
+    claimed = sorted({*before.tables, *(str(table.target) for table in context.tables)})
     with fence.exclusively() as (session, _):
-        fence.update(session, tables=claimed, source_id=crossing.source_id)
-        if not crossing.begun and isinstance(crossing.store, SqliteStore):
-            forget_marks(session, crossing.uid)
-        record_holder(session, crossing.uid, fence.epoch, crossing.store.describe())
+        fence.update(session, tables=claimed, source_id=context.source_id)
+        if not context.begun and isinstance(context.store, SqliteStore):
+            forget_marks(session, context.uid)
+        record_holder(session, context.uid, fence.epoch, context.store.describe())
     return fence

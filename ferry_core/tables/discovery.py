@@ -51,7 +51,7 @@ class Rediscovered:
     found: Discovered
     gone: list[str]
     """Ids of tables that the source lacks now: dropped, renamed, or hidden from the account."""
-    appeared: list[TableName]
+    new_tables: list[TableName]
     """Tables that the patterns match too, but that the run did not begin with."""
 
 
@@ -84,11 +84,11 @@ def rediscover(session: Session, selection: Tables, known: Collection[str]) -> R
     return Rediscovered(
         found=_described(session, selection, there),
         gone=sorted(set(known).difference(map(str, there))),
-        appeared=_others(existing, selection, known),
+        new_tables=_others(existing, selection, known),
     )
 
 
-def appeared(session: Session, selection: Tables, known: Collection[str]) -> list[TableName]:
+def new_tables(session: Session, selection: Tables, known: Collection[str]) -> list[TableName]:
     """Tables on the source that the patterns match, and that are none of ``known`` ids."""
     return _others(_existing(session).tables, selection, known)
 

@@ -3,9 +3,9 @@
 ``Throttle`` is the one thing that copy workers and the flusher ask; the rest are its parts.
 """
 
-from ferry_core.throttle.holds import ThrottleState
 from ferry_core.throttle.pause import Pause
 from ferry_core.throttle.rate import RateLimit
 from ferry_core.throttle.throttle import Signal, Throttle
+from ferry_core.throttle.tracker import ThrottleState
 
 __all__ = ["Pause", "RateLimit", "Signal", "Throttle", "ThrottleState"]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemClock
-from ferry_core.throttle.holds import Holds, ThrottleState
 from ferry_core.throttle.pause import Pause
 from ferry_core.throttle.rate import RateLimit
+from ferry_core.throttle.tracker import ThrottleState, ThrottleTracker
 
 ROWS_PER_SECOND = "rows-per-second"
 
@@ -46,7 +46,7 @@ class Throttle:
         self.rate = RateLimit(None, self._clock)
         self.pause = Pause(self._clock)
         self._signals = tuple(signals)
-        self._holds = Holds(self._clock)
+        self._tracker = ThrottleTracker(self._clock)
         self._tick = threading.Condition()
 
     def admit(self, rows: int, cancelled: Cancelled) -> bool:
@@ -61,7 +61,7 @@ class Throttle:
         while holding := next(((signal.name, why) for signal in self._signals if (why := signal.holds())), None):
             if stop.is_set():
                 return False
-            with self._holds.held(*holding), self._tick:
+            with self._tracker.held(*holding), self._tick:
                 self._clock.wait(self._tick, LOOK_SECONDS)
         return True
 
@@ -69,7 +69,7 @@ class Throttle:
         if not self.rate.must_wait():
             return self.rate.admit(rows, stop)
         limit = self.rate.limit
-        with self._holds.held(ROWS_PER_SECOND, f"{ROWS_PER_SECOND} {limit} >= {limit}"):
+        with self._tracker.held(ROWS_PER_SECOND, f"{ROWS_PER_SECOND} {limit} >= {limit}"):
             return self.rate.admit(rows, stop)
 
     def charge(self, rows: int) -> None:
@@ -78,8 +78,8 @@ class Throttle:
 
     def state(self) -> ThrottleState:
         """What the report says."""
-        return self._holds.state()
+        return self._tracker.state()
 
     def seconds(self) -> Mapping[str, float]:
         """Seconds so far in which something was held back, by signal; the same second counts once a signal."""
-        return self._holds.seconds()
+        return self._tracker.seconds()

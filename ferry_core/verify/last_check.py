@@ -39,11 +39,11 @@ def check_batches(
     pairs: Sequence[SessionPair],
     deadline: float,
     unproven: UnprovenKeys,
-    go_on: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> list[Difference]:
     """One worker a pair of connections; RetriableError when the deadline (time.monotonic) passes first.
 
-    ``go_on`` is called all the time; what it raises ends the check.
+    ``check_cancelled`` is called all the time; what it raises ends the check.
     """
     waiting = deque(batches)
     found: list[Difference] = []
@@ -68,7 +68,7 @@ def check_batches(
         workers = [pool.submit(work, pair) for pair in pairs]
         try:
             while wait(workers, min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))).not_done:
-                go_on()
+                check_cancelled()
                 refuse_late(deadline, "the keys that were still unproven took longer than the deadline")
         except BaseException:
             expired.set()

@@ -6,7 +6,7 @@ The coordinator's way to a verdict, and which thread calls what:
     changed(...)               the change path adds every changed key (any thread, see ``unproven``)
     full_pass(...)             coordinator or a thread of its own; compares all chunks in its own worker threads
     prove_some(is_pending)     one background thread, again and again: few keys remain when the lock comes
-    prove_all(deadline, go_on) coordinator, source writes stopped and the stream drained: the verdict
+    prove_all(deadline, check_cancelled) coordinator, source writes stopped and the stream drained: the verdict
 
 Why no proof needs a lock or R1 of its own: a row that a proof reads too old belongs to an event that is known already
 or is still to come. One still to come makes its key unproven when it comes. One that came after ``begin`` made it so,
@@ -234,25 +234,25 @@ class Verifier:
 
     # -- under the lock -------------------------------------------------------------------------------------------
 
-    def prove_all(self, deadline: float, go_on: Callable[[], None]) -> list[Difference]:
+    def prove_all(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
         """The verdict: what differs among all that is unproven, everything being flushed and source writes stopped.
 
         An empty list means that both ends are equal. Raises RetriableError when there is no verdict: a table without a
-        whole pass, or ``deadline`` (time.monotonic) passed; and what ``go_on`` raises, which is called all the time.
+        whole pass, or ``deadline`` (time.monotonic) passed; and what ``check_cancelled`` raises, called all the time.
         """
         if whole := self.unproven.whole_tables():
             names = ", ".join(sorted(table.id for table in whole))
             raise RetriableError("VerificationUnfinished", f"no complete verification pass over {names} yet")
         # A turn of the background thread may hang on a server that does not answer: the deadline is for that wait too.
         while not self._background_lock.acquire(timeout=min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))):
-            go_on()
+            check_cancelled()
             refuse_late(deadline, "the background verification did not end before the deadline")
         try:
-            return self._prove_remaining(deadline, go_on)
+            return self._prove_remaining(deadline, check_cancelled)
         finally:
             self._background_lock.release()
 
-    def _prove_remaining(self, deadline: float, go_on: Callable[[], None]) -> list[Difference]:
+    def _prove_remaining(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
         batches = self._remaining()
         if not batches:
             return []
@@ -260,7 +260,7 @@ class Verifier:
         pairs = [self._background]
         pairs += [SessionPair(self._connect_source, self._connect_target) for _ in range(extra)]
         try:
-            return check_batches(batches, pairs, deadline, self.unproven, go_on)
+            return check_batches(batches, pairs, deadline, self.unproven, check_cancelled)
         finally:
             for pair in pairs[1:]:
                 pair.close()

@@ -45,7 +45,7 @@ STREAMER = "streamer"
 
 
 @dataclass(frozen=True)
-class Ears:
+class EngineEvents:
     """Who is told what the threads did; all are called from many threads."""
 
     chunk: Callable[[Table, CopyResult], None]
@@ -70,7 +70,7 @@ class Engine:
         streamer: BinlogStreamer,
         throttle: Throttle,
         workers_wanted: Callable[[], int],
-        ears: Ears,
+        events: EngineEvents,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.buffer = buffer
@@ -81,11 +81,11 @@ class Engine:
         self._visibility = visibility
         self._throttle = throttle
         self._workers_wanted = workers_wanted
-        self._ears = ears
+        self._events = events
         self._gates = {table: TableGate() for table in chunks.tables}
         self.ending = threading.Event()
         self._aside = threading.Event()
-        self._step = CopyStep(self._wait_allowed, self.ending, ears.error, retry_seconds)
+        self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds)
         fence.writes_allowed = self._refuse_writes
         self._threads: list[threading.Thread] = []
         self._pairs: list[SessionPair] = []
@@ -112,7 +112,7 @@ class Engine:
             self._make_visible,
             lambda table: not self.chunks.done(table),
             self.ending.is_set,
-            self._ears.flush,
+            self._events.flush,
         )
         self.start("flusher", flusher.run)
         self.start("lease", self._watch_lease)
@@ -247,7 +247,7 @@ class Engine:
         return pair
 
     @contextlib.contextmanager
-    def standing_aside(self) -> Iterator[None]:
+    def suspend_writes(self) -> Iterator[None]:
         """Inside, no row write begins and those under way are killed, so that none holds the lease row."""
         over = threading.Event()
 
@@ -310,17 +310,17 @@ class Engine:
             try:
                 result = self._step.copy(pair, chunk.table, chunk.range, lambda: self._retry_chunk(chunk))
             except TooLarge as error:
-                self._ears.error(error)
+                self._events.error(error)
                 self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.plain_source()))
                 return
-            self._ears.judge(chunk.table, result)
+            self._events.judge(chunk.table, result)
             self.chunks.finished(chunk, result)
         self._throttle.charge(result.rows_sent - 1)
-        self._ears.chunk(chunk.table, result)
+        self._events.chunk(chunk.table, result)
 
     def _retry_chunk(self, chunk: Chunk) -> None:
         self.chunks.troubled(chunk)
-        self._ears.chunk_retried()
+        self._events.chunk_retried()
 
     # -- changed keys ---------------------------------------------------------------------------------------------
 
@@ -335,8 +335,8 @@ class Engine:
             part = todo.pop()
             try:
                 result = self._step.copy(pair, table, KeySet(part))
-                self._ears.judge(table, result)
-                self._ears.keys(table, result)
+                self._events.judge(table, result)
+                self._events.keys(table, result)
             except TooLarge:
                 if len(part) == 1:
                     raise

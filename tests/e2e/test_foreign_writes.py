@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferry_core.run.proving import FRESH_SECONDS
+from ferry_core.workers.background_verifier import FRESH_SECONDS
 from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair

@@ -99,7 +99,7 @@ def test_numbers_given_again_that_no_checkpoint_knows(bench: Bench) -> None:
             wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 4, "rows on the target")
             lose_tail(source, end)
             source.execute(*[f"INSERT INTO {rows} VALUES ({number})" for number in range(100, 110)])
-            wait_until(lambda: "going on from the checkpoint" in process.log.read_text(), "a new passage")
+            wait_until(lambda: "going on from the checkpoint" in process.log.read_text(), "a second beginning")
         assert process.wait_end(120) == 65, process.tail()
         assert "SourceHistoryLost" in process.tail()
     assert bench.lease()[0][1] != "Completed"

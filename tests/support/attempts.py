@@ -16,7 +16,7 @@ import pymysql
 from ferry_core.api.report import Stage
 from ferry_core.cutover.attempt import Handover
 from ferry_core.cutover.source_lock import Check, ReadOnlyLock
-from ferry_core.cutover.unlocking import LeaseTeller
+from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import string
 from tests.support.engine import InProcess, make_table, wait_until
@@ -97,12 +97,12 @@ class Bench:
         self.doubts: list[FerryError] = []
         self.steps: dict[str, Callable[[], object]] = {}
         self.stop: FerryError | None = None
-        self.teller = LeaseTeller(self.run.engine.standing_aside)
+        self.corrector = LeaseCorrector(self.run.engine.suspend_writes)
         acquire, held = self.lock.acquire, self.lock.held
 
-        def acquire_later(deadline_seconds: float, confirm: Check = bool, go_on: Check = bool) -> None:
+        def acquire_later(deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
             self._at("before locking")
-            acquire(deadline_seconds, confirm, go_on)
+            acquire(deadline_seconds, confirm, check_cancelled)
 
         def last_look() -> bool:
             self._at("before the commit")
@@ -119,7 +119,7 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self.clock.__exit__()
-        self.teller.cancel()
+        self.corrector.cancel()
         self.proxy.resume()
         self.proxy.accept()
         self.run.engine.stop()
@@ -135,7 +135,7 @@ class Bench:
             session.query(f"SELECT * FROM `{self.schema}`.t")
         check()
 
-    def _go_on(self) -> None:
+    def _check_cancelled(self) -> None:
         if self.stop is not None:
             raise self.stop
 
@@ -148,8 +148,8 @@ class Bench:
             hurried=connections.hurried_lease,
             buffer=self.run.buffer,
             prove=self._prove,
-            go_on=self._go_on,
-            teller=self.teller,
+            check_cancelled=self._check_cancelled,
+            corrector=self.corrector,
             stopped=lambda: None,
             deadline_seconds=deadline,
             reached=self._at,

@@ -11,7 +11,7 @@ import aiohttp
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
 from ferry_core.report.progress import Progress
 from ferry_core.tables.table import Column, Key, Table, TableName
@@ -79,8 +79,8 @@ class Run:
         self._ask(directive)
         self.progress.acknowledge(directive.generation)
 
-    def restrain(self, restraint: Restraint) -> None:
-        self.asked.append(restraint)
+    def override(self, override: SafetyOverride) -> None:
+        self.asked.append(override)
 
 
 @contextmanager

@@ -24,18 +24,18 @@ from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import make_readable
 from ferry_core.consistency.visibility import Visibility, visibility_of
+from ferry_core.intent.desired_state import Intent
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.rows.iterator import ChunkSource, Frontier, StoredFrontier
-from ferry_core.run.wishes import Wishes
 from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
 from ferry_core.throttle import Throttle
 from ferry_core.workers.connections import Connections
-from ferry_core.workers.engine import Ears, Engine
+from ferry_core.workers.engine import Engine, EngineEvents
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
@@ -174,10 +174,10 @@ class InProcess:
             create_missing(source, control, self.tables, self.fence)
             self.visibility = visibility or visibility_of(source)
             self.start = StreamMark(0, start or self.visibility.start(source))
-        self.wishes = Wishes(Directive(generation=0, copy_=Copy(workers=workers)))
+        self.intent = Intent(Directive(generation=0, copy_=Copy(workers=workers)))
         self.throttle = Throttle()
         self.buffer = ChangeBuffer(self.tables, self.start, None, capacity_bytes)
-        self.chunks = ChunkSource(self.tables, self.wishes.directive.copy_, states)
+        self.chunks = ChunkSource(self.tables, self.intent.directive.copy_, states)
         self.streamer = BinlogStreamer(
             self.connections.source_control,
             self.connections.source_endpoint,
@@ -187,7 +187,7 @@ class InProcess:
             self.buffer,
             _SERVER_ID + self.fence.epoch,
         )
-        ears = Ears(self._chunk, lambda _table, _result: None, self.flushes.append, self.errors.append)
+        events = EngineEvents(self._chunk, lambda _table, _result: None, self.flushes.append, self.errors.append)
         self.engine = Engine(
             self.connections,
             self.fence,
@@ -196,8 +196,8 @@ class InProcess:
             self.chunks,
             self.streamer,
             self.throttle,
-            lambda: self.wishes.directive.copy_.workers,
-            ears,
+            lambda: self.intent.directive.copy_.workers,
+            events,
         )
 
     def _chunk(self, _table: Table, result: CopyResult) -> None:

@@ -12,7 +12,7 @@ from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.create import create_missing, definition, taken_names
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
-from ferry_core.tables.discovery import appeared, discover
+from ferry_core.tables.discovery import discover, new_tables
 from ferry_core.tables.table import Table, TableName
 
 
@@ -30,7 +30,7 @@ LOOKS: dict[str, Look] = {
         (one.id, one.key, one.columns, one.secondary_unique)
         for one in discover(session, Tables(include=[f"{table.source.schema}.*"]))
     ],
-    "new tables": lambda session, table: appeared(session, Tables(include=[f"{table.source.schema}.*"]), []),
+    "new tables": lambda session, table: new_tables(session, Tables(include=[f"{table.source.schema}.*"]), []),
     "columns": lambda session, table: columns_of(session, [table.source.schema]),
     "indexes": lambda session, table: indexes_of(session, [table.source.schema]),
     "sizes": lambda session, table: set(sizes_of(session, [table.source.schema])),

@@ -13,11 +13,11 @@ import pytest
 from ferry_core.api.directive import Directive
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, TableReport
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError, DataError
-from ferry_core.report.pulse import ALIVE_SECONDS
+from ferry_core.report.heartbeat import ALIVE_SECONDS
 from tests.support.control import Run, ask, refused, serving
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def test_a_refused_directive_holds_back_and_does_nothing_else(
     if "cutover" not in brakes:  # else either fault may be named
         refused(answer, status, reason)
     paused, withdrawn, aborted = held
-    assert run.asked == [Restraint(7, paused, withdrawn, aborted)]
+    assert run.asked == [SafetyOverride(7, paused, withdrawn, aborted)]
     assert ask(server, "GET", "/api/v1/status")[1]["copier"]["acknowledgedGeneration"] != 7
 
 
@@ -217,7 +217,7 @@ def test_metrics_and_probes(server: ControlServer, run: Run, monkeypatch: pytest
     assert 'ferry_copy_rows_estimated{table="shop.<b>orders</b>"} 100.0' in text
     assert ask(server, "GET", "/healthz") == (200, {"status": "ok"})
     assert ask(server, "GET", "/readyz") == (200, {"status": "ok"})
-    monkeypatch.setattr(run.progress.pulse, "_last", run.progress._now() - 2 * ALIVE_SECONDS)
+    monkeypatch.setattr(run.progress.heartbeat, "_last", run.progress._now() - 2 * ALIVE_SECONDS)
     refused(ask(server, "GET", "/healthz"), 503, "Hanging")
     run.progress.failed(DataError("X", "y"))
     refused(ask(server, "GET", "/readyz"), 503, "NotReady")

@@ -10,7 +10,7 @@ from ferry_core.api.exit_codes import ExitCode
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover import attempt, unlocking
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock
-from ferry_core.cutover.unlocking import LeaseTeller
+from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import AmbiguousError, LockConflict
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -68,8 +68,8 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
         hurried=no_session,
         buffer=cast("ChangeBuffer", None),
         prove=lambda _deadline, _check: None,
-        go_on=lambda: None,
-        teller=LeaseTeller(contextlib.nullcontext),
+        check_cancelled=lambda: None,
+        corrector=LeaseCorrector(contextlib.nullcontext),
         stopped=lambda: None,
         deadline_seconds=5,
     )

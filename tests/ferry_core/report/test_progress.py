@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ferry_core.api.report import Report, Stage, TableState
 from ferry_core.errors import ConnectionLost, DataError
+from ferry_core.report.heartbeat import ALIVE_SECONDS
 from ferry_core.report.progress import Progress
-from ferry_core.report.pulse import ALIVE_SECONDS
 from ferry_core.report.rate import SmoothedRate
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import Column, Key, Table, TableName
@@ -261,9 +261,9 @@ def test_alive_is_who_says_so_or_waits_for_a_server(progress: Progress, time: Ti
     progress.set_stage(Stage.COPYING)
     assert (before, progress.ready) == (False, True)
     assert not lives_after(progress, time, 0)
-    progress.pulse.beat()
+    progress.heartbeat.beat()
     assert lives_after(progress, time, 0)
-    with progress.pulse.long_step():
+    with progress.heartbeat.long_step():
         assert lives_after(progress, time, 20 * ALIVE_SECONDS)
     assert lives_after(progress, time, ALIVE_SECONDS - 1)
     assert not lives_after(progress, time, 2)

@@ -45,25 +45,25 @@ def test_a_pause_that_is_applied_late_does_not_stop_the_attempt_that_has_begun(
     ferry: Ferry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With writes stopped on the source, it would keep them stopped until the deadline."""
-    inside, go_on = threading.Event(), threading.Event()
+    inside, release = threading.Event(), threading.Event()
     really = ferry.throttle.pause.set
 
     def held(paused: bool, by: str) -> None:
         if paused:
             inside.set()
-            assert go_on.wait(30)
+            assert release.wait(30)
         really(paused, by)
 
     monkeypatch.setattr(ferry.throttle.pause, "set", held)
-    verb = threading.Thread(target=ferry.wishes.pause, args=(True,))
+    verb = threading.Thread(target=ferry.intent.pause, args=(True,))
     verb.start()
     assert inside.wait(30), "the pause is decided on and not applied yet"
-    attempt = threading.Thread(target=ferry.wishes.cutting_over, args=(True,))
+    attempt = threading.Thread(target=ferry.intent.cutting_over, args=(True,))
     attempt.start()
     attempt.join(0.3)
-    go_on.set()
+    release.set()
     for thread in (verb, attempt):
         thread.join(30)
     assert not ferry.throttle.pause.paused
-    ferry.wishes.cutting_over(False)
+    ferry.intent.cutting_over(False)
     assert ferry.throttle.pause.paused, "it takes effect once the attempt is over"

@@ -10,11 +10,11 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.discovery import (
     LEFT_OUT,
     Existing,
-    appeared,
     discover,
     explore,
     is_selected,
     misread,
+    new_tables,
     rediscover,
     target_name,
     wrong_targets,
@@ -234,7 +234,7 @@ def test_system_schemas_views_and_our_own_helper_tables_are_left_out(pair: Pair,
         f"CREATE VIEW `{schema}`.v AS SELECT * FROM `{schema}`.t",
     )
     try:
-        found = appeared(session, selection("*.*"), [])
+        found = new_tables(session, selection("*.*"), [])
     finally:
         pair.source.execute("DROP DATABASE mysql_ferry")
     assert [name for name in found if name.schema == schema] == [TableName(schema, "t")]
@@ -299,4 +299,4 @@ def test_what_has_become_of_the_tables_of_a_run(pair: Pair, session: Session, sc
     assert not found.found.problems + found.found.keyless
     assert [(table.id, str(table.target)) for table in found.found.tables] == [(f"{schema}.kept", "new.kept")]
     assert found.gone == [f"{schema}.dropped"]
-    assert [name.name for name in found.appeared] == ["keyless", "newt"]
+    assert [name.name for name in found.new_tables] == ["keyless", "newt"]

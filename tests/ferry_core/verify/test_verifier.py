@@ -26,7 +26,7 @@ def no_progress(_table: Table, _rows: int) -> None:
     """Nobody looks."""
 
 
-def go_on() -> None:
+def check_cancelled() -> None:
     """Nobody ends the run."""
 
 
@@ -83,13 +83,13 @@ def test_keys_spelt_in_another_way_name_the_same_row(ends: Ends, table: Table) -
 def test_no_verdict_without_a_pass(ends: Ends, table: Table) -> None:
     verifier = Verifier([table], ends.connect_source, ends.connect_target)
     with pytest.raises(RetriableError, match=r"VerificationUnfinished.*\.t yet"):
-        verifier.prove_all(soon(), go_on)
+        verifier.prove_all(soon(), check_cancelled)
 
 
 def test_equal_tables_are_proven(verifier: Verifier) -> None:
     verdict = full_pass(verifier)
     assert (verdict.rows, verdict.divergent, verdict.unfinished) == (3, [], set())
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 def test_a_divergence_is_named_before_the_lock(ends: Ends, verifier: Verifier) -> None:
@@ -107,7 +107,7 @@ def test_a_change_that_was_not_flushed_yet_is_no_divergence(ends: Ends, table: T
     verdict = verifier.full_pass(threading.Event(), no_progress, flush)
     assert verdict.divergent == []
     assert verifier.unproven.size(table) == 1, "a pass takes no key out"
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
     assert verifier.unproven.size(table) == 0
 
 
@@ -124,10 +124,10 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(ends: Ends, verifier: Ver
     verdict = verifier.full_pass(threading.Event(), no_progress, change_again)
     assert turns == 3
     assert verdict.divergent == []
-    assert texts(verifier.prove_all(soon(), go_on)) == ["changed 2"], "no event named it: only the pass knows"
+    assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"], "no event named it: only the pass knows"
     ends.on_target(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
     verifier.prove_some(nothing_pending)
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 def test_a_row_that_flips_between_two_values_is_no_divergence(ends: Ends, table: Table, verifier: Verifier) -> None:
@@ -157,7 +157,7 @@ def test_unproven_keys_are_proven_in_the_background(ends: Ends, table: Table, ve
     proof = verifier.prove_some(lambda _table, key: key == b"3")
     assert (proof.looked_at, proof.proven, proof.pending, texts(proof.differing)) == (4, 2, 1, ["changed 2"])
     assert verifier.unproven.size(table) == 2
-    assert texts(verifier.prove_all(soon(), go_on)) == ["changed 2"]
+    assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"]
     ends.on_target("UPDATE t SET a = 'two' WHERE id = 2")
     proof = verifier.prove_some(nothing_pending)
     assert (proof.proven, verifier.unproven.size(table)) == (2, 0)
@@ -187,7 +187,7 @@ def test_a_change_between_the_two_reads_proves_nothing(ends: Ends, table: Table)
     assert (proof.proven, texts(proof.differing)) == (0, ["changed 2"])
     assert verifier.unproven.size() == 1
     assert verifier.prove_some(nothing_pending).proven == 1
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 def test_an_event_between_the_two_reads_outlives_an_equal_result(ends: Ends, table: Table) -> None:
@@ -221,9 +221,9 @@ def test_no_verdict_past_the_deadline(ends: Ends, table: Table, verifier: Verifi
         cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")
         started = time.monotonic()
         with pytest.raises(RetriableError, match="VerificationDeadline"):
-            verifier.prove_all(started + 0.5, go_on)
+            verifier.prove_all(started + 0.5, check_cancelled)
         assert time.monotonic() - started < 3
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, table: Table, verifier: Verifier) -> None:
@@ -248,7 +248,7 @@ def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, table: T
             if not background.is_alive():
                 background.start()
     background.join()
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
@@ -269,10 +269,10 @@ def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
         assert looked.wait(10)
         started = time.monotonic()
         with pytest.raises(RetriableError, match="VerificationDeadline"):
-            verifier.prove_all(started + 0.5, go_on)
+            verifier.prove_all(started + 0.5, check_cancelled)
         assert time.monotonic() - started < 3
     background.join()
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 def test_many_keys_under_the_lock(ends: Ends, table: Table, verifier: Verifier) -> None:
@@ -281,11 +281,11 @@ def test_many_keys_under_the_lock(ends: Ends, table: Table, verifier: Verifier) 
         "SELECT i, i FROM n"
     )
     verifier.changed(table, [b"%d" % number for number in range(10_000)], decode)
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
     assert verifier.unproven.size() == 0
     verifier.changed(table, [b"%d" % number for number in range(10_000)], decode)
     ends.on_target("UPDATE t SET a = '' WHERE id IN (11, 999)", "INSERT INTO t VALUES (9999, '')")
-    assert texts(verifier.prove_all(soon(), go_on)) == ["changed 11", "changed 999", "extra 9999"]
+    assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 11", "changed 999", "extra 9999"]
 
 
 def test_over_the_cap_the_table_needs_another_pass(ends: Ends, table: Table) -> None:
@@ -294,10 +294,10 @@ def test_over_the_cap_the_table_needs_another_pass(ends: Ends, table: Table) -> 
     full_pass(verifier)
     verifier.changed(table, [b"%d" % number for number in range(100)], decode)
     with pytest.raises(RetriableError, match="VerificationUnfinished"):
-        verifier.prove_all(soon(), go_on)
+        verifier.prove_all(soon(), check_cancelled)
     verifier.unproven.begin(table)
     full_pass(verifier)
-    assert verifier.prove_all(soon(), go_on) == []
+    assert verifier.prove_all(soon(), check_cancelled) == []
 
 
 class ChangePath:
@@ -374,7 +374,7 @@ def test_proofs_hold_while_rows_change(ends: Ends, table: Table, verifier: Verif
     if lost is None:
         ends.on_target("REPLACE INTO t VALUES (77, 'the last change')")
     verifier.changed(table, [b"77"], decode)
-    assert texts(verifier.prove_all(soon(), go_on)) == (
+    assert texts(verifier.prove_all(soon(), check_cancelled)) == (
         [] if lost is None else ["changed 77"] if _there(ends) else ["missing 77"]
     )
 

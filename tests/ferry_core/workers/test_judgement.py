@@ -20,7 +20,7 @@ def test_a_refused_chunk_is_not_done(mysql_pair: Pair, schema: str) -> None:
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (1), (2)"
     )
     with InProcess(mysql_pair, schema) as run:
-        run.engine._ears = dataclasses.replace(run.engine._ears, judge=refuse)
+        run.engine._events = dataclasses.replace(run.engine._events, judge=refuse)
         with pytest.raises(DataError, match="not these"):
             run.chunk().join()
         state = run.chunks.state(run.table)

@@ -33,7 +33,7 @@ class _Hold:
     released_at: float = 0.0
 
 
-class Holds:
+class ThrottleTracker:
     """Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:

@@ -3,10 +3,9 @@
 import logging
 import time
 from dataclasses import dataclass
-from typing import NamedTuple, Self
 
-from ferry_core.api.handover import Cutover
 from ferry_core.checkpoint.state import SeriesState
+from ferry_core.intent.cutover_request import CutoverRequest
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +42,7 @@ class CaughtUp:
         return 0.0 if self.since is None else time.monotonic() - self.since
 
 
-class Asked(NamedTuple):
-    """What a person has said of attempts; ``begins_anew`` compares it with what was said before."""
-
-    wanted: bool
-    max_attempts: int
-
-    @classmethod
-    def of(cls, cutover: Cutover) -> Self:
-        return cls(cutover.permitted, cutover.max_attempts)
-
-    def begins_anew(self, before: "Asked") -> bool:
-        """Whether this is a new series: granted after a withdrawal, or more attempts allowed."""
-        return (self.wanted and not before.wanted) or self.max_attempts > before.max_attempts
-
-
-class Steps:
+class AttemptTimings:
     """When an attempt reached what. Logged once it is over: a log that blocks must not keep writes stopped."""
 
     def __init__(self) -> None:
@@ -74,14 +58,14 @@ class Steps:
 
 
 @dataclass
-class Series:
+class AttemptSeries:
     """Attempts since a person asked last. ``kept`` is what the checkpoint stores of them: a restart asks nobody."""
 
     kept: SeriesState
     number: int = 1
     next_at: float = 0.0
 
-    def follow(self, number: int, asked: Asked) -> bool:
+    def follow(self, number: int, asked: CutoverRequest) -> bool:
         """Start at zero if it is another series by now. True if there is something to store."""
         before = self.kept.model_copy()
         self.kept.wanted, self.kept.max_attempts = asked

@@ -1,4 +1,4 @@
-"""Which errors a run bears by another passage from its checkpoint, and for how long."""
+"""After which errors a run begins again from its checkpoint, and for how long."""
 
 import threading
 from unittest.mock import Mock
@@ -7,9 +7,9 @@ import pytest
 
 from ferry_core.api.directive import Directive
 from ferry_core.errors import ConnectionLost, DataError, FerryError, LockConflict, RetriableError, ServerRestarted
-from ferry_core.run import going_on
-from ferry_core.run.going_on import MOST_RESTARTS, WITHIN_SECONDS, GoingOn
-from ferry_core.run.wishes import Wishes
+from ferry_core.intent.desired_state import Intent
+from ferry_core.run import restart_policy
+from ferry_core.run.restart_policy import MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
 
 LOST = ConnectionLost("ConnectionLost", "source: gone")
 RESTARTED = ServerRestarted("ServerRestarted", "source was restarted")
@@ -18,17 +18,17 @@ RESTARTED = ServerRestarted("ServerRestarted", "source was restarted")
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr("ferry_core.run.going_on.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ferry_core.run.restart_policy.time.monotonic", lambda: now[0])
     return now
 
 
-def goes_on(decision: GoingOn, error: FerryError, *, under_way: bool = False, let_in: bool = True) -> bool:
-    return decision.after(error, Mock(under_way=under_way), Mock(let_in=let_in))
+def goes_on(decision: RestartPolicy, error: FerryError, *, under_way: bool = False, let_in: bool = True) -> bool:
+    return decision.allow(error, Mock(under_way=under_way), Mock(let_in=let_in))
 
 
 @pytest.mark.parametrize("under_way", [True, False])
 def test_a_restart_is_borne_but_not_for_ever(clock: list[float], under_way: bool) -> None:
-    decision = GoingOn(120)
+    decision = RestartPolicy(120)
     assert all(goes_on(decision, RESTARTED, under_way=under_way) for _ in range(MOST_RESTARTS))
     assert not goes_on(decision, RESTARTED, under_way=under_way)
     clock[0] += WITHIN_SECONDS + 1
@@ -37,7 +37,7 @@ def test_a_restart_is_borne_but_not_for_ever(clock: list[float], under_way: bool
 
 @pytest.mark.parametrize("error", [LOST, LockConflict("LockConflict", "target: busy")])
 def test_before_the_first_chunk_a_passing_error_gets_the_time_of_a_step(clock: list[float], error: FerryError) -> None:
-    decision = GoingOn(120)
+    decision = RestartPolicy(120)
     assert goes_on(decision, error)
     clock[0] += 119
     assert goes_on(decision, error)
@@ -46,7 +46,7 @@ def test_before_the_first_chunk_a_passing_error_gets_the_time_of_a_step(clock: l
 
 
 def test_that_time_begins_anew_once_it_was_under_way(clock: list[float]) -> None:
-    decision = GoingOn(120)
+    decision = RestartPolicy(120)
     assert goes_on(decision, LOST)
     clock[0] += 1000
     assert goes_on(decision, RESTARTED, under_way=True)
@@ -54,9 +54,9 @@ def test_that_time_begins_anew_once_it_was_under_way(clock: list[float]) -> None
 
 
 def test_a_server_that_never_let_us_in_gets_less(clock: list[float]) -> None:
-    decision = GoingOn(120)
+    decision = RestartPolicy(120)
     assert goes_on(decision, LOST, let_in=False)
-    clock[0] += going_on.FIRST_CONTACT_SECONDS
+    clock[0] += restart_policy.FIRST_CONTACT_SECONDS
     assert not goes_on(decision, LOST, let_in=False)
 
 
@@ -64,19 +64,19 @@ def test_a_server_that_never_let_us_in_gets_less(clock: list[float]) -> None:
     "error", [DataError("RowsDiffer", "one row"), RetriableError("XaUndecided", "prepared for 10 min")]
 )
 def test_what_takes_long_or_is_final_is_not_tried_again(error: FerryError) -> None:
-    assert not goes_on(GoingOn(120), error)
+    assert not goes_on(RestartPolicy(120), error)
 
 
 def test_once_under_way_each_step_has_had_its_time() -> None:
-    assert not goes_on(GoingOn(120), LOST, under_way=True)
+    assert not goes_on(RestartPolicy(120), LOST, under_way=True)
 
 
 def test_the_wait_ends_with_a_stop() -> None:
-    wishes, decision = Wishes(Directive(generation=0)), GoingOn(120)
+    intent, decision = Intent(Directive(generation=0)), RestartPolicy(120)
     decision._pause = 600.0
-    waiting = threading.Thread(target=decision.wait, args=[wishes])
+    waiting = threading.Thread(target=decision.wait, args=[intent])
     waiting.start()
     while waiting.is_alive():
-        wishes.stop()
+        intent.stop()
         waiting.join(0.01)
-    decision.wait(wishes)
+    decision.wait(intent)

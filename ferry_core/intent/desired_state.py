@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.errors import Terminated
-from ferry_core.run.cutting import Asked
+from ferry_core.intent.cutover_request import CutoverRequest
 
 
 def aborted() -> Terminated:
@@ -18,17 +18,17 @@ def aborted() -> Terminated:
     return Terminated("Aborted", "aborted: copying has stopped, the target is kept as it is")
 
 
-class Wishes:
-    """Starts from the manifest; verbs change single wishes, a directive replaces them all."""
+class Intent:
+    """Starts from the manifest; verbs change single intent, a directive replaces them all."""
 
     def __init__(self, directive: Directive) -> None:
         self._condition = threading.Condition()
         self._directive = directive
-        self._restraint: Restraint | None = None
+        self._override: SafetyOverride | None = None
         self._series = 1
-        asked = Asked.of(directive.cutover)
+        request = CutoverRequest.of(directive.cutover)
         # A start without permission is no withdrawal: under an operator it is given only by the directive.
-        self._first_asked = self._asked = asked if asked.wanted else None
+        self._first_request = self._request = request if request.wanted else None
         self.spec_paused = directive.paused
         self.paused_by_verb: bool | None = None
         """The last pause or resume verb; None: as the spec says."""
@@ -73,49 +73,49 @@ class Wishes:
             return self._directive.paused and not self._cutting_over
 
     def cutting_over(self, under_way: bool) -> None:
-        """An attempt begins, or has failed: a pause that was asked for meanwhile takes effect then."""
+        """An attempt begins, or has failed: a pause that was request for meanwhile takes effect then."""
         with self._condition:
             self._cutting_over = under_way
         self._tell()
 
     @property
-    def series(self) -> tuple[int, Asked]:
+    def series(self) -> tuple[int, CutoverRequest]:
         """Number of the series of cutover attempts, and what was said last of them.
 
         A new approval or a higher maxAttempts begins a new series. The first is the one that a restart goes on with.
         """
         with self._condition:
-            return self._series, self._asked or Asked.of(self._directive.cutover)
+            return self._series, self._request or CutoverRequest.of(self._directive.cutover)
 
     @property
     def wants_cutover(self) -> bool:
-        return Asked.of(self.directive.cutover).wanted
+        return CutoverRequest.of(self.directive.cutover).wanted
 
     def replace(self, directive: Directive) -> None:
         """Take over a directive; one of an older generation is ignored."""
         with self._condition:
             if directive.generation < self._directive.generation:
                 return
-            if self._restraint is not None and directive.generation < self._restraint.generation:
-                directive = self._restraint.over(directive)
+            if self._override is not None and directive.generation < self._override.generation:
+                directive = self._override.applied_to(directive)
             else:
-                self._restraint = None
+                self._override = None
             self.spec_paused, self.paused_by_verb = directive.paused, None
-            self._ask(Asked.of(directive.cutover))
+            self._ask(CutoverRequest.of(directive.cutover))
             self._take(directive)
         self._tell()
 
-    def restrain(self, restraint: Restraint) -> None:
+    def override(self, override: SafetyOverride) -> None:
         """Obey of a directive that is refused what holds back; its generation is not acted on."""
         with self._condition:
-            if restraint.generation < self._directive.generation:
+            if override.generation < self._directive.generation:
                 return
-            self._restraint = restraint.with_what_held(self._restraint)
-            directive = self._restraint.over(self._directive)
-            if restraint.paused:
+            self._override = override.with_what_held(self._override)
+            directive = self._override.applied_to(self._directive)
+            if override.paused:
                 self.spec_paused, self.paused_by_verb = True, None
-            if restraint.withdrawn:
-                self._ask(Asked.of(directive.cutover))
+            if override.withdrawn:
+                self._ask(CutoverRequest.of(directive.cutover))
             self._take(directive)
         self._tell()
 
@@ -125,20 +125,20 @@ class Wishes:
         if directive.aborted:
             self.aborted.set()
 
-    def _ask(self, asked: Asked) -> None:
+    def _ask(self, request: CutoverRequest) -> None:
         """Under the lock."""
-        if self._asked is None:
-            self._first_asked = asked
-        elif asked.begins_anew(self._asked):
+        if self._request is None:
+            self._first_request = request
+        elif request.begins_anew(self._request):
             self._series += 1
-        self._asked = asked
+        self._request = request
 
-    def restore_series(self, before: Asked) -> None:
+    def restore_series(self, before: CutoverRequest) -> None:
         """What was said last to an earlier run: the same said again to this one, already or to come, is nothing new."""
         with self._condition:
-            if self._first_asked is None:
-                self._asked = before
-            elif self._first_asked.begins_anew(before):
+            if self._first_request is None:
+                self._request = before
+            elif self._first_request.begins_anew(before):
                 self._series += 1
 
     def change(self, **fields: object) -> None:
@@ -163,7 +163,7 @@ class Wishes:
         with self._condition:
             self._series += 1
             cutover = self._directive.cutover.model_copy(update={"approved": True})
-            self._ask(Asked.of(cutover))
+            self._ask(CutoverRequest.of(cutover))
         self.change(cutover=cutover)
 
     def stop(self) -> None:

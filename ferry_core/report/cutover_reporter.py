@@ -1,6 +1,6 @@
 """What a run says of its cutover: gates, attempts, doubts, and what the source takes after it. Owns no decision.
 
-The part of ``Telling`` that the coordinator speaks to from Streaming on.
+The part of ``StatusReporter`` that the coordinator speaks to from Streaming on.
 """
 
 import logging
@@ -13,22 +13,22 @@ from ferry_core.api.report import Stage
 from ferry_core.binlog.past import NoWayPast
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.errors import DataError, FerryError
-from ferry_core.report.journal import Journal
-from ferry_core.run.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN
+from ferry_core.report.logged_progress import LoggedProgress
+from ferry_core.report.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN
 
 if TYPE_CHECKING:
-    from ferry_core.run.proving import Proving
+    from ferry_core.workers.background_verifier import BackgroundVerifier
 
 log = logging.getLogger(__name__)
 
 
-class CutoverTelling(ABC):
+class CutoverReporter(ABC):
     """Called by the coordinator alone."""
 
-    def __init__(self, progress: Journal) -> None:
+    def __init__(self, progress: LoggedProgress) -> None:
         self.progress = progress
         self.current_stage = Stage.PENDING
-        self._proving: Proving | None = None
+        self._verification: BackgroundVerifier | None = None
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
         self._last_failure = ""
@@ -67,12 +67,12 @@ class CutoverTelling(ABC):
             say(Condition.STALLED, False, Reason.NOT_STALLED)
         self._tell_hold(missing, wanted=wanted)
         self._tell_caught_up(next((text for text in missing if text.startswith("Lag")), None))
-        if self._proving is None:
+        if self._verification is None:
             say(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
-        elif self._proving.differing:
-            say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._proving.differing)
-        elif self._proving.passed.is_set():
-            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._proving.unseen)
+        elif self._verification.differing:
+            say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._verification.differing)
+        elif self._verification.passed.is_set():
+            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
         else:
             say(Condition.VERIFIED, None, Reason.RUNNING)
 

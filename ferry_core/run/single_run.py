@@ -25,7 +25,9 @@ EVICTION_SECONDS = 15.0
 
 
 @contextmanager
-def alone(ferry: Ferry, options: RunOptions, connections: Connections, wait: Callable[[float], None]) -> Iterator[None]:
+def single_run(
+    ferry: Ferry, options: RunOptions, connections: Connections, wait: Callable[[float], None]
+) -> Iterator[None]:
     """Inside, no other run of this Ferry is alive; FerryError AlreadyRunning (75) when there is one.
 
     ``wait`` sleeps for some seconds, and raises when the run is to stop.

@@ -13,7 +13,7 @@ from ferry_core.mysql.replication import running_replication
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
 
-PASSERS_SECONDS = 2.0
+OTHER_WRITERS_SECONDS = 2.0
 """How long writes stay blocked for XA transactions to end: those of applications are over within milliseconds."""
 
 
@@ -29,14 +29,14 @@ def refuse_replication(control: Session) -> None:
 
 
 def refuse_xa(control: Session, wait: Callable[[Callable[[float], bool]], bool], lock: SourceLock) -> None:
-    """AttemptFailed if any is open or prepared; ``wait`` asks again for ``PASSERS_SECONDS``.
+    """AttemptFailed if any is open or prepared; ``wait`` asks again for ``OTHER_WRITERS_SECONDS``.
 
     Nobody can begin one under the lock, and most end within milliseconds.
     """
     found: list[str] = []
 
     def none_left(_: float) -> bool:
-        found[:] = lock.passers(control)
+        found[:] = lock.open_xa_writers(control)
         return not found
 
     if not wait(none_left):

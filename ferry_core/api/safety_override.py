@@ -1,4 +1,4 @@
-"""What a directive that is refused does all the same: it holds back. Called by the ControlServer and by a run's wishes.
+"""What a directive that is refused does all the same: it holds back. Called by the ControlServer and by a run's intent.
 
 Pause, withdrawal and abort are a person's emergency brakes: a field beside them that cannot be acted on must not keep
 them from working. Nothing begins or goes on by what was refused.
@@ -18,7 +18,7 @@ from ferry_core.errors import ConfigError, FerryError
 
 
 @dataclass(frozen=True)
-class Restraint:
+class SafetyOverride:
     """It lasts until a directive of its generation or a newer one is taken."""
 
     generation: int
@@ -44,7 +44,7 @@ class Restraint:
         withdrawn = otherwise or not _permits(said.get("cutover", {}))
         return cls(said["generation"], said.get("paused") is True, withdrawn, said.get("aborted") is True)
 
-    def with_what_held(self, before: "Restraint | None") -> Self:
+    def with_what_held(self, before: "SafetyOverride | None") -> Self:
         """And what was refused earlier: one refused directive does not resume what another has paused."""
         if before is None:
             return self
@@ -56,7 +56,7 @@ class Restraint:
             aborted=self.aborted or before.aborted,
         )
 
-    def over(self, directive: Directive) -> Directive:
+    def applied_to(self, directive: Directive) -> Directive:
         """The same, held back."""
         return directive.model_copy(
             update={

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from ferry_core.admin import offline
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
@@ -16,8 +17,7 @@ from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import Fenced
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.run import offline
-from ferry_core.run.setup import Crossing, source_identity, take_fence
+from ferry_core.run.setup import RunContext, source_identity, take_fence
 from ferry_core.workers.connections import Connections
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair
@@ -188,7 +188,7 @@ def test_a_run_that_was_validated_before_an_abort_does_not_begin_after_it(
         fence.read()
     connections = Connections(lambda: loaded.source, lambda: loaded.target)
     uid, store = ferry_uid(loaded.ferry), SqliteStore(tmp_path / "orders.db")
-    late = Crossing(loaded.ferry, uid, "shop/orders", pair.source.flavor, "", connections, store, None, None)
+    late = RunContext(loaded.ferry, uid, "shop/orders", pair.source.flavor, "", connections, store, None, None)
     try:
         with pytest.raises(Fenced, match="Aborted"):
             take_fence(late, RunState(ferry_uid=uid, ferry_name="shop/orders", source_id="", selection=""))

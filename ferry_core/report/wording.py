@@ -1,4 +1,4 @@
-"""Advice and figures as people read them. Called by ``telling``."""
+"""Advice and figures as people read them. Called by ``reporter``."""
 
 import hashlib
 import textwrap

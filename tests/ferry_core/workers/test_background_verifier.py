@@ -9,10 +9,10 @@ import pytest
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, Terminated
 from ferry_core.mysql.gtid import Position
-from ferry_core.run import proving
-from ferry_core.run.proving import SAME_DIFFERENCE_TIMES, Proving
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.verifier import Proof
+from ferry_core.workers import background_verifier
+from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier
 from tests.support.tables import mark, simple_table
 
 TABLE = simple_table()
@@ -20,7 +20,7 @@ DIFFERS = Difference(TABLE, ("1",), DifferenceKind.CHANGED)
 
 
 class Rig:
-    """A Proving over a verifier that always sees a difference, with a stream that stands at 1."""
+    """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
 
     def __init__(self, source_now: Callable[[], Position]) -> None:
         self.buffer = ChangeBuffer([TABLE], mark(1))
@@ -29,7 +29,7 @@ class Rig:
         self.verifier.unproven.whole_tables.return_value = []
         self.verifier.prove_some.return_value = Proof(found=[(Mock(), [DIFFERS])])
         self.verifier.steady.return_value = [DIFFERS]
-        self.proving = Proving(self.verifier, [TABLE], self.buffer, Mock(), self.ending, source_now)
+        self.verification = BackgroundVerifier(self.verifier, [TABLE], self.buffer, Mock(), self.ending, source_now)
 
     def in_thread(self, body: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=body, daemon=True)
@@ -39,7 +39,7 @@ class Rig:
 
 def test_waits_for_what_the_stream_has_not_told_yet() -> None:
     rig = Rig(lambda: mark(3).position)
-    waiting = rig.in_thread(lambda: rig.proving._wait_flushed(TABLE))
+    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(TABLE))
     rig.buffer.alive(mark(2), None)
     waiting.join(0.3)
     assert waiting.is_alive()
@@ -51,13 +51,13 @@ def test_waits_for_what_the_stream_has_not_told_yet() -> None:
 def test_waits_while_the_source_is_away() -> None:
     answers = Mock(side_effect=[ConnectionLost("ConnectionLost", "away")] * 3 + [mark(1).position])
     rig = Rig(answers)
-    assert rig.proving._wait_flushed(TABLE)
+    assert rig.verification._wait_flushed(TABLE)
     assert answers.call_count == 4
 
 
 def test_the_end_of_the_run_ends_the_wait() -> None:
     rig = Rig(lambda: mark(3).position)
-    waiting = rig.in_thread(lambda: rig.proving._wait_flushed(TABLE))
+    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(TABLE))
     rig.ending.set()
     waiting.join(10)
     assert not waiting.is_alive()
@@ -65,27 +65,27 @@ def test_the_end_of_the_run_ends_the_wait() -> None:
 
 def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
     rig = Rig(lambda: mark(3).position)
-    looking = rig.in_thread(rig.proving._look)
+    looking = rig.in_thread(rig.verification._look)
     looking.join(0.3)
     assert looking.is_alive()
     rig.buffer.alive(mark(3), None)
     looking.join(10)
     for _ in range(SAME_DIFFERENCE_TIMES - 2):
-        rig.proving._look()
+        rig.verification._look()
     with pytest.raises(DataError, match="1 rows differ"):
-        rig.proving._look()
+        rig.verification._look()
 
 
 def test_a_row_that_is_written_all_the_time_is_never_judged_by_its_looks() -> None:
     rig = Rig(lambda: mark(1).position)
     rig.verifier.steady.return_value = []
     for _ in range(3 * SAME_DIFFERENCE_TIMES):
-        rig.proving._look()
+        rig.verification._look()
     rig.verifier.steady.return_value = [DIFFERS]
     for _ in range(SAME_DIFFERENCE_TIMES - 1):
-        rig.proving._look()
+        rig.verification._look()
     with pytest.raises(DataError, match="1 rows differ"):
-        rig.proving._look()
+        rig.verification._look()
 
 
 def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,17 +93,17 @@ def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPat
     rig = Rig(lambda: mark(1).position)
     left = threading.Event()
     rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
-    monkeypatch.setattr(proving, "FRESH_SECONDS", -1)
-    before = rig.proving.unseen
+    monkeypatch.setattr(background_verifier, "FRESH_SECONDS", -1)
+    before = rig.verification.unseen
     with pytest.raises(Terminated):
-        rig.proving.look_again(Mock(side_effect=[None, Terminated("Stopped", "stopped")]))
+        rig.verification.look_again(Mock(side_effect=[None, Terminated("Stopped", "stopped")]))
     assert left.wait(10)
-    monkeypatch.setattr(proving, "LAST_LOOK_SECONDS", 0.1)
-    rig.proving.look_again(lambda: None)
+    monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 0.1)
+    rig.verification.look_again(lambda: None)
     rig.verifier.compare_again = Mock(side_effect=ConnectionLost("ConnectionLost", "away"))
-    rig.proving.look_again(lambda: None)
-    assert rig.proving.unseen == before
+    rig.verification.look_again(lambda: None)
+    assert rig.verification.unseen == before
     assert rig.verifier.compare_again.call_count == 1
-    monkeypatch.setattr(proving, "QUICK_SECONDS", -1)
-    rig.proving.look_again(lambda: None)
+    monkeypatch.setattr(background_verifier, "QUICK_SECONDS", -1)
+    rig.verification.look_again(lambda: None)
     assert rig.verifier.compare_again.call_count == 1

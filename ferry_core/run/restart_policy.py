@@ -1,4 +1,4 @@
-"""Whether a run that met an error goes on with another passage from its checkpoint. Asked by ``ferry``.
+"""Whether a run that met an error begins again from its checkpoint. Asked by ``ferry``.
 
 After a restart of a server: yes, but not for ever, since one that falls again and again is no use to go on with. Before
 the first chunk (validating, taking the fence, waiting for the start) nothing else tries a step again: there a server
@@ -17,8 +17,8 @@ from ferry_core.errors import (
     ResourceExhausted,
     ServerRestarted,
 )
-from ferry_core.run.passage import Passage
-from ferry_core.run.wishes import Wishes
+from ferry_core.intent.desired_state import Intent
+from ferry_core.run.from_checkpoint import RunFromCheckpoint
 from ferry_core.workers.connections import Connections
 
 MOST_RESTARTS = 10
@@ -30,7 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 _PASSING = (ConnectionLost, LoginRefused, LockConflict, ResourceExhausted, Interrupted)
 
 
-class GoingOn:
+class RestartPolicy:
     """One a run."""
 
     def __init__(self, retry_seconds: float) -> None:
@@ -39,22 +39,22 @@ class GoingOn:
         self._failing_since: float | None = None
         self._pause = FIRST_PAUSE
 
-    def after(self, error: FerryError, passage: Passage, connections: Connections) -> bool:
-        """Whether ``error``, which ended ``passage``, is to be followed by another one."""
+    def allow(self, error: FerryError, ended: RunFromCheckpoint, connections: Connections) -> bool:
+        """Whether the run begins again after ``error``, which ``ended`` met."""
         now = time.monotonic()
-        if passage.under_way:
+        if ended.under_way:
             self._failing_since, self._pause = None, FIRST_PAUSE
         if isinstance(error, ServerRestarted):
             self._restarts = [*(moment for moment in self._restarts if now - moment < WITHIN_SECONDS), now]
             return len(self._restarts) <= MOST_RESTARTS
-        if passage.under_way or not isinstance(error, _PASSING):
+        if ended.under_way or not isinstance(error, _PASSING):
             return False
         self._failing_since = self._failing_since or now
         patience = self._retry_seconds if connections.let_in else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
         return now - self._failing_since < patience
 
-    def wait(self, wishes: Wishes) -> None:
-        """Longer each time, until a passage is under way; not after a stop."""
-        if not wishes.stopping.is_set():
-            wishes.wait_changed(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+    def wait(self, intent: Intent) -> None:
+        """Longer each time, until a run is under way; not after a stop."""
+        if not intent.stopping.is_set():
+            intent.wait_changed(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -1,4 +1,4 @@
-"""The snapshot that also leaves a trail: what changes for good or ill becomes a line of the log. Used by ``telling``.
+"""The snapshot that also leaves a trail: what changes for good or ill becomes a line of the log. Used by ``reporter``.
 
 Conditions are logged when their status changes, not with each wording; of attempts to cut over, ``stages`` tells.
 """
@@ -14,7 +14,7 @@ from ferry_core.tables.table import Table
 log = logging.getLogger(__name__)
 
 
-class Journal(Progress):
+class LoggedProgress(Progress):
     """Logs at INFO, and never a value of a row."""
 
     def set_stage(self, stage: Stage, message: str | None = None) -> None:

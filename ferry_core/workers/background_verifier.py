@@ -26,7 +26,7 @@ SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many looks differs for good."""
 
 
-class Proving:
+class BackgroundVerifier:
     """``run`` is the thread's body; ``passed`` says that every chunk has been proven once."""
 
     def __init__(
@@ -81,10 +81,10 @@ class Proving:
         while not self._ending.wait(LOOK_SECONDS):
             self._look()
 
-    def look_again(self, go_on: Callable[[], None]) -> None:
+    def look_again(self, check_cancelled: Callable[[], None]) -> None:
         """Just before writes are stopped: another pass if the last one was quick, for rows that others changed since.
 
-        What it finds is judged under the lock, where nothing is under way. ``go_on`` is called all the time.
+        What it finds is judged under the lock, where nothing is under way. ``check_cancelled`` is called all the time.
         """
         began = time.time()
         if self._took > QUICK_SECONDS or began - self._began < FRESH_SECONDS:
@@ -96,7 +96,7 @@ class Proving:
             until = time.monotonic() + LAST_LOOK_SECONDS
             while not look.done() and time.monotonic() < until:
                 wait([look], AGAIN_SECONDS)
-                go_on()
+                check_cancelled()
         finally:
             cancelled.set()
             pool.shutdown(wait=False)
@@ -110,9 +110,9 @@ class Proving:
         else:
             self._began = began
 
-    def prove(self, deadline: float, go_on: Callable[[], None]) -> str | None:
+    def prove(self, deadline: float, check_cancelled: Callable[[], None]) -> str | None:
         """Under the cutover lock: what differs, as text; None if nothing. Raises RetriableError without a verdict."""
-        differing = self._verifier.prove_all(deadline, go_on)
+        differing = self._verifier.prove_all(deadline, check_cancelled)
         self.differing = named(differing) if differing else ""
         return self.differing or None
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.api.spec import Ferry
-from ferry_core.control.kept import KeepingVerbs, KeptDirective
+from ferry_core.control.directive_store import DirectiveStore, StoringVerbs
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError
 from tests.support.control import Run, serving
@@ -26,7 +26,7 @@ def directive(generation: int, **parts: object) -> Directive:
 
 
 def test_what_was_told_last_counts_but_for_permissions(tmp_path: Path) -> None:
-    kept = KeptDirective(tmp_path / "directive.json")
+    kept = DirectiveStore(tmp_path / "directive.json")
     kept.write(directive(7, paused=True, copy={"workers": 2}, cutover={"approved": True, "maxAttempts": 9}))
     spec = kept.applied_to(ferry()).spec
     assert spec.paused
@@ -40,24 +40,24 @@ def test_without_a_readable_file_the_manifest_counts_but_for_permissions(tmp_pat
     path = tmp_path / "directive.json"
     if content is not None:
         path.write_text(content)
-    spec = KeptDirective(path).applied_to(ferry(paused=True, cutover={"mode": "Automatic"})).spec
+    spec = DirectiveStore(path).applied_to(ferry(paused=True, cutover={"mode": "Automatic"})).spec
     assert spec.paused
     assert spec.cutover.mode == "Manual"
 
 
 def test_a_directive_is_kept_before_it_is_acted_on(tmp_path: Path) -> None:
-    kept, run = KeptDirective(tmp_path / "directive.json"), Run()
+    kept, run = DirectiveStore(tmp_path / "directive.json"), Run()
     run.refuse_with = RuntimeError("killed here")
     with pytest.raises(RuntimeError):
-        KeepingVerbs(run, kept, directive(0)).directive(directive(3, paused=True))
+        StoringVerbs(run, kept, directive(0)).directive(directive(3, paused=True))
     last = kept.read()
     assert last is not None
     assert last.paused
 
 
 def test_an_old_directive_is_not_kept(tmp_path: Path) -> None:
-    kept, run = KeptDirective(tmp_path / "directive.json"), Run()
-    verbs = KeepingVerbs(run, kept, directive(0))
+    kept, run = DirectiveStore(tmp_path / "directive.json"), Run()
+    verbs = StoringVerbs(run, kept, directive(0))
     verbs.directive(directive(5, paused=True))
     verbs.directive(directive(4, paused=False))
     last = kept.read()
@@ -67,10 +67,10 @@ def test_an_old_directive_is_not_kept(tmp_path: Path) -> None:
 
 def test_what_a_refused_directive_holds_back_is_kept(tmp_path: Path) -> None:
     """A copier that was killed then moved rows again, by the directive before it."""
-    kept = KeptDirective(tmp_path / "directive.json")
-    verbs = KeepingVerbs(Run(), kept, directive(0, copy={"workers": 3}))
-    verbs.restrain(Restraint(5, paused=True, withdrawn=True, aborted=False))
-    verbs.restrain(Restraint(4, paused=False, withdrawn=False, aborted=True))  # older
+    kept = DirectiveStore(tmp_path / "directive.json")
+    verbs = StoringVerbs(Run(), kept, directive(0, copy={"workers": 3}))
+    verbs.override(SafetyOverride(5, paused=True, withdrawn=True, aborted=False))
+    verbs.override(SafetyOverride(4, paused=False, withdrawn=False, aborted=True))  # older
     spec = kept.applied_to(ferry()).spec
     assert (spec.paused, spec.aborted, spec.copy_.workers) == (True, False, 3)
     verbs.directive(directive(6, paused=False))
@@ -78,13 +78,13 @@ def test_what_a_refused_directive_holds_back_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_kept_is_held_back_all_the_same(tmp_path: Path) -> None:
-    run, restraint = Run(), Restraint(5, paused=True, withdrawn=True, aborted=False)
-    KeepingVerbs(run, KeptDirective(tmp_path / "no such folder" / "directive.json"), directive(0)).restrain(restraint)
-    assert run.asked == [restraint]
+    run, override = Run(), SafetyOverride(5, paused=True, withdrawn=True, aborted=False)
+    StoringVerbs(run, DirectiveStore(tmp_path / "no such folder" / "directive.json"), directive(0)).override(override)
+    assert run.asked == [override]
 
 
 def test_a_directive_of_aborted_stays(tmp_path: Path) -> None:
-    kept = KeptDirective(tmp_path / "directive.json")
+    kept = DirectiveStore(tmp_path / "directive.json")
     kept.write(directive(2, aborted=True))
     assert kept.applied_to(ferry()).spec.aborted
 

@@ -18,7 +18,7 @@ from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import Handover
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.cutover.unlocking import LeaseTeller
+from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import (
     AmbiguousError,
     ConnectionLost,
@@ -29,17 +29,17 @@ from ferry_core.errors import (
     RetriableError,
     Terminated,
 )
+from ferry_core.intent.desired_state import Intent, aborted
+from ferry_core.report.status_reporter import StatusReporter
+from ferry_core.run.attempts import AttemptSeries, AttemptTimings, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints
-from ferry_core.run.cutting import CaughtUp, Series, Steps
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
-from ferry_core.run.newcomers import Newcomers
-from ferry_core.run.proving import Proving
-from ferry_core.run.setup import Crossing
-from ferry_core.run.telling import Telling
-from ferry_core.run.wishes import Wishes, aborted
+from ferry_core.run.new_tables import NewTables
+from ferry_core.run.setup import RunContext
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.throttle import Throttle
+from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -49,41 +49,41 @@ PAUSE_GRACE_SECONDS = 0.3
 """How long steps under way may end by themselves when a pause begins; the promise is no row write after a second."""
 
 
-class Stages:
+class Coordinator:
     """One run's way through the stages; ``run`` once."""
 
     def __init__(
         self,
-        crossing: Crossing,
+        context: RunContext,
         fence: Fence,
         engine: Engine,
         visibility: Visibility,
         checkpoints: Checkpoints,
-        proving: Proving | None,
+        verification: BackgroundVerifier | None,
         lock: Callable[[], SourceLock],
         throttle: Throttle,
-        wishes: Wishes,
-        telling: Telling,
-        series: Series,
+        intent: Intent,
+        reporter: StatusReporter,
+        series: AttemptSeries,
     ) -> None:
-        """``proving`` is None for verify.mode None; ``lock`` makes one with the credentials of now."""
-        self._crossing = crossing
+        """``verification`` is None for verify.mode None; ``lock`` makes one with the credentials of now."""
+        self._context = context
         self._fence = fence
         self._engine = engine
         self._visibility = visibility
         self._checkpoints = checkpoints
-        self._proving = proving
+        self._verification = verification
         self._lock = lock
         self._used_lock: SourceLock | None = None
         self._throttle = throttle
-        self._wishes = wishes
-        self._telling = telling
-        self._newcomers = Newcomers(crossing, telling)
+        self._intent = intent
+        self._reporter = reporter
+        self._new_tables = NewTables(context, reporter)
         self._paused_since: float | None = None
         self._series = series
         self.started = False
-        """Whether chunks are copied, or all that comes later: what fails before is for another passage to do again."""
-        self._teller = LeaseTeller(engine.standing_aside)
+        """Whether it copies chunks, or did: what fails earlier is retried by beginning again from the checkpoint."""
+        self._corrector = LeaseCorrector(engine.suspend_writes)
         self._handed_over = 0
 
     def run(self) -> None:
@@ -97,26 +97,26 @@ class Stages:
 
     def _start(self) -> None:
         state = self._checkpoints.state
-        reached = self._crossing.reached
+        reached = self._context.reached
         state.stage = reached.value
         self._enter(reached)
-        fresh = [table for table in self._crossing.tables if not self._is_started(table.id)]
+        fresh = [table for table in self._context.tables if not self._is_started(table.id)]
         if fresh:
-            with self._crossing.connections.target() as session:
+            with self._context.connections.target() as session:
                 deleted = empty_tables(self._fence, session, fresh, self._wait_while_paused)
             if deleted:
                 log.info("deleted %d rows of an earlier, forgotten run from the target", deleted)
         self._engine.start_streaming()
         self._checkpoints.save(started=fresh)
         if not self._engine.chunks.all_done:
-            with self._crossing.connections.source_control() as session:
+            with self._context.connections.source_control() as session:
                 make_readable(
                     session,
                     self._visibility,
                     self._engine.buffer.processed,
                     self._streamed_to_the_end,
                     self._tick_then_stopping,
-                    self._telling.message,
+                    self._reporter.message,
                 )
         self._tick()
         self.started = True
@@ -129,32 +129,32 @@ class Stages:
     def _copy(self) -> None:
         began, left = time.monotonic(), not self._engine.chunks.all_done
         if left:
-            self._telling.message("copying rows")
+            self._reporter.message("copying rows")
         self._wait(self._copied)
         if left:
-            rows = self._telling.report().progress.rows_copied
+            rows = self._reporter.report().progress.rows_copied
             log.info("all rows are copied: %d, %.1f s in this run", rows, time.monotonic() - began)
         state = self._checkpoints.state
-        creates = self._crossing.ferry.spec.schema_.create is CreateTables.IF_MISSING
+        creates = self._context.ferry.spec.schema_.create is CreateTables.IF_MISSING
         if creates and not state.foreign_keys_added:
-            self._telling.message("adding foreign keys")
+            self._reporter.message("adding foreign keys")
             self._wait(self._add_foreign_keys)
             state.foreign_keys_added = True
-        self._telling.all_copied()
+        self._reporter.all_copied()
         self._checkpoints.save_if_due()
 
     def _add_foreign_keys(self) -> bool:
         """False while somebody on the target keeps a table in use."""
-        connections = self._crossing.connections
+        connections = self._context.connections
         try:
-            with connections.source_control() as source, connections.target() as target, self._telling.long_step():
-                for notice in add_foreign_keys(source, target, self._crossing.tables, self._fence):
+            with connections.source_control() as source, connections.target() as target, self._reporter.long_step():
+                for notice in add_foreign_keys(source, target, self._context.tables, self._fence):
                     log.warning("%s", notice)
         except (ConnectionLost, Interrupted):
             self._fence.read()  # a newer run may have killed it; if the target is away that is said instead
             return False
         except LockConflict as error:
-            self._telling.message(f"adding foreign keys: a table is in use on the target ({error.message})")
+            self._reporter.message(f"adding foreign keys: a table is in use on the target ({error.message})")
             return False
         return True
 
@@ -165,61 +165,61 @@ class Stages:
 
     def _stream(self) -> None:
         self._enter(Stage.STREAMING)
-        self._newcomers.look()
-        if self._proving is not None:
-            self._engine.start("verify", self._proving.run)
-        caught_up = CaughtUp(self._wishes.directive.cutover.max_lag)
+        self._new_tables.look()
+        if self._verification is not None:
+            self._engine.start("verify", self._verification.run)
+        caught_up = CaughtUp(self._intent.directive.cutover.max_lag)
         while True:
             self._tick()
-            cutover = self._wishes.directive.cutover
+            cutover = self._intent.directive.cutover
             caught_up.max_lag = cutover.max_lag
             missing = self._missing_gates(caught_up)
             if not missing:
-                self._look_for_newcomers()
+                self._look_for_new_tables()
             self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
             exhausted = cutover.permitted and self._series.kept.attempts >= cutover.max_attempts
-            self._telling.gates(missing, wanted=cutover.permitted, exhausted=exhausted)
-            if not missing and self._wishes.wants_cutover:
+            self._reporter.gates(missing, wanted=cutover.permitted, exhausted=exhausted)
+            if not missing and self._intent.wants_cutover:
                 if self._series.may_try(cutover.max_attempts):
                     if self._attempt().done:
                         return
                     caught_up.since = None
                 elif exhausted:
-                    self._telling.attempts_exhausted(self._series.kept.attempts, cutover.mode)
+                    self._reporter.attempts_exhausted(self._series.kept.attempts, cutover.mode)
             self._nap()
 
-    def _look_for_newcomers(self) -> None:
+    def _look_for_new_tables(self) -> None:
         """Whatever comes to be ready says at once what it does not hold."""
-        if self._telling.current_stage is Stage.READY_FOR_CUTOVER:
-            self._newcomers.look_if_due()
+        if self._reporter.current_stage is Stage.READY_FOR_CUTOVER:
+            self._new_tables.look_if_due()
         else:
-            self._newcomers.look()
+            self._new_tables.look()
 
     def _missing_gates(self, caught_up: CaughtUp) -> list[str]:
-        lag = self._telling.lag()
+        lag = self._reporter.lag()
         missing = []
         if not caught_up.look(lag):
             missing.append(f"LagAboveThreshold: {caught_up.missing(lag)}")
-        if self._proving is not None and not self._proving.passed.is_set():
+        if self._verification is not None and not self._verification.passed.is_set():
             missing.append("VerificationPending: the full pass is not done")
         if self._throttle.pause.paused:
             missing.append("PausedByUser: paused")
         return missing
 
     def _attempt(self) -> Attempt:
-        self._newcomers.look()
-        self._wishes.cutting_over(True)
+        self._new_tables.look()
+        self._intent.cutting_over(True)
         self._enter(Stage.CUTTING_OVER)
         number = self._series.begins()
         state = self._checkpoints.state
         state.stage = Stage.CUTTING_OVER.value
         log.info("cutover attempt %d begins", number)
-        self._telling.attempt_begins(number, float(self._wishes.directive.cutover.max_lag))
+        self._reporter.attempt_begins(number, float(self._intent.directive.cutover.max_lag))
         if not self._definitions_read():
             attempt = Attempt("DefinitionsUnread", "the source could not be asked whether tables were altered", 0)
         elif self._checkpoints.save_now_if_possible():
-            if self._proving is not None:
-                self._proving.look_again(self._go_on)
+            if self._verification is not None:
+                self._verification.look_again(self._check_cancelled)
             handover, steps = self._handover(number)
             try:
                 attempt = handover.attempt()
@@ -243,8 +243,8 @@ class Stages:
             )  # fmt: skip
             state.stage = Stage.STREAMING.value
             self._enter(Stage.STREAMING)
-            self._wishes.cutting_over(False)
-        self._telling.attempt_ended(attempt)
+            self._intent.cutting_over(False)
+        self._reporter.attempt_ended(attempt)
         if attempt.done:
             self._record_done(attempt)
         else:
@@ -253,47 +253,47 @@ class Stages:
 
     def _definitions_read(self) -> bool:
         """The last look: DDL that its session kept out of the binlog is seen by no other. False if nobody answers."""
-        crossing = self._crossing
+        context = self._context
         try:
-            with crossing.connections.source_control() as source:
-                refuse_changed(source, crossing.ferry.spec.tables, crossing.tables, SINCE_THE_START)
+            with context.connections.source_control() as source:
+                refuse_changed(source, context.ferry.spec.tables, context.tables, SINCE_THE_START)
         except RetriableError as error:
             log.warning("definitions could not be read before the attempt: %s", error)
             return False
         return True
 
-    def _handover(self, number: int) -> tuple[Handover, Steps]:
-        steps = Steps()
+    def _handover(self, number: int) -> tuple[Handover, AttemptTimings]:
+        steps = AttemptTimings()
 
         handover = Handover(
-            fence=self._fence.by(self._crossing.connections.patient_lease),
+            fence=self._fence.by(self._context.connections.patient_lease),
             lock=self._lock(),
-            control=self._crossing.connections.source_control,
-            hurried=self._crossing.connections.hurried_lease,
+            control=self._context.connections.source_control,
+            hurried=self._context.connections.hurried_lease,
             buffer=self._engine.buffer,
             prove=self._prove,
-            go_on=self._go_on,
-            teller=self._teller,
-            stopped=lambda: self._telling.writes_stopped(number),
-            deadline_seconds=float(self._wishes.directive.cutover.deadline),
+            check_cancelled=self._check_cancelled,
+            corrector=self._corrector,
+            stopped=lambda: self._reporter.writes_stopped(number),
+            deadline_seconds=float(self._intent.directive.cutover.deadline),
             reached=steps.reached,
-            doubt=self._telling.doubt,
-            may_replicate=self._crossing.may_replicate,
+            doubt=self._reporter.doubt,
+            may_replicate=self._context.may_replicate,
         )
         return handover, steps
 
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
         """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
-        differing = self._proving.prove(deadline, check) if self._proving is not None else None
+        differing = self._verification.prove(deadline, check) if self._verification is not None else None
         check()
         if differing is None:
-            connections = self._crossing.connections
+            connections = self._context.connections
             with connections.source_control() as source, connections.target() as target:
-                raise_counters(source, target, self._crossing.tables, self._fence)
+                raise_counters(source, target, self._context.tables, self._fence)
         return differing
 
     def _record_done(self, attempt: Attempt) -> None:
-        self._crossing.connections.forget_starts()  # what comes now is right after a restart as well
+        self._context.connections.forget_starts()  # what comes now is right after a restart as well
         state = self._checkpoints.state
         state.stage = Stage.COMPLETED.value
         state.completed_at = time.time()
@@ -306,29 +306,29 @@ class Stages:
         except RetriableError as error:
             # The tombstone in the lease row is what counts; the next start reads it.
             log.warning("the state was not stored after the hand-over: %s", error)
-        self._newcomers.look()
-        self._telling.completed(attempt.blocked_milliseconds)
+        self._new_tables.look()
+        self._reporter.completed(attempt.blocked_milliseconds)
 
     def _watch(self) -> None:
         """After the hand-over: report what the source still accepts."""
         self._keep_lock()
-        watch_for = float(self._wishes.directive.cutover.watch_for)
+        watch_for = float(self._intent.directive.cutover.watch_for)
         log.info("watching the source for late writes for %g s", watch_for)
         until = time.monotonic() + watch_for
         while True:
             written = self._engine.buffer.changes - self._handed_over
             if written:  # looked at first: what came beside the record has ended a flush, and the engine with it
-                self._telling.source_written(written)
+                self._reporter.source_written(written)
             try:
                 self._engine.check()
             except DataError as error:
-                self._telling.source_changed(error)
+                self._reporter.source_changed(error)
                 return
             except FerryError as error:
                 log.warning("the source can no longer be watched for late writes: %s", error)
                 return
-            self._telling.tick()
-            if time.monotonic() >= until or self._wishes.stopping.is_set():
+            self._reporter.tick()
+            if time.monotonic() >= until or self._intent.stopping.is_set():
                 log.info("watched the source: %d changes since the hand-over", max(0, written))
                 return
             self._nap()
@@ -337,7 +337,7 @@ class Stages:
         """Another Ferry of this source must not take part in a lock that is to stay."""
         if self._used_lock is not None:
             try:
-                self._used_lock.keep(float(self._wishes.directive.cutover.watch_for))
+                self._used_lock.keep(float(self._intent.directive.cutover.watch_for))
             except FerryError as error:
                 log.warning("the source could not be told that its lock stays in use: %s", error)
 
@@ -349,34 +349,34 @@ class Stages:
             self._nap()
 
     def _nap(self) -> None:
-        self._wishes.wait_changed(TICK_SECONDS)
+        self._intent.wait_changed(TICK_SECONDS)
 
     def _tick(self) -> None:
-        self._go_on()
+        self._check_cancelled()
         self._obey_pause()
         self._keep_pause()
         self._keep_series()
         self._checkpoints.save_if_due()
 
-    def _go_on(self) -> None:
+    def _check_cancelled(self) -> None:
         self._engine.check()
-        self._crossing.connections.refuse_restarted()
-        if self._wishes.aborted.is_set():
+        self._context.connections.refuse_restarted()
+        if self._intent.aborted.is_set():
             raise aborted()
-        if self._wishes.stopping.is_set():
+        if self._intent.stopping.is_set():
             raise Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
-        self._telling.tick()
+        self._reporter.tick()
 
     def _keep_pause(self) -> None:
         """Store a pause or resume verb at once: it survives a restart."""
-        state, said = self._checkpoints.state, self._wishes.paused_by_verb
+        state, said = self._checkpoints.state, self._intent.paused_by_verb
         if said != state.paused:
-            state.paused, state.paused_over = said, self._wishes.spec_paused
+            state.paused, state.paused_over = said, self._intent.spec_paused
             self._checkpoints.save_now_if_possible()
 
     def _keep_series(self) -> None:
         """Store at once what is said of attempts: a withdrawal lasts, and what began anew is not forgotten."""
-        if self._series.follow(*self._wishes.series):
+        if self._series.follow(*self._intent.series):
             self._checkpoints.save_now_if_possible()
 
     def _obey_pause(self) -> None:
@@ -398,10 +398,10 @@ class Stages:
 
     def _streamed_to_the_end(self) -> StreamMark | None:
         """Wait until the streamer has read what is in the source's binlog now."""
-        with self._crossing.connections.source_control() as session:
+        with self._context.connections.source_control() as session:
             end = end_of_binlog(session)
         self._wait(lambda: self._engine.streamer.reached(end))
         return self._engine.buffer.processed
 
     def _enter(self, stage: Stage) -> None:
-        self._telling.stage(stage)
+        self._reporter.stage(stage)

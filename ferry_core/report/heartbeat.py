@@ -10,7 +10,7 @@ ALIVE_SECONDS = 60.0
 """A coordinator that has not been heard of for so long hangs."""
 
 
-class Pulse:
+class Heartbeat:
     """Of one thread; read by others, who may see it a beat late."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -33,6 +33,6 @@ class Pulse:
             self.beat()
 
     @property
-    def felt(self) -> bool:
+    def alive(self) -> bool:
         """Heard of lately, or waiting for a server."""
         return self._long_steps > 0 or self._now() - self._last < ALIVE_SECONDS

@@ -6,6 +6,7 @@ a run that died while cutting over, from the values stored in the lease row.
 
 from pathlib import Path
 
+from ferry_core.admin.drop_target import drop_target
 from ferry_core.api.choices import DeletionPolicy
 from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
@@ -21,7 +22,6 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
-from ferry_core.run.dropping import drop_target
 from ferry_core.run.left_locked import lease_or_explain, refuse_forgotten, unlock_left
 from ferry_core.run.options import RunOptions
 from ferry_core.workers.connections import Connections

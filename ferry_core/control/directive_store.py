@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ferry_core.api.directive import TOLD, Directive
-from ferry_core.api.restraint import Restraint
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.api.spec import Ferry
 from ferry_core.control.verbs import Verbs
 from ferry_core.report.progress import Progress
@@ -18,7 +18,7 @@ from ferry_core.report.progress import Progress
 log = logging.getLogger(__name__)
 
 
-class KeptDirective:
+class DirectiveStore:
     """One file."""
 
     def __init__(self, path: Path) -> None:
@@ -47,10 +47,10 @@ class KeptDirective:
         return ferry.model_copy(update={"spec": spec.model_copy(update={"cutover": spec.cutover.held()})})
 
 
-class KeepingVerbs:
+class StoringVerbs:
     """``Verbs`` that keep each directive before it is acted on. ``begun`` is what the run began with."""
 
-    def __init__(self, verbs: Verbs, kept: KeptDirective, begun: Directive) -> None:
+    def __init__(self, verbs: Verbs, kept: DirectiveStore, begun: Directive) -> None:
         self._verbs = verbs
         self._kept = kept
         self._told = begun
@@ -86,13 +86,13 @@ class KeepingVerbs:
         self._keep(directive, directive.generation)
         self._verbs.directive(directive)
 
-    def restrain(self, restraint: Restraint) -> None:
+    def override(self, override: SafetyOverride) -> None:
         """Obeyed also where it cannot be kept."""
         try:
-            self._keep(restraint.over(self._told), restraint.generation)
+            self._keep(override.applied_to(self._told), override.generation)
         except OSError as error:
             log.warning("%s; a copier that is started again does not know of it", error)
-        self._verbs.restrain(restraint)
+        self._verbs.override(override)
 
     def _keep(self, directive: Directive, generation: int) -> None:
         acknowledged = self._verbs.progress.report().copier.acknowledged_generation or 0

@@ -18,11 +18,10 @@ from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError, FerryError, TooLarge
 from ferry_core.preflight import CheckResult
-from ferry_core.report.journal import Journal
-from ferry_core.rows.copier import CopyResult
-from ferry_core.run.cutover_telling import CutoverTelling
-from ferry_core.run.proving import Proving
-from ferry_core.run.wording import (
+from ferry_core.report.cutover_reporter import CutoverReporter
+from ferry_core.report.logged_progress import LoggedProgress
+from ferry_core.report.sources import DataMovement
+from ferry_core.report.wording import (
     AT_FIRST,
     NOTHING_PROVEN,
     Said,
@@ -30,10 +29,11 @@ from ferry_core.run.wording import (
     roughly,
     with_warnings,
 )
+from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import Table, TableName
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import RowsDiffer
-from ferry_core.workers.engine import Engine
+from ferry_core.workers.background_verifier import BackgroundVerifier
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ NAMED_TABLES = 10
 JSON_PRECISION = "JsonPrecision"
 
 
-class Telling(CutoverTelling):
+class StatusReporter(CutoverReporter):
     """One a run. ``watch`` gives it the engine, once there is one."""
 
     def __init__(self, ferry: Ferry, throttle: Throttle) -> None:
-        super().__init__(Journal(ferry.metadata.generation))
+        super().__init__(LoggedProgress(ferry.metadata.generation))
         self._ferry = ferry
         self._throttle = throttle
-        self._engine: Engine | None = None
+        self._engine: DataMovement | None = None
         self._began = time.time()
         self._state: RunState | None = None
         self._json_changed = 0
@@ -57,7 +57,7 @@ class Telling(CutoverTelling):
         self._pause_said = ""
         self._retained: float | None = None
         self._result: str | None = None
-        self._appeared: Sequence[TableName] = ()
+        self._new_tables: Sequence[TableName] = ()
         self._say(AT_FIRST)
 
     def _say(self, conditions: Sequence[Said]) -> None:
@@ -104,7 +104,7 @@ class Telling(CutoverTelling):
 
     def goes_on(self, error: FerryError) -> None:
         """The run begins again from its checkpoint: of what was proven nothing is left; its stage is told on."""
-        self._engine = self._proving = None
+        self._engine = self._verification = None
         self.progress.set_verification(rows_verified=0, unproven_keys=0)
         self._say(NOTHING_PROVEN)
         if self.current_stage is Stage.READY_FOR_CUTOVER:
@@ -112,23 +112,23 @@ class Telling(CutoverTelling):
         self.message(f"going on from the checkpoint: {error.message}")
         log.warning("going on from the checkpoint: %s", error)
 
-    def appeared(self, tables: Sequence[TableName]) -> None:
+    def set_new_tables(self, tables: Sequence[TableName]) -> None:
         """All tables that the patterns match by now, and that were not there when the copy began."""
-        news = set(tables).difference(self._appeared)
-        self._appeared = tables
+        news = set(tables).difference(self._new_tables)
+        self._new_tables = tables
         if news:
             log.warning("%s", self.left_out())
 
     def left_out(self) -> str:
-        """See ``CutoverTelling``."""
-        names = ", ".join(map(str, self._appeared[:NAMED_TABLES]))
-        more = f" and {len(self._appeared) - NAMED_TABLES} more" if len(self._appeared) > NAMED_TABLES else ""
+        """See ``CutoverReporter``."""
+        names = ", ".join(map(str, self._new_tables[:NAMED_TABLES]))
+        more = f" and {len(self._new_tables) - NAMED_TABLES} more" if len(self._new_tables) > NAMED_TABLES else ""
         return f"not moved, since they appeared after the start: {names}{more}" if names else ""
 
-    def watch(self, engine: Engine, proving: Proving | None) -> None:
+    def watch(self, engine: DataMovement, verification: BackgroundVerifier | None) -> None:
         """Read these from now on, at each tick."""
         self._engine = engine
-        self._proving = proving
+        self._verification = verification
 
     def stage(self, stage: Stage) -> None:
         self.current_stage = stage
@@ -141,7 +141,7 @@ class Telling(CutoverTelling):
 
     def long_step(self) -> AbstractContextManager[None]:
         """While inside, the coordinator waits for one statement that may take long."""
-        return self.progress.pulse.long_step()
+        return self.progress.heartbeat.long_step()
 
     def source_retains(self, seconds: float | None) -> None:
         """How long the source keeps its binlogs; None: for ever, or unknown."""
@@ -241,7 +241,7 @@ class Telling(CutoverTelling):
 
     def tick(self) -> None:
         """Bring the snapshot up to date with what the rooms know."""
-        self.progress.pulse.beat()
+        self.progress.heartbeat.beat()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
         self._tell_pause()
         self.tell_lag_of_attempt()
@@ -260,8 +260,8 @@ class Telling(CutoverTelling):
         )
         pending = self._engine.buffer.pending_by_table()
         self.progress.set_pending({table.id: keys for table, keys in pending.items()})
-        if self._proving is not None:
-            self.progress.set_verification(unproven_keys=self._proving.unproven_keys)
+        if self._verification is not None:
+            self.progress.set_verification(unproven_keys=self._verification.unproven_keys)
         self.progress.set_workers(*self._engine.workers)
 
     def _tell_pause(self) -> None:
@@ -298,7 +298,7 @@ class Telling(CutoverTelling):
         report = self.report()
         seconds = max(time.time() - self._began, 0.001)
         verified = report.verification.rows_verified
-        unseen = f" ({self._proving.unseen})" if self._proving is not None else ""
+        unseen = f" ({self._verification.unseen})" if self._verification is not None else ""
         proof = (
             "unproven (verify.mode None)"
             if self._ferry.spec.verify.mode is VerifyMode.NONE

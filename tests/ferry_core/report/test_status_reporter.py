@@ -1,0 +1,220 @@
+"""What a run says of itself: words and figures that people act on."""
+
+import hashlib
+import logging
+
+import pytest
+
+from ferry_core.api.choices import CutoverMode
+from ferry_core.api.reasons import Condition, Reason
+from ferry_core.api.report import Stage
+from ferry_core.api.spec import Ferry
+from ferry_core.checkpoint.state import RunState, SeriesState
+from ferry_core.cutover.outcome import Attempt
+from ferry_core.preflight import CheckResult
+from ferry_core.preflight.result import Status
+from ferry_core.report.metrics import exposition, registry_of
+from ferry_core.report.status_reporter import StatusReporter
+from ferry_core.report.wording import at_most_4_kib, roughly
+from ferry_core.throttle import Throttle
+from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
+from tests.support.manifests import ferry_data
+from tests.support.tables import simple_table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(59, "0 min"), (3599, "59 min"), (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (443_000, "5 d 3 h")],
+)
+def test_a_time_span_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert roughly(seconds) == text
+
+
+def test_a_long_gtid_set_is_told_by_its_digest() -> None:
+    fits, longer = "x" * 4096, "x" * 4097
+    assert at_most_4_kib(fits) == fits
+    assert at_most_4_kib(longer) == f"sha256:{hashlib.sha256(longer.encode()).hexdigest()}"
+
+
+@pytest.fixture
+def throttle() -> Throttle:
+    return Throttle()
+
+
+@pytest.fixture
+def reporter(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> StatusReporter:
+    monkeypatch.setattr(StatusReporter, "lag", lambda _: 3600.0)
+    return StatusReporter(Ferry.model_validate(ferry_data()), throttle)
+
+
+@pytest.mark.parametrize(
+    ("retained", "said"),
+    [
+        (90_000, "paused by spec.paused; source keeps binlogs for another 1 d 0 h"),
+        (3000, "paused by spec.paused; the source may purge binlogs that are still needed"),
+        (None, "paused by spec.paused"),
+    ],
+)
+def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
+    reporter: StatusReporter, throttle: Throttle, retained: float | None, said: str
+) -> None:
+    reporter.stage(Stage.COPYING)
+    reporter.source_retains(retained)
+    reporter.message("copying rows")
+    throttle.pause.set(True, "spec.paused")
+    reporter.tick()
+    assert reporter.report().message.startswith(said)
+    reporter.message("streaming")
+    assert reporter.report().message.startswith(said)
+    throttle.pause.set(False, "")
+    reporter.tick()
+    assert reporter.report().message == "streaming"
+
+
+def checked(reporter: StatusReporter, *warnings: tuple[str, str]) -> str:
+    passed = CheckResult("tables", "source", Status.PASSED, "Passed", "")
+    warned = [CheckResult(reason, "source", Status.WARNING, reason, message) for reason, message in warnings]
+    known = CheckResult("triggers", "target", Status.ACKNOWLEDGED, "TargetTriggers", "there are triggers")
+    reporter.checked([passed, *warned, known])
+    said = reporter.report().condition(Condition.VALIDATED)
+    assert said is not None
+    assert (said.status, said.reason) == ("True", "Passed")
+    return said.message
+
+
+def test_warnings_of_the_preflight_are_in_the_condition(reporter: StatusReporter) -> None:
+    """All that who has kubectl alone gets to see."""
+    assert checked(reporter) == ""
+    short, events = ("BinlogRetentionShort", "binlogs go after 1 h"), ("EventsEnabled", "2 events write")
+    said = "passed, with warnings: BinlogRetentionShort: binlogs go after 1 h; EventsEnabled: 2 events write"
+    assert checked(reporter, short, events) == said
+
+
+def test_many_long_warnings_are_all_named_where_an_event_has_room(reporter: StatusReporter) -> None:
+    said = checked(reporter, *((f"Reason{number}", "word " * 900) for number in range(9)))
+    assert len(said) < 1024
+    assert all(f"Reason{number}: word" in said for number in range(9))
+    assert "whole in the copier's log" in said
+
+
+def test_an_exhausted_series_says_what_its_last_attempt_failed_by(reporter: StatusReporter) -> None:
+    reporter.attempt_ended(Attempt("DeadlineExceeded", "changes of shop.orders were not there after 10 s", 10_004))
+    reporter.attempts_exhausted(5, CutoverMode.MANUAL)
+    message = reporter.report().message
+    assert message.startswith(
+        "5 attempts failed, the last one by DeadlineExceeded: changes of shop.orders were not there"
+    )
+    assert "approve again for a new series" in message
+    told = next(one for one in reporter.report().conditions if one.type == Condition.CUT_OVER)
+    assert (told.reason, told.message) == (Reason.ATTEMPTS_EXHAUSTED, message)
+
+
+def test_a_restart_knows_the_reason_at_least(reporter: StatusReporter) -> None:
+    series = SeriesState(attempts=5, last_result="DeadlineExceeded")
+    reporter.begin([], 2, RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", series=series))
+    reporter.attempts_exhausted(5, CutoverMode.MANUAL)
+    assert reporter.report().message.startswith("5 attempts failed, the last one by DeadlineExceeded; approve again")
+
+
+def reason(reporter: StatusReporter, kind: Condition) -> tuple[str, str]:
+    said = reporter.report().condition(kind)
+    assert said is not None
+    return said.status, said.reason
+
+
+def test_what_is_advised_is_possible_in_mode_automatic(reporter: StatusReporter) -> None:
+    """The API server refuses ``approved`` beside it."""
+    reporter.attempts_exhausted(5, CutoverMode.AUTOMATIC)
+    message = reporter.report().message
+    assert "raise spec.cutover.maxAttempts" in message
+    assert "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved" in message
+
+
+def test_what_changes_is_logged_once(reporter: StatusReporter, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for lag in ("9 s", "8 s"):
+        reporter.stage(Stage.STREAMING)
+        reporter.gates([f"LagAboveThreshold: lag {lag}"], wanted=False)
+    reporter.stage(Stage.READY_FOR_CUTOVER)
+    for _ in range(2):
+        reporter.gates([], wanted=True, exhausted=True)
+        reporter.attempts_exhausted(5, CutoverMode.MANUAL)
+    assert [" ".join(line.split()[:3]) for line in caplog.messages] == [
+        "stage Streaming",
+        "CaughtUp is False:",
+        "stage ReadyForCutover",
+        "ReadyForCutover is True:",
+        "CaughtUp is True:",
+        "Stalled is True:",
+    ]
+
+
+def test_a_person_is_needed_until_there_are_attempts_again(reporter: StatusReporter) -> None:
+    said = []
+    reporter.gates([], wanted=True, exhausted=True)
+    reporter.attempts_exhausted(5, CutoverMode.AUTOMATIC)
+    said.append(reason(reporter, Condition.STALLED))
+    reporter.gates(["LagAboveThreshold: lag 9 s"], wanted=True, exhausted=True)
+    said.append(reason(reporter, Condition.STALLED))
+    reporter.gates([], wanted=True)
+    said.append(reason(reporter, Condition.STALLED))
+    assert said == [("True", "AttemptsExhausted")] * 2 + [("False", "NotStalled")]
+
+
+def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(reporter: StatusReporter) -> None:
+    table = simple_table()
+    reporter.progress.begin([table])
+    reporter.gates([], wanted=False)
+    differing = [Difference(table, (str(number),), DifferenceKind.CHANGED) for number in range(3)]
+    reporter.failed(RowsDiffer(differing))
+    assert reason(reporter, Condition.VERIFIED) == ("False", "RowsDiffer")
+    assert reporter.report().verification.rows_differing == 3
+    assert (
+        'ferry_verify_mismatched_rows_total{table="shop.t"} 3.0' in exposition(registry_of(reporter.progress)).decode()
+    )
+
+
+def test_a_failed_attempt_is_told_of_until_the_next_one(reporter: StatusReporter) -> None:
+    reporter.attempt_ended(Attempt("RowsDiffer", "1 row of shop.orders differs", 40))
+    for missing, wanted in ((["LagAboveThreshold: lag 9 s"], True), ([], False)):
+        reporter.gates(missing, wanted=wanted)
+        assert "the last attempt failed by RowsDiffer: 1 row of shop.orders differs" in reporter.report().message
+    reporter.attempt_begins(2, 1.0)
+    reporter.gates(["LagAboveThreshold: lag 9 s"], wanted=True)
+    assert "RowsDiffer" not in reporter.report().message
+
+
+def test_a_cutover_that_is_approved_does_not_wait_for_approval(reporter: StatusReporter) -> None:
+    """It was paused, or lagged, and said until its end that nobody had approved it."""
+    lag, pause = ["LagAboveThreshold: lag 9 s", "PausedByUser: paused"], ["PausedByUser: paused"]
+    said = []
+    for missing, wanted in ((lag, False), ([], False), (lag, False), (lag, True), (pause, True), (pause, False)):
+        reporter.gates(missing, wanted=wanted)
+        said.append(reason(reporter, Condition.CUT_OVER)[1])
+    assert said == ["InProgress", *["AwaitingApproval"] * 2, "LagAboveThreshold", "PausedByUser", "AwaitingApproval"]
+
+
+def test_how_an_attempt_ended_stands_until_the_next_one(reporter: StatusReporter) -> None:
+    reporter.gates([], wanted=False)
+    reporter.attempt_begins(1, 1.0)
+    reporter.attempt_ended(Attempt("DeadlineExceeded", "too slow", 10_000))
+    reporter.gates(["PausedByUser: paused"], wanted=True)
+    assert reason(reporter, Condition.CUT_OVER) == ("False", "DeadlineExceeded")
+
+
+def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
+    reporter: StatusReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lag: list[float | None] = [0.2]
+    monkeypatch.setattr(StatusReporter, "lag", lambda _: lag[0])
+    reporter.gates([], wanted=True)
+    reporter.stage(Stage.CUTTING_OVER)
+    reporter.attempt_begins(1, 1.0)
+    said = []
+    for lag[0] in (0.9, 1.1, 0.9, None):
+        reporter.tick()
+        said.append(reason(reporter, Condition.CAUGHT_UP))
+    late = ("False", "LagAboveThreshold")
+    assert said == [("True", "LagBelowThreshold"), late, late, ("Unknown", "LagUnknown")]
+    reporter.attempt_ended(Attempt("Done", "", 40))
+    assert reason(reporter, Condition.CAUGHT_UP) == ("True", "LagBelowThreshold")
