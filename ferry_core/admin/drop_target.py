@@ -15,6 +15,7 @@ from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import is_referenced
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.run.setup import open_store
@@ -34,7 +35,8 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         def folded(name: TableName) -> TableName:
             return TableName(name.schema.lower(), name.name.lower()) if folds else name
 
-        found = _tables(session, {folded(name) for text in lease.tables for name in TableName.readings(text)}, folded)
+        named = {folded(name) for text in lease.tables for name in TableName.readings(text)}
+        found = tables_named(session, named, folded)
         claimed = {folded(name) for text in lease.tables for name in _certain(text)}
         others = set(map(folded, _claimed_by_others(session, ferry_uid(ferry))))
         ours_alone = (set(map(folded, started)) & claimed) - others
@@ -75,15 +77,13 @@ def _started(ferry: Ferry, state_path: Path | None, connections: Connections) ->
     return {target_name(TableName.parse(known), ferry.spec.tables) for known in state.started}, ""
 
 
-def _tables(session: Session, claimed: set[TableName], folded: Callable[[TableName], TableName]) -> list[TableName]:
+def tables_named(
+    session: Session, claimed: set[TableName], folded: Callable[[TableName], TableName]
+) -> list[TableName]:
     """Tables on the target under the claimed names."""
-    left_out = ", ".join(string(schema) for schema in sorted(LEFT_OUT))
-    rows = session.query(
-        "SELECT table_schema, table_name FROM information_schema.tables"
-        f" WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ({left_out})"
-    )
-    names = [TableName((schema or b"").decode(), (name or b"").decode()) for schema, name in rows]
-    return sorted(name for name in names if folded(name) in claimed)
+    rows = rows_of(session, claimed, "tables", "table_type", condition="table_type = 'BASE TABLE'")
+    names = {TableName((schema or b"").decode(), (name or b"").decode()) for schema, name, _ in rows}
+    return sorted(name for name in names if folded(name) in claimed and name.schema not in LEFT_OUT)
 
 
 def _claimed_by_others(session: Session, uid: str) -> set[TableName]:

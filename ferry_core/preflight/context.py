@@ -77,7 +77,7 @@ class PreflightContext:
         wanted = {self.target_facts.folded(table.target): table.target for table in self.tables}
         return frozenset(
             wanted[found]
-            for found in map(self.target_facts.folded, self.target_facts.tables_of({t.schema for t in wanted}))
+            for found in map(self.target_facts.folded, self.target_facts.existing(wanted))
             if found in wanted
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.grants import Grants
@@ -79,10 +80,7 @@ class ServerFacts:
     def folded(self, name: TableName) -> TableName:
         return TableName(name.schema.lower(), name.name.lower()) if self.folds else name
 
-    def tables_of(self, schemas: Collection[str]) -> Sequence[TableName]:
-        """Every table and view in ``schemas`` that we may see."""
-        rows = self._session.query(
-            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA IN "
-            f"({name_list(schemas)})"
-        )
-        return [TableName(decoded(schema), decoded(name)) for schema, name in rows]
+    def existing(self, names: Collection[TableName]) -> Sequence[TableName]:
+        """Tables and views that we may see, among them all of ``names`` that exist, as the server spells them."""
+        rows = rows_of(self._session, names, "TABLES", "TABLE_TYPE")
+        return [TableName(decoded(schema), decoded(name)) for schema, name, _ in rows]

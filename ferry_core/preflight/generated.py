@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from ferry_core.api.choices import Acknowledgement
 from ferry_core.api.reasons import Reason
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import identifier
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts, decoded, name_list
+from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, Status
 from ferry_core.tables.table import TableName
 
@@ -114,12 +115,9 @@ def _selected(context: PreflightContext) -> Iterator[tuple[TableName, _Columns]]
 
 
 def _columns(context: PreflightContext) -> dict[TableName, _Columns]:
-    where = f"TABLE_SCHEMA IN ({name_list({table.source.schema for table in context.tables})})"
+    names = [table.source for table in context.tables]
     found: dict[TableName, _Columns] = {}
-    for row in context.source.query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, EXTRA, GENERATION_EXPRESSION "
-        f"FROM information_schema.COLUMNS WHERE {where}"
-    ):
+    for row in rows_of(context.source, names, "COLUMNS", "COLUMN_NAME, DATA_TYPE, EXTRA, GENERATION_EXPRESSION"):
         schema, table, column, kind, extra, expression = map(decoded, row)
         columns = found.setdefault(TableName(schema, table), _Columns())
         if expression:
@@ -131,10 +129,7 @@ def _columns(context: PreflightContext) -> dict[TableName, _Columns]:
         elif kind.lower() == "char":
             columns.padded.add(column)
     over = "''" if context.source_facts.mariadb else "EXPRESSION"
-    for row in context.source.query(
-        f"SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, INDEX_NAME, {over} FROM information_schema.STATISTICS "
-        f"WHERE {where}"
-    ):
+    for row in rows_of(context.source, names, "STATISTICS", f"COLUMN_NAME, INDEX_NAME, {over}"):
         schema, table, column, index, expression = map(decoded, row)
         columns = found.setdefault(TableName(schema, table), _Columns())
         if expression:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts, decoded, name_list
+from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.tables.table import TableName
 
@@ -191,10 +192,7 @@ def _known_collations(context: PreflightContext, target: ServerFacts) -> set[str
 
 def _table_collations(context: PreflightContext) -> set[tuple[str, str]]:
     wanted = {table.source: table.id for table in context.tables}
-    rows = context.source.query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES "
-        f"WHERE TABLE_SCHEMA IN ({name_list({table.source.schema for table in context.tables})})"
-    )
+    rows = rows_of(context.source, wanted, "TABLES", "TABLE_COLLATION")
     named = [(decoded(row[2]), TableName(decoded(row[0]), decoded(row[1]))) for row in rows]
     return {(collation, wanted[name]) for collation, name in named if collation and name in wanted}
 

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.session import Session
-from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.mysql.listings import rows_of
+from ferry_core.mysql.session import Row, Session
+from ferry_core.preflight.facts import decoded
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
 
@@ -38,17 +39,12 @@ class Structure:
 
 def structures(session: Session, names: Collection[TableName]) -> dict[TableName, Structure]:
     """Those of ``names`` that exist, by the names that the server gives them."""
-    where = f"TABLE_SCHEMA IN ({name_list({name.schema for name in names})})"
     found = {
         TableName(decoded(row[0]), decoded(row[1])): Structure(decoded(row[2]), {}, {}, set())
-        for row in session.query(
-            f"SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE {where}"
-        )
+        for row in rows_of(session, names, "TABLES", "ENGINE")
     }
-    for row in session.query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, "
-        f"GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE {where}"
-    ):
+    shown = "COLUMN_NAME, COLUMN_TYPE, COLLATION_NAME, IS_NULLABLE, GENERATION_EXPRESSION"
+    for row in rows_of(session, names, "COLUMNS", shown):
         schema, name, column, kind, collation, nullable, expression = map(decoded, row)
         if TableName(schema, name) in names:
             kind = spelled_type(session, TableName(schema, name), column, kind)
@@ -60,38 +56,35 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
         )
         if table := found.get(TableName(schema, name)):
             table.columns[column.lower()] = described
-    for table_name, index, columns in _unique_indexes(session, where):
+    for table_name, index, columns in _unique_indexes(session, names):
         if table := found.get(table_name):
             table.unique[columns] = index
-    for schema, name, clause in (map(decoded, row) for row in session.query(_checks(session, where))):
+    for schema, name, clause in (map(decoded, row) for row in _checks(session, names)):
         if table := found.get(TableName(schema, name)):
             table.checks.add(_INTRODUCER.sub("", clause))
     return found
 
 
-def _checks(session: Session, where: str) -> str:
+def _checks(session: Session, names: Collection[TableName]) -> list[Row]:
     if session.flavor is Flavor.MARIADB:
-        return (
-            "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
-            f"WHERE {where.replace('TABLE_SCHEMA', 'CONSTRAINT_SCHEMA', 1)}"
-        )
-    return (
-        "SELECT TABLE_SCHEMA, TABLE_NAME, CHECK_CLAUSE FROM information_schema.TABLE_CONSTRAINTS "
-        "JOIN information_schema.CHECK_CONSTRAINTS USING (CONSTRAINT_SCHEMA, CONSTRAINT_NAME) "
-        f"WHERE CONSTRAINT_TYPE = 'CHECK' AND ENFORCED = 'YES' AND {where}"
+        return rows_of(session, names, "CHECK_CONSTRAINTS", "CHECK_CLAUSE", of=("CONSTRAINT_SCHEMA", "TABLE_NAME"))
+    return rows_of(
+        session,
+        names,
+        "TABLE_CONSTRAINTS JOIN information_schema.CHECK_CONSTRAINTS USING (CONSTRAINT_SCHEMA, CONSTRAINT_NAME)",
+        "CHECK_CLAUSE",
+        condition="CONSTRAINT_TYPE = 'CHECK' AND ENFORCED = 'YES'",
     )
 
 
-def _unique_indexes(session: Session, where: str) -> Iterator[tuple[TableName, str, Columns]]:
+def _unique_indexes(session: Session, names: Collection[TableName]) -> Iterator[tuple[TableName, str, Columns]]:
     expression = (
         "EXPRESSION" if session.query("SHOW COLUMNS FROM information_schema.STATISTICS LIKE 'EXPRESSION'") else "''"
     )
+    shown = f"INDEX_NAME, COALESCE(COLUMN_NAME, {expression}), COALESCE(SUB_PART, ''), SEQ_IN_INDEX"
     parts: dict[tuple[TableName, str], list[str]] = {}
-    for row in session.query(
-        f"SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COALESCE(COLUMN_NAME, {expression}), COALESCE(SUB_PART, '') "
-        f"FROM information_schema.STATISTICS WHERE {where} AND NON_UNIQUE = 0 ORDER BY 1, 2, 3, SEQ_IN_INDEX"
-    ):
-        schema, name, index, column, prefix = map(decoded, row)
+    for row in rows_of(session, names, "STATISTICS", shown, condition="NON_UNIQUE = 0", order="3, 6"):
+        schema, name, index, column, prefix, _ = map(decoded, row)
         parts.setdefault((TableName(schema, name), index), []).append(
             column.lower() + (f"({prefix})" if prefix else "")
         )

@@ -4,25 +4,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ferry_core.api.reasons import Reason
+from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.result import Check, Finding, failed, refused
 from ferry_core.schema.tokens import readings
 from ferry_core.tables.table import TableName
 
 
-def _schemas(context: PreflightContext) -> str:
-    return name_list({table.source.schema for table in context.tables})
-
-
 def _engines(context: PreflightContext) -> Iterator[Finding]:
     selected = {table.source for table in context.tables}
-    rows = context.source.query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES "
-        f"WHERE TABLE_SCHEMA IN ({_schemas(context)}) AND ENGINE <> 'InnoDB' ORDER BY 1, 2"
-    )
     other: dict[str, list[str]] = {}
-    for schema, name, used in rows:
+    for schema, name, used in rows_of(context.source, selected, "TABLES", "ENGINE", condition="ENGINE <> 'InnoDB'"):
         table = TableName(decoded(schema), decoded(name))
         if table in selected:
             other.setdefault(decoded(used), []).append(str(table))
@@ -38,11 +31,8 @@ def _versioned(context: PreflightContext) -> Iterator[Finding]:
     if not context.source_facts.mariadb:
         return
     selected = {table.source for table in context.tables}
-    rows = context.source.query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES "
-        f"WHERE TABLE_SCHEMA IN ({_schemas(context)}) AND TABLE_TYPE = 'SYSTEM VERSIONED' ORDER BY 1, 2"
-    )
-    names = [str(name) for name in (TableName(*map(decoded, row)) for row in rows) if name in selected]
+    rows = rows_of(context.source, selected, "TABLES", "TABLE_TYPE", condition="TABLE_TYPE = 'SYSTEM VERSIONED'")
+    names = [str(name) for name in (TableName(*map(decoded, row[:2])) for row in rows) if name in selected]
     if names:
         yield refused(
             context,

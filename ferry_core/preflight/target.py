@@ -6,9 +6,10 @@ from ferry_core.api.reasons import Reason
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
 from ferry_core.errors import ConfigError
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import CannotAskError, PreflightContext
-from ferry_core.preflight.facts import decoded, name_list
+from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, structures
@@ -142,9 +143,10 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
     }
     own = _own(context)
     for table in existing:
-        there = on_target[folded(table.target)]
-        found = list(differences(table, on_source[table.source], there, ours=table in own))
-        if found:
+        here, there = on_source.get(table.source), on_target.get(folded(table.target))
+        if here is None or there is None:
+            continue  # dropped since: the run reads definitions again before its first row
+        if found := list(differences(table, here, there, ours=table in own)):
             yield failed(
                 Reason.TARGET_TABLE_DIFFERS,
                 f"{context.target_facts.where}: {table.target} is not like {table.source} on the source: "
@@ -156,10 +158,8 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
 def _triggers(context: PreflightContext) -> Iterator[Finding]:
     folded = context.target_facts.folded
     ours = {folded(table.target) for table in context.tables}
-    rows = context.target.query(
-        "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, TRIGGER_NAME FROM information_schema.TRIGGERS "
-        f"WHERE EVENT_OBJECT_SCHEMA IN ({name_list({name.schema for name in ours})}) ORDER BY 1, 2, 3"
-    )
+    of = "EVENT_OBJECT_SCHEMA", "EVENT_OBJECT_TABLE"
+    rows = rows_of(context.target, ours, "TRIGGERS", "TRIGGER_NAME", order="3", of=of)
     found = [
         f"{decoded(trigger)} on {TableName(schema, name)}"
         for schema, name, trigger in ((decoded(a), decoded(b), c) for a, b, c in rows)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from ferry_core.errors import ConfigError, LockConflict, RetriableError
-from ferry_core.mysql.literals import string
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Session
 from ferry_core.schema.create import Fence
 from ferry_core.tables.table import Table, TableName
@@ -42,9 +42,5 @@ def raise_counters(source: Session, target: Session, tables: Sequence[Table], fe
 
 def _counters(session: Session, tables: Sequence[TableName]) -> dict[TableName, int]:
     """The next id of each table that numbers its rows."""
-    schemas = ", ".join(sorted({string(table.schema) for table in tables}))
-    rows = session.query(
-        "SELECT table_schema, table_name, auto_increment FROM information_schema.tables"
-        f" WHERE table_schema IN ({schemas}) AND auto_increment IS NOT NULL"
-    )
-    return {TableName((a or b"").decode(), (b or b"").decode()): int(c or 0) for a, b, c in rows}
+    rows = rows_of(session, tables, "tables", "auto_increment")
+    return {TableName((a or b"").decode(), (b or b"").decode()): int(c) for a, b, c in rows if c is not None}

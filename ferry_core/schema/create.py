@@ -11,6 +11,7 @@ from typing import Protocol
 from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.listings import listed
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.schema.building import as_written
@@ -100,10 +101,11 @@ def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]
     """Names in lower case that constraints of other tables of the schema have, where a name must be the only one."""
     if kind == "CHECK" and session.flavor is not Flavor.MYSQL:
         return frozenset()  # MariaDB's belong to their tables
-    rows = session.query(
+    rows = listed(
+        session,
         "SELECT constraint_name FROM information_schema.table_constraints"
         f" WHERE constraint_type = {string(kind)} AND constraint_schema = {string(table.schema)}"
-        f" AND table_name <> {string(table.name)}"
+        f" AND table_name <> {string(table.name)}",
     )
     return frozenset((name or b"").decode().lower() for (name,) in rows)
 

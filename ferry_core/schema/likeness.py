@@ -36,7 +36,7 @@ def differences(
     read: Callable[[Session, TableName], Definition],
 ) -> dict[Table, str]:
     """What is not alike, in words, of tables and what was made of them; nothing for those that are."""
-    there = columns_of(target, sorted({name.schema for _, name in pairs}))
+    there = columns_of(target, [name for _, name in pairs])
     found = {}
     for table, made in pairs:
         wanted, got = read(source, table.source), read(target, made)

@@ -1,4 +1,4 @@
-"""Reads columns, UNIQUE indexes and sizes of whole schemas from information_schema. Called by ``discovery``."""
+"""Reads columns, UNIQUE indexes and sizes of tables from information_schema. Called by ``discovery``."""
 
 import re
 from collections import defaultdict
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.literals import string
+from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Row, Session
 from ferry_core.tables.codecs import GEOMETRIES, TEMPORALS
 from ferry_core.tables.keys import Index
@@ -18,13 +18,15 @@ UNLIMITED = (1 << 32) - 1
 NUMBER_BYTES = {"bit": 20, "enum": 20, "set": 20, "float": 24, "double": 24, "uuid": 16, "inet6": 16, "inet4": 4}
 
 
-def columns_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list[Column]]:
-    """All columns of all tables of these schemas, in table order."""
-    rows = session.query(
-        "SELECT table_schema, table_name, column_name, ordinal_position, data_type, column_type, character_set_name,"
-        " collation_name, is_nullable, extra, character_octet_length, numeric_precision"
-        f" FROM information_schema.columns WHERE table_schema IN ({_list(schemas)})"
-        " ORDER BY table_schema, table_name, ordinal_position",
+def columns_of(session: Session, names: Sequence[TableName]) -> dict[TableName, list[Column]]:
+    """All columns of these tables, in table order."""
+    rows = rows_of(
+        session,
+        names,
+        "columns",
+        "column_name, ordinal_position, data_type, column_type, character_set_name, collation_name, is_nullable, extra,"
+        " character_octet_length, numeric_precision",
+        order="4",
     )
     columns: dict[TableName, list[Column]] = defaultdict(list)
     for row in rows:
@@ -32,14 +34,16 @@ def columns_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list
     return columns
 
 
-def indexes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list[Index]]:
-    """All UNIQUE indexes of all tables of these schemas, in the order of their names: the same at every start."""
+def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, list[Index]]:
+    """All UNIQUE indexes of these tables, in the order of their names: the same at every start."""
     hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
-    rows = session.query(
-        "SELECT table_schema, table_name, index_name, column_name, sub_part IS NULL,"
-        f" index_type = 'BTREE' AND NOT {hidden} FROM information_schema.statistics"
-        f" WHERE non_unique = 0 AND table_schema IN ({_list(schemas)})"
-        " ORDER BY table_schema, table_name, index_name, seq_in_index",
+    rows = rows_of(
+        session,
+        names,
+        "statistics",
+        f"index_name, column_name, sub_part IS NULL, index_type = 'BTREE' AND NOT {hidden}, seq_in_index",
+        condition="non_unique = 0",
+        order="3, 7",
     )
     found: dict[TableName, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -47,12 +51,9 @@ def indexes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, list
     return {name: [_index(index, parts) for index, parts in of.items()] for name, of in found.items()}
 
 
-def sizes_of(session: Session, schemas: Sequence[str]) -> dict[TableName, tuple[int, int]]:
-    """Estimated rows and bytes a row of all tables of these schemas."""
-    rows = session.query(
-        "SELECT table_schema, table_name, table_rows, avg_row_length FROM information_schema.tables"
-        f" WHERE table_schema IN ({_list(schemas)})",
-    )
+def sizes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, tuple[int, int]]:
+    """Estimated rows and bytes a row of these tables."""
+    rows = rows_of(session, names, "tables", "table_rows, avg_row_length")
     return {TableName(_text(row[0]), _text(row[1])): (int(row[2] or 0), int(row[3] or 0)) for row in rows}
 
 
@@ -70,10 +71,6 @@ def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableNa
             # Literals of other character sets stand in it as raw bytes.
             found[name] = text.decode("utf-8", "surrogateescape")
     return found
-
-
-def _list(schemas: Sequence[str]) -> str:
-    return ", ".join(string(schema) for schema in schemas) or "NULL"
 
 
 def _text(value: bytes | None) -> str:

@@ -14,6 +14,7 @@ from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import TableRule, Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
@@ -24,6 +25,7 @@ from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
 TRIALS = "mysql_ferry_trial_"
 """What the names of schemas begin with in which preflight tries definitions; they come and go."""
+_MOVES = "table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
 
 
@@ -80,6 +82,8 @@ def discover(session: Session, selection: Tables) -> list[Table]:
 def rediscover(session: Session, selection: Tables, known: Collection[str]) -> Rediscovered:
     """The tables with these ids, as they are now."""
     existing = _existing(session).tables
+    unlisted = set(known).difference(map(str, existing))
+    existing += _still_there(session, [TableName.parse(table_id) for table_id in unlisted])
     there = [name for name in sorted(existing) if str(name) in known]
     return Rediscovered(
         found=_described(session, selection, there),
@@ -99,8 +103,7 @@ def _others(existing: Iterable[TableName], selection: Tables, known: Collection[
 
 def reread(session: Session, selection: Tables, names: Collection[TableName]) -> dict[TableName, Table]:
     """These tables as they are now, without those that are gone or have no usable key."""
-    there = set(_existing(session).tables)
-    found = _described(session, selection, [name for name in sorted(names) if name in there])
+    found = _described(session, selection, sorted(_still_there(session, names)))
     return {table.source: table for table in found.tables}
 
 
@@ -112,8 +115,7 @@ def _described(
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
     folds = session.number("SELECT @@lower_case_table_names") != 0
     on_target = {name: target_name(name, selection) for name in chosen}
-    schemas = sorted({name.schema for name in chosen})
-    columns, indexes, sizes = columns_of(session, schemas), indexes_of(session, schemas), sizes_of(session, schemas)
+    columns, indexes, sizes = columns_of(session, chosen), indexes_of(session, chosen), sizes_of(session, chosen)
     definitions = definitions_of(session, chosen)
     tables = [
         _table(
@@ -205,10 +207,11 @@ def _rule(name: TableName, selection: Tables) -> TableRule | None:
 
 def _existing(session: Session) -> Existing:
     left_out = ", ".join(string(schema) for schema in sorted(LEFT_OUT))
-    rows = session.query(
-        "SELECT table_type IN ('BASE TABLE', 'SYSTEM VERSIONED'), table_schema, table_name"
+    rows = listed(
+        session,
+        f"SELECT {_MOVES}, table_schema, table_name"
         f" FROM information_schema.tables WHERE table_schema NOT IN ({left_out})"
-        f" AND LEFT(table_schema, {len(TRIALS)}) <> {string(TRIALS)}"
+        f" AND LEFT(table_schema, {len(TRIALS)}) <> {string(TRIALS)}",
     )
     found = Existing([], [])
     for moves, schema, name in rows:
@@ -216,6 +219,13 @@ def _existing(session: Session) -> Existing:
             TableName((schema or b"").decode(), (name or b"").decode())
         )
     return found
+
+
+def _still_there(session: Session, names: Collection[TableName]) -> list[TableName]:
+    """Those of ``names`` that are tables now."""
+    rows = rows_of(session, names, "tables", "table_type", condition=_MOVES)
+    existing = {TableName((row[0] or b"").decode(), (row[1] or b"").decode()) for row in rows}
+    return [name for name in names if name in existing]
 
 
 def _table(

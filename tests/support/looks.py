@@ -1,18 +1,20 @@
 """Every function of ours that asks a server about its tables, for tests of what a server may leave out."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
 from ferry_core.api.selection import Tables
 from ferry_core.mysql.session import Session
+from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.structure import structures
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
+from ferry_core.run.dropping import tables_named
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.create import create_missing, definition, taken_names
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
-from ferry_core.tables.discovery import discover, new_tables
+from ferry_core.tables.discovery import discover, new_tables, rediscover, reread
 from ferry_core.tables.table import Table, TableName
 
 
@@ -25,15 +27,24 @@ Look = Callable[[Session, Table], object]
 """The answer, comparable."""
 
 
+def _shape(tables: Iterable[Table]) -> object:
+    return [(one.id, one.key, one.columns, one.secondary_unique) for one in tables]
+
+
 LOOKS: dict[str, Look] = {
-    "selection": lambda session, table: [
-        (one.id, one.key, one.columns, one.secondary_unique)
-        for one in discover(session, Tables(include=[f"{table.source.schema}.*"]))
-    ],
+    "selection": lambda session, table: _shape(discover(session, Tables(include=[f"{table.source.schema}.*"]))),
     "new tables": lambda session, table: new_tables(session, Tables(include=[f"{table.source.schema}.*"]), []),
-    "columns": lambda session, table: columns_of(session, [table.source.schema]),
-    "indexes": lambda session, table: indexes_of(session, [table.source.schema]),
-    "sizes": lambda session, table: set(sizes_of(session, [table.source.schema])),
+    "known tables": lambda session, table: _shape(
+        reread(session, Tables(include=[f"{table.source.schema}.*"]), [table.source]).values()
+    ),
+    "tables of a checkpoint": lambda session, table: _shape(
+        rediscover(session, Tables(include=[f"{table.source.schema}.*"]), [table.id]).found.tables
+    ),
+    "target tables": lambda session, table: table.source in ServerFacts(session).existing([table.source]),
+    "tables to drop": lambda session, table: tables_named(session, {table.source}, lambda name: name),
+    "columns": lambda session, table: columns_of(session, [table.source]),
+    "indexes": lambda session, table: indexes_of(session, [table.source]),
+    "sizes": lambda session, table: set(sizes_of(session, [table.source])),
     "structure": lambda session, table: structures(session, [table.source]),
     "the target's key": target_key_index,
     "hash keys": has_hash_unique,

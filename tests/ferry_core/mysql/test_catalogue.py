@@ -50,9 +50,8 @@ class Ddl:
             self._thread.join()
 
 
-@pytest.fixture
-def tables(pair: Pair, schema: str) -> str:
-    pair.source.execute(
+def make_tables(server: Server, schema: str) -> None:
+    server.execute(
         f"USE `{schema}`",
         "CREATE TABLE mine (id INT PRIMARY KEY)",
         "CREATE TABLE zz (id INT PRIMARY KEY)",
@@ -62,6 +61,11 @@ def tables(pair: Pair, schema: str) -> str:
         "INSERT INTO zz VALUES (7)",
         "INSERT INTO t VALUES (70, 7, 'x')",
     )
+
+
+@pytest.fixture
+def tables(pair: Pair, schema: str) -> str:
+    make_tables(pair.source, schema)
     return schema
 
 
@@ -162,3 +166,29 @@ def test_a_lasting_hole_is_named(mariadb_pair: Pair, schema: str) -> None:
             mariadb_pair.source.execute("FLUSH TABLES")
     assert raised.value.reason == "CatalogueIncomplete"
     assert f"{schema}" in raised.value.message
+
+
+@contextlib.contextmanager
+def out_of_the_folder(server: Server, schema: str, table: str) -> Iterator[Callable[[], object]]:
+    """As an ALTER of MariaDB's has it for a moment: open, and in the folder under no name. Gives what ends that."""
+    file = Path(server.value("SELECT @@datadir")) / schema / f"{table}.frm"
+    aside = file.with_suffix(".aside")
+    file.rename(aside)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: aside.exists() and aside.rename(file))
+        yield stack.close
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_table_that_is_in_no_folder_for_a_moment_is_never_left_out(
+    mariadb_pair: Pair, schema: str, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says nothing of it. MySQL keeps its catalogue in tables, whose answers are those of one moment."""
+    make_tables(mariadb_pair.source, schema)
+    with Session(mariadb_pair.source.endpoint("source"), Purpose.CONTROL) as session:
+        table = next(one for one in discover(session, Tables(include=[f"{schema}.*"])) if one.source.name == "t")
+        whole = LOOKS[look](session, table)
+        with out_of_the_folder(mariadb_pair.source, schema, "t") as end:
+            # Names that nobody knows beforehand are read more than once.
+            monkeypatch.setattr("ferry_core.mysql.listings.time.sleep", lambda _: end())
+            assert LOOKS[look](session, table) == whole

@@ -139,6 +139,14 @@ def test_there_and_back_before_anybody_could_compare(watched: Watched) -> None:
     assert "another statement too" in watched.refused(since=start)
 
 
+def test_a_table_that_is_gone_when_it_is_compared(watched: Watched) -> None:
+    start = watched.position()
+    watched.execute("ALTER TABLE t ADD INDEX i (v)", "DROP TABLE t")
+    said = watched.refused(since=start)
+    assert "it is gone" in said
+    assert "ADD INDEX i (v)" in said
+
+
 def test_several_statements_that_only_keep_need_no_comparison_between_them(watched: Watched) -> None:
     start = watched.position()
     watched.execute("ALTER TABLE t ADD INDEX i (v)", "ALTER TABLE t FORCE", "CREATE INDEX j ON t (g)")
