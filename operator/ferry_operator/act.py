@@ -20,9 +20,9 @@ from ferry_operator.budget import BURST, BURST_SECONDS, Bucket, Budget
 from ferry_operator.copier import CopierLink, DirectiveRefused, Silent
 from ferry_operator.identity import Identity
 from ferry_operator.kube import AT_ONCE, Kube, KubeError
-from ferry_operator.names import API_VERSION, MANAGER, Object, Role, pod_name
+from ferry_operator.names import API_VERSION, FINALIZER, MANAGER, Object, Role, pod_name
 from ferry_operator.observe import PodView, Trouble
-from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, Plan, SendDirective
+from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, HoldFerry, Plan, SendDirective
 from ferry_operator.settings import Settings
 from ferry_operator.slim import strip
 from ferry_operator.status import ours, transitions, urgent
@@ -33,13 +33,6 @@ _TAKEN = timedelta(seconds=10)
 """How long a Pod's name may be taken before that is said."""
 _SECRET_SECONDS = 20.0
 """How long the Secret of a Pod that has not started is believed to be there."""
-
-
-class Overtaken(KubeError):
-    """Somebody changed the object before we could write its status: observe again."""
-
-    def __init__(self, error: KubeError) -> None:
-        super().__init__(error.status, error.reason, error.message)
 
 
 @dataclass
@@ -62,6 +55,8 @@ class Memory:
     """When a Pod's name was found taken first."""
     failures: int = 0
     """Rounds that failed since one went well."""
+    conflicts: int = 0
+    """Rounds that met one, in a row; nothing is wrong then, so they are no failures."""
 
     def knows_secret(self, pod: str) -> bool:
         """Whether it needs no look."""
@@ -86,11 +81,15 @@ class Actor:
                 await self._direct(body, spec, action.withdrawn, link, memory)
 
     async def act(self, body: Object, spec: Spec | None, plan: Plan, memory: Memory) -> None:
-        """In the cluster; raises Overtaken and KubeError."""
-        if plan.status is not None:
-            await self._say(body, plan, memory)
-        for action in plan.actions:
-            await self._do(body, spec, action, memory)
+        """In the cluster; raises KubeError."""
+        try:
+            if plan.status is not None:
+                await self._say(body, plan, memory)
+        except KubeError:
+            if plan.urgent:
+                await self._do_all(body, spec, plan, memory)
+            raise
+        await self._do_all(body, spec, plan, memory)
 
     async def _direct(self, body: Object, spec: Spec, withdrawn: int | None, link: CopierLink, memory: Memory) -> None:
         newest = body["metadata"]["generation"]
@@ -119,15 +118,27 @@ class Actor:
             if wait:
                 memory.held_back = wait
                 return
-        try:
-            memory.written = await self.kube.write_status(body, plan.status)
-        except KubeError as error:
-            if error.conflict:
-                raise Overtaken(error) from error
-            raise
+        memory.written = await self._write(body, plan.status)
         memory.written_at = self.budget.now()
         for kind, reason, message in transitions(before, plan.status):
             await self._tell(body, kind, reason, message)
+
+    async def _write(self, body: Object, status: Object) -> Object:
+        """Raises a conflict only where what the status was made from has changed.
+
+        Somebody who annotates the Ferry all the time would else keep us from writing for as long: the object is a
+        newer one with each annotation. The lock is for a Ferry that was deleted and made anew, which cannot be while
+        our finalizer is on it, and for another operator that writes the same status.
+        """
+        try:
+            return await self.kube.write_status(body, status)
+        except KubeError as error:
+            if not error.conflict:
+                raise
+            newest = await self.kube.get_ferry(body["metadata"]["namespace"], body["metadata"]["name"])
+            if _basis(newest) != _basis(body):
+                raise
+        return await self.kube.write_status(newest, status, locked=not _held(newest))
 
     async def complain(self, body: Object, error: KubeError) -> None:
         """What the cluster does not let us do, and no status can say, is told as an Event; once, by its name."""
@@ -167,6 +178,10 @@ class Actor:
 
     # -- Pods -----------------------------------------------------------------------------------------------------
 
+    async def _do_all(self, body: Object, spec: Spec | None, plan: Plan, memory: Memory) -> None:
+        for action in plan.actions:
+            await self._do(body, spec, action, memory)
+
     async def _do(self, body: Object, spec: Spec | None, action: object, memory: Memory) -> None:
         meta = body["metadata"]
         match action:
@@ -177,9 +192,21 @@ class Actor:
             case DeletePod(pod):
                 log.info("%s: Pod %s is asked to end", _name(body), pod.name)
                 await self.kube.delete_pod(meta["namespace"], pod.name, pod.uid)
+            case HoldFerry():
+                await self.kube.hold_ferry(body)
             case DeleteFerry():
                 log.info("%s: its time to live is over", _name(body))
                 await self.kube.delete_ferry(body)
+
+    async def free(self, body: Object) -> None:
+        """Let a deleted Ferry go. kopf would too, but only in a moment in which nobody else changes the object."""
+        try:
+            newest = await self.kube.get_ferry(body["metadata"]["namespace"], body["metadata"]["name"])
+            if newest["metadata"]["uid"] == body["metadata"]["uid"] and _held(newest):
+                await self.kube.free_ferry(newest)
+        except KubeError as error:
+            if not error.not_found:
+                log.info("%s: its finalizer is left to kopf: %s", _name(body), error)
 
     async def _create(self, meta: Object, spec: Spec, role: Role, memory: Memory) -> None:
         secret_name = f"{pod_name(meta['name'], role)}-{secrets.token_hex(4)}"
@@ -250,6 +277,17 @@ class Actor:
             raise error
         reason = Reason.NAMESPACE_TERMINATING if error.namespace_ending else Reason.POD_REFUSED
         memory.trouble = Trouble(reason, error.message, datetime.now(UTC), meta["generation"])
+
+
+def _held(ferry: Object) -> bool:
+    """Whether our finalizer is on it."""
+    return FINALIZER in (ferry["metadata"].get("finalizers") or ())
+
+
+def _basis(ferry: Object) -> tuple[object, ...]:
+    """What a status is made from, but for the spec, of which it says the generation."""
+    meta = ferry["metadata"]
+    return meta["uid"], meta.get("deletionTimestamp"), _held(ferry), ours(ferry.get("status") or {})
 
 
 def _name(body: Object) -> str:

@@ -22,6 +22,7 @@ from ferry_operator.plan import (
     CreatePod,
     DeletePod,
     EnsureSecret,
+    HoldFerry,
     Plan,
     SendDirective,
 )
@@ -84,7 +85,7 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
     if not seen.ferry.held:
         # A Ferry that is deleted before it has the finalizer goes at once: nobody would clean up after a copier.
         _starting(seen, draft, f"waiting until the operator has put its finalizer {FINALIZER} on the Ferry")
-        return Plan(draft.status())
+        return Plan(draft.status(), (HoldFerry(),), urgent=True)
     if seen.trouble is not None:
         return _refused(seen, seen.trouble, draft)
     if not seen.admitted:

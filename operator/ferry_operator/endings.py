@@ -117,7 +117,7 @@ def abort(seen: Observed, draft: Draft) -> Plan:
         if not _beside(seen):
             _say(seen, draft, "aborting", "the copier is told to end")
             actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
-            return Plan(draft.status(), actions, SOON_SECONDS)
+            return Plan(draft.status(), actions, SOON_SECONDS, urgent=True)
     elif helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
         return _aborted(draft, "aborted; the target is kept as it is")
     if helper is not None and _was_cut_over(helper):
@@ -126,7 +126,7 @@ def abort(seen: Observed, draft: Draft) -> Plan:
     _say(seen, draft, "aborting", _let_go(helper) + problem)
     if problem and helper is not None and helper.created is not None and seen.now - helper.created > PATIENCE:
         draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded yet{problem}")
-    return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5)
+    return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5, urgent=True)
 
 
 def _beside(seen: Observed) -> bool:
@@ -190,14 +190,14 @@ def release(seen: Observed) -> Plan:
         beside = _beside(seen)
         fenced_off = _let_go(seen.helper) + (_failure(seen) or _delay(seen))
         _say(seen, draft, "being deleted", fenced_off if beside else "waiting for the Pod to end")
-        return Plan(draft.status(), _helped(seen, Role.ABORT) if beside else ending, SOON_SECONDS)
+        return Plan(draft.status(), _helped(seen, Role.ABORT) if beside else ending, SOON_SECONDS, urgent=True)
     if seen.helper is not None and seen.helper.phase == "Succeeded":
         # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
         return Plan(None, released=True)
     if seen.ferry.spec is None:
         return _held_up(seen, draft, Reason.INVALID_FIELD, f"nothing can be cleaned up: {seen.ferry.problem}")
     _say(seen, draft, "being deleted", "cleaning up on the target" + (_failure(seen) or _delay(seen)))
-    plan = Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5)
+    plan = Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5, urgent=True)
     trouble = _cleanup_failed(seen)
     if not trouble:
         return plan

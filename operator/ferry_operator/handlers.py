@@ -129,6 +129,7 @@ def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
             if not await tender.release(_RELEASE_SECONDS):
                 text = "the deletion still waits for Pods or for the cleanup"
                 raise kopf.TemporaryError(text, delay=_RELEASE_PAUSE)
+            await office.actor.free(deleted)
         log.info("%s/%s: released", others["namespace"], others["name"])
 
 

@@ -17,10 +17,11 @@ from kubernetes.aio import client, config
 from pydantic import BaseModel, Field
 
 from ferry_core.api.crd import GROUP, KIND, PLURAL, VERSION
-from ferry_operator.names import API_VERSION, MANAGER, POD_SELECTOR, Object
+from ferry_operator.names import API_VERSION, FINALIZER, MANAGER, POD_SELECTOR, Object
 from ferry_operator.slim import slim
 
 _APPLY = "application/apply-patch+yaml"
+_JSON_PATCH = "application/json-patch+json"
 _SECONDS = 30.0
 """For one request. A busy kube-apiserver may need many seconds; a Ferry whose request hangs is not tended meanwhile."""
 _PIECE = 250
@@ -80,8 +81,18 @@ class Kube(Protocol):
 
     async def get_ferry(self, namespace: str, name: str) -> Object: ...
 
-    async def write_status(self, ferry: Object, status: Object) -> Object:
-        """Server-side apply of our part of the status, if ``ferry`` is still what it was; gives the new object."""
+    async def write_status(self, ferry: Object, status: Object, *, locked: bool = True) -> Object:
+        """Server-side apply of our part of the status; gives the new object.
+
+        ``locked``: only if nobody has changed anything of ``ferry`` meanwhile, else a conflict. Without, the caller
+        must know that no other object can have taken its name.
+        """
+
+    async def hold_ferry(self, ferry: Object) -> None:
+        """Put our finalizer on this very Ferry, whatever else is changed of it at the same time."""
+
+    async def free_ferry(self, ferry: Object) -> None:
+        """Take our finalizer off this very Ferry; refused where others have moved it in the list meanwhile."""
 
     async def delete_ferry(self, ferry: Object) -> None: ...
 
@@ -150,25 +161,39 @@ class ApiKube:
     async def get_ferry(self, namespace: str, name: str) -> Object:
         return slim(await self._ask("GET", f"{_FERRIES}/{{name}}", namespace=namespace, name=name))
 
-    async def write_status(self, ferry: Object, status: Object) -> Object:
-        meta = ferry["metadata"]
+    async def write_status(self, ferry: Object, status: Object, *, locked: bool = True) -> Object:
         # A uid would be ignored on /status; the resourceVersion keeps us from writing into a same-named successor.
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {"name": meta["name"], "resourceVersion": meta["resourceVersion"]},
-            "status": status,
-        }
-        answer = await self._ask(
+        lock = {"resourceVersion": ferry["metadata"]["resourceVersion"]} if locked else {}
+        answer = await self._apply(f"{_FERRIES}/{{name}}/status", ferry, lock, {"status": status})
+        return slim(answer)  # kept until the watch tells of it: 54 KiB a Ferry at start as it comes
+
+    async def hold_ferry(self, ferry: Object) -> None:
+        identity = {"uid": ferry["metadata"]["uid"], "finalizers": [FINALIZER]}
+        await self._apply(f"{_FERRIES}/{{name}}", ferry, identity, {})
+
+    async def free_ferry(self, ferry: Object) -> None:
+        meta = ferry["metadata"]
+        place = f"/metadata/finalizers/{meta['finalizers'].index(FINALIZER)}"
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+            {"op": "test", "path": place, "value": FINALIZER},
+            {"op": "remove", "path": place},
+        ]
+        where = {"namespace": meta["namespace"], "name": meta["name"]}
+        await self._ask("PATCH", f"{_FERRIES}/{{name}}", body=patch, content_type=_JSON_PATCH, **where)
+
+    async def _apply(self, path: str, ferry: Object, meta: Object, parts: Object) -> Object:
+        """Server-side apply of ``parts`` and of ``meta`` over what names the Ferry."""
+        name, namespace = ferry["metadata"]["name"], ferry["metadata"]["namespace"]
+        return await self._ask(
             "PATCH",
-            f"{_FERRIES}/{{name}}/status",
-            namespace=meta["namespace"],
-            name=meta["name"],
-            body=body,
+            path,
+            namespace=namespace,
+            name=name,
+            body={"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name} | meta} | parts,
             query={"fieldManager": MANAGER, "force": "true"},
             content_type=_APPLY,
         )
-        return slim(answer)  # kept until the watch tells of it: 54 KiB a Ferry at start as it comes
 
     async def delete_ferry(self, ferry: Object) -> None:
         meta = ferry["metadata"]
@@ -248,7 +273,7 @@ class ApiKube:
         verb: str,
         path: str,
         *,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",

@@ -51,7 +51,12 @@ class DeleteFerry:
     """Its time to live is over."""
 
 
-Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry
+@dataclass(frozen=True)
+class HoldFerry:
+    """Put our finalizer on it. kopf would too, but only in a moment in which nobody else changes the object."""
+
+
+Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry | HoldFerry
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,5 @@ class Plan:
     next_look: float = REST_SECONDS
     released: bool = False
     """Nothing is left to do for a deleted Ferry: its finalizer may go."""
+    urgent: bool = False
+    """What the user asked for, and what needs no record: done also where the status cannot be written."""

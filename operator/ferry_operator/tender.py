@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ferry_core.api.spec import Spec
-from ferry_operator.act import Actor, Memory, Overtaken
+from ferry_operator.act import Actor, Memory
 from ferry_operator.copier import CopierLink
 from ferry_operator.decide import decide
 from ferry_operator.kube import KubeError
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 
 _ERROR_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
 """Between rounds that fail: most causes are gone within seconds, and who mends the others looks for as long."""
-_OVERTAKEN_PAUSES = (0.0,) * 5 + _ERROR_PAUSES
-"""Where somebody else was faster with the object: at once, but not for ever, as a webhook may say the same."""
+_CONFLICT_PAUSES = (0.02,) * 5 + (0.1, 0.2, 0.5, 1.0)
+"""After a conflict, which is no error: look again at once. Varied by half, or two that met would meet again."""
 _RELEASE_LOOK = 3.0
 """While a deletion is handled kopf tells nothing of the Ferry: that its user gives up is found by asking."""
 
@@ -105,7 +106,7 @@ class Tender:
             plan = await self.round()
         except Exception as error:  # noqa: BLE001 - told by its kind
             return await self._failed(error)
-        self._memory.failures = 0
+        self._memory.failures = self._memory.conflicts = 0
         if plan.released:
             return None
         # Of a plan only this: kept over the sleep, a thousand of them would take 5 MB.
@@ -113,17 +114,17 @@ class Tender:
 
     async def _failed(self, error: Exception) -> float | None:
         """The same of a round that failed."""
-        overtaken = isinstance(error, Overtaken)
+        conflict = isinstance(error, KubeError) and error.conflict
         # A 404 may be of anything: an admission webhook gives what code it likes.
-        if overtaken or (isinstance(error, KubeError) and error.not_found):
+        if conflict or (isinstance(error, KubeError) and error.not_found):
             with contextlib.suppress(KubeError):  # then nothing more is known: what has failed is told
                 if await self._gone():
                     return None
-        pauses = _OVERTAKEN_PAUSES if overtaken else _ERROR_PAUSES
-        pause = pauses[min(self._memory.failures, len(pauses) - 1)]
+        if conflict:
+            return self._conflicted(error)
+        self._memory.conflicts = 0
+        pause = _ERROR_PAUSES[min(self._memory.failures, len(_ERROR_PAUSES) - 1)]
         self._memory.failures += 1
-        if pause == 0:
-            return pause
         if isinstance(error, KubeError):
             self._office.metrics.failed(error.reason or "Unreachable")
             log.warning("%s: %s; again in %.0f s", self._name(), error, pause)
@@ -133,6 +134,15 @@ class Tender:
             self._office.metrics.failed("Bug")
             log.error("%s: a round failed; again in %.0f s", self._name(), pause, exc_info=error)
         return pause
+
+    def _conflicted(self, error: Exception) -> float:
+        """The same of one that met a conflict: the next one looks anew."""
+        self._memory.conflicts += 1
+        self._office.metrics.failed("Conflict")
+        if self._memory.conflicts >= len(_CONFLICT_PAUSES):
+            log.warning("%s: %d conflicts in a row, the last one: %s", self._name(), self._memory.conflicts, error)
+        longest = _CONFLICT_PAUSES[min(self._memory.conflicts, len(_CONFLICT_PAUSES)) - 1]
+        return longest * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
     async def _gone(self) -> bool:
         """Ask for the Ferry itself: whether it is surely gone; else what is so is remembered."""

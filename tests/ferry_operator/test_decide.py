@@ -10,7 +10,7 @@ from ferry_core.api.report import Failure, Stage
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, Link, Trouble
-from ferry_operator.plan import CreatePod, DeletePod, EnsureSecret, Plan, SendDirective
+from ferry_operator.plan import CreatePod, DeletePod, EnsureSecret, HoldFerry, Plan, SendDirective
 from tests.support.kubelet import SPEC
 from tests.support.sights import NOW, Object, after, condition, failed, ferry, pod, report, see, spec, status
 
@@ -37,7 +37,7 @@ def test_a_queued_ferry_says_so_and_has_not_started() -> None:
 
 def test_no_copier_before_the_finalizer_is_there() -> None:
     plan = decide(see(ferry=ferry(held=False)))
-    assert plan.actions == ()
+    assert plan.actions == (HoldFerry(),)
     assert "mysqlferry.io/operator" in status(plan)["message"]
     assert "startTime" not in status(plan)
 

@@ -52,11 +52,14 @@ class Cluster:
             raise KubeError(404, "NotFound", 'ferries.mysqlferry.io "orders" not found')
         return self.ferry
 
-    async def write_status(self, ferry: Object, status: Object) -> Object:
-        self._answer("write_status")
+    async def write_status(self, ferry: Object, status: Object, *, locked: bool = True) -> Object:
+        self._answer("write_status" if locked else "write_status, unlocked")
         version = str(int(ferry["metadata"]["resourceVersion"]) + 1)
         self.ferry = ferry | {"metadata": ferry["metadata"] | {"resourceVersion": version}, "status": status}
         return self.ferry
+
+    async def hold_ferry(self, _: Object) -> None:
+        self._answer("hold_ferry")
 
     async def create_pod(self, _: str, pod: Object) -> Object:
         self._answer("create_pod")
@@ -114,7 +117,6 @@ class Desk:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (0.01,))
-    monkeypatch.setattr(loop, "_OVERTAKEN_PAUSES", (0.0,) * 5 + (60.0,))
     return Cluster()
 
 
@@ -128,6 +130,12 @@ def tended(cluster: Cluster, scene: Callable[[Desk], Awaitable[None]], most: int
         return desk
 
     return asyncio.run(play())
+
+
+async def until(what: Callable[[], object]) -> None:
+    """In a scene."""
+    while not what():  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(0.001)
 
 
 def said(cluster: Cluster) -> str:
@@ -189,19 +197,73 @@ def test_an_event_has_as_many_bytes_as_the_api_takes(cluster: Cluster, letter: s
     assert len(said(cluster)) == 4096
 
 
-def test_a_status_that_others_are_always_faster_with_is_tried_at_once_a_few_times(cluster: Cluster) -> None:
-    cluster.says["write_status"] = KubeError(409, "Conflict", "the object has been modified")
-    tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict")))
-    assert cluster.asked == ["write_status", "get_ferry"] * 6
+CONFLICT = KubeError(409, "Conflict", "the object has been modified")
 
 
-def test_a_conflict_of_something_else_has_its_pause_and_heeds_the_end(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_status_needs_no_lock_where_nothing_that_it_was_made_from_has_changed(cluster: Cluster) -> None:
+    cluster.says["write_status"] = CONFLICT
+
+    async def scene(desk: Desk) -> None:
+        await desk.tender.round()
+
+    desk = tended(cluster, scene)
+    assert cluster.asked[:3] == ["write_status", "get_ferry", "write_status, unlocked"]
+    assert desk.errors("Conflict") == 0
+
+
+@pytest.mark.parametrize("changed", ["status", "finalizers", "deletionTimestamp"])
+def test_a_status_whose_base_has_changed_is_made_anew(cluster: Cluster, changed: str) -> None:
+    cluster.says["write_status"] = CONFLICT
+    ferry = cluster.ferry
+    assert ferry is not None
+    meta = ferry["metadata"] | {"resourceVersion": "7"}
+    meta |= {"finalizers": {"finalizers": []}, "deletionTimestamp": {changed: "2026-01-02T00:00:00Z"}}.get(changed, {})
+    cluster.ferry = ferry | {"metadata": meta} | ({"status": {"phase": "Paused"}} if changed == "status" else {})
+
+    async def scene(desk: Desk) -> None:
+        desk.body = ferry
+        with pytest.raises(KubeError):
+            await desk.tender.round()
+
+    tended(cluster, scene)
+    assert cluster.asked == ["write_status", "get_ferry"]
+
+
+def test_a_ferry_without_our_finalizer_is_written_under_a_lock_only(cluster: Cluster) -> None:
+    """It may be gone any time, and another one have its name."""
+    assert cluster.ferry is not None
+    cluster.ferry["metadata"]["finalizers"] = []
+    cluster.says["write_status"] = CONFLICT
+
+    async def scene(desk: Desk) -> None:
+        with pytest.raises(KubeError):
+            await desk.tender.round()
+
+    tended(cluster, scene)
+    assert cluster.asked == ["write_status", "get_ferry", "write_status", "hold_ferry"]
+
+
+@pytest.mark.parametrize("call", ["write_status, unlocked", "create_pod"])
+def test_conflicts_are_met_by_trying_again_soon(cluster: Cluster, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a quota too. The pauses of errors are not theirs, nor is an end that is asked for held up."""
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
-    cluster.says["create_pod"] = KubeError(409, "Conflict", "quota: the object has been modified")
-    tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict")))
-    assert cluster.asked.count("create_pod") == 1
+    cluster.says |= {"write_status": CONFLICT, call: CONFLICT}
+    tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict") == 8))
+
+
+def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_ERROR_PAUSES", (0.01, 60.0))
+    monkeypatch.setattr(loop, "_CONFLICT_PAUSES", (0.001,))
+    cluster.says["create_pod"] = CONFLICT
+
+    async def scene(desk: Desk) -> None:
+        running = asyncio.create_task(desk.tender.run(lambda: False))
+        await until(lambda: desk.errors("Conflict") > 5)
+        cluster.says["create_pod"] = KubeError(500, "Oops", "a moment")
+        await until(lambda: desk.errors("Oops") == 2)
+        running.cancel()
+
+    tended(cluster, scene)
 
 
 def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(

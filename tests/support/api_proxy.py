@@ -1,4 +1,5 @@
-"""Stands between the operator and kube-apiserver: cuts a chosen request, turns the network off, sees every answer.
+"""Stands between the operator and kube-apiserver: cuts a chosen request, turns the network off, sees every answer,
+answers 409, or has somebody else change the object first.
 
 Plain HTTP on the operator's side, so that a request can be told apart; the API server behind it is the real one.
 """
@@ -7,7 +8,7 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -31,12 +32,33 @@ class Cut:
     happened: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass
+class Interference:
+    """What happens before each request of a kind is passed on."""
+
+    method: str
+    path: re.Pattern[str]
+    act: Callable[[], object]
+
+
+@dataclass
+class Conflicts:
+    """So many requests of a kind are answered 409, and not passed on."""
+
+    method: str
+    path: re.Pattern[str]
+    left: int
+    answered: int = 0
+
+
 class ApiProxy:
     """One for one operator."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
         self._cut: Cut | None = None
+        self._interference: Interference | None = None
+        self._conflicts: Conflicts | None = None
         self.answers: list[tuple[str, str, int]] = []
         """Method, path and status of each."""
         self.gone = threading.Event()
@@ -78,6 +100,19 @@ class ApiProxy:
         self._cut = Cut(method, re.compile(path), when)
         return self._cut
 
+    def interfere(self, method: str, path: str, act: Callable[[], object]) -> None:
+        """``act`` is done before each request of that kind, so that the API server refuses what is optimistic."""
+        self._interference = Interference(method, re.compile(path), act)
+
+    def leave_alone(self) -> None:
+        """Nobody interferes any more."""
+        self._interference = None
+
+    def conflict(self, method: str, path: str, times: int) -> Conflicts:
+        """The next so many requests of that kind are answered 409 Conflict."""
+        self._conflicts = Conflicts(method, re.compile(path), times)
+        return self._conflicts
+
     def go_away(self) -> None:
         """Every connection ends, and no new one is answered."""
 
@@ -117,9 +152,13 @@ class ApiProxy:
         if self._away:
             return _hung_up(request)
         cut = self._cut
-        hit = cut is not None and request.method == cut.method and cut.path.search(request.path_qs) is not None
+        hit = cut is not None and _is(cut, request)
         if hit and cut is not None and cut.when == "before":
             return self._end_with(cut, request)
+        if self._conflicts is not None and self._conflicts.left and _is(self._conflicts, request):
+            return self._say_conflict(self._conflicts)
+        if self._interference is not None and _is(self._interference, request):
+            await asyncio.to_thread(self._interference.act)
         async with self._session.request(
             request.method,
             f"{self._api.url}{request.path_qs}",
@@ -134,6 +173,12 @@ class ApiProxy:
                 await answer.read()
                 return self._end_with(cut, request)
             return await self._relay(request, answer)
+
+    def _say_conflict(self, conflicts: Conflicts) -> web.Response:
+        conflicts.left -= 1
+        conflicts.answered += 1
+        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409}
+        return web.json_response(status | {"message": "the object has been modified"}, status=409)
 
     async def _relay(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         passed = ("content-type", "content-encoding")
@@ -153,6 +198,10 @@ class ApiProxy:
         self._abort_all()
         cut.happened.set()
         return _hung_up(request)
+
+
+def _is(kind: Cut | Interference | Conflicts, request: web.Request) -> bool:
+    return request.method == kind.method and kind.path.search(request.path_qs) is not None
 
 
 def _hung_up(request: web.Request) -> web.Response:

@@ -162,7 +162,7 @@ def test_a_ferry_that_somebody_changes_all_the_time(embark: Embark) -> None:
         with somebody_who_annotates(voyage) as written:
             voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
             voyage.change(paused=True)
-            voyage.until(lambda: voyage.is_true("Paused"), "Paused", 10)
+            voyage.until(lambda: voyage.is_true("Paused"), "Paused")
             voyage.change(paused=False)
             voyage.cross()
     print(f"{len(written)} changes by somebody else")

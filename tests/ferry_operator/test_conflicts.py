@@ -1,0 +1,109 @@
+"""Somebody else changes a Ferry at the very moment at which the operator writes it. Nobody who waits for a copier to be
+paused, aborted or deleted waits for that.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ferry_core.api.report import Stage
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually, running
+from tests.support.api_proxy import ApiProxy
+from tests.support.kubelet import Kubelet
+from tests.support.operator_thread import OperatorThread
+
+pytestmark = CUT_CONNECTIONS
+
+STATUS = r"/ferries/orders/status\?"
+FERRY = r"/ferries/orders(\?|$)"
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
+    with ApiProxy(cluster.api) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def operator(proxy: ApiProxy, cluster: Cluster) -> Iterator[OperatorThread]:
+    with OperatorThread(proxy.kubeconfig, cluster.namespace) as operator:
+        yield operator
+
+
+class Somebody:
+    """Annotates the Ferry whenever asked to."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._numbers = itertools.count(1)
+        self.written = 0
+
+    def annotate(self) -> None:
+        self.written = next(self._numbers)
+        annotations = {"somebody.example/count": str(self.written)}
+        self._cluster.merge("orders", {"metadata": {"annotations": annotations}})
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_pause_whose_status_somebody_is_always_faster_with(
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
+) -> None:
+    running(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    somebody = Somebody(cluster)
+    proxy.interfere("PATCH", STATUS, somebody.annotate)
+    for paused in (True, False, True):
+        generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
+        eventually(lambda g=generation: copier.directives[-1].generation == g)  # type: ignore[misc]
+        eventually(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+    proxy.leave_alone()
+    conflicts = [answer for answer in proxy.answers if answer[0] == "PATCH" and answer[2] == 409]
+    print(f"{somebody.written} changes by somebody else, {len(conflicts)} conflicts")
+    assert conflicts, "nobody was faster"
+    assert len(conflicts) <= somebody.written / 2 + 1, "a conflict is followed by a write that has none"
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_status_that_is_refused_many_times_is_written_soon_after(
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
+) -> None:
+    running(cluster, kubelet)
+    copier = kubelet.copier("orders")
+    conflicts = proxy.conflict("PATCH", STATUS, 16)
+    generation = cluster.patch("orders", paused=True)["metadata"]["generation"]
+    eventually(lambda: copier.directives[-1].generation == generation)
+    eventually(lambda: conflicts.left == 0, 30)
+    refused = time.monotonic()
+    eventually(lambda: cluster.condition("orders", "Paused")["status"] == "True")
+    print(f"written {time.monotonic() - refused:.1f} s after the last conflict")
+    assert time.monotonic() - refused < 5
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_abort_whose_status_cannot_be_written(cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy) -> None:
+    running(cluster, kubelet)
+    conflicts = proxy.conflict("PATCH", STATUS, 1_000_000)
+    cluster.patch("orders", aborted=True)
+    eventually(lambda: kubelet.started == ["orders-copier", "orders-abort"])
+    assert conflicts.answered
+    conflicts.left = 0
+    eventually(lambda: cluster.condition("orders", "Succeeded").get("reason") == "Aborted")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_deletion_while_nothing_of_the_ferry_can_be_written_first(
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
+) -> None:
+    """Neither its start nor its end waits until nobody changes it: that may never be."""
+    somebody = Somebody(cluster)
+    proxy.interfere("PATCH", FERRY, somebody.annotate)
+    cluster.apply("orders")
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COPYING))
+    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    cluster.delete("orders")
+    eventually(lambda: cluster.ferry("orders") is None, 30)
+    assert kubelet.started == ["orders-copier", "orders-cleanup"]
+    assert somebody.written
