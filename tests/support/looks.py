@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
+from ferry_core.admin.drop_target import tables_named
 from ferry_core.api.selection import Tables
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.structure import structures
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
-from ferry_core.run.dropping import tables_named
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.create import create_missing, definition, taken_names
 from ferry_core.schema.foreign_keys import add_foreign_keys
