@@ -22,7 +22,7 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
-from ferry_core.run.left_locked import lease_or_explain, refuse_forgotten, unlock_left
+from ferry_core.run.left_locked import lease_or_explain, perhaps_forgotten, refuse_forgotten, unlock_left
 from ferry_core.run.options import RunOptions
 from ferry_core.workers.connections import Connections
 
@@ -32,14 +32,16 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     connections = _connections(loaded)
     lease = _lease(loaded, connections)
     where = loaded.target.address
+    refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
     if lease is None:
         return f"nothing to abort: this Ferry never wrote to target {where}{_namesakes(loaded, connections)}"
     _refuse_cut_over(lease, where)
-    refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
     fence, before, unlocked = _take(loaded, connections)
     _refuse_cut_over(before, where)  # a run that went on until then may just have done so
     fence.record(phase=Phase.ABORTED.value)
-    return f"aborted: target {where} is kept as it is{unlocked}{_state(options.state_path)}"
+    locked = perhaps_forgotten(loaded.ferry, connections, before) if not unlocked else ""
+    locked = locked and f". {locked}"
+    return f"aborted: target {where} is kept as it is{unlocked}{_state(options.state_path)}{locked}"
 
 
 def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
@@ -56,9 +58,14 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
         return nothing + _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     fence, before, unlocked = _take(loaded, connections)
+    locked = perhaps_forgotten(loaded.ferry, connections, before) if not unlocked else ""
+    locked = locked and f". {locked}"
     dropped = ""
     if loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET:
-        dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
+        if locked:
+            dropped = "; its tables stay, for they may be live"
+        else:
+            dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
     own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
@@ -71,7 +78,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         drop_leftovers(session, ferry_uid(loaded.ferry))
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
-        unlocked + _remove_state(options.state_path, ferry_uid(loaded.ferry))
+        unlocked + _remove_state(options.state_path, ferry_uid(loaded.ferry)) + locked
     )
 
 

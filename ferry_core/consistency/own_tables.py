@@ -1,5 +1,7 @@
 """The tables that Ferries keep about themselves on a target, one row a Ferry. Made by ``fence``, as a run takes it."""
 
+from ferry_core.mysql.literals import string
+
 SCHEMA = "mysql_ferry"
 LEASE = "`mysql_ferry`.`lease`"
 CHECKPOINT = "`mysql_ferry`.`checkpoint`"
@@ -34,3 +36,8 @@ DDL = (
         updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
     ) ENGINE=InnoDB""",
 )
+
+
+def completed_by_hand(ferry_uid: str) -> str:
+    """The statement by which a person tells a target that has lost the record of a hand-over of it."""
+    return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {string(ferry_uid)}".replace("`", "")

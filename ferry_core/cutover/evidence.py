@@ -15,8 +15,7 @@ What is not ours for certain is left as it is and said, with the statement that 
 
 from collections.abc import Mapping
 
-from ferry_core.errors import FerryError
-from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.last_set import last_set
 from ferry_core.mysql.session import Session
 
 RECENT_SECONDS = 900.0
@@ -27,9 +26,6 @@ SLACK_SECONDS = 60.0
 _NOW = "SELECT UNIX_TIMESTAMP(NOW(6))"
 _UPTIME = "SHOW GLOBAL STATUS LIKE 'Uptime'"
 _ACCOUNT = "SELECT SUBSTRING_INDEX(USER(), '@', 1)"
-_LAST_SET = """
-SELECT UNIX_TIMESTAMP(set_time), set_user FROM performance_schema.variables_info
-WHERE variable_name = 'super_read_only' AND set_time IS NOT NULL"""
 
 
 def evidence(session: Session, seconds: float) -> dict[str, str]:
@@ -51,23 +47,11 @@ def is_ours(session: Session, stored: Mapping[str, str]) -> bool:
     age = float(session.text(_NOW)) - began
     if float(_uptime(session)) + SLACK_SECONDS < float(stored["uptime"]) + age:
         return False  # restarted
-    known = _last_set(session)
+    known = last_set(session)
     if known is not None:
-        when, account = known
-        return account == stored["account"] and began - SLACK_SECONDS <= when <= until
+        return known.account == stored["account"] and began - SLACK_SECONDS <= known.when <= until
     return age <= float(stored["seconds"]) + RECENT_SECONDS
 
 
 def _uptime(session: Session) -> str:
     return (session.query(_UPTIME)[0][1] or b"0").decode()
-
-
-def _last_set(session: Session) -> tuple[float, str] | None:
-    """When and by whom; None where the server does not tell."""
-    if session.flavor is not Flavor.MYSQL:
-        return None
-    try:
-        rows = session.query(_LAST_SET)
-    except FerryError:
-        return None  # before MySQL 8.0
-    return (float(rows[0][0] or 0), (rows[0][1] or b"").decode()) if rows else (0.0, "")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
+from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.preflight.result import Check, Finding, Status, failed, warning
 
 
@@ -15,11 +16,13 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     if context.own_lease is not None and context.own_lease.locks_source:
         return  # locked by this Ferry's own attempt, whose old values it has stored
     name = "super_read_only" if source.is_on("super_read_only") else "read_only"
+    begun = bool(context.own_lease and context.own_lease.tables)
+    perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if begun else ""
     yield failed(
         Reason.SOURCE_READ_ONLY,
-        f"{source.where} has {name}=ON already, and not by this Ferry: unlocking could not tell what to restore; SET "
-        "GLOBAL "
-        "read_only = OFF, or if it stays read only, leave the lock to yourself with cutover.sourceLock: None",
+        f"{found_read_only(context.source, name)}, and not by an attempt that the target knows of: unlocking could not "
+        f"tell what to restore. {perhaps}SET GLOBAL read_only = OFF, or if it stays read only, leave the lock to "
+        "yourself with cutover.sourceLock: None",
     )
 
 

@@ -8,6 +8,7 @@ it is, and the error says by which statement a person unlocks it. Called by the 
 
 import contextlib
 import logging
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,12 @@ from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
+from ferry_core.consistency.own_tables import completed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
 from ferry_core.cutover.source_lock import ReadOnlyLock, Released
 from ferry_core.cutover.unlocking import undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
+from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.run.setup import RunContext, read_only_lock, source_identity
 from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 
@@ -81,32 +84,53 @@ def refuse_forgotten(
     state = _stored(state_path, ferry_uid(ferry))
     if state is None or (lease is not None and lease.phase == COMPLETED):
         return
-    target = f"{ferry.spec.target.host}:{ferry.spec.target.port}"
-    if state.stage == Stage.COMPLETED.value and lease is not None:
-        raise ConfigError("HandOverForgotten", _forgotten(ferry, connections, lease, f"{state_path}", target))
+    if state.stage == Stage.COMPLETED.value:
+        lease = lease or lease_or_explain(ferry, connections)  # not told to an account that may not see it
+        raise ConfigError("HandOverForgotten", _forgotten(ferry, connections, lease, state, f"{state_path}"))
     attempted = state.stage == Stage.CUTTING_OVER.value and (lease is None or lease.phase not in _KNOWS)
     by_hand = locked_by_hand(ferry, connections) if attempted else None
     if by_hand is not None:
         raise ConfigError(
             "SourceLocked",
-            f"the source is read-only, {state_path} tells of an attempt of this Ferry to cut over, and target {target} "
-            "knows of none: it is another server, or has lost what was written to it last. Point the Ferry at the "
-            f"target it began with; or, {CHECK_FIRST}, allow writes on {by_hand}; then start it again",
+            f"the source is read-only, {state_path} tells of an attempt of this Ferry to cut over, and target "
+            f"{_target(ferry)} knows of none: it is another server, or has lost what was written to it last. Point the "
+            f"Ferry at the target it began with; or, {CHECK_FIRST}, allow writes on {by_hand}; then start it again",
         )
 
 
-def _forgotten(ferry: FerryManifest, connections: Connections, lease: Lease, state_path: str, target: str) -> str:
-    by_hand = locked_by_hand(ferry, connections)
-    said = f"; the source is read-only, and stays so until a person allows writes on {by_hand}" if by_hand else ""
+def _forgotten(
+    ferry: FerryManifest, connections: Connections, lease: Lease | None, state: RunState, state_path: str
+) -> str:
+    uid = ferry_uid(ferry)
+    at = "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
+    knows = "has no record of this Ferry" if lease is None else f"has phase {lease.phase} for it in mysql_ferry.lease"
+    used = "remove the state file: nothing is left to be run" if lease is None else f"run {completed_by_hand(uid)}"
+    again = "empty or drop its tables, and start anew" if lease is None else "start with --restart"
     return (
-        f"{state_path} says that this Ferry was cut over to target {target}, but its row in mysql_ferry.lease there "
-        f"has phase {lease.phase}: the target has lost what was written to it last, in a crash, by a backup that was "
-        f"brought back, or as a replica that took over. Nothing was changed on either server{said}. If applications "
-        "use the target, tell it so: UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = "
-        f"'{ferry_uid(ferry)}'; and compare the tables with the source, since rows may be lost. If nobody has used "
-        f"it, remove {state_path} and start with --restart: writes on the source are allowed again, and all is copied "
-        "anew"
+        f"{state_path} says that this Ferry was cut over{at} to target {_target(ferry)}, which {knows}: it has lost "
+        "what was written to it last, in a crash, by a backup that was brought back, or as a replica that took over; "
+        f"its helper tables were dropped; or it is another server. Nothing was changed on either server; "
+        f"{_writes(ferry, connections)}. If applications use the target, {used}, and compare the tables with the "
+        f"source, since rows may be lost. If nobody has used it, remove the state file, {again}: all is copied again"
+        + (", and writes on the source are allowed again" if lease and lease.phase == Stage.CUTTING_OVER.value else "")
     )
+
+
+def _writes(ferry: FerryManifest, connections: Connections) -> str:
+    """Whether the source is locked, as far as it can be asked."""
+    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
+        return "whether writes on the source are stopped is known to whoever stopped them (sourceLock: None)"
+    try:
+        by_hand = read_only_by_hand(ferry, connections)
+    except FerryError as error:
+        return f"whether the source accepts writes is not known ({error.message})"
+    if by_hand is None:
+        return "the source accepts writes"
+    return f"the source is read-only, and stays so until a person allows writes on {by_hand}"
+
+
+def _target(ferry: FerryManifest) -> str:
+    return f"{ferry.spec.target.host}:{ferry.spec.target.port}"
 
 
 def _stored(state_path: Path | None, uid: str) -> RunState | None:
@@ -193,11 +217,35 @@ def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None
     """Where and how a person allows writes, if the source is read-only and this Ferry may have made it so."""
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
         return None
+    with contextlib.suppress(FerryError):
+        return read_only_by_hand(ferry, connections)
+    return None
+
+
+def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lease) -> str:
+    """What a source means that is read-only while the lease tells of no attempt; empty if there is no such thing.
+
+    A checkpoint on the target is lost together with the lease: then nothing else tells of a hand-over.
+    """
+    if not lease.tables or lease.phase in (COMPLETED, Stage.CUTTING_OVER.value):
+        return ""
+    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
+        return ""
     with contextlib.suppress(FerryError), connections.source_control(PATIENT_SECONDS) as source:
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         if lock.is_read_only():
-            return lock.by_hand({})
-    return None
+            return (
+                f"{found_read_only(source)}. {perhaps_cut_over(_target(ferry), ferry_uid(ferry))}, and nobody wants it "
+                f"to be read-only, allow writes on {lock.by_hand({})}"
+            )
+    return ""
+
+
+def read_only_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
+    """Where and how a person allows writes, if the source is read-only. Raises when it cannot be asked."""
+    with connections.source_control(PATIENT_SECONDS) as source:
+        lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
+        return lock.by_hand({}) if lock.is_read_only() else None
 
 
 def _explained(error: FerryError, by_hand: str | None) -> FerryError:

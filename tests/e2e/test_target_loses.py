@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,75 @@ def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(
         process.post("cutover")
         process.succeed()
     assert_equal_schemas(source, target, bench.schema)
+
+
+def test_a_target_without_any_record_of_a_hand_over_is_not_copied_over(bench: Bench) -> None:
+    """Its helper schema is gone. Whether the source is locked is said, with the statement that unlocks it."""
+    source, target = bench.pair.source, bench.pair.target
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        process.succeed()
+    at = time.strftime("%F %H:", time.gmtime(bench.stored()["completed_at"]))
+    target.execute("DROP DATABASE mysql_ferry", f"INSERT INTO `{bench.schema}`.t VALUES (9001)")
+    known = ["--state", str(bench.state)]
+    for said in ("SET GLOBAL read_only = OFF", "the source accepts writes"):
+        bench.run().refused(64, "HandOverForgotten", f"cut over at {at}", "no record", said)
+        for verb in ("abort", "cleanup"):
+            done = ferry(verb, "-f", str(bench.manifest()), *known, cwd=bench.folder)
+            done.refused(64, "HandOverForgotten", f"cut over at {at}", said)
+        assert bench.state.exists()
+        assert count(bench) == 501
+        source.execute("SET GLOBAL read_only = OFF")
+
+
+def test_a_backup_from_before_the_hand_over_that_holds_the_checkpoint_too(bench: Bench, tmp_path: Path) -> None:
+    """Nothing but the source's read_only tells of the hand-over: the start refuses, and says what that may mean."""
+    source, target = bench.pair.source, bench.pair.target
+    bench.spec["checkpoint"] = {"store": "Target"}
+    with bench.process() as process:
+        process.arguments = []
+        process.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: bench.lease() and checkpoint_is_copied(bench), "a checkpoint of the copy")
+        disk = DurableDisk(target, tmp_path / "disk")
+        source.execute(f"INSERT INTO `{bench.schema}`.t VALUES (1001)")  # the stream will bring it again
+        process.post("cutover")
+        process.succeed()
+        disk.cut_power()
+        target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (1001), (9001)")
+        for arguments in ([], ["--restart"]):
+            process.arguments = arguments
+            assert process.start().wait_end() == 64
+            told = process.tail()
+            assert "SourceReadOnly" in told
+            assert "brought back" in told
+            if bench.pair.family is Family.MYSQL:
+                assert "set by the account" in told
+        assert source.value("SELECT @@global.read_only") == 1
+        assert count(bench) == 502
+        target.query("UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = %s", (bench.uid,))
+        process.start().succeed()
+        assert count(bench) == 502
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: Bench, verb: str) -> None:
+    """As after the hand-over, with a target that was brought back from a backup."""
+    bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
+    with bench.process() as process:
+        process.arguments = []
+        process.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: checkpoint_is_copied(bench), "a checkpoint of the copy")
+        process.kill()
+    bench.pair.source.execute("SET GLOBAL read_only = ON")
+    done = ferry(verb, "-f", str(bench.manifest()), cwd=bench.folder)
+    bench.pair.source.execute("SET GLOBAL read_only = OFF")
+    assert done.code == 0, done.stderr
+    assert "applications may write there" in done.stdout
+    assert count(bench) == 500
+
+
+def checkpoint_is_copied(bench: Bench) -> bool:
+    rows = bench.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", (bench.uid,))
+    known = json.loads(str(rows[0][0]))["tables"].values() if rows else []
+    return bool(known) and all(table["walked"] for table in known)

@@ -1,0 +1,32 @@
+"""Who made a source read-only last, and when. MySQL 8.0 and later keep that; MariaDB keeps nothing of it.
+
+Called by ``cutover.evidence``, which decides by it, and by ``preflight.read_only``, which tells people.
+"""
+
+from typing import NamedTuple
+
+from ferry_core.errors import FerryError
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.session import Session
+
+_LAST_SET = """
+SELECT UNIX_TIMESTAMP(set_time), set_user FROM performance_schema.variables_info
+WHERE variable_name = 'super_read_only' AND set_time IS NOT NULL"""
+
+
+class LastSet(NamedTuple):
+    """``when`` is in Unix seconds of the server's clock; 0 if nobody has set it since the server's start."""
+
+    when: float
+    account: str
+
+
+def last_set(session: Session) -> LastSet | None:
+    """Of super_read_only; None where the server does not tell."""
+    if session.flavor is not Flavor.MYSQL:
+        return None
+    try:
+        rows = session.query(_LAST_SET)
+    except FerryError:
+        return None  # before MySQL 8.0
+    return LastSet(float(rows[0][0] or 0), (rows[0][1] or b"").decode()) if rows else LastSet(0.0, "")

@@ -1,0 +1,34 @@
+"""What a source that is read-only means, where the target tells of no attempt of this Ferry that has made it so.
+
+Either somebody else has, or this Ferry was cut over and the target has lost the record: it was brought back from a
+backup of before, checkpoint and lease together. Then applications may use the target, and the source's read_only is all
+that still keeps a run from copying over what they wrote. Called by the check of it, and by ``ferry abort`` and
+``ferry cleanup``.
+"""
+
+import time
+
+from ferry_core.consistency.own_tables import completed_by_hand
+from ferry_core.mysql.last_set import last_set
+from ferry_core.mysql.session import Session
+
+
+def found_read_only(source: Session, name: str = "read_only") -> str:
+    """``name`` is the stricter of the variables that is on."""
+    found = f"{source.endpoint.role} {source.endpoint.address} has {name}=ON already"
+    known = last_set(source)
+    if known is None or not known.when:
+        return found
+    when = time.strftime("%F %T UTC", time.gmtime(known.when))
+    return f"{found} (set by the account {known.account} at {when})"
+
+
+def perhaps_cut_over(target: str, ferry_uid: str) -> str:
+    """For a Ferry that has copied rows there."""
+    return (
+        f"This Ferry has copied rows to target {target}, which tells of no cutover. If it was cut over all the same "
+        "and the target was brought back from an earlier backup, or has taken the place of the one that was used, "
+        "applications may write there, and this Ferry would overwrite that: do not allow writes on the source, run on "
+        f"the target: {completed_by_hand(ferry_uid)}; and compare the tables with the source, since rows may be lost. "
+        "If it was not cut over"
+    )
