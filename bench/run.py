@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ferry_core.errors import ServerRole
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -75,7 +77,7 @@ def servers() -> Iterator[tuple[Instance, Instance]]:
 
 def control(server: Instance, role: str) -> Session:
     """A session for the bench's own statements."""
-    return Session(Endpoint(role, server.host, server.port, server.user, server.password), Purpose.CONTROL)
+    return Session(Endpoint(ServerRole(role), server.host, server.port, server.user, server.password), Purpose.CONTROL)
 
 
 def wipe(target: Instance) -> None:

@@ -1,6 +1,6 @@
 """The error tree: every failure that the engine raises on purpose is one of these values.
 
-    FerryError                    reason, message, exit code
+    FerryError                    reason, message, exit code; server, code and statement where a server said it
      ├── RetriableError           the same step may be tried again, in place or by a restart       (75)
      │    ├── ConnectionLost      a session broke; on the target its transaction may still commit
      │    │    └── OtherServer    the address leads to another server, perhaps for a moment only
@@ -17,11 +17,36 @@
      ├── Fenced                   a newer run owns the target: this one must not write again         (65)
      └── Terminated               asked to stop                                                      (143)
 
-``reason`` is CamelCase and stable: it is what conditions, events and tests name. ``message`` says what is wrong, where,
-and how to mend it.
+Code decides by class and fields; ``message`` is for people alone: what is wrong, where, and what to do about it.
+At the bottom beside ``reasons``, so that the contract may name them too.
 """
 
-from ferry_core.api.exit_codes import ExitCode
+from enum import IntEnum, StrEnum
+
+from ferry_core.reasons import Reason
+
+STATEMENT_SHOWN = 200
+"""Characters."""
+
+
+class ExitCode(IntEnum):
+    """How the ``ferry`` command ends: API, an orchestrator decides by it whether to start it again.
+
+    The names follow sysexits.h where one fits.
+    """
+
+    DONE = 0
+    CONFIG = 64  # the manifest, a credential or a server's setting must change first
+    DATA = 65  # rows, schema or binlog make going on wrong; a person must look
+    TEMPORARY = 75  # started again it goes on from the checkpoint
+    TERMINATED = 143  # SIGTERM or SIGINT: checkpointed and left
+
+
+class ServerRole(StrEnum):
+    """Which server of a Ferry, as spec and messages call it."""
+
+    SOURCE = "source"
+    TARGET = "target"
 
 
 class FerryError(Exception):
@@ -29,13 +54,25 @@ class FerryError(Exception):
 
     exit_code = ExitCode.TEMPORARY
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(
+        self, reason: Reason, message: str, *, server: ServerRole | None = None, code: int = 0, statement: str = ""
+    ) -> None:
+        """``code`` is the number of the server's error, ``statement`` what it refused: shown behind the message."""
+        super().__init__(reason, message)
         self.reason = reason
-        self.message = message
+        self.server = server
+        self.code = code
+        self.statement = statement
+        self.problem = message
+        """The message without the statement."""
+        self.message = f"{message}; statement: {statement[:STATEMENT_SHOWN]}" if statement else message
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+    def add(self, text: str) -> None:
+        """Say this as well, at the end of the message."""
+        self.message += text
 
 
 class RetriableError(FerryError):
@@ -51,7 +88,7 @@ class OtherServer(ConnectionLost):
 
     def for_good(self) -> "DataError":
         """The same, for a run that ends by it: it would only meet that server again."""
-        return DataError(self.reason, self.message)
+        return DataError(self.reason, self.message, server=self.server)
 
 
 class ServerRestarted(RetriableError):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ferry_core.admin.drop_target import drop_target
 from ferry_core.api.choices import DeletionPolicy
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
@@ -22,6 +21,7 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
+from ferry_core.reasons import Reason
 from ferry_core.run.left_locked import lease_or_explain, perhaps_forgotten, refuse_forgotten, unlock_left
 from ferry_core.run.options import RunOptions
 from ferry_core.workers.connections import Connections
@@ -127,7 +127,9 @@ def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, 
     try:
         fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
     except FerryError as error:
-        raise type(error)(error.reason, f"{error.message}; {unlocked}") if unlocked else error from error
+        if unlocked:
+            error.add(f"; {unlocked}")
+        raise
     if before.phase == Stage.CUTTING_OVER.value and not unlocked:
         unlocked = unlock_left(loaded.ferry, connections, before).text
     return fence, before, f"; {unlocked}" if unlocked else ""

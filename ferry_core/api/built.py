@@ -7,9 +7,9 @@ ControlServer for directives.
 from ferry_core.api.choices import CutoverMode, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
 from ferry_core.api.directive import Directive
 from ferry_core.api.handover import Cutover
-from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Ferry, Throttle
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 
 def refuse_unbuilt(ferry: Ferry) -> None:

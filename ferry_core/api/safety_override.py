@@ -13,8 +13,8 @@ from pydantic_core import from_json, to_json
 from ferry_core.api.built import refuse_unbuilt_directive
 from ferry_core.api.directive import Directive
 from ferry_core.api.handover import Cutover
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, FerryError
+from ferry_core.reasons import Reason
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import MariaDbGtids, source_position
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 BinlogEnd = tuple[str, int] | MariaDbGtids
 """MySQL: file and offset, which order as they are (names end in a number of fixed width). MariaDB: GTIDs."""
@@ -21,5 +22,5 @@ def end_of_binlog(session: Session) -> BinlogEnd:
     modern = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2]) >= (8, 4)
     rows = session.query("SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS")
     if not rows:
-        raise DataError("BinlogDisabled", f"{session.endpoint.address} writes no binlog any more; set log_bin")
+        raise DataError(Reason.BINLOG_DISABLED, f"{session.endpoint.address} writes no binlog any more; set log_bin")
     return (rows[0][0] or b"").decode(), int(rows[0][1] or 0)

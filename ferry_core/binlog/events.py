@@ -13,6 +13,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 from ferry_core.binlog.client_text import decoded
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.schema.statements import normal_xid
 
 _Arguments = ParamSpec("_Arguments")
@@ -102,7 +103,7 @@ _STRING_VARIABLES = {5: 1, 6: 1, 11: 2}  # time zone, catalogue, invoker: user a
 
 def unreadable(what: str) -> DataError:
     """The binlog says something this version does not understand; skipping it could lose rows."""
-    return DataError("BinlogUnreadable", f"{what}; this source's binlog cannot be followed safely")
+    return DataError(Reason.BINLOG_UNREADABLE, f"{what}; this source's binlog cannot be followed safely")
 
 
 def _whole(parse: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:

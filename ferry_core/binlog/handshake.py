@@ -25,6 +25,7 @@ from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position, parse_positio
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
 from ferry_core.mysql.session import NO_LIMITS
 from ferry_core.mysql.upload import UploadConnection
+from ferry_core.reasons import Reason
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -138,7 +139,9 @@ def _connect(endpoint: Endpoint) -> "Connection[Any]":
 
 def _require_tls(connection: "Connection[Any]", endpoint: Endpoint) -> None:
     if endpoint.tls_required and not _row(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[1]:
-        raise ConfigError("TlsNotOffered", f"{endpoint.role} {endpoint.address} does not offer TLS on the stream")
+        raise ConfigError(
+            Reason.TLS_NOT_OFFERED, f"{endpoint.where} does not offer TLS on the stream", server=endpoint.role
+        )
 
 
 def _row(connection: "Connection[Any]", statement: str) -> tuple[Any, ...]:

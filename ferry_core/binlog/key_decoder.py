@@ -17,6 +17,7 @@ from ferry_core.binlog.sink import KeyDecoder
 from ferry_core.binlog.table_map import BIT, ENUM, NEWDECIMAL, SET, STRING, WireColumn, decimal_bytes
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import binary
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Column, KeyLiterals
 
 _Literal = Callable[[bytes], str]
@@ -69,7 +70,7 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
     if kind in _BY_TYPE:
         return _BY_TYPE[kind]
     raise DataError(
-        "KeyTypeUnknown",
+        Reason.KEY_TYPE_UNKNOWN,
         f"key column {column.name} of type {column.column_type} comes in the binlog as wire type {kind}, "
         "which cannot be a key here",
     )

@@ -7,6 +7,7 @@ Whatever setting wrote it may have been mended since, so the advice is never the
 from collections.abc import Collection
 
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.schema.statements import StatementKind
 from ferry_core.tables.table import Table, TableName
 
@@ -16,7 +17,7 @@ _SHOWN = 500
 class NoWayPast(DataError):
     """``what`` is the message without its advice: after a hand-over nobody wants to start over."""
 
-    def __init__(self, reason: str, what: str, first: str = "") -> None:
+    def __init__(self, reason: Reason, what: str, first: str = "") -> None:
         """``first`` is what must be so before a new start, as "see that ..."."""
         then = f"{first}, then " if first else ""
         super().__init__(reason, f"{what}; this run cannot go on past it: {then}start over with a fresh copy")
@@ -25,7 +26,7 @@ class NoWayPast(DataError):
 
 def partial_rows(table: Table) -> NoWayPast:
     return NoWayPast(
-        "PartialRows",
+        Reason.PARTIAL_ROWS,
         f"{table.id} was changed by a partial JSON update, which this version cannot read",
         "see that binlog_row_value_options is empty, also in connected sessions",
     )
@@ -33,7 +34,7 @@ def partial_rows(table: Table) -> NoWayPast:
 
 def hidden_cascade(table: Table) -> NoWayPast:
     return NoWayPast(
-        "ForeignKeyCascades",
+        Reason.FOREIGN_KEY_CASCADES,
         f"rows of {table.id} were changed, and by a cascading foreign key rows of other selected tables, which the "
         "binlog does not tell",
         "start the source with innodb_native_foreign_keys=OFF, or make the constraints RESTRICT",
@@ -42,7 +43,7 @@ def hidden_cascade(table: Table) -> NoWayPast:
 
 def incomplete_image(table: Table, column: str) -> NoWayPast:
     return NoWayPast(
-        "RowImageIncomplete",
+        Reason.ROW_IMAGE_INCOMPLETE,
         f"an event of {table.id} lacks the key column {column}",
         "set binlog_row_image=FULL on the source, or give the column a value in every INSERT",
     )
@@ -50,7 +51,7 @@ def incomplete_image(table: Table, column: str) -> NoWayPast:
 
 def other_shape(table: Table, what: str) -> NoWayPast:
     return NoWayPast(
-        "SchemaChanged",
+        Reason.SCHEMA_CHANGED,
         f"table {table.id} in the binlog is not as it is now: {what}; its definition was changed after the stream's "
         "position",
     )
@@ -58,7 +59,7 @@ def other_shape(table: Table, what: str) -> NoWayPast:
 
 def anonymous() -> NoWayPast:
     return NoWayPast(
-        "GtidModeChanged",
+        Reason.GTID_MODE_CHANGED,
         "the source wrote a transaction without GTID while this run streams by GTID",
         "set gtid_mode=ON",
     )
@@ -66,7 +67,7 @@ def anonymous() -> NoWayPast:
 
 def incident(file: str) -> NoWayPast:
     return NoWayPast(
-        "SourceIncident",
+        Reason.SOURCE_INCIDENT,
         f"the source says in {file} that its binlog may lack changes (incident event): rows may differ that no event "
         "tells of",
     )
@@ -74,7 +75,7 @@ def incident(file: str) -> NoWayPast:
 
 def unknown_event(file: str, kind: int) -> NoWayPast:
     return NoWayPast(
-        "BinlogEventUnknown",
+        Reason.BINLOG_EVENT_UNKNOWN,
         f"the source's binlog {file} has an event of type {kind}, which this version does not know and must not skip",
     )
 
@@ -85,11 +86,11 @@ def statement(text: str, kind: StatementKind, tables: Collection[TableName], dif
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     if kind is StatementKind.SCHEMA_CHANGE:
         how = f" ({different})" if different else ""
-        return NoWayPast("SchemaChanged", f"the definition of {names} was changed on the source: {shown}{how}")
+        return NoWayPast(Reason.SCHEMA_CHANGED, f"the definition of {names} was changed on the source: {shown}{how}")
     # A name that is none of ours may stand for one of ours.
     whose = f"rows of {names} were" if names else "rows may, by way of a view, trigger or function, have been"
     return NoWayPast(
-        "StatementFormat",
+        Reason.STATEMENT_FORMAT,
         f"{whose} changed on the source by a session that logs statements instead of rows: {shown}",
         "see that every session has binlog_format=ROW",
     )

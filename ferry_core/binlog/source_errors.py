@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from pymysql import err
 
-from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError
+from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 FATAL_READING_BINLOG = 1236
 _ALREADY_CONNECTED = 4052  # MariaDB
@@ -41,7 +42,7 @@ class StreamLost(ConnectionLost):
     """The dump broke or fell silent; ``cause`` is a short word for the counter of reconnects."""
 
     def __init__(self, cause: str, message: str) -> None:
-        super().__init__("StreamLost", message)
+        super().__init__(Reason.STREAM_LOST, message, server=ServerRole.SOURCE)
         self.cause = cause
 
 
@@ -63,7 +64,7 @@ def judge(  # noqa: PLR0911 - one meaning a line
 ) -> FerryError:
     """The error that a refusal is: StreamLost if another try may help."""
     text = refusal.text.lower()
-    where = f"{endpoint.role} {endpoint.address}"
+    where = endpoint.where
     if refusal.code in _KILLED_OR_STOPPING:
         return StreamLost("killed", f"{where}: {refusal}")
     if refusal.code not in (FATAL_READING_BINLOG, _ALREADY_CONNECTED):
@@ -74,13 +75,16 @@ def judge(  # noqa: PLR0911 - one meaning a line
         return purged(endpoint, position, control)
     if any(words in text for words in _SAME_ID):
         return DataError(
-            "ServerIdClash",
+            Reason.SERVER_ID_CLASH,
             f"{where} ended our stream because another replica uses the same server id; is a second run of this Ferry "
             f"under way? The source said: {refusal}",
+            server=endpoint.role,
         )
     if any(words in text for words in _NO_GTID):
-        return ConfigError("GtidModeOff", f"{where} cannot stream by GTID: {refusal}; set gtid_mode=ON")
-    return DataError("SourceBinlogUnreadable", f"{where} cannot read its own binlog at {position}: {refusal}")
+        said = f"{where} cannot stream by GTID: {refusal}; set gtid_mode=ON"
+        return ConfigError(Reason.GTID_MODE_OFF, said, server=endpoint.role)
+    said = f"{where} cannot read its own binlog at {position}: {refusal}"
+    return DataError(Reason.SOURCE_BINLOG_UNREADABLE, said, server=endpoint.role)
 
 
 def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session]) -> DataError:
@@ -91,10 +95,11 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
     except FerryError as error:
         oldest = f"(could not be asked: {error.message})"
     return DataError(
-        "SourceBinlogPurged",
-        f"{endpoint.role} {endpoint.address} has purged binlogs that this run still needs: it stands at "
+        Reason.SOURCE_BINLOG_PURGED,
+        f"{endpoint.where} has purged binlogs that this run still needs: it stands at "
         f"'{position}', {oldest}. Start over with a fresh copy, and keep binlogs longer "
         "(binlog_expire_logs_seconds) than the longest stop",
+        server=endpoint.role,
     )
 
 
@@ -120,18 +125,20 @@ def oldest_binlog(session: Session) -> OldestBinlog:
 def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError:
     """The source no longer has transactions that we have processed."""
     return DataError(
-        "SourceHistoryLost",
-        f"{endpoint.role} {endpoint.address} does not have the transactions up to '{position}' that this run has "
+        Reason.SOURCE_HISTORY_LOST,
+        f"{endpoint.where} does not have the transactions up to '{position}' that this run has "
         f"already read from it: it lost them in a crash, was reset, or is another server ({said}). "
         "Rows may differ that no event will tell of: start over with a fresh copy",
+        server=endpoint.role,
     )
 
 
 def history_unproven(endpoint: Endpoint, transaction: str, newest: str, oldest: str) -> DataError:
     """Nothing is left of what was read, and too much may have happened since."""
     return DataError(
-        "SourceBinlogPurged",
-        f"{endpoint.role} {endpoint.address} has purged its binlogs from {newest} to {oldest}: whether it still has "
+        Reason.SOURCE_BINLOG_PURGED,
+        f"{endpoint.where} has purged its binlogs from {newest} to {oldest}: whether it still has "
         f"{transaction}, the last transaction that this run has read, or lost it in a crash, cannot be found out any "
         "more. Start over with a fresh copy, and keep binlogs longer than the longest stop",
+        server=endpoint.role,
     )

@@ -18,6 +18,7 @@ from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.table_map import TableMap, length_encoded
 from ferry_core.binlog.walker import Walker, compiled, double_image_source, single_image_source
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
@@ -57,7 +58,7 @@ class TrackedTable:
         for column in self.table.columns:
             if table_map.columns[column.ordinal].type in _OLD_TEMPORAL and "(" in column.column_type:
                 raise DataError(
-                    "OldTemporalFormat",
+                    Reason.OLD_TEMPORAL_FORMAT,
                     f"column {column.name} of {self.table.id} is a {column.column_type} in the format of "
                     "mysql56_temporal_format=OFF, whose width the binlog does not tell; rebuild the table with it ON",
                 )

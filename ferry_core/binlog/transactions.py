@@ -21,6 +21,7 @@ from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
+from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.definition import cascading_parents
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
@@ -153,7 +154,7 @@ class Transactions:
             return len(data)
         if self._checksums and crc32(plain) != int.from_bytes(data[-4:], "little"):
             raise DataError(
-                "BinlogCorrupt",
+                Reason.BINLOG_CORRUPT,
                 f"an event of type {events.NAMES.get(kind, kind)} in {self._counters.file} does not match its checksum",
             )
         return len(data) - 4
@@ -368,7 +369,7 @@ class Transactions:
             known, now = numbered(last), numbered(counters.file)
             if known[0] == now[0] and (now[1:] < known[1:] or (now == known and begun != when)):
                 raise DataError(
-                    "SourceHistoryLost",
+                    Reason.SOURCE_HISTORY_LOST,
                     f"the source began its binlog {counters.file} anew while this run had read up to {last}: it was "
                     "reset, or is another server. Rows may differ that no event will tell of: start over with a fresh "
                     "copy",

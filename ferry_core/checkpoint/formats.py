@@ -8,6 +8,7 @@ from typing import Any
 
 from ferry_core.api.selection import Tables
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 from ferry_core.tables.discovery import is_selected
 from ferry_core.tables.table import TableName
 
@@ -31,7 +32,7 @@ def _name(joined: str, state: dict[str, Any], where: str) -> str:
         names = [name for name in names if is_selected(name, selection)] or names
     if len(names) != 1:
         raise ConfigError(
-            "StateAmbiguous",
+            Reason.STATE_AMBIGUOUS,
             f"{where} was written by an earlier version, which kept {' and '.join(name.sql for name in names)} as one "
             f"table, {joined}: it does not tell how far each is copied; {START_OVER}",
         )

@@ -21,6 +21,7 @@ from ferry_core.consistency.own_tables import CHECKPOINT, SCHEMA
 from ferry_core.errors import ConfigError, RetriableError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def newest_held(store: SqliteStore, marks: Marks, where: str) -> RunState | None
             known = {"paused", "paused_over", "series", "last_read", "epoch"}
             return earlier.model_copy(update={name: getattr(newest, name) for name in known})
     raise ConfigError(
-        "StateOfOtherTarget",
+        Reason.STATE_OF_OTHER_TARGET,
         f"{store.describe()} tells of rows that {where} does not have: it is another server, was brought back from a "
         "backup that is older than the checkpoints in the file, or the copy was started over since, with another "
         "state. Point the Ferry at the target it began with, give the newest state with --state, or start over: run "

@@ -9,6 +9,7 @@ from pathlib import Path
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import parse
 from ferry_core.errors import ConfigError, Fenced, ResourceExhausted
+from ferry_core.reasons import Reason
 
 _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
@@ -56,13 +57,13 @@ class SqliteStore:
     def _unusable(self, error: sqlite3.Error) -> ConfigError:
         if isinstance(error, sqlite3.OperationalError):
             return ConfigError(
-                "StateUnusable", f"cannot open state file {self._path}: {error}; check path and permissions"
+                Reason.STATE_UNUSABLE, f"cannot open state file {self._path}: {error}; check path and permissions"
             )
         return self._corrupt(str(error))
 
     def _corrupt(self, problem: str) -> ConfigError:
         return ConfigError(
-            "StateCorrupt",
+            Reason.STATE_CORRUPT,
             f"{self._path} is no intact state file of a Ferry ({problem}); give another --state, restore it, or remove "
             "it and start with --restart: rows already copied by this Ferry are then deleted and copied again",
         )
@@ -92,11 +93,13 @@ class SqliteStore:
                     database.execute(_KEEP, values)
                     database.execute(_FORGET, values)
         except sqlite3.OperationalError as error:
-            raise ResourceExhausted("StateNotWritten", f"cannot write state file {self._path}: {error}") from error
+            raise ResourceExhausted(
+                Reason.STATE_NOT_WRITTEN, f"cannot write state file {self._path}: {error}"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from error
         if changed == 0:
-            raise Fenced("NewerRun", f"a newer run of this Ferry wrote {self._path}; this run stops")
+            raise Fenced(Reason.NEWER_RUN, f"a newer run of this Ferry wrote {self._path}; this run stops")
 
     def earlier(self) -> Iterator[RunState]:
         """States that were stored before, newest first; fewer and fewer the older they are."""

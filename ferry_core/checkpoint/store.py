@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from ferry_core.checkpoint.formats import converted
 from ferry_core.checkpoint.state import FORMAT, RunState
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 _ANY = TypeAdapter(dict[str, Any])
 
@@ -31,14 +32,14 @@ def parse(body: str, form: int, where: str) -> RunState:
     """The state in ``body``; a newer format or a damaged body is one clear ConfigError."""
     if form > FORMAT:
         raise ConfigError(
-            "StateTooNew",
+            Reason.STATE_TOO_NEW,
             f"{where} has checkpoint format {form}, this version knows up to {FORMAT}; use the version that wrote it",
         )
     try:
         return RunState.model_validate(converted(_ANY.validate_json(body), form, where))
     except ValidationError as error:
         raise ConfigError(
-            "StateCorrupt",
+            Reason.STATE_CORRUPT,
             f"{where} is damaged ({error.error_count()} faults, first: {error.errors()[0]['msg']}); restore it from a "
             "backup, or remove it and start with --restart: rows already copied by this Ferry are then deleted and "
             "copied again",

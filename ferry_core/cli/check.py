@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Reason
 from ferry_core.cli import inputs
 from ferry_core.cli.preflight import preflight
 from ferry_core.cli.voice import Voice
+from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
+from ferry_core.reasons import Reason
 
 
 class Result(Protocol):

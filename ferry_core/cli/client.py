@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, TableReport
-from ferry_core.errors import ConfigError, FerryError
+from ferry_core.errors import ConfigError, ExitCode, FerryError
+from ferry_core.reasons import Reason
 
 TIMEOUT_SECONDS = 30.0
 MAX_ANSWER_BYTES = 64 << 20

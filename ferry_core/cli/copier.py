@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.cli import engine, inputs
 from ferry_core.cli.last_words import left_behind
 from ferry_core.cli.logs import configure
@@ -18,6 +17,7 @@ from ferry_core.cli.voice import Voice
 from ferry_core.control.directive_store import DirectiveStore, StoringVerbs
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
+from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
 from ferry_core.run.options import RunOptions
 

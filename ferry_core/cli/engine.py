@@ -5,9 +5,9 @@ The engine's modules are imported when a command needs them: they are most of th
 
 from typing import Protocol
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Report, TableReport
 from ferry_core.control.verbs import Verbs
+from ferry_core.errors import ExitCode
 from ferry_core.manifest import LoadedFerry
 from ferry_core.run.options import RunOptions
 

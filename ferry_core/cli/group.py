@@ -9,10 +9,9 @@ from typing import Any, NoReturn
 
 import click
 
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Reason
 from ferry_core.cli.voice import Voice
-from ferry_core.errors import ConfigError, FerryError
+from ferry_core.errors import ConfigError, ExitCode, FerryError
+from ferry_core.reasons import Reason
 
 
 class FerryGroup(click.Group):

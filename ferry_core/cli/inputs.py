@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from ferry_core.api.durations import Duration
-from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Ferry
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 FilePath = click.Path(path_type=Path)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.spec import Ferry
 from ferry_core.cli import engine, inputs
 from ferry_core.cli.logs import configure
 from ferry_core.cli.progress import shown
 from ferry_core.cli.signals import stop_on_signal
 from ferry_core.cli.voice import Voice
+from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
 from ferry_core.run.options import RunOptions
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.cli.leaving import leave
+from ferry_core.errors import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOBODYS = (leave, signal.SIG_DFL, signal.default_int_handler)

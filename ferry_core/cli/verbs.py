@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, TableReport
 from ferry_core.cli import inputs, offline
 from ferry_core.cli.client import ControlClient
 from ferry_core.cli.progress import summary
 from ferry_core.cli.units import count, size
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, ExitCode
+from ferry_core.reasons import Reason
 
 OUTPUT = click.option("--output", type=click.Choice(("table", "json")), default="table", show_default=True)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from ferry_core.errors import FerryError
+from ferry_core.reasons import Reason
 
 REPORT_AT = "the issue tracker of mysql-ferry"
 
@@ -34,13 +35,18 @@ class Voice:
     def failure(self, error: FerryError) -> None:
         """One line for an error raised on purpose."""
         flat = " ".join(error.message.split())
-        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, {"level": "error", "reason": str(error.reason)})
+        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, {"level": "error", "reason": error.reason})
 
     def crash(self, error: BaseException) -> None:
         """One line for an error that nobody foresaw; its traceback only when debugging."""
         what = " ".join(f"{type(error).__name__}: {error}".split())
         text = f"unexpected error, please report it in {REPORT_AT} with the output of --log-level debug: {what}"
-        self._write(sys.stderr, f"ferry: InternalError: {text}", text, {"level": "error", "reason": "InternalError"})
+        self._write(
+            sys.stderr,
+            f"ferry: {Reason.INTERNAL_ERROR}: {text}",
+            text,
+            {"level": "error", "reason": Reason.INTERNAL_ERROR},
+        )
         if self.debug:
             trace = "".join(traceback.format_exception(error)).rstrip()
             self._write(sys.stderr, trace, trace, {"level": "debug"})

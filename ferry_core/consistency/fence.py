@@ -33,6 +33,7 @@ from ferry_core.errors import (
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 COMPLETED = "Completed"
 """The phase of a tombstone: the target was handed over, and no run of this Ferry writes to it again."""
@@ -75,7 +76,7 @@ def kill(session: Session, connection_id: int, *, query_only: bool = False) -> N
     try:
         session.execute(f"KILL {'QUERY ' if query_only else ''}{connection_id}")
     except FerryError as error:
-        if f"error {NO_SUCH_THREAD}" not in error.message:
+        if error.code != NO_SUCH_THREAD:
             raise
 
 
@@ -146,7 +147,7 @@ class Fence:
         session.begin()
         lease = _read(session, uid, " FOR UPDATE")
         if lease is None:
-            raise Fenced("LeaseRemoved", f"the lease row of {uid} vanished from {LEASE} while it was taken")
+            raise Fenced(Reason.LEASE_REMOVED, f"the lease row of {uid} vanished from {LEASE} while it was taken")
         if ours is not None and lease.epoch > ours:
             raise _newer_run(session, lease.epoch, ours)
         epoch = max(lease.epoch, at_least) + 1
@@ -342,13 +343,13 @@ class Fence:
         lease = _read(session, self._uid, lock)
         if lease is None:
             raise Fenced(
-                "LeaseRemoved",
+                Reason.LEASE_REMOVED,
                 f"the lease row of this Ferry is gone from {LEASE} on {session.endpoint.address}: it was cleaned up; "
                 "this run must not write any more",
             )
         if lease.epoch < self.epoch:
             raise ServerRestarted(
-                "ServerRestarted",
+                Reason.SERVER_RESTARTED,
                 f"target {session.endpoint.address} has lost the record of this run (epoch {self.epoch}, it has "
                 f"{lease.epoch}): it was brought back from a backup, or has lost its last commits in a crash",
             )
@@ -359,7 +360,7 @@ class Fence:
 
 def _newer_run(session: Session, epoch: int, ours: int) -> Fenced:
     return Fenced(
-        "NewerRun",
+        Reason.NEWER_RUN,
         f"a newer run of this Ferry took over {session.endpoint.address} (epoch {epoch}, this one has {ours}); this "
         "run stops and leaves everything to the newer one",
     )
@@ -367,7 +368,9 @@ def _newer_run(session: Session, epoch: int, ours: int) -> Fenced:
 
 def _refuse_completed(session: Session, lease: Lease) -> None:
     if lease.phase == COMPLETED:
-        raise Fenced("AlreadyCutOver", f"{session.endpoint.address} was cut over: nothing is copied to it any more")
+        raise Fenced(
+            Reason.ALREADY_CUT_OVER, f"{session.endpoint.address} was cut over: nothing is copied to it any more"
+        )
 
 
 def _roll_back(session: Session) -> None:

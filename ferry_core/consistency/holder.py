@@ -19,6 +19,7 @@ from ferry_core.consistency.own_tables import HOLDER
 from ferry_core.errors import FerryError, LockConflict
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,9 @@ class Presence:
             late = time.monotonic() > deadline
             if take_over:
                 if late:
-                    raise LockConflict("LockWait", f"connection {holder} on {session.endpoint.address} does not end")
+                    raise LockConflict(
+                        Reason.LOCK_WAIT, f"connection {holder} on {session.endpoint.address} does not end"
+                    )
                 if holder:
                     kill(session, holder)
             elif holder:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 
 LIMIT_KEYS = 2_000_000
@@ -43,7 +44,7 @@ class PreparedTransactions:
         held.update(dict.fromkeys(keys))
         if sum(len(entry[1]) for every in self._held.values() for entry in every.keys.values()) > LIMIT_KEYS:
             raise DataError(
-                "XaTooLarge",
+                Reason.XA_TOO_LARGE,
                 f"undecided XA transactions change more than {LIMIT_KEYS} rows: {', '.join(self._held)} "
                 "(formatID,gtrid,bqual); decide them (XA COMMIT or XA ROLLBACK), then start the Ferry again",
             )

@@ -19,6 +19,7 @@ from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import DataError, Interrupted
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 
 XA_SECONDS = 600.0
@@ -80,7 +81,7 @@ def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Ca
             return False
         if time.monotonic() > deadline:
             raise DataError(
-                "XaUndecided",
+                Reason.XA_UNDECIDED,
                 f"XA transactions stayed prepared for {XA_SECONDS:.0f} s on {session.endpoint.address}: "
                 f"{', '.join(sorted(waiting))} (formatID,gtrid,bqual); their rows cannot be copied before they are "
                 "decided: XA COMMIT or XA ROLLBACK them, then start the Ferry again",

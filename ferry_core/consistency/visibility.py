@@ -26,6 +26,7 @@ from ferry_core.mysql.gtid import MariaDbGtids, Position, source_position
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class GtidVisibility:
             server_uuid, timed_out = session.query(statement)[0]
             if (server_uuid or b"").decode() != self._server_uuid:
                 raise DataError(
-                    "SourceReplaced",
+                    Reason.SOURCE_REPLACED,
                     f"{session.endpoint.address} is now server {(server_uuid or b'?').decode()}, the stream came from "
                     f"{self._server_uuid}; point the Ferry at the server it started from",
                 )
@@ -204,7 +205,7 @@ _SNAPSHOT = "SHOW STATUS LIKE 'binlog_snapshot_%'"
 def _unknown_place(session: Session) -> RetriableError:
     """The start of the next run sees it and takes the locking way."""
     return RetriableError(
-        "BinlogUnreadable",
+        Reason.BINLOG_UNREADABLE,
         f"{session.endpoint.address} cannot tell the GTIDs of a place in its binlog, which holds rows longer than its "
         "max_allowed_packet",
     )
@@ -212,7 +213,7 @@ def _unknown_place(session: Session) -> RetriableError:
 
 def _stalled(session: Session, mark: StreamMark) -> RetriableError:
     return RetriableError(
-        "VisibilityStalled",
+        Reason.VISIBILITY_STALLED,
         f"transactions streamed from {session.endpoint.address} were not visible to reads after "
         f"{DEADLINE_SECONDS:.0f} s (a stalled commit or semi-sync replica?): {mark.position}",
     )

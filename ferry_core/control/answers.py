@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ValidationError
 
-from ferry_core.api.reasons import Reason
 from ferry_core.control.listen import is_loopback
 from ferry_core.errors import ConfigError, FerryError
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def answer(body: BaseModel | dict[str, object], status: int = 200) -> web.Respon
     return web.json_response(body, status=status, headers=_HEADERS)
 
 
-def refusal(status: int, reason: str, message: str) -> web.Response:
+def refusal(status: int, reason: Reason, message: str) -> web.Response:
     """An error as every route gives it."""
-    return answer({"reason": str(reason), "message": message}, status)
+    return answer({"reason": reason, "message": message}, status)
 
 
 def what_is_wrong(error: ValidationError) -> str:
@@ -63,19 +63,19 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         return refusal(422 if isinstance(error, ConfigError) else 409, error.reason, error.message)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return refusal(500, "InternalError", "the server failed to answer; its log says why")
+        return refusal(500, Reason.INTERNAL_ERROR, "the server failed to answer; its log says why")
 
 
 def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Response:
     match error:
         case web.HTTPNotFound():
-            return refusal(404, "NotFound", f"there is no {request.path}; see /openapi.json")
+            return refusal(404, Reason.NOT_FOUND, f"there is no {request.path}; see /openapi.json")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            return refusal(405, "MethodNotAllowed", f"{request.path} takes {allowed}, not {request.method}")
+            return refusal(405, Reason.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
         case web.HTTPRequestEntityTooLarge():
-            return refusal(413, "BodyTooLarge", "the body is larger than any that is understood here")
-    return refusal(error.status, "BadRequest", error.text or error.reason)
+            return refusal(413, Reason.BODY_TOO_LARGE, "the body is larger than any that is understood here")
+    return refusal(error.status, Reason.BAD_REQUEST, error.text or error.reason)
 
 
 def guard(token: str | None) -> Middleware:
@@ -86,17 +86,19 @@ def guard(token: str | None) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
-            return refusal(403, "ForeignOrigin", f"requests of web pages from {origin} are refused")
+            return refusal(403, Reason.FOREIGN_ORIGIN, f"requests of web pages from {origin} are refused")
         if request.path in OPEN_PATHS:
             return await handler(request)
         if expected is None:
             name = urlsplit(f"//{request.host}").hostname or ""
             if not is_loopback(name):
-                return refusal(403, "ForeignHost", f"without a token this answers to 127.0.0.1 only, not to {name}")
+                return refusal(
+                    403, Reason.FOREIGN_HOST, f"without a token this answers to 127.0.0.1 only, not to {name}"
+                )
             return await handler(request)
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, expected):
-            refused = refusal(401, "Unauthorized", "send the token of --token-file as Authorization: Bearer TOKEN")
+            refused = refusal(401, Reason.UNAUTHORIZED, "send the token of --token-file as Authorization: Bearer TOKEN")
             refused.headers["WWW-Authenticate"] = "Bearer"
             return refused
         return await handler(request)

@@ -7,8 +7,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def refuse_open(address: Address, token: str | None) -> None:
         raise ConfigError(Reason.TOKEN_UNREADABLE, "the ControlServer's token is empty: put one line into its file")
     if token is None and not address.loopback:
         raise ConfigError(
-            "TokenRequired",
+            Reason.TOKEN_REQUIRED,
             f"--listen {address} can be reached from other machines: give --token-file, or listen on 127.0.0.1",
         )
 
@@ -70,7 +70,7 @@ def bind(address: Address) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
-                "PortInUse",
+                Reason.PORT_IN_USE,
                 f"port {address.port} on {address.host} is in use, perhaps by another ferry: give --listen with a free "
                 "port (0 takes any), or --listen none",
             ) from error

@@ -16,7 +16,6 @@ from ferry_core.api.built import refuse_unbuilt_directive
 from ferry_core.api.directive import Directive
 from ferry_core.api.durations import Duration
 from ferry_core.api.model import Model
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.answers import answer, refusal
@@ -25,6 +24,7 @@ from ferry_core.control.openapi import document
 from ferry_core.control.page import PAGE, PAGE_HEADERS
 from ferry_core.control.verbs import Verbs
 from ferry_core.errors import FerryError
+from ferry_core.reasons import Reason
 from ferry_core.report.metrics import exposition
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -124,12 +124,12 @@ class Routes:
     async def health(self, _: web.Request) -> web.StreamResponse:
         if self._verbs.progress.alive:
             return answer({"status": "ok"})
-        return refusal(503, "Hanging", "the coordinator has not been heard of for a minute")
+        return refusal(503, Reason.HANGING, "the coordinator has not been heard of for a minute")
 
     async def readiness(self, _: web.Request) -> web.StreamResponse:
         if await self._run(lambda: self._verbs.progress.ready):
             return answer({"status": "ok"})
-        return refusal(503, "NotReady", "validation has not passed yet, or the run has failed")
+        return refusal(503, Reason.NOT_READY, "validation has not passed yet, or the run has failed")
 
     async def openapi(self, _: web.Request) -> web.StreamResponse:
         return answer(document({"Directive": Directive, "NewThrottle": NewThrottle}))
@@ -145,7 +145,7 @@ class Routes:
         line = self._managed.instead_of(verb, limit)
         return refusal(
             409,
-            "ManagedByOperator",
+            Reason.MANAGED_BY_OPERATOR,
             f"this run follows its Ferry resource, whose next directive would undo it; instead: {line}",
         )
 

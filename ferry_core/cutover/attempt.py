@@ -49,6 +49,7 @@ from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError, TerminalError, Terminated
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Handover:
             message = error.message + self._in_the_way(error)
             return Attempt(error.reason, message, self.lock.block.milliseconds)
         self._keep_record()
-        return Attempt("Done", "writes may move to the target", self.lock.block.milliseconds, changes)
+        return Attempt(Reason.DONE, "writes may move to the target", self.lock.block.milliseconds, changes)
 
     # -- the caller's thread ------------------------------------------------------------------------------------------
 
@@ -160,10 +161,10 @@ class Handover:
             raise self._ambiguous(error.message) from error
 
     def _ambiguous(self, why: str) -> AmbiguousError:
-        return AmbiguousError("OwnershipAmbiguous", ambiguous(why, self.lock.by_hand(self._intent)))
+        return AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, ambiguous(why, self.lock.by_hand(self._intent)))
 
     def _locked(self, why: str) -> AmbiguousError:
-        return AmbiguousError("SourceLocked", locked(why, self.lock.by_hand(self._intent)))
+        return AmbiguousError(Reason.SOURCE_LOCKED, locked(why, self.lock.by_hand(self._intent)))
 
     def _undo(self) -> None:
         """Allow writes again, then have the lease row say so; meanwhile the run is seen, and may be stopped."""
@@ -219,7 +220,7 @@ class Handover:
         return False
 
     def _in_the_way(self, error: AttemptFailed | RetriableError) -> str:
-        if error.reason not in ("DeadlineExceeded", "LockConflict", "LockTimeout"):
+        if error.reason not in (Reason.DEADLINE_EXCEEDED, Reason.LOCK_CONFLICT):
             return ""
         try:
             with self.control() as control:
@@ -272,14 +273,14 @@ class Handover:
             self._step("comparing rows")
             differing = self.prove(deadline, self._recording.check)
             if differing:
-                raise AttemptFailed("RowsDiffer", differing)
+                raise AttemptFailed(Reason.ROWS_DIFFER, differing)
             self.reached("verified")
             self._step("looking for late changes")
             self._stream_to_end(control, deadline)
             self._refuse_other_writers(control, deadline)
             if self.buffer.changes != changes:
                 raise AttemptFailed(
-                    "SourceStillWritten",
+                    Reason.SOURCE_STILL_WRITTEN,
                     f"{self.buffer.changes - changes} row changes of selected tables came after writes were stopped; "
                     "find who may write in spite of read_only (accounts with SUPER or READ ONLY ADMIN, XA COMMIT)",
                 )
@@ -299,7 +300,7 @@ class Handover:
         """The last questions, when nothing but the COMMIT of the record is left to send."""
         if not self.lock.held():
             raise AttemptFailed(
-                "SourceUnlocked",
+                Reason.SOURCE_UNLOCKED,
                 "somebody allowed writes on the source again (or it was restarted) before the hand-over was "
                 "recorded; nothing but this Ferry may change read_only during the cutover",
             )
@@ -324,7 +325,7 @@ class Handover:
         if not source_position(control).contains(seen):
             # The dump of a source that was reset goes on as if nothing were written any more.
             raise AttemptFailed(
-                "SourceHistoryLost",
+                Reason.SOURCE_HISTORY_LOST,
                 f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
                 "differ that no event will tell of: start over with a fresh copy",
             )

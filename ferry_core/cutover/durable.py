@@ -14,6 +14,7 @@ from ferry_core.consistency.fence import COMPLETED, Fence
 from ferry_core.consistency.own_tables import SCHEMA
 from ferry_core.errors import AmbiguousError, Fenced, FerryError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
         not_durable(error.message)
         return
     if phase != COMPLETED:
-        raise AmbiguousError("OwnershipAmbiguous", f"the target has lost the record again: its phase is {phase}")
+        raise AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, f"the target has lost the record again: its phase is {phase}")
 
 
 def not_durable(why: str) -> None:

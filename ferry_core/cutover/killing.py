@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 from ferry_core.cutover.blockers import blockers
 from ferry_core.errors import FerryError, RetriableError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 ANSWER_SECONDS = 5.0
 """How long any single administrative statement may take; SET GLOBAL has the caller's deadline on top."""
@@ -86,7 +87,7 @@ def kill(session: Session, ident: int) -> None:
     try:
         session.execute(f"KILL {ident}")
     except FerryError as error:
-        if error.__cause__ is None or error.__cause__.args[:1] != (NO_SUCH_THREAD,):
+        if error.code != NO_SUCH_THREAD:
             raise
 
 
@@ -101,9 +102,9 @@ def end_connections(session: Session, chosen: Callable[[Process], bool]) -> None
             return
         if time.monotonic() > end:
             raise RetriableError(
-                "SourceLockFailed",
-                f"{session.endpoint.role} {session.endpoint.address}: killed connections "
-                f"{[process.ident for process in found]} do not end",
+                Reason.SOURCE_LOCK_FAILED,
+                f"{session.endpoint.where}: killed connections {[process.ident for process in found]} do not end",
+                server=session.endpoint.role,
             )
         for process in found:
             kill(session, process.ident)

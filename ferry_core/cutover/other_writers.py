@@ -12,6 +12,7 @@ from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.mysql.replication import running_replication
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
+from ferry_core.reasons import Reason
 
 OTHER_WRITERS_SECONDS = 2.0
 """How long writes stay blocked for XA transactions to end: those of applications are over within milliseconds."""
@@ -22,7 +23,7 @@ def refuse_replication(control: Session) -> None:
     running = running_replication(control)
     if running:
         raise AttemptFailed(
-            "SourceIsReplica",
+            Reason.SOURCE_IS_REPLICA,
             f"replication runs on the source and writes to it whatever is locked: {'; '.join(running)}; STOP REPLICA "
             "(MariaDB: STOP ALL SLAVES) there before the next attempt, and make sure that nothing starts it again",
         )
@@ -41,14 +42,14 @@ def refuse_xa(control: Session, wait: Callable[[Callable[[float], bool]], bool],
 
     if not wait(none_left):
         raise AttemptFailed(
-            "XaOpen",
+            Reason.XA_OPEN,
             f"XA transactions were open when writes were stopped, and could be committed after the hand-over: "
             f"{'; '.join(found)}; end them first",
         )
     xids = prepared_xids(control)  # in this order: what is open becomes prepared, never the other way round
     if xids:
         raise AttemptFailed(
-            "XaPrepared",
+            Reason.XA_PREPARED,
             f"XA transactions are prepared and could be committed after the lock: {', '.join(xids)} "
             "(formatID,gtrid,bqual); decide them first",
         )

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from ferry_core.reasons import Reason
+
 
 class AttemptFailed(Exception):
     """The attempt is over; ``reason`` is that of the CutOver condition."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -16,7 +18,7 @@ class AttemptFailed(Exception):
 class Attempt:
     """How an attempt ended; ``reason`` is Done, or why not."""
 
-    reason: str
+    reason: Reason
     message: str
     blocked_milliseconds: int
     changes: int = 0
@@ -24,9 +26,9 @@ class Attempt:
 
     @property
     def done(self) -> bool:
-        return self.reason == "Done"
+        return self.reason == Reason.DONE
 
 
 def late(what: str) -> AttemptFailed:
     """It took longer than the spec allows."""
-    return AttemptFailed("DeadlineExceeded", f"{what} when cutover.deadline was over")
+    return AttemptFailed(Reason.DEADLINE_EXCEEDED, f"{what} when cutover.deadline was over")

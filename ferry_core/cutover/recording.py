@@ -16,6 +16,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.errors import AmbiguousError, ConnectionLost, Fenced, FerryError, RetriableError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Recording:
     def check(self) -> None:
         """Raise if the attempt was given up."""
         if self._given_up:
-            raise AttemptFailed("DeadlineExceeded", "the attempt was given up")
+            raise AttemptFailed(Reason.DEADLINE_EXCEEDED, "the attempt was given up")
 
     @property
     def given_up(self) -> bool:
@@ -75,7 +76,7 @@ class Recording:
                     self._sent_at = None
             if isinstance(error, ConnectionLost):
                 raise AttemptFailed(
-                    "TargetLost", f"the target was lost before the hand-over was recorded: {error.message}"
+                    Reason.TARGET_LOST, f"the target was lost before the hand-over was recorded: {error.message}"
                 ) from error
             raise
 
@@ -93,4 +94,4 @@ def _settle(fence: Fence, lost: FerryError) -> bool:
     except Fenced:
         raise
     except FerryError as error:
-        raise AmbiguousError("OwnershipAmbiguous", f"{lost.message}; {error.message}") from error
+        raise AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, f"{lost.message}; {error.message}") from error

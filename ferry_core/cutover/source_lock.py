@@ -33,6 +33,7 @@ from ferry_core.errors import DataError, FerryError, LockConflict, RetriableErro
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,9 @@ class ReadOnlyLock:
         with self._open() as session:
             self._kill_leftovers(session)
         if not self._turn.take(seconds, check_cancelled):
-            raise RetriableError("SourceLockBusy", f"{self._where}: another Ferry is cutting over from this source")
+            raise RetriableError(
+                Reason.SOURCE_LOCK_BUSY, f"{self._where}: another Ferry is cutting over from this source"
+            )
         try:
             self._refuse_read_only(self.stored())
         except BaseException:
@@ -241,7 +244,7 @@ class ReadOnlyLock:
             self._sent = _Sent.DONE
             if not self._all_on(self._read(control)):
                 self.unlock()
-                raise RetriableError("SourceUnlocked", f"{self._where}: somebody allowed writes again at once")
+                raise RetriableError(Reason.SOURCE_UNLOCKED, f"{self._where}: somebody allowed writes again at once")
 
     def _ask_last(self, confirm: Check) -> None:
         """In this order with ``_enrol``: a successor ends both sessions, and so either finds this one or its turn."""
@@ -271,7 +274,7 @@ class ReadOnlyLock:
         """
         for name in self._variables:
             if not re.fullmatch("[0-9A-Z_]+", stored.get(name, "")):
-                raise DataError("SourceLockFailed", f"{self._where}: {stored.get(name)!r} is no value of {name}")
+                raise DataError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: {stored.get(name)!r} is no value of {name}")
         with self._open() as session:
             self._kill_leftovers(session)
             with self._turn.taken(TURN_SECONDS) as ours:
@@ -304,12 +307,12 @@ class ReadOnlyLock:
                 session.execute(f"SET {self._marker} GLOBAL {name} = {value}")
                 now = self._read(session)
         if now != {name: stored[name] for name in self._variables}:
-            raise DataError("SourceUnlockFailed", f"{self._where}: is {now} after restoring {dict(stored)}")
+            raise DataError(Reason.SOURCE_UNLOCK_FAILED, f"{self._where}: is {now} after restoring {dict(stored)}")
 
     @property
     def _where(self) -> str:
         endpoint = self._login()
-        return f"{endpoint.role} {endpoint.address}"
+        return endpoint.where
 
     def _open(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Session:
         return Session(
@@ -327,7 +330,7 @@ class ReadOnlyLock:
     def _refuse_read_only(self, values: Mapping[str, str]) -> None:
         if self._is_on(values[self._variables[-1]]):
             raise RetriableError(
-                "SourceReadOnly",
+                Reason.SOURCE_READ_ONLY,
                 f"{self._where}: it is read only already, and not by this attempt: another Ferry has cut over from it "
                 "or died in the attempt, or somebody set it; if it is to stay so, use cutover.sourceLock: None",
             )
@@ -342,7 +345,9 @@ class ReadOnlyLock:
     def _enrol(self, session: Session) -> None:
         """Make a session findable before it sends the statement."""
         if session.number(f"SELECT GET_LOCK('{self._name}', 1)") != 1:
-            raise RetriableError("SourceLockFailed", f"{self._where}: another run of this Ferry is stopping its writes")
+            raise RetriableError(
+                Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run of this Ferry is stopping its writes"
+            )
 
     def _kill_leftovers(self, session: Session) -> None:
         """End lock statements of this owner that run without their copier, or are to come; wait until they are gone."""
@@ -361,7 +366,7 @@ class ReadOnlyLock:
             self.unlock()
         except FerryError as trouble:
             raise RetriableError(
-                "SourceMayBeLocked",
+                Reason.SOURCE_MAY_BE_LOCKED,
                 f"{self._where}: the attempt to stop writes failed ({error}) and could not be undone ({trouble}); "
                 "the stored values are restored by the next start or by ferry abort",
             ) from error
@@ -373,7 +378,7 @@ class ReadOnlyLock:
             return error
         in_the_way = "; ".join(killer.seen) or "nothing visible (LOCK TABLES ... WRITE may be hidden)"
         return LockConflict(
-            "SourceLockTimeout",
+            Reason.SOURCE_LOCK_TIMEOUT,
             f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; in the way: {in_the_way}",
         )
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from ferry_core.errors import ConnectionLost, FerryError, RetriableError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class TurnLost(RetriableError):
     """The session that held the turn is gone, and with it the right to act on the source without asking the lease."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("SourceTurnLost", message)
+        super().__init__(Reason.SOURCE_TURN_LOST, message)
 
 
 class Turn:

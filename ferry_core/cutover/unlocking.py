@@ -27,6 +27,7 @@ from ferry_core.cutover.messages import locked
 from ferry_core.cutover.source_lock import Released, SourceLock
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def undo(fence: Fence, lock: SourceLock, over: threading.Event | None = None) ->
     try:
         return Released(retrying(_undo_once, fence, lock))
     except RetriableError as error:
-        raise AmbiguousError("SourceLocked", locked(error.message, lock.by_hand({}))) from error
+        raise AmbiguousError(Reason.SOURCE_LOCKED, locked(error.message, lock.by_hand({}))) from error
 
 
 def _undo_once(fence: Fence, lock: SourceLock) -> Released:

@@ -11,11 +11,12 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.errors import Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
+from ferry_core.reasons import Reason
 
 
 def aborted() -> Terminated:
     """How a run ends by an abort."""
-    return Terminated("Aborted", "aborted: copying has stopped, the target is kept as it is")
+    return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept as it is")
 
 
 class Intent:

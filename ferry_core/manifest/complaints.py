@@ -11,10 +11,10 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Ferry
 from ferry_core.errors import ConfigError
 from ferry_core.manifest.documents import Document, FieldPath, describe
+from ferry_core.reasons import Reason
 
 _ORDER = ("extra_forbidden", "missing")
 

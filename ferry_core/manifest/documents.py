@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 from pydantic import JsonValue
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 MAX_FILE_BYTES = 4 << 20
 MAX_NODES = 200_000

@@ -11,15 +11,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ferry_core.api.built import notices, refuse_unbuilt
-from ferry_core.api.reasons import Reason
 from ferry_core.api.servers import Server
 from ferry_core.api.spec import Ferry
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, ServerRole
 from ferry_core.manifest.complaints import complaint, nearest
 from ferry_core.manifest.documents import Document, read_documents
 from ferry_core.manifest.secrets import SecretStore
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.tls import REQUIRING, TlsMaterial, client_context
+from ferry_core.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,11 @@ def _secrets(documents: list[Document], ferry: Ferry, folder: Path | None) -> Se
 
 
 def _endpoints(ferry: Ferry, secrets: SecretStore) -> tuple[Endpoint, Endpoint]:
-    return _endpoint("source", ferry.spec.source, secrets), _endpoint("target", ferry.spec.target, secrets)
+    source = _endpoint(ServerRole.SOURCE, ferry.spec.source, secrets)
+    return source, _endpoint(ServerRole.TARGET, ferry.spec.target, secrets)
 
 
-def _endpoint(role: str, server: Server, secrets: SecretStore) -> Endpoint:
+def _endpoint(role: ServerRole, server: Server, secrets: SecretStore) -> Endpoint:
     credentials = server.credentials_secret_ref
     asked_by = f"spec.{role}.credentialsSecretRef"
     return Endpoint(

@@ -8,10 +8,10 @@ import base64
 import binascii
 from pathlib import Path
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError
 from ferry_core.manifest.complaints import nearest
 from ferry_core.manifest.documents import Document, describe
+from ferry_core.reasons import Reason
 
 
 class SecretStore:

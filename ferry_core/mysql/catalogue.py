@@ -9,8 +9,8 @@ an answer for the truth would move one table less, see no UNIQUE index, or add a
 import time
 from typing import TYPE_CHECKING
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import DataError, LockConflict
+from ferry_core.reasons import Reason
 
 if TYPE_CHECKING:
     from ferry_core.mysql.session import Row, Session, Warned
@@ -42,18 +42,22 @@ def whole(session: "Session", statement: str | bytes, rows: "list[Row]") -> "lis
     deadline = time.monotonic() + PATIENCE_SECONDS
     while causes := _causes(session):
         lasting = [warned for warned in causes if warned.code not in PASSING]
-        where = f"{session.endpoint.role} {session.endpoint.address}"
+        where = session.endpoint.where
         if lasting:
             raise DataError(
                 Reason.CATALOGUE_INCOMPLETE,
                 f"{where} cannot describe all of its tables: {lasting[0].message} (warning {lasting[0].code}); repair "
-                f"or drop what it names; statement: {str(statement)[:200]}",
+                "or drop what it names",
+                server=session.endpoint.role,
+                code=lasting[0].code,
+                statement=str(statement),
             )
         if time.monotonic() > deadline:
             raise LockConflict(
                 Reason.CATALOGUE_BUSY,
                 f"{where} leaves a table out of its answer: {causes[0].message} (warning {causes[0].code}); this is "
                 "asked again, and passes once the DDL on that table has ended",
+                server=session.endpoint.role,
             )
         time.sleep(PAUSE_SECONDS)
         session.execute(statement)

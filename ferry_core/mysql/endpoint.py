@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.identity import KnownServer, ServerIdentity
 
 
@@ -10,7 +11,7 @@ from ferry_core.mysql.identity import KnownServer, ServerIdentity
 class Endpoint:
     """One server. ``tls`` is None for Disabled; ``tls_required`` False means Preferred."""
 
-    role: str  # "source", "target" or "replica": said in every message
+    role: ServerRole
     host: str
     port: int
     user: str
@@ -28,6 +29,11 @@ class Endpoint:
         """Asked by whoever has connected, before anything else is asked there; raises if it must not go on."""
         if self.known is not None:
             self.known.check(self.address, found, any_start=self.any_start)
+
+    @property
+    def where(self) -> str:
+        """The server in messages."""
+        return f"{self.role} {self.address}"
 
     @property
     def address(self) -> str:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from pymysql import err
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import (
     ConfigError,
     ConnectionLost,
@@ -21,6 +20,7 @@ from ferry_core.errors import (
     TooLarge,
 )
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.reasons import Reason
 
 TLS_NOT_OFFERED = 2026
 
@@ -29,20 +29,18 @@ class _Meaning(NamedTuple):
     """What a group of error numbers is; ``advice`` follows the server's words."""
 
     kind: type[FerryError]
-    reason: str
+    reason: Reason
     advice: str = ""
     shows_statement: bool = False
 
 
-_LOST = _Meaning(ConnectionLost, "ConnectionLost")
-_FAILED = _Meaning(DataError, "StatementFailed", shows_statement=True)
-TABLE_NOT_AS_KNOWN = "TableNotAsKnown"
-"""The statement failed since somebody changed a definition; the stream soon tells which statement did."""
-_REFUSED = _Meaning(ConfigError, "AccessDenied", "check the user name, password and host part of the account")
+_LOST = _Meaning(ConnectionLost, Reason.CONNECTION_LOST)
+_FAILED = _Meaning(DataError, Reason.STATEMENT_FAILED, shows_statement=True)
+_REFUSED = _Meaning(ConfigError, Reason.ACCESS_DENIED, "check the user name, password and host part of the account")
 # Not the end of a run: a new password has reached the server and not yet the Secret, or the other way round.
 _REFUSED_NOW = _REFUSED._replace(kind=LoginRefused)
 _UNKNOWN_LOGIN = _Meaning(
-    ConfigError, "AccountUnsupported", "let the account log in by caching_sha2_password or mysql_native_password"
+    ConfigError, Reason.ACCOUNT_UNSUPPORTED, "let the account log in by caching_sha2_password or mysql_native_password"
 )
 
 _NO_PARTITION = _FAILED._replace(
@@ -51,30 +49,35 @@ _NO_PARTITION = _FAILED._replace(
 )
 
 _GROUPS: dict[_Meaning, tuple[int, ...]] = {
-    _Meaning(LockConflict, "LockConflict"): (1205, 1213, 1684, 3058, 3572),
+    _Meaning(LockConflict, Reason.LOCK_CONFLICT): (1205, 1213, 1684, 3058, 3572),
     _LOST: (1053, 1077, 1079, 1158, 1159, 1160, 1161, 1927, 2003, 2005, 2006, 2013, 2014, 2055, 4031, 3169),
-    _Meaning(Interrupted, "StatementInterrupted"): (1317, 1969, 3024, 1028),
-    _Meaning(ResourceExhausted, "ServerResourceExhausted"): (
+    _Meaning(Interrupted, Reason.STATEMENT_INTERRUPTED): (1317, 1969, 3024, 1028),
+    _Meaning(ResourceExhausted, Reason.SERVER_RESOURCE_EXHAUSTED): (
         *(3, 1021, 1026, 1030, 1041, 1114, 1135, 1203, 1226, 3675, 1040),
     ),
-    _Meaning(TooLarge, "RowsTooLarge"): (1153, 1301, 2020),
+    _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301, 2020),
     _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
-    _Meaning(DataError, TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146),
+    # Somebody changed a definition; the stream soon tells which statement did.
+    _Meaning(DataError, Reason.TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146),
     _NO_PARTITION: (1526,),
-    _Meaning(ConfigError, "TlsWanted", "use a tls.mode other than Disabled"): (3159,),
+    _Meaning(ConfigError, Reason.TLS_WANTED, "use a tls.mode other than Disabled"): (3159,),
     _UNKNOWN_LOGIN: (1251, 2059, 2061),
-    _Meaning(ConfigError, "MissingPrivilege", shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),
-    _Meaning(ConfigError, "ServerReadOnly", "make it writable or point the Ferry at its primary"): (1290, 1792, 1836),
+    _Meaning(ConfigError, Reason.MISSING_PRIVILEGE, shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),
+    _Meaning(ConfigError, Reason.SERVER_READ_ONLY, "make it writable or point the Ferry at its primary"): (
+        1290,
+        1792,
+        1836,
+    ),
 }
 _MEANINGS = {code: meaning for meaning, codes in _GROUPS.items() for code in codes}
 
 
 def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> FerryError:
-    """The FerryError that ``error`` means, naming the server and the first 200 characters of the statement."""
+    """The FerryError that ``error`` means, with the server, its error number and the statement that it refused."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
-    where = f"{endpoint.role} {endpoint.address}"
-    tls_fault = _tls_fault(error, code, where)
+    where = endpoint.where
+    tls_fault = _tls_fault(error, code, endpoint)
     if tls_fault is not None:
         return tls_fault
     meaning = _MEANINGS.get(code) or _unnumbered(error, code)
@@ -82,8 +85,8 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
         meaning = _REFUSED_NOW
     said = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
     said += f"; {meaning.advice}" if meaning.advice else ""
-    said += f"; statement: {statement[:200]}" if meaning.shows_statement and statement else ""
-    return meaning.kind(meaning.reason, said)
+    shown = statement if meaning.shows_statement else ""
+    return meaning.kind(meaning.reason, said, server=endpoint.role, code=code, statement=shown)
 
 
 def _unnumbered(error: Exception, code: int) -> _Meaning:
@@ -98,14 +101,12 @@ def _unnumbered(error: Exception, code: int) -> _Meaning:
 
 def table_is_gone(error: BaseException) -> bool:
     """Whether a statement failed since its table, or the whole schema, is not there."""
-    cause = error.__cause__
-    return isinstance(cause, err.MySQLError) and cause.args[:1] in ((1049,), (1146,))
+    return isinstance(error, FerryError) and error.code in (1049, 1146)
 
 
-def is_referenced(error: BaseException) -> bool:
+def is_referenced(error: FerryError) -> bool:
     """Whether a table was not dropped since a foreign key of another one points to it."""
-    cause = error.__cause__
-    return isinstance(cause, err.MySQLError) and cause.args[:1] in ((1217,), (1451,), (3730,))
+    return error.code in (1217, 1451, 3730)
 
 
 def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
@@ -119,23 +120,28 @@ def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
         text = "whoever listens there does not answer as a MySQL server does"
     return ConnectionLost(
         Reason.SERVER_UNREACHABLE,
-        f"{endpoint.role} {endpoint.address} cannot be reached: {text}; check spec.{endpoint.role}.host and port, that "
-        "the server is up, and that nothing between here and there keeps us out",
+        f"{endpoint.where} cannot be reached: {text}; check spec.{endpoint.role}.host and port, that "
+        "the server is up, and that no firewall blocks the connection",
+        server=endpoint.role,
     )
 
 
-def _tls_fault(error: Exception, code: int, where: str) -> ConfigError | None:
+def _tls_fault(error: Exception, code: int, endpoint: Endpoint) -> ConfigError | None:
+    where = endpoint.where
     untrusted = getattr(error, "original_exception", error)
     if isinstance(untrusted, ssl.SSLCertVerificationError):
         return ConfigError(
-            "TlsCertificateRejected",
+            Reason.TLS_CERTIFICATE_REJECTED,
             f"{where}: its certificate does not verify: {untrusted.verify_message}; give the CA that signed it as "
             "ca.crt in the Secret of tls.secretRef, use the host name that it was made for, or a weaker tls.mode",
+            server=endpoint.role,
         )
     if code == TLS_NOT_OFFERED:
         return ConfigError(
-            "TlsNotOffered",
+            Reason.TLS_NOT_OFFERED,
             f"{where} does not offer TLS and the Ferry's tls.mode requires it; "
             "enable TLS on the server or set tls.mode: Preferred",
+            server=endpoint.role,
+            code=code,
         )
     return None

@@ -13,7 +13,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from ferry_core.errors import DataError, OtherServer, ServerRestarted
+from ferry_core.errors import DataError, OtherServer, ServerRestarted, ServerRole
+from ferry_core.reasons import Reason
 
 STORED_CHARACTERS = 64
 """What the lease and the checkpoint keep of a name."""
@@ -49,7 +50,7 @@ class ServerIdentity(NamedTuple):
 class KnownServer:
     """One end of a run. Thread-safe: every thread that opens connections there asks ``check``."""
 
-    def __init__(self, role: str, patience_seconds: float) -> None:
+    def __init__(self, role: ServerRole, patience_seconds: float) -> None:
         """``patience_seconds``: how long its address may lead to another server before that ends the run."""
         self._role = role
         self._patience = patience_seconds
@@ -84,8 +85,9 @@ class KnownServer:
             if found.start == known.start or self._any_start:
                 return
             self._restarted = ServerRestarted(
-                "ServerRestarted",
+                Reason.SERVER_RESTARTED,
                 f"{self._role} {address} was restarted: what it held last may be gone with the restart",
+                server=self._role,
             )
             if not any_start:
                 raise self._restarted
@@ -102,8 +104,9 @@ class KnownServer:
         since, last = self._other or (now, now)
         self._other = (since if now - last < APART_SECONDS else now), now
         error = OtherServer(
-            f"{self._role.capitalize()}Replaced",
+            Reason.SOURCE_REPLACED if self._role is ServerRole.SOURCE else Reason.TARGET_REPLACED,
             f"{self._role} {address} is another server now, {found}, and this run began with {known}. Point the Ferry "
             "at the server itself, not at a balancer; after a failover start over with a fresh copy",
+            server=self._role,
         )
         return error.for_good() if now - self._other[0] > self._patience else error

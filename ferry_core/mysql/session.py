@@ -22,6 +22,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
 from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
+from ferry_core.reasons import Reason
 
 Row = tuple[bytes | None, ...]
 
@@ -162,7 +163,7 @@ class Session:
             self._connection.connect()
         except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
             found = unreachable(error, endpoint)
-            raise (wants_tls(endpoint) if found.reason == "AccessDenied" else None) or found from error
+            raise (wants_tls(endpoint) if found.reason == Reason.ACCESS_DENIED else None) or found from error
         try:
             self._introduce(dict(extra or {}))
         except BaseException:
@@ -184,9 +185,10 @@ class Session:
         self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
         if endpoint.tls_required and not self.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]:
             raise ConfigError(
-                "TlsNotOffered",
-                f"{endpoint.role} {endpoint.address} does not offer TLS and the Ferry's tls.mode requires it; "
+                Reason.TLS_NOT_OFFERED,
+                f"{endpoint.where} does not offer TLS and the Ferry's tls.mode requires it; "
                 "enable TLS on the server or set tls.mode: Preferred",
+                server=endpoint.role,
             )
 
     def _lift_limits(self) -> None:
@@ -203,7 +205,7 @@ class Session:
         try:
             self.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in wished.items()))
         except ConfigError as error:
-            if error.reason != "MissingPrivilege" or wished == needed:
+            if error.reason != Reason.MISSING_PRIVILEGE or wished == needed:
                 raise
             self._set(needed, needed)
 
@@ -245,7 +247,7 @@ class Session:
             if isinstance(error, AttributeError | ValueError):
                 # PyMySQL trips over its own closed socket when another thread shut it.
                 raise ConnectionLost(
-                    "ConnectionLost", f"{self.endpoint.role} {self.endpoint.address}: closed"
+                    Reason.CONNECTION_LOST, f"{self.endpoint.where}: closed", server=self.endpoint.role
                 ) from error
             raise classify(error, self.endpoint, shown) from error
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ferry_core.api.choices import TlsMode
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 VERIFYING = (TlsMode.VERIFY_CA, TlsMode.VERIFY_IDENTITY)
 REQUIRING = (TlsMode.REQUIRED, *VERIFYING)

@@ -6,6 +6,7 @@ import pymysql
 
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.reasons import Reason
 
 SECONDS = 10.0
 
@@ -15,9 +16,10 @@ def wants_tls(endpoint: Endpoint) -> ConfigError | None:
     if endpoint.tls is not None or not _lets_in(endpoint):
         return None
     return ConfigError(
-        "TlsWanted",
-        f"{endpoint.role} {endpoint.address}: the account {endpoint.user} is let in by TLS only (REQUIRE SSL), and "
+        Reason.TLS_WANTED,
+        f"{endpoint.where}: the account {endpoint.user} is let in by TLS only (REQUIRE SSL), and "
         f"spec.{endpoint.role}.tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA",
+        server=endpoint.role,
     )
 
 

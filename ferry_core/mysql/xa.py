@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ferry_core.errors import ConfigError, FerryError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Row, Session
+from ferry_core.reasons import Reason
 
 _XA_RECOVER_DENIED = 1401
 """What MySQL answers to XA RECOVER without XA_RECOVER_ADMIN: its text speaks of damaged data."""
@@ -19,11 +20,12 @@ def prepared_xids(session: Session) -> list[str]:
     try:
         rows = session.query(statement)
     except FerryError as error:
-        if error.__cause__ is not None and error.__cause__.args[:1] == (_XA_RECOVER_DENIED,):
+        if error.code == _XA_RECOVER_DENIED:
             raise ConfigError(
-                "MissingPrivilege",
-                f"{session.endpoint.role} {session.endpoint.address}: XA RECOVER is refused; "
+                Reason.MISSING_PRIVILEGE,
+                f"{session.endpoint.where}: XA RECOVER is refused; "
                 f"GRANT XA_RECOVER_ADMIN ON *.* TO '{session.endpoint.user}'",
+                server=session.endpoint.role,
             ) from error
         raise
     return sorted(_normal_forms(rows, hexadecimal=session.flavor is Flavor.MYSQL))

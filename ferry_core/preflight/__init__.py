@@ -5,7 +5,6 @@ One module a concern, each a chain of small functions. A check asks, and says wh
 
 from collections.abc import Iterator, Sequence
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.preflight import (
     binlog,
@@ -27,6 +26,7 @@ from ferry_core.preflight import (
 from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, CheckResult, Finding, Status, passed, skipped
+from ferry_core.reasons import Reason
 
 __all__ = ["CheckResult", "PreflightContext", "ServerFacts", "Status", "checked", "refuse_failed", "run_checks"]
 
@@ -90,7 +90,7 @@ def _run(check: Check, context: PreflightContext, before: Sequence[CheckResult])
         yield _refused(check, error, before)
         return
     for finding in findings or [passed("")]:
-        yield CheckResult(check.name, check.server, finding.status, finding.reason.value, finding.message)
+        yield CheckResult(check.name, check.server, finding.status, finding.reason, finding.message)
 
 
 def _refuse_to_write(before: Sequence[CheckResult]) -> None:

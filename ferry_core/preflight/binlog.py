@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from ferry_core.api.reasons import Reason
 from ferry_core.binlog.handshake import server_id_of
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Row
@@ -10,6 +9,7 @@ from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, skipped, warning
 from ferry_core.preflight.sizes import copy_seconds
+from ferry_core.reasons import Reason
 
 ROW_IMAGES = ("FULL", "MINIMAL", "NOBLOB")
 SHORT_RETENTION = 24 * 3600

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.preflight.result import Check, Finding, Status, failed, warning
+from ferry_core.reasons import Reason
 
 
 def _read_only(context: PreflightContext) -> Iterator[Finding]:

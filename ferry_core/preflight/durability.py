@@ -6,10 +6,10 @@ over, or to end with a difference: so whoever runs one is told before.
 
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, warning
+from ferry_core.reasons import Reason
 
 DURABLE_FLUSHES = ("1", "3")  # 3 is MariaDB's: at the prepare and at the commit
 WHOLE_PAGES = ("ON", "1", "DETECT_AND_RECOVER")

@@ -33,7 +33,7 @@ class ServerFacts:
     @property
     def where(self) -> str:
         """The server's name in messages."""
-        return f"{self._session.endpoint.role} {self.address}"
+        return self._session.endpoint.where
 
     @cached_property
     def variables(self) -> dict[str, str]:

@@ -6,10 +6,10 @@ no more than that no constraint at all. A child that is not selected is nobody's
 
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.reasons import Reason
 from ferry_core.schema.definition import ForeignKey
 from ferry_core.tables.table import Table
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ferry_core.api.choices import Acknowledgement
-from ferry_core.api.reasons import Reason
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import identifier
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, Status
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 
 _STORED = re.compile(r"\b(STORED|PERSISTENT)\b", re.IGNORECASE)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.lease import OWN_SCHEMA
 from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.reasons import Reason
 
 WRITING = ("SELECT", "INSERT", "DELETE", "DROP")
 CREATING = (*WRITING, "CREATE", "ALTER", "INDEX", "REFERENCES")

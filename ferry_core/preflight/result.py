@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
+from ferry_core.reasons import Reason
 
 Server = Literal["source", "target", "both"]
 
@@ -37,7 +37,7 @@ class CheckResult:
     name: str
     server: Server
     status: Status
-    reason: str
+    reason: Reason
     message: str
 
 

@@ -8,13 +8,13 @@ with the source table's columns, which nobody else sees and which ends with its 
 
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.lease import OWN_SCHEMA
 from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import Token, readings
 from ferry_core.tables.table import Column, Table, TableName
 
@@ -108,7 +108,7 @@ def _complaint(session: Session, statement: str) -> str | None:
     try:
         session.query(statement)
     except DataError as error:
-        return error.message.partition("; statement: ")[0]
+        return error.problem
     return None
 
 

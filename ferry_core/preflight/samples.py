@@ -7,7 +7,6 @@ in 2038 on most servers and in 2106 on newer MariaDB.
 import time
 from collections.abc import Callable, Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import Interrupted
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
@@ -15,6 +14,7 @@ from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.preflight.row_filters import invalidity
+from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.table import Table
 

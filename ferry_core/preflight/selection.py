@@ -6,7 +6,6 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
@@ -14,6 +13,7 @@ from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.foreign_keys import and_dependants
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.reasons import Reason
 from ferry_core.tables.discovery import keyless
 from ferry_core.tables.patterns import readings
 from ferry_core.tables.table import TableName
@@ -44,13 +44,13 @@ def refuse_gone(session: Session, gone: Sequence[str]) -> None:
     if hidden:
         grants = "; ".join(f"GRANT SELECT ON {name.sql} TO {source.account}" for name in hidden)
         raise ConfigError(
-            "MissingPrivilege",
+            Reason.MISSING_PRIVILEGE,
             f"{source.where}: the account {source.account} lacks SELECT on {', '.join(map(str, hidden))}, which this "
             f"Ferry has begun to move; run there: {grants}",
         )
     if gone:
         raise DataError(
-            "SchemaChanged",
+            Reason.SCHEMA_CHANGED,
             f"{source.where} does not have {', '.join(gone)} any more, which this Ferry has begun to move: dropped or "
             "renamed while it was down. Bring the table back under its name, or start over under another name of the "
             "Ferry and without the table",

@@ -3,13 +3,13 @@
 import secrets
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 
 OLDEST = {False: (8, 0), True: (10, 5)}  # by "is MariaDB"

@@ -7,11 +7,11 @@ for it first: here, and in ``cutover``, ``target`` and ``binlog``.
 import re
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded, name_list
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, passed, warning
+from ferry_core.reasons import Reason
 from ferry_core.tables.patterns import readings
 
 _WILDCARD = re.compile(r"[*?\[]")

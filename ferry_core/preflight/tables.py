@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ferry_core.api.reasons import Reason
 from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.result import Check, Finding, failed, refused
+from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
 from ferry_core.tables.table import TableName
 

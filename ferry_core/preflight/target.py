@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from ferry_core.api.reasons import Reason
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
 from ferry_core.errors import ConfigError
@@ -13,6 +12,7 @@ from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.lease import LEASE_TABLE, Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, structures
+from ferry_core.reasons import Reason
 from ferry_core.schema.create import take_literally
 from ferry_core.tables.table import Table, TableName
 

@@ -11,14 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pymysql import err
-
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.computing import computing_settings
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.preflight.trial_schema import trial_schema
+from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
 from ferry_core.schema.create import definition
 from ferry_core.schema.definition import Definition, ForeignKey, parse
@@ -181,15 +179,12 @@ class _Trial:
         return frozenset(name.removeprefix("constraint ") for name in taken)
 
     def _refused(self, tables: Sequence[Table], error: DataError, what: str = "") -> Finding:
-        said = error.message.partition("; statement: ")[0]
         return failed(
-            Reason.DEFINITION_REFUSED, f"{what}{_names(tables)} cannot be made: {said}; {self._advice(error)}"
+            Reason.DEFINITION_REFUSED, f"{what}{_names(tables)} cannot be made: {error.problem}; {self._advice(error)}"
         )
 
     def _advice(self, error: DataError) -> str:
-        cause = error.__cause__
-        code = cause.args[0] if isinstance(cause, err.MySQLError) and cause.args else 0
-        hint = _ADVICE.get(code, "").format(account=self.context.target_facts.account)
+        hint = _ADVICE.get(error.code, "").format(account=self.context.target_facts.account)
         return f"{hint}, or {_ELSE}" if hint else _ELSE
 
 
@@ -213,7 +208,7 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
         with trial_schema(context.target, context.ferry_uid) as schema, as_written(context.target, settings) as build:
             yield from trial.make(schema, build, began + BUDGET_SECONDS)
     except ConfigError as error:
-        yield _untried(context, _grant(context) if error.reason == "MissingPrivilege" else error.message)
+        yield _untried(context, _grant(context) if error.reason == Reason.MISSING_PRIVILEGE else error.message)
         return
     if trial.untried:
         yield _untried(

@@ -5,14 +5,16 @@ The part of ``StatusReporter`` that the coordinator speaks to from Streaming on.
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ferry_core.api.choices import CutoverMode
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Stage
 from ferry_core.binlog.past import NoWayPast
+from ferry_core.cutover.gates import LAG, MissingGate, listed
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.errors import DataError, FerryError
+from ferry_core.reasons import Condition, Reason
 from ferry_core.report.logged_progress import LoggedProgress
 from ferry_core.report.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN
 
@@ -52,13 +54,13 @@ class CutoverReporter(ABC):
         """``text``, and behind it the tables that are not moved."""
         return "; ".join(filter(None, (text, self.left_out())))
 
-    def gates(self, missing: list[str], *, wanted: bool, exhausted: bool = False) -> None:
-        """``missing`` gates as "Reason: text"; ``exhausted``: no attempt is left until somebody does something."""
+    def gates(self, missing: Sequence[MissingGate], *, wanted: bool, exhausted: bool = False) -> None:
+        """``exhausted``: no attempt is left until somebody does something."""
         say = self.progress.set_condition
         failed = f"; the last attempt failed by {self._last_failure}" if self._last_failure else ""
         if missing:
-            say(Condition.READY_FOR_CUTOVER, False, missing[0].partition(":")[0], "; ".join(missing))
-            self.message(f"streaming changes{failed}; before the cutover: {'; '.join(missing)}")
+            say(Condition.READY_FOR_CUTOVER, False, missing[0].reason, listed(missing))
+            self.message(f"streaming changes{failed}; before the cutover: {'; '.join(map(str, missing))}")
         else:
             say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self.left_out())
             if not wanted:
@@ -66,7 +68,7 @@ class CutoverReporter(ABC):
         if not exhausted:
             say(Condition.STALLED, False, Reason.NOT_STALLED)
         self._tell_hold(missing, wanted=wanted)
-        self._tell_caught_up(next((text for text in missing if text.startswith("Lag")), None))
+        self._tell_caught_up(next((gate for gate in missing if gate.reason in LAG), None))
         if self._verification is None:
             say(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
         elif self._verification.differing:
@@ -76,23 +78,22 @@ class CutoverReporter(ABC):
         else:
             say(Condition.VERIFIED, None, Reason.RUNNING)
 
-    def _tell_caught_up(self, lagging: str | None) -> None:
+    def _tell_caught_up(self, lagging: MissingGate | None) -> None:
         say = self.progress.set_condition
         if lagging is None:
             say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
-        elif "unknown" in lagging:
-            say(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN, lagging)
         else:
-            say(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, lagging)
+            unknown = lagging.reason is Reason.LAG_UNKNOWN
+            say(Condition.CAUGHT_UP, None if unknown else False, lagging.reason, lagging.message)
 
-    def _tell_hold(self, missing: list[str], *, wanted: bool) -> None:
+    def _tell_hold(self, missing: Sequence[MissingGate], *, wanted: bool) -> None:
         """Who waits for approval, or once that is given for a gate; how an attempt ended stands longer than a gate."""
         say = self.progress.set_condition
         if not wanted and (self._held or not missing):
             say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
             self._held = True
         elif missing and self._held:
-            say(Condition.CUT_OVER, False, missing[0].partition(":")[0], "; ".join(missing))
+            say(Condition.CUT_OVER, False, missing[0].reason, listed(missing))
 
     def attempt_begins(self, number: int, max_lag: float) -> None:
         self._held = False
@@ -158,5 +159,7 @@ class CutoverReporter(ABC):
         """Outside of one the gates tell it, which also want it to be small for a while."""
         if self.current_stage is Stage.CUTTING_OVER:
             lag = self.lag()
-            if lag is None or lag > self._max_lag:
-                self._tell_caught_up(f"lag {'unknown' if lag is None else f'{lag:.1f} s'} during the attempt")
+            if lag is None:
+                self._tell_caught_up(MissingGate(Reason.LAG_UNKNOWN, "lag unknown during the attempt"))
+            elif lag > self._max_lag:
+                self._tell_caught_up(MissingGate(Reason.LAG_ABOVE_THRESHOLD, f"lag {lag:.1f} s during the attempt"))

@@ -5,8 +5,8 @@ Conditions are logged when their status changes, not with each wording; of attem
 
 import logging
 
-from ferry_core.api.reasons import Condition
 from ferry_core.api.report import Stage, TableState
+from ferry_core.reasons import Condition, Reason
 from ferry_core.report.conditions import tristate
 from ferry_core.report.progress import Progress
 from ferry_core.tables.table import Table
@@ -22,12 +22,12 @@ class LoggedProgress(Progress):
             log.info("stage %s", stage.value)
         super().set_stage(stage, message)
 
-    def set_condition(self, kind: str, status: bool | None, reason: str, message: str = "") -> None:
+    def set_condition(self, kind: str, status: bool | None, reason: Reason, message: str = "") -> None:
         before, now = self._conditions.get(kind), tristate(status)
         super().set_condition(kind, status, reason, message)
         changed = now == "True" if before is None else now != before.status
         if changed and kind != Condition.CUT_OVER:
-            why = message if message.startswith(reason) else ": ".join(filter(None, (reason, message)))
+            why = ": ".join(filter(None, (reason, message)))
             log.info("%s is %s: %s", kind, now, why)
 
     def set_epoch(self, epoch: int) -> None:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ferry_core.api import report as api
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Phase, Report, Stage, TableReport, TableState
 from ferry_core.errors import FerryError, RetriableError
+from ferry_core.reasons import Condition, Reason
 from ferry_core.report.conditions import MESSAGE_CHARACTERS, Conditions
 from ferry_core.report.counters import Counters, TableCounters, copy_report
 from ferry_core.report.heartbeat import Heartbeat
@@ -118,7 +118,7 @@ class Progress:
         with self._changed:
             self._say(message=message[:MESSAGE_CHARACTERS])
 
-    def set_condition(self, kind: str, status: bool | None, reason: str, message: str = "") -> None:
+    def set_condition(self, kind: str, status: bool | None, reason: Reason, message: str = "") -> None:
         """``status`` None is Unknown."""
         with self._changed:
             if self._conditions.set(kind, status, reason, message, self._generation, self._moment()):
@@ -141,7 +141,7 @@ class Progress:
                 before, self._phase = self._phase, Phase.PAUSED if paused else None
                 if before is not self._phase:
                     self._bump()
-        self.set_condition(Condition.PAUSED, paused, Reason.PAUSED_BY_USER if paused else "NotPaused", message)
+        self.set_condition(Condition.PAUSED, paused, Reason.PAUSED_BY_USER if paused else Reason.NOT_PAUSED, message)
 
     def failed(self, error: FerryError) -> None:
         """The run ends with ``error``."""
@@ -290,7 +290,7 @@ class Progress:
             self._say(throttle=api.ThrottleReport(active=state.active, reason=state.reason, since=since))
         reason = Reason.RATE_LIMIT if state.signal == "rows-per-second" else Reason.REPLICA_LAG
         self.set_condition(
-            Condition.THROTTLED, state.active, reason if state.active else "NotThrottled", state.reason or ""
+            Condition.THROTTLED, state.active, reason if state.active else Reason.NOT_THROTTLED, state.reason or ""
         )
 
     def retried(self, server: str, kind: str) -> None:

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from ferry_core.api.choices import VerifyMode
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Report, Stage, TableReport, TableState
 from ferry_core.api.spec import Ferry
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
-from ferry_core.errors import DataError, FerryError, TooLarge
+from ferry_core.errors import DataError, ExitCode, FerryError, TooLarge
 from ferry_core.preflight import CheckResult
+from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
 from ferry_core.report.logged_progress import LoggedProgress
 from ferry_core.report.sources import DataMovement
@@ -38,7 +37,6 @@ from ferry_core.workers.background_verifier import BackgroundVerifier
 log = logging.getLogger(__name__)
 
 NAMED_TABLES = 10
-JSON_PRECISION = "JsonPrecision"
 
 
 class StatusReporter(CutoverReporter):
@@ -153,7 +151,7 @@ class StatusReporter(CutoverReporter):
 
     def failed(self, error: FerryError) -> None:
         if error.exit_code is ExitCode.TERMINATED:
-            if error.reason == "Aborted":
+            if error.reason == Reason.ABORTED:
                 self.progress.aborted(error.message)
             else:
                 self.message(error.message)
@@ -181,9 +179,9 @@ class StatusReporter(CutoverReporter):
         """Count rows whose JSON was changed by parsing it again; refuse them unless that is acknowledged."""
         if not result.json_changed:
             return
-        if JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
+        if Reason.JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
             raise DataError(
-                JSON_PRECISION,
+                Reason.JSON_PRECISION,
                 f"{result.json_changed} rows of {table.id} hold JSON values that text cannot carry exactly (DECIMAL "
                 "becomes DOUBLE, dates become strings); if that is acceptable, add acknowledge: [JsonPrecision]",
             )
@@ -196,8 +194,7 @@ class StatusReporter(CutoverReporter):
         self.progress.flushed(result.seconds)
 
     def retried(self, error: FerryError) -> None:
-        server = error.message.partition(" ")[0]
-        self.progress.retried(server if server in ("source", "target") else "both", error.reason)
+        self.progress.retried(error.server or "both", error.reason)
         if isinstance(error, TooLarge):
             self.progress.chunk_undone("split")
 

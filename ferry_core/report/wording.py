@@ -5,13 +5,13 @@ import textwrap
 from collections.abc import Sequence
 
 from ferry_core.api.choices import CutoverMode
-from ferry_core.api.reasons import Condition, Reason
+from ferry_core.reasons import Condition, Reason
 
-Said = tuple[Condition, bool | None, str]
+Said = tuple[Condition, bool | None, Reason]
 """A condition, its status (None: unknown) and the reason."""
 AT_FIRST: tuple[Said, ...] = (
     (Condition.SUCCEEDED, None, Reason.IN_PROGRESS),
-    (Condition.VALIDATED, None, "Validating"),
+    (Condition.VALIDATED, None, Reason.VALIDATING),
     (Condition.COPY_COMPLETE, False, Reason.COPYING),
     (Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN),
     (Condition.READY_FOR_CUTOVER, False, Reason.COPYING),

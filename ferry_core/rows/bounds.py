@@ -3,6 +3,7 @@
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import after, order_by, where
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
@@ -48,4 +49,4 @@ def _key(row: tuple[bytes | None, ...]) -> KeyLiterals:
 def _refuse_warnings(session: Session, table: Table) -> None:
     if warnings := session.warnings():
         shown = "; ".join(f"{warned.code} {warned.message}" for warned in warnings[:3])
-        raise DataError("SourceWarning", f"walking the key of {table.id}: {shown}")
+        raise DataError(Reason.SOURCE_WARNING, f"walking the key of {table.id}: {shown}")

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ferry_core.errors import DataError, TooLarge
 from ferry_core.mysql.session import UNLISTED, Purpose, Session, Warned
+from ferry_core.reasons import Reason
 from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
@@ -171,12 +172,14 @@ class RowCopier:
         if isinstance(selector, KeySet) and len(selector.keys) > 1 and any(one.code == UNLISTED for one in warnings):
             # MySQL warns of each literal of a deprecated character set (utf8mb3, ucs2) and lists 1024 warnings, unless
             # the account may ask for more. Later ones are counted only: of fewer keys they are seen.
-            raise TooLarge("WarningsUnlisted", f"{table.id}: {_shown(warnings)}")
+            raise TooLarge(Reason.WARNINGS_UNLISTED, f"{table.id}: {_shown(warnings)}")
         if any(warned.code not in CUT for warned in warnings):
-            raise DataError("SourceWarning", f"reading {table.id}: {_shown(warnings)}; correct the rows or the filter")
+            raise DataError(
+                Reason.SOURCE_WARNING, f"reading {table.id}: {_shown(warnings)}; correct the rows or the filter"
+            )
         if isinstance(selector, KeySet) and len(selector.keys) == 1:
             raise _too_large(table, selector.keys[0], _shown(warnings))
-        raise TooLarge("RowsTooLarge", f"{table.id}: {_shown(warnings)}")
+        raise TooLarge(Reason.ROWS_TOO_LARGE, f"{table.id}: {_shown(warnings)}")
 
     # -- write ----------------------------------------------------------------------------------------------------
 
@@ -223,7 +226,7 @@ class RowCopier:
             raise _WarnedError(warnings)
         if result.records != batch.rows or result.skipped:
             raise DataError(
-                "RowsSkipped",
+                Reason.ROWS_SKIPPED,
                 f"{table.target} took {result.records} rows and skipped {result.skipped} of {batch.rows} sent",
             )
         if warnings:
@@ -296,13 +299,13 @@ def _shown(warnings: Sequence[Warned]) -> str:
 
 def _too_large(table: Table, key: KeyLiterals, why: str) -> DataError:
     return DataError(
-        "RowTooLarge",
+        Reason.ROW_TOO_LARGE,
         f"the row of {table.id} with key ({', '.join(key)}) does not fit: {why}; raise max_allowed_packet on both ends",
     )
 
 
 def _refused(table: Table, warnings: Sequence[Warned]) -> DataError:
     return DataError(
-        "TargetWarning",
+        Reason.TARGET_WARNING,
         f"{table.target} would not hold the source's values exactly: {_shown(warnings)}; nothing of the batch was kept",
     )

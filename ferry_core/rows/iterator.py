@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.rows.bounds import midpoint, next_bound
 from ferry_core.rows.chunk_size import LARGEST, ChunkSizer, ChunkTarget
 from ferry_core.rows.copier import CopyResult
@@ -222,7 +223,7 @@ class ChunkSource:
 
 def _too_large(chunk: Chunk) -> DataError:
     behind = f"behind key ({', '.join(chunk.range.lo)})" if chunk.range.lo else "at the start"
-    return DataError("RowTooLarge", f"a row of {chunk.table.id} {behind} does not fit max_allowed_packet")
+    return DataError(Reason.ROW_TOO_LARGE, f"a row of {chunk.table.id} {behind} does not fit max_allowed_packet")
 
 
 def _hand_out(walk: _Walk, chunk: Chunk) -> Chunk:

@@ -3,6 +3,7 @@
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 
 
@@ -19,7 +20,7 @@ def target_key_index(session: Session, table: Table) -> str:
         if columns == wanted and prefixes == b"0" and name is not None:
             return name.decode()
     raise DataError(
-        "TargetKeyMissing",
+        Reason.TARGET_KEY_MISSING,
         f"{table.target} has no UNIQUE index over ({', '.join(column.name for column in table.key.columns)}), the key "
         f"of {table.source}; add it, or let the Ferry create the table",
     )

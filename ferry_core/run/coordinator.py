@@ -16,6 +16,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import Handover
+from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.unlocking import LeaseCorrector
@@ -30,6 +31,7 @@ from ferry_core.errors import (
     Terminated,
 )
 from ferry_core.intent.desired_state import Intent, aborted
+from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, AttemptTimings, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints
@@ -195,15 +197,16 @@ class Coordinator:
         else:
             self._new_tables.look()
 
-    def _missing_gates(self, caught_up: CaughtUp) -> list[str]:
+    def _missing_gates(self, caught_up: CaughtUp) -> list[MissingGate]:
         lag = self._reporter.lag()
         missing = []
         if not caught_up.look(lag):
-            missing.append(f"LagAboveThreshold: {caught_up.missing(lag)}")
+            reason = Reason.LAG_UNKNOWN if lag is None else Reason.LAG_ABOVE_THRESHOLD
+            missing.append(MissingGate(reason, caught_up.missing(lag)))
         if self._verification is not None and not self._verification.passed.is_set():
-            missing.append("VerificationPending: the full pass is not done")
+            missing.append(MissingGate(Reason.VERIFICATION_PENDING, "the full pass is not done"))
         if self._throttle.pause.paused:
-            missing.append("PausedByUser: paused")
+            missing.append(MissingGate(Reason.PAUSED_BY_USER, "paused"))
         return missing
 
     def _attempt(self) -> Attempt:
@@ -216,7 +219,7 @@ class Coordinator:
         log.info("cutover attempt %d begins", number)
         self._reporter.attempt_begins(number, float(self._intent.directive.cutover.max_lag))
         if not self._definitions_read():
-            attempt = Attempt("DefinitionsUnread", "the source could not be asked whether tables were altered", 0)
+            attempt = Attempt(Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0)
         elif self._checkpoints.save_now_if_possible():
             if self._verification is not None:
                 self._verification.look_again(self._check_cancelled)
@@ -234,7 +237,7 @@ class Coordinator:
             self._used_lock = handover.lock
         else:
             # One that no successor knows of would not count: writes would be stopped oftener than was allowed.
-            attempt = Attempt("CheckpointNotWritten", "the attempt could not be recorded before it began", 0)
+            attempt = Attempt(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before it began", 0)
         self._series.ended(attempt.reason, attempt.blocked_milliseconds)
         if not attempt.done:
             log.warning(
@@ -364,7 +367,7 @@ class Coordinator:
         if self._intent.aborted.is_set():
             raise aborted()
         if self._intent.stopping.is_set():
-            raise Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
+            raise Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
         self._reporter.tick()
 
     def _keep_pause(self) -> None:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import Tables
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
 from ferry_core.binlog.sink import Altered
@@ -19,6 +18,7 @@ from ferry_core.errors import ConfigError, DataError, RetriableError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import unlike
+from ferry_core.reasons import Reason
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, keyless, rediscover, reread
 from ferry_core.tables.table import Table
@@ -106,7 +106,7 @@ class AlteredTables:
             return "it was altered by another statement too before both could be compared"
         with self._connect() as source:
             if not self._visibility.wait(source, change.seen, cancelled):
-                raise RetriableError("Stopped", "the run is stopping")
+                raise RetriableError(Reason.STOPPED, "the run is stopping")
             now = reread(source, self._selection, [table.source]).get(table.source)
             different = differences(table, now)
             if change.alone:
@@ -128,8 +128,7 @@ def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> 
     more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
     return DataError(
         Reason.SCHEMA_CHANGED,
-        f"{source.endpoint.role} {source.endpoint.address}: definitions were changed {since}: {shown}{more}. "
-        f"{_start_over(found)}",
+        f"{source.endpoint.where}: definitions were changed {since}: {shown}{more}. {_start_over(found)}",
     )
 
 

@@ -9,15 +9,14 @@ import threading
 from collections.abc import Iterator
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
-from ferry_core.errors import ConfigError, FerryError, OtherServer, RetriableError, Terminated
+from ferry_core.errors import ConfigError, ExitCode, FerryError, OtherServer, RetriableError, Terminated
 from ferry_core.intent.desired_state import Intent
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.reasons import Reason
 from ferry_core.report.progress import Progress
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.from_checkpoint import RunFromCheckpoint
@@ -88,7 +87,7 @@ class Ferry:
         Started again, the run would take what another server holds for its own.
         """
         if self.intent.stopping.is_set() and isinstance(error, RetriableError):
-            return Terminated("Stopped", "stopped; started again it goes on from its checkpoint")
+            return Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
         return error.for_good() if isinstance(error, OtherServer) else error
 
     @contextlib.contextmanager
@@ -126,7 +125,7 @@ class Ferry:
 
     def _wait(self, seconds: float) -> None:
         if self.intent.stopping.is_set():
-            raise Terminated("Stopped", "stopped before the copy began")
+            raise Terminated(Reason.STOPPED, "stopped before the copy began")
         self.intent.wait_changed(seconds)
 
     def _begin(self, before: RunFromCheckpoint | None = None) -> RunFromCheckpoint:

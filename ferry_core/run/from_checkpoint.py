@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 from ferry_core.api.choices import CreateTables, VerifyMode
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
@@ -23,10 +22,11 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.errors import ConfigError, RetriableError, ServerRestarted, Terminated
+from ferry_core.errors import ConfigError, ExitCode, RetriableError, ServerRestarted, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.desired_state import Intent, aborted
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.attempts import AttemptSeries
@@ -136,7 +136,7 @@ class RunFromCheckpoint:
         self._keep_verb(context, fence.epoch)
         if self.intent.aborted.is_set():
             fence.record(phase="Aborted")
-            raise Terminated("Aborted", "aborted: nothing is copied, the target is kept as it is")
+            raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept as it is")
         self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
@@ -197,13 +197,13 @@ class RunFromCheckpoint:
 
     def _leave_if_asked(self) -> None:
         if self.intent.stopping.is_set():
-            raise Terminated("Stopped", "stopped before the copy began")
+            raise Terminated(Reason.STOPPED, "stopped before the copy began")
 
     def _already_done(self, context: RunContext) -> ExitCode:
         state = context.state
         if state is None:
             raise ConfigError(
-                "AlreadyCutOver",
+                Reason.ALREADY_CUT_OVER,
                 f"{context.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
                 "move again, give the new Ferry another name",
             )

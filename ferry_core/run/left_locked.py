@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ferry_core.api.choices import SourceLockMode
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
@@ -26,6 +25,7 @@ from ferry_core.cutover.source_lock import ReadOnlyLock, Released
 from ferry_core.cutover.unlocking import undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
+from ferry_core.reasons import Reason
 from ferry_core.run.setup import RunContext, read_only_lock, source_identity
 from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 
@@ -71,7 +71,7 @@ def unlock_again(context: RunContext, fence: Fence) -> None:
 def refuse_unclear(left: LeftLock) -> None:
     """A start does not go on with a source that may be locked by nobody."""
     if left.released is Released.UNCLEAR:
-        raise ConfigError("SourceLocked", left.text)
+        raise ConfigError(Reason.SOURCE_LOCKED, left.text)
 
 
 def refuse_forgotten(
@@ -86,12 +86,12 @@ def refuse_forgotten(
         return
     if state.stage == Stage.COMPLETED.value:
         lease = lease or lease_or_explain(ferry, connections)  # not told to an account that may not see it
-        raise ConfigError("HandOverForgotten", _forgotten(ferry, connections, lease, state, f"{state_path}"))
+        raise ConfigError(Reason.HAND_OVER_FORGOTTEN, _forgotten(ferry, connections, lease, state, f"{state_path}"))
     attempted = state.stage == Stage.CUTTING_OVER.value and (lease is None or lease.phase not in _KNOWS)
     by_hand = locked_by_hand(ferry, connections) if attempted else None
     if by_hand is not None:
         raise ConfigError(
-            "SourceLocked",
+            Reason.SOURCE_LOCKED,
             f"the source is read-only, {state_path} tells of an attempt of this Ferry to cut over, and target "
             f"{_target(ferry)} knows of none: it is another server, or has lost what was written to it last. Point the "
             f"Ferry at the target it began with; or, {CHECK_FIRST}, allow writes on {by_hand}; then start it again",
@@ -252,9 +252,9 @@ def _explained(error: FerryError, by_hand: str | None) -> FerryError:
     """The same error, which also says that the source is read-only, if so."""
     if by_hand is None:
         return error
-    return type(error)(
-        error.reason,
-        f"{error.message}. The source is read-only: if an attempt of this Ferry to cut over has made it so, writes "
-        "stay blocked until the target tells whether it was handed over; the next start or `ferry abort` that reaches "
-        f"it allows them. To allow them by hand, {CHECK_FIRST}, on {by_hand}",
+    error.add(
+        ". The source is read-only: if an attempt of this Ferry to cut over has made it so, writes stay blocked until "
+        "the target tells whether it was handed over; the next start or `ferry abort` that reaches it allows them. "
+        f"To allow them by hand, {CHECK_FIRST}, on {by_hand}"
     )
+    return error

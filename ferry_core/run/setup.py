@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ferry_core.api.choices import Acknowledgement, SourceLockMode
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
@@ -24,6 +23,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
 from ferry_core.preflight.selection import refuse_gone
+from ferry_core.reasons import Reason
 from ferry_core.run.definitions import rediscovered
 from ferry_core.run.options import RunOptions
 from ferry_core.tables.discovery import Discovered, explore
@@ -220,7 +220,7 @@ def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) ->
     lost = ", ".join(str(table.target) for table in begun if table.target not in existing)
     if lost:
         raise DataError(
-            "TargetTableLost",
+            Reason.TARGET_TABLE_LOST,
             f"target {_target(context.ferry)} does not have {lost} any more, to which this "
             f"Ferry has copied rows; {_START_OVER}",
         )
@@ -232,19 +232,19 @@ def _refuse_foreign_state(context: RunContext) -> None:
         where = context.store.describe()
         if state.ferry_uid != context.uid:
             raise ConfigError(
-                "StateOfOtherFerry",
+                Reason.STATE_OF_OTHER_FERRY,
                 f"{where} belongs to Ferry {state.ferry_name} ({state.ferry_uid}), not to {context.name}; "
                 "give another --state",
             )
         if state.tables and state.selection != selection_of(context.ferry):
             raise ConfigError(
-                "SelectionChanged",
+                Reason.SELECTION_CHANGED,
                 f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
                 "the selection cannot change once copying has begun",
             )
         if state.tables and (lease is None or (lease.epoch < state.epoch and state.run is None)):
             raise ConfigError(
-                "StateOfOtherTarget",
+                Reason.STATE_OF_OTHER_TARGET,
                 f"{where} tells of rows on another target than {_target(context.ferry)}, which "
                 "has no record of that run: it is another server, was brought back from a backup, or has been cleaned "
                 f"up. Point the Ferry at the target it began with, or {_START_OVER}",
@@ -253,7 +253,7 @@ def _refuse_foreign_state(context: RunContext) -> None:
     known = begun.source_id if begun is not None else None
     if known is not None and known != context.source_id:
         raise ConfigError(
-            "OtherSource",
+            Reason.OTHER_SOURCE,
             f"this Ferry began with source server {known}, but {context.ferry.spec.source.host}:"
             f"{context.ferry.spec.source.port} is {context.source_id}; point it at the server it began with",
         )
@@ -269,7 +269,9 @@ def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) 
         context.connections.lease, context.uid, context.name, context.source_id, known, context.epoch
     )
     if before.phase == COMPLETED:
-        raise Fenced("AlreadyCutOver", f"another run of {context.name} has cut over meanwhile; there is nothing to do")
+        raise Fenced(
+            Reason.ALREADY_CUT_OVER, f"another run of {context.name} has cut over meanwhile; there is nothing to do"
+        )
     if before.phase == Phase.ABORTED.value:
         raise Fenced(Reason.ABORTED, f"{context.name} was aborted meanwhile: it does not go on")
     if isinstance(context.store, TargetStore):

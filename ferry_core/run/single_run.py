@@ -15,6 +15,7 @@ from ferry_core.checkpoint.state_lock import StateLock
 from ferry_core.consistency.fence import Fence, read_lease
 from ferry_core.consistency.holder import Presence
 from ferry_core.errors import FerryError
+from ferry_core.reasons import Reason
 from ferry_core.run.options import RunOptions
 from ferry_core.workers.connections import Connections
 
@@ -52,7 +53,7 @@ def single_run(
 
 def _refused(name: str, who: str) -> FerryError:
     return FerryError(
-        "AlreadyRunning",
+        Reason.ALREADY_RUNNING,
         f"another run of {name} is alive: {who}. This one changes nothing; wait until that has ended, or end it, or "
         "start this one with --take-over: it ends the other and goes on from its checkpoint",
     )

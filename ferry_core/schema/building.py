@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 
 _STRICT = ("STRICT_ALL_TABLES", "STRICT_TRANS_TABLES")
 _ADDED = ("NO_DIR_IN_CREATE", "NO_ENGINE_SUBSTITUTION")
@@ -74,7 +75,7 @@ def _set(session: Session, needed: Mapping[str, str], wished: Mapping[str, str])
         try:
             session.execute(f"SET SESSION {name} = {needed.get(name) or wished[name]}")
         except ConfigError as error:
-            if name in needed or error.reason != "MissingPrivilege":
+            if name in needed or error.reason != Reason.MISSING_PRIVILEGE:
                 raise
         else:
             changed.append(name)

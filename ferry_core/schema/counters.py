@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ferry_core.errors import ConfigError, LockConflict, RetriableError
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.schema.create import Fence
 from ferry_core.tables.table import Table, TableName
 
@@ -32,7 +33,7 @@ def raise_counters(source: Session, target: Session, tables: Sequence[Table], fe
                 target.execute(statement)
         except LockConflict as error:
             raise RetriableError(
-                "TargetTableBusy",
+                Reason.TARGET_TABLE_BUSY,
                 f"transactions on the target keep {table.target} in use, {statement} waited {LOCK_SECONDS} s for them",
             ) from error
         except ConfigError as error:  # no ALTER privilege, which schema.create: Never does not ask for

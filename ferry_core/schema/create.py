@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import listed
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.schema.building import as_written
 from ferry_core.schema.definition import Definition, parse
 from ferry_core.schema.likeness import differences
@@ -74,7 +74,7 @@ def take_literally(target: Session, table: Table) -> None:
     try:
         target.execute("SET SESSION sql_generate_invisible_primary_key = OFF")
     except ConfigError as error:
-        if error.reason != "MissingPrivilege":
+        if error.reason != Reason.MISSING_PRIVILEGE:
             raise
         raise ConfigError(
             Reason.TARGET_CHANGES_DEFINITIONS,
@@ -92,7 +92,7 @@ def definition(source: Session, table: TableName) -> Definition:
     source.execute("SET SESSION " + ", ".join(settings))
     text = source.query(f"SHOW CREATE TABLE {table.sql}")[0][1]
     if text is None:
-        raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} gave nothing")
+        raise DataError(Reason.DEFINITION_UNREADABLE, f"SHOW CREATE TABLE of {table} gave nothing")
     # Literals of other character sets stand in it as raw bytes; they go to the target as they came.
     return parse(spelled_out(source, table, text.decode("utf-8", "surrogateescape")), table)
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table, TableName
 
 _TOKEN = re.compile(
@@ -135,7 +136,7 @@ def elements_of(statement: str, table: TableName) -> tuple[list[list[Token]], in
             elements[-1].append(token)
         depth += token.text == "("
     shown = statement[:200].encode("utf-8", "replace").decode()
-    raise DataError("DefinitionUnreadable", f"SHOW CREATE TABLE of {table} could not be read: {shown}")
+    raise DataError(Reason.DEFINITION_UNREADABLE, f"SHOW CREATE TABLE of {table} could not be read: {shown}")
 
 
 def _definition(statement: str, table: TableName, elements: list[list[Token]], end: int) -> Definition:

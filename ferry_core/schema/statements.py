@@ -24,6 +24,7 @@ from enum import Enum
 from itertools import pairwise
 
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration, alteration
 from ferry_core.schema.tokens import UNKNOWN, Cursor, Token, readings
 from ferry_core.tables.table import TableName
@@ -207,7 +208,7 @@ class _Reader(Cursor):
         except ValueError as error:
             shown = " ".join(token.text for token in self.tokens)
             raise DataError(
-                "UnreadableStatement", f"the binlog holds an XA statement with an unreadable XID: {shown}"
+                Reason.UNREADABLE_STATEMENT, f"the binlog holds an XA statement with an unreadable XID: {shown}"
             ) from error
         return StatementEffect(kind, xid=normal_xid(format_id, gtrid, bqual))
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Column
 
 INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
@@ -284,6 +285,6 @@ def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: C901, PLR0911 - one
     if kind in ("uuid", "inet6", "inet4") and flavor is Flavor.MARIADB:
         return _MariaDbFixed(column, flavor)
     raise ConfigError(
-        "UnknownColumnType",
+        Reason.UNKNOWN_COLUMN_TYPE,
         f"column {column.name} has type {column.column_type}, which this version cannot copy; exclude its table",
     )

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from ferry_core.api.reasons import Reason
 from ferry_core.api.selection import TableRule, Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
 from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
 from ferry_core.tables.members import spelled_type

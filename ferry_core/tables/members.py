@@ -12,6 +12,7 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 
 DOUBTFUL = "?"
@@ -93,7 +94,7 @@ def spelled_type(session: Session, table: TableName, column: str, column_type: s
 
 def _unreadable(table: TableName, column: str, what: str) -> DataError:
     return DataError(
-        "DefinitionUnreadable",
+        Reason.DEFINITION_UNREADABLE,
         f"the server prints {what} of {table}.{column} with question marks and does not tell what they stand for; "
         "create the table on the target by hand, with the true texts",
     )

@@ -17,6 +17,7 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
@@ -65,7 +66,7 @@ def row_hashes(
     hashes: dict[KeyLiterals, bytes] = {}
     for *key, digest in _select(session, wanted, table, selector, side, lock_clause):
         if digest is None:
-            raise DataError("RowNotHashed", f"{side.value}: no hash of a row of {table.id}")
+            raise DataError(Reason.ROW_NOT_HASHED, f"{side.value}: no hash of a row of {table.id}")
         hashes[tuple((part or b"").decode() for part in key)] = digest
     return hashes
 
@@ -100,4 +101,4 @@ def _refuse_warnings(session: Session, table: Table, side: Side) -> None:
     serious = [warned for warned in session.warnings() if warned.level != "Note"]
     if serious:
         said = "; ".join(f"{warned.message} ({warned.code})" for warned in serious[:3])
-        raise DataError("VerificationWarning", f"{side.value}: hashing rows of {table.id} gave a warning: {said}")
+        raise DataError(Reason.VERIFICATION_WARNING, f"{side.value}: hashing rows of {table.id} gave a warning: {said}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ferry_core.api.reasons import Reason
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.checksum import DIGEST_DIGITS
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ferry_core.errors import Interrupted
+from ferry_core.reasons import Reason
 from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 from ferry_core.verify.chunks import ChunkQueue, Cursor
@@ -63,7 +64,7 @@ class FinalPass:
         for worker in workers:
             worker.result()
         if cancelled.is_set():
-            raise Interrupted("VerificationCancelled", "the verification pass was cancelled")
+            raise Interrupted(Reason.VERIFICATION_CANCELLED, "the verification pass was cancelled")
         return self._result
 
     def _work(self, cancelled: threading.Event, failed: threading.Event, progress: Progress) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 from ferry_core.errors import RetriableError
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
@@ -31,7 +32,7 @@ class LastBatch(NamedTuple):
 def refuse_late(deadline: float, what: str) -> None:
     """RetriableError once the deadline is over."""
     if time.monotonic() >= deadline:
-        raise RetriableError("VerificationDeadline", what)
+        raise RetriableError(Reason.VERIFICATION_DEADLINE, what)
 
 
 def check_batches(

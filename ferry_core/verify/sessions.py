@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_
 
 from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, LoginRefused, ResourceExhausted
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 
 ConnectSource = Callable[[Purpose], Session]
@@ -49,7 +50,7 @@ class SessionPair:
 
         def attempt() -> Result:
             if cancelled.is_set():
-                raise Interrupted("VerificationCancelled", "the verification was cancelled")
+                raise Interrupted(Reason.VERIFICATION_CANCELLED, "the verification was cancelled")
             try:
                 return step()
             except _PASSING:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from ferry_core.binlog.sink import KeyDecoder
 from ferry_core.errors import RetriableError
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
@@ -242,7 +243,7 @@ class Verifier:
         """
         if whole := self.unproven.whole_tables():
             names = ", ".join(sorted(table.id for table in whole))
-            raise RetriableError("VerificationUnfinished", f"no complete verification pass over {names} yet")
+            raise RetriableError(Reason.VERIFICATION_UNFINISHED, f"no complete verification pass over {names} yet")
         # A turn of the background thread may hang on a server that does not answer: the deadline is for that wait too.
         while not self._background_lock.acquire(timeout=min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))):
             check_cancelled()

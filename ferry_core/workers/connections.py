@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.computing import computing_settings
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
@@ -22,7 +23,7 @@ HURRIED_SECONDS = 5.0
 class _End:
     """One server: its endpoint as the Secrets say now, whether it ever let us in, and which server it is."""
 
-    def __init__(self, role: str, ask: Callable[[], Endpoint], patience_seconds: float) -> None:
+    def __init__(self, role: ServerRole, ask: Callable[[], Endpoint], patience_seconds: float) -> None:
         self._ask = ask
         self.accepted = False
         self.known = KnownServer(role, patience_seconds)
@@ -42,8 +43,8 @@ class Connections:
         self, source: Callable[[], Endpoint], target: Callable[[], Endpoint], patience_seconds: float = RETRY_SECONDS
     ) -> None:
         """``patience_seconds``: how long an address may lead to another server."""
-        self._source = _End("source", source, patience_seconds)
-        self._target = _End("target", target, patience_seconds)
+        self._source = _End(ServerRole.SOURCE, source, patience_seconds)
+        self._target = _End(ServerRole.TARGET, target, patience_seconds)
         self._computing: Mapping[str, str] = {}
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()

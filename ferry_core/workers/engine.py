@@ -22,7 +22,7 @@ from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
-from ferry_core.mysql.faults import TABLE_NOT_AS_KNOWN
+from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.iterator import Chunk, ChunkSource
 from ferry_core.tables.table import KeyLiterals, KeySet, Table
@@ -233,7 +233,7 @@ class Engine:
 
     def _fail(self, name: str, error: BaseException) -> None:
         """The first error counts, but for one that follows from a changed definition: the stream tells which."""
-        if name != STREAMER and isinstance(error, DataError) and error.reason == TABLE_NOT_AS_KNOWN:
+        if name != STREAMER and isinstance(error, DataError) and error.reason == Reason.TABLE_NOT_AS_KNOWN:
             deadline = time.monotonic() + EXPLAIN_SECONDS
             while not (self.ending.is_set() or self._stream_ended.wait(IDLE_SECONDS) or time.monotonic() > deadline):
                 pass
@@ -270,9 +270,9 @@ class Engine:
     def _refuse_writes(self) -> None:
         """The fence asks before each row-moving transaction begins and commits."""
         if self._throttle.pause.paused:
-            raise Interrupted("Paused", "paused: this step is redone after the pause")
+            raise Interrupted(Reason.PAUSED, "paused: this step is redone after the pause")
         if self._aside.is_set():
-            raise Interrupted("StandingAside", "this step is redone when the source is unlocked")
+            raise Interrupted(Reason.STANDING_ASIDE, "this step is redone when the source is unlocked")
 
     def _wait_allowed(self) -> None:
         self._throttle.pause.wait_resumed(self.ending)

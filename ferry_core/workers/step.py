@@ -22,6 +22,7 @@ from ferry_core.errors import (
     Terminated,
     TooLarge,
 )
+from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import Selector, Table
 from ferry_core.workers.patience import RETRY_SECONDS
@@ -76,7 +77,7 @@ class CopyStep:
 
         def once() -> Result:
             if self._ending.is_set():
-                raise Terminated("Stopping", "the run is stopping")
+                raise Terminated(Reason.STOPPING, "the run is stopping")
             return body()
 
         def recover(error: FerryError) -> None:
@@ -128,7 +129,7 @@ class CopyStep:
 
         def once() -> None:
             if self._ending.is_set():
-                raise Terminated("Stopping", "the run is stopping")
+                raise Terminated(Reason.STOPPING, "the run is stopping")
             pair.recover()
 
         self._policy(lambda _: None)(once)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.reasons import Reason
 from ferry_core.api.spec import Spec
+from ferry_core.reasons import Reason
 from ferry_operator import pods
 from ferry_operator.budget import BURST, BURST_SECONDS, Bucket, Budget
 from ferry_operator.copier import CopierLink, DirectiveRefused, Silent

@@ -7,9 +7,9 @@ just started, after any action of its was cut short. Called by ``tender``; the r
 
 from datetime import datetime, timedelta
 
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Phase, Report, Stage
+from ferry_core.errors import ExitCode
+from ferry_core.reasons import Condition, Reason
 from ferry_operator import endings
 from ferry_operator.names import FINALIZER, Role
 from ferry_operator.observe import Ended, Observed, PodView, Trouble

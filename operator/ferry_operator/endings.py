@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from ferry_core.api.exit_codes import ExitCode
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Phase, Report, Stage
+from ferry_core.errors import ExitCode
+from ferry_core.reasons import Condition, Reason
 from ferry_operator.names import SKIP_CLEANUP, Role
 from ferry_operator.observe import Observed, PodView, moment
 from ferry_operator.plan import (

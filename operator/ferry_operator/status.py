@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Report, Stage
+from ferry_core.reasons import Condition, Reason
 from ferry_operator.names import Object
 from ferry_operator.observe import PodView
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Stage
+from ferry_core.reasons import Condition, Reason
 from ferry_operator import permissions
 from ferry_operator.kube import ApiKube, configuration
 from ferry_operator.permissions import Permission

@@ -8,8 +8,8 @@ from typing import Self
 
 import pytest
 
-from ferry_core.api.reasons import Condition
 from ferry_core.api.report import Stage
+from ferry_core.reasons import Condition
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.api_proxy import ApiProxy
 from tests.support.ferry_process import free_port

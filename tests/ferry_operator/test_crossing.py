@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import CutoverReport, Progress, Stage
+from ferry_core.reasons import Condition, Reason
 from ferry_operator.pods import GRACE_SECONDS
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kubelet import Kubelet, words

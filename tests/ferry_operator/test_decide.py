@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from ferry_core.api.reasons import Condition
 from ferry_core.api.report import Failure, Stage
+from ferry_core.reasons import Condition
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, Link, Trouble

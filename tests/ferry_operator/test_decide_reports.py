@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from ferry_core.api.reasons import Condition
 from ferry_core.api.report import CutoverReport, Progress, Replication, Stage
+from ferry_core.reasons import Condition
 from ferry_operator.decide import decide
 from ferry_operator.observe import Link, Observed, Trouble
 from ferry_operator.plan import SendDirective

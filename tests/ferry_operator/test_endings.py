@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import CutoverReport, Replication, Report, Stage, ThrottleReport
+from ferry_core.reasons import Reason
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Trouble

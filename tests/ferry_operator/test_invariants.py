@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Failure, Phase, Stage
 from ferry_core.api.spec import Spec
+from ferry_core.errors import ExitCode
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Trouble

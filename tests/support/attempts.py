@@ -17,6 +17,7 @@ from ferry_core.api.report import Stage
 from ferry_core.cutover.attempt import Handover
 from ferry_core.cutover.source_lock import Check, ReadOnlyLock
 from ferry_core.cutover.unlocking import LeaseCorrector
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import string
 from tests.support.engine import InProcess, make_table, wait_until
@@ -90,7 +91,7 @@ class Bench:
         make_table(pair, schema, "id INT PRIMARY KEY, v INT", "(1, 1)", "(2, 2)")
         pair.source.execute(f"CREATE TABLE `{schema}`.clock (id INT PRIMARY KEY)")
         self.proxy = Proxy(pair.target.host, pair.target.port)
-        through = Endpoint("target", self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
+        through = Endpoint(ServerRole.TARGET, self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
         self.run = InProcess(pair, schema, target=lambda: through, exclude=[f"{schema}.clock"])
         self.clock = Clock(pair.source, f"`{schema}`.clock", account)
         self.lock = ReadOnlyLock(pair.source.endpoint, pair.flavor, self.run.uid)

@@ -25,9 +25,9 @@ import yaml
 from aiohttp import web
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import ConditionReport, Report, Stage
 from ferry_core.control.listen import tls_context
+from ferry_core.reasons import Condition, Reason
 from tests.support.kube_client import Admin
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from hack import servers as testbed
@@ -53,7 +54,7 @@ class Server:
 
     def endpoint(self, role: str = "source") -> Endpoint:
         """root over TCP with its password, without TLS."""
-        return Endpoint(role, self.host, self.port, self.user, self.password)
+        return Endpoint(ServerRole(role), self.host, self.port, self.user, self.password)
 
     def connect(self, **options: Any) -> "Connection[Cursor]":
         """A plain connection: autocommit, utf8mb4; ``options`` are PyMySQL's."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pymysql
 
 from ferry_core.cutover.source_lock import Check, SourceLock
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -45,7 +46,7 @@ def ident(link: Link) -> int:
 
 
 def through(proxy: Proxy, server: Server) -> Endpoint:
-    return Endpoint("source", proxy.host, proxy.port, server.user, server.password)
+    return Endpoint(ServerRole.SOURCE, proxy.host, proxy.port, server.user, server.password)
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:

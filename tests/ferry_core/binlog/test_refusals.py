@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ferry_core.errors import DataError, FerryError, LoginRefused
+from ferry_core.errors import DataError, FerryError, LoginRefused, ServerRole
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position, source_position
 from ferry_core.mysql.identity import KnownServer
@@ -183,7 +183,7 @@ def test_another_server_behind_the_address_is_refused(pair: Pair, make_server: S
     pair.source.execute("CREATE DATABASE IF NOT EXISTS moved")
     pair.source.execute("CREATE TABLE IF NOT EXISTS moved.t (id INT PRIMARY KEY)")
     proxy = Proxy(pair.source.host, pair.source.port)
-    known = KnownServer("source", 1.0)
+    known = KnownServer(ServerRole.SOURCE, 1.0)
     with Session(pair.source.endpoint(), Purpose.CONTROL) as session:
         known.learn(session.identity)
     try:

@@ -14,6 +14,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.gate import TableGate
 from ferry_core.errors import LockConflict
+from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.tables.table import Selector, Table
 from ferry_core.workers import sessions
@@ -213,7 +214,7 @@ def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
     unique: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, copy = unique, RowCopier.copy
-    conflicts = [LockConflict("LockConflict", "1213")]
+    conflicts = [LockConflict(Reason.LOCK_CONFLICT, "1213")]
 
     def copy_or_not(copier: RowCopier, *arguments: Any) -> CopyResult:
         if conflicts:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.cli.main import COMMANDS
 from ferry_core.cli.run import run
+from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
 
 TEXT = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()

@@ -7,11 +7,20 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.cli.group import FerryGroup
 from ferry_core.cli.main import COMMANDS, main
 from ferry_core.cli.voice import Voice
-from ferry_core.errors import AmbiguousError, ConfigError, ConnectionLost, DataError, Fenced, FerryError, Terminated
+from ferry_core.errors import (
+    AmbiguousError,
+    ConfigError,
+    ConnectionLost,
+    DataError,
+    ExitCode,
+    Fenced,
+    FerryError,
+    Terminated,
+)
+from ferry_core.reasons import Reason
 
 
 @click.group(cls=FerryGroup)
@@ -20,12 +29,12 @@ def group() -> None:
 
 
 RAISED: dict[str, BaseException] = {
-    "config": ConfigError("Wrong", "this is\nwrong"),
-    "data": DataError("Differs", "x"),
-    "lost": ConnectionLost("ConnectionLost", "x"),
-    "ambiguous": AmbiguousError("Unknown", "x"),
-    "fenced": Fenced("NewerRun", "x"),
-    "stopped": Terminated("Terminated", "x"),
+    "config": ConfigError(Reason.INVALID_FIELD, "this is\nwrong"),
+    "data": DataError(Reason.ROWS_DIFFER, "x"),
+    "lost": ConnectionLost(Reason.CONNECTION_LOST, "x"),
+    "ambiguous": AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, "x"),
+    "fenced": Fenced(Reason.NEWER_RUN, "x"),
+    "stopped": Terminated(Reason.STOPPED, "x"),
     "bug": ZeroDivisionError("oh\nno"),
     "keyboard": KeyboardInterrupt(),
 }
@@ -46,12 +55,12 @@ def fail(voice: Voice, *, name: str, as_json: bool, debug: bool) -> ExitCode:
 @pytest.mark.parametrize(
     ("name", "code", "line"),
     [
-        ("config", 64, "ferry: Wrong: this is wrong\n"),
-        ("data", 65, "ferry: Differs: x\n"),
+        ("config", 64, "ferry: InvalidField: this is wrong\n"),
+        ("data", 65, "ferry: RowsDiffer: x\n"),
         ("lost", 75, "ferry: ConnectionLost: x\n"),
-        ("ambiguous", 65, "ferry: Unknown: x\n"),
+        ("ambiguous", 65, "ferry: OwnershipAmbiguous: x\n"),
         ("fenced", 65, "ferry: NewerRun: x\n"),
-        ("stopped", 143, "ferry: Terminated: x\n"),
+        ("stopped", 143, "ferry: Stopped: x\n"),
         ("keyboard", 143, "ferry: interrupted\n"),
         ("DONE", 0, ""),
         ("DATA", 65, ""),
@@ -74,7 +83,7 @@ def test_a_bug_is_one_line_that_says_where_to_report_it() -> None:
 def test_errors_in_json() -> None:
     result = CliRunner().invoke(group, ["fail", "config", "--json"])
     said = json.loads(result.stderr)
-    assert (said["level"], said["reason"], said["message"]) == ("error", "Wrong", "this is wrong")
+    assert (said["level"], said["reason"], said["message"]) == ("error", "InvalidField", "this is wrong")
     assert "time" in said
 
 

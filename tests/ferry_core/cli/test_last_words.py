@@ -8,6 +8,7 @@ import pytest
 from ferry_core.api.report import ConditionReport, Progress, Replication, Report
 from ferry_core.cli.last_words import BYTES, fitting, left_behind
 from ferry_core.errors import ConfigError, ConnectionLost, DataError
+from ferry_core.reasons import Reason
 
 
 def crowded(message: str) -> Report:
@@ -37,7 +38,10 @@ def test_it_fits_and_can_be_read_back(message: str) -> None:
 
 @pytest.mark.parametrize(
     ("error", "retriable"),
-    [(ConfigError("SecretNotFound", "no Secret old"), False), (ConnectionLost("ConnectionLost", "gone"), True)],
+    [
+        (ConfigError(Reason.SECRET_NOT_FOUND, "no Secret old"), False),
+        (ConnectionLost(Reason.CONNECTION_LOST, "gone"), True),
+    ],
 )
 def test_an_error_before_there_is_a_report(tmp_path: Path, error: Exception, *, retriable: bool) -> None:
     path = tmp_path / "log"
@@ -51,4 +55,4 @@ def test_an_error_before_there_is_a_report(tmp_path: Path, error: Exception, *, 
 
 def test_a_file_that_cannot_be_written_hides_no_error(tmp_path: Path) -> None:
     with pytest.raises(DataError), left_behind(tmp_path / "no" / "folder", Report):
-        raise DataError("X", "y")
+        raise DataError(Reason.ROWS_DIFFER, "y")

@@ -189,7 +189,7 @@ def test_a_second_signal_in_the_last_moments_is_143_too(tmp_path: Path, moment: 
 DONE = """
 import os, signal, sys
 from ferry_core.__main__ import main
-from ferry_core.api.exit_codes import ExitCode
+from ferry_core.errors import ExitCode
 from ferry_core.api.report import Report
 from ferry_core.cli import engine
 

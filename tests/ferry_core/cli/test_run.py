@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.api.report import Report, TableReport
 from ferry_core.cli import engine
 from ferry_core.cli.main import main
-from ferry_core.errors import DataError, FerryError
+from ferry_core.errors import DataError, ExitCode, FerryError
 from ferry_core.manifest import LoadedFerry
+from ferry_core.reasons import Reason
 from ferry_core.run.options import RunOptions
 from tests.support.manifests import ferry_data, write_ferry
 
@@ -92,7 +92,7 @@ def test_only_a_manifest_that_says_target_means_the_table_there(stand_in: Make, 
 
 
 def test_an_error_of_the_run_is_its_line_and_code(stand_in: Make, tmp_path: Path) -> None:
-    stand_in(DataError("SchemaChanged", "ALTER TABLE shop.a"))
+    stand_in(DataError(Reason.SCHEMA_CHANGED, "ALTER TABLE shop.a"))
     done = CliRunner().invoke(main, ["run", "-f", str(write_ferry(tmp_path, ferry_data()))])
     assert done.exit_code == 65
     assert done.stderr.splitlines()[-1] == "ferry: SchemaChanged: ALTER TABLE shop.a"

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ferry_core.consistency.fence import Fence, read_lease
-from ferry_core.errors import ConnectionLost, Fenced, FerryError, ServerRestarted
+from ferry_core.errors import ConnectionLost, Fenced, FerryError, ServerRestarted, ServerRole
 from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair
@@ -87,7 +87,7 @@ def test_a_run_that_goes_on_leaves_a_newer_one_alone(connect: Callable[[], Sessi
 
 def test_after_a_restart_of_the_target_all_is_done_but_the_hand_over(pair: Pair, uid: str) -> None:
     """The source must be unlocked even then; but what was proven before may be so no more."""
-    known = KnownServer("target", 60)
+    known = KnownServer(ServerRole.TARGET, 60)
     endpoint = dataclasses.replace(pair.target.endpoint("target"), known=known, any_start=True)
     fence = take(lambda: Session(endpoint, Purpose.TARGET), uid)
     with Session(endpoint, Purpose.CONTROL) as session:

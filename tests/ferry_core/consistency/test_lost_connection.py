@@ -9,6 +9,7 @@ from ferry_core.consistency.gate import TableGate
 from ferry_core.errors import ConnectionLost, ResourceExhausted, TooLarge
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from ferry_core.rows.copier import RowCopier
 from ferry_core.tables.table import KeySet
 from tests.support.engine import COPIED, Background, InProcess, make_table, wait_until
@@ -192,7 +193,10 @@ def test_a_target_that_lets_nobody_in_keeps_the_window_open(pair: Pair, schema: 
     with InProcess(pair, schema) as run:
         run.stream()
         assert run.make_readable()
-        refusals = [ResourceExhausted("TooManyConnections", "1040"), ConnectionLost("ConnectionLost", "2003")] * 2
+        refusals = [
+            ResourceExhausted(Reason.SERVER_RESOURCE_EXHAUSTED, "1040"),
+            ConnectionLost(Reason.CONNECTION_LOST, "2003"),
+        ] * 2
         prove = run.fence.prove_ended
         proven: list[int] = []
 
@@ -203,7 +207,7 @@ def test_a_target_that_lets_nobody_in_keeps_the_window_open(pair: Pair, schema: 
             proven.append(connection_id)
 
         run.fence.prove_ended = refused  # type: ignore[method-assign]
-        once = [ConnectionLost("ConnectionLost", "2013")]
+        once = [ConnectionLost(Reason.CONNECTION_LOST, "2013")]
         commit = Session.commit
 
         def lost_commit(session: Session) -> None:
@@ -227,7 +231,7 @@ def test_a_lost_source_connection_while_a_chunk_is_split(
 ) -> None:
     make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v VARCHAR(100)", "(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')")
     copy = RowCopier.copy
-    too_large = [TooLarge("RowsTooLarge", "1301")]
+    too_large = [TooLarge(Reason.ROWS_TOO_LARGE, "1301")]
 
     def copy_or_not(copier: RowCopier, *arguments: object) -> object:
         if too_large and not isinstance(arguments[1], KeySet):
@@ -239,7 +243,7 @@ def test_a_lost_source_connection_while_a_chunk_is_split(
         run.stream()
         assert run.make_readable()
         split = run.chunks.split
-        lost = [ConnectionLost("ConnectionLost", "2013")]
+        lost = [ConnectionLost(Reason.CONNECTION_LOST, "2013")]
 
         def split_or_not(*arguments: object) -> None:
             if lost:

@@ -10,6 +10,7 @@ import pytest
 from ferry_core.consistency import prepared, table_start
 from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import DataError, Interrupted
+from ferry_core.reasons import Reason
 from tests.support.compare import assert_equal_tables
 from tests.support.engine import COPIED, Background, InProcess, chunks_of, make_table, wait_until
 from tests.support.ferry_process import FerryProcess
@@ -207,7 +208,7 @@ def test_a_pause_in_the_middle_of_emptying_leaves_no_ghosts(pair: Pair, schema: 
         def paused_before_the_commit() -> None:
             asked.append(1)
             if len(asked) == 2:
-                raise Interrupted("Paused", "paused")
+                raise Interrupted(Reason.PAUSED, "paused")
 
         run.fence.writes_allowed = paused_before_the_commit
         assert empty_tables(run.fence, session, run.tables, lambda: None) == 3

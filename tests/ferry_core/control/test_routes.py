@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.reasons import Reason
 from ferry_core.api.report import Report, TableReport
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError, DataError
+from ferry_core.reasons import Reason
 from ferry_core.report.heartbeat import ALIVE_SECONDS
 from tests.support.control import Run, ask, refused, serving
 
@@ -145,7 +145,7 @@ def test_a_refused_directive_holds_back_and_does_nothing_else(
 
 
 def test_what_the_run_refuses_is_told_with_its_reason(server: ControlServer, run: Run) -> None:
-    run.refuse_with = DataError("AlreadyCutOver", "it is done")
+    run.refuse_with = DataError(Reason.ALREADY_CUT_OVER, "it is done")
     assert refused(ask(server, "POST", "/api/v1/abort"), 409, "AlreadyCutOver") == "it is done"
     run.refuse_with = RuntimeError("secret detail")
     assert "secret" not in refused(ask(server, "POST", "/api/v1/abort"), 500, "InternalError")
@@ -219,7 +219,7 @@ def test_metrics_and_probes(server: ControlServer, run: Run, monkeypatch: pytest
     assert ask(server, "GET", "/readyz") == (200, {"status": "ok"})
     monkeypatch.setattr(run.progress.heartbeat, "_last", run.progress._now() - 2 * ALIVE_SECONDS)
     refused(ask(server, "GET", "/healthz"), 503, "Hanging")
-    run.progress.failed(DataError("X", "y"))
+    run.progress.failed(DataError(Reason.ROWS_DIFFER, "y"))
     refused(ask(server, "GET", "/readyz"), 503, "NotReady")
 
 

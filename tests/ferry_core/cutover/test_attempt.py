@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from ferry_core.api.exit_codes import ExitCode
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover import attempt, unlocking
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock
 from ferry_core.cutover.unlocking import LeaseCorrector
-from ferry_core.errors import AmbiguousError, LockConflict
+from ferry_core.errors import AmbiguousError, ExitCode, LockConflict, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from tests.support.ferry_process import free_port
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LockedTarget:
 
     def record(self, **_: Any) -> None:
         NOBODY_SETS_IT.wait(0.05)
-        raise LockConflict("LockConflict", "target: the lease row is locked")
+        raise LockConflict(Reason.LOCK_CONFLICT, "target: the lease row is locked")
 
     def exclusively(self) -> contextlib.AbstractContextManager[tuple[None, Any]]:
         return contextlib.nullcontext((None, type("Lease", (), {"phase": "Streaming"})))
@@ -53,11 +53,11 @@ class LeaseOfALockedSource:
 
 def nobody(role: str) -> Endpoint:
     """An address at which no server listens."""
-    return Endpoint(role, "127.0.0.1", free_port(), "root", "")
+    return Endpoint(ServerRole(role), "127.0.0.1", free_port(), "root", "")
 
 
 def no_session() -> Session:
-    raise LockConflict("LockConflict", "not asked")
+    raise LockConflict(Reason.LOCK_CONFLICT, "not asked")
 
 
 def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ferry_core.cutover.blockers import AT_MOST, blockers
 from ferry_core.cutover.source_lock import ReadOnlyLock
-from ferry_core.errors import ConfigError, LockConflict
+from ferry_core.errors import ConfigError, LockConflict, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
@@ -78,7 +78,7 @@ def test_without_the_privilege_the_list_says_so(pair: Pair, schema: str) -> None
     user = f"p{schema[-6:]}"
     hosts = ("localhost", "%")
     pair.source.execute(*(f"CREATE USER `{user}`@'{host}' IDENTIFIED BY 'pw'" for host in hosts))
-    endpoint = Endpoint("source", pair.source.host, pair.source.port, user, "pw")
+    endpoint = Endpoint(ServerRole.SOURCE, pair.source.host, pair.source.port, user, "pw")
     try:
         with Session(endpoint, Purpose.CONTROL) as session:
             (line,) = blockers(session)

@@ -9,10 +9,11 @@ import pytest
 
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, Released, SourceLock
 from ferry_core.cutover.turn import TurnLost
-from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError
+from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.source_locks import Link, refused, run, stop_writes, through, wait_until, waiting
@@ -39,7 +40,7 @@ def test_writes_stop_and_go_on(lock: ReadOnlyLock, server: Server, table: str, w
 
 def test_what_refuses_before_the_statement_stops_no_writes(lock: ReadOnlyLock) -> None:
     def refuse() -> None:
-        raise LockConflict("LockConflict", "target: the lease row is locked")
+        raise LockConflict(Reason.LOCK_CONFLICT, "target: the lease row is locked")
 
     with pytest.raises(LockConflict):
         stop_writes(lock, confirm=refuse)
@@ -186,7 +187,7 @@ def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, 
 def test_a_missing_privilege_is_named(server: Server, schema: str, writer: Callable[[], Link]) -> None:
     writer()
     endpoint = server.endpoint()
-    account = Endpoint("source", endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw")
+    account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw")
     poor = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
     with pytest.raises(ConfigError) as caught:
         stop_writes(poor)

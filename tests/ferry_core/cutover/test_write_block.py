@@ -14,6 +14,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import AmbiguousError, ConfigError, FerryError, RetriableError, Terminated
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from tests.support.attempts import DEADLINE, Bench, failing_at
 from tests.support.engine import Background, wait_until
 
@@ -63,7 +64,7 @@ def test_a_stop_unlocks_at_once_while_the_target_hangs(bench: Bench) -> None:
     with failing_at(bench, "draining", bench.stalls):
         attempting = Background(attempt)
         wait_until(lambda: bench.clock.blocked, "writes are refused")
-        bench.stop = Terminated("Stopped", "stopped")
+        bench.stop = Terminated(Reason.STOPPED, "stopped")
         asked = time.monotonic()
         wait_until(lambda: not bench.clock.blocked, "writes are allowed again")
         took = time.monotonic() - asked
@@ -127,7 +128,7 @@ def test_a_stop_does_not_wait_for_long_for_a_lost_answer(bench: Bench, monkeypat
     bench.steps["before the commit"] = bench.stalls
     attempting = Background(attempt)
     wait_until(lambda: bench.doubts, "it says that it does not know", 20)
-    bench.stop = Terminated("Stopped", "stopped")
+    bench.stop = Terminated(Reason.STOPPED, "stopped")
     attempting.join(10)
     assert ended[0].reason == "OwnershipAmbiguous"
     assert bench.read_only()
@@ -169,11 +170,11 @@ def test_a_run_that_was_superseded_does_not_unlock_its_successors_lock(bench: Be
         successor.release(bench.lock.stored() | dict.fromkeys(bench.lock.stored(), "0"))
         successor.begin(5)
         successor.acquire(5)
-        bench.stop = RetriableError("Test", "it wakes up")
+        bench.stop = RetriableError(Reason.STOPPED, "it wakes up")
         assert fence.epoch > bench.run.fence.epoch
 
     with failing_at(bench, "draining", fails), pytest.raises(FerryError) as caught:
         bench.handover(60).attempt()
-    assert caught.value.reason in ("NewerRun", "Test")
+    assert caught.value.reason in ("NewerRun", "Stopped")
     assert successor.held()
     successor.end()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ferry_core.errors import DataError, OtherServer, ServerRestarted
+from ferry_core.errors import DataError, OtherServer, ServerRestarted, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.identity import COLUMNS, KnownServer, ServerIdentity
 from ferry_core.mysql.session import Purpose, Session
@@ -35,7 +35,7 @@ def again(server: Server, *, kill: bool = False) -> None:
 
 def known(server: Server, patience_seconds: float = 60) -> KnownServer:
     """What a run keeps of the server as it is now."""
-    kept = KnownServer("source", patience_seconds)
+    kept = KnownServer(ServerRole.SOURCE, patience_seconds)
     kept.learn(identity(server))
     return kept
 

@@ -8,6 +8,7 @@ from ferry_core.binlog.handshake import _connect, _introduce, close
 from ferry_core.errors import Interrupted
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from tests.support.servers import Pair, Server
 
 HOSTILE = {
@@ -97,7 +98,7 @@ def test_a_limit_that_interrupts_even_that_is_met_again(pair: Pair, monkeypatch:
 
     def interrupted(session: Session, statement: str | bytes) -> int:
         if "max_statement_time = 0 */" in str(statement) and next(failures, None) is not None:
-            raise Interrupted("StatementInterrupted", "max_statement_time exceeded")
+            raise Interrupted(Reason.STATEMENT_INTERRUPTED, "max_statement_time exceeded")
         return execute(session, statement)
 
     monkeypatch.setattr(Session, "execute", interrupted)

@@ -6,7 +6,7 @@ import pytest
 
 from ferry_core.api.choices import TlsMode
 from ferry_core.binlog.handshake import close, open_dump
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Purpose, Session
@@ -40,7 +40,7 @@ def verified(
 def endpoint(server: Server, mode: TlsMode, material: TlsMaterial | None = None, host: str | None = None) -> Endpoint:
     context = client_context(mode, material or TlsMaterial(), "a test")
     return Endpoint(
-        "source",
+        ServerRole.SOURCE,
         host or server.host,
         server.port,
         server.user,
@@ -133,7 +133,9 @@ def test_presents_a_client_certificate(verified: Server, authority: Authority) -
     )
     for material, admitted in ((TlsMaterial(), False), (TlsMaterial(None, signed.certificate, signed.key), True)):
         context = client_context(TlsMode.REQUIRED, material, "a test")
-        at = Endpoint("source", verified.host, verified.port, "certified", "secret", context, tls_required=True)
+        at = Endpoint(
+            ServerRole.SOURCE, verified.host, verified.port, "certified", "secret", context, tls_required=True
+        )
         if admitted:
             assert cipher(at) != b""
         else:

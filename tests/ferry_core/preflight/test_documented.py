@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry_core.api.reasons import Reason
+from ferry_core.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = [
@@ -20,7 +20,8 @@ TESTS = [
 ]
 USED = {
     Reason[name] for path in SOURCES for name in re.findall(r"\bReason\.([A-Z_]+)\b", path.read_text())
-} - {Reason.PASSED}  # fmt: skip
+} - {Reason.PASSED, Reason.SCHEMA_CHANGED}  # fmt: skip
+"""Of a table that went away after the copy began a run says SchemaChanged: that is an operator's to read."""
 
 
 def test_there_are_reasons() -> None:

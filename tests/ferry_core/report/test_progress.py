@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ferry_core.api.report import Report, Stage, TableState
 from ferry_core.errors import ConnectionLost, DataError
+from ferry_core.reasons import Condition, Reason
 from ferry_core.report.heartbeat import ALIVE_SECONDS
 from ferry_core.report.progress import Progress
 from ferry_core.report.rate import SmoothedRate
@@ -138,11 +139,11 @@ def test_a_rate_fades_when_nothing_comes() -> None:
 
 
 def test_a_conditions_time_changes_with_its_status_only(progress: Progress, time: Time) -> None:
-    progress.set_condition("CaughtUp", None, "LagUnknown")
+    progress.set_condition(Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN)
     time.now += 10
-    progress.set_condition("CaughtUp", False, "LagAboveThreshold", "7 s")
+    progress.set_condition(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, "7 s")
     time.now += 10
-    progress.set_condition("CaughtUp", False, "LagAboveThreshold", "6 s")
+    progress.set_condition(Condition.CAUGHT_UP, False, Reason.LAG_ABOVE_THRESHOLD, "6 s")
     condition = progress.report().condition("CaughtUp")
     assert condition is not None
     assert (condition.status, condition.message) == ("False", "6 s")
@@ -150,13 +151,13 @@ def test_a_conditions_time_changes_with_its_status_only(progress: Progress, time
 
 
 def test_a_terminal_failure_needs_a_person_a_retriable_one_does_not(progress: Progress) -> None:
-    progress.failed(ConnectionLost("ConnectionLost", "source gone"))
+    progress.failed(ConnectionLost(Reason.CONNECTION_LOST, "source gone"))
     report = progress.report()
     assert report.failure is not None
     assert report.failure.retriable
     assert report.phase == "Failed"
     assert report.condition("Stalled") is None
-    progress.failed(DataError("SourceBinlogPurged", "binlog.000003 is gone" + "x" * 10_000))
+    progress.failed(DataError(Reason.SOURCE_BINLOG_PURGED, "binlog.000003 is gone" + "x" * 10_000))
     report = progress.report()
     assert report.failure is not None
     assert not report.failure.retriable
@@ -192,8 +193,8 @@ def test_the_revision_rises_with_what_people_wait_for(progress: Progress) -> Non
     assert not rises(lambda: progress.set_stage(Stage.COPYING))
     assert rises(lambda: progress.set_message("x"))
     assert not rises(lambda: progress.set_message("x"))
-    assert rises(lambda: progress.set_condition("A", True, "B"))
-    assert not rises(lambda: progress.set_condition("A", True, "B"))
+    assert rises(lambda: progress.set_condition("A", True, Reason.DONE))
+    assert not rises(lambda: progress.set_condition("A", True, Reason.DONE))
     assert rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {}))
     assert not rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {"s": 1.0}))
     assert rises(lambda: progress.chunk(table, moved(1))), "the table's state changed"

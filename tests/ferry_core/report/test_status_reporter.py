@@ -6,13 +6,14 @@ import logging
 import pytest
 
 from ferry_core.api.choices import CutoverMode
-from ferry_core.api.reasons import Condition, Reason
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
+from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.preflight import CheckResult
 from ferry_core.preflight.result import Status
+from ferry_core.reasons import Condition, Reason
 from ferry_core.report.metrics import exposition, registry_of
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.report.wording import at_most_4_kib, roughly
@@ -20,6 +21,9 @@ from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
 from tests.support.manifests import ferry_data
 from tests.support.tables import simple_table
+
+LAGS = MissingGate(Reason.LAG_ABOVE_THRESHOLD, "lag 9 s")
+PAUSED = MissingGate(Reason.PAUSED_BY_USER, "paused")
 
 
 @pytest.mark.parametrize(
@@ -71,10 +75,10 @@ def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
     assert reporter.report().message == "streaming"
 
 
-def checked(reporter: StatusReporter, *warnings: tuple[str, str]) -> str:
-    passed = CheckResult("tables", "source", Status.PASSED, "Passed", "")
+def checked(reporter: StatusReporter, *warnings: tuple[Reason, str]) -> str:
+    passed = CheckResult("tables", "source", Status.PASSED, Reason.PASSED, "")
     warned = [CheckResult(reason, "source", Status.WARNING, reason, message) for reason, message in warnings]
-    known = CheckResult("triggers", "target", Status.ACKNOWLEDGED, "TargetTriggers", "there are triggers")
+    known = CheckResult("triggers", "target", Status.ACKNOWLEDGED, Reason.TARGET_TRIGGERS, "there are triggers")
     reporter.checked([passed, *warned, known])
     said = reporter.report().condition(Condition.VALIDATED)
     assert said is not None
@@ -85,20 +89,22 @@ def checked(reporter: StatusReporter, *warnings: tuple[str, str]) -> str:
 def test_warnings_of_the_preflight_are_in_the_condition(reporter: StatusReporter) -> None:
     """All that who has kubectl alone gets to see."""
     assert checked(reporter) == ""
-    short, events = ("BinlogRetentionShort", "binlogs go after 1 h"), ("EventsEnabled", "2 events write")
+    short, events = (Reason.BINLOG_RETENTION_SHORT, "binlogs go after 1 h"), (Reason.EVENTS_ENABLED, "2 events write")
     said = "passed, with warnings: BinlogRetentionShort: binlogs go after 1 h; EventsEnabled: 2 events write"
     assert checked(reporter, short, events) == said
 
 
 def test_many_long_warnings_are_all_named_where_an_event_has_room(reporter: StatusReporter) -> None:
-    said = checked(reporter, *((f"Reason{number}", "word " * 900) for number in range(9)))
+    said = checked(reporter, *((reason, "word " * 900) for reason in list(Reason)[:9]))
     assert len(said) < 1024
-    assert all(f"Reason{number}: word" in said for number in range(9))
+    assert all(f"{reason}: word" in said for reason in list(Reason)[:9])
     assert "whole in the copier's log" in said
 
 
 def test_an_exhausted_series_says_what_its_last_attempt_failed_by(reporter: StatusReporter) -> None:
-    reporter.attempt_ended(Attempt("DeadlineExceeded", "changes of shop.orders were not there after 10 s", 10_004))
+    reporter.attempt_ended(
+        Attempt(Reason.DEADLINE_EXCEEDED, "changes of shop.orders were not there after 10 s", 10_004)
+    )
     reporter.attempts_exhausted(5, CutoverMode.MANUAL)
     message = reporter.report().message
     assert message.startswith(
@@ -134,7 +140,7 @@ def test_what_changes_is_logged_once(reporter: StatusReporter, caplog: pytest.Lo
     caplog.set_level(logging.INFO)
     for lag in ("9 s", "8 s"):
         reporter.stage(Stage.STREAMING)
-        reporter.gates([f"LagAboveThreshold: lag {lag}"], wanted=False)
+        reporter.gates([MissingGate(Reason.LAG_ABOVE_THRESHOLD, f"lag {lag}")], wanted=False)
     reporter.stage(Stage.READY_FOR_CUTOVER)
     for _ in range(2):
         reporter.gates([], wanted=True, exhausted=True)
@@ -154,7 +160,7 @@ def test_a_person_is_needed_until_there_are_attempts_again(reporter: StatusRepor
     reporter.gates([], wanted=True, exhausted=True)
     reporter.attempts_exhausted(5, CutoverMode.AUTOMATIC)
     said.append(reason(reporter, Condition.STALLED))
-    reporter.gates(["LagAboveThreshold: lag 9 s"], wanted=True, exhausted=True)
+    reporter.gates([LAGS], wanted=True, exhausted=True)
     said.append(reason(reporter, Condition.STALLED))
     reporter.gates([], wanted=True)
     said.append(reason(reporter, Condition.STALLED))
@@ -175,18 +181,18 @@ def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(reporter: 
 
 
 def test_a_failed_attempt_is_told_of_until_the_next_one(reporter: StatusReporter) -> None:
-    reporter.attempt_ended(Attempt("RowsDiffer", "1 row of shop.orders differs", 40))
-    for missing, wanted in ((["LagAboveThreshold: lag 9 s"], True), ([], False)):
+    reporter.attempt_ended(Attempt(Reason.ROWS_DIFFER, "1 row of shop.orders differs", 40))
+    for missing, wanted in (([LAGS], True), ([], False)):
         reporter.gates(missing, wanted=wanted)
         assert "the last attempt failed by RowsDiffer: 1 row of shop.orders differs" in reporter.report().message
     reporter.attempt_begins(2, 1.0)
-    reporter.gates(["LagAboveThreshold: lag 9 s"], wanted=True)
+    reporter.gates([LAGS], wanted=True)
     assert "RowsDiffer" not in reporter.report().message
 
 
 def test_a_cutover_that_is_approved_does_not_wait_for_approval(reporter: StatusReporter) -> None:
     """It was paused, or lagged, and said until its end that nobody had approved it."""
-    lag, pause = ["LagAboveThreshold: lag 9 s", "PausedByUser: paused"], ["PausedByUser: paused"]
+    lag, pause = [LAGS, PAUSED], [PAUSED]
     said = []
     for missing, wanted in ((lag, False), ([], False), (lag, False), (lag, True), (pause, True), (pause, False)):
         reporter.gates(missing, wanted=wanted)
@@ -197,8 +203,8 @@ def test_a_cutover_that_is_approved_does_not_wait_for_approval(reporter: StatusR
 def test_how_an_attempt_ended_stands_until_the_next_one(reporter: StatusReporter) -> None:
     reporter.gates([], wanted=False)
     reporter.attempt_begins(1, 1.0)
-    reporter.attempt_ended(Attempt("DeadlineExceeded", "too slow", 10_000))
-    reporter.gates(["PausedByUser: paused"], wanted=True)
+    reporter.attempt_ended(Attempt(Reason.DEADLINE_EXCEEDED, "too slow", 10_000))
+    reporter.gates([PAUSED], wanted=True)
     assert reason(reporter, Condition.CUT_OVER) == ("False", "DeadlineExceeded")
 
 
@@ -216,5 +222,5 @@ def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
         said.append(reason(reporter, Condition.CAUGHT_UP))
     late = ("False", "LagAboveThreshold")
     assert said == [("True", "LagBelowThreshold"), late, late, ("Unknown", "LagUnknown")]
-    reporter.attempt_ended(Attempt("Done", "", 40))
+    reporter.attempt_ended(Attempt(Reason.DONE, "", 40))
     assert reason(reporter, Condition.CAUGHT_UP) == ("True", "LagBelowThreshold")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ferry_core.api.directive import Directive
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, ServerRole
 from ferry_core.manifest import load
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.run.ferry import Ferry
@@ -17,7 +17,7 @@ from tests.support.manifests import ferry_between, write
 
 @pytest.fixture
 def ferry(tmp_path: Path) -> Ferry:
-    ends = [Endpoint(role, f"{role}.test", 3306, "u", "p") for role in ("source", "target")]
+    ends = [Endpoint(role, f"{role}.test", 3306, "u", "p") for role in ServerRole]
     manifest = write(tmp_path, *ferry_between(*ends, tables={"include": ["shop.*"]}, verify={"mode": "Final"}))
     return Ferry(load([manifest]), RunOptions(state_path=tmp_path / "state.db"))
 

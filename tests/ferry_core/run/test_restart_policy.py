@@ -8,11 +8,12 @@ import pytest
 from ferry_core.api.directive import Directive
 from ferry_core.errors import ConnectionLost, DataError, FerryError, LockConflict, RetriableError, ServerRestarted
 from ferry_core.intent.desired_state import Intent
+from ferry_core.reasons import Reason
 from ferry_core.run import restart_policy
 from ferry_core.run.restart_policy import MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
 
-LOST = ConnectionLost("ConnectionLost", "source: gone")
-RESTARTED = ServerRestarted("ServerRestarted", "source was restarted")
+LOST = ConnectionLost(Reason.CONNECTION_LOST, "source: gone")
+RESTARTED = ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted")
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_restart_is_borne_but_not_for_ever(clock: list[float], under_way: bool
     assert goes_on(decision, RESTARTED, under_way=under_way)
 
 
-@pytest.mark.parametrize("error", [LOST, LockConflict("LockConflict", "target: busy")])
+@pytest.mark.parametrize("error", [LOST, LockConflict(Reason.LOCK_CONFLICT, "target: busy")])
 def test_before_the_first_chunk_a_passing_error_gets_the_time_of_a_step(clock: list[float], error: FerryError) -> None:
     decision = RestartPolicy(120)
     assert goes_on(decision, error)
@@ -61,7 +62,7 @@ def test_a_server_that_never_let_us_in_gets_less(clock: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DataError("RowsDiffer", "one row"), RetriableError("XaUndecided", "prepared for 10 min")]
+    "error", [DataError(Reason.ROWS_DIFFER, "one row"), RetriableError(Reason.XA_UNDECIDED, "prepared for 10 min")]
 )
 def test_what_takes_long_or_is_final_is_not_tried_again(error: FerryError) -> None:
     assert not goes_on(RestartPolicy(120), error)

@@ -6,6 +6,7 @@ import pytest
 
 from ferry_core.errors import RetriableError, Terminated
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
@@ -235,7 +236,7 @@ def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, table: T
         nonlocal looks
         looks += 1
         if looks == 3:
-            raise Terminated("Stopped", "asked to")
+            raise Terminated(Reason.STOPPED, "asked to")
 
     with ends.pair.target.connect() as blocker, blocker.cursor() as cursor:
         cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")

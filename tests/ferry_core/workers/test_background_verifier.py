@@ -9,6 +9,7 @@ import pytest
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, Terminated
 from ferry_core.mysql.gtid import Position
+from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.verifier import Proof
 from ferry_core.workers import background_verifier
@@ -49,7 +50,7 @@ def test_waits_for_what_the_stream_has_not_told_yet() -> None:
 
 
 def test_waits_while_the_source_is_away() -> None:
-    answers = Mock(side_effect=[ConnectionLost("ConnectionLost", "away")] * 3 + [mark(1).position])
+    answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1).position])
     rig = Rig(answers)
     assert rig.verification._wait_flushed(TABLE)
     assert answers.call_count == 4
@@ -96,11 +97,11 @@ def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(background_verifier, "FRESH_SECONDS", -1)
     before = rig.verification.unseen
     with pytest.raises(Terminated):
-        rig.verification.look_again(Mock(side_effect=[None, Terminated("Stopped", "stopped")]))
+        rig.verification.look_again(Mock(side_effect=[None, Terminated(Reason.STOPPED, "stopped")]))
     assert left.wait(10)
     monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 0.1)
     rig.verification.look_again(lambda: None)
-    rig.verifier.compare_again = Mock(side_effect=ConnectionLost("ConnectionLost", "away"))
+    rig.verifier.compare_again = Mock(side_effect=ConnectionLost(Reason.CONNECTION_LOST, "away"))
     rig.verification.look_again(lambda: None)
     assert rig.verification.unseen == before
     assert rig.verifier.compare_again.call_count == 1

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from ferry_core.errors import DataError
+from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import Table
 from tests.support.engine import InProcess
@@ -12,7 +13,7 @@ from tests.support.servers import Pair
 
 
 def refuse(_table: Table, _result: CopyResult) -> None:
-    raise DataError("JsonPrecision", "not these")
+    raise DataError(Reason.JSON_PRECISION, "not these")
 
 
 def test_a_refused_chunk_is_not_done(mysql_pair: Pair, schema: str) -> None:

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, Terminated
+from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
 from ferry_core.workers.sessions import SessionPair
 from ferry_core.workers.step import CopyStep
@@ -33,7 +34,7 @@ def test_a_pause_does_not_use_up_the_time_for_retries(ending: threading.Event, p
             waited.append(2 * RETRY_SECONDS)
             time.sleep(2 * RETRY_SECONDS)
 
-    outcomes = iter([ConnectionLost("ConnectionLost", "idle for too long"), None])
+    outcomes = iter([ConnectionLost(Reason.CONNECTION_LOST, "idle for too long"), None])
 
     def body() -> str:
         outcome = next(outcomes)
@@ -48,7 +49,7 @@ def test_a_pause_does_not_use_up_the_time_for_retries(ending: threading.Event, p
 
 def test_an_interrupted_step_is_redone_after_the_pause(ending: threading.Event, pair: Mock) -> None:
     resumed = Mock()
-    outcomes = iter([Interrupted("Paused", "killed by the pause"), None])
+    outcomes = iter([Interrupted(Reason.PAUSED, "killed by the pause"), None])
 
     def body() -> str:
         outcome = next(outcomes)
@@ -62,7 +63,7 @@ def test_an_interrupted_step_is_redone_after_the_pause(ending: threading.Event, 
 
 def test_a_conflict_without_end_is_given_up_after_a_while(ending: threading.Event, pair: Mock) -> None:
     failed = Mock()
-    body = Mock(side_effect=LockConflict("LockConflict", "deadlock"))
+    body = Mock(side_effect=LockConflict(Reason.LOCK_CONFLICT, "deadlock"))
     with pytest.raises(LockConflict):
         CopyStep(Mock(), ending, failed, RETRY_SECONDS).retrying(pair, body)
     failed.assert_called()
@@ -79,7 +80,7 @@ def test_a_run_that_ends_does_not_begin_another_try(ending: threading.Event, pai
 
 def test_a_try_that_took_long_is_made_again(ending: threading.Event, pair: Mock) -> None:
     """A server that is about to die, or a network that is cut, keeps a statement waiting longer than we retry."""
-    outcomes = iter([ConnectionLost("ConnectionLost", "died at last"), None])
+    outcomes = iter([ConnectionLost(Reason.CONNECTION_LOST, "died at last"), None])
 
     def body() -> str:
         outcome = next(outcomes)
@@ -94,7 +95,9 @@ def test_a_try_that_took_long_is_made_again(ending: threading.Event, pair: Mock)
 def test_a_chunk_in_trouble_is_told_before_each_repetition_and_a_pause_is_none(
     ending: threading.Event, pair: Mock
 ) -> None:
-    outcomes = iter([Interrupted("Paused", "killed by the pause"), LockConflict("Deadlock", "deadlock"), None])
+    outcomes = iter(
+        [Interrupted(Reason.PAUSED, "killed by the pause"), LockConflict(Reason.LOCK_CONFLICT, "deadlock"), None]
+    )
 
     copied = CopyResult(1, 10, 1, 0, 0, 0.1, 0.1)
 

@@ -1,0 +1,24 @@
+"""What a cutover still waits for, as values. Made by the coordinator at each tick, told by the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ferry_core.reasons import Reason
+
+LAG = (Reason.LAG_ABOVE_THRESHOLD, Reason.LAG_UNKNOWN)
+
+
+@dataclass(frozen=True)
+class MissingGate:
+    """One gate that is not passed; ``reason`` is that of the condition that it keeps from being True."""
+
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+def listed(missing: Sequence[MissingGate]) -> str:
+    """For a condition that has the first one's reason already."""
+    return "; ".join([missing[0].message, *map(str, missing[1:])])
