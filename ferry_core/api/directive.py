@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from ferry_core.api.handover import Cutover
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.model import Model
 from ferry_core.api.spec import Copy, Spec, Throttle, Verify
 

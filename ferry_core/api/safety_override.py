@@ -10,9 +10,9 @@ from typing import Self
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from ferry_core.api.built import refuse_unbuilt_directive
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
-from ferry_core.api.handover import Cutover
+from ferry_core.api.unsupported import refuse_unsupported_directive
 from ferry_core.errors import ConfigError, FerryError
 from ferry_core.reasons import Reason
 
@@ -70,7 +70,7 @@ class SafetyOverride:
 def _permits(said: object) -> bool:
     try:
         cutover = Cutover.model_validate_json(to_json(said))
-        refuse_unbuilt_directive(Directive(generation=0, cutover=cutover))
+        refuse_unsupported_directive(Directive(generation=0, cutover=cutover))
     except (ValidationError, ConfigError):
         return False
     return cutover.permitted

@@ -19,8 +19,8 @@ from ferry_core.api.choices import (
     OnSchemaChange,
     VerifyMode,
 )
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.durations import Between, Duration, Quantity
-from ferry_core.api.handover import Cutover
 from ferry_core.api.model import Model, Rule
 from ferry_core.api.selection import Tables
 from ferry_core.api.servers import Server
@@ -38,10 +38,10 @@ class Schema(Model):
     """IfMissing: tables are created from the source's definition. Never: they must exist."""
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
     """What DDL on a selected table does. Fail: the run stops with the statement. Recopy: that table starts again;
-    not built yet.
+    not supported yet.
     """
     defer_indexes: bool = True
-    """Create non-unique secondary indexes after a table's rows are in; not built yet: they come with the table."""
+    """Create non-unique secondary indexes after a table's rows are in; not supported yet: they come with the table."""
 
 
 class Copy(Model):
@@ -72,13 +72,13 @@ class Throttle(Model):
     max_rows_per_second: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """Cap of rows copied a second."""
     max_replica_lag: Annotated[Duration, Between(Duration("100ms"), Duration("24h"))] | None = None
-    """Throttled while a replica is further behind; one that cannot be observed throttles too. Not built yet."""
+    """Throttled while a replica is further behind; one that cannot be observed throttles too. Not supported yet."""
     max_threads_running: ThreadsRunning | None = None
-    """Throttled while a server runs more threads than this. Not built yet."""
+    """Throttled while a server runs more threads than this. Not supported yet."""
     max_commit_latency: Annotated[Duration, Between(Duration("1ms"), Duration("1m"))] | None = None
-    """Throttled while the target's commits take longer. Not built yet."""
+    """Throttled while the target's commits take longer. Not supported yet."""
     query: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """Asked on the source; throttled while it returns true, NULL or an error. Not built yet."""
+    """Asked on the source; throttled while it returns true, NULL or an error. Not supported yet."""
     active_hours: (
         Annotated[
             str,
@@ -88,19 +88,19 @@ class Throttle(Model):
         ]
         | None
     ) = None
-    """Rows move only in these hours, for example "20:00-06:00 Europe/Berlin". Not built yet."""
+    """Rows move only in these hours, for example "20:00-06:00 Europe/Berlin". Not supported yet."""
 
 
 class Verify(Model):
     """How equality of source and target is proven."""
 
     mode: Annotated[VerifyMode, Field(strict=False)] = VerifyMode.CONTINUOUS
-    """Continuous: passes keep going; not built yet: done as Final. Final: one full pass before the cutover lock. None:
-    hand over without a verdict; needs acknowledge: [Unverified].
+    """Continuous: passes keep going; not supported yet: done as Final. Final: one full pass before the cutover lock.
+    None: hand over without a verdict; needs acknowledge: [Unverified].
     """
     on_mismatch: Annotated[OnMismatch, Field(strict=False)] = OnMismatch.REPAIR
     """What a divergence does. Fail: the run stops and names the keys. Repair: the rows are copied again and checked
-    again; not built yet: done as Fail.
+    again; not supported yet: done as Fail.
     """
 
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry_core.cli import inputs
+from ferry_core.cli.output import Output
 from ferry_core.cli.preflight import preflight
-from ferry_core.cli.voice import Voice
 from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
 from ferry_core.reasons import Reason
@@ -44,7 +44,7 @@ _STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknow
 @click.option("--output", type=click.Choice(("table", "json")), default="table", show_default=True)
 @click.pass_obj
 def check(
-    voice: Voice, *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, output: str
+    out: Output, *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, output: str
 ) -> ExitCode:
     """Check a Ferry against its servers without moving anything. Exits with 0 if it can run, else with 64."""
     loaded = load(files, secrets_dir)
@@ -55,7 +55,7 @@ def check(
         click.echo(as_json(results, loaded.notices))
     else:
         for text in loaded.notices:
-            voice.notice(text)
+            out.notice(text)
         draw(results, Console(soft_wrap=False))
         click.echo(verdict(results))
     return ExitCode.CONFIG if failed else ExitCode.DONE

@@ -10,10 +10,10 @@ import click
 
 from ferry_core.api.directive import Directive
 from ferry_core.cli import engine, inputs
-from ferry_core.cli.last_words import left_behind
 from ferry_core.cli.logs import configure
+from ferry_core.cli.output import Output
 from ferry_core.cli.signals import stop_on_signal
-from ferry_core.cli.voice import Voice
+from ferry_core.cli.termination_message import written_at_exit
 from ferry_core.control.directive_store import DirectiveStore, StoringVerbs
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
@@ -41,7 +41,7 @@ from ferry_core.run.options import RunOptions
 @click.option("--termination-log", type=inputs.FilePath, metavar="FILE", help="Where the last report is left.")
 @click.pass_obj
 def copier(
-    voice: Voice,
+    out: Output,
     *,
     files: tuple[Path, ...],
     secrets_dir: Path | None,
@@ -54,9 +54,9 @@ def copier(
     termination_log: Path | None,
 ) -> ExitCode:
     """Run a Ferry under a Kubernetes operator; for a run by hand there is `ferry run`."""
-    voice.as_json = True
+    out.as_json = True
     started: list[engine.SteeredEngine] = []
-    with left_behind(termination_log, lambda: started[0].snapshot() if started else None):
+    with written_at_exit(termination_log, lambda: started[0].snapshot() if started else None):
         token = inputs.read_token(token_file)
         loaded = load(files, secrets_dir)
         configure("json", str(loaded.ferry.spec.copier.log_level.value).lower())
@@ -78,7 +78,7 @@ def copier(
         try:
             with stop_on_signal(run.stop):
                 code = run.run()
-            voice.say(run.result_line())
+            out.say(run.result_line())
             return code
         finally:
             server.stop()

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ferry_core.cli.voice import Voice
+from ferry_core.cli.output import Output
 from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.reasons import Reason
 
@@ -20,31 +20,31 @@ class FerryGroup(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        """Run a command and leave with its exit code. Commands find the Voice as click's context object."""
-        voice = Voice()
-        extra = {**extra, "standalone_mode": False, "obj": voice}
+        """Run a command and leave with its exit code. Commands find the Output as click's context object."""
+        out = Output()
+        extra = {**extra, "standalone_mode": False, "obj": out}
         run = super().main
-        sys.exit(guarded(voice, lambda: run(args, prog_name or "ferry", **extra)))
+        sys.exit(guarded(out, lambda: run(args, prog_name or "ferry", **extra)))
 
 
-def guarded(voice: Voice, command: Callable[[], object]) -> int:
+def guarded(out: Output, command: Callable[[], object]) -> int:
     """The exit code of ``command``, having said what went wrong."""
     try:
         code = command()
     except FerryError as error:
-        voice.failure(error)
+        out.failure(error)
         return int(error.exit_code)
     except click.ClickException as error:
-        voice.failure(_usage(error))
+        out.failure(_usage(error))
         return ExitCode.CONFIG
     except (click.Abort, KeyboardInterrupt):
-        voice.notice("interrupted")
+        out.notice("interrupted")
         return ExitCode.TERMINATED
     except SystemExit:
         # click's answer to a reader of stdout that has gone (ferry tables | head); nothing else here exits by itself.
         return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last resort: a user gets a line, not a traceback
-        voice.crash(error)
+        out.crash(error)
         return ExitCode.TEMPORARY
     return int(code) if isinstance(code, int) else ExitCode.DONE
 

@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry_core.api.report import Report, TableReport, TableState
+from ferry_core.cli.output import Output
 from ferry_core.cli.units import count, lag, size, span
-from ferry_core.cli.voice import Voice
 
 log = logging.getLogger(__name__)
 
@@ -122,16 +122,16 @@ class View:
 
 
 @contextmanager
-def shown(watched: Watched, mode: str, voice: Voice) -> Iterator[None]:
+def shown(watched: Watched, mode: str, out: Output) -> Iterator[None]:
     """While inside, progress is shown; ``mode`` is auto, plain or none."""
-    live = mode == "auto" and sys.stdout.isatty() and not voice.as_json
+    live = mode == "auto" and sys.stdout.isatty() and not out.as_json
     if mode == "none":
         yield
         return
     done = threading.Event()
     look = _live if live else _plain
     thread = threading.Thread(
-        target=_surviving, args=(look, View(watched), voice, done), name="ferry-progress", daemon=True
+        target=_surviving, args=(look, View(watched), out, done), name="ferry-progress", daemon=True
     )
     thread.start()
     try:
@@ -141,22 +141,22 @@ def shown(watched: Watched, mode: str, voice: Voice) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-Look = Callable[[View, Voice, threading.Event], None]
+Look = Callable[[View, Output, threading.Event], None]
 
 
-def _surviving(look: Look, view: View, voice: Voice, done: threading.Event) -> None:
+def _surviving(look: Look, view: View, out: Output, done: threading.Event) -> None:
     try:
-        look(view, voice, done)
+        look(view, out, done)
     except Exception:  # the view may break; the run must not
         log.exception("the progress view stopped; the run goes on")
 
 
-def _plain(view: View, voice: Voice, done: threading.Event) -> None:
+def _plain(view: View, out: Output, done: threading.Event) -> None:
     while not done.wait(PLAIN_SECONDS):
-        voice.say(view.line())
+        out.say(view.line())
 
 
-def _live(view: View, _voice: Voice, done: threading.Event) -> None:
+def _live(view: View, _out: Output, done: threading.Event) -> None:
     console = Console()
     with Live(console=console, auto_refresh=False, transient=True, redirect_stderr=True) as screen:
         while not done.wait(LIVE_SECONDS):

@@ -8,9 +8,9 @@ import click
 from ferry_core.api.spec import Ferry
 from ferry_core.cli import engine, inputs
 from ferry_core.cli.logs import configure
+from ferry_core.cli.output import Output
 from ferry_core.cli.progress import shown
 from ferry_core.cli.signals import stop_on_signal
-from ferry_core.cli.voice import Voice
 from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
 from ferry_core.run.options import RunOptions
@@ -63,7 +63,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option("--log-level", type=click.Choice(LEVELS), help="Default: the manifest's copier.logLevel, which is info.")
 @click.pass_obj
 def run(
-    voice: Voice,
+    out: Output,
     *,
     files: tuple[Path, ...],
     secrets_dir: Path | None,
@@ -79,25 +79,25 @@ def run(
     log_level: str | None,
 ) -> ExitCode:
     """Move the tables of a Ferry, or go on where an earlier run of it stopped."""
-    voice.as_json = log_format == "json"
-    voice.debug = log_level == "debug"
+    out.as_json = log_format == "json"
+    out.debug = log_level == "debug"
     address = inputs.listen_address(listen)
     token = inputs.read_token(token_file)
     patience = inputs.duration("--retry-for", retry_for)
     loaded = load(files, secrets_dir)
     configure(log_format, _level(loaded.ferry, log_level))
     for text in loaded.notices:
-        voice.notice(text)
+        out.notice(text)
     path = inputs.state_path(loaded.ferry, state)
     if path is not None and os.path.lexists(path):
         kept = "; --restart counts only where there is none" if restart else ""
-        voice.notice(f"{path} exists: this run resumes what it records{kept}")
+        out.notice(f"{path} exists: this run resumes what it records{kept}")
     options = RunOptions(path, address, token, tls_dir, patience, take_over, restart)
     ferry = engine.make_engine(loaded, options)
-    with stop_on_signal(ferry.stop), shown(ferry, progress, voice):
+    with stop_on_signal(ferry.stop), shown(ferry, progress, out):
         code = ferry.run()
     if code == ExitCode.DONE:
-        voice.say(ferry.result_line())
+        out.say(ferry.result_line())
     return code
 
 

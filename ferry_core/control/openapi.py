@@ -25,7 +25,7 @@ VERBS = {
     "cutover": "Approve the cutover.",
     "abort": "End the run for good, allow writes on the source, keep the target. Refused after the cutover.",
     "stop": "Store the progress and end; a later start goes on from there.",
-    "verify": "Verify now. Not built yet.",
+    "verify": "Verify now. Not supported yet.",
 }
 
 

@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import Field, ValidationError
 
-from ferry_core.api.built import refuse_unbuilt_directive
 from ferry_core.api.directive import Directive
 from ferry_core.api.durations import Duration
 from ferry_core.api.model import Model
 from ferry_core.api.report import Report
 from ferry_core.api.safety_override import SafetyOverride
+from ferry_core.api.unsupported import refuse_unsupported_directive
 from ferry_core.control.answers import answer, refusal
 from ferry_core.control.managed import Managed
 from ferry_core.control.openapi import document
@@ -179,7 +179,7 @@ class Routes:
         body = await request.read()
         try:
             directive = Directive.model_validate_json(body)
-            refuse_unbuilt_directive(directive)
+            refuse_unsupported_directive(directive)
             self._verbs.check(directive)
             await self._run(lambda: self._verbs.directive(directive))
         except (ValidationError, FerryError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Self
 
-from ferry_core.api.handover import Cutover
+from ferry_core.api.cutover import Cutover
 
 
 class CutoverRequest(NamedTuple):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ferry_core.api.built import notices, refuse_unbuilt
 from ferry_core.api.servers import Server
 from ferry_core.api.spec import Ferry
+from ferry_core.api.unsupported import notices, refuse_unsupported
 from ferry_core.errors import ConfigError, ServerRole
-from ferry_core.manifest.complaints import complaint, nearest
 from ferry_core.manifest.documents import Document, read_documents
 from ferry_core.manifest.secrets import SecretStore
+from ferry_core.manifest.validation_errors import nearest, validation_error
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.tls import REQUIRING, TlsMaterial, client_context
 from ferry_core.reasons import Reason
@@ -49,7 +49,7 @@ def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool
     documents = [document for file in files for document in read_documents(file)]
     ferry = _validated(_the_ferry(documents, files))
     if to_run:
-        refuse_unbuilt(ferry)
+        refuse_unsupported(ferry)
     source, target = _endpoints(ferry, _secrets(documents, ferry, secrets_dir))
     return LoadedFerry(ferry, source, target, notices(ferry), tuple(files), secrets_dir)
 
@@ -83,7 +83,7 @@ def _validated(document: Document) -> Ferry:
     try:
         return Ferry.model_validate(document.data, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise complaint(error, document) from error
+        raise validation_error(error, document) from error
 
 
 def _secrets(documents: list[Document], ferry: Ferry, folder: Path | None) -> SecretStore:

@@ -9,8 +9,8 @@ import binascii
 from pathlib import Path
 
 from ferry_core.errors import ConfigError
-from ferry_core.manifest.complaints import nearest
 from ferry_core.manifest.documents import Document, describe
+from ferry_core.manifest.validation_errors import nearest
 from ferry_core.reasons import Reason
 
 

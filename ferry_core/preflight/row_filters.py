@@ -66,7 +66,7 @@ def _shape(row_filter: str) -> str | None:
 
 def _on_source(context: PreflightContext, table: Table, row_filter: str) -> str | None:
     """What the source says to it; no row is read."""
-    return _complaint(context.source, f"SELECT 1 FROM {table.source.sql} WHERE FALSE AND ({row_filter}\n) LIMIT 0")
+    return _refusal(context.source, f"SELECT 1 FROM {table.source.sql} WHERE FALSE AND ({row_filter}\n) LIMIT 0")
 
 
 def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
@@ -78,7 +78,7 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
     session.execute(f"DROP TEMPORARY TABLE IF EXISTS {helper.sql}")
     columns = ", ".join(map(_definition, table.columns))
     # MariaDB keeps the text of the CHECK in the table's character set.
-    problem = _complaint(
+    problem = _refusal(
         session,
         f"CREATE TEMPORARY TABLE {helper.sql} ({columns}, CHECK (({row_filter}\n) IS TRUE)) CHARACTER SET utf8mb4",
     )
@@ -103,7 +103,7 @@ def _workshop(context: PreflightContext) -> tuple[Session, str]:
     return context.target, OWN_SCHEMA
 
 
-def _complaint(session: Session, statement: str) -> str | None:
+def _refusal(session: Session, statement: str) -> str | None:
     """The server's words if it refuses the statement for what it says."""
     try:
         session.query(statement)

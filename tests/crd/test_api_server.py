@@ -134,7 +134,7 @@ def refusal(call: Callable[[], object]) -> str:
     return message
 
 
-def test_it_installs_without_a_word_of_complaint(kube_api: KubeApi) -> None:
+def test_it_installs_without_a_warning(kube_api: KubeApi) -> None:
     crd = kube_api.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ferries.mysqlferry.io")
     conditions = {each["type"]: each["status"] for each in crd["status"]["conditions"]}
     assert conditions["Established"] == "True"

@@ -18,8 +18,8 @@ import aiohttp
 import pytest
 import yaml
 
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
-from ferry_core.api.handover import Cutover
 from ferry_core.api.report import Report
 from ferry_core.api.spec import Spec, Throttle
 from ferry_operator import pods

@@ -146,7 +146,7 @@ def test_a_copier_that_was_started_again_is_noticed_before_it_answers() -> None:
 
 
 def test_a_directive_that_the_copier_refuses_is_said() -> None:
-    refused = Trouble("NotBuiltYet", "spec.throttle.query is not built yet", NOW)
+    refused = Trouble("NotBuiltYet", "spec.throttle.query is not supported yet", NOW)
     seen = see(ferry=ferry(generation=2), copier=pod(), link=Link(report(Stage.COPYING)), trouble=refused)
     plan = decide(seen)
     assert plan.actions == ()

@@ -122,7 +122,7 @@ def test_a_changed_credential_reference_makes_a_new_pod_once_the_old_one_is_gone
 def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
-    copier.refuse = ("NotBuiltYet", "spec.throttle.query is not built yet")
+    copier.refuse = ("NotBuiltYet", "spec.throttle.query is not supported yet")
     cluster.patch("orders", throttle={"query": "SELECT 1"})
     eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "NotBuiltYet")
     assert "only a pause, a withdrawn permission" in cluster.status("orders")["message"]

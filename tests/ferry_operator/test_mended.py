@@ -52,7 +52,7 @@ def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
 def test_a_copier_that_has_cut_over_is_neither_told_nor_started_anew() -> None:
     """It only watches for late writes: what it was said to refuse, or to wait for, would never change again."""
     changed = ferry({"stage": "Completed"}, 2, spec=spec(copier={"image": "ferry:2"}))
-    refused = Trouble("NotBuiltYet", "spec.cutover.notAfter is not built yet", NOW, generation=2)
+    refused = Trouble("NotBuiltYet", "spec.cutover.notAfter is not supported yet", NOW, generation=2)
     for trouble in (None, refused):
         plan = decide(
             see(ferry=changed, copier=pod(), link=Link(report(Stage.COMPLETED, message="on")), trouble=trouble)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from ferry_core.cli.group import FerryGroup
 from ferry_core.cli.main import COMMANDS, main
-from ferry_core.cli.voice import Voice
+from ferry_core.cli.output import Output
 from ferry_core.errors import (
     AmbiguousError,
     ConfigError,
@@ -45,8 +45,8 @@ RAISED: dict[str, BaseException] = {
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--debug", is_flag=True)
 @click.pass_obj
-def fail(voice: Voice, *, name: str, as_json: bool, debug: bool) -> ExitCode:
-    voice.as_json, voice.debug = as_json, debug
+def fail(out: Output, *, name: str, as_json: bool, debug: bool) -> ExitCode:
+    out.as_json, out.debug = as_json, debug
     if name in RAISED:
         raise RAISED[name]
     return ExitCode[name]

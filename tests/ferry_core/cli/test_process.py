@@ -153,7 +153,7 @@ LATE = """
 import os, signal, sys
 from ferry_core.cli.group import guarded
 from ferry_core.cli.signals import stop_on_signal
-from ferry_core.cli.voice import Voice
+from ferry_core.cli.output import Output
 from ferry_core.errors import Terminated
 
 def command():
@@ -166,7 +166,7 @@ class Last:
         kill(own, number)
 
 sys.last = Last()  # ends when the interpreter does
-code = guarded(Voice(), command)
+code = guarded(Output(), command)
 if sys.argv[1] == "early":
     os.kill(os.getpid(), signal.SIGINT)
 sys.exit(code)

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ferry_core.api.report import Progress, Replication, Report, TableReport, ThrottleReport
 from ferry_core.cli import progress
+from ferry_core.cli.output import Output
 from ferry_core.cli.progress import Rate, View, shown, summary
 from ferry_core.cli.units import count, lag, size, span
-from ferry_core.cli.voice import Voice
 
 
 class Clock:
@@ -117,8 +117,8 @@ def test_the_live_view_fits_the_terminal() -> None:
 
 
 @contextmanager
-def _looking(engine: Engine, mode: str, voice: Voice) -> Iterator[None]:
-    with shown(engine, mode, voice):
+def _looking(engine: Engine, mode: str, out: Output) -> Iterator[None]:
+    with shown(engine, mode, out):
         yield
 
 
@@ -129,16 +129,16 @@ def test_in_a_pipe_a_plain_line_comes_now_and_then(
     assert progress.PLAIN_SECONDS == 10
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.01)
     engine = Engine()
-    with _looking(engine, mode, Voice()):
+    with _looking(engine, mode, Output()):
         assert engine.looked.wait(5)
     assert "Copying, 0 rows" in capsys.readouterr().out
 
 
 def test_lines_are_json_where_logs_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.01)
-    engine, voice = Engine(), Voice()
-    voice.as_json = True
-    with _looking(engine, "auto", voice):
+    engine, out = Engine(), Output()
+    out.as_json = True
+    with _looking(engine, "auto", out):
         assert engine.looked.wait(5)
     first = capsys.readouterr().out.splitlines()[0]
     assert json.loads(first)["message"].startswith("Copying")
@@ -146,7 +146,7 @@ def test_lines_are_json_where_logs_are(capsys: pytest.CaptureFixture[str], monke
 
 def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     engine = Engine()
-    with _looking(engine, "none", Voice()):
+    with _looking(engine, "none", Output()):
         pass
     assert not engine.looked.is_set()
     assert capsys.readouterr().out == ""
@@ -163,7 +163,7 @@ def test_a_view_that_breaks_does_not_break_the_run(
             raise RuntimeError("no snapshot")
 
     engine = Broken()
-    with _looking(engine, "plain", Voice()):
+    with _looking(engine, "plain", Output()):
         assert engine.looked.wait(5)
     assert "the run goes on" in caplog.text
 

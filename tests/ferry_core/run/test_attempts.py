@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
 from ferry_core.api.durations import Duration
-from ferry_core.api.handover import Cutover
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.intent.cutover_request import CutoverRequest

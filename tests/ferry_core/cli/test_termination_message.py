@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ferry_core.api.report import ConditionReport, Progress, Replication, Report
-from ferry_core.cli.last_words import BYTES, fitting, left_behind
+from ferry_core.cli.termination_message import BYTES, fitting, written_at_exit
 from ferry_core.errors import ConfigError, ConnectionLost, DataError
 from ferry_core.reasons import Reason
 
@@ -45,7 +45,7 @@ def test_it_fits_and_can_be_read_back(message: str) -> None:
 )
 def test_an_error_before_there_is_a_report(tmp_path: Path, error: Exception, *, retriable: bool) -> None:
     path = tmp_path / "log"
-    with pytest.raises(type(error)), left_behind(path, lambda: None):
+    with pytest.raises(type(error)), written_at_exit(path, lambda: None):
         raise error
     report = Report.model_validate_json(path.read_text())
     assert report.failure is not None
@@ -54,5 +54,5 @@ def test_an_error_before_there_is_a_report(tmp_path: Path, error: Exception, *, 
 
 
 def test_a_file_that_cannot_be_written_hides_no_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError), left_behind(tmp_path / "no" / "folder", Report):
+    with pytest.raises(DataError), written_at_exit(tmp_path / "no" / "folder", Report):
         raise DataError(Reason.ROWS_DIFFER, "y")

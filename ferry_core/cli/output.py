@@ -1,6 +1,6 @@
-"""How the command talks: results on stdout, everything else on stderr, as text or as one JSON object a line.
+"""What the command writes: results on stdout, everything else on stderr, as text or as one JSON object a line.
 
-One voice lives for one command; its settings come from the options of that command. Called by every module here.
+One ``Output`` for one command; its settings come from the options of that command. Called by every module here.
 """
 
 import json
@@ -16,7 +16,7 @@ from ferry_core.reasons import Reason
 REPORT_AT = "the issue tracker of mysql-ferry"
 
 
-class Voice:
+class Output:
     """Thread-safe: the progress view and the command itself both talk."""
 
     def __init__(self) -> None:

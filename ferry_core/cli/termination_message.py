@@ -1,4 +1,4 @@
-"""What a copier's process leaves behind: its last report, where Kubernetes keeps a container's last 4096 bytes.
+"""The termination message of a copier's container: its last report, of which Kubernetes keeps 4096 bytes.
 
 Without it an operator that was down would not learn how a run ended, since by then there is nobody to ask.
 Called by ``copier``.
@@ -19,8 +19,8 @@ _MESSAGE_BYTES = (1000, 300, 100, 0)
 
 
 @contextlib.contextmanager
-def left_behind(path: Path | None, report: Callable[[], Report | None]) -> Iterator[None]:
-    """On the way out, whatever way: the report, with the error that ended the run."""
+def written_at_exit(path: Path | None, report: Callable[[], Report | None]) -> Iterator[None]:
+    """However the body ends: the report, with the error that ended the run."""
     error: FerryError | None = None
     try:
         yield
@@ -41,7 +41,7 @@ def _write(path: Path, report: Report, error: FerryError | None) -> None:
     try:
         path.write_text(fitting(report), "utf-8")
     except OSError as problem:
-        log.warning("the last report could not be left in %s: %s", path, problem)
+        log.warning("the termination message could not be written to %s: %s", path, problem)
 
 
 def fitting(report: Report) -> str:

@@ -1,18 +1,18 @@
-"""What this version does not do yet: refused by name, or, for a default, replaced by something stricter and said so.
+"""What this version does not support yet: refused by name; a default is replaced by something stricter, with a notice.
 
-A field must never be ignored in silence. A line here goes when the thing is built. Called by ``manifest``, and by the
+No field is ignored in silence. A line here goes when the thing is supported. Called by ``manifest``, and by the
 ControlServer for directives.
 """
 
 from ferry_core.api.choices import CutoverMode, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
-from ferry_core.api.handover import Cutover
 from ferry_core.api.spec import Ferry, Throttle
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
 
 
-def refuse_unbuilt(ferry: Ferry) -> None:
+def refuse_unsupported(ferry: Ferry) -> None:
     """ConfigError NotBuiltYet that names every field of the manifest that this version cannot act on."""
     spec = ferry.spec
     found = _throttle(spec.throttle) + _cutover(spec.cutover)
@@ -24,7 +24,7 @@ def refuse_unbuilt(ferry: Ferry) -> None:
     _refuse(found)
 
 
-def refuse_unbuilt_directive(directive: Directive) -> None:
+def refuse_unsupported_directive(directive: Directive) -> None:
     """The same for what may change while a Ferry runs."""
     _refuse(_throttle(directive.throttle) + _cutover(directive.cutover))
 
@@ -34,11 +34,11 @@ def notices(ferry: Ferry) -> list[str]:
     spec = ferry.spec
     said = []
     if spec.verify.mode is VerifyMode.CONTINUOUS:
-        said.append("verify.mode: Continuous is not built yet; this run verifies as Final does")
+        said.append("verify.mode: Continuous is not supported yet; this run verifies as Final does")
     if spec.verify.mode is not VerifyMode.NONE and spec.verify.on_mismatch is OnMismatch.REPAIR:
-        said.append("verify.onMismatch: Repair is not built yet; this run stops at a difference, as Fail does")
+        said.append("verify.onMismatch: Repair is not supported yet; this run stops at a difference, as Fail does")
     if spec.schema_.defer_indexes:
-        said.append("schema.deferIndexes: true is not built yet; this run creates all indexes with the tables")
+        said.append("schema.deferIndexes: true is not supported yet; this run creates all indexes with the tables")
     if spec.ttl_seconds_after_finished is not None:
         said.append("ttlSecondsAfterFinished acts in a cluster only")
     if spec.copier.image or spec.copier.template.model_fields_set:
@@ -76,6 +76,6 @@ def _refuse(found: list[str]) -> None:
     if found:
         raise ConfigError(
             Reason.NOT_BUILT_YET,
-            f"this version of mysql-ferry does not have yet: {', '.join(f'spec.{name}' for name in found)}; "
+            f"this version of mysql-ferry does not support yet: {', '.join(f'spec.{name}' for name in found)}; "
             "leave it out, or wait for a later version",
         )

@@ -98,24 +98,24 @@ class Cutover(Model):
 
     mode: Annotated[CutoverMode, Field(strict=False)] = CutoverMode.MANUAL
     """Manual: when approved. Automatic: as soon as every gate is passed. Scheduled: the same, from notBefore on;
-    not built yet.
+    not supported yet.
     """
     approved: bool = False
     """The user's go for mode Manual. It stays true; withdrawing it and setting it again starts a new series of
     attempts. Leave it out of manifests kept in Git.
     """
     not_before: Moment | None = None
-    """No cutover before this moment; required for Scheduled, an extra gate otherwise. Not built yet."""
+    """No cutover before this moment; required for Scheduled, an extra gate otherwise. Not supported yet."""
     not_after: Moment | None = None
-    """No cutover attempt starts after this moment. Not built yet."""
+    """No cutover attempt starts after this moment. Not supported yet."""
     max_lag: Annotated[Duration, Between(Duration("100ms"), Duration("10m"))] = Duration("1s")
     """The stream must have been less than this behind for 5 s."""
     source_lock: Annotated[SourceLockMode, Field(strict=False)] = SourceLockMode.READ_ONLY
     """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks.
-    Webhook: your calls. None: you have stopped them. LockTables and Webhook are not built yet.
+    Webhook: your calls. None: you have stopped them. LockTables and Webhook are not supported yet.
     """
     webhooks: Webhooks | None = None
-    """Calls for sourceLock Webhook. Not built yet."""
+    """Calls for sourceLock Webhook. Not supported yet."""
     deadline: Duration = Duration("10s")
     """How long writes may stay blocked per attempt; past it they are allowed again and the phase goes back to
     Streaming. From 1s to 10m.

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from ferry_core.api.built import notices, refuse_unbuilt, refuse_unbuilt_directive
 from ferry_core.api.directive import Directive
 from ferry_core.api.reference import page
 from ferry_core.api.spec import Ferry
+from ferry_core.api.unsupported import notices, refuse_unsupported, refuse_unsupported_directive
 from ferry_core.errors import ConfigError
 from tests.support.manifests import ferry_data
 
@@ -36,31 +36,31 @@ def ferry(**spec: Any) -> Ferry:
 )
 def test_what_is_not_built_is_refused_by_name_and_said_in_the_reference(spec: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        refuse_unbuilt(ferry(**spec))
+        refuse_unsupported(ferry(**spec))
     assert caught.value.reason == "NotBuiltYet"
     assert named in caught.value.message
     field, _, value = named.partition(":")
     row = next(line for line in page().splitlines() if re.match(rf"\| `{re.escape(field)}(\[\])?`", line))
-    assert "ot built yet" in row
+    assert "ot supported yet" in row
     assert value.strip() in row
 
 
 def test_what_is_built_passes() -> None:
-    refuse_unbuilt(ferry(throttle={"maxRowsPerSecond": 5}, cutover={"mode": "Automatic", "sourceLock": "None"}))
+    refuse_unsupported(ferry(throttle={"maxRowsPerSecond": 5}, cutover={"mode": "Automatic", "sourceLock": "None"}))
 
 
 def test_a_directive_is_held_to_the_same() -> None:
     directive = Directive.model_validate({"generation": 1, "throttle": {"maxReplicaLag": "5s"}})
     with pytest.raises(ConfigError, match=r"spec\.throttle\.maxReplicaLag"):
-        refuse_unbuilt_directive(directive)
-    refuse_unbuilt_directive(Directive(generation=1))
+        refuse_unsupported_directive(directive)
+    refuse_unsupported_directive(Directive(generation=1))
 
 
 def test_defaults_that_are_not_built_run_stricter_and_say_so() -> None:
     said = "\n".join(notices(ferry()))
-    assert "Continuous is not built yet; this run verifies as Final" in said
+    assert "Continuous is not supported yet; this run verifies as Final" in said
     assert "deferIndexes" in said
-    assert page().count("not built yet: ") == len(said.splitlines())
+    assert page().count("not supported yet: ") == len(said.splitlines())
     plain = {"verify": {"mode": "Final", "onMismatch": "Fail"}, "schema": {"deferIndexes": False}}
     assert notices(ferry(**plain)) == []
 

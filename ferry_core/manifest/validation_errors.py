@@ -1,6 +1,6 @@
 """Says what is wrong with a manifest: one clear line for a pydantic ValidationError. Called by ``load``.
 
-The first complaint is told in full, the most telling kind first: a misspelt field explains the missing one beside it.
+The first error is shown in full, the most telling kind first: a misspelt field explains the missing one beside it.
 """
 
 import difflib
@@ -39,7 +39,7 @@ _FORMS = {
 }
 
 
-def complaint(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
+def validation_error(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
     """The ConfigError for the most telling problem, with the places of up to three others."""
     details = sorted(error.errors(include_url=False), key=_weight)
     first = details[0]
