@@ -61,9 +61,7 @@ def _unfollowed(source: ServerFacts, key: ForeignKey, parent_selected: bool) -> 
         return ""
     if setting == "OFF":
         return f"whether its rows are all in the binlog is seen by the events of {key.references} only: include that"
-    remedy = (
-        "start the source with innodb_native_foreign_keys=OFF" if setting else "they are not supported yet"
-    )
+    remedy = "start the source with innodb_native_foreign_keys=OFF" if setting else "they are not supported yet"
     return f"rows changed by it are not in this server's binlog: {remedy}"
 
 

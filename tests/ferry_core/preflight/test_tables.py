@@ -60,7 +60,7 @@ def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None
             return told(run_checks(context))
 
     # MariaDB, and MySQL before 9.6, have no such variable.
-    remedy = "is not supported yet" if pair.flavor is Flavor.MARIADB else "innodb_native_foreign_keys=OFF"
+    remedy = "not supported yet" if pair.flavor is Flavor.MARIADB else "innodb_native_foreign_keys=OFF"
     by_innodb = found("*", "ON" if pair.flavor is Flavor.MYSQL else "")
     assert list(by_innodb) == ["ForeignKeyCascades"]
     assert f"{schema}.child has the foreign key reason_why to {schema}.parent" in by_innodb["ForeignKeyCascades"]
