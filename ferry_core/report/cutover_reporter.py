@@ -29,7 +29,6 @@ class CutoverReporter(ABC):
 
     def __init__(self, progress: LoggedProgress) -> None:
         self.progress = progress
-        self.current_stage = Stage.PENDING
         self._verification: BackgroundVerifier | None = None
         self._blocked_milliseconds: int | None = None
         self._written_after = 0
@@ -37,6 +36,11 @@ class CutoverReporter(ABC):
         self._doubted = ""
         self._held = False
         self._max_lag = 0.0
+
+    @property
+    def stage(self) -> Stage:
+        """Where the run is; the report holds the one copy of it in memory."""
+        return self.progress.stage
 
     @abstractmethod
     def message(self, text: str) -> None:
@@ -157,7 +161,7 @@ class CutoverReporter(ABC):
 
     def tell_lag_of_attempt(self) -> None:
         """Outside of one the gates tell it, which also want it to be small for a while."""
-        if self.current_stage is Stage.CUTTING_OVER:
+        if self.stage is Stage.CUTTING_OVER:
             lag = self.lag()
             if lag is None:
                 self._tell_caught_up(MissingGate(Reason.LAG_UNKNOWN, "lag unknown during the attempt"))

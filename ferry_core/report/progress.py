@@ -125,9 +125,9 @@ class Progress:
                 self._bump()
 
     def acknowledge(self, generation: int) -> None:
-        """Directives up to this generation are acted on."""
+        """Directives up to this generation are acted on; an older one that is said late changes nothing."""
         with self._changed:
-            self._generation = generation
+            self._generation = generation = max(generation, self._generation)
             self._say(copier=self._said["copier"].model_copy(update={"acknowledged_generation": generation}))
 
     def set_epoch(self, epoch: int) -> None:

@@ -15,6 +15,8 @@ from ferry_core.api.spec import Ferry
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError, ExitCode, FerryError, TooLarge
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.intent.intent import Intent
 from ferry_core.preflight import CheckResult
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
@@ -24,6 +26,7 @@ from ferry_core.report.wording import (
     AT_FIRST,
     NOTHING_PROVEN,
     Said,
+    applying,
     at_most_4_kib,
     roughly,
     with_warnings,
@@ -42,10 +45,12 @@ NAMED_TABLES = 10
 class StatusReporter(CutoverReporter):
     """One a run. ``watch`` gives it the engine, once there is one."""
 
-    def __init__(self, ferry: Ferry, throttle: Throttle) -> None:
+    def __init__(self, ferry: Ferry, throttle: Throttle, intent: Intent) -> None:
         super().__init__(LoggedProgress(ferry.metadata.generation))
         self._ferry = ferry
         self._throttle = throttle
+        self._intent = intent
+        self._applying = ""
         self._engine: DataMovement | None = None
         self._began = time.time()
         self._state: RunState | None = None
@@ -57,6 +62,7 @@ class StatusReporter(CutoverReporter):
         self._result: str | None = None
         self._new_tables: Sequence[TableName] = ()
         self._say(AT_FIRST)
+        self._report_intent()
 
     def _say(self, conditions: Sequence[Said]) -> None:
         for kind, status, reason in conditions:
@@ -105,8 +111,8 @@ class StatusReporter(CutoverReporter):
         self._engine = self._verification = None
         self.progress.set_verification(rows_verified=0, unproven_keys=0)
         self._say(NOTHING_PROVEN)
-        if self.current_stage is Stage.READY_FOR_CUTOVER:
-            self.stage(Stage.STREAMING)
+        if self.stage is Stage.READY_FOR_CUTOVER:
+            self.enter(Stage.STREAMING)
         self.message(f"going on from the checkpoint: {error.message}")
         log.warning("going on from the checkpoint: %s", error)
 
@@ -128,8 +134,8 @@ class StatusReporter(CutoverReporter):
         self._engine = engine
         self._verification = verification
 
-    def stage(self, stage: Stage) -> None:
-        self.current_stage = stage
+    def enter(self, stage: Stage) -> None:
+        """From here on the run is in this stage."""
         self.progress.set_stage(stage)
 
     def message(self, text: str) -> None:
@@ -146,8 +152,17 @@ class StatusReporter(CutoverReporter):
         self._retained = seconds
         self.progress.set_binlog_retained(seconds)
 
-    def acknowledged(self, generation: int) -> None:
-        self.progress.acknowledge(generation)
+    def acknowledged(self, wanted: DesiredState) -> None:
+        """Threads act on it from now on."""
+        self.progress.acknowledge(wanted.directive.generation)
+
+    def _report_intent(self) -> None:
+        wanted = self._intent.now
+        self.acknowledged(wanted)
+        text = applying(wanted)
+        if text != self._applying:
+            self._applying = text
+            log.info("%s", text)
 
     def failed(self, error: FerryError) -> None:
         if error.exit_code is ExitCode.TERMINATED:
@@ -239,6 +254,7 @@ class StatusReporter(CutoverReporter):
     def tick(self) -> None:
         """Bring the snapshot up to date with what the rooms know."""
         self.progress.heartbeat.beat()
+        self._report_intent()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
         self._tell_pause()
         self.tell_lag_of_attempt()
@@ -266,7 +282,7 @@ class StatusReporter(CutoverReporter):
         pause = self._throttle.pause
         said = f"paused by {pause.by}{self._binlogs_last()}" if pause.paused else ""
         self.progress.set_paused(pause.paused, said)
-        if said != self._pause_said and self.current_stage is not Stage.COMPLETED:
+        if said != self._pause_said and self.stage is not Stage.COMPLETED:
             self._pause_said = said
             self.progress.set_message(said or self._message)
 

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 
 from ferry_core.api.choices import CutoverMode
+from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Condition, Reason
 
 Said = tuple[Condition, bool | None, Reason]
@@ -37,6 +38,20 @@ HOW_TO_TRY_AGAIN = {
     CutoverMode.AUTOMATIC: "for a new series raise spec.cutover.maxAttempts (or ferry cutover; in a cluster "
     "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved)",
 }
+
+
+def applying(wanted: DesiredState) -> str:
+    """What a run does from now on, in one line of the log."""
+    directive = wanted.directive
+    cutover, cap = directive.cutover, directive.throttle.max_rows_per_second
+    approved = "approved" if cutover.approved else "not approved"
+    how = "automatic" if cutover.mode is CutoverMode.AUTOMATIC else approved
+    pace = "unlimited" if cap is None else f"at most {cap}"
+    return (
+        f"applying generation {directive.generation}: {'paused' if directive.paused else 'running'}, cutover {how}, "
+        f"{wanted.workers} workers, rows/s {pace}"
+        f"{', aborting' if wanted.aborted else ''}"
+    )
 
 
 def at_most_4_kib(gtids: str) -> str:

@@ -30,7 +30,8 @@ from ferry_core.errors import (
     RetriableError,
     Terminated,
 )
-from ferry_core.intent.desired_state import Intent, aborted
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, AttemptTimings, CaughtUp
@@ -49,6 +50,11 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.1
 PAUSE_GRACE_SECONDS = 0.3
 """How long steps under way may end by themselves when a pause begins; the promise is no row write after a second."""
+
+
+def aborted() -> Terminated:
+    """How a run ends by an abort."""
+    return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept as it is")
 
 
 class Coordinator:
@@ -87,6 +93,7 @@ class Coordinator:
         """Whether it copies chunks, or did: what fails earlier is retried by beginning again from the checkpoint."""
         self._corrector = LeaseCorrector(engine.suspend_writes)
         self._handed_over = 0
+        self._applied: DesiredState | None = None
 
     def run(self) -> None:
         """Until handed over. Raises Terminated when stopped or aborted, else the error that ended the run."""
@@ -170,10 +177,10 @@ class Coordinator:
         self._new_tables.look()
         if self._verification is not None:
             self._engine.start("verify", self._verification.run)
-        caught_up = CaughtUp(self._intent.directive.cutover.max_lag)
+        caught_up = CaughtUp(self._intent.now.directive.cutover.max_lag)
         while True:
             self._tick()
-            cutover = self._intent.directive.cutover
+            cutover = self._intent.now.directive.cutover
             caught_up.max_lag = cutover.max_lag
             missing = self._missing_gates(caught_up)
             if not missing:
@@ -181,7 +188,7 @@ class Coordinator:
             self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
             exhausted = cutover.permitted and self._series.kept.attempts >= cutover.max_attempts
             self._reporter.gates(missing, wanted=cutover.permitted, exhausted=exhausted)
-            if not missing and self._intent.wants_cutover:
+            if not missing and self._intent.now.wants_cutover:
                 if self._series.may_try(cutover.max_attempts):
                     if self._attempt().done:
                         return
@@ -192,7 +199,7 @@ class Coordinator:
 
     def _look_for_new_tables(self) -> None:
         """Whatever comes to be ready says at once what it does not hold."""
-        if self._reporter.current_stage is Stage.READY_FOR_CUTOVER:
+        if self._reporter.stage is Stage.READY_FOR_CUTOVER:
             self._new_tables.look_if_due()
         else:
             self._new_tables.look()
@@ -211,13 +218,12 @@ class Coordinator:
 
     def _attempt(self) -> Attempt:
         self._new_tables.look()
-        self._intent.cutting_over(True)
         self._enter(Stage.CUTTING_OVER)
         number = self._series.begins()
         state = self._checkpoints.state
         state.stage = Stage.CUTTING_OVER.value
         log.info("cutover attempt %d begins", number)
-        self._reporter.attempt_begins(number, float(self._intent.directive.cutover.max_lag))
+        self._reporter.attempt_begins(number, float(self._intent.now.directive.cutover.max_lag))
         if not self._definitions_read():
             attempt = Attempt(Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0)
         elif self._checkpoints.save_now_if_possible():
@@ -246,7 +252,6 @@ class Coordinator:
             )  # fmt: skip
             state.stage = Stage.STREAMING.value
             self._enter(Stage.STREAMING)
-            self._intent.cutting_over(False)
         self._reporter.attempt_ended(attempt)
         if attempt.done:
             self._record_done(attempt)
@@ -278,7 +283,7 @@ class Coordinator:
             check_cancelled=self._check_cancelled,
             corrector=self._corrector,
             stopped=lambda: self._reporter.writes_stopped(number),
-            deadline_seconds=float(self._intent.directive.cutover.deadline),
+            deadline_seconds=float(self._intent.now.directive.cutover.deadline),
             reached=steps.reached,
             doubt=self._reporter.doubt,
             may_replicate=self._context.may_replicate,
@@ -315,7 +320,7 @@ class Coordinator:
     def _watch(self) -> None:
         """After the hand-over: report what the source still accepts."""
         self._keep_lock()
-        watch_for = float(self._intent.directive.cutover.watch_for)
+        watch_for = float(self._intent.now.directive.cutover.watch_for)
         log.info("watching the source for late writes for %g s", watch_for)
         until = time.monotonic() + watch_for
         while True:
@@ -331,7 +336,7 @@ class Coordinator:
                 log.warning("the source can no longer be watched for late writes: %s", error)
                 return
             self._reporter.tick()
-            if time.monotonic() >= until or self._intent.stopping.is_set():
+            if time.monotonic() >= until or self._intent.now.stopping:
                 log.info("watched the source: %d changes since the hand-over", max(0, written))
                 return
             self._nap()
@@ -340,7 +345,7 @@ class Coordinator:
         """Another Ferry of this source must not take part in a lock that is to stay."""
         if self._used_lock is not None:
             try:
-                self._used_lock.keep(float(self._intent.directive.cutover.watch_for))
+                self._used_lock.keep(float(self._intent.now.directive.cutover.watch_for))
             except FerryError as error:
                 log.warning("the source could not be told that its lock stays in use: %s", error)
 
@@ -356,30 +361,40 @@ class Coordinator:
 
     def _tick(self) -> None:
         self._check_cancelled()
+        wanted = self._intent.now
+        self._apply(wanted)
         self._obey_pause()
-        self._keep_pause()
-        self._keep_series()
+        self._keep_pause(wanted)
+        self._keep_series(wanted)
         self._checkpoints.save_if_due()
+
+    def _apply(self, wanted: DesiredState) -> None:
+        """The one place where a change takes effect that threads do not pull themselves: one thread, one order."""
+        if wanted is not self._applied:
+            self._applied = wanted
+            self._throttle.rate.set(wanted.directive.throttle.max_rows_per_second)
+            self._engine.chunks.pace(wanted.directive.copy_, self._throttle.rate.largest_step)
 
     def _check_cancelled(self) -> None:
         self._engine.check()
         self._context.connections.refuse_restarted()
-        if self._intent.aborted.is_set():
+        wanted = self._intent.now
+        if wanted.aborted:
             raise aborted()
-        if self._intent.stopping.is_set():
+        if wanted.stopping:
             raise Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
         self._reporter.tick()
 
-    def _keep_pause(self) -> None:
+    def _keep_pause(self, wanted: DesiredState) -> None:
         """Store a pause or resume verb at once: it survives a restart."""
-        state, said = self._checkpoints.state, self._intent.paused_by_verb
-        if said != state.paused:
-            state.paused, state.paused_over = said, self._intent.spec_paused
+        state = self._checkpoints.state
+        if wanted.paused_by_verb != state.paused:
+            state.paused, state.paused_over = wanted.paused_by_verb, wanted.spec_paused
             self._checkpoints.save_now_if_possible()
 
-    def _keep_series(self) -> None:
+    def _keep_series(self, wanted: DesiredState) -> None:
         """Store at once what is said of attempts: a withdrawal lasts, and what began anew is not forgotten."""
-        if self._series.follow(*self._intent.series):
+        if self._series.follow(wanted.series, wanted.cutover_request):
             self._checkpoints.save_now_if_possible()
 
     def _obey_pause(self) -> None:
@@ -407,4 +422,4 @@ class Coordinator:
         return self._engine.buffer.processed
 
     def _enter(self, stage: Stage) -> None:
-        self._reporter.stage(stage)
+        self._reporter.enter(stage)

@@ -13,7 +13,8 @@ from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError, ExitCode, FerryError, OtherServer, RetriableError, Terminated
-from ferry_core.intent.desired_state import Intent
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.intent.intent import Intent
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.reasons import Reason
@@ -33,6 +34,7 @@ HURRY_SECONDS = 1.0
 """After a stop: when whoever still waits for a server stops waiting. The promise is an end within 5 s, and with the
 checkpoints on a target that hangs the rest takes 2 s on an idle machine."""
 AGAIN_SECONDS = 0.5
+_NEVER_PAUSED = (Stage.CUTTING_OVER, Stage.COMPLETED)
 
 
 class Ferry:
@@ -43,17 +45,14 @@ class Ferry:
         self._options = options
         self._ferry = loaded.ferry
         self.intent = Intent(Directive.of(loaded.ferry.metadata.generation, loaded.ferry.spec))
-        self.throttle = Throttle()
-        self.reporter = StatusReporter(loaded.ferry, self.throttle)
+        self.throttle = Throttle(paused_by=self._paused_by)
+        self.reporter = StatusReporter(loaded.ferry, self.throttle, self.intent)
         self._ended = threading.Event()
-        self._told = ""
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(
             lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
         )
         self._current = self._begin()
-        self.intent.on_change(self._apply_intent)
-        self._apply_intent()
 
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:
         try:
@@ -86,7 +85,7 @@ class Ferry:
 
         Started again, the run would take what another server holds for its own.
         """
-        if self.intent.stopping.is_set() and isinstance(error, RetriableError):
+        if self.intent.now.stopping and isinstance(error, RetriableError):
             return Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
         return error.for_good() if isinstance(error, OtherServer) else error
 
@@ -117,14 +116,14 @@ class Ferry:
                     return self._current.run()
                 except RetriableError as error:
                     again = restarts.allow(error, self._current, self._connections)
-                    if self.intent.stopping.is_set() or not again:
+                    if self.intent.now.stopping or not again:
                         raise
                     self.reporter.goes_on(error)
                 restarts.wait(self.intent)
                 self._current = self._begin(self._current)
 
     def _wait(self, seconds: float) -> None:
-        if self.intent.stopping.is_set():
+        if self.intent.now.stopping:
             raise Terminated(Reason.STOPPED, "stopped before the copy began")
         self.intent.wait_changed(seconds)
 
@@ -133,27 +132,18 @@ class Ferry:
             self._ferry, self._options, self._connections, self.intent, self.throttle, self.reporter, before
         )
 
-    # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
+    def _paused_by(self) -> str:
+        """A pause that comes during a cutover attempt takes effect after it.
 
-    def _apply_intent(self) -> None:
-        directive = self.intent.directive
-        self.throttle.pause.set(self.intent.paused, "ferry pause" if self.intent.paused_by_verb else "spec.paused")
-        self.throttle.rate.set(directive.throttle.max_rows_per_second)
-        self.reporter.acknowledged(directive.generation)
-        cap = directive.throttle.max_rows_per_second
-        told = (
-            f"generation {directive.generation}: {'paused' if directive.paused else 'not paused'}, cutover "
-            f"{'permitted' if directive.cutover.permitted else 'not permitted'}, {directive.copy_.workers} workers, "
-            f"{'no cap' if cap is None else f'at most {cap}'} rows a second"
-            f"{', to be aborted' if self.intent.aborted.is_set() else ''}"
-        )
-        if told != self._told:
-            self._told = told
-            log.info("acts on %s", told)
+        It would keep writes on the source refused until the deadline, for changed keys would not reach the target.
+        """
+        return "" if self.reporter.stage in _NEVER_PAUSED else self.intent.now.paused_by
+
+    # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
 
     def stop(self) -> None:
         """Checkpoint and leave (exit 143)."""
-        self.intent.stop()
+        self.intent.change(DesiredState.stopped)
         threading.Thread(target=self._hurry, name="hurry", daemon=True).start()
 
     def _hurry(self) -> None:
@@ -161,7 +151,7 @@ class Ferry:
         wait, killed = HURRY_SECONDS, False
         while not self._ended.wait(wait):
             wait = AGAIN_SECONDS
-            if self.reporter.current_stage is Stage.CUTTING_OVER:
+            if self.reporter.stage in _NEVER_PAUSED:
                 continue
             if killed:
                 # Again and again: one call after another may hang, the last of them that of the checkpoint.
@@ -178,20 +168,20 @@ class Ferry:
             log.debug("statements on the target were not ended: %s", error)
 
     def pause(self) -> None:
-        self.intent.pause(True)
+        self.intent.change(lambda wanted: wanted.paused_or_resumed(True))
 
     def resume(self) -> None:
-        self.intent.pause(False)
+        self.intent.change(lambda wanted: wanted.paused_or_resumed(False))
 
     def set_throttle(self, max_rows_per_second: int | None) -> None:
-        throttle = self.intent.directive.throttle
-        self.intent.change(throttle=throttle.model_copy(update={"max_rows_per_second": max_rows_per_second}))
+        update = {"max_rows_per_second": max_rows_per_second}
+        self.intent.change(lambda wanted: wanted.changed(throttle=wanted.directive.throttle.model_copy(update=update)))
 
     def cutover(self) -> None:
-        self.intent.approve()
+        self.intent.change(DesiredState.approved)
 
     def abort(self) -> None:
-        self.intent.abort()
+        self.intent.change(DesiredState.with_abort)
 
     def check(self, directive: Directive) -> None:
         """Preflight asked for what the run began with: another value needs another start."""
@@ -209,10 +199,10 @@ class Ferry:
             )
 
     def directive(self, directive: Directive) -> None:
-        self.intent.replace(directive)
+        self.reporter.acknowledged(self.intent.change(lambda wanted: wanted.replaced(directive)))
 
     def override(self, override: SafetyOverride) -> None:
-        self.intent.override(override)
+        self.intent.change(lambda wanted: wanted.overridden(override))
 
     @property
     def progress(self) -> Progress:

@@ -24,14 +24,14 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.errors import ConfigError, ExitCode, RetriableError, ServerRestarted, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
-from ferry_core.intent.desired_state import Intent, aborted
+from ferry_core.intent.intent import Intent
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.attempts import AttemptSeries
 from ferry_core.run.checkpoints import Checkpoints, marks_of, set_position, stored_mark
-from ferry_core.run.coordinator import Coordinator
+from ferry_core.run.coordinator import Coordinator, aborted
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.left_locked import unlock_again, unlock_first
 from ferry_core.run.options import RunOptions
@@ -104,7 +104,7 @@ class RunFromCheckpoint:
     def run(self) -> ExitCode:
         """Raises what ended it; after a RetriableError the caller may begin again."""
         if not self._goes_on:
-            self.reporter.stage(Stage.VALIDATING)
+            self.reporter.enter(Stage.VALIDATING)
         with ExitStack() as opened:
             with self.reporter.long_step():  # nothing ticks until the threads are started
                 context = self._begun()
@@ -134,7 +134,7 @@ class RunFromCheckpoint:
         fence = self.fence = take_fence(context, self._state(context), self.fence)
         unlock_again(context, fence)
         self._keep_verb(context, fence.epoch)
-        if self.intent.aborted.is_set():
+        if self.intent.now.aborted:
             fence.record(phase="Aborted")
             raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept as it is")
         self._leave_if_asked()
@@ -159,8 +159,7 @@ class RunFromCheckpoint:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
         context = validate(self._ferry, self._connections, self._options, self.reporter.checked)
         if context.state is not None and not self._goes_on:
-            self.intent.restore_pause(context.state.paused, context.state.paused_over)
-            self.intent.restore_series(CutoverRequest(context.state.series.wanted, context.state.series.max_attempts))
+            self._restore_intent(context.state)
         if not self._waits(context):
             return context
         self._tell_waiting(context)
@@ -171,19 +170,26 @@ class RunFromCheckpoint:
         if self._options.state_path is not None:  # a table on the target has to wait for the fence
             self._keep_verb(context, context.epoch)
         context.store.close()
-        self.reporter.stage(Stage.VALIDATING)
+        self.reporter.enter(Stage.VALIDATING)
         return validate(self._ferry, self._connections, self._options, self.reporter.checked)
+
+    def _restore_intent(self, state: RunState) -> None:
+        """A pause, and what was asked of the cutover, outlive the process that they were told to."""
+        request = CutoverRequest(state.series.wanted, state.series.max_attempts)
+        self.intent.change(lambda wanted: wanted.with_stored_pause(state.paused, state.paused_over))
+        self.intent.change(lambda wanted: wanted.with_stored_request(request))
 
     def _keep_verb(self, context: RunContext, epoch: int) -> None:
         """Store a pause or resume verb before there is anything else to store: it survives a restart."""
-        said = self.intent.paused_by_verb
+        wanted = self.intent.now
+        said = wanted.paused_by_verb
         if said is not None and said != (context.state.paused if context.state else None):
             state = self._state(context)
-            state.paused, state.paused_over, state.epoch = said, self.intent.spec_paused, epoch
+            state.paused, state.paused_over, state.epoch = said, wanted.spec_paused, epoch
             context.store.save(state, epoch)
 
     def _waits(self, context: RunContext) -> bool:
-        return self.throttle.pause.paused and not (context.was_cut_over or self.intent.aborted.is_set())
+        return self.throttle.pause.paused and not (context.was_cut_over or self.intent.now.aborted)
 
     def _tell_waiting(self, context: RunContext) -> None:
         """One that was under way is paused where it was; under an operator a Validating one would be starting."""
@@ -193,10 +199,10 @@ class RunFromCheckpoint:
         self.reporter.begin(context.tables, context.lease.epoch if context.lease else 0, context.state)
         self.reporter.message("validated; paused, goes on from its checkpoint when resumed")
         self.reporter.tick()
-        self.reporter.stage(context.reached)
+        self.reporter.enter(context.reached)
 
     def _leave_if_asked(self) -> None:
-        if self.intent.stopping.is_set():
+        if self.intent.now.stopping:
             raise Terminated(Reason.STOPPED, "stopped before the copy began")
 
     def _already_done(self, context: RunContext) -> ExitCode:
@@ -220,13 +226,14 @@ class RunFromCheckpoint:
         """The stored one once there are rows that it tells of; before that nothing but a verb is taken from it."""
         if context.state is not None and context.begun:
             return context.state
+        wanted = self.intent.now
         return RunState(
             ferry_uid=context.uid,
             ferry_name=context.name,
             source_id=context.source_id,
             selection=selection_of(self._ferry),
-            paused=self.intent.paused_by_verb,
-            paused_over=self.intent.spec_paused,
+            paused=wanted.paused_by_verb,
+            paused_over=wanted.spec_paused,
             started_at=time.time(),
         )
 
@@ -240,7 +247,7 @@ class RunFromCheckpoint:
             altered.recomputed = verifier.unproven.give_up
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
         self.last_read = lambda: buffer.processed.last_read
-        chunks = ChunkSource(tables, self.intent.directive.copy_, state.tables)
+        chunks = ChunkSource(tables, self.intent.now.directive.copy_, state.tables)
         streamer = BinlogStreamer(
             self._connections.source_control,
             self._connections.source_endpoint,
@@ -268,7 +275,7 @@ class RunFromCheckpoint:
             chunks,
             streamer,
             self.throttle,
-            lambda: self.intent.directive.copy_.workers,
+            lambda: self.intent.now.workers,
             events,
             self._options.retry_seconds,
         )
@@ -307,19 +314,13 @@ class RunFromCheckpoint:
             self.series,
         )
 
-        def follow() -> None:
-            chunks.pace(self.intent.directive.copy_, self.throttle.rate.largest_step)
-            if self.intent.stopping.is_set():
-                buffer.close()
-
         try:
-            with self.intent.followed(follow):
-                self._coordinator.run()
+            self._coordinator.run()
         except (Terminated, RetriableError) as error:
             engine.stop()
             if not isinstance(error, ServerRestarted):  # what memory holds is what must not be stored then
                 checkpoints.save_now_if_possible()
-            if self.intent.aborted.is_set():
+            if self.intent.now.aborted:
                 fence.record(phase="Aborted")
                 raise aborted() from error
             raise

@@ -17,7 +17,7 @@ from ferry_core.errors import (
     ResourceExhausted,
     ServerRestarted,
 )
-from ferry_core.intent.desired_state import Intent
+from ferry_core.intent.intent import Intent
 from ferry_core.run.from_checkpoint import RunFromCheckpoint
 from ferry_core.workers.connections import Connections
 
@@ -55,6 +55,6 @@ class RestartPolicy:
 
     def wait(self, intent: Intent) -> None:
         """Longer each time, until a run is under way; not after a stop."""
-        if not intent.stopping.is_set():
+        if not intent.now.stopping:
             intent.wait_changed(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -1,39 +1,34 @@
-"""The user's pause: one switch, thrown by the spec and by the verbs alike; the last writer wins.
+"""The user's pause, as the threads that move rows see it: asked for before each step, so that it holds at once.
 
-It does not stop statements in flight: whoever throws it kills those. Called by ``Throttle`` and by the coordinator.
+It does not stop statements in flight: the coordinator kills those. Called by ``Throttle`` and by the coordinator.
 """
 
 import threading
+from collections.abc import Callable
 
 from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemClock
 
 
 class Pause:
-    """Thread-safe."""
+    """Thread-safe. ``asked`` says what pauses the run, for people (``spec.paused``); empty while nothing does."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, asked: Callable[[], str] = str, clock: Clock | None = None) -> None:
+        self._asked = asked
         self._clock = clock or SystemClock()
-        self._changed = threading.Condition()
-        self._by = ""
-
-    @property
-    def paused(self) -> bool:
-        return bool(self._by)
+        self._waiting = threading.Condition()
 
     @property
     def by(self) -> str:
-        """What paused it, for people: ``spec.paused``; empty while it runs."""
-        return self._by
+        """What pauses it now."""
+        return self._asked()
 
-    def set(self, paused: bool, by: str) -> None:
-        """Throw the switch."""
-        with self._changed:
-            self._by = by if paused else ""
-            self._changed.notify_all()
+    @property
+    def paused(self) -> bool:
+        return bool(self._asked())
 
     def wait_resumed(self, cancelled: Cancelled) -> bool:
         """Block while paused; False if ``cancelled`` was set first."""
-        with self._changed:
-            while self._by and not cancelled.is_set():
-                self._clock.wait(self._changed, LOOK_SECONDS)
+        while self.paused and not cancelled.is_set():
+            with self._waiting:
+                self._clock.wait(self._waiting, LOOK_SECONDS)
         return not cancelled.is_set()

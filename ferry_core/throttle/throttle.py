@@ -5,7 +5,7 @@ Copy workers and the flusher call ``admit`` before a read-write pair and ``charg
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemClock
@@ -39,12 +39,15 @@ class _Either:
 
 
 class Throttle:
-    """Thread-safe. ``rate`` and ``pause`` may be changed while threads wait."""
+    """Thread-safe. ``rate`` may be changed, and a pause begin or end, while threads wait."""
 
-    def __init__(self, signals: Sequence[Signal] = (), clock: Clock | None = None) -> None:
+    def __init__(
+        self, signals: Sequence[Signal] = (), clock: Clock | None = None, *, paused_by: Callable[[], str] = str
+    ) -> None:
+        """``paused_by`` says what pauses the run now; empty: nothing."""
         self._clock = clock or SystemClock()
         self.rate = RateLimit(None, self._clock)
-        self.pause = Pause(self._clock)
+        self.pause = Pause(paused_by, self._clock)
         self._signals = tuple(signals)
         self._tracker = ThrottleTracker(self._clock)
         self._tick = threading.Condition()

@@ -165,7 +165,7 @@ def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, ma
     print(f"{len((copier.folder / 'last').read_bytes())} bytes of last words")
     logged = [json.loads(line)["message"] for line in copier.log().splitlines()]
     trail = [
-        "acts on generation 0: not paused, cutover not permitted",
+        "applying generation 0: running, cutover not approved",
         "stage Validating",
         "Validated is True: Passed",
         "this run writes as epoch 1",
@@ -178,7 +178,7 @@ def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, ma
         "full pass of the verification begins",
         f"full pass of the verification ends: {ROWS} rows compared, 0 differ",
         "stage ReadyForCutover",
-        "acts on generation 1: not paused, cutover permitted",
+        "applying generation 1: running, cutover approved",
         "stage CuttingOver",
         "cutover attempt 1 begins",
         "cutover attempt 1: writes are stopped after ",

@@ -24,7 +24,7 @@ from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import make_readable
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.intent.desired_state import Intent
+from ferry_core.intent.intent import Intent
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
@@ -177,7 +177,7 @@ class InProcess:
         self.intent = Intent(Directive(generation=0, copy_=Copy(workers=workers)))
         self.throttle = Throttle()
         self.buffer = ChangeBuffer(self.tables, self.start, None, capacity_bytes)
-        self.chunks = ChunkSource(self.tables, self.intent.directive.copy_, states)
+        self.chunks = ChunkSource(self.tables, self.intent.now.directive.copy_, states)
         self.streamer = BinlogStreamer(
             self.connections.source_control,
             self.connections.source_endpoint,
@@ -196,7 +196,7 @@ class InProcess:
             self.chunks,
             self.streamer,
             self.throttle,
-            lambda: self.intent.directive.copy_.workers,
+            lambda: self.intent.now.workers,
             events,
         )
 

@@ -6,11 +6,13 @@ import logging
 import pytest
 
 from ferry_core.api.choices import CutoverMode
+from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import Attempt
+from ferry_core.intent.intent import Intent
 from ferry_core.preflight import CheckResult
 from ferry_core.preflight.result import Status
 from ferry_core.reasons import Condition, Reason
@@ -41,14 +43,15 @@ def test_a_long_gtid_set_is_told_by_its_digest() -> None:
 
 
 @pytest.fixture
-def throttle() -> Throttle:
-    return Throttle()
+def intent() -> Intent:
+    return Intent(Directive(generation=1))
 
 
 @pytest.fixture
-def reporter(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> StatusReporter:
+def reporter(intent: Intent, monkeypatch: pytest.MonkeyPatch) -> StatusReporter:
     monkeypatch.setattr(StatusReporter, "lag", lambda _: 3600.0)
-    return StatusReporter(Ferry.model_validate(ferry_data()), throttle)
+    throttle = Throttle(paused_by=lambda: intent.now.paused_by)
+    return StatusReporter(Ferry.model_validate(ferry_data()), throttle, intent)
 
 
 @pytest.mark.parametrize(
@@ -60,17 +63,17 @@ def reporter(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> StatusRepor
     ],
 )
 def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
-    reporter: StatusReporter, throttle: Throttle, retained: float | None, said: str
+    reporter: StatusReporter, intent: Intent, retained: float | None, said: str
 ) -> None:
-    reporter.stage(Stage.COPYING)
+    reporter.enter(Stage.COPYING)
     reporter.source_retains(retained)
     reporter.message("copying rows")
-    throttle.pause.set(True, "spec.paused")
+    intent.change(lambda wanted: wanted.changed(paused=True))
     reporter.tick()
     assert reporter.report().message.startswith(said)
     reporter.message("streaming")
     assert reporter.report().message.startswith(said)
-    throttle.pause.set(False, "")
+    intent.change(lambda wanted: wanted.changed(paused=False))
     reporter.tick()
     assert reporter.report().message == "streaming"
 
@@ -139,9 +142,9 @@ def test_what_is_advised_is_possible_in_mode_automatic(reporter: StatusReporter)
 def test_what_changes_is_logged_once(reporter: StatusReporter, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for lag in ("9 s", "8 s"):
-        reporter.stage(Stage.STREAMING)
+        reporter.enter(Stage.STREAMING)
         reporter.gates([MissingGate(Reason.LAG_ABOVE_THRESHOLD, f"lag {lag}")], wanted=False)
-    reporter.stage(Stage.READY_FOR_CUTOVER)
+    reporter.enter(Stage.READY_FOR_CUTOVER)
     for _ in range(2):
         reporter.gates([], wanted=True, exhausted=True)
         reporter.attempts_exhausted(5, CutoverMode.MANUAL)
@@ -214,7 +217,7 @@ def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
     lag: list[float | None] = [0.2]
     monkeypatch.setattr(StatusReporter, "lag", lambda _: lag[0])
     reporter.gates([], wanted=True)
-    reporter.stage(Stage.CUTTING_OVER)
+    reporter.enter(Stage.CUTTING_OVER)
     reporter.attempt_begins(1, 1.0)
     said = []
     for lag[0] in (0.9, 1.1, 0.9, None):

@@ -10,7 +10,7 @@ from ferry_core.api.durations import Duration
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.intent.cutover_request import CutoverRequest
-from ferry_core.intent.desired_state import Intent
+from ferry_core.intent.desired_state import DesiredState
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 
 GRANTED = CutoverRequest(wanted=True, max_attempts=1)
@@ -36,23 +36,23 @@ def directive(*, generation: int = 1, **cutover: Any) -> Directive:
     return Directive(generation=generation, cutover=Cutover(**{"max_attempts": 1} | cutover))
 
 
-def held() -> Intent:
+def held() -> DesiredState:
     """As a copier starts: without any permission."""
-    return Intent(directive(generation=0))
+    return DesiredState.at_start(directive(generation=0))
 
 
 @pytest.mark.parametrize("first", ["directive", "state"])
 @pytest.mark.parametrize("cutover", [{"approved": True}, {"mode": "Automatic"}])
 def test_the_same_said_again_to_the_next_process_is_nothing_new(first: str, cutover: dict[str, Any]) -> None:
-    intent = held()
+    wanted = held()
     if first == "state":
-        intent.restore_series(GRANTED)
-    intent.replace(directive(generation=2, **cutover))
+        wanted = wanted.with_stored_request(GRANTED)
+    wanted = wanted.replaced(directive(generation=2, **cutover))
     if first == "directive":
-        intent.restore_series(GRANTED)
-    assert intent.series == (1, GRANTED)
-    intent.replace(directive(generation=3, **cutover))
-    assert intent.series == (1, GRANTED)
+        wanted = wanted.with_stored_request(GRANTED)
+    assert (wanted.series, wanted.cutover_request) == (1, GRANTED)
+    wanted = wanted.replaced(directive(generation=3, **cutover))
+    assert (wanted.series, wanted.cutover_request) == (1, GRANTED)
 
 
 @pytest.mark.parametrize("first", ["directive", "state"])
@@ -66,28 +66,28 @@ def test_the_same_said_again_to_the_next_process_is_nothing_new(first: str, cuto
     ids=["withdrawn and granted", "granted, withdrawn and granted", "more attempts"],
 )
 def test_a_new_word_after_a_restart_begins_a_new_series(first: str, said: list[Directive]) -> None:
-    intent = held()
+    wanted = held()
     if first == "state":
-        intent.restore_series(GRANTED)
+        wanted = wanted.with_stored_request(GRANTED)
     for each in said:
-        intent.replace(each)
+        wanted = wanted.replaced(each)
     if first == "directive":
-        intent.restore_series(GRANTED)
-    assert intent.series[0] > 1
+        wanted = wanted.with_stored_request(GRANTED)
+    assert wanted.series > 1
 
 
 def test_a_withdrawal_that_an_earlier_run_saw_lasts() -> None:
-    intent = held()
-    intent.restore_series(CutoverRequest(wanted=False, max_attempts=1))
-    intent.replace(directive(approved=True))
-    assert intent.series == (2, GRANTED)
+    wanted = held()
+    wanted = wanted.with_stored_request(CutoverRequest(wanted=False, max_attempts=1))
+    wanted = wanted.replaced(directive(approved=True))
+    assert (wanted.series, wanted.cutover_request) == (2, GRANTED)
 
 
 @pytest.mark.parametrize("cutover", [{"approved": True}, {"mode": "Automatic"}])
 def test_a_manifest_that_grants_it_grants_it_once(cutover: dict[str, Any]) -> None:
-    intent = Intent(directive(**cutover))
-    intent.restore_series(GRANTED)
-    assert intent.series == (1, GRANTED)
+    wanted = DesiredState.at_start(directive(**cutover))
+    wanted = wanted.with_stored_request(GRANTED)
+    assert (wanted.series, wanted.cutover_request) == (1, GRANTED)
 
 
 def override(*, generation: int = 3, paused: bool = False, withdrawn: bool = True) -> SafetyOverride:
@@ -95,48 +95,48 @@ def override(*, generation: int = 3, paused: bool = False, withdrawn: bool = Tru
 
 
 def test_a_permission_that_a_refused_directive_withdraws_is_news_once_it_is_given_again() -> None:
-    intent = Intent(directive(approved=True))
-    intent.override(override())
-    assert not intent.wants_cutover
-    assert intent.directive.generation == 1, "what was refused is not acted on"
-    intent.replace(directive(generation=4, approved=True))
-    assert intent.series == (2, GRANTED)
+    wanted = DesiredState.at_start(directive(approved=True))
+    wanted = wanted.overridden(override())
+    assert not wanted.wants_cutover
+    assert wanted.directive.generation == 1, "what was refused is not acted on"
+    wanted = wanted.replaced(directive(generation=4, approved=True))
+    assert (wanted.series, wanted.cutover_request) == (2, GRANTED)
 
 
 def test_what_refused_directives_hold_back_lasts_until_one_is_taken() -> None:
-    intent = Intent(directive(approved=True))
-    intent.override(override(paused=True))
-    intent.override(override(generation=4, withdrawn=False))  # not paused: nothing is resumed by it
-    intent.replace(directive(generation=2, approved=True))  # late
-    assert (intent.paused, intent.wants_cutover, intent.directive.generation) == (True, False, 2)
-    intent.replace(directive(generation=4, approved=True))
-    assert (intent.paused, intent.wants_cutover, intent.directive.generation) == (False, True, 4)
+    wanted = DesiredState.at_start(directive(approved=True))
+    wanted = wanted.overridden(override(paused=True))
+    wanted = wanted.overridden(override(generation=4, withdrawn=False))  # not paused: nothing is resumed by it
+    wanted = wanted.replaced(directive(generation=2, approved=True))  # late
+    assert (bool(wanted.paused_by), wanted.wants_cutover, wanted.directive.generation) == (True, False, 2)
+    wanted = wanted.replaced(directive(generation=4, approved=True))
+    assert (bool(wanted.paused_by), wanted.wants_cutover, wanted.directive.generation) == (False, True, 4)
 
 
 def test_an_older_one_that_is_refused_holds_nothing_back() -> None:
-    intent = Intent(directive(generation=5, approved=True))
-    intent.override(override(generation=4, paused=True))
-    assert intent.wants_cutover
-    assert not intent.paused
+    wanted = DesiredState.at_start(directive(generation=5, approved=True))
+    wanted = wanted.overridden(override(generation=4, paused=True))
+    assert wanted.wants_cutover
+    assert not wanted.paused_by
 
 
 def test_a_refused_directive_without_a_brake_leaves_a_verbs_pause() -> None:
-    intent = Intent(directive(approved=True))
-    intent.pause(paused=True)
-    intent.override(override(withdrawn=False))
-    assert intent.paused_by_verb
-    assert intent.paused
-    assert intent.wants_cutover
+    wanted = DesiredState.at_start(directive(approved=True))
+    wanted = wanted.paused_or_resumed(True)
+    wanted = wanted.overridden(override(withdrawn=False))
+    assert wanted.paused_by_verb
+    assert wanted.paused_by == "ferry pause"
+    assert wanted.wants_cutover
 
 
 def test_the_verb_always_begins_a_new_series() -> None:
-    intent = held()
-    intent.restore_series(GRANTED)
-    intent.pause(paused=True)
-    assert intent.series == (1, GRANTED)
-    intent.approve()
-    assert intent.series[0] > 1
-    assert intent.wants_cutover
+    wanted = held()
+    wanted = wanted.with_stored_request(GRANTED)
+    wanted = wanted.paused_or_resumed(True)
+    assert (wanted.series, wanted.cutover_request) == (1, GRANTED)
+    wanted = wanted.approved()
+    assert wanted.series > 1
+    assert wanted.wants_cutover
 
 
 def test_a_series_goes_on_where_the_state_says_and_a_new_one_at_zero() -> None:

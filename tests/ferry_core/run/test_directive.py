@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from ferry_core.api.directive import Directive
+from ferry_core.api.report import Stage
 from ferry_core.errors import ConfigError, ServerRole
+from ferry_core.intent.desired_state import DesiredState
 from ferry_core.manifest import load
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.run.ferry import Ferry
@@ -41,29 +43,26 @@ def test_everything_else_is_taken(ferry: Ferry) -> None:
     ferry.check(Directive.model_validate({"generation": 1} | said))
 
 
-def test_a_pause_that_is_applied_late_does_not_stop_the_attempt_that_has_begun(
-    ferry: Ferry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With writes stopped on the source, it would keep them stopped until the deadline."""
+@pytest.mark.parametrize("earlier", [True, False], ids=["just before", "just after"])
+def test_a_pause_that_arrives_as_an_attempt_begins_takes_effect_after_it(ferry: Ferry, earlier: bool) -> None:
+    """In the attempt it would keep writes on the source refused until the deadline."""
     inside, release = threading.Event(), threading.Event()
-    really = ferry.throttle.pause.set
 
-    def held(paused: bool, by: str) -> None:
-        if paused:
-            inside.set()
-            assert release.wait(30)
-        really(paused, by)
+    def paused(wanted: DesiredState) -> DesiredState:
+        inside.set()
+        assert release.wait(30)
+        return wanted.paused_or_resumed(True)
 
-    monkeypatch.setattr(ferry.throttle.pause, "set", held)
-    verb = threading.Thread(target=ferry.intent.pause, args=(True,))
+    verb = threading.Thread(target=ferry.intent.change, args=[paused])
     verb.start()
-    assert inside.wait(30), "the pause is decided on and not applied yet"
-    attempt = threading.Thread(target=ferry.intent.cutting_over, args=(True,))
-    attempt.start()
-    attempt.join(0.3)
-    release.set()
-    for thread in (verb, attempt):
-        thread.join(30)
+    assert inside.wait(30), "the pause is asked for and not in force yet"
+    for begins in (not earlier, earlier):
+        if begins:
+            ferry.reporter.enter(Stage.CUTTING_OVER)
+        else:
+            release.set()
+            verb.join(30)
     assert not ferry.throttle.pause.paused
-    ferry.intent.cutting_over(False)
-    assert ferry.throttle.pause.paused, "it takes effect once the attempt is over"
+    assert ferry.throttle.admit(1, threading.Event()), "rows move on"
+    ferry.reporter.enter(Stage.STREAMING)
+    assert ferry.throttle.pause.by == "ferry pause"

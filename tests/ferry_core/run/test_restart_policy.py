@@ -7,7 +7,8 @@ import pytest
 
 from ferry_core.api.directive import Directive
 from ferry_core.errors import ConnectionLost, DataError, FerryError, LockConflict, RetriableError, ServerRestarted
-from ferry_core.intent.desired_state import Intent
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
 from ferry_core.run import restart_policy
 from ferry_core.run.restart_policy import MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
@@ -78,6 +79,6 @@ def test_the_wait_ends_with_a_stop() -> None:
     waiting = threading.Thread(target=decision.wait, args=[intent])
     waiting.start()
     while waiting.is_alive():
-        intent.stop()
+        intent.change(DesiredState.stopped)
         waiting.join(0.01)
     decision.wait(intent)

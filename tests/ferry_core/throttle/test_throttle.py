@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class VirtualClock:
     def __init__(self) -> None:
         self.time = 0.0
+        self.paused_by = ""
         self.seen: list[ThrottleState] = []
         self.throttle: Throttle | None = None
         self.on_wait: Callable[[], object] = lambda: None
@@ -43,7 +44,7 @@ class ReplicaLag:
 
 def make(limit: int | None = None, lags: list[int] | None = None) -> tuple[Throttle, VirtualClock]:
     clock = VirtualClock()
-    throttle = Throttle([ReplicaLag(lags)] if lags else [], clock)
+    throttle = Throttle([ReplicaLag(lags)] if lags else [], clock, paused_by=lambda: clock.paused_by)
     throttle.rate.set(limit)
     clock.throttle = throttle
     return throttle, clock
@@ -97,8 +98,8 @@ def test_cancelling_ends_either_wait() -> None:
 
 def test_a_pause_holds_back_and_is_no_throttle() -> None:
     throttle, clock = make()
-    throttle.pause.set(paused=True, by="spec.paused")
-    clock.on_wait = lambda: throttle.pause.set(paused=False, by="spec.paused") if clock.time > 3 else None
+    clock.paused_by = "spec.paused"
+    clock.on_wait = lambda: setattr(clock, "paused_by", "") if clock.time > 3 else None
     assert throttle.admit(5, threading.Event())
     assert clock.time > 3
     assert throttle.state() == ThrottleState()
@@ -108,7 +109,7 @@ def test_a_pause_holds_back_and_is_no_throttle() -> None:
 def test_who_is_paused_while_waiting_for_the_cap_is_not_admitted() -> None:
     throttle, clock = make(10)
     throttle.charge(100)
-    clock.on_wait = lambda: throttle.pause.set(paused=2 < clock.time < 30, by="the pause verb")
+    clock.on_wait = lambda: setattr(clock, "paused_by", "ferry pause" if 2 < clock.time < 30 else "")
     assert throttle.admit(100, threading.Event())
     assert clock.time >= 30
     assert throttle.pause.by == ""
@@ -116,8 +117,8 @@ def test_who_is_paused_while_waiting_for_the_cap_is_not_admitted() -> None:
 
 
 def test_a_pause_ends_at_once_for_those_who_wait() -> None:
-    throttle = Throttle()
-    throttle.pause.set(paused=True, by="spec.paused")
+    paused_by = ["spec.paused"]
+    throttle = Throttle(paused_by=lambda: paused_by[0])
     admitted = threading.Event()
 
     def work() -> None:
@@ -127,14 +128,14 @@ def test_a_pause_ends_at_once_for_those_who_wait() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     assert not admitted.wait(0.2)
-    throttle.pause.set(paused=False, by="")
+    paused_by[0] = ""
     assert admitted.wait(1)
     thread.join(5)
 
 
 def test_a_cancelled_pause_admits_nobody() -> None:
-    throttle = Throttle()
-    throttle.pause.set(paused=True, by="spec.paused")
+    paused_by = ["spec.paused"]
+    throttle = Throttle(paused_by=lambda: paused_by[0])
     cancelled = threading.Event()
     results: list[bool] = []
     thread = threading.Thread(target=lambda: results.append(throttle.admit(1, cancelled)))
