@@ -45,6 +45,7 @@ class ChangeBuffer:
         self._capacity = capacity_bytes
         self._closed = False
         self._changes = 0
+        self._held: list[tuple[StreamMark, Callable[[], bool]]] = []
 
     # -- ChangeSink: the streamer's thread ------------------------------------------------------------------------
 
@@ -86,6 +87,11 @@ class ChangeBuffer:
     def alive(self, processed: StreamMark, source_time: float | None) -> None:  # noqa: ARG002 - the streamer's status keeps it
         with self._condition:
             self._advance(processed)
+
+    def hold(self, until: Callable[[], bool]) -> None:
+        """Keep the checkpoint from passing what is processed now, until the function says yes."""
+        with self._condition:
+            self._held.append((self._processed, until))
 
     # -- the flusher's thread -------------------------------------------------------------------------------------
 
@@ -185,7 +191,8 @@ class ChangeBuffer:
         """R5: where a resumed run may start."""
         with self._condition:
             marks = [pending.oldest() for pending in self._active.values()]
-            return safe_mark(self._processed, [*marks, self._prepared.oldest()])
+            self._held = [(mark, until) for mark, until in self._held if not until()]
+            return safe_mark(self._processed, [*marks, self._prepared.oldest(), *(mark for mark, _ in self._held)])
 
     def oldest_commit(self) -> float | None:
         """Source clock, Unix seconds, of the oldest change not yet on the target; None if there is none or unknown."""

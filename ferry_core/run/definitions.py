@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ferry_core.api.selection import Tables
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
-from ferry_core.binlog.sink import Altered
+from ferry_core.binlog.sink import Altered, StreamMark
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import ConfigError, DataError, RetriableError
@@ -60,7 +60,11 @@ def still_as_validated(
     checked = PreflightContext(spec, context.uid, source, target, context.tables, context.started)
     for finding in unlike(checked):
         raise ConfigError(finding.reason, finding.message)
-    return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
+    known = context.state.tables if context.state is not None else {}
+    never_compared = {table for table in context.tables if table.id in known and not known[table.id].definition}
+    return AlteredTables(
+        context.connections.source_control, spec.tables, visibility, end_of_binlog(source), never_compared
+    )
 
 
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
@@ -84,33 +88,48 @@ class AlteredTables:
     """Asked by the streamer, in its thread, for DDL after which a table may be as it was (see ``schema.alterations``).
 
     The comparison sees the source as it is by then, behind whatever was done since: two statements, there and back,
-    look like none. So of those that must be ``alone`` none may lie between the last comparison and what it has seen.
+    look like none. So of those that must be ``alone`` only one may lie between two comparisons: the last one, be it
+    that of the run before, and the place where the binlog ended when the next one was made. The checkpoint stays before
+    that one until the stream has come to that place, so that a resume would meet both.
     """
 
     def __init__(
-        self, connect: Callable[[], Session], selection: Tables, visibility: Visibility, compared_to: BinlogEnd
+        self,
+        connect: Callable[[], Session],
+        selection: Tables,
+        visibility: Visibility,
+        compared_to: BinlogEnd,
+        never_compared: Collection[Table] = (),
     ) -> None:
-        """``compared_to``: the binlog's end when all tables were compared last."""
+        """``compared_to``: the binlog's end when all tables were compared last with what the checkpoint says of them.
+
+        ``never_compared``: those of which it says nothing.
+        """
         self._connect = connect
         self._selection = selection
         self._visibility = visibility
         self._start = compared_to
         self._compared_to: dict[Table, BinlogEnd] = {}
+        self._alone: dict[Table, StreamMark | None] = dict.fromkeys(never_compared)
         self.recomputed: Callable[[Table], object] = lambda _table: None
         """Told of a table whose stored generated columns a statement may have computed anew, which no event tells."""
+        self.hold: Callable[[Callable[[], bool]], object] = lambda _until: None
+        """Keeps the checkpoint where the stream is until the function says yes."""
 
     def compare(self, change: Altered, reached: Callable[[BinlogEnd], bool], cancelled: Callable[[], bool]) -> str:
         """What is not as it was, in words; empty if all that counts is."""
         table = change.table
-        if change.alone and not reached(self._compared_to.get(table, self._start)):
+        if change.alone and not self._is_alone(change, reached):
             return "it was altered by another statement too before both could be compared"
         with self._connect() as source:
             if not self._visibility.wait(source, change.seen, cancelled):
                 raise RetriableError(Reason.STOPPED, "the run is stopping")
             now = reread(source, self._selection, [table.source]).get(table.source)
             different = differences(table, now)
-            if change.alone:
-                self._compared_to[table] = end_of_binlog(source)
+            end = end_of_binlog(source)
+        if change.alone:
+            self._compared_to[table], self._alone[table] = end, change.seen
+            self.hold(lambda: reached(end))
         if not different:
             if table.stored_columns:
                 self.recomputed(table)
@@ -121,6 +140,12 @@ class AlteredTables:
                 printable(change.statement),
             )
         return different
+
+    def _is_alone(self, change: Altered, reached: Callable[[BinlogEnd], bool]) -> bool:
+        """Also where it comes a second time, after the stream was connected again."""
+        if reached(self._compared_to.get(change.table, self._start)):
+            return True
+        return change.table not in self._alone or self._alone[change.table] == change.seen
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:

@@ -246,6 +246,7 @@ class RunFromCheckpoint:
         if verifier:
             altered.recomputed = verifier.unproven.give_up
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
+        altered.hold = buffer.hold
         self.last_read = lambda: buffer.processed.last_read
         chunks = ChunkSource(tables, self.intent.now.directive.copy_, state.tables)
         streamer = BinlogStreamer(

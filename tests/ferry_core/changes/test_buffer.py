@@ -32,6 +32,17 @@ def test_the_checkpoint_stays_before_what_waits_and_what_is_in_flight() -> None:
     assert buffer.checkpoint_mark() == mark(1)
 
 
+def test_the_checkpoint_is_held_until_it_may_go_on() -> None:
+    table, reached = simple_table(), threading.Event()
+    buffer = ChangeBuffer([table], mark(0))
+    buffer.alive(mark(1), None)
+    buffer.hold(reached.is_set)
+    buffer.alive(mark(2), None)
+    assert buffer.checkpoint_mark() == mark(1)
+    reached.set()
+    assert buffer.checkpoint_mark() == mark(2)
+
+
 def test_a_generation_taken_inside_a_transaction_waits_for_that_transaction() -> None:
     table = simple_table()
     buffer = ChangeBuffer([table], mark(0))

@@ -139,6 +139,60 @@ def test_there_and_back_before_anybody_could_compare(watched: Watched) -> None:
     assert "another statement too" in watched.refused(since=start)
 
 
+MODIFY = "ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b' COMMENT 'a remark'"
+
+
+def test_one_statement_from_before_the_stream_is_compared(watched: Watched) -> None:
+    """As after a stop: the table is what the checkpoint says it was, and nothing else was done to it between."""
+    start = watched.position()
+    watched.execute(MODIFY, "INSERT INTO t (id) VALUES (1)")
+    with watched.streaming(start) as stream:
+        stream.caught_up()
+        watched.execute(MODIFY, "INSERT INTO t (id) VALUES (2)")
+        stream.caught_up()
+    assert stream.sink.keys == [("1",), ("2",)]
+
+
+def test_the_checkpoint_stays_before_it_until_all_was_read_that_was_there_when_it_was_compared(
+    watched: Watched,
+) -> None:
+    """Else a run that is killed between two statements would take the second for the only one."""
+    start = watched.position()
+    watched.execute("ALTER TABLE t MODIFY v VARCHAR(2)", "INSERT INTO t (id) VALUES (1)")
+    watched.execute("ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b'")
+    held: list[Callable[[], bool]] = []
+    with watched.session() as session:
+        altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
+    altered.hold = held.append
+    with Streaming(watched.pair.source, watched.tables, start=start, altered=altered.compare) as stream:
+        failure = stream.failed()
+    assert "another statement too" in str(failure)
+    assert stream.sink.keys == [("1",)]  # read after the first statement, so there was a moment to store
+    assert [until() for until in held] == [False]
+
+
+def test_the_checkpoint_goes_on_behind_it(watched: Watched) -> None:
+    held: list[Callable[[], bool]] = []
+    with watched.session() as session:
+        altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
+    altered.hold = held.append
+    with Streaming(watched.pair.source, watched.tables, altered=altered.compare) as stream:
+        watched.execute(MODIFY, "INSERT INTO t (id) VALUES (1)")
+        stream.caught_up()
+        assert [until() for until in held] == [True]
+
+
+def test_a_table_that_no_checkpoint_describes(watched: Watched) -> None:
+    """Its state is of an older version: what it was before the statement is not known."""
+    start = watched.position()
+    watched.execute(MODIFY)
+    with watched.session() as session:
+        end = end_of_binlog(session)
+    altered = AlteredTables(watched.session, watched.selection, watched.visibility, end, watched.tables)
+    with Streaming(watched.pair.source, watched.tables, start=start, altered=altered.compare) as stream:
+        assert "another statement too" in str(stream.failed())
+
+
 def test_a_table_that_is_gone_when_it_is_compared(watched: Watched) -> None:
     start = watched.position()
     watched.execute("ALTER TABLE t ADD INDEX i (v)", "DROP TABLE t")
