@@ -148,7 +148,7 @@ def _let_go(helper: PodView | None) -> str:
 
 def _was_cut_over(helper: PodView) -> bool:
     end = helper.last_end
-    return end is not None and end.exit_code == ExitCode.CONFIG and Reason.ALREADY_CUT_OVER in end.message
+    return end is not None and end.exit_code == ExitCode.CONFIG and end.error == Reason.ALREADY_CUT_OVER
 
 
 def _aborted(draft: Draft, message: str) -> Plan:

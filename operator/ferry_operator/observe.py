@@ -4,6 +4,7 @@ Pure, but for the clock that callers pass in. Called by ``tender``.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ _LONG_SETTING_UP = timedelta(seconds=20)
 """From a node's taking a Pod to its volumes and network; the kubelet's own retries take longer."""
 _LOST = timedelta(seconds=60)
 """A Pod that outlives its grace by this is on a node that does not answer."""
+_ERROR = re.compile(r"^ferry: ([A-Z]\w+): ", re.MULTILINE)
 _GIVEN_UP = timedelta(seconds=10)
 """The same where Kubernetes has given the node up: a kubelet that is well needs no longer to end a process by force."""
 
@@ -54,6 +56,11 @@ class Ended:
         except ValidationError:
             return None
         return report if report.says_where_it_is else None  # a line of its log is JSON too
+
+    @property
+    def error(self) -> str | None:
+        """The reason of the error by which a command ended: it writes the line ``ferry: Reason: message``."""
+        return next(reversed(_ERROR.findall(self.message)), None)
 
 
 @dataclass(frozen=True)

@@ -198,10 +198,11 @@ def test_stalled_is_not_taken_back_without_news(sights: list[Sight]) -> None:
         assert heard or another or starts or plan.actions or (copier is not None and copier.deleting)
 
 
+TOO_LATE = Ended(64, "Error", "ferry: AlreadyCutOver: this Ferry was cut over", NOW)
 HELPERS: list[Object] = [
     {"running": True},
     {"running": False, "phase": "Pending"},
-    {"running": False, "waiting": ("CrashLoopBackOff", "back-off"), "ended": Ended(64, "Error", "AlreadyCutOver", NOW)},
+    {"running": False, "waiting": ("CrashLoopBackOff", "back-off"), "ended": TOO_LATE},
     {"running": False, "phase": "Failed"},
 ]
 

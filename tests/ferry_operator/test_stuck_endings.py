@@ -92,7 +92,7 @@ def test_the_copier_on_a_lost_node_is_waited_for_also_after_the_abort(ending: st
 
 
 def test_an_abort_beside_a_lost_copier_that_has_cut_over_is_a_success() -> None:
-    late = Ended(64, "Error", "AlreadyCutOver: this Ferry was cut over", NOW)
+    late = Ended(64, "Error", "ferry: AlreadyCutOver: this Ferry was cut over", NOW)
     helping = helper(Role.ABORT, running=False, waiting=("CrashLoopBackOff", ""), ended=late)
     stalled = replace(aborted(), status=status(decide(see(ferry=aborted(), copier=LOST))))
     plan = decide(see(ferry=stalled, copier=LOST, helper=helping))
