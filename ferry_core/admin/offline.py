@@ -14,6 +14,7 @@ from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE
+from ferry_core.cutover.durable import drop_left_behind
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.faults import table_is_gone
@@ -75,6 +76,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
             session.execute(f"DELETE FROM {LEASE} {own}")
     with connections.target() as session:
         _drop_if_unused(session)
+        drop_left_behind(session, ferry_uid(loaded.ferry))
         drop_leftovers(session, ferry_uid(loaded.ferry))
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (

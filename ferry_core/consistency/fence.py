@@ -97,6 +97,10 @@ class Fence:
         self._completing: tuple[int, int] | None = None
         self.writes_allowed: Callable[[], None] = _always
 
+    @property
+    def uid(self) -> str:
+        return self._uid
+
     # -- taking ---------------------------------------------------------------------------------------------------
 
     @classmethod

@@ -4,15 +4,18 @@ A target with ``innodb_flush_log_at_trx_commit`` other than 1, or a binlog with 
 its last second in a power cut. Without the record the next start would take the attempt for one that was broken off,
 allow writes on the source again and copy over what applications have written to the target. InnoDB writes its redo log
 to the disk up to the end of each statement that makes or drops a table, whatever these settings say (measured on both
-families), and with it all commits before: so a table is made here, and dropped.
+families), and with it all commits before: so a table is made here, and dropped. If the run is killed in between, the
+next start or ``ferry cleanup`` drops it.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 
 from ferry_core.consistency.fence import COMPLETED, Fence
 from ferry_core.consistency.own_tables import SCHEMA
 from ferry_core.errors import AmbiguousError, Fenced, FerryError
+from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -33,7 +36,7 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
     try:
         with connect() as session:
             if session.number(_LOOSE):
-                _write_log(session)
+                _write_log(session, fence.uid)
         phase = fence.by(connect).read().phase
     except Fenced:
         return  # whoever succeeds has read the record
@@ -51,9 +54,24 @@ def not_durable(why: str) -> None:
     )  # fmt: skip
 
 
-def _write_log(session: Session) -> None:
-    table = f"`{SCHEMA}`.`to_disk_{session.connection_id}`"
+def drop_left_behind(session: Session, uid: str) -> None:
+    """What a run has left that was killed in the middle of this; nothing is said to the target if there is none."""
+    left = session.number(
+        "SELECT COUNT(*) FROM information_schema.tables"
+        f" WHERE table_schema = {string(SCHEMA)} AND table_name = {string(table_of(uid))}"
+    )
+    if left:
+        session.execute(f"DROP TABLE IF EXISTS `{SCHEMA}`.`{table_of(uid)}`")
+
+
+def table_of(uid: str) -> str:
+    """One name a Ferry, so that whoever comes later knows whose it is."""
+    return f"to_disk_{hashlib.sha256(uid.encode()).hexdigest()[:12]}"
+
+
+def _write_log(session: Session, uid: str) -> None:
+    table = f"`{SCHEMA}`.`{table_of(uid)}`"
     session.execute("SET SESSION lock_wait_timeout = 2")
     session.execute(f"DROP TABLE IF EXISTS {table}")  # of a run that was killed in between
     session.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY) ENGINE=InnoDB")
-    session.execute(f"DROP TABLE {table}")
+    session.execute(f"DROP TABLE IF EXISTS {table}")  # the next run may have done so

@@ -8,7 +8,7 @@ next epoch is taken, so that nothing of the one before can write any more.
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +22,8 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.errors import ConfigError, ExitCode, RetriableError, ServerRestarted, Terminated
+from ferry_core.cutover.durable import drop_left_behind
+from ferry_core.errors import ConfigError, ExitCode, FerryError, RetriableError, ServerRestarted, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
 from ferry_core.mysql.session import Purpose, Session
@@ -213,6 +214,8 @@ class RunFromCheckpoint:
                 f"{context.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
                 "move again, give the new Ferry another name",
             )
+        with suppress(FerryError), self._connections.target_control() as target:
+            drop_left_behind(target, context.uid)
         when = (
             "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
         )
