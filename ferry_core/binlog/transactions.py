@@ -371,8 +371,7 @@ class Transactions:
                 raise DataError(
                     Reason.SOURCE_HISTORY_LOST,
                     f"the source began its binlog {counters.file} anew while this run had read up to {last}: it was "
-                    "reset, or is another server. Rows may differ that no event will tell of: start over with a fresh "
-                    "copy",
+                    "reset, or is another server. Rows may differ that no event tells of: start over with a fresh copy",
                 )
         counters.newest = counters.file, begun
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
-from ferry_core.consistency.own_tables import CHECKPOINT, SCHEMA
+from ferry_core.consistency.own_tables import CHECKPOINT
 from ferry_core.errors import ConfigError, RetriableError
+from ferry_core.mysql.listings import exists
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -40,10 +41,9 @@ Marks = Mapping[str, int]
 
 def read_marks(session: Session, uid: str) -> Marks:
     """The marks that the target has now; none where no run of the Ferry has been."""
-    known = session.number(
-        f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{SCHEMA}' AND table_name = 'checkpoint'"
+    rows = exists(session, CHECKPOINT) and session.query(
+        f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}"
     )
-    rows = known and session.query(f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}")
     if not rows:
         return {}
     if int(rows[0][0] or 0) != MARK_FORMAT:

@@ -10,6 +10,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import parse
 from ferry_core.errors import ConfigError, Fenced, ResourceExhausted
 from ferry_core.reasons import Reason
+from ferry_core.text import shortlist
 
 _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
@@ -50,7 +51,7 @@ class SqliteStore:
                 raise self._unusable(error) from error
             if foreign:
                 database.close()
-                raise self._corrupt(f"it holds tables of something else: {', '.join(foreign[:5])}")
+                raise self._corrupt(f"it holds tables of something else: {shortlist(foreign, 5)}")
             self._database = database
         return self._database
 

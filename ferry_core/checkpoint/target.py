@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from ferry_core.api.report import Stage
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import parse
-from ferry_core.consistency.own_tables import CHECKPOINT, SCHEMA
+from ferry_core.consistency.own_tables import CHECKPOINT
 from ferry_core.errors import RetriableError
+from ferry_core.mysql.listings import exists
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 
@@ -26,11 +27,7 @@ class TargetStore:
 
     def load(self) -> RunState | None:
         session = self._open()
-        known = session.number(
-            "SELECT COUNT(*) FROM information_schema.tables"
-            f" WHERE table_schema = '{SCHEMA}' AND table_name = 'checkpoint'"
-        )
-        rows = known and session.query(
+        rows = exists(session, CHECKPOINT) and session.query(
             f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(self._uid)} AND format > 0"
         )
         if not rows:
@@ -58,7 +55,7 @@ class TargetStore:
             raise
 
     def describe(self) -> str:
-        return f"checkpoint {self._uid} in {SCHEMA}.checkpoint on the target"
+        return f"checkpoint {self._uid} in {CHECKPOINT} on the target"
 
     def close(self) -> None:
         if self._session is not None:

@@ -25,13 +25,14 @@ from ferry_core.errors import (
     ConnectionLost,
     DataError,
     Fenced,
-    FerryError,
     LockConflict,
     RetriableError,
     ServerRestarted,
 )
+from ferry_core.mysql.advisory_lock import AdvisoryLock, holders
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
+from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -42,7 +43,6 @@ SLOTS = 128
 TAKE_SECONDS = 60
 ENTRIES = 10
 """How often the helper tables are made again that other Ferries' cleanups dropped meanwhile."""
-NO_SUCH_THREAD = 1094
 
 
 @dataclass
@@ -71,13 +71,8 @@ def _read(session: Session, uid: str, lock: str = "") -> Lease | None:
     return Lease(int(epoch), phase, source_id, json.loads(tables), json.loads(cutover))
 
 
-def kill(session: Session, connection_id: int, *, query_only: bool = False) -> None:
-    """KILL a connection (or its statement); one that is gone already is fine."""
-    try:
-        session.execute(f"KILL {'QUERY ' if query_only else ''}{connection_id}")
-    except FerryError as error:
-        if error.code != NO_SUCH_THREAD:
-            raise
+def _slot_lock(uid: str, slot: int) -> AdvisoryLock:
+    return AdvisoryLock(f"ferry:{uid}:{slot}")
 
 
 def _always() -> None:
@@ -161,10 +156,8 @@ class Fence:
 
     @staticmethod
     def _kill_holders(session: Session, uid: str) -> None:
-        asked = ", ".join(f"IS_USED_LOCK('ferry:{uid}:{slot}')" for slot in range(SLOTS))
-        for holder in session.query(f"SELECT {asked}")[0]:
-            if holder is not None:
-                kill(session, int(holder))
+        for holder in filter(None, holders(session, [_slot_lock(uid, slot) for slot in range(SLOTS)])):
+            kill(session, holder)
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -174,7 +167,7 @@ class Fence:
             candidates = sorted(self._slots)
         for slot in candidates:
             # A lost connection's server side may still hold its slot for a while: take the next one.
-            if session.number(f"SELECT GET_LOCK('ferry:{self._uid}:{slot}', 0)") == 1:
+            if _slot_lock(self._uid, slot).take(session):
                 with self._slots_lock:
                     self._slots.discard(slot)
                 return slot
@@ -199,7 +192,7 @@ class Fence:
             session.rollback()
 
     def _kill_holder(self, session: Session, connection_id: int, slot: int) -> None:
-        if session.value(f"SELECT IS_USED_LOCK('ferry:{self._uid}:{slot}')") == b"%d" % connection_id:
+        if _slot_lock(self._uid, slot).holder(session) == connection_id:
             kill(session, connection_id)
 
     def end_statements(self) -> None:

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ferry_core.consistency.fence import kill
 from ferry_core.consistency.own_tables import HOLDER
 from ferry_core.errors import FerryError, LockConflict
+from ferry_core.mysql.advisory_lock import AdvisoryLock
+from ferry_core.mysql.listings import exists
 from ferry_core.mysql.literals import string
+from ferry_core.mysql.processes import kill, processes
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -27,8 +29,6 @@ BEAT_SECONDS = 2.0
 SILENT_SECONDS = 20
 PATIENCE_SECONDS = SILENT_SECONDS + 20.0
 """How long a silent holder is waited for: the server looks at its clocks late on a busy machine."""
-TIME_COLUMN = 5
-"""Of SHOW PROCESSLIST: for how many seconds a connection has done what it does."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ def record_holder(session: Session, uid: str, epoch: int, state_at: str) -> None
 
 def read_holder(session: Session, uid: str) -> Holder | None:
     """None where no run of this version has claimed tables."""
-    known = session.number(
-        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'mysql_ferry' AND table_name = 'holder'"
-    )
-    rows = known and session.query(
+    rows = exists(session, HOLDER) and session.query(
         f"SELECT process, state, DATE_FORMAT(began_at, '%Y-%m-%d %H:%i:%s UTC'),"
         f" DATE_FORMAT(since, '%Y-%m-%d %H:%i:%s UTC') FROM {HOLDER} WHERE ferry_uid = {string(uid)}"
     )
@@ -74,7 +71,7 @@ class Presence:
         """``connect`` opens a session on the target for short statements."""
         self._connect = connect
         self._uid = uid
-        self._name = string(f"ferry:{uid}:run")
+        self._lock = AdvisoryLock(f"ferry:{uid}:run")
         self._session: Session | None = None
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
@@ -113,8 +110,8 @@ class Presence:
     def _acquire(self, session: Session, take_over: bool, wait: Callable[[float], None]) -> str | None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         before: tuple[int, int] | None = None
-        while session.number(f"SELECT GET_LOCK({self._name}, 0)") != 1:
-            holder = session.number(f"SELECT IS_USED_LOCK({self._name})")
+        while not self._lock.take(session):
+            holder = self._lock.holder(session)
             late = time.monotonic() > deadline
             if take_over:
                 if late:
@@ -135,10 +132,8 @@ class Presence:
 
     def _look(self, session: Session, holder: int) -> tuple[str, int]:
         """From where a connection comes, and for how long it has said nothing."""
-        for row in session.query("SHOW PROCESSLIST"):
-            if int(row[0] or 0) == holder:
-                return f" (connected from {(row[2] or b'').decode()})", int(row[TIME_COLUMN] or 0)
-        return "", 0
+        found = next((process for process in processes(session) if process.ident == holder), None)
+        return (f" (connected from {found.host})", found.seconds) if found else ("", 0)
 
     def _described(self, session: Session, seen: str) -> str:
         known = read_holder(session, self._uid)
@@ -152,7 +147,7 @@ class Presence:
                     self._session.execute("DO 0")
                     continue
                 self._session = self._open()
-                if self._session.number(f"SELECT GET_LOCK({self._name}, 0)") != 1:
+                if not self._lock.take(self._session):
                     self._drop()
             except FerryError as error:
                 log.debug("presence on the target is not kept: %s", error)

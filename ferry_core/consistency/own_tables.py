@@ -1,11 +1,12 @@
 """The tables that Ferries keep about themselves on a target, one row a Ferry. Made by ``fence``, as a run takes it."""
 
 from ferry_core.mysql.literals import string
+from ferry_core.tables.table import TableName
 
 SCHEMA = "mysql_ferry"
-LEASE = "`mysql_ferry`.`lease`"
-CHECKPOINT = "`mysql_ferry`.`checkpoint`"
-HOLDER = "`mysql_ferry`.`holder`"
+LEASE = TableName(SCHEMA, "lease")
+CHECKPOINT = TableName(SCHEMA, "checkpoint")
+HOLDER = TableName(SCHEMA, "holder")
 
 DDL = (
     f"CREATE DATABASE IF NOT EXISTS `{SCHEMA}` DEFAULT CHARACTER SET utf8mb4",
@@ -40,4 +41,4 @@ DDL = (
 
 def completed_by_hand(ferry_uid: str) -> str:
     """The statement by which a person tells a target that has lost the record of a hand-over of it."""
-    return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {string(ferry_uid)}".replace("`", "")
+    return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {string(ferry_uid)}"

@@ -4,10 +4,9 @@ Called by ``source_lock`` when an attempt timed out, and by the attempt for its 
 least privileges and says which one is missing.
 """
 
-from typing import NamedTuple
-
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.processes import Process, processes
 from ferry_core.mysql.session import Row, Session
 
 AT_MOST = 20
@@ -37,45 +36,24 @@ _MARIADB_HAS_LOCK_INFO = """
 SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'METADATA_LOCK_INFO' AND plugin_status = 'ACTIVE'"""
 
 
-class _Process(NamedTuple):
-    user: str
-    host: str
-    schema: str
-    command: str
-    seconds: int
-    state: str
-    statement: str
-
-
 def blockers(session: Session) -> list[str]:
     """One line for each transaction and lock holder of others, those that surely block first, then by age."""
     try:
         transactions = {int(row[0] or 0): row for row in reversed(session.query(_TRANSACTIONS))}
     except ConfigError as error:
         return [f"not visible to this account ({error.message}); GRANT PROCESS ON *.* to see who is in the way"]
-    processes = _processes(session)
+    connected = {process.ident: process for process in processes(session)}
     holders = _holders(session)
     own = session.connection_id
     lines = []
     for thread in [*holders, *(t for t in reversed(transactions) if t not in holders)]:
-        process = processes.get(thread)
+        process = connected.get(thread)
         if thread == own or (process is not None and process.state in _VICTIM_STATES):
             continue
         lines.append(_line(thread, process, transactions.get(thread), holds=thread in holders))
     if len(lines) > AT_MOST:
         return [*lines[:AT_MOST], f"and {len(lines) - AT_MOST} more"]
     return lines
-
-
-def _processes(session: Session) -> dict[int, _Process]:
-    return {int(row[0] or 0): _process(row) for row in session.query("SHOW FULL PROCESSLIST")}
-
-
-def _process(row: Row) -> _Process:
-    _, user, host, schema, command, seconds, state, statement, *_ = (
-        (field or b"").decode("utf-8", "replace") for field in row
-    )
-    return _Process(user, host, schema, command, int(seconds or 0), state, statement)
 
 
 def _holders(session: Session) -> list[int]:
@@ -93,7 +71,7 @@ def _holders(session: Session) -> list[int]:
     return sorted(int(row[0] or 0) for row in rows)
 
 
-def _line(thread: int, process: _Process | None, transaction: Row | None, *, holds: bool) -> str:
+def _line(thread: int, process: Process | None, transaction: Row | None, *, holds: bool) -> str:
     if process is None:
         who = f"connection {thread}" if thread else "prepared XA transaction without a connection"
     else:

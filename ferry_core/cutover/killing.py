@@ -6,10 +6,11 @@ Called by ``source_lock``.
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import Self
 
 from ferry_core.cutover.blockers import blockers
 from ferry_core.errors import FerryError, RetriableError
+from ferry_core.mysql.processes import Process, kill, processes
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -18,9 +19,6 @@ ANSWER_SECONDS = 5.0
 
 LOOK_SECONDS = 0.2
 """How often a wait for the lock looks whether it is still wanted."""
-
-NO_SUCH_THREAD = 1094
-"""What KILL answers when the connection is gone already."""
 
 
 class Killer:
@@ -75,29 +73,12 @@ class Killer:
             return
 
 
-class Process(NamedTuple):
-    """One line of the process list."""
-
-    ident: int
-    statement: bytes
-
-
-def kill(session: Session, ident: int) -> None:
-    """KILL a connection; one that is gone already is fine."""
-    try:
-        session.execute(f"KILL {ident}")
-    except FerryError as error:
-        if error.code != NO_SUCH_THREAD:
-            raise
-
-
 def end_connections(session: Session, chosen: Callable[[Process], bool]) -> None:
     """Kill the chosen connections and wait until the server has none of them left."""
     end = time.monotonic() + ANSWER_SECONDS
     pause = threading.Event()
     while True:
-        rows = session.query("SHOW FULL PROCESSLIST")
-        found = [process for row in rows if chosen(process := Process(int(row[0] or 0), row[7] or b""))]
+        found = [process for process in processes(session) if chosen(process)]
         if not found:
             return
         if time.monotonic() > end:

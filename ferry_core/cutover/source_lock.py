@@ -30,6 +30,7 @@ from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
 from ferry_core.cutover.open_xa import open_xa
 from ferry_core.cutover.turn import Turn
 from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
+from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
@@ -175,8 +176,8 @@ class ReadOnlyLock:
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
         self._marker = f"/* mysql-ferry source lock {plain} */"
-        self._name = f"ferry-source-lock:{plain}"[:64]
-        self._turn = Turn(self._open, f"ferry-source-turn:{plain}"[:64])
+        self._own = AdvisoryLock(f"ferry-source-lock:{plain}"[:64])
+        self._turn = Turn(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]))
         self._sent = _Sent.NOT
         self._before: dict[str, str] = {}
 
@@ -344,17 +345,16 @@ class ReadOnlyLock:
 
     def _enrol(self, session: Session) -> None:
         """Make a session findable before it sends the statement."""
-        if session.number(f"SELECT GET_LOCK('{self._name}', 1)") != 1:
+        if not self._own.take(session, 1):
             raise RetriableError(
                 Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run of this Ferry is stopping its writes"
             )
 
     def _kill_leftovers(self, session: Session) -> None:
         """End lock statements of this owner that run without their copier, or are to come; wait until they are gone."""
-        marker = self._marker.encode()
         ours = {session.connection_id, self._turn.connection_id}
-        theirs = {session.number(f"SELECT IS_USED_LOCK('{self._name}')"), self._turn.holder(session)}
-        end_connections(session, lambda p: p.ident not in ours and (p.ident in theirs or marker in p.statement))
+        theirs = {self._own.holder(session), self._turn.holder(session)}
+        end_connections(session, lambda p: p.ident not in ours and (p.ident in theirs or self._marker in p.statement))
 
     def _undo(self, session: Session, error: FerryError) -> None:
         """By fresh sessions: the one that failed may hang, and the killer's may be broken for the same reason."""

@@ -15,17 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 
 from ferry_core.errors import ConnectionLost, FerryError, RetriableError
+from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
-NAME = "mysql-ferry-source-lock"
+SOURCE_LOCK = AdvisoryLock("mysql-ferry-source-lock")
 LOOK_SECONDS = 0.2
 IDLE_SECONDS = 900
 """After so long a silence the source ends the session. An attempt may take 10 min."""
-_TAKE = f"SELECT GET_LOCK('{NAME}', 0)"
-_HELD = f"SELECT IS_USED_LOCK('{NAME}') = CONNECTION_ID()"
 
 
 class TurnLost(RetriableError):
@@ -38,9 +37,10 @@ class TurnLost(RetriableError):
 class Turn:
     """Taken by one thread, used by several, one at a time; ``connect`` opens the session whose it is."""
 
-    def __init__(self, connect: Callable[[], Session], own_name: str) -> None:
+    def __init__(self, connect: Callable[[], Session], own: AdvisoryLock) -> None:
+        """``own``: by it this Ferry's session is found, whoever's the turn is."""
         self._connect = connect
-        self._own_name = own_name
+        self._own = own
         self._session: Session | None = None
         self._using = threading.RLock()
 
@@ -51,7 +51,7 @@ class Turn:
 
     def holder(self, session: Session) -> int:
         """The connection by which this Ferry, or one that it succeeds, has its turn or waits for it; 0: none."""
-        return session.number(f"SELECT IS_USED_LOCK('{self._own_name}')")
+        return self._own.holder(session)
 
     def keep(self, seconds: float) -> None:
         """For so much longer, without a word."""
@@ -79,8 +79,8 @@ class Turn:
         session = self._connect()
         try:
             session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS}")
-            session.query(f"SELECT GET_LOCK('{self._own_name}', 1)")
-            while session.number(_TAKE) != 1:
+            self._own.take(session, 1)
+            while not SOURCE_LOCK.take(session):
                 check_cancelled()
                 if time.monotonic() > end:
                     session.close()
@@ -96,7 +96,7 @@ class Turn:
         """Whether it is ours; a lost session has lost it."""
         with self._using:
             try:
-                if self._session is not None and self._session.number(_HELD) == 1:
+                if self._session is not None and SOURCE_LOCK.is_held_by(self._session):
                     return True
             except FerryError as error:
                 log.debug("the turn is lost: %s", error)

@@ -15,6 +15,7 @@ from ferry_core.api.spec import Ferry
 from ferry_core.errors import ConfigError
 from ferry_core.manifest.documents import Document, FieldPath, describe
 from ferry_core.reasons import Reason
+from ferry_core.text import shortlist
 
 _ORDER = ("extra_forbidden", "missing")
 
@@ -46,8 +47,7 @@ def validation_error(error: ValidationError, document: Document, root: type[Base
     path = _path(first)
     reason, problem = _problem(first, path, root)
     others = list(dict.fromkeys(text for one in details[1:] if (text := written(_path(one))) != written(path)))
-    more = f"; also wrong: {', '.join(others[:3])}" if others else ""
-    more += f" and {len(others) - 3} more" if len(others) > 3 else ""
+    more = f"; also wrong: {shortlist(others, 3)}" if others else ""
     return ConfigError(reason, f"{document.where(path)}: {problem}{more}")
 
 

@@ -20,6 +20,17 @@ AT_ONCE = 20
 """Tables that one statement asks for by their names."""
 
 
+def exists(session: Session, table: tuple[str, str]) -> bool:
+    """Whether there is a table or view of that schema and name."""
+    schema, name = map(string, table)
+    return (
+        session.number(
+            f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {name}"
+        )
+        > 0
+    )
+
+
 def listed(session: Session, statement: str) -> list[Row]:
     """The rows of a statement over whole schemas; one that was dropped meanwhile may be among them."""
     found = dict.fromkeys(session.query(statement))

@@ -7,6 +7,7 @@ from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.preflight.result import Check, Finding, Status, failed, warning
 from ferry_core.reasons import Reason
+from ferry_core.text import shortlist
 
 
 def _read_only(context: PreflightContext) -> Iterator[Finding]:
@@ -52,8 +53,7 @@ def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
         yield Finding(
             status,
             Reason.PRIVILEGED_WRITERS,
-            f"{source.where}: read_only does not stop {', '.join(accounts[:10])}"
-            f"{f' and {len(accounts) - 10} more' if len(accounts) > 10 else ''}; see that none of them writes during "
+            f"{source.where}: read_only does not stop {shortlist(accounts, 10)}; see that none of them writes during "
             "the cutover (its checks around the lock fail an attempt during which one does), or revoke READ ONLY ADMIN",
         )
 

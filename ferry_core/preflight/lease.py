@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ferry_core.consistency.own_tables import SCHEMA
+from ferry_core.consistency.own_tables import LEASE, SCHEMA
 from ferry_core.errors import DataError
 from ferry_core.mysql.faults import table_is_gone
+from ferry_core.mysql.listings import exists
 from ferry_core.mysql.session import Session
 from ferry_core.tables.table import TableName
 
 OWN_SCHEMA = SCHEMA
-LEASE_TABLE = TableName(SCHEMA, "lease")
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,10 @@ class Lease:
 
 def read_leases(target: Session) -> Sequence[Lease]:
     """Every row; none if the schema or the table does not exist."""
-    exists = target.number(
-        "SELECT COUNT(*) FROM information_schema.TABLES "
-        f"WHERE TABLE_SCHEMA = '{LEASE_TABLE.schema}' AND TABLE_NAME = '{LEASE_TABLE.name}'"
-    )
-    if not exists:
+    if not exists(target, LEASE):
         return []
     try:
-        rows = target.query(f"SELECT ferry_uid, name, phase, source_id, tables, cutover FROM {LEASE_TABLE.sql}")
+        rows = target.query(f"SELECT ferry_uid, name, phase, source_id, tables, cutover FROM {LEASE}")
     except DataError as error:
         if not table_is_gone(error):
             raise

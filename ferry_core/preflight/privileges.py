@@ -8,6 +8,7 @@ from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.lease import OWN_SCHEMA
 from ferry_core.preflight.result import Check, Finding, failed
 from ferry_core.reasons import Reason
+from ferry_core.text import shortlist
 
 WRITING = ("SELECT", "INSERT", "DELETE", "DROP")
 CREATING = (*WRITING, "CREATE", "ALTER", "INDEX", "REFERENCES")
@@ -38,8 +39,7 @@ def _read_tables(context: PreflightContext) -> Iterator[Finding]:
             unreadable.setdefault(table.source.schema, []).append(table.source.name)
     for schema, names in unreadable.items():
         scope = _scope(source, schema)
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        yield _lacks(source, "SELECT", scope, f"on {schema}: {shown}")
+        yield _lacks(source, "SELECT", scope, f"on {schema}: {shortlist(names, 5)}")
 
 
 def _scope(server: ServerFacts, schema: str) -> str:

@@ -17,6 +17,7 @@ from ferry_core.preflight.row_filters import invalidity
 from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.table import Table
+from ferry_core.text import shortlist
 
 ROWS_AT_EACH_END = 500
 TABLE_SECONDS = 2
@@ -121,9 +122,7 @@ def _unseen(context: PreflightContext, tables: list[Table], what: str) -> Findin
 
 
 def _names(tables: list[Table]) -> str:
-    return ", ".join(table.id for table in tables[:SHOWN]) + (
-        f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
-    )
+    return shortlist([table.id for table in tables], SHOWN)
 
 
 CHECKS = (

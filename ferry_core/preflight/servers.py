@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Iterator
 
 from ferry_core.errors import ConfigError, DataError
+from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import rows_of
-from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
+from ferry_core.text import shortlist
 
 OLDEST = {False: (8, 0), True: (10, 5)}  # by "is MariaDB"
 SMALL_PACKET = 16 << 20
@@ -37,12 +38,12 @@ def _versions(context: PreflightContext) -> Iterator[Finding]:
 
 def _one_server(context: PreflightContext) -> bool:
     """Whether both sessions lead to one server, however its address is spelled: it sees the other's named lock."""
-    name = string(f"mysql-ferry-{secrets.token_hex(16)}")
-    context.source.query(f"SELECT GET_LOCK({name}, 0)")
+    lock = AdvisoryLock(f"mysql-ferry-{secrets.token_hex(16)}")
+    lock.take(context.source)
     try:
-        return context.target.number(f"SELECT IS_USED_LOCK({name})") == context.source.connection_id
+        return lock.holder(context.target) == context.source.connection_id
     finally:
-        context.source.query(f"SELECT RELEASE_LOCK({name})")
+        lock.release(context.source)
 
 
 def _same_server(context: PreflightContext) -> Iterator[Finding]:
@@ -55,7 +56,7 @@ def _same_server(context: PreflightContext) -> Iterator[Finding]:
     if both:
         yield failed(
             Reason.SOURCE_IS_TARGET,
-            f"{where}, and {', '.join(both[:5])} would be copied onto a source table; correct the target's host, "
+            f"{where}, and {shortlist(both, 5)} would be copied onto a source table; correct the target's host, "
             "or rename with tables.renameSchemas or a rule's target",
         )
     elif context.makes_source_read_only:
@@ -175,7 +176,7 @@ def _collations(context: PreflightContext) -> Iterator[Finding]:
     for collation, tables in missing.items():
         yield failed(
             Reason.UNKNOWN_COLLATION,
-            f"{target.where} does not know the collation {collation} of {', '.join(tables[:5])} on {source.where}: "
+            f"{target.where} does not know the collation {collation} of {shortlist(tables, 5)} on {source.where}: "
             "change it on the source, or use a target of the source's version",
         )
 

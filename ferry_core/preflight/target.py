@@ -4,17 +4,19 @@ from collections.abc import Iterator
 
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
+from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import decoded
-from ferry_core.preflight.lease import LEASE_TABLE, Lease
+from ferry_core.preflight.lease import Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, structures
 from ferry_core.reasons import Reason
 from ferry_core.schema.create import take_literally
 from ferry_core.tables.table import Table, TableName
+from ferry_core.text import shortlist
 
 ABANDONED = ("Aborted",)
 """Phases in which a Ferry has let go of its tables; their rows are then nobody's."""
@@ -34,14 +36,14 @@ def _claimed(context: PreflightContext, lease: Lease) -> list[Table]:
 def _leases(context: PreflightContext) -> Iterator[Finding]:
     where = context.target_facts.where
     for lease in context.leases:
-        tables = ", ".join(str(table.target) for table in _claimed(context, lease)[:5])
+        tables = shortlist([table.target for table in _claimed(context, lease)], 5)
         ours = lease.ferry_uid == context.ferry_uid
         if lease.phase == COMPLETED and (ours or tables):
             yield failed(
                 Reason.ALREADY_CUT_OVER,
                 f"{where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry into "
                 "them again, "
-                f"empty them and DELETE FROM {LEASE_TABLE} WHERE ferry_uid = '{lease.ferry_uid}'",
+                f"empty them and DELETE FROM {LEASE} WHERE ferry_uid = '{lease.ferry_uid}'",
             )
         elif ours and lease.phase in ABANDONED:
             yield failed(
@@ -102,7 +104,7 @@ def _state_missing(context: PreflightContext, tables: list[Table]) -> str:
     rows = context.target.number(f"SELECT SUM(TABLE_ROWS) FROM information_schema.TABLES WHERE {names}")
     earlier = read_holder(context.target, context.ferry_uid)
     known = f" It began at {earlier.began}; its last run, {earlier}, kept {earlier.state}." if earlier else ""
-    listed = ", ".join([*(str(table.target) for table in tables[:5]), *(["and others"] if len(tables) > 5 else [])])
+    listed = shortlist([table.target for table in tables], 5)
     return (
         f"{context.target_facts.where}: {listed} hold about {rows} rows that "
         f"this Ferry has copied, but there is no {context.state_at}, which would say how far it came.{known} Give that "

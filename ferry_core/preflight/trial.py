@@ -23,6 +23,7 @@ from ferry_core.schema.definition import Definition, ForeignKey, parse
 from ferry_core.schema.likeness import differences
 from ferry_core.tables.discovery import TRIALS
 from ferry_core.tables.table import Table, TableName
+from ferry_core.text import shortlist
 
 BUDGET_SECONDS = 300.0
 """Of work on the target: on two busy cores 2,000 to 3,000 tables of as many shapes."""
@@ -189,8 +190,7 @@ class _Trial:
 
 
 def _names(tables: Sequence[Table]) -> str:
-    shown = ", ".join(table.id for table in tables[:SHOWN])
-    return shown + (f" and {len(tables) - SHOWN} more of the same shape" if len(tables) > SHOWN else "")
+    return shortlist([table.id for table in tables], SHOWN, rest="more of the same shape")
 
 
 def _tried(context: PreflightContext) -> Iterator[Finding]:
@@ -213,8 +213,7 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
     if trial.untried:
         yield _untried(
             context,
-            f"after {BUDGET_SECONDS:.0f} s there was no more time for {', '.join(trial.untried[:SHOWN])}"
-            + (f" and {len(trial.untried) - SHOWN} more" if len(trial.untried) > SHOWN else ""),
+            f"after {BUDGET_SECONDS:.0f} s there was no more time for {shortlist(trial.untried, SHOWN)}",
         )
     seconds = time.monotonic() - began
     yield passed(f"{len(trial.definitions)} tables of {len(trial.kinds)} shapes tried in {seconds:.1f} s")

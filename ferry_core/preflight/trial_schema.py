@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ferry_core.errors import ConfigError, FerryError
+from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import identifier, string
+from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.discovery import TRIALS
 
@@ -29,7 +31,8 @@ def trial_schema(session: Session, ferry_uid: str) -> Iterator[str]:
     """A new empty schema, gone on any way out; ConfigError where the account may not make it."""
     drop_leftovers(session, ferry_uid)
     name = prefix_of(ferry_uid) + secrets.token_hex(4)
-    session.query(f"SELECT GET_LOCK({string(name)}, 0)")
+    lock = AdvisoryLock(name)
+    lock.take(session)
     try:
         session.execute(f"CREATE DATABASE {identifier(name)} CHARACTER SET utf8mb4")
         yield name
@@ -44,7 +47,7 @@ def trial_schema(session: Session, ferry_uid: str) -> Iterator[str]:
         raise
     finally:
         with suppress(FerryError):
-            session.query(f"SELECT RELEASE_LOCK({string(name)})")
+            lock.release(session)
 
 
 def drop_leftovers(session: Session, ferry_uid: str) -> list[str]:
@@ -55,10 +58,10 @@ def drop_leftovers(session: Session, ferry_uid: str) -> list[str]:
     )
     dropped = []
     for name in [(row[0] or b"").decode() for row in rows]:
-        if session.number(f"SELECT GET_LOCK({string(name)}, 0)") != 1:
+        if not AdvisoryLock(name).take(session):
             continue  # a check that is under way
         session.execute(f"DROP DATABASE IF EXISTS {identifier(name)}")
-        session.query(f"SELECT RELEASE_LOCK({string(name)})")
+        AdvisoryLock(name).release(session)
         dropped.append(name)
     return dropped
 
@@ -70,5 +73,5 @@ def _drop_from_outside(endpoint: Endpoint, connection_id: int, name: str) -> Non
         Session(endpoint, Purpose.CONTROL, connect_timeout=FAREWELL_SECONDS, read_timeout=FAREWELL_SECONDS) as session,
     ):
         with suppress(FerryError):
-            session.execute(f"KILL {connection_id}")  # else its statement could make one more table after the drop
+            kill(session, connection_id)  # else its statement could make one more table after the drop
         session.execute(f"DROP DATABASE IF EXISTS {identifier(name)}")

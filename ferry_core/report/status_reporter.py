@@ -33,6 +33,7 @@ from ferry_core.report.wording import (
 )
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import Table, TableName
+from ferry_core.text import shortlist
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import RowsDiffer
 from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -125,9 +126,8 @@ class StatusReporter(CutoverReporter):
 
     def left_out(self) -> str:
         """See ``CutoverReporter``."""
-        names = ", ".join(map(str, self._new_tables[:NAMED_TABLES]))
-        more = f" and {len(self._new_tables) - NAMED_TABLES} more" if len(self._new_tables) > NAMED_TABLES else ""
-        return f"not moved, since they appeared after the start: {names}{more}" if names else ""
+        names = shortlist(self._new_tables, NAMED_TABLES)
+        return f"not moved, since they appeared after the start: {names}" if names else ""
 
     def watch(self, engine: DataMovement, verification: BackgroundVerifier | None) -> None:
         """Read these from now on, at each tick."""

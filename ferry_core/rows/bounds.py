@@ -7,6 +7,7 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import after, order_by, where
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
+from ferry_core.text import shortlist
 
 
 def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
@@ -48,5 +49,5 @@ def _key(row: tuple[bytes | None, ...]) -> KeyLiterals:
 
 def _refuse_warnings(session: Session, table: Table) -> None:
     if warnings := session.warnings():
-        shown = "; ".join(f"{warned.code} {warned.message}" for warned in warnings[:3])
+        shown = shortlist([f"{warned.code} {warned.message}" for warned in warnings], 3, "; ")
         raise DataError(Reason.SOURCE_WARNING, f"walking the key of {table.id}: {shown}")

@@ -19,6 +19,7 @@ from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
 from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
+from ferry_core.text import shortlist
 
 CUT = {1260, 1301}
 """GROUP_CONCAT was cut, or a function's result would exceed max_allowed_packet: the rows do not fit."""
@@ -293,8 +294,7 @@ def _excusable(warnings: Sequence[Warned]) -> bool:
 
 
 def _shown(warnings: Sequence[Warned]) -> str:
-    shown = "; ".join(f"{warned.code} {warned.message}" for warned in warnings[:3])
-    return f"{shown} (and {len(warnings) - 3} more)" if len(warnings) > 3 else shown
+    return shortlist([f"{warned.code} {warned.message}" for warned in warnings], 3, "; ")
 
 
 def _too_large(table: Table, key: KeyLiterals, why: str) -> DataError:

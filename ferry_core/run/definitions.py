@@ -22,6 +22,7 @@ from ferry_core.reasons import Reason
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, keyless, rediscover, reread
 from ferry_core.tables.table import Table
+from ferry_core.text import shortlist
 
 if TYPE_CHECKING:
     from ferry_core.run.setup import RunContext
@@ -149,11 +150,10 @@ class AlteredTables:
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:
-    shown = "; ".join(f"{table.id}: {said}" for table, said in list(found.items())[:SHOWN])
-    more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
+    shown = shortlist([f"{table.id}: {said}" for table, said in found.items()], SHOWN, "; ")
     return DataError(
         Reason.SCHEMA_CHANGED,
-        f"{source.endpoint.where}: definitions were changed {since}: {shown}{more}. {_start_over(found)}",
+        f"{source.endpoint.where}: definitions were changed {since}: {shown}. {_start_over(found)}",
     )
 
 

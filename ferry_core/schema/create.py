@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.listings import listed
+from ferry_core.mysql.listings import exists, listed
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -32,7 +32,7 @@ def create_missing(source: Session, target: Session, tables: Sequence[Table], fe
 
     Raises ConfigError for tables that came out other than the source's are, and drops these again.
     """
-    missing = [table for table in tables if not _exists(target, table.target)]
+    missing = [table for table in tables if not exists(target, table.target)]
     if not missing:
         return []
     with as_written(target) as build:
@@ -108,14 +108,6 @@ def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]
         f" AND table_name <> {string(table.name)}",
     )
     return frozenset((name or b"").decode().lower() for (name,) in rows)
-
-
-def _exists(session: Session, name: TableName) -> bool:
-    found = session.number(
-        f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {string(name.schema)}"
-        f" AND table_name = {string(name.name)}"
-    )
-    return found > 0
 
 
 def _create_schema(source: Session, target: Session, table: Table) -> None:

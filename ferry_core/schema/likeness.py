@@ -14,6 +14,7 @@ from ferry_core.schema.definition import Definition
 from ferry_core.tables.describe import columns_of
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Column, Table, TableName
+from ferry_core.text import shortlist
 
 _DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
 _UTF8 = re.compile(r"^utf8(?=_|$)")
@@ -45,7 +46,7 @@ def differences(
             *(_text_differences(wanted, got) if source.version == target.version else _index_differences(wanted, got)),
         ]
         if said:
-            found[table] = "; ".join(said[:3]) + (f" (and {len(said) - 3} more differences)" if len(said) > 3 else "")
+            found[table] = shortlist(said, 3, "; ", "more differences")
     return found
 
 

@@ -21,6 +21,7 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
+from ferry_core.text import shortlist
 
 DIGEST_DIGITS = 64
 """Of one hash, in hexadecimal."""
@@ -100,5 +101,5 @@ def _refuse_warnings(session: Session, table: Table, side: Side) -> None:
     """
     serious = [warned for warned in session.warnings() if warned.level != "Note"]
     if serious:
-        said = "; ".join(f"{warned.message} ({warned.code})" for warned in serious[:3])
+        said = shortlist([f"{warned.code} {warned.message}" for warned in serious], 3, "; ")
         raise DataError(Reason.VERIFICATION_WARNING, f"{side.value}: hashing rows of {table.id} gave a warning: {said}")

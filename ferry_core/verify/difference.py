@@ -9,6 +9,7 @@ from enum import StrEnum
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.text import shortlist
 from ferry_core.verify.checksum import DIGEST_DIGITS
 
 
@@ -126,6 +127,4 @@ class RowsDiffer(DataError):
 
 def named(differing: Sequence[Difference]) -> str:
     """How many, and the first of them."""
-    shown = "; ".join(str(difference) for difference in differing[:NAMED_ROWS])
-    more = f"; and {len(differing) - NAMED_ROWS} more" if len(differing) > NAMED_ROWS else ""
-    return f"{len(differing)} rows differ between source and target: {shown}{more}"
+    return f"{len(differing)} rows differ between source and target: {shortlist(differing, NAMED_ROWS, '; ')}"

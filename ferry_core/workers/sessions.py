@@ -5,7 +5,8 @@ Used by the copy workers and by the flusher's batches; ``workers.step`` decides 
 
 import time
 
-from ferry_core.consistency.fence import Fence, kill
+from ferry_core.consistency.fence import Fence
+from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Session
 from ferry_core.rows.copier import RowCopier
 from ferry_core.tables.table import Table
