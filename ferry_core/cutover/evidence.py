@@ -7,12 +7,15 @@ began by the source's clock, for how long it may last, by which account, and for
 - MySQL tells who set super_read_only last, and when (performance_schema.variables_info, readable by every account):
   ours, if it was this account within the attempt's time.
 - a server that was restarted since has forgotten what SET GLOBAL did: what it has now is somebody else's.
-- MariaDB keeps no such record: within ``RECENT_SECONDS`` of the attempt the lock is taken for ours, later for unclear.
+- MariaDB keeps no such record: within ``RECENT_SECONDS`` of the attempt the lock is taken for ours, and that is
+  said; later for unclear. (10.11: SET GLOBAL read_only changes no status variable but Com_set_option, which every login
+  changes too, and information_schema.SYSTEM_VARIABLES has no time.)
 
 What is not ours for certain is left as it is and said, with the statement that allows writes. Called by
 ``source_lock``.
 """
 
+import time
 from collections.abc import Mapping
 
 from ferry_core.mysql.last_set import last_set
@@ -51,6 +54,15 @@ def is_ours(session: Session, stored: Mapping[str, str]) -> bool:
     if known is not None:
         return known.account == stored["account"] and began - SLACK_SECONDS <= known.when <= until
     return age <= float(stored["seconds"]) + RECENT_SECONDS
+
+
+def said_on_mariadb(stored: Mapping[str, str]) -> str:
+    """After an unlock that is right unless a person has set read_only since: the server keeps nothing of who did."""
+    began = time.strftime(" of %F %T UTC", time.gmtime(float(stored["at"]))) if "at" in stored else ""
+    return (
+        f". MariaDB does not tell who has set read_only: if a person has set it after this Ferry's attempt{began}, it "
+        "is off now: SET GLOBAL read_only = ON sets it again"
+    )
 
 
 def _uptime(session: Session) -> str:

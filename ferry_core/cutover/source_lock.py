@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from ferry_core.cutover.evidence import evidence, is_ours
+from ferry_core.cutover.evidence import evidence, is_ours, said_on_mariadb
 from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
 from ferry_core.cutover.open_xa import open_xa
 from ferry_core.cutover.turn import Turn
@@ -172,6 +172,8 @@ class ReadOnlyLock:
 
     def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
         self.block = WriteBlock()
+        self.caution = ""
+        """What ``release`` could not know when it allowed writes; for people."""
         self._login = login
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
@@ -281,7 +283,7 @@ class ReadOnlyLock:
             with self._turn.taken(TURN_SECONDS) as ours:
                 released = self._release(session, stored) if ours else Released.OTHERS
         if released is Released.ALLOWED:
-            log.warning("%s: writes are allowed again: %s", self._where, dict(stored))
+            log.warning("%s: writes are allowed again: %s%s", self._where, dict(stored), self.caution)
         else:
             log.warning("%s: read_only stays as it is: %s", self._where, released.value)
         self.block.ends()
@@ -289,10 +291,12 @@ class ReadOnlyLock:
         return released
 
     def _release(self, session: Session, stored: Mapping[str, str]) -> Released:
+        self.caution = ""
         if self._is_on(self._read(session)[self._variables[-1]]):
             if not is_ours(session, stored):
                 return Released.UNCLEAR
             self._restore(session, stored)
+            self.caution = "" if session.flavor is Flavor.MYSQL else said_on_mariadb(stored)
         return Released.ALLOWED
 
     def by_hand(self, stored: Mapping[str, str]) -> str:

@@ -232,7 +232,12 @@ class StatusReporter(CutoverReporter):
 
     def completed(self, blocked_milliseconds: int | None) -> None:
         self._blocked_milliseconds = blocked_milliseconds
-        self.progress.completed(self.and_left_out("cut over; writes may move to the target"))
+        said = "cut over; writes may move to the target"
+        if self._verification is not None:
+            # The moment that the condition told before the attempt may be older than the last look.
+            self.progress.set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
+            said += f"; {self._verification.unseen}"
+        self.progress.completed(self.and_left_out(said))
 
     def completed_before(self, text: str) -> None:
         """An earlier run did it all: this one has no figures of its own to tell."""

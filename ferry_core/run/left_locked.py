@@ -190,7 +190,7 @@ def unlock_left(ferry: FerryManifest, connections: Connections, lease: Lease, ou
 def said(released: Released, lock: ReadOnlyLock, lease: Lease) -> str:
     """What became of the writes."""
     if released is Released.ALLOWED:
-        return "writes on the source are allowed again"
+        return f"writes on the source are allowed again{lock.caution}"
     if released is Released.OTHERS:
         return "read_only on the source stays as it is: another Ferry is cutting over from there, or has"
     if released is Released.UNCLEAR:

@@ -61,7 +61,8 @@ class BackgroundVerifier:
     def unseen(self) -> str:
         """What the verdict does not speak of: no event tells of rows that others change on the target."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
-        return f"not compared: rows that others changed on the target after {moment}"
+        why = f" (that pass took {self._took:.0f} s: too long for another one)" if self._took > QUICK_SECONDS else ""
+        return f"not compared: rows that others changed on the target after {moment}{why}"
 
     def run(self) -> None:
         """Raises RowsDiffer naming the keys."""

@@ -10,6 +10,7 @@ import pytest
 from ferry_core.workers.background_verifier import FRESH_SECONDS
 from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
+from tests.support.live import condition
 from tests.support.servers import Pair
 
 
@@ -20,7 +21,7 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))",
         "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
     )
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s", "maxAttempts": 50})
+    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "5m", "maxAttempts": 50})
 
 
 def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: Bench) -> None:
@@ -37,14 +38,23 @@ def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: Bench) -> None:
         # As the message says.
         target.execute(f"DELETE FROM `{schema}`.t WHERE id IN (2, 9)")
         source.execute(f"UPDATE `{schema}`.t SET v = 'two!' WHERE id = 2")
+        status = process.wait_stage("Completed")
+        assert process.process is not None
+        process.process.terminate()
         process.succeed()
-        log = process.log.read_text()
-    assert "no difference (not compared: rows that others changed on the target after 2" in log.splitlines()[-1]
+        last = process.log.read_text().splitlines()[-1]
+    assert "no difference (not compared: rows that others changed on the target after 2" in last
+    assert moment(last) == moment(condition(status, "Verified")["message"]) == moment(status["message"])
     assert_equal_tables(source, target, f"{schema}.t")
 
 
 def pass_is_old(status: dict[str, Any]) -> bool:
     """Old enough to be made again, by the moment that the condition tells."""
-    (moment,) = re.findall(r"after (\d{4}-\S+Z)", str(status["conditions"]))
-    began = datetime.fromisoformat(moment)
+    began = datetime.fromisoformat(moment(str(status["conditions"])))
     return (datetime.now(UTC) - began).total_seconds() > FRESH_SECONDS + 1
+
+
+def moment(text: str) -> str:
+    """From which on nothing was compared."""
+    (found,) = re.findall(r"after (\d{4}-\d\S+Z)", text)
+    return str(found)

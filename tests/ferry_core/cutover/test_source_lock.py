@@ -14,6 +14,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
+from hack.servers import Family
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.source_locks import Link, refused, run, stop_writes, through, wait_until, waiting
@@ -240,7 +241,7 @@ def test_a_statement_is_not_sent_without_the_turn(lock: ReadOnlyLock, server: Se
 
 
 @pytest.mark.parametrize("since", ["set by somebody", "restarted"])
-def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, since: str) -> None:
+def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, server: Server, since: str) -> None:
     """An unlock that the lease never heard of, and days later a person made the source read-only."""
     intent = lock.intent(5)
     days = 2 * 86400.0
@@ -254,7 +255,9 @@ def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, sin
     assert lock.is_read_only()
     assert lock.release(lock_intent_of_now(lock, intent)) is Released.ALLOWED
     assert not lock.is_read_only()
+    assert ("MariaDB does not tell" in lock.caution) is (server.family is Family.MARIADB)
     assert lock.release(intent) is Released.ALLOWED, "there is nothing to restore"
+    assert lock.caution == ""
 
 
 def lock_intent_of_now(lock: ReadOnlyLock, intent: dict[str, str]) -> dict[str, str]:

@@ -108,3 +108,14 @@ def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(background_verifier, "QUICK_SECONDS", -1)
     rig.verification.look_again(lambda: None)
     assert rig.verifier.compare_again.call_count == 1
+
+
+def test_a_pass_that_took_long_says_so_in_the_verdict() -> None:
+    """Nothing is compared once more before the cutover then."""
+    verification = Rig(lambda: mark(1).position).verification
+    assert "took" not in verification.unseen
+    verification._took = background_verifier.QUICK_SECONDS + 35
+    assert verification.unseen.endswith("(that pass took 45 s: too long for another one)")
+    before = verification.unseen
+    verification.look_again(Mock())
+    assert verification.unseen == before
