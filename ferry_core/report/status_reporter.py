@@ -107,15 +107,16 @@ class StatusReporter(CutoverReporter):
             self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
             self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
 
-    def goes_on(self, error: FerryError) -> None:
+    def goes_on(self, error: FerryError, *, from_checkpoint: bool = True) -> None:
         """The run begins again from its checkpoint: of what was proven nothing is left; its stage is told on."""
         self._engine = self._verification = None
         self.progress.set_verification(rows_verified=0, unproven_keys=0)
         self._say(NOTHING_PROVEN)
         if self.stage is Stage.READY_FOR_CUTOVER:
             self.enter(Stage.STREAMING)
-        self.message(f"going on from the checkpoint: {error.message}")
-        log.warning("going on from the checkpoint: %s", error)
+        how = "going on from the checkpoint" if from_checkpoint else "nothing is copied yet, validating again"
+        self.message(f"{how}: {error.message}")
+        log.warning("%s: %s", how, error)
 
     def set_new_tables(self, tables: Sequence[TableName]) -> None:
         """All tables that the patterns match by now, and that were not there when the copy began."""

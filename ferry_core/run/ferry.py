@@ -12,7 +12,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
-from ferry_core.errors import ConfigError, ExitCode, FerryError, OtherServer, RetriableError, Terminated
+from ferry_core.errors import ConfigError, DataError, ExitCode, FerryError, OtherServer, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.manifest.load import LoadedFerry
@@ -114,11 +114,11 @@ class Ferry:
                         stack.enter_context(single_run(self._ferry, self._options, self._connections, self._wait))
                         entered = True
                     return self._current.run()
-                except RetriableError as error:
+                except (RetriableError, DataError) as error:
                     again = restarts.allow(error, self._current, self._connections)
                     if self.intent.now.stopping or not again:
                         raise
-                    self.reporter.goes_on(error)
+                    self.reporter.goes_on(error, from_checkpoint=not self._current.start_undone)
                 restarts.wait(self.intent)
                 self._current = self._begin(self._current)
 

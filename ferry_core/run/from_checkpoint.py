@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.report import Stage
@@ -23,7 +23,15 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.cutover.durable import drop_left_behind
-from ferry_core.errors import ConfigError, ExitCode, FerryError, RetriableError, ServerRestarted, Terminated
+from ferry_core.errors import (
+    ConfigError,
+    DataError,
+    ExitCode,
+    FerryError,
+    RetriableError,
+    ServerRestarted,
+    Terminated,
+)
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
 from ferry_core.mysql.session import Purpose, Session
@@ -44,12 +52,16 @@ from ferry_core.run.setup import (
     take_fence,
     validate,
 )
+from ferry_core.run.start_over import undo_start
 from ferry_core.schema.create import create_missing
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.connections import Connections
 from ferry_core.workers.engine import Engine, EngineEvents
+
+if TYPE_CHECKING:
+    from ferry_core.tables.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +105,12 @@ class RunFromCheckpoint:
         self.fence: Fence | None = before.fence if before else None
         self.last_read = before.last_read if before else _nothing
         """What was read after the last checkpoint must still be there, too."""
-        self.series: AttemptSeries | None = before.series if before else None
+        self.series: AttemptSeries | None = before.series if before and not before.start_undone else None
         """Attempts to cut over: they belong to a person's request and outlast this object."""
         self._coordinator: Coordinator | None = None
+        self._created: list[Table] = []
+        self.start_undone: bool = False
+        """Whether definitions were changed before the first chunk: nothing is kept, so validation may begin again."""
 
     @property
     def under_way(self) -> bool:
@@ -103,7 +118,7 @@ class RunFromCheckpoint:
         return self._coordinator is not None and self._coordinator.started
 
     def run(self) -> ExitCode:
-        """Raises what ended it; after a RetriableError the caller may begin again."""
+        """Raises what ended it; after a RetriableError, or if ``start_undone``, the caller may begin again."""
         if not self._goes_on:
             self.reporter.enter(Stage.VALIDATING)
         with ExitStack() as opened:
@@ -112,9 +127,25 @@ class RunFromCheckpoint:
                 opened.callback(context.store.close)
                 if context.was_cut_over:
                     return self._already_done(context)
-                start = self._fenced(context)
-            self._cross(start)
+            try:
+                with self.reporter.long_step():
+                    start = self._fenced(context)
+                self._cross(start)
+            except DataError as error:
+                self._undo_start(context, error)
+                raise
         return ExitCode.DATA if self.reporter.written_after else ExitCode.DONE
+
+    def _undo_start(self, context: RunContext, error: DataError) -> None:
+        """Where a definition was changed and nothing is copied."""
+        if error.reason != Reason.SCHEMA_CHANGED or context.begun or self.under_way or self.fence is None:
+            return
+        try:
+            undo_start(context, self.fence, self._state(context), self._created)
+        except RetriableError as trouble:
+            log.warning("the start could not be undone: %s", trouble)
+        else:
+            self.start_undone = True
 
     @property
     def _goes_on(self) -> bool:
@@ -142,7 +173,7 @@ class RunFromCheckpoint:
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 with reason_given(source, self._ferry.spec.tables, context.tables):
-                    create_missing(source, target, context.tables, fence)
+                    create_missing(source, target, context.tables, fence, self._created.append)
             visibility = visibility_of(source)
             self.reporter.source_retains(binlog_retention(source))
             state = self._state(context)

@@ -2,7 +2,8 @@
 
 After a restart of a server: yes, but not for ever, since one that falls again and again is no use to go on with. Before
 the first chunk (validating, taking the fence, waiting for the start) nothing else tries a step again: there a server
-that went away gets the time that a step gets later. After that each step has had its time already.
+that went away gets the time that a step gets later. After that each step has had its time already. Definitions that are
+changed before the first chunk are read again by another validation, a few times.
 """
 
 import random
@@ -10,6 +11,7 @@ import time
 
 from ferry_core.errors import (
     ConnectionLost,
+    DataError,
     FerryError,
     Interrupted,
     LockConflict,
@@ -24,6 +26,8 @@ from ferry_core.workers.connections import Connections
 MOST_RESTARTS = 10
 WITHIN_SECONDS = 3600.0
 """So many restarts of the servers in so long a time are borne; with one more the run ends."""
+MOST_ALTERATIONS = 5
+"""Validations that definitions may be changed after, before the first chunk."""
 FIRST_CONTACT_SECONDS = 5.0
 """For a server that has never let us in: a wrong address is likelier than a connection that broke."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -36,6 +40,7 @@ class RestartPolicy:
     def __init__(self, retry_seconds: float) -> None:
         self._retry_seconds = retry_seconds
         self._restarts: list[float] = []
+        self._alterations = 0
         self._failing_since: float | None = None
         self._pause = FIRST_PAUSE
 
@@ -47,6 +52,9 @@ class RestartPolicy:
         if isinstance(error, ServerRestarted):
             self._restarts = [*(moment for moment in self._restarts if now - moment < WITHIN_SECONDS), now]
             return len(self._restarts) <= MOST_RESTARTS
+        if isinstance(error, DataError):
+            self._alterations += 1
+            return ended.start_undone and self._alterations <= MOST_ALTERATIONS
         if ended.under_way or not isinstance(error, _PASSING):
             return False
         self._failing_since = self._failing_since or now

@@ -4,7 +4,7 @@ Foreign keys are left to ``foreign_keys``, after the rows; everything else (inde
 is there at once. Called by the coordinator once the fence is taken, and again at every resume: what exists stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -27,8 +27,14 @@ class Fence(Protocol):
     def hold(self, working: Session) -> AbstractContextManager[None]: ...
 
 
-def create_missing(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[Table]:
-    """Create schemas and tables that the target lacks; returns the tables created now.
+def create_missing(
+    source: Session,
+    target: Session,
+    tables: Sequence[Table],
+    fence: Fence,
+    created: Callable[[Table], object] = lambda _table: None,
+) -> list[Table]:
+    """Create schemas and tables that the target lacks; returns the tables created now. ``created`` hears of each.
 
     Raises ConfigError for tables that came out other than the source's are, and drops these again.
     """
@@ -43,6 +49,7 @@ def create_missing(source: Session, target: Session, tables: Sequence[Table], fe
             with fence.hold(target):
                 _create_schema(source, target, table)
                 build(statement)
+            created(table)
     _refuse_unlike(source, target, missing, fence)
     return missing
 

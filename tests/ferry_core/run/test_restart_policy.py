@@ -11,7 +11,7 @@ from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
 from ferry_core.run import restart_policy
-from ferry_core.run.restart_policy import MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
+from ferry_core.run.restart_policy import MOST_ALTERATIONS, MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
 
 LOST = ConnectionLost(Reason.CONNECTION_LOST, "source: gone")
 RESTARTED = ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted")
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def goes_on(decision: RestartPolicy, error: FerryError, *, under_way: bool = False, let_in: bool = True) -> bool:
-    return decision.allow(error, Mock(under_way=under_way), Mock(let_in=let_in))
+    return decision.allow(error, Mock(under_way=under_way, start_undone=False), Mock(let_in=let_in))
 
 
 @pytest.mark.parametrize("under_way", [True, False])
@@ -82,3 +82,11 @@ def test_the_wait_ends_with_a_stop() -> None:
         intent.change(DesiredState.stopped)
         waiting.join(0.01)
     decision.wait(intent)
+
+
+def test_altered_tables_are_validated_again_a_few_times_if_nothing_is_kept() -> None:
+    decision, altered = RestartPolicy(120), DataError(Reason.SCHEMA_CHANGED, "t is another")
+    ended = Mock(under_way=False, start_undone=True)
+    assert all(decision.allow(altered, ended, Mock(let_in=True)) for _ in range(MOST_ALTERATIONS))
+    assert not decision.allow(altered, ended, Mock(let_in=True))
+    assert not RestartPolicy(120).allow(altered, Mock(under_way=False, start_undone=False), Mock(let_in=True))
