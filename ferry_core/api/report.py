@@ -66,7 +66,7 @@ class ConditionReport(Told):
     last_transition_time: Moment
     """When status last changed."""
     observed_generation: Count | None = None
-    """The generation that this was said of."""
+    """The generation that this is about."""
 
 
 class Progress(Told):
@@ -179,9 +179,9 @@ class Failure(Told):
     reason: Word
     """One CamelCase word."""
     message: Text
-    """What is wrong, where, and how to mend it."""
+    """What is wrong, where, and how to fix it."""
     retriable: bool
-    """Whether trying again may be enough; if not, something must be mended first."""
+    """Whether trying again may be enough; if not, something must be fixed first."""
 
 
 class Status(Told):

@@ -1,6 +1,6 @@
 """From files to a Ferry with endpoints: reads, checks and resolves everything that needs no server.
 
-Every mistake is one ConfigError that says where it is and how to mend it. Called by the CLI; the loaded value goes on
+Every mistake is one ConfigError that says where it is and how to fix it. Called by the CLI; the loaded value goes on
 to preflight and to the run, which may ask it for fresh credentials.
 """
 
@@ -34,7 +34,7 @@ class LoadedFerry:
     secrets_dir: Path | None = None
 
     def reload_credentials(self) -> tuple[Endpoint, Endpoint]:
-        """Source and target with credentials and certificates read anew; the Ferry itself stays as it was."""
+        """Source and target with credentials and certificates read again; the Ferry itself stays as it was."""
         documents = [document for file in self.files for document in read_documents(file)]
         return _endpoints(self.ferry, _secrets(documents, self.ferry, self.secrets_dir))
 

@@ -1,6 +1,6 @@
 """Finds the Secrets that a Ferry names: as documents of the given files, or as files the way a pod sees them.
 
-Values never appear in a message or a repr. Read anew whenever asked, so that changed credentials take effect at the
+Values never appear in a message or a repr. Read again whenever asked, so that changed credentials take effect at the
 next connection. Called by ``load``.
 """
 

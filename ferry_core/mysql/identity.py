@@ -66,7 +66,7 @@ class KnownServer:
             self._identity, self._any_start, self._restarted = identity, False, None
 
     def forget_start(self) -> None:
-        """A restart is nothing to notice any more, until it is learnt anew."""
+        """Ignore restarts until the server is learnt again."""
         with self._lock:
             self._any_start, self._restarted = True, None
 

@@ -2,7 +2,7 @@
 
 Preferred and Required encrypt without verifying, as the MySQL clients do: only VerifyCA and VerifyIdentity prove whom
 one talks to. The same texts give the same context:
-one costs 20 ms and 0.8 MB, and credentials are read anew for each session.
+one costs 20 ms and 0.8 MB, and credentials are read again for each session.
 """
 
 import ssl

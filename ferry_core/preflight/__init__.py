@@ -1,6 +1,6 @@
 """Preflight: whatever could stop or corrupt a run, asked before it writes anything. Called by run and ``ferry check``.
 
-One module a concern, each a chain of small functions. A check asks, and says what is wrong, where, and how to mend it.
+One module a concern, each a chain of small functions. A check asks, and says what is wrong, where, and how to fix it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,7 +58,7 @@ def run_checks(context: PreflightContext) -> list[CheckResult]:
 
 
 def checked(context: PreflightContext) -> Iterator[CheckResult]:
-    """Every check, in the order in which their failures should be mended; none keeps another from being made.
+    """Every check, in the order in which to fix their failures; a failure does not prevent the checks after it.
 
     A check that lacks what it needs is *skipped* and says why. Lost connections are raised.
     """

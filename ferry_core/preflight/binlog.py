@@ -71,7 +71,7 @@ def _format(context: PreflightContext) -> Iterator[Finding]:
             Reason.BINLOG_FORMAT_NOT_ROW,
             f"{source.where} has binlog_format={value}, which does not name changed rows: SET GLOBAL binlog_format = "
             "ROW, "
-            "write it into the server's configuration too, and let sessions connect anew",
+            "write it into the server's configuration too, and let sessions reconnect",
         )
 
 
@@ -91,7 +91,7 @@ def _partial_json(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.BINLOG_PARTIAL_JSON,
             f"{source.where} has binlog_row_value_options=PARTIAL_JSON, which is not read yet: "
-            "SET GLOBAL binlog_row_value_options = '' and let sessions connect anew",
+            "SET GLOBAL binlog_row_value_options = '' and let sessions reconnect",
         )
 
 

@@ -1,7 +1,6 @@
-"""What would either server lose of what it has committed, should it lose its power? Nothing here stops a run.
+"""Settings with which a server loses commits in a crash or power cut. They are warnings: nothing here stops a run.
 
-A run finds out what was lost where it can (docs/correctness.md), and then has to go on from an earlier place, to start
-over, or to end with a difference: so whoever runs one is told before.
+A run that notices a loss (docs/correctness.md) goes on from an earlier place, starts over, or ends with a difference.
 """
 
 from collections.abc import Iterator
@@ -27,32 +26,30 @@ def _loose(server: ServerFacts) -> dict[str, str]:
     return found
 
 
-def _said(server: ServerFacts, loose: dict[str, str]) -> tuple[str, str]:
-    """The settings as they are, and the statement that changes them."""
-    now = " and ".join(f"{name}={server.variable(name)}" for name in loose)
-    return now, f"SET GLOBAL {', GLOBAL '.join(f'{name} = {value}' for name, value in loose.items())}"
+def _findings(server: ServerFacts, reason: Reason, lost: str, when: str = "") -> Iterator[Finding]:
+    """A warning where a crash can take back ``lost``, with the statement that prevents it."""
+    if loose := _loose(server):
+        now = " and ".join(f"{name}={server.variable(name)}" for name in loose)
+        fix = f"SET GLOBAL {', GLOBAL '.join(f'{name} = {value}' for name, value in loose.items())}"
+        yield warning(reason, f"{server.where} has {now}: a crash can take back {lost}; {fix}{when}")
 
 
 def _source(context: PreflightContext) -> Iterator[Finding]:
-    server = context.source_facts
-    if loose := _loose(server):
-        now, fix = _said(server, loose)
-        yield warning(
-            Reason.SOURCE_LOSES_COMMITS,
-            f"{server.where} has {now}: a crash can take back what it has committed and what was copied already, and "
-            f"the run then has to start over (SourceHistoryLost) or ends with a difference; {fix}",
-        )
+    return _findings(
+        context.source_facts,
+        Reason.SOURCE_LOSES_COMMITS,
+        "what it has committed and what was copied already, and the run then has to start over (SourceHistoryLost) or "
+        "ends with a difference",
+    )
 
 
 def _target(context: PreflightContext) -> Iterator[Finding]:
-    server = context.target_facts
-    if loose := _loose(server):
-        now, fix = _said(server, loose)
-        yield warning(
-            Reason.TARGET_LOSES_COMMITS,
-            f"{server.where} has {now}: a crash can take back rows that were written, the record of the hand-over, and "
-            f"what applications have written since; {fix}, at the latest before the cutover",
-        )
+    return _findings(
+        context.target_facts,
+        Reason.TARGET_LOSES_COMMITS,
+        "rows that were written, the record of the hand-over, and what applications have written since",
+        ", at the latest before the cutover",
+    )
 
 
 CHECKS = (

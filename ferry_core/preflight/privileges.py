@@ -1,4 +1,4 @@
-"""May our accounts do on both servers what a run does there? Every failure holds the GRANT that mends it."""
+"""Whether the accounts have the privileges that a run needs. Every failure contains the GRANT that fixes it."""
 
 from collections.abc import Iterator
 

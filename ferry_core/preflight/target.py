@@ -19,7 +19,7 @@ from ferry_core.tables.table import Table, TableName
 from ferry_core.text import shortlist
 
 ABANDONED = ("Aborted",)
-"""Phases in which a Ferry has let go of its tables; their rows are then nobody's."""
+"""Phases in which a Ferry has released its tables: nobody owns their rows then."""
 
 GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
 """Discovery counts MySQL's generated invisible primary keys too."""
