@@ -1,12 +1,12 @@
 """Speaks to a ControlServer as a person does: one request, one answer, clear errors. Called by ``verbs``."""
 
-import http.client
+import asyncio
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
+import os
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+import aiohttp
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from ferry_core.api.report import Report, TableReport
@@ -14,7 +14,6 @@ from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.reasons import Reason
 
 TIMEOUT_SECONDS = 30.0
-MAX_ANSWER_BYTES = 64 << 20
 
 _TABLES = TypeAdapter(list[TableReport])
 
@@ -33,7 +32,7 @@ class ControlClient:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
+        parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ConfigError(Reason.USAGE, f"--server {self.url} is no URL such as http://127.0.0.1:8080")
 
@@ -59,28 +58,31 @@ class ControlClient:
         return _message(answer)
 
     def _ask(self, method: str, what: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            f"{self.url.rstrip('/')}/api/v1/{what}", data=body, method=method, headers={"Accept": "application/json"}
-        )
-        if body is not None:
-            request.add_header("Content-Type", "application/json")
-        if self.token is not None:
-            request.add_header("Authorization", f"Bearer {self.token}")
-        # Proxies are for the web: a token for a server on loopback must not travel through one.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-                return bytes(answer.read(MAX_ANSWER_BYTES))
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refused(error.code, _message(error.read(1 << 16))) from error
-        except (OSError, http.client.HTTPException) as error:
-            cause = getattr(error, "reason", error)
-            problem = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+            code, answer = asyncio.run(self._exchange(method, what, body))
+        except (aiohttp.ClientError, OSError) as error:
             raise FerryError(
                 Reason.SERVER_UNREACHABLE,
-                f"no answer from {self.url}: {problem}; is ferry run going on there, and with this --listen?",
+                f"no answer from {self.url}: {_problem(error)}; is ferry run going on there, and with this --listen?",
             ) from error
+        if code >= 300:
+            raise self._refused(code, _message(answer))
+        return answer
+
+    async def _exchange(self, method: str, what: str, body: bytes | None) -> tuple[int, bytes]:
+        """No redirect and no proxy: a token for a server on loopback must not travel any further."""
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        url = f"{self.url.rstrip('/')}/api/v1/{what}"
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.request(method, url, data=body, allow_redirects=False) as answer,
+        ):
+            return answer.status, await answer.read()
 
     def _refused(self, code: int, said: str) -> FerryError:
         if code in (401, 403):
@@ -88,7 +90,7 @@ class ControlClient:
                 Reason.SERVER_REFUSED,
                 f"{self.url} wants {'another' if self.token else 'a'} token; give its file with --token-file",
             )
-        if code == 404:
+        if code < 400 or code == 404:
             return self._no_ferry()
         if code < 500:
             return Refused(Reason.SERVER_REFUSED, said or f"{self.url} refused (HTTP {code})")
@@ -98,6 +100,15 @@ class ControlClient:
 
     def _no_ferry(self) -> ConfigError:
         return ConfigError(Reason.SERVER_REFUSED, f"{self.url} is not the ControlServer of a ferry; check --server")
+
+
+def _problem(error: Exception) -> str:
+    """In the words of the operating system: asyncio's own name the call that failed."""
+    cause = getattr(error, "os_error", error)
+    number = getattr(cause, "errno", None) or 0
+    if number > 0:
+        return os.strerror(number)
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _message(answer: bytes) -> str:

@@ -1,5 +1,7 @@
 """Numbers for people. Called by the progress view and the tables of ``ferry status``."""
 
+from pydantic import ByteSize
+
 
 def count(number: float) -> str:
     """``1,234,567``."""
@@ -8,11 +10,7 @@ def count(number: float) -> str:
 
 def size(number: float) -> str:
     """``1.2 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"
+    return ByteSize(number).human_readable(separator=" ")
 
 
 def span(seconds: float) -> str:

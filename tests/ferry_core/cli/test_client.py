@@ -99,6 +99,7 @@ def test_throttle(server: Server, rows: str, sent: int | None) -> None:
         (401, b"", 64, "wants a token; give its file with --token-file"),
         (409, b'{"message": "use: kubectl patch ferry x"}', 64, "ServerRefused: use: kubectl patch ferry x"),
         (404, b"", 64, "is not the ControlServer of a ferry"),
+        (302, b"", 64, "is not the ControlServer of a ferry"),
         (500, b"oh", 75, "failed (HTTP 500): oh"),
     ],
 )
