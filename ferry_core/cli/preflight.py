@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from ferry_core.api.spec import ferry_uid
@@ -9,6 +10,7 @@ from ferry_core.checkpoint.marks import others_copied, read_marks
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import CheckResult, PreflightContext, checked
 from ferry_core.preflight.result import Server, Status
@@ -61,8 +63,9 @@ def _open(session: Session | None) -> Session:
 
 
 def _session(endpoint: Endpoint, opened: ExitStack, results: list[CheckResult]) -> Session | None:
+    known = KnownServer(endpoint.role, 0)  # whatever opens one more connection there must not meet another server
     try:
-        session = opened.enter_context(Session(endpoint, Purpose.CONTROL))
+        session = opened.enter_context(Session(replace(endpoint, known=known), Purpose.CONTROL))
     except FerryError as error:
         results.append(_failed("connection", "source" if endpoint.role == "source" else "target", error))
         return None

@@ -1,8 +1,9 @@
 """Which server a connection speaks to, and which start of it: read by every session as it opens, and by the stream.
 
 An address may lead to another server for a moment (a failover, a Service, a balancer), and a server that was restarted
-may have forgotten what it told before. So a run keeps one ``KnownServer`` for each end: whatever opens a connection
-asks it, before the first row is read or written, whether that is still the server that the run knows.
+may have forgotten what it told before. So a run keeps one ``KnownServer`` for each end, and so does every command
+without a run (abort, cleanup, check): whatever opens a connection asks it, before anything is read or written there,
+whether that is still the server that answered first.
 
 The time of the start is exact: the server's uptime is the time of the statement less that of its start, so that the
 same statement's time less its uptime is the start, whatever the clock or ``SET timestamp`` says. It is told in whole
@@ -61,7 +62,7 @@ class KnownServer:
         self._restarted: ServerRestarted | None = None
 
     def learn(self, identity: ServerIdentity) -> None:
-        """This one, since this start: from now on no other."""
+        """This one, since this start: from now on no other start either."""
         with self._lock:
             self._identity, self._any_start, self._restarted = identity, False, None
 
@@ -73,11 +74,13 @@ class KnownServer:
     def check(self, address: str, found: ServerIdentity, *, any_start: bool) -> None:
         """Raise OtherServer for another server, in the end DataError; ServerRestarted for another start.
 
-        With ``any_start`` the restart is noted only: for what has to be done after one as well.
+        The first that is asked for is the one; restarts count once it was learnt. With ``any_start`` the restart is
+        noted only: for what has to be done after one as well.
         """
         with self._lock:
             known = self._identity
             if known is None:
+                self._identity, self._any_start = found, True
                 return
             if found.name != known.name:
                 raise self._replaced(address, found.name, known.name)

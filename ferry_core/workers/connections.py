@@ -35,8 +35,8 @@ class _End:
 class Connections:
     """``source`` and ``target`` give the endpoint as the Secrets say now.
 
-    Once ``meet`` was called, a session that would speak to another server, or to one that was restarted since, is not
-    opened: OtherServer, ServerRestarted (``ferry_core.mysql.identity``).
+    A session that would speak to another server than the first one at that end is not opened (OtherServer), nor, once
+    ``meet`` was called, to one that was restarted since (ServerRestarted; ``ferry_core.mysql.identity``).
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, stopped, wait
 from tests.support.commands import Bench
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
+from tests.support.strays import assert_not_used
 
 pytestmark = pytest.mark.slow
 
@@ -69,15 +70,9 @@ def moved(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Moved]:
     end = request.param
     server = bench.pair.source if end == "source" else bench.pair.target
     with Proxy(server.host, server.port) as proxy:
-        bench.spec[end]["port"] = proxy.port
+        bench.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         yield Moved(bench, end, proxy)
-
-
-def assert_untouched(moved: Moved, rows: int) -> None:
-    """The wrong server took nothing, and knows nothing of the run if it is the source."""
-    if moved.wrong is moved.bench.pair.source:
-        assert moved.wrong.value(f"SELECT COUNT(*) FROM `{moved.bench.schema}`.t") == rows
-        assert not moved.wrong.query("SHOW DATABASES LIKE 'mysql_ferry'")
+        assert_not_used(proxy)
 
 
 @pytest.mark.parametrize("stream_too", [True, False])
@@ -90,10 +85,8 @@ def test_for_seconds(moved: Moved, stream_too: bool) -> None:
         for mark in ("copying", "streaming"):
             bench.tell(process, f"{mark}: moved")
             moved.move(stream_too=stream_too)
-            rows = bench.pair.source.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t")
             write(bench, mark)
             moved.wait_tried(4)
-            assert_untouched(moved, rows)
             moved.back()
             process.post("throttle", {"maxRowsPerSecond": None})
             process.wait_stage(*STREAMING)

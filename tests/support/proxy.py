@@ -14,12 +14,14 @@ import contextlib
 import select
 import socket
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
 from typing import Self
 
 _COM_QUERY = 3
+_COM_QUIT = 1
 _HEADER = 5  # of a MySQL command packet: three bytes length, sequence number, command
 
 
@@ -42,6 +44,7 @@ class Counts:
 class _Hold:
     pattern: bytes
     skip: int
+    link: "_Link | None" = None  # None: any
 
 
 @dataclass(eq=False)
@@ -53,6 +56,8 @@ class _Link:
     kept: bytearray = field(default_factory=bytearray)
     tail: bytes = b""
     budget: dict[Direction, int] = field(default_factory=dict)
+    sent: bytearray | None = None
+    """What the client said, where it was led to another server."""
 
     def end(self) -> None:
         for one in (self.client, self.server):
@@ -64,7 +69,9 @@ class Proxy:
     """Listens on ``host``:``port`` from construction until ``close``; controls act on live connections at once."""
 
     def __init__(self, server_host: str, server_port: int) -> None:
-        self._upstream = (server_host, server_port)
+        self._home = self._upstream = (server_host, server_port)
+        self._visits: Iterator[tuple[str, int]] = iter(())
+        self._strays: list[bytearray] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.host, self.port = self._listener.getsockname()
         self.counts = Counts()
@@ -107,7 +114,27 @@ class Proxy:
 
     def lead_to(self, server_host: str, server_port: int) -> None:
         """Take new connections to another server; the open ones stay where they are."""
-        self._upstream = (server_host, server_port)
+        with self._state:
+            self._upstream = (server_host, server_port)
+
+    def lead_astray(self, server_host: str, server_port: int, gaps: Iterable[int]) -> None:
+        """Take single new connections to another server, and as many as ``gaps`` says to the proxy's own before each.
+
+        After the last gap none any more.
+        """
+        with self._state:
+            self._visits = (upstream for gap in gaps for upstream in [*[self._home] * gap, (server_host, server_port)])
+
+    @property
+    def led_astray(self) -> int:
+        """How many connections were taken to another server than the proxy's own."""
+        with self._state:
+            return len(self._strays)
+
+    def asked_elsewhere(self) -> list[str]:
+        """The statements that clients sent to other servers than the proxy's own; any other command as <number>."""
+        with self._state:
+            return [command for sent in self._strays for command in _commands(bytes(sent))]
 
     def cut(self) -> None:
         """Break all open connections, both sides."""
@@ -142,6 +169,8 @@ class Proxy:
         """Keep back the first command (after ``skip`` others) with ``pattern`` and all its connection sends after."""
         with self._state:
             self._hold = _Hold(pattern, skip)
+            for link in self._links:
+                link.tail = b""  # what was sent before is no such command
 
     def wait_held(self, seconds: float = 60) -> None:
         """Until ``hold`` has caught something."""
@@ -149,8 +178,11 @@ class Proxy:
             caught = self._state.wait_for(lambda: any(link.holding for link in self._links), seconds)
         assert caught, f"no client sent the command to hold within {seconds} s"
 
-    def release(self) -> None:
-        """Send the server what was held back, even if the client is gone."""
+    def release(self, then: bytes | None = None) -> None:
+        """Send the server what was held back, even if the client is gone.
+
+        ``then`` is held back next, of what the same connection sends.
+        """
         with self._state:
             self._hold = None
             for link in self._links:
@@ -158,6 +190,9 @@ class Proxy:
                     link.server.sendall(link.kept)
                     link.kept.clear()
                     link.holding = False
+                    link.tail = b""
+                    if then is not None:
+                        self._hold = _Hold(then, 0, link)
 
     def close(self) -> None:
         """Break everything and end all threads."""
@@ -188,8 +223,9 @@ class Proxy:
                 self.counts.refused += 1
                 client.close()
                 continue
+            upstream = self._next_upstream()
             try:
-                server = socket.create_connection(self._upstream, timeout=10)
+                server = socket.create_connection(upstream, timeout=10)
             except OSError:
                 self.counts.refused += 1
                 client.close()
@@ -197,12 +233,19 @@ class Proxy:
             server.settimeout(None)
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._serve(_Link(client, server, budget=dict(self._cut_after)))
+            self._serve(_Link(client, server, budget=dict(self._cut_after)), astray=upstream != self._home)
 
-    def _serve(self, link: _Link) -> None:
-        self.counts.connections += 1
+    def _next_upstream(self) -> tuple[str, int]:
         with self._state:
+            return next(self._visits, self._upstream)
+
+    def _serve(self, link: _Link, *, astray: bool) -> None:
+        with self._state:
+            self.counts.connections += 1
             self._links.append(link)
+            if astray:
+                link.sent = bytearray()
+                self._strays.append(link.sent)
         thread = threading.Thread(target=self._carry, args=(link,), name="proxy-link", daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -245,6 +288,8 @@ class Proxy:
         """Send it on as far as the test lets it; False when that ended the connection."""
         with self._state:
             if direction is Direction.TO_SERVER:
+                if link.sent is not None:
+                    link.sent += data
                 data = self._keep_back(link, data)
             budget = link.budget.get(direction)
             if budget is not None:
@@ -264,7 +309,7 @@ class Proxy:
         if link.holding:
             link.kept += data
             return b""
-        if self._hold is None:
+        if self._hold is None or self._hold.link not in (None, link):
             return data
         seen = link.tail + data
         at = seen.find(self._hold.pattern)
@@ -284,6 +329,18 @@ class Proxy:
         self._hold = None
         self._state.notify_all()
         return data[:at]
+
+
+def _commands(sent: bytes) -> list[str]:
+    """Of all that a client said: the packets that begin something, not those of the login or of a file's content."""
+    found = []
+    while len(sent) >= _HEADER:
+        size, number = int.from_bytes(sent[:3], "little"), sent[3]
+        command, text = sent[4], sent[_HEADER : 4 + size]
+        if number == 0 and command != _COM_QUIT:
+            found.append(text.decode("utf-8", "replace") if command == _COM_QUERY else f"<{command}>")
+        sent = sent[4 + size :]
+    return found
 
 
 def is_closed(connection: socket.socket, seconds: float) -> bool:
