@@ -9,7 +9,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import ASIDE, RECORDS_COMPLETED, Live, command, condition, failed_attempt, wait_until
+from tests.support.live import ASIDE, RECORDS_COMPLETED, Live, command, condition, failed_attempt, frozen, wait_until
 from tests.support.servers import Pair
 
 # Together these take longer than all other whole crossings: they have a target of their own.
@@ -36,6 +36,13 @@ def hold_record(live: Live) -> None:
     live.proxy.hold(RECORDS_COMPLETED)
     approved(live)
     live.proxy.wait_held(120)
+
+
+def hold_commit(live: Live) -> None:
+    """The same, but it is the COMMIT that does not get there: from its sending on nobody knows but the target."""
+    hold_record(live)
+    live.proxy.release(then=b"COMMIT")
+    live.proxy.wait_held()
 
 
 def exhausted(status: dict[str, Any]) -> bool:
@@ -297,14 +304,12 @@ def test_a_target_lost_before_the_record_lands_settles_as_not_done(pair: Pair, s
 
 def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, folder: Path) -> None:
     with Live(pair, schema, folder, odd=ODD) as live:
-        hold_record(live)
-        with live.proxy._state:
-            live.proxy.release()
-            live.proxy.hold(b"COMMIT")
-        live.proxy.wait_held()
-        with live.proxy._state:
-            live.proxy.cut_clients()
-            live.proxy.release()
+        hold_commit(live)
+        live.proxy.refuse()  # or the run could end the recording's connection before its COMMIT is read
+        live.proxy.cut_clients()
+        live.proxy.release()
+        wait_until(lambda: live.phase() == "Completed", "the record lands")
+        live.proxy.accept()
         live.ferry.succeed()
         live.equal()
         assert live.locked
@@ -313,13 +318,10 @@ def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, 
 
 def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: str, folder: Path) -> None:
     with Live(pair, schema, folder, odd=ODD) as live:
-        hold_record(live)
-        with live.proxy._state:
-            live.proxy.release()
-            live.proxy.hold(b"COMMIT")
-        live.proxy.wait_held()
-        live.proxy.cut_clients()
-        live.ferry.kill()
+        hold_commit(live)
+        with frozen(live.ferry):  # awake it would end the recording's connection, to be certain that nothing lands
+            live.proxy.cut_clients()
+            live.ferry.kill()
         live.proxy.release()
         wait_until(lambda: live.phase() == "Completed", "the record lands")
         assert live.locked
@@ -327,15 +329,6 @@ def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: 
         assert "cut over already" in live.ferry.tail()
         assert live.locked
         live.equal()
-
-
-def hold_commit(live: Live) -> None:
-    """The same, but it is the COMMIT that does not get there: from its sending on nobody knows but the target."""
-    hold_record(live)
-    with live.proxy._state:
-        live.proxy.release()
-        live.proxy.hold(b"COMMIT")
-    live.proxy.wait_held()
 
 
 def test_nobody_unlocks_while_it_is_unknown_whether_the_target_was_handed_over(

@@ -4,7 +4,6 @@ means to hold a cutover at a chosen moment. For tests that act through the user'
 
 import contextlib
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -127,8 +126,10 @@ class Live:
             "tables": {"include": [f"{schema}.*"], "exclude": [f"{schema}.{ASIDE}"]},
             "copy": {"chunkTargetBytes": "64Ki"},
         } | spec
-        # A noisy machine must not keep a run from its cutover, nor a test from its end.
-        self.spec["cutover"] = {"watchFor": "0s", "maxLag": "20s", "maxAttempts": 100} | spec.get("cutover", {})
+        # A noisy machine must not keep a run from its cutover, nor end an attempt that a test holds, nor keep a test
+        # from its end.
+        patient = {"watchFor": "0s", "maxLag": "20s", "maxAttempts": 100, "deadline": "5m"}
+        self.spec["cutover"] = patient | spec.get("cutover", {})
         self.ferry = self.another("first")
         self._connections: list[Connection[Cursor]] = []
 
@@ -316,10 +317,10 @@ def frozen(ferry: FerryProcess) -> Any:
     @contextlib.contextmanager
     def inside() -> Iterator[None]:
         assert ferry.process is not None
-        os.kill(ferry.process.pid, signal.SIGSTOP)
+        ferry.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(ferry.process.pid, signal.SIGCONT)
+            ferry.process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
 
     return inside()
