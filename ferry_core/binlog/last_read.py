@@ -53,13 +53,15 @@ def digest_of(*events: bytes) -> str:
 
 
 def further(known: LastRead | None, read: LastRead) -> LastRead:
-    """The later place: what a resume reads a second time is not the end of what it has read."""
+    """The later place: what a resume reads a second time is not the end of what it has read.
+
+    A transaction that begins where the file ended before is later than that place.
+    """
     if known is None:
         return read
     before, now = numbered(known.file), numbered(read.file)
-    if before[0] == now[0] and (now, read.offset) <= (before, known.offset):
-        return known
-    return read
+    beyond = (now, read.offset, read.digest != "") > (before, known.offset, known.digest != "")
+    return read if beyond or before[0] != now[0] else known
 
 
 def numbered(file: str) -> tuple[str, int, str]:
