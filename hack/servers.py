@@ -104,6 +104,8 @@ class Instance:
     process: ProcessId | None = None
     user: str = "root"
     password: str = PASSWORD
+    through: tuple[str, ...] = ()
+    """A command that runs the server's command line, as one that gives it another host name."""
     _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
@@ -123,7 +125,7 @@ class Instance:
     def start(self) -> None:
         if self.running:
             return
-        line = command(self.family, self.folder, self.port, self.flags)
+        line = [*self.through, *command(self.family, self.folder, self.port, self.flags)]
         with (self.folder / "output.log").open("ab") as output:
             # Its own session, else a Ctrl-C meant for the tests would reach it.
             self._child = subprocess.Popen(

@@ -37,7 +37,7 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     if lease is None:
         return f"nothing to abort: this Ferry never wrote to target {where}{_namesakes(loaded, connections)}"
     _refuse_cut_over(lease, where)
-    fence, before, unlocked = _take(loaded, connections)
+    fence, before, unlocked = _take(loaded, connections, options.state_path)
     _refuse_cut_over(before, where)  # a run that went on until then may just have done so
     fence.record(phase=Phase.ABORTED.value)
     locked = perhaps_forgotten(loaded.ferry, connections, before) if not unlocked else ""
@@ -58,7 +58,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
             drop_leftovers(session, ferry_uid(loaded.ferry))
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
         return nothing + _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
-    fence, before, unlocked = _take(loaded, connections)
+    fence, before, unlocked = _take(loaded, connections, options.state_path)
     locked = perhaps_forgotten(loaded.ferry, connections, before) if not unlocked else ""
     locked = locked and f". {locked}"
     dropped = ""
@@ -118,14 +118,14 @@ def _name(loaded: LoadedFerry) -> str:
     return f"{loaded.ferry.metadata.namespace}/{loaded.ferry.metadata.name}"
 
 
-def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, str]:
+def _take(loaded: LoadedFerry, connections: Connections, state_path: Path | None) -> tuple[Fence, Lease, str]:
     """The fence, the lease as it was before, and what became of the writes on the source."""
     uid = ferry_uid(loaded.ferry)
     unlocked = ""
     lease = _lease(loaded, connections)
     if lease is not None and lease.phase == Stage.CUTTING_OVER.value:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
-        unlocked = unlock_left(loaded.ferry, connections, lease).text
+        unlocked = unlock_left(loaded.ferry, connections, lease, state_path).text
     try:
         fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
     except FerryError as error:
@@ -133,7 +133,7 @@ def _take(loaded: LoadedFerry, connections: Connections) -> tuple[Fence, Lease, 
             error.add(f"; {unlocked}")
         raise
     if before.phase == Stage.CUTTING_OVER.value and not unlocked:
-        unlocked = unlock_left(loaded.ferry, connections, before).text
+        unlocked = unlock_left(loaded.ferry, connections, before, state_path).text
     return fence, before, f"; {unlocked}" if unlocked else ""
 
 

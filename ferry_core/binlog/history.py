@@ -54,6 +54,16 @@ def prove_history(
         raise history_lost(endpoint, position, f"{last.file} at {last.offset}: {wrong}")
 
 
+def has_transaction(endpoint: Endpoint, last: LastRead) -> bool:
+    """Whether the server has this very transaction, at the same place of the same file: then it has that binlog."""
+    try:
+        return last.digest != "" and not _compare(endpoint, last)
+    except SourceRefusal as refusal:
+        if refusal.code != FATAL_READING_BINLOG:
+            raise StreamLost("refused", f"{endpoint.where}: {refusal}") from refusal
+        return False
+
+
 def _compare(endpoint: Endpoint, last: LastRead) -> str:
     """What is not as it was; empty: nothing."""
     first, begun = _event_at(endpoint, last.file, last.offset)

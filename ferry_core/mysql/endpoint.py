@@ -1,7 +1,8 @@
 """Where a server is and how to log in to it: made from a Ferry's spec and Secrets, the input of every session."""
 
 import ssl
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.identity import KnownServer, ServerIdentity
@@ -24,11 +25,16 @@ class Endpoint:
     """The server that must answer there; None: any."""
     any_start: bool = False
     """Whether it may have been restarted meanwhile."""
+    proof: Callable[["Endpoint"], bool] | None = field(default=None, repr=False, compare=False)
+    """Tells whether a server of another name is the known one after all."""
 
     def check(self, found: ServerIdentity) -> None:
         """Asked by whoever has connected, before anything else is asked there; raises if it must not go on."""
         if self.known is not None:
-            self.known.check(self.address, found, any_start=self.any_start)
+            self.known.check(self.address, found, self._proven, any_start=self.any_start)
+
+    def _proven(self) -> bool:
+        return self.proof is not None and self.proof(replace(self, known=None, proof=None))
 
     @property
     def where(self) -> str:

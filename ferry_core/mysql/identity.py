@@ -3,22 +3,30 @@
 An address may lead to another server for a moment (a failover, a Service, a balancer), and a server that was restarted
 may have forgotten what it told before. So a run keeps one ``KnownServer`` for each end, and so does every command
 without a run (abort, cleanup, check): whatever opens a connection asks it, before anything is read or written there,
-whether that is still the server that answered first.
+whether that is still the server that answered first. MariaDB has no name that stays with its data: one that answers
+under another host name or port is asked for a proof (``run.renamed``).
 
 The time of the start is exact: the server's uptime is the time of the statement less that of its start, so that the
 same statement's time less its uptime is the start, whatever the clock or ``SET timestamp`` says. It is told in whole
 seconds: a server that is started twice within one passes for one that was started once.
 """
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ferry_core.errors import DataError, OtherServer, ServerRestarted, ServerRole
 from ferry_core.reasons import Reason
 
+log = logging.getLogger(__name__)
+
 STORED_CHARACTERS = 64
 """What the lease and the checkpoint keep of a name."""
+UNPROVEN = (
+    ". If it is the same one under another host name or port, it could not prove that: give it back those it had before"
+)
 APART_SECONDS = 30.0
 """Whoever meets another server tries again sooner: what was met longer ago has passed since."""
 
@@ -48,6 +56,12 @@ class ServerIdentity(NamedTuple):
         return self.name[:STORED_CHARACTERS]
 
 
+def perhaps_renamed(name: str, other: str) -> bool:
+    """Whether both may be one MariaDB server, under another host name or port: its server_id stays."""
+    (server_id, _, rest), (other_id, _, other_rest) = name.partition(":"), other.partition(":")
+    return rest != "" != other_rest and server_id == other_id and rest != other_rest
+
+
 class KnownServer:
     """One end of a run. Thread-safe: every thread that opens connections there asks ``check``."""
 
@@ -60,6 +74,8 @@ class KnownServer:
         self._any_start = False
         self._other: tuple[float, float] | None = None  # since when, and when last, another server was met
         self._restarted: ServerRestarted | None = None
+        self._names: set[str] = set()
+        self._proving = threading.Lock()
 
     def learn(self, identity: ServerIdentity) -> None:
         """This one, since this start: from now on no other start either."""
@@ -71,12 +87,17 @@ class KnownServer:
         with self._lock:
             self._any_start, self._restarted = True, None
 
-    def check(self, address: str, found: ServerIdentity, *, any_start: bool) -> None:
+    def was(self, stored: str) -> bool:
+        """Whether a server that was met under this name has proven to be the one that is known now."""
+        return stored in self._names
+
+    def check(self, address: str, found: ServerIdentity, proof: Callable[[], bool], *, any_start: bool) -> None:
         """Raise OtherServer for another server, in the end DataError; ServerRestarted for another start.
 
-        The first that is asked for is the one; restarts count once it was learnt. With ``any_start`` the restart is
-        noted only: for what has to be done after one as well.
+        The first that is asked for is the one; restarts count once it was learnt. ``proof`` tells whether one of
+        another name is the same. With ``any_start`` the restart is noted only: for what has to be done after one too.
         """
+        self._recognise(address, found, proof)
         with self._lock:
             known = self._identity
             if known is None:
@@ -101,6 +122,20 @@ class KnownServer:
             if self._restarted is not None:
                 raise self._restarted
 
+    def _recognise(self, address: str, found: ServerIdentity, proof: Callable[[], bool]) -> None:
+        """Under another name than before: a server reads its host name and port as it starts."""
+        with self._proving:
+            known = self._identity
+            if known is None or found.start == known.start or not perhaps_renamed(known.name, found.name):
+                return
+            if proof():
+                log.warning(
+                    "%s %s is %s now: it is the server that was %s", self._role, address, found.name, known.name
+                )
+                with self._lock:
+                    self._names.add(known.stored)
+                    self._identity = known._replace(name=found.name)
+
     def _replaced(self, address: str, found: str, known: str) -> OtherServer | DataError:
         """Under the lock. A failover or a moved Service may be undone in a moment; for long it is no slip."""
         now = time.monotonic()
@@ -109,7 +144,8 @@ class KnownServer:
         error = OtherServer(
             Reason.SOURCE_REPLACED if self._role is ServerRole.SOURCE else Reason.TARGET_REPLACED,
             f"{self._role} {address} is another server now, {found}, and this run began with {known}. Point the Ferry "
-            "at the server itself, not at a balancer; after a failover start over with a fresh copy",
+            "at the server itself, not at a balancer; after a failover start over with a fresh copy"
+            f"{UNPROVEN if perhaps_renamed(known, found) else ''}",
             server=self._role,
         )
         return error.for_good() if now - self._other[0] > self._patience else error

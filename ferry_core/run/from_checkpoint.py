@@ -44,6 +44,7 @@ from ferry_core.run.coordinator import Coordinator, aborted
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.left_locked import unlock_again, unlock_first
 from ferry_core.run.options import RunOptions
+from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.setup import (
     RunContext,
     binlog_retention,
@@ -259,6 +260,7 @@ class RunFromCheckpoint:
     def _state(self, context: RunContext) -> RunState:
         """The stored one once there are rows that it tells of; before that nothing but a verb is taken from it."""
         if context.state is not None and context.begun:
+            context.state.source_id = context.source_id  # proven to be that server, perhaps under another name
             return context.state
         wanted = self.intent.now
         return RunState(
@@ -282,6 +284,7 @@ class RunFromCheckpoint:
         buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
         altered.hold = buffer.hold
         self.last_read = lambda: buffer.processed.last_read
+        self._connections.recognise(source_proof(self.last_read), target_proof(context.uid, fence))
         chunks = ChunkSource(tables, self.intent.now.directive.copy_, state.tables)
         streamer = BinlogStreamer(
             self._connections.source_control,

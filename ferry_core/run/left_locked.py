@@ -18,6 +18,7 @@ from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.consistency.own_tables import completed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
@@ -26,6 +27,7 @@ from ferry_core.cutover.unlocking import undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.reasons import Reason
+from ferry_core.run.renamed import source_was
 from ferry_core.run.setup import RunContext, read_only_lock, source_identity
 from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 
@@ -55,7 +57,7 @@ def unlock_first(
     refuse_forgotten(ferry, connections, lease, state_path)
     if lease is None:
         return None
-    left = unlock_left(ferry, connections, lease, ours)
+    left = unlock_left(ferry, connections, lease, state_path, ours)
     refuse_unclear(left)
     return left.fence
 
@@ -143,6 +145,15 @@ def _stored(state_path: Path | None, uid: str) -> RunState | None:
     return None
 
 
+def _state(connections: Connections, state_path: Path | None, uid: str) -> RunState | None:
+    """The stored state, wherever it is kept; None where it cannot be had."""
+    if state_path is not None:
+        return _stored(state_path, uid)
+    with contextlib.suppress(FerryError), contextlib.closing(TargetStore(connections.patient_lease, uid)) as store:
+        return store.load()
+    return None
+
+
 def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_is_none: bool = False) -> Lease | None:
     """The lease row; an error says that the source may be locked, if it is read-only.
 
@@ -159,7 +170,9 @@ def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_i
         raise _explained(error, by_hand) from error
 
 
-def unlock_left(ferry: FerryManifest, connections: Connections, lease: Lease, ours: Fence | None = None) -> LeftLock:
+def unlock_left(
+    ferry: FerryManifest, connections: Connections, lease: Lease, state_path: Path | None, ours: Fence | None = None
+) -> LeftLock:
     """Undo what the lease says is under way; says how that went. Raises when it cannot be done now."""
     if lease.phase != Stage.CUTTING_OVER.value:
         return LeftLock(Released.NOTHING, "")
@@ -167,13 +180,14 @@ def unlock_left(ferry: FerryManifest, connections: Connections, lease: Lease, ou
     with connections.source_control(PATIENT_SECONDS) as source:
         flavor, identity = source.flavor, source_identity(source)
     lock = read_only_lock(connections, flavor, uid)
-    if lease.source_id != identity:
+    state = _state(connections, state_path, uid) if lease.source_id != identity else None
+    if not source_was(lease.source_id, identity, connections, state):
         return LeftLock(
             Released.UNCLEAR,
             f"an attempt of this Ferry to cut over was under way on source server {lease.source_id}, but "
             f"{ferry.spec.source.host}:{ferry.spec.source.port} is {identity}: nothing is changed there. Point the "
             "Ferry at the server it began with; or, if this is it under another name, see whether it is read-only, and "
-            f"{CHECK_FIRST} allow writes on {lock.by_hand(lease.cutover)}",
+            f"{CHECK_FIRST} allow writes on {lock.by_hand(lease.cutover)}; then start over with a fresh copy",
         )
     fence = None
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"

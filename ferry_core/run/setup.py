@@ -20,12 +20,14 @@ from ferry_core.consistency.holder import record_holder
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError, Fenced
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.identity import UNPROVEN, perhaps_renamed
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, run_checks
 from ferry_core.preflight.selection import refuse_gone
 from ferry_core.reasons import Reason
 from ferry_core.run.definitions import rediscovered
 from ferry_core.run.options import RunOptions
+from ferry_core.run.renamed import source_was
 from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
 from ferry_core.workers.connections import Connections
@@ -251,11 +253,12 @@ def _refuse_foreign_state(context: RunContext) -> None:
             )
     begun = state if context.begun else lease if lease is not None and lease.tables else None
     known = begun.source_id if begun is not None else None
-    if known is not None and known != context.source_id:
+    if known is not None and not source_was(known, context.source_id, context.connections, state):
         raise ConfigError(
             Reason.OTHER_SOURCE,
             f"this Ferry began with source server {known}, but {context.ferry.spec.source.host}:"
-            f"{context.ferry.spec.source.port} is {context.source_id}; point it at the server it began with",
+            f"{context.ferry.spec.source.port} is {context.source_id}; point it at the server it began with"
+            f"{UNPROVEN + ', or ' + _START_OVER if perhaps_renamed(known, context.source_id) else ''}",
         )
 
 

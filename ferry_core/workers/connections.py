@@ -26,10 +26,11 @@ class _End:
     def __init__(self, role: ServerRole, ask: Callable[[], Endpoint], patience_seconds: float) -> None:
         self._ask = ask
         self.accepted = False
+        self.proof: Callable[[Endpoint], bool] | None = None
         self.known = KnownServer(role, patience_seconds)
 
     def __call__(self, *, any_start: bool = False) -> Endpoint:
-        return replace(self._ask(), accepted=self.accepted, known=self.known, any_start=any_start)
+        return replace(self._ask(), accepted=self.accepted, known=self.known, any_start=any_start, proof=self.proof)
 
 
 class Connections:
@@ -58,6 +59,14 @@ class Connections:
         """These are the servers, since these starts, that the run works with from now on."""
         self._source.known.learn(source.identity)
         self._target.known.learn(target.identity)
+
+    def recognise(self, source: Callable[[Endpoint], bool], target: Callable[[Endpoint], bool]) -> None:
+        """By these proofs a server is known again under another name (``run.renamed``)."""
+        self._source.proof, self._target.proof = source, target
+
+    def source_was(self, stored: str) -> bool:
+        """Whether the source has proven to be the server that was met under this name."""
+        return self._source.known.was(stored)
 
     def forget_starts(self) -> None:
         """Restarts are nothing to notice until the servers are met again."""

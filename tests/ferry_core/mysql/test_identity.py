@@ -10,7 +10,7 @@ import pytest
 
 from ferry_core.errors import DataError, OtherServer, ServerRestarted, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.identity import COLUMNS, KnownServer, ServerIdentity
+from ferry_core.mysql.identity import COLUMNS, KnownServer, ServerIdentity, perhaps_renamed
 from ferry_core.mysql.session import Purpose, Session
 from hack.servers import Family
 from tests.conftest import ServerFactory
@@ -124,3 +124,37 @@ def ask_until_it_is_final(moved: Endpoint) -> None:
         with contextlib.suppress(OtherServer):
             Session(moved, Purpose.SOURCE).close()
         threading.Event().wait(0.05)
+
+
+@pytest.mark.parametrize(
+    ("other", "perhaps"),
+    [
+        ("7:3306:b", True),
+        ("7:3307:a", True),
+        ("7:3306:a", False),
+        ("8:3306:a", False),
+        ("00000000-0000-0000-0000-000000000002", False),
+    ],
+)
+def test_a_server_id_stays_with_another_host_name_or_port(other: str, perhaps: bool) -> None:
+    assert perhaps_renamed("7:3306:a", other) is perhaps
+    assert not perhaps_renamed("00000000-0000-0000-0000-000000000001", other)
+
+
+@pytest.mark.parametrize("proves", [True, False])
+def test_one_under_another_name_is_the_same_if_it_proves_that(proves: bool) -> None:
+    kept = KnownServer(ServerRole.SOURCE, 60)
+    kept.learn(ServerIdentity("7:3306:a", "100"))
+    asked: list[bool] = []
+
+    def proof() -> bool:
+        asked.append(proves)
+        return proves
+
+    for _ in range(2):
+        with pytest.raises(ServerRestarted if proves else OtherServer):
+            kept.check("a:3306", ServerIdentity("7:3306:b", "200"), proof, any_start=False)
+    assert len(asked) == (1 if proves else 2)
+    assert kept.was("7:3306:a") is proves
+    with pytest.raises(OtherServer):  # which has run all the time: its host name is not what it began with
+        kept.check("a:3306", ServerIdentity("7:3306:c", "100"), proof, any_start=True)

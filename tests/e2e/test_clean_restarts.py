@@ -1,0 +1,214 @@
+"""A server is shut down and started again, or falls silent, at each moment of a run: it goes on, and nothing is lost.
+
+FERRY_TEST_EVERY_MOMENT=1 tries every moment on both ends of both families; otherwise one of each kind.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from hack.servers import Family
+from tests.support.live import RECORDS_COMPLETED, Live, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Pair, Server, ServerPool
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+AGAIN = "going on from the checkpoint"
+BULK_ROWS = 6_000
+SILENT_SECONDS = 15.0
+"""Longer than the stream bears."""
+
+
+class Befallen:
+    """A run whose source is written to, with a proxy before each end, and the end that something befalls."""
+
+    def __init__(self, pair: Pair, schema: str, folder: Path, end: str) -> None:
+        self.end = end
+        self.live = Live(pair, schema, folder, rows=BULK_ROWS, odd=2, cutover={"deadline": "10s", "watchFor": "1s"})
+        self.source_proxy = Proxy(pair.source.host, pair.source.port)
+        self.ferry = self.live.ferry = self.live.another("run", source_port=self.source_proxy.port)
+        self.pair = pair
+        self.server: Server = pair.source if end == "source" else pair.target
+        self.proxy = self.source_proxy if end == "source" else self.live.proxy
+        self._over = 0.0
+
+    def befalls(self, fault: str) -> None:
+        if fault == "restart":
+            self.server.stop()
+            self._release()
+            self.server.start()
+        else:
+            self.proxy.pause()
+            time.sleep(SILENT_SECONDS)  # the length of the fault
+            self.proxy.resume()
+            self._release()
+        self._over = time.monotonic()
+
+    def _release(self) -> None:
+        for proxy in (self.source_proxy, self.live.proxy):
+            with contextlib.suppress(OSError):
+                proxy.release()
+
+    def wait_moved(self) -> None:
+        """Until a row that is written now is on the target, or the run has ended well."""
+        aim = f"`{self.live.schema}`.aim"
+        with contextlib.suppress(pymysql.OperationalError):  # it is locked already
+            self.pair.source.execute(f"UPDATE {aim} SET v = 77 WHERE id = 2")
+        assert self.ferry.process is not None
+        ended = self.ferry.process.poll
+
+        def moved() -> bool:
+            with contextlib.suppress(pymysql.ProgrammingError):  # there is no table yet
+                return self.pair.target.query(f"SELECT v FROM {aim} WHERE id = 2") == [(77,)]
+            return False
+
+        wait_until(
+            lambda: ended() is not None or moved(),
+            "a row that was written afterwards is on the target",
+            180,
+        )
+        what = "the run has ended" if ended() is not None else "a new row is on the target"
+        print(f"{time.monotonic() - self._over:.1f} s afterwards {what}")
+
+
+def held(run: Befallen, proxy: Proxy, pattern: bytes) -> None:
+    proxy.hold(pattern)
+    run.ferry.start()
+    proxy.wait_held(120)
+
+
+@contextlib.contextmanager
+def validating(run: Befallen) -> Iterator[None]:
+    held(run, run.proxy, b"SHOW GRANTS")
+    yield
+
+
+@contextlib.contextmanager
+def first_chunk(run: Befallen) -> Iterator[None]:
+    held(run, run.proxy, b"LOAD DATA LOCAL" if run.end == "target" else b"GROUP_CONCAT(")
+    yield
+
+
+@contextlib.contextmanager
+def copying(run: Befallen) -> Iterator[None]:
+    run.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 1000)
+    yield
+
+
+@contextlib.contextmanager
+def verifying(run: Befallen) -> Iterator[None]:
+    held(run, run.proxy, b"BIT_XOR(")
+    yield
+
+
+@contextlib.contextmanager
+def ready(run: Befallen) -> Iterator[None]:
+    run.ferry.start().wait_stage("ReadyForCutover")
+    yield
+
+
+@contextlib.contextmanager
+def locking(run: Befallen) -> Iterator[None]:
+    run.ferry.start()
+    with run.live.held_in_acquire(run.ferry):
+        yield
+
+
+@contextlib.contextmanager
+def draining(run: Befallen) -> Iterator[None]:
+    run.ferry.start()
+    with run.live.held_in_drain(run.ferry):
+        yield
+
+
+@contextlib.contextmanager
+def recording(run: Befallen) -> Iterator[None]:
+    run.ferry.start().wait_stage("ReadyForCutover")
+    run.live.proxy.hold(RECORDS_COMPLETED)
+    run.ferry.post("cutover")
+    run.live.proxy.wait_held(120)
+    yield
+
+
+Moment = Callable[[Befallen], contextlib.AbstractContextManager[None]]
+MOMENTS: dict[str, Moment] = {
+    "validating": validating,
+    "first chunk": first_chunk,
+    "copying": copying,
+    "verifying": verifying,
+    "ready": ready,
+    "locking": locking,
+    "draining": draining,
+    "recording": recording,
+}
+ONE_OF_EACH = [
+    ("restart", "validating", "source", "mariadb"),
+    ("restart", "first chunk", "target", "mysql"),
+    ("restart", "verifying", "source", "mysql"),
+    ("restart", "locking", "source", "mysql"),
+    ("restart", "draining", "target", "mariadb"),
+    ("restart", "recording", "target", "mysql"),
+    ("restart", "recording", "source", "mariadb"),
+    ("silence", "first chunk", "source", "mysql"),
+    ("silence", "draining", "source", "mariadb"),
+]
+EVERY = [
+    (fault, moment, end, family.value)
+    for fault in ("restart", "silence")
+    for moment in MOMENTS
+    for end in ("source", "target")
+    for family in Family
+]
+
+
+@pytest.fixture
+def pair(server_pool: ServerPool, family: str) -> Pair:
+    return server_pool.pair(Family(family))
+
+
+@pytest.mark.parametrize(
+    ("fault", "moment", "end", "family"), EVERY if os.environ.get("FERRY_TEST_EVERY_MOMENT") else ONE_OF_EACH
+)
+def test_it_goes_on(pair: Pair, schema: str, tmp_path: Path, fault: str, moment: str, end: str) -> None:
+    run = Befallen(pair, schema, tmp_path, end)
+    live, ferry = run.live, run.ferry
+    if moment == "copying":
+        live.spec["throttle"] = {"maxRowsPerSecond": 1500}
+    with run.source_proxy, live, live.crew(threads=2) as crew:
+        with MOMENTS[moment](run):
+            run.befalls(fault)
+        run.wait_moved()
+        asked = moment in ("locking", "draining", "recording")
+        live.finish(crew=crew, approve=not asked)
+    assert ferry.starts == 1
+    if fault == "restart" and moment != "validating":
+        assert AGAIN in ferry.log.read_text()
+
+
+@pytest.mark.parametrize(("end", "family"), [("source", "mysql"), ("source", "mariadb"), ("target", "mysql")])
+def test_after_the_hand_over(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
+    """A restarted source takes writes again, and the watch sees them; of a target nothing is asked any more."""
+    with Live(pair, schema, tmp_path, odd=1, cutover={"watchFor": "3m" if end == "source" else "20s"}) as live:
+        live.ferry.start().wait_stage("ReadyForCutover")
+        live.ferry.post("cutover")
+        live.ferry.wait_stage("Completed")
+        (pair.source if end == "source" else pair.target).restart()
+        if end == "source":
+            began = time.monotonic()
+            assert not any(live.read_only())
+            pair.source.execute(f"UPDATE `{schema}`.aim SET v = 5 WHERE id = 2")
+            live.ferry.wait_status(lambda status: "after the hand-over" in str(status["conditions"]))
+            print(f"seen after {time.monotonic() - began:.1f} s")
+            assert live.ferry.process is not None
+            live.ferry.process.terminate()
+            assert live.ferry.wait_end() == 65
+        else:
+            live.ferry.succeed()
+            live.equal()
+        assert live.phase() == "Completed"

@@ -1,0 +1,82 @@
+"""``ferry copier``, as its Pod starts it again and again, while a source crashes: its state is on the target."""
+
+import asyncio
+import time
+
+import pytest
+
+from ferry_core.api.report import Report
+from tests.e2e.test_copier import Make, RealCopier, fill, linked, make_copier, told, until
+from tests.support.compare import assert_equal_schemas
+from tests.support.live import wait_until
+from tests.support.power_cut import binlog_end, cut_tail
+from tests.support.servers import Pair
+
+__all__ = ["make_copier"]
+
+pytestmark = pytest.mark.slow
+
+
+def ready(copier: RealCopier) -> Report:
+    async def wait() -> Report:
+        async with linked(copier) as link:
+            return await until(link, lambda report: report.stage == "ReadyForCutover", copier)
+
+    return asyncio.run(wait())
+
+
+def hand_over(copier: RealCopier) -> None:
+    async def approve() -> None:
+        async with linked(copier) as link:
+            await until(link, lambda report: report.stage == "ReadyForCutover", copier)
+            await link.send(told(copier, 1))
+
+    asyncio.run(approve())
+    assert copier.wait() == 0, copier.log()
+
+
+def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, make_copier: Make) -> None:
+    """Both are killed at once, as with a node. Without a source a start ends by 75, for its Pod to try again."""
+    fill(pair, schema)
+    copier = make_copier(pair, schema)
+    assert ready(copier).copier.epoch == 1
+    pair.source.kill()
+    copier.kill()
+    for _ in range(2):
+        copier.start()
+        assert copier.wait() == 75, copier.log()
+        last = copier.last_words
+        assert "cannot be reached" in last.message, last.message
+    pair.source.start()
+    pair.source.execute(f"UPDATE {schema}.orders SET note = 'while it was down' WHERE id = 7")
+    began = time.monotonic()
+    copier.start()
+    assert ready(copier).copier.epoch == 2, "starts that met no source have taken nothing"
+    print(f"ready again after {time.monotonic() - began:.1f} s")
+    pair.source.kill()
+    pair.source.start()
+    wait_until(lambda: "this run writes as epoch 3" in copier.log(), "it goes on in the same process")
+    hand_over(copier)
+    assert_equal_schemas(pair.source, pair.target, schema)
+
+
+def test_a_source_that_lost_its_last_transaction_ends_it_for_good(pair: Pair, schema: str, make_copier: Make) -> None:
+    """A crash with sync_binlog=0 while the copier is down as well: the number is another transaction's by then."""
+    fill(pair, schema)
+    copier = make_copier(pair, schema)
+    ready(copier)
+    end = binlog_end(pair.source)
+    rows = f"{schema}.orders"
+    pair.source.execute(f"INSERT INTO {rows} VALUES (900001, 'lost')")
+    wait_until(lambda: pair.target.value(f"SELECT COUNT(*) FROM {rows} WHERE id = 900001") == 1, "it is on the target")
+    time.sleep(2.5)  # a checkpoint lags by a second
+    copier.kill()
+    cut_tail(pair.source, end)
+    copier.start()
+    assert copier.wait() == 75, copier.log()
+    pair.source.start()
+    pair.source.execute(f"INSERT INTO {rows} VALUES (900002, 'its number')")
+    copier.start()
+    assert copier.wait() == 65, copier.log()
+    assert "SourceHistoryLost" in copier.last_words.model_dump_json()
+    assert pair.source.value("SELECT @@global.read_only") == 0

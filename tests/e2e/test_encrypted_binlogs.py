@@ -1,0 +1,101 @@
+"""Binlogs that the source keeps encrypted: it sends them in the clear, and their places stay what they were."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hack.families import Family, cache_folder, locked
+from hack.servers import Instance
+from tests.conftest import ServerFactory
+from tests.e2e.test_faults import fill, finish, wait_until, write
+from tests.support.commands import Bench
+from tests.support.servers import Pair, Server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+AGAIN = "going on from the checkpoint"
+KEY_PLUGIN = "file_key_management.so"
+
+
+def mariadb_plugin() -> Path:
+    """Of the package of the whole server, which is not installed; skips the test where it cannot be had."""
+    installed, kept = Path("/usr/lib/mysql/plugin") / KEY_PLUGIN, cache_folder() / "mariadb-plugins"
+    if installed.exists():
+        return installed
+    found = kept / "usr/lib/mysql/plugin" / KEY_PLUGIN
+    with locked("mariadb-plugins"):
+        if not found.exists():
+            kept.mkdir(exist_ok=True)
+            script = "apt-get download mariadb-server && dpkg -x mariadb-server_*.deb . && rm mariadb-server_*.deb"
+            done = subprocess.run(["sh", "-c", script], cwd=kept, capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"no {KEY_PLUGIN}: {done.stderr}")
+    return found
+
+
+def encrypt_mysql(instance: Instance) -> None:
+    """The keyring is told to the program by a file beside it: a folder of this instance lies over that of all."""
+    tree = cache_folder() / "mysql-sid"
+    programs, plugins = instance.folder / "programs", instance.folder / "plugins"
+    programs.mkdir()
+    plugins.mkdir()
+    os.link(tree / "usr/sbin/mysqld", programs / "mysqld")
+    (programs / "mysqld.my").write_text('{"components": "file://component_keyring_file"}')
+    shutil.copy(tree / "usr/lib/mysql/plugin/component_keyring_file.so", plugins)
+    (plugins / "component_keyring_file.cnf").write_text('{"path": "/mnt/keyring", "read_only": false}')
+    script = f'mount --make-rprivate / 2>/dev/null; mount --bind "{programs}" "{tree}/usr/sbin" && exec "$@"'
+    instance.through = ("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script, "sh")
+    instance.flags |= {"plugin_dir": "/mnt/plugins", "binlog_encryption": True}
+
+
+def encrypt_mariadb(instance: Instance) -> None:
+    plugins, keys = instance.folder / "plugins", instance.folder / "keys"
+    plugins.mkdir()
+    shutil.copy(mariadb_plugin(), plugins)
+    keys.write_text(f"1;{'ab' * 16}\n")
+    instance.flags |= {
+        "plugin_dir": str(plugins),
+        "plugin_load_add": "file_key_management",
+        "file_key_management_filename": str(keys),
+        "encrypt_binlog": True,
+    }
+
+
+def encrypted(server: Server) -> Server:
+    """The same, with encrypted binlogs from its next one on."""
+    assert server.instance is not None
+    server.stop()
+    (encrypt_mysql if server.family is Family.MYSQL else encrypt_mariadb)(server.instance)
+    server.start()
+    return server
+
+
+def newest_binlog(server: Server) -> bytes:
+    assert server.instance is not None
+    name = str(server.query("SHOW BINARY LOGS")[-1][0])
+    return (server.instance.folder / "data" / name).read_bytes()
+
+
+@pytest.mark.parametrize("family", [family.value for family in Family])
+def test_a_stop_and_a_crash(make_server: ServerFactory, family: str, tmp_path: Path) -> None:
+    """The last event is proven by its bytes at a resume, and again after a restart of the source."""
+    pair = Pair(encrypted(make_server(family)), make_server(family))
+    pair.source.execute("CREATE DATABASE kept")
+    fill(pair.source, "kept", 1000)
+    bench = Bench(tmp_path / "ferry", pair, "kept", cutover={"watchFor": "1s"})
+    assert bench.check().code == 0
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        write(bench, "streamed")
+        process.terminate()
+        write(bench, "written while it was stopped")
+        assert b"written while it was stopped" not in newest_binlog(pair.source)
+        process.start().wait_stage("ReadyForCutover")
+        pair.source.kill()
+        pair.source.start()
+        wait_until(lambda: AGAIN in process.log.read_text())
+        write(bench, "after the crash")
+        finish(bench, process)
