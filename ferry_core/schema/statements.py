@@ -4,7 +4,7 @@ The rule is conservative: a statement that is not known to be harmless and that 
 change, and a run that stops for nothing is better than one that goes on with another table than it knows. Known to be
 harmless, with the reason:
 
-- ANALYZE TABLE, OPTIMIZE, REPAIR, CHECK, FLUSH, GRANT and the like change no row and no column;
+- ANALYZE TABLE, REPAIR, CHECK, FLUSH, GRANT and the like change no row and no column;
 - CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows come as row events;
 - CREATE TABLE or ALTER TABLE of another table that REFERENCES, is LIKE or SELECTs from a selected one: rows and columns
   of the selected one stay as they are (a cascade of the new constraint ends in the other table, which is not ours);
@@ -12,6 +12,7 @@ harmless, with the reason:
 - CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (its DROP stood before);
 - whatever is done to TEMPORARY tables, which are never selected.
 
+OPTIMIZE TABLE is a rebuild: MySQL computes stored generated columns of a table with a FULLTEXT index anew by it.
 A constraint added to a selected table is an ALTER TABLE of it, hence a change. Every row change in statement format
 stops the run, also one that names other tables only: a view, a trigger or a stored function may take it to a selected
 one, and what they were at that moment is no longer known. Servers write none by themselves: MEMORY tables that a
@@ -86,7 +87,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _HARMLESS_VERBS = _words(
-    "OPTIMIZE REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
+    "REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
     "PURGE CHANGE STOP SHUTDOWN RESTART CLONE HELP SIGNAL RESIGNAL BACKUP"
 )
 # ALGORITHM, DEFINER and SQL SECURITY begin the definition of a view or a stored program, JSON that of a duality view.
@@ -297,6 +298,9 @@ class _Reader(Cursor):
                 tables |= frozenset(self._names.exactly(chain[:2]))
         return self._change(tables, Alteration.CHANGES if ignoring or tables != altered else found)
 
+    def optimize(self, _: str) -> StatementEffect:
+        return self._change(self._named(), Alteration.KEEPS)
+
     def _index(self, verb: str, prefixes: set[str]) -> StatementEffect:
         while self.at < len(self.tokens) and not self.take("ON"):
             self.at += 1
@@ -383,6 +387,7 @@ _HANDLERS: dict[str, Callable[[_Reader, str], StatementEffect]] = {
     "XA": _Reader.xa,
     **dict.fromkeys(("CREATE", "ALTER", "DROP", "RENAME"), _Reader.definition),
     "TRUNCATE": _Reader.truncate,
+    "OPTIMIZE": _Reader.optimize,
     "SET": _Reader.set_statement,
     **dict.fromkeys(("INSERT", "REPLACE"), _Reader.insert),
     "LOAD": _Reader.load,

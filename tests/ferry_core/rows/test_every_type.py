@@ -3,7 +3,8 @@
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.tables.table import KeySet
+from ferry_core.tables.table import KeyRange, KeySet
+from ferry_core.verify.checksum import Side, chunk_sum
 from tests.support.all_types import JSON_CHANGED_BY_REPARSING, SESSION, ddl, row_count, rows
 from tests.support.compare import assert_equal_tables
 from tests.support.crossing import Crossing
@@ -50,3 +51,31 @@ def test_json_that_its_text_cannot_tell_is_counted(mysql_pair: Pair, schema: str
     crossing.close()
     assert sum(changed) == 5
     assert mysql_pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.j WHERE JSON_TYPE(j) IS NOT NULL") == 6
+
+
+def test_unsigned_integers_in_json_arrive_exactly(mysql_pair: Pair, schema: str) -> None:
+    """A small one is an INTEGER on the target, of the same value: its text tells no more. MariaDB's JSON is text."""
+    values = (
+        "CAST(CAST(5 AS UNSIGNED) AS JSON)",
+        "CAST(9223372036854775808 AS JSON)",
+        "JSON_OBJECT('n', 18446744073709551615)",
+        "'[9223372036854775807, -9223372036854775808, 18446744073709551614]'",
+    )
+    inserts = [f"INSERT INTO j VALUES ({at}, {value})" for at, value in enumerate(values)]
+    mysql_pair.source.execute(f"USE `{schema}`", "CREATE TABLE j (id INT PRIMARY KEY, j JSON)", *inserts)
+    crossing = Crossing(mysql_pair)
+    changed: list[int] = []
+    (table,) = crossing.selected(f"{schema}.j")
+    crossing.copy_all([table], seen=lambda result: changed.append(result.json_changed))
+    sums = [
+        chunk_sum(session, table, KeyRange(None, None), side)
+        for session, side in ((crossing.plain, Side.SOURCE), (crossing.target, Side.TARGET))
+    ]
+    crossing.close()
+    assert (sum(changed), sums[0]) == (0, sums[1])
+    text = f"SELECT CAST(j AS CHAR) FROM `{schema}`.j ORDER BY id"
+    assert mysql_pair.source.query(text) == mysql_pair.target.query(text)
+    kinds = f"SELECT JSON_TYPE(COALESCE(j->'$.n', j)) FROM `{schema}`.j WHERE id < 3 ORDER BY id"
+    unsigned = ("UNSIGNED INTEGER",)
+    assert mysql_pair.source.query(kinds) == [unsigned] * 3
+    assert mysql_pair.target.query(kinds) == [("INTEGER",), unsigned, unsigned]
