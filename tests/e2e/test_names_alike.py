@@ -1,7 +1,12 @@
-"""Tables whose names joined by a dot are one text, `a`.`b.c` and `a.b`.`c`: each is moved, resumed, dropped alone."""
+"""Tables whose names joined by a dot are one text, `a`.`b.c` and `a.b`.`c`: each is moved, resumed, dropped alone.
+
+So are two whose names differ in case only.
+"""
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +104,48 @@ def test_ferries_of_tables_whose_names_join_alike_keep_and_drop_their_own(
     assert (cleaned.returncode, f"dropped {schema}.`b.c`\n" in cleaned.stdout.replace("; ", "\n")) == (0, True)
     assert begun.target_tables() == [other]
     assert_equal_tables(pair.source, pair.target, other)
+
+
+@contextlib.contextmanager
+def writing(pair: Pair, names: tuple[Name, ...]) -> Iterator[None]:
+    """Inside, each table is written to, with values of its own."""
+    over = threading.Event()
+
+    def write() -> None:
+        with contextlib.closing(pair.source.connect()) as connection, connection.cursor() as cursor:
+            number = 0
+            while not over.wait(0.005):
+                number += 1
+                for at, name in enumerate(names):
+                    cursor.execute(f"UPDATE {quoted(name)} SET v = '{at} {number}' WHERE id % 97 = {number % 97}")
+                    cursor.execute(f"INSERT INTO {quoted(name)} VALUES ({100_000 + number * (at + 1)}, 'new {at}')")
+                    cursor.execute(f"DELETE FROM {quoted(name)} WHERE id = {number * (at + 3)}")
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write)
+        try:
+            yield
+        finally:
+            over.set()
+            written.result()
+
+
+def test_two_tables_whose_names_differ_in_case_only(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Where the servers tell them apart: both hold the same keys, are written to, and the run is killed on its way."""
+    assert {server.value("SELECT @@lower_case_table_names") for server in (pair.source, pair.target)} == {0}
+    names = (schema, "Orders"), (schema, "orders")
+    fill(pair, names[0], 0, "one")
+    fill(pair, names[1], 0, "other")
+    bench = Bench(tmp_path, pair, schema, **(COMMON | {"verify": {"mode": "Final"}}))
+    with writing(pair, names), killed(bench, ROWS // 2) as process:
+        process.start().wait_stage("ReadyForCutover")
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        assert {one["name"] for one in process.get("/api/v1/tables")["tables"]} == {
+            f"{schema}.Orders",
+            f"{schema}.orders",
+        }
+        process.post("cutover")
+        process.succeed()
+    for name in names:
+        assert_equal_tables(pair.source, pair.target, name)
