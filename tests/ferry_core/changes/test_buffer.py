@@ -105,7 +105,7 @@ def test_a_full_buffer_stops_the_streamer_until_a_generation_was_taken_and_commi
     generation = buffer.take(table, 100)
     assert generation is not None
     buffer.committed(generation)
-    assert buffer.wait_processed(lambda reached: reached == mark(1), time.monotonic() + 10)
+    assert buffer.wait_processed(lambda reached: reached == mark(1), time.monotonic() + 60)
     blocked.join()
 
 

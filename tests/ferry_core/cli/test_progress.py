@@ -130,7 +130,7 @@ def test_in_a_pipe_a_plain_line_comes_now_and_then(
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.01)
     engine = Engine()
     with _looking(engine, mode, Output()):
-        assert engine.looked.wait(5)
+        assert engine.looked.wait(60)
     assert "Copying, 0 rows" in capsys.readouterr().out
 
 
@@ -139,7 +139,7 @@ def test_lines_are_json_where_logs_are(capsys: pytest.CaptureFixture[str], monke
     engine, out = Engine(), Output()
     out.as_json = True
     with _looking(engine, "auto", out):
-        assert engine.looked.wait(5)
+        assert engine.looked.wait(60)
     first = capsys.readouterr().out.splitlines()[0]
     assert json.loads(first)["message"].startswith("Copying")
 
@@ -164,7 +164,7 @@ def test_a_view_that_breaks_does_not_break_the_run(
 
     engine = Broken()
     with _looking(engine, "plain", Output()):
-        assert engine.looked.wait(5)
+        assert engine.looked.wait(60)
     assert "the run goes on" in caplog.text
 
 

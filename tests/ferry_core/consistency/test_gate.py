@@ -26,7 +26,7 @@ def test_a_flush_waits_for_open_chunks_and_keeps_new_ones_out() -> None:
     def chunk() -> None:
         with gate.chunk(never):
             inside.set()
-            release.wait(10)
+            release.wait(60)
             order.append("chunk committed")
 
     def flush() -> None:
@@ -39,10 +39,10 @@ def test_a_flush_waits_for_open_chunks_and_keeps_new_ones_out() -> None:
 
     threads = [threading.Thread(target=chunk)]
     threads[0].start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     threads.append(threading.Thread(target=flush))
     threads[1].start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while gate.open_for_chunks and time.monotonic() < deadline:
         threading.Event().wait(0.001)
     assert not gate.open_for_chunks

@@ -65,7 +65,7 @@ def test_the_list_is_bounded(pair: Pair, session: Session, table: str) -> None:
         assert lines[-1].startswith("and ")
 
 
-def _eventually(ask: Callable[[], list[str]], seconds: float = 5) -> list[str]:
+def _eventually(ask: Callable[[], list[str]], seconds: float = 60) -> list[str]:
     # InnoDB refreshes innodb_trx only if nobody has read it for 100 ms.
     end = time.monotonic() + seconds
     while not (found := ask()):

@@ -120,7 +120,7 @@ def test_another_server_is_refused_before_anything_is_asked_there(pair: Pair) ->
 
 
 def ask_until_it_is_final(moved: Endpoint) -> None:
-    for _ in range(200):
+    for _ in range(2000):
         with contextlib.suppress(OtherServer):
             Session(moved, Purpose.SOURCE).close()
         threading.Event().wait(0.05)

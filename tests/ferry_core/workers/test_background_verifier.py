@@ -98,7 +98,7 @@ def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPat
     before = rig.verification.unseen
     with pytest.raises(Terminated):
         rig.verification.look_again(Mock(side_effect=[None, Terminated(Reason.STOPPED, "stopped")]))
-    assert left.wait(10)
+    assert left.wait(60)
     monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 0.1)
     rig.verification.look_again(lambda: None)
     rig.verifier.compare_again = Mock(side_effect=ConnectionLost(Reason.CONNECTION_LOST, "away"))
