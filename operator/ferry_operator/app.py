@@ -13,16 +13,16 @@ from aiohttp import web
 
 from ferry_operator import handlers
 from ferry_operator.act import Actor
-from ferry_operator.budget import Budget
-from ferry_operator.copier import exchange
-from ferry_operator.fleet import Fleet
-from ferry_operator.health import CHECK_SECONDS, Watchman, application
-from ferry_operator.kube import AT_ONCE, ApiKube, Asked, access_of, configuration, counting
+from ferry_operator.budget import StatusBudget
+from ferry_operator.copier_client import copier_clients
+from ferry_operator.health import CHECK_SECONDS, WatchChecker, application
+from ferry_operator.kube import MAX_REQUESTS, ApiKube, ApiRequest, access_of, configuration, count_requests
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import MANAGER
+from ferry_operator.reconciler import OperatorContext, Reconciler
+from ferry_operator.run_slots import RunSlots
 from ferry_operator.settings import Settings
-from ferry_operator.start import latecomer, prepare
-from ferry_operator.tender import Office, Tender
+from ferry_operator.start import prepare, servable_namespace
 
 log = logging.getLogger(__name__)
 
@@ -51,27 +51,27 @@ async def running(
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """The operator as a task. Probes answer from the beginning; they say ready once everything is watched."""
     end: Flag = stop or asyncio.Event()
-    tenders: dict[str, Tender] = {}
-    metrics = Metrics(lambda: [tender.newest() for tender in list(tenders.values())])
+    reconcilers: dict[str, Reconciler] = {}
+    metrics = Metrics(lambda: [reconciler.newest() for reconciler in list(reconcilers.values())])
     access = await configuration(settings.kubeconfig)
     kube = ApiKube(access, metrics.asked)
     told: dict[str, int] = {}
-    watchman = Watchman(kube, told, settings.watch_namespaces, metrics, check_seconds)
+    watch_checker = WatchChecker(kube, told, settings.watch_namespaces, metrics, check_seconds)
     ready = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(kube.close)
-        await stack.enter_async_context(_serving(settings, metrics, watchman, ready))
+        await stack.enter_async_context(_serving(settings, metrics, watch_checker, ready))
         prepared = await prepare(kube, settings)
-        watchman.namespaces = prepared.settings.watch_namespaces
-        copiers = await stack.enter_async_context(exchange(prepared.identity.context()))
-        fleet = Fleet(settings.max_running, lambda uid: tenders[uid].wake() if uid in tenders else None)
-        actor = Actor(kube, prepared.identity, settings, Budget())
-        office = Office(actor, copiers, fleet, metrics, tenders, told)
-        watching = asyncio.create_task(watchman.run())
+        watch_checker.namespaces = prepared.settings.watch_namespaces
+        copiers = await stack.enter_async_context(copier_clients(prepared.identity.context()))
+        slots = RunSlots(settings.max_running, lambda uid: reconcilers[uid].wake() if uid in reconcilers else None)
+        actor = Actor(kube, prepared.identity, settings, StatusBudget())
+        context = OperatorContext(actor, copiers, slots, metrics, reconcilers, told)
+        watching = asyncio.create_task(watch_checker.run())
         stack.callback(watching.cancel)
-        task = asyncio.create_task(_operate(prepared.settings, office, end, ready))
+        task = asyncio.create_task(_operate(prepared.settings, context, end, ready))
         if prepared.left_out:
-            late = asyncio.create_task(_make_room(kube, settings, prepared.left_out, check_seconds, end))
+            late = asyncio.create_task(_restart_for_namespace(kube, settings, prepared.left_out, check_seconds, end))
             stack.callback(late.cancel)
         try:
             yield task
@@ -81,20 +81,22 @@ async def running(
                 await asyncio.gather(task, return_exceptions=True)
 
 
-async def _make_room(kube: ApiKube, settings: Settings, left_out: tuple[str, ...], pause: float, end: Flag) -> None:
+async def _restart_for_namespace(
+    kube: ApiKube, settings: Settings, left_out: tuple[str, ...], pause: float, end: Flag
+) -> None:
     """End in good order, to be started anew with one namespace more."""
-    namespace = await latecomer(kube, settings, left_out, pause)
+    namespace = await servable_namespace(kube, settings, left_out, pause)
     log.warning("namespace %s can be served: starting anew", namespace)
     end.set()
 
 
-async def _operate(settings: Settings, office: Office, end: Flag, ready: asyncio.Event) -> None:
+async def _operate(settings: Settings, context: OperatorContext, end: Flag, ready: asyncio.Event) -> None:
     registry = kopf.OperatorRegistry()
 
     names = settings.watch_namespaces
     # A watch of Ferries and one of Pods keep a connection each.
-    login = _Login(settings.kubeconfig, AT_ONCE + 2 * max(1, len(names)), office.metrics.asked)
-    handlers.register(registry, office, login)
+    login = _Login(settings.kubeconfig, MAX_REQUESTS + 2 * max(1, len(names)), context.metrics.asked)
+    handlers.register(registry, context, login)
     await kopf.operator(
         registry=registry,
         clusterwide=not names,
@@ -110,7 +112,7 @@ async def _operate(settings: Settings, office: Office, end: Flag, ready: asyncio
 class _Login:
     """kopf's session, which has no limit of its own, and counts nothing."""
 
-    def __init__(self, kubeconfig: str | None, limit: int, asked: Callable[[Asked], None]) -> None:
+    def __init__(self, kubeconfig: str | None, limit: int, asked: Callable[[ApiRequest], None]) -> None:
         self._kubeconfig = kubeconfig
         self._limit = limit
         self._asked = asked
@@ -128,7 +130,7 @@ class _Login:
         if self._made is None or self._made[0] != info:
             connector = aiohttp.TCPConnector(limit=self._limit, ssl=info.as_ssl_context())
             session = aiohttp.ClientSession(
-                connector=connector, headers=info.as_http_headers(), trace_configs=[counting(self._asked)]
+                connector=connector, headers=info.as_http_headers(), trace_configs=[count_requests(self._asked)]
             )
             self._made = info, kopf.AiohttpSession(server=found.server, aiohttp_session=session)
         return self._made[1]  # the same that was refused, if nothing has changed: kopf knows it and gives up
@@ -136,9 +138,9 @@ class _Login:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    settings: Settings, metrics: Metrics, watchman: Watchman, ready: asyncio.Event
+    settings: Settings, metrics: Metrics, watch_checker: WatchChecker, ready: asyncio.Event
 ) -> AsyncIterator[None]:
-    runner = web.AppRunner(application(metrics, watchman, ready), access_log=None)
+    runner = web.AppRunner(application(metrics, watch_checker, ready), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.listen, settings.port).start()

@@ -1,6 +1,6 @@
-"""How often status is written: numbers of each Ferry every 10 s, of all of them together 5 times a second.
+"""Limits how often status is written: numbers of each Ferry every 10 s, of all Ferries together 5 times a second.
 
-Transitions are not held back while they are few. Called by ``act``; its buckets by ``copier``, too.
+Transitions are written at once while they are few. Called by ``act`` and ``copier_client``.
 """
 
 import time
@@ -9,12 +9,12 @@ from collections.abc import Callable
 EACH_SECONDS = 10.0
 ALL_PER_SECOND = 5.0
 BURST, BURST_SECONDS = 20, 1.0
-"""Transitions of one Ferry, at once and from then on; a start has some ten within a second. Its copier's image is the
-user's, and one whose every answer was news had 357 statuses a second written."""
+"""Transitions of one Ferry: so many at once, then one per so many seconds. A start has about ten within a second. One
+copier whose every answer was news (its image is the user's) caused 357 status writes a second."""
 
 
-class Bucket:
-    """``most`` at once, then one each ``seconds``."""
+class TokenBucket:
+    """``most`` tokens at once, then one every ``seconds``."""
 
     def __init__(self, most: int, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
         self._spare = (most - 1) * seconds
@@ -22,8 +22,8 @@ class Bucket:
         self._now = now
         self._next = 0.0
 
-    def wait(self) -> float:
-        """Take one: 0; or after how many seconds there is one to take."""
+    def take(self) -> float:
+        """Take a token and return 0; or return the seconds until there is one."""
         now = self._now()
         if now < self._next:
             return self._next - now
@@ -31,14 +31,14 @@ class Bucket:
         return 0.0
 
 
-class Budget:
-    """One for the operator; each Ferry keeps the time of its own last write."""
+class StatusBudget:
+    """One per operator. Each Ferry keeps the time of its own last write."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
-        self._all = Bucket(int(ALL_PER_SECOND), 1 / ALL_PER_SECOND, now)
+        self._all = TokenBucket(int(ALL_PER_SECOND), 1 / ALL_PER_SECOND, now)
 
-    def wait(self, written_at: float | None) -> float:
-        """Take one write of numbers: 0; or after how many seconds to ask again."""
+    def take(self, written_at: float | None) -> float:
+        """Take one write of numbers and return 0; or return the seconds until to ask again."""
         lately = written_at is not None and self.now() - written_at < EACH_SECONDS
-        return EACH_SECONDS if lately or self._all.wait() else 0.0
+        return EACH_SECONDS if lately or self._all.take() else 0.0

@@ -1,7 +1,7 @@
 """What to do about a Ferry: a pure function from what was observed to a status and a list of actions.
 
 Level-triggered: it looks at what is so, never at what happened, so it may be asked at any time, by an operator that was
-just started, after any action of its was cut short. Called by ``tender``; the rules for deletion and abort are in
+just started, after any action of its was cut short. Called by ``reconciler``; the rules for deletion and abort are in
 ``endings``.
 """
 
@@ -12,23 +12,23 @@ from ferry_core.errors import ExitCode
 from ferry_core.reasons import Condition, Reason
 from ferry_operator import endings
 from ferry_operator.names import FINALIZER, Role
-from ferry_operator.observe import Ended, Observed, PodView, Trouble
+from ferry_operator.observe import Ended, Observed, PodView, Refusal
 from ferry_operator.plan import (
     LONGEST_BACKOFF,
-    REST_SECONDS,
+    RESYNC_SECONDS,
     SHORTEST_BACKOFF,
     SILENCE_SECONDS,
     SOON_SECONDS,
+    AddFinalizer,
     CreatePod,
     DeletePod,
     EnsureSecret,
-    HoldFerry,
     Plan,
     SendDirective,
 )
 from ferry_operator.status import Draft
 
-_NOT_MENDED_BY_WAITING = {
+_NEEDS_FIX = {
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
 }  # fmt: skip
@@ -47,7 +47,7 @@ def decide(seen: Observed) -> Plan:
 
 def _alive(seen: Observed, draft: Draft) -> Plan:
     if _finished(seen):
-        return endings.rest(seen, draft)
+        return endings.finished(seen, draft)
     if seen.ferry.spec is None:
         return _unreadable(seen, draft)
     if seen.ferry.spec.aborted:
@@ -70,7 +70,7 @@ def _unreadable(seen: Observed, draft: Draft) -> Plan:
     """Written by a newer version, or past its checks; a copier that runs goes on as it was told last."""
     draft.condition(Condition.STALLED, "True", Reason.INVALID_FIELD, seen.ferry.problem)
     draft.condition(Condition.RECONCILING, "False", Reason.REFUSED)
-    draft.say(f"the operator cannot act on this spec: {seen.ferry.problem}")
+    draft.message(f"the operator cannot act on this spec: {seen.ferry.problem}")
     return Plan(draft.status())
 
 
@@ -80,14 +80,14 @@ def _unreadable(seen: Observed, draft: Draft) -> Plan:
 def _without_pod(seen: Observed, draft: Draft) -> Plan:
     wait = _must_wait(seen)
     if wait is not None:
-        _stopped(draft, _exit_code(seen))
+        _report_failure(draft, _exit_code(seen))
         return Plan(draft.status(), next_look=wait)
     if not seen.ferry.held:
         # A Ferry that is deleted before it has the finalizer goes at once: nobody would clean up after a copier.
         _starting(seen, draft, f"waiting until the operator has put its finalizer {FINALIZER} on the Ferry")
-        return Plan(draft.status(), (HoldFerry(),), urgent=True)
-    if seen.trouble is not None:
-        return _refused(seen, seen.trouble, draft)
+        return Plan(draft.status(), (AddFinalizer(),), urgent=True)
+    if seen.refusal is not None:
+        return _refused(seen, seen.refusal, draft)
     if not seen.admitted:
         return _queued(seen, draft)
     draft.started()
@@ -101,7 +101,7 @@ def _queued(seen: Observed, draft: Draft) -> Plan:
     draft.condition(Condition.RECONCILING, "True", Reason.QUEUED, "as many Ferries run as may run at once")
     failure = seen.ferry.status.get("failure")
     before = f"; tried again then: {failure['message']}" if failure else ""
-    draft.say(f"queued: as many Ferries run as the operator's maxRunning allows{before}")
+    draft.message(f"queued: as many Ferries run as the operator's maxRunning allows{before}")
     return Plan(draft.status())
 
 
@@ -118,7 +118,7 @@ def _must_wait(seen: Observed) -> float | None:
     if code not in (ExitCode.CONFIG, ExitCode.DATA) or said.get("observedGeneration") != seen.ferry.generation:
         return None  # killed; or the spec was changed: perhaps mended
     if code == ExitCode.DATA:
-        return REST_SECONDS
+        return RESYNC_SECONDS
     since = datetime.fromisoformat(said["lastTransitionTime"])
     last = seen.ferry.status["copier"]["lastTermination"].get("time")
     ended = datetime.fromisoformat(last) if last else since
@@ -134,12 +134,12 @@ def _exit_code(seen: Observed) -> int | None:
     return code
 
 
-def _refused(seen: Observed, trouble: Trouble, draft: Draft) -> Plan:
+def _refused(seen: Observed, refusal: Refusal, draft: Draft) -> Plan:
     """The cluster does not let us make the Pod."""
-    message = f"the copier's Pod cannot be made: {trouble.message}"
+    message = f"the copier's Pod cannot be made: {refusal.message}"
     _starting(seen, draft, message)
-    draft.condition(Condition.STALLED, "True", trouble.reason, message)
-    left = SHORTEST_BACKOFF - (seen.now - trouble.since).total_seconds()
+    draft.condition(Condition.STALLED, "True", refusal.reason, message)
+    left = SHORTEST_BACKOFF - (seen.now - refusal.since).total_seconds()
     if left > 0:
         return Plan(draft.status(), next_look=left)
     return Plan(draft.status(), (CreatePod(Role.COPIER),), SHORTEST_BACKOFF)
@@ -147,17 +147,17 @@ def _refused(seen: Observed, trouble: Trouble, draft: Draft) -> Plan:
 
 def _starting(seen: Observed, draft: Draft, message: str) -> None:
     draft.condition(Condition.RECONCILING, "True", Reason.COPIER_STARTING, message)
-    draft.say(message)
+    draft.message(message)
     if draft.stage_now not in (Stage.PENDING, Stage.VALIDATING):
         draft.lag_unknown(Reason.COPIER_STARTING, message)
     if "failure" in seen.ferry.status:
-        _say_again(seen, draft, message)
+        _keep_failure(seen, draft, message)
     else:
         draft.phase(draft.stage_now)
         draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
 
 
-def _say_again(seen: Observed, draft: Draft, message: str) -> None:
+def _keep_failure(seen: Observed, draft: Draft, message: str) -> None:
     """Why it failed is said until it is known to be mended, also while it is tried again."""
     failure = seen.ferry.status["failure"]
     if failure["retriable"]:
@@ -166,7 +166,7 @@ def _say_again(seen: Observed, draft: Draft, message: str) -> None:
         draft.phase(Phase.FAILED)
         draft.stalled_by_failure()
     news = "" if failure["message"] in message else message
-    draft.say(f"{failure['message']} (being tried again{': ' if news else ''}{news})")
+    draft.message(f"{failure['message']} (being tried again{': ' if news else ''}{news})")
 
 
 # -- with a Pod -----------------------------------------------------------------------------------------------------
@@ -174,12 +174,12 @@ def _say_again(seen: Observed, draft: Draft, message: str) -> None:
 
 def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     draft.pod(pod)
-    last = _last_words(pod)
+    last = _last_report(pod)
     if pod.phase == "Succeeded" or (last is not None and last.stage == Stage.COMPLETED):
         ends = (pod.ended_before, pod.ended)
         return endings.completed(draft, [seen.link.report, *(None if end is None else end.report for end in ends)])
     if pod.deleting:
-        return _going(seen, pod, draft)
+        return _terminating(seen, pod, draft)
     if pod.ended is not None and pod.ended.exit_code in (ExitCode.CONFIG, ExitCode.DATA):
         return _failed(seen, pod, pod.ended, draft)
     replace = _why_replace(seen, pod)
@@ -189,18 +189,18 @@ def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     return _running(seen, pod, draft) if pod.running else _not_running(seen, pod, draft)
 
 
-def _last_words(pod: PodView) -> Report | None:
+def _last_report(pod: PodView) -> Report | None:
     """The newest report that a process of this Pod left behind."""
     ends = [end.report for end in (pod.ended, pod.ended_before) if end is not None]
     return next((report for report in ends if report is not None), None)
 
 
-def _going(seen: Observed, pod: PodView, draft: Draft) -> Plan:
+def _terminating(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     """It was asked to end: nothing is made under its name until it is gone."""
     out_of_reach = seen.out_of_reach(pod)
     if out_of_reach:
         draft.node_lost(out_of_reach)
-        draft.say(out_of_reach)
+        draft.message(out_of_reach)
         return Plan(draft.status())
     if "failure" not in seen.ferry.status:
         why = f" ({pod.lost})" if pod.lost else ""
@@ -220,11 +220,11 @@ def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
     draft.failure(reason, message, retriable=False)
     draft.condition(Condition.SUCCEEDED, "False", Reason.FAILED, message, generation)
     draft.idle(reason, message)
-    _stopped(draft, ended.exit_code)
+    _report_failure(draft, ended.exit_code)
     return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
 
 
-def _stopped(draft: Draft, code: int | None) -> None:
+def _report_failure(draft: Draft, code: int | None) -> None:
     """It has failed, nothing is being tried: why, and when it goes on."""
     message = draft.stalled_by_failure()
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
@@ -232,7 +232,7 @@ def _stopped(draft: Draft, code: int | None) -> None:
     by_itself = code == ExitCode.CONFIG
     by_hand = "tried again when the spec changes; once mended elsewhere, pause and resume it"
     again = "once mended, it goes on by itself" if by_itself else by_hand
-    draft.say(f"{message} ({again})")
+    draft.message(f"{message} ({again})")
 
 
 def _acknowledged(seen: Observed, report: Report | None) -> int:
@@ -267,13 +267,13 @@ def _may_cut_over(seen: Observed, pod: PodView) -> bool:
 
 def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     reason, text = pod.waiting or ("", "")
-    if seen.trouble is not None:
-        message = f"the copier's Secret cannot be made: {seen.trouble.message}"
+    if seen.refusal is not None:
+        message = f"the copier's Secret cannot be made: {seen.refusal.message}"
         _starting(seen, draft, message)
-        draft.condition(Condition.STALLED, "True", seen.trouble.reason, message)
+        draft.condition(Condition.STALLED, "True", seen.refusal.reason, message)
         return Plan(draft.status(), (EnsureSecret(pod),), SHORTEST_BACKOFF)
     secret = (EnsureSecret(pod),) if pod.restarts == 0 and pod.last_end is None else ()
-    if reason in _NOT_MENDED_BY_WAITING:
+    if reason in _NEEDS_FIX:
         message = f"the copier's container cannot start: {reason}: {text}"
         _starting(seen, draft, message)
         draft.condition(Condition.STALLED, "True", reason, message)
@@ -281,10 +281,10 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if reason == "CrashLoopBackOff" and pod.last_end is not None:
         last = pod.last_end
         found = last.report.failure if last.report is not None else None
-        why = found.message if found else _died_of(last)
+        why = found.message if found else _end_reason(last)
         message = f"the copier ended with exit code {last.exit_code} and is started again: {why}"
         _starting(seen, draft, message)
-        draft.say(message)
+        draft.message(message)
         if found is not None and not draft.failed:
             draft.failure(found.reason, found.message, retriable=found.retriable)
         return Plan(draft.status())
@@ -296,7 +296,7 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     return Plan(draft.status(), secret, SOON_SECONDS * 5)
 
 
-def _died_of(ended: Ended) -> str:
+def _end_reason(ended: Ended) -> str:
     """One word; of a process that never ran the message is not the end of a log, but the kubelet's own."""
     told = ended.reason in _NEVER_RAN and ended.message
     return f"{ended.reason}: {' '.join(ended.message.split())}" if told else ended.reason or "Error"
@@ -305,7 +305,7 @@ def _died_of(ended: Ended) -> str:
 def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     report, generation = seen.link.report, seen.ferry.generation
     if report is None:
-        return _not_heard_yet(seen, pod, draft)
+        return _no_report_yet(seen, pod, draft)
     draft.report(report)
     if report.stage not in (Stage.PENDING, Stage.VALIDATING):
         draft.no_failure()
@@ -313,24 +313,24 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
             draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
     elif "failure" in seen.ferry.status:
         draft.phase(Phase.FAILED)
-        _say_again(seen, draft, report.message)
+        _keep_failure(seen, draft, report.message)
     silent = _silent(seen)
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
-        draft.say(silent)
+        draft.message(silent)
     if pod.digest != seen.ferry.digests[Role.COPIER] and report.stage != Stage.COMPLETED:
         text = "once the attempt to cut over has ended, the copier is started anew with the changed spec"
         draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
         return Plan(draft.status(), next_look=SOON_SECONDS)
     if report.copier.acknowledged_generation == generation or report.stage == Stage.COMPLETED:
         draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
-        return Plan(draft.status(), next_look=REST_SECONDS if seen.link.silent_since is None else SILENCE_SECONDS)
-    if seen.trouble is not None:
-        draft.condition(Condition.RECONCILING, "False", Reason.REFUSED, seen.trouble.message)
-        draft.condition(Condition.STALLED, "True", seen.trouble.reason, seen.trouble.message)
+        return Plan(draft.status(), next_look=RESYNC_SECONDS if seen.link.silent_since is None else SILENCE_SECONDS)
+    if seen.refusal is not None:
+        draft.condition(Condition.RECONCILING, "False", Reason.REFUSED, seen.refusal.message)
+        draft.condition(Condition.STALLED, "True", seen.refusal.reason, seen.refusal.message)
         obeyed = "obeys of it only a pause, a withdrawn permission to cut over, or an abort"
-        draft.say(f"the copier refuses the changed spec and {obeyed}: {seen.trouble.message}")
-        tried = (seen.now - seen.trouble.since).total_seconds()
+        draft.message(f"the copier refuses the changed spec and {obeyed}: {seen.refusal.message}")
+        tried = (seen.now - seen.refusal.since).total_seconds()
         again = (SendDirective(),) if tried >= SHORTEST_BACKOFF else ()
         return Plan(draft.status(), again, SHORTEST_BACKOFF)
     draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
@@ -338,9 +338,9 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     return Plan(draft.status(), (SendDirective(None if missed == generation else missed),), SOON_SECONDS)
 
 
-def _not_heard_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
+def _no_report_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     """It is being started, or this operator is: then what its copier told another one stands for a while."""
-    if not _spoken_of(seen, pod):
+    if not _status_is_current(seen, pod):
         _starting(seen, draft, "the copier is starting" + (f": {seen.link.problem}" if seen.link.problem else ""))
         return Plan(draft.status(), next_look=SOON_SECONDS * 5)
     silent = _silent(seen)
@@ -351,11 +351,11 @@ def _not_heard_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
-        draft.say(silent)
+        draft.message(silent)
     return Plan(draft.status(), next_look=SOON_SECONDS * 5)
 
 
-def _spoken_of(seen: Observed, pod: PodView) -> bool:
+def _status_is_current(seen: Observed, pod: PodView) -> bool:
     """Whether the status on record is of this very process. Of a new Pod's it is CopierStarting until that is heard."""
     reconciling = seen.ferry.condition(Condition.RECONCILING)
     starting = reconciling is None or reconciling["reason"] == Reason.COPIER_STARTING

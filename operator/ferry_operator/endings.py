@@ -12,7 +12,7 @@ from ferry_core.reasons import Condition, Reason
 from ferry_operator.names import SKIP_CLEANUP, Role
 from ferry_operator.observe import Observed, PodView, moment
 from ferry_operator.plan import (
-    REST_SECONDS,
+    RESYNC_SECONDS,
     SHORTEST_BACKOFF,
     SOON_SECONDS,
     Action,
@@ -37,9 +37,9 @@ def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
     if said:
         draft.report(said[-1])
     else:
-        draft.say("cut over; writes may move to the target")
+        draft.message("cut over; writes may move to the target")
         draft.condition(Condition.CUT_OVER, "True", Reason.DONE)
-    _written_after(draft, said)
+    _late_writes(draft, said)
     draft.stage(Stage.COMPLETED)
     draft.phase(Stage.COMPLETED)
     draft.finished()
@@ -48,7 +48,7 @@ def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
     return Plan(draft.status())
 
 
-def _written_after(draft: Draft, said: Sequence[Report]) -> None:
+def _late_writes(draft: Draft, said: Sequence[Report]) -> None:
     """Late writes on the source: the newest count, which stays told; a process started again knows nothing of them."""
     told = [stalled for report in said if (stalled := report.condition(Condition.STALLED)) and stalled.status == "True"]
     if told:
@@ -56,12 +56,12 @@ def _written_after(draft: Draft, said: Sequence[Report]) -> None:
     else:
         draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
         draft.keep_stalled(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
-    trouble = draft.stalled_for(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
-    if trouble is not None:
-        draft.say(f"cut over; but {trouble}")
+    problem = draft.stalled_for(Reason.SOURCE_WRITTEN_AFTER_CUTOVER)
+    if problem is not None:
+        draft.message(f"cut over; but {problem}")
 
 
-def rest(seen: Observed, draft: Draft) -> Plan:
+def finished(seen: Observed, draft: Draft) -> Plan:
     """Finished: nothing more happens, but for the time to live. A copier still watches the source for late writes."""
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     if seen.copier is not None:
@@ -70,9 +70,9 @@ def rest(seen: Observed, draft: Draft) -> Plan:
         words = [None if end is None else end.report for end in ends]
         # Of a process that has ended, the network's last answer is older than its last words.
         reports = [*words, seen.link.report] if seen.copier.running else [seen.link.report, *words]
-        _written_after(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
+        _late_writes(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
     draft.over()
-    vain = _in_vain(seen.helper)
+    vain = _delete_helper(seen.helper)
     spec = seen.ferry.spec
     ttl = None if spec is None else spec.ttl_seconds_after_finished
     ended = moment(seen.ferry.status.get("completionTime"))
@@ -82,10 +82,10 @@ def rest(seen: Observed, draft: Draft) -> Plan:
     left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
     if left <= 0:
         return Plan(draft.status(), (DeleteFerry(),))
-    return Plan(draft.status(), vain, next_look=min(left, REST_SECONDS))
+    return Plan(draft.status(), vain, next_look=min(left, RESYNC_SECONDS))
 
 
-def _in_vain(helper: PodView | None) -> tuple[Action, ...]:
+def _delete_helper(helper: PodView | None) -> tuple[Action, ...]:
     """An abort that came too late would be started again for ever, and refused by the databases each time."""
     if helper is None or helper.deleting or helper.phase == "Succeeded":
         return ()
@@ -114,8 +114,8 @@ def abort(seen: Observed, draft: Draft) -> Plan:
         last = seen.copier.last_end
         if last is not None and last.report is not None and last.report.stage == Stage.COMPLETED:
             return completed(draft, (last.report,))
-        if not _beside(seen):
-            _say(seen, draft, "aborting", "the copier is told to end")
+        if not _abort_beside_copier(seen):
+            _report_progress(seen, draft, "aborting", "the copier is told to end")
             actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
             return Plan(draft.status(), actions, SOON_SECONDS, urgent=True)
     elif helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
@@ -123,13 +123,13 @@ def abort(seen: Observed, draft: Draft) -> Plan:
     if helper is not None and _was_cut_over(helper):
         return completed(draft, ())
     problem = _failure(seen) or _delay(seen)
-    _say(seen, draft, "aborting", _let_go(helper) + problem)
+    _report_progress(seen, draft, "aborting", _helper_progress(helper) + problem)
     if problem and helper is not None and helper.created is not None and seen.now - helper.created > PATIENCE:
         draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded yet{problem}")
-    return Plan(draft.status(), _helped(seen, Role.ABORT), SOON_SECONDS * 5, urgent=True)
+    return Plan(draft.status(), _run_helper(seen, Role.ABORT), SOON_SECONDS * 5, urgent=True)
 
 
-def _beside(seen: Observed) -> bool:
+def _abort_beside_copier(seen: Observed) -> bool:
     """Whether ``ferry abort`` runs although nobody can tell whether the copier has ended: the source may be locked.
 
     It fences off what may still run, for good: where the databases know that this Ferry was aborted, no copier of it
@@ -140,7 +140,7 @@ def _beside(seen: Observed) -> bool:
     return begun and seen.copier is not None and bool(seen.out_of_reach(seen.copier))
 
 
-def _let_go(helper: PodView | None) -> str:
+def _helper_progress(helper: PodView | None) -> str:
     if helper is not None and helper.phase == "Succeeded":
         return "both databases are let go of"
     return "writes on the source are allowed again if they were stopped"
@@ -156,14 +156,14 @@ def _aborted(draft: Draft, message: str) -> Plan:
     draft.phase(Phase.ABORTED)
     draft.finished()
     draft.aborted(message)
-    draft.say(message)
+    draft.message(message)
     draft.condition(Condition.SUCCEEDED, "False", Reason.ABORTED, message)
     draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     return Plan(draft.status())
 
 
-def _say(seen: Observed, draft: Draft, doing: str, message: str) -> None:
+def _report_progress(seen: Observed, draft: Draft, doing: str, message: str) -> None:
     """What is being done; or that a Pod holds it up, of which nobody knows whether it has ended."""
     pods = [pod for pod in (seen.copier, seen.helper) if pod is not None]
     out_of_reach = next((text for text in map(seen.out_of_reach, pods) if text), "")
@@ -173,7 +173,7 @@ def _say(seen: Observed, draft: Draft, doing: str, message: str) -> None:
         draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
     text = f"{doing}: {message}{'; ' if out_of_reach else ''}{out_of_reach}"
     draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
-    draft.say(text)
+    draft.message(text)
 
 
 # -- deletion -------------------------------------------------------------------------------------------------------
@@ -187,28 +187,28 @@ def release(seen: Observed) -> Plan:
         return Plan(None, ending, released=True)
     draft = Draft(seen.ferry.status, seen.ferry.generation, seen.now)
     if seen.copier is not None or (seen.helper is not None and seen.helper.role is not Role.CLEANUP):
-        beside = _beside(seen)
-        fenced_off = _let_go(seen.helper) + (_failure(seen) or _delay(seen))
-        _say(seen, draft, "being deleted", fenced_off if beside else "waiting for the Pod to end")
-        return Plan(draft.status(), _helped(seen, Role.ABORT) if beside else ending, SOON_SECONDS, urgent=True)
+        beside = _abort_beside_copier(seen)
+        fenced_off = _helper_progress(seen.helper) + (_failure(seen) or _delay(seen))
+        _report_progress(seen, draft, "being deleted", fenced_off if beside else "waiting for the Pod to end")
+        return Plan(draft.status(), _run_helper(seen, Role.ABORT) if beside else ending, SOON_SECONDS, urgent=True)
     if seen.helper is not None and seen.helper.phase == "Succeeded":
         # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
         return Plan(None, released=True)
     if seen.ferry.spec is None:
-        return _held_up(seen, draft, Reason.INVALID_FIELD, f"nothing can be cleaned up: {seen.ferry.problem}")
-    _say(seen, draft, "being deleted", "cleaning up on the target" + (_failure(seen) or _delay(seen)))
-    plan = Plan(draft.status(), _helped(seen, Role.CLEANUP), SOON_SECONDS * 5, urgent=True)
-    trouble = _cleanup_failed(seen)
-    if not trouble:
+        return _needs_person(seen, draft, Reason.INVALID_FIELD, f"nothing can be cleaned up: {seen.ferry.problem}")
+    _report_progress(seen, draft, "being deleted", "cleaning up on the target" + (_failure(seen) or _delay(seen)))
+    plan = Plan(draft.status(), _run_helper(seen, Role.CLEANUP), SOON_SECONDS * 5, urgent=True)
+    problem = _cleanup_failed(seen)
+    if not problem:
         return plan
-    return replace(plan, status=_held_up(seen, draft, Reason.CLEANUP_FAILED, trouble).status)
+    return replace(plan, status=_needs_person(seen, draft, Reason.CLEANUP_FAILED, problem).status)
 
 
 def _cleanup_failed(seen: Observed) -> str:
     """What a person must know of it. To pull an image, or to find a node, may take minutes and is no failure before."""
     since, failure, delay = seen.ferry.deleting_since, _failure(seen), _delay(seen)
     minutes = PATIENCE.seconds // 60
-    if failure and not _known_to_have_begun(seen):
+    if failure and not _known_to_have_started(seen):
         return f"cleaning up fails, and no copy is known to have begun{failure}"
     if failure and since is not None and seen.now - since > PATIENCE:
         return f"cleaning up has failed for {minutes} min{failure}"
@@ -218,27 +218,27 @@ def _cleanup_failed(seen: Observed) -> str:
     return ""
 
 
-def _known_to_have_begun(seen: Observed) -> bool:
+def _known_to_have_started(seen: Observed) -> bool:
     """Past validation, as far as a copier could tell us. Waiting mends no wrong password; a person is told at once."""
     validated = seen.ferry.condition(Condition.VALIDATED)
     early = seen.ferry.stage in (Stage.PENDING, Stage.VALIDATING)
     return not early or (validated is not None and validated["status"] == "True")
 
 
-def _held_up(seen: Observed, draft: Draft, reason: Reason, text: str) -> Plan:
+def _needs_person(seen: Observed, draft: Draft, reason: Reason, text: str) -> Plan:
     """A person decides whether the Ferry goes without being cleaned up."""
     where = f"{seen.ferry.name} -n {seen.ferry.namespace}"
     way_out = f"{text}; to delete without it: kubectl annotate ferry {where} {SKIP_CLEANUP}=true"
     draft.condition(Condition.STALLED, "True", reason, way_out)
-    draft.say(way_out)
+    draft.message(way_out)
     return Plan(draft.status())
 
 
-def _helped(seen: Observed, role: Role) -> tuple[Action, ...]:
+def _run_helper(seen: Observed, role: Role) -> tuple[Action, ...]:
     """See to it that the Pod of ``role`` runs, made from the newest spec."""
     helper = seen.helper
     if helper is None:
-        waited = seen.trouble is None or (seen.now - seen.trouble.since).total_seconds() >= SHORTEST_BACKOFF
+        waited = seen.refusal is None or (seen.now - seen.refusal.since).total_seconds() >= SHORTEST_BACKOFF
         return (CreatePod(role),) if waited else ()
     if helper.deleting:
         return ()
@@ -251,8 +251,8 @@ def _helped(seen: Observed, role: Role) -> tuple[Action, ...]:
 
 def _failure(seen: Observed) -> str:
     """Why the helper's work was done in vain, or cannot begin; in brackets."""
-    if seen.trouble is not None:
-        return f" ({seen.trouble.message})"
+    if seen.refusal is not None:
+        return f" ({seen.refusal.message})"
     helper = seen.helper
     if helper is None or seen.out_of_reach(helper):
         return ""

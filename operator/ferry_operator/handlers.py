@@ -1,12 +1,11 @@
-"""Where kopf calls us: watches wake a Ferry's tender, a daemon runs it, deletion waits until nothing is left to do.
+"""The handlers that kopf calls: watches wake a Ferry's reconciler, a daemon runs it, deletion waits until it is done.
 
-kopf is used for watches, daemons and finalizers only. No change handlers: they look at what happened, we look at
-what is so. Called by ``app``.
+kopf is used for watches, daemons and finalizers only. There are no change handlers: they act on events, this operator
+acts on the current state. Called by ``app``.
 """
 
 import asyncio
 import contextlib
-import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, cast
@@ -14,39 +13,29 @@ from typing import Any, cast
 import kopf
 
 from ferry_core.api.crd import GROUP, PLURAL, VERSION
-from ferry_operator.act import Memory
-from ferry_operator.essence import NoEssence
-from ferry_operator.names import FERRY_UID, FINALIZER, MANAGED_BY, MANAGER, POD_SELECTOR, Object, Role
+from ferry_operator.kopf_settings import configure
+from ferry_operator.names import FERRY_UID, MANAGED_BY, MANAGER, Object, Role
+from ferry_operator.object_memory import drop_managed_fields, drop_payload, intern_strings
 from ferry_operator.observe import PodView, is_own, pod_view
-from ferry_operator.slim import husk, slim, strip
-from ferry_operator.tender import Office, Tender
+from ferry_operator.reconciler import OperatorContext, Reconciler
+from ferry_operator.round_state import RoundState
 
 log = logging.getLogger(__name__)
 
 _RELEASE_SECONDS = 30.0
-"""kopf holds back the Ferry's own events while its deletion is handled: now and then it must have its turn."""
+"""kopf holds back a Ferry's events while it handles the deletion, so it must be let run now and then."""
 _RELEASE_PAUSE = 1.0
-"""For that turn; the deletion waits as long."""
+"""How long it is let run; the deletion waits as long."""
 
 Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 Pods = kopf.Index[tuple[str, str], PodView]
 
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Before kopf asks again: most failures are over at once; after a long one all Ferries wait for the last of these."""
 
-
-class _ForEver:
-    """Pauses between tries. An end of them would be the end of the process: an API server may be away for an hour."""
-
-    def __iter__(self) -> Iterator[float]:
-        return itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
-
-
-def register(registry: kopf.OperatorRegistry, office: Office, login: Login) -> None:
+def register(registry: kopf.OperatorRegistry, context: OperatorContext, login: Login) -> None:
     """All handlers of the operator."""
     _register_setup(registry, login)
-    _register_pods(registry, office)
-    _register_ferries(registry, office)
+    _register_pods(registry, context)
+    _register_ferries(registry, context)
 
 
 def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
@@ -56,108 +45,96 @@ def _register_setup(registry: kopf.OperatorRegistry, login: Login) -> None:
 
     @kopf.on.startup(registry=registry)
     async def set_up(settings: kopf.OperatorSettings, **_: object) -> None:
-        settings.persistence.finalizer = FINALIZER
-        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-        settings.persistence.diffbase_storage = NoEssence()
-        settings.posting.enabled = False
-        settings.scanning.disabled = True
-        settings.watching.label_selectors["pods"] = POD_SELECTOR
-        settings.queueing.idle_timeout = 1  # until then the last object is kept as it came
-        settings.networking.request_timeout = 30  # as our own requests have
-        settings.networking.error_backoffs = _ForEver()
-        settings.background.cancellation_polling = 5  # a tender that is stopped ends with its round, mostly at once
-        settings.execution.default_backoff = 15  # after a bug of ours in a handler: waiting mends nothing
-        settings.peering.standalone = True
+        configure(settings)
 
 
-def _register_pods(registry: kopf.OperatorRegistry, office: Office) -> None:
+def _register_pods(registry: kopf.OperatorRegistry, context: OperatorContext) -> None:
     @kopf.index("pods", id="ferry_pods", labels={MANAGED_BY: MANAGER}, registry=registry)
     async def ferry_pods(body: kopf.Body, **_: object) -> dict[tuple[str, str], PodView]:
-        pod = _plain(body)
-        strip(pod["metadata"])
+        pod = drop_managed_fields(_snapshot(body))
         if not is_own(pod):
             return {}
         view, ferry = pod_view(pod), str(body.meta.labels.get(FERRY_UID))
         if view.role is Role.COPIER and view.phase != "Succeeded":
-            # Before any Ferry is tended: after a restart a queued one must not take the place of one that runs.
-            office.fleet.hold(ferry)
+            # Before any Ferry is reconciled: after a restart a queued one must not take the slot of one that runs.
+            context.slots.adopt(ferry)
         return {(str(body.meta.namespace), ferry): view}
 
     @kopf.on.event("pods", labels={MANAGED_BY: MANAGER}, registry=registry)
     async def pod_changed(body: kopf.Body, event: kopf.RawEvent, **_: object) -> None:
-        _note(office, event)
-        husk(cast("Object", event["object"]))
+        _record_version(context, event)
+        drop_payload(cast("Object", event["object"]))
         ferry = str(body.meta.labels.get(FERRY_UID))
-        tender = office.tenders.get(ferry)
-        if tender is not None:
-            tender.wake()
+        reconciler = context.reconcilers.get(ferry)
+        if reconciler is not None:
+            reconciler.wake()
         elif event["type"] == "DELETED":
-            office.fleet.leave(ferry)
+            context.slots.release(ferry)
 
 
-def _register_ferries(registry: kopf.OperatorRegistry, office: Office) -> None:
+def _register_ferries(registry: kopf.OperatorRegistry, context: OperatorContext) -> None:
     @kopf.index(GROUP, VERSION, PLURAL, id="stripped", registry=registry)
     async def stripped(body: kopf.Body, **_: object) -> dict[str, str]:
-        strip(_plain(body)["metadata"])  # an index is what sees an object first
+        drop_managed_fields(_snapshot(body))  # kopf calls an index before any other handler
         return {}
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def ferry_changed(uid: str, event: kopf.RawEvent, **_: object) -> None:
-        slim(cast("Object", event["object"]))
-        _note(office, event)
-        tender = office.tenders.get(uid)
-        if tender is not None:
-            tender.wake()
+        intern_strings(drop_managed_fields(cast("Object", event["object"])))
+        _record_version(context, event)
+        reconciler = context.reconcilers.get(uid)
+        if reconciler is not None:
+            reconciler.wake()
 
-    # Named: kopf keeps its progress in annotations named so, and a nested function's own name is none that may be.
-    @kopf.daemon(GROUP, VERSION, PLURAL, id="tend", registry=registry)
-    async def tend(uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, **others: Any) -> None:
+    # With an explicit id: kopf keeps progress in annotations named after it, and a nested function's name is not valid.
+    @kopf.daemon(GROUP, VERSION, PLURAL, id="reconciler", registry=registry)
+    async def reconcile(uid: str, body: kopf.Body, stopped: kopf.DaemonStopped, **others: Any) -> None:
         pods = _reader(others["ferry_pods"], others["namespace"], uid)
-        with _seated(office, uid, Tender(office, uid, lambda: _plain(body), pods)) as tender:
-            stopping = asyncio.create_task(_wake_when_stopped(stopped, tender))
+        with _registered(context, uid, Reconciler(context, uid, lambda: _snapshot(body), pods)) as reconciler:
+            stopping = asyncio.create_task(_wake_when_stopped(stopped, reconciler))
             try:
-                await tender.run(lambda: bool(stopped))
+                await reconciler.run(lambda: bool(stopped))
             finally:
                 stopping.cancel()
 
     @kopf.on.delete(GROUP, VERSION, PLURAL, id="release", registry=registry)
     async def release(uid: str, body: kopf.Body, memo: kopf.Memo, **others: Any) -> None:
         pods = _reader(others["ferry_pods"], others["namespace"], uid)
-        memory = memo.setdefault("release", Memory())  # what was known when kopf came last
-        deleted = _plain(body)
-        with _seated(office, uid, Tender(office, uid, lambda: deleted, pods, memory)) as tender:
-            if not await tender.release(_RELEASE_SECONDS):
+        state = memo.setdefault("release", RoundState())  # kept between kopf's calls
+        deleted = _snapshot(body)
+        with _registered(context, uid, Reconciler(context, uid, lambda: deleted, pods, state)) as reconciler:
+            if not await reconciler.release(_RELEASE_SECONDS):
                 text = "the deletion still waits for Pods or for the cleanup"
                 raise kopf.TemporaryError(text, delay=_RELEASE_PAUSE)
-            await office.actor.free(deleted)
-        log.info("%s/%s: released", others["namespace"], others["name"])
+            await context.actor.remove_finalizer(deleted)
+        log.info("%s/%s: finalizer removed", others["namespace"], others["name"])
 
 
 @contextlib.contextmanager
-def _seated(office: Office, uid: str, tender: Tender) -> Iterator[Tender]:
-    """The one that is woken for this Ferry, unless another has taken over."""
-    office.tenders[uid] = tender
+def _registered(context: OperatorContext, uid: str, reconciler: Reconciler) -> Iterator[Reconciler]:
+    """Inside, this is the reconciler that watches wake, unless another one takes over."""
+    context.reconcilers[uid] = reconciler
     try:
-        yield tender
+        yield reconciler
     finally:
-        tender.link.close()
-        if office.tenders.get(uid) is tender:
-            del office.tenders[uid]
-            tender.leave()
+        reconciler.copier.close()
+        if context.reconcilers.get(uid) is reconciler:
+            del context.reconcilers[uid]
+            reconciler.release_slot()
 
 
-def _note(office: Office, event: kopf.RawEvent) -> None:
-    """For the watchman."""
+def _record_version(context: OperatorContext, event: kopf.RawEvent) -> None:
+    """For the watch checker."""
     meta = event["object"]["metadata"]
     if event["type"] == "DELETED":
-        office.told.pop(meta["uid"], None)
+        context.watched_versions.pop(meta["uid"], None)
     else:
-        office.told[meta["uid"]] = int(meta["resourceVersion"])
+        context.watched_versions[meta["uid"]] = int(meta["resourceVersion"])
 
 
-async def _wake_when_stopped(stopped: kopf.DaemonStopped, tender: Tender) -> None:
+async def _wake_when_stopped(stopped: kopf.DaemonStopped, reconciler: Reconciler) -> None:
     await stopped.wait()
-    tender.wake()
+    reconciler.wake()
 
 
 def _reader(index: Pods, namespace: str, uid: str) -> Callable[[], Iterable[PodView]]:
@@ -167,6 +144,6 @@ def _reader(index: Pods, namespace: str, uid: str) -> Callable[[], Iterable[PodV
     return read
 
 
-def _plain(body: kopf.Body) -> Object:
-    """One moment's object: the view may change under our hands."""
+def _snapshot(body: kopf.Body) -> Object:
+    """The object at this moment; kopf's view changes while it is read."""
     return dict(body)

@@ -1,4 +1,4 @@
-"""Metrics and probes over HTTP, and the watchman who finds out whether watches still tell the truth.
+"""Metrics and probes over HTTP, and the watch_checker who finds out whether watches still tell the truth.
 
 kopf's own liveness answers 200 whatever its watches do. Called by ``app``.
 """
@@ -25,7 +25,7 @@ _LONGEST_CHECK = 60.0
 _GONE = -1
 
 
-class Watchman:
+class WatchChecker:
     """Compares what the API has with what the watches told, and measures how late the event loop is."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Watchman:
             self._ended = True
 
     @property
-    def trouble(self) -> str:
+    def unhealthy(self) -> str:
         """Why this process should be started anew; empty while it is well."""
         if self._ended:
             return "nobody compares watches with the API any more; the log says why"
@@ -120,12 +120,12 @@ class Watchman:
 
 
 def _give_back() -> None:
-    """Memory that the start or a storm of events took: glibc keeps it, 25 KiB a Ferry, until it is asked."""
+    """RoundState that the start or a storm of events took: glibc keeps it, 25 KiB a Ferry, until it is asked."""
     with contextlib.suppress(OSError, AttributeError):  # another libc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def application(metrics: Metrics, watchman: Watchman, ready: asyncio.Event) -> web.Application:
+def application(metrics: Metrics, watch_checker: WatchChecker, ready: asyncio.Event) -> web.Application:
     """/metrics, /healthz, /readyz."""
 
     async def show_metrics(_: web.Request) -> web.Response:
@@ -134,8 +134,8 @@ def application(metrics: Metrics, watchman: Watchman, ready: asyncio.Event) -> w
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def healthz(_: web.Request) -> web.Response:
-        if watchman.trouble:
-            return web.Response(status=503, text=watchman.trouble)
+        if watch_checker.unhealthy:
+            return web.Response(status=503, text=watch_checker.unhealthy)
         return web.Response(text="ok")
 
     async def readyz(_: web.Request) -> web.Response:

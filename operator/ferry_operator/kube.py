@@ -1,7 +1,7 @@
-"""All that the operator asks of kube-apiserver: the one module that knows the ``kubernetes`` package.
+"""All requests of the operator to kube-apiserver. The only module that uses the ``kubernetes`` package.
 
-``Kube`` is what the rest sees: plain dictionaries in and out, errors as ``KubeError``. Called by ``act``, ``identity``
-and ``app``; kopf keeps its own session for its watches.
+``Kube`` is what the other modules see: plain dictionaries, errors as ``KubeError``. Called by ``act``, ``identity`` and
+``app``; kopf has its own session for watches.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from pydantic import BaseModel, Field
 
 from ferry_core.api.crd import GROUP, KIND, PLURAL, VERSION
 from ferry_operator.names import API_VERSION, FINALIZER, MANAGER, POD_SELECTOR, Object
-from ferry_operator.slim import slim
+from ferry_operator.object_memory import drop_managed_fields, intern_strings
 
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _SECONDS = 30.0
-"""For one request. A busy kube-apiserver may need many seconds; a Ferry whose request hangs is not tended meanwhile."""
-_PIECE = 250
-"""Objects of a list at once: while they are parsed the event loop stands still."""
-AT_ONCE = 16
-"""Requests of one session. Without a bound 30 Ferries that start open 53 connections of 45 KiB each."""
+"""For one request. A busy kube-apiserver may need many; a Ferry whose request hangs is not reconciled meanwhile."""
+_PAGE_SIZE = 250
+"""Objects per page of a list: parsing blocks the event loop."""
+MAX_REQUESTS = 16
+"""At once, per session. Without a limit, 30 Ferries that start open 53 connections of 45 KiB each."""
 _Read = TypeVar("_Read")
 _RESOURCE = re.compile(r"(?:/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/([a-z]+)")
 _DENIED = re.compile(r'admission webhook "[^"]*" denied the request')
@@ -35,7 +35,7 @@ _FERRIES = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}"
 
 
 class KubeError(Exception):
-    """kube-apiserver said no, or did not answer (status 0)."""
+    """kube-apiserver refused a request, or did not answer (status 0)."""
 
     def __init__(self, status: int, reason: str, message: str, causes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class KubeError(Exception):
 
     @property
     def conflict(self) -> bool:
-        """Somebody changed the object meanwhile: observe again."""
+        """Somebody else changed the object: observe again."""
         return self.status == HTTPStatus.CONFLICT and not self.exists and not self._denied
 
     @property
@@ -66,40 +66,40 @@ class KubeError(Exception):
 
     @property
     def refused(self) -> bool:
-        """A rule of the cluster (quota, admission, permission, validation) is against it; asking again may not help."""
+        """By a rule of the cluster: quota, admission, permission or validation. A retry may not help."""
         rules = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST)
         return self.status in rules or self._denied
 
     @property
     def _denied(self) -> bool:
-        """By an admission webhook, under whatever code it gave: 404 and 409 would say of the object what is not so."""
+        """By an admission webhook. It chooses the code, so 404 or 409 of it says nothing about the object."""
         return _DENIED.match(self.message) is not None
 
 
 class Kube(Protocol):
-    """What the operator does in the cluster. Every method raises KubeError."""
+    """The requests that the operator makes. Every method raises KubeError."""
 
     async def get_ferry(self, namespace: str, name: str) -> Object: ...
 
     async def write_status(self, ferry: Object, status: Object, *, locked: bool = True) -> Object:
-        """Server-side apply of our part of the status; gives the new object.
+        """Server-side apply of our part of the status; returns the new object.
 
-        ``locked``: only if nobody has changed anything of ``ferry`` meanwhile, else a conflict. Without, the caller
-        must know that no other object can have taken its name.
+        ``locked``: raises a conflict if anything of ``ferry`` was changed since. Without the lock the caller must be
+        sure that no other object has taken its name.
         """
 
-    async def hold_ferry(self, ferry: Object) -> None:
-        """Put our finalizer on this very Ferry, whatever else is changed of it at the same time."""
+    async def add_finalizer(self, ferry: Object) -> None:
+        """Add ours to this Ferry (by uid), whatever else is changed at the same time."""
 
-    async def free_ferry(self, ferry: Object) -> None:
-        """Take our finalizer off this very Ferry; refused where others have moved it in the list meanwhile."""
+    async def remove_finalizer(self, ferry: Object) -> None:
+        """Remove ours from this Ferry (by uid); refused if its place in the list has changed since."""
 
     async def delete_ferry(self, ferry: Object) -> None: ...
 
     async def create_pod(self, namespace: str, pod: Object) -> Object: ...
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
-        """Ask for the end of this very Pod; one that is gone is no error."""
+        """By uid; a Pod that no longer exists is no error."""
 
     async def create_secret(self, namespace: str, secret: Object) -> Object: ...
 
@@ -108,26 +108,26 @@ class Kube(Protocol):
     async def create_event(self, namespace: str, event: Object) -> None: ...
 
     async def list_versions(self, namespace: str | None) -> dict[str, int]:
-        """Of every Ferry and every Pod of ours its resourceVersion, by uid: what the watches should have told."""
+        """The resourceVersion of every Ferry and of every Pod of ours, by uid."""
 
     async def serves_ferries(self) -> bool:
         """Whether the CustomResourceDefinition is installed."""
 
     async def may(self, verb: str, group: str, resource: str, namespace: str | None, name: str) -> bool:
-        """Whether we are allowed to; in all namespaces without one, any object without a name."""
+        """Whether the operator has this permission. Without a namespace: in all; without a name: for any object."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request, for the metrics; code 0: no answer."""
+class ApiRequest:
+    """For the metrics; code 0: no answer."""
 
     verb: str
     resource: str
     code: int
 
 
-def counting(asked: Callable[[Asked], None]) -> aiohttp.TraceConfig:
-    """Tells of every request of a session, ours or kopf's; of a watch when it begins."""
+def count_requests(asked: Callable[[ApiRequest], None]) -> aiohttp.TraceConfig:
+    """Counts every request of a session, ours or kopf's; a watch when it begins."""
 
     async def answered(_: object, __: object, about: aiohttp.TraceRequestEndParams) -> None:
         asked(_asked(about, about.response.status))
@@ -141,37 +141,40 @@ def counting(asked: Callable[[Asked], None]) -> aiohttp.TraceConfig:
     return trace
 
 
-def _asked(about: aiohttp.TraceRequestEndParams | aiohttp.TraceRequestExceptionParams, code: int) -> Asked:
+def _asked(about: aiohttp.TraceRequestEndParams | aiohttp.TraceRequestExceptionParams, code: int) -> ApiRequest:
     verb = "WATCH" if about.url.query.get("watch") == "true" else about.method
     found = _RESOURCE.search(about.url.path)
-    return Asked(verb, found[1] if found else "discovery", code)
+    return ApiRequest(verb, found[1] if found else "discovery", code)
 
 
 class ApiKube:
-    """``Kube`` over the official client. Made inside of the event loop; ``close`` it there."""
+    """``Kube`` with the official client. Create and ``close`` it in the event loop."""
 
-    def __init__(self, configuration: client.Configuration, asked: Callable[[Asked], None] = lambda _: None) -> None:
-        configuration.trace_configs = [counting(asked)]
+    def __init__(
+        self, configuration: client.Configuration, asked: Callable[[ApiRequest], None] = lambda _: None
+    ) -> None:
+        configuration.trace_configs = [count_requests(asked)]
         self._client = client.ApiClient(configuration)
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_REQUESTS)
 
     async def close(self) -> None:
         await self._client.close()
 
     async def get_ferry(self, namespace: str, name: str) -> Object:
-        return slim(await self._ask("GET", f"{_FERRIES}/{{name}}", namespace=namespace, name=name))
+        found = await self._json("GET", f"{_FERRIES}/{{name}}", namespace=namespace, name=name)
+        return intern_strings(drop_managed_fields(found))
 
     async def write_status(self, ferry: Object, status: Object, *, locked: bool = True) -> Object:
-        # A uid would be ignored on /status; the resourceVersion keeps us from writing into a same-named successor.
+        # /status ignores a uid; the resourceVersion prevents a write to another Ferry of the same name.
         lock = {"resourceVersion": ferry["metadata"]["resourceVersion"]} if locked else {}
         answer = await self._apply(f"{_FERRIES}/{{name}}/status", ferry, lock, {"status": status})
-        return slim(answer)  # kept until the watch tells of it: 54 KiB a Ferry at start as it comes
+        return intern_strings(drop_managed_fields(answer))  # kept until the watch delivers it
 
-    async def hold_ferry(self, ferry: Object) -> None:
+    async def add_finalizer(self, ferry: Object) -> None:
         identity = {"uid": ferry["metadata"]["uid"], "finalizers": [FINALIZER]}
         await self._apply(f"{_FERRIES}/{{name}}", ferry, identity, {})
 
-    async def free_ferry(self, ferry: Object) -> None:
+    async def remove_finalizer(self, ferry: Object) -> None:
         meta = ferry["metadata"]
         place = f"/metadata/finalizers/{meta['finalizers'].index(FINALIZER)}"
         patch = [
@@ -180,12 +183,12 @@ class ApiKube:
             {"op": "remove", "path": place},
         ]
         where = {"namespace": meta["namespace"], "name": meta["name"]}
-        await self._ask("PATCH", f"{_FERRIES}/{{name}}", body=patch, content_type=_JSON_PATCH, **where)
+        await self._json("PATCH", f"{_FERRIES}/{{name}}", body=patch, content_type=_JSON_PATCH, **where)
 
     async def _apply(self, path: str, ferry: Object, meta: Object, parts: Object) -> Object:
-        """Server-side apply of ``parts`` and of ``meta`` over what names the Ferry."""
+        """Server-side apply of ``meta`` and ``parts`` to this Ferry."""
         name, namespace = ferry["metadata"]["name"], ferry["metadata"]["namespace"]
-        return await self._ask(
+        return await self._json(
             "PATCH",
             path,
             namespace=namespace,
@@ -200,20 +203,20 @@ class ApiKube:
         await self._delete(f"{_FERRIES}/{{name}}", meta["namespace"], meta["name"], meta["uid"])
 
     async def create_pod(self, namespace: str, pod: Object) -> Object:
-        return await self._ask("POST", "/api/v1/namespaces/{namespace}/pods", namespace=namespace, body=pod)
+        return await self._json("POST", "/api/v1/namespaces/{namespace}/pods", namespace=namespace, body=pod)
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         await self._delete("/api/v1/namespaces/{namespace}/pods/{name}", namespace, name, uid)
 
     async def create_secret(self, namespace: str, secret: Object) -> Object:
-        return await self._ask("POST", "/api/v1/namespaces/{namespace}/secrets", namespace=namespace, body=secret)
+        return await self._json("POST", "/api/v1/namespaces/{namespace}/secrets", namespace=namespace, body=secret)
 
     async def get_secret(self, namespace: str, name: str) -> Object:
-        return await self._ask("GET", "/api/v1/namespaces/{namespace}/secrets/{name}", namespace=namespace, name=name)
+        return await self._json("GET", "/api/v1/namespaces/{namespace}/secrets/{name}", namespace=namespace, name=name)
 
     async def create_event(self, namespace: str, event: Object) -> None:
         path = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-        await self._ask("POST", path, namespace=namespace, body=event)
+        await self._json("POST", path, namespace=namespace, body=event)
 
     async def list_versions(self, namespace: str | None) -> dict[str, int]:
         where = "" if namespace is None else f"/namespaces/{namespace}"
@@ -222,12 +225,12 @@ class ApiKube:
         return {meta.uid: meta.resource_version for listed in (ferries, pods) async for meta in listed}
 
     async def _listed(self, path: str, query: dict[str, str]) -> AsyncIterator["_Meta"]:
-        """Metadata alone, since specs and statuses would be most of the answer, and in pieces: it is parsed at once."""
+        """Metadata only, since specs and statuses would be most of the answer, and in pages."""
         kind = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
         left = ""
         while True:
-            query = query | {"limit": str(_PIECE)} | ({"continue": left} if left else {})
-            found = await self._send(_List.model_validate_json, "GET", path, query=query, accept=kind)
+            query = query | {"limit": str(_PAGE_SIZE)} | ({"continue": left} if left else {})
+            found = await self._request(_List.model_validate_json, "GET", path, query=query, accept=kind)
             for each in found.items:
                 yield each.metadata
             left = found.metadata.left
@@ -236,7 +239,7 @@ class ApiKube:
 
     async def serves_ferries(self) -> bool:
         try:
-            await self._ask("GET", f"/apis/{GROUP}/{VERSION}")
+            await self._json("GET", f"/apis/{GROUP}/{VERSION}")
         except KubeError as error:
             if error.not_found:
                 return False
@@ -251,23 +254,23 @@ class ApiKube:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": asked | {"namespace": namespace or ""}},
         }
-        answer = await self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        answer = await self._json("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
         return bool(answer["status"]["allowed"])
 
     async def _delete(self, path: str, namespace: str, name: str, uid: str) -> None:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
         try:
-            await self._ask("DELETE", path, namespace=namespace, name=name, body=body)
+            await self._json("DELETE", path, namespace=namespace, name=name, body=body)
         except KubeError as error:
-            # Gone, or another object has taken the name since.
+            # It is gone, or another object has its name.
             if not (error.not_found or error.conflict):
                 raise
 
-    async def _ask(self, verb: str, path: str, **how: Any) -> Object:
-        answer: Object = await self._send(json.loads, verb, path, **how)
+    async def _json(self, verb: str, path: str, **how: Any) -> Object:
+        answer: Object = await self._request(json.loads, verb, path, **how)
         return answer
 
-    async def _send(
+    async def _request(
         self,
         read: Callable[[bytes], _Read],
         verb: str,
@@ -281,7 +284,7 @@ class ApiKube:
     ) -> _Read:
         headers = {"Accept": accept, "Content-Type": content_type}
         try:
-            async with self._turns:
+            async with self._slots:
                 request = await self._client.param_serialize(
                     verb,
                     path,
@@ -297,15 +300,13 @@ class ApiKube:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, "Unreachable", f"kube-apiserver does not answer: {error!r}") from error
         except config.ConfigException as error:  # the token's file, for a moment
-            raise KubeError(0, "Unreachable", f"kube-apiserver is not asked: {error}") from error
+            raise KubeError(0, "Unreachable", f"no request to kube-apiserver: {error}") from error
         if code >= HTTPStatus.BAD_REQUEST:
             raise _refusal(code, raw)
         try:
             return read(raw)
         except ValueError as error:
-            raise KubeError(
-                code, "Unreadable", f"kube-apiserver answers {verb} {path} by what is no JSON for it"
-            ) from error
+            raise KubeError(code, "Unreadable", f"kube-apiserver's answer to {verb} {path} cannot be read") from error
 
 
 class _Meta(BaseModel):
@@ -322,7 +323,7 @@ class _ListMeta(BaseModel):
 
 
 class _List(BaseModel):
-    """What is read of a list: no dictionaries of all the managedFields that are in it."""
+    """The fields of a list that are read; managedFields are never parsed."""
 
     metadata: _ListMeta
     items: list[_Item]
@@ -354,7 +355,7 @@ async def configuration(kubeconfig: str | None) -> client.Configuration:
 
 @dataclass(frozen=True)
 class Access:
-    """The same for kopf's session."""
+    """For kopf's session."""
 
     server: str
     ca_path: str | None
@@ -364,7 +365,7 @@ class Access:
 
 
 def access_of(found: client.Configuration) -> Access:
-    """What a configuration says, by plain names."""
+    """From the client's configuration."""
     token = found.api_key.get("BearerToken")
     return Access(
         server=found.host,

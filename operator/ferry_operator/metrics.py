@@ -1,7 +1,7 @@
 """The operator's metrics: its own counters, and one Collector that walks the Ferries that there are.
 
 Series of a Ferry are made at each scrape from what is tended now, so a deleted Ferry's vanish. Called by ``app``,
-``tender`` and the event loop's watchman.
+``reconciler`` and the event loop's watch_checker.
 """
 
 import time
@@ -20,7 +20,7 @@ from ferry_operator.names import Object
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-    from ferry_operator.kube import Asked
+    from ferry_operator.kube import ApiRequest
 
 PHASES = tuple(phase.value for phase in (*Stage, *Phase))
 _STATES = ("True", "False", "Unknown")
@@ -62,7 +62,7 @@ class Metrics:
         self._rounds.labels("error").inc()
         self._errors.labels(reason).inc()
 
-    def asked(self, request: "Asked") -> None:
+    def asked(self, request: "ApiRequest") -> None:
         self._asked.labels(request.verb, request.resource, str(request.code)).inc()
 
     def snapshot(self) -> Callable[[], bytes]:

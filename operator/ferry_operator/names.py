@@ -1,4 +1,4 @@
-"""Names that the operator gives to things in the cluster. They are API: an upgrade must find what was there.
+"""Names that the operator gives to objects in the cluster. They are API: an upgraded operator must find them again.
 
 Called by most modules of this package.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from ferry_core.api.crd import GROUP, VERSION
 
 Object = dict[str, Any]
-"""As kube-apiserver writes it: of any kind, in no fixed shape."""
+"""An object as kube-apiserver writes it, of any kind."""
 
 API_VERSION = f"{GROUP}/{VERSION}"
 MANAGER = "ferry-operator"
@@ -23,12 +23,12 @@ FERRY_UID = f"{GROUP}/ferry-uid"
 POD_SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 # on Pods
-DIGEST = f"{GROUP}/spec-digest"  # of all that a running copier cannot be told: another one needs another Pod
+DIGEST = f"{GROUP}/spec-digest"  # of what a running copier cannot be told: a change of it needs a new Pod
 SECRET = f"{GROUP}/secret"  # the Secret with manifest, token and TLS pair that was made for this Pod
 GENERATION = f"{GROUP}/generation"  # of the spec that the Pod was made from
 
 # on Ferries, by users
-RECONCILE = f"{GROUP}/reconcile"  # "disabled": the operator keeps its hands off
+RECONCILE = f"{GROUP}/reconcile"  # "disabled": the operator leaves the Ferry alone
 SKIP_CLEANUP = f"{GROUP}/skip-cleanup"  # "true": delete without cleaning up on the databases
 
 CONTROL_PORT = 8443
@@ -36,7 +36,7 @@ METRICS_PORT = 8080
 
 
 class Role(StrEnum):
-    """What a Pod of ours is for."""
+    """The purpose of one of our Pods."""
 
     COPIER = "copier"
     ABORT = "abort"
@@ -44,5 +44,10 @@ class Role(StrEnum):
 
 
 def pod_name(ferry: str, role: Role) -> str:
-    """Fixed, so that the API server itself refuses a second one whoever makes it. At most 60 characters."""
+    """Fixed, so that the API server refuses a second one, whoever creates it. At most 60 characters."""
     return f"{ferry}-{role}"
+
+
+def full_name(body: Object) -> str:
+    """Namespace and name, for logs."""
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"

@@ -1,6 +1,6 @@
 """What is so: a Ferry, its Pods and what its copier says, distilled from raw objects into values that ``decide`` reads.
 
-Pure, but for the clock that callers pass in. Called by ``tender``.
+Pure, but for the clock that callers pass in. Called by ``reconciler``.
 """
 
 import json
@@ -79,7 +79,7 @@ class PodView:
     secret: str = ""
     created: datetime | None = None
     deletion_due: datetime | None = None
-    """Asked to end, and when its grace is over."""
+    """ApiRequest to end, and when its grace is over."""
     lost: str = ""
     """Why Kubernetes has given its node up; its kubelet may be well all the same."""
     evicted: str = ""
@@ -118,7 +118,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Refusal:
     """The cluster, or the copier, refused what was to be done last."""
 
     reason: str
@@ -170,7 +170,7 @@ class Observed:
     link: Link = Link()
     admitted: bool = True
     """There is room for it to run."""
-    trouble: Trouble | None = None
+    refusal: Refusal | None = None
     namespace_ending: bool = False
 
     def where_to_look(self, pod: PodView) -> str:

@@ -1,39 +1,39 @@
-"""The words in which ``decide`` answers: a status to write and actions to take. Carried out by ``act``."""
+"""What ``decide`` returns and ``act`` carries out: a status to write and actions to take."""
 
 from dataclasses import dataclass
 
 from ferry_operator.names import Object, Role
 from ferry_operator.observe import PodView
 
-REST_SECONDS = 120.0
-"""A look without cause, should a wake-up have been lost."""
+RESYNC_SECONDS = 120.0
+"""Between rounds that nothing has caused, in case an event was lost."""
 SOON_SECONDS = 2.0
-"""A look after an action, should the watch not tell what came of it; it mostly does within a second."""
+"""After an action, in case the watch does not deliver its result; it mostly does within a second."""
 SHORTEST_BACKOFF = 10.0
-"""Before what was refused is tried again: whoever mends the cause looks for so long, and no API server minds."""
+"""Before a refused action is retried: short enough for a person who has just fixed the cause."""
 LONGEST_BACKOFF = 300.0
-"""Of a copier whose configuration is wrong, as the kubelet's own longest pause: each try connects to both databases."""
+"""For a copier whose configuration is wrong: each try connects to both databases. As long as the kubelet's own."""
 SILENCE_SECONDS = 15.0
-"""A copier that has not answered for so long is not known to be well."""
+"""A copier that has not answered for so long counts as silent."""
 
 
 @dataclass(frozen=True)
 class CreatePod:
-    """Make the Pod of this role, and its Secret."""
+    """Create the Pod of this role, and its Secret."""
 
     role: Role
 
 
 @dataclass(frozen=True)
 class EnsureSecret:
-    """Make the Secret of a Pod that has not started: its maker may have been killed in between."""
+    """Create the Secret of a Pod that has not started: the operator may have been killed before it did."""
 
     pod: PodView
 
 
 @dataclass(frozen=True)
 class DeletePod:
-    """Ask this very Pod to end."""
+    """Delete this Pod, by uid."""
 
     pod: PodView
 
@@ -43,30 +43,31 @@ class SendDirective:
     """Tell the copier what the spec says now."""
 
     withdrawn: int | None = None
-    """A generation without permission to cut over that it has missed: of that one it is told first."""
+    """A generation that withdrew the permission to cut over and that the copier has not been told: it is sent first."""
 
 
 @dataclass(frozen=True)
 class DeleteFerry:
-    """Its time to live is over."""
+    """ttlSecondsAfterFinished has passed."""
 
 
 @dataclass(frozen=True)
-class HoldFerry:
-    """Put our finalizer on it. kopf would too, but only in a moment in which nobody else changes the object."""
+class AddFinalizer:
+    """Add our finalizer. kopf does it too, but fails whenever somebody else changes the object just before."""
 
 
-Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry | HoldFerry
+Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry | AddFinalizer
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``status`` None: leave it as it is."""
+    """``status`` None: keep the present one."""
 
     status: Object | None = None
     actions: tuple[Action, ...] = ()
-    next_look: float = REST_SECONDS
+    next_look: float = RESYNC_SECONDS
+    """Seconds until the next round, if nothing causes one before."""
     released: bool = False
-    """Nothing is left to do for a deleted Ferry: its finalizer may go."""
+    """Nothing is left to do for a deleted Ferry: the finalizer may be removed."""
     urgent: bool = False
-    """What the user asked for, and what needs no record: done also where the status cannot be written."""
+    """The actions need no record, and the user waits for them: take them even if the status cannot be written."""

@@ -24,7 +24,7 @@ _SAY_SECONDS = 60.0
 Result = TypeVar("Result")
 
 
-class NotYet(Exception):
+class NotReady(Exception):
     """Something is missing that a person can bring; the message says what."""
 
 
@@ -41,14 +41,14 @@ class Prepared:
 
 async def prepare(kube: Kube, settings: Settings, pause: float = 2.0) -> Prepared:
     """Once all is as it must be."""
-    await _patiently(lambda: _served(kube), pause)
-    narrowed = await _patiently(lambda: _allowed(kube, settings), pause)
+    await _retry(lambda: _served(kube), pause)
+    narrowed = await _retry(lambda: _allowed(kube, settings), pause)
     left_out = tuple(each for each in settings.watch_namespaces if each not in narrowed.watch_namespaces)
-    identity = await _patiently(lambda: load_or_create(kube, settings.namespace, settings.identity_secret), pause)
+    identity = await _retry(lambda: load_or_create(kube, settings.namespace, settings.identity_secret), pause)
     return Prepared(identity, narrowed, left_out)
 
 
-async def latecomer(kube: Kube, settings: Settings, left_out: tuple[str, ...], pause: float) -> str:
+async def servable_namespace(kube: Kube, settings: Settings, left_out: tuple[str, ...], pause: float) -> str:
     """The first of the left out namespaces that can be served: by a new process, since kopf takes up no more."""
     while True:
         await asyncio.sleep(pause)
@@ -62,13 +62,13 @@ async def latecomer(kube: Kube, settings: Settings, left_out: tuple[str, ...], p
                 return namespace
 
 
-async def _patiently(step: Callable[[], Awaitable[Result]], pause: float) -> Result:
+async def _retry(step: Callable[[], Awaitable[Result]], pause: float) -> Result:
     said = ""
     said_at = 0.0
     while True:
         try:
             return await step()
-        except (NotYet, IdentityUnusable, KubeError) as error:
+        except (NotReady, IdentityUnusable, KubeError) as error:
             if str(error) != said or time.monotonic() - said_at > _SAY_SECONDS:
                 said, said_at = str(error), time.monotonic()
                 log.warning("waiting: %s", error)
@@ -78,7 +78,7 @@ async def _patiently(step: Callable[[], Awaitable[Result]], pause: float) -> Res
 async def _served(kube: Kube) -> None:
     """Without its CRD, kopf would be blind, and stay so when that comes."""
     if not await kube.serves_ferries():
-        raise NotYet(f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed yet")
+        raise NotReady(f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed yet")
 
 
 async def _allowed(kube: Kube, settings: Settings) -> Settings:
@@ -88,7 +88,7 @@ async def _allowed(kube: Kube, settings: Settings) -> Settings:
     blind = {each.namespace for each in vital if not each.permission.name}
     seeing = tuple(each for each in settings.watch_namespaces if each not in blind)
     if any(each.permission.name for each in vital) or (blind and not seeing):
-        raise NotYet(permissions.sentence(vital))
+        raise NotReady(permissions.sentence(vital))
     if lacking:
         log.error("%s", permissions.sentence(lacking))
     for namespace in (each for each in settings.watch_namespaces if each in blind):

@@ -1,6 +1,6 @@
-"""Builds a Ferry's status: what the copier reports, and over it what only the operator sees. Called by ``decide``.
+"""Builds a Ferry's status: the copier's report, overlaid with what only the operator sees. Called by ``decide``.
 
-Pure. The whole of our part is said each time, since server-side apply takes away what is left out.
+Pure. Each status is complete, since server-side apply removes what is left out.
 """
 
 import copy
@@ -20,7 +20,7 @@ _MESSAGE_CHARACTERS = 4096
 
 _FAILURE = (Condition.SUCCEEDED, Condition.STALLED)
 
-# Set at first sight: absent and unknown are not the same.
+# Set when a Ferry is first seen: a condition is never absent.
 _FIRST: tuple[tuple[Condition, Truth, str], ...] = (
     (Condition.SUCCEEDED, "Unknown", Reason.IN_PROGRESS),
     (Condition.VALIDATED, "Unknown", Reason.NOT_STARTED),
@@ -35,21 +35,21 @@ _FIRST: tuple[tuple[Condition, Truth, str], ...] = (
     (Condition.RECONCILING, "True", Reason.NEW_GENERATION),
 )
 
-# What may wait for the next write of numbers.
+# Changes of these are rate-limited.
 _NUMBERS = ("progress", "replication", "verification", "message")
 
 
 _OURS = frozenset(map(str, Condition))
 
 
-def ours(status: Mapping[str, Any]) -> Object:
-    """Without conditions of other controllers: said again by us, they would be ours too and never go away."""
+def own_part(status: Mapping[str, Any]) -> Object:
+    """Without the conditions of other controllers: if we wrote them too, they could not remove them any more."""
     listed = [each for each in status.get("conditions", ()) if each["type"] in _OURS]
     return {**status, **({"conditions": listed} if "conditions" in status else {})}
 
 
 class Draft:
-    """The next status, begun from the present one."""
+    """The next status, starting from the present one."""
 
     def __init__(self, present: Mapping[str, Any], generation: int, now: datetime) -> None:
         self._present = present
@@ -67,12 +67,12 @@ class Draft:
             if kind not in self._conditions:
                 self.condition(kind, status, reason)
 
-    # -- saying ---------------------------------------------------------------------------------------------------
+    # -- writing ------------------------------------------------------------------------------------------------------
 
     def condition(
         self, kind: str, status: Truth, reason: str, message: str = "", generation: int | None = None
     ) -> None:
-        """Its time changes only with its status, however often it is said in one round."""
+        """The transition time changes only with the status, even if a round sets the condition more than once."""
         before = self._before.get(kind)
         same = before is not None and before["status"] == status
         self._conditions[kind] = {
@@ -85,17 +85,17 @@ class Draft:
         }
 
     def keep_stalled(self, reason: str) -> None:
-        """What was said for this reason stands."""
+        """Keep Stalled as it was if it has this reason."""
         before = self._before.get(Condition.STALLED)
         if before is not None and before["status"] == "True" and before["reason"] == reason:
             self._conditions[Condition.STALLED] = before
 
     def stalled_for(self, reason: str) -> str | None:
-        """What is said of it, if a person is needed for this reason."""
+        """The message of Stalled if it is True for this reason."""
         said = self._conditions[Condition.STALLED]
         return str(said["message"]) if (said["status"], said["reason"]) == ("True", reason) else None
 
-    def say(self, message: str) -> None:
+    def message(self, message: str) -> None:
         self._said["message"] = message[:_MESSAGE_CHARACTERS]
 
     def phase(self, phase: str) -> None:
@@ -117,11 +117,11 @@ class Draft:
 
     @property
     def failed(self) -> bool:
-        """For a failure on record that a restart in place does not mend."""
+        """Whether it failed in a way that a restart in place does not fix."""
         return self._conditions[Condition.SUCCEEDED]["reason"] == Reason.FAILED and "failure" in self._said
 
     def stalled_by_failure(self) -> str:
-        """A person is needed for the failure on record, whatever has been said since of a Pod; gives its message."""
+        """Set Stalled for the recorded failure, whatever was set for a Pod since; returns the failure's message."""
         failure, generation = self._said["failure"], self._conditions[Condition.SUCCEEDED].get("observedGeneration")
         self.condition(Condition.STALLED, "True", failure["reason"], failure["message"], generation)
         return str(failure["message"])
@@ -130,7 +130,7 @@ class Draft:
         self._said.pop("failure", None)
 
     def over(self) -> None:
-        """What is said stands, whatever becomes of the spec."""
+        """The conditions are final: a changed spec does not make them outdated."""
         self._conditions = {
             kind: entry | {"observedGeneration": self._generation} for kind, entry in self._conditions.items()
         }
@@ -140,14 +140,14 @@ class Draft:
         self._no_lag()
 
     def aborted(self, message: str) -> None:
-        """Of what the copier said last, what only a copier at work could go on saying is taken back."""
+        """Reset the conditions that hold only while a copier runs."""
         self.idle(Reason.ABORTED, message)
         self.condition(Condition.READY_FOR_CUTOVER, "False", Reason.ABORTED, message)
         self.condition(Condition.CUT_OVER, "False", Reason.ABORTED, message)
         self.condition(Condition.PAUSED, "False", Reason.NOT_PAUSED)
 
     def idle(self, reason: str, message: str) -> None:
-        """No copier is at work: nothing is close behind, ready to cut over, or held back."""
+        """No copier runs: lag is unknown, nothing is ready to cut over or throttled."""
         self.lag_unknown(reason, message)
         if self._conditions[Condition.READY_FOR_CUTOVER]["status"] != "False":
             self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
@@ -159,12 +159,12 @@ class Draft:
         self._said.setdefault("startTime", stamp(self._now))
 
     def pod(self, pod: PodView) -> None:
-        """What is known of the copier's Pod."""
+        """Record the copier's Pod."""
         self._made_from = pod.generation
         copier = self._said.setdefault("copier", {})
         copier |= {"podName": pod.name, "image": pod.image, "restarts": pod.restarts}
         end = pod.last_end
-        # A Pod that is ended for its failure may be started in place once more: SIGTERM is not what it failed with.
+        # A Pod that is deleted after its failure may be restarted in place once more; SIGTERM is not why it failed.
         if end is not None and not (pod.deleting and "failure" in self._present):
             copier["lastTermination"] = {"exitCode": end.exit_code, "reason": end.reason or "Error"}
             if end.at is not None:
@@ -174,7 +174,7 @@ class Draft:
         self._said.get("replication", {}).pop("lagSeconds", None)
 
     def lag_unknown(self, reason: str, message: str) -> None:
-        """Nobody has seen the stream of late: what was true then is not known to be."""
+        """Nobody has seen the stream recently: conditions that depend on it are unknown."""
         self._no_lag()
         self.condition(Condition.CAUGHT_UP, "Unknown", reason, message)
         if self._conditions[Condition.READY_FOR_CUTOVER]["status"] == "True":
@@ -184,12 +184,12 @@ class Draft:
                 self._said[name] = Stage.STREAMING.value
 
     def node_lost(self, message: str) -> None:
-        """Nobody can tell whether a Pod still runs: a person must."""
+        """A person must find out whether a Pod still runs."""
         self.lag_unknown(Reason.NODE_LOST, message)
         self.condition(Condition.STALLED, "True", Reason.NODE_LOST, message)
 
     def report(self, report: Report) -> None:
-        """Take over what the copier says. One that has just started again knows less than the status does."""
+        """Take over the copier's report. A copier that has just restarted knows less than the status does."""
         said = report.model_dump(mode="json", by_alias=True, exclude_none=True)
         known = self.stage_now not in _EARLY
         if known and said["stage"] in _EARLY:
@@ -203,24 +203,24 @@ class Draft:
             if part in said:
                 self._said.setdefault(part, said[part])
         if said["stage"] == Stage.COMPLETED:
-            self._no_lag()  # what the copier still reads is not moved any more
+            self._no_lag()  # the copier still reads the stream, but moves nothing
         self._acknowledged(said["copier"])
         if self.withdrawal_missed(report) is None and said["stage"] not in _EARLY:
-            self._said["copier"].pop("withdrawnGeneration", None)  # before, it could be forgotten with its process
-        # An earlier failure stands until this process has got past it.
+            self._said["copier"].pop("withdrawnGeneration", None)  # earlier, a restart could lose the withdrawal
+        # An earlier failure is kept until this process has passed validation.
         keep = _FAILURE if "failure" in self._present and said["stage"] in _EARLY else ()
         self._conditions_of(report, _OURS.difference(keep))
 
     def _restarted(self, report: Report) -> None:
         if report.message:
-            self.say(report.message)
+            self.message(report.message)
         self._acknowledged(report.copier.model_dump(mode="json", by_alias=True, exclude_none=True))
         self._said["phase"] = self.stage_now
         self.lag_unknown(Reason.COPIER_STARTING, "the copier was started again and goes on from its checkpoint")
         self._conditions_of(report, {Condition.VALIDATED, Condition.PAUSED})
 
     def _conditions_of(self, report: Report, kinds: Collection[str]) -> None:
-        """They are of the generation that the copier acts on, though it said them before it was told of it."""
+        """With the generation that the copier applies, even if it set them before it was told of that generation."""
         acts_on = max(self._made_from, report.copier.acknowledged_generation or 0)
         for entry in report.conditions:
             if entry.type in kinds:
@@ -234,12 +234,12 @@ class Draft:
                 own[name] = copier[name]
 
     def withdrawn(self) -> None:
-        """No cutover is permitted; once it is again, a copier that was not told of this must take it for news."""
+        """Record that no cutover is permitted, for a copier that could not be told: see ``SendDirective``."""
         if self.stage_now not in _EARLY:
             self._said.setdefault("copier", {})["withdrawnGeneration"] = self._generation
 
     def withdrawal_missed(self, report: Report) -> int | None:
-        """The generation of one that this copier has not been told of."""
+        """The generation of a withdrawal that this copier has not been told."""
         withdrawn: int | None = self._said.get("copier", {}).get("withdrawnGeneration")
         heard = report.copier.acknowledged_generation or 0
         return withdrawn if withdrawn is not None and withdrawn > heard else None
@@ -247,7 +247,7 @@ class Draft:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def status(self) -> Object:
-        """The whole of it."""
+        """The complete status."""
         return self._said | {"conditions": list(self._conditions.values())}
 
 
@@ -257,7 +257,7 @@ def stamp(moment: datetime) -> str:
 
 
 def urgent(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether more than numbers changed: a person or a script may wait for it."""
+    """Whether more than numbers and messages changed: a person or a script may wait for it."""
     return _without_numbers(before) != _without_numbers(after)
 
 
@@ -272,7 +272,7 @@ def _without_numbers(status: Mapping[str, Any]) -> Object:
 
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What to tell as Events: type, reason, message."""
+    """The Events to post: type, reason, message."""
     told = []
     old = {each["type"]: each for each in before.get("conditions", ())}
     for new in after["conditions"]:
@@ -295,11 +295,11 @@ _NEWS = {
     (Condition.VERIFIED, "True"),
     (Condition.PAUSED, "True"),
 }
-_NEWS_LATER = {(Condition.CUT_OVER, "False"), (Condition.PAUSED, "False")}  # no news where nothing was before
+_NEWS_LATER = {(Condition.CUT_OVER, "False"), (Condition.PAUSED, "False")}  # only as a change, not as the first value
 
 
 def _worth_telling(condition: Object, last_attempt: str | None, *, first: bool) -> str | None:
-    """Type of the Event, None for none. ``last_attempt`` is how the last one to cut over ended."""
+    """Type of the Event, or None. ``last_attempt`` is the result of the last cutover attempt."""
     now = (condition["type"], condition["status"])
     if now == (Condition.SUCCEEDED, "False"):
         return "Warning" if condition["reason"] == Reason.FAILED else "Normal"

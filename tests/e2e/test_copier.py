@@ -23,7 +23,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
 from ferry_core.api.spec import Spec, Throttle
 from ferry_operator import pods
-from ferry_operator.copier import CopierLink, DirectiveRefused, exchange
+from ferry_operator.copier_client import CopierClient, DirectiveRefused, copier_clients
 from ferry_operator.identity import Identity
 from ferry_operator.names import CONTROL_PORT, METRICS_PORT, Role
 from ferry_operator.observe import PodView
@@ -83,7 +83,7 @@ class RealCopier:
         return self.process.wait(seconds)
 
     @property
-    def last_words(self) -> Report:
+    def last_report(self) -> Report:
         return Report.model_validate_json((self.folder / "last").read_text())
 
     def log(self) -> str:
@@ -108,9 +108,9 @@ def make_copier(tmp_path: Path) -> Iterator[Make]:
 
 
 @contextlib.asynccontextmanager
-async def linked(copier: RealCopier) -> AsyncIterator[CopierLink]:
-    async with exchange(copier.identity.context()) as copiers:
-        link = CopierLink(copiers, copier.uid, copier.identity.token(copier.uid), lambda: None)
+async def linked(copier: RealCopier) -> AsyncIterator[CopierClient]:
+    async with copier_clients(copier.identity.context()) as copiers:
+        link = CopierClient(copiers, copier.uid, copier.identity.token(copier.uid), lambda: None)
         link.follow(PodView(Role.COPIER, "orders-copier", "pod-1", ip=copier.address, running=True))
         try:
             yield link
@@ -119,7 +119,7 @@ async def linked(copier: RealCopier) -> AsyncIterator[CopierLink]:
     await goodbyes()
 
 
-async def until(link: CopierLink, what: Callable[[Report], bool], copier: RealCopier, seconds: float = 60) -> Report:
+async def until(link: CopierClient, what: Callable[[Report], bool], copier: RealCopier, seconds: float = 60) -> Report:
     for _ in range(round(seconds * 50)):
         view = link.view
         if view.report is not None and view.silent_since is None and what(view.report):
@@ -157,7 +157,7 @@ def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, ma
 
     asyncio.run(drive())
     assert copier.wait() == 0, copier.log()
-    last = copier.last_words
+    last = copier.last_report
     assert last.stage == "Completed"
     assert last.cutover.writes_blocked_milliseconds is not None
     assert next(each for each in last.conditions if each.type == "CutOver").status == "True"
@@ -229,7 +229,7 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
     unbuilt = Throttle(query="SELECT 1")
     window = Cutover(not_after=datetime(2030, 1, 1, tzinfo=UTC))
 
-    async def refused(link: CopierLink, **parts: Any) -> None:
+    async def refused(link: CopierClient, **parts: Any) -> None:
         with pytest.raises(DirectiveRefused) as caught:
             await link.send(told(copier, **parts))
         assert caught.value.reason == "NotBuiltYet"
@@ -265,7 +265,7 @@ def test_what_is_wrong_is_left_behind(mariadb_pair: Pair, schema: str, tmp_path:
     (tmp_path / "secrets/target/password").unlink()
     copier.start()
     assert copier.wait() == 64
-    failure = copier.last_words.failure
+    failure = copier.last_report.failure
     assert failure is not None
     assert failure.reason in ("SecretKeyNotFound", "SecretNotFound")
     assert "password" in failure.message
@@ -283,7 +283,7 @@ def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: M
     assert copier.process is not None
     copier.process.send_signal(signal.SIGTERM)
     assert copier.wait(10) == 143
-    assert copier.last_words.stage in ("Streaming", "ReadyForCutover")
+    assert copier.last_report.stage in ("Streaming", "ReadyForCutover")
 
 
 def test_verbs_are_for_the_resource_and_metrics_for_everybody(

@@ -46,8 +46,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"ferry_operator.{name}", 1.0)
     for name in ("decide", "endings"):
         monkeypatch.setattr(f"ferry_operator.{name}.SHORTEST_BACKOFF", 2.0)
-    monkeypatch.setattr("ferry_operator.act._TAKEN", timedelta(seconds=1))
-    monkeypatch.setattr("ferry_operator.act._SECRET_SECONDS", 1.0)
+    monkeypatch.setattr("ferry_operator.pod_maker._NAME_TAKEN", timedelta(seconds=1))
+    monkeypatch.setattr("ferry_operator.round_state._SECRET_SECONDS", 1.0)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from ferry_core.api.report import Failure, Stage
 from ferry_core.reasons import Condition
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Ended, Link, Trouble
-from ferry_operator.plan import CreatePod, DeletePod, EnsureSecret, HoldFerry, Plan, SendDirective
+from ferry_operator.observe import Ended, Link, Refusal
+from ferry_operator.plan import AddFinalizer, CreatePod, DeletePod, EnsureSecret, Plan, SendDirective
 from tests.support.kubelet import SPEC
-from tests.support.sights import NOW, Object, after, condition, failed, ferry, pod, report, see, spec, status
+from tests.support.observed import NOW, Object, after, condition, failed, ferry, pod, report, see, spec, status
 
 # -- the beginning --------------------------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ def test_a_queued_ferry_says_so_and_has_not_started() -> None:
 
 def test_no_copier_before_the_finalizer_is_there() -> None:
     plan = decide(see(ferry=ferry(held=False)))
-    assert plan.actions == (HoldFerry(),)
+    assert plan.actions == (AddFinalizer(),)
     assert "mysqlferry.io/operator" in status(plan)["message"]
     assert "startTime" not in status(plan)
 
@@ -65,15 +65,15 @@ def test_a_spec_that_cannot_be_read_is_said_and_leaves_a_running_copier_alone() 
 
 
 def test_a_pod_that_the_cluster_refuses_is_tried_again_and_said() -> None:
-    fresh = Trouble("PodRefused", "exceeded quota: pods", NOW)
-    plan = decide(see(trouble=fresh))
+    fresh = Refusal("PodRefused", "exceeded quota: pods", NOW)
+    plan = decide(see(refusal=fresh))
     assert plan.actions == ()
     assert 0 < plan.next_look <= 10
     assert condition(plan, "Stalled")["reason"] == "PodRefused"
     assert "exceeded quota: pods" in status(plan)["message"]
     stale = replace(fresh, since=NOW - timedelta(seconds=11))
-    assert decide(see(trouble=stale)).actions == (CreatePod(Role.COPIER),)
-    mended = decide(after(see(trouble=fresh)))
+    assert decide(see(refusal=stale)).actions == (CreatePod(Role.COPIER),)
+    mended = decide(after(see(refusal=fresh)))
     assert condition(mended, "Stalled")["status"] == "False"
 
 
@@ -106,8 +106,8 @@ def test_it_is_no_trouble_any_more_once_the_image_is_there() -> None:
 
 
 def test_a_secret_that_the_cluster_refuses() -> None:
-    refused = Trouble("PodRefused", "secrets is forbidden", NOW)
-    plan = decide(see(copier=pod(running=False, phase="Pending"), trouble=refused))
+    refused = Refusal("PodRefused", "secrets is forbidden", NOW)
+    plan = decide(see(copier=pod(running=False, phase="Pending"), refusal=refused))
     assert condition(plan, "Stalled")["status"] == "True"
     assert "secrets is forbidden" in status(plan)["message"]
 

@@ -10,7 +10,7 @@ from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, Link
 from ferry_operator.plan import CreatePod, DeletePod
-from tests.support.sights import NOW, Object, after, condition, failed, ferry, pod, report, said, see, spec, status
+from tests.support.observed import NOW, Object, after, condition, failed, ferry, pod, report, said, see, spec, status
 
 # -- the beginning --------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ import pytest
 from ferry_core.api.report import CutoverReport, Progress, Replication, Stage
 from ferry_core.reasons import Condition
 from ferry_operator.decide import decide
-from ferry_operator.observe import Link, Observed, Trouble
+from ferry_operator.observe import Link, Observed, Refusal
 from ferry_operator.plan import SendDirective
-from tests.support.sights import NOW, Object, after, condition, ferry, pod, report, said, see, status
+from tests.support.observed import NOW, Object, after, condition, ferry, pod, report, said, see, status
 
 # -- the beginning --------------------------------------------------------------------------------------------------
 
@@ -146,8 +146,8 @@ def test_a_copier_that_was_started_again_is_noticed_before_it_answers() -> None:
 
 
 def test_a_directive_that_the_copier_refuses_is_said() -> None:
-    refused = Trouble("NotBuiltYet", "spec.throttle.query is not supported yet", NOW)
-    seen = see(ferry=ferry(generation=2), copier=pod(), link=Link(report(Stage.COPYING)), trouble=refused)
+    refused = Refusal("NotBuiltYet", "spec.throttle.query is not supported yet", NOW)
+    seen = see(ferry=ferry(generation=2), copier=pod(), link=Link(report(Stage.COPYING)), refusal=refused)
     plan = decide(seen)
     assert plan.actions == ()
     assert condition(plan, "Stalled")["reason"] == "NotBuiltYet"

@@ -11,7 +11,7 @@ from ferry_core.api.report import Phase, Stage
 from ferry_core.errors import ExitCode, RetriableError
 from ferry_core.mysql.faults import _GROUPS, _REFUSED_NOW
 from ferry_core.reasons import Condition, Reason
-from ferry_operator.kube import Asked
+from ferry_operator.kube import ApiRequest
 from ferry_operator.metrics import Metrics
 from tests.support.kubelet import SPEC
 
@@ -100,7 +100,7 @@ def test_every_metric_of_the_operator_has_a_line() -> None:
     metrics = Metrics(lambda: [{"metadata": meta, "spec": SPEC, "status": status}])
     metrics.reconciled(0.01)
     metrics.failed("Forbidden")
-    metrics.asked(Asked("GET", "ferries", 200))
+    metrics.asked(ApiRequest("GET", "ferries", 200))
     # Each process says of a counter when it began, by a series of its own.
     families = text_string_to_metric_families(metrics.snapshot()().decode())
     known = {}

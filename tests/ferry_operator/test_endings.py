@@ -10,9 +10,9 @@ from ferry_core.api.report import CutoverReport, Replication, Report, Stage, Thr
 from ferry_core.reasons import Reason
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Trouble
+from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Refusal
 from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret
-from tests.support.sights import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
+from tests.support.observed import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
 
 # -- the end --------------------------------------------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ def refused(**template: Any) -> FerryView:
     """One whose Pod was never accepted: what was to be done is on record, and what became of it."""
     wrong = ferry(spec=spec(copier={"template": template}))
     first = see(ferry=wrong)
-    told = after(first, ferry=replace(wrong, status=status(decide(first))), trouble=Trouble("PodRefused", "bad", NOW))
+    told = after(first, ferry=replace(wrong, status=status(decide(first))), refusal=Refusal("PodRefused", "bad", NOW))
     return replace(wrong, status=status(decide(told)))
 
 

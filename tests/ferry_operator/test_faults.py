@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ferry_core.api.report import Failure, Report, Stage
-from ferry_operator import copier as copier_link
+from ferry_operator import copier_client
 from ferry_operator import handlers
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, Object, eventually, running
 from tests.support.kubelet import SPEC, Kubelet, words
@@ -178,7 +178,7 @@ def test_a_secret_that_somebody_made_under_the_copiers_name_is_not_given_to_it(
 ) -> None:
     """It could name another host, which would be sent the databases' passwords."""
     names = iter(("known", "unknown"))
-    monkeypatch.setattr("ferry_operator.act.secrets.token_hex", lambda _: next(names))
+    monkeypatch.setattr("ferry_operator.pod_maker.secrets.token_hex", lambda _: next(names))
     foreign = {"metadata": {"name": "orders-copier-known"}, "stringData": {"ferry.yaml": "source: {host: elsewhere}"}}
     cluster.api.request("POST", f"/api/v1/namespaces/{cluster.namespace}/secrets", foreign)
     running(cluster, kubelet)
@@ -325,7 +325,7 @@ def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -
     cluster.api.request("POST", cluster.pods, {"metadata": {"name": "orders-copier"}, "spec": spec})
     cluster.apply("orders")
     eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "PodNameTaken", 30)
-    assert "a Pod orders-copier that is not this Ferry's" in cluster.status("orders")["message"]
+    assert "Pod orders-copier exists and does not belong to this Ferry" in cluster.status("orders")["message"]
     cluster.delete_pod("orders-copier")
     kubelet.copier("orders", 30)
     eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
@@ -333,7 +333,7 @@ def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -
 
 @pytest.mark.usefixtures("operator", "hasty")
 def test_a_copier_that_answers_without_end(cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copier_link, "_MOST_BYTES", 100)
+    monkeypatch.setattr(copier_client, "_MOST_BYTES", 100)
     cluster.apply("orders")
     kubelet.copier("orders")
     eventually(lambda: "its answer is longer than 100 bytes" in cluster.status("orders").get("message", ""))

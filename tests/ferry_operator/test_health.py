@@ -1,4 +1,4 @@
-"""The operator's own metrics and probes, and the watchman behind them."""
+"""The operator's own metrics and probes, and the watch_checker behind them."""
 
 import asyncio
 import threading
@@ -8,8 +8,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from ferry_operator import health
-from ferry_operator.health import Watchman
-from ferry_operator.kube import Asked, KubeError
+from ferry_operator.health import WatchChecker
+from ferry_operator.kube import ApiRequest, KubeError
 from ferry_operator.metrics import PHASES, Metrics
 from ferry_operator.names import Object
 from tests.support.kubelet import SPEC
@@ -43,7 +43,7 @@ def test_the_operators_own_metrics() -> None:
     metrics = Metrics(list)
     metrics.reconciled(0.01)
     metrics.failed("Forbidden")
-    metrics.asked(Asked("GET", "ferries", 200))
+    metrics.asked(ApiRequest("GET", "ferries", 200))
     found = samples(metrics)
     assert found["ferry_operator_reconcile_total", ("ok",)] == 1
     assert found["ferry_operator_reconcile_errors_total", ("Forbidden",)] == 1
@@ -60,7 +60,7 @@ def test_ferries_are_looked_at_in_the_event_loop_only() -> None:
         return []
 
     async def scraped() -> None:
-        app = health.application(Metrics(ferries), Watchman(Versions(), {}, (), Metrics(list)), asyncio.Event())  # type: ignore[arg-type]
+        app = health.application(Metrics(ferries), WatchChecker(Versions(), {}, (), Metrics(list)), asyncio.Event())  # type: ignore[arg-type]
         async with TestClient(TestServer(app)) as client:
             answer = await client.get("/metrics")
             assert "ferry_operator_reconcile_total" in await answer.text()
@@ -90,17 +90,17 @@ def test_a_watch_that_tells_nothing_is_found_out(
     told: dict[str, int], found: dict[str, int], then: dict[str, int], caught_up: dict[str, int]
 ) -> None:
     kube = Versions()
-    watchman = Watchman(kube, told, (), Metrics(list))  # type: ignore[arg-type]
+    watch_checker = WatchChecker(kube, told, (), Metrics(list))  # type: ignore[arg-type]
     kube.found = found
-    asyncio.run(watchman.check())
-    assert watchman.problem == "", "it may be on its way"
+    asyncio.run(watch_checker.check())
+    assert watch_checker.problem == "", "it may be on its way"
     kube.found = then
-    asyncio.run(watchman.check())
-    assert "has not told of 1 Ferries or Pods" in watchman.problem
+    asyncio.run(watch_checker.check())
+    assert "has not told of 1 Ferries or Pods" in watch_checker.problem
     told.clear()
     told |= caught_up
-    asyncio.run(watchman.check())
-    assert watchman.problem == ""
+    asyncio.run(watch_checker.check())
+    assert watch_checker.problem == ""
 
 
 def test_a_crd_that_is_gone_is_found_out() -> None:
@@ -116,12 +116,12 @@ def test_a_crd_that_is_gone_is_found_out() -> None:
             raise KubeError(404, "", "404 page not found")
 
     async def watch() -> str:
-        watchman = Watchman(Gone(), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
-        running = asyncio.create_task(watchman.run())
+        watch_checker = WatchChecker(Gone(), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
+        running = asyncio.create_task(watch_checker.run())
         async with asyncio.timeout(10):
             await again.wait()
         running.cancel()
-        return watchman.problem
+        return watch_checker.problem
 
     assert asyncio.run(watch()) == "the CustomResourceDefinition ferries.mysqlferry.io is gone"
 
@@ -153,11 +153,11 @@ async def _hang() -> dict[str, int]:
 
 def test_a_watchman_who_has_died_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
     async def watch() -> str:
-        watchman = Watchman(Listing(_fail), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
-        assert watchman.trouble == ""
+        watch_checker = WatchChecker(Listing(_fail), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
+        assert watch_checker.unhealthy == ""
         async with asyncio.timeout(10):
-            await watchman.run()
-        return watchman.trouble
+            await watch_checker.run()
+        return watch_checker.unhealthy
 
     assert "nobody compares" in asyncio.run(watch())
     assert "a bug" in caplog.text
@@ -171,14 +171,14 @@ def test_an_api_server_that_is_away_makes_nobody_unhealthy(
 
     async def watch() -> None:
         now, kube = [1000.0], Listing(say)
-        watchman = Watchman(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
-        running = asyncio.create_task(watchman.run())
+        watch_checker = WatchChecker(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
+        running = asyncio.create_task(watch_checker.run())
         async with asyncio.timeout(10):
             for _ in range(5):
                 now[0] += 2 * patience
                 kube.asked.clear()
                 await kube.asked.wait()
-                assert watchman.trouble == ""
+                assert watch_checker.unhealthy == ""
         running.cancel()
 
     asyncio.run(watch())
@@ -187,14 +187,14 @@ def test_an_api_server_that_is_away_makes_nobody_unhealthy(
 def test_a_watchman_who_does_not_come_back_is_found_out() -> None:
     async def watch() -> None:
         now, kube = [1000.0], Listing(_hang)
-        watchman = Watchman(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
+        watch_checker = WatchChecker(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
         now[0] += 1000
-        assert watchman.trouble == "", "it has not begun: the CRD is waited for"
-        running = asyncio.create_task(watchman.run())
+        assert watch_checker.unhealthy == "", "it has not begun: the CRD is waited for"
+        running = asyncio.create_task(watch_checker.run())
         async with asyncio.timeout(10):
             await kube.asked.wait()
         now[0] += 181
-        assert watchman.trouble == "nobody has compared watches with the API for 181 s"
+        assert watch_checker.unhealthy == "nobody has compared watches with the API for 181 s"
         running.cancel()
 
     asyncio.run(watch())

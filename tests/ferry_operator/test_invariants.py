@@ -12,10 +12,10 @@ from ferry_core.api.spec import Spec
 from ferry_core.errors import ExitCode
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Trouble
+from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Refusal
 from ferry_operator.plan import LONGEST_BACKOFF, SILENCE_SECONDS, CreatePod, DeletePod, Plan
 from ferry_operator.pods import digest
-from tests.support.sights import NOW, Object, ferry, helper, pod, report, said, spec
+from tests.support.observed import NOW, Object, ferry, helper, pod, report, said, spec
 
 LONG = timedelta(seconds=LONGEST_BACKOFF + 1)
 
@@ -58,7 +58,7 @@ class Sight:
     stage: Stage | None
     exhausted: bool
     silent: int | None
-    trouble: int | None
+    refusal: int | None
     admitted: bool
 
 
@@ -71,7 +71,7 @@ SIGHTS = st.builds(
     stage=st.one_of(st.none(), st.sampled_from(list(Stage)[:-1])),
     exhausted=st.booleans(),
     silent=st.sampled_from([None, None, 1, 30]),
-    trouble=st.sampled_from([None, None, 1, 20]),
+    refusal=st.sampled_from([None, None, 1, 20]),
     admitted=st.sampled_from([True, True, False]),
 )
 
@@ -92,9 +92,9 @@ def see(sight: Sight, view: FerryView, now: datetime) -> Observed:
         silent = None if sight.silent is None else now - timedelta(seconds=sight.silent)
         link = Link(spoken, silent, "timeout" if silent else "")
     trouble = None
-    if sight.trouble is not None:
-        trouble = Trouble("PodRefused", "exceeded quota", now - timedelta(seconds=sight.trouble), generation)
-    return Observed(view, now, copier, link=link, admitted=sight.admitted, trouble=trouble)
+    if sight.refusal is not None:
+        trouble = Refusal("PodRefused", "exceeded quota", now - timedelta(seconds=sight.refusal), generation)
+    return Observed(view, now, copier, link=link, admitted=sight.admitted, refusal=trouble)
 
 
 def looks(sights: list[Sight]) -> Iterator[tuple[Observed, Plan]]:
@@ -187,7 +187,7 @@ def test_stalled_is_not_taken_back_without_news(sights: list[Sight]) -> None:
         failure = after.get("failure", {"retriable": True})
         if not failure["retriable"]:
             assert condition(after, "Stalled")["status"] == "True", "it failed, for all we know"
-            another_reason = seen.copier is not None or seen.trouble is not None
+            another_reason = seen.copier is not None or seen.refusal is not None
             assert another_reason or condition(after, "Stalled")["reason"] == failure["reason"]
         if condition(dict(before), "Stalled")["status"] != "True" or condition(after, "Stalled")["status"] == "True":
             continue

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client, config
 
-from ferry_operator.kube import AT_ONCE, ApiKube, KubeError
+from ferry_operator.kube import MAX_REQUESTS, ApiKube, KubeError
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -38,7 +38,7 @@ def test_a_thousand_that_ask_at_once_take_turns() -> None:
         nonlocal asked, most
         asked += 1
         most = max(most, asked)
-        if asked == AT_ONCE:
+        if asked == MAX_REQUESTS:
             full.set()
         await full.wait()
         asked -= 1
@@ -49,7 +49,7 @@ def test_a_thousand_that_ask_at_once_take_turns() -> None:
             await asyncio.gather(*(kube.get_ferry("a", str(number)) for number in range(1000)))
 
     asyncio.run(all_ask())
-    assert most == AT_ONCE
+    assert most == MAX_REQUESTS
 
 
 def test_versions_come_in_pieces() -> None:

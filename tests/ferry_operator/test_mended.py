@@ -8,9 +8,9 @@ import pytest
 from ferry_core.api.report import Stage
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
-from ferry_operator.observe import Link, Observed, Trouble
+from ferry_operator.observe import Link, Observed, Refusal
 from ferry_operator.plan import CreatePod, DeletePod
-from tests.support.sights import NOW, Object, after, condition, failed, ferry, pod, report, see, spec, status
+from tests.support.observed import NOW, Object, after, condition, failed, ferry, pod, report, see, spec, status
 
 # -- the spec is changed while a Pod is there -----------------------------------------------------------------------
 
@@ -52,10 +52,10 @@ def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
 def test_a_copier_that_has_cut_over_is_neither_told_nor_started_anew() -> None:
     """It only watches for late writes: what it was said to refuse, or to wait for, would never change again."""
     changed = ferry({"stage": "Completed"}, 2, spec=spec(copier={"image": "ferry:2"}))
-    refused = Trouble("NotBuiltYet", "spec.cutover.notAfter is not supported yet", NOW, generation=2)
+    refused = Refusal("NotBuiltYet", "spec.cutover.notAfter is not supported yet", NOW, generation=2)
     for trouble in (None, refused):
         plan = decide(
-            see(ferry=changed, copier=pod(), link=Link(report(Stage.COMPLETED, message="on")), trouble=trouble)
+            see(ferry=changed, copier=pod(), link=Link(report(Stage.COMPLETED, message="on")), refusal=trouble)
         )
         assert plan.actions == ()
         assert condition(plan, "Reconciling")["reason"] == "Settled"
@@ -65,7 +65,7 @@ def test_a_copier_that_has_cut_over_is_neither_told_nor_started_anew() -> None:
 
 # -- the next try of a failed Ferry cannot begin --------------------------------------------------------------------
 
-QUOTA = Trouble("PodRefused", "exceeded quota: pods", NOW, generation=2)
+QUOTA = Refusal("PodRefused", "exceeded quota: pods", NOW, generation=2)
 NO_IMAGE = pod(running=False, phase="Pending", waiting=("ErrImagePull", "no such image"))
 
 
@@ -76,7 +76,7 @@ def held_up(code: int, held: Object) -> Observed:
 
 
 @pytest.mark.parametrize("code", [64, 65])
-@pytest.mark.parametrize("held", [{"trouble": QUOTA}, {"copier": NO_IMAGE}], ids=["refused", "no image"])
+@pytest.mark.parametrize("held", [{"refusal": QUOTA}, {"copier": NO_IMAGE}], ids=["refused", "no image"])
 def test_a_failed_ferry_is_tried_again_once_what_held_its_next_try_up_is_gone(code: int, held: Object) -> None:
     """Its one refusal was taken for a failure of the spec that had just been mended, and waited for a person again."""
     seen = held_up(code, held)
@@ -89,16 +89,16 @@ def test_a_failed_ferry_is_tried_again_once_what_held_its_next_try_up_is_gone(co
 
 
 def test_a_refusal_while_a_failed_ferry_is_tried_again_lasts_ten_seconds_each() -> None:
-    seen = held_up(65, {"trouble": QUOTA})
+    seen = held_up(65, {"refusal": QUOTA})
     for seconds, actions in ((9, ()), (11, (CreatePod(Role.COPIER),))):
-        later = after(seen, generation=2, now=NOW + timedelta(seconds=seconds), trouble=QUOTA)
+        later = after(seen, generation=2, now=NOW + timedelta(seconds=seconds), refusal=QUOTA)
         assert decide(later).actions == actions
         assert decide(later).next_look <= 10
 
 
 @pytest.mark.parametrize("code", [64, 65])
 def test_what_failed_again_with_the_mended_spec_waits_again(code: int) -> None:
-    seen = held_up(code, {"trouble": QUOTA})
+    seen = held_up(code, {"refusal": QUOTA})
     failing = failed(code, "RowsDiffer", "orders 8", ago=-60)
     again = after(seen, generation=2, copier=replace(failing, generation=2), now=NOW + timedelta(seconds=60))
     waits = after(again, generation=2, now=NOW + timedelta(seconds=65))

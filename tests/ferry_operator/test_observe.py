@@ -11,7 +11,7 @@ from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import PodView, pod_view
 from ferry_operator.plan import CreatePod, DeletePod, EnsureSecret
-from tests.support.sights import NOW, after, condition, ferry, see, spec, status
+from tests.support.observed import NOW, after, condition, ferry, see, spec, status
 
 Object = dict[str, Any]
 RUNNING: Object = {

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from ferry_operator.names import Object
-from ferry_operator.status import Draft, ours, transitions, urgent
+from ferry_operator.status import Draft, own_part, transitions, urgent
 
 
 def test_only_numbers_can_wait() -> None:
@@ -18,8 +18,8 @@ def test_conditions_of_others_are_left_to_them() -> None:
     theirs = {"type": "Theirs", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "t"}
     draft = Draft({"conditions": [theirs]}, 1, datetime(2026, 1, 1, tzinfo=UTC))
     assert "Theirs" not in {each["type"] for each in draft.status()["conditions"]}
-    assert ours({"phase": "Copying", "conditions": [theirs]}) == {"phase": "Copying", "conditions": []}
-    assert ours({}) == {}
+    assert own_part({"phase": "Copying", "conditions": [theirs]}) == {"phase": "Copying", "conditions": []}
+    assert own_part({}) == {}
 
 
 def test_events_are_told_of_transitions_only() -> None:

@@ -11,7 +11,7 @@ from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, FerryView, PodView
 from ferry_operator.plan import CreatePod, DeletePod
-from tests.support.sights import NOW, condition, ferry, helper, pod, see, spec, status
+from tests.support.observed import NOW, condition, ferry, helper, pod, see, spec, status
 
 STARTED = {"startTime": "2026-11-23T11:00:00Z", "stage": "Copying", "phase": "Copying"}
 FORCE = "once its node is surely down: kubectl delete pod {} -n shop --force"

@@ -10,7 +10,7 @@ from ferry_operator.observe import FerryView, Link, Observed, PodView
 from ferry_operator.plan import SendDirective
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.kubelet import Kubelet
-from tests.support.sights import NOW, Object, ferry, pod, report, see, spec, status
+from tests.support.observed import NOW, Object, ferry, pod, report, see, spec, status
 
 UNDER_WAY: Object = {"stage": "Streaming", "phase": "Streaming", "startTime": "2026-11-23T11:00:00Z"}
 STARTING = pod(running=False, phase="Pending", waiting=("ContainerCreating", ""))

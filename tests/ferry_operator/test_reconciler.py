@@ -10,22 +10,23 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from ferry_core.api.report import Stage
-from ferry_operator import tender as loop
-from ferry_operator.act import Actor, Memory
-from ferry_operator.budget import Budget
-from ferry_operator.copier import Exchange
-from ferry_operator.fleet import Fleet
+from ferry_operator import reconciler as loop
+from ferry_operator.act import Actor
+from ferry_operator.budget import StatusBudget
+from ferry_operator.copier_client import CopierClients
 from ferry_operator.identity import Identity
-from ferry_operator.kube import AT_ONCE, KubeError
+from ferry_operator.kube import MAX_REQUESTS, KubeError
 from ferry_operator.metrics import Metrics
 from ferry_operator.names import FINALIZER, SKIP_CLEANUP, Object, Role
 from ferry_operator.observe import Link, PodView
 from ferry_operator.plan import Plan
+from ferry_operator.reconciler import OperatorContext, Reconciler
+from ferry_operator.round_state import RoundState
+from ferry_operator.run_slots import RunSlots
 from ferry_operator.settings import Settings
-from ferry_operator.tender import Office, Tender
 from tests.support.kubelet import SPEC
+from tests.support.observed import pod, report
 from tests.support.samples import samples
-from tests.support.sights import pod, report
 
 UID = "uid-1"
 IDENTITY = Identity.new()
@@ -58,8 +59,8 @@ class Cluster:
         self.ferry = ferry | {"metadata": ferry["metadata"] | {"resourceVersion": version}, "status": status}
         return self.ferry
 
-    async def hold_ferry(self, _: Object) -> None:
-        self._answer("hold_ferry")
+    async def add_finalizer(self, _: Object) -> None:
+        self._answer("add_finalizer")
 
     async def create_pod(self, _: str, pod: Object) -> Object:
         self._answer("create_pod")
@@ -86,28 +87,28 @@ class Cluster:
         self.ferry = self.ferry | {"metadata": meta}
 
 
-class Desk:
-    """A tender with its office; ``body`` is what the watch told last."""
+class Harness:
+    """A reconciler with its context; ``body`` is what the watch told last."""
 
     def __init__(self, cluster: Cluster, most: int = 0) -> None:
         self.cluster = cluster
         self.body = cluster.ferry or {}
-        actor = Actor(cluster, IDENTITY, Settings("ferry", "image:1"), Budget())  # type: ignore[arg-type]
+        actor = Actor(cluster, IDENTITY, Settings("ferry", "image:1"), StatusBudget())  # type: ignore[arg-type]
         self.metrics = Metrics(list)
-        self.fleet = Fleet(most, lambda _: None)
-        exchange = Exchange(None, None)  # type: ignore[arg-type]
-        self.office = Office(actor, exchange, self.fleet, self.metrics, {}, {})
-        self.tender = Tender(self.office, UID, lambda: self.body, lambda: list(cluster.pods))
+        self.slots = RunSlots(most, lambda _: None)
+        copier_clients = CopierClients(None, None)  # type: ignore[arg-type]
+        self.context = OperatorContext(actor, copier_clients, self.slots, self.metrics, {}, {})
+        self.reconciler = Reconciler(self.context, UID, lambda: self.body, lambda: list(cluster.pods))
         self.stopped = False
 
     async def until(self, what: Callable[[], object]) -> None:
-        """The tender runs until this is so, or it has ended by itself."""
-        running = asyncio.create_task(self.tender.run(lambda: self.stopped))
+        """The reconciler runs until this is so, or it has ended by itself."""
+        running = asyncio.create_task(self.reconciler.run(lambda: self.stopped))
         async with asyncio.timeout(10):
             while not what() and not running.done():  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(0.001)
         self.stopped = True
-        self.tender.wake()
+        self.reconciler.wake()
         await asyncio.wait_for(running, 1)
 
     def errors(self, reason: str) -> float:
@@ -120,14 +121,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster()
 
 
-def tended(cluster: Cluster, scene: Callable[[Desk], Awaitable[None]], most: int = 0) -> Desk:
-    """The desk, after the scene."""
+def tended(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: int = 0) -> Harness:
+    """The harness, after the scene."""
 
-    async def play() -> Desk:
-        desk = Desk(cluster, most)
+    async def play() -> Harness:
+        harness = Harness(cluster, most)
         async with asyncio.timeout(10):
-            await scene(desk)
-        return desk
+            await scene(harness)
+        return harness
 
     return asyncio.run(play())
 
@@ -148,9 +149,9 @@ def said(cluster: Cluster) -> str:
 
 def test_a_404_of_something_else_does_not_end_it(cluster: Cluster) -> None:
     cluster.says["create_pod"] = KubeError(404, "NotFound", "no such quota")
-    desk = tended(cluster, lambda desk: desk.until(lambda: cluster.asked.count("create_pod") == 3))
+    harness = tended(cluster, lambda harness: harness.until(lambda: cluster.asked.count("create_pod") == 3))
     assert cluster.asked.count("create_pod") == 3
-    assert desk.errors("NotFound") >= 2
+    assert harness.errors("NotFound") >= 2
 
 
 @pytest.mark.parametrize("successor", [False, True], ids=["gone", "another of its name"])
@@ -160,22 +161,22 @@ def test_a_404_of_the_ferry_ends_it(cluster: Cluster, successor: bool) -> None:
     cluster.says["write_status"] = KubeError(404, "NotFound", "not found")
     cluster.ferry = ferry | {"metadata": ferry["metadata"] | {"uid": "uid-2"}} if successor else None
 
-    async def run(desk: Desk) -> None:
-        desk.body = ferry
-        await desk.tender.run(lambda: False)
+    async def run(harness: Harness) -> None:
+        harness.body = ferry
+        await harness.reconciler.run(lambda: False)
 
-    desk = tended(cluster, run)
+    harness = tended(cluster, run)
     assert cluster.asked == ["write_status", "get_ferry"]
-    assert desk.errors("NotFound") == 0
+    assert harness.errors("NotFound") == 0
 
 
 @pytest.mark.parametrize("code", [404, 409, 500])
 def test_what_a_webhook_denies_is_said_whatever_code_it_gives(cluster: Cluster, code: int) -> None:
     cluster.says["create_pod"] = KubeError(code, "", DENIED)
 
-    async def refused_twice(desk: Desk) -> None:
-        await desk.tender.round()
-        await desk.tender.round()
+    async def refused_twice(harness: Harness) -> None:
+        await harness.reconciler.round()
+        await harness.reconciler.round()
 
     tended(cluster, refused_twice)
     assert DENIED in said(cluster)
@@ -186,9 +187,9 @@ def test_an_event_has_as_many_bytes_as_the_api_takes(cluster: Cluster, letter: s
     """It counts 1,024 bytes, where a condition has room for 4,096 characters."""
     cluster.says["create_pod"] = KubeError(403, "Forbidden", f"x{letter * 5000}")
 
-    async def refused(desk: Desk) -> None:
-        await desk.tender.round()
-        await desk.tender.round()
+    async def refused(harness: Harness) -> None:
+        await harness.reconciler.round()
+        await harness.reconciler.round()
 
     tended(cluster, refused)
     note = dict(cluster.told)["PodRefused"]
@@ -203,12 +204,12 @@ CONFLICT = KubeError(409, "Conflict", "the object has been modified")
 def test_a_status_needs_no_lock_where_nothing_that_it_was_made_from_has_changed(cluster: Cluster) -> None:
     cluster.says["write_status"] = CONFLICT
 
-    async def scene(desk: Desk) -> None:
-        await desk.tender.round()
+    async def scene(harness: Harness) -> None:
+        await harness.reconciler.round()
 
-    desk = tended(cluster, scene)
+    harness = tended(cluster, scene)
     assert cluster.asked[:3] == ["write_status", "get_ferry", "write_status, unlocked"]
-    assert desk.errors("Conflict") == 0
+    assert harness.errors("Conflict") == 0
 
 
 @pytest.mark.parametrize("changed", ["status", "finalizers", "deletionTimestamp"])
@@ -220,10 +221,10 @@ def test_a_status_whose_base_has_changed_is_made_anew(cluster: Cluster, changed:
     meta |= {"finalizers": {"finalizers": []}, "deletionTimestamp": {changed: "2026-01-02T00:00:00Z"}}.get(changed, {})
     cluster.ferry = ferry | {"metadata": meta} | ({"status": {"phase": "Paused"}} if changed == "status" else {})
 
-    async def scene(desk: Desk) -> None:
-        desk.body = ferry
+    async def scene(harness: Harness) -> None:
+        harness.body = ferry
         with pytest.raises(KubeError):
-            await desk.tender.round()
+            await harness.reconciler.round()
 
     tended(cluster, scene)
     assert cluster.asked == ["write_status", "get_ferry"]
@@ -235,12 +236,12 @@ def test_a_ferry_without_our_finalizer_is_written_under_a_lock_only(cluster: Clu
     cluster.ferry["metadata"]["finalizers"] = []
     cluster.says["write_status"] = CONFLICT
 
-    async def scene(desk: Desk) -> None:
+    async def scene(harness: Harness) -> None:
         with pytest.raises(KubeError):
-            await desk.tender.round()
+            await harness.reconciler.round()
 
     tended(cluster, scene)
-    assert cluster.asked == ["write_status", "get_ferry", "write_status", "hold_ferry"]
+    assert cluster.asked == ["write_status", "get_ferry", "write_status", "add_finalizer"]
 
 
 @pytest.mark.parametrize("call", ["write_status, unlocked", "create_pod"])
@@ -248,7 +249,7 @@ def test_conflicts_are_met_by_trying_again_soon(cluster: Cluster, call: str, mon
     """Of a quota too. The pauses of errors are not theirs, nor is an end that is asked for held up."""
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
     cluster.says |= {"write_status": CONFLICT, call: CONFLICT}
-    tended(cluster, lambda desk: desk.until(lambda: desk.errors("Conflict") == 8))
+    tended(cluster, lambda harness: harness.until(lambda: harness.errors("Conflict") == 8))
 
 
 def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,11 +257,11 @@ def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypa
     monkeypatch.setattr(loop, "_CONFLICT_PAUSES", (0.001,))
     cluster.says["create_pod"] = CONFLICT
 
-    async def scene(desk: Desk) -> None:
-        running = asyncio.create_task(desk.tender.run(lambda: False))
-        await until(lambda: desk.errors("Conflict") > 5)
+    async def scene(harness: Harness) -> None:
+        running = asyncio.create_task(harness.reconciler.run(lambda: False))
+        await until(lambda: harness.errors("Conflict") > 5)
         cluster.says["create_pod"] = KubeError(500, "Oops", "a moment")
-        await until(lambda: desk.errors("Oops") == 2)
+        await until(lambda: harness.errors("Oops") == 2)
         running.cancel()
 
     tended(cluster, scene)
@@ -270,19 +271,19 @@ def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer was lost, or the watch was late; once the Pod is seen that is over."""
-    monkeypatch.setattr("ferry_operator.act._TAKEN", timedelta(0))
+    monkeypatch.setattr("ferry_operator.pod_maker._NAME_TAKEN", timedelta(0))
     cluster.says["create_pod"] = KubeError(409, "AlreadyExists", "exists")
 
-    async def scene(desk: Desk) -> None:
-        await desk.tender.round()
+    async def scene(harness: Harness) -> None:
+        await harness.reconciler.round()
         cluster.pods = [COPIER]
-        await desk.tender.round()
+        await harness.reconciler.round()
         cluster.pods = []
-        await desk.tender.round()
-        await desk.tender.round()
-        assert "not this Ferry's" not in said(cluster)
-        await desk.tender.round()
-        assert "not this Ferry's" in said(cluster)
+        await harness.reconciler.round()
+        await harness.reconciler.round()
+        assert "does not belong to this Ferry" not in said(cluster)
+        await harness.reconciler.round()
+        assert "does not belong to this Ferry" in said(cluster)
 
     tended(cluster, scene)
 
@@ -293,14 +294,14 @@ def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
 def test_who_waits_for_a_turn_writes_what_is_so_by_then(cluster: Cluster) -> None:
     """A thousand plans would wait beside each other otherwise, most of them outdated when their turn comes."""
 
-    async def scene(desk: Desk) -> None:
-        turns = desk.office.actor.turns
-        for _ in range(AT_ONCE):
+    async def scene(harness: Harness) -> None:
+        turns = harness.context.actor.concurrency
+        for _ in range(MAX_REQUESTS):
             await turns.acquire()
-        waiting = asyncio.create_task(desk.tender.round())
+        waiting = asyncio.create_task(harness.reconciler.round())
         await asyncio.sleep(0.01)
         assert cluster.asked == []
-        desk.body = desk.body | {"metadata": desk.body["metadata"] | {"generation": 2}}
+        harness.body = harness.body | {"metadata": harness.body["metadata"] | {"generation": 2}}
         turns.release()
         await waiting
 
@@ -313,11 +314,11 @@ def test_a_directive_waits_for_no_turn(cluster: Cluster) -> None:
     copier = Mock(view=Link(report(Stage.COPYING, acknowledged=0)), send=AsyncMock())
     cluster.pods = [pod()]
 
-    async def scene(desk: Desk) -> None:
-        desk.tender.link = copier
-        for _ in range(AT_ONCE):
-            await desk.office.actor.turns.acquire()
-        waiting = asyncio.create_task(desk.tender.round())
+    async def scene(harness: Harness) -> None:
+        harness.reconciler.copier = copier
+        for _ in range(MAX_REQUESTS):
+            await harness.context.actor.concurrency.acquire()
+        waiting = asyncio.create_task(harness.reconciler.round())
         await asyncio.sleep(0.01)
         waiting.cancel()
 
@@ -330,22 +331,22 @@ def test_a_directive_waits_for_no_turn(cluster: Cluster) -> None:
 
 
 def test_a_ferry_that_changes_all_the_time_is_written_seldom_but_for_what_its_user_changed(cluster: Cluster) -> None:
-    async def scene(desk: Desk) -> None:
-        memory = Memory()
+    async def scene(harness: Harness) -> None:
+        state = RoundState()
 
         async def say(phase: str, generation: int) -> None:
             status: Object = {"phase": phase, "observedGeneration": generation, "conditions": []}
             assert cluster.ferry is not None
-            await desk.office.actor.act(cluster.ferry, None, Plan(status), memory)
+            await harness.context.actor.act(cluster.ferry, None, Plan(status), state)
 
         for number in range(200):
             await say(str(number), 1)
         written = cluster.asked.count("write_status")
         assert 20 <= written <= 23
-        assert 0 < memory.held_back <= 1
+        assert 0 < state.held_back <= 1
         await say("199", 2)
         assert cluster.asked.count("write_status") == written + 1
-        assert memory.held_back == 0
+        assert state.held_back == 0
 
     tended(cluster, scene)
 
@@ -365,28 +366,28 @@ def test_a_cleanup_that_meets_a_404_is_tried_again_and_counted(cluster: Cluster)
     deleted(cluster)
     cluster.says["create_pod"] = KubeError(404, "NotFound", "no such thing")
 
-    async def release(desk: Desk) -> None:
-        assert not await desk.tender.release(0.2)
+    async def release(harness: Harness) -> None:
+        assert not await harness.reconciler.release(0.2)
 
-    desk = tended(cluster, release)
+    harness = tended(cluster, release)
     assert cluster.asked.count("create_pod") >= 2
-    assert desk.errors("NotFound") >= 2
+    assert harness.errors("NotFound") >= 2
 
 
 def test_an_api_server_that_is_away_releases_nothing(cluster: Cluster) -> None:
     deleted(cluster)
     cluster.says = {name: KubeError(0, "Unreachable", "away") for name in ("get_ferry", "write_status", "create_pod")}
 
-    async def release(desk: Desk) -> None:
-        assert not await desk.tender.release(0.1)
+    async def release(harness: Harness) -> None:
+        assert not await harness.reconciler.release(0.1)
 
     assert tended(cluster, release).errors("Unreachable") >= 2
 
 
 def test_a_ferry_that_is_gone_is_released(cluster: Cluster) -> None:
-    async def release(desk: Desk) -> None:
+    async def release(harness: Harness) -> None:
         cluster.ferry = None
-        assert await desk.tender.release(10)
+        assert await harness.reconciler.release(10)
 
     tended(cluster, release)
     assert cluster.asked == ["get_ferry"]
@@ -399,13 +400,13 @@ def test_a_copier_that_still_ends_keeps_its_place(cluster: Cluster) -> None:
     deleted(cluster)
     cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
 
-    async def release(desk: Desk) -> None:
-        assert not await desk.tender.release(0.1)
-        desk.tender.leave()
-        assert not desk.fleet.ask("next", "2026-01-02")
+    async def release(harness: Harness) -> None:
+        assert not await harness.reconciler.release(0.1)
+        harness.reconciler.release_slot()
+        assert not harness.slots.acquire("next", "2026-01-02")
         cluster.pods.clear()
-        assert not await desk.tender.release(0.1)
-        assert desk.fleet.ask("next", "2026-01-02")
+        assert not await harness.reconciler.release(0.1)
+        assert harness.slots.acquire("next", "2026-01-02")
 
     tended(cluster, release, most=1)
 
@@ -416,9 +417,9 @@ def test_a_ferry_that_goes_without_cleanup_gives_its_place_back(cluster: Cluster
     deleted(cluster)
     cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
 
-    async def release(desk: Desk) -> None:
-        assert await desk.tender.release(10)
-        assert desk.fleet.ask("next", "2026-01-02")
+    async def release(harness: Harness) -> None:
+        assert await harness.reconciler.release(10)
+        assert harness.slots.acquire("next", "2026-01-02")
 
     tended(cluster, release, most=1)
 
@@ -427,21 +428,21 @@ def test_a_ferry_that_may_go_without_us_asks_for_no_place(cluster: Cluster) -> N
     assert cluster.ferry is not None
     cluster.ferry["metadata"]["finalizers"] = []
 
-    async def scene(desk: Desk) -> None:
-        desk.fleet.hold("other")
-        await desk.tender.round()
-        desk.fleet.leave("other")
-        assert desk.fleet.ask("younger", "2026-02-01")
+    async def scene(harness: Harness) -> None:
+        harness.slots.adopt("other")
+        await harness.reconciler.round()
+        harness.slots.release("other")
+        assert harness.slots.acquire("younger", "2026-02-01")
 
     tended(cluster, scene, most=1)
 
 
 def test_one_that_waited_and_is_tended_no_more_does_not_hold_up_others(cluster: Cluster) -> None:
-    async def scene(desk: Desk) -> None:
-        desk.fleet.hold("other")
-        await desk.tender.round()
-        desk.tender.leave()
-        desk.fleet.leave("other")
-        assert desk.fleet.ask("younger", "2026-02-01")
+    async def scene(harness: Harness) -> None:
+        harness.slots.adopt("other")
+        await harness.reconciler.round()
+        harness.reconciler.release_slot()
+        harness.slots.release("other")
+        assert harness.slots.acquire("younger", "2026-02-01")
 
     tended(cluster, scene, most=1)

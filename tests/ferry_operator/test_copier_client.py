@@ -1,4 +1,4 @@
-"""The link to one copier, whose answers the test makes up."""
+"""The client of one copier whose answers the test chooses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from ferry_core.api.report import Report
-from ferry_operator import copier
-from ferry_operator.copier import CopierLink, Exchange, Silent
+from ferry_operator import copier_client
+from ferry_operator.copier_client import CopierClient, CopierClients, Unreachable
 from ferry_operator.names import Role
 from ferry_operator.observe import PodView
 
@@ -25,18 +25,18 @@ def report(**parts: Any) -> bytes:
     return said.model_dump_json(by_alias=True).encode()
 
 
-class Asked(CopierLink):
-    """``answers`` gives what the copier says to a question, or raises."""
+class ScriptedCopier(CopierClient):
+    """``answers`` returns the answer to a request, or raises."""
 
     def __init__(self, answers: Callable[[str], Awaitable[bytes]]) -> None:
-        super().__init__(Exchange(None, None), "uid-1", "token", self._woken)  # type: ignore[arg-type]
+        super().__init__(CopierClients(None, None), "uid-1", "token", self._woken)  # type: ignore[arg-type]
         self.answers = answers
         self.changed = asyncio.Event()
 
     def _woken(self) -> None:
         self.changed.set()
 
-    async def _ask(self, _: str, path: str, *__: Any) -> tuple[int, bytes]:
+    async def _request(self, _: str, path: str, *__: Any) -> tuple[int, bytes]:
         return 200, await self.answers(path)
 
     async def until(self, what: Callable[["Link"], object]) -> "Link":
@@ -56,7 +56,7 @@ def followed(scene: Callable[[], Awaitable[None]]) -> None:
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copier, "_SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr(copier_client, "_SHORTEST_PAUSE", 0.001)
 
 
 def test_a_copier_that_cannot_be_asked_for_a_bug_is_silent_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,7 +71,7 @@ def test_a_copier_that_cannot_be_asked_for_a_bug_is_silent_and_asked_again(caplo
         return now
 
     async def scene() -> None:
-        link = Asked(answer)
+        link = ScriptedCopier(answer)
         link.follow(POD)
         await link.until(lambda view: view.report)
         silent = await link.until(lambda view: view.silent_since)
@@ -92,7 +92,7 @@ def test_a_link_that_has_died_all_the_same_is_made_anew() -> None:
         return b""
 
     async def scene() -> None:
-        link = Asked(answer)
+        link = ScriptedCopier(answer)
         link.follow(POD)
         first = link._task
         assert first is not None
@@ -119,10 +119,10 @@ def test_it_is_silent_since_it_was_heard_of_last(late: bool) -> None:
         moments.append(datetime.now(UTC))
         await pause.wait()
         moments.append(datetime.now(UTC))
-        raise Silent("TimeoutError", late=late)
+        raise Unreachable("TimeoutError", timed_out=late)
 
     async def scene() -> None:
-        link = Asked(answer)
+        link = ScriptedCopier(answer)
         link.follow(POD)
         await link.until(lambda _: moments)
         asyncio.get_running_loop().call_later(0.05, pause.set)
@@ -138,12 +138,12 @@ def test_the_first_answer_is_not_waited_for_as_long_as_news() -> None:
     waited: list[float | None] = []
 
     async def answer(_: str) -> bytes:
-        raise Silent("TimeoutError", late=True)
+        raise Unreachable("TimeoutError", timed_out=True)
 
-    class Timed(Asked):
-        async def _ask(self, method: str, path: str, timeout: aiohttp.ClientTimeout, *_: Any) -> tuple[int, bytes]:  # noqa: ASYNC109
+    class Timed(ScriptedCopier):
+        async def _request(self, method: str, path: str, timeout: aiohttp.ClientTimeout, *_: Any) -> tuple[int, bytes]:  # noqa: ASYNC109
             waited.append(timeout.total)
-            return await super()._ask(method, path)
+            return await super()._request(method, path)
 
     async def scene() -> None:
         link = Timed(answer)
@@ -163,7 +163,7 @@ def test_a_copier_whose_every_answer_is_news_is_asked_twice_a_second() -> None:
         return report(stage=str(len(asked)))
 
     async def scene() -> None:
-        link = Asked(answer)
+        link = ScriptedCopier(answer)
         link.follow(POD)
         await link.until(lambda _: len(asked) == 24)
         link.close()

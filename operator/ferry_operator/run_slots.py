@@ -1,10 +1,13 @@
-"""How many Ferries run at once: first come, first served, by the time of their creation. Called by ``tender``."""
+"""Limits how many Ferries run at once (``maxRunning``): first come, first served, by creation time.
+
+Called by ``reconciler`` and ``handlers``.
+"""
 
 from collections.abc import Callable
 
 
-class Fleet:
-    """Places of running Ferries, by uid. All in one event loop, so nothing here needs a lock."""
+class RunSlots:
+    """The slots, by uid of the Ferry that has one. One event loop uses them, so there is no lock."""
 
     def __init__(self, most: int, wake: Callable[[str], None]) -> None:
         self._most = most
@@ -12,24 +15,24 @@ class Fleet:
         self._running: set[str] = set()
         self._waiting: dict[str, str] = {}
 
-    def ask(self, uid: str, created: str) -> bool:
-        """Take a place if there is one and nobody older waits for it."""
+    def acquire(self, uid: str, created: str) -> bool:
+        """Take a slot if one is free and no older Ferry waits for it; else wait in the queue."""
         if self._most == 0 or uid in self._running:
             self._running.add(uid)
             return True
         self._waiting[uid] = created
         if uid not in self._next():
             return False
-        self.hold(uid)
+        self.adopt(uid)
         return True
 
-    def hold(self, uid: str) -> None:
-        """It runs, whoever allowed it: an operator that was restarted finds it so."""
+    def adopt(self, uid: str) -> None:
+        """Record that it runs, over the limit too: a restarted operator finds its copier running."""
         self._waiting.pop(uid, None)
         self._running.add(uid)
 
-    def leave(self, uid: str) -> None:
-        """Give the place back."""
+    def release(self, uid: str) -> None:
+        """Return the slot, or leave the queue."""
         self._waiting.pop(uid, None)
         if uid in self._running:
             self._running.discard(uid)
