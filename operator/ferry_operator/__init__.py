@@ -1,4 +1,4 @@
-"""The Kubernetes operator: turns each Ferry into one copier Pod and says in status what becomes of it."""
+"""The Kubernetes operator: runs one copier Pod per Ferry and reports its state in the Ferry's status."""
 
 import sys
 from importlib.util import find_spec, module_from_spec

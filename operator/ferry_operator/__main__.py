@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:  # `pip install .` leaves these out
 
 
 def formatter() -> logging.Formatter:
-    """A line of JSON a record. What kopf hangs on its own for itself cannot be written as such."""
+    """One line of JSON per record. The attributes that kopf adds for itself cannot be written as JSON."""
     own = [*RESERVED_ATTRS, "settings", "k8s_skip"]
     return JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", reserved_attrs=own)
 
@@ -26,13 +26,13 @@ def main() -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("kopf").setLevel(logging.WARNING)  # a line a handler call otherwise
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # otherwise it logs every handler call
     try:
         settings = Settings.of()
     except SettingsError as error:
         logging.getLogger(__name__).critical("%s", error)
         return 64
-    # What imports left is never garbage: set aside, collections of the rest are cheaper and therefore more frequent.
+    # Imported modules are never garbage. Without them each collection is cheaper.
     gc.collect()
     gc.freeze()
     asyncio.run(run(settings))

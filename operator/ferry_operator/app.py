@@ -1,4 +1,4 @@
-"""Puts the operator together and runs it until it is told to end. Called by ``__main__`` and by tests."""
+"""Builds the operator and runs it until it is told to stop. Called by ``__main__`` and by tests."""
 
 import asyncio
 import contextlib
@@ -30,10 +30,10 @@ Flag = asyncio.Event | threading.Event
 
 
 async def run(settings: Settings) -> None:
-    """Until a signal, or until kopf gives up."""
+    """Until a signal, or until kopf ends."""
     operator = asyncio.create_task(_run(settings))
-    # kopf heeds signals once it works, by handlers of its own. Until then nobody would: the kernel ends no process 1 by
-    # a SIGTERM that it has no handler for.
+    # kopf installs its own handlers later. Without these, SIGTERM would be ignored until then: the kernel does not end
+    # process 1 by a signal that it has no handler for.
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, operator.cancel)
     with contextlib.suppress(asyncio.CancelledError):
@@ -49,14 +49,14 @@ async def _run(settings: Settings) -> None:
 async def running(
     settings: Settings, stop: threading.Event | None = None, check_seconds: float = CHECK_SECONDS
 ) -> AsyncIterator["asyncio.Task[None]"]:
-    """The operator as a task. Probes answer from the beginning; they say ready once everything is watched."""
+    """The operator as a task. Probes answer from the beginning; it is ready once everything is watched."""
     end: Flag = stop or asyncio.Event()
     reconcilers: dict[str, Reconciler] = {}
     metrics = Metrics(lambda: [reconciler.newest() for reconciler in list(reconcilers.values())])
     access = await configuration(settings.kubeconfig)
     kube = ApiKube(access, metrics.asked)
-    told: dict[str, int] = {}
-    watch_checker = WatchChecker(kube, told, settings.watch_namespaces, metrics, check_seconds)
+    versions: dict[str, int] = {}
+    watch_checker = WatchChecker(kube, versions, settings.watch_namespaces, metrics, check_seconds)
     ready = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(kube.close)
@@ -66,7 +66,7 @@ async def running(
         copiers = await stack.enter_async_context(copier_clients(prepared.identity.context()))
         slots = RunSlots(settings.max_running, lambda uid: reconcilers[uid].wake() if uid in reconcilers else None)
         actor = Actor(kube, prepared.identity, settings, StatusBudget())
-        context = OperatorContext(actor, copiers, slots, metrics, reconcilers, told)
+        context = OperatorContext(actor, copiers, slots, metrics, reconcilers, versions)
         watching = asyncio.create_task(watch_checker.run())
         stack.callback(watching.cancel)
         task = asyncio.create_task(_operate(prepared.settings, context, end, ready))
@@ -84,9 +84,9 @@ async def running(
 async def _restart_for_namespace(
     kube: ApiKube, settings: Settings, left_out: tuple[str, ...], pause: float, end: Flag
 ) -> None:
-    """End in good order, to be started anew with one namespace more."""
+    """End the process, so that it is restarted with one namespace more: kopf cannot add one."""
     namespace = await servable_namespace(kube, settings, left_out, pause)
-    log.warning("namespace %s can be served: starting anew", namespace)
+    log.warning("namespace %s can be served now: restarting", namespace)
     end.set()
 
 
@@ -94,7 +94,7 @@ async def _operate(settings: Settings, context: OperatorContext, end: Flag, read
     registry = kopf.OperatorRegistry()
 
     names = settings.watch_namespaces
-    # A watch of Ferries and one of Pods keep a connection each.
+    # Each namespace has a watch of Ferries and one of Pods, with a connection each.
     login = _Login(settings.kubeconfig, MAX_REQUESTS + 2 * max(1, len(names)), context.metrics.asked)
     handlers.register(registry, context, login)
     await kopf.operator(
@@ -102,7 +102,7 @@ async def _operate(settings: Settings, context: OperatorContext, end: Flag, read
         clusterwide=not names,
         namespaces=names,
         standalone=True,
-        # Else kopf asks for the name of the user, and in a Pod there is none. Its own type of str is not public.
+        # By default kopf uses the user's name, which a Pod does not have. Its own type of str is not public.
         identity=MANAGER,  # type: ignore[arg-type]
         ready_flag=ready,
         stop_flag=end,
@@ -110,7 +110,7 @@ async def _operate(settings: Settings, context: OperatorContext, end: Flag, read
 
 
 class _Login:
-    """kopf's session, which has no limit of its own, and counts nothing."""
+    """Gives kopf a session with a connection limit and request metrics; its own has neither."""
 
     def __init__(self, kubeconfig: str | None, limit: int, asked: Callable[[ApiRequest], None]) -> None:
         self._kubeconfig = kubeconfig
@@ -119,7 +119,7 @@ class _Login:
         self._made: tuple[kopf.ConnectionInfo, kopf.AiohttpSession] | None = None
 
     async def __call__(self) -> kopf.AiohttpSession:
-        found = access_of(await configuration(self._kubeconfig))  # anew: tokens of Pods change by the hour
+        found = access_of(await configuration(self._kubeconfig))  # read each time: tokens of Pods change every hour
         info = kopf.ConnectionInfo(
             server=found.server,
             ca_path=found.ca_path,
@@ -133,7 +133,7 @@ class _Login:
                 connector=connector, headers=info.as_http_headers(), trace_configs=[count_requests(self._asked)]
             )
             self._made = info, kopf.AiohttpSession(server=found.server, aiohttp_session=session)
-        return self._made[1]  # the same that was refused, if nothing has changed: kopf knows it and gives up
+        return self._made[1]  # if nothing has changed it is the one that was refused, and kopf ends
 
 
 @contextlib.asynccontextmanager

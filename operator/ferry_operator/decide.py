@@ -1,8 +1,8 @@
-"""What to do about a Ferry: a pure function from what was observed to a status and a list of actions.
+"""Decides what to do about a Ferry: a pure function from an observation to a status and a list of actions.
 
-Level-triggered: it looks at what is so, never at what happened, so it may be asked at any time, by an operator that was
-just started, after any action of its was cut short. Called by ``reconciler``; the rules for deletion and abort are in
-``endings``.
+Level-triggered: it depends on the present state, never on events. So it may be called at any time, by an operator that
+has just started, and after an action that was interrupted. Called by ``reconciler``; the rules for abort and deletion
+are in ``endings``.
 """
 
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ _NEVER_RAN = {"StartError", "ContainerCannotRun"}
 
 
 def decide(seen: Observed) -> Plan:
-    """What to say and do now."""
+    """The status to write and the actions to take now."""
     ferry = seen.ferry
     if ferry.deleting_since is not None:
         return endings.release(seen)
@@ -67,10 +67,10 @@ def _finished(seen: Observed) -> bool:
 
 
 def _unreadable(seen: Observed, draft: Draft) -> Plan:
-    """Written by a newer version, or past its checks; a copier that runs goes on as it was told last."""
+    """The spec is invalid, or of a newer version. A running copier continues with the spec it was sent last."""
     draft.condition(Condition.STALLED, "True", Reason.INVALID_FIELD, seen.ferry.problem)
     draft.condition(Condition.RECONCILING, "False", Reason.REFUSED)
-    draft.message(f"the operator cannot act on this spec: {seen.ferry.problem}")
+    draft.message(f"the operator cannot read this spec: {seen.ferry.problem}")
     return Plan(draft.status())
 
 
@@ -83,8 +83,8 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
         _report_failure(draft, _exit_code(seen))
         return Plan(draft.status(), next_look=wait)
     if not seen.ferry.held:
-        # A Ferry that is deleted before it has the finalizer goes at once: nobody would clean up after a copier.
-        _starting(seen, draft, f"waiting until the operator has put its finalizer {FINALIZER} on the Ferry")
+        # Without the finalizer a deleted Ferry vanishes at once, and nothing would clean up after its copier.
+        _starting(seen, draft, f"waiting for the operator's finalizer {FINALIZER}")
         return Plan(draft.status(), (AddFinalizer(),), urgent=True)
     if seen.refusal is not None:
         return _refused(seen, seen.refusal, draft)
@@ -96,47 +96,49 @@ def _without_pod(seen: Observed, draft: Draft) -> Plan:
 
 
 def _queued(seen: Observed, draft: Draft) -> Plan:
-    _starting(seen, draft, "as many Ferries run as may run at once")
+    _starting(seen, draft, "the operator's limit of running Ferries (maxRunning) is reached")
     draft.phase(Stage.PENDING)
-    draft.condition(Condition.RECONCILING, "True", Reason.QUEUED, "as many Ferries run as may run at once")
+    draft.condition(
+        Condition.RECONCILING, "True", Reason.QUEUED, "the operator's limit of running Ferries (maxRunning) is reached"
+    )
     failure = seen.ferry.status.get("failure")
-    before = f"; tried again then: {failure['message']}" if failure else ""
-    draft.message(f"queued: as many Ferries run as the operator's maxRunning allows{before}")
+    before = f"; retried then: {failure['message']}" if failure else ""
+    draft.message(f"queued: the operator's limit of running Ferries (maxRunning) is reached{before}")
     return Plan(draft.status())
 
 
 def _must_wait(seen: Observed) -> float | None:
-    """Seconds until a failed Ferry is tried again; None: now.
+    """Seconds until a failed Ferry is retried; None: now.
 
-    When and with which spec it failed is asked of Succeeded, which nothing but a failure makes False: Stalled may by
-    now say what has kept the next try from beginning.
+    The condition Succeeded tells when and with which spec it failed, because only a failure makes it False. Stalled may
+    since have been set for what prevented the next try.
     """
     said = seen.ferry.condition(Condition.SUCCEEDED)
     code = _exit_code(seen)
     if "failure" not in seen.ferry.status or said is None or said["reason"] != Reason.FAILED:
         return None
     if code not in (ExitCode.CONFIG, ExitCode.DATA) or said.get("observedGeneration") != seen.ferry.generation:
-        return None  # killed; or the spec was changed: perhaps mended
+        return None  # it was killed, or the spec was changed since
     if code == ExitCode.DATA:
         return RESYNC_SECONDS
     since = datetime.fromisoformat(said["lastTransitionTime"])
     last = seen.ferry.status["copier"]["lastTermination"].get("time")
     ended = datetime.fromisoformat(last) if last else since
-    # As long again as it has failed so far: doubling, without a counter that a restart would lose.
+    # As long as it has been failing so far. This doubles without a counter, which a restart would lose.
     pause = min(max((ended - since).total_seconds(), SHORTEST_BACKOFF), LONGEST_BACKOFF)
     left = (ended + timedelta(seconds=pause) - seen.now).total_seconds()
     return left if left > 0 else None
 
 
 def _exit_code(seen: Observed) -> int | None:
-    """How the copier ended last, if it has."""
+    """Of the copier's last end, if it has ended."""
     code: int | None = seen.ferry.status.get("copier", {}).get("lastTermination", {}).get("exitCode")
     return code
 
 
 def _refused(seen: Observed, refusal: Refusal, draft: Draft) -> Plan:
-    """The cluster does not let us make the Pod."""
-    message = f"the copier's Pod cannot be made: {refusal.message}"
+    """The cluster refuses the Pod."""
+    message = f"the copier's Pod cannot be created: {refusal.message}"
     _starting(seen, draft, message)
     draft.condition(Condition.STALLED, "True", refusal.reason, message)
     left = SHORTEST_BACKOFF - (seen.now - refusal.since).total_seconds()
@@ -158,7 +160,7 @@ def _starting(seen: Observed, draft: Draft, message: str) -> None:
 
 
 def _keep_failure(seen: Observed, draft: Draft, message: str) -> None:
-    """Why it failed is said until it is known to be mended, also while it is tried again."""
+    """The failure stays in the status while it is retried, until the copier has passed validation."""
     failure = seen.ferry.status["failure"]
     if failure["retriable"]:
         draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
@@ -166,7 +168,7 @@ def _keep_failure(seen: Observed, draft: Draft, message: str) -> None:
         draft.phase(Phase.FAILED)
         draft.stalled_by_failure()
     news = "" if failure["message"] in message else message
-    draft.message(f"{failure['message']} (being tried again{': ' if news else ''}{news})")
+    draft.message(f"{failure['message']} (retrying{': ' if news else ''}{news})")
 
 
 # -- with a Pod -----------------------------------------------------------------------------------------------------
@@ -190,13 +192,13 @@ def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
 
 
 def _last_report(pod: PodView) -> Report | None:
-    """The newest report that a process of this Pod left behind."""
+    """The newest report in the termination messages of this Pod."""
     ends = [end.report for end in (pod.ended, pod.ended_before) if end is not None]
     return next((report for report in ends if report is not None), None)
 
 
 def _terminating(seen: Observed, pod: PodView, draft: Draft) -> Plan:
-    """It was asked to end: nothing is made under its name until it is gone."""
+    """The Pod is being deleted: nothing is created under its name until it is gone."""
     out_of_reach = seen.out_of_reach(pod)
     if out_of_reach:
         draft.node_lost(out_of_reach)
@@ -204,12 +206,12 @@ def _terminating(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         return Plan(draft.status())
     if "failure" not in seen.ferry.status:
         why = f" ({pod.lost})" if pod.lost else ""
-        _starting(seen, draft, f"the copier's Pod ends{why}; a new one follows")
+        _starting(seen, draft, f"the copier's Pod is ending{why}; a new one will be created")
     return Plan(draft.status(), next_look=SOON_SECONDS * 5)
 
 
 def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
-    """Exit 64 or 65: a restart in place would only fail again."""
+    """Exit code 64 or 65: a restart in place would fail again."""
     report = ended.report
     if report is not None:
         draft.report(report)
@@ -225,13 +227,13 @@ def _failed(seen: Observed, pod: PodView, ended: Ended, draft: Draft) -> Plan:
 
 
 def _report_failure(draft: Draft, code: int | None) -> None:
-    """It has failed, nothing is being tried: why, and when it goes on."""
+    """It has failed and is not retried now: report why, and when it will be."""
     message = draft.stalled_by_failure()
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     draft.phase(Phase.FAILED)
     by_itself = code == ExitCode.CONFIG
-    by_hand = "tried again when the spec changes; once mended elsewhere, pause and resume it"
-    again = "once mended, it goes on by itself" if by_itself else by_hand
+    by_hand = "retried when the spec changes; if you fixed a database, set spec.paused and unset it"
+    again = "retried automatically" if by_itself else by_hand
     draft.message(f"{message} ({again})")
 
 
@@ -242,23 +244,23 @@ def _acknowledged(seen: Observed, report: Report | None) -> int:
 
 def _why_replace(seen: Observed, pod: PodView) -> str | None:
     if pod.lost:
-        return f"the copier must leave its node ({pod.lost}); another one takes over once the Pod is gone"
+        return f"the copier's node was given up ({pod.lost}); a new copier takes over once the Pod is gone"
     if pod.phase == "Failed":
-        return f"the copier was ended from outside ({pod.evicted}); another one takes over"
+        return f"the copier's Pod was ended by Kubernetes ({pod.evicted}); a new one takes over"
     cutting = seen.ferry.stage == Stage.CUTTING_OVER
     if cutting and pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff":
-        # The source may be locked: the kubelet's pause of up to 5 min is too long.
-        return "the copier died while cutting over; another one takes over at once"
+        # The source may be locked: the kubelet's restart delay of up to 5 min is too long.
+        return "the copier died during the cutover; a new one takes over at once"
     if pod.digest != seen.ferry.digests[Role.COPIER] and not _may_cut_over(seen, pod):
-        return "the copier is started anew with the changed spec"
+        return "the copier is restarted with the changed spec"
     return None
 
 
 def _may_cut_over(seen: Observed, pod: PodView) -> bool:
-    """Whether an attempt may be under way, or is just over: that one is let end.
+    """Whether a cutover attempt may be running or has just ended: it finishes first.
 
-    The stage on record does not tell: it outlives the copier that cut over, while the source may be locked and the
-    changed spec may be what lets another copier start.
+    The recorded stage alone does not tell. It outlives a copier that died during the cutover; then the source may be
+    locked, and the changed spec may be what lets the next copier start.
     """
     report = seen.link.report
     stage = seen.ferry.stage if report is None else report.stage
@@ -268,7 +270,7 @@ def _may_cut_over(seen: Observed, pod: PodView) -> bool:
 def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     reason, text = pod.waiting or ("", "")
     if seen.refusal is not None:
-        message = f"the copier's Secret cannot be made: {seen.refusal.message}"
+        message = f"the copier's Secret cannot be created: {seen.refusal.message}"
         _starting(seen, draft, message)
         draft.condition(Condition.STALLED, "True", seen.refusal.reason, message)
         return Plan(draft.status(), (EnsureSecret(pod),), SHORTEST_BACKOFF)
@@ -282,22 +284,22 @@ def _not_running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         last = pod.last_end
         found = last.report.failure if last.report is not None else None
         why = found.message if found else _end_reason(last)
-        message = f"the copier ended with exit code {last.exit_code} and is started again: {why}"
+        message = f"the copier ended with exit code {last.exit_code} and is restarted: {why}"
         _starting(seen, draft, message)
         draft.message(message)
         if found is not None and not draft.failed:
             draft.failure(found.reason, found.message, retriable=found.retriable)
         return Plan(draft.status())
     if pod.unschedulable:
-        _starting(seen, draft, f"no node takes the copier's Pod: {pod.unschedulable}")
+        _starting(seen, draft, f"no node accepts the copier's Pod: {pod.unschedulable}")
         return Plan(draft.status(), secret)
     detail = text or seen.where_to_look(pod)
-    _starting(seen, draft, "the copier's container is being started" + (f": {detail}" if detail else ""))
+    _starting(seen, draft, "the copier's container is starting" + (f": {detail}" if detail else ""))
     return Plan(draft.status(), secret, SOON_SECONDS * 5)
 
 
 def _end_reason(ended: Ended) -> str:
-    """One word; of a process that never ran the message is not the end of a log, but the kubelet's own."""
+    """The reason; with the message if the process never ran: then it is the kubelet's, not the end of a log."""
     told = ended.reason in _NEVER_RAN and ended.message
     return f"{ended.reason}: {' '.join(ended.message.split())}" if told else ended.reason or "Error"
 
@@ -319,7 +321,7 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.message(silent)
     if pod.digest != seen.ferry.digests[Role.COPIER] and report.stage != Stage.COMPLETED:
-        text = "once the attempt to cut over has ended, the copier is started anew with the changed spec"
+        text = "the running cutover attempt finishes first, then the copier is restarted with the changed spec"
         draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
         return Plan(draft.status(), next_look=SOON_SECONDS)
     if report.copier.acknowledged_generation == generation or report.stage == Stage.COMPLETED:
@@ -328,18 +330,18 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if seen.refusal is not None:
         draft.condition(Condition.RECONCILING, "False", Reason.REFUSED, seen.refusal.message)
         draft.condition(Condition.STALLED, "True", seen.refusal.reason, seen.refusal.message)
-        obeyed = "obeys of it only a pause, a withdrawn permission to cut over, or an abort"
+        obeyed = "applies of it only a pause, an abort, or a withdrawn approval of the cutover"
         draft.message(f"the copier refuses the changed spec and {obeyed}: {seen.refusal.message}")
         tried = (seen.now - seen.refusal.since).total_seconds()
         again = (SendDirective(),) if tried >= SHORTEST_BACKOFF else ()
         return Plan(draft.status(), again, SHORTEST_BACKOFF)
-    draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
+    draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "sending the changed spec to the copier")
     missed = draft.withdrawal_missed(report)
     return Plan(draft.status(), (SendDirective(None if missed == generation else missed),), SOON_SECONDS)
 
 
 def _no_report_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
-    """It is being started, or this operator is: then what its copier told another one stands for a while."""
+    """Either the copier has just started, or this operator has: then the recorded status stays for a while."""
     if not _status_is_current(seen, pod):
         _starting(seen, draft, "the copier is starting" + (f": {seen.link.problem}" if seen.link.problem else ""))
         return Plan(draft.status(), next_look=SOON_SECONDS * 5)
@@ -348,7 +350,7 @@ def _no_report_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if told and silent is None:
         return Plan(None, next_look=SOON_SECONDS * 5)
     if not told:
-        draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "the copier is being told")
+        draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, "sending the changed spec to the copier")
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.message(silent)
@@ -356,7 +358,7 @@ def _no_report_yet(seen: Observed, pod: PodView, draft: Draft) -> Plan:
 
 
 def _status_is_current(seen: Observed, pod: PodView) -> bool:
-    """Whether the status on record is of this very process. Of a new Pod's it is CopierStarting until that is heard."""
+    """Whether the recorded status is about this process. Until a new one reports, it is CopierStarting."""
     reconciling = seen.ferry.condition(Condition.RECONCILING)
     starting = reconciling is None or reconciling["reason"] == Reason.COPIER_STARTING
     return not starting and seen.ferry.status.get("copier", {}).get("restarts") == pod.restarts

@@ -1,5 +1,5 @@
-"""How a Ferry ends: rest after success, abort, deletion with cleanup. The part of ``decide`` that acts on databases by
-Pods of their own.
+"""How a Ferry ends: success, abort, deletion with cleanup. The part of ``decide`` that uses Pods of their own for the
+databases (``ferry abort``, ``ferry cleanup``).
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ from ferry_operator.plan import (
 from ferry_operator.status import Draft
 
 PATIENCE = timedelta(minutes=10)
-"""How long a deletion may wait for an unreachable database before a person is called."""
+"""How long an abort or a deletion may wait for an unreachable database before Stalled is set."""
 
 _NO_POD = {Reason.POD_REFUSED, Reason.POD_NAME_TAKEN, Reason.NAMESPACE_TERMINATING}
 
 
 def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
-    """Cut over; with what the copier's processes said since, newest last, if it could be had."""
+    """The cutover is done. ``reports``: of the copier's processes, newest last."""
     said = [each for each in reports if each is not None and each.stage == Stage.COMPLETED]
     draft.no_failure()
     if said:
@@ -49,7 +49,7 @@ def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
 
 
 def _late_writes(draft: Draft, said: Sequence[Report]) -> None:
-    """Late writes on the source: the newest count, which stays told; a process started again knows nothing of them."""
+    """Report late writes on the source by the newest count. It stays: a restarted process does not know it."""
     told = [stalled for report in said if (stalled := report.condition(Condition.STALLED)) and stalled.status == "True"]
     if told:
         draft.condition(Condition.STALLED, "True", told[-1].reason, told[-1].message)
@@ -62,31 +62,31 @@ def _late_writes(draft: Draft, said: Sequence[Report]) -> None:
 
 
 def finished(seen: Observed, draft: Draft) -> Plan:
-    """Finished: nothing more happens, but for the time to live. A copier still watches the source for late writes."""
+    """Completed or aborted: only the time to live remains. A copier may still watch the source for late writes."""
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     if seen.copier is not None:
         draft.pod(seen.copier)
         ends = (seen.copier.ended_before, seen.copier.ended)
         words = [None if end is None else end.report for end in ends]
-        # Of a process that has ended, the network's last answer is older than its last words.
+        # A process that has ended wrote its termination message after its last answer over the network.
         reports = [*words, seen.link.report] if seen.copier.running else [seen.link.report, *words]
         _late_writes(draft, [each for each in reports if each is not None and each.stage == Stage.COMPLETED])
     draft.over()
-    vain = _delete_helper(seen.helper)
+    stop_helper = _delete_helper(seen.helper)
     spec = seen.ferry.spec
     ttl = None if spec is None else spec.ttl_seconds_after_finished
     ended = moment(seen.ferry.status.get("completionTime"))
     called = seen.ferry.condition(Condition.STALLED)
     if ttl is None or ended is None or (called is not None and called["status"] == "True"):
-        return Plan(draft.status(), vain)  # for good, or until the person that is needed has read why
+        return Plan(draft.status(), stop_helper)  # a Ferry that needs a person stays
     left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
     if left <= 0:
         return Plan(draft.status(), (DeleteFerry(),))
-    return Plan(draft.status(), vain, next_look=min(left, RESYNC_SECONDS))
+    return Plan(draft.status(), stop_helper, next_look=min(left, RESYNC_SECONDS))
 
 
 def _delete_helper(helper: PodView | None) -> tuple[Action, ...]:
-    """An abort that came too late would be started again for ever, and refused by the databases each time."""
+    """An abort that came too late would be restarted for ever, and refused by the databases each time."""
     if helper is None or helper.deleting or helper.phase == "Succeeded":
         return ()
     return (DeletePod(helper),)
@@ -98,7 +98,7 @@ def _ever_started(seen: Observed) -> bool:
         return True
     status, stalled = seen.ferry.status, seen.ferry.condition(Condition.STALLED)
     refused = stalled is not None and stalled["status"] == "True" and stalled["reason"] in _NO_POD
-    # On record is what was to be done, and of a Pod that was never there that it could not be made.
+    # startTime is recorded before the first Pod is created; if that was refused, Stalled says so.
     return "startTime" in status and not (refused and "podName" not in status.get("copier", {}))
 
 
@@ -106,7 +106,7 @@ def _ever_started(seen: Observed) -> bool:
 
 
 def abort(seen: Observed, draft: Draft) -> Plan:
-    """End the copier, then let ``ferry abort`` fence off whatever may still run and allow writes on the source."""
+    """Stop the copier, then run ``ferry abort``: it fences off what may still run and allows writes on the source."""
     if not _ever_started(seen):
         return _aborted(draft, "aborted before anything was moved")
     helper = seen.helper
@@ -115,26 +115,26 @@ def abort(seen: Observed, draft: Draft) -> Plan:
         if last is not None and last.report is not None and last.report.stage == Stage.COMPLETED:
             return completed(draft, (last.report,))
         if not _abort_beside_copier(seen):
-            _report_progress(seen, draft, "aborting", "the copier is told to end")
+            _report_progress(seen, draft, "aborting", "stopping the copier")
             actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
             return Plan(draft.status(), actions, SOON_SECONDS, urgent=True)
     elif helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
-        return _aborted(draft, "aborted; the target is kept as it is")
+        return _aborted(draft, "aborted; the target is kept")
     if helper is not None and _was_cut_over(helper):
         return completed(draft, ())
     problem = _failure(seen) or _delay(seen)
     _report_progress(seen, draft, "aborting", _helper_progress(helper) + problem)
     if problem and helper is not None and helper.created is not None and seen.now - helper.created > PATIENCE:
-        draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded yet{problem}")
+        draft.condition(Condition.STALLED, "True", Reason.ABORT_FAILED, f"the abort has not succeeded{problem}")
     return Plan(draft.status(), _run_helper(seen, Role.ABORT), SOON_SECONDS * 5, urgent=True)
 
 
 def _abort_beside_copier(seen: Observed) -> bool:
-    """Whether ``ferry abort`` runs although nobody can tell whether the copier has ended: the source may be locked.
+    """Whether ``ferry abort`` runs although the copier may still run on a lost node: the source may be locked.
 
-    It fences off what may still run, for good: where the databases know that this Ferry was aborted, no copier of it
-    begins. Only a Ferry that a copier has begun is known there. A cleanup is not done beside one: it takes away that
-    knowledge, and a kubelet that is cut off would start a copier that begins anew.
+    The abort fences that copier off for good, because it records in the databases that this Ferry was aborted. They
+    know only a Ferry whose copy has started. A cleanup must wait: it removes that record, and a kubelet that is cut off
+    could start a copier that begins again.
     """
     begun = seen.ferry.stage not in (Stage.PENDING, Stage.VALIDATING, Stage.COMPLETED) and seen.ferry.spec is not None
     return begun and seen.copier is not None and bool(seen.out_of_reach(seen.copier))
@@ -142,8 +142,8 @@ def _abort_beside_copier(seen: Observed) -> bool:
 
 def _helper_progress(helper: PodView | None) -> str:
     if helper is not None and helper.phase == "Succeeded":
-        return "both databases are let go of"
-    return "writes on the source are allowed again if they were stopped"
+        return "released both databases"
+    return "allowing writes on the source again"
 
 
 def _was_cut_over(helper: PodView) -> bool:
@@ -164,7 +164,7 @@ def _aborted(draft: Draft, message: str) -> Plan:
 
 
 def _report_progress(seen: Observed, draft: Draft, doing: str, message: str) -> None:
-    """What is being done; or that a Pod holds it up, of which nobody knows whether it has ended."""
+    """Report what is being done, or which lost Pod it waits for."""
     pods = [pod for pod in (seen.copier, seen.helper) if pod is not None]
     out_of_reach = next((text for text in map(seen.out_of_reach, pods) if text), "")
     if out_of_reach:
@@ -180,7 +180,7 @@ def _report_progress(seen: Observed, draft: Draft, doing: str, message: str) -> 
 
 
 def release(seen: Observed) -> Plan:
-    """End the copier, let ``ferry cleanup`` take away what it kept on the target, then let the object go."""
+    """Stop the copier, run ``ferry cleanup`` to remove its records from the target, then release the object."""
     pods = [pod for pod in (seen.copier, seen.helper) if pod is not None]
     ending = tuple(DeletePod(pod) for pod in pods if not pod.deleting)
     if seen.namespace_ending or seen.ferry.skip_cleanup or not _ever_started(seen):
@@ -192,10 +192,10 @@ def release(seen: Observed) -> Plan:
         _report_progress(seen, draft, "being deleted", fenced_off if beside else "waiting for the Pod to end")
         return Plan(draft.status(), _run_helper(seen, Role.ABORT) if beside else ending, SOON_SECONDS, urgent=True)
     if seen.helper is not None and seen.helper.phase == "Succeeded":
-        # It stays until the Ferry takes it along: kopf may ask again, and would find nothing done.
+        # The Pod stays until the Ferry is gone: kopf may call again, and must see that the cleanup is done.
         return Plan(None, released=True)
     if seen.ferry.spec is None:
-        return _needs_person(seen, draft, Reason.INVALID_FIELD, f"nothing can be cleaned up: {seen.ferry.problem}")
+        return _needs_person(seen, draft, Reason.INVALID_FIELD, f"cannot clean up: {seen.ferry.problem}")
     _report_progress(seen, draft, "being deleted", "cleaning up on the target" + (_failure(seen) or _delay(seen)))
     plan = Plan(draft.status(), _run_helper(seen, Role.CLEANUP), SOON_SECONDS * 5, urgent=True)
     problem = _cleanup_failed(seen)
@@ -205,37 +205,37 @@ def release(seen: Observed) -> Plan:
 
 
 def _cleanup_failed(seen: Observed) -> str:
-    """What a person must know of it. To pull an image, or to find a node, may take minutes and is no failure before."""
+    """Why Stalled is set. Pulling an image or finding a node may take minutes and is no failure before that."""
     since, failure, delay = seen.ferry.deleting_since, _failure(seen), _delay(seen)
     minutes = PATIENCE.seconds // 60
     if failure and not _known_to_have_started(seen):
-        return f"cleaning up fails, and no copy is known to have begun{failure}"
+        return f"the cleanup fails, and no copy is known to have started{failure}"
     if failure and since is not None and seen.now - since > PATIENCE:
-        return f"cleaning up has failed for {minutes} min{failure}"
+        return f"the cleanup has failed for {minutes} min{failure}"
     made = None if seen.helper is None else seen.helper.created
     if delay and not failure and made is not None and seen.now - made > PATIENCE:
-        return f"cleaning up has not begun for {minutes} min{delay}"
+        return f"the cleanup has not started for {minutes} min{delay}"
     return ""
 
 
 def _known_to_have_started(seen: Observed) -> bool:
-    """Past validation, as far as a copier could tell us. Waiting mends no wrong password; a person is told at once."""
+    """Whether validation was passed, as far as we know. If not, a wrong password is likely: report it at once."""
     validated = seen.ferry.condition(Condition.VALIDATED)
     early = seen.ferry.stage in (Stage.PENDING, Stage.VALIDATING)
     return not early or (validated is not None and validated["status"] == "True")
 
 
 def _needs_person(seen: Observed, draft: Draft, reason: Reason, text: str) -> Plan:
-    """A person decides whether the Ferry goes without being cleaned up."""
+    """A person must decide whether to delete the Ferry without cleanup."""
     where = f"{seen.ferry.name} -n {seen.ferry.namespace}"
-    way_out = f"{text}; to delete without it: kubectl annotate ferry {where} {SKIP_CLEANUP}=true"
+    way_out = f"{text}; to delete without cleanup: kubectl annotate ferry {where} {SKIP_CLEANUP}=true"
     draft.condition(Condition.STALLED, "True", reason, way_out)
     draft.message(way_out)
     return Plan(draft.status())
 
 
 def _run_helper(seen: Observed, role: Role) -> tuple[Action, ...]:
-    """See to it that the Pod of ``role`` runs, made from the newest spec."""
+    """The actions that make the Pod of ``role`` run with the newest spec."""
     helper = seen.helper
     if helper is None:
         waited = seen.refusal is None or (seen.now - seen.refusal.since).total_seconds() >= SHORTEST_BACKOFF
@@ -250,7 +250,7 @@ def _run_helper(seen: Observed, role: Role) -> tuple[Action, ...]:
 
 
 def _failure(seen: Observed) -> str:
-    """Why the helper's work was done in vain, or cannot begin; in brackets."""
+    """Why the helper failed or cannot start, in brackets."""
     if seen.refusal is not None:
         return f" ({seen.refusal.message})"
     helper = seen.helper
@@ -265,9 +265,9 @@ def _failure(seen: Observed) -> str:
 
 
 def _delay(seen: Observed) -> str:
-    """What the helper waits for before it is started; in brackets."""
+    """What the helper waits for before it starts, in brackets."""
     helper = seen.helper
     if helper is None or helper.running or helper.deleting:
         return ""
     stuck = helper.unschedulable or seen.where_to_look(helper)
-    return f" (its Pod is not started yet: {stuck})" if stuck else ""
+    return f" (its Pod has not started: {stuck})" if stuck else ""

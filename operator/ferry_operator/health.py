@@ -1,6 +1,6 @@
-"""Metrics and probes over HTTP, and the watch_checker who finds out whether watches still tell the truth.
+"""Metrics and probes over HTTP, and the check whether the watches still work. Called by ``app``.
 
-kopf's own liveness answers 200 whatever its watches do. Called by ``app``.
+kopf's own liveness endpoint answers 200 whatever its watches do.
 """
 
 import asyncio
@@ -19,62 +19,62 @@ from ferry_operator.metrics import Metrics
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 60.0
-_BEAT_SECONDS = 0.5
+_LAG_SECONDS = 0.5
 _LONGEST_CHECK = 60.0
-"""Behind a thousand requests to an API server that hangs, its turn would come after half an hour."""
+"""Of one comparison. Queued behind a thousand requests to a hanging API server it would take half an hour."""
 _GONE = -1
 
 
 class WatchChecker:
-    """Compares what the API has with what the watches told, and measures how late the event loop is."""
+    """Compares the API's objects with those that the watches delivered, and measures the event loop's lag."""
 
     def __init__(
-        self, kube: Kube, told: Mapping[str, int], namespaces: tuple[str, ...], metrics: Metrics,
+        self, kube: Kube, delivered: Mapping[str, int], namespaces: tuple[str, ...], metrics: Metrics,
         check_seconds: float = CHECK_SECONDS, now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._kube = kube
-        self._told = told
+        self._delivered = delivered
         self.namespaces = namespaces
-        """Where it looks; none: everywhere."""
+        """The namespaces to compare; none: all."""
         self._metrics = metrics
         self._check_seconds = check_seconds
-        self._behind: dict[str, int] = {}
+        self._missing: dict[str, int] = {}
         self._now = now
-        self._looked_at: float | None = None
-        """When it looked last, also if in vain; None before it begins."""
+        self._checked_at: float | None = None
+        """When the last comparison ended, successfully or not; None before the start."""
         self._ended = False
         self.problem = ""
 
     async def run(self) -> None:
-        """For ever."""
-        self._looked_at = self._now()
+        """Until cancelled."""
+        self._checked_at = self._now()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._beat())
-                group.create_task(self._check_for_ever())
+                group.create_task(self._measure_lag())
+                group.create_task(self._check_repeatedly())
         except Exception:
-            log.exception("nobody compares watches with the API any more")
+            log.exception("the watch checker has failed")
         finally:
             self._ended = True
 
     @property
     def unhealthy(self) -> str:
-        """Why this process should be started anew; empty while it is well."""
+        """Why this process should be restarted; empty while it is healthy."""
         if self._ended:
-            return "nobody compares watches with the API any more; the log says why"
-        if self._looked_at is not None:
-            silent = self._now() - self._looked_at
+            return "the watch checker has failed; the log says why"
+        if self._checked_at is not None:
+            silent = self._now() - self._checked_at
             if silent > 3 * max(self._check_seconds, _LONGEST_CHECK):
-                return f"nobody has compared watches with the API for {silent:.0f} s"
+                return f"the watches have not been compared with the API for {silent:.0f} s"
         return self.problem
 
-    async def _beat(self) -> None:
+    async def _measure_lag(self) -> None:
         while True:
             began = time.perf_counter()
-            await asyncio.sleep(_BEAT_SECONDS)
-            self._metrics.lag.set(max(0.0, time.perf_counter() - began - _BEAT_SECONDS))
+            await asyncio.sleep(_LAG_SECONDS)
+            self._metrics.lag.set(max(0.0, time.perf_counter() - began - _LAG_SECONDS))
 
-    async def _check_for_ever(self) -> None:
+    async def _check_repeatedly(self) -> None:
         while True:
             await asyncio.sleep(self._check_seconds)
             try:
@@ -83,44 +83,46 @@ class WatchChecker:
             except KubeError as error:
                 self._not_checked(error)
             except TimeoutError:
-                log.info("watches not checked: kube-apiserver has not told all within %.0f s", _LONGEST_CHECK)
-            self._looked_at = self._now()
-            _give_back()
+                log.info("watches not checked: kube-apiserver did not answer within %.0f s", _LONGEST_CHECK)
+            self._checked_at = self._now()
+            _trim_memory()
 
     def _not_checked(self, error: KubeError) -> None:
         if error.not_found:
-            # kopf gives up at its watch's 404 and then often hangs; a new process waits for the CRD.
-            self.problem = f"the CustomResourceDefinition {PLURAL}.{GROUP} is gone"
+            # kopf ends its watch at the 404 and then often hangs; a new process waits for the CRD.
+            self.problem = f"the CustomResourceDefinition {PLURAL}.{GROUP} does not exist any more"
             log.error("%s", self.problem)
         else:
-            # An API that is away is no reason to restart: that would not bring it back.
+            # An unavailable API is no reason to restart.
             log.info("watches not checked: %s", error)
 
     async def check(self) -> None:
-        """What was missed at two checks in a row, the watch will not tell any more."""
+        """The watches are broken if the same change is missing in two comparisons in a row."""
         found: dict[str, int] = {}
         for namespace in self.namespaces or (None,):
             found |= await self._kube.list_versions(namespace)
-        late = {uid: version for uid, version in found.items() if self._told.get(uid, 0) < version}
-        late |= {uid: _GONE for uid in self._told if uid not in found}
+        late = {uid: version for uid, version in found.items() if self._delivered.get(uid, 0) < version}
+        late |= {uid: _GONE for uid in self._delivered if uid not in found}
         stuck = [uid for uid, version in late.items() if self._still(uid, version)]
-        self._behind = late
+        self._missing = late
         self.problem = (
-            f"the watch has not told of {len(stuck)} Ferries or Pods for {self._check_seconds:.0f} s" if stuck else ""
+            f"the watch has missed changes of {len(stuck)} Ferries or Pods for {self._check_seconds:.0f} s"
+            if stuck
+            else ""
         )
         if self.problem:
             log.error("%s", self.problem)
 
     def _still(self, uid: str, version: int) -> bool:
-        """It was behind at the check before, and what it had missed then it has not seen since."""
-        before = self._behind.get(uid)
+        """Whether the change that was missing in the comparison before is missing still."""
+        before = self._missing.get(uid)
         if before is None or _GONE in (version, before):
             return before == version
-        return self._told.get(uid, 0) < before
+        return self._delivered.get(uid, 0) < before
 
 
-def _give_back() -> None:
-    """RoundState that the start or a storm of events took: glibc keeps it, 25 KiB a Ferry, until it is asked."""
+def _trim_memory() -> None:
+    """Return memory that the start or a burst of events took: glibc keeps 25 KiB per Ferry until asked."""
     with contextlib.suppress(OSError, AttributeError):  # another libc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
@@ -129,7 +131,7 @@ def application(metrics: Metrics, watch_checker: WatchChecker, ready: asyncio.Ev
     """/metrics, /healthz, /readyz."""
 
     async def show_metrics(_: web.Request) -> web.Response:
-        # In a thread: a thousand Ferries have 50,000 series, for which the loop would stand still for half a second.
+        # In a thread: a thousand Ferries have 50,000 series, which would block the loop for half a second.
         text = await asyncio.to_thread(metrics.snapshot())
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 

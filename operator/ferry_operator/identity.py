@@ -1,8 +1,8 @@
-"""The operator's CA and token key: what makes copiers trust it and it trust copiers, over restarts and upgrades.
+"""The operator's CA and token key, with which copiers and the operator authenticate each other.
 
-Both live in one Secret in the operator's namespace, the only one that it may read. A copier's token is derived from the
-Ferry's uid, so a restarted operator knows it again; a copier's certificate has the uid as its only name, so that one
-TLS context checks all. Called by ``app`` at start and by ``act`` for each new Pod.
+Both are kept in one Secret in the operator's namespace, the only Secret that it may read. A copier's token is derived
+from its Ferry's uid, so a restarted operator can derive it again. A copier's certificate has the uid as its only name,
+so one TLS context checks all. Called by ``start`` and, for each new Pod, by ``pod_maker``.
 """
 
 import base64
@@ -25,7 +25,7 @@ _YESTERDAY = dt.timedelta(days=1)  # clocks of nodes differ
 
 
 class IdentityUnusable(Exception):
-    """The Secret is there, and not as we made it; the message says what a person can do."""
+    """The Secret exists, but its content was changed; the message says what to do."""
 
 
 class Identity:
@@ -58,14 +58,14 @@ class Identity:
         return signed.public_bytes(serialization.Encoding.PEM).decode(), _pem(key).decode()
 
     def context(self) -> ssl.SSLContext:
-        """Trusts copiers and nobody else. One for all: each would cost 0.8 MB and 20 ms."""
+        """Trusts copiers and nobody else. Shared by all connections: each context costs 0.8 MB and 20 ms."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self.certificate.decode())
         return context
 
     @classmethod
     def new(cls) -> "Identity":
-        """A CA that nobody knows yet."""
+        """With a new CA and token key."""
         return cls(*_new_material())
 
 
@@ -99,7 +99,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 async def load_or_create(kube: Kube, namespace: str, name: str) -> Identity:
-    """The identity in that Secret; made once. Two operators that start together end with the same one."""
+    """The identity in that Secret, which is created if missing. Two operators that start together use the same one."""
     try:
         return _read(await kube.get_secret(namespace, name))
     except KubeError as error:
@@ -137,6 +137,6 @@ def _read(secret: Object) -> Identity:
     except (KeyError, TypeError, ValueError) as error:
         where = f"{secret['metadata']['namespace']}/{secret['metadata']['name']}"
         raise IdentityUnusable(
-            f"the operator's identity in Secret {where} cannot be used ({error!r}): put back what was in it, or delete "
-            "it: a new one is made, which copiers that run now do not know until their Pods are deleted"
+            f"the operator's identity in Secret {where} cannot be used ({error!r}): restore the Secret, or delete it. "
+            "A new identity is created then, and running copiers do not accept it until their Pods are deleted"
         ) from error

@@ -1,7 +1,7 @@
-"""The operator's metrics: its own counters, and one Collector that walks the Ferries that there are.
+"""The operator's metrics: its own counters, and a Collector over the present Ferries.
 
-Series of a Ferry are made at each scrape from what is tended now, so a deleted Ferry's vanish. Called by ``app``,
-``reconciler`` and the event loop's watch_checker.
+A Ferry's series are made at each scrape, so those of a deleted Ferry vanish. Called by ``app``, ``reconciler`` and
+``health``.
 """
 
 import time
@@ -66,7 +66,7 @@ class Metrics:
         self._asked.labels(request.verb, request.resource, str(request.code)).inc()
 
     def snapshot(self) -> Callable[[], bytes]:
-        """The Ferries as they are now, for the event loop to take. What it gives makes the text, in any thread."""
+        """Called in the event loop; the function that it returns makes the text, in any thread."""
         theirs = CollectorRegistry()
         theirs.register(FerryCollector([*self._ferries()]))
         return lambda: generate_latest(self.registry) + generate_latest(theirs)
@@ -81,16 +81,18 @@ class _Fixed(Collector):
 
 
 class FerryCollector(Collector):
-    """What is so of every Ferry now."""
+    """The series of every Ferry."""
 
     def __init__(self, ferries: Iterable[Object]) -> None:
         self._ferries = ferries
 
     def collect(self) -> Iterator["Metric"]:
         info = InfoMetricFamily("ferry", "Source and target.", labels=_FERRY)
-        phase = GaugeMetricFamily("ferry_status_phase", "1 for the phase that it is in.", labels=(*_FERRY, "phase"))
+        phase = GaugeMetricFamily(
+            "ferry_status_phase", "1 for the present phase, 0 for the others.", labels=(*_FERRY, "phase")
+        )
         condition = GaugeMetricFamily(
-            "ferry_status_condition", "1 for the status that it has.", labels=(*_FERRY, "type", "status")
+            "ferry_status_condition", "1 for the present status, 0 for the others.", labels=(*_FERRY, "type", "status")
         )
         single = {
             "ferry_spec_paused": GaugeMetricFamily("ferry_spec_paused", "spec.paused.", labels=_FERRY),
@@ -98,7 +100,7 @@ class FerryCollector(Collector):
                 "ferry_created_timestamp_seconds", "When it was created.", labels=_FERRY
             ),
             "ferry_completed_timestamp_seconds": GaugeMetricFamily(
-                "ferry_completed_timestamp_seconds", "When it was done.", labels=_FERRY
+                "ferry_completed_timestamp_seconds", "When it was completed or aborted.", labels=_FERRY
             ),
             "ferry_metadata_generation": GaugeMetricFamily(
                 "ferry_metadata_generation", "Changes of its spec.", labels=_FERRY
@@ -110,7 +112,7 @@ class FerryCollector(Collector):
         restarts = CounterMetricFamily("ferry_copier_restarts", "Restarts of its copier's container.", labels=_FERRY)
         began = time.perf_counter()
         for ferry in self._ferries:
-            if not ferry:  # being deleted, and not looked at yet
+            if not ferry:  # being deleted, and not observed yet
                 continue
             spec, status = ferry["spec"], ferry.get("status") or {}
             key = (ferry["metadata"]["namespace"], ferry["metadata"]["name"])

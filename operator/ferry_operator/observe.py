@@ -1,6 +1,6 @@
-"""What is so: a Ferry, its Pods and what its copier says, distilled from raw objects into values that ``decide`` reads.
+"""The observed state as plain values, which ``decide`` reads: a Ferry, its Pods, its copier's report.
 
-Pure, but for the clock that callers pass in. Called by ``reconciler``.
+Pure; callers pass the time. Called by ``reconciler`` and, for Pods, by ``handlers``.
 """
 
 import json
@@ -31,12 +31,13 @@ from ferry_operator.names import (
 from ferry_operator.pods import digest
 
 _LONG_SETTING_UP = timedelta(seconds=20)
-"""From a node's taking a Pod to its volumes and network; the kubelet's own retries take longer."""
+"""From scheduling a Pod to its volumes and network."""
 _LOST = timedelta(seconds=60)
-"""A Pod that outlives its grace by this is on a node that does not answer."""
-_ERROR = re.compile(r"^ferry: ([A-Z]\w+): ", re.MULTILINE)
+"""A Pod that outlives its grace period by this much is on a node that does not answer."""
 _GIVEN_UP = timedelta(seconds=10)
-"""The same where Kubernetes has given the node up: a kubelet that is well needs no longer to end a process by force."""
+"""The same if Kubernetes has given the node up. A healthy kubelet kills the process within this time."""
+_ERROR = re.compile(r"^ferry: ([A-Z]\w+): ", re.MULTILINE)
+"""The reason in an error that ``ferry abort`` and ``ferry cleanup`` print."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Ended:
 
     @property
     def report(self) -> Report | None:
-        """The copier's own last words, if it could write them."""
+        """The copier's report in the termination message, if it could write one."""
         try:
             report = Report.model_validate_json(self.message)
         except ValidationError:
@@ -65,13 +66,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class PodView:
-    """What matters of a Pod."""
+    """The part of a Pod that decisions need."""
 
     role: Role
     name: str
     uid: str
     phase: str = "Pending"
-    """As Kubernetes has it, but Succeeded as soon as our container has: an injected sidecar may never end."""
+    """As in Kubernetes, but Succeeded as soon as our container is: an injected sidecar may never end."""
     ip: str | None = None
     image: str = ""
     digest: str = ""
@@ -79,24 +80,24 @@ class PodView:
     secret: str = ""
     created: datetime | None = None
     deletion_due: datetime | None = None
-    """ApiRequest to end, and when its grace is over."""
+    """When its grace period ends, if it is being deleted."""
     lost: str = ""
-    """Why Kubernetes has given its node up; its kubelet may be well all the same."""
+    """Why Kubernetes has given its node up; the kubelet there may still work."""
     evicted: str = ""
-    """Why it was ended from outside, for good."""
+    """Why Kubernetes has ended it (eviction, node shutdown and the like)."""
     unschedulable: str = ""
     scheduled: datetime | None = None
-    """When a node took it."""
+    """When it was scheduled to a node."""
     set_up: bool = False
-    """Its volumes and network are there; of its container only the image may be missing."""
+    """Its volumes and network are ready; only the image may be missing."""
     waiting: tuple[str, str] | None = None
-    """Reason and message of a container that does not run."""
+    """Reason and message, if its container is not running."""
     running: bool = False
     restarts: int = 0
     ended: Ended | None = None
-    """The process ended, and another has not been started yet."""
+    """The process ended, and no other was started yet."""
     ended_before: Ended | None = None
-    """The process before the present one."""
+    """The end of the process before the present one."""
 
     @property
     def deleting(self) -> bool:
@@ -113,19 +114,19 @@ class Link:
 
     report: Report | None = None
     silent_since: datetime | None = None
-    """It has not answered since; None while it answers."""
+    """Since when it has not answered; None while it does."""
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The cluster, or the copier, refused what was to be done last."""
+    """The cluster or the copier refused the last action."""
 
     reason: str
     message: str
     since: datetime
     generation: int = 0
-    """Of the spec that was refused: another one is tried at once."""
+    """Of the refused spec. Another generation is tried at once."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,9 @@ class FerryView:
     hands_off: bool = False
     skip_cleanup: bool = False
     digests: Mapping[Role, str] = field(default_factory=dict)
-    """What the Pod of each role would be made from now."""
+    """Of the Pod of each role, if it were created now."""
     held: bool = True
-    """Our finalizer is on it: it cannot go without us."""
+    """It has our finalizer, so it cannot vanish without us."""
 
     @property
     def stage(self) -> str:
@@ -160,7 +161,7 @@ class FerryView:
 
 @dataclass(frozen=True)
 class Observed:
-    """All of it at one moment."""
+    """Everything at one moment."""
 
     ferry: FerryView
     now: datetime
@@ -169,28 +170,28 @@ class Observed:
     """The Pod of ``ferry abort`` or ``ferry cleanup``."""
     link: Link = Link()
     admitted: bool = True
-    """There is room for it to run."""
+    """It has a slot: see ``RunSlots``."""
     refusal: Refusal | None = None
     namespace_ending: bool = False
 
     def where_to_look(self, pod: PodView) -> str:
-        """For why a container is not started for long: only Events say it, which the operator may not read."""
+        """Where a user finds why a container does not start: in Events, which the operator may not read."""
         if pod.set_up or pod.scheduled is None or self.now - pod.scheduled < _LONG_SETTING_UP:
             return ""
         describe = f"kubectl describe pod {pod.name} -n {self.ferry.namespace}"
         return f"see {describe} (volumes, Secrets, network)"
 
     def out_of_reach(self, pod: PodView) -> str:
-        """What a person must do about a Pod that was asked to end, of which nobody can tell whether it has; or ""."""
+        """What a person must do about a deleted Pod that may still run on a lost node; else ""."""
         if pod.deletion_due is None or self.now - pod.deletion_due < (_GIVEN_UP if pod.lost else _LOST):
             return ""
         why = f" ({pod.lost})" if pod.lost else ""
         way_out = f"kubectl delete pod {pod.name} -n {self.ferry.namespace} --force"
-        return f"Pod {pod.name} cannot be confirmed to have ended{why}; once its node is surely down: {way_out}"
+        return f"cannot confirm that Pod {pod.name} has ended{why}; once its node is down for sure: {way_out}"
 
 
 def moment(text: str | None) -> datetime | None:
-    """A time as Kubernetes writes it."""
+    """From Kubernetes' format."""
     return None if text is None else datetime.fromisoformat(text)
 
 
@@ -217,7 +218,7 @@ def ferry_view(body: Object) -> FerryView:
 
 
 def _spec(raw: Object) -> tuple[Spec | None, str]:
-    """A stored object may be older than a bound, or newer than this operator."""
+    """A stored object may violate a newer rule, or be newer than this operator."""
     try:
         return Spec.model_validate_json(json.dumps(raw)), ""
     except ValidationError as error:
@@ -226,8 +227,9 @@ def _spec(raw: Object) -> tuple[Spec | None, str]:
 
 
 def is_own(body: Object) -> bool:
-    """Whether this Pod was made for the Ferry that its labels name. Labels alone may be anybody's: of a copy that
-    ``kubectl debug --keep-labels`` has made, say, whose success is not the copier's.
+    """Whether the operator created this Pod for the Ferry that its labels name.
+
+    Labels alone prove nothing: ``kubectl debug --keep-labels`` copies them.
     """
     meta = body["metadata"]
     labels = meta.get("labels") or {}
@@ -271,7 +273,7 @@ def pod_view(body: Object) -> PodView:
 
 
 def _own(containers: Sequence[Object], role: Role) -> Object:
-    """Ours among them. A webhook may put others before it, and the kubelet reports them in the order of their names."""
+    """Our container. A webhook may add others before it, and the kubelet sorts them by name."""
     return next((each for each in containers if each["name"] == role), {})
 
 

@@ -1,7 +1,7 @@
-"""What the operator must be allowed in the cluster, asked of kube-apiserver at the start.
+"""The permissions that the operator needs, checked with kube-apiserver at the start. Called by ``start``.
 
-A missing verb is named in one line before anything fails for want of it. The chart's roles grant this and no more;
-tests/chart compares them. Called by ``start``.
+A missing one is logged before anything fails because of it. The chart's roles grant exactly these: tests/chart compares
+them.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ class Permission:
 
     @property
     def vital(self) -> bool:
-        """Without it the operator would be blind; without any other one, a Ferry that needs it says so."""
+        """Without it the operator sees nothing. Any other missing permission is reported by the Ferry that needs it."""
         return self.verb in ("list", "watch") or bool(self.name)
 
 
 @dataclass(frozen=True)
 class Lack:
-    """A permission that is missing, and where; None: in all namespaces."""
+    """A missing permission, and where; None: in all namespaces."""
 
     permission: Permission
     namespace: str | None
@@ -50,16 +50,16 @@ SERVED = (
     Permission("create", "secrets"),
     Permission("create", "events", "events.k8s.io"),
 )
-"""In each namespace that is served."""
+"""Needed in each namespace that is served."""
 
 
 def own(settings: Settings) -> tuple[Permission, ...]:
-    """In the operator's own namespace: its identity, made at the first start."""
+    """Needed in the operator's own namespace: its identity is created at the first start."""
     return Permission("get", "secrets", name=settings.identity_secret), Permission("create", "secrets")
 
 
 async def missing(kube: Kube, settings: Settings) -> list[Lack]:
-    """What of it this process is not allowed."""
+    """The permissions that this process does not have."""
     wanted = [(namespace, each) for namespace in settings.watch_namespaces or (None,) for each in SERVED]
     wanted += [(settings.namespace, each) for each in own(settings)]
     return [
@@ -70,6 +70,6 @@ async def missing(kube: Kube, settings: Settings) -> list[Lack]:
 
 
 def sentence(lacking: Sequence[Lack]) -> str:
-    """For people."""
+    """As a log message."""
     verbs = ", ".join(map(str, lacking))
-    return f"the operator's account may not: {verbs}; the chart's roles (rbac.create) allow it"
+    return f"the operator's account lacks permissions: {verbs}; the chart's roles (rbac.create) grant them"

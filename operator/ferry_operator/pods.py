@@ -1,7 +1,7 @@
-"""The Pods that the operator makes, the Secret of each, and the digest that tells when a Pod must be replaced.
+"""Builds the operator's Pods, the Secret of each, and the digest that tells when a Pod must be replaced.
 
-Pure: dictionaries out of a Ferry. A copier holds database passwords, so it gets nothing else by itself: no
-ServiceAccount token, no capability, no writable root. Called by ``observe`` (digest) and ``act``.
+Pure: returns dictionaries. A copier holds database passwords, so by default it gets nothing else: no ServiceAccount
+token, no capability, no writable root. Called by ``observe`` (digest) and ``pod_maker``.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from ferry_operator.names import (
 )
 
 GRACE_SECONDS = 60
-"""For a checkpoint and the unlocking of the source; a healthy copier needs 5."""
+"""For a checkpoint and for unlocking the source; a healthy copier needs 5."""
 
 _USER = 65532
 _OWN = "/etc/ferry/copier"
@@ -40,16 +40,16 @@ _SECRETS = "/etc/ferry/secrets"
 _RUN = "/run/ferry"
 _STATE = "/var/lib/ferry"
 
-# Of what a running copier can be told, what it takes at its start only: preflight asks other things for another value.
+# Parts of the directive that a copier applies only at its start, because preflight depends on them.
 _BEGUN_WITH = {"cutover": {"source_lock"}, "verify": {"mode"}}
-# What is none of its business: no reason for another Pod either.
+# Fields that the copier does not use: a change needs no new Pod.
 _LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
 
 def digest(spec: Spec, role: Role) -> str:
-    """Of all that needs another Pod. Defaults are left out: a field that a later version adds changes nothing.
+    """Of everything whose change needs a new Pod. Defaults are left out, so that a new field does not change it.
 
-    Nobody tells ``ferry abort`` and ``ferry cleanup`` anything: to them all of the manifest matters.
+    ``ferry abort`` and ``ferry cleanup`` receive no directives, so their digest covers the whole manifest.
     """
     copies = role is Role.COPIER
     told = {*TOLD} | _LATER if copies else set()
@@ -61,11 +61,11 @@ def digest(spec: Spec, role: Role) -> str:
 
 
 def manifest(meta: Object, spec: Spec) -> str:
-    """The Ferry as its copier reads it. Generation 0: whatever it is told first is newer."""
+    """The Ferry as its copier reads it, with generation 0: the first directive is newer."""
     said = spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"copier", "ttl_seconds_after_finished"}
     )
-    # A copier that starts again has no permission until it is told again.
+    # A restarted copier may not cut over until it receives a directive.
     said["cutover"]["approved"] = False
     said["aborted"] = False
     said["copier"] = {"logLevel": spec.copier.log_level.value}
@@ -77,7 +77,7 @@ def manifest(meta: Object, spec: Spec) -> str:
 
 
 def secret(meta: Object, spec: Spec, name: str, pod: Object, token: str, tls: tuple[str, str]) -> Object:
-    """What one Pod reads at its start. The Pod owns it and takes it along: the operator deletes no Secrets."""
+    """What one Pod reads at its start. The Pod owns it, so Kubernetes deletes it with the Pod."""
     owner = {"apiVersion": "v1", "kind": "Pod", "name": pod["name"], "uid": pod["uid"]}
     return {
         "apiVersion": "v1",
@@ -97,7 +97,7 @@ def secret(meta: Object, spec: Spec, name: str, pod: Object, token: str, tls: tu
 def pod(
     meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str, *, bare: bool = False
 ) -> Object:
-    """The whole Pod of ``role`` for this Ferry; ``bare``: with as little of the user's template as can be."""
+    """The Pod of ``role`` for this Ferry. ``bare``: with as little of the user's template as possible."""
     template = _template(spec, role, bare=bare)
     own = template.metadata
     annotations = {DIGEST: digest(spec, role), GENERATION: str(meta["generation"]), SECRET: secret_name}
@@ -114,7 +114,7 @@ def pod(
         "kind": "Pod",
         "metadata": {
             "name": pod_name(meta["name"], role),
-            # Ours win: by them the Pod is found again.
+            # Ours take precedence: the operator finds its Pods by them.
             "labels": own.labels | _labels(meta, role),
             "annotations": own.annotations | annotations,
             "ownerReferences": [owner],
@@ -124,7 +124,7 @@ def pod(
 
 
 def _template(spec: Spec, role: Role, *, bare: bool) -> Template:
-    """An abort may be all that unlocks a source: no volume that only a copier may need is worth its failure."""
+    """Abort and cleanup leave out what only a copier needs: an abort must not fail because of a volume."""
     users = spec.copier.template
     if bare:
         return Template(image_pull_secrets=users.image_pull_secrets)
@@ -188,7 +188,7 @@ def _container(meta: Object, spec: Spec, role: Role, template: Template, image: 
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        # Where a process could not write its own last words, the end of its log says them.
+        # If a process could not write its termination message, the end of its log is used.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(spec, role) + list(template.volume_mounts),
     }
@@ -221,7 +221,7 @@ def _probed() -> Object:
             {"name": "control", "containerPort": CONTROL_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        # One that hangs heeds no SIGTERM: it would hold up its successor for the whole grace period.
+        # A copier that hangs ignores SIGTERM and would delay its successor by the whole grace period.
         "livenessProbe": get("/healthz")
         | {"initialDelaySeconds": 10, "periodSeconds": 10, "failureThreshold": 6, "terminationGracePeriodSeconds": 10},
         "readinessProbe": get("/readyz") | {"periodSeconds": 5},
@@ -229,7 +229,7 @@ def _probed() -> Object:
 
 
 def _credentials(spec: Spec) -> list[str]:
-    """Names of the user's Secrets, each once."""
+    """Names of the user's Secrets, without duplicates."""
     names: dict[str, None] = {}
     for server in (spec.source, spec.target):
         names[server.credentials_secret_ref.name] = None
@@ -239,12 +239,12 @@ def _credentials(spec: Spec) -> list[str]:
 
 
 def _has_state(spec: Spec, role: Role) -> bool:
-    """An abort needs none, and a claim may be held by a node that is lost."""
+    """An abort needs no state, and a lost node may still hold the claim."""
     return spec.checkpoint.store is CheckpointStore.VOLUME and role is not Role.ABORT
 
 
 def _volumes(spec: Spec, role: Role, secret_name: str) -> list[Object]:
-    # Optional: the copier itself says which Secret or key is missing, and reads it once it is there.
+    # Optional: the copier reports which Secret or key is missing, and reads it once it exists.
     mode = 0o440
     users = [
         {"name": f"secret-{number}", "secret": {"secretName": name, "optional": True, "defaultMode": mode}}
@@ -268,7 +268,7 @@ def _mounts(spec: Spec, role: Role) -> list[Object]:
     ]
     if _has_state(spec, role):
         mounts.append({"name": "state", "mountPath": _STATE})
-    # Never subPath: such a mount does not follow a changed Secret.
+    # Never subPath: such a mount is not updated when the Secret changes.
     return mounts + [
         {"name": f"secret-{number}", "mountPath": f"{_SECRETS}/{name}", "readOnly": True}
         for number, name in enumerate(_credentials(spec))

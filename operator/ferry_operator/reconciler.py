@@ -29,9 +29,11 @@ log = logging.getLogger(__name__)
 
 _ERROR_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
 """After rounds that fail. Most causes end within seconds; a person who fixes the others can wait for the last one."""
-_CONFLICT_PAUSES = (0.02,) * 5 + (0.1, 0.2, 0.5, 1.0)
-"""After rounds that end with a conflict, which is no error: observe again at once. Each is varied by half, so that two
-operators do not meet again and again."""
+_FEW_CONFLICTS = 5
+"""In a row: no error, since kopf and users change a Ferry too."""
+_CONFLICT_PAUSES = (0.02,) * _FEW_CONFLICTS + (0.1, 0.2, 0.5, 1.0)
+"""After rounds that end with a conflict: observe again at once. Varied by half, so that two operators do not meet again
+and again."""
 _RELEASE_POLL = 3.0
 """While kopf handles a deletion it delivers no events of the Ferry, so a change by its user is found by polling."""
 
@@ -141,8 +143,8 @@ class Reconciler:
     def _conflicted(self, error: Exception) -> float:
         """The same for a conflict."""
         self._state.conflicts += 1
-        self._context.metrics.failed("Conflict")
-        if self._state.conflicts >= len(_CONFLICT_PAUSES):
+        if self._state.conflicts > _FEW_CONFLICTS:
+            self._context.metrics.failed("Conflict")
             log.warning("%s: %d conflicts in a row, the last one: %s", self._name(), self._state.conflicts, error)
         pause = _CONFLICT_PAUSES[min(self._state.conflicts, len(_CONFLICT_PAUSES)) - 1]
         return pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret

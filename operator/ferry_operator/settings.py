@@ -1,4 +1,4 @@
-"""What the operator is told by its environment, which the chart sets. Called by ``app``; passed to who needs a part."""
+"""The operator's settings, from environment variables that the chart sets. Called by ``__main__``."""
 
 import os
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class SettingsError(Exception):
-    """An environment variable that cannot be used; the message names it."""
+    """An environment variable is missing or invalid; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -14,23 +14,23 @@ class Settings:
     """All from ``FERRY_*`` variables."""
 
     namespace: str
-    """Where the operator itself lives, and the Secret with its CA."""
+    """The operator's own, with the Secret that has its CA."""
     image: str
-    """Of copiers that name none: the operator's own."""
+    """For copiers whose spec names none: the operator's own."""
     watch_namespaces: tuple[str, ...] = ()
-    """Namespaces to serve; none: all of them."""
+    """Namespaces to serve; none: all."""
     max_running: int = 0
     """How many Ferries may run at once; 0: no limit."""
     listen: str = "0.0.0.0"  # noqa: S104 - a Pod's own network
-    """Where metrics and probes are served."""
+    """Address of metrics and probes."""
     port: int = 8080
-    """The same."""
+    """Port of metrics and probes."""
     copier_listen: str = "0.0.0.0"  # noqa: S104 - as above
-    """Where copiers listen; [::] in a cluster of IPv6 alone."""
+    """Address on which copiers listen; [::] in a cluster with IPv6 only."""
     identity_secret: str = "ferry-operator-identity"  # noqa: S105 - a name
     """The Secret with the operator's CA and token key."""
     kubeconfig: str | None = None
-    """Outside of a cluster: how to reach one."""
+    """For an operator that runs outside of the cluster."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -1,8 +1,7 @@
-"""What must be so before the operator may work: its CRD, its permissions, its identity.
+"""Waits for what the operator needs to start: its CRD, its permissions, its identity. Called by ``app``.
 
-It waits for what is missing and says what that is, so that mending it is enough. Of several namespaces it serves those
-that it may: one that was deleted, and its Role with it, must not cost the others their pauses and cutovers. Called by
-``app``.
+It logs what is missing and starts once that exists. Of several namespaces it serves those that it has access to: a
+namespace that was deleted together with its Role must not stop the others.
 """
 
 import asyncio
@@ -25,22 +24,22 @@ Result = TypeVar("Result")
 
 
 class NotReady(Exception):
-    """Something is missing that a person can bring; the message says what."""
+    """Something is missing; the message says what."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the operator begins with."""
+    """What the operator starts with."""
 
     identity: Identity
     settings: Settings
-    """With those namespaces alone that can be served."""
+    """With only the namespaces that can be served."""
     left_out: tuple[str, ...] = ()
     """The others."""
 
 
 async def prepare(kube: Kube, settings: Settings, pause: float = 2.0) -> Prepared:
-    """Once all is as it must be."""
+    """Returns once nothing is missing."""
     await _retry(lambda: _served(kube), pause)
     narrowed = await _retry(lambda: _allowed(kube, settings), pause)
     left_out = tuple(each for each in settings.watch_namespaces if each not in narrowed.watch_namespaces)
@@ -49,14 +48,14 @@ async def prepare(kube: Kube, settings: Settings, pause: float = 2.0) -> Prepare
 
 
 async def servable_namespace(kube: Kube, settings: Settings, left_out: tuple[str, ...], pause: float) -> str:
-    """The first of the left out namespaces that can be served: by a new process, since kopf takes up no more."""
+    """Returns the first of the left out namespaces that can be served now."""
     while True:
         await asyncio.sleep(pause)
         for namespace in left_out:
             try:
                 lacking = await permissions.missing(kube, replace(settings, watch_namespaces=(namespace,)))
             except KubeError as error:
-                log.info("not asked whether namespace %s can be served: %s", namespace, error)
+                log.info("cannot check whether namespace %s can be served: %s", namespace, error)
                 continue
             if not any(each.permission.vital for each in lacking):
                 return namespace
@@ -76,13 +75,13 @@ async def _retry(step: Callable[[], Awaitable[Result]], pause: float) -> Result:
 
 
 async def _served(kube: Kube) -> None:
-    """Without its CRD, kopf would be blind, and stay so when that comes."""
+    """If kopf were started before the CRD exists, it would never see Ferries."""
     if not await kube.serves_ferries():
         raise NotReady(f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed yet")
 
 
 async def _allowed(kube: Kube, settings: Settings) -> Settings:
-    """Without the namespaces that it may not watch: kopf would give up there, and the process with it."""
+    """Leaves out namespaces that the operator may not watch: kopf would end the process."""
     lacking = await permissions.missing(kube, settings)
     vital = [each for each in lacking if each.permission.vital]
     blind = {each.namespace for each in vital if not each.permission.name}
@@ -92,5 +91,5 @@ async def _allowed(kube: Kube, settings: Settings) -> Settings:
     if lacking:
         log.error("%s", permissions.sentence(lacking))
     for namespace in (each for each in settings.watch_namespaces if each in blind):
-        log.error("namespace %s is not served: is it gone? It is once the operator's account may watch it", namespace)
+        log.error("namespace %s is not served until the operator's account may watch it; was it deleted?", namespace)
     return replace(settings, watch_namespaces=seeing)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
 SERVED = permissions.SERVED
 UNAUDITED = {Permission("update", "ferries/finalizers", "mysqlferry.io")}
-"""ApiRequest about by an admission plugin, never by the operator itself."""
+"""Checked by an admission plugin, never by the operator itself."""
 
 
 def live(cluster: Cluster, kubelet: Kubelet) -> None:

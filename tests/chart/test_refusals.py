@@ -66,7 +66,7 @@ def test_an_operator_that_would_be_blind_waits_and_says_why(
 ) -> None:
     scene.take(name)
     with scene.account.operator():
-        line = f"waiting: the operator's account may not: {name} in namespace {scene.cluster.namespace}"
+        line = f"waiting: the operator's account lacks permissions: {name} in namespace {scene.cluster.namespace}"
         eventually(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
         scene.account.give_back()
         scene.cluster.apply("orders")
@@ -83,9 +83,9 @@ def test_a_namespace_that_is_gone_costs_the_others_nothing(
     with account.operator(check_seconds=0.5) as operator, Kubelet(strict_api, shop) as kubelet:
         Cluster(strict_api, shop).apply("orders")
         kubelet.copier("orders", 30)
-        assert f"namespace {billing} is not served: is it gone?" in caplog.text
+        assert f"namespace {billing} is not served until the operator's account may watch it" in caplog.text
         account.give_back()
-        eventually(lambda: f"namespace {billing} can be served: starting anew" in caplog.text, 30)
+        eventually(lambda: f"namespace {billing} can be served now: restarting" in caplog.text, 30)
         operator.wait()
         operator.start()  # as the kubelet does
         with Kubelet(strict_api, billing) as later:
@@ -97,7 +97,7 @@ def test_a_namespace_that_is_gone_costs_the_others_nothing(
 def test_all_that_is_missing_is_said_in_one_line(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.take("delete ferries")
     with scene.account.operator():
-        line = f"the operator's account may not: delete ferries in namespace {scene.cluster.namespace}"
+        line = f"the operator's account lacks permissions: delete ferries in namespace {scene.cluster.namespace}"
         eventually(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
         scene.copying()
 

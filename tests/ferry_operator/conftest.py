@@ -1,4 +1,4 @@
-"""A namespace with an operator and a stand-in for kubelet, and Ferries in it."""
+"""A namespace on a real kube-apiserver, an operator, and a simulated kubelet."""
 
 import gc
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from tests.support.operator_thread import OperatorThread
 __all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "eventually", "running"]
 
 CUT_CONNECTIONS = pytest.mark.filterwarnings("ignore::ResourceWarning")
-"""Copiers and API servers die here with open TLS connections, of which asyncio leaves some to the garbage collector."""
+"""Copiers and API servers end here with open TLS connections; asyncio leaves some to the garbage collector."""
 
 
 class Cluster(Namespace):
-    """One whose kube-apiserver is the fixture's: tests may stop it."""
+    """A namespace whose kube-apiserver the tests may stop."""
 
     api: KubeApi
 
 
 def running(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> None:
-    """A Ferry that copies."""
+    """Create a Ferry and wait until it copies."""
     cluster.apply(name)
     copier = kubelet.copier(name)
     kubelet.call(lambda: copier.stage(Stage.COPYING))
@@ -36,12 +36,12 @@ def running(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> None:
 def cluster(kube_api: KubeApi, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0]
     yield Cluster(kube_api, kube_api.make_namespace(words[:30].strip("-")))
-    gc.collect()  # what a test leaves behind is found in it, not in the next one
+    gc.collect()  # so that a leak is reported in the test that causes it
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words and numbers are written every second instead of every 10, what was refused is tried again after 2."""
+    """Messages and numbers are written every second instead of every 10; refused actions are retried after 2 s."""
     for name in ("budget.EACH_SECONDS", "decide.SOON_SECONDS"):
         monkeypatch.setattr(f"ferry_operator.{name}", 1.0)
     for name in ("decide", "endings"):

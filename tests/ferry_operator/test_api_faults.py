@@ -172,7 +172,7 @@ def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
         blind.start()
         copying(cluster, kubelet)
         own_api.kubectl("delete", "crd", "ferries.mysqlferry.io", "--wait=false")
-        gone = (503, "the CustomResourceDefinition ferries.mysqlferry.io is gone")
+        gone = (503, "the CustomResourceDefinition ferries.mysqlferry.io does not exist any more")
         eventually(lambda: probed.get("/healthz") == gone, 60)
         assert kubelet.started == ["orders-copier", "orders-cleanup"]
         blind.kill()  # as the kubelet does

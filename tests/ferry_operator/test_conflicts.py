@@ -1,6 +1,4 @@
-"""Somebody else changes a Ferry at the very moment at which the operator writes it. Nobody who waits for a copier to be
-paused, aborted or deleted waits for that.
-"""
+"""Somebody else changes a Ferry whenever the operator writes it. Pause, abort and deletion do not wait for that."""
 
 import itertools
 import time
@@ -47,7 +45,7 @@ class Somebody:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_pause_whose_status_somebody_is_always_faster_with(
+def test_a_pause_while_every_status_write_meets_a_foreign_change(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
 ) -> None:
     running(cluster, kubelet)
@@ -61,14 +59,12 @@ def test_a_pause_whose_status_somebody_is_always_faster_with(
     proxy.leave_alone()
     conflicts = [answer for answer in proxy.answers if answer[0] == "PATCH" and answer[2] == 409]
     print(f"{somebody.written} changes by somebody else, {len(conflicts)} conflicts")
-    assert conflicts, "nobody was faster"
+    assert conflicts, "no conflict was forced"
     assert len(conflicts) <= somebody.written / 2 + 1, "a conflict is followed by a write that has none"
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_status_that_is_refused_many_times_is_written_soon_after(
-    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
-) -> None:
+def test_a_status_is_written_soon_after_many_conflicts(cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy) -> None:
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
     conflicts = proxy.conflict("PATCH", STATUS, 16)
@@ -82,7 +78,7 @@ def test_a_status_that_is_refused_many_times_is_written_soon_after(
 
 
 @pytest.mark.usefixtures("operator")
-def test_an_abort_whose_status_cannot_be_written(cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy) -> None:
+def test_an_abort_while_the_status_cannot_be_written(cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy) -> None:
     running(cluster, kubelet)
     conflicts = proxy.conflict("PATCH", STATUS, 1_000_000)
     cluster.patch("orders", aborted=True)
@@ -93,10 +89,10 @@ def test_an_abort_whose_status_cannot_be_written(cluster: Cluster, kubelet: Kube
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_deletion_while_nothing_of_the_ferry_can_be_written_first(
+def test_start_and_deletion_while_every_write_meets_a_foreign_change(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
 ) -> None:
-    """Neither its start nor its end waits until nobody changes it: that may never be."""
+    """The finalizer is added and removed although no optimistic lock on the object ever succeeds."""
     somebody = Somebody(cluster)
     proxy.interfere("PATCH", FERRY, somebody.annotate)
     cluster.apply("orders")

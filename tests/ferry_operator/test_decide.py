@@ -87,7 +87,7 @@ def test_a_pod_that_the_cluster_refuses_is_tried_again_and_said() -> None:
         ({"waiting": ("ImagePullBackOff", "no such image")}, "ImagePullBackOff: no such image", "True"),
         ({"waiting": ("ErrImagePull", "denied")}, "ErrImagePull: denied", "True"),
         ({"waiting": ("CreateContainerConfigError", "runAsNonRoot")}, "CreateContainerConfigError", "True"),
-        ({"unschedulable": "0/1 nodes are available"}, "no node takes the copier's Pod: 0/1 nodes", "False"),
+        ({"unschedulable": "0/1 nodes are available"}, "no node accepts the copier's Pod: 0/1 nodes", "False"),
     ],
 )
 def test_a_container_that_does_not_start(parts: Object, words: str, stalled: str) -> None:
@@ -138,7 +138,7 @@ def test_a_temporary_end_is_left_to_the_kubelet() -> None:
 def test_why_a_container_does_not_stay_up(ended: Ended, told: str) -> None:
     """By a PATH in template.env, say, there never was a process: only the kubelet's message tells why."""
     plan = decide(see(copier=pod(running=False, waiting=("CrashLoopBackOff", "back-off"), ended=ended)))
-    said = status(plan)["message"].partition(" and is started again: ")[2]
+    said = status(plan)["message"].partition(" and is restarted: ")[2]
     assert said.startswith(told)
     assert (said == told) is (ended.reason != "StartError")
 

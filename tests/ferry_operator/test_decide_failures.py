@@ -77,7 +77,7 @@ def test_how_it_failed_is_not_forgotten_over_how_its_pod_was_ended(code: int, la
 def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
     """For up to 16 s at each retry a user read that the container is being started, and nothing of the Secret."""
     first = after(see(copier=failed(64, "SecretNotFound", "no Secret old")), now=NOW + timedelta(seconds=11))
-    assert status(decide(first))["message"] == "no Secret old (being tried again: starting the copier)"
+    assert status(decide(first))["message"] == "no Secret old (retrying: starting the copier)"
     later: list[Object] = [
         {"copier": pod(running=False, phase="Pending", waiting=("ContainerCreating", ""))},
         {"copier": pod()},
@@ -87,7 +87,7 @@ def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
     ]
     for parts in later:
         first = after(first, **parts)
-        assert status(decide(first))["message"].startswith("no Secret old (being tried again")
+        assert status(decide(first))["message"].startswith("no Secret old (retrying")
         assert status(decide(first))["phase"] == "Failed"
     other = failed(64, "AccessDenied", "wrong password")
     assert status(decide(after(first, copier=other)))["message"].startswith("wrong password (once mended")
@@ -101,7 +101,7 @@ def test_why_it_failed_is_said_once() -> None:
     failing = Link(report(Stage.VALIDATING, phase="Failed", message="wrong password"))
     for parts in ({"link": failing}, {"link": Link(report(Stage.VALIDATING, message=""))}):
         plan = decide(after(first, copier=pod(), **parts))
-        assert status(plan)["message"] == "wrong password (being tried again)"
+        assert status(plan)["message"] == "wrong password (retrying)"
 
 
 def test_a_failed_ferry_that_must_queue_says_so() -> None:

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from ferry_core.api.report import Failure, Report, Stage
-from ferry_operator import copier_client
-from ferry_operator import handlers
+from ferry_operator import copier_client, kopf_settings
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, Object, eventually, running
 from tests.support.kubelet import SPEC, Kubelet, words
 from tests.support.operator_thread import OperatorThread
@@ -169,7 +168,7 @@ def test_a_copier_that_dies_without_a_word_and_is_not_started_at_once(cluster: C
     cluster.apply("orders")
     eventually(lambda: "is being started" in cluster.status("orders").get("message", ""), 15)
     kubelet.crash("orders-copier", 137, "OOMKilled")
-    eventually(lambda: "137 and is started again: OOMKilled" in cluster.status("orders")["message"], 20)
+    eventually(lambda: "137 and is restarted: OOMKilled" in cluster.status("orders")["message"], 20)
 
 
 @pytest.mark.usefixtures("operator")
@@ -213,7 +212,7 @@ def test_the_api_server_away_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(handlers, "_PAUSES", (0.2, 0.5))
+    monkeypatch.setattr(kopf_settings, "_PAUSES", (0.2, 0.5))
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
     cluster.api.stop_api(kill=True)

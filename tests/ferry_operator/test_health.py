@@ -96,7 +96,7 @@ def test_a_watch_that_tells_nothing_is_found_out(
     assert watch_checker.problem == "", "it may be on its way"
     kube.found = then
     asyncio.run(watch_checker.check())
-    assert "has not told of 1 Ferries or Pods" in watch_checker.problem
+    assert "has missed changes of 1 Ferries or Pods" in watch_checker.problem
     told.clear()
     told |= caught_up
     asyncio.run(watch_checker.check())
@@ -123,7 +123,7 @@ def test_a_crd_that_is_gone_is_found_out() -> None:
         running.cancel()
         return watch_checker.problem
 
-    assert asyncio.run(watch()) == "the CustomResourceDefinition ferries.mysqlferry.io is gone"
+    assert asyncio.run(watch()) == "the CustomResourceDefinition ferries.mysqlferry.io does not exist any more"
 
 
 class Listing:
@@ -159,7 +159,7 @@ def test_a_watchman_who_has_died_is_found_out(caplog: pytest.LogCaptureFixture) 
             await watch_checker.run()
         return watch_checker.unhealthy
 
-    assert "nobody compares" in asyncio.run(watch())
+    assert "the watch checker has failed" in asyncio.run(watch())
     assert "a bug" in caplog.text
 
 
@@ -194,7 +194,7 @@ def test_a_watchman_who_does_not_come_back_is_found_out() -> None:
         async with asyncio.timeout(10):
             await kube.asked.wait()
         now[0] += 181
-        assert watch_checker.unhealthy == "nobody has compared watches with the API for 181 s"
+        assert watch_checker.unhealthy == "the watches have not been compared with the API for 181 s"
         running.cancel()
 
     asyncio.run(watch())

@@ -80,7 +80,7 @@ def test_an_answer_that_is_none(text: str) -> None:
         async with asking(answer) as kube:
             return await kube.list_versions("a")
 
-    with pytest.raises(KubeError, match="no JSON") as caught:
+    with pytest.raises(KubeError, match="cannot be read") as caught:
         asyncio.run(listed())
     assert caught.value.reason == "Unreadable"
 

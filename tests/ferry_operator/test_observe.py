@@ -160,7 +160,7 @@ def test_a_pod_that_no_node_takes() -> None:
     assert (pending.lost, pending.evicted, pending.running, pending.waiting) == ("", "", False, None)
     plan = decide(see(copier=pending))
     assert plan.actions == (EnsureSecret(pending),)
-    assert f"no node takes the copier's Pod: {message}" in status(plan)["message"]
+    assert f"no node accepts the copier's Pod: {message}" in status(plan)["message"]
     assert condition(plan, "Reconciling")["status"] == "True"
 
 

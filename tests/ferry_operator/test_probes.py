@@ -81,7 +81,7 @@ def test_a_watch_that_tells_nothing_is_unhealthy(
     proxy.deaf = True
     cluster.patch("orders", paused=True)
     eventually(lambda: probed.get("/healthz")[0] == 503)
-    assert "the watch has not told of 1 Ferries or Pods" in probed.get("/healthz")[1]
+    assert "the watch has missed changes of 1 Ferries or Pods" in probed.get("/healthz")[1]
     assert probed.get("/readyz") == (200, "ok"), "metrics are still to be had"
     proxy.deaf = False
     cluster.patch("orders", paused=False)

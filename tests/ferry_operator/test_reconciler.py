@@ -249,7 +249,7 @@ def test_conflicts_are_met_by_trying_again_soon(cluster: Cluster, call: str, mon
     """Of a quota too. The pauses of errors are not theirs, nor is an end that is asked for held up."""
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
     cluster.says |= {"write_status": CONFLICT, call: CONFLICT}
-    tended(cluster, lambda harness: harness.until(lambda: harness.errors("Conflict") == 8))
+    tended(cluster, lambda harness: harness.until(lambda: harness.errors("Conflict") == 3))
 
 
 def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

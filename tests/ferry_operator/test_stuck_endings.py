@@ -81,7 +81,7 @@ def test_the_copier_on_a_lost_node_is_waited_for_also_after_the_abort(ending: st
     assert not plan.released
     assert condition(plan, "Succeeded")["status"] == "Unknown"
     assert condition(plan, "Stalled")["reason"] == "NodeLost"
-    assert "both databases are let go of; Pod orders-copier cannot be confirmed" in status(plan)["message"]
+    assert "released both databases; Pod orders-copier cannot be confirmed" in status(plan)["message"]
     assert plan.next_look <= 10
     gone = decide(see(ferry=replace(view, status=status(plan)), helper=DONE))
     if ending == "abort":

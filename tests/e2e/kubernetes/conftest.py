@@ -1,4 +1,4 @@
-"""The session's cluster with the operator in it, servers that its Pods reach, and a namespace for each test."""
+"""The session's cluster with the operator, database servers that its Pods can reach, and a namespace for each test."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -6,15 +6,15 @@ from typing import Protocol
 import pytest
 
 from hack.servers import Family
+from tests.support.cluster_ferry import ClusterFerry
 from tests.support.servers import Pair, Server, ServerPool
-from tests.support.voyage import Voyage
 from tests.support.whole_cluster import WholeCluster
 
 
-class Embark(Protocol):
-    """Two servers of the test's own and a Ferry to be applied between them."""
+class MakeFerry(Protocol):
+    """Starts two servers for this test; the Ferry between them is not created yet."""
 
-    def __call__(self, family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> Voyage: ...
+    def __call__(self, family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> ClusterFerry: ...
 
 
 @pytest.fixture(scope="session")
@@ -28,19 +28,21 @@ def whole_cluster() -> Iterator[WholeCluster]:
 
 
 @pytest.fixture
-def embark(whole_cluster: WholeCluster, server_pool: ServerPool, request: pytest.FixtureRequest) -> Iterator[Embark]:
+def make_ferry(
+    whole_cluster: WholeCluster, server_pool: ServerPool, request: pytest.FixtureRequest
+) -> Iterator[MakeFerry]:
     servers: list[Server] = []
-    voyages: list[Voyage] = []
+    ferries: list[ClusterFerry] = []
     words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0]
 
-    def start(family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> Voyage:
+    def start(family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> ClusterFerry:
         source, target = (server_pool.start(family, {"bind_address": whole_cluster.gateway}) for _ in range(2))
         servers.extend((source, target))
-        voyages.append(Voyage(whole_cluster, Pair(source, target), words[:30].strip("-"), rows=rows, odd=odd))
-        return voyages[-1]
+        ferries.append(ClusterFerry(whole_cluster, Pair(source, target), words[:30].strip("-"), rows=rows, odd=odd))
+        return ferries[-1]
 
     yield start
-    for voyage in voyages:
-        voyage.leave()
+    for ferry in ferries:
+        ferry.delete_namespace()
     for server in servers:
         server_pool.end(server)

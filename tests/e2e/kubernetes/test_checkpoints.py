@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kubernetes.conftest import Embark
-from tests.support.voyage import COPIER, FERRY, Voyage
+from tests.e2e.kubernetes.conftest import MakeFerry
+from tests.support.cluster_ferry import COPIER, FERRY, ClusterFerry
 
 pytestmark = pytest.mark.timeout(600)
 CLAIM = "checkpoint"
 
 
-def make_claim(voyage: Voyage) -> Path:
+def make_claim(ferry: ClusterFerry) -> Path:
     """A claim of the namespace, bound to a folder of the one node."""
-    folder = voyage.cluster.machine.folder / "claims" / voyage.namespace
+    folder = ferry.cluster.machine.folder / "claims" / ferry.namespace
     folder.mkdir(parents=True)
-    node = voyage.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
+    node = ferry.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
     here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
     size: dict[str, Any] = {"storage": "64Mi"}
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "local"}
@@ -24,40 +24,40 @@ def make_claim(voyage: Voyage) -> Path:
         "capacity": size,
         "local": {"path": str(folder)},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
-        "claimRef": {"name": CLAIM, "namespace": voyage.namespace},
+        "claimRef": {"name": CLAIM, "namespace": ferry.namespace},
     }
-    claim = {"resources": {"requests": size}, "volumeName": voyage.namespace}
+    claim = {"resources": {"requests": size}, "volumeName": ferry.namespace}
     for kind, name, spec in (
-        ("PersistentVolume", voyage.namespace, volume),
+        ("PersistentVolume", ferry.namespace, volume),
         ("PersistentVolumeClaim", CLAIM, claim),
     ):
         made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": common | spec}
-        voyage.kubectl("apply", "-f", "-", given=made)
+        ferry.kubectl("apply", "-f", "-", given=made)
     return folder
 
 
-def test_a_checkpoint_on_a_claim_outlives_its_pods(embark: Embark) -> None:
-    voyage = embark(rows=60_000)
-    folder = make_claim(voyage)
-    with voyage.crew():
-        voyage.set_out(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 3000})
-        voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
-        voyage.until(lambda: voyage.target_rows > 6000, "some more")
+def test_a_checkpoint_on_a_claim_outlives_its_pods(make_ferry: MakeFerry) -> None:
+    ferry = make_ferry(rows=60_000)
+    folder = make_claim(ferry)
+    with ferry.writers():
+        ferry.create(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 3000})
+        ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
+        ferry.wait_until(lambda: ferry.target_rows > 6000, "some more")
         assert len(list(folder.glob("*.db"))) == 1
-        voyage.kill_copier()
-        voyage.delete_copier()
-        voyage.change(throttle={"maxRowsPerSecond": None})
-        voyage.cross()
-        assert "forgotten run" not in voyage.kubectl("logs", COPIER), "it did not begin anew"
-    voyage.assert_equal()
+        ferry.kill_copier()
+        ferry.delete_copier()
+        ferry.patch_spec(throttle={"maxRowsPerSecond": None})
+        ferry.cut_over()
+        assert "forgotten run" not in ferry.kubectl("logs", COPIER), "it did not begin anew"
+    ferry.assert_equal()
 
 
-def test_a_checkpoint_on_a_claim_goes_with_its_ferry(embark: Embark) -> None:
-    voyage = embark(rows=20_000)
-    folder = make_claim(voyage)
-    voyage.set_out(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 1000})
-    voyage.until(lambda: voyage.rows_copied > 0, "the first rows")
+def test_a_checkpoint_on_a_claim_goes_with_its_ferry(make_ferry: MakeFerry) -> None:
+    ferry = make_ferry(rows=20_000)
+    folder = make_claim(ferry)
+    ferry.create(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 1000})
+    ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
     assert len(list(folder.glob("*.db"))) == 1
-    voyage.kubectl("delete", "ferry", FERRY)
+    ferry.kubectl("delete", "ferry", FERRY)
     assert list(folder.iterdir()) == []
-    assert not voyage.source_is_read_only()
+    assert not ferry.source_is_read_only()

@@ -115,7 +115,7 @@ def test_abort_while_the_copiers_node_is_lost(
     kubelet.slow_to_end = True
     cluster.patch("orders", aborted=True)
     eventually(lambda: kubelet.started == ["orders-copier", "orders-abort"], 30)
-    eventually(lambda: "both databases are let go of" in cluster.status("orders")["message"], 30)
+    eventually(lambda: "released both databases" in cluster.status("orders")["message"], 30)
     assert cluster.condition("orders", "Stalled")["reason"] == "NodeLost"
     assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
     assert cluster.pod("orders-copier") is not None

@@ -1,5 +1,5 @@
-"""One Ferry on a whole cluster, under fire: a namespace with its Secrets, a source that is written to all the time, and
-what a user does and sees by kubectl. Judged by the independent comparer.
+"""One Ferry on a whole cluster: a namespace with its Secrets, a source under constant writes, and what a user does and
+sees with kubectl. The result is checked by the independent comparer.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ COPIER = f"{FERRY}-copier"
 SCHEMA = "shop"
 
 
-class Voyage(Namespace):
-    """Tables of schema ``shop``: odd ones, ``rows`` of a bulk table, and ``aim`` for single chosen changes."""
+class ClusterFerry(Namespace):
+    """Tables of schema ``shop``: unusual ones, a bulk table of ``rows`` rows, ``aim`` for single changes by tests."""
 
     def __init__(self, cluster: WholeCluster, pair: Pair, prefix: str, *, rows: int = 0, odd: int = 3) -> None:
         super().__init__(cluster, cluster.make_namespace(prefix))
@@ -37,7 +37,7 @@ class Voyage(Namespace):
         )
         create_odd_tables(pair.source, SCHEMA, self.tables[:-1], seed=self.seed)
         create_odd_tables(pair.source, SCHEMA, self.tables[-1:], seed=self.seed, share=1)
-        for role, server in self._ends:
+        for role, server in self._servers:
             self.make_secret(role, server.user, server.password)
 
     def make_secret(self, name: str, username: str, password: str) -> None:
@@ -50,11 +50,11 @@ class Voyage(Namespace):
         """In this namespace."""
         return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, given=given).stdout
 
-    def set_out(self, name: str = FERRY, **spec: Any) -> None:
-        """``kubectl apply`` of a Ferry; ``spec`` over what moves the whole schema."""
+    def create(self, name: str = FERRY, **spec: Any) -> None:
+        """``kubectl apply`` of a Ferry that moves the whole schema; ``spec`` overrides parts."""
         sides = {
             role: {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
-            for role, server in self._ends
+            for role, server in self._servers
         }
         usual = {"tables": {"include": [f"{SCHEMA}.*"]}, "verify": {"mode": "Final"}}
         cutover = {"watchFor": "1s", "maxLag": "20s", "maxAttempts": 100, "deadline": "60s"} | spec.pop("cutover", {})
@@ -66,30 +66,30 @@ class Voyage(Namespace):
         }
         self.kubectl("apply", "-f", "-", given=ferry)
 
-    def leave(self) -> None:
-        """Its namespace goes, with what still runs in it: a Ferry whose servers are gone would be tried for ever."""
+    def delete_namespace(self) -> None:
+        """With everything in it: a Ferry whose servers are gone would be retried for ever."""
         self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false")
-        # Its copier would find the next test's server under its own one's address.
-        self.until(lambda: not self.kubectl("get", "pods", "-o", "name"), "its Pods are gone")
+        # Its copier could connect to the next test's server, which may get the same address.
+        self.wait_until(lambda: not self.kubectl("get", "pods", "-o", "name"), "its Pods are gone")
 
-    def change(self, name: str = FERRY, **spec: Any) -> None:
+    def patch_spec(self, name: str = FERRY, **spec: Any) -> None:
         """``kubectl patch``."""
         self.kubectl("patch", "ferry", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
-    def cross(self) -> None:
-        """Approve the cutover once every other gate is passed; it must end well."""
-        self.until_stage("ReadyForCutover")
-        self.change(cutover={"approved": True})
-        self.until_stage("Completed")
+    def cut_over(self) -> None:
+        """Approve the cutover once every other gate is passed; it must succeed."""
+        self.wait_for_stage("ReadyForCutover")
+        self.patch_spec(cutover={"approved": True})
+        self.wait_for_stage("Completed")
 
-    def crew(self, threads: int = 2) -> Crew:
+    def writers(self, threads: int = 2) -> Crew:
         """Writers on the source until the end of the block."""
         return Crew(self.pair.source, SCHEMA, self.tables, self.seed, threads)
 
     # -- what is so -------------------------------------------------------------------------------------------------
 
     @property
-    def now(self) -> Object:
+    def current_status(self) -> Object:
         """The Ferry's status."""
         return self.status(FERRY)
 
@@ -98,19 +98,19 @@ class Voyage(Namespace):
 
     @property
     def rows_copied(self) -> int:
-        return int(self.now.get("progress", {}).get("rowsCopied", 0))
+        return int(self.current_status.get("progress", {}).get("rowsCopied", 0))
 
     def source_is_read_only(self) -> bool:
         return bool(self.pair.source.value("SELECT @@global.read_only"))
 
     @property
     def target_rows(self) -> int:
-        """Of the bulk table."""
+        """Rows of the bulk table on the target."""
         return int(self.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk"))
 
     @property
     def exists(self) -> bool:
-        """Whether the namespace does."""
+        """Whether the namespace exists."""
         found = self.cluster.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "-o", "name")
         return bool(found.stdout)
 
@@ -124,35 +124,35 @@ class Voyage(Namespace):
         containers = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
         return int(containers[0].get("restartCount", 0))
 
-    def until(self, reached: Callable[[], object], what: str, seconds: float = 60) -> None:
-        """Wait; says all there is to know when it does not come to be."""
+    def wait_until(self, reached: Callable[[], object], what: str, seconds: float = 60) -> None:
+        """Fails with the diagnostics if ``reached`` does not become true."""
         end = time.monotonic() + seconds
         while not reached():
             if time.monotonic() > end:
-                raise AssertionError(f"not within {seconds} s: {what}\n{self.tell()}")
+                raise AssertionError(f"not within {seconds} s: {what}\n{self.diagnostics()}")
             time.sleep(0.05)
 
-    def until_said(self, name: str, *words: str, seconds: float = 90) -> None:
+    def wait_for_message(self, name: str, *words: str, seconds: float = 90) -> None:
         """Until the Ferry's message has all these words."""
-        self.until(
+        self.wait_until(
             lambda: all(word in self.status(name).get("message", "") for word in words),
             f"{name} says {words}; last: {self.status(name)}",
             seconds,
         )
 
-    def until_stage(self, *stages: str, seconds: float = 90) -> None:
-        self.until(lambda: self.now.get("stage") in stages, f"stage {' or '.join(stages)}", seconds)
+    def wait_for_stage(self, *stages: str, seconds: float = 90) -> None:
+        self.wait_until(lambda: self.current_status.get("stage") in stages, f"stage {' or '.join(stages)}", seconds)
 
-    def tell(self) -> str:
-        """For a failed test."""
+    def diagnostics(self) -> str:
+        """Status, Pods, Events, sessions and logs, for a failed test."""
         pods = self.kubectl("get", "pods,events", "-o", "wide")
         log = self.cluster.kubectl("logs", COPIER, "-n", self.namespace, "--tail=30", check=False).stdout
-        sessions = {role: server.query("SHOW FULL PROCESSLIST") for role, server in self._ends}
-        said = [f"seed {self.seed}", f"status {self.now}", pods, f"sessions {sessions}", "copier:", log]
+        sessions = {role: server.query("SHOW FULL PROCESSLIST") for role, server in self._servers}
+        said = [f"seed {self.seed}", f"status {self.current_status}", pods, f"sessions {sessions}", "copier:", log]
         return "\n".join([*said, "operator:", self.cluster.operator_log()])
 
     @property
-    def _ends(self) -> tuple[tuple[str, Server], ...]:
+    def _servers(self) -> tuple[tuple[str, Server], ...]:
         return ("source", self.pair.source), ("target", self.pair.target)
 
     def assert_equal(self) -> None:
@@ -163,29 +163,29 @@ class Voyage(Namespace):
 
     @contextlib.contextmanager
     def another_copier(self) -> Iterator[None]:
-        """The block ends the copier; it is left once status speaks of another one, which took the lease over."""
+        """Inside, the copier is ended. Returns once the status is about another process, which holds the lease."""
         before = self.epoch
         yield
-        self.until(lambda: self.epoch > before, "another process of the copier", 150)
+        self.wait_until(lambda: self.epoch > before, "another process of the copier", 150)
 
     @property
     def epoch(self) -> int:
-        """How often a process has taken the lease, as status has it."""
-        return int(self.now.get("copier", {}).get("epoch") or 0)
+        """The epoch of the lease in the status: it grows with each process of the copier."""
+        return int(self.current_status.get("copier", {}).get("epoch") or 0)
 
     def kill_copier(self) -> None:
-        """By kill -9: the kubelet starts it again in the same Pod."""
+        """With kill -9: the kubelet restarts it in the same Pod."""
         with self.another_copier():
             self.cluster.kill_process(self.namespace, COPIER)
 
     def delete_copier(self, *how: str) -> None:
-        """By ``kubectl delete pod``: the operator makes another Pod."""
+        """With ``kubectl delete pod``: the operator creates another Pod."""
         with self.another_copier():
             self.kubectl("delete", "pod", COPIER, *how)
 
     @contextlib.contextmanager
     def drain_held(self) -> Iterator[None]:
-        """Approves the cutover. Inside, the source is locked and a last change of ``aim`` cannot get to the target."""
+        """Approves the cutover. Inside, the source is locked and a last change of ``aim`` cannot reach the target."""
         with contextlib.ExitStack() as stack:
             blocker, holder = (
                 stack.enter_context(contextlib.closing(server.connect(autocommit=False)))
@@ -193,16 +193,16 @@ class Voyage(Namespace):
             )
             with blocker.cursor() as cursor, holder.cursor() as row:
                 # A copier that was just started again proves that table first, and would wait.
-                self.until(lambda: self.is_true("CaughtUp") and self.is_true("Verified"), "it is as far as before")
+                self.wait_until(lambda: self.is_true("CaughtUp") and self.is_true("Verified"), "it is as far as before")
                 cursor.execute(f"LOCK TABLES {SCHEMA}.aim WRITE")  # the statement that stops writes waits for it
-                self.change(cutover={"approved": True})
-                self.until(self._is_being_locked, "the lock statement reached the source")
+                self.patch_spec(cutover={"approved": True})
+                self.wait_until(self._is_being_locked, "the lock statement reached the source")
                 row.execute(f"SELECT v FROM {SCHEMA}.aim WHERE id = 1 FOR UPDATE")
                 cursor.execute(f"UPDATE {SCHEMA}.aim SET v = v + 1 WHERE id = 1")
                 cursor.execute("COMMIT")
                 cursor.execute("UNLOCK TABLES")
-                self.until(self.source_is_read_only, "the source takes no more writes")
-                self.until_stage("CuttingOver")
+                self.wait_until(self.source_is_read_only, "the source takes no more writes")
+                self.wait_for_stage("CuttingOver")
                 yield
 
     def _is_being_locked(self) -> bool:

@@ -1,0 +1,85 @@
+"""From `kubectl apply` to Completed on a whole cluster, with a source that is written to all the time."""
+
+import pytest
+
+from hack.servers import Family
+from tests.e2e.kubernetes.conftest import MakeFerry
+from tests.support.cluster_ferry import COPIER, FERRY, SCHEMA
+from tests.support.compare import assert_equal_tables
+
+pytestmark = pytest.mark.timeout(600)
+ROWS = 30_000
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, family: Family) -> None:
+    ferry = make_ferry(family, rows=ROWS)
+    with ferry.writers() as crew:
+        ferry.create(throttle={"maxRowsPerSecond": 200})  # not over in time, unless the patch takes effect
+        ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
+        ferry.wait_until(
+            lambda: ferry.current_status["throttle"]["active"] and ferry.is_true("Throttled"), "it is held back", 15
+        )
+        ferry.patch_spec(paused=True)
+        ferry.wait_until(lambda: ferry.is_true("Paused"), "Paused", 5)
+        kept = "" if family is Family.MARIADB else "; source keeps binlogs for another"  # MariaDB: for ever
+        ferry.wait_for_message(FERRY, f"paused by spec.paused{kept}", seconds=15)
+        standing = ferry.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk")
+        ferry.patch_spec(throttle={"maxRowsPerSecond": 1_000_000})
+        ferry.wait_until(
+            lambda: ferry.current_status["copier"]["acknowledgedGeneration"] == 3, "the patch is acknowledged"
+        )
+        assert ferry.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk") == standing < ROWS
+        ferry.patch_spec(paused=False)
+        ferry.cut_over()
+    print(crew.summary())
+    assert ferry.is_true("Succeeded")
+    assert ferry.is_true("CutOver")
+    assert ferry.current_status["cutover"]["writesBlockedMilliseconds"] > 0
+    assert ferry.current_status["verification"]["rowsVerified"] >= ROWS
+    assert ferry.current_status["replication"]["gtidSet"]
+    assert ferry.current_status["progress"]["percent"] == 100
+    assert ferry.restarts == 0
+    ferry.assert_equal()
+    assert ferry.kubectl("get", "ferries").split()[:2] == ["NAME", "PHASE"]
+    assert ferry.pod(COPIER) is not None
+
+
+def test_killed_five_times_and_the_operator_restarted_on_the_way(make_ferry: MakeFerry) -> None:
+    ferry = make_ferry(rows=ROWS)
+    with ferry.writers() as crew:
+        ferry.create(throttle={"maxRowsPerSecond": 500})  # a minute, in which two of them fall
+        ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
+        ferry.kill_copier()
+        ferry.cluster.restart_operator()
+        copied = ferry.rows_copied
+        ferry.wait_until(lambda: ferry.rows_copied > copied, "more rows")
+        ferry.delete_copier()
+        ferry.patch_spec(throttle={"maxRowsPerSecond": None})
+        ferry.wait_for_stage("Streaming", "ReadyForCutover")
+        ferry.kill_copier()
+        ferry.wait_for_stage("ReadyForCutover")
+        ferry.delete_copier("--grace-period=0", "--force")
+        ferry.wait_for_stage("ReadyForCutover")
+        with ferry.drain_held():
+            ferry.kill_copier()
+        ferry.wait_for_stage("Completed")
+    print(crew.summary())
+    ferry.assert_equal()
+    assert ferry.epoch >= 6
+
+
+def test_rows_that_a_filter_keeps_and_no_others(make_ferry: MakeFerry) -> None:
+    ferry = make_ferry(rows=2000, odd=0)
+    kept = "id % 3 = 0"
+    tables = {"include": [f"{SCHEMA}.bulk"], "rules": [{"match": f"{SCHEMA}.bulk", "where": kept}]}
+    with ferry.writers():
+        ferry.create(tables=tables, verify={"mode": "None"}, acknowledge=["Unverified"])
+        ferry.wait_for_stage("ReadyForCutover")
+        assert not ferry.is_true("Verified")
+        with ferry.another_copier():
+            ferry.patch_spec(verify={"mode": "Final"})
+        ferry.cut_over()
+    assert ferry.current_status["verification"]["rowsVerified"] > 0, "the changed spec was acted on"
+    found = assert_equal_tables(ferry.pair.source, ferry.pair.target, f"{SCHEMA}.bulk", where=kept)
+    assert 0 < found.rows < 2000
