@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Of the operator and all that is its own. */ -}}
+{{- /* Labels of the operator and its objects. */ -}}
 {{- define "ferry.operator" -}}
 {{- include "ferry.fullname" . }}-operator
 {{- end -}}
@@ -22,7 +22,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* app.kubernetes.io/managed-by must not be ferry-operator: that is what the operator's own Pods are found by. */ -}}
+{{- /* app.kubernetes.io/managed-by must not be ferry-operator: the operator finds the Pods that it created by that label. */ -}}
 {{- define "ferry.labels" -}}
 {{ include "ferry.selector" . }}
 {{ include "ferry.about" . }}
