@@ -330,8 +330,8 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if seen.refusal is not None:
         draft.condition(Condition.RECONCILING, "False", Reason.REFUSED, seen.refusal.message)
         draft.condition(Condition.STALLED, "True", seen.refusal.reason, seen.refusal.message)
-        obeyed = "applies of it only a pause, an abort, or a withdrawn approval of the cutover"
-        draft.message(f"the copier refuses the changed spec and {obeyed}: {seen.refusal.message}")
+        applied = "it applies only a pause, an abort, or a withdrawn approval"
+        draft.message(f"the copier refuses the changed spec; {applied}: {seen.refusal.message}")
         tried = (seen.now - seen.refusal.since).total_seconds()
         again = (SendDirective(),) if tried >= SHORTEST_BACKOFF else ()
         return Plan(draft.status(), again, SHORTEST_BACKOFF)

@@ -136,8 +136,8 @@ def _abort_beside_copier(seen: Observed) -> bool:
     know only a Ferry whose copy has started. A cleanup must wait: it removes that record, and a kubelet that is cut off
     could start a copier that begins again.
     """
-    begun = seen.ferry.stage not in (Stage.PENDING, Stage.VALIDATING, Stage.COMPLETED) and seen.ferry.spec is not None
-    return begun and seen.copier is not None and bool(seen.out_of_reach(seen.copier))
+    started = seen.ferry.stage not in (Stage.PENDING, Stage.VALIDATING, Stage.COMPLETED) and seen.ferry.spec is not None
+    return started and seen.copier is not None and bool(seen.out_of_reach(seen.copier))
 
 
 def _helper_progress(helper: PodView | None) -> str:

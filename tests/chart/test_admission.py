@@ -110,6 +110,6 @@ def test_a_ferry_is_created_only_by_who_may_create_pods(team: Team) -> None:
     assert taken, said
 
 
-def test_it_is_made_along_with_the_crd_unless_it_is_not_wanted() -> None:
+def test_it_is_installed_with_the_crd_unless_disabled() -> None:
     for option in ("crds.enabled=false", "admissionPolicy.enabled=false"):
         assert not [each for each in render(f"--set={option}") if "Admission" in each["kind"]]

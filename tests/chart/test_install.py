@@ -136,7 +136,7 @@ def test_a_second_release_leaves_the_crd_to_the_first(installer: Installer) -> N
 
 
 @pytest.mark.parametrize("how", ["--server-side", "--server-side=false"])
-def test_a_crd_that_kubectl_has_applied_is_refused_until_it_is_taken(
+def test_a_crd_that_kubectl_has_applied_is_refused_until_ownership_is_taken(
     installer: Installer, newer_chart: Path, how: str
 ) -> None:
     installer.api.kubectl("apply", how, "-f", str(CRD))
@@ -159,7 +159,7 @@ def test_a_crd_that_somebody_else_installs_is_left_alone(installer: Installer) -
     assert installer.crd() is not None
 
 
-def test_a_crd_that_is_not_to_be_kept_goes_with_all_ferries(installer: Installer) -> None:
+def test_a_crd_that_is_not_kept_is_deleted_with_all_ferries(installer: Installer) -> None:
     said = installer.helm("install", "ferry", CHART, "--set=crds.keep=false")
     assert "DELETES ALL FERRIES" in said
     apply_ferry(installer)

@@ -61,7 +61,7 @@ def operator(scene: Scene) -> Iterator[OperatorThread]:
 
 
 @pytest.mark.parametrize("name", ["list ferries", "watch ferries", "list pods", "watch pods"])
-def test_an_operator_that_would_be_blind_waits_and_says_why(
+def test_an_operator_without_vital_permissions_waits_and_logs_them(
     scene: Scene, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.take(name)
@@ -74,7 +74,7 @@ def test_an_operator_that_would_be_blind_waits_and_says_why(
     assert not [each for each in caplog.records if each.exc_info]
 
 
-def test_a_namespace_that_is_gone_costs_the_others_nothing(
+def test_a_deleted_namespace_does_not_affect_the_others(
     strict_api: StrictApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     home, shop, billing = (strict_api.make_namespace(name) for name in ("operator", "shop", "billing"))
@@ -94,7 +94,7 @@ def test_a_namespace_that_is_gone_costs_the_others_nothing(
         assert kubelet.started == ["orders-copier"]
 
 
-def test_all_that_is_missing_is_said_in_one_line(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_missing_permissions_are_logged_in_one_line(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.take("delete ferries")
     with scene.account.operator():
         line = f"the operator's account lacks permissions: delete ferries in namespace {scene.cluster.namespace}"
@@ -111,7 +111,7 @@ def test_all_that_is_missing_is_said_in_one_line(scene: Scene, caplog: pytest.Lo
         ("update ferries/finalizers", "you can't set finalizers on"),
     ],
 )
-def test_a_copier_that_cannot_be_made(scene: Scene, name: str, words: str) -> None:
+def test_a_copier_that_cannot_be_created(scene: Scene, name: str, words: str) -> None:
     scene.take(name)
     scene.cluster.apply("orders")
     eventually(lambda: scene.cluster.condition("orders", "Stalled").get("reason") == "PodRefused")
@@ -126,7 +126,7 @@ def test_a_copier_that_cannot_be_made(scene: Scene, name: str, words: str) -> No
 def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleaned_up(scene: Scene) -> None:
     scene.take("patch ferries")
     scene.cluster.apply("orders")
-    words = "waiting until the operator has put its finalizer"
+    words = "waiting for the operator's finalizer"
     eventually(lambda: words in scene.cluster.status("orders").get("message", ""), 30)
     assert scene.cluster.pod("orders-copier") is None
     scene.account.give_back()
@@ -174,7 +174,7 @@ def test_a_time_to_live_that_cannot_end(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("operator")
-def test_events_that_cannot_be_posted_hold_up_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_events_that_cannot_be_posted_block_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.take("create events")
     scene.copying()
     scene.cluster.patch("orders", aborted=True)
@@ -183,7 +183,7 @@ def test_events_that_cannot_be_posted_hold_up_nothing(scene: Scene, caplog: pyte
     eventually(lambda: any(refused in each.getMessage() for each in caplog.records))
 
 
-def test_every_verb_is_looked_at_here() -> None:
+def test_every_permission_is_tested_here() -> None:
     here = {*BY_NAME} - {"list ferries", "watch ferries", "list pods", "watch pods"}
     assert here == {
         *("create pods", "create secrets", "update ferries/finalizers", "patch ferries", "patch ferries/status"),

@@ -125,7 +125,7 @@ def ports(pod: Object) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("options", [pytest.param([], id="defaults"), pytest.param([EVERYTHING], id="everything")])
-def test_metrics_are_asked_of_the_operators_pod(options: list[str]) -> None:
+def test_metrics_are_scraped_from_the_operators_pod(options: list[str]) -> None:
     pod = operator(*options)
     (service,) = only("Service", *options)
     (port,) = service["spec"]["ports"]
@@ -140,7 +140,7 @@ def test_metrics_are_asked_of_the_operators_pod(options: list[str]) -> None:
         assert not selector.items() <= test["metadata"]["labels"].items()
 
 
-def test_metrics_are_asked_of_copiers_as_the_operator_makes_them() -> None:
+def test_metrics_are_scraped_from_copiers_as_the_operator_creates_them() -> None:
     spec = Ferry.model_validate_json(json.dumps(example())).spec
     pod = pods.pod({"name": "orders", "uid": "u", "generation": 1}, spec, Role.COPIER, "image", "secret", "::")
     _, monitor = only("PodMonitor", "--set=metrics.podMonitor.enabled=true")
@@ -157,7 +157,7 @@ def test_a_network_policy_of_the_operator() -> None:
     assert ports == [[53, 53], [6443], ["control"]]
 
 
-def test_the_clusters_own_roles_get_what_fits_them() -> None:
+def test_aggregated_roles() -> None:
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     given: dict[str, set[str]] = {"view": set(), "edit": set(), "admin": set()}
     for role in only("ClusterRole", "--set=watchNamespaces={shop}"):
@@ -234,7 +234,7 @@ def test_the_example_of_the_chart_is_a_good_ferry(kube_api: KubeApi) -> None:
 
 
 @pytest.mark.parametrize("options", SETS)
-def test_its_pods_are_let_into_a_restricted_namespace(kube_api: KubeApi, options: list[str]) -> None:
+def test_its_pods_are_admitted_to_a_restricted_namespace(kube_api: KubeApi, options: list[str]) -> None:
     namespace = kube_api.make_namespace("restricted")
     kube_api.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     pods = [operator(*options) | {"metadata": {"name": "operator"}}, *only("Pod", *options)]

@@ -1,4 +1,4 @@
-"""kube-apiserver as it may be: it forgets, others write all the time, it is away, its CRD goes and comes back."""
+"""Faults of kube-apiserver: expired watches, constant foreign writes, outages, a CRD that comes and goes."""
 
 import gc
 import threading
@@ -58,7 +58,7 @@ class Storm:
 
 
 @pytest.mark.usefixtures("operator")
-def test_somebody_else_who_writes_all_the_time(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_another_controller_writes_constantly(cluster: Cluster, kubelet: Kubelet) -> None:
     copier = copying(cluster, kubelet)
     took = []
     with Storm(cluster) as storm:
@@ -186,8 +186,8 @@ def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
         assert kubelet.started == ["orders-copier", "orders-cleanup", "again-copier"]
 
 
-def test_a_watch_whose_place_is_forgotten(own_api: KubeApi) -> None:
-    """etcd is compacted while the operator is cut off: its watches are told 410 Gone and must begin anew."""
+def test_a_watch_whose_resource_version_has_expired(own_api: KubeApi) -> None:
+    """etcd is compacted while the operator is cut off: its watches get 410 Gone and must restart."""
     own_api.install_crd()
     cluster = Cluster(own_api, own_api.make_namespace("forgotten"))
     with Kubelet(own_api, cluster.namespace) as kubelet, ApiProxy(own_api) as proxy:

@@ -59,7 +59,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copier_client, "_SHORTEST_PAUSE", 0.001)
 
 
-def test_a_copier_that_cannot_be_asked_for_a_bug_is_silent_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_poll_that_fails_by_a_bug_counts_as_silence_and_is_retried(caplog: pytest.LogCaptureFixture) -> None:
     said: list[bytes | Exception] = [report(), RuntimeError("too deep"), report(message="on")]
 
     async def answer(_: str) -> bytes:
@@ -86,7 +86,7 @@ def test_a_copier_that_cannot_be_asked_for_a_bug_is_silent_and_asked_again(caplo
     assert [each.exc_info is not None for each in caplog.records if each.levelname == "ERROR"] == [True]
 
 
-def test_a_link_that_has_died_all_the_same_is_made_anew() -> None:
+def test_a_poll_task_that_has_died_is_restarted() -> None:
     async def answer(_: str) -> bytes:
         await asyncio.Event().wait()
         return b""
@@ -108,7 +108,7 @@ def test_a_link_that_has_died_all_the_same_is_made_anew() -> None:
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["no answer in time", "connection ended"])
-def test_it_is_silent_since_it_was_heard_of_last(late: bool) -> None:
+def test_silence_begins_with_the_last_contact(late: bool) -> None:
     """A poll that nobody answers ends after more than a minute; one whose connection ends tells that it was open."""
     moments: list[datetime] = []
     pause = asyncio.Event()
@@ -134,7 +134,7 @@ def test_it_is_silent_since_it_was_heard_of_last(late: bool) -> None:
     followed(scene)
 
 
-def test_the_first_answer_is_not_waited_for_as_long_as_news() -> None:
+def test_the_first_poll_does_not_wait_for_news() -> None:
     waited: list[float | None] = []
 
     async def answer(_: str) -> bytes:
@@ -155,7 +155,7 @@ def test_the_first_answer_is_not_waited_for_as_long_as_news() -> None:
     assert waited[0] == 15
 
 
-def test_a_copier_whose_every_answer_is_news_is_asked_twice_a_second() -> None:
+def test_a_copier_with_constant_news_is_polled_twice_a_second() -> None:
     asked: list[float] = []
 
     async def answer(_: str) -> bytes:

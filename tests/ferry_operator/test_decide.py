@@ -17,7 +17,7 @@ from tests.support.observed import NOW, Object, after, condition, failed, ferry,
 # -- the beginning --------------------------------------------------------------------------------------------------
 
 
-def test_first_sight_sets_every_condition_and_makes_the_copier() -> None:
+def test_the_first_round_sets_every_condition_and_creates_the_copier() -> None:
     plan = decide(see())
     assert plan.actions == (CreatePod(Role.COPIER),)
     assert {each["type"] for each in status(plan)["conditions"]} == {kind.value for kind in Condition}
@@ -28,29 +28,29 @@ def test_first_sight_sets_every_condition_and_makes_the_copier() -> None:
     assert condition(plan, "Succeeded")["status"] == "Unknown"
 
 
-def test_a_queued_ferry_says_so_and_has_not_started() -> None:
+def test_a_queued_ferry_reports_it_and_has_not_started() -> None:
     plan = decide(see(admitted=False))
     assert plan.actions == ()
     assert condition(plan, "Reconciling")["reason"] == "Queued"
     assert "startTime" not in status(plan)
 
 
-def test_no_copier_before_the_finalizer_is_there() -> None:
+def test_no_copier_before_the_finalizer_is_set() -> None:
     plan = decide(see(ferry=ferry(held=False)))
     assert plan.actions == (AddFinalizer(),)
     assert "mysqlferry.io/operator" in status(plan)["message"]
     assert "startTime" not in status(plan)
 
 
-def test_hands_off_means_nothing_is_said_or_done() -> None:
+def test_a_disabled_ferry_is_left_alone() -> None:
     assert decide(see(ferry=ferry(hands_off=True))) == Plan()
 
 
-def test_a_paused_ferry_gets_its_copier_too_since_that_is_the_plan_only_mode() -> None:
+def test_a_paused_ferry_gets_a_copier_which_only_validates() -> None:
     assert decide(see(ferry=ferry(spec=spec(paused=True)))).actions == (CreatePod(Role.COPIER),)
 
 
-def test_a_spec_that_cannot_be_read_is_said_and_leaves_a_running_copier_alone() -> None:
+def test_an_unreadable_spec_is_reported_and_leaves_a_running_copier_alone() -> None:
     seen = see(ferry=replace(ferry(), spec=None, problem="spec.copy.workers: too many"), copier=pod())
     plan = decide(seen)
     assert plan.actions == ()
@@ -64,7 +64,7 @@ def test_a_spec_that_cannot_be_read_is_said_and_leaves_a_running_copier_alone() 
     }
 
 
-def test_a_pod_that_the_cluster_refuses_is_tried_again_and_said() -> None:
+def test_a_pod_that_the_cluster_refuses_is_reported_and_retried() -> None:
     fresh = Refusal("PodRefused", "exceeded quota: pods", NOW)
     plan = decide(see(refusal=fresh))
     assert plan.actions == ()
@@ -73,8 +73,8 @@ def test_a_pod_that_the_cluster_refuses_is_tried_again_and_said() -> None:
     assert "exceeded quota: pods" in status(plan)["message"]
     stale = replace(fresh, since=NOW - timedelta(seconds=11))
     assert decide(see(refusal=stale)).actions == (CreatePod(Role.COPIER),)
-    mended = decide(after(see(refusal=fresh)))
-    assert condition(mended, "Stalled")["status"] == "False"
+    fixed = decide(after(see(refusal=fresh)))
+    assert condition(fixed, "Stalled")["status"] == "False"
 
 
 # -- a Pod that does not run ------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_pod_that_the_cluster_refuses_is_tried_again_and_said() -> None:
 @pytest.mark.parametrize(
     ("parts", "words", "stalled"),
     [
-        ({"waiting": ("ContainerCreating", "")}, "being started", "False"),
+        ({"waiting": ("ContainerCreating", "")}, "container is starting", "False"),
         ({"waiting": ("ImagePullBackOff", "no such image")}, "ImagePullBackOff: no such image", "True"),
         ({"waiting": ("ErrImagePull", "denied")}, "ErrImagePull: denied", "True"),
         ({"waiting": ("CreateContainerConfigError", "runAsNonRoot")}, "CreateContainerConfigError", "True"),
@@ -98,7 +98,7 @@ def test_a_container_that_does_not_start(parts: Object, words: str, stalled: str
     assert [type(action) for action in plan.actions] == [EnsureSecret]
 
 
-def test_it_is_no_trouble_any_more_once_the_image_is_there() -> None:
+def test_it_is_not_stalled_any_more_once_the_image_is_there() -> None:
     first = see(copier=pod(running=False, phase="Pending", waiting=("ImagePullBackOff", "no such image")))
     plan = decide(after(first, copier=pod(), link=Link(report(Stage.COPYING))))
     assert condition(plan, "Stalled")["status"] == "False"
@@ -143,10 +143,10 @@ def test_why_a_container_does_not_stay_up(ended: Ended, told: str) -> None:
     assert (said == told) is (ended.reason != "StartError")
 
 
-def test_who_mends_a_database_is_told_how_to_have_it_tried_again() -> None:
+def test_a_data_error_names_how_to_retry_after_a_database_was_fixed() -> None:
     """Neither an annotation nor a label counts as a changed spec."""
     failing = see(copier=failed(65, "TargetTableBusy", "shop.orders is locked"))
-    assert "once mended elsewhere, pause and resume it" in status(decide(failing))["message"]
+    assert "if you fixed a database, set spec.paused and unset it" in status(decide(failing))["message"]
     resumed = after(after(failing), generation=3)
     assert decide(resumed).actions == (CreatePod(Role.COPIER),)
 
@@ -175,7 +175,7 @@ def test_a_copier_that_died_while_cutting_over_does_not_wait() -> None:
         {"cutover": {"sourceLock": "None"}},
     ],
 )
-def test_what_a_running_copier_cannot_be_told_needs_another_pod(change: Object) -> None:
+def test_a_change_that_no_directive_carries_needs_a_new_pod(change: Object) -> None:
     changed = ferry(spec=spec(**change))
     plan = decide(see(ferry=changed, copier=pod(), link=Link(report(Stage.COPYING))))
     assert plan.actions == (DeletePod(pod()),)
@@ -194,7 +194,7 @@ def test_what_a_running_copier_cannot_be_told_needs_another_pod(change: Object) 
         {"ttlSecondsAfterFinished": 5},
     ],
 )
-def test_what_it_can_be_told_is_told(change: Object) -> None:
+def test_a_change_that_a_directive_carries_is_sent(change: Object) -> None:
     changed = ferry(spec=spec(**change), generation=2)
     plan = decide(see(ferry=changed, copier=pod(), link=Link(report(Stage.COPYING))))
     assert plan.actions == (SendDirective(),)
@@ -209,7 +209,7 @@ def test_an_evicted_pod_is_replaced_once_it_is_gone() -> None:
     assert decide(after(first)).actions == (CreatePod(Role.COPIER),)
 
 
-def test_nothing_is_made_while_the_old_pod_may_still_run() -> None:
+def test_no_pod_is_created_while_the_old_one_may_still_run() -> None:
     ending = pod(deletion_due=NOW + timedelta(seconds=30))
     assert decide(see(copier=ending)).actions == ()
     overdue = pod(deletion_due=NOW - timedelta(seconds=120))
@@ -219,7 +219,7 @@ def test_nothing_is_made_while_the_old_pod_may_still_run() -> None:
     assert "kubectl delete pod orders-copier -n shop --force" in status(plan)["message"]
 
 
-def test_a_node_that_is_tainted_may_be_well() -> None:
+def test_a_tainted_node_may_be_healthy() -> None:
     """By a person, say, who drains it so: until its grace is over, the copier may be at its checkpoint."""
     tainted = pod(lost="Taint manager: deleting due to NoExecute taint")
     assert decide(see(copier=tainted)).actions == (DeletePod(tainted),)
@@ -232,7 +232,7 @@ def test_a_node_that_is_tainted_may_be_well() -> None:
         assert "--force" not in status(plan)["message"]
 
 
-def test_a_node_that_was_given_up_is_lost_soon_after_the_grace() -> None:
+def test_a_node_that_was_given_up_is_lost_soon_after_the_grace_period() -> None:
     lost = pod(lost="Taint manager: deleting due to NoExecute taint", deletion_due=NOW - timedelta(seconds=10))
     plan = decide(see(copier=lost))
     assert plan.actions == ()

@@ -15,7 +15,7 @@ from tests.support.observed import NOW, Object, after, condition, failed, ferry,
 # -- the beginning --------------------------------------------------------------------------------------------------
 
 
-def test_of_a_copier_that_failed_nothing_is_said_that_only_one_at_work_could_say() -> None:
+def test_a_failed_copier_resets_conditions_that_need_a_running_one() -> None:
     ready = report(
         Stage.READY_FOR_CUTOVER,
         conditions=[
@@ -36,7 +36,7 @@ def test_of_a_copier_that_failed_nothing_is_said_that_only_one_at_work_could_say
     assert (status(plan)["stage"], status(plan)["phase"]) == ("Streaming", "Failed")
 
 
-def test_a_config_error_is_said_and_tried_again_ever_more_seldom() -> None:
+def test_a_config_error_is_reported_and_retried_with_back_off() -> None:
     wrong = failed(64, "MissingPrivilege", "GRANT SELECT ON shop.* TO ferry")
     first = see(copier=wrong)
     plan = decide(first)
@@ -51,7 +51,7 @@ def test_a_config_error_is_said_and_tried_again_ever_more_seldom() -> None:
     assert decide(waiting).next_look == pytest.approx(5)
     again = after(first, now=NOW + timedelta(seconds=11))
     assert decide(again).actions == (CreatePod(Role.COPIER),)
-    assert status(decide(again))["phase"] == "Failed", "it stands until it is mended"
+    assert status(decide(again))["phase"] == "Failed", "it stays until it is fixed"
     later = replace(again, copier=failed(64, "MissingPrivilege", "GRANT", ago=-40), now=NOW + timedelta(seconds=41))
     waits = after(later, now=NOW + timedelta(seconds=60))
     assert decide(waits).actions == ()
@@ -61,7 +61,7 @@ def test_a_config_error_is_said_and_tried_again_ever_more_seldom() -> None:
 
 @pytest.mark.parametrize("code", [64, 65])
 @pytest.mark.parametrize("last", [143, 137])
-def test_how_it_failed_is_not_forgotten_over_how_its_pod_was_ended(code: int, last: int) -> None:
+def test_the_failures_exit_code_survives_the_deletion_of_its_pod(code: int, last: int) -> None:
     """The kubelet had started it once more; SIGTERM's code hid the failure's, and a new Pod came every 6 s."""
     first = see(copier=failed(code, "SchemaChanged", "shop.orders was altered"))
     killed = Ended(last, "Error", "", NOW + timedelta(seconds=2))
@@ -74,8 +74,8 @@ def test_how_it_failed_is_not_forgotten_over_how_its_pod_was_ended(code: int, la
     assert later.actions == ((CreatePod(Role.COPIER),) if code == 64 else ())
 
 
-def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
-    """For up to 16 s at each retry a user read that the container is being started, and nothing of the Secret."""
+def test_the_failure_is_reported_while_it_is_retried() -> None:
+    """For up to 16 s at each retry the status said that the container was starting, and nothing of the Secret."""
     first = after(see(copier=failed(64, "SecretNotFound", "no Secret old")), now=NOW + timedelta(seconds=11))
     assert status(decide(first))["message"] == "no Secret old (retrying: starting the copier)"
     later: list[Object] = [
@@ -90,12 +90,12 @@ def test_why_it_failed_is_said_while_it_is_tried_again() -> None:
         assert status(decide(first))["message"].startswith("no Secret old (retrying")
         assert status(decide(first))["phase"] == "Failed"
     other = failed(64, "AccessDenied", "wrong password")
-    assert status(decide(after(first, copier=other)))["message"].startswith("wrong password (once mended")
-    mended = after(first, copier=pod(), link=Link(report(Stage.COPYING, message="at work")))
-    assert status(decide(mended))["message"] == "at work"
+    assert status(decide(after(first, copier=other)))["message"].startswith("wrong password (retried automatically")
+    fixed = after(first, copier=pod(), link=Link(report(Stage.COPYING, message="at work")))
+    assert status(decide(fixed))["message"] == "at work"
 
 
-def test_why_it_failed_is_said_once() -> None:
+def test_the_failure_is_reported_once() -> None:
     """A copier that fails while it validates says the same in its message."""
     first = see(copier=failed(64, "AccessDenied", "wrong password"))
     failing = Link(report(Stage.VALIDATING, phase="Failed", message="wrong password"))
@@ -104,7 +104,7 @@ def test_why_it_failed_is_said_once() -> None:
         assert status(plan)["message"] == "wrong password (retrying)"
 
 
-def test_a_failed_ferry_that_must_queue_says_so() -> None:
+def test_a_failed_ferry_that_is_queued_reports_it() -> None:
     first = see(copier=failed(65, "TargetNotEmpty", "shop.orders has rows"))
     plan = decide(after(first, generation=2, admitted=False))
     assert status(plan)["phase"] == "Pending"
@@ -141,15 +141,15 @@ def test_a_failure_is_forgotten_once_validation_is_passed() -> None:
 
 
 @pytest.mark.parametrize("words", ["Traceback: boom", '{"level": "ERROR", "message": "boom"}'])
-def test_last_words_that_are_no_report_are_shown_as_they_are(words: str) -> None:
+def test_a_termination_message_that_is_no_report_is_shown_as_it_is(words: str) -> None:
     plan = decide(see(copier=pod(running=False, ended=Ended(64, "Error", words, NOW))))
     assert status(plan)["failure"]["message"] == words
     assert status(plan)["message"].startswith(words)
 
 
-def test_a_copier_that_cuts_over_is_replaced_afterwards_and_that_is_said() -> None:
+def test_a_copier_that_cuts_over_is_replaced_afterwards_and_the_status_says_so() -> None:
     changed = ferry({"stage": "CuttingOver"}, 2, spec=spec(cutover={"sourceLock": "None"}))
     plan = decide(see(ferry=changed, copier=pod(), link=Link(report(Stage.CUTTING_OVER))))
     assert plan.actions == ()
     assert condition(plan, "Reconciling")["status"] == "True"
-    assert "once the attempt to cut over has ended" in condition(plan, "Reconciling")["message"]
+    assert "the running cutover attempt finishes first" in condition(plan, "Reconciling")["message"]

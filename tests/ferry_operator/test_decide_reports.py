@@ -45,7 +45,7 @@ def test_every_condition_of_the_copier_is_taken_over(kind: Condition, truth: str
     ids=["told the newest", "told an older one", "not told since its start"],
 )
 @pytest.mark.parametrize("stage", [Stage.VALIDATING, Stage.STREAMING, Stage.COMPLETED])
-def test_a_condition_is_of_the_generation_that_its_copier_acts_on(
+def test_a_condition_has_the_generation_that_its_copier_applies(
     acknowledged: int | None, written: int, stage: Stage
 ) -> None:
     """Said before it was told anything, it stood at 0 for ever, and kubectl wait waited with it."""
@@ -64,12 +64,12 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     assert condition(decide(second), "CaughtUp")["lastTransitionTime"] == "2026-11-23T12:00:00Z"
 
 
-def test_paused_is_laid_over_the_stage() -> None:
+def test_the_phase_is_paused_whatever_the_stage() -> None:
     plan = decide(see(copier=pod(), link=Link(report(Stage.COPYING, phase="Paused"))))
     assert (status(plan)["stage"], status(plan)["phase"]) == ("Copying", "Paused")
 
 
-def test_a_copier_that_was_started_again_does_not_set_the_stage_back() -> None:
+def test_a_restarted_copier_does_not_reset_the_stage() -> None:
     first = see(copier=pod(), link=Link(report(Stage.READY_FOR_CUTOVER, progress=Progress(rows_copied=9), conditions=[
         said("ReadyForCutover", "True", "GatesPassed"), said("CaughtUp", "True", "LagBelowThreshold")])))  # fmt: skip
     fresh = Link(report(Stage.VALIDATING, acknowledged=None, message="checking"))
@@ -82,7 +82,7 @@ def test_a_copier_that_was_started_again_does_not_set_the_stage_back() -> None:
     assert plan.actions == (SendDirective(),)
 
 
-def test_the_way_back_from_a_failed_cutover_is_taken_over() -> None:
+def test_the_stage_after_a_failed_cutover_is_taken_over() -> None:
     first = see(copier=pod(), link=Link(report(Stage.CUTTING_OVER)))
     back = report(Stage.STREAMING, cutover=CutoverReport(attempts=1, last_result="DeadlineExceeded"))
     plan = decide(after(first, copier=pod(), link=Link(back)))
@@ -90,7 +90,7 @@ def test_the_way_back_from_a_failed_cutover_is_taken_over() -> None:
     assert status(plan)["cutover"]["lastResult"] == "DeadlineExceeded"
 
 
-def test_a_silent_copier_is_not_said_to_be_well() -> None:
+def test_a_silent_copier_makes_its_conditions_unknown() -> None:
     ready = report(Stage.READY_FOR_CUTOVER, conditions=[said("ReadyForCutover", "True", "GatesPassed")])
     first = see(copier=pod(), link=Link(ready))
     quiet = replace(first.link, silent_since=NOW, problem="timeout")
@@ -115,8 +115,8 @@ def well() -> Observed:
 REFUSES: Object = {"silent_since": NOW + timedelta(seconds=8), "problem": "connection refused"}
 
 
-@pytest.mark.parametrize("link", [Link(), Link(**REFUSES)], ids=["not asked yet", "asked once in vain"])
-def test_an_operator_that_was_just_started_leaves_what_is_said_of_a_copier(link: Link) -> None:
+@pytest.mark.parametrize("link", [Link(), Link(**REFUSES)], ids=["not asked yet", "one poll has failed"])
+def test_a_restarted_operator_keeps_the_status_until_the_copier_answers(link: Link) -> None:
     """Every healthy Ferry was said to start and not to be ready for a moment, and then all of it was put back."""
     seen = replace(well(), link=link)
     assert decide(seen).status is None
@@ -127,7 +127,7 @@ def test_an_operator_that_was_just_started_leaves_what_is_said_of_a_copier(link:
     assert condition(decide(changed), "ReadyForCutover")["status"] == "True"
 
 
-def test_a_copier_that_never_answers_a_new_operator_is_said_to_be_silent() -> None:
+def test_a_copier_that_never_answers_a_new_operator_is_silent() -> None:
     plan = decide(replace(well(), link=Link(**REFUSES), now=NOW + timedelta(seconds=23)))
     assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
     assert condition(plan, "CaughtUp")["reason"] == "CopierSilent"
@@ -136,7 +136,7 @@ def test_a_copier_that_never_answers_a_new_operator_is_said_to_be_silent() -> No
     assert "has not answered since 12:00:08 UTC: connection refused" in status(plan)["message"]
 
 
-def test_a_copier_that_was_started_again_is_noticed_before_it_answers() -> None:
+def test_a_restarted_copier_is_noticed_before_it_answers() -> None:
     plan = decide(replace(well(), copier=pod(restarts=1)))
     assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
     assert condition(plan, "Reconciling")["reason"] == "CopierStarting"
@@ -145,12 +145,12 @@ def test_a_copier_that_was_started_again_is_noticed_before_it_answers() -> None:
     assert condition(decide(made_anew), "Reconciling")["reason"] == "CopierStarting"
 
 
-def test_a_directive_that_the_copier_refuses_is_said() -> None:
+def test_a_refused_directive_is_reported() -> None:
     refused = Refusal("NotBuiltYet", "spec.throttle.query is not supported yet", NOW)
     seen = see(ferry=ferry(generation=2), copier=pod(), link=Link(report(Stage.COPYING)), refusal=refused)
     plan = decide(seen)
     assert plan.actions == ()
     assert condition(plan, "Stalled")["reason"] == "NotBuiltYet"
-    assert "only a pause, a withdrawn permission" in status(plan)["message"]
+    assert "only a pause, an abort, or a withdrawn approval" in status(plan)["message"]
     later = replace(seen, now=NOW + timedelta(seconds=11))
     assert decide(later).actions == (SendDirective(),)

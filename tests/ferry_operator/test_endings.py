@@ -23,7 +23,7 @@ def done(**parts: Any) -> Report:
                               said("CutOver", "True", "Done"), said("Verified", "True", "NoDifference")])  # fmt: skip
 
 
-def test_success_with_last_words() -> None:
+def test_success_with_a_termination_message() -> None:
     ended = Ended(0, "Completed", done().model_dump_json(by_alias=True), NOW)
     plan = decide(see(copier=pod(phase="Succeeded", running=False, ended=ended)))
     assert status(plan)["phase"] == "Completed"
@@ -34,7 +34,7 @@ def test_success_with_last_words() -> None:
     assert plan.actions == ()
 
 
-def test_success_without_last_words() -> None:
+def test_success_without_a_termination_message() -> None:
     plan = decide(see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW))))
     assert condition(plan, "Succeeded")["status"] == "True"
     assert condition(plan, "CutOver")["status"] == "True"
@@ -59,7 +59,7 @@ def late(rows: int = 3) -> Report:
     return last.model_copy(update={"conditions": [*last.conditions, entry]})
 
 
-def test_what_the_copier_sees_while_it_watches_the_source_is_told() -> None:
+def test_late_writes_seen_while_the_source_is_watched_are_reported() -> None:
     """The hand-over is told at once; the copier watches on for cutover.watchFor."""
     finished = see(copier=pod(), link=Link(done()))
     assert condition(decide(finished), "Succeeded")["status"] == "True"
@@ -83,7 +83,7 @@ def test_the_count_of_late_writes_follows_the_copier() -> None:
     assert status(decide(rests))["message"] == "cut over; but 226 rows"
 
 
-def test_late_writes_stay_told_when_the_copier_is_started_again() -> None:
+def test_late_writes_stay_reported_when_the_copier_is_restarted() -> None:
     """It ends with 65, the kubelet starts it in place, and the second process only finds that all is done."""
     first = Ended(65, "Error", late().model_dump_json(by_alias=True), NOW)
     second = Ended(0, "Completed", done().model_dump_json(by_alias=True), NOW)
@@ -94,13 +94,13 @@ def test_late_writes_stay_told_when_the_copier_is_started_again() -> None:
     assert condition(decide(unseen), "Stalled")["reason"] == "SourceWrittenAfterCutover"
 
 
-def test_a_finished_ferry_rests_whatever_becomes_of_its_pod() -> None:
+def test_a_finished_ferry_stays_as_it_is_whatever_happens_to_its_pod() -> None:
     seen = see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW)))
     for copier in (None, pod(), pod(phase="Failed", running=False)):
         assert decide(after(seen, copier=copier)).actions == ()
 
 
-def test_what_a_finished_ferry_says_stands_whatever_becomes_of_its_spec() -> None:
+def test_the_status_of_a_finished_ferry_stays_when_the_spec_changes() -> None:
     finished = see(copier=pod(), link=Link(done()))
     plan = decide(after(finished, generation=5, copier=pod(), link=Link(late())))
     assert {each["observedGeneration"] for each in status(plan)["conditions"]} == {5}
@@ -131,7 +131,7 @@ EVICTED = helper(Role.ABORT, running=False, phase="Failed")
 STARTED = {"startTime": "2026-11-23T11:00:00Z", "stage": "Copying", "phase": "Copying"}
 
 
-def test_abort_before_anything_began() -> None:
+def test_abort_before_anything_started() -> None:
     plan = decide(see(ferry=ferry(spec=ABORTED)))
     assert plan.actions == ()
     assert status(plan)["phase"] == "Aborted"
@@ -164,13 +164,13 @@ def test_abort_step_by_step(copier: PodView | None, helping: PodView | None, act
         {"deletionPolicy": "DropTarget"},
     ],
 )
-def test_a_mended_spec_makes_the_pod_anew_that_ends_a_ferry(role: Role, wrong: dict[str, Any]) -> None:
+def test_a_corrected_spec_replaces_the_pod_of_an_abort_or_cleanup(role: Role, wrong: dict[str, Any]) -> None:
     """The Secret with its manifest cannot change; a running copier would only have to be told."""
     aborted = role is Role.ABORT
     stuck = helper(role, of=spec(aborted=aborted, **wrong), running=False, waiting=("CrashLoopBackOff", ""))
-    mended = ferry(STARTED, spec=spec(aborted=aborted), deleting_since=None if aborted else NOW)
-    assert decide(see(ferry=mended, helper=stuck)).actions == (DeletePod(stuck),)
-    same = replace(mended, digests={role: stuck.digest})
+    corrected = ferry(STARTED, spec=spec(aborted=aborted), deleting_since=None if aborted else NOW)
+    assert decide(see(ferry=corrected, helper=stuck)).actions == (DeletePod(stuck),)
+    same = replace(corrected, digests={role: stuck.digest})
     assert decide(see(ferry=same, helper=stuck)).actions == (EnsureSecret(stuck),)
 
 
@@ -183,7 +183,7 @@ def test_abort_is_done_when_the_databases_say_so() -> None:
     assert decide(Observed(ferry(status(plan), spec=ABORTED), NOW)).actions == ()
 
 
-def test_of_an_aborted_ferry_nothing_is_said_that_a_copier_alone_could_see() -> None:
+def test_an_abort_resets_conditions_that_need_a_running_copier() -> None:
     """Its last report was shown for ever: ready for the cutover, waiting for approval, a lag, a throttle."""
     last = report(
         Stage.READY_FOR_CUTOVER,
@@ -247,7 +247,7 @@ def test_abort_that_comes_too_late_is_a_success(log: str, *, completed: bool) ->
     ],
     ids=["crashes", "runs", "evicted", "ends", "succeeded"],
 )
-def test_a_finished_ferry_keeps_no_pod_that_is_started_again(parts: dict[str, Any], goes: bool) -> None:
+def test_a_finished_ferry_keeps_no_pod_that_would_restart(parts: dict[str, Any], goes: bool) -> None:
     """An abort that had come too late was refused by both databases every five minutes, for ever."""
     finished = ferry(status(decide(see(copier=pod(phase="Succeeded", running=False)))), spec=ABORTED)
     left = helper(Role.ABORT, **{"running": False} | parts)
@@ -257,7 +257,7 @@ def test_a_finished_ferry_keeps_no_pod_that_is_started_again(parts: dict[str, An
     assert decide(later).actions == (DeleteFerry(),)
 
 
-def test_an_abort_that_does_not_succeed_calls_a_person_after_ten_minutes() -> None:
+def test_an_abort_that_does_not_succeed_is_stalled_after_ten_minutes() -> None:
     """Writes on the source may be blocked as long as it has not."""
     ended = Ended(75, "Error", "ServerUnreachable: source old.db refuses", NOW)
     aborting = {"running": False, "ended": ended}
@@ -269,7 +269,7 @@ def test_an_abort_that_does_not_succeed_calls_a_person_after_ten_minutes() -> No
     assert "old.db refuses" in status(plan)["message"]
 
 
-def test_abort_says_why_it_takes_long() -> None:
+def test_abort_reports_what_it_waits_for() -> None:
     ended = Ended(64, "Error", "checking\nServerUnreachable: target new.db refuses", NOW)
     plan = decide(see(ferry=ferry(STARTED, spec=ABORTED), helper=helper(Role.ABORT, running=False, ended=ended)))
     assert "ServerUnreachable: target new.db refuses" in status(plan)["message"]
@@ -282,7 +282,7 @@ def deleted(**parts: Any) -> FerryView:
     return ferry(parts.pop("status", STARTED), deleting_since=parts.pop("since", NOW), **parts)
 
 
-def test_deletion_before_anything_began() -> None:
+def test_deletion_before_anything_started() -> None:
     assert decide(see(ferry=deleted(status={}))).released
 
 
@@ -294,7 +294,7 @@ def refused(**template: Any) -> FerryView:
     return replace(wrong, status=status(decide(told)))
 
 
-def test_a_ferry_whose_pod_was_never_accepted_has_not_begun() -> None:
+def test_a_ferry_whose_pod_was_always_refused_has_not_started() -> None:
     """Its cleanup would be refused as its copier was."""
     never = refused(metadata={"labels": {"team": "not a label"}})
     assert decide(see(ferry=replace(never, deleting_since=NOW))).released
@@ -330,7 +330,7 @@ def test_deletion_without_cleanup_on_request() -> None:
     assert plan.actions == (DeletePod(pod()),)
 
 
-def test_deletion_with_an_unreachable_database_calls_a_person_after_ten_minutes() -> None:
+def test_deletion_with_an_unreachable_database_is_stalled_after_ten_minutes() -> None:
     ended = Ended(64, "Error", "ServerUnreachable: new.db", NOW)
     stuck = helper(Role.CLEANUP, running=False, waiting=("CrashLoopBackOff", ""), ended=ended)
     early = decide(see(ferry=deleted(since=NOW - timedelta(minutes=9)), helper=stuck))
@@ -341,14 +341,14 @@ def test_deletion_with_an_unreachable_database_calls_a_person_after_ten_minutes(
     assert "mysqlferry.io/skip-cleanup=true" in status(late)["message"]
 
 
-def test_deletion_of_what_never_passed_validation_calls_a_person_at_once() -> None:
-    """The commonest mistake is a wrong password: waiting does not mend it."""
+def test_deletion_of_a_ferry_that_never_passed_validation_is_stalled_at_once() -> None:
+    """The commonest mistake is a wrong password: waiting does not fix it."""
     ended = Ended(64, "Error", "AccessDenied: new.db", NOW)
     stuck = helper(Role.CLEANUP, running=False, waiting=("CrashLoopBackOff", ""), ended=ended)
     never = replace(deleted(since=NOW), status=STARTED | {"stage": "Validating", "conditions": []})
     plan = decide(see(ferry=never, helper=stuck))
     assert condition(plan, "Stalled")["reason"] == "CleanupFailed"
-    assert "no copy is known to have begun (AccessDenied: new.db)" in status(plan)["message"]
+    assert "no copy is known to have started (AccessDenied: new.db)" in status(plan)["message"]
     assert "mysqlferry.io/skip-cleanup=true" in status(plan)["message"]
 
 
@@ -363,8 +363,8 @@ def test_deletion_with_a_spec_that_cannot_be_read_is_not_done_without_cleanup() 
     assert "spec.magic" in status(plan)["message"]
     assert "mysqlferry.io/skip-cleanup=true" in status(plan)["message"]
     assert decide(see(ferry=replace(newer, skip_cleanup=True))).released
-    assert decide(see(ferry=replace(newer, status={}))).released, "nothing was ever begun"
+    assert decide(see(ferry=replace(newer, status={}))).released, "nothing was ever started"
 
 
-def test_deletion_wins_over_hands_off() -> None:
+def test_a_disabled_ferry_can_be_deleted() -> None:
     assert decide(see(ferry=deleted(status={}, hands_off=True))).released

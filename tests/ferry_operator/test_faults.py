@@ -1,4 +1,4 @@
-"""What goes wrong around a Ferry, what its user then sees, and that it recovers by itself once mended."""
+"""Faults around a Ferry: what its user sees, and that it recovers once the cause is fixed."""
 
 import json
 import time
@@ -60,7 +60,7 @@ def test_a_namespace_that_asks_for_restricted_pods(cluster: Cluster, kubelet: Ku
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_failed_validation_is_tried_again_when_the_spec_changes(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_failed_validation_is_retried_when_the_spec_changes(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     kubelet.end(kubelet.copier("orders"), 64, failed("MissingPrivilege", "GRANT SELECT ON shop.* TO ferry"))
     eventually(lambda: cluster.status("orders").get("phase") == "Failed")
@@ -77,7 +77,7 @@ def test_a_failed_validation_is_tried_again_when_the_spec_changes(cluster: Clust
 
 
 @pytest.mark.usefixtures("operator", "hasty")
-def test_a_failed_validation_is_tried_again_by_itself(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_failed_validation_is_retried_automatically(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.slow_to_end = True
@@ -91,7 +91,7 @@ def test_a_failed_validation_is_tried_again_by_itself(cluster: Cluster, kubelet:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_pod_that_somebody_deletes_is_made_again(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_pod_that_somebody_deletes_is_created_again(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     first = kubelet.copier("orders")
     cluster.delete_pod("orders-copier")
@@ -124,7 +124,7 @@ def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluste
     copier.refuse = ("NotBuiltYet", "spec.throttle.query is not supported yet")
     cluster.patch("orders", throttle={"query": "SELECT 1"})
     eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "NotBuiltYet")
-    assert "only a pause, a withdrawn permission" in cluster.status("orders")["message"]
+    assert "only a pause, an abort, or a withdrawn approval" in cluster.status("orders")["message"]
     copier.refuse = None
     cluster.patch("orders", throttle={"query": None})
     eventually(lambda: cluster.condition("orders", "Reconciling")["reason"] == "Settled", 5)
@@ -162,11 +162,11 @@ def test_a_ferry_that_carries_an_annotation_of_kopfs_own(cluster: Cluster, kubel
 
 
 @pytest.mark.usefixtures("operator", "hasty")
-def test_a_copier_that_dies_without_a_word_and_is_not_started_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_copier_that_dies_without_a_message_and_is_not_restarted_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
     """The kubelet's pause begins a moment after the end was told, when the next status is not due yet."""
     kubelet.hold = True
     cluster.apply("orders")
-    eventually(lambda: "is being started" in cluster.status("orders").get("message", ""), 15)
+    eventually(lambda: "container is starting" in cluster.status("orders").get("message", ""), 15)
     kubelet.crash("orders-copier", 137, "OOMKilled")
     eventually(lambda: "137 and is restarted: OOMKilled" in cluster.status("orders")["message"], 20)
 
@@ -187,7 +187,7 @@ def test_a_secret_that_somebody_made_under_the_copiers_name_is_not_given_to_it(
 
 
 @pytest.mark.usefixtures("operator", "hasty")
-def test_a_secret_that_somebody_deletes_before_the_copier_started_is_made_again(
+def test_a_secret_that_somebody_deletes_before_the_copier_starts_is_created_again(
     cluster: Cluster, kubelet: Kubelet
 ) -> None:
     kubelet.hold = True
@@ -240,7 +240,7 @@ def test_two_operators_by_mistake(cluster: Cluster, kubelet: Kubelet, operator: 
     assert operator.failure is None
 
 
-def test_as_many_as_may_run(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_no_more_ferries_run_than_may(cluster: Cluster, kubelet: Kubelet) -> None:
     with OperatorThread(cluster.api.kubeconfig, cluster.namespace, max_running=1):
         running(cluster, kubelet, "first")
         cluster.apply("second")
@@ -253,7 +253,7 @@ def test_as_many_as_may_run(cluster: Cluster, kubelet: Kubelet) -> None:
 
 
 @pytest.mark.usefixtures("operator")
-def test_hands_off(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_ferry_with_reconciliation_disabled(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/reconcile": "disabled"}}})
@@ -265,7 +265,7 @@ def test_hands_off(cluster: Cluster, kubelet: Kubelet) -> None:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_copier_with_a_foreign_certificate_is_not_believed(
+def test_a_copier_with_a_foreign_certificate_is_not_trusted(
     cluster: Cluster, kubelet: Kubelet, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another Ferry's address, for example, after its Pod has gone."""

@@ -53,7 +53,7 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
 
 
 @pytest.mark.usefixtures("operator", "hasty")
-def test_an_abort_that_is_refused_goes_on_with_the_mended_spec(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_refused_abort_continues_with_the_corrected_spec(cluster: Cluster, kubelet: Kubelet) -> None:
     """A source may be locked until it does."""
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: NotBuiltYet: spec.throttle.maxReplicaLag")
@@ -83,7 +83,7 @@ def test_a_template_that_is_refused_keeps_no_ferry_from_being_deleted(cluster: C
 
 
 @pytest.mark.usefixtures("operator", "hasty")
-def test_why_a_cleanup_cannot_begin_stays_said(
+def test_why_a_cleanup_cannot_start_stays_reported(
     cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was gone whenever kopf came back: every 30 s."""
@@ -104,7 +104,7 @@ def test_why_a_cleanup_cannot_begin_stays_said(
 
 
 @pytest.mark.usefixtures("operator")
-def test_an_ending_namespace_is_not_held_up(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_terminating_namespace_is_not_blocked(cluster: Cluster, kubelet: Kubelet) -> None:
     running(cluster, kubelet)
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
     cluster.delete("orders")
@@ -122,7 +122,7 @@ def test_time_to_live(cluster: Cluster, kubelet: Kubelet) -> None:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_deletion_that_takes_long_is_asked_about_again_and_again(
+def test_a_deletion_that_takes_long_is_retried_by_kopf(
     cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.5)

@@ -1,4 +1,4 @@
-"""The operator's own metrics and probes, and the watch_checker behind them."""
+"""The operator's own metrics and probes, and the watch checker behind them."""
 
 import asyncio
 import threading
@@ -51,8 +51,8 @@ def test_the_operators_own_metrics() -> None:
     assert any(name == "ferry_operator_build_info" for name, _ in found)
 
 
-def test_ferries_are_looked_at_in_the_event_loop_only() -> None:
-    """Those that are tended change in it while a scrape's text is made in a thread."""
+def test_ferries_are_read_in_the_event_loop_only() -> None:
+    """The set of Ferries changes there while a thread makes the text of a scrape."""
     seen_in = []
 
     def ferries() -> list[Object]:
@@ -86,7 +86,7 @@ class Versions:
     ],
     ids=["never told", "told an older one", "not told that it is gone"],
 )
-def test_a_watch_that_tells_nothing_is_found_out(
+def test_a_watch_that_delivers_nothing_is_detected(
     told: dict[str, int], found: dict[str, int], then: dict[str, int], caught_up: dict[str, int]
 ) -> None:
     kube = Versions()
@@ -103,7 +103,7 @@ def test_a_watch_that_tells_nothing_is_found_out(
     assert watch_checker.problem == ""
 
 
-def test_a_crd_that_is_gone_is_found_out() -> None:
+def test_a_deleted_crd_is_detected() -> None:
     again = asyncio.Event()
 
     class Gone:
@@ -151,7 +151,7 @@ async def _hang() -> dict[str, int]:
     return {}
 
 
-def test_a_watchman_who_has_died_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_watch_checker_that_has_failed_is_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
     async def watch() -> str:
         watch_checker = WatchChecker(Listing(_fail), {}, (), Metrics(list), check_seconds=0.01)  # type: ignore[arg-type]
         assert watch_checker.unhealthy == ""
@@ -164,7 +164,7 @@ def test_a_watchman_who_has_died_is_found_out(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize(("say", "patience"), [(_away, 60.0), (_hang, 0.05)], ids=["away", "hangs"])
-def test_an_api_server_that_is_away_makes_nobody_unhealthy(
+def test_an_unavailable_api_server_is_not_unhealthy(
     say: Callable[[], Awaitable[dict[str, int]]], patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_LONGEST_CHECK", patience)
@@ -184,12 +184,12 @@ def test_an_api_server_that_is_away_makes_nobody_unhealthy(
     asyncio.run(watch())
 
 
-def test_a_watchman_who_does_not_come_back_is_found_out() -> None:
+def test_a_comparison_that_does_not_complete_is_unhealthy() -> None:
     async def watch() -> None:
         now, kube = [1000.0], Listing(_hang)
         watch_checker = WatchChecker(kube, {}, (), Metrics(list), 0.01, lambda: now[0])  # type: ignore[arg-type]
         now[0] += 1000
-        assert watch_checker.unhealthy == "", "it has not begun: the CRD is waited for"
+        assert watch_checker.unhealthy == "", "it has not started: the operator waits for the CRD"
         running = asyncio.create_task(watch_checker.run())
         async with asyncio.timeout(10):
             await kube.asked.wait()

@@ -52,7 +52,7 @@ def test_two_operators_that_start_together_end_with_one_identity() -> None:
     assert asyncio.run(_load(secrets)).token("uid") == asyncio.run(_load(other)).token("uid")
 
 
-def test_an_identity_that_somebody_has_spoilt_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_operator_waits_until_a_damaged_identity_is_restored(caplog: pytest.LogCaptureFixture) -> None:
     secrets = Secrets()
     first = asyncio.run(_load(secrets))
     whole = secrets.kept
@@ -70,14 +70,14 @@ def test_an_identity_that_somebody_has_spoilt_is_waited_for(caplog: pytest.LogCa
         with pytest.raises(IdentityUnusable, match="in Secret ferry/ferry-operator-identity cannot be used"):
             asyncio.run(_load(secrets))
 
-    async def mended() -> Identity:
+    async def restored() -> Identity:
         waiting = asyncio.create_task(prepare(Ready(secrets), Settings("ferry", "i:1"), 0.01))  # type: ignore[arg-type]
         while "cannot be used" not in caplog.text:  # noqa: ASYNC110 - a log wakes nobody
             await asyncio.sleep(0.001)
         secrets.kept = whole
         return (await asyncio.wait_for(waiting, 10)).identity
 
-    assert asyncio.run(mended()).token("uid") == first.token("uid")
+    assert asyncio.run(restored()).token("uid") == first.token("uid")
 
 
 class Ready:

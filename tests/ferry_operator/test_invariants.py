@@ -130,19 +130,19 @@ thoroughly = settings(max_examples=300, deadline=None)
 
 @thoroughly
 @histories
-def test_it_always_looks_again(sights: list[Sight]) -> None:
+def test_every_plan_has_a_next_round(sights: list[Sight]) -> None:
     for _, plan in looks(sights):
         assert 0 < plan.next_look <= LONGEST_BACKOFF
 
 
 @thoroughly
 @histories
-def test_whoever_mends_the_spec_gets_another_copier(sights: list[Sight]) -> None:
+def test_a_corrected_spec_gets_a_new_copier(sights: list[Sight]) -> None:
     """With no Pod at once, whatever the record says; with one of an older spec as soon as it may go."""
     for seen, plan in looks(sights):
         status, newer = record(seen, plan), seen.ferry.generation + 1
-        mended = Observed(ferry(status, newer, spec=wanted(newer)), seen.now + timedelta(seconds=1))
-        assert decide(mended).actions == (CreatePod(Role.COPIER),)
+        corrected = Observed(ferry(status, newer, spec=wanted(newer)), seen.now + timedelta(seconds=1))
+        assert decide(corrected).actions == (CreatePod(Role.COPIER),)
         copier = seen.copier
         if copier is None or copier.deleting or copier.digest == seen.ferry.digests[Role.COPIER]:
             continue
@@ -151,7 +151,7 @@ def test_whoever_mends_the_spec_gets_another_copier(sights: list[Sight]) -> None
 
 @thoroughly
 @histories
-def test_what_waits_for_nobody_is_tried_again(sights: list[Sight]) -> None:
+def test_whatever_waits_for_nobody_is_retried(sights: list[Sight]) -> None:
     """Once time has passed: also with the trouble still there, and unless the data themselves are what is wrong."""
     for seen, plan in looks(sights):
         status = record(seen, plan)
@@ -168,7 +168,7 @@ def test_what_waits_for_nobody_is_tried_again(sights: list[Sight]) -> None:
 
 @thoroughly
 @histories
-def test_a_second_look_at_the_same_says_the_same(sights: list[Sight]) -> None:
+def test_a_second_round_without_a_change_changes_nothing(sights: list[Sight]) -> None:
     for seen, plan in looks(sights):
         status = record(seen, plan)
         again = record(seen, decide(replace(seen, ferry=replace(seen.ferry, status=status))))
@@ -181,7 +181,7 @@ def test_a_second_look_at_the_same_says_the_same(sights: list[Sight]) -> None:
 
 @thoroughly
 @histories
-def test_stalled_is_not_taken_back_without_news(sights: list[Sight]) -> None:
+def test_stalled_is_not_reset_without_news(sights: list[Sight]) -> None:
     for seen, plan in looks(sights):
         before, after = seen.ferry.status, record(seen, plan)
         failure = after.get("failure", {"retriable": True})
@@ -209,9 +209,7 @@ HELPERS: list[Object] = [
 
 @thoroughly
 @given(st.lists(SIGHTS, max_size=5), st.sampled_from(HELPERS), st.booleans())
-def test_an_abort_comes_to_an_end_and_leaves_no_pod_that_is_started_again(
-    sights: list[Sight], left: Object, late: bool
-) -> None:
+def test_an_abort_ends_and_leaves_no_pod_that_would_restart(sights: list[Sight], left: Object, late: bool) -> None:
     """In a cluster that does what it is asked, from whatever has been seen before."""
     status: Object = {}
     now, generation = NOW, 1

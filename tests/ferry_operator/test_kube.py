@@ -30,7 +30,7 @@ async def asking(answer: Answer) -> AsyncIterator[ApiKube]:
         await runner.cleanup()
 
 
-def test_a_thousand_that_ask_at_once_take_turns() -> None:
+def test_a_thousand_concurrent_requests_are_limited() -> None:
     asked = most = 0
     full = asyncio.Event()
 
@@ -52,7 +52,7 @@ def test_a_thousand_that_ask_at_once_take_turns() -> None:
     assert most == MAX_REQUESTS
 
 
-def test_versions_come_in_pieces() -> None:
+def test_versions_are_listed_in_pages() -> None:
     async def answer(request: web.Request) -> web.Response:
         what = request.path.rpartition("/")[2]
         piece = request.query.get("continue", "1")
@@ -72,7 +72,7 @@ def test_versions_come_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("text", ["<html>", '{"items": [{}]}'])
-def test_an_answer_that_is_none(text: str) -> None:
+def test_an_unreadable_answer(text: str) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=text)
 

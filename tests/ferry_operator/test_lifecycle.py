@@ -65,7 +65,7 @@ def test_a_patch_reaches_the_copier_within_two_seconds_and_is_acknowledged(clust
     assert max(took) < 2
 
 
-def test_the_pod_is_as_restricted_as_can_be(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_the_pod_is_restricted(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     kubelet.copier("orders")
     pod = cluster.pod("orders-copier")
@@ -153,9 +153,7 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
 
 
 @pytest.mark.usefixtures("hasty")
-def test_an_operator_that_is_started_again_says_nothing_anew(
-    cluster: Cluster, kubelet: Kubelet, operator: OperatorThread
-) -> None:
+def test_a_restarted_operator_repeats_no_events(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
     """Of each healthy Ferry it said that its copier starts, then put all of it back, with the Events again."""
     cluster.apply("orders")
     copier = kubelet.copier("orders")

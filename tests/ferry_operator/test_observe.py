@@ -130,13 +130,13 @@ UNFIT = {"phase": "Failed", "reason": "OutOfcpu", "message": "Pod was rejected: 
     ],
     ids=["memory", "shutdown", "node removed", "rejected"],
 )
-def test_a_pod_that_was_ended_for_good_is_replaced(said: Object, words: str) -> None:
+def test_a_pod_that_kubernetes_has_ended_is_replaced(said: Object, words: str) -> None:
     ended = seen(said)
     assert (ended.lost, ended.phase) == ("", "Failed")
     assert words in ended.evicted
     plan = decide(see(copier=ended))
     assert plan.actions == (DeletePod(ended),)
-    assert f"ended from outside ({words}" in status(plan)["message"]
+    assert f"ended by Kubernetes ({words}" in status(plan)["message"]
     assert condition(plan, "Stalled")["status"] == "False"
     assert "failure" not in status(plan)
     assert decide(after(see(copier=ended))).actions == (CreatePod(Role.COPIER),)
@@ -148,11 +148,11 @@ def test_a_pod_that_is_drained_or_preempted_ends_like_any_other(reason: str) -> 
     assert (going.lost, going.evicted) == ("", "")
     plan = decide(see(copier=going))
     assert plan.actions == ()
-    assert status(plan)["message"] == "the copier's Pod ends; a new one follows"
+    assert status(plan)["message"] == "the copier's Pod is ending; a new one will be created"
     assert condition(plan, "Stalled")["status"] == "False"
 
 
-def test_a_pod_that_no_node_takes() -> None:
+def test_a_pod_that_no_node_accepts() -> None:
     message = "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available"
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     pending = seen({"phase": "Pending", "conditions": [scheduled], "qosClass": "Burstable"})
@@ -232,7 +232,7 @@ def test_a_sidecar_is_not_taken_for_the_copier() -> None:
     assert decide(see(copier=pod)).actions == (DeletePod(pod),), "it has failed, whatever runs beside it"
 
 
-def test_a_sidecar_that_never_ends_keeps_no_ferry_from_its_end() -> None:
+def test_a_sidecar_that_never_ends_does_not_delay_completion() -> None:
     pod = beside(state={"terminated": {"exitCode": 0, "reason": "Completed"}})
     assert pod.phase == "Succeeded"
     assert status(decide(see(copier=pod)))["phase"] == "Completed"

@@ -65,7 +65,7 @@ def test_all_of_the_template_is_merged_in() -> None:
     assert spec["automountServiceAccountToken"] is False, "whichever the account"
 
 
-def test_without_a_template_it_is_as_restricted_as_can_be() -> None:
+def test_without_a_template_it_is_restricted() -> None:
     spec = made()["spec"]
     (container,) = spec["containers"]
     assert spec["securityContext"] == RESTRICTED
@@ -81,13 +81,13 @@ def test_without_a_template_it_is_as_restricted_as_can_be() -> None:
     assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
 
 
-def test_it_is_given_time_for_a_checkpoint_and_is_started_again_in_place() -> None:
+def test_it_has_time_for_a_checkpoint_and_is_restarted_in_place() -> None:
     spec = made()["spec"]
     assert spec["restartPolicy"] == "OnFailure"
     assert spec["terminationGracePeriodSeconds"] == 60
 
 
-def test_its_probes_ask_its_control_server() -> None:
+def test_its_probes_use_its_control_server() -> None:
     (container,) = made()["spec"]["containers"]
     assert container["ports"] == [
         {"name": "control", "containerPort": 8443},
@@ -97,7 +97,7 @@ def test_its_probes_ask_its_control_server() -> None:
     assert liveness["httpGet"] == {"path": "/healthz", "port": "control", "scheme": "HTTPS"}
     assert readiness["httpGet"] == {"path": "/readyz", "port": "control", "scheme": "HTTPS"}
     assert liveness["periodSeconds"] * liveness["failureThreshold"] == 60
-    assert liveness["terminationGracePeriodSeconds"] == 10, "one that hangs heeds no SIGTERM"
+    assert liveness["terminationGracePeriodSeconds"] == 10, "a copier that hangs ignores SIGTERM"
     assert "terminationGracePeriodSeconds" not in readiness
 
 
@@ -108,7 +108,7 @@ def test_pods_of_abort_and_cleanup_serve_nothing() -> None:
         assert not {"ports", "livenessProbe", "readinessProbe"} & set(container)
 
 
-def test_pods_of_abort_and_cleanup_take_of_the_template_what_lets_them_run() -> None:
+def test_pods_of_abort_and_cleanup_use_the_part_of_the_template_that_lets_them_run() -> None:
     """A volume of a Secret that does not exist would keep a source locked."""
     for role in (Role.ABORT, Role.CLEANUP):
         pod = made(role, copier={"template": TEMPLATE})

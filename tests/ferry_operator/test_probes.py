@@ -43,7 +43,7 @@ def test_a_ferrys_series_are_there_until_it_is_deleted(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: Probed
 ) -> None:
     eventually(lambda: probed.get("/readyz") == (503, "starting"))
-    assert probed.get("/healthz") == (200, "ok"), "starting anew would not bring the API server back"
+    assert probed.get("/healthz") == (200, "ok"), "a restart would not bring the API server back"
     eventually(lambda: probed.value("ferry_operator_kube_requests_total", code="0") >= 1)
     proxy.come_back()
     eventually(lambda: probed.get("/readyz") == (200, "ok"))
@@ -71,7 +71,7 @@ def test_a_ferrys_series_are_there_until_it_is_deleted(
     assert probed.value("ferry_operator_reconcile_total", result="error") == 0
 
 
-def test_a_watch_that_tells_nothing_is_unhealthy(
+def test_a_watch_that_delivers_nothing_is_unhealthy(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: Probed
 ) -> None:
     proxy.come_back()

@@ -121,7 +121,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster()
 
 
-def tended(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: int = 0) -> Harness:
+def played(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: int = 0) -> Harness:
     """The harness, after the scene."""
 
     async def play() -> Harness:
@@ -149,7 +149,7 @@ def said(cluster: Cluster) -> str:
 
 def test_a_404_of_something_else_does_not_end_it(cluster: Cluster) -> None:
     cluster.says["create_pod"] = KubeError(404, "NotFound", "no such quota")
-    harness = tended(cluster, lambda harness: harness.until(lambda: cluster.asked.count("create_pod") == 3))
+    harness = played(cluster, lambda harness: harness.until(lambda: cluster.asked.count("create_pod") == 3))
     assert cluster.asked.count("create_pod") == 3
     assert harness.errors("NotFound") >= 2
 
@@ -165,25 +165,25 @@ def test_a_404_of_the_ferry_ends_it(cluster: Cluster, successor: bool) -> None:
         harness.body = ferry
         await harness.reconciler.run(lambda: False)
 
-    harness = tended(cluster, run)
+    harness = played(cluster, run)
     assert cluster.asked == ["write_status", "get_ferry"]
     assert harness.errors("NotFound") == 0
 
 
 @pytest.mark.parametrize("code", [404, 409, 500])
-def test_what_a_webhook_denies_is_said_whatever_code_it_gives(cluster: Cluster, code: int) -> None:
+def test_a_denial_by_a_webhook_is_reported_whatever_its_code(cluster: Cluster, code: int) -> None:
     cluster.says["create_pod"] = KubeError(code, "", DENIED)
 
     async def refused_twice(harness: Harness) -> None:
         await harness.reconciler.round()
         await harness.reconciler.round()
 
-    tended(cluster, refused_twice)
+    played(cluster, refused_twice)
     assert DENIED in said(cluster)
 
 
 @pytest.mark.parametrize("letter", ["e", "é", "漢", "🛶"])
-def test_an_event_has_as_many_bytes_as_the_api_takes(cluster: Cluster, letter: str) -> None:
+def test_a_long_event_is_cut_to_the_bytes_that_the_api_accepts(cluster: Cluster, letter: str) -> None:
     """It counts 1,024 bytes, where a condition has room for 4,096 characters."""
     cluster.says["create_pod"] = KubeError(403, "Forbidden", f"x{letter * 5000}")
 
@@ -191,7 +191,7 @@ def test_an_event_has_as_many_bytes_as_the_api_takes(cluster: Cluster, letter: s
         await harness.reconciler.round()
         await harness.reconciler.round()
 
-    tended(cluster, refused)
+    played(cluster, refused)
     note = dict(cluster.told)["PodRefused"]
     assert 1020 < len(note.encode()) <= 1024
     assert set(note[-100:]) == {letter}
@@ -201,19 +201,19 @@ def test_an_event_has_as_many_bytes_as_the_api_takes(cluster: Cluster, letter: s
 CONFLICT = KubeError(409, "Conflict", "the object has been modified")
 
 
-def test_a_status_needs_no_lock_where_nothing_that_it_was_made_from_has_changed(cluster: Cluster) -> None:
+def test_a_status_is_written_without_a_lock_if_its_basis_is_unchanged(cluster: Cluster) -> None:
     cluster.says["write_status"] = CONFLICT
 
     async def scene(harness: Harness) -> None:
         await harness.reconciler.round()
 
-    harness = tended(cluster, scene)
+    harness = played(cluster, scene)
     assert cluster.asked[:3] == ["write_status", "get_ferry", "write_status, unlocked"]
     assert harness.errors("Conflict") == 0
 
 
 @pytest.mark.parametrize("changed", ["status", "finalizers", "deletionTimestamp"])
-def test_a_status_whose_base_has_changed_is_made_anew(cluster: Cluster, changed: str) -> None:
+def test_a_status_whose_basis_has_changed_is_a_conflict(cluster: Cluster, changed: str) -> None:
     cluster.says["write_status"] = CONFLICT
     ferry = cluster.ferry
     assert ferry is not None
@@ -226,11 +226,11 @@ def test_a_status_whose_base_has_changed_is_made_anew(cluster: Cluster, changed:
         with pytest.raises(KubeError):
             await harness.reconciler.round()
 
-    tended(cluster, scene)
+    played(cluster, scene)
     assert cluster.asked == ["write_status", "get_ferry"]
 
 
-def test_a_ferry_without_our_finalizer_is_written_under_a_lock_only(cluster: Cluster) -> None:
+def test_a_ferry_without_our_finalizer_is_written_with_a_lock_only(cluster: Cluster) -> None:
     """It may be gone any time, and another one have its name."""
     assert cluster.ferry is not None
     cluster.ferry["metadata"]["finalizers"] = []
@@ -240,16 +240,16 @@ def test_a_ferry_without_our_finalizer_is_written_under_a_lock_only(cluster: Clu
         with pytest.raises(KubeError):
             await harness.reconciler.round()
 
-    tended(cluster, scene)
+    played(cluster, scene)
     assert cluster.asked == ["write_status", "get_ferry", "write_status", "add_finalizer"]
 
 
 @pytest.mark.parametrize("call", ["write_status, unlocked", "create_pod"])
-def test_conflicts_are_met_by_trying_again_soon(cluster: Cluster, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conflicts_are_retried_soon(cluster: Cluster, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a quota too. The pauses of errors are not theirs, nor is an end that is asked for held up."""
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
     cluster.says |= {"write_status": CONFLICT, call: CONFLICT}
-    tended(cluster, lambda harness: harness.until(lambda: harness.errors("Conflict") == 3))
+    played(cluster, lambda harness: harness.until(lambda: harness.errors("Conflict") == 3))
 
 
 def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,10 +264,10 @@ def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypa
         await until(lambda: harness.errors("Oops") == 2)
         running.cancel()
 
-    tended(cluster, scene)
+    played(cluster, scene)
 
 
-def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
+def test_a_name_that_our_own_pod_had_is_not_reported_as_taken(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer was lost, or the watch was late; once the Pod is seen that is over."""
@@ -285,13 +285,13 @@ def test_a_name_that_our_own_pod_had_taken_is_not_held_against_a_later_one(
         await harness.reconciler.round()
         assert "does not belong to this Ferry" in said(cluster)
 
-    tended(cluster, scene)
+    played(cluster, scene)
 
 
 # -- when many have news at once --------------------------------------------------------------------------------------
 
 
-def test_who_waits_for_a_turn_writes_what_is_so_by_then(cluster: Cluster) -> None:
+def test_a_reconciler_that_had_to_wait_observes_again(cluster: Cluster) -> None:
     """A thousand plans would wait beside each other otherwise, most of them outdated when their turn comes."""
 
     async def scene(harness: Harness) -> None:
@@ -305,12 +305,12 @@ def test_who_waits_for_a_turn_writes_what_is_so_by_then(cluster: Cluster) -> Non
         turns.release()
         await waiting
 
-    tended(cluster, scene)
+    played(cluster, scene)
     assert cluster.ferry is not None
     assert cluster.ferry["status"]["observedGeneration"] == 2
 
 
-def test_a_directive_waits_for_no_turn(cluster: Cluster) -> None:
+def test_a_directive_does_not_wait_for_other_ferries(cluster: Cluster) -> None:
     copier = Mock(view=Link(report(Stage.COPYING, acknowledged=0)), send=AsyncMock())
     cluster.pods = [pod()]
 
@@ -322,7 +322,7 @@ def test_a_directive_waits_for_no_turn(cluster: Cluster) -> None:
         await asyncio.sleep(0.01)
         waiting.cancel()
 
-    tended(cluster, scene)
+    played(cluster, scene)
     assert [call.args[0].generation for call in copier.send.await_args_list] == [1]
     assert cluster.asked == []
 
@@ -330,7 +330,7 @@ def test_a_directive_waits_for_no_turn(cluster: Cluster) -> None:
 # -- how often it writes ------------------------------------------------------------------------------------------
 
 
-def test_a_ferry_that_changes_all_the_time_is_written_seldom_but_for_what_its_user_changed(cluster: Cluster) -> None:
+def test_status_writes_are_rate_limited_except_for_new_generations(cluster: Cluster) -> None:
     async def scene(harness: Harness) -> None:
         state = RoundState()
 
@@ -348,7 +348,7 @@ def test_a_ferry_that_changes_all_the_time_is_written_seldom_but_for_what_its_us
         assert cluster.asked.count("write_status") == written + 1
         assert state.held_back == 0
 
-    tended(cluster, scene)
+    played(cluster, scene)
 
 
 # -- deletion -----------------------------------------------------------------------------------------------------
@@ -362,26 +362,26 @@ def deleted(cluster: Cluster, **status: Any) -> None:
     cluster.delete()
 
 
-def test_a_cleanup_that_meets_a_404_is_tried_again_and_counted(cluster: Cluster) -> None:
+def test_a_cleanup_that_gets_a_404_is_retried_and_counted(cluster: Cluster) -> None:
     deleted(cluster)
     cluster.says["create_pod"] = KubeError(404, "NotFound", "no such thing")
 
     async def release(harness: Harness) -> None:
         assert not await harness.reconciler.release(0.2)
 
-    harness = tended(cluster, release)
+    harness = played(cluster, release)
     assert cluster.asked.count("create_pod") >= 2
     assert harness.errors("NotFound") >= 2
 
 
-def test_an_api_server_that_is_away_releases_nothing(cluster: Cluster) -> None:
+def test_an_unavailable_api_server_releases_nothing(cluster: Cluster) -> None:
     deleted(cluster)
     cluster.says = {name: KubeError(0, "Unreachable", "away") for name in ("get_ferry", "write_status", "create_pod")}
 
     async def release(harness: Harness) -> None:
         assert not await harness.reconciler.release(0.1)
 
-    assert tended(cluster, release).errors("Unreachable") >= 2
+    assert played(cluster, release).errors("Unreachable") >= 2
 
 
 def test_a_ferry_that_is_gone_is_released(cluster: Cluster) -> None:
@@ -389,14 +389,14 @@ def test_a_ferry_that_is_gone_is_released(cluster: Cluster) -> None:
         cluster.ferry = None
         assert await harness.reconciler.release(10)
 
-    tended(cluster, release)
+    played(cluster, release)
     assert cluster.asked == ["get_ferry"]
 
 
 # -- places -----------------------------------------------------------------------------------------------------
 
 
-def test_a_copier_that_still_ends_keeps_its_place(cluster: Cluster) -> None:
+def test_a_copier_that_is_still_ending_keeps_its_slot(cluster: Cluster) -> None:
     deleted(cluster)
     cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
 
@@ -408,10 +408,10 @@ def test_a_copier_that_still_ends_keeps_its_place(cluster: Cluster) -> None:
         assert not await harness.reconciler.release(0.1)
         assert harness.slots.acquire("next", "2026-01-02")
 
-    tended(cluster, release, most=1)
+    played(cluster, release, most=1)
 
 
-def test_a_ferry_that_goes_without_cleanup_gives_its_place_back(cluster: Cluster) -> None:
+def test_a_ferry_deleted_without_cleanup_releases_its_slot(cluster: Cluster) -> None:
     assert cluster.ferry is not None
     cluster.ferry["metadata"]["annotations"] = {SKIP_CLEANUP: "true"}
     deleted(cluster)
@@ -421,10 +421,10 @@ def test_a_ferry_that_goes_without_cleanup_gives_its_place_back(cluster: Cluster
         assert await harness.reconciler.release(10)
         assert harness.slots.acquire("next", "2026-01-02")
 
-    tended(cluster, release, most=1)
+    played(cluster, release, most=1)
 
 
-def test_a_ferry_that_may_go_without_us_asks_for_no_place(cluster: Cluster) -> None:
+def test_a_ferry_without_finalizer_acquires_no_slot(cluster: Cluster) -> None:
     assert cluster.ferry is not None
     cluster.ferry["metadata"]["finalizers"] = []
 
@@ -434,10 +434,10 @@ def test_a_ferry_that_may_go_without_us_asks_for_no_place(cluster: Cluster) -> N
         harness.slots.release("other")
         assert harness.slots.acquire("younger", "2026-02-01")
 
-    tended(cluster, scene, most=1)
+    played(cluster, scene, most=1)
 
 
-def test_one_that_waited_and_is_tended_no_more_does_not_hold_up_others(cluster: Cluster) -> None:
+def test_a_queued_ferry_that_is_not_reconciled_any_more_blocks_nobody(cluster: Cluster) -> None:
     async def scene(harness: Harness) -> None:
         harness.slots.adopt("other")
         await harness.reconciler.round()
@@ -445,4 +445,4 @@ def test_one_that_waited_and_is_tended_no_more_does_not_hold_up_others(cluster: 
         harness.slots.release("other")
         assert harness.slots.acquire("younger", "2026-02-01")
 
-    tended(cluster, scene, most=1)
+    played(cluster, scene, most=1)

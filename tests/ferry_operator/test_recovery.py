@@ -1,4 +1,4 @@
-"""Whoever mends what a Ferry waits for is not waited for in vain: tables of what holds it up and what is changed."""
+"""A Ferry continues once a person has fixed what it waits for: tables of causes and fixes."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -38,10 +38,10 @@ VALIDATES = report(Stage.VALIDATING, acknowledged=None)
     ids=["no container yet", "no image", "no container", "no node", "died", "not asked yet", "never answered",
          "cuts over", "cut over, and is silent", "started again", "streams"],
 )  # fmt: skip
-def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
+def test_a_changed_spec_waits_only_for_a_running_cutover_attempt(
     stage: Stage, parts: Object, link: Link, lets_it_end: set[Stage]
 ) -> None:
-    """The stage on record outlives the copier that cut over: of a Pod that could not start, no spec was ever mended."""
+    """The stage on record outlives the copier that cut over: a corrected spec must apply."""
     changed = ferry({"stage": stage.value}, 2, spec=spec(copier={"image": "ferry:2"}))
     copier = pod(**parts)
     plan = decide(see(ferry=changed, copier=copier, link=link))
@@ -49,7 +49,7 @@ def test_a_changed_spec_waits_for_nothing_but_an_attempt_that_may_be_under_way(
     assert plan.next_look <= 10
 
 
-def test_a_copier_that_has_cut_over_is_neither_told_nor_started_anew() -> None:
+def test_a_copier_that_has_cut_over_gets_no_directive_and_no_restart() -> None:
     """It only watches for late writes: what it was said to refuse, or to wait for, would never change again."""
     changed = ferry({"stage": "Completed"}, 2, spec=spec(copier={"image": "ferry:2"}))
     refused = Refusal("NotBuiltYet", "spec.cutover.notAfter is not supported yet", NOW, generation=2)
@@ -77,18 +77,18 @@ def held_up(code: int, held: Object) -> Observed:
 
 @pytest.mark.parametrize("code", [64, 65])
 @pytest.mark.parametrize("held", [{"refusal": QUOTA}, {"copier": NO_IMAGE}], ids=["refused", "no image"])
-def test_a_failed_ferry_is_tried_again_once_what_held_its_next_try_up_is_gone(code: int, held: Object) -> None:
-    """Its one refusal was taken for a failure of the spec that had just been mended, and waited for a person again."""
+def test_a_failed_ferry_is_retried_once_what_blocked_the_retry_is_gone(code: int, held: Object) -> None:
+    """The refusal was taken for a failure of the spec that had just been corrected, and waited for a person again."""
     seen = held_up(code, held)
     assert condition(decide(seen), "Stalled")["reason"] in ("PodRefused", "ErrImagePull")
     assert condition(decide(seen), "Stalled")["observedGeneration"] == 2
-    mended = after(seen, generation=2, now=NOW + timedelta(seconds=1))
-    assert decide(mended).actions == (CreatePod(Role.COPIER),)
-    assert condition(decide(mended), "Stalled")["reason"] == "RowsDiffer", "what else is known of it is over"
-    assert status(decide(mended))["phase"] == "Failed"
+    corrected = after(seen, generation=2, now=NOW + timedelta(seconds=1))
+    assert decide(corrected).actions == (CreatePod(Role.COPIER),)
+    assert condition(decide(corrected), "Stalled")["reason"] == "RowsDiffer", "what else is known of it is over"
+    assert status(decide(corrected))["phase"] == "Failed"
 
 
-def test_a_refusal_while_a_failed_ferry_is_tried_again_lasts_ten_seconds_each() -> None:
+def test_a_refusal_during_a_retry_lasts_ten_seconds() -> None:
     seen = held_up(65, {"refusal": QUOTA})
     for seconds, actions in ((9, ()), (11, (CreatePod(Role.COPIER),))):
         later = after(seen, generation=2, now=NOW + timedelta(seconds=seconds), refusal=QUOTA)
@@ -97,7 +97,7 @@ def test_a_refusal_while_a_failed_ferry_is_tried_again_lasts_ten_seconds_each() 
 
 
 @pytest.mark.parametrize("code", [64, 65])
-def test_what_failed_again_with_the_mended_spec_waits_again(code: int) -> None:
+def test_a_second_failure_with_a_corrected_spec_waits_again(code: int) -> None:
     seen = held_up(code, {"refusal": QUOTA})
     failing = failed(code, "RowsDiffer", "orders 8", ago=-60)
     again = after(seen, generation=2, copier=replace(failing, generation=2), now=NOW + timedelta(seconds=60))
@@ -107,7 +107,7 @@ def test_what_failed_again_with_the_mended_spec_waits_again(code: int) -> None:
     assert decide(waits).next_look == pytest.approx(expected[code])
 
 
-def test_a_lost_node_is_not_said_once_its_pod_is_gone() -> None:
+def test_a_lost_node_is_not_reported_once_its_pod_is_gone() -> None:
     """A person has deleted it by force; what failed before that is what is left to say."""
     failure = failed(65, "RowsDiffer", "orders 7")
     lost = after(see(copier=failure), copier=replace(failure, deletion_due=NOW - timedelta(seconds=90)))
@@ -118,7 +118,7 @@ def test_a_lost_node_is_not_said_once_its_pod_is_gone() -> None:
     assert "--force" not in status(decide(gone))["message"]
 
 
-def test_a_ferry_that_must_queue_is_not_stalled_for_what_is_over() -> None:
+def test_a_queued_ferry_is_not_stalled_for_an_earlier_reason() -> None:
     """Its node was lost, its Pod deleted by force, and meanwhile as many Ferries run as may."""
     lost = after(
         see(copier=pod(), link=Link(report(Stage.STREAMING))), copier=pod(deletion_due=NOW - timedelta(days=1))

@@ -18,7 +18,7 @@ def test_first_come_first_served() -> None:
     assert slots.acquire("b", "2026-01-02"), "asking again is harmless"
 
 
-def test_one_that_runs_already_keeps_its_place_even_over_the_limit() -> None:
+def test_a_running_ferry_keeps_its_slot_over_the_limit() -> None:
     slots = RunSlots(1, lambda _: None)
     slots.adopt("a")
     slots.adopt("b")
@@ -27,8 +27,8 @@ def test_one_that_runs_already_keeps_its_place_even_over_the_limit() -> None:
     assert not slots.acquire("c", "2026-01-01")
 
 
-def test_after_a_restart_those_that_run_are_known_before_anybody_asks() -> None:
-    """The operator finds all Pods first, then tends Ferries in any order."""
+def test_after_a_restart_running_ferries_are_adopted_first() -> None:
+    """The operator finds all Pods first, then reconciles Ferries in any order."""
     slots = RunSlots(1, lambda _: None)
     slots.adopt("runs")
     assert not slots.acquire("queued", "2026-01-01")
@@ -39,7 +39,7 @@ def test_no_limit() -> None:
     assert all(slots.acquire(str(n), "2026") for n in range(100))
 
 
-def test_numbers_are_written_seldom() -> None:
+def test_writes_of_numbers_are_rate_limited() -> None:
     now = [1000.0]
     budget = StatusBudget(lambda: now[0])
     written: list[float] = []

@@ -14,7 +14,7 @@ def test_only_numbers_can_wait() -> None:
         assert urgent(said, said | change)
 
 
-def test_conditions_of_others_are_left_to_them() -> None:
+def test_conditions_of_other_controllers_are_left_alone() -> None:
     theirs = {"type": "Theirs", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "t"}
     draft = Draft({"conditions": [theirs]}, 1, datetime(2026, 1, 1, tzinfo=UTC))
     assert "Theirs" not in {each["type"] for each in draft.status()["conditions"]}
@@ -22,7 +22,7 @@ def test_conditions_of_others_are_left_to_them() -> None:
     assert own_part({}) == {}
 
 
-def test_events_are_told_of_transitions_only() -> None:
+def test_events_are_posted_for_transitions_only() -> None:
     def said(status: str, reason: str, kind: str = "CutOver") -> Object:
         told = {"type": kind, "status": status, "reason": reason, "message": "m"}
         return {"conditions": [told], "cutover": {"lastResult": "DeadlineExceeded"}}

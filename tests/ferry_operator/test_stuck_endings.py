@@ -14,7 +14,7 @@ from ferry_operator.plan import CreatePod, DeletePod
 from tests.support.observed import NOW, condition, ferry, helper, pod, see, spec, status
 
 STARTED = {"startTime": "2026-11-23T11:00:00Z", "stage": "Copying", "phase": "Copying"}
-FORCE = "once its node is surely down: kubectl delete pod {} -n shop --force"
+FORCE = "once its node is down for sure: kubectl delete pod {} -n shop --force"
 TAINT = "Taint manager: deleting due to NoExecute taint"
 
 
@@ -32,7 +32,7 @@ def deleted(since: datetime = NOW) -> FerryView:
     ids=["given up just now", "given up", "late", "silent"],
 )
 @pytest.mark.parametrize("ending", ["abort", "deletion", "deletion during abort"])
-def test_an_end_that_waits_for_a_lost_node_says_so(ending: str, lost: str, over: int, stalled: str) -> None:
+def test_an_end_that_waits_for_a_lost_node_is_reported(ending: str, lost: str, over: int, stalled: str) -> None:
     """It said no more than that it waits for the Pod to end, for as long as the node was away."""
     view = aborted() if ending == "abort" else deleted()
     gone = {"lost": lost, "deletion_due": NOW - timedelta(seconds=over)}
@@ -63,25 +63,25 @@ def test_an_abort_does_not_wait_for_a_lost_node(ending: str, stage: Stage) -> No
     """The source may be locked, for as long as the node is away; ``ferry abort`` fences off what may still run."""
     spec_ = spec(aborted=ending == "abort")
     view = ferry(STARTED | {"stage": stage.value}, spec=spec_, deleting_since=None if ending == "abort" else NOW)
-    begun = stage not in (Stage.PENDING, Stage.VALIDATING)  # before, the databases know of nothing to abort
+    started = stage not in (Stage.PENDING, Stage.VALIDATING)  # before, the databases know of nothing to abort
     plan = decide(see(ferry=view, copier=LOST))
-    assert plan.actions == ((CreatePod(Role.ABORT),) if begun else ())
+    assert plan.actions == ((CreatePod(Role.ABORT),) if started else ())
     assert condition(plan, "Stalled")["reason"] == "NodeLost"
-    assert ("writes on the source are allowed again" in status(plan)["message"]) is begun
+    assert ("allowing writes on the source again" in status(plan)["message"]) is started
     assert FORCE.format("orders-copier") in status(plan)["message"]
     early = replace(LOST, deletion_due=NOW - timedelta(seconds=9))
     assert decide(see(ferry=view, copier=early)).actions == ()
 
 
 @pytest.mark.parametrize("ending", ["abort", "deletion"])
-def test_the_copier_on_a_lost_node_is_waited_for_also_after_the_abort(ending: str) -> None:
+def test_after_the_abort_it_still_waits_for_the_copier_on_a_lost_node(ending: str) -> None:
     view = aborted() if ending == "abort" else ferry(STARTED, spec=spec(aborted=True), deleting_since=NOW)
     plan = decide(see(ferry=view, copier=LOST, helper=DONE))
     assert plan.actions == ()
     assert not plan.released
     assert condition(plan, "Succeeded")["status"] == "Unknown"
     assert condition(plan, "Stalled")["reason"] == "NodeLost"
-    assert "released both databases; Pod orders-copier cannot be confirmed" in status(plan)["message"]
+    assert "released both databases; cannot confirm that Pod orders-copier has ended" in status(plan)["message"]
     assert plan.next_look <= 10
     gone = decide(see(ferry=replace(view, status=status(plan)), helper=DONE))
     if ending == "abort":
@@ -106,9 +106,9 @@ def test_an_abort_beside_a_lost_copier_that_has_cut_over_is_a_success() -> None:
 @pytest.mark.parametrize("role", [Role.ABORT, Role.CLEANUP])
 def test_the_pod_that_ends_a_ferry_may_be_on_a_lost_node_too(role: Role) -> None:
     view = aborted() if role is Role.ABORT else deleted()
-    begun = NOW - timedelta(minutes=20)
-    stuck = helper(role, lost=TAINT, created=begun, deletion_due=NOW - timedelta(minutes=1))
-    plan = decide(see(ferry=replace(view, deleting_since=view.deleting_since and begun), helper=stuck))
+    created = NOW - timedelta(minutes=20)
+    stuck = helper(role, lost=TAINT, created=created, deletion_due=NOW - timedelta(minutes=1))
+    plan = decide(see(ferry=replace(view, deleting_since=view.deleting_since and created), helper=stuck))
     assert plan.actions == ()
     assert condition(plan, "Stalled")["reason"] == "NodeLost"
     assert FORCE.format(f"orders-{role}") in status(plan)["message"]
@@ -123,22 +123,22 @@ def test_it_is_not_stalled_any_more_once_the_lost_pod_is_gone(role: Role) -> Non
     assert condition(plan, "Stalled")["status"] == "False"
 
 
-@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("started", [True, False])
 @pytest.mark.parametrize(
     "slow",
     [{"scheduled": NOW - timedelta(seconds=30)}, {"unschedulable": "0/3 nodes are available"}],
     ids=["volumes", "no node"],
 )
-def test_a_cleanup_that_is_slow_to_start_has_not_failed(slow: dict[str, Any], begun: bool) -> None:
-    """After 20 s at a volume it was said to have failed where no copy was known to have begun."""
-    early = {} if begun else {"stage": "Validating", "conditions": []}
+def test_a_cleanup_that_is_slow_to_start_has_not_failed(slow: dict[str, Any], started: bool) -> None:
+    """After 20 s of waiting for a volume it was reported as failed if no copy was known to have started."""
+    early = {} if started else {"stage": "Validating", "conditions": []}
     view = replace(deleted(NOW - timedelta(hours=1)), status=STARTED | early)
     for minutes, stalled in ((9, "False"), (11, "True")):
         made = NOW - timedelta(minutes=minutes)
         waits = helper(Role.CLEANUP, running=False, phase="Pending", created=made, **slow)
         plan = decide(see(ferry=view, helper=waits))
-        assert "its Pod is not started yet: " in status(plan)["message"]
+        assert "its Pod has not started: " in status(plan)["message"]
         assert condition(plan, "Stalled")["status"] == stalled
     assert condition(plan, "Stalled")["reason"] == "CleanupFailed"
-    assert "has not begun for 10 min" in status(plan)["message"]
+    assert "has not started for 10 min" in status(plan)["message"]
     assert "mysqlferry.io/skip-cleanup=true" in status(plan)["message"]

@@ -39,7 +39,7 @@ def told(generation: int | None, stage: Stage = Stage.STREAMING) -> Link:
     ],
     ids=["no Pod", "it starts", "not heard of yet", "not told yet", "told, and perhaps forgotten"],
 )
-def test_a_copier_hears_of_the_withdrawal_that_it_missed_before_the_new_permission(nobody: Observed) -> None:
+def test_a_copier_is_told_of_a_missed_withdrawal_before_the_new_approval(nobody: Observed) -> None:
     seen = status(decide(nobody))
     assert seen["copier"]["withdrawnGeneration"] == 2
     again = see(ferry=approved(3, seen), copier=pod(), link=told(0, Stage.VALIDATING))
@@ -51,7 +51,7 @@ def test_a_copier_hears_of_the_withdrawal_that_it_missed_before_the_new_permissi
     assert "withdrawnGeneration" not in status(decide(heard))["copier"]
 
 
-def test_a_withdrawal_that_the_copier_was_told_of_is_no_news() -> None:
+def test_a_withdrawal_that_the_copier_knows_is_not_sent_again() -> None:
     plan = decide(see(ferry=held(2), copier=pod(), link=told(2)))
     assert plan.actions == ()
     assert "withdrawnGeneration" not in status(plan)["copier"]
@@ -65,7 +65,7 @@ def test_before_a_first_attempt_could_be_made_nothing_is_withdrawn(copier: PodVi
     assert "withdrawnGeneration" not in status(plan).get("copier", {})
 
 
-def test_a_permission_that_stands_is_no_new_one_to_the_next_copier() -> None:
+def test_an_unchanged_approval_is_not_new_to_the_next_copier() -> None:
     automatic = ferry(UNDER_WAY, 2, spec=spec(cutover={"mode": "Automatic"}))
     for view in (approved(2, UNDER_WAY), automatic):
         plan = decide(see(ferry=view, copier=pod(), link=told(0, Stage.VALIDATING)))

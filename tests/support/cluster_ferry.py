@@ -86,7 +86,7 @@ class ClusterFerry(Namespace):
         """Writers on the source until the end of the block."""
         return Crew(self.pair.source, SCHEMA, self.tables, self.seed, threads)
 
-    # -- what is so -------------------------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------------------------------
 
     @property
     def current_status(self) -> Object:

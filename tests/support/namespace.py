@@ -105,6 +105,6 @@ def eventually(what: Callable[[], object], seconds: float = 15) -> float:
     """Wait until ``what`` gives something true; gives the seconds that it took."""
     began = time.monotonic()
     while not what():
-        assert time.monotonic() - began < seconds, "it did not come to be"
+        assert time.monotonic() - began < seconds, "it did not happen"
         time.sleep(0.02)
     return time.monotonic() - began

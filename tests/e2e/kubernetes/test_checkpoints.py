@@ -48,11 +48,11 @@ def test_a_checkpoint_on_a_claim_outlives_its_pods(make_ferry: MakeFerry) -> Non
         ferry.delete_copier()
         ferry.patch_spec(throttle={"maxRowsPerSecond": None})
         ferry.cut_over()
-        assert "forgotten run" not in ferry.kubectl("logs", COPIER), "it did not begin anew"
+        assert "forgotten run" not in ferry.kubectl("logs", COPIER), "it did not start over"
     ferry.assert_equal()
 
 
-def test_a_checkpoint_on_a_claim_goes_with_its_ferry(make_ferry: MakeFerry) -> None:
+def test_a_checkpoint_on_a_claim_is_deleted_with_its_ferry(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     folder = make_claim(ferry)
     ferry.create(checkpoint={"store": "Volume", "claimName": CLAIM}, throttle={"maxRowsPerSecond": 1000})

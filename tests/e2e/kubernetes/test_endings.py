@@ -21,7 +21,7 @@ def test_an_aborted_ferry_unlocks_the_source_and_keeps_the_target(make_ferry: Ma
     assert int(ferry.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk")) > 0
 
 
-def test_deleted_on_the_way_its_name_is_free_at_once(make_ferry: MakeFerry) -> None:
+def test_a_ferry_deleted_while_copying_frees_its_name_at_once(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     ferry.create(throttle={"maxRowsPerSecond": 1000}, deletionPolicy="DropTarget")
     ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
@@ -31,7 +31,7 @@ def test_deleted_on_the_way_its_name_is_free_at_once(make_ferry: MakeFerry) -> N
     ferry.assert_equal()
 
 
-def test_a_finished_ferry_goes_and_takes_all_of_its_own_along(make_ferry: MakeFerry) -> None:
+def test_a_finished_ferry_is_deleted_with_all_its_objects(make_ferry: MakeFerry) -> None:
     ferry = make_ferry()
     ferry.create(cutover={"mode": "Automatic"}, deletionPolicy="DropTarget")
     ferry.wait_for_stage("Completed")
@@ -42,7 +42,7 @@ def test_a_finished_ferry_goes_and_takes_all_of_its_own_along(make_ferry: MakeFe
     ferry.assert_equal()
 
 
-def test_deleted_while_the_operator_is_down_it_goes_once_that_is_back(make_ferry: MakeFerry) -> None:
+def test_a_ferry_deleted_while_the_operator_is_down_vanishes_once_it_is_back(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     ferry.create(throttle={"maxRowsPerSecond": 1000})
     ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
@@ -54,7 +54,7 @@ def test_deleted_while_the_operator_is_down_it_goes_once_that_is_back(make_ferry
     assert ferry.pod(COPIER) is None
 
 
-def test_deleted_with_its_target_out_of_reach_it_says_how_to_go_on(make_ferry: MakeFerry) -> None:
+def test_a_deletion_with_an_unreachable_target_reports_the_way_out(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     ferry.create(throttle={"maxRowsPerSecond": 1000})
     ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
@@ -83,7 +83,7 @@ def test_edited_and_deleted_while_it_starts(make_ferry: MakeFerry) -> None:
     assert not ferry.source_is_read_only()
 
 
-def test_its_namespace_deleted_under_it_goes(make_ferry: MakeFerry) -> None:
+def test_the_namespace_of_a_running_ferry_can_be_deleted(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     ferry.create(throttle={"maxRowsPerSecond": 1000})
     ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")

@@ -1,5 +1,5 @@
-"""What kubelet, scheduler and nodes can do to a copier, and the user's own mistakes: each is said, and mended without
-deleting the Ferry. What can befall the operator is in ``test_operator_faults.py``.
+"""Faults of kubelet, scheduler and nodes, and the user's own mistakes: each is reported, and can be fixed without
+deleting the Ferry. Faults of the operator are in ``test_operator_faults.py``.
 """
 
 import shlex
@@ -22,7 +22,7 @@ class Mistake:
 
     spec: dict[str, Any]
     said: tuple[str, ...]
-    mend: Callable[[ClusterFerry, str], None]
+    fix: Callable[[ClusterFerry, str], None]
 
 
 def source(ferry: ClusterFerry, **wrong: object) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _include_all(ferry: ClusterFerry, name: str) -> None:
     ferry.patch_spec(name, tables={"include": [f"{SCHEMA}.*"]})
 
 
-def test_each_mistake_is_named_and_mended_in_place(make_ferry: MakeFerry) -> None:
+def test_each_mistake_is_reported_and_can_be_fixed_in_place(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(odd=0)
     made = mistakes(ferry)
     for name, mistake in made.items():
@@ -79,14 +79,14 @@ def test_each_mistake_is_named_and_mended_in_place(make_ferry: MakeFerry) -> Non
         assert ferry.condition(name, "Validated")["status"] != "True"
         assert not ferry.source_is_read_only()
     for name, mistake in made.items():
-        mistake.mend(ferry, name)
+        mistake.fix(ferry, name)
     for name in made:
         ferry.wait_for_message(name, "ready to cut over", seconds=120)
         assert ferry.condition(name, "Stalled")["status"] == "False"
         assert "failure" not in ferry.status(name)
 
 
-def test_a_quota_that_leaves_no_room_is_told_and_waited_for(make_ferry: MakeFerry) -> None:
+def test_an_exhausted_quota_is_reported_and_retried(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(odd=0)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     ferry.kubectl("apply", "-f", "-", given=quota)
@@ -99,7 +99,7 @@ def test_a_quota_that_leaves_no_room_is_told_and_waited_for(make_ferry: MakeFerr
 
 
 @pytest.mark.slow  # two minutes and a half: a probe that fails six times, then the grace period
-def test_a_hanging_copier_is_said_to_be_silent_and_replaced_by_its_probe(make_ferry: MakeFerry) -> None:
+def test_a_hanging_copier_is_reported_silent_and_ended_by_its_probe(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000, odd=0)
     ferry.create(throttle=SLOW)
     ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
@@ -149,7 +149,7 @@ def test_a_node_that_does_not_answer_keeps_its_copier(make_ferry: MakeFerry) -> 
 
 
 def test_a_node_that_is_lost_is_left_to_a_person(make_ferry: MakeFerry) -> None:
-    """Its kubelet is silent, so nobody can tell that the copier has ended; here it has not, and the user is wrong."""
+    """Its kubelet does not answer, so nobody knows whether the copier has ended. Here it still runs."""
     ferry = make_ferry(rows=60_000)
     machine = ferry.cluster.machine
     taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")

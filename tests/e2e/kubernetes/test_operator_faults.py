@@ -1,5 +1,5 @@
-"""What can befall the operator: its API away, its CRD or a permission missing, another operator, somebody who changes
-the same objects all the time. What can befall a copier is in ``test_faults.py``.
+"""Faults of the operator: no API, no CRD, a missing permission, another operator, somebody who changes the same objects
+all the time. Faults of a copier are in ``test_faults.py``.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def test_two_operators_by_mistake_make_one_copier(make_ferry: MakeFerry) -> None
     ferry.assert_equal()
 
 
-def test_a_copier_that_dies_while_the_operator_is_down_is_started_again_in_its_place(make_ferry: MakeFerry) -> None:
+def test_a_copier_that_dies_while_the_operator_is_down_is_restarted_in_place(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     with ferry.writers():
         ferry.create(throttle=SLOW)
@@ -49,7 +49,7 @@ def test_a_copier_that_dies_while_the_operator_is_down_is_started_again_in_its_p
     ferry.assert_equal()
 
 
-def test_an_operator_killed_at_every_turn(make_ferry: MakeFerry) -> None:
+def test_an_operator_killed_after_every_request(make_ferry: MakeFerry) -> None:
     """Within a second after each thing that is asked of it: its successor goes on, and no copier notices."""
     ferry = make_ferry(rows=20_000)
     moments = random.Random(ferry.seed)
@@ -82,7 +82,7 @@ def test_an_operator_killed_at_every_turn(make_ferry: MakeFerry) -> None:
     )
 
 
-def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(make_ferry: MakeFerry) -> None:
+def test_an_api_server_outage_of_a_minute_stops_no_copier(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=70_000)
     machine = ferry.cluster.machine
     with ferry.writers():
@@ -102,8 +102,8 @@ def test_an_api_server_that_is_away_for_a_minute_stops_no_copier(make_ferry: Mak
     ferry.assert_equal()
 
 
-def test_watches_whose_place_the_api_server_has_forgotten(make_ferry: MakeFerry) -> None:
-    """It is started anew while the operator stands still, and answers what was being watched with 410 Gone."""
+def test_watches_whose_resource_version_has_expired(make_ferry: MakeFerry) -> None:
+    """It is restarted while the operator is stopped, and answers the old watches with 410 Gone."""
     ferry = make_ferry(rows=30_000)
     cluster = ferry.cluster
     with ferry.writers():
@@ -173,7 +173,7 @@ def test_a_ferry_that_somebody_changes_all_the_time(make_ferry: MakeFerry) -> No
     ferry.assert_equal()
 
 
-def test_a_permission_that_is_missing_is_named_and_waited_for(make_ferry: MakeFerry) -> None:
+def test_a_missing_permission_is_reported_and_retried(make_ferry: MakeFerry) -> None:
     ferry = make_ferry()
     role = json.loads(ferry.cluster.kubectl("get", "clusterrole", "ferry-operator", "-o", "json").stdout)
     index = next(index for index, rule in enumerate(role["rules"]) if "pods" in rule["resources"])
@@ -190,7 +190,7 @@ def test_a_permission_that_is_missing_is_named_and_waited_for(make_ferry: MakeFe
     assert not ferry.is_true("Stalled")
 
 
-def test_an_operator_that_is_there_before_its_crd(make_ferry: MakeFerry) -> None:
+def test_an_operator_started_before_its_crd(make_ferry: MakeFerry) -> None:
     ferry = make_ferry()
     cluster = ferry.cluster
     with cluster.without_crd():
@@ -201,7 +201,7 @@ def test_an_operator_that_is_there_before_its_crd(make_ferry: MakeFerry) -> None
 
 
 @pytest.mark.slow  # the liveness probe needs a check of the watches, a minute, and six failures, another one
-def test_a_crd_that_is_deleted_takes_its_ferries_along_and_may_come_again(make_ferry: MakeFerry) -> None:
+def test_a_deleted_crd_deletes_its_ferries_and_can_be_installed_again(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     cluster = ferry.cluster
     ferry.create(throttle=SLOW, deletionPolicy="DropTarget")
@@ -211,7 +211,7 @@ def test_a_crd_that_is_deleted_takes_its_ferries_along_and_may_come_again(make_f
         assert ferry.pod(COPIER) is None
         assert not ferry.source_is_read_only()
         before = cluster.operator_restarts
-        ferry.wait_until(lambda: cluster.operator_restarts > before, "the kubelet starts the operator anew", 240)
+        ferry.wait_until(lambda: cluster.operator_restarts > before, "the kubelet restarts the operator", 240)
         ferry.wait_until(lambda: "ferries.mysqlferry.io is not installed yet" in cluster.operator_log(), "it says so")
     finally:
         cluster.install_operator()

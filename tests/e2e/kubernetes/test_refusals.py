@@ -23,7 +23,7 @@ def refused(ferry: ClusterFerry, spec: dict[str, Any]) -> str:
     return done.stderr
 
 
-def test_a_change_that_cannot_be_is_refused_and_the_copier_goes_on(make_ferry: MakeFerry) -> None:
+def test_a_forbidden_change_is_refused_and_the_copier_continues(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     with ferry.writers():
         with pytest.raises(AssertionError, match="mode Scheduled needs notBefore"):
@@ -44,13 +44,15 @@ def test_a_change_that_cannot_be_is_refused_and_the_copier_goes_on(make_ferry: M
     assert "cut over" in refused(ferry, {"aborted": True})
 
 
-def test_a_spec_that_the_copier_refuses_takes_its_approval_back_all_the_same(make_ferry: MakeFerry) -> None:
+def test_a_refused_spec_still_withdraws_the_approval(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=5000)
     with ferry.writers():
         ferry.create(throttle={"maxRowsPerSecond": 500}, cutover={"approved": True})
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.patch_spec(cutover={"approved": False, "notAfter": "2020-01-01T00:00:00Z"})
-        ferry.wait_for_message(FERRY, "spec.cutover.notAfter", "obeys of it only a pause, a withdrawn permission")
+        ferry.wait_for_message(
+            FERRY, "spec.cutover.notAfter", "obeys of it only a pause, an abort, or a withdrawn approval"
+        )
         ferry.wait_for_stage("ReadyForCutover")
         ferry.wait_until(lambda: ferry.condition(FERRY, "CutOver")["reason"] == "AwaitingApproval", "it waits")
         assert not ferry.source_is_read_only()
@@ -61,7 +63,7 @@ def test_a_spec_that_the_copier_refuses_takes_its_approval_back_all_the_same(mak
     ferry.assert_equal()
 
 
-def test_a_policy_that_refuses_the_pod_is_told_and_obeyed(make_ferry: MakeFerry) -> None:
+def test_a_policy_that_refuses_the_pod_is_reported_and_retried(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(odd=0)
     apply_policy(ferry, f"{ferry.namespace}-teams")
     try:
