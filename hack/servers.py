@@ -154,7 +154,7 @@ class Instance:
             subprocess.run(["umount", "--lazy", str(self.folder / "data")], check=True)
         shutil.rmtree(self.folder)
 
-    def last_words(self, lines: int = 25) -> str:
+    def log_tail(self, lines: int = 25) -> str:
         """The end of what the server logged."""
         texts = [
             path.read_text(errors="replace") for path in (self.folder / "output.log", self.error_log) if path.exists()
@@ -179,13 +179,13 @@ class Instance:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if not self.running:
-                raise Unavailable(f"{self.family} {self.name} ended while starting:\n{self.last_words()}")
+                raise Unavailable(f"{self.family} {self.name} ended while starting:\n{self.log_tail()}")
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=5) as probe:
                 if probe.recv(5)[4:] == b"\x0a":
                     return
             time.sleep(_GREETING_PAUSE)
         self.kill()
-        raise Unavailable(f"{self.family} {self.name} took no connection for {_START_SECONDS} s:\n{self.last_words()}")
+        raise Unavailable(f"{self.family} {self.name} took no connection for {_START_SECONDS} s:\n{self.log_tail()}")
 
     def _record(self) -> None:
         state = {

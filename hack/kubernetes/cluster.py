@@ -96,7 +96,7 @@ class Cluster:
         pid = (self.folder / "pid" / program).read_text()
         _run("nsenter", f"--target={self.init.pid}", "--pid", "kill", f"-{signal_name}", pid)
 
-    def last_words(self, lines: int = 8) -> str:
+    def log_tail(self, lines: int = 8) -> str:
         """The ends of all logs."""
         logs = sorted((self.folder / "log").iterdir())
         tails = [(log.name, log.read_text(errors="replace").splitlines()[-lines:]) for log in logs]
@@ -258,7 +258,7 @@ def _await_ready(cluster: Cluster, archives: list[Path]) -> None:
                 break
             except Unavailable as error:
                 if not cluster.init.alive or time.monotonic() > deadline:
-                    raise Unavailable(f"the cluster does not start: {error}\n{cluster.last_words()}") from error
+                    raise Unavailable(f"the cluster does not start: {error}\n{cluster.log_tail()}") from error
                 time.sleep(0.1)
 
 

@@ -155,7 +155,7 @@ class KubeApi(KubeClient):
         deadline = time.monotonic() + _START_SECONDS
         while not self._ready():
             if time.monotonic() > deadline or self._api.poll() is not None:
-                raise AssertionError(f"kube-apiserver does not start:\n{self.last_words()}")
+                raise AssertionError(f"kube-apiserver does not start:\n{self.log_tail()}")
             time.sleep(0.1)
 
     def _ready(self) -> bool:
@@ -186,8 +186,8 @@ class KubeApi(KubeClient):
         self._etcd = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def last_words(self) -> str:
-        """The ends of the logs."""
+    def log_tail(self) -> str:
+        """The last lines of the logs."""
         logs = (self.folder / "etcd.log", self.folder / "kube-apiserver.log")
         return "\n".join("\n".join(log.read_text(errors="replace").splitlines()[-15:]) for log in logs if log.exists())
 
