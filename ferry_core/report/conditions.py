@@ -4,15 +4,12 @@ Called by ``progress``, under its lock.
 """
 
 from datetime import datetime
-from typing import Literal
 
+from ferry_core.api.conditions import MESSAGE_CHARACTERS, ConditionStatus, transition_time
 from ferry_core.api.report import ConditionReport
 
-Tristate = Literal["True", "False", "Unknown"]
-MESSAGE_CHARACTERS = 4096
 
-
-def tristate(status: bool | None) -> Tristate:
+def tristate(status: bool | None) -> ConditionStatus:
     """None is unknown."""
     return "Unknown" if status is None else "True" if status else "False"
 
@@ -27,13 +24,13 @@ class Conditions:
         """Tells whether anything that a reader would see has changed."""
         before = self._entries.get(kind)
         word = tristate(status)
-        same_status = before is not None and before.status == word
+        changed = None if before is None else (before.status, before.last_transition_time)
         entry = ConditionReport(
             type=kind,
             status=word,
             reason=reason,
             message=message[:MESSAGE_CHARACTERS],
-            last_transition_time=before.last_transition_time if before is not None and same_status else now,
+            last_transition_time=transition_time(changed, word, now),
             observed_generation=generation,
         )
         self._entries[kind] = entry

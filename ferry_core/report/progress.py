@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ferry_core.api import report as api
+from ferry_core.api.conditions import MESSAGE_CHARACTERS
 from ferry_core.api.report import Phase, Report, Stage, TableReport, TableState
 from ferry_core.errors import FerryError, RetriableError
 from ferry_core.reasons import Condition, Reason
-from ferry_core.report.conditions import MESSAGE_CHARACTERS, Conditions
+from ferry_core.report.conditions import Conditions
 from ferry_core.report.counters import Counters, TableCounters, copy_report
 from ferry_core.report.heartbeat import Heartbeat
 from ferry_core.report.rate import SmoothedRate

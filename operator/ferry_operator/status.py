@@ -6,22 +6,20 @@ Pure. Each status is complete, since server-side apply removes what is left out.
 import copy
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
+from ferry_core.api.conditions import MESSAGE_CHARACTERS, ConditionStatus, transition_time
 from ferry_core.api.report import Report, Stage
 from ferry_core.reasons import Condition, Reason
 from ferry_operator.names import Object
 from ferry_operator.observe import PodView
 
-Truth = Literal["True", "False", "Unknown"]
-
 _EARLY = (Stage.PENDING.value, Stage.VALIDATING.value)
-_MESSAGE_CHARACTERS = 4096
 
 _FAILURE = (Condition.SUCCEEDED, Condition.STALLED)
 
 # Set when a Ferry is first seen: a condition is never absent.
-_FIRST: tuple[tuple[Condition, Truth, str], ...] = (
+_FIRST: tuple[tuple[Condition, ConditionStatus, str], ...] = (
     (Condition.SUCCEEDED, "Unknown", Reason.IN_PROGRESS),
     (Condition.VALIDATED, "Unknown", Reason.NOT_STARTED),
     (Condition.COPY_COMPLETE, "False", Reason.NOT_STARTED),
@@ -70,17 +68,17 @@ class Draft:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def condition(
-        self, kind: str, status: Truth, reason: str, message: str = "", generation: int | None = None
+        self, kind: str, status: ConditionStatus, reason: str, message: str = "", generation: int | None = None
     ) -> None:
         """The transition time changes only with the status, even if a round sets the condition more than once."""
         before = self._before.get(kind)
-        same = before is not None and before["status"] == status
+        changed = None if before is None else (before["status"], before["lastTransitionTime"])
         self._conditions[kind] = {
             "type": str(kind),
             "status": status,
             "reason": str(reason),
-            "message": message[:_MESSAGE_CHARACTERS],
-            "lastTransitionTime": before["lastTransitionTime"] if same and before else stamp(self._now),
+            "message": message[:MESSAGE_CHARACTERS],
+            "lastTransitionTime": transition_time(changed, status, stamp(self._now)),
             "observedGeneration": self._generation if generation is None else generation,
         }
 
@@ -96,7 +94,7 @@ class Draft:
         return str(said["message"]) if (said["status"], said["reason"]) == ("True", reason) else None
 
     def message(self, message: str) -> None:
-        self._said["message"] = message[:_MESSAGE_CHARACTERS]
+        self._said["message"] = message[:MESSAGE_CHARACTERS]
 
     def phase(self, phase: str) -> None:
         self._said["phase"] = phase
@@ -111,7 +109,7 @@ class Draft:
     def failure(self, reason: str, message: str, *, retriable: bool) -> None:
         self._said["failure"] = {
             "reason": reason,
-            "message": message[:_MESSAGE_CHARACTERS],
+            "message": message[:MESSAGE_CHARACTERS],
             "retriable": retriable,
         }
 
