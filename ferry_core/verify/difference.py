@@ -102,7 +102,7 @@ class Difference:
 
 
 _WRITTEN = (
-    "nothing about these rows is under way: somebody else wrote to the target, or this is a fault of mysql-ferry. "
+    "no change to these rows is pending: somebody else wrote to the target, or this is a bug in mysql-ferry. "
     "Compare the rows, delete them on the target, and touch them on the source"
 )
 _GENERATED = (

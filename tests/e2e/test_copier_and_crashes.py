@@ -45,7 +45,7 @@ def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, m
     for _ in range(2):
         copier.start()
         assert copier.wait() == 75, copier.log()
-        last = copier.last_words
+        last = copier.last_report
         assert "cannot be reached" in last.message, last.message
     pair.source.start()
     pair.source.execute(f"UPDATE {schema}.orders SET note = 'while it was down' WHERE id = 7")
@@ -78,5 +78,5 @@ def test_a_source_that_lost_its_last_transaction_ends_it_for_good(pair: Pair, sc
     pair.source.execute(f"INSERT INTO {rows} VALUES (900002, 'its number')")
     copier.start()
     assert copier.wait() == 65, copier.log()
-    assert "SourceHistoryLost" in copier.last_words.model_dump_json()
+    assert "SourceHistoryLost" in copier.last_report.model_dump_json()
     assert pair.source.value("SELECT @@global.read_only") == 0
