@@ -161,7 +161,7 @@ def test_a_node_that_is_lost_is_left_to_a_person(make_ferry: MakeFerry) -> None:
         epoch = ferry.epoch
         machine.signal("kubelet", "STOP")
         try:
-            ferry.wait_for_message(FERRY, "has ended", "kubectl delete pod", seconds=150)
+            ferry.wait_for_message(FERRY, "cannot confirm that Pod", "kubectl delete pod", seconds=150)
             assert ferry.condition(FERRY, "Stalled")["reason"] == "NodeLost"
             assert ferry.condition(FERRY, "CaughtUp")["status"] == "Unknown"
             assert ferry.own_objects().count(f"pod/{COPIER}") == 1
@@ -170,7 +170,7 @@ def test_a_node_that_is_lost_is_left_to_a_person(make_ferry: MakeFerry) -> None:
             ferry.cluster.kubectl(*shlex.split(way_out))
             copied = ferry.target_rows
             ferry.wait_until(lambda: ferry.target_rows > copied, "the lost copier still writes")
-            ferry.wait_for_message(FERRY, "no node takes the copier's Pod")
+            ferry.wait_for_message(FERRY, "no node accepts the copier's Pod")
         finally:
             machine.signal("kubelet", "CONT")
         ferry.wait_until(lambda: ferry.epoch > epoch, "another copier has taken over")

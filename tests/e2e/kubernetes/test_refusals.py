@@ -51,7 +51,7 @@ def test_a_refused_spec_still_withdraws_the_approval(make_ferry: MakeFerry) -> N
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.patch_spec(cutover={"approved": False, "notAfter": "2020-01-01T00:00:00Z"})
         ferry.wait_for_message(
-            FERRY, "spec.cutover.notAfter", "obeys of it only a pause, an abort, or a withdrawn approval"
+            FERRY, "spec.cutover.notAfter", "it applies only a pause, an abort, or a withdrawn approval"
         )
         ferry.wait_for_stage("ReadyForCutover")
         ferry.wait_until(lambda: ferry.condition(FERRY, "CutOver")["reason"] == "AwaitingApproval", "it waits")
