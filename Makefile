@@ -44,7 +44,7 @@ check: setup  ## lint, format, types, layers, lock file, unused code and depende
 	$(BIN)/python hack/chart.py
 
 .PHONY: format
-format: setup  ## let ruff mend what it can
+format: setup  ## let ruff fix what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 

@@ -62,7 +62,7 @@ def check(
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """As Ctrl-C does: by an exception, on whose way out the schema is dropped in which definitions are tried."""
+    """End as by Ctrl-C, with an exception: the trial schema is dropped on the way out."""
     raise KeyboardInterrupt
 
 
@@ -83,7 +83,7 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
 
 
 def draw(results: Sequence[Result], console: Console) -> None:
-    """Failures last, where the eye is when the command ends."""
+    """Failures last, so that they are on screen when the command ends."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("CHECK", no_wrap=True)
     table.add_column("SERVER", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Speaks to a ControlServer as a person does: one request, one answer, clear errors. Called by ``verbs``."""
+"""The command's client of a ControlServer: one request, one answer, clear errors. Called by ``verbs``."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _TABLES = TypeAdapter(list[TableReport])
 
 
 class Refused(FerryError):
-    """The server understood and said no: the verb does not fit the moment."""
+    """The server refused the verb: it does not fit the moment."""
 
     exit_code = ExitCode.CONFIG
 
@@ -103,7 +103,7 @@ class ControlClient:
 
 
 def _problem(error: Exception) -> str:
-    """In the words of the operating system: asyncio's own name the call that failed."""
+    """The operating system's message: asyncio's own only names the call that failed."""
     cause = getattr(error, "os_error", error)
     number = getattr(cause, "errno", None) or 0
     if number > 0:

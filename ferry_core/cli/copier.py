@@ -27,10 +27,12 @@ from ferry_core.run.options import RunOptions
 @click.option("--state", type=inputs.FilePath, metavar="PATH", help="SQLite file; default: a table on the target.")
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Address of the ControlServer, which speaks TLS.")
 @click.option(
-    "--token-file", type=inputs.FilePath, required=True, metavar="FILE", help="Bearer token that it asks for."
+    "--token-file", type=inputs.FilePath, required=True, metavar="FILE", help="Bearer token that clients must send."
 )
-@click.option("--tls-dir", type=inputs.FilePath, required=True, metavar="DIR", help="Holds its tls.crt and tls.key.")
-@click.option("--metrics-listen", metavar="HOST:PORT", help="Address of /metrics, in the clear and without token.")
+@click.option(
+    "--tls-dir", type=inputs.FilePath, required=True, metavar="DIR", help="Directory with its tls.crt and tls.key."
+)
+@click.option("--metrics-listen", metavar="HOST:PORT", help="Address of /metrics, without TLS or token.")
 @click.option(
     "--directive-file",
     type=inputs.FilePath,
@@ -38,7 +40,9 @@ from ferry_core.run.options import RunOptions
     metavar="FILE",
     help="Keeps the newest directive for a process that is started again.",
 )
-@click.option("--termination-log", type=inputs.FilePath, metavar="FILE", help="Where the last report is left.")
+@click.option(
+    "--termination-log", type=inputs.FilePath, metavar="FILE", help="Where the last report is written at the end."
+)
 @click.pass_obj
 def copier(
     out: Output,

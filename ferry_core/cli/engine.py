@@ -32,7 +32,7 @@ class Engine(Protocol):
 
 
 class SteeredEngine(Engine, Verbs, Protocol):
-    """One that can be steered by whoever made it."""
+    """A run that its caller controls."""
 
 
 def make_engine(loaded: LoadedFerry, options: RunOptions) -> Engine:
@@ -43,7 +43,7 @@ def make_engine(loaded: LoadedFerry, options: RunOptions) -> Engine:
 
 
 def make_steered(loaded: LoadedFerry, options: RunOptions) -> SteeredEngine:
-    """The same, to be served by the caller."""
+    """The same, controlled by the caller."""
     from ferry_core.run.ferry import Ferry
 
     return Ferry(loaded, options)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what becomes of their values. Called by the commands."""
+"""Options that several commands share, and how their values are read. Called by the commands."""
 
 import ipaddress
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--secrets-dir",
         type=FilePath,
         metavar="DIR",
-        help="Secrets as files DIR/<secret>/<key>, the way a pod sees them.",
+        help="Secrets as files DIR/<secret>/<key>, as they are mounted in a Pod.",
     )
     return file(secrets(command))
 

@@ -1,4 +1,4 @@
-"""Opens what preflight needs and runs it; what fails on the way becomes a line too. Called by ``check``."""
+"""Opens the sessions that preflight needs and runs it; an error becomes a result too. Called by ``check``."""
 
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ from ferry_core.tables.discovery import Discovered, explore
 
 
 def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]:
-    """Every check's result; those that need a server which is out of reach say so."""
+    """Every check's result; checks of a server that cannot be reached are skipped and say so."""
     results: list[CheckResult] = []
     spec, uid = loaded.ferry.spec, ferry_uid(loaded.ferry)
     with ExitStack() as opened:

@@ -43,14 +43,14 @@ LEVELS = ("debug", "info", "warning", "error")
     "--tls-dir",
     type=inputs.FilePath,
     metavar="DIR",
-    help="tls.crt and tls.key with which the ControlServer speaks TLS.",
+    help="Directory with tls.crt and tls.key for the ControlServer.",
 )
 @click.option(
     "--retry-for",
     default="2m",
     show_default=True,
     metavar="DURATION",
-    help="How long a step is tried again while a server is away or full, before the run ends with 75.",
+    help="How long a step is retried while a server is unavailable or full, before the run ends with 75.",
 )
 @click.option(
     "--progress",
@@ -78,7 +78,7 @@ def run(
     log_format: str,
     log_level: str | None,
 ) -> ExitCode:
-    """Move the tables of a Ferry, or go on where an earlier run of it stopped."""
+    """Move the tables of a Ferry, or resume an earlier run of it."""
     out.as_json = log_format == "json"
     out.debug = log_level == "debug"
     address = inputs.listen_address(listen)

@@ -14,7 +14,7 @@ from ferry_core.errors import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOBODYS = (leave, signal.SIG_DFL, signal.default_int_handler)
-"""Handlers that nobody needs back: the process is the command's own."""
+"""These handlers are never restored: the process belongs to the command."""
 
 
 @contextmanager

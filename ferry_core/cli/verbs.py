@@ -23,7 +23,7 @@ OUTPUT = click.option("--output", type=click.Choice(("table", "json")), default=
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--server and --token-file, handed over as a ControlClient."""
+    """The options --server and --token-file."""
     server = click.option(
         "--server", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The ControlServer."
     )
@@ -39,7 +39,7 @@ def client(server: str, token_file: Path | None) -> ControlClient:
 @server_options
 @OUTPUT
 def status(server: str, token_file: Path | None, output: str) -> None:
-    """Say how far a running Ferry is."""
+    """Show the progress of a running Ferry."""
     report = client(server, token_file).status()
     if output == "json":
         click.echo(report.model_dump_json(indent=2))
@@ -52,7 +52,7 @@ def status(server: str, token_file: Path | None, output: str) -> None:
 @server_options
 @OUTPUT
 def tables(server: str, token_file: Path | None, output: str) -> None:
-    """Say how far each table is."""
+    """Show the progress of each table."""
     found = client(server, token_file).tables()
     if output == "json":
         click.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
@@ -120,7 +120,7 @@ def abort(
 
 
 def _refuse_mixed(*, offline: bool) -> None:
-    """An option of the other way to abort would be passed over in silence."""
+    """Refuse an option of the other kind of abort, which would otherwise be ignored."""
     given = click.get_current_context().get_parameter_source
     others = ("server", "token_file") if offline else ("state", "secrets_dir")
     wrong = [f"--{name.replace('_', '-')}" for name in others if given(name) is ParameterSource.COMMANDLINE]
@@ -138,7 +138,7 @@ def _refuse_mixed(*, offline: bool) -> None:
 @inputs.manifest_options
 @inputs.state_option
 def cleanup(*, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None) -> ExitCode:
-    """End a Ferry's hold on the target: no older run can write any more, helper tables go, a tombstone stays."""
+    """Release the target: fence off older runs, remove this Ferry's records there; a record of a cutover stays."""
     click.echo(offline.cleanup(files, secrets_dir, state))
     return ExitCode.DONE
 

@@ -1,4 +1,4 @@
-"""Reads YAML files into documents that still know the line of every field. Called by ``load`` and ``secrets``.
+"""Reads YAML files into documents that keep the line of every field. Called by ``load`` and ``secrets``.
 
 Stricter than a plain YAML load where that would hide a mistake (a key given twice) and laxer where kube-apiserver is:
 a null is an absent field, a time stays text, a number as a key is its text.
@@ -15,7 +15,7 @@ from ferry_core.reasons import Reason
 
 MAX_FILE_BYTES = 4 << 20
 MAX_NODES = 200_000
-"""Aliases of aliases can make a small file huge."""
+"""Nested aliases can expand a small file to a huge one."""
 
 FieldPath = tuple[str | int, ...]
 
@@ -178,7 +178,7 @@ def _syntax_error(file: Path, error: yaml.YAMLError) -> ConfigError:
 
 
 def describe(value: JsonValue) -> str:
-    """What kind of value that is, in the words of somebody who writes YAML, with the value if it is short."""
+    """The kind of a value in YAML's terms, with the value itself if it is short."""
     if value is None:
         return "empty"
     if isinstance(value, bool):

@@ -24,7 +24,7 @@ from ferry_core.reasons import Reason
 
 @dataclass(frozen=True)
 class LoadedFerry:
-    """A manifest that can be acted on. ``notices`` are for the user: where a run does more or less than was written."""
+    """A valid manifest. ``notices`` tell the user where a run does more or less than the manifest says."""
 
     ferry: Ferry
     source: Endpoint

@@ -1,4 +1,4 @@
-"""Finds the Secrets that a Ferry names: as documents of the given files, or as files the way a pod sees them.
+"""Finds the Secrets that a Ferry names: as documents of the given files, or as files as a Pod mounts them.
 
 Values never appear in a message or a repr. Read again whenever asked, so that changed credentials take effect at the
 next connection. Called by ``load``.
@@ -15,7 +15,7 @@ from ferry_core.reasons import Reason
 
 
 class SecretStore:
-    """Documents count before the folder."""
+    """Secrets given inline take precedence over files."""
 
     def __init__(self, documents: list[Document], namespace: str, folder: Path | None) -> None:
         self._folder = folder

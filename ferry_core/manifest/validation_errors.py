@@ -41,7 +41,7 @@ _FORMS = {
 
 
 def validation_error(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
-    """The ConfigError for the most telling problem, with the places of up to three others."""
+    """The ConfigError for the most relevant problem, with the places of up to three others."""
     details = sorted(error.errors(include_url=False), key=_weight)
     first = details[0]
     path = _path(first)
@@ -60,7 +60,7 @@ def written(path: FieldPath) -> str:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """``; did you mean x?`` if something is near."""
+    """``; did you mean x?`` if a similar name exists."""
     by_lower = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower().replace("_", "").replace("-", ""), list(by_lower), n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
@@ -118,7 +118,7 @@ def _bound(kind: str, context: dict[str, object], message: str) -> str:
 
 
 def _right_name(path: FieldPath, root: type[BaseModel]) -> str:
-    """A near name in the same place, else the place where a field of just this name is."""
+    """A similar name in the same place, else the place of a field with exactly this name."""
     wrong = str(path[-1])
     here = _model_at(path[:-1], root)
     names = [field.alias or name for name, field in here.model_fields.items()] if here else []

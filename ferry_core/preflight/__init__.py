@@ -1,4 +1,4 @@
-"""Preflight: whatever could stop or corrupt a run, asked before it writes anything. Called by run and ``ferry check``.
+"""Checks for whatever could stop or corrupt a run, before it writes anything. Called by run and ``ferry check``.
 
 One module a concern, each a chain of small functions. A check asks, and says what is wrong, where, and how to fix it.
 """
@@ -49,7 +49,7 @@ _CHAIN: tuple[Check, ...] = (
 )
 
 _BEFORE_WRITING = {"versions", "different servers", "writable", "no cluster", "privileges: write"}
-"""Others may fail, and what is tried on the target has its own findings beside theirs."""
+"""A check that creates something on the target waits for these; other checks may fail."""
 
 
 def run_checks(context: PreflightContext) -> list[CheckResult]:
@@ -97,7 +97,7 @@ def _refuse_to_write(before: Sequence[CheckResult]) -> None:
     failures = [one.name for one in before if one.status is Status.FAILED and one.name in _BEFORE_WRITING]
     if failures:
         raise CannotAskError(
-            f"it makes a table of its own on the target, which waits until {', '.join(dict.fromkeys(failures))} passes"
+            f"it creates a table on the target, and waits until {', '.join(dict.fromkeys(failures))} passes"
         )
 
 

@@ -1,4 +1,4 @@
-"""Is everything that happens to the selected tables in the source's binlog, in a form that the streamer reads?"""
+"""Whether the source's binlog has every change of the selected tables, in a form that the streamer reads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from ferry_core.reasons import Reason
 
 ROW_IMAGES = ("FULL", "MINIMAL", "NOBLOB")
 SHORT_RETENTION = 24 * 3600
-"""A Ferry that is paused or stopped overnight must find its place in the binlog again."""
+"""A Ferry that is paused or stopped overnight must be able to resume from the binlog."""
 
 
 def _enabled(context: PreflightContext) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def _enabled(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _server_id(context: PreflightContext) -> Iterator[Finding]:
-    """Of two streams with one server id a source ends the older one, and the replica whose it was comes back."""
+    """A source ends the older of two streams with the same server id, and that replica then ends ours."""
     source, own = context.source_facts, server_id_of(context.ferry_uid)
     holders = {"the source itself"} if source.number("server_id") == own else set()
     # Host and port as the replica was told to report them, mostly nothing.
@@ -44,7 +44,7 @@ def _server_id(context: PreflightContext) -> Iterator[Finding]:
     if holders:
         yield failed(
             Reason.SERVER_ID_CLASH,
-            f"{source.where}: the server_id {own} by which this Ferry would stream is that of "
+            f"{source.where}: the server_id {own} that this Ferry streams with is already used by "
             f"{' and '.join(sorted(holders))}; give that one another server_id, or this Ferry another name",
         )
     elif replicas is None:
@@ -124,7 +124,7 @@ def _gtid(context: PreflightContext) -> Iterator[Finding]:
             yield warning(
                 Reason.GTID_STRICT_MODE_OFF,
                 f"{source.where} has gtid_strict_mode=OFF: its GTIDs may run out of order, and a resumed Ferry "
-                "could then start at a wrong place; SET GLOBAL gtid_strict_mode = ON",
+                "could then start at the wrong position; SET GLOBAL gtid_strict_mode = ON",
             )
     elif (value := source.variable("gtid_mode", "OFF")) != "ON":
         yield failed(
@@ -165,7 +165,7 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
             f"{source.where} is a replica that does not log what it applies: start it with log_replica_updates=ON "
             "(MariaDB: log_slave_updates), or ferry from its primary",
         )
-    message = f"{source.where} is a replica: its primary can write to it whatever is locked here"
+    message = f"{source.where} is a replica: its primary writes to it even while its own clients are locked out"
     if running and context.makes_source_read_only:
         yield failed(
             Reason.SOURCE_IS_REPLICA,
@@ -176,7 +176,7 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
     elif running:
         yield refused(context, Reason.SOURCE_IS_REPLICA, message)
     elif rows:
-        yield warning(Reason.SOURCE_IS_REPLICA, f"{message}, should its stopped replication threads be started again")
+        yield warning(Reason.SOURCE_IS_REPLICA, f"{message}, if somebody starts its stopped replication threads again")
 
 
 def _replication(context: PreflightContext) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Will the source's lock hold at the cutover? Matters for ``cutover.sourceLock: ReadOnly`` but for XA."""
+"""Whether writes on the source can be stopped at the cutover; but for XA of ``cutover.sourceLock: ReadOnly`` only."""
 
 from collections.abc import Iterator
 
@@ -67,7 +67,7 @@ def _events(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.EVENTS_ENABLED,
             f"{source.where} has event_scheduler = ON, and the account {source.account} may not see all of its events: "
-            "any of them would fail while it is read only, and go on writing there should it be unlocked after the "
+            "each of them fails while it is read only, and writes there again if it is unlocked after the "
             f"cutover; GRANT EVENT ON *.* TO {source.account}, or SET GLOBAL event_scheduler = OFF before the cutover",
         )
     elif count:

@@ -1,4 +1,4 @@
-"""Do foreign keys change rows of a selected table behind the binlog's back, and can its constraints be made?
+"""Whether foreign keys change rows of selected tables without a binlog event, and whether they can be created.
 
 They are read from SHOW CREATE TABLE, for which SELECT is enough: MariaDB's information_schema shows an account that has
 no more than that no constraint at all. A child that is not selected is nobody's business here.

@@ -1,4 +1,4 @@
-"""Generated columns whose kept values depend on the session that wrote a row: the target computes its own.
+"""Generated columns whose stored values depend on the session that wrote a row: the target computes its own.
 
 Its sessions have the source's global settings (``mysql.computing``), but UTC, and who wrote a row may have had others.
 """
@@ -55,7 +55,7 @@ def _time_zone(context: PreflightContext) -> Iterator[Finding]:
         yield _finding(
             context,
             Reason.GENERATED_FROM_TIMESTAMP,
-            f"{', '.join(sorted(names))} keep values that are generated from TIMESTAMP columns or UNIX times: the "
+            f"{', '.join(sorted(names))} store values that are generated from TIMESTAMP columns or UNIX times: the "
             "target computes its own under time_zone '+00:00', which differ where the writing session had another.",
             stored=stored,
         )
@@ -73,7 +73,7 @@ def _settings(context: PreflightContext) -> Iterator[Finding]:
         yield _finding(
             context,
             Reason.GENERATED_BY_SESSION,
-            f"generated columns keep values that depend on settings of the session that wrote a row: {'; '.join(told)}"
+            f"generated columns store values that depend on settings of the session that wrote a row: {'; '.join(told)}"
             ". The target computes its own, which differ where that session had others.",
             stored=stored,
         )
@@ -93,7 +93,7 @@ def _by_setting(columns: _Columns, source: ServerFacts, target: ServerFacts) -> 
 def _finding(context: PreflightContext, reason: Reason, what: str, *, stored: bool) -> Finding:
     message = f"{context.source_facts.where}: {what} "
     if not stored:
-        message += "Nothing compares what an index keeps: "
+        message += "The contents of an index are not compared: "
     elif Acknowledgement.GENERATED_VALUES in context.spec.acknowledge:
         message += "Stored ones are not compared (acknowledged): "
     else:

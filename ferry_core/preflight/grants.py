@@ -1,4 +1,4 @@
-"""Reads SHOW GRANTS, which lists what we hold ourselves and by active roles. Called by ``facts``."""
+"""Reads SHOW GRANTS: the account's own privileges and those of its active roles. Called by ``facts``."""
 
 import re
 from collections.abc import Iterator, Sequence

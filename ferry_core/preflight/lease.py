@@ -1,4 +1,4 @@
-"""Reads the target's lease table, which says whose the rows there are. Called by ``context`` and ``offline``.
+"""Reads the target's lease table, which says which Ferry owns which tables. Called by ``context`` and ``offline``.
 
 The table is written by the fence only; here it is looked at before anybody has a right to touch it.
 """

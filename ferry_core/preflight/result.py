@@ -49,16 +49,16 @@ class Check:
     server: Server
     find: Callable[[PreflightContext], Iterable[Finding]]
     writes: bool = False
-    """It makes something of its own on the target: not before that is known to be the right server, and writable."""
+    """It creates something on the target: only once that is known to be the right server, and writable."""
 
 
 def passed(message: str) -> Finding:
-    """For checks whose result is worth reading though nothing is wrong."""
+    """For checks with a result worth reading although nothing is wrong."""
     return Finding(Status.PASSED, Reason.PASSED, message)
 
 
 def skipped(why: str) -> Finding:
-    """For checks that did not look, or not at everything."""
+    """For checks that were not made, or not completely."""
     return Finding(Status.SKIPPED, Reason.NOT_ASKED, why)
 
 
@@ -74,4 +74,4 @@ def refused(context: PreflightContext, reason: Reason, message: str) -> Finding:
     """A failure that ``spec.acknowledge`` can allow by the reason's own name."""
     if reason.value in {str(word) for word in context.spec.acknowledge}:
         return Finding(Status.ACKNOWLEDGED, reason, message)
-    return failed(reason, f"{message}; if that is meant, say so with acknowledge: [{reason}]")
+    return failed(reason, f"{message}; to accept this, add acknowledge: [{reason}]")

@@ -1,4 +1,4 @@
-"""Is every row filter one SQL condition that depends on the row alone?
+"""Whether every row filter is one SQL condition that depends on the row alone.
 
 The stream re-reads a changed row with the filter in the same SELECT. A filter that gives another answer later without
 a change of the row (NOW(), a variable, another table) would leave rows behind that nobody looks at again. A server
@@ -20,7 +20,7 @@ from ferry_core.tables.table import Column, Table, TableName
 
 HELPER = "row_filter_check"
 IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREAD_ID"})
-"""Functions that MySQL 9.7 lets into a CHECK though their value does not follow from the row."""
+"""Functions that MySQL 9.7 allows in a CHECK although their value does not depend on the row alone."""
 
 
 def _conditions(context: PreflightContext) -> Iterator[Finding]:
@@ -46,12 +46,12 @@ def _purity(context: PreflightContext) -> Iterator[Finding]:
 
 
 def invalidity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
-    """What is wrong with it; whoever puts a filter into a statement asks first."""
+    """What is wrong with it; asked before a filter is put into any statement."""
     return _shape(row_filter) or _on_source(context, table, row_filter)
 
 
 def _shape(row_filter: str) -> str | None:
-    """The filter is put in parentheses, and must not be able to leave them."""
+    """The filter is put in parentheses, and must not be able to close them."""
     tokens = next(readings(row_filter), None)
     if tokens is None:
         return "a quote or a comment does not end"
@@ -104,7 +104,7 @@ def _workshop(context: PreflightContext) -> tuple[Session, str]:
 
 
 def _refusal(session: Session, statement: str) -> str | None:
-    """The server's words if it refuses the statement for what it says."""
+    """The server's error message if it rejects the statement itself."""
     try:
         session.query(statement)
     except DataError as error:

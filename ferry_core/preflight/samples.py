@@ -1,4 +1,4 @@
-"""Do rows hold values that the target cannot? Looked for in a bounded time, so a sample: it may find none and miss one.
+"""Whether rows hold values that the target cannot. A sample in a bounded time: it may miss some.
 
 JSON travels as text, which a DECIMAL or a date in it does not survive: a run stops at such a row. TIMESTAMPs end
 in 2038 on most servers and in 2106 on newer MariaDB.
@@ -116,7 +116,7 @@ def _bounded(context: PreflightContext, select: str) -> str:
 def _unseen(context: PreflightContext, tables: list[Table], what: str) -> Finding:
     return warning(
         Reason.ROWS_NOT_SAMPLED,
-        f"{context.source_facts.where}: there was no time to look for {what} in {_names(tables)}; a run would stop at "
+        f"{context.source_facts.where}: no time was left to look for {what} in {_names(tables)}; a run would stop at "
         "such a row",
     )
 

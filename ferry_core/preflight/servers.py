@@ -1,4 +1,4 @@
-"""Do the two servers fit together, and does the target take writes the way a run makes them?"""
+"""Whether the two servers fit together, and whether the target accepts the writes that a run makes."""
 
 import secrets
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def _name_case(context: PreflightContext) -> Iterator[Finding]:
             Reason.NAME_CASE_DIFFERS,
             f"lower_case_table_names is {values[0]} on {source.where} and {values[1]} on {target.where}: names that "
             "differ "
-            "only in case could become one; make a target with the source's value (it is fixed when a server is "
+            "only in case could become one; use a target with the source's value (it is fixed when a server is "
             "initialised)",
         )
 

@@ -1,4 +1,4 @@
-"""What is in the selected schemas and is not moved, and what could be there that the source's account may not see?
+"""What the selected schemas hold that is not moved, and what the source's account may not be able to see there.
 
 information_schema does not say that it leaves something out for want of a privilege. So each look that needs one asks
 for it first: here, and in ``cutover``, ``target`` and ``binlog``.
@@ -18,7 +18,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def _hidden_tables(context: PreflightContext) -> Iterator[Finding]:
-    """Tables without any privilege are not even listed: a pattern that reaches further than the grants finds less."""
+    """Servers do not list tables without any privilege: a wider pattern than the grants finds fewer."""
     source = context.source_facts
     unseen = [
         pattern
@@ -63,7 +63,7 @@ _NEEDED = {
     "events": ("EVENT",),
     "routines": ("EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE"),
 }
-"""What shows them, the least first."""
+"""Privileges that show them, the smallest first."""
 
 
 def _may(source: ServerFacts, privileges: tuple[str, ...], schema: str) -> bool:

@@ -1,4 +1,4 @@
-"""Do tables that are on the target already take every row of the source's, and no row's place? Called by ``target``."""
+"""Whether existing tables on the target accept every row of the source, replacing none. Called by ``target``."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -93,7 +93,7 @@ def _unique_indexes(session: Session, names: Collection[TableName]) -> Iterator[
 
 
 def differences(table: Table, source: Structure, target: Structure, *, ours: bool) -> Iterator[str]:
-    """What keeps the target's table from being an exact home for the source's rows, in words.
+    """Why the target's table cannot hold the source's rows exactly, in words.
 
     ``ours``: it was made from the source's definition, or found alike. Another version may print its expressions in
     other words.
@@ -130,7 +130,7 @@ def _index_differences(table: Table, source: Structure, target: Structure) -> It
     for columns, index in target.unique.items():
         if columns not in source.unique:
             over = ", ".join(columns)
-            yield f"its UNIQUE index {index} ({over}) is not on the source: rows could push each other out"
+            yield f"its UNIQUE index {index} ({over}) is not on the source: one row could replace another"
     indexed = {column.partition("(")[0] for columns in (key, *source.unique) for column in columns}
     for name in sorted(indexed & source.columns.keys() & target.columns.keys()):
         ours, theirs = source.columns[name].collation, target.columns[name].collation
@@ -144,4 +144,4 @@ def _expression_differences(source: Structure, target: Structure) -> Iterator[st
         if ours and theirs and ours != theirs:
             yield f"the column {name} is generated as {theirs} and not as {ours}"
     for clause in sorted(target.checks - source.checks):
-        yield f"its CHECK ({clause}) is not on the source: it could refuse rows"
+        yield f"its CHECK ({clause}) is not on the source: it could reject rows"

@@ -1,4 +1,4 @@
-"""Are the selected tables of a kind that can be copied exactly while they change?"""
+"""Whether the selected tables can be copied exactly while they change."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,8 +22,8 @@ def _engines(context: PreflightContext) -> Iterator[Finding]:
     for engine, names in other.items():
         yield failed(
             Reason.UNSUPPORTED_TABLE,
-            f"{context.source_facts.where}: {', '.join(names)} use the engine {engine}, whose writes belong to no "
-            "transaction; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
+            f"{context.source_facts.where}: {', '.join(names)} use the engine {engine}, which has no "
+            "transactions; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
         )
 
 
@@ -43,7 +43,7 @@ def _versioned(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _periods(context: PreflightContext) -> Iterator[Finding]:
-    """A UNIQUE index WITHOUT OVERLAPS compares periods: two rows clash without an equal key, so REPLACE eats one."""
+    """A UNIQUE index WITHOUT OVERLAPS compares periods: rows conflict without equal keys, so REPLACE deletes one."""
     if not context.source_facts.mariadb:
         return
     names = []

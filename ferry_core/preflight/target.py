@@ -1,4 +1,4 @@
-"""Is what lies on the target already ours, or nobody's? Rows that are not provably ours are never touched."""
+"""Whether the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
 
 from collections.abc import Iterator
 

@@ -213,7 +213,7 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
     if trial.untried:
         yield _untried(
             context,
-            f"after {BUDGET_SECONDS:.0f} s there was no more time for {shortlist(trial.untried, SHOWN)}",
+            f"after {BUDGET_SECONDS:.0f} s no time was left for {shortlist(trial.untried, SHOWN)}",
         )
     seconds = time.monotonic() - began
     yield passed(f"{len(trial.definitions)} tables of {len(trial.kinds)} shapes tried in {seconds:.1f} s")

@@ -31,7 +31,7 @@ LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys"
 
 @dataclass(frozen=True)
 class Discovered:
-    """The selected tables, and everything that is wrong with the selection: all of it, so that one round mends it."""
+    """The selected tables, and everything that is wrong with the selection: all of it, so that one round fixes it."""
 
     tables: list[Table]
     keyless: list[Table]

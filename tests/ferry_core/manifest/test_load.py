@@ -1,4 +1,4 @@
-"""Every way in which a manifest and its Secrets can be wrong: one message that says where, what and how to mend it."""
+"""Every way in which a manifest and its Secrets can be wrong: one message that says where, what and how to fix it."""
 
 from pathlib import Path
 from typing import Any

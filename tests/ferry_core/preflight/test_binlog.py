@@ -57,14 +57,14 @@ def test_a_server_id_that_the_source_has(pair: Pair, tables: str) -> None:
     with set_global(pair.source, f"server_id = {server_id_of(FERRY_UID)}"):
         found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["ServerIdClash"]
-    assert "that of the source itself; give that one another server_id" in found["ServerIdClash"]
+    assert "already used by the source itself; give that one another server_id" in found["ServerIdClash"]
 
 
 def test_a_server_id_that_a_replica_has(pair: Pair, tables: str) -> None:
     with registered(pair.source, server_id_of(FERRY_UID)):
         found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["ServerIdClash"]
-    assert "that of its replica at reporter.test" in found["ServerIdClash"]
+    assert "already used by its replica at reporter.test" in found["ServerIdClash"]
 
 
 @pytest.mark.parametrize("image", ["FULL", "MINIMAL", "NOBLOB"])

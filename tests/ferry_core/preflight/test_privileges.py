@@ -43,7 +43,7 @@ def _missing(pair: Pair, schema: str, /, **fields: object) -> list[str]:
     return found.get("MissingPrivilege", "").splitlines()
 
 
-def test_each_missing_privilege_comes_with_a_grant_that_mends_it(pair: Pair, users: str) -> None:
+def test_each_missing_privilege_comes_with_a_grant_that_fixes_it(pair: Pair, users: str) -> None:
     """Runs the GRANTs out of the messages until none is missing, and then has just enough."""
     for _ in range(3):
         missing = _missing(pair, users)

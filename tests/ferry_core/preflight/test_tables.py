@@ -216,6 +216,6 @@ def test_kept_values_that_are_generated_from_timestamps(pair: Pair, schema: str)
     results = check(pair.source, pair.target, schema)
     assert not told(results)
     said = told(results, Status.WARNING)["GeneratedFromTimestamp"]
-    assert f"{schema}.t.day, {schema}.t.indexed, {schema}.t.next keep values" in said
+    assert f"{schema}.t.day, {schema}.t.indexed, {schema}.t.next store values" in said
     assert f"{schema}.same" not in said
     assert "ALTER TABLE ... FORCE" in said

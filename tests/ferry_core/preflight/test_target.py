@@ -92,7 +92,7 @@ DIFFERENT = [
     (SOURCE_TABLE.replace("VARCHAR(20)", "VARCHAR(20) CHARACTER SET latin1"), "name has the character set of latin1"),
     (SOURCE_TABLE.replace("VARCHAR(20)", "VARCHAR(20) COLLATE utf8mb4_general_ci"), "other values count as equal"),
     (f"{SOURCE_TABLE}, UNIQUE KEY late (v)", "UNIQUE index late (v) is not on the source"),
-    (SOURCE_TABLE.replace("KEY n (name)", "KEY n (name(3))"), "rows could push each other out"),
+    (SOURCE_TABLE.replace("KEY n (name)", "KEY n (name(3))"), "one row could replace another"),
     (SOURCE_TABLE.replace("id INT PRIMARY KEY", "id INT, PRIMARY KEY (id, name)"), "no UNIQUE index over the key (id)"),
 ]
 

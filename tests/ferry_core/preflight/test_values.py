@@ -37,7 +37,7 @@ def test_kept_values_that_settings_decide(mysql_pair: Pair, schema: str) -> None
     )
     source, target = mysql_pair.source, mysql_pair.target
     found = told(check(source, target, schema), Status.WARNING)
-    assert f"{schema}.t.z keep values" in found["GeneratedFromTimestamp"]
+    assert f"{schema}.t.z store values" in found["GeneratedFromTimestamp"]
     assert f": {schema}.t.f, {schema}.t.index x, {schema}.t.n of lc_time_names (en_US" in found["GeneratedBySession"]
     assert "acknowledge: [GeneratedValues]" in found["GeneratedBySession"]
     assert "div_precision_increment" not in found["GeneratedBySession"]
