@@ -1,4 +1,4 @@
-"""A kube-apiserver that asks about every permission and writes down each request, and the chart's roles on it."""
+"""A kube-apiserver that checks every permission and has an audit log, with the chart's roles."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class StrictApi(KubeApi):
         )
 
     def asked(self, user: str) -> Iterator[tuple[str, Permission, int]]:
-        """Namespace, verb and HTTP status of every request for objects that ``user`` made."""
+        """Namespace, verb and HTTP status of every request of ``user``."""
         for line in self._log.read_text().splitlines():
             said = json.loads(line)
             ref = said.get("objectRef", {})
@@ -107,16 +107,16 @@ class Account:
         }
 
     def take(self, permission: Permission) -> None:
-        """As if the roles had been made without it; returns once the API server knows."""
+        """Remove it from the roles; returns once the API server applies that."""
         self._apply(*(_less(role, permission) for role in self._operators()))
         eventually(lambda: not self._may(permission))
 
     def lose(self, namespace: str) -> None:
-        """All that was allowed there, as when somebody deletes the namespace."""
+        """Remove all permissions in this namespace, as when it is deleted."""
         self._api.kubectl("delete", "role", "--all", f"--namespace={namespace}")
 
     def give_back(self) -> None:
-        """As the chart makes them."""
+        """As in the chart."""
         self._apply(*self._operators())
 
     def _may(self, permission: Permission) -> bool:

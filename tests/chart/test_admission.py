@@ -1,4 +1,4 @@
-"""The admission policy: who may change Ferries but create no Pods cannot choose what they run with which Secrets."""
+"""The admission policy: users who may change Ferries but not create Pods cannot choose what runs with which Secrets."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ CHOICES: dict[str, Object] = {
 
 
 class Team:
-    """A namespace with one Ferry, the chart's policy, and ``kubectl`` as somebody with a role of some verbs."""
+    """A namespace with one Ferry, the chart's policy, and ``kubectl`` as a user with a role of some verbs."""
 
     def __init__(self, api: StrictApi) -> None:
         self._api = api
@@ -48,7 +48,7 @@ class Team:
         eventually(lambda: self._kubectl(*ask, user=user, check=False)[0])
 
     def patch(self, user: str, spec: Object) -> tuple[bool, str]:
-        """Whether it was taken, and what kubectl said; nothing is stored."""
+        """Whether it was accepted, and kubectl's output; nothing is stored."""
         line = ("patch", "ferry", "orders", "--type=merge", "--dry-run=server", "-p", json.dumps({"spec": spec}))
         return self._kubectl(*line, user=user, check=False)
 

@@ -53,7 +53,7 @@ def live(cluster: Cluster, kubelet: Kubelet) -> None:
 
 
 def assert_used_exactly(api: StrictApi, account: Account) -> None:
-    """Each verb that is granted was asked for, each one asked for was granted, where it was asked for."""
+    """Each granted permission was used, and each used one was granted, in the same namespaces."""
     asked = [each for each in api.asked(account.user) if each[1].resource != "selfsubjectaccessreviews"]
     assert not [each for each in asked if each[2] == 403]
     everywhere = not account.served
@@ -96,7 +96,7 @@ def test_a_ferrys_life_with_roles_in_named_namespaces(strict_api: StrictApi, own
 
 @pytest.fixture(scope="module")
 def poor(strict_api: StrictApi) -> Account:
-    """The account from which one verb after the other is taken."""
+    """The account from which one permission after the other is removed."""
     namespace = strict_api.make_namespace("poor")
     return Account(strict_api, namespace, (namespace,))
 

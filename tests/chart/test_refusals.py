@@ -1,4 +1,4 @@
-"""What people see while the operator lacks one verb, and that giving it is enough: no restart, no new Ferry."""
+"""A missing permission: what users see, and that granting it is enough, without a restart or a new Ferry."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ BY_NAME = {str(each): each for each in SERVED}
 
 
 class Scene:
-    """A namespace whose operator may do all at first."""
+    """A namespace whose operator has all permissions at first."""
 
     def __init__(self, cluster: Cluster, account: Account, kubelet: Kubelet) -> None:
         self.cluster = cluster
@@ -34,7 +34,7 @@ class Scene:
         eventually(lambda: self.cluster.status("orders").get("stage") == "Copying")
 
     def event(self, name: str) -> str:
-        """What the Event says that the API refused."""
+        """The note of the Event about the refusal."""
         verb, _, resource = name.partition(" ")
         words = f'cannot {verb} resource "{resource}"'
         listed = self.cluster.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.cluster.namespace}/events")
@@ -54,7 +54,7 @@ def scene(strict_api: StrictApi) -> Iterator[Scene]:
 @pytest.fixture
 def operator(scene: Scene) -> Iterator[OperatorThread]:
     with scene.account.operator() as operator:
-        # Once it has seen to a Ferry, it is past its questions at the start.
+        # Once it has created a copier, its checks at the start are over.
         scene.cluster.apply("first")
         scene.kubelet.copier("first")
         yield operator

@@ -1,4 +1,4 @@
-"""What the chart makes of its values, and which values it refuses."""
+"""What the chart renders from its values, and which values it refuses."""
 
 import json
 import re

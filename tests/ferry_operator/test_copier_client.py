@@ -109,7 +109,7 @@ def test_a_poll_task_that_has_died_is_restarted() -> None:
 
 @pytest.mark.parametrize("late", [True, False], ids=["no answer in time", "connection ended"])
 def test_silence_begins_with_the_last_contact(late: bool) -> None:
-    """A poll that nobody answers ends after more than a minute; one whose connection ends tells that it was open."""
+    """A poll without an answer times out after more than a minute; one whose connection ends was alive until then."""
     moments: list[datetime] = []
     pause = asyncio.Event()
 

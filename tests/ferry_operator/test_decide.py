@@ -1,4 +1,4 @@
-"""What is decided before a copier runs, and when its Pod must go: tables, without any I/O."""
+"""Decisions before a copier runs, and about when its Pod is replaced. Without I/O."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -136,7 +136,7 @@ def test_a_temporary_end_is_left_to_the_kubelet() -> None:
     ],
 )
 def test_why_a_container_does_not_stay_up(ended: Ended, told: str) -> None:
-    """By a PATH in template.env, say, there never was a process: only the kubelet's message tells why."""
+    """For example with a wrong PATH in template.env the process never runs, and only the kubelet's message says why."""
     plan = decide(see(copier=pod(running=False, waiting=("CrashLoopBackOff", "back-off"), ended=ended)))
     said = status(plan)["message"].partition(" and is restarted: ")[2]
     assert said.startswith(told)
@@ -144,7 +144,7 @@ def test_why_a_container_does_not_stay_up(ended: Ended, told: str) -> None:
 
 
 def test_a_data_error_names_how_to_retry_after_a_database_was_fixed() -> None:
-    """Neither an annotation nor a label counts as a changed spec."""
+    """An annotation or a label does not change the spec."""
     failing = see(copier=failed(65, "TargetTableBusy", "shop.orders is locked"))
     assert "if you fixed a database, set spec.paused and unset it" in status(decide(failing))["message"]
     resumed = after(after(failing), generation=3)
@@ -220,7 +220,7 @@ def test_no_pod_is_created_while_the_old_one_may_still_run() -> None:
 
 
 def test_a_tainted_node_may_be_healthy() -> None:
-    """By a person, say, who drains it so: until its grace is over, the copier may be at its checkpoint."""
+    """For example to drain it: until the grace period ends, the copier may be writing its checkpoint."""
     tainted = pod(lost="Taint manager: deleting due to NoExecute taint")
     assert decide(see(copier=tainted)).actions == (DeletePod(tainted),)
     for left in (30, 0, -9):

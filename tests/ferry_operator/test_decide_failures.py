@@ -1,4 +1,4 @@
-"""What is decided when a copier has failed: what is said, and when it is tried again."""
+"""Decisions after a copier has failed: what is reported, and when it is retried."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -62,7 +62,7 @@ def test_a_config_error_is_reported_and_retried_with_back_off() -> None:
 @pytest.mark.parametrize("code", [64, 65])
 @pytest.mark.parametrize("last", [143, 137])
 def test_the_failures_exit_code_survives_the_deletion_of_its_pod(code: int, last: int) -> None:
-    """The kubelet had started it once more; SIGTERM's code hid the failure's, and a new Pod came every 6 s."""
+    """If the kubelet restarts it once more, SIGTERM's exit code must not hide the failure's."""
     first = see(copier=failed(code, "SchemaChanged", "shop.orders was altered"))
     killed = Ended(last, "Error", "", NOW + timedelta(seconds=2))
     going = pod(running=False, ended=killed, deletion_due=NOW + timedelta(seconds=60))
@@ -75,7 +75,7 @@ def test_the_failures_exit_code_survives_the_deletion_of_its_pod(code: int, last
 
 
 def test_the_failure_is_reported_while_it_is_retried() -> None:
-    """For up to 16 s at each retry the status said that the container was starting, and nothing of the Secret."""
+    """Not only that the container is starting: the Secret that is missing stays in the message."""
     first = after(see(copier=failed(64, "SecretNotFound", "no Secret old")), now=NOW + timedelta(seconds=11))
     assert status(decide(first))["message"] == "no Secret old (retrying: starting the copier)"
     later: list[Object] = [
@@ -96,7 +96,7 @@ def test_the_failure_is_reported_while_it_is_retried() -> None:
 
 
 def test_the_failure_is_reported_once() -> None:
-    """A copier that fails while it validates says the same in its message."""
+    """A copier that fails while it validates reports the same in its own message."""
     first = see(copier=failed(64, "AccessDenied", "wrong password"))
     failing = Link(report(Stage.VALIDATING, phase="Failed", message="wrong password"))
     for parts in ({"link": failing}, {"link": Link(report(Stage.VALIDATING, message=""))}):

@@ -1,4 +1,4 @@
-"""What is made of what a running copier says, or does not say any more."""
+"""Decisions about a running copier, from its report or from its silence."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -48,7 +48,7 @@ def test_every_condition_of_the_copier_is_taken_over(kind: Condition, truth: str
 def test_a_condition_has_the_generation_that_its_copier_applies(
     acknowledged: int | None, written: int, stage: Stage
 ) -> None:
-    """Said before it was told anything, it stood at 0 for ever, and kubectl wait waited with it."""
+    """A condition from before the first directive must not stay at generation 0: kubectl wait would not return."""
     said_early = [said("Validated", "True", "Passed", generation=0), said("Stalled", "False", "NotStalled", "", 0)]
     link = Link(report(stage, acknowledged, conditions=said_early))
     plan = decide(see(ferry=ferry(generation=7), copier=replace(pod(), generation=4), link=link))
@@ -105,7 +105,7 @@ def test_a_silent_copier_makes_its_conditions_unknown() -> None:
 
 
 def well() -> Observed:
-    """What an operator that was just started finds: a copier at work, and what another operator has said of it."""
+    """What a restarted operator finds: a running copier, and the status that its predecessor wrote."""
     exhausted = [said("ReadyForCutover", "True", "GatesPassed"), said("CaughtUp", "True", "LagBelowThreshold"),
                  said("Stalled", "True", "AttemptsExhausted", "5 of 5")]  # fmt: skip
     ready = report(Stage.READY_FOR_CUTOVER, replication=Replication(lag_seconds=0.4), conditions=exhausted)
@@ -117,7 +117,7 @@ REFUSES: Object = {"silent_since": NOW + timedelta(seconds=8), "problem": "conne
 
 @pytest.mark.parametrize("link", [Link(), Link(**REFUSES)], ids=["not asked yet", "one poll has failed"])
 def test_a_restarted_operator_keeps_the_status_until_the_copier_answers(link: Link) -> None:
-    """Every healthy Ferry was said to start and not to be ready for a moment, and then all of it was put back."""
+    """A healthy Ferry must not be reported as starting for a moment."""
     seen = replace(well(), link=link)
     assert decide(seen).status is None
     assert decide(seen).actions == ()

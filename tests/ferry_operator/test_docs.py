@@ -68,7 +68,7 @@ NEVER_AN_ATTEMPTS = {
 
 
 def of_attempts() -> set[str]:
-    """What may end an attempt to cut over: said where it arises; each error that may be tried again is one."""
+    """The reasons that may end a cutover attempt, among them every retriable error."""
     core = ROOT / "ferry_core"
     tried_again: list[type[RetriableError]] = [RetriableError, *RetriableError.__subclasses__()]
     kinds = "|".join(kind.__name__ for kind in tried_again)

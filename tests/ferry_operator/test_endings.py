@@ -1,4 +1,4 @@
-"""What is decided when a Ferry ends: success, abort, deletion."""
+"""Decisions when a Ferry ends: success, abort, deletion."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -60,7 +60,7 @@ def late(rows: int = 3) -> Report:
 
 
 def test_late_writes_seen_while_the_source_is_watched_are_reported() -> None:
-    """The hand-over is told at once; the copier watches on for cutover.watchFor."""
+    """The hand-over is reported at once; the copier watches the source for cutover.watchFor after it."""
     finished = see(copier=pod(), link=Link(done()))
     assert condition(decide(finished), "Succeeded")["status"] == "True"
     plan = decide(after(finished, copier=pod(), link=Link(late())))
@@ -165,7 +165,7 @@ def test_abort_step_by_step(copier: PodView | None, helping: PodView | None, act
     ],
 )
 def test_a_corrected_spec_replaces_the_pod_of_an_abort_or_cleanup(role: Role, wrong: dict[str, Any]) -> None:
-    """The Secret with its manifest cannot change; a running copier would only have to be told."""
+    """The Secret with its manifest cannot change, and these Pods receive no directives."""
     aborted = role is Role.ABORT
     stuck = helper(role, of=spec(aborted=aborted, **wrong), running=False, waiting=("CrashLoopBackOff", ""))
     corrected = ferry(STARTED, spec=spec(aborted=aborted), deleting_since=None if aborted else NOW)

@@ -15,7 +15,7 @@ pytestmark = CUT_CONNECTIONS
 
 
 def seen_to(cluster: Cluster, kubelet: Kubelet, name: str) -> None:
-    """Until the operator has acted on a Ferry made just now: it has seen all that was changed before."""
+    """Create a Ferry and wait until the operator has acted on it: then it has seen all earlier changes."""
     cluster.apply(name)
     later = kubelet.copier(name)
     eventually(lambda: later.directives)
@@ -163,7 +163,7 @@ def test_a_ferry_that_carries_an_annotation_of_kopfs_own(cluster: Cluster, kubel
 
 @pytest.mark.usefixtures("operator", "hasty")
 def test_a_copier_that_dies_without_a_message_and_is_not_restarted_at_once(cluster: Cluster, kubelet: Kubelet) -> None:
-    """The kubelet's pause begins a moment after the end was told, when the next status is not due yet."""
+    """The kubelet reports its restart delay a moment after the end, when the next status write is not due yet."""
     kubelet.hold = True
     cluster.apply("orders")
     eventually(lambda: "container is starting" in cluster.status("orders").get("message", ""), 15)

@@ -1,4 +1,4 @@
-"""The operator's identity: made once, kept over restarts, waited for where it is spoilt."""
+"""The operator's identity: created once, kept over restarts; if it is damaged, the operator waits."""
 
 import asyncio
 import ssl

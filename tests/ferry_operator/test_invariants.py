@@ -1,4 +1,4 @@
-"""What holds of every decision, whatever was seen before it: a Ferry's record grows out of random sights."""
+"""Properties of every decision, with a status that grew from random observations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -138,7 +138,7 @@ def test_every_plan_has_a_next_round(sights: list[Sight]) -> None:
 @thoroughly
 @histories
 def test_a_corrected_spec_gets_a_new_copier(sights: list[Sight]) -> None:
-    """With no Pod at once, whatever the record says; with one of an older spec as soon as it may go."""
+    """Without a Pod at once, whatever the status; with a Pod of an older spec as soon as it may be replaced."""
     for seen, plan in looks(sights):
         status, newer = record(seen, plan), seen.ferry.generation + 1
         corrected = Observed(ferry(status, newer, spec=wanted(newer)), seen.now + timedelta(seconds=1))
@@ -210,7 +210,7 @@ HELPERS: list[Object] = [
 @thoroughly
 @given(st.lists(SIGHTS, max_size=5), st.sampled_from(HELPERS), st.booleans())
 def test_an_abort_ends_and_leaves_no_pod_that_would_restart(sights: list[Sight], left: Object, late: bool) -> None:
-    """In a cluster that does what it is asked, from whatever has been seen before."""
+    """In a cluster that carries out every action, from any earlier status."""
     status: Object = {}
     now, generation = NOW, 1
     copier: PodView | None = None

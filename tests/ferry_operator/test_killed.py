@@ -1,4 +1,4 @@
-"""The operator killed in the middle of what it does: a new one goes on, there are never two Pods, nothing is forgotten.
+"""The operator killed in the middle of an action: a new one continues, there are never two Pods, nothing is forgotten.
 
 A proxy cuts the operator off at a chosen request, before the API server has seen it or after it has done it; then that
 operator is killed and another one started.

@@ -1,4 +1,4 @@
-"""What the operator asks of an API server that answers as the test likes."""
+"""Requests to an API server whose answers the test chooses."""
 
 import asyncio
 import contextlib

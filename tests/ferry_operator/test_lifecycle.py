@@ -154,7 +154,7 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
 
 @pytest.mark.usefixtures("hasty")
 def test_a_restarted_operator_repeats_no_events(cluster: Cluster, kubelet: Kubelet, operator: OperatorThread) -> None:
-    """Of each healthy Ferry it said that its copier starts, then put all of it back, with the Events again."""
+    """A healthy Ferry must not be reported as starting, and no Event posted again."""
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     for kind, reason in (("CaughtUp", "LagBelowThreshold"), ("ReadyForCutover", "GatesPassed")):

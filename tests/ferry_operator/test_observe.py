@@ -1,4 +1,4 @@
-"""Pods as kube-apiserver returns them, and what is made of them: through ``pod_view`` and ``decide``."""
+"""Pods as kube-apiserver returns them, through ``pod_view`` and ``decide``."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A Ferry's loop against an API that answers as the test likes, and what becomes of its place."""
+"""A Ferry's loop against an API whose answers the test chooses, and its slot."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ class Cluster:
 
 
 class Harness:
-    """A reconciler with its context; ``body`` is what the watch told last."""
+    """A reconciler with its context; ``body`` is the object that the watch delivered last."""
 
     def __init__(self, cluster: Cluster, most: int = 0) -> None:
         self.cluster = cluster

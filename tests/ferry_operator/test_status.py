@@ -1,4 +1,4 @@
-"""What of a status is ours, what may wait, what is told as an Event."""
+"""The part of a status that is ours, what is rate-limited, and which changes become Events."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What is decided when a Ferry is to end and a Pod is on a lost node, or slow to start."""
+"""Decisions when a Ferry must end and a Pod is on a lost node, or slow to start."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ def deleted(since: datetime = NOW) -> FerryView:
 )
 @pytest.mark.parametrize("ending", ["abort", "deletion", "deletion during abort"])
 def test_an_end_that_waits_for_a_lost_node_is_reported(ending: str, lost: str, over: int, stalled: str) -> None:
-    """It said no more than that it waits for the Pod to end, for as long as the node was away."""
+    """The status names the Pod and the way out, not only that it waits."""
     view = aborted() if ending == "abort" else deleted()
     gone = {"lost": lost, "deletion_due": NOW - timedelta(seconds=over)}
     if ending == "deletion during abort":

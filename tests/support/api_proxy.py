@@ -1,7 +1,7 @@
-"""Stands between the operator and kube-apiserver: cuts a chosen request, turns the network off, sees every answer,
-answers 409, or has somebody else change the object first.
+"""A proxy between the operator and the real kube-apiserver: cuts a request, simulates an outage, records answers,
+answers 409, or lets somebody else change an object first.
 
-Plain HTTP on the operator's side, so that a request can be told apart; the API server behind it is the real one.
+It speaks plain HTTP to the operator, so that it can read the requests.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from tests.support.kubelet import end_all
 
 @dataclass
 class Cut:
-    """After this request nothing goes through any more, as if the operator had been killed there."""
+    """After this request nothing is passed on any more, as if the operator had been killed there."""
 
     method: str
     path: re.Pattern[str]
     when: Literal["before", "after"]
-    """Before the API server has seen it, or after it has done it."""
+    """Before the API server receives it, or after it has answered."""
     happened: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
 class Interference:
-    """What happens before each request of a kind is passed on."""
+    """An action before each request of a kind."""
 
     method: str
     path: re.Pattern[str]
@@ -43,7 +43,7 @@ class Interference:
 
 @dataclass
 class Conflicts:
-    """So many requests of a kind are answered 409, and not passed on."""
+    """The next ``left`` requests of a kind are answered 409 and not passed on."""
 
     method: str
     path: re.Pattern[str]
@@ -52,7 +52,7 @@ class Conflicts:
 
 
 class ApiProxy:
-    """One for one operator."""
+    """For one operator."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
@@ -62,9 +62,9 @@ class ApiProxy:
         self.answers: list[tuple[str, str, int]] = []
         """Method, path and status of each."""
         self.gone = threading.Event()
-        """A watch was told 410 Gone."""
+        """Set when a watch gets 410 Gone."""
         self.deaf = False
-        """Watches go on, and tell nothing: what happens meanwhile they will never tell."""
+        """Watches stay open but deliver nothing; events are lost."""
         self._away = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api proxy", daemon=True)
@@ -96,25 +96,25 @@ class ApiProxy:
     # -- faults -------------------------------------------------------------------------------------------------------
 
     def cut(self, method: str, path: str, when: Literal["before", "after"]) -> Cut:
-        """At the next request of that kind."""
+        """Cut at the next request of that kind."""
         self._cut = Cut(method, re.compile(path), when)
         return self._cut
 
     def interfere(self, method: str, path: str, act: Callable[[], object]) -> None:
-        """``act`` is done before each request of that kind, so that the API server refuses what is optimistic."""
+        """Call ``act`` before each request of that kind, so that the API server refuses optimistic locks."""
         self._interference = Interference(method, re.compile(path), act)
 
     def leave_alone(self) -> None:
-        """Nobody interferes any more."""
+        """Undo ``interfere``."""
         self._interference = None
 
     def conflict(self, method: str, path: str, times: int) -> Conflicts:
-        """The next so many requests of that kind are answered 409 Conflict."""
+        """Answer the next so many requests of that kind with 409 Conflict."""
         self._conflicts = Conflicts(method, re.compile(path), times)
         return self._conflicts
 
     def go_away(self) -> None:
-        """Every connection ends, and no new one is answered."""
+        """Cut every connection, and answer no new one."""
 
         async def cut_all() -> None:
             self._abort_all()
@@ -205,7 +205,7 @@ def _is(kind: Cut | Interference | Conflicts, request: web.Request) -> bool:
 
 
 def _hung_up(request: web.Request) -> web.Response:
-    """Nobody answers."""
+    """Close the connection without an answer."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

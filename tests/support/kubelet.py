@@ -1,7 +1,7 @@
-"""Stands in for kubelet and copiers: gives each copier Pod an address, and a TLS server that answers as a copier.
+"""Simulates kubelet and copiers: gives each copier Pod an address, and a TLS server that answers like a copier.
 
-kube-apiserver is real; what is made up is that somebody runs Pods. Each copier listens on an address of 127.0.0.0/8 of
-its own, since the operator knows one port for all.
+kube-apiserver is real; only the running of Pods is simulated. Each copier listens on its own address of 127.0.0.0/8,
+since all copiers use the same port.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def _now() -> datetime:
 
 
 def _serving(secret: Object) -> ssl.SSLContext | None:
-    """As the real copier does."""
+    """The TLS context of the real copier."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("tls.crt", "tls.key"):
             (Path(folder) / name).write_text(secret[name])
@@ -63,7 +63,7 @@ class NotThere(Exception):
 
 
 class Copier:
-    """One process as the operator sees it. Tests say what it reports; directives are acknowledged by themselves."""
+    """One process as the operator sees it. Tests set its report; it acknowledges directives by itself."""
 
     def __init__(self, pod: Object, secret: Object, address: str) -> None:
         self.pod = pod
@@ -76,7 +76,7 @@ class Copier:
         self.told_at: list[float] = []
         self.refuse: tuple[str, str] | None = None
         self.cut: tuple[Literal["before", "after"], Callable[[], object]] | None = None
-        """At the next directive, before it is known here or after, the connection ends and this is called."""
+        """Before or after the next directive is handled, the connection is cut and this is called."""
         self.report = Report(revision=1, stage=Stage.VALIDATING.value, phase=Stage.VALIDATING.value, start_time=_now())
         self._news = 1
         self._changed = asyncio.Event()
@@ -92,7 +92,7 @@ class Copier:
 
     async def stop(self) -> None:
         if self._runner is not None and self._runner.server is not None:
-            # As a killed process does: no goodbye, for which TLS would wait.
+            # Like a killed process, without TLS's closing handshake.
             for connection in list(self._runner.server.connections):
                 if connection.transport is not None:
                     connection.transport.abort()
@@ -100,12 +100,12 @@ class Copier:
             self._runner = None
 
     def say(self, **parts: Any) -> None:
-        """Change the report by something that people wait for; in the kubelet's loop."""
+        """Change the report; counts as news. Call it in the kubelet's loop."""
         self.count(**parts)
         self._news = self.report.revision
 
     def count(self, **parts: Any) -> None:
-        """Change numbers of the report."""
+        """Change the report; does not count as news."""
         copied = self.report.model_copy(update=parts | {"revision": self.report.revision + 1})
         self.report = Report.model_validate_json(copied.model_dump_json(by_alias=True))
         self._changed.set()
@@ -168,21 +168,21 @@ class Copier:
 
 
 class Kubelet:
-    """Runs every Pod of the operator in one namespace, in a thread of its own. ``hold`` leaves new Pods alone."""
+    """Runs every Pod of the operator in one namespace, in a thread of its own. With ``hold`` it starts no new Pods."""
 
     def __init__(self, api: Admin, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self.copiers: dict[str, Copier] = {}
-        """By name of the Pod; those that run."""
+        """The running ones, by name of the Pod."""
         self.started: list[str] = []
         self.helper_exit: tuple[int, str] = (0, "")
-        """How Pods of ferry abort and ferry cleanup end."""
+        """Exit code and message of Pods of ferry abort and ferry cleanup."""
         self.look_seconds = 0.05
         self.hold = False
         self.slow_to_end = False
-        """Pods that are asked to end do not."""
+        """Deleted Pods do not end."""
         self._seen: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"kubelet {namespace}", daemon=True)
@@ -224,7 +224,7 @@ class Kubelet:
         return self.copiers[f"{ferry}-copier"]
 
     def end(self, copier: Copier, exit_code: int, message: str = "") -> None:
-        """The process ends; Pods with exit code 0 are done, others wait to be started again."""
+        """The process ends. With exit code 0 its Pod succeeds, otherwise it waits for a restart."""
         self.do(copier.stop())
         self.copiers.pop(copier.name, None)
         if exit_code == 0:
@@ -234,7 +234,7 @@ class Kubelet:
             self.crash(copier.name, exit_code, "Error", message)
 
     def crash(self, name: str, exit_code: int, reason: str, message: str = "") -> None:
-        """A process has ended, then the kubelet says that it waits before it starts another one."""
+        """A process has ended, and the kubelet waits before it restarts the container."""
         terminated = _terminated(exit_code, reason, message)
         self._patch(name, _status(name, "Running", None, {"terminated": terminated}, restarts=1))
         state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
@@ -277,7 +277,7 @@ class Kubelet:
         await self._ask("DELETE", f"{self._path}/{name}", {"gracePeriodSeconds": 0})
 
     async def _run_pod(self, pod: Object) -> bool:
-        """Tells whether it could be started: not before its Secret is there, with what a copier needs."""
+        """Whether it was started: its Secret must exist, with what a copier needs."""
         name = pod["metadata"]["name"]
         volumes = {each["name"]: each for each in pod["spec"].get("volumes", ())}
         if "copier" not in volumes:
@@ -338,7 +338,7 @@ def _address() -> str:
 
 
 async def _started(pod: Object, secret: Object) -> Copier:
-    """On an address that no other test run on this machine has taken."""
+    """On an address that no other test run on this machine uses."""
     while True:
         copier = Copier(pod, secret, _address())
         try:
@@ -352,7 +352,7 @@ async def _started(pod: Object, secret: Object) -> Copier:
 
 
 async def end_all() -> None:
-    """A loop that is closed over pending tasks complains."""
+    """Cancel all tasks: asyncio warns if a loop is closed with pending ones."""
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in tasks:
         task.cancel()
@@ -396,5 +396,5 @@ def _status(
 
 
 def words(report: Report) -> str:
-    """A report as the copier leaves it behind."""
+    """A report as the copier's termination message."""
     return json.dumps(json.loads(report.model_dump_json(by_alias=True)))

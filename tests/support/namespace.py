@@ -1,4 +1,4 @@
-"""One namespace as a user with kubectl has it: Ferries applied, patched, deleted, and what is said of them."""
+"""One namespace as a user with kubectl sees it: create, patch and delete Ferries, and read their status."""
 
 import time
 import urllib.error
@@ -12,7 +12,7 @@ Object = dict[str, Any]
 
 
 class Namespace:
-    """What a user does with kubectl, and what they see."""
+    """The requests of a user, and the state of the objects."""
 
     def __init__(self, api: KubeClient, namespace: str) -> None:
         self.api = api
@@ -22,7 +22,7 @@ class Namespace:
         self.pods = f"{self._core}/pods"
 
     def apply(self, name: str, **parts: Any) -> Object:
-        """A new Ferry; ``parts`` of its spec over the smallest one."""
+        """Create a Ferry; ``parts`` are added to the smallest spec."""
         spec = SPEC | parts
         body = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}, "spec": spec}
         made: Object = self.api.request("POST", self._ferries, body)
@@ -52,7 +52,7 @@ class Namespace:
         return next((each for each in conditions if each["type"] == kind), {})
 
     def apply_condition(self, name: str, kind: str, message: str) -> None:
-        """As a controller of somebody else does, field manager ``theirs``."""
+        """Like another controller, with field manager ``theirs``."""
         meta = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}}
         entry = {"type": kind, "status": "True", "reason": "Said", "message": message}
         entry["lastTransitionTime"] = "2026-01-01T00:00:00Z"
@@ -86,7 +86,7 @@ class Namespace:
         return items
 
     def events(self, name: str) -> list[tuple[str, str]]:
-        """Type and reason of what was told of a Ferry."""
+        """Type and reason of a Ferry's Events, in order."""
         listed: Object = self.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         told = [each for each in listed["items"] if each["regarding"]["name"] == name]
         return [(each["type"], each["reason"]) for each in sorted(told, key=lambda each: each["eventTime"])]
@@ -102,7 +102,7 @@ class Namespace:
 
 
 def eventually(what: Callable[[], object], seconds: float = 15) -> float:
-    """Wait until ``what`` gives something true; gives the seconds that it took."""
+    """Wait until ``what`` returns something true; returns the seconds that it took."""
     began = time.monotonic()
     while not what():
         assert time.monotonic() - began < seconds, "it did not happen"

@@ -1,4 +1,4 @@
-"""Builds what the operator observes, for tables of decisions: a Ferry, its Pods, its copier's report."""
+"""Builds observations for tests of ``decide``: a Ferry, its Pods, its copier's report."""
 
 import json
 from dataclasses import replace
@@ -64,7 +64,7 @@ def condition(plan: Plan, kind: str) -> Object:
 
 
 def after(seen: Observed, **later: Any) -> Observed:
-    """The next look, at what the first one wrote."""
+    """The observation after the status that ``seen`` leads to was written."""
     written = status(decide(seen))
     parts: Object = {"ferry": ferry(written, later.pop("generation", seen.ferry.generation)), "now": NOW} | later
     return Observed(**parts)

@@ -1,4 +1,4 @@
-"""Runs the operator as tests need it: in this process, in a thread and event loop of its own."""
+"""Runs the operator for tests: in this process, in its own thread and event loop."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from ferry_operator.settings import Settings
 
 
 class OperatorThread:
-    """Between ``start`` and ``stop`` it works; afterwards it may be started again, as after an upgrade."""
+    """It can be started again after ``stop``, as in an upgrade."""
 
     def __init__(self, kubeconfig: Path, namespace: str, check_seconds: float = CHECK_SECONDS, **settings: Any) -> None:
         usual: dict[str, Any] = {
@@ -42,7 +42,7 @@ class OperatorThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """In good order; raises what it died of."""
+        """Gracefully. Raises the exception that ended it, if any."""
         if self._thread is None:
             return
         self._stop.set()
@@ -53,7 +53,7 @@ class OperatorThread:
             raise self.failure
 
     def kill(self) -> None:
-        """Wherever it is. It takes a while to give up; until then its connections must keep it from the cluster."""
+        """Abruptly. It takes a while to end; until then its connections must be cut off from the cluster."""
         if self._loop is not None and self._main_task is not None:
             self._loop.call_soon_threadsafe(self._main_task.cancel)
         self._stop.set()  # a thread of kopf's waits for it
@@ -81,7 +81,7 @@ class OperatorThread:
 
 
 async def goodbyes() -> None:
-    """Of TLS connections that were closed: a loop that ends before they are said would leave their sockets open."""
+    """Wait for the closing handshakes of TLS connections; a loop that ends before would leave their sockets open."""
     transports: dict[int, asyncio.Transport] = getattr(asyncio.get_running_loop(), "_transports", {})
     for _ in range(25):
         if all(each.get_extra_info("socket").fileno() < 0 for each in list(transports.values())):

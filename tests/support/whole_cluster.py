@@ -29,7 +29,7 @@ _CHART = _ROOT / "deploy" / "helm" / "ferry"
 
 
 class WholeCluster(KubeClient):
-    """A cluster of this session's own, and what is done to it behind Kubernetes' back."""
+    """The session's cluster, and faults that are caused from outside of Kubernetes."""
 
     def __init__(self) -> None:
         archive = image.archive()
@@ -51,11 +51,11 @@ class WholeCluster(KubeClient):
 
     @property
     def gateway(self) -> str:
-        """Where servers of this machine listen for Pods."""
+        """The address of this machine that Pods can reach."""
         return self.machine.gateway
 
     def install_operator(self) -> None:
-        """By the chart, which wins over what others have changed; returns once the operator is ready."""
+        """With the chart, overriding foreign changes; returns once the operator is ready."""
         self.helm("upgrade", "--install", "ferry", str(_CHART), "--create-namespace", "--force-conflicts")
         if self.keep:  # the same tag may be another image now
             self.kubectl("rollout", "restart", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
@@ -77,7 +77,7 @@ class WholeCluster(KubeClient):
 
     @contextlib.contextmanager
     def operators(self, number: int) -> Iterator[None]:
-        """So many instead of one, until the end of the block."""
+        """Run so many operators instead of one, until the end of the block."""
         try:
             self._scale(number)
             yield
@@ -90,7 +90,7 @@ class WholeCluster(KubeClient):
 
     @contextlib.contextmanager
     def without_crd(self) -> Iterator[None]:
-        """An operator is started before its CRD, which comes at the end of the block."""
+        """Inside, an operator runs without its CRD, which is installed at the end of the block."""
         self.kubectl("wait", "--for=delete", "ferries", "--all", "--all-namespaces", "--timeout=50s")
         scale = ("scale", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
         try:
@@ -102,19 +102,19 @@ class WholeCluster(KubeClient):
             self.install_operator()
 
     def restart_operator(self) -> None:
-        """As a drained node does."""
+        """Delete its Pod, as when its node is drained."""
         self.kubectl("delete", "pod", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator")
         self.await_operator()
 
     def kill_operator(self) -> None:
-        """By kill -9, and for good: another Pod takes over at once, without the kubelet's growing pauses."""
+        """With kill -9. Another Pod takes over at once, without the kubelet's restart delay."""
         of_it = ("-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator")
         self.kubectl("delete", "pod", *of_it, "--grace-period=0", "--force", "--wait=false")
 
     @contextlib.contextmanager
     def another_node(self) -> Iterator[None]:
-        """Nothing but a heartbeat, and takes no Pods. Where no node at all answers, Kubernetes takes itself to be cut
-        off, and gives none of them up.
+        """A simulated one that only sends heartbeats and accepts no Pods. If no node at all answers, Kubernetes assumes
+        that it is cut off itself, and gives none of them up.
         """
         node, beating = "/api/v1/nodes/elsewhere", threading.Event()
 
@@ -139,7 +139,7 @@ class WholeCluster(KubeClient):
             self.request("DELETE", node)
 
     def signal_operator(self, signal: str) -> None:
-        """To its process, from outside."""
+        """Send a signal to the operator's process, from outside."""
         self.kill_process(OPERATOR_NAMESPACE, self._operator_pod["metadata"]["name"], signal)
 
     @property
@@ -154,7 +154,7 @@ class WholeCluster(KubeClient):
         return pod
 
     def operator_log(self, lines: int = 40) -> str:
-        """The end of what the operator said, of the process before too if it died."""
+        """The end of the operator's log, and of the previous process's if it was restarted."""
         # By itself kubectl waits for a Pod for 20 s where there is none.
         logs = ("logs", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, "--pod-running-timeout=1s")
         said = [self.kubectl(*logs, f"--tail={lines}", *more, check=False) for more in (("--previous",), ())]
