@@ -74,9 +74,9 @@ class Grants:
         table = cursor.next()
         if verb == "REVOKE":
             self._revoked.append((schema.text, held))
-        elif schema == Token("mark", "*"):
+        elif schema.is_mark("*"):
             self._global |= held
-        elif table == Token("mark", "*"):
+        elif table.is_mark("*"):
             self._schemas.append((schema.text, held))
         else:
             self._tables.append((schema.text, table.text, held))
@@ -97,11 +97,11 @@ def _privileges(cursor: Cursor) -> Iterator[str]:
     words: list[str] = []
     while cursor.at < len(cursor.tokens) and cursor.word() not in ("ON", "TO"):
         token = cursor.next()
-        if token == Token("mark", "("):
+        if token.is_mark("("):
             words = []
             while cursor.at < len(cursor.tokens) and not cursor.take_mark(")"):
                 cursor.at += 1
-        elif token == Token("mark", ","):
+        elif token.is_mark(","):
             yield _spelled(" ".join(words))
             words = []
         else:

@@ -15,7 +15,7 @@ from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.lease import OWN_SCHEMA
 from ferry_core.preflight.result import Check, Finding, failed
 from ferry_core.reasons import Reason
-from ferry_core.schema.tokens import Token, readings
+from ferry_core.schema.tokens import readings
 from ferry_core.tables.table import Column, Table, TableName
 
 HELPER = "row_filter_check"
@@ -57,9 +57,9 @@ def _shape(row_filter: str) -> str | None:
         return "a quote or a comment does not end"
     depth = 0
     for token in tokens:
-        if token in (Token("mark", "("), Token("mark", ")")):
+        if token.is_mark("(") or token.is_mark(")"):
             depth += 1 if token.text == "(" else -1
-        if depth < 0 or token == Token("mark", ";"):
+        if depth < 0 or token.is_mark(";"):
             return f"unexpected {token.text}"
     return "a parenthesis does not close" if depth else None
 
@@ -70,7 +70,7 @@ def _on_source(context: PreflightContext, table: Table, row_filter: str) -> str 
 
 
 def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
-    words = {token.text.upper() for token in next(readings(row_filter)) if token.kind == "word"}
+    words = {token.word for token in next(readings(row_filter)) if token.kind == "word"}
     if found := words & IMPURE - {column.name.upper() for column in table.columns}:
         return f"{', '.join(sorted(found))} is not allowed"
     session, schema = _workshop(context)

@@ -51,7 +51,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
         if not context.source_facts.grants.on_table("SELECT", *table.source):
             continue  # the privileges' check says so
         definition = decoded(context.source.query(f"SHOW CREATE TABLE {table.source.sql}")[0][1])
-        words = [token.text.upper() if token.kind == "word" else "" for token in next(readings(definition))]
+        words = [token.word for token in next(readings(definition))]
         if ("WITHOUT", "OVERLAPS") in pairwise(words):
             names.append(table.id)
     if names:

@@ -42,7 +42,7 @@ def alteration(tokens: Sequence[Token]) -> Alteration:
     clauses = list(_clauses(tokens))
     if not clauses:
         return Alteration.KEEPS
-    words = [[token.text.upper() if token.kind == "word" else "" for token in clause] for clause in clauses]
+    words = [[token.word for token in clause] for clause in clauses]
     found = [_judged(clause, said) for clause, said in zip(clauses, words, strict=True)]
     drops, adds = (any(_of_column(said, verb) for said in words) for verb in ("DROP", "ADD"))
     return Alteration.CHANGES if drops and adds else max(found)
@@ -51,10 +51,10 @@ def alteration(tokens: Sequence[Token]) -> Alteration:
 def _clauses(tokens: Sequence[Token]) -> Iterator[_Clause]:
     """Split at the commas outside of parentheses, without MariaDB's WAIT and NOWAIT in front."""
     rest = list(tokens)
-    while rest and rest[-1] == Token("mark", ";"):
+    while rest and rest[-1].is_mark(";"):
         rest.pop()
-    if rest and rest[0].kind == "word" and rest[0].text.upper() in ("WAIT", "NOWAIT"):
-        rest = rest[2:] if rest[0].text.upper() == "WAIT" else rest[1:]
+    if rest and rest[0].word in ("WAIT", "NOWAIT"):
+        rest = rest[2:] if rest[0].word == "WAIT" else rest[1:]
     clause: _Clause = []
     depth = 0
     for token in rest:
@@ -126,7 +126,7 @@ def _options(clause: _Clause, words: Sequence[str]) -> Alteration:
         elif option not in _OPTIONS | {"ENGINE"}:
             return Alteration.CHANGES
         at += 1
-        at += at < len(clause) and clause[at] == Token("mark", "=")
+        at += at < len(clause) and clause[at].is_mark("=")
         if option == "ENGINE" and (at >= len(clause) or clause[at].text.upper() != "INNODB"):
             return Alteration.CHANGES
         at += 1

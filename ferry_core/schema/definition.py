@@ -1,10 +1,8 @@
 """Takes the text of SHOW CREATE TABLE apart, by tokens: quoted names, strings and comments may hold anything.
 
-Called by ``create``, ``foreign_keys`` and ``spelling``. The text is a server's own, with backticks and backslash
-escapes, since our sessions fix sql_mode and sql_quote_show_create.
+Called by ``create``, ``foreign_keys`` and ``spelling``.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -13,35 +11,8 @@ from itertools import pairwise
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
 from ferry_core.reasons import Reason
+from ferry_core.schema.tokens import Token, tokens_of
 from ferry_core.tables.table import Table, TableName
-
-_TOKEN = re.compile(
-    r"(?P<name>`(?:[^`]|``)*`)"
-    r"|(?P<string>'(?:[^'\\]|\\.|'')*')"
-    r"|(?P<comment>/\*(?![M!]).*?\*/)"
-    r"|(?P<word>\w+)"
-    r"|(?P<mark>[^\s])",
-    re.DOTALL,
-)
-
-
-@dataclass(frozen=True)
-class Token:
-    """``kind`` is name (in backticks), string, word or mark; ``start`` and ``end`` are places in the statement."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-
-    @property
-    def word(self) -> str:
-        return self.text.upper() if self.kind == "word" else ""
-
-    @property
-    def identifier(self) -> str:
-        """The name meant by a backticked or bare word."""
-        return self.text[1:-1].replace("``", "`") if self.kind == "name" else self.text
 
 
 @dataclass(frozen=True)
@@ -95,15 +66,6 @@ class Definition:
         return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
 
 
-def tokens_of(text: str) -> list[Token]:
-    """Without comments; what a version comment holds counts."""
-    return [
-        Token(match.lastgroup or "", match.group(), match.start(), match.end())
-        for match in _TOKEN.finditer(text)
-        if match.lastgroup != "comment"
-    ]
-
-
 def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:
     """Those of ``tables`` whose changes a foreign key carries on to rows of others of them."""
     by_folded: dict[str, list[TableName]] = defaultdict(list)
@@ -125,16 +87,16 @@ def elements_of(statement: str, table: TableName) -> tuple[list[list[Token]], in
     elements: list[list[Token]] = [[]]
     depth = 0
     for token in tokens_of(statement):
-        depth -= token.text == ")"
+        depth -= token.raw == ")"
         if depth < 0:
             break
-        if depth == 0 and token.text == ")":
+        if depth == 0 and token.raw == ")":
             return elements, token.end
-        if depth == 1 and token.text == ",":
+        if depth == 1 and token.raw == ",":
             elements.append([])
         elif depth >= 1:
             elements[-1].append(token)
-        depth += token.text == "("
+        depth += token.raw == "("
     shown = statement[:200].encode("utf-8", "replace").decode()
     raise DataError(Reason.DEFINITION_UNREADABLE, f"SHOW CREATE TABLE of {table} could not be read: {shown}")
 
@@ -149,7 +111,7 @@ def _definition(statement: str, table: TableName, elements: list[list[Token]], e
             continue
         if at and element[at].word == "CHECK":
             unnamed = statement[element[at].start : element[-1].end]
-            checks.append(Check(element[1].identifier, len(kept), unnamed))
+            checks.append(Check(element[1].text, len(kept), unnamed))
         kept.append(statement[element[0].start : element[-1].end])
     return Definition(tuple(kept), statement[end:], tuple(foreign_keys), tuple(checks))
 
@@ -157,11 +119,11 @@ def _definition(statement: str, table: TableName, elements: list[list[Token]], e
 def _foreign_key(statement: str, table: TableName, element: list[Token]) -> ForeignKey:
     words = [token.word for token in element]
     at = words.index("REFERENCES") + 1
-    last = at + 2 if element[at + 1].text == "." else at
-    schema = element[at].identifier if last > at else table.schema
+    last = at + 2 if element[at + 1].raw == "." else at
+    schema = element[at].text if last > at else table.schema
     return ForeignKey(
-        name=element[1].identifier if words[0] == "CONSTRAINT" else "",
-        references=TableName(schema, element[last].identifier),
+        name=element[1].text if words[0] == "CONSTRAINT" else "",
+        references=TableName(schema, element[last].text),
         before=statement[element[words.index("FOREIGN")].start : element[at].start],
         after=statement[element[last].end : element[-1].end],
         columns=tuple(zip(_names(element[words.index("FOREIGN") :]), _names(element[last:]), strict=True)),
@@ -172,9 +134,9 @@ def _foreign_key(statement: str, table: TableName, element: list[Token]) -> Fore
 
 def _names(tokens: list[Token]) -> list[str]:
     """Those in the first parentheses."""
-    texts = [token.text for token in tokens]
+    texts = [token.raw for token in tokens]
     within = tokens[texts.index("(") + 1 : texts.index(")")]
-    return [token.identifier.lower() for token in within if token.text != ","]
+    return [token.text.lower() for token in within if token.raw != ","]
 
 
 def _action(words: list[str], event: str) -> str:

@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from ferry_core.errors import DataError
-from ferry_core.schema.definition import Token, parse, tokens_of
+from ferry_core.schema.definition import parse
+from ferry_core.schema.tokens import Token, tokens_of
 from ferry_core.tables.table import Table
 
 _PLAIN_INDEX = {"KEY", "INDEX", "FULLTEXT", "SPATIAL", "VECTOR"}
@@ -71,25 +72,25 @@ def _element_line(tokens: Sequence[Token]) -> Iterator[str]:
         yield f"UNIQUE {_first_parentheses(tokens)}"
     else:
         start = 2 if first == "CONSTRAINT" else 0  # a constraint's name does not count
-        yield " ".join(token.text for token in _without_remarks(tokens[start:]))
+        yield " ".join(token.raw for token in _without_remarks(tokens[start:]))
 
 
 def _first_parentheses(tokens: Sequence[Token]) -> str:
     depth, inside = 0, []
     for token in tokens:
-        depth -= token.text == ")"
+        depth -= token.raw == ")"
         if depth:
-            inside.append(token.text)
+            inside.append(token.raw)
         elif inside:
             break
-        depth += token.text == "("
+        depth += token.raw == "("
     return " ".join(inside)
 
 
 def _without_remarks(tokens: Sequence[Token]) -> Iterator[Token]:
     depth = skip = 0
     for at, token in enumerate(tokens):
-        depth += (token.text == "(") - (token.text == ")")
+        depth += (token.raw == "(") - (token.raw == ")")
         if skip:
             skip -= 1
         elif depth == 0 and token.word in _TWO_WORDS:

@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
-from ferry_core.schema.definition import Token, elements_of
+from ferry_core.schema.definition import elements_of
+from ferry_core.schema.tokens import Token
 from ferry_core.tables.members import DOUBTFUL, default, members
 from ferry_core.tables.table import TableName
 
@@ -38,12 +39,12 @@ def _members(session: Session, table: TableName, element: Sequence[Token]) -> It
     doubtful: dict[int, Token] = {}
     number = 1
     for token in element[3:]:
-        if token.text == ")":
+        if token.raw == ")":
             break
-        number += token.text == ","
-        if token.kind == "string" and DOUBTFUL in token.text:
+        number += token.raw == ","
+        if token.kind == "string" and DOUBTFUL in token.raw:
             doubtful[number] = token
-    for number, text in members(session, table, element[0].identifier, kind, doubtful).items():
+    for number, text in members(session, table, element[0].text, kind, doubtful).items():
         yield doubtful[number], text
 
 
@@ -51,8 +52,8 @@ def _default(session: Session, table: TableName, element: Sequence[Token]) -> It
     if element[1].word not in LITERAL_DEFAULTS:
         return
     for word, token in pairwise(element):
-        if word.word == "DEFAULT" and token.kind == "string" and _doubtful(token.text):
-            yield token, default(session, table, element[0].identifier)
+        if word.word == "DEFAULT" and token.kind == "string" and _doubtful(token.raw):
+            yield token, default(session, table, element[0].text)
 
 
 def _doubtful(text: str) -> bool:

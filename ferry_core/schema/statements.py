@@ -360,12 +360,12 @@ class _Reader(Cursor):
 
     def _has_query(self) -> bool:
         """Whether the rows of a CREATE TABLE are asked for: VALUES stands in partitions too, but with LESS or IN."""
-        words = [token.text.upper() if token.kind == "word" else token.text for token in self.tokens[self.at :]]
+        words = [token.word or token.text for token in self.tokens[self.at :]]
         return "SELECT" in words or any(pair in (("VALUES", "("), ("VALUES", "ROW")) for pair in pairwise(words))
 
     def _ends_in_start_transaction(self) -> bool:
         """MySQL's CREATE TABLE ... SELECT: the rows of the new table follow in the same transaction."""
-        return [token.text.upper() for token in self.tokens[-2:] if token.kind == "word"] == ["START", "TRANSACTION"]
+        return [token.word for token in self.tokens[-2:]] == ["START", "TRANSACTION"]
 
     def _exactly_next(self) -> frozenset[TableName]:
         return frozenset(self._names.exactly(chain)) if (chain := self.chain()) else frozenset()

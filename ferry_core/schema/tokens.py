@@ -1,8 +1,9 @@
-"""Splits SQL text into tokens, under each reading that a server's settings allow. Called by ``statements`` alone.
+"""Splits SQL text into tokens: a statement under each reading that a server's settings allow, or a server's own text.
 
 The text of a binlog event does not say how it was meant: a double quote opens a name under ANSI_QUOTES and a string
 otherwise, a backslash escapes unless NO_BACKSLASH_ESCAPES is set, and a ``/*!80000 */`` comment is code on some servers
-only. So a statement has up to eight readings, and its caller takes the worst of them.
+only. So a statement has up to eight readings, and its caller takes the worst of them. SHOW CREATE TABLE has one, since
+our sessions fix sql_mode and sql_quote_show_create. Called by whoever reads SQL.
 """
 
 import re
@@ -47,14 +48,51 @@ _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 
 
 class Token(NamedTuple):
-    """``word`` may be a keyword or a name; ``name`` was quoted and is one for sure; ``mark`` is one character."""
+    """A ``word`` may be a keyword or a name; a ``name`` was quoted and is one for sure; a ``mark`` is one character.
+
+    ``text`` is without quotes, ``raw`` as it stands at ``start``.
+    """
 
     kind: Literal["word", "name", "string", "mark"]
     text: str
+    raw: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.raw)
+
+    @property
+    def word(self) -> str:
+        """In capitals; empty for what is no word."""
+        return self.text.upper() if self.kind == "word" else ""
+
+    def is_mark(self, mark: str) -> bool:
+        return self.kind == "mark" and self.text == mark
+
+
+_END = Token("mark", "", "", 0)
 
 
 class BrokenTextError(Exception):
     """The text cannot have been meant under this reading: a quote or comment does not end."""
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Of a text in a server's own words, without its comments; what a version comment holds counts, its marks too."""
+    found: list[Token] = []
+    for match in _PATTERNS[True, False].finditer(text):
+        if match.lastgroup in ("open", "close", "broken"):
+            found += _pieces(match)
+        else:
+            found += _token(match, escapes=True, ansi_quotes=False)
+    return found
+
+
+def _pieces(match: re.Match[str]) -> Iterator[Token]:
+    for part in re.finditer(r"\w+|.", match.group()):
+        raw = part.group()
+        yield Token("word" if raw[0].isalnum() else "mark", raw, raw, match.start() + part.start())
 
 
 def readings(statement: str) -> Iterator[list[Token]]:
@@ -80,23 +118,24 @@ def _tokens(statement: str, escapes: bool, ansi_quotes: bool, run_doubtful: bool
         elif group == "close" and inside:
             inside = skipping = False
         elif not skipping:
-            yield from _token(group, text, escapes, ansi_quotes)
+            yield from _token(match, escapes=escapes, ansi_quotes=ansi_quotes)
     if inside:
         raise BrokenTextError
 
 
-def _token(group: str | None, text: str, escapes: bool, ansi_quotes: bool) -> Iterator[Token]:
-    match group:
+def _token(found: re.Match[str], *, escapes: bool, ansi_quotes: bool) -> Iterator[Token]:
+    raw, start = found.group(), found.start()
+    match found.lastgroup:
         case "word":
-            yield Token("word", text)
+            yield Token("word", raw, raw, start)
         case "backticks":
-            yield Token("name", text[1:-1].replace("``", "`"))
+            yield Token("name", raw[1:-1].replace("``", "`"), raw, start)
         case "double" if ansi_quotes:
-            yield Token("name", text[1:-1].replace('""', '"'))
+            yield Token("name", raw[1:-1].replace('""', '"'), raw, start)
         case "single" | "double":
-            yield Token("string", _unquoted(text, escapes))
+            yield Token("string", _unquoted(raw, escapes), raw, start)
         case "mark" | "close":
-            yield Token("mark", text)
+            yield Token("mark", raw, raw, start)
 
 
 def _unquoted(text: str, escapes: bool) -> str:
@@ -134,15 +173,13 @@ class Cursor:
         return tuple(parts)
 
     def next(self) -> Token:
-        token = self.tokens[self.at] if self.at < len(self.tokens) else Token("mark", "")
+        token = self.tokens[self.at] if self.at < len(self.tokens) else _END
         self.at += 1
         return token
 
     def word(self) -> str:
         """The unquoted word here in capitals, else nothing."""
-        if self.at < len(self.tokens) and self.tokens[self.at].kind == "word":
-            return self.tokens[self.at].text.upper()
-        return ""
+        return self.tokens[self.at].word if self.at < len(self.tokens) else ""
 
     def take(self, word: str) -> bool:
         taken = self.word() == word
@@ -155,7 +192,7 @@ class Cursor:
         return word
 
     def take_mark(self, mark: str) -> bool:
-        taken = self.at < len(self.tokens) and self.tokens[self.at] == Token("mark", mark)
+        taken = self.at < len(self.tokens) and self.tokens[self.at].is_mark(mark)
         self.at += taken
         return taken
 
@@ -166,4 +203,4 @@ class Cursor:
         return self.take("EXISTS")
 
     def rest_words(self) -> set[str]:
-        return {token.text.upper() for token in self.tokens[self.at :] if token.kind == "word"}
+        return {token.word for token in self.tokens[self.at :] if token.kind == "word"}
