@@ -30,8 +30,16 @@ def _findings(server: ServerFacts, reason: Reason, lost: str, when: str = "") ->
     """A warning where a crash can take back ``lost``, with the statement that prevents it."""
     if loose := _loose(server):
         now = " and ".join(f"{name}={server.variable(name)}" for name in loose)
-        fix = f"SET GLOBAL {', GLOBAL '.join(f'{name} = {value}' for name, value in loose.items())}"
-        yield warning(reason, f"{server.where} has {now}: a crash can take back {lost}; {fix}{when}")
+        yield warning(reason, f"{server.where} has {now}: a crash can take back {lost}; {_fix(server, loose)}{when}")
+
+
+def _fix(server: ServerFacts, loose: dict[str, str]) -> str:
+    """A server that was started without its doublewrite buffer cannot get one while it runs."""
+    at_start = [name for name in loose if name == "innodb_doublewrite" and server.variable(name).upper() == "OFF"]
+    running = [f"{name} = {value}" for name, value in loose.items() if name not in at_start]
+    steps = [f"SET GLOBAL {', GLOBAL '.join(running)}"] if running else []
+    steps += [f"start it with {name}={loose[name]}" for name in at_start]
+    return ", and ".join(steps)
 
 
 def _source(context: PreflightContext) -> Iterator[Finding]:

@@ -32,9 +32,14 @@ def test_durable_servers_are_not(pair: Pair, tables: str) -> None:
         assert not REASONS.intersection(told(check(pair.source, pair.target, tables), Status.WARNING))
 
 
-def test_torn_pages(pair: Pair, tables: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [("OFF", ", and start it with innodb_doublewrite=ON"), ("DETECT_ONLY", ", GLOBAL innodb_doublewrite = ON")],
+)
+def test_torn_pages(pair: Pair, tables: str, value: str, fix: str) -> None:
+    """Neither family lets a server that was started without the doublewrite buffer turn it on."""
     with opened(pair.source, pair.target, tables) as context:
-        # It is fixed when a server starts, on MariaDB.
-        context.target_facts.variables["innodb_doublewrite"] = "OFF"
+        context.target_facts.variables["innodb_doublewrite"] = value
         warned = told(run_checks(context), Status.WARNING)
-    assert "innodb_doublewrite=OFF" in warned["TargetLosesCommits"]
+    assert f"innodb_doublewrite={value}" in warned["TargetLosesCommits"]
+    assert f"GLOBAL innodb_flush_log_at_trx_commit = 1{fix}, at the latest" in warned["TargetLosesCommits"]

@@ -12,6 +12,7 @@ from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import Attempt
+from ferry_core.errors import Interrupted, LockConflict, ServerRole
 from ferry_core.intent.intent import Intent
 from ferry_core.preflight import CheckResult
 from ferry_core.preflight.result import Status
@@ -227,3 +228,12 @@ def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
     assert said == [("True", "LagBelowThreshold"), late, late, ("Unknown", "LagUnknown")]
     reporter.attempt_ended(Attempt(Reason.DONE, "", 40))
     assert reason(reporter, Condition.CAUGHT_UP) == ("True", "LagBelowThreshold")
+
+
+def test_a_retry_counts_for_the_server_of_its_error(reporter: StatusReporter) -> None:
+    """By the field: a message may begin with anything."""
+    reporter.retried(LockConflict(Reason.LOCK_CONFLICT, "source rows wait", server=ServerRole.TARGET))
+    reporter.retried(Interrupted(Reason.PAUSED, "source and target rest"))
+    counted = exposition(registry_of(reporter.progress)).decode()
+    assert 'ferry_mysql_errors_total{class="LockConflict",server="target"} 1.0' in counted
+    assert 'ferry_mysql_errors_total{class="Paused",server="both"} 1.0' in counted
