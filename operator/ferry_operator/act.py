@@ -74,12 +74,14 @@ class Actor:
         newest = body["metadata"]["generation"]
         said = spec if withdrawn is None else spec.model_copy(update={"cutover": spec.cutover.held()})
         directive = Directive.of(newest if withdrawn is None else withdrawn, said)
+        state.undelivered = False
         try:
             await copier.send(directive)
             state.refusal = None
         except DirectiveRefused as error:
             state.refusal = Refusal(error.reason, error.message, datetime.now(UTC), newest)
         except Unreachable as error:
+            state.undelivered = True
             log.info("%s: the directive was not delivered: %s", full_name(body), error)
 
     # -- status -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ferry_operator.decide import decide
 from ferry_operator.kube import KubeError
 from ferry_operator.names import Object, Role, full_name
 from ferry_operator.observe import FerryView, Observed, PodView, ferry_view
-from ferry_operator.plan import RESYNC_SECONDS, CreatePod, Plan
+from ferry_operator.plan import RESYNC_SECONDS, SOON_SECONDS, CreatePod, Plan
 from ferry_operator.round_state import RoundState
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ class Reconciler:
             return self._conflicted(error)
         self._state.conflicts = 0
         pause = _ERROR_PAUSES[min(self._state.failures, len(_ERROR_PAUSES) - 1)]
+        if self._state.undelivered:  # a user may wait for it, whatever prevents the status
+            pause = min(pause, SOON_SECONDS)
         self._state.failures += 1
         if isinstance(error, KubeError):
             self._context.metrics.failed(error.reason or "Unreachable")

@@ -30,6 +30,8 @@ class RoundState:
     """When that check was made."""
     taken_since: datetime | None = None
     """When a Pod could not be created first because its name is taken."""
+    undelivered: bool = False
+    """The last directive did not reach the copier."""
     failures: int = 0
     """Failed rounds in a row."""
     conflicts: int = 0

@@ -13,7 +13,7 @@ from ferry_core.api.report import Stage
 from ferry_operator import reconciler as loop
 from ferry_operator.act import Actor
 from ferry_operator.budget import StatusBudget
-from ferry_operator.copier_client import CopierClients
+from ferry_operator.copier_client import CopierClients, Unreachable
 from ferry_operator.identity import Identity
 from ferry_operator.kube import MAX_REQUESTS, KubeError
 from ferry_operator.metrics import Metrics
@@ -325,6 +325,22 @@ def test_a_directive_does_not_wait_for_other_ferries(cluster: Cluster) -> None:
     played(cluster, scene)
     assert [call.args[0].generation for call in copier.send.await_args_list] == [1]
     assert cluster.asked == []
+
+
+def test_a_lost_directive_is_sent_again_soon_though_the_status_cannot_be_written(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
+    monkeypatch.setattr(loop, "SOON_SECONDS", 0.01)
+    copier = Mock(view=Link(report(Stage.COPYING, acknowledged=0)), send=AsyncMock(side_effect=Unreachable("no route")))
+    cluster.pods = [pod()]
+    cluster.says["write_status"] = KubeError(500, "Oops", "a moment")
+
+    async def scene(harness: Harness) -> None:
+        harness.reconciler.copier = copier
+        await harness.until(lambda: copier.send.await_count == 3)
+
+    played(cluster, scene)
 
 
 # -- how often it writes ------------------------------------------------------------------------------------------
