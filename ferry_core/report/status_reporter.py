@@ -54,7 +54,6 @@ class StatusReporter(CutoverReporter):
         self._applying = ""
         self._engine: DataMovement | None = None
         self._began = time.time()
-        self._state: RunState | None = None
         self._json_changed = 0
         self._counting = threading.Lock()
         self._message = ""
@@ -90,7 +89,6 @@ class StatusReporter(CutoverReporter):
         self.progress.begin(tables)
         self.progress.set_epoch(epoch)
         self._began = state.started_at or self._began
-        self._state = state
         self._json_changed = state.json_changed
         series = state.series
         self.progress.restore_attempts(
@@ -107,7 +105,7 @@ class StatusReporter(CutoverReporter):
             self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
             self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
 
-    def goes_on(self, error: FerryError, *, from_checkpoint: bool = True) -> None:
+    def begins_again(self, error: FerryError, *, from_checkpoint: bool = True) -> None:
         """The run begins again from its checkpoint: of what was proven nothing is left; its stage is told on."""
         self._engine = self._verification = None
         self.progress.set_verification(rows_verified=0, unproven_keys=0)
@@ -137,7 +135,18 @@ class StatusReporter(CutoverReporter):
 
     def enter(self, stage: Stage) -> None:
         """From here on the run is in this stage."""
-        self.progress.set_stage(stage)
+        if stage is Stage.COMPLETED:
+            self._complete()
+        else:
+            self.progress.set_stage(stage)
+
+    def _complete(self) -> None:
+        said = "cut over; writes may move to the target"
+        if self._verification is not None:
+            # The moment that the condition told before the attempt may be older than the last look.
+            self.progress.set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
+            said += f"; {self._verification.unseen}"
+        self.progress.completed(self.and_left_out(said))
 
     def message(self, text: str) -> None:
         self._message = text
@@ -203,8 +212,12 @@ class StatusReporter(CutoverReporter):
             )
         with self._counting:
             self._json_changed += result.json_changed
-            if self._state is not None:
-                self._state.json_changed = self._json_changed
+
+    @property
+    def json_changed(self) -> int:
+        """For the checkpoint, which the coordinator writes."""
+        with self._counting:
+            return self._json_changed
 
     def flush(self, result: FlushResult) -> None:
         self.progress.flushed(result.seconds)
@@ -230,15 +243,6 @@ class StatusReporter(CutoverReporter):
         if self._engine is not None:
             for table in self._engine.chunks.tables:
                 self.progress.set_table_state(table, TableState.COPIED)
-
-    def completed(self, blocked_milliseconds: int | None) -> None:
-        self._blocked_milliseconds = blocked_milliseconds
-        said = "cut over; writes may move to the target"
-        if self._verification is not None:
-            # The moment that the condition told before the attempt may be older than the last look.
-            self.progress.set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
-            said += f"; {self._verification.unseen}"
-        self.progress.completed(self.and_left_out(said))
 
     def completed_before(self, text: str) -> None:
         """An earlier run did it all: this one has no figures of its own to tell."""

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from ferry_core.checkpoint.state import SeriesState
+from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.intent.cutover_request import CutoverRequest
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,13 @@ class AttemptSeries:
     number: int = 1
     next_at: float = 0.0
 
+    def adopt(self, state: RunState, *, again: bool) -> None:
+        """``state`` and this hold the same from now on: what an earlier process stored, or what is known ``again``."""
+        if again:
+            state.series = self.kept
+        else:
+            self.kept = state.series
+
     def follow(self, number: int, asked: CutoverRequest) -> bool:
         """Start at zero if it is another series by now. True if there is something to store."""
         before = self.kept.model_copy()
@@ -73,9 +80,9 @@ class AttemptSeries:
             self.number, self.kept.attempts, self.next_at = number, 0, 0.0
         return self.kept != before
 
-    def may_try(self, max_attempts: int) -> bool:
-        """Whether another attempt is due."""
-        return self.kept.attempts < max_attempts and time.monotonic() >= self.next_at
+    def seconds_to_next(self) -> float:
+        """The rest of the wait after the last attempt; 0: another may begin."""
+        return max(0.0, self.next_at - time.monotonic())
 
     def begins(self) -> int:
         """Count an attempt; gives its number."""

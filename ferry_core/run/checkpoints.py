@@ -4,7 +4,8 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from ferry_core.api.report import Stage
 from ferry_core.binlog.last_read import LastRead, further
@@ -54,31 +55,45 @@ def stored_mark(state: RunState, flavor: Flavor, read: LastRead | None = None) -
     return StreamMark(0, parse_position(flavor, state.position), last_read=last_read)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Where the state goes, and under which epoch. ``marks`` are for a store that is not on the target."""
+
+    store: CheckpointStore
+    epoch: int
+    marks: TargetMarks | None = None
+
+
+class Heard(Protocol):
+    """What checkpoints read of the report, and tell it."""
+
+    @property
+    def json_changed(self) -> int:
+        """Rows copied whose JSON was changed by being parsed again."""
+
+    def checkpointed(self, ok: bool) -> None: ...
+
+
 class Checkpoints:
-    """``state`` is the coordinator's to change; ``save`` adds what the iterator and the change buffer know."""
+    """``state`` is the coordinator's to change; ``save`` adds what the threads know, each time in this thread."""
 
     def __init__(
         self,
-        store: CheckpointStore,
-        epoch: int,
+        stored: Stored,
         state: RunState,
         chunks: ChunkSource,
         buffer: ChangeBuffer,
-        wrote: Callable[[bool], None],
-        marks: TargetMarks | None = None,
+        report: Heard,
         sound: Callable[[], object] = bool,
     ) -> None:
-        """``wrote`` hears of each attempt, for metrics; ``marks`` are for a store that is not on the target.
-
-        ``sound`` raises when what memory holds may be so no more.
-        """
+        """``sound`` raises when what memory holds may be so no more."""
         self.state = state
-        self._store = store
-        self._epoch = epoch
+        self._store = stored.store
+        self._epoch = stored.epoch
+        self._marks = stored.marks
         self._chunks = chunks
         self._buffer = buffer
-        self._wrote = wrote
-        self._marks = marks
+        self._report = report
         self._marked: RunState | None = None
         self._sound = sound
         self._last = 0.0
@@ -95,14 +110,15 @@ class Checkpoints:
         self.state.last_read = str(last_read) if last_read is not None else None
         for table in self._chunks.tables:
             self.state.tables[table.id] = self._table(table)
+        self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done: never too few
         self.state.stored_at = time.time()
         try:
             self._mark()
             self._store.save(self.state, self._epoch)
         except RetriableError:
-            self._wrote(False)
+            self._report.checkpointed(False)
             raise
-        self._wrote(True)
+        self._report.checkpointed(True)
         self._last = time.monotonic()
 
     def _mark(self) -> None:

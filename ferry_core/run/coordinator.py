@@ -1,425 +1,342 @@
-"""The coordinator: takes one Ferry from its first chunk to its hand-over, stage by stage. Runs in the main thread.
+"""The coordinator: the bodies of the phases of ``phases``, in the main thread. Called by ``ferry``.
 
-It alone writes checkpoints and decides on stages; the engine's threads do the moving. ``_tick`` is its heartbeat: raise
-what a thread failed with, obey pause, stop and abort, store a checkpoint when one is due, tell the report.
+It alone changes the phase and writes checkpoints; threads move the rows. ``tick`` is its heartbeat: raise what a thread
+failed with, apply what is wanted, store a checkpoint when one is due, bring the report up to date. What it decides is
+in ``decisions``, what it has done is in ``operations``.
 """
 
 import logging
 import time
 from collections.abc import Callable
 
-from ferry_core.api.choices import CreateTables
 from ferry_core.api.report import Stage
-from ferry_core.binlog.ending import end_of_binlog
-from ferry_core.binlog.sink import StreamMark
-from ferry_core.consistency.fence import Fence
-from ferry_core.consistency.table_start import empty_tables, make_readable
-from ferry_core.consistency.visibility import Visibility
-from ferry_core.cutover.attempt import Handover
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import Attempt
-from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.cutover.unlocking import LeaseCorrector
-from ferry_core.errors import (
-    AmbiguousError,
-    ConnectionLost,
-    DataError,
-    FerryError,
-    Interrupted,
-    LockConflict,
-    RetriableError,
-    Terminated,
-)
+from ferry_core.errors import DataError, ExitCode, FerryError, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
-from ferry_core.run.attempts import AttemptSeries, AttemptTimings, CaughtUp
-from ferry_core.run.checkpoints import Checkpoints
-from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
-from ferry_core.run.new_tables import NewTables
-from ferry_core.run.setup import RunContext
-from ferry_core.schema.counters import raise_counters
-from ferry_core.schema.foreign_keys import add_foreign_keys
-from ferry_core.throttle import Throttle
-from ferry_core.workers.background_verifier import BackgroundVerifier
-from ferry_core.workers.engine import Engine
+from ferry_core.run import decisions
+from ferry_core.run.attempts import AttemptSeries
+from ferry_core.run.decisions import Next
+from ferry_core.run.phases import Exit, exit_by, follow
+from ferry_core.run.restart_policy import RestartPolicy
+from ferry_core.run.started import Started, Startup
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
-PAUSE_GRACE_SECONDS = 0.3
-"""How long steps under way may end by themselves when a pause begins; the promise is no row write after a second."""
-
-
-def aborted() -> Terminated:
-    """How a run ends by an abort."""
-    return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept as it is")
 
 
 class Coordinator:
-    """One run's way through the stages; ``run`` once."""
+    """``run`` once."""
 
     def __init__(
         self,
-        context: RunContext,
-        fence: Fence,
-        engine: Engine,
-        visibility: Visibility,
-        checkpoints: Checkpoints,
-        verification: BackgroundVerifier | None,
-        lock: Callable[[], SourceLock],
-        throttle: Throttle,
+        startup: Startup,
         intent: Intent,
         reporter: StatusReporter,
+        restarts: RestartPolicy,
         series: AttemptSeries,
     ) -> None:
-        """``verification`` is None for verify.mode None; ``lock`` makes one with the credentials of now."""
-        self._context = context
-        self._fence = fence
-        self._engine = engine
-        self._visibility = visibility
-        self._checkpoints = checkpoints
-        self._verification = verification
-        self._lock = lock
-        self._used_lock: SourceLock | None = None
-        self._throttle = throttle
+        self._startup = startup
         self._intent = intent
         self._reporter = reporter
-        self._new_tables = NewTables(context, reporter)
-        self._paused_since: float | None = None
+        self._restarts = restarts
         self._series = series
-        self.started = False
-        """Whether it copies chunks, or did: what fails earlier is retried by beginning again from the checkpoint."""
-        self._corrector = LeaseCorrector(engine.suspend_writes)
-        self._handed_over = 0
-        self._applied: DesiredState | None = None
+        self._started: Started | None = None
+        self._wanted = intent.now
+        self._paced: DesiredState | None = None
+        self._paused_since: float | None = None
 
-    def run(self) -> None:
-        """Until handed over. Raises Terminated when stopped or aborted, else the error that ended the run."""
-        self._start()
-        self._copy()
-        self._stream()
-        self._watch()
+    def run(self) -> ExitCode:
+        """Until handed over, or the error that ends the run; begins again after one that this can outlast."""
+        while True:
+            self._started = self._paced = self._paused_since = None
+            try:
+                return self._run_once()
+            except FerryError as error:
+                if not self._may_begin_again(error):
+                    raise
+                self._reporter.begins_again(error, from_checkpoint=not self._startup.start_undone)
+            self._restarts.wait(self._intent)
 
-    # -- stages ---------------------------------------------------------------------------------------------------
+    def _may_begin_again(self, error: FerryError) -> bool:
+        if self._intent.now.stopping or not exit_by(error).begins_again:
+            return False
+        return self._restarts.allow(
+            error,
+            under_way=self._under_way,
+            let_in=self._startup.let_in,
+            start_undone=self._startup.start_undone,
+        )
 
-    def _start(self) -> None:
-        state = self._checkpoints.state
-        reached = self._context.reached
-        state.stage = reached.value
-        self._enter(reached)
-        fresh = [table for table in self._context.tables if not self._is_started(table.id)]
-        if fresh:
-            with self._context.connections.target() as session:
-                deleted = empty_tables(self._fence, session, fresh, self._wait_while_paused)
-            if deleted:
-                log.info("deleted %d rows of an earlier, forgotten run from the target", deleted)
-        self._engine.start_streaming()
-        self._checkpoints.save(started=fresh)
-        if not self._engine.chunks.all_done:
-            with self._context.connections.source_control() as session:
-                make_readable(
-                    session,
-                    self._visibility,
-                    self._engine.buffer.processed,
-                    self._streamed_to_the_end,
-                    self._tick_then_stopping,
-                    self._reporter.message,
-                )
-        self._tick()
-        self.started = True
-        log.info("%s from position %s", reached.value.lower(), state.position)
+    @property
+    def _under_way(self) -> bool:
+        return self._started is not None and self._started.under_way
 
-    def _is_started(self, table_id: str) -> bool:
-        known = self._checkpoints.state.tables.get(table_id)
-        return known is not None and known.started
+    def _run_once(self) -> ExitCode:
+        try:
+            return follow(self)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        finally:
+            if self._started is not None:
+                self._started.operations.close()
 
-    def _copy(self) -> None:
-        began, left = time.monotonic(), not self._engine.chunks.all_done
+    def _leave(self, error: BaseException) -> None:
+        """Threads end, then what is known is stored; raises Terminated where the run was aborted."""
+        row = exit_by(error)
+        if row.unlocks and self._reporter.stage is Stage.CUTTING_OVER:
+            self.enter(Stage.STREAMING)  # nothing is left to undo: a stop need not wait for a server any more
+        if self._started is None:
+            return
+        operations = self._started.operations
+        operations.stop()
+        if row.stores_checkpoint:
+            self._started.checkpoints.save_now_if_possible()
+        if isinstance(error, DataError) and not self._under_way:
+            self._startup.undo_start(error)
+        if self._intent.now.aborted and isinstance(error, Terminated | RetriableError):
+            operations.record_aborted()
+            raise decisions.aborted() from error
+
+    # -- the phases' bodies: ``phases.PHASES`` ----------------------------------------------------------------------
+
+    def enter(self, stage: Stage) -> None:
+        """The one place where the phase changes: the checkpoint's state first, then the report.
+
+        The lease says CuttingOver, Completed and Aborted, each in the transaction that makes it so (``cutover``).
+        """
+        if self._started is not None:
+            state = self._started.checkpoints.state
+            # Readiness is a matter of seconds: a restart finds it out anew.
+            state.stage = (Stage.STREAMING if stage is Stage.READY_FOR_CUTOVER else stage).value
+            if stage is Stage.COMPLETED:
+                self._store_completed()
+        if stage is not Stage.VALIDATING or not self._startup.has_run:
+            self._reporter.enter(stage)
+
+    def validate(self) -> Exit:
+        self._started = started = self._startup.start(self._series)
+        self._wanted = self._intent.now
+        if started is None:
+            return Exit.ALREADY_CUT_OVER
+        return Exit.ALL_COPIED if started.reached is Stage.STREAMING else Exit.ROWS_MISSING
+
+    def copy(self) -> Exit:
+        run = self._begin_tracking()
+        began, left = time.monotonic(), not run.operations.all_copied
         if left:
             self._reporter.message("copying rows")
-        self._wait(self._copied)
+        self._wait_until(self._copied)
         if left:
             rows = self._reporter.report().progress.rows_copied
             log.info("all rows are copied: %d, %.1f s in this run", rows, time.monotonic() - began)
-        state = self._checkpoints.state
-        creates = self._context.ferry.spec.schema_.create is CreateTables.IF_MISSING
-        if creates and not state.foreign_keys_added:
+        if run.creates_tables and not run.checkpoints.state.foreign_keys_added:
             self._reporter.message("adding foreign keys")
-            self._wait(self._add_foreign_keys)
-            state.foreign_keys_added = True
+            self._wait_until(run.operations.add_foreign_keys)
+            run.checkpoints.state.foreign_keys_added = True
         self._reporter.all_copied()
-        self._checkpoints.save_if_due()
+        run.checkpoints.save_if_due()
+        return Exit.ALL_COPIED
 
-    def _add_foreign_keys(self) -> bool:
-        """False while somebody on the target keeps a table in use."""
-        connections = self._context.connections
-        try:
-            with connections.source_control() as source, connections.target() as target, self._reporter.long_step():
-                for notice in add_foreign_keys(source, target, self._context.tables, self._fence):
-                    log.warning("%s", notice)
-        except (ConnectionLost, Interrupted):
-            self._fence.read()  # a newer run may have killed it; if the target is away that is said instead
-            return False
-        except LockConflict as error:
-            self._reporter.message(f"adding foreign keys: a table is in use on the target ({error.message})")
-            return False
-        return True
+    def _begin_tracking(self) -> Started:
+        """Each table's start (R2), once for each start of the run, in the first phase after validation."""
+        run = self._run
+        if run.streams:
+            return run
+        run.streams = True
+        operations, checkpoints = run.operations, run.checkpoints
+        started = [name for name, known in checkpoints.state.tables.items() if known.started]
+        fresh = operations.empty_fresh_tables(started, self._wait_while_paused)
+        operations.start_streaming()
+        checkpoints.save(started=fresh)
+        if not operations.all_copied:
+            operations.make_readable(self._wait_until, self.tick)
+        self.tick()
+        run.under_way = True
+        log.info("%s from position %s", run.reached.value.lower(), checkpoints.state.position)
+        return run
 
     def _copied(self) -> bool:
-        """Looked at again and again; the wish for more workers may come at any time."""
-        self._engine.start_copying()
-        return self._engine.chunks.all_done
+        """Asked again and again; more workers may be wanted at any time."""
+        self._run.operations.start_copying()
+        return self._run.operations.all_copied
 
-    def _stream(self) -> None:
-        self._enter(Stage.STREAMING)
-        self._new_tables.look()
-        if self._verification is not None:
-            self._engine.start("verify", self._verification.run)
-        caught_up = CaughtUp(self._intent.now.directive.cutover.max_lag)
+    def stream(self) -> Exit:
+        run = self._begin_tracking()
+        run.checkpoints.save_now_if_possible()  # an attempt that failed is known to be over
+        if not run.follows:
+            run.follows = True
+            run.operations.look_for_new_tables()
+            run.operations.start_verifying()
         while True:
-            self._tick()
-            cutover = self._intent.now.directive.cutover
-            caught_up.max_lag = cutover.max_lag
-            missing = self._missing_gates(caught_up)
+            self.tick()
+            missing = self._missing_gates()
             if not missing:
-                self._look_for_new_tables()
-            self._enter(Stage.STREAMING if missing else Stage.READY_FOR_CUTOVER)
-            exhausted = cutover.permitted and self._series.kept.attempts >= cutover.max_attempts
-            self._reporter.gates(missing, wanted=cutover.permitted, exhausted=exhausted)
-            if not missing and self._intent.now.wants_cutover:
-                if self._series.may_try(cutover.max_attempts):
-                    if self._attempt().done:
-                        return
-                    caught_up.since = None
-                elif exhausted:
-                    self._reporter.attempts_exhausted(self._series.kept.attempts, cutover.mode)
+                run.operations.look_for_new_tables()  # whoever reads that it is ready reads what is left out, too
+                return Exit.GATES_PASSED
+            self._report_gates(missing)
             self._nap()
 
-    def _look_for_new_tables(self) -> None:
-        """Whatever comes to be ready says at once what it does not hold."""
-        if self._reporter.stage is Stage.READY_FOR_CUTOVER:
-            self._new_tables.look_if_due()
-        else:
-            self._new_tables.look()
+    def wait_for_approval(self) -> Exit:
+        run = self._run
+        while True:
+            if self._missing_gates():
+                return Exit.GATE_MISSING
+            run.operations.look_for_new_tables(if_due=True)
+            self._report_gates([])
+            wanted, attempts = self._wanted, self._series.kept.attempts
+            following = decisions.next_after_gates(wanted, attempts, self._series.seconds_to_next())
+            if following is Next.ATTEMPT:
+                run.operations.look_for_new_tables()
+                return Exit.ATTEMPT_DUE
+            if following is Next.ASK_A_PERSON:
+                self._reporter.attempts_exhausted(attempts, wanted.directive.cutover.mode)
+            self._nap()
+            self.tick()
 
-    def _missing_gates(self, caught_up: CaughtUp) -> list[MissingGate]:
-        lag = self._reporter.lag()
-        missing = []
-        if not caught_up.look(lag):
-            reason = Reason.LAG_UNKNOWN if lag is None else Reason.LAG_ABOVE_THRESHOLD
-            missing.append(MissingGate(reason, caught_up.missing(lag)))
-        if self._verification is not None and not self._verification.passed.is_set():
-            missing.append(MissingGate(Reason.VERIFICATION_PENDING, "the full pass is not done"))
-        if self._throttle.pause.paused:
-            missing.append(MissingGate(Reason.PAUSED_BY_USER, "paused"))
-        return missing
-
-    def _attempt(self) -> Attempt:
-        self._new_tables.look()
-        self._enter(Stage.CUTTING_OVER)
-        number = self._series.begins()
-        state = self._checkpoints.state
-        state.stage = Stage.CUTTING_OVER.value
+    def cut_over(self) -> Exit:
+        run, number = self._run, self._series.begins()
         log.info("cutover attempt %d begins", number)
-        self._reporter.attempt_begins(number, float(self._intent.now.directive.cutover.max_lag))
-        if not self._definitions_read():
-            attempt = Attempt(Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0)
-        elif self._checkpoints.save_now_if_possible():
-            if self._verification is not None:
-                self._verification.look_again(self._check_cancelled)
-            handover, steps = self._handover(number)
-            try:
-                attempt = handover.attempt()
-            except AmbiguousError:
-                raise  # the source may stay locked, and that is what is to be seen
-            except BaseException:
-                state.stage = Stage.STREAMING.value
-                self._enter(Stage.STREAMING)  # nothing is left to undo: a stop need not wait for a server any more
-                raise
-            finally:
-                steps.log(number)
-            self._used_lock = handover.lock
-        else:
-            # One that no successor knows of would not count: writes would be stopped oftener than was allowed.
-            attempt = Attempt(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before it began", 0)
+        self._reporter.attempt_begins(number, float(self._wanted.directive.cutover.max_lag))
+        attempt = self._attempt(run, number)
         self._series.ended(attempt.reason, attempt.blocked_milliseconds)
+        self._reporter.attempt_ended(attempt)
         if not attempt.done:
             log.warning(
                 "cutover attempt %d failed; writes were blocked for %d ms and go on: %s: %s",
                 number, attempt.blocked_milliseconds, attempt.reason, attempt.message,
             )  # fmt: skip
-            state.stage = Stage.STREAMING.value
-            self._enter(Stage.STREAMING)
-        self._reporter.attempt_ended(attempt)
-        if attempt.done:
-            self._record_done(attempt)
-        else:
-            self._checkpoints.save_now_if_possible()
-        return attempt
-
-    def _definitions_read(self) -> bool:
-        """The last look: DDL that its session kept out of the binlog is seen by no other. False if nobody answers."""
-        context = self._context
-        try:
-            with context.connections.source_control() as source:
-                refuse_changed(source, context.ferry.spec.tables, context.tables, SINCE_THE_START)
-        except RetriableError as error:
-            log.warning("definitions could not be read before the attempt: %s", error)
-            return False
-        return True
-
-    def _handover(self, number: int) -> tuple[Handover, AttemptTimings]:
-        steps = AttemptTimings()
-
-        handover = Handover(
-            fence=self._fence.by(self._context.connections.patient_lease),
-            lock=self._lock(),
-            control=self._context.connections.source_control,
-            hurried=self._context.connections.hurried_lease,
-            buffer=self._engine.buffer,
-            prove=self._prove,
-            check_cancelled=self._check_cancelled,
-            corrector=self._corrector,
-            stopped=lambda: self._reporter.writes_stopped(number),
-            deadline_seconds=float(self._intent.now.directive.cutover.deadline),
-            reached=steps.reached,
-            doubt=self._reporter.doubt,
-            may_replicate=self._context.may_replicate,
-        )
-        return handover, steps
-
-    def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
-        """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
-        differing = self._verification.prove(deadline, check) if self._verification is not None else None
-        check()
-        if differing is None:
-            connections = self._context.connections
-            with connections.source_control() as source, connections.target() as target:
-                raise_counters(source, target, self._context.tables, self._fence)
-        return differing
-
-    def _record_done(self, attempt: Attempt) -> None:
-        self._context.connections.forget_starts()  # what comes now is right after a restart as well
-        state = self._checkpoints.state
-        state.stage = Stage.COMPLETED.value
-        state.completed_at = time.time()
-        state.write_block_milliseconds = attempt.blocked_milliseconds
-        self._handed_over = attempt.changes
+            run.caught_up.since = None
+            return Exit.ATTEMPT_FAILED
+        state = run.checkpoints.state
+        state.completed_at, state.write_block_milliseconds = time.time(), attempt.blocked_milliseconds
+        run.handed_over = attempt.changes
         log.info("handed over; writes were blocked for %d ms", attempt.blocked_milliseconds)
-        self._engine.stop_writing()
+        return Exit.HANDED_OVER
+
+    def _attempt(self, run: Started, number: int) -> Attempt:
+        if not run.operations.definitions_read():
+            return Attempt(Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0)
+        if not run.checkpoints.save_now_if_possible():
+            # One that no successor knows of would not count: writes would be stopped more often than was allowed.
+            return Attempt(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before it began", 0)
+        return run.operations.attempt(number, self._wanted, self.check_cancelled)
+
+    def _store_completed(self) -> None:
+        run = self._run
+        run.operations.stop_writing()
         try:
-            self._checkpoints.save()
+            run.checkpoints.save()
         except RetriableError as error:
             # The tombstone in the lease row is what counts; the next start reads it.
             log.warning("the state was not stored after the hand-over: %s", error)
-        self._new_tables.look()
-        self._reporter.completed(attempt.blocked_milliseconds)
+        run.operations.look_for_new_tables()
 
-    def _watch(self) -> None:
+    def watch(self) -> Exit:
         """After the hand-over: report what the source still accepts."""
-        self._keep_lock()
-        watch_for = float(self._intent.now.directive.cutover.watch_for)
+        run, watch_for = self._run, float(self._intent.now.directive.cutover.watch_for)
+        run.operations.keep_lock(watch_for)
         log.info("watching the source for late writes for %g s", watch_for)
         until = time.monotonic() + watch_for
         while True:
-            written = self._engine.buffer.changes - self._handed_over
+            written = run.operations.changes - run.handed_over
             if written:  # looked at first: what came beside the record has ended a flush, and the engine with it
                 self._reporter.source_written(written)
             try:
-                self._engine.check()
+                run.operations.check()
             except DataError as error:
                 self._reporter.source_changed(error)
-                return
+                break
             except FerryError as error:
                 log.warning("the source can no longer be watched for late writes: %s", error)
-                return
+                break
             self._reporter.tick()
             if time.monotonic() >= until or self._intent.now.stopping:
                 log.info("watched the source: %d changes since the hand-over", max(0, written))
-                return
+                break
             self._nap()
+        return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET
 
-    def _keep_lock(self) -> None:
-        """Another Ferry of this source must not take part in a lock that is to stay."""
-        if self._used_lock is not None:
-            try:
-                self._used_lock.keep(float(self._intent.now.directive.cutover.watch_for))
-            except FerryError as error:
-                log.warning("the source could not be told that its lock stays in use: %s", error)
+    # -- gates ------------------------------------------------------------------------------------------------------
 
-    # -- the heartbeat --------------------------------------------------------------------------------------------
+    def _missing_gates(self) -> list[MissingGate]:
+        run, lag = self._run, self._reporter.lag()
+        run.caught_up.max_lag = self._wanted.directive.cutover.max_lag
+        facts = decisions.Facts(
+            lag=lag,
+            caught_up=run.caught_up.look(lag),
+            lag_message=run.caught_up.missing(lag),
+            proven=run.operations.proven,
+            paused=self._paused,
+        )
+        return decisions.missing_gates(facts)
 
-    def _wait(self, until: Callable[[], bool]) -> None:
+    def _report_gates(self, missing: list[MissingGate]) -> None:
+        wanted = self._wanted
+        exhausted = decisions.exhausted(wanted, self._series.kept.attempts)
+        self._reporter.gates(missing, wanted=wanted.wants_cutover, exhausted=exhausted)
+
+    # -- the heartbeat ----------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Many times a second, wherever the coordinator waits."""
+        self.check_cancelled()
+        wanted = self._wanted = self._intent.now
+        operations = self._run.operations
+        if wanted is not self._paced:
+            self._paced = wanted
+            operations.pace(wanted)
+        if decisions.must_interrupt(self._paused_for()):
+            operations.interrupt()
+        self._keep(wanted)
+        self._run.checkpoints.save_if_due()
+
+    def check_cancelled(self) -> None:
+        """Raise what ends the run: a thread's failure, a server's restart, an abort, a stop."""
+        self._run.operations.check()
+        ended = decisions.cancelled(self._intent.now)
+        if ended is not None:
+            raise ended
+        self._reporter.tick()
+
+    def _keep(self, wanted: DesiredState) -> None:
+        """Store at once what people said: a pause and a withdrawal outlive the process."""
+        checkpoints = self._run.checkpoints
+        state = checkpoints.state
+        news = self._series.follow(wanted.series, wanted.cutover_request)
+        if wanted.paused_by_verb != state.paused:
+            state.paused, state.paused_over = wanted.paused_by_verb, wanted.spec_paused
+            news = True
+        if news:
+            checkpoints.save_now_if_possible()
+
+    @property
+    def _paused(self) -> bool:
+        return bool(decisions.paused_by(self._reporter.stage, self._intent.now))
+
+    def _paused_for(self) -> float | None:
+        """Seconds since this thread saw the pause; None: not paused."""
+        now = time.monotonic()
+        self._paused_since = (self._paused_since or now) if self._paused else None
+        return None if self._paused_since is None else now - self._paused_since
+
+    @property
+    def _run(self) -> Started:
+        assert self._started is not None, "validated"
+        return self._started
+
+    def _wait_until(self, until: Callable[[], bool]) -> None:
         while not until():
-            self._tick()
+            self.tick()
             self._nap()
+
+    def _wait_while_paused(self) -> None:
+        self._wait_until(lambda: not self._paused)
 
     def _nap(self) -> None:
         self._intent.wait_changed(TICK_SECONDS)
-
-    def _tick(self) -> None:
-        self._check_cancelled()
-        wanted = self._intent.now
-        self._apply(wanted)
-        self._obey_pause()
-        self._keep_pause(wanted)
-        self._keep_series(wanted)
-        self._checkpoints.save_if_due()
-
-    def _apply(self, wanted: DesiredState) -> None:
-        """The one place where a change takes effect that threads do not pull themselves: one thread, one order."""
-        if wanted is not self._applied:
-            self._applied = wanted
-            self._throttle.rate.set(wanted.directive.throttle.max_rows_per_second)
-            self._engine.chunks.pace(wanted.directive.copy_, self._throttle.rate.largest_step)
-
-    def _check_cancelled(self) -> None:
-        self._engine.check()
-        self._context.connections.refuse_restarted()
-        wanted = self._intent.now
-        if wanted.aborted:
-            raise aborted()
-        if wanted.stopping:
-            raise Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
-        self._reporter.tick()
-
-    def _keep_pause(self, wanted: DesiredState) -> None:
-        """Store a pause or resume verb at once: it survives a restart."""
-        state = self._checkpoints.state
-        if wanted.paused_by_verb != state.paused:
-            state.paused, state.paused_over = wanted.paused_by_verb, wanted.spec_paused
-            self._checkpoints.save_now_if_possible()
-
-    def _keep_series(self, wanted: DesiredState) -> None:
-        """Store at once what is said of attempts: a withdrawal lasts, and what began anew is not forgotten."""
-        if self._series.follow(wanted.series, wanted.cutover_request):
-            self._checkpoints.save_now_if_possible()
-
-    def _obey_pause(self) -> None:
-        if not self._throttle.pause.paused:
-            self._paused_since = None
-            return
-        now = time.monotonic()
-        if self._paused_since is None:
-            self._paused_since = now
-        elif now - self._paused_since > PAUSE_GRACE_SECONDS and self._engine.busy:
-            self._engine.interrupt()
-
-    def _wait_while_paused(self) -> None:
-        self._wait(lambda: not self._throttle.pause.paused)
-
-    def _tick_then_stopping(self) -> bool:
-        self._tick()
-        return False
-
-    def _streamed_to_the_end(self) -> StreamMark | None:
-        """Wait until the streamer has read what is in the source's binlog now."""
-        with self._context.connections.source_control() as session:
-            end = end_of_binlog(session)
-        self._wait(lambda: self._engine.streamer.reached(end))
-        return self._engine.buffer.processed
-
-    def _enter(self, stage: Stage) -> None:
-        self._reporter.enter(stage)

@@ -1,7 +1,7 @@
 """Are the tables still what validation found? Definitions are read before the stream begins and may change meanwhile.
 
 Once the stream's start is fixed everything is read again: from there on the stream shows each DDL statement. Called by
-``setup`` at a resume, by ``ferry`` at each start, by ``stages`` before each cutover attempt, by the streamer for DDL.
+``setup`` at a resume, ``startup`` at each start, ``operations`` before each cutover attempt, the streamer for DDL.
 """
 
 import contextlib

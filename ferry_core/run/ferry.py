@@ -1,6 +1,6 @@
 """One Ferry's run from the outside: what the CLI starts and stops and the ControlServer speaks to.
 
-``run`` makes one ``RunFromCheckpoint`` after another until the tables are handed over, or an error ends the run.
+``run`` ends when the tables are handed over, or by the error that ended the run.
 """
 
 import contextlib
@@ -9,10 +9,11 @@ import threading
 from collections.abc import Iterator
 
 from ferry_core.api.directive import Directive
-from ferry_core.api.report import Report, Stage, TableReport
+from ferry_core.api.report import Report, TableReport
 from ferry_core.api.safety_override import SafetyOverride
+from ferry_core.checkpoint.state import SeriesState
 from ferry_core.control.server import ControlServer
-from ferry_core.errors import ConfigError, DataError, ExitCode, FerryError, OtherServer, RetriableError, Terminated
+from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.manifest.load import LoadedFerry
@@ -20,11 +21,12 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.reasons import Reason
 from ferry_core.report.progress import Progress
 from ferry_core.report.status_reporter import StatusReporter
-from ferry_core.run.from_checkpoint import RunFromCheckpoint
-from ferry_core.run.left_locked import lease_or_explain
+from ferry_core.run import decisions
+from ferry_core.run.attempts import AttemptSeries
+from ferry_core.run.coordinator import Coordinator
 from ferry_core.run.options import RunOptions
 from ferry_core.run.restart_policy import RestartPolicy
-from ferry_core.run.single_run import single_run
+from ferry_core.run.startup import RunStartup
 from ferry_core.throttle import Throttle
 from ferry_core.workers.connections import Connections
 
@@ -34,7 +36,6 @@ HURRY_SECONDS = 1.0
 """After a stop: when whoever still waits for a server stops waiting. The promise is an end within 5 s, and with the
 checkpoints on a target that hangs the rest takes 2 s on an idle machine."""
 AGAIN_SECONDS = 0.5
-_NEVER_PAUSED = (Stage.CUTTING_OVER, Stage.COMPLETED)
 
 
 class Ferry:
@@ -52,7 +53,7 @@ class Ferry:
         self._connections = Connections(
             lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
         )
-        self._current = self._begin()
+        self._startup = RunStartup(loaded.ferry, options, self._connections, self.intent, self.throttle, self.reporter)
 
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:
         try:
@@ -69,25 +70,23 @@ class Ferry:
         Raises the FerryError that ended the run otherwise.
         """
         with self._serving():
+            coordinator = Coordinator(
+                self._startup,
+                self.intent,
+                self.reporter,
+                RestartPolicy(self._options.retry_seconds),
+                AttemptSeries(SeriesState()),
+            )
             try:
-                try:
-                    return self._run()
-                finally:
-                    self._ended.set()
-                    self._connections.abort_all()  # a look that was left behind would hold up the process's end
+                with contextlib.closing(self._startup):
+                    return coordinator.run()
             except FerryError as error:
-                ended = self._as_asked(error)
+                ended = decisions.ending(error, self.intent.now)
                 self.reporter.failed(ended)
                 raise ended from error
-
-    def _as_asked(self, error: FerryError) -> FerryError:
-        """After a stop the main thread's own statement may be what was killed: that is no failure.
-
-        Started again, the run would take what another server holds for its own.
-        """
-        if self.intent.now.stopping and isinstance(error, RetriableError):
-            return Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
-        return error.for_good() if isinstance(error, OtherServer) else error
+            finally:
+                self._ended.set()
+                self._connections.abort_all()  # a look that was left behind would hold up the process's end
 
     @contextlib.contextmanager
     def _serving(self) -> Iterator[None]:
@@ -103,41 +102,8 @@ class Ferry:
         finally:
             server.stop()
 
-    def _run(self) -> ExitCode:
-        """Run from the checkpoint; begin again from it after an error that this can outlast."""
-        restarts, entered = RestartPolicy(self._options.retry_seconds), False
-        with contextlib.ExitStack() as stack:
-            while True:
-                try:
-                    if not entered:
-                        lease_or_explain(self._ferry, self._connections, hidden_is_none=True)
-                        stack.enter_context(single_run(self._ferry, self._options, self._connections, self._wait))
-                        entered = True
-                    return self._current.run()
-                except (RetriableError, DataError) as error:
-                    again = restarts.allow(error, self._current, self._connections)
-                    if self.intent.now.stopping or not again:
-                        raise
-                    self.reporter.goes_on(error, from_checkpoint=not self._current.start_undone)
-                restarts.wait(self.intent)
-                self._current = self._begin(self._current)
-
-    def _wait(self, seconds: float) -> None:
-        if self.intent.now.stopping:
-            raise Terminated(Reason.STOPPED, "stopped before the copy began")
-        self.intent.wait_changed(seconds)
-
-    def _begin(self, before: RunFromCheckpoint | None = None) -> RunFromCheckpoint:
-        return RunFromCheckpoint(
-            self._ferry, self._options, self._connections, self.intent, self.throttle, self.reporter, before
-        )
-
     def _paused_by(self) -> str:
-        """A pause that comes during a cutover attempt takes effect after it.
-
-        It would keep writes on the source refused until the deadline, for changed keys would not reach the target.
-        """
-        return "" if self.reporter.stage in _NEVER_PAUSED else self.intent.now.paused_by
+        return decisions.paused_by(self.reporter.stage, self.intent.now)
 
     # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
 
@@ -151,7 +117,7 @@ class Ferry:
         wait, killed = HURRY_SECONDS, False
         while not self._ended.wait(wait):
             wait = AGAIN_SECONDS
-            if self.reporter.stage in _NEVER_PAUSED:
+            if self.reporter.stage in decisions.NEVER_PAUSED:
                 continue
             if killed:
                 # Again and again: one call after another may hang, the last of them that of the checkpoint.
@@ -162,8 +128,8 @@ class Ferry:
     def _end_statements(self) -> None:
         """While the target answers; what hangs is broken by ``abort_all``."""
         try:
-            if self._current.fence is not None:
-                self._current.fence.end_statements()
+            if self._startup.fence is not None:
+                self._startup.fence.end_statements()
         except FerryError as error:
             log.debug("statements on the target were not ended: %s", error)
 

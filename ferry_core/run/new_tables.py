@@ -1,4 +1,4 @@
-"""Tables that appear on the source after the selection was made. Called by ``stages``, in its thread."""
+"""Tables that appear on the source after the selection was made. Called by ``operations``, in the main thread."""
 
 import logging
 import time

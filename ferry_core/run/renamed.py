@@ -4,7 +4,7 @@ MariaDB has no uuid. What it is told by is its server_id, port and host name, an
 container is made anew over the same data. So it has to prove itself: a source by the last transaction that was read,
 which it must have at the same place of the same binlog file, byte for byte (no replica has, nor a restored backup); a
 target by its lease row, which must name the newest epoch. It was restarted, then, and the run goes on from its
-checkpoint. Without the proof it is another server. Used by ``from_checkpoint``, ``setup`` and ``left_locked``.
+checkpoint. Without the proof it is another server. Used by ``startup``, ``setup`` and ``left_locked``.
 """
 
 import logging

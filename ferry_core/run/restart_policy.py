@@ -1,4 +1,4 @@
-"""Whether a run that met an error begins again from its checkpoint. Asked by ``ferry``.
+"""Whether a run that met an error begins again from its checkpoint. Asked by ``coordinator``.
 
 After a restart of a server: yes, but not for ever, since one that falls again and again is no use to go on with. Before
 the first chunk (validating, taking the fence, waiting for the start) nothing else tries a step again: there a server
@@ -20,8 +20,6 @@ from ferry_core.errors import (
     ServerRestarted,
 )
 from ferry_core.intent.intent import Intent
-from ferry_core.run.from_checkpoint import RunFromCheckpoint
-from ferry_core.workers.connections import Connections
 
 MOST_RESTARTS = 10
 WITHIN_SECONDS = 3600.0
@@ -44,21 +42,25 @@ class RestartPolicy:
         self._failing_since: float | None = None
         self._pause = FIRST_PAUSE
 
-    def allow(self, error: FerryError, ended: RunFromCheckpoint, connections: Connections) -> bool:
-        """Whether the run begins again after ``error``, which ``ended`` met."""
+    def allow(self, error: FerryError, *, under_way: bool, let_in: bool, start_undone: bool = False) -> bool:
+        """Whether the run begins again after ``error``.
+
+        ``under_way``: it may have read chunks. ``let_in``: both servers have let this run in before.
+        ``start_undone``: nothing is kept of the start that met it.
+        """
         now = time.monotonic()
-        if ended.under_way:
+        if under_way:
             self._failing_since, self._pause = None, FIRST_PAUSE
         if isinstance(error, ServerRestarted):
             self._restarts = [*(moment for moment in self._restarts if now - moment < WITHIN_SECONDS), now]
             return len(self._restarts) <= MOST_RESTARTS
         if isinstance(error, DataError):
             self._alterations += 1
-            return ended.start_undone and self._alterations <= MOST_ALTERATIONS
-        if ended.under_way or not isinstance(error, _PASSING):
+            return start_undone and self._alterations <= MOST_ALTERATIONS
+        if under_way or not isinstance(error, _PASSING):
             return False
         self._failing_since = self._failing_since or now
-        patience = self._retry_seconds if connections.let_in else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
+        patience = self._retry_seconds if let_in else min(self._retry_seconds, FIRST_CONTACT_SECONDS)
         return now - self._failing_since < patience
 
     def wait(self, intent: Intent) -> None:

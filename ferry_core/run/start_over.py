@@ -1,4 +1,4 @@
-"""Undoes a start whose tables were altered before the first row was copied. Called by ``from_checkpoint``.
+"""Undoes a start whose tables were altered before the first row was copied. Called by ``startup``.
 
 Nothing is lost by it: the run validates again, with the definitions of now, instead of ending by SchemaChanged.
 """

@@ -178,7 +178,7 @@ def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, ma
         "full pass of the verification begins",
         f"full pass of the verification ends: {ROWS} rows compared, 0 differ",
         "stage ReadyForCutover",
-        "applying generation 1: running, cutover approved",
+        "applying generation 1: running, cutover automatic",
         "stage CuttingOver",
         "cutover attempt 1 begins",
         "cutover attempt 1: writes are stopped after ",

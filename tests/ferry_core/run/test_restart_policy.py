@@ -1,7 +1,6 @@
 """After which errors a run begins again from its checkpoint, and for how long."""
 
 import threading
-from unittest.mock import Mock
 
 import pytest
 
@@ -25,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def goes_on(decision: RestartPolicy, error: FerryError, *, under_way: bool = False, let_in: bool = True) -> bool:
-    return decision.allow(error, Mock(under_way=under_way, start_undone=False), Mock(let_in=let_in))
+    return decision.allow(error, under_way=under_way, let_in=let_in)
 
 
 @pytest.mark.parametrize("under_way", [True, False])
@@ -86,7 +85,10 @@ def test_the_wait_ends_with_a_stop() -> None:
 
 def test_altered_tables_are_validated_again_a_few_times_if_nothing_is_kept() -> None:
     decision, altered = RestartPolicy(120), DataError(Reason.SCHEMA_CHANGED, "t is another")
-    ended = Mock(under_way=False, start_undone=True)
-    assert all(decision.allow(altered, ended, Mock(let_in=True)) for _ in range(MOST_ALTERATIONS))
-    assert not decision.allow(altered, ended, Mock(let_in=True))
-    assert not RestartPolicy(120).allow(altered, Mock(under_way=False, start_undone=False), Mock(let_in=True))
+
+    def allowed(policy: RestartPolicy, *, undone: bool) -> bool:
+        return policy.allow(altered, under_way=False, let_in=True, start_undone=undone)
+
+    assert all(allowed(decision, undone=True) for _ in range(MOST_ALTERATIONS))
+    assert not allowed(decision, undone=True)
+    assert not allowed(RestartPolicy(120), undone=False)

@@ -1,0 +1,105 @@
+"""What the coordinator decides, as functions of what it knows and of what is wanted. Pure: no clock, no server."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from ferry_core.api.report import Stage
+from ferry_core.cutover.gates import MissingGate
+from ferry_core.errors import FerryError, OtherServer, RetriableError, Terminated
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.reasons import Reason
+
+PAUSE_GRACE_SECONDS = 0.3
+"""How long steps under way may end by themselves when a pause begins; the promise is no row write after a second."""
+NEVER_PAUSED = (Stage.CUTTING_OVER, Stage.COMPLETED)
+
+
+def aborted() -> Terminated:
+    """How a run ends by an abort."""
+    return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept as it is")
+
+
+def stopped() -> Terminated:
+    """How a run ends by a stop."""
+    return Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
+
+
+def cancelled(wanted: DesiredState) -> Terminated | None:
+    """What ends the run because people want it; an abort goes before a stop."""
+    if wanted.aborted:
+        return aborted()
+    return stopped() if wanted.stopping else None
+
+
+def ending(error: FerryError, wanted: DesiredState) -> FerryError:
+    """The error that the run ends with.
+
+    After a stop the main thread's own statement may be what was killed: that is no failure. A run that was started
+    again by an orchestrator would take another server for its own.
+    """
+    if wanted.stopping and isinstance(error, RetriableError):
+        return stopped()
+    return error.for_good() if isinstance(error, OtherServer) else error
+
+
+def paused_by(stage: Stage, wanted: DesiredState) -> str:
+    """What pauses the run now, for people; empty: nothing. A pause that comes during an attempt takes effect after it.
+
+    It would keep writes on the source refused until the deadline, for changed keys would not reach the target.
+    """
+    return "" if stage in NEVER_PAUSED else wanted.paused_by
+
+
+def must_interrupt(paused_for: float | None) -> bool:
+    """Whether steps under way are killed. ``paused_for``: seconds; None: not paused."""
+    return paused_for is not None and paused_for > PAUSE_GRACE_SECONDS
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the gates of a cutover ask for."""
+
+    lag: float | None
+    """Seconds; None: unknown."""
+    caught_up: bool
+    """Whether the lag was small for long enough."""
+    lag_message: str
+    proven: bool
+    """Whether every row was compared once, or verification is off."""
+    paused: bool
+
+
+def missing_gates(facts: Facts) -> list[MissingGate]:
+    """The gates that are not passed, the one that people should look at first before the others."""
+    missing = []
+    if not facts.caught_up:
+        reason = Reason.LAG_UNKNOWN if facts.lag is None else Reason.LAG_ABOVE_THRESHOLD
+        missing.append(MissingGate(reason, facts.lag_message))
+    if not facts.proven:
+        missing.append(MissingGate(Reason.VERIFICATION_PENDING, "the full pass is not done"))
+    if facts.paused:
+        missing.append(MissingGate(Reason.PAUSED_BY_USER, "paused"))
+    return missing
+
+
+class Next(Enum):
+    """What follows once all gates are passed."""
+
+    WAIT = auto()
+    ATTEMPT = auto()
+    ASK_A_PERSON = auto()
+    """All attempts of the series have failed."""
+
+
+def exhausted(wanted: DesiredState, attempts: int) -> bool:
+    """Whether an attempt is permitted and none is left."""
+    return wanted.wants_cutover and attempts >= wanted.directive.cutover.max_attempts
+
+
+def next_after_gates(wanted: DesiredState, attempts: int, seconds_to_next: float) -> Next:
+    """``attempts`` were made in this series; ``seconds_to_next`` is the rest of the wait between two of them."""
+    if not wanted.wants_cutover:
+        return Next.WAIT
+    if exhausted(wanted, attempts):
+        return Next.ASK_A_PERSON
+    return Next.WAIT if seconds_to_next > 0 else Next.ATTEMPT

@@ -1,0 +1,295 @@
+"""What the coordinator has done, by the threads and on the servers: the one seam between deciding and doing.
+
+``Operations`` is what the coordinator asks for; ``DataOperations`` does it for one start of a run. Tests of the
+coordinator have another one, which speaks to no server.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from ferry_core.api.report import Phase
+from ferry_core.binlog.ending import end_of_binlog
+from ferry_core.binlog.sink import StreamMark
+from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.table_start import empty_tables, make_readable
+from ferry_core.consistency.visibility import Visibility
+from ferry_core.cutover.attempt import Handover
+from ferry_core.cutover.outcome import Attempt
+from ferry_core.cutover.unlocking import LeaseCorrector
+from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.report.status_reporter import StatusReporter
+from ferry_core.run.attempts import AttemptTimings
+from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
+from ferry_core.run.new_tables import NewTables
+from ferry_core.run.setup import RunContext, source_lock
+from ferry_core.schema.counters import raise_counters
+from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.table import Table
+from ferry_core.throttle import Throttle
+from ferry_core.workers.background_verifier import BackgroundVerifier
+from ferry_core.workers.engine import Engine
+
+if TYPE_CHECKING:
+    from ferry_core.cutover.source_lock import SourceLock
+
+log = logging.getLogger(__name__)
+
+WaitUntil = Callable[[Callable[[], bool]], None]
+"""Ticks until a question is answered by yes."""
+
+
+class Operations(Protocol):
+    """What may raise says so by the errors of ``ferry_core.errors``."""
+
+    @property
+    def all_copied(self) -> bool:
+        """Whether the rows of all tables are in."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether every row was compared once, or verification is off."""
+
+    @property
+    def changes(self) -> int:
+        """Row changes of selected tables that were streamed so far."""
+
+    def check(self) -> None:
+        """Raise what ended a thread, or that a server was restarted."""
+
+    def pace(self, wanted: DesiredState) -> None:
+        """Apply the cap of rows a second and the sizes of chunks."""
+
+    def interrupt(self) -> None:
+        """Kill the statements of steps under way, if there are any; they are redone when allowed."""
+
+    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[Table]:
+        """Delete what a forgotten run left in the tables that are not ``started``; gives those tables."""
+
+    def start_streaming(self) -> None: ...
+
+    def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:
+        """Wait until chunks may be read (R2)."""
+
+    def start_copying(self) -> None:
+        """As many workers as are wanted now."""
+
+    def add_foreign_keys(self) -> bool:
+        """False while somebody on the target keeps a table in use."""
+
+    def start_verifying(self) -> None: ...
+
+    def look_for_new_tables(self, *, if_due: bool = False) -> None:
+        """Report the tables that appeared since the start; ``if_due``: unless that was done lately."""
+
+    def definitions_read(self) -> bool:
+        """False if the source does not answer; raises SchemaChanged if a table is not as it was."""
+
+    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
+        """One attempt to hand over. AmbiguousError: the source may stay locked; else it is undone."""
+
+    def stop_writing(self) -> None:
+        """After the hand-over: only the streamer goes on."""
+
+    def keep_lock(self, seconds: float) -> None:
+        """Keep another Ferry of this source from the lock that stays."""
+
+    def record_aborted(self) -> None:
+        """In the lease: no later run goes on."""
+
+    def stop(self) -> None:
+        """End all threads."""
+
+    def close(self) -> None:
+        """The same, and let go of all that was opened for them."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was made for one start of a run."""
+
+    context: RunContext
+    fence: Fence
+    visibility: Visibility
+    engine: Engine
+    verifier: BackgroundVerifier | None
+    """None for verify.mode None."""
+    throttle: Throttle
+
+
+class DataOperations:
+    """See ``Operations``. Called in the coordinator's thread alone."""
+
+    def __init__(self, parts: Parts, reporter: StatusReporter, closing: Callable[[], None]) -> None:
+        """``closing`` is called once the threads have ended."""
+        self._parts = parts
+        self._connections = parts.context.connections
+        self._engine = parts.engine
+        self._fence = parts.fence
+        self._reporter = reporter
+        self._closing = closing
+        self._new_tables = NewTables(parts.context, reporter)
+        self._corrector = LeaseCorrector(parts.engine.suspend_writes)
+        self._used_lock: SourceLock | None = None
+
+    # -- threads --------------------------------------------------------------------------------------------------
+
+    @property
+    def all_copied(self) -> bool:
+        return self._engine.chunks.all_done
+
+    @property
+    def proven(self) -> bool:
+        return self._parts.verifier is None or self._parts.verifier.passed.is_set()
+
+    @property
+    def changes(self) -> int:
+        return self._engine.buffer.changes
+
+    def check(self) -> None:
+        self._engine.check()
+        self._connections.refuse_restarted()
+
+    def pace(self, wanted: DesiredState) -> None:
+        rate = self._parts.throttle.rate
+        rate.set(wanted.directive.throttle.max_rows_per_second)
+        self._engine.chunks.pace(wanted.directive.copy_, rate.largest_step)
+
+    def interrupt(self) -> None:
+        if self._engine.busy:
+            self._engine.interrupt()
+
+    def start_streaming(self) -> None:
+        self._engine.start_streaming()
+
+    def start_copying(self) -> None:
+        self._engine.start_copying()
+
+    def start_verifying(self) -> None:
+        if self._parts.verifier is not None:
+            self._engine.start("verify", self._parts.verifier.run)
+
+    def stop_writing(self) -> None:
+        self._connections.forget_starts()  # what comes now is right after a restart as well
+        self._engine.stop_writing()
+
+    def stop(self) -> None:
+        self._engine.stop()
+
+    def close(self) -> None:
+        self._engine.stop()
+        self._closing()
+
+    # -- servers --------------------------------------------------------------------------------------------------
+
+    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[Table]:
+        fresh = [table for table in self._parts.context.tables if table.id not in started]
+        if fresh:
+            with self._connections.target() as session:
+                deleted = empty_tables(self._fence, session, fresh, wait_while_paused)
+            if deleted:
+                log.info("deleted %d rows of an earlier, forgotten run from the target", deleted)
+        return fresh
+
+    def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:
+        def stopping() -> bool:
+            tick()
+            return False
+
+        with self._connections.source_control() as session:
+            make_readable(
+                session,
+                self._parts.visibility,
+                self._engine.buffer.processed,
+                partial(self._streamed_to_the_end, wait_until),
+                stopping,
+                self._reporter.message,
+            )
+
+    def _streamed_to_the_end(self, wait_until: WaitUntil) -> StreamMark | None:
+        """Wait until the streamer has read what is in the source's binlog now."""
+        with self._connections.source_control() as session:
+            end = end_of_binlog(session)
+        wait_until(lambda: self._engine.streamer.reached(end))
+        return self._engine.buffer.processed
+
+    def add_foreign_keys(self) -> bool:
+        connections, tables = self._connections, self._parts.context.tables
+        try:
+            with connections.source_control() as source, connections.target() as target, self._reporter.long_step():
+                for notice in add_foreign_keys(source, target, tables, self._fence):
+                    log.warning("%s", notice)
+        except (ConnectionLost, Interrupted):
+            self._fence.read()  # a newer run may have killed it; if the target is away that is said instead
+            return False
+        except LockConflict as error:
+            self._reporter.message(f"adding foreign keys: a table is in use on the target ({error.message})")
+            return False
+        return True
+
+    def look_for_new_tables(self, *, if_due: bool = False) -> None:
+        if if_due:
+            self._new_tables.look_if_due()
+        else:
+            self._new_tables.look()
+
+    def definitions_read(self) -> bool:
+        """The last look: DDL that its session kept out of the binlog is seen by no other."""
+        context = self._parts.context
+        try:
+            with self._connections.source_control() as source:
+                refuse_changed(source, context.ferry.spec.tables, context.tables, SINCE_THE_START)
+        except RetriableError as error:
+            log.warning("definitions could not be read before the attempt: %s", error)
+            return False
+        return True
+
+    # -- the cutover ----------------------------------------------------------------------------------------------
+
+    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
+        context, timings = self._parts.context, AttemptTimings()
+        if self._parts.verifier is not None:
+            self._parts.verifier.look_again(check_cancelled)
+        handover = Handover(
+            fence=self._fence.by(self._connections.patient_lease),
+            lock=source_lock(context.ferry, self._connections, context.flavor, context.uid),
+            control=self._connections.source_control,
+            hurried=self._connections.hurried_lease,
+            buffer=self._engine.buffer,
+            prove=self._prove,
+            check_cancelled=check_cancelled,
+            corrector=self._corrector,
+            stopped=lambda: self._reporter.writes_stopped(number),
+            deadline_seconds=float(wanted.directive.cutover.deadline),
+            reached=timings.reached,
+            doubt=self._reporter.doubt,
+            may_replicate=context.may_replicate,
+        )
+        try:
+            return handover.attempt()
+        finally:
+            timings.log(number)
+            self._used_lock = handover.lock
+
+    def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
+        """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
+        verifier = self._parts.verifier
+        differing = verifier.prove(deadline, check) if verifier is not None else None
+        check()
+        if differing is None:
+            with self._connections.source_control() as source, self._connections.target() as target:
+                raise_counters(source, target, self._parts.context.tables, self._fence)
+        return differing
+
+    def keep_lock(self, seconds: float) -> None:
+        if self._used_lock is not None:
+            try:
+                self._used_lock.keep(seconds)
+            except FerryError as error:
+                log.warning("the source could not be told that its lock stays in use: %s", error)
+
+    def record_aborted(self) -> None:
+        self._fence.record(phase=Phase.ABORTED.value)

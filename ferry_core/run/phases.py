@@ -1,0 +1,130 @@
+"""The phases of a run: each with its body and its exits. These two tables are the whole of it.
+
+A phase is a ``Stage``: report, checkpoint and lease name it alike. ``Coordinator`` has the bodies, and ``follow`` calls
+one after another. What ends a phase from within is an ``Exit``, what ends any of them is an error.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from ferry_core.api.report import Stage
+from ferry_core.errors import (
+    AmbiguousError,
+    DataError,
+    ExitCode,
+    Fenced,
+    FerryError,
+    RetriableError,
+    ServerRestarted,
+    TerminalError,
+    Terminated,
+)
+
+
+class Exit(Enum):
+    """How a phase's body ends where no error ends it."""
+
+    ROWS_MISSING = auto()
+    ALL_COPIED = auto()
+    ALREADY_CUT_OVER = auto()
+    GATES_PASSED = auto()
+    GATE_MISSING = auto()
+    ATTEMPT_DUE = auto()
+    ATTEMPT_FAILED = auto()
+    HANDED_OVER = auto()
+    SOURCE_QUIET = auto()
+    SOURCE_WRITTEN = auto()
+
+
+class Bodies(Protocol):
+    """What happens in each phase; every body may raise what ends the run."""
+
+    def enter(self, stage: Stage) -> None:
+        """The one place where the phase changes."""
+
+    def validate(self) -> Exit: ...
+
+    def copy(self) -> Exit: ...
+
+    def stream(self) -> Exit: ...
+
+    def wait_for_approval(self) -> Exit: ...
+
+    def cut_over(self) -> Exit: ...
+
+    def watch(self) -> Exit: ...
+
+
+@dataclass(frozen=True)
+class Phase:
+    """``exits`` lead to another phase, or out of the run with an exit code."""
+
+    body: Callable[[Bodies], Exit]
+    exits: Mapping[Exit, Stage | ExitCode]
+
+
+PHASES: Mapping[Stage, Phase] = {
+    Stage.VALIDATING: Phase(
+        lambda run: run.validate(),
+        {
+            Exit.ROWS_MISSING: Stage.COPYING,
+            Exit.ALL_COPIED: Stage.STREAMING,
+            Exit.ALREADY_CUT_OVER: ExitCode.DONE,
+        },
+    ),
+    Stage.COPYING: Phase(lambda run: run.copy(), {Exit.ALL_COPIED: Stage.STREAMING}),
+    Stage.STREAMING: Phase(lambda run: run.stream(), {Exit.GATES_PASSED: Stage.READY_FOR_CUTOVER}),
+    Stage.READY_FOR_CUTOVER: Phase(
+        lambda run: run.wait_for_approval(),
+        {Exit.GATE_MISSING: Stage.STREAMING, Exit.ATTEMPT_DUE: Stage.CUTTING_OVER},
+    ),
+    Stage.CUTTING_OVER: Phase(
+        lambda run: run.cut_over(), {Exit.ATTEMPT_FAILED: Stage.STREAMING, Exit.HANDED_OVER: Stage.COMPLETED}
+    ),
+    Stage.COMPLETED: Phase(
+        lambda run: run.watch(), {Exit.SOURCE_QUIET: ExitCode.DONE, Exit.SOURCE_WRITTEN: ExitCode.DATA}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ErrorExit:
+    """What an error does in any phase."""
+
+    error: type[FerryError]
+    begins_again: bool = False
+    """Back to Validating, from the stored checkpoint, as long as ``restart_policy`` allows it."""
+    stores_checkpoint: bool = False
+    """What memory holds is stored on the way out."""
+    unlocks: bool = True
+    """Out of CuttingOver the run is Streaming again, for the attempt has been undone."""
+
+
+ERROR_EXITS = (  # the first that fits; out with the error's exit code, unless the run begins again
+    ErrorExit(ServerRestarted, begins_again=True),  # what memory holds may not be so any more
+    ErrorExit(RetriableError, begins_again=True, stores_checkpoint=True),
+    ErrorExit(Terminated, stores_checkpoint=True),  # a stop or an abort; an abort is recorded in the lease too
+    ErrorExit(AmbiguousError, unlocks=False),  # the source may stay locked, and that is what the report shows
+    ErrorExit(DataError, begins_again=True),  # only if it came before the first chunk and the start was undone
+    ErrorExit(TerminalError),
+    ErrorExit(Fenced),
+    ErrorExit(FerryError),
+)
+
+
+def exit_by(error: BaseException) -> ErrorExit:
+    """What ``error`` does to a run that it ends."""
+    return next((row for row in ERROR_EXITS if isinstance(error, row.error)), ERROR_EXITS[-1])
+
+
+def follow(run: Bodies, stage: Stage = Stage.VALIDATING) -> ExitCode:
+    """From one phase to the next, until an exit leads out."""
+    while True:
+        run.enter(stage)
+        phase = PHASES[stage]
+        to = phase.exits[phase.body(run)]
+        if isinstance(to, ExitCode):
+            return to
+        stage = to

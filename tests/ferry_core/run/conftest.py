@@ -1,0 +1,296 @@
+"""A coordinator without servers: its operations, its checkpoints and its startup are played; time passes by itself."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from ferry_core.api.directive import Directive
+from ferry_core.api.report import Stage
+from ferry_core.api.spec import Ferry
+from ferry_core.checkpoint.state import RunState, SeriesState, TableState
+from ferry_core.cutover.outcome import Attempt
+from ferry_core.errors import ExitCode, FerryError
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.intent.intent import Intent
+from ferry_core.reasons import Condition, Reason
+from ferry_core.report.status_reporter import StatusReporter
+from ferry_core.run import decisions
+from ferry_core.run.attempts import AttemptSeries, CaughtUp
+from ferry_core.run.coordinator import Coordinator
+from ferry_core.run.operations import WaitUntil
+from ferry_core.run.restart_policy import RestartPolicy
+from ferry_core.run.started import Started
+from ferry_core.tables.table import Table
+from ferry_core.throttle import Throttle
+from tests.support.manifests import ferry_data
+from tests.support.tables import simple_table
+
+DONE = Attempt(Reason.DONE, "writes may move to the target", 12, changes=5)
+LATE = Attempt(Reason.DEADLINE_EXCEEDED, "too slow", 10_000)
+MOST_SECONDS = 5000.0
+
+
+class PlayedIntent(Intent):
+    """Waiting takes no time: the clock is set forward, and what the test has planned for this phase happens."""
+
+    def __init__(self, directive: Directive, run: "PlayedRun") -> None:
+        super().__init__(directive)
+        self._run = run
+
+    def wait_changed(self, timeout: float) -> None:
+        self._run.pass_time(timeout)
+
+
+class PlayedOperations:
+    """Writes down what it is asked for. ``chunks`` is the number of ticks that the copy takes."""
+
+    def __init__(self, run: "PlayedRun") -> None:
+        self._run = run
+        self.calls: list[str] = []
+        self.proven = True
+        self.changes = 5
+        self.closed = False
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if error := self._run.failing.pop(name, None):
+            raise error
+
+    @property
+    def all_copied(self) -> bool:
+        return self._run.chunks <= 0
+
+    def check(self) -> None:
+        self._run.raise_planned()
+
+    def pace(self, wanted: DesiredState) -> None:
+        self._call(f"pace {wanted.workers}")
+
+    def interrupt(self) -> None:
+        self._call("interrupt")
+
+    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[Table]:
+        self._call("empty")
+        wait_while_paused()
+        return [table for table in [simple_table()] if table.id not in started]
+
+    def start_streaming(self) -> None:
+        self._call("stream")
+
+    def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:
+        self._call("make readable")
+        wait_until(lambda: True)
+        tick()
+
+    def start_copying(self) -> None:
+        self._call("copy")
+
+    def add_foreign_keys(self) -> bool:
+        self._call("foreign keys")
+        return True
+
+    def start_verifying(self) -> None:
+        self._call("verify")
+
+    def look_for_new_tables(self, *, if_due: bool = False) -> None:
+        if not if_due:
+            self._call("new tables")
+
+    def definitions_read(self) -> bool:
+        self._call("definitions")
+        return self._run.definitions_read
+
+    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
+        self._call(f"attempt {number} within {wanted.directive.cutover.deadline}")
+        self._run.attempts_at.append(time.monotonic())
+        for _ in range(3):
+            self._run.pass_time(0.1)
+            check_cancelled()
+        return self._run.attempts.pop(0) if self._run.attempts else DONE
+
+    def stop_writing(self) -> None:
+        self._call("stop writing")
+
+    def keep_lock(self, seconds: float) -> None:
+        self._call(f"keep lock {seconds:g}")
+
+    def record_aborted(self) -> None:
+        self._call("record aborted")
+
+    def stop(self) -> None:
+        self._call("stop")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class PlayedCheckpoints:
+    """``saved`` has the stage and the number of attempts of each checkpoint."""
+
+    def __init__(self, run: "PlayedRun") -> None:
+        self._run = run
+        self.state = run.state
+        self.saved: list[tuple[str, int]] = []
+
+    def save(self, started: Iterable[Table] = ()) -> None:
+        for table in started:
+            self.state.tables[table.id] = TableState(started=True)
+        if error := self._run.failing.pop("save", None):
+            raise error
+        self.saved.append((self.state.stage, self.state.series.attempts))
+
+    def save_if_due(self) -> None:
+        """Never is."""
+
+    def save_now_if_possible(self) -> bool:
+        if not self._run.stores:
+            return False
+        self.save()
+        return True
+
+
+class PlayedStartup:
+    """Counts the starts."""
+
+    def __init__(self, run: "PlayedRun") -> None:
+        self._run = run
+        self.has_run = False
+        self.let_in = True
+        self.starts = 0
+        self.start_undone = False
+        self.may_undo = False
+
+    def undo_start(self, error: FerryError) -> None:
+        assert error
+        if self.may_undo:
+            self.start_undone, self.has_run = True, False
+
+    def start(self, series: AttemptSeries) -> Started | None:
+        self.starts += 1
+        self.start_undone = False
+        self._run.happen()
+        self._run.raise_planned()
+        if self._run.cut_over_before:
+            return None
+        run = self._run
+        run.operations, run.checkpoints = PlayedOperations(run), PlayedCheckpoints(run)
+        series.adopt(run.state, again=self.has_run)
+        self.has_run = True
+        max_lag = run.intent.now.directive.cutover.max_lag
+        return Started(run.operations, run.checkpoints, run.reached, True, CaughtUp(max_lag))
+
+
+class PlayedRun:
+    """One run and all that a test does to it. ``during[stage]`` happens at the first wait in that stage."""
+
+    def __init__(self, clock: list[float], directive: Directive) -> None:
+        self.clock = clock
+        self.during: dict[Stage, Callable[[], object]] = {}
+        self.planned: list[FerryError] = []
+        """Raised by the next look at the threads, one at a time."""
+        self.failing: dict[str, FerryError] = {}
+        """Raised by the operation of that name, once."""
+        self.chunks = 3
+        self.reached = Stage.COPYING
+        self.cut_over_before = False
+        self.definitions_read = True
+        self.stores = True
+        self.lag: float | None = 0.1
+        self.attempts: list[Attempt] = []
+        """How attempts end; when it is empty they succeed."""
+        self.attempts_at: list[float] = []
+        self.stages: list[Stage] = []
+        self.seconds_in: dict[Stage, float] = defaultdict(float)
+        self.paused_in: set[Stage] = set()
+        self.state = RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", position="")
+        self.intent = PlayedIntent(directive, self)
+        self.throttle = Throttle(paused_by=lambda: decisions.paused_by(self.reporter.stage, self.intent.now))
+        self.reporter = StatusReporter(Ferry.model_validate(ferry_data()), self.throttle, self.intent)
+        self.startup = PlayedStartup(self)
+        self.operations = PlayedOperations(self)
+        self.checkpoints = PlayedCheckpoints(self)
+        enter = self.reporter.enter
+
+        def entered(stage: Stage) -> None:
+            self.stages.append(stage)
+            enter(stage)
+
+        self.reporter.enter = entered  # type: ignore[method-assign]
+
+    def run(self) -> ExitCode:
+        return Coordinator(
+            self.startup, self.intent, self.reporter, RestartPolicy(120), AttemptSeries(SeriesState())
+        ).run()
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock[0] += seconds
+        assert self.clock[0] < MOST_SECONDS, f"it does not end: {self.stages[-5:]}"
+        stage = self.reporter.stage
+        self.seconds_in[stage] += seconds
+        self.chunks -= stage is Stage.COPYING and not self.throttle.pause.paused
+        if self.throttle.pause.paused:
+            self.paused_in.add(stage)
+        self.happen()
+
+    def happen(self) -> None:
+        """What is planned for this stage, once."""
+        if action := self.during.pop(self.reporter.stage, None):
+            action()
+
+    def raise_planned(self) -> None:
+        if self.planned:
+            raise self.planned.pop(0)
+
+    # -- what tests do --------------------------------------------------------------------------------------------
+
+    def wish(self, change: Callable[[DesiredState], DesiredState]) -> Callable[[], object]:
+        """To be put into ``during``."""
+        return lambda: self.intent.change(change)
+
+    def pause(self) -> Callable[[], object]:
+        """For three seconds."""
+
+        def paused() -> None:
+            self.intent.change(lambda wanted: wanted.paused_or_resumed(True))
+            end = self.clock[0] + 3
+            happen = self.happen
+
+            def resume() -> None:
+                happen()
+                if self.clock[0] >= end:
+                    self.happen = happen  # type: ignore[method-assign]
+                    self.intent.change(lambda wanted: wanted.paused_or_resumed(False))
+
+            self.happen = resume  # type: ignore[method-assign]
+
+        return paused
+
+    def condition(self, kind: Condition) -> tuple[str, str]:
+        entry = self.reporter.report().condition(kind)
+        assert entry is not None
+        return entry.status, entry.reason
+
+
+MakeRun = Callable[..., PlayedRun]
+
+
+@pytest.fixture
+def make_run(monkeypatch: pytest.MonkeyPatch) -> MakeRun:
+    """Makes a run whose spec.cutover has these fields; its clock begins at 1000 s."""
+    clock = [1000.0]
+
+    def make(**cutover: Any) -> PlayedRun:
+        return PlayedRun(clock, Directive.model_validate({"generation": 1, "cutover": {"mode": "Automatic"} | cutover}))
+
+    run: list[PlayedRun] = []
+
+    def made(**cutover: Any) -> PlayedRun:
+        run.append(make(**cutover))
+        monkeypatch.setattr("ferry_core.run.coordinator.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr(StatusReporter, "lag", lambda _: run[-1].lag)
+        return run[-1]
+
+    return made

@@ -1,0 +1,390 @@
+"""A whole run without a server: phases and their exits; pause, stop, abort and errors in each; attempts; restarts."""
+
+import pytest
+
+from ferry_core.api.report import Stage
+from ferry_core.errors import (
+    AmbiguousError,
+    ConnectionLost,
+    DataError,
+    ExitCode,
+    Fenced,
+    FerryError,
+    ServerRestarted,
+    Terminated,
+)
+from ferry_core.intent.desired_state import DesiredState
+from ferry_core.reasons import Condition, Reason
+from ferry_core.run.attempts import BETWEEN_ATTEMPTS_SECONDS, CAUGHT_UP_SECONDS
+from ferry_core.run.coordinator import TICK_SECONDS
+from ferry_core.run.restart_policy import MOST_RESTARTS
+from tests.ferry_core.run.conftest import DONE, LATE, MakeRun, PlayedRun
+
+WAY = [
+    Stage.VALIDATING,
+    Stage.COPYING,
+    Stage.STREAMING,
+    Stage.READY_FOR_CUTOVER,
+    Stage.CUTTING_OVER,
+    Stage.COMPLETED,
+]
+MOVING = WAY[1:5]
+"""The phases in which a stop, an abort or an error ends the run by an error."""
+BEFORE_THE_ATTEMPT = WAY[1:4]
+
+
+def run_until(make_run: MakeRun, stage: Stage) -> PlayedRun:
+    """One that waits in ``stage``, where nothing is approved before a test does so."""
+    return make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")
+
+
+def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
+    run = make_run(watchFor="30s")
+    assert run.run() is ExitCode.DONE
+    assert run.stages == WAY
+    assert [call for call in run.operations.calls if call != "copy"] == [
+        *("empty", "stream", "make readable", "pace 4", "foreign keys", "new tables", "verify", "new tables"),
+        *("new tables", "definitions", "attempt 1 within 10s", "stop writing", "new tables", "keep lock 30"),
+    ]
+    assert run.operations.closed
+    assert run.checkpoints.saved[-1] == ("Completed", 1)
+    assert run.state.write_block_milliseconds == DONE.blocked_milliseconds
+    assert run.seconds_in[Stage.STREAMING] >= CAUGHT_UP_SECONDS - TICK_SECONDS
+    assert 30 <= run.seconds_in[Stage.COMPLETED] < 31
+    assert run.condition(Condition.SUCCEEDED) == ("True", "Completed")
+
+
+def test_one_that_was_copied_goes_on_with_the_stream(make_run: MakeRun) -> None:
+    run = make_run()
+    run.reached, run.chunks = Stage.STREAMING, 0
+    assert run.run() is ExitCode.DONE
+    assert run.stages == [Stage.VALIDATING, *WAY[2:]]
+    assert not {"make readable", "copy", "foreign keys"} & set(run.operations.calls)
+
+
+def test_one_that_was_cut_over_before_does_nothing(make_run: MakeRun) -> None:
+    run = make_run()
+    run.cut_over_before = True
+    assert run.run() is ExitCode.DONE
+    assert run.stages == [Stage.VALIDATING]
+
+
+def test_a_source_that_is_written_to_after_the_handover(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def write() -> None:
+        run.operations.changes += 2
+
+    run.during[Stage.COMPLETED] = write
+    assert run.run() is ExitCode.DATA
+    assert run.condition(Condition.STALLED) == ("True", "SourceWrittenAfterCutover")
+
+
+def test_it_waits_for_approval_and_for_every_gate(make_run: MakeRun) -> None:
+    run = make_run(mode="Manual")
+    said: list[str] = []
+
+    def lag_then_approve() -> None:
+        run.during[Stage.STREAMING] = catch_up
+        run.lag = 9.0
+
+    def catch_up() -> None:
+        said.append(run.condition(Condition.READY_FOR_CUTOVER)[1])
+        run.lag = 0.1
+        run.during[Stage.READY_FOR_CUTOVER] = approve
+
+    def approve() -> None:
+        said.append(run.condition(Condition.CUT_OVER)[1])
+        run.intent.change(DesiredState.approved)
+
+    run.during[Stage.READY_FOR_CUTOVER] = lag_then_approve
+    assert run.run() is ExitCode.DONE
+    assert said == ["LagAboveThreshold", "AwaitingApproval"]
+    assert run.stages == [*WAY[:4], Stage.STREAMING, *WAY[3:]]
+
+
+# -- pause, stop and abort in each phase ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", BEFORE_THE_ATTEMPT)
+def test_a_pause_holds_and_ends(make_run: MakeRun, stage: Stage) -> None:
+    run = make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")
+    run.during[stage] = run.pause()
+    if stage is Stage.READY_FOR_CUTOVER:
+        run.during[Stage.STREAMING] = lambda: run.during.update({Stage.READY_FOR_CUTOVER: paused_and_approved})
+
+    def paused_and_approved() -> None:
+        run.pause()()
+        run.intent.change(DesiredState.approved)
+
+    assert run.run() is ExitCode.DONE
+    held = stage if stage is Stage.COPYING else Stage.STREAMING
+    assert run.paused_in - {stage} <= {held}
+    assert "interrupt" in run.operations.calls
+    assert run.attempts_at == [pytest.approx(run.attempts_at[0])], "one attempt, after the pause"
+
+
+def test_a_pause_in_an_attempt_takes_effect_after_it(make_run: MakeRun) -> None:
+    run = make_run()
+    run.attempts = [LATE]
+    run.during[Stage.CUTTING_OVER] = run.pause()
+    assert run.run() is ExitCode.DONE
+    assert run.paused_in == {Stage.STREAMING}
+    assert len(run.attempts_at) == 2
+
+
+def test_a_pause_after_an_attempt_that_a_restart_ended_takes_effect(make_run: MakeRun) -> None:
+    run = make_run()
+    run.during[Stage.CUTTING_OVER] = lambda: run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source"))
+    run.during[Stage.STREAMING] = lambda: run.during.update({Stage.STREAMING: run.pause()})
+    assert run.run() is ExitCode.DONE
+    assert Stage.STREAMING in run.paused_in
+
+
+def test_a_pause_verb_is_stored_at_once(make_run: MakeRun) -> None:
+    run = make_run()
+    run.during[Stage.COPYING] = run.pause()
+    assert run.run() is ExitCode.DONE
+    assert run.state.paused is False
+    assert len(run.checkpoints.saved) >= 3
+
+
+@pytest.mark.parametrize("stage", MOVING)
+def test_a_stop_stores_what_is_known_and_leaves(make_run: MakeRun, stage: Stage) -> None:
+    run = run_until(make_run, stage)
+    run.during[stage] = run.wish(DesiredState.stopped)
+    with pytest.raises(Terminated) as caught:
+        run.run()
+    assert caught.value.reason is Reason.STOPPED
+    assert run.operations.calls[-1] == "stop"
+    assert run.operations.closed
+    assert run.checkpoints.saved[-1][0] == ("Copying" if stage is Stage.COPYING else "Streaming")
+    assert run.reporter.stage is (stage if stage is not Stage.CUTTING_OVER else Stage.STREAMING)
+
+
+def test_a_stop_ends_the_watch_without_an_error(make_run: MakeRun) -> None:
+    run = make_run(watchFor="1h")
+    run.during[Stage.COMPLETED] = run.wish(DesiredState.stopped)
+    assert run.run() is ExitCode.DONE
+    assert run.seconds_in[Stage.COMPLETED] < 1
+
+
+@pytest.mark.parametrize("stage", MOVING)
+def test_an_abort_is_recorded_in_the_lease(make_run: MakeRun, stage: Stage) -> None:
+    run = run_until(make_run, stage)
+    run.during[stage] = run.wish(DesiredState.with_abort)
+    with pytest.raises(Terminated) as caught:
+        run.run()
+    assert caught.value.reason is Reason.ABORTED
+    assert run.operations.calls[-2:] == ["stop", "record aborted"]
+    assert run.operations.closed
+
+
+def test_an_abort_is_told_although_a_server_went_away_with_it(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def abort() -> None:
+        run.intent.change(DesiredState.with_abort)
+        run.planned.append(ConnectionLost(Reason.CONNECTION_LOST, "source: gone"))
+
+    run.during[Stage.STREAMING] = abort
+    with pytest.raises(Terminated, match="Aborted"):
+        run.run()
+
+
+# -- errors in each phase ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", WAY[1:5])
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError(Reason.SCHEMA_CHANGED, "altered"),
+        Fenced(Reason.NEWER_RUN, "newer"),
+        AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, "unknown"),
+        ConnectionLost(Reason.CONNECTION_LOST, "for too long"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_ends_the_run_where_it_is(make_run: MakeRun, stage: Stage, error: FerryError) -> None:
+    run = run_until(make_run, stage)
+    run.during[stage] = lambda: run.planned.append(error)
+    with pytest.raises(type(error)):
+        run.run()
+    stores = isinstance(error, ConnectionLost)
+    assert run.operations.calls[-1] == "stop"
+    assert (run.checkpoints.saved[-1:] == [(run.state.stage, run.state.series.attempts)]) or not stores
+    undone = stage is Stage.CUTTING_OVER and not isinstance(error, AmbiguousError)
+    assert run.reporter.stage is (Stage.STREAMING if undone else stage)
+    assert run.startup.starts == 1
+
+
+def test_what_cannot_be_watched_is_no_failure(make_run: MakeRun) -> None:
+    run = make_run(watchFor="1h")
+    run.during[Stage.COMPLETED] = lambda: run.planned.append(ConnectionLost(Reason.CONNECTION_LOST, "source: gone"))
+    assert run.run() is ExitCode.DONE
+    run = make_run(watchFor="1h")
+    run.during[Stage.COMPLETED] = lambda: run.planned.append(DataError(Reason.SCHEMA_CHANGED, "altered"))
+    assert run.run() is ExitCode.DATA
+
+
+# -- restarts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", MOVING)
+def test_a_restarted_server_makes_it_begin_again(make_run: MakeRun, stage: Stage) -> None:
+    run = run_until(make_run, stage)
+    saved: list[int] = []
+
+    def restart() -> None:
+        run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted"))
+        saved.append(len(run.checkpoints.saved))
+        before.append((run.operations, run.checkpoints))
+        if stage is Stage.READY_FOR_CUTOVER:
+            run.during[stage] = run.wish(DesiredState.approved)
+
+    before: list[tuple[object, object]] = []
+    run.during[stage] = restart
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == 2
+    assert run.stages.count(Stage.VALIDATING) == 1, "the stage that was reached is still reported"
+    [(operations, checkpoints)] = before
+    assert operations is not run.operations
+    assert len(checkpoints.saved) == saved[0], "what memory held is not stored"  # type: ignore[attr-defined]
+    assert run.state.series.attempts == (2 if stage is Stage.CUTTING_OVER else 1)
+
+
+def test_servers_that_fall_again_and_again_end_it(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def restart() -> None:
+        run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted"))
+        run.during[Stage.STREAMING] = restart
+
+    run.during[Stage.STREAMING] = restart
+    with pytest.raises(ServerRestarted):
+        run.run()
+    assert run.startup.starts == MOST_RESTARTS + 1
+
+
+def test_before_the_first_chunk_a_server_that_is_away_is_waited_for(make_run: MakeRun) -> None:
+    run = make_run()
+    run.failing["make readable"] = ConnectionLost(Reason.CONNECTION_LOST, "source: gone")
+    run.planned = [ConnectionLost(Reason.CONNECTION_LOST, "target: refused")]
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == 3
+
+
+@pytest.mark.parametrize("undone", [True, False])
+def test_a_definition_that_is_changed_before_the_first_chunk_is_validated_again(
+    make_run: MakeRun, undone: bool
+) -> None:
+    run = make_run()
+    run.startup.may_undo = undone
+    run.failing["make readable"] = DataError(Reason.SCHEMA_CHANGED, "altered")
+    if undone:
+        assert run.run() is ExitCode.DONE
+        assert run.stages[:4] == [Stage.VALIDATING, Stage.COPYING, Stage.VALIDATING, Stage.COPYING]
+    else:
+        with pytest.raises(DataError):
+            run.run()
+
+
+def test_a_stop_is_not_followed_by_another_start(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def stop() -> None:
+        run.intent.change(DesiredState.stopped)
+        run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted"))
+
+    run.during[Stage.STREAMING] = stop
+    with pytest.raises(FerryError):
+        run.run()
+    assert run.startup.starts == 1
+
+
+# -- attempts ------------------------------------------------------------------------------------------------------
+
+
+def test_attempts_wait_for_each_other_and_end_with_the_series(make_run: MakeRun) -> None:
+    run = make_run(maxAttempts=2)
+    run.attempts = [LATE, LATE]
+    reasons: list[tuple[str, str]] = []
+
+    def exhausted() -> None:
+        reasons.append(run.condition(Condition.STALLED))
+        run.intent.change(DesiredState.approved)
+
+    def after_the_second() -> None:
+        if run.state.series.attempts == 2:
+            run.during[Stage.READY_FOR_CUTOVER] = exhausted
+        else:
+            run.during[Stage.STREAMING] = after_the_second
+
+    run.during[Stage.STREAMING] = after_the_second
+    run.during[Stage.CUTTING_OVER] = lambda: run.during.update({Stage.STREAMING: after_the_second})
+    assert run.run() is ExitCode.DONE
+    first, second, third = run.attempts_at
+    assert second - first >= BETWEEN_ATTEMPTS_SECONDS
+    assert third > second
+    assert reasons == [("True", "AttemptsExhausted")]
+    assert run.state.series.attempts == 1, "another approval begins another series"
+
+
+def test_an_attempt_is_stored_before_it_begins_and_after_it_failed(make_run: MakeRun) -> None:
+    run = make_run()
+    run.attempts = [LATE]
+    assert run.run() is ExitCode.DONE
+    saved = run.checkpoints.saved
+    assert saved.index(("CuttingOver", 1)) < saved.index(("Streaming", 1)) < saved.index(("CuttingOver", 2))
+    assert saved[-1] == ("Completed", 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"), [("stores", "CheckpointNotWritten"), ("definitions_read", "DefinitionsUnread")]
+)
+def test_an_attempt_that_cannot_be_prepared_fails_with_writes_allowed(
+    make_run: MakeRun, field: str, reason: str
+) -> None:
+    run = make_run()
+    setattr(run, field, False)
+    results: list[str | None] = []
+
+    def again() -> None:
+        results.append(run.reporter.report().cutover.last_result)
+        if results[-1] is None:
+            run.during[Stage.STREAMING] = again
+        else:
+            setattr(run, field, True)
+
+    run.during[Stage.STREAMING] = again
+    assert run.run() is ExitCode.DONE
+    assert results[-1] == reason
+    assert len(run.attempts_at) == 1, "the first one stopped no writes"
+
+
+def test_an_attempt_has_the_deadline_that_is_wanted_by_then(make_run: MakeRun) -> None:
+    run = make_run()
+    deadline = run.intent.now.directive.cutover.model_validate({"mode": "Automatic", "deadline": "3s"})
+    run.during[Stage.STREAMING] = run.wish(lambda wanted: wanted.changed(cutover=deadline))
+    assert run.run() is ExitCode.DONE
+    assert "attempt 1 within 3s" in run.operations.calls
+
+
+def test_a_state_that_is_not_stored_after_the_handover_undoes_nothing(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def fail() -> None:
+        run.failing["save"] = ConnectionLost(Reason.CONNECTION_LOST, "target: gone")
+
+    run.during[Stage.CUTTING_OVER] = fail
+    assert run.run() is ExitCode.DONE
+    assert run.stages[-1] is Stage.COMPLETED
+
+
+def test_more_workers_are_taken_up_while_it_copies(make_run: MakeRun) -> None:
+    run: PlayedRun = make_run()
+    more = run.intent.now.directive.copy_.model_copy(update={"workers": 9})
+    run.during[Stage.COPYING] = run.wish(lambda wanted: wanted.changed(copy_=more))
+    assert run.run() is ExitCode.DONE
+    assert [call for call in run.operations.calls if call.startswith("pace")] == ["pace 4", "pace 9"]
