@@ -40,7 +40,12 @@ from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.durable import DURABLE_SECONDS, make_durable, not_durable
 from ferry_core.cutover.messages import ambiguous, locked
-from ferry_core.cutover.other_writers import OTHER_WRITERS_SECONDS, refuse_replication, refuse_xa
+from ferry_core.cutover.other_writers import (
+    OTHER_WRITERS_SECONDS,
+    refuse_replication,
+    refuse_unlogged,
+    refuse_xa,
+)
 from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
 from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
@@ -291,6 +296,7 @@ class Handover:
         refuse_xa(control, lambda looked: self._wait(looked, until), self.lock)
         if not self.may_replicate:
             refuse_replication(control)
+        refuse_unlogged(control)
 
     def _confirm(self) -> None:
         self.fence.read()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.mysql.replication import running_replication
+from ferry_core.mysql.replication import running_replication, unlogged_replication
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
 from ferry_core.reasons import Reason
@@ -26,6 +26,19 @@ def refuse_replication(control: Session) -> None:
             Reason.SOURCE_IS_REPLICA,
             f"replication runs on the source and writes to it whatever is locked: {'; '.join(running)}; STOP REPLICA "
             "(MariaDB: STOP ALL SLAVES) there before the next attempt, and make sure that nothing starts it again",
+        )
+
+
+def refuse_unlogged(control: Session) -> None:
+    """AttemptFailed where replication is set up, be it stopped by now, of which the binlog tells nothing."""
+    unlogged = unlogged_replication(control)
+    if unlogged:
+        raise AttemptFailed(
+            Reason.REPLICA_CHANGES_NOT_LOGGED,
+            f"replication was set up on the source ({'; '.join(unlogged)}), and the source does not log what it "
+            "applies (log_replica_updates, on MariaDB log_slave_updates, is OFF): rows may differ that no event tells "
+            "of. If it applied anything since this run began, start over with a fresh copy; else RESET REPLICA ALL "
+            "(MariaDB: RESET SLAVE ALL) there before the next attempt",
         )
 
 

@@ -1,6 +1,6 @@
 """What applies other servers' changes to a server, whatever is locked there: replicas' threads and cluster peers.
 
-Asked of the source under the cutover's lock. Reads only.
+Asked of the source under the cutover's lock, and whether it logs what it applies. Reads only.
 """
 
 from ferry_core.errors import FerryError
@@ -12,24 +12,36 @@ _GROUP_PEERS = """
 SELECT member_host, member_port FROM performance_schema.replication_group_members
 WHERE member_id <> @@server_uuid AND member_role = 'PRIMARY' AND member_state IN ('ONLINE', 'RECOVERING')"""
 
+# Of the two names of one variable a server knows one or both.
+_LOGS_REPLICATED = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_replica_updates', 'log_slave_updates')"
+
 _GALERA_SIZE = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'"
 
 
 def running_replication(session: Session) -> list[str]:
     """One line for each channel with a running thread, and each cluster peer that takes writes."""
+    peers = _galera(session) if session.flavor is Flavor.MARIADB else _group(session)
+    return [channel for channel, runs in _channels(session) if runs] + peers
+
+
+def unlogged_replication(session: Session) -> list[str]:
+    """One line for each channel, also a stopped one, if what came by it is not in the server's own binlog."""
+    logs = {value for _, value in session.query(_LOGS_REPLICATED)}
+    return [] if b"ON" in logs else [channel for channel, _ in _channels(session)]
+
+
+def _channels(session: Session) -> list[tuple[str, bool]]:
+    """Each in words, and whether one of its threads runs."""
     if session.flavor is Flavor.MARIADB:
         # Two more columns than SHOW SLAVE STATUS stand in front: the connection's name and a state.
-        return _channels(session, "SHOW ALL SLAVES STATUS", 3, 12, 0) + _galera(session)
-    return _channels(session, "SHOW REPLICA STATUS", 1, 10, 55) + _group(session)
-
-
-def _channels(session: Session, statement: str, host: int, io: int, name: int) -> list[str]:
-    """Column numbers: the host, Replica_IO_Running (the applier's is the next one), the channel's name."""
+        statement, host, io, name = "SHOW ALL SLAVES STATUS", 3, 12, 0
+    else:
+        statement, host, io, name = "SHOW REPLICA STATUS", 1, 10, 55
     found = []
     for row in session.query(statement):
-        if any(row[column] != b"No" for column in (io, io + 1)):
-            channel = (row[name] or b"").decode("utf-8", "replace")
-            found.append(f"from {(row[host] or b'').decode()}" + (f", channel {channel!r}" if channel else ""))
+        channel = (row[name] or b"").decode("utf-8", "replace")
+        said = f"from {(row[host] or b'').decode()}" + (f", channel {channel!r}" if channel else "")
+        found.append((said, any(row[column] != b"No" for column in (io, io + 1))))
     return found
 
 

@@ -1,21 +1,21 @@
 """Replication that begins on the source after preflight: asked again under the lock."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from hack.servers import Family
 from tests.support.attempts import Bench
 from tests.support.engine import wait_until
-from tests.support.servers import Server
+from tests.support.servers import Pair, Server
 
 NOWHERE = "'127.0.0.1'"
 
 
 @contextlib.contextmanager
-def replicating(server: Server, channel: str, threads: str) -> Iterator[None]:
-    """From a primary that does not answer: its threads run all the same."""
+def replicating(server: Server, channel: str, threads: str | None) -> Iterator[None]:
+    """From a primary that does not answer: its threads run all the same. Without ``threads`` it is set up only."""
     if server.family is Family.MYSQL:
         of = f" FOR CHANNEL '{channel}'"
         setup = f"CHANGE REPLICATION SOURCE TO SOURCE_HOST = {NOWHERE}, SOURCE_PORT = 1, SOURCE_USER = 'nobody'{of}"
@@ -25,7 +25,7 @@ def replicating(server: Server, channel: str, threads: str) -> Iterator[None]:
         setup = f"CHANGE MASTER '{channel}' TO MASTER_HOST = {NOWHERE}, MASTER_PORT = 1, MASTER_USER = 'nobody'"
         start, stop = f"START SLAVE '{channel}' {threads}", f"STOP SLAVE '{channel}'"
         forget = f"RESET SLAVE '{channel}' ALL"
-    server.execute(setup, start)
+    server.execute(setup, *([start] if threads is not None else []))
     try:
         yield
     finally:
@@ -51,3 +51,23 @@ def test_replication_that_starts_under_the_lock_refuses_the_attempt(bench: Bench
         bench.steps["proving"] = lambda: stack.enter_context(replicating(bench.pair.source, "", "SQL_THREAD"))
         assert bench.handover().attempt().reason == "SourceIsReplica"
     wait_until(lambda: not bench.read_only(), "writes are allowed again")
+
+
+def test_replication_that_is_not_logged_refuses_the_attempt_also_once_it_is_stopped(
+    make_server: Callable[..., Server], pair: Pair, schema: str
+) -> None:
+    """It was set up after preflight: what it may have written is in no event."""
+    logs = "log_replica_updates" if pair.family is Family.MYSQL else "log_slave_updates"
+    source = make_server(pair.family, **{logs: False})
+    accounts = [f"'clerk'@'{host}'" for host in ("localhost", "%")]
+    source.execute(
+        f"CREATE DATABASE `{schema}`", *(f"CREATE USER {account} IDENTIFIED BY 'pw'" for account in accounts)
+    )
+    source.execute(*(f"GRANT INSERT ON `{schema}`.* TO {account}" for account in accounts))
+    with Bench(Pair(source, pair.target), schema, "clerk") as bench:
+        with replicating(source, "", None):
+            tried = bench.handover().attempt()
+            assert tried.reason == "ReplicaChangesNotLogged", tried
+            assert "start over with a fresh copy" in tried.message
+            assert not bench.read_only()
+        assert bench.handover().attempt().done
