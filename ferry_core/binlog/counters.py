@@ -1,12 +1,6 @@
 """What a stream has read so far. Written by ``transactions`` in the streamer's thread; its status is made of it."""
 
-from typing import TYPE_CHECKING
-
 from ferry_core.binlog.sink import StreamMark
-
-if TYPE_CHECKING:
-    from ferry_core.binlog.table_map import WireColumn
-    from ferry_core.tables.table import TableName
 
 
 class Counters:
@@ -24,5 +18,4 @@ class Counters:
         self.in_sink = False
         self.file = ""
         self.newest: tuple[str, int] | None = None  # the last file that began, and when the source began it
-        self.shapes: dict[TableName, tuple[WireColumn, ...]] = {}  # of each selected table, as first seen
         self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them

@@ -5,11 +5,11 @@ Called in the streamer's thread only. The change buffer is the one implementatio
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.mysql.gtid import Position
-from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.tables.table import KeyLiterals
 
 KeyDecoder = Callable[[bytes], KeyLiterals]
 """Turns the raw key bytes of a row image into SQL literals."""
@@ -34,11 +34,15 @@ class StreamMark:
         return self.sequence < other.sequence
 
 
+F = TypeVar("F")
+F_contra = TypeVar("F_contra", contravariant=True)
+
+
 @dataclass(frozen=True)
-class Altered:
+class Altered(Generic[F]):
     """A DDL statement after which a selected table may be what it was."""
 
-    table: Table
+    followed: F
     seen: StreamMark
     """Includes the statement."""
     statement: str
@@ -46,7 +50,7 @@ class Altered:
     """Only if no other statement altered the table before the comparison does it prove anything."""
 
 
-class ChangeSink(Protocol):
+class ChangeSink(Protocol[F_contra]):
     """One transaction is ``begin``, any number of ``changed``, ``end``; ``decided`` stands outside of them.
 
     A connection may break in the middle: then ``begin`` comes again for the same transaction, with no ``end`` before.
@@ -59,7 +63,7 @@ class ChangeSink(Protocol):
         names an XA transaction: its rows count from its decision on, dated by this ``before``.
         """
 
-    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def changed(self, followed: F_contra, keys: Sequence[bytes], decode: KeyDecoder) -> None:
         """Rows with these raw keys changed (an UPDATE gives the old key and the new one). May block: back-pressure."""
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:

@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
@@ -16,9 +18,9 @@ from tenacity.nap import sleep_using_event
 from ferry_core.binlog import events
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.ending import BinlogEnd
+from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
 from ferry_core.binlog.history import prove_history
-from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import Altered, ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
 from ferry_core.binlog.status import StreamStatus
@@ -26,9 +28,8 @@ from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import MariaDbGtids, Position
+from ferry_core.mysql.gtid import MariaDbGtids
 from ferry_core.mysql.session import Session
-from ferry_core.tables.table import Table, TableName
 
 AHEAD_PATIENCE_SECONDS = 60.0
 """How long a source may lack what we have already read from it: a commit that is stalled in its group commit."""
@@ -42,37 +43,39 @@ _LONGEST_WAIT = 5.0
 _SOUND_SECONDS = 10.0
 
 
-class BinlogStreamer:
+@dataclass(frozen=True)
+class Upstream:
+    """The server that is streamed from, and as which replica."""
+
+    control: Callable[[], Session]
+    """Opens a session for questions."""
+    login: Callable[[], Endpoint]
+    """Asked at each connect: the password may have been changed. It says, too, which server must answer there."""
+    flavor: Flavor
+    server_id: int
+
+
+class BinlogStreamer(Generic[M]):
     """``run`` in its own thread; ``stop`` and ``status`` from any."""
 
     def __init__(
         self,
-        connect: Callable[[], Session],
-        login: Callable[[], Endpoint],
-        flavor: Flavor,
-        tables: Mapping[TableName, Table],
-        start: Position,
-        sink: ChangeSink,
-        server_id: int,
-        last_read: LastRead | None = None,
-        altered: Callable[[Altered, Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
+        upstream: Upstream,
+        tables: FollowedTables[M],
+        sink: ChangeSink[M],
+        start: StreamMark,
+        altered: Callable[[Altered[M], Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
     ) -> None:
-        """``connect`` opens a control session, for questions.
+        """``start``: its ``last_read`` is the furthest place that a run of this Ferry has read, mostly beyond it.
 
-        ``login`` is asked at each connect: the password may have been changed since the last one. It says, too, which
-        server must answer there.
-        ``last_read`` is the furthest place that a run of this Ferry has read, mostly beyond ``start``.
         ``altered`` compares a table that DDL has altered, given ``reached`` and whether to stop; see ``Transactions``.
         """
-        self._control = connect
-        self._login = login
-        self._endpoint = login()
-        self._flavor = flavor
+        self._upstream = upstream
+        self._endpoint = upstream.login()
         self._tables = tables
         self._sink = sink
-        self._server_id = server_id
         self._altered = altered
-        self._counters = Counters(StreamMark(0, start, last_read=last_read))
+        self._counters = Counters(start)
         self._reconnects: Counter[str] = Counter()
         self._stopped = threading.Event()
         self._dump: Dump | None = None
@@ -187,9 +190,9 @@ class BinlogStreamer:
         self._reconnects["connect"] += 1
 
     def _open(self) -> Dump:
-        self._endpoint = self._login()
+        self._endpoint = self._upstream.login()
         position = self._counters.processed.position
-        dump = open_dump(self._endpoint, self._flavor, self._server_id, position, self._check)
+        dump = open_dump(self._endpoint, self._upstream.flavor, self._upstream.server_id, position, self._check)
         try:
             self._prove_history()
         except BaseException:
@@ -206,13 +209,14 @@ class BinlogStreamer:
         """With the dump open and nothing read from it: if the source is restarted meanwhile, the dump is dead."""
         processed = self._counters.processed
         if processed.last_read is not None:
-            prove_history(self._endpoint, self._flavor, processed.position, processed.last_read, self._control)
+            flavor, control = self._upstream.flavor, self._upstream.control
+            prove_history(self._endpoint, flavor, processed.position, processed.last_read, control)
 
     def _check(self, facts: SourceFacts) -> None:
         """Does it still have what we need?"""
         position = self._counters.processed.position
         if not position.contains(facts.purged):
-            raise purged(self._endpoint, position, self._control)
+            raise purged(self._endpoint, position, self._upstream.control)
         logged = facts.logged
         if (
             isinstance(position, MariaDbGtids)
@@ -236,18 +240,20 @@ class BinlogStreamer:
         try:
             transactions.follow(dump.frames)
         except SourceRefusal as refusal:
-            error = judge(refusal, self._endpoint, self._counters.processed.position, self._control)
+            error = judge(refusal, self._endpoint, self._counters.processed.position, self._upstream.control)
             if isinstance(error, RetriableError) and not isinstance(error, StreamLost):
                 error = StreamLost("refused", error.message)
             raise error from refusal
 
-    def _compared(self, change: Altered) -> str:
+    def _compared(self, change: Altered[M]) -> str:
         assert self._altered is not None
         try:
             return self._altered(change, self.reached, self._stopped.is_set)
         except RetriableError as error:
             # The statement comes again after the reconnect.
-            raise StreamLost("definition", f"{change.table.id} could not be compared: {error.message}") from error
+            raise StreamLost(
+                "definition", f"{change.followed.table.id} could not be compared: {error.message}"
+            ) from error
 
     def _lost(self, lost: StreamLost) -> None:
         self._counters.caught_up = False

@@ -4,6 +4,7 @@ Called by ``transactions``, which keeps one ``TrackedTable`` for each distinct t
 """
 
 from collections.abc import Sequence
+from typing import Generic
 
 from ferry_core.binlog import past
 from ferry_core.binlog.events import (
@@ -14,12 +15,12 @@ from ferry_core.binlog.events import (
     WRITE_ROWS_V1,
     unreadable,
 )
+from ferry_core.binlog.followed import M
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.table_map import TableMap, length_encoded
 from ferry_core.binlog.walker import Walker, compiled, double_image_source, single_image_source
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
-from ferry_core.tables.table import Table
 
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
@@ -30,12 +31,13 @@ _OLD_TEMPORAL = (7, 11, 12)
 _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 
 
-class TrackedTable:
+class TrackedTable(Generic[M]):
     """Walkers are compiled when a bitmap is first met; a table has one to a handful."""
 
-    def __init__(self, table: Table, table_map: TableMap, *, mariadb: bool, cascades: bool = False) -> None:
+    def __init__(self, followed: M, table_map: TableMap, *, mariadb: bool, cascades: bool = False) -> None:
         """``cascades``: rows of a selected table change with this one's by a foreign key."""
-        self.table = table
+        self.followed = followed
+        self.table = table = followed.table
         self.cascades = cascades
         self._columns = table_map.columns
         self._key = [column.ordinal for column in table.key.columns]

@@ -6,26 +6,25 @@ transaction which was cut in the middle begins again. Called by ``streamer`` in 
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Generic, Protocol
 from zlib import crc32
 
 from ferry_core.binlog import compressed, events, past
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import unreadable
+from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.last_read import LastRead, further, numbered
+from ferry_core.binlog.selected import Selected
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
-from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
-from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtid, MariaDbGtids, Position
 from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration
-from ferry_core.schema.definition import cascading_parents
-from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
-from ferry_core.tables.table import Table, TableName
+from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
 
 _ROWS = frozenset(
     {*range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1), *range(events.WRITE_ROWS, events.DELETE_ROWS + 1)}
@@ -58,33 +57,29 @@ class _Group:
         self.inside = False  # begun by BEGIN and the like; else its first statement is all of it
 
 
-class Transactions:
+class Transactions(Generic[M]):
     """Feeds a sink with what one connection gives."""
 
     def __init__(
         self,
-        tables: Mapping[TableName, Table],
-        sink: ChangeSink,
+        tables: FollowedTables[M],
+        sink: ChangeSink[M],
         counters: Counters,
         *,
         checksums: bool,
         folds: bool,
-        altered: Callable[[Altered], str] | None = None,
+        altered: Callable[[Altered[M]], str] | None = None,
     ) -> None:
         """``altered`` compares a table that DDL has altered with what it was: what is different, in words."""
-        self._tables = tables
         self._altered = altered
-        self._schemas = {name.schema.lower() if folds else name.schema for name in tables}
-        self._by_name = {_folded(name): table for name, table in tables.items()} if folds else tables
+        self._selected = Selected(tables, counters.processed, folds=folds)
         self._folds = folds
-        self._parents = cascading_parents(tables.values())
         self._sink = sink
         self._counters = counters
         self._checksums = checksums
         self._announced = False  # whether a format description has said if there are checksums
         self._group: _Group | None = None
-        self._maps: dict[bytes, TrackedTable | None] = {}
-        self._tracked: dict[bytes, TrackedTable | None] = {}
+        self._maps: dict[bytes, TrackedTable[M] | None] = {}
         self._event = b""  # the last one as the file has it, perhaps compressed
         self._handlers = self._handler_table()
 
@@ -161,7 +156,7 @@ class Transactions:
 
     # Rows
 
-    def _rows(self, tracked: TrackedTable, kind: int, data: bytes, end: int) -> None:
+    def _rows(self, tracked: TrackedTable[M], kind: int, data: bytes, end: int) -> None:
         group = self._group
         if group is None:
             raise unreadable("a row event outside of a transaction")
@@ -172,26 +167,12 @@ class Transactions:
             self._sink.begin(counters.processed, group.seen, group.xid)
             group.begun = True
         counters.in_sink = True
-        self._sink.changed(tracked.table, keys, tracked.decode)
+        self._sink.changed(tracked.followed, keys, tracked.decode)
         counters.in_sink = False
         counters.row_changes += len(keys)
 
     def _table_map(self, data: bytes, end: int) -> None:
-        body = data[28:end]
-        if body not in self._tracked:
-            self._tracked[body] = self._track(data, end)
-        self._maps[data[20:26]] = self._tracked[body]
-
-    def _track(self, data: bytes, end: int) -> TrackedTable | None:
-        name, _ = table_name(data)
-        table = self._by_name.get(_folded(name) if self._folds else name)
-        if table is None:
-            return None
-        mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
-        parsed = parse_table_map(data, end)
-        if self._counters.shapes.setdefault(table.source, parsed.columns) != parsed.columns:
-            raise past.other_shape(table, "its events have other columns than before")
-        return TrackedTable(table, parsed, mariadb=mariadb, cascades=not mariadb and table.source in self._parents)
+        self._maps[data[20:26]] = self._selected.tracked(data, end, self._counters.processed.position)
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:
@@ -221,11 +202,20 @@ class Transactions:
         self._group = _Group(first, gtid, seen, committed_at)
         return self._group
 
+    def _between(self, alone: Callable[[], Position]) -> None:
+        """Before a transaction: ``alone`` gives a position that holds nothing else."""
+        processed = self._counters.processed
+        if self._selected.changed(processed):
+            self._maps.clear()
+        if self._selected.late:
+            self._selected.skip(alone(), processed)
+
     def _gtid(self, data: bytes, end: int) -> None:
         parse = events.parse_gtid if data[5] == events.GTID else events.parse_tagged_gtid
         source, number, committed_at = parse(data, end)
         position = self._counters.processed.position
         assert isinstance(position, GtidSet)
+        self._between(lambda: GtidSet({source: ((number, number),)}))
         self._open(data, f"{source}:{number}", position.add(source, number), committed_at)
 
     def _mariadb_gtid(self, data: bytes, end: int) -> None:
@@ -236,6 +226,7 @@ class Transactions:
         file = self._counters.file
         place = len(file), file, int.from_bytes(data[14:18], "little")
         gtid = f"{begun.domain}-{server_id}-{begun.sequence}"
+        self._between(lambda: MariaDbGtids({begun.domain: MariaDbGtid(server_id, begun.sequence)}))
         group = self._open(data, gtid, position.add(begun.domain, server_id, begun.sequence), None, place)
         group.xid, group.inside, group.idle = begun.prepared_xid, not begun.standalone, begun.alters_nothing
 
@@ -294,7 +285,7 @@ class Transactions:
     def _query(self, data: bytes, end: int) -> None:
         statement, group = events.parse_query(data, end, data[5]), self._group
         text = statement.text
-        effect = effect_on(text, statement.default_schema, self._tables.keys(), int(self._folds))
+        effect = self._selected.effect_of(statement)
         effect = NOTHING if group is not None and group.idle else effect
         if effect.kind is StatementKind.TABLE_FROM_QUERY:
             mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
@@ -317,14 +308,17 @@ class Transactions:
         """Nothing, if it is known that no selected table is another or has other rows; else it raises."""
         if effect.kind is StatementKind.STATEMENT_DML:
             touched = statement.touched
-            if touched is None or not self._schemas.isdisjoint(map(str.lower, touched) if self._folds else touched):
+            if touched is None or not self._selected.schemas.isdisjoint(
+                map(str.lower, touched) if self._folds else touched
+            ):
                 raise past.statement(statement.text, effect.kind, effect.tables)
             return NOTHING
         group, different = self._group, ""
         if group is not None and self._altered is not None and effect.alteration is not Alteration.CHANGES:
             alone = effect.alteration is Alteration.COMPARE
             for name in sorted(effect.tables):
-                different = self._altered(Altered(self._tables[name], group.seen, statement.text, alone))
+                altered = Altered(self._selected.named(name), group.seen, statement.text, alone)
+                different = self._altered(altered)
                 if different:
                     break
             else:
@@ -340,6 +334,8 @@ class Transactions:
         """
         counters = self._counters
         place = data[14:18]
+        if self._group is None and self._selected.changed(counters.processed):
+            self._maps.clear()
         counters.caught_up = self._group is None and place == counters.place
         if counters.caught_up and counters.processed.last_read is None and counters.newest is not None:
             reached = LastRead(*counters.newest, int.from_bytes(place, "little"))
@@ -393,7 +389,3 @@ def _has_checksum(data: bytes) -> bool:
 def _commit_time(group: _Group, data: bytes) -> float:
     """MariaDB tells whole seconds only. The end of that second: its begin would make a lag of up to 1 s out of none."""
     return group.committed_at or int.from_bytes(data[1:5], "little") + 1.0
-
-
-def _folded(name: TableName) -> TableName:
-    return TableName(name.schema.lower(), name.name.lower())

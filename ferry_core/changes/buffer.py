@@ -7,18 +7,18 @@ inside one huge transaction and is what "the stream is read on up to the buffer'
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.consistency.pending import Generation, PendingKeys
 from ferry_core.consistency.positions import safe_mark
 from ferry_core.consistency.prepared import PreparedTransactions
-from ferry_core.tables.table import Table
+from ferry_core.moves.move import TableMove
 
 CAPACITY_BYTES = 16 << 20
 """Bound on waiting keys: about 130,000 of 8 bytes; with the generation in flight the copier stays under 200 MB."""
 
-ChangeListener = Callable[[Table, Sequence[bytes], KeyDecoder], None]
+ChangeListener = Callable[[TableMove, Sequence[bytes], KeyDecoder], None]
 
 
 class ChangeBuffer:
@@ -26,21 +26,20 @@ class ChangeBuffer:
 
     def __init__(
         self,
-        tables: Iterable[Table],
         start: StreamMark,
         listener: ChangeListener | None = None,
         capacity_bytes: int = CAPACITY_BYTES,
     ) -> None:
         self._condition = threading.Condition()
-        self._pending = {table: PendingKeys(table) for table in tables}
-        self._active: dict[Table, PendingKeys] = {}
+        self._active: dict[TableMove, None] = {}
+        """Moves with keys that wait or are in flight, those that came first before the others."""
         self._bytes = 0
-        self._prepared = PreparedTransactions()
+        self._prepared: PreparedTransactions[TableMove] = PreparedTransactions()
         self._processed = start
         self._seen = start
         self._before = start
         self._xid: str | None = None
-        self._touched: set[Table] = set()
+        self._touched: set[TableMove] = set()
         self._listener = listener
         self._capacity = capacity_bytes
         self._closed = False
@@ -56,22 +55,22 @@ class ChangeBuffer:
             if xid is not None:
                 self._prepared.begin(xid, before)
 
-    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def changed(self, followed: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
         if not keys:
             return
         with self._condition:
             if self._xid is not None:
-                self._prepared.add(self._xid, table, keys, decode)
+                self._prepared.add(self._xid, followed, keys, decode)
                 return
-            self._add(table, keys, decode, self._before)
-            self._touched.add(table)
+            self._add(followed, keys, decode, self._before)
+            self._touched.add(followed)
             while self._bytes > self._capacity and not self._closed:
                 self._condition.wait(1.0)
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
         with self._condition:
-            for table in self._touched:
-                self._pending[table].date(committed_at)
+            for move in self._touched:
+                move.pending.date(committed_at)
             self._touched.clear()
             self._xid = None
             self._advance(processed)
@@ -79,9 +78,9 @@ class ChangeBuffer:
     def decided(self, xid: str, committed: bool, before: StreamMark, processed: StreamMark) -> None:  # noqa: ARG002 - keys are dated by their PREPARE
         with self._condition:
             self._seen = processed
-            for table, keys, decode, prepared_before in self._prepared.decide(xid):
+            for move, keys, decode, prepared_before in self._prepared.decide(xid):
                 if committed:
-                    self._add(table, keys, decode, prepared_before, frozenset({xid}))
+                    self._add(move, keys, decode, prepared_before, frozenset({xid}))
             self._advance(processed)
 
     def alive(self, processed: StreamMark, source_time: float | None) -> None:  # noqa: ARG002 - the streamer's status keeps it
@@ -95,62 +94,75 @@ class ChangeBuffer:
 
     # -- the flusher's thread -------------------------------------------------------------------------------------
 
-    def take(self, table: Table, limit: int) -> Generation | None:
-        """The next generation of a table; None if nothing waits. The table's gate must be held exclusively."""
+    def take(self, move: TableMove, limit: int) -> Generation | None:
+        """The next generation of a move; None if nothing waits. Its gate must be held exclusively."""
         with self._condition:
-            pending = self._pending[table]
-            before = pending.bytes
-            generation = pending.take(limit, self._seen)
-            self._recount(table, before)
+            before = move.pending.bytes
+            generation = move.pending.take(limit, self._seen)
+            self._recount(move, before)
             return generation
 
-    def committed(self, generation: Generation) -> None:
+    def committed(self, move: TableMove, generation: Generation) -> None:
         with self._condition:
-            self._pending[generation.table].committed(generation)
-            self._recount(generation.table, self._pending[generation.table].bytes)
+            move.pending.committed(generation)
+            self._recount(move, move.pending.bytes)
             self._condition.notify_all()
 
-    def returned(self, generation: Generation) -> None:
+    def returned(self, move: TableMove, generation: Generation) -> None:
         with self._condition:
-            pending = self._pending[generation.table]
-            before = pending.bytes
-            pending.returned(generation)
-            self._recount(generation.table, before)
+            before = move.pending.bytes
+            move.pending.returned(generation)
+            self._recount(move, before)
+            self._condition.notify_all()
+
+    # -- the coordinator's thread ---------------------------------------------------------------------------------
+
+    def forget(self, move: TableMove) -> None:
+        """The move starts over, or is handed on: all its rows are read again, behind everything streamed so far.
+
+        The stream must not follow it any more, and its gate must be held exclusively: no generation is in flight.
+        """
+        with self._condition:
+            before = move.pending.bytes
+            move.pending = PendingKeys(move.id)
+            self._prepared.forget(move)
+            self._touched.discard(move)
+            self._recount(move, before)
             self._condition.notify_all()
 
     def wait_for_work(self, timeout: float, *, more: bool = False) -> None:
         """Until something waits (``more``: until anything is added at all) or ``timeout`` seconds passed."""
         with self._condition:
-            if (more or not any(self._active.values())) and not self._closed:
+            if (more or not any(move.pending for move in self._active)) and not self._closed:
                 self._condition.wait(timeout)
 
     # -- anybody --------------------------------------------------------------------------------------------------
 
-    def waiting(self) -> list[tuple[Table, int]]:
-        """Tables with waiting keys and how many, most first."""
+    def waiting(self) -> list[tuple[TableMove, int]]:
+        """Moves with waiting keys and how many, most first."""
         with self._condition:
-            rows = [(table, len(pending)) for table, pending in self._active.items() if pending]
+            rows = [(move, len(move.pending)) for move in self._active if move.pending]
         return sorted(rows, key=lambda row: -row[1])
 
-    def pending_keys(self, table: Table | None = None) -> int:
+    def pending_keys(self, move: TableMove | None = None) -> int:
         """Keys not known to be on the target: waiting or in flight."""
         with self._condition:
-            chosen = self._active.values() if table is None else [self._pending[table]]
-            return sum(len(pending) + pending.in_flight for pending in chosen)
+            chosen = self._active if move is None else [move]
+            return sum(len(one.pending) + one.pending.in_flight for one in chosen)
 
-    def pending_by_table(self) -> Mapping[Table, int]:
-        """``pending_keys`` of each table that has any."""
+    def pending_by_table(self) -> Mapping[str, int]:
+        """``pending_keys`` of each move that has any, by the table's id."""
         with self._condition:
-            return {table: len(pending) + pending.in_flight for table, pending in self._active.items()}
+            return {move.id: len(move.pending) + move.pending.in_flight for move in self._active}
 
-    def pending_snapshot(self, table: Table) -> tuple[list[bytes], KeyDecoder | None]:
-        """Keys of a table that wait or are in flight, and how to decode them."""
+    def pending_snapshot(self, move: TableMove) -> tuple[list[bytes], KeyDecoder | None]:
+        """Keys of a move that wait or are in flight, and how to decode them."""
         with self._condition:
-            return self._pending[table].snapshot()
+            return move.pending.snapshot()
 
-    def is_pending(self, table: Table, key: bytes) -> bool:
+    def is_pending(self, move: TableMove, key: bytes) -> bool:
         with self._condition:
-            return self._pending[table].is_pending(key)
+            return move.pending.is_pending(key)
 
     @property
     def fullness(self) -> float:
@@ -183,21 +195,21 @@ class ChangeBuffer:
         with self._condition:
             if self._prepared.undecided().get(xid) is not before or xid == self._xid:
                 return False
-            for table, keys, decode in self._prepared.drop(xid, before):
-                self._add(table, keys, decode, before)
+            for move, keys, decode in self._prepared.drop(xid, before):
+                self._add(move, keys, decode, before)
             return True
 
     def checkpoint_mark(self) -> StreamMark:
         """R5: where a resumed run may start."""
         with self._condition:
-            marks = [pending.oldest() for pending in self._active.values()]
+            marks = [move.pending.oldest() for move in self._active]
             self._held = [(mark, until) for mark, until in self._held if not until()]
             return safe_mark(self._processed, [*marks, self._prepared.oldest(), *(mark for mark, _ in self._held)])
 
     def oldest_commit(self) -> float | None:
         """Source clock, Unix seconds, of the oldest change not yet on the target; None if there is none or unknown."""
         with self._condition:
-            times = [pending.oldest_commit() for pending in self._active.values()]
+            times = [move.pending.oldest_commit() for move in self._active]
         return min((at for at in times if at is not None), default=None)
 
     def wait_processed(self, reached: Callable[[StreamMark], bool], deadline: float) -> bool:
@@ -210,17 +222,16 @@ class ChangeBuffer:
         with self._condition:
             return self._wait(lambda: not self._active, deadline)
 
-    def wait_flushed(self, table: Table, deadline: float) -> bool:
-        """Until every key of this table that is known now is on the target; False after ``deadline`` (time.monotonic).
+    def wait_flushed(self, move: TableMove, deadline: float) -> bool:
+        """Until every key of this move that is known now is on the target; False after ``deadline`` (time.monotonic).
 
         Keys that come meanwhile are not waited for: on a busy table there are always some.
         """
-        pending = self._pending[table]
         with self._condition:
             now = self._processed
 
             def flushed() -> bool:
-                oldest = pending.oldest()
+                oldest = move.pending.oldest()
                 return oldest is None or not oldest < now
 
             return self._wait(flushed, deadline)
@@ -235,19 +246,18 @@ class ChangeBuffer:
 
     def _add(
         self,
-        table: Table,
+        move: TableMove,
         keys: Sequence[bytes],
         decode: KeyDecoder,
         before: StreamMark,
         xids: frozenset[str] = frozenset(),
     ) -> None:
-        pending = self._pending[table]
-        bytes_before = pending.bytes
-        pending.add(keys, decode, before, xids)
-        self._recount(table, bytes_before)
+        bytes_before = move.pending.bytes
+        move.pending.add(keys, decode, before, xids)
+        self._recount(move, bytes_before)
         self._changes += len(keys)
         if self._listener is not None:
-            self._listener(table, keys, decode)
+            self._listener(move, keys, decode)
         self._condition.notify_all()
 
     def _advance(self, processed: StreamMark) -> None:
@@ -255,14 +265,13 @@ class ChangeBuffer:
         self._seen = max(self._seen, processed)
         self._condition.notify_all()
 
-    def _recount(self, table: Table, bytes_before: int) -> None:
-        """After any change of a table's keys: what an event costs must not depend on the number of tables."""
-        pending = self._pending[table]
-        self._bytes += pending.bytes - bytes_before
-        if pending or pending.in_flight:
-            self._active[table] = pending
+    def _recount(self, move: TableMove, bytes_before: int) -> None:
+        """After any change of a move's keys: what an event costs must not depend on the number of tables."""
+        self._bytes += move.pending.bytes - bytes_before
+        if move.pending or move.pending.in_flight:
+            self._active[move] = None
         else:
-            self._active.pop(table, None)
+            self._active.pop(move, None)
 
     def _wait(self, satisfied: Callable[[], bool], deadline: float) -> bool:
         while not satisfied():

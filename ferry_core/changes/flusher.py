@@ -7,15 +7,16 @@ are flushed together: with hundreds of them, each with a few changes, one after 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import Generation
-from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.tables.table import KeyLiterals
 
 BATCH_KEYS = 2000
 """Keys a statement reads and writes: 1000 to 3000 measured best, 20,000 fall back to a scan."""
@@ -39,13 +40,16 @@ IDLE_SECONDS = 0.25
 class FlushResult:
     """One generation, for metrics."""
 
-    table: Table
+    move: TableMove
     keys: int
     seconds: float
 
 
+Taken = tuple[TableMove, Generation]
+
+
 class Flusher:
-    """``copy_keys(table, keys)`` copies one batch until it has committed, or raises; called from ``executor``.
+    """``copy_keys(move, keys)`` copies one batch until it has committed, or raises; called from ``executor``.
 
     It returns whether it met a lock conflict on its way.
     """
@@ -53,112 +57,116 @@ class Flusher:
     def __init__(
         self,
         buffer: ChangeBuffer,
-        gates: Mapping[Table, TableGate],
         executor: Executor,
-        copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], bool],
+        copy_keys: Callable[[TableMove, tuple[KeyLiterals, ...]], bool],
         make_visible: Callable[[Generation], bool],
-        copying: Callable[[Table], bool],
         cancelled: Callable[[], bool],
         flushed: Callable[[FlushResult], None],
     ) -> None:
-        """``make_visible`` is R1's wait (False when cancelled); ``copying`` tells whether a table has unread chunks."""
+        """``make_visible`` is R1's wait (False when cancelled)."""
         self._buffer = buffer
-        self._gates = gates
         self._executor = executor
         self._copy_keys = copy_keys
         self._make_visible = make_visible
-        self._copying = copying
         self._cancelled = cancelled
         self._flushed = flushed
-        self._last: dict[Table, float] = {}
-        self._in_turn: dict[Table, int] = {}  # generations for which a table's batches still go one by one
 
     def run(self) -> None:
         """Until cancelled. Raises what a batch raised for good."""
         while not self._cancelled():
-            tables = self._due()
-            if not tables:
+            moves = self._due()
+            if not moves:
                 # What waits already waits for its table's interval only.
                 self._buffer.wait_for_work(IDLE_SECONDS, more=bool(self._buffer.waiting()))
             else:
-                self.flush(*tables)
+                self.flush(*moves)
 
-    def _due(self) -> list[Table]:
+    def _due(self) -> list[TableMove]:
         """The table that waits for longest, unless its chunks deserve a turn first; most keys first in a full buffer.
 
         Not always most keys: a table with few changes would wait for as long as a busy one has more. With a table that
         has no chunks left come all others of that kind, those that wait for longest first.
         """
-        waiting = [table for table, _ in self._buffer.waiting()]
+        waiting = [move for move, _ in self._buffer.waiting()]
         if self._buffer.fullness > URGENT_FULLNESS:
             return waiting[:1]
         now = time.monotonic()
-        waiting.sort(key=lambda table: self._last.get(table, 0.0))
-        for table in waiting:
-            if not self._copying(table):
-                return [other for other in waiting if not self._copying(other)][:TABLES_TOGETHER]
-            if now - self._last.get(table, 0.0) > COPYING_INTERVAL:
-                return [table]
+        waiting.sort(key=lambda move: move.flushed_at)
+        for move in waiting:
+            if not _copying(move):
+                return [other for other in waiting if not _copying(other)][:TABLES_TOGETHER]
+            if now - move.flushed_at > COPYING_INTERVAL:
+                return [move]
         return []
 
-    def flush(self, *tables: Table) -> None:
-        """One generation of each of these tables."""
+    def flush(self, *moves: TableMove) -> None:
+        """One generation of each of these."""
         started = time.monotonic()
         with ExitStack() as gates:
-            generations = self._take(gates, tables)
+            generations = self._take(gates, moves)
             try:
-                done = all(self._make_visible(generation) for generation in generations) and self._write(generations)
+                done = all(self._make_visible(generation) for _, generation in generations) and self._write(generations)
             except BaseException:
                 self._return(generations)
                 raise
             if not done:
                 self._return(generations)
                 return
-            for generation in generations:
-                self._buffer.committed(generation)
-        for generation in generations:
-            self._last[generation.table] = time.monotonic()
-            self._flushed(FlushResult(generation.table, len(generation.keys), time.monotonic() - started))
+            for move, generation in generations:
+                self._buffer.committed(move, generation)
+        for move, generation in generations:
+            move.flushed_at = time.monotonic()
+            self._flushed(FlushResult(move, len(generation.keys), time.monotonic() - started))
 
-    def _take(self, gates: ExitStack, tables: Sequence[Table]) -> list[Generation]:
-        """Keys of as many of the tables as may be taken at once; their gates are held until ``gates`` ends."""
-        generations: list[Generation] = []
+    def _take(self, gates: ExitStack, moves: Sequence[TableMove]) -> list[Taken]:
+        """Keys of as many of the moves as may be taken at once; their gates are held until ``gates`` ends."""
+        taken: list[Taken] = []
         left = GENERATION_KEYS
-        for table in tables:
-            if left <= 0 or not gates.enter_context(self._gates[table].flush(self._cancelled)):
+        for move in moves:
+            if left <= 0 or self._cancelled():
                 break
-            generation = self._buffer.take(table, left)
+            if not gates.enter_context(move.gate.flush(partial(self._given_up, move))):
+                continue
+            generation = self._buffer.take(move, left)
             if generation is not None:
-                generations.append(generation)
+                taken.append((move, generation))
                 left -= len(generation.keys)
-        return generations
+        return taken
 
-    def _return(self, generations: Sequence[Generation]) -> None:
-        for generation in generations:
-            self._buffer.returned(generation)
+    def _given_up(self, move: TableMove) -> bool:
+        """Whether its gate is waited for no longer: one that starts over holds it for as long as its rows take."""
+        return self._cancelled() or move.state is MoveState.RESTARTING
 
-    def _write(self, generations: Sequence[Generation]) -> bool:
+    def _return(self, generations: Sequence[Taken]) -> None:
+        for move, generation in generations:
+            self._buffer.returned(move, generation)
+
+    def _write(self, generations: Sequence[Taken]) -> bool:
         """All batches; every one has ended, one way or the other, when this returns or raises."""
-        work = [(generation.table, lane) for generation in generations for lane in self._lanes(generation)]
-        futures: list[tuple[Table, Future[bool]]] = [
-            (table, self._executor.submit(self._copy_lane, table, lane)) for table, lane in work
+        work = [(move, lane) for move, generation in generations for lane in self._lanes(move, generation)]
+        futures: list[tuple[TableMove, Future[bool]]] = [
+            (move, self._executor.submit(self._copy_lane, move, lane)) for move, lane in work
         ]
         wait([future for _, future in futures])
-        for table, future in futures:
+        for move, future in futures:
             if future.result():
-                self._in_turn[table] = CALM_GENERATIONS
+                move.calm = CALM_GENERATIONS
         return True
 
-    def _lanes(self, generation: Generation) -> list[list[tuple[KeyLiterals, ...]]]:
+    def _lanes(self, move: TableMove, generation: Generation) -> list[list[tuple[KeyLiterals, ...]]]:
         """The generation's batches: those of one lane are copied one after another, lanes beside each other."""
         literals = [generation.decode(key) for key in generation.keys]
         batches = [tuple(literals[start : start + BATCH_KEYS]) for start in range(0, len(literals), BATCH_KEYS)]
-        calm = self._in_turn.get(generation.table, 0)
-        if not calm:
+        if not move.calm:
             return [[batch] for batch in batches]
-        self._in_turn[generation.table] = calm - 1
+        move.calm -= 1
         return [batches]
 
-    def _copy_lane(self, table: Table, batches: Sequence[tuple[KeyLiterals, ...]]) -> bool:
-        conflicts = [self._copy_keys(table, batch) for batch in batches]
+    def _copy_lane(self, move: TableMove, batches: Sequence[tuple[KeyLiterals, ...]]) -> bool:
+        conflicts = [self._copy_keys(move, batch) for batch in batches]
         return any(conflicts)
+
+
+def _copying(move: TableMove) -> bool:
+    """Whether it has chunks that a generation keeps waiting."""
+    return move.state is MoveState.COPYING

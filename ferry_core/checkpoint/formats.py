@@ -2,11 +2,14 @@
 
 Format 1 wrote a table as schema and name joined by a dot, without backticks: one text for `a`.`b.c` and `a.b`.`c`. What
 the selection allows to be one table only is that table. Else nobody knows which of the two a record is about.
+
+Format 2 knew of no table whose events count from another place than where the run's stream begins.
 """
 
 from typing import Any
 
 from ferry_core.api.selection import Tables
+from ferry_core.checkpoint.state import FORMAT
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
 from ferry_core.tables.discovery import is_selected
@@ -18,10 +21,9 @@ START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the
 def converted(state: dict[str, Any], form: int, where: str) -> dict[str, Any]:
     """A state of format ``form`` in the newest; ConfigError if that cannot be known."""
     known = state.get("tables")
-    if form >= 2 or not isinstance(known, dict):
-        return state
-    tables = {_name(joined, state, where): table for joined, table in known.items()}
-    return state | {"format": 2, "tables": tables}
+    if form == 1 and isinstance(known, dict):
+        state = state | {"tables": {_name(joined, state, where): table for joined, table in known.items()}}
+    return state | {"format": FORMAT}
 
 
 def _name(joined: str, state: dict[str, Any], where: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 2
+FORMAT = 3
 """Version of this model; a newer one than known is refused, never guessed at. Older ones: ``formats``."""
 
 
@@ -21,6 +21,7 @@ class TableState(_State):
     walked: bool = False  # the last chunk, unbounded above, was handed out
     rows_copied: int = 0
     bytes_copied: int = 0
+    counts_from: str | None = None  # a stream position: it began, or began anew, while the run's stream was there
     definition: str = ""  # digest of what counts of the source's definition; empty in the state of an older version
 
     @property

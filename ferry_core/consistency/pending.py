@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
-from ferry_core.tables.table import Table
 
 KEY_OVERHEAD_BYTES = 120
 """Measured cost of a key in a dict beside its own bytes: object header, hash table slot (CPython 3.11)."""
@@ -17,9 +16,8 @@ KEY_OVERHEAD_BYTES = 120
 
 @dataclass(frozen=True)
 class Generation:
-    """Keys of one table taken together; ``seen`` is everything streamed when they were taken (what R1 waits for)."""
+    """Keys of one move taken together; ``seen`` is everything streamed when they were taken (what R1 waits for)."""
 
-    table: Table
     keys: Collection[bytes]
     decode: KeyDecoder
     seen: StreamMark
@@ -32,8 +30,8 @@ class Generation:
 class PendingKeys:
     """The changed keys of one table that are not known to be on the target."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, of: str) -> None:
+        self._of = of
         self._keys: dict[bytes, None] = {}
         self._since: StreamMark | None = None
         self._committed_at: float | None = None
@@ -72,13 +70,11 @@ class PendingKeys:
     def take(self, limit: int, seen: StreamMark) -> Generation | None:
         """The oldest ``limit`` keys as the next generation; at most one is in flight."""
         if self._in_flight is not None:
-            raise AssertionError(f"{self._table.id} has a generation in flight")
+            raise AssertionError(f"{self._of} has a generation in flight")
         if not self._keys or self._decode is None or self._since is None:
             return None
         taken = dict.fromkeys(islice(self._keys, limit))
-        self._in_flight = Generation(
-            self._table, taken, self._decode, seen, self._since, self._committed_at, self._xids
-        )
+        self._in_flight = Generation(taken, self._decode, seen, self._since, self._committed_at, self._xids)
         if len(taken) == len(self._keys):
             self._keys = {}
             self._since = self._committed_at = None
@@ -93,7 +89,7 @@ class PendingKeys:
     def committed(self, generation: Generation) -> None:
         """Every batch of the generation has committed: only now are its keys forgotten."""
         if generation is not self._in_flight:
-            raise AssertionError(f"{self._table.id}: not the generation in flight")
+            raise AssertionError(f"{self._of}: not the generation in flight")
         self._in_flight = None
 
     def returned(self, generation: Generation) -> None:

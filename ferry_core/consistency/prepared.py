@@ -4,30 +4,35 @@ XA COMMIT carries no keys: those came with the PREPARE, perhaps days and many ch
 dated by the PREPARE, also after the decision. Not thread-safe by itself: the change buffer's lock guards it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
-from ferry_core.tables.table import Table
 
 LIMIT_KEYS = 2_000_000
 """Keys that undecided XA transactions may hold together: about 300 MB."""
 
 
+K = TypeVar("K", bound=Hashable)
+"""What the keys are of: a move."""
+
+
 @dataclass
-class _Prepared:
+class _Prepared(Generic[K]):
     before: StreamMark
     dropped: bool = False  # gone from the source without a decision: its keys are pending, should none ever come
-    keys: dict[Table, tuple[KeyDecoder, dict[bytes, None]]] = field(default_factory=dict)
+    keys: dict[K, tuple[KeyDecoder, dict[bytes, None]]] = field(default_factory=dict)
 
 
-class PreparedTransactions:
+class PreparedTransactions(Generic[K]):
     """XID -> the keys that wait for its decision."""
 
     def __init__(self) -> None:
-        self._held: dict[str, _Prepared] = {}
+        self._held: dict[str, _Prepared[K]] = {}
+        self._keys = 0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -37,36 +42,50 @@ class PreparedTransactions:
 
     def begin(self, xid: str, before: StreamMark) -> None:
         """The transaction's rows follow; a second time after a broken connection starts it over."""
+        self._released(self._held.pop(xid, None))
         self._held[xid] = _Prepared(before)
 
-    def add(self, xid: str, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        held = self._held[xid].keys.setdefault(table, (decode, {}))[1]
+    def add(self, xid: str, of: K, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        held = self._held[xid].keys.setdefault(of, (decode, {}))[1]
+        before = len(held)
         held.update(dict.fromkeys(keys))
-        if sum(len(entry[1]) for every in self._held.values() for entry in every.keys.values()) > LIMIT_KEYS:
+        self._keys += len(held) - before
+        if self._keys > LIMIT_KEYS:
             raise DataError(
                 Reason.XA_TOO_LARGE,
                 f"undecided XA transactions change more than {LIMIT_KEYS} rows: {', '.join(self._held)} "
                 "(formatID,gtrid,bqual); decide them (XA COMMIT or XA ROLLBACK), then start the Ferry again",
             )
 
-    def decide(self, xid: str) -> Iterator[tuple[Table, list[bytes], KeyDecoder, StreamMark]]:
+    def _released(self, prepared: _Prepared[K] | None) -> None:
+        if prepared is not None:
+            self._keys -= sum(len(keys) for _, keys in prepared.keys.values())
+
+    def forget(self, of: K) -> None:
+        """The keys of one move: whoever reads its rows again waits for every decision first (R2)."""
+        for prepared in self._held.values():
+            _, keys = prepared.keys.pop(of, (None, {}))
+            self._keys -= len(keys)
+
+    def decide(self, xid: str) -> Iterator[tuple[K, list[bytes], KeyDecoder, StreamMark]]:
         """Forget the XID; its keys, dated by its PREPARE. Nothing for an XID prepared before the stream's start."""
         prepared = self._held.pop(xid, None)
+        self._released(prepared)
         if prepared is not None:
-            for table, (decode, keys) in prepared.keys.items():
-                yield table, list(keys), decode, prepared.before
+            for of, (decode, keys) in prepared.keys.items():
+                yield of, list(keys), decode, prepared.before
 
     def undecided(self) -> dict[str, StreamMark]:
         """What waits for a decision, by the mark before its PREPARE."""
         return {xid: held.before for xid, held in self._held.items() if not held.dropped}
 
-    def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[Table, list[bytes], KeyDecoder]]:
+    def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[K, list[bytes], KeyDecoder]]:
         """The keys of one that is gone; kept all the same. Nothing if another one has its XID by now."""
         held = self._held.get(xid)
         if held is not None and held.before is before and not held.dropped:
             held.dropped = True
-            for table, (decode, keys) in held.keys.items():
-                yield table, list(keys), decode
+            for of, (decode, keys) in held.keys.items():
+                yield of, list(keys), decode
 
     def oldest(self) -> StreamMark | None:
         """The mark before the oldest undecided PREPARE."""

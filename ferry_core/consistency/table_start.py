@@ -12,6 +12,7 @@ Called by the coordinator, in its thread.
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
@@ -28,21 +29,30 @@ EMPTY_ROWS = 20_000
 """Rows a DELETE removes at once: short transactions, so that a successor's bump never waits long."""
 
 
+class Owned(Protocol):
+    """A table, and which of the rows on the target are ours."""
+
+    @property
+    def table(self) -> Table: ...
+    @property
+    def ours(self) -> str: ...
+
+
 def empty_tables(
-    fence: Fence, session: Session, tables: Sequence[Table], wait_while_paused: Callable[[], object]
+    fence: Fence, session: Session, owned: Sequence[Owned], wait_while_paused: Callable[[], object]
 ) -> int:
-    """Delete all rows of tables that are ours and have no record of a start: ghosts of a forgotten earlier run.
+    """Delete our rows of tables without a record of a start: ghosts of a forgotten earlier run.
 
     DELETE in fenced transactions, not TRUNCATE: DDL of a run that was overtaken would empty its successor's table.
     """
     deleted = 0
-    for table in tables:
+    for one in owned:
         left = True
         while left:
             wait_while_paused()
             try:
                 with fence.transaction(session):
-                    rows = session.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
+                    rows = session.execute(f"DELETE FROM {one.table.target.sql} WHERE {one.ours} LIMIT {EMPTY_ROWS}")
             except Interrupted:
                 continue  # whatever was deleted is back: only a commit tells how many are left
             left = rows == EMPTY_ROWS

@@ -4,7 +4,8 @@ from typing import Protocol
 
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.rows.iterator import ChunkSource
+from ferry_core.moves.move import TableMove
+from ferry_core.moves.move_set import MoveSet
 
 
 class DataMovement(Protocol):
@@ -14,10 +15,10 @@ class DataMovement(Protocol):
     def buffer(self) -> ChangeBuffer: ...
 
     @property
-    def chunks(self) -> ChunkSource: ...
+    def moves(self) -> MoveSet: ...
 
     @property
-    def streamer(self) -> BinlogStreamer: ...
+    def streamer(self) -> BinlogStreamer[TableMove]: ...
 
     @property
     def workers(self) -> tuple[int, int]:

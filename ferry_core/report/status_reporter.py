@@ -17,6 +17,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError, ExitCode, FerryError, TooLarge
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
+from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.preflight import CheckResult
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
@@ -54,7 +55,7 @@ class StatusReporter(CutoverReporter):
         self._applying = ""
         self._engine: DataMovement | None = None
         self._began = time.time()
-        self._json_changed = 0
+        self._json_before = 0
         self._counting = threading.Lock()
         self._message = ""
         self._pause_said = ""
@@ -89,7 +90,7 @@ class StatusReporter(CutoverReporter):
         self.progress.begin(tables)
         self.progress.set_epoch(epoch)
         self._began = state.started_at or self._began
-        self._json_changed = state.json_changed
+        self._json_before = state.json_changed
         series = state.series
         self.progress.restore_attempts(
             series.attempts, series.last_attempt_at, series.last_result, series.blocked_milliseconds
@@ -192,32 +193,33 @@ class StatusReporter(CutoverReporter):
 
     # -- counters: any thread -----------------------------------------------------------------------------------------
 
-    def chunk(self, table: Table, result: CopyResult) -> None:
-        self.progress.chunk(table, result)
-        if self._engine is not None and self._engine.chunks.done(table):
-            self.progress.set_table_state(table, TableState.COPIED)
+    def chunk(self, move: TableMove, result: CopyResult) -> None:
+        self.progress.chunk(move.table, result)
+        if move.state is not MoveState.COPYING:
+            self.progress.set_table_state(move.table, TableState.COPIED)
 
-    def keys(self, _table: Table, result: CopyResult) -> None:
+    def keys(self, _move: TableMove, result: CopyResult) -> None:
         self.progress.keys_copied(result)
 
-    def judge(self, table: Table, result: CopyResult) -> None:
+    def judge(self, move: TableMove, result: CopyResult) -> None:
         """Count rows whose JSON was changed by parsing it again; refuse them unless that is acknowledged."""
         if not result.json_changed:
             return
         if Reason.JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
             raise DataError(
                 Reason.JSON_PRECISION,
-                f"{result.json_changed} rows of {table.id} hold JSON values that text cannot carry exactly (DECIMAL "
+                f"{result.json_changed} rows of {move.id} hold JSON values that text cannot carry exactly (DECIMAL "
                 "becomes DOUBLE, dates become strings); if that is acceptable, add acknowledge: [JsonPrecision]",
             )
         with self._counting:
-            self._json_changed += result.json_changed
+            move.json_changed += result.json_changed
 
     @property
     def json_changed(self) -> int:
         """For the checkpoint, which the coordinator writes."""
+        moves = self._engine.moves if self._engine is not None else ()
         with self._counting:
-            return self._json_changed
+            return self._json_before + sum(move.json_changed for move in moves)
 
     def flush(self, result: FlushResult) -> None:
         self.progress.flushed(result.seconds)
@@ -241,7 +243,7 @@ class StatusReporter(CutoverReporter):
     def all_copied(self) -> None:
         self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
         if self._engine is not None:
-            for table in self._engine.chunks.tables:
+            for table in self._engine.moves.tables:
                 self.progress.set_table_state(table, TableState.COPIED)
 
     def completed_before(self, text: str) -> None:
@@ -282,7 +284,7 @@ class StatusReporter(CutoverReporter):
             reconnects=stream.reconnects,
         )
         pending = self._engine.buffer.pending_by_table()
-        self.progress.set_pending({table.id: keys for table, keys in pending.items()})
+        self.progress.set_pending(pending)
         if self._verification is not None:
             self.progress.set_verification(unproven_keys=self._verification.unproven_keys)
         self.progress.set_workers(*self._engine.workers)
@@ -328,7 +330,7 @@ class StatusReporter(CutoverReporter):
             else f"verified {verified} rows, no difference{unseen}"
         )
         blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
-        json = f", {self._json_changed} rows with JSON re-parsed" if self._json_changed else ""
+        json = f", {self.json_changed} rows with JSON re-parsed" if self.json_changed else ""
         return self.and_left_out(
             f"moved {report.progress.rows_copied} rows of {report.progress.tables_total} tables in {seconds:.1f} s, "
             f"{proof}{json}, writes blocked {blocked}"

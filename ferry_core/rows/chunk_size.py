@@ -4,6 +4,7 @@ Called by ``iterator``, one ``ChunkSizer`` a table. Sizes grow at most twofold a
 """
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 SMALLEST = 1
 LEAST_BY_TIME = 100
@@ -15,6 +16,15 @@ FIRST = 2_000
 """Rows of a table's first chunk at most: nothing is known of its rows but an estimate."""
 
 
+class Pace(Protocol):
+    """The part of the spec that says how large a chunk should be."""
+
+    @property
+    def chunk_target_duration(self) -> float: ...
+    @property
+    def chunk_target_bytes(self) -> int: ...
+
+
 @dataclass
 class ChunkTarget:
     """What a chunk should take at most; may be changed while chunks are made."""
@@ -22,6 +32,10 @@ class ChunkTarget:
     seconds: float
     bytes: int
     rows: int = LARGEST  # less while a cap of rows a second would make a large chunk come in gusts
+
+    @classmethod
+    def of(cls, pace: Pace) -> Self:
+        return cls(pace.chunk_target_duration, pace.chunk_target_bytes)
 
 
 class ChunkSizer:

@@ -128,7 +128,7 @@ class RowCopier:
             text = self._source.purpose is Purpose.SOURCE_TEXT
             if table.row_filter and not text:
                 raise AssertionError(f"{table.id} has a row filter: its source session must be SOURCE_TEXT")
-            self._statements[table] = Statements(table, self._source.flavor, text, self._packet)
+            self._statements[table] = Statements(table, self._source.flavor, self._target.flavor, text, self._packet)
         return self._statements[table]
 
     def _index(self, table: Table) -> str:

@@ -3,6 +3,7 @@
 Called by ``copier`` and ``big_rows``; one ``Statements`` a table and kind of source session, built once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ferry_core.mysql.flavor import Flavor
@@ -23,14 +24,18 @@ class Statements:
     """``packet`` is the smaller max_allowed_packet of both servers: a row that may not fit it counts as big."""
 
     table: Table
-    flavor: Flavor
+    flavor: Flavor  # of the source
+    target_flavor: Flavor
     text_session: bool
     packet: int
-    codecs: tuple[Codec, ...] = field(init=False)
+    codecs: tuple[Codec, ...] = field(init=False)  # as the source renders the columns
+    target_codecs: tuple[Codec, ...] = field(init=False)  # as the target takes them
     big: str | None = field(init=False)  # condition of rows that may not fit a packet; None: no row can be so wide
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "codecs", tuple(codec(column, self.flavor) for column in self.table.copied_columns))
+        columns = self.table.copied_columns
+        object.__setattr__(self, "codecs", tuple(codec(column, self.flavor) for column in columns))
+        object.__setattr__(self, "target_codecs", tuple(codec(column, self.target_flavor) for column in columns))
         object.__setattr__(self, "big", self._big())
 
     # -- source ---------------------------------------------------------------------------------------------------
@@ -46,7 +51,7 @@ class Statements:
             f"COUNT(IF({changed},1,NULL))" if (changed := self._changed()) else "0",
             _lines(keys),
             _lines(f"IF({self.big},{self.key()},NULL)" if self.big else None),
-            _lines(small.format(self.row_hash()) if hashed else None),
+            _lines(small.format(self.row_hash(self.codecs)) if hashed else None),
         ]
         return f"SELECT {','.join(columns)} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
 
@@ -61,9 +66,9 @@ class Statements:
         literals = (codec(column, self.flavor).key_literal() for column in self.table.key.columns)
         return f"CONCAT_WS(',',{','.join(literals)})"
 
-    def row_hash(self) -> str:
-        """The first 64 bits of a row's digest."""
-        return f"LEFT(SHA2(CONCAT_WS(',',{','.join(each.hash_expression() for each in self.codecs)}),256),16)"
+    def row_hash(self, codecs: Sequence[Codec]) -> str:
+        """The first 64 bits of a row's digest, as the end computes it whose codecs these are."""
+        return f"LEFT(SHA2(CONCAT_WS(',',{','.join(each.hash_expression() for each in codecs)}),256),16)"
 
     def raw_row(self, selector: Selector, lock_clause: str) -> str:
         """The row's columns one by one: unbounded ones raw, the others as load-file text."""
@@ -93,7 +98,7 @@ class Statements:
     def load(self) -> str:
         """LOAD DATA of what ``source`` rendered."""
         names, sets = [], []
-        for at, each in enumerate(self.codecs):
+        for at, each in enumerate(self.target_codecs):
             assignment = each.assignment(f"@v{at}")
             names.append(each.name if assignment is None else f"@v{at}")
             if assignment is not None:
@@ -110,7 +115,9 @@ class Statements:
     def target_hashes(self, selector: Selector, index_name: str) -> str:
         """Hashes of the target's rows, small and big alike."""
         forced = f"{self.table.target.sql} FORCE INDEX ({identifier(index_name)})"
-        return f"SELECT {_lines(self.row_hash())} FROM {forced} WHERE {where(self.table.key, selector)}"
+        return (
+            f"SELECT {_lines(self.row_hash(self.target_codecs))} FROM {forced} WHERE {where(self.table.key, selector)}"
+        )
 
 
 def _lines(expression: str | None) -> str:

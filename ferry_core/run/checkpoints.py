@@ -18,13 +18,17 @@ from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, furthest_place
 from ferry_core.errors import RetriableError
+from ferry_core.moves.move import TableMove
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import parse_position
+from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.session import Session
-from ferry_core.rows.iterator import ChunkSource
+from ferry_core.rows.chunk_size import Pace
+from ferry_core.rows.chunks import Frontier
 from ferry_core.run.setup import RunContext
 from ferry_core.schema.significant import digest
 from ferry_core.tables.table import Table
+from ferry_core.workers.chunk_source import ChunkSource
 
 log = logging.getLogger(__name__)
 
@@ -92,24 +96,25 @@ class Checkpoints:
         self._epoch = stored.epoch
         self._marks = stored.marks
         self._chunks = chunks
+        self._moves = chunks.moves
         self._buffer = buffer
         self._report = report
         self._marked: RunState | None = None
         self._sound = sound
         self._last = 0.0
 
-    def save(self, started: Iterable[Table] = ()) -> None:
-        """Store now; ``started`` tables get their record of a start (R2). Raises RetriableError or Fenced."""
+    def save(self, started: Iterable[TableMove] = ()) -> None:
+        """Store now; ``started`` moves get their record of a start (R2). Raises RetriableError or Fenced."""
         self._sound()
-        for table in started:
-            self.state.tables[table.id] = TableState(started=True, definition=digest(table))
+        for move in started:
+            move.started, move.definition = True, digest(move.table)
         # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
         self.state.epoch = self._epoch
-        self.state.position = str(self._buffer.checkpoint_mark().position)
+        position = self._buffer.checkpoint_mark().position
+        self.state.position = str(position)
         last_read = self._buffer.processed.last_read  # asked last: what is on the target may come from up to there
         self.state.last_read = str(last_read) if last_read is not None else None
-        for table in self._chunks.tables:
-            self.state.tables[table.id] = self._table(table)
+        self.state.tables = {move.id: _stored(move, self._chunks.state(move), position) for move in self._moves}
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done: never too few
         self.state.stored_at = time.time()
         try:
@@ -150,7 +155,31 @@ class Checkpoints:
             return False
         return True
 
-    def _table(self, table: Table) -> TableState:
-        known = self.state.tables.get(table.id)
-        started, definition = (known.started, known.definition) if known else (False, "")
-        return TableState(started=started, definition=definition, **asdict(self._chunks.state(table)))
+
+def moves_of(
+    state: RunState, tables: Iterable[Table], pace: Pace, flavor: Flavor, begins_at: Position | None = None
+) -> MoveSet:
+    """The moves that a run goes on with. ``begins_at``: from where on events of those that it begins anew count.
+
+    None: from where the stream begins, which is the same for a run that begins all of them.
+    """
+    moves = MoveSet.of(tables, pace, state.tables)
+    for move in moves:
+        known = state.tables.get(move.id)
+        if known is None or not known.started:
+            move.counts_from = begins_at
+            continue
+        move.started, move.definition = True, known.definition
+        if known.counts_from is not None:
+            move.counts_from = parse_position(flavor, known.counts_from)
+    return moves
+
+
+def _stored(move: TableMove, chunks: Frontier, position: Position) -> TableState:
+    later = move.counts_from is not None and not position.contains(move.counts_from)
+    return TableState(
+        started=move.started,
+        definition=move.definition,
+        counts_from=str(move.counts_from) if later else None,
+        **asdict(chunks),
+    )

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from ferry_core.api.selection import Tables
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
-from ferry_core.binlog.sink import Altered, StreamMark
+from ferry_core.binlog.sink import Altered
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import ConfigError, DataError, RetriableError
+from ferry_core.moves.move import TableMove
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import unlike
@@ -61,11 +62,7 @@ def still_as_validated(
     checked = PreflightContext(spec, context.uid, source, target, context.tables, context.started)
     for finding in unlike(checked):
         raise ConfigError(finding.reason, finding.message)
-    known = context.state.tables if context.state is not None else {}
-    never_compared = {table for table in context.tables if table.id in known and not known[table.id].definition}
-    return AlteredTables(
-        context.connections.source_control, spec.tables, visibility, end_of_binlog(source), never_compared
-    )
+    return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
@@ -100,26 +97,23 @@ class AlteredTables:
         selection: Tables,
         visibility: Visibility,
         compared_to: BinlogEnd,
-        never_compared: Collection[Table] = (),
     ) -> None:
-        """``compared_to``: the binlog's end when all tables were compared last with what the checkpoint says of them.
-
-        ``never_compared``: those of which it says nothing.
-        """
+        """``compared_to``: the binlog's end when all tables were compared with what the checkpoint says of them."""
         self._connect = connect
         self._selection = selection
         self._visibility = visibility
         self._start = compared_to
-        self._compared_to: dict[Table, BinlogEnd] = {}
-        self._alone: dict[Table, StreamMark | None] = dict.fromkeys(never_compared)
-        self.recomputed: Callable[[Table], object] = lambda _table: None
+        self.recomputed: Callable[[TableMove], object] = lambda _move: None
         """Told of a table whose stored generated columns a statement may have computed anew, which no event tells."""
         self.hold: Callable[[Callable[[], bool]], object] = lambda _until: None
         """Keeps the checkpoint where the stream is until the function says yes."""
 
-    def compare(self, change: Altered, reached: Callable[[BinlogEnd], bool], cancelled: Callable[[], bool]) -> str:
+    def compare(
+        self, change: Altered[TableMove], reached: Callable[[BinlogEnd], bool], cancelled: Callable[[], bool]
+    ) -> str:
         """What is not as it was, in words; empty if all that counts is."""
-        table = change.table
+        move = change.followed
+        table = move.table
         if change.alone and not self._is_alone(change, reached):
             return "it was altered by another statement too before both could be compared"
         with self._connect() as source:
@@ -129,11 +123,11 @@ class AlteredTables:
             different = differences(table, now)
             end = end_of_binlog(source)
         if change.alone:
-            self._compared_to[table], self._alone[table] = end, change.seen
+            move.compared_to, move.compared_behind = end, change.seen
             self.hold(lambda: reached(end))
         if not different:
             if table.stored_columns:
-                self.recomputed(table)
+                self.recomputed(move)
             log.warning(
                 "%s was altered on the source (%s): what counts for its rows is as it was, so the run goes on; the "
                 "target's table is not altered: repeat the statement there if it is wanted",
@@ -142,11 +136,14 @@ class AlteredTables:
             )
         return different
 
-    def _is_alone(self, change: Altered, reached: Callable[[BinlogEnd], bool]) -> bool:
+    def _is_alone(self, change: Altered[TableMove], reached: Callable[[BinlogEnd], bool]) -> bool:
         """Also where it comes a second time, after the stream was connected again."""
-        if reached(self._compared_to.get(change.table, self._start)):
+        move = change.followed
+        if reached(move.compared_to or self._start):
             return True
-        return change.table not in self._alone or self._alone[change.table] == change.seen
+        if move.compared_behind is not None:
+            return move.compared_behind == change.seen
+        return bool(move.definition) or not move.started  # else the checkpoint says nothing of its definition
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:

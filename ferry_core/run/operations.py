@@ -21,6 +21,7 @@ from ferry_core.cutover.outcome import Attempt
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
 from ferry_core.intent.desired_state import DesiredState
+from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
@@ -28,7 +29,6 @@ from ferry_core.run.new_tables import NewTables
 from ferry_core.run.setup import RunContext, source_lock
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
-from ferry_core.tables.table import Table
 from ferry_core.throttle import Throttle
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.engine import Engine
@@ -66,7 +66,7 @@ class Operations(Protocol):
     def interrupt(self) -> None:
         """Kill the statements of steps under way, if there are any; they are redone when allowed."""
 
-    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[Table]:
+    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         """Delete what a forgotten run left in the tables that are not ``started``; gives those tables."""
 
     def start_streaming(self) -> None: ...
@@ -169,6 +169,9 @@ class DataOperations:
         self._engine.start_copying()
 
     def start_verifying(self) -> None:
+        for move in self._engine.moves:
+            if move.state is MoveState.FINISHING:
+                move.state = MoveState.FOLLOWING
         if self._parts.verifier is not None:
             self._engine.start("verify", self._parts.verifier.run)
 
@@ -185,8 +188,8 @@ class DataOperations:
 
     # -- servers --------------------------------------------------------------------------------------------------
 
-    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[Table]:
-        fresh = [table for table in self._parts.context.tables if table.id not in started]
+    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
+        fresh = [move for move in self._engine.moves if move.id not in started]
         if fresh:
             with self._connections.target() as session:
                 deleted = empty_tables(self._fence, session, fresh, wait_while_paused)

@@ -7,9 +7,9 @@ from typing import Protocol
 from ferry_core.api.report import Stage
 from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError
+from ferry_core.moves.move import TableMove
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.operations import Operations
-from ferry_core.tables.table import Table
 
 
 class Checkpointing(Protocol):
@@ -17,7 +17,7 @@ class Checkpointing(Protocol):
 
     state: RunState
 
-    def save(self, started: Iterable[Table] = ()) -> None: ...
+    def save(self, started: Iterable[TableMove] = ()) -> None: ...
 
     def save_if_due(self) -> None: ...
 

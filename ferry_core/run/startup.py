@@ -15,7 +15,7 @@ from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
 from ferry_core.binlog.last_read import LastRead
-from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.binlog.streamer import BinlogStreamer, Upstream
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
@@ -24,12 +24,12 @@ from ferry_core.cutover.durable import drop_left_behind
 from ferry_core.errors import ConfigError, DataError, FerryError, RetriableError, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
-from ferry_core.rows.iterator import ChunkSource
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
-from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, set_position, stored_mark
+from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
 from ferry_core.run.operations import DataOperations, Parts
@@ -49,8 +49,10 @@ from ferry_core.schema.create import create_missing
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
+from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.connections import Connections
-from ferry_core.workers.engine import Engine, EngineEvents
+from ferry_core.workers.engine import Engine, EngineEvents, Shared
+from ferry_core.workers.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +70,7 @@ class _Start(NamedTuple):
     visibility: Visibility
     state: RunState
     altered: AlteredTables
+    moves: MoveSet
 
 
 def _nothing() -> LastRead | None:
@@ -183,6 +186,9 @@ class RunStartup:
             visibility = visibility_of(source)
             self._reporter.source_retains(binlog_retention(source))
             state = self._state(context)
+            fresh = {table.id for table in context.tables} - state.started
+            # Behind the stream's start, which may lie far back: their events of before are not theirs to follow.
+            begins_at = visibility.start(source) if fresh and state.position is not None else None
             set_position(state, visibility, source)
             # From here on the stream shows each DDL statement: is all that was read before it still so?
             altered = still_as_validated(context, source, target, visibility)
@@ -191,7 +197,8 @@ class RunStartup:
         how = "goes on from its checkpoint" if context.begun else "begins anew"
         log.info("%s: %d tables, about %d rows", how, len(context.tables), estimated)
         self._reporter.set_new_tables(context.new_tables)
-        return _Start(context, fence, visibility, state, altered)
+        moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
+        return _Start(context, fence, visibility, state, altered, moves)
 
     def _validate(self) -> RunContext:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
@@ -280,9 +287,9 @@ class RunStartup:
 
     def _started(self, begun: _Start, series: AttemptSeries, opened: ExitStack) -> Started:
         """Make the threads with what they share; none runs yet."""
-        context, fence, _, state, _ = begun
+        context, fence, _, state, _, moves = begun
         verifies = self._ferry.spec.verify.mode is not VerifyMode.NONE
-        verifier = Verifier(context.tables, self._source_for, self._connections.target) if verifies else None
+        verifier = Verifier(moves, self._source_for, self._connections.target) if verifies else None
         if verifier is not None:
             opened.callback(verifier.close)
         engine = self._engine(begun, verifier)
@@ -308,27 +315,21 @@ class RunStartup:
         )
 
     def _engine(self, begun: _Start, verifier: Verifier | None) -> Engine:
-        context, fence, visibility, state, altered = begun
-        tables, reporter = context.tables, self._reporter
+        context, fence, visibility, state, altered, moves = begun
+        reporter = self._reporter
         start = stored_mark(state, context.flavor, self._last_read())
         if verifier is not None:
             altered.recomputed = verifier.unproven.give_up
-        buffer = ChangeBuffer(tables, start, verifier.changed if verifier else None)
+        buffer = ChangeBuffer(start, verifier.changed if verifier else None)
         altered.hold = buffer.hold
         self._last_read = lambda: buffer.processed.last_read
         self._connections.recognise(source_proof(self._last_read), target_proof(context.uid, fence))
-        chunks = ChunkSource(tables, self._intent.now.directive.copy_, state.tables)
-        streamer = BinlogStreamer(
-            self._connections.source_control,
-            self._connections.source_endpoint,
-            context.flavor,
-            {table.source: table for table in tables},
-            start.position,
-            buffer,
-            server_id_of(context.uid),
-            start.last_read,
-            altered.compare,
+        chunks = ChunkSource(moves)
+        connections = self._connections
+        upstream = Upstream(
+            connections.source_control, connections.source_endpoint, context.flavor, server_id_of(context.uid)
         )
+        streamer = BinlogStreamer(upstream, moves, buffer, start, altered.compare)
         events = EngineEvents(
             chunk=reporter.chunk,
             keys=reporter.keys,
@@ -338,12 +339,8 @@ class RunStartup:
             chunk_retried=reporter.chunk_retried,
         )
         return Engine(
-            self._connections,
-            fence,
-            visibility,
-            buffer,
-            chunks,
-            streamer,
+            Flow.of(connections, visibility, fence),
+            Shared(moves, buffer, chunks, streamer),
             self._throttle,
             lambda: self._intent.now.workers,
             events,
@@ -355,7 +352,7 @@ class RunStartup:
             return None
         return BackgroundVerifier(
             verifier,
-            engine.chunks.tables,
+            engine.moves,
             engine.buffer,
             self._reporter.verified,
             engine.ending,

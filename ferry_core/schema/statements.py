@@ -19,7 +19,7 @@ one, and what they were at that moment is no longer known. Servers write none by
 restart emptied are logged as TRUNCATE by both families.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -27,6 +27,7 @@ from itertools import pairwise
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration, alteration
+from ferry_core.schema.selected_names import SelectedNames
 from ferry_core.schema.tokens import UNKNOWN, Cursor, Token, readings
 from ferry_core.tables.table import TableName
 
@@ -104,13 +105,11 @@ def normal_xid(format_id: int, gtrid: bytes, bqual: bytes) -> str:
     return f"{format_id},{gtrid.hex()},{bqual.hex()}"
 
 
-def effect_on(
-    statement: str, default_schema: str, selected: Collection[TableName], lower_case_table_names: int = 0
-) -> StatementEffect:
+def effect_on(statement: str, default_schema: str, selected: SelectedNames) -> StatementEffect:
     """What ``statement``, run with ``default_schema``, does: the worst of its readings (see ``tokens``)."""
     if plain := _PLAIN.get(statement):
         return plain
-    names = _Selection(selected, default_schema, lower_case_table_names != 0)
+    names = _Selection(selected, default_schema)
     effects = [_Reader(tokens, names).effect() for tokens in readings(statement)]
     if not effects:
         return names.mentioned_in(statement)
@@ -124,10 +123,10 @@ def effect_on(
 class _Selection:
     """The selected tables by the names that a statement may call them."""
 
-    def __init__(self, selected: Collection[TableName], default_schema: str, fold: bool) -> None:
-        self._fold: Callable[[str], str] = str.lower if fold else str
+    def __init__(self, selected: SelectedNames, default_schema: str) -> None:
+        self._fold = selected.fold
         self._default = self._fold(default_schema)
-        self._by_name = {(self._fold(table.schema), self._fold(table.name)): table for table in selected}
+        self._by_name = selected.by_name
 
     def of_chain(self, chain: tuple[str, ...]) -> Iterator[TableName]:
         """``t``, ``s.t``, ``s.t.column`` or ``t.column``: every selected table that the words may stand for."""

@@ -18,7 +18,7 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
-from ferry_core.tables.keys import Index, byte_equal, choose_key, secondary_unique
+from ferry_core.tables.keys import Index, choose_key, secondary_unique
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.patterns import ambiguous, matches
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
@@ -245,7 +245,6 @@ def _table(
         key=key,
         row_filter=rule.where if rule else None,
         secondary_unique=secondary_unique(key, indexes),
-        byte_equal_key=byte_equal(key),
         rows_estimated=sizes[0],
         average_row_bytes=sizes[1],
         definition=definition,

@@ -3,15 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ferry_core.tables.codecs import BINARIES, INTEGERS
 from ferry_core.tables.table import Column, Key
-
-BYTE_EQUAL = (
-    INTEGERS
-    | BINARIES
-    | {"year", "date", "datetime", "timestamp", "time", "bit", "enum", "set", "uuid", "inet4", "inet6"}
-)
-"""Types whose equal values are equal bytes. Not: text (collations, pad spaces), floats and DECIMAL (0 and -0)."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,3 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | Non
 def secondary_unique(key: Key, indexes: Sequence[Index]) -> bool:
     """Whether REPLACE may meet a row of another key: any UNIQUE index besides the key counts."""
     return any(index.name != key.index_name for index in indexes)
-
-
-def byte_equal(key: Key) -> bool:
-    """Whether equal keys are equal bytes."""
-    return all(column.data_type in BYTE_EQUAL for column in key.columns)

@@ -100,7 +100,6 @@ class Table:
     key: Key
     row_filter: str | None  # SQL condition over the row, evaluated by the source only
     secondary_unique: bool  # has a UNIQUE index besides the key (prefix and functional ones count)
-    byte_equal_key: bool  # equal keys are equal bytes: no text column with a collation in the key
     rows_estimated: int
     average_row_bytes: int
     definition: str = ""  # what SHOW CREATE TABLE says of it on the source

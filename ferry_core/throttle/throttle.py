@@ -1,30 +1,17 @@
-"""The one door that every data movement goes through: pause, then signals, then the cap of rows a second.
+"""The one door that every data movement goes through: pause, then the cap of rows a second.
 
 Copy workers and the flusher call ``admit`` before a read-write pair and ``charge`` after it; the coordinator reads
 ``state`` for the report and ``seconds`` for the metrics. The reason text is for people: nothing branches on it.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
-from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemClock
+from ferry_core.throttle.clock import Cancelled, Clock, SystemClock
 from ferry_core.throttle.pause import Pause
 from ferry_core.throttle.rate import RateLimit
 from ferry_core.throttle.tracker import ThrottleState, ThrottleTracker
 
 ROWS_PER_SECOND = "rows-per-second"
-
-
-class Signal(Protocol):
-    """Something observed elsewhere, for example the lag of replicas. Asking it must not block."""
-
-    @property
-    def name(self) -> str:
-        """Its kind, a label of metrics: ``replica-lag``."""
-
-    def holds(self) -> str | None:
-        """``<signal> <observed> <op> <threshold>`` while nothing may move, else None."""
 
 
 class _Either:
@@ -41,32 +28,20 @@ class _Either:
 class Throttle:
     """Thread-safe. ``rate`` may be changed, and a pause begin or end, while threads wait."""
 
-    def __init__(
-        self, signals: Sequence[Signal] = (), clock: Clock | None = None, *, paused_by: Callable[[], str] = str
-    ) -> None:
+    def __init__(self, clock: Clock | None = None, *, paused_by: Callable[[], str] = str) -> None:
         """``paused_by`` says what pauses the run now; empty: nothing."""
         self._clock = clock or SystemClock()
         self.rate = RateLimit(None, self._clock)
         self.pause = Pause(paused_by, self._clock)
-        self._signals = tuple(signals)
         self._tracker = ThrottleTracker(self._clock)
-        self._tick = threading.Condition()
 
     def admit(self, rows: int, cancelled: Cancelled) -> bool:
         """Block until that many rows may move; False, and nothing taken, if ``cancelled`` was set first."""
         stop = _Either(cancelled, self.pause)
         while self.pause.wait_resumed(cancelled):
-            if self._wait_signals(stop) and self._wait_rate(rows, stop):
+            if self._wait_rate(rows, stop):
                 return True
         return False
-
-    def _wait_signals(self, stop: Cancelled) -> bool:
-        while holding := next(((signal.name, why) for signal in self._signals if (why := signal.holds())), None):
-            if stop.is_set():
-                return False
-            with self._tracker.held(*holding), self._tick:
-                self._clock.wait(self._tick, LOOK_SECONDS)
-        return True
 
     def _wait_rate(self, rows: int, stop: Cancelled) -> bool:
         if not self.rate.must_wait():

@@ -7,8 +7,10 @@ The last chunk of a table has no upper bound: rows on the target behind the sour
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ferry_core.moves.move import TableMove
+from ferry_core.rows.walk import KeyWalk
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 
 CHUNK_BYTES = 32 << 20
@@ -22,10 +24,10 @@ FindBound = Callable[[Table, KeyLiterals | None, int], KeyLiterals | None]
 class Cursor:
     """How far one table's chunks have been handed out."""
 
-    table: Table
+    move: TableMove
     rows: int  # the size of the next chunk
     most_rows: int
-    lo: KeyLiterals | None = None
+    walk: KeyWalk = field(default_factory=KeyWalk)
 
     def took(self, seconds: float) -> None:
         """Adapt to how long a chunk took: a statement of minutes could not be cancelled or throttled."""
@@ -38,17 +40,17 @@ class Cursor:
 class ChunkQueue:
     """Tables in turn, until each has handed out its last chunk."""
 
-    def __init__(self, tables: Iterable[Table], rows_per_chunk: int) -> None:
-        self._ready = deque(self._cursor(table, rows_per_chunk) for table in tables)
+    def __init__(self, moves: Iterable[TableMove], rows_per_chunk: int) -> None:
+        self._ready = deque(self._cursor(move, rows_per_chunk) for move in moves)
         self._walking = 0
-        self._dropped: set[Table] = set()
+        self._dropped: set[TableMove] = set()
         self._changed = threading.Condition()
 
     @staticmethod
-    def _cursor(table: Table, rows_per_chunk: int) -> Cursor:
-        fitting = CHUNK_BYTES // max(1, table.average_row_bytes)
+    def _cursor(move: TableMove, rows_per_chunk: int) -> Cursor:
+        fitting = CHUNK_BYTES // max(1, move.table.average_row_bytes)
         rows = max(1, min(rows_per_chunk, fitting))
-        return Cursor(table, rows, rows)
+        return Cursor(move, rows, rows)
 
     def next(self, find_bound: FindBound) -> tuple[Cursor, KeyRange] | None:
         """The next chunk, its upper bound found by ``find_bound`` in this thread; None when all are handed out."""
@@ -59,23 +61,19 @@ class ChunkQueue:
                 return None
             cursor = self._ready.popleft()
             self._walking += 1
-        finished = False
         try:
-            hi = find_bound(cursor.table, cursor.lo, cursor.rows)
-            chunk = KeyRange(cursor.lo, hi)
-            cursor.lo = hi
-            finished = hi is None
+            chunk = cursor.walk.step(find_bound(cursor.move.table, cursor.walk.at, cursor.rows))
         finally:
             with self._changed:
                 self._walking -= 1
-                if not finished and cursor.table not in self._dropped:
+                if not cursor.walk.ended and cursor.move not in self._dropped:
                     self._ready.append(cursor)
                 self._changed.notify_all()
         return cursor, chunk
 
-    def drop(self, table: Table) -> None:
-        """Hand out no more chunks of this table."""
+    def drop(self, move: TableMove) -> None:
+        """Hand out no more chunks of this one."""
         with self._changed:
-            self._dropped.add(table)
-            self._ready = deque(cursor for cursor in self._ready if cursor.table is not table)
+            self._dropped.add(move)
+            self._ready = deque(cursor for cursor in self._ready if cursor.move is not move)
             self._changed.notify_all()

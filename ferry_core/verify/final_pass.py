@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from ferry_core.errors import Interrupted
-from ferry_core.reasons import Reason
+from ferry_core.cancellation import Cancellation
+from ferry_core.moves.move import TableMove
 from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 from ferry_core.verify.chunks import ChunkQueue, Cursor
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import compare_chunk
-from ferry_core.verify.sessions import ConnectSource, ConnectTarget, SessionPair
+from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 
 ROWS_PER_CHUNK = 20_000
 CANDIDATES_PER_TABLE = 20_000
@@ -34,7 +34,7 @@ class PassResult:
     rows: int = 0
     chunks: int = 0
     candidates: list[Difference] = field(default_factory=list)
-    overflowed: set[Table] = field(default_factory=set)
+    overflowed: set[TableMove] = field(default_factory=set)
 
 
 class FinalPass:
@@ -42,7 +42,7 @@ class FinalPass:
 
     def __init__(
         self,
-        tables: Sequence[Table],
+        moves: Sequence[TableMove],
         connect_source: ConnectSource,
         connect_target: ConnectTarget,
         workers: int = 4,
@@ -51,24 +51,23 @@ class FinalPass:
         self._connect_source = connect_source
         self._connect_target = connect_target
         self._workers = workers
-        self._queue = ChunkQueue(tables, rows_per_chunk)
+        self._queue = ChunkQueue(moves, rows_per_chunk)
         self._lock = threading.Lock()
         self._result = PassResult()
-        self._per_table: Counter[Table] = Counter()
+        self._per_move: Counter[TableMove] = Counter()
 
-    def run(self, cancelled: threading.Event, progress: Progress) -> PassResult:
-        """Compare all; raises Interrupted when cancelled, else the first worker's error."""
+    def run(self, cancelled: Cancellation, progress: Progress) -> PassResult:
+        """Compare all; raises why it was cancelled, or the first worker's error."""
         failed = threading.Event()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="verify") as pool:
             workers = [pool.submit(self._work, cancelled, failed, progress) for _ in range(self._workers)]
         for worker in workers:
             worker.result()
-        if cancelled.is_set():
-            raise Interrupted(Reason.VERIFICATION_CANCELLED, "the verification pass was cancelled")
+        cancelled.check()
         return self._result
 
-    def _work(self, cancelled: threading.Event, failed: threading.Event, progress: Progress) -> None:
-        with SessionPair(self._connect_source, self._connect_target) as sessions:
+    def _work(self, cancelled: Cancellation, failed: threading.Event, progress: Progress) -> None:
+        with ReadSessions(self._connect_source, self._connect_target) as sessions:
 
             def find_bound(table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
                 return sessions.retrying(lambda: next_bound(sessions.source(table), table, lo, rows), cancelled)
@@ -78,13 +77,13 @@ class FinalPass:
                     if (found := self._queue.next(find_bound)) is None:
                         return
                     cursor, chunk = found
-                    progress(cursor.table, self._compare(sessions, cursor, chunk, cancelled))
+                    progress(cursor.move.table, self._compare(sessions, cursor, chunk, cancelled))
             except BaseException:
                 failed.set()
                 raise
 
-    def _compare(self, sessions: SessionPair, cursor: Cursor, chunk: KeyRange, cancelled: threading.Event) -> int:
-        table = cursor.table
+    def _compare(self, sessions: ReadSessions, cursor: Cursor, chunk: KeyRange, cancelled: Cancellation) -> int:
+        move, table = cursor.move, cursor.move.table
         started = time.monotonic()
         compared = sessions.retrying(
             lambda: compare_chunk(table, chunk, sessions.source(table), sessions.target, CANDIDATES_PER_TABLE),
@@ -94,9 +93,9 @@ class FinalPass:
         with self._lock:
             self._result.rows += compared.rows
             self._result.chunks += 1
-            self._per_table[table] += len(compared.differing)
+            self._per_move[move] += len(compared.differing)
             self._result.candidates += compared.differing
-            if not compared.complete or self._per_table[table] > CANDIDATES_PER_TABLE:
-                self._result.overflowed.add(table)
-                self._queue.drop(table)
+            if not compared.complete or self._per_move[move] > CANDIDATES_PER_TABLE:
+                self._result.overflowed.add(move)
+                self._queue.drop(move)
         return compared.rows

@@ -3,19 +3,19 @@
 Called by ``verifier`` with connections that it owns. A writer waits for every millisecond spent here.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import NamedTuple
 
+from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
-from ferry_core.verify.sessions import SessionPair
+from ferry_core.verify.sessions import ReadSessions
 from ferry_core.verify.unproven import Batch, UnprovenKeys
 
 SLICE_SECONDS = 0.1
@@ -29,15 +29,14 @@ class LastBatch(NamedTuple):
     batch: Batch | None
 
 
-def refuse_late(deadline: float, what: str) -> None:
-    """RetriableError once the deadline is over."""
-    if time.monotonic() >= deadline:
-        raise RetriableError(Reason.VERIFICATION_DEADLINE, what)
+def late(what: str) -> RetriableError:
+    """What is raised once the deadline is over."""
+    return RetriableError(Reason.VERIFICATION_DEADLINE, what)
 
 
 def check_batches(
     batches: Sequence[LastBatch],
-    pairs: Sequence[SessionPair],
+    pairs: Sequence[ReadSessions],
     deadline: float,
     unproven: UnprovenKeys,
     check_cancelled: Callable[[], None],
@@ -48,9 +47,9 @@ def check_batches(
     """
     waiting = deque(batches)
     found: list[Difference] = []
-    expired = threading.Event()
+    expired = Cancellation(deadline, late("the keys that were still unproven took longer than the deadline"))
 
-    def work(pair: SessionPair) -> None:
+    def work(pair: ReadSessions) -> None:
         while waiting and not expired.is_set():
             try:
                 last = waiting.popleft()
@@ -60,7 +59,7 @@ def check_batches(
             def check(last: LastBatch = last) -> list[Difference]:
                 return check_keys(last.table, last.keys, pair.source(last.table), pair.target)
 
-            differing = pair.retrying(check, expired, max(0.0, deadline - time.monotonic()))
+            differing = pair.retrying(check, expired)
             found.extend(differing)
             if not differing and last.batch is not None:
                 unproven.proven(last.batch)
@@ -70,9 +69,9 @@ def check_batches(
         try:
             while wait(workers, min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))).not_done:
                 check_cancelled()
-                refuse_late(deadline, "the keys that were still unproven took longer than the deadline")
+                expired.check()
         except BaseException:
-            expired.set()
+            expired.cancel()
             for pair in pairs:
                 pair.abort()
             raise

@@ -15,11 +15,12 @@ All methods may be called by any thread; each holds the one lock for the time of
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 from ferry_core.binlog.sink import KeyDecoder
-from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.moves.move import TableMove
+from ferry_core.tables.table import KeyLiterals
 
 MAX_BYTES = 48 << 20
 ENTRY_BYTES = 130
@@ -28,9 +29,9 @@ ENTRY_BYTES = 130
 
 @dataclass(frozen=True)
 class Batch:
-    """Some unproven keys of one table, and the number of events seen when they were taken."""
+    """Some unproven keys of one move, and the number of events seen when they were taken."""
 
-    table: Table
+    move: TableMove
     keys: tuple[bytes, ...]
     decode: KeyDecoder
     taken_at: int
@@ -40,46 +41,33 @@ class Batch:
 
     def only(self, keys: Iterable[bytes]) -> "Batch":
         """The same proof over fewer keys."""
-        return Batch(self.table, tuple(keys), self.decode, self.taken_at)
-
-
-@dataclass
-class _TableKeys:
-    whole: bool = True  # nothing is proven: no pass has begun, or too many keys changed to be listed
-    keys: dict[bytes, int] = field(default_factory=dict)  # raw key -> number of its newest event
-    decode: KeyDecoder | None = None
-    bytes: int = 0
-
-    def clear(self, *, whole: bool) -> None:
-        self.whole = whole
-        self.keys = {}
-        self.bytes = 0
+        return Batch(self.move, tuple(keys), self.decode, self.taken_at)
 
 
 class UnprovenKeys:
-    """Per table: either the whole table, or the keys that changed since its pass began and are not proven since."""
+    """Per move: either the whole table, or the keys that changed since its pass began and are not proven since."""
 
-    def __init__(self, tables: Iterable[Table], max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, moves: Iterable[TableMove], max_bytes: int = MAX_BYTES) -> None:
         self._lock = threading.Lock()
-        self._tables = {table: _TableKeys() for table in tables}
+        self._moves = moves
         self._max_bytes = max_bytes
         self._bytes = 0
         self._events = 0
 
-    def begin(self, table: Table) -> None:
-        """A pass over this table is about to begin: from now on keys are kept.
+    def begin(self, move: TableMove) -> None:
+        """A pass over this move is about to begin: from now on keys are kept.
 
         The caller then adds the keys that are pending, *after* this call and before the pass's first read.
         """
         with self._lock:
-            held = self._tables[table]
+            held = move.unproven
             self._bytes -= held.bytes
             held.clear(whole=False)
 
-    def add(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def add(self, move: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
         """These keys changed (or are pending at the begin of a pass): nothing is proven about them any more."""
         with self._lock:
-            held = self._tables[table]
+            held = move.unproven
             if held.whole:
                 return
             held.decode = decode
@@ -94,32 +82,32 @@ class UnprovenKeys:
                 self._give_up_largest()
 
     def _give_up_largest(self) -> None:
-        largest = max(self._tables.values(), key=lambda held: held.bytes)
+        largest = max((move.unproven for move in self._moves), key=lambda held: held.bytes)
         self._bytes -= largest.bytes
         largest.clear(whole=True)
 
-    def give_up(self, table: Table) -> None:
+    def give_up(self, move: TableMove) -> None:
         """Nothing is proven about the whole table any more."""
         with self._lock:
-            held = self._tables[table]
+            held = move.unproven
             self._bytes -= held.bytes
             held.clear(whole=True)
 
-    def take(self, table: Table, limit: int) -> Batch | None:
+    def take(self, move: TableMove, limit: int) -> Batch | None:
         """Up to ``limit`` keys, those longest not looked at first. They stay unproven until ``proven``."""
         with self._lock:
-            held = self._tables[table]
+            held = move.unproven
             if not held.keys or held.decode is None:
                 return None
             keys = tuple(islice(held.keys, limit))
             for key in keys:
                 held.keys[key] = held.keys.pop(key)
-            return Batch(table, keys, held.decode, self._events)
+            return Batch(move, keys, held.decode, self._events)
 
     def proven(self, batch: Batch) -> int:
         """The batch's rows were read equal, the source first, after it was taken. Returns how many that proved."""
         with self._lock:
-            held = self._tables[batch.table]
+            held = batch.move.unproven
             count = 0
             for key in batch.keys:
                 if held.keys.get(key, batch.taken_at + 1) <= batch.taken_at:
@@ -133,23 +121,22 @@ class UnprovenKeys:
     def untouched(self, batch: Batch) -> bool:
         """Whether no event named any of the batch's keys since it was taken."""
         with self._lock:
-            held = self._tables[batch.table]
+            held = batch.move.unproven
             return all(held.keys.get(key, batch.taken_at + 1) <= batch.taken_at for key in batch.keys)
 
-    def literals(self, table: Table) -> set[KeyLiterals]:
+    def literals(self, move: TableMove) -> set[KeyLiterals]:
         """The keys of the table that are unproven now."""
         with self._lock:
-            held = self._tables[table]
+            held = move.unproven
             keys, decode = list(held.keys), held.decode
         return {decode(key) for key in keys} if decode is not None else set()
 
-    def whole_tables(self) -> list[Table]:
-        """Tables of which nothing is proven: they need a pass."""
+    def whole_moves(self) -> list[TableMove]:
+        """Those of which nothing is proven: they need a pass."""
         with self._lock:
-            return [table for table, held in self._tables.items() if held.whole]
+            return [move for move in self._moves if move.unproven.whole]
 
-    def size(self, table: Table | None = None) -> int:
+    def size(self, move: TableMove | None = None) -> int:
         """How many keys are unproven; of a whole unproven table none are listed."""
         with self._lock:
-            counted = self._tables.values() if table is None else [self._tables[table]]
-            return sum(len(held.keys) for held in counted)
+            return sum(len(one.unproven.keys) for one in (self._moves if move is None else [move]))

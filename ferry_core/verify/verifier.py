@@ -2,7 +2,7 @@
 
 The coordinator's way to a verdict, and which thread calls what:
 
-    unproven.begin(table)      coordinator, then it adds the keys that are pending; from then on
+    unproven.begin(move)       coordinator, then it adds the keys that are pending; from then on
     changed(...)               the change path adds every changed key (any thread, see ``unproven``)
     full_pass(...)             coordinator or a thread of its own; compares all chunks in its own worker threads
     prove_some(is_pending)     one background thread, again and again: few keys remain when the lock comes
@@ -16,20 +16,21 @@ which the same holds.
 """
 
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ferry_core.binlog.sink import KeyDecoder
+from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError
+from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
-from ferry_core.verify.last_check import SLICE_SECONDS, LastBatch, check_batches, refuse_late
+from ferry_core.verify.last_check import SLICE_SECONDS, LastBatch, check_batches, late
 from ferry_core.verify.narrow import KEYS_PER_STATEMENT, check_keys
-from ferry_core.verify.sessions import ConnectSource, ConnectTarget, SessionPair
+from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
 
 CONFIRM_ROUNDS = 3
@@ -41,8 +42,8 @@ KEYS_PER_TURN = 5000
 DIFFERING_KEYS_FOUND = 32
 """Keys that ``prove_some`` finds out one by one in a batch that differs; the rest waits for its next turn."""
 
-IsPending = Callable[[Table, bytes], bool]
-WaitFlushed = Callable[[Table], object]
+IsPending = Callable[[TableMove, bytes], bool]
+WaitFlushed = Callable[[TableMove], object]
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Verdict:
 
     rows: int = 0
     divergent: list[Difference] = field(default_factory=list)
-    unfinished: set[Table] = field(default_factory=set)
+    unfinished: set[TableMove] = field(default_factory=set)
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Verifier:
 
     def __init__(
         self,
-        tables: Sequence[Table],
+        moves: Iterable[TableMove],
         connect_source: ConnectSource,
         connect_target: ConnectTarget,
         *,
@@ -82,59 +83,67 @@ class Verifier:
         rows_per_chunk: int = ROWS_PER_CHUNK,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self.unproven = UnprovenKeys(tables, max_bytes)
-        self._tables = list(tables)
+        self.unproven = UnprovenKeys(moves, max_bytes)
+        self._moves = moves
         self._connect_source = connect_source
         self._connect_target = connect_target
         self._workers = workers
         self._rows_per_chunk = rows_per_chunk
-        self._background = SessionPair(connect_source, connect_target)
+        self._background = ReadSessions(connect_source, connect_target)
         self._background_lock = threading.Lock()
-        self._suspects: dict[Table, list[KeyLiterals]] = {}
 
-    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def changed(self, move: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
         """Call for every changed key, *after* the change buffer has it."""
-        self.unproven.add(table, keys, decode)
+        self.unproven.add(move, keys, decode)
+
+    def forget(self, move: TableMove) -> None:
+        """The move starts over: nothing about it is proven."""
+        with self._background_lock:
+            move.suspects = []
+            self.unproven.give_up(move)
 
     # -- before the lock ------------------------------------------------------------------------------------------
 
     def full_pass(
         self,
-        cancelled: threading.Event,
+        cancelled: Cancellation,
         progress: Progress,
         wait_flushed: WaitFlushed,
-        tables: Sequence[Table] | None = None,
+        moves: Sequence[TableMove] | None = None,
     ) -> Verdict:
         """Compare every chunk, then the rows that differed again. ``unproven.begin`` must have been called before.
 
-        ``wait_flushed(table)`` returns when every change of the table that is known now is on the target; best effort:
-        rows that keep changing are left to ``prove_all``. Raises Interrupted when cancelled.
+        ``wait_flushed(move)`` returns when every change of the table that is known now is on the target; best effort:
+        rows that keep changing are left to ``prove_all``. Raises why it was cancelled.
         """
-        chosen = self._tables if tables is None else tables
+        chosen = list(self._moves) if moves is None else moves
         result = self._pass(chosen).run(cancelled, progress)
-        for table in result.overflowed:
-            self.unproven.give_up(table)
+        for move in result.overflowed:
+            self.unproven.give_up(move)
         verdict = Verdict(result.rows, unfinished=set(result.overflowed))
         candidates: defaultdict[Table, list[Difference]] = defaultdict(list)
         for difference in result.candidates:
             candidates[difference.table].append(difference)
-        with SessionPair(self._connect_source, self._connect_target) as sessions:
-            for table in chosen:
-                divergent, suspects = self._confirm(table, candidates[table], sessions, cancelled, wait_flushed)
+        with ReadSessions(self._connect_source, self._connect_target) as sessions:
+            for move in chosen:
+                if move.unproven.whole:
+                    verdict.unfinished.add(move)  # too many keys changed, or it starts over
+                    continue
+                divergent, suspects = self._confirm(move, candidates[move.table], sessions, cancelled, wait_flushed)
                 verdict.divergent += divergent
                 with self._background_lock:
-                    self._suspects[table] = suspects
+                    move.suspects = suspects
         return verdict
 
-    def _pass(self, tables: Sequence[Table]) -> FinalPass:
-        return FinalPass(tables, self._connect_source, self._connect_target, self._workers, self._rows_per_chunk)
+    def _pass(self, moves: Sequence[TableMove]) -> FinalPass:
+        return FinalPass(moves, self._connect_source, self._connect_target, self._workers, self._rows_per_chunk)
 
     def _confirm(
         self,
-        table: Table,
+        move: TableMove,
         candidates: list[Difference],
-        sessions: SessionPair,
-        cancelled: threading.Event,
+        sessions: ReadSessions,
+        cancelled: Cancellation,
         wait_flushed: WaitFlushed,
     ) -> tuple[list[Difference], list[KeyLiterals]]:
         """The candidates that stay as they are, and the keys of those that keep changing; the others are equal.
@@ -146,64 +155,65 @@ class Verifier:
         for _ in range(CONFIRM_ROUNDS):
             if not differing:
                 break
-            wait_flushed(table)
-            differing = self._check(sessions, table, _keys_of(differing), cancelled)
+            wait_flushed(move)
+            differing = self._check(sessions, move.table, _keys_of(differing), cancelled)
             steady.intersection_update(differing)
-        named = self.unproven.literals(table) if differing else set()
+        named = self.unproven.literals(move) if differing else set()
         still = [difference for difference in differing if difference.key not in named]
         moving = [difference for difference in still if difference not in steady]
         return [difference for difference in still if difference in steady], _keys_of(moving)
 
     @staticmethod
     def _check(
-        sessions: SessionPair, table: Table, keys: list[KeyLiterals], cancelled: threading.Event, seconds: float = 60
+        sessions: ReadSessions, table: Table, keys: list[KeyLiterals], cancelled: Cancellation, seconds: float = 60
     ) -> list[Difference]:
         return sessions.retrying(
             lambda: check_keys(table, keys, sessions.source(table), sessions.target), cancelled, seconds
         )
 
-    def compare_again(self, cancelled: threading.Event) -> None:
+    def compare_again(self, cancelled: Cancellation) -> None:
         """Compare every chunk once more; what differs is looked at until it is equal, at the latest by ``prove_all``.
 
         Events tell of all that the source does. This finds what somebody else has done to the target.
         """
-        result = self._pass(self._tables).run(cancelled, lambda _table, _rows: None)
-        for table in result.overflowed:
-            self.unproven.give_up(table)
+        moves = list(self._moves)
+        result = self._pass(moves).run(cancelled, lambda _table, _rows: None)
+        for move in result.overflowed:
+            self.unproven.give_up(move)
         with self._background_lock:
-            for table in self._tables:
-                found = _keys_of([difference for difference in result.candidates if difference.table is table])
-                self._suspects[table] = list(dict.fromkeys([*self._suspects.get(table, []), *found]))
+            for move in moves:
+                found = _keys_of([difference for difference in result.candidates if difference.table is move.table])
+                move.suspects = list(dict.fromkeys([*move.suspects, *found]))
 
     def prove_some(
-        self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: threading.Event | None = None
+        self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: Cancellation | None = None
     ) -> Proof:
         """Look at up to ``limit`` unproven keys a table that are not pending, and count the equal ones as proven.
 
         ``is_pending`` is True for keys that wait in the change buffer *and* for those of a generation under way.
         """
         proof = Proof()
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         with self._background_lock:
-            for table in self._tables:
-                self._look_at_suspects(table, limit, cancelled)
-                batch = self.unproven.take(table, limit)
+            for move in self._moves:
+                self._look_at_suspects(move, limit, cancelled)
+                batch = self.unproven.take(move, limit)
                 if batch is None:
                     continue
-                settled = batch.only(key for key in batch.keys if not is_pending(table, key))
+                settled = batch.only(key for key in batch.keys if not is_pending(move, key))
                 proof.looked_at += len(batch.keys)
                 proof.pending += len(batch.keys) - len(settled.keys)
                 if settled.keys:
                     self._prove(settled, proof, cancelled)
         return proof
 
-    def _prove(self, batch: Batch, proof: Proof, cancelled: threading.Event) -> None:
+    def _prove(self, batch: Batch, proof: Proof, cancelled: Cancellation) -> None:
         """Prove what is equal of a batch: halve what differs until single keys are left."""
         parts = [batch]
         found = 0
         while parts:
             part = parts.pop()
-            differing = self._check(self._background, part.table, part.literals(), cancelled)
+            differing = self._check(self._background, part.move.table, part.literals(), cancelled)
             if not differing:
                 proof.proven += self.unproven.proven(part)
             elif len(part.keys) > 1 and found < DIFFERING_KEYS_FOUND:
@@ -226,12 +236,11 @@ class Verifier:
             for difference in differences
         ]
 
-    def _look_at_suspects(self, table: Table, limit: int, cancelled: threading.Event) -> None:
+    def _look_at_suspects(self, move: TableMove, limit: int, cancelled: Cancellation) -> None:
         """Keys of rows that kept changing during the pass: once seen equal, their events alone say what is unproven."""
-        suspects = self._suspects.get(table, [])
-        if suspects:
-            looked_at, rest = suspects[:limit], suspects[limit:]
-            self._suspects[table] = rest + _keys_of(self._check(self._background, table, looked_at, cancelled))
+        if move.suspects:
+            looked_at, rest = move.suspects[:limit], move.suspects[limit:]
+            move.suspects = rest + _keys_of(self._check(self._background, move.table, looked_at, cancelled))
 
     # -- under the lock -------------------------------------------------------------------------------------------
 
@@ -241,13 +250,14 @@ class Verifier:
         An empty list means that both ends are equal. Raises RetriableError when there is no verdict: a table without a
         whole pass, or ``deadline`` (time.monotonic) passed; and what ``check_cancelled`` raises, called all the time.
         """
-        if whole := self.unproven.whole_tables():
-            names = ", ".join(sorted(table.id for table in whole))
+        if whole := self.unproven.whole_moves():
+            names = ", ".join(sorted(move.id for move in whole))
             raise RetriableError(Reason.VERIFICATION_UNFINISHED, f"no complete verification pass over {names} yet")
         # A turn of the background thread may hang on a server that does not answer: the deadline is for that wait too.
-        while not self._background_lock.acquire(timeout=min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))):
+        turn = Cancellation(deadline, late("the background verification did not end before the deadline"))
+        while not self._background_lock.acquire(timeout=SLICE_SECONDS):
             check_cancelled()
-            refuse_late(deadline, "the background verification did not end before the deadline")
+            turn.check()
         try:
             return self._prove_remaining(deadline, check_cancelled)
         finally:
@@ -259,7 +269,7 @@ class Verifier:
             return []
         extra = min(self._workers, len(batches)) - 1
         pairs = [self._background]
-        pairs += [SessionPair(self._connect_source, self._connect_target) for _ in range(extra)]
+        pairs += [ReadSessions(self._connect_source, self._connect_target) for _ in range(extra)]
         try:
             return check_batches(batches, pairs, deadline, self.unproven, check_cancelled)
         finally:
@@ -268,11 +278,11 @@ class Verifier:
 
     def _remaining(self) -> list[LastBatch]:
         batches: list[LastBatch] = []
-        for table in self._tables:
-            suspects = self._suspects.get(table, [])
+        for move in self._moves:
+            suspects, table = move.suspects, move.table
             starts = range(0, len(suspects), KEYS_PER_STATEMENT)
             batches += [LastBatch(table, suspects[start : start + KEYS_PER_STATEMENT], None) for start in starts]
-            taken = self.unproven.take(table, self.unproven.size(table))
+            taken = self.unproven.take(move, self.unproven.size(move))
             if taken is not None:
                 starts = range(0, len(taken.keys), KEYS_PER_STATEMENT)
                 parts = [taken.only(taken.keys[start : start + KEYS_PER_STATEMENT]) for start in starts]

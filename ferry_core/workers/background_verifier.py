@@ -4,12 +4,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.errors import RetriableError
+from ferry_core.errors import Interrupted, RetriableError
+from ferry_core.moves.move import TableMove
 from ferry_core.mysql.gtid import Position
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 from ferry_core.verify.difference import Difference, RowsDiffer, named
 from ferry_core.verify.verifier import Verdict, Verifier
@@ -32,10 +35,10 @@ class BackgroundVerifier:
     def __init__(
         self,
         verifier: Verifier,
-        tables: Sequence[Table],
+        moves: Iterable[TableMove],
         buffer: ChangeBuffer,
         verified: Callable[[Table, int], None],
-        ending: threading.Event,
+        ending: Cancellation,
         source_now: Callable[[], Position],
     ) -> None:
         """``verified`` hears of rows compared; ``source_now`` asks the source for the position of its newest commit."""
@@ -46,7 +49,7 @@ class BackgroundVerifier:
         self._began = time.time()
         self._took = 0.0
         self._verifier = verifier
-        self._tables = list(tables)
+        self._moves = moves
         self._buffer = buffer
         self._verified = verified
         self._ending = ending
@@ -66,17 +69,17 @@ class BackgroundVerifier:
 
     def run(self) -> None:
         """Raises RowsDiffer naming the keys."""
-        todo = self._tables
+        todo = [move for move in self._moves if move.copied]
         self._began = time.time()
         log.info("full pass of the verification begins: %d tables", len(todo))
         while todo and not self._ending.is_set():
-            for table in todo:
-                self._begin(table)
+            for move in todo:
+                self._begin(move)
             verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, todo)
             self.rows += verdict.rows
             _log(verdict)
             refuse(verdict.divergent)
-            todo = sorted(verdict.unfinished, key=lambda table: table.id)
+            todo = sorted(verdict.unfinished, key=lambda move: move.id)
         self._took = time.time() - self._began
         self.passed.set()
         while not self._ending.wait(LOOK_SECONDS):
@@ -90,7 +93,7 @@ class BackgroundVerifier:
         began = time.time()
         if self._took > QUICK_SECONDS or began - self._began < FRESH_SECONDS:
             return
-        cancelled = threading.Event()
+        cancelled = Cancellation()
         pool = ThreadPoolExecutor(1, thread_name_prefix="last-look")
         look = pool.submit(self._verifier.compare_again, cancelled)
         try:
@@ -99,7 +102,7 @@ class BackgroundVerifier:
                 wait([look], AGAIN_SECONDS)
                 check_cancelled()
         finally:
-            cancelled.set()
+            cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "the last look at the target was left"))
             pool.shutdown(wait=False)
         if not look.done():
             log.info("the last look at the target took longer than %g s and was left", LAST_LOOK_SECONDS)
@@ -117,13 +120,13 @@ class BackgroundVerifier:
         self.differing = named(differing) if differing else ""
         return self.differing or None
 
-    def _begin(self, table: Table) -> None:
-        self._verifier.unproven.begin(table)
-        keys, decode = self._buffer.pending_snapshot(table)
+    def _begin(self, move: TableMove) -> None:
+        self._verifier.unproven.begin(move)
+        keys, decode = self._buffer.pending_snapshot(move)
         if keys and decode is not None:
-            self._verifier.unproven.add(table, keys, decode)
+            self._verifier.unproven.add(move, keys, decode)
 
-    def _wait_flushed(self, table: Table) -> bool:
+    def _wait_flushed(self, move: TableMove) -> bool:
         """Until whatever the source had committed by now is on the target; False only when the run ends.
 
         Without an end of patience: a pause or a stream that is cut off makes rows differ for as long as it lasts.
@@ -131,7 +134,7 @@ class BackgroundVerifier:
         if not self._wait_streamed():
             return False
         while not self._ending.is_set():
-            if self._buffer.wait_flushed(table, time.monotonic() + LOOK_SECONDS):
+            if self._buffer.wait_flushed(move, time.monotonic() + LOOK_SECONDS):
                 return True
             self._ending.wait(AGAIN_SECONDS)
         return False
@@ -163,18 +166,24 @@ class BackgroundVerifier:
         if not self._seen and not proof.found:
             self.differing = ""
         refuse([difference for difference, times in self._seen.items() if times >= SAME_DIFFERENCE_TIMES])
-        whole = self._verifier.unproven.whole_tables()
+        whole = self._verifier.unproven.whole_moves()
         if whole:
-            # More keys changed than are kept: those tables need another pass before anything is handed over.
+            # More keys changed than are kept, or it is not copied yet: before anything is handed over, another pass.
             self.passed.clear()
-            why = "had more changes than are kept, or were altered"
-            log.info("%d tables %s: another full pass of them begins", len(whole), why)
-            for table in whole:
-                self._begin(table)
-            verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, whole)
-            _log(verdict)
-            refuse(verdict.divergent)
-            self.passed.set()
+            copied = [move for move in whole if move.copied]
+            if copied:
+                self._pass_again(copied)
+            if len(copied) == len(whole):
+                self.passed.set()
+
+    def _pass_again(self, moves: Sequence[TableMove]) -> None:
+        why = "had more changes than are kept, or were altered or copied since"
+        log.info("%d tables %s: another full pass of them begins", len(moves), why)
+        for move in moves:
+            self._begin(move)
+        verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, moves)
+        _log(verdict)
+        refuse(verdict.divergent)
 
 
 def _log(verdict: Verdict) -> None:

@@ -12,24 +12,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.changes.flusher import Flusher, FlushResult
-from ferry_core.consistency.fence import Fence
-from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import Generation
-from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
+from ferry_core.moves.move import TableMove
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
+from ferry_core.rows.chunks import Chunk
 from ferry_core.rows.copier import CopyResult
-from ferry_core.rows.iterator import Chunk, ChunkSource
-from ferry_core.tables.table import KeyLiterals, KeySet, Table
+from ferry_core.tables.table import KeyLiterals, KeySet
 from ferry_core.throttle import Throttle
-from ferry_core.workers.connections import Connections
+from ferry_core.workers.chunk_source import ChunkSource
+from ferry_core.workers.flow import Flow
 from ferry_core.workers.patience import RETRY_SECONDS
-from ferry_core.workers.sessions import SessionPair
+from ferry_core.workers.sessions import CopySessions
 from ferry_core.workers.step import CopyStep
 
 log = logging.getLogger(__name__)
@@ -48,13 +50,22 @@ STREAMER = "streamer"
 class EngineEvents:
     """Who is told what the threads did; all are called from many threads."""
 
-    chunk: Callable[[Table, CopyResult], None]
-    keys: Callable[[Table, CopyResult], None]
+    chunk: Callable[[TableMove, CopyResult], None]
+    keys: Callable[[TableMove, CopyResult], None]
     flush: Callable[[FlushResult], None]
     error: Callable[[FerryError], None]
-    judge: Callable[[Table, CopyResult], None] = lambda _table, _result: None
+    judge: Callable[[TableMove, CopyResult], None] = lambda _move, _result: None
     """Raises DataError for rows that must not pass; before a chunk counts as done, so that a resume asks again."""
     chunk_retried: Callable[[], None] = lambda: None
+
+
+class Shared(NamedTuple):
+    """Where the threads meet."""
+
+    moves: MoveSet
+    buffer: ChangeBuffer
+    chunks: ChunkSource
+    streamer: BinlogStreamer[TableMove]
 
 
 class Engine:
@@ -62,42 +73,34 @@ class Engine:
 
     def __init__(
         self,
-        connections: Connections,
-        fence: Fence,
-        visibility: Visibility,
-        buffer: ChangeBuffer,
-        chunks: ChunkSource,
-        streamer: BinlogStreamer,
+        flow: Flow,
+        shared: Shared,
         throttle: Throttle,
         workers_wanted: Callable[[], int],
         events: EngineEvents,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self.buffer = buffer
-        self.chunks = chunks
-        self.streamer = streamer
-        self._connections = connections
-        self._fence = fence
-        self._visibility = visibility
+        self.moves, self.buffer, self.chunks, self.streamer = shared
+        self.flow = flow
+        self._fence = flow.writer.fence
         self._throttle = throttle
         self._workers_wanted = workers_wanted
         self._events = events
-        self._gates = {table: TableGate() for table in chunks.tables}
-        self.ending = threading.Event()
+        self.ending = Cancellation()
         self._aside = threading.Event()
         self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds)
-        fence.writes_allowed = self._refuse_writes
+        self._fence.writes_allowed = self._refuse_writes
         self._threads: list[threading.Thread] = []
-        self._pairs: list[SessionPair] = []
-        self._copying: list[SessionPair] = []
+        self._pairs: list[CopySessions] = []
+        self._copying: list[CopySessions] = []
         self._pairs_lock = threading.Lock()
-        self._workers = 0
+        self._workers: set[int] = set()
         self._failure: BaseException | None = None
         self._stream_ended = threading.Event()
         self._stopped = False
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
         self._flush_local = threading.local()
-        self._flusher_pair: SessionPair | None = None
+        self._flusher_pair: CopySessions | None = None
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -106,11 +109,9 @@ class Engine:
         self.start(STREAMER, self._stream)
         flusher = Flusher(
             self.buffer,
-            self._gates,
             self._flush_pool,
             self._copy_keys,
             self._make_visible,
-            lambda table: not self.chunks.done(table),
             self.ending.is_set,
             self._events.flush,
         )
@@ -119,10 +120,24 @@ class Engine:
         self.start("xa", self._watch_xa().run)
 
     def start_copying(self) -> None:
-        """As many workers as are wanted now; called again when more are wanted. Fewer: the others idle."""
-        while self._workers < self._workers_wanted():
-            self.start(f"copy-{self._workers}", partial(self._copy_chunks, self._workers))
-            self._workers += 1
+        """As many workers as are wanted now; called again when there is more to copy, or more are wanted.
+
+        When fewer are, the others idle. All end when everything is copied.
+        """
+        with self._pairs_lock:
+            missing = set(range(self._workers_wanted())) - self._workers if not self.chunks.all_done else ()
+            self._workers |= set(missing)
+        for number in missing:
+            self.start(f"copy-{number}", partial(self._copy_chunks, number))
+
+    def _may_leave(self, number: int) -> bool:
+        """Whether a copy worker is not needed any more; then it is none from now on."""
+        if self.ending.is_set():
+            return True
+        with self._pairs_lock:
+            if done := self.chunks.all_done:
+                self._workers.discard(number)
+        return done
 
     def _stream(self) -> None:
         try:
@@ -134,8 +149,8 @@ class Engine:
             raise
 
     def _watch_xa(self) -> DroppedXa:
-        connect, reached = self._connections.source_control, self.streamer.reached
-        return DroppedXa(self.buffer, connect, self._visibility, reached, self.ending.wait)
+        reader = self.flow.reader
+        return DroppedXa(self.buffer, reader.control, reader.visibility, self.streamer.reached, self.ending.wait)
 
     def _watch_lease(self) -> None:
         """A run that has nothing to write would never learn that a newer one took over."""
@@ -168,14 +183,14 @@ class Engine:
         with self._pairs_lock:
             busy = [pair for pair in self._pairs if pair.busy]
         if busy:
-            with self._connections.source_control(5.0) as source, self._connections.target_control(5.0) as target:
+            with self.flow.reader.hurried_control() as source, self.flow.writer.hurried_control() as target:
                 for pair in busy:
                     pair.interrupt(source, target)
 
     def stop(self, grace_seconds: float = 1.0) -> None:
         """End all threads: steps get ``grace_seconds`` to commit, then their statements are killed."""
         self._stopped = True
-        self.ending.set()
+        self.ending.cancel()
         self.buffer.close()
         self.streamer.stop()
         self._join(self._threads, grace_seconds)
@@ -185,7 +200,7 @@ class Engine:
 
     def stop_writing(self) -> None:
         """After the hand-over: only the streamer goes on, to see what the source still accepts."""
-        self.ending.set()
+        self.ending.cancel()
         self._join([thread for thread in self._threads if thread.name != STREAMER], 1.5)
 
     def _join(self, threads: Sequence[threading.Thread], grace_seconds: float) -> None:
@@ -199,8 +214,8 @@ class Engine:
             return
         log.warning("steps under way do not end, breaking their connections")
         while not _ended(threads, 0.2):
-            self._connections.abort_all()
-        self._connections.abort_all()
+            self.flow.abort()
+        self.flow.abort()
         killer.join()
 
     def _interrupt_quietly(self) -> None:
@@ -240,8 +255,8 @@ class Engine:
         if self._failure is None:
             self._failure = error
 
-    def _pair(self) -> SessionPair:
-        pair = SessionPair(self._connections, self._fence, self._visibility.lock_clause)
+    def _pair(self) -> CopySessions:
+        pair = CopySessions(self.flow)
         with self._pairs_lock:
             self._pairs.append(pair)
         return pair
@@ -285,38 +300,40 @@ class Engine:
         pair = self._pair()
         with self._pairs_lock:
             self._copying.append(pair)
-        while not self.ending.is_set() and not self.chunks.all_done:
+        while not self._may_leave(number):
             wanted = number < self._workers_wanted()
-            chunk = self._next_chunk(pair) if wanted and self._throttle.admit(1, self.ending) else None
-            if chunk is None:
+            found = self._next_chunk(pair) if wanted and self._throttle.admit(1, self.ending) else None
+            if found is None:
                 self.ending.wait(IDLE_SECONDS)
                 continue
-            self._copy_chunk(pair, chunk)
+            self._copy_chunk(pair, *found)
         with self._pairs_lock:
             self._copying.remove(pair)
         pair.close()
 
-    def _next_chunk(self, pair: SessionPair) -> Chunk | None:
+    def _next_chunk(self, pair: CopySessions) -> tuple[TableMove, Chunk] | None:
         return self._step.retrying(
             pair,
-            lambda: self.chunks.next_chunk(pair.plain_source(), lambda table: self._gates[table].open_for_chunks),
+            lambda: self.chunks.next_chunk(pair.source(), lambda move: move.gate.open_for_chunks),
         )
 
-    def _copy_chunk(self, pair: SessionPair, chunk: Chunk) -> None:
-        with self._gates[chunk.table].chunk(self.ending.is_set) as entered:
+    def _copy_chunk(self, pair: CopySessions, move: TableMove, chunk: Chunk) -> None:
+        with move.gate.chunk(self.ending.is_set) as entered:
             if not entered:
                 self.chunks.returned(chunk)
+                return
+            if not self.chunks.valid(move, chunk):
                 return
             try:
                 result = self._step.copy(pair, chunk.table, chunk.range, lambda: self._retry_chunk(chunk))
             except TooLarge as error:
                 self._events.error(error)
-                self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.plain_source()))
+                self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source()))
                 return
-            self._events.judge(chunk.table, result)
-            self.chunks.finished(chunk, result)
+            self._events.judge(move, result)
+            self.chunks.finished(move, chunk, result)
         self._throttle.charge(result.rows_sent - 1)
-        self._events.chunk(chunk.table, result)
+        self._events.chunk(move, result)
 
     def _retry_chunk(self, chunk: Chunk) -> None:
         self.chunks.troubled(chunk)
@@ -324,7 +341,7 @@ class Engine:
 
     # -- changed keys ---------------------------------------------------------------------------------------------
 
-    def _copy_keys(self, table: Table, keys: tuple[KeyLiterals, ...]) -> bool:
+    def _copy_keys(self, move: TableMove, keys: tuple[KeyLiterals, ...]) -> bool:
         """One batch, until it has committed; whether it met a lock conflict on its way."""
         pair = getattr(self._flush_local, "pair", None)
         if pair is None:
@@ -334,9 +351,9 @@ class Engine:
         while todo:
             part = todo.pop()
             try:
-                result = self._step.copy(pair, table, KeySet(part))
-                self._events.judge(table, result)
-                self._events.keys(table, result)
+                result = self._step.copy(pair, move.table, KeySet(part))
+                self._events.judge(move, result)
+                self._events.keys(move, result)
             except TooLarge:
                 if len(part) == 1:
                     raise
@@ -356,7 +373,7 @@ class Engine:
 
         return self._step.retrying(
             pair,
-            lambda: self._visibility.wait(pair.plain_source(), generation.seen, self.ending.is_set, undecided),
+            lambda: self.flow.reader.visibility.wait(pair.source(), generation.seen, self.ending.is_set, undecided),
         )
 
 

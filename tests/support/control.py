@@ -25,7 +25,6 @@ TABLE = Table(
     Key("PRIMARY", (COLUMN,)),
     None,
     secondary_unique=False,
-    byte_equal_key=True,
     rows_estimated=100,
     average_row_bytes=10,
 )

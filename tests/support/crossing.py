@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from ferry_core.api.selection import Tables
 from ferry_core.api.spec import Copy
 from ferry_core.errors import TooLarge
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.copier import CopyResult, RowCopier
-from ferry_core.rows.iterator import ChunkSource
 from ferry_core.schema.create import create_missing
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.predicates import order_by
 from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.workers.chunk_source import ChunkSource
 from tests.support.servers import Pair
 
 
@@ -64,16 +65,17 @@ class Crossing:
         self, tables: Sequence[Table], pace: Copy | None = None, seen: Callable[[CopyResult], None] | None = None
     ) -> int:
         """Every table by chunks, in this thread; returns the rows sent."""
-        chunks = ChunkSource(tables, pace or Copy())
+        chunks = ChunkSource(MoveSet.of(tables, pace or Copy()))
         copiers = {text: self.copier(text=text) for text in (False, True)}
         sent = 0
-        while chunk := chunks.next_chunk(self.plain):
+        while found := chunks.next_chunk(self.plain):
+            move, chunk = found
             try:
                 result = copiers[chunk.table.row_filter is not None].copy(chunk.table, chunk.range)
             except TooLarge:
                 chunks.split(chunk, self.plain)
                 continue
-            chunks.finished(chunk, result)
+            chunks.finished(move, chunk, result)
             sent += result.rows_sent
             if seen:
                 seen(result)

@@ -58,8 +58,7 @@ class Ends:
         by_name = {column.name: column for column in columns}
         key = tuple(by_name[row[0]] for row in self.pair.source.query(KEY.format(self.schema, table)))
         where = TableName(self.schema, table)
-        byte_equal = all(column.collation is None for column in key)
-        return Table(where, where, columns, Key("PRIMARY", key), row_filter, False, byte_equal, 0, 100)
+        return Table(where, where, columns, Key("PRIMARY", key), row_filter, False, 0, 100)
 
     def close(self) -> None:
         for session in self._sessions:

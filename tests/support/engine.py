@@ -18,24 +18,28 @@ from ferry_core.api.selection import Tables
 from ferry_core.api.spec import Copy
 from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
-from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.binlog.streamer import BinlogStreamer, Upstream
 from ferry_core.changes.buffer import CAPACITY_BYTES, ChangeBuffer
 from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import make_readable
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.intent.intent import Intent
+from ferry_core.moves.move import TableMove
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.rows.chunks import Frontier, StoredFrontier
 from ferry_core.rows.copier import CopyResult, RowCopier
-from ferry_core.rows.iterator import ChunkSource, Frontier, StoredFrontier
 from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
 from ferry_core.throttle import Throttle
+from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.connections import Connections
-from ferry_core.workers.engine import Engine, EngineEvents
+from ferry_core.workers.engine import Engine, EngineEvents, Shared
+from ferry_core.workers.flow import Flow
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
@@ -155,6 +159,7 @@ class InProcess:
         workers: int = 1,
         capacity_bytes: int = CAPACITY_BYTES,
         states: Mapping[str, StoredFrontier] | None = None,
+        counts_from: Mapping[str, Position] | None = None,
         start: Position | None = None,
         uid: str | None = None,
         target: Callable[[], Endpoint] | None = None,
@@ -176,31 +181,30 @@ class InProcess:
             self.start = StreamMark(0, start or self.visibility.start(source))
         self.intent = Intent(Directive(generation=0, copy_=Copy(workers=workers)))
         self.throttle = Throttle()
-        self.buffer = ChangeBuffer(self.tables, self.start, None, capacity_bytes)
-        self.chunks = ChunkSource(self.tables, self.intent.now.directive.copy_, states)
+        self.moves = MoveSet.of(self.tables, self.intent.now.directive.copy_, states, counts_from)
+        self.buffer = ChangeBuffer(self.start, None, capacity_bytes)
+        self.chunks = ChunkSource(self.moves)
         self.streamer = BinlogStreamer(
-            self.connections.source_control,
-            self.connections.source_endpoint,
-            pair.flavor,
-            {table.source: table for table in self.tables},
-            self.start.position,
+            Upstream(
+                self.connections.source_control,
+                self.connections.source_endpoint,
+                pair.flavor,
+                _SERVER_ID + self.fence.epoch,
+            ),
+            self.moves,
             self.buffer,
-            _SERVER_ID + self.fence.epoch,
+            self.start,
         )
         events = EngineEvents(self._chunk, lambda _table, _result: None, self.flushes.append, self.errors.append)
         self.engine = Engine(
-            self.connections,
-            self.fence,
-            self.visibility,
-            self.buffer,
-            self.chunks,
-            self.streamer,
+            Flow.of(self.connections, self.visibility, self.fence),
+            Shared(self.moves, self.buffer, self.chunks, self.streamer),
             self.throttle,
             lambda: self.intent.now.workers,
             events,
         )
 
-    def _chunk(self, _table: Table, result: CopyResult) -> None:
+    def _chunk(self, _move: TableMove, result: CopyResult) -> None:
         self.rows_copied += result.rows_sent
 
     def __enter__(self) -> Self:
@@ -217,29 +221,33 @@ class InProcess:
         (only,) = self.tables
         return only
 
+    @property
+    def move(self) -> TableMove:
+        """The only one."""
+        (only,) = self.moves
+        return only
+
     # -- threads --------------------------------------------------------------------------------------------------
 
     def stream(self) -> None:
         """The streamer alone: keys gather, nothing is flushed but by ``flush``."""
         self.engine.start("streamer", self.streamer.run)
 
-    def flusher(self, copy_keys: Callable[[Table, tuple[KeyLiterals, ...]], bool] | None = None) -> Flusher:
+    def flusher(self, copy_keys: Callable[[TableMove, tuple[KeyLiterals, ...]], bool] | None = None) -> Flusher:
         """The engine's own, to be stepped by hand."""
         engine = self.engine
         return Flusher(
             self.buffer,
-            engine._gates,
             engine._flush_pool,
             copy_keys or engine._copy_keys,
             engine._make_visible,
-            lambda table: not self.chunks.done(table),
             engine.ending.is_set,
             self.flushes.append,
         )
 
     def flush(self) -> Background:
         """One generation of the only table."""
-        return Background(lambda: self.flusher().flush(self.table))
+        return Background(lambda: self.flusher().flush(self.move))
 
     def chunk(self) -> Background:
         """The next chunk, in a thread and on sessions of its own; it has been handed out when this returns."""
@@ -248,10 +256,10 @@ class InProcess:
 
         def body() -> None:
             pair = engine._pair()
-            chunk = engine._next_chunk(pair)
-            assert chunk is not None
+            found = engine._next_chunk(pair)
+            assert found is not None
             out.set()
-            engine._copy_chunk(pair, chunk)
+            engine._copy_chunk(pair, *found)
 
         background = Background(body)
         assert out.wait(30), "no chunk was handed out"
@@ -313,8 +321,10 @@ class InProcess:
 
     def checkpoint(self) -> dict[str, Any]:
         """What a run that dies now leaves to its successor."""
-        states = {table.id: self.chunks.state(table) for table in self.tables}
-        return {"start": self.buffer.checkpoint_mark().position, "states": states, "uid": self.uid}
+        states = {move.id: self.chunks.state(move) for move in self.moves}
+        counts_from = {move.id: move.counts_from for move in self.moves if move.counts_from is not None}
+        start = self.buffer.checkpoint_mark().position
+        return {"start": start, "states": states, "counts_from": counts_from, "uid": self.uid}
 
 
 COPIED = Frontier(None, [], True, 0, 0)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ferry_core.api.spec import Copy
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
-from ferry_core.binlog.streamer import BinlogStreamer
+from ferry_core.binlog.streamer import BinlogStreamer, Upstream
+from ferry_core.moves.move import TableMove
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
@@ -47,7 +50,7 @@ def describe(server: Server, schema: str, name: str, index: str = "PRIMARY") -> 
     key = tuple(by_name[row[0]] for row in server.query(_KEY, (schema, name, index)))
     where = TableName(schema, name)
     unique = bool(server.query(_OTHER_UNIQUE, (schema, name, index)))
-    return Table(where, where, columns, Key(index, key), None, unique, False, 0, 100)
+    return Table(where, where, columns, Key(index, key), None, unique, 0, 100)
 
 
 @dataclass
@@ -82,11 +85,11 @@ class RecordingSink:
             assert self.changes.pop().seen == seen  # begun again after a cut
         self.changes.append(Change(before, seen, xid))
 
-    def changed(self, table: Table, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def changed(self, followed: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
         self.rows += len(keys)
         assert not self.changes[-1].ended
         if not self._count_only:
-            self.changes[-1].keys.extend((table.id, decode(key)) for key in keys)
+            self.changes[-1].keys.extend((followed.table.id, decode(key)) for key in keys)
         if self.on_changed is not None:
             self.on_changed(len(keys))
 
@@ -129,18 +132,15 @@ class Streaming:
     ) -> None:
         self.server = server
         self.sink = sink or RecordingSink()
+        self.moves = MoveSet.of(tables, Copy())
         self.failure: BaseException | None = None
         with self.control() as session:
             position = source_position(session) if start is None else start
         self.streamer = BinlogStreamer(
-            self.control,
-            login or server.endpoint,
-            server.flavor,
-            {table.source: table for table in tables},
-            position,
+            Upstream(self.control, login or server.endpoint, server.flavor, server_id),
+            self.moves,
             self.sink,
-            server_id,
-            last_read,
+            StreamMark(0, position, last_read=last_read),
             altered,
         )
         self._thread = threading.Thread(target=self._run, name="streamer", daemon=True)

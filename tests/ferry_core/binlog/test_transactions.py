@@ -5,12 +5,14 @@ from zlib import crc32
 
 import pytest
 
+from ferry_core.api.spec import Copy
 from ferry_core.binlog import events
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.source_errors import StreamLost
 from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import DataError
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from tests.support.stream import RecordingSink
 from tests.support.tables import simple_table
@@ -67,7 +69,7 @@ class Replay:
 def follow(*packets: bytes, start: Position | None = None) -> tuple[RecordingSink, Counters]:
     table, sink = simple_table(), RecordingSink()
     counters = Counters(StreamMark(0, start or GtidSet()))
-    transactions = Transactions({table.source: table}, sink, counters, checksums=True, folds=False)
+    transactions = Transactions(MoveSet.of([table], Copy()), sink, counters, checksums=True, folds=False)
     with pytest.raises(StreamLost):
         transactions.follow(Replay([description(), *packets]))
     return sink, counters
@@ -76,7 +78,7 @@ def follow(*packets: bytes, start: Position | None = None) -> tuple[RecordingSin
 def refused(*packets: bytes, start: Position | None = None) -> str:
     table, sink = simple_table(), RecordingSink()
     transactions = Transactions(
-        {table.source: table}, sink, Counters(StreamMark(0, start or GtidSet())), checksums=True, folds=False
+        MoveSet.of([table], Copy()), sink, Counters(StreamMark(0, start or GtidSet())), checksums=True, folds=False
     )
     with pytest.raises(DataError) as caught:
         transactions.follow(Replay([description(), *packets]))

@@ -14,6 +14,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.consistency.gate import TableGate
 from ferry_core.errors import LockConflict
+from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.tables.table import Selector, Table
@@ -30,7 +31,7 @@ from tests.support.engine import (
     wait_until,
 )
 from tests.support.servers import Pair
-from tests.support.tables import decode, mark, simple_table
+from tests.support.tables import decode, mark, move_of, simple_table
 
 UNIQUE = "id INT NOT NULL PRIMARY KEY, u INT, v INT NOT NULL DEFAULT 0, UNIQUE (u)"
 
@@ -104,16 +105,16 @@ def test_without_generations_that_row_is_lost(unique: InProcess, monkeypatch: py
     on_source(run.pair, run.schema, "UPDATE t SET v = 1 WHERE id = 1")
     run.pending(1)
     with stalled(monkeypatch, batch_of("1")) as stall:
-        slow = Background(lambda: copy(run.table, (("1",),)))
+        slow = Background(lambda: copy(run.move, (("1",),)))
         stall.wait()
         move_unique_value(run)
         run.streamed()
         # Key 2 is read, written and forgotten; key 1, which changed again, waits for the batch under way.
-        copy(run.table, (("2",),))
+        copy(run.move, (("2",),))
         assert run.rows("id, u") == [(2, 5)]
         stall.release()
         slow.join()
-        copy(run.table, (("1",),))
+        copy(run.move, (("1",),))
     assert run.rows("id, u") == [(1, None)], "row 2 should have been lost"
 
 
@@ -124,41 +125,39 @@ def test_a_generation_whose_batch_fails_is_returned_whole(unique: InProcess) -> 
     before = run.buffer.checkpoint_mark()
     copy = run.engine._copy_keys
 
-    def failing(table: Table, keys: tuple[tuple[str, ...], ...]) -> bool:
+    def failing(move: TableMove, keys: tuple[tuple[str, ...], ...]) -> bool:
         if keys == (("1",),):
             raise ZeroDivisionError
-        return copy(table, keys)
+        return copy(move, keys)
 
     with pytest.raises(ZeroDivisionError):
-        run.flusher(failing).flush(run.table)
+        run.flusher(failing).flush(run.move)
     assert run.buffer.pending_keys() == 2
     assert run.buffer.checkpoint_mark() == before, "the checkpoint passed keys that are not on the target"
 
 
 def test_a_table_with_few_changes_is_not_starved_by_a_busy_one() -> None:
-    busy, quiet = simple_table("busy"), simple_table("quiet")
-    buffer = ChangeBuffer([busy, quiet], mark(0))
+    busy, quiet = move_of(simple_table("busy")), move_of(simple_table("quiet"))
+    buffer = ChangeBuffer(mark(0))
     number = itertools.count(1)
 
-    def change(table: Table, *keys: bytes) -> None:
+    def change(move: TableMove, *keys: bytes) -> None:
         at = next(number)
         buffer.begin(mark(at - 1), mark(at), None)
-        buffer.changed(table, keys, decode)
+        buffer.changed(move, keys, decode)
         buffer.end(mark(at), None)
 
     def flushed(result: FlushResult) -> None:
-        order.append(result.table)
+        order.append(result.move)
         change(busy, b"1", b"2", b"3")
 
-    order: list[Table] = []
+    order: list[TableMove] = []
     with ThreadPoolExecutor(1) as pool:
         flusher = Flusher(
             buffer,
-            {table: TableGate() for table in (busy, quiet)},
             pool,
-            lambda _table, _keys: False,
+            lambda _move, _keys: False,
             lambda _: True,
-            lambda _: False,
             lambda: len(order) >= 4,
             flushed,
         )
@@ -172,14 +171,14 @@ def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: py
     """Two batches meet in the first generation and the last one; in between they must not even try."""
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     monkeypatch.setattr(flusher, "CALM_GENERATIONS", 3)
-    table = simple_table()
-    buffer = ChangeBuffer([table], mark(0))
+    move = move_of()
+    buffer = ChangeBuffer(mark(0))
     under_way = 0
     most: list[int] = []
     lock = threading.Lock()
     both = threading.Barrier(2)
 
-    def copy(_table: Table, _keys: object) -> bool:
+    def copy(_move: TableMove, _keys: object) -> bool:
         nonlocal under_way
         with lock:
             under_way += 1
@@ -193,20 +192,18 @@ def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: py
     with ThreadPoolExecutor(2) as pool:
         one = Flusher(
             buffer,
-            {table: TableGate()},
             pool,
             copy,
             lambda _: True,
-            lambda _: False,
             lambda: False,
             lambda _: None,
         )
         for number in range(1, 6):
             most.append(0)
             buffer.begin(mark(number - 1), mark(number), None)
-            buffer.changed(table, [b"1", b"2"], decode)
+            buffer.changed(move, [b"1", b"2"], decode)
             buffer.end(mark(number), None)
-            one.flush(table)
+            one.flush(move)
     assert most == [2, 1, 1, 1, 2]
 
 
@@ -222,15 +219,15 @@ def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
         return copy(copier, *arguments)
 
     monkeypatch.setattr(RowCopier, "copy", copy_or_not)
-    assert run.engine._copy_keys(run.table, (("1",),)) is True
-    assert run.engine._copy_keys(run.table, (("1",),)) is False
+    assert run.engine._copy_keys(run.move, (("1",),)) is True
+    assert run.engine._copy_keys(run.move, (("1",),)) is False
     (pair,) = run.engine._pairs
     before = pair.copier(run.table)
     assert pair.copier(run.table) is before
     monkeypatch.setattr(sessions, "IDLE_SECONDS", -1.0)
     assert pair.copier(run.table) is not before
     run.errors.clear()
-    run.engine._copy_keys(run.table, (("1",),))
+    run.engine._copy_keys(run.move, (("1",),))
     assert not run.errors
 
 
@@ -244,7 +241,7 @@ def chunk_under_way(run: InProcess, monkeypatch: pytest.MonkeyPatch, *, gated: b
     What the block changes is flushed before the chunk is written, if nothing holds the flush up.
     """
     if not gated:
-        run.engine._gates = {table: NoGate() for table in run.tables}
+        run.move.gate = NoGate()
     with stalled(monkeypatch, any_chunk) as stall:
         chunk = run.chunk()
         stall.wait()
@@ -302,7 +299,7 @@ def test_a_unique_value_that_leaves_a_chunk_being_copied(
     name = make_table(pair, schema, UNIQUE, "(1, 4, 0), (9, 5, 0)")
     with InProcess(pair, schema, states={name: chunks_of("5")}) as run:
         started(run)
-        run.chunks._walks[run.table].redo.reverse()
+        run.move.chunks.redo.reverse()
         run.chunk().join()  # the range with row 1 is on the target
         with chunk_under_way(run, monkeypatch, gated=gated):
             on_source(pair, schema, "UPDATE t SET u = NULL WHERE id = 9", "UPDATE t SET u = 5 WHERE id = 1")
@@ -331,7 +328,7 @@ def test_keys_that_move_while_a_chunk_is_being_copied(
     name = make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v INT", "(-5, 5), (0, 0), (3, 3), (7, 7)")
     with InProcess(pair, schema, states={name: chunks_of("0")}) as run:
         started(run)
-        run.chunks._walks[run.table].redo.reverse()
+        run.move.chunks.redo.reverse()
         run.chunk().join()
         with chunk_under_way(run, monkeypatch):
             for change in changes:

@@ -10,6 +10,7 @@ from ferry_core.errors import ConnectionLost, ResourceExhausted, TooLarge
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
+from ferry_core.retries import Retries
 from ferry_core.rows.copier import RowCopier
 from ferry_core.tables.table import KeySet
 from tests.support.engine import COPIED, Background, InProcess, make_table, wait_until
@@ -55,7 +56,7 @@ def chunk_by_proxy(run: InProcess) -> Background:
         pair = run.engine._pair()
         chunk = run.engine._next_chunk(pair)
         assert chunk is not None
-        run.engine._copy_chunk(pair, chunk)
+        run.engine._copy_chunk(pair, *chunk)
 
     return by_proxy(body)
 
@@ -110,7 +111,7 @@ def test_a_batch_whose_commit_may_still_land(pair: Pair, schema: str, proxy: Pro
             THROUGH_PROXY.on = True
             return copy(*arguments)  # type: ignore[arg-type]
 
-        flush = Background(lambda: run.flusher(copy_by_proxy).flush(run.table))
+        flush = Background(lambda: run.flusher(copy_by_proxy).flush(run.move))
         proxy.wait_held()
         pair.source.execute(f"DELETE FROM {name} WHERE id = 2")
         run.pending(4)
@@ -139,7 +140,7 @@ def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_u
     """The run ends then; until it has, nobody may write what that window read."""
     make_table(pair, schema, TABLE, ROWS)
     with run_through(proxy, pair, schema) as run:
-        run.engine._step._retry_seconds = 0.5
+        run.engine._step._retries = Retries(0.5, run.engine.ending)
         run.stream()
         assert run.make_readable()
         proxy.hold(b"COMMIT", skip=SETTINGS)
@@ -156,7 +157,7 @@ def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_u
         proxy.release()
         wait_until(lambda: len(run.rows()) == 3, "the held commit lands")
         left = run.checkpoint()
-        run.engine.ending.set()
+        run.engine.ending.cancel()
         flush.join()
     with InProcess(pair, schema, **left) as resumed:
         resumed.go()

@@ -3,11 +3,11 @@
 import pytest
 
 from ferry_core.consistency.pending import PendingKeys
-from tests.support.tables import decode, mark, simple_table
+from tests.support.tables import decode, mark
 
 
 def filled(*keys: bytes, at: int = 1) -> PendingKeys:
-    pending = PendingKeys(simple_table())
+    pending = PendingKeys("shop.t")
     pending.add(keys, decode, mark(at))
     return pending
 

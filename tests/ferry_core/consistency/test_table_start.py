@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
+    from ferry_core.tables.table import Table
+
 TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
 ROWS = "(1, 10), (3, 30)"
 OLD = [(1, 10), (3, 30)]
@@ -211,13 +213,13 @@ def test_a_pause_in_the_middle_of_emptying_leaves_no_ghosts(pair: Pair, schema: 
                 raise Interrupted(Reason.PAUSED, "paused")
 
         run.fence.writes_allowed = paused_before_the_commit
-        assert empty_tables(run.fence, session, run.tables, lambda: None) == 3
+        assert empty_tables(run.fence, session, list(run.moves), lambda: None) == 3
         assert run.rows() == []
 
 
 def test_undecided_transactions_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared, "LIMIT_KEYS", 10)
-    held = prepared.PreparedTransactions()
+    held: prepared.PreparedTransactions[Table] = prepared.PreparedTransactions()
     table = simple_table()
     for number in range(3):
         held.begin(f"1,{number},", mark(number))

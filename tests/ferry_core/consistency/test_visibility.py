@@ -236,7 +236,7 @@ def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) ->
             before = run.buffer.checkpoint_mark()
             flush = run.flush()
             assert flush.stays(0.5)
-            run.engine.ending.set()
+            run.engine.ending.cancel()
             flush.join(5)
             assert run.buffer.pending_keys() == KEYS
             assert run.buffer.checkpoint_mark() == before
@@ -253,7 +253,7 @@ def test_a_wait_without_end_is_an_error_that_names_the_position(
         with StalledCommits(stalling.source):
             commit = committing(stalling.source, schema)
             run.pending(KEYS)
-            generation = run.buffer.take(run.table, 10)
+            generation = run.buffer.take(run.move, 10)
             assert generation is not None
             with pytest.raises(RetriableError, match="were not visible to reads") as raised:
                 run.visibility.wait(session, generation.seen, lambda: False)

@@ -43,7 +43,7 @@ PROMISED = {
 def make_table(name: str) -> Table:
     column = Column("id", 0, "int", "int", None, None, nullable=False, generated=False, invisible=False, max_bytes=4)
     key = Key("PRIMARY", (column,))
-    return Table(TableName("s", name), TableName("s", name), (column,), key, None, False, True, 100, 10)
+    return Table(TableName("s", name), TableName("s", name), (column,), key, None, False, 100, 10)
 
 
 def scrape(progress: Progress) -> list[Sample]:

@@ -40,7 +40,6 @@ def make_table(name: str, rows: int) -> Table:
         Key("PRIMARY", (column,)),
         None,
         secondary_unique=False,
-        byte_equal_key=True,
         rows_estimated=rows,
         average_row_bytes=10,
     )

@@ -8,7 +8,7 @@ import pytest
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
-from ferry_core.rows.iterator import next_bound
+from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
 from tests.support.compare import assert_equal_schemas, assert_equal_tables

@@ -15,6 +15,7 @@ from ferry_core.cutover.outcome import Attempt
 from ferry_core.errors import ExitCode, FerryError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
+from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run import decisions
@@ -23,10 +24,9 @@ from ferry_core.run.coordinator import Coordinator
 from ferry_core.run.operations import WaitUntil
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.started import Started
-from ferry_core.tables.table import Table
 from ferry_core.throttle import Throttle
 from tests.support.manifests import ferry_data
-from tests.support.tables import simple_table
+from tests.support.tables import move_of
 
 DONE = Attempt(Reason.DONE, "writes may move to the target", 12, changes=5)
 LATE = Attempt(Reason.DEADLINE_EXCEEDED, "too slow", 10_000)
@@ -72,10 +72,10 @@ class PlayedOperations:
     def interrupt(self) -> None:
         self._call("interrupt")
 
-    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[Table]:
+    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         self._call("empty")
         wait_while_paused()
-        return [table for table in [simple_table()] if table.id not in started]
+        return [move for move in [move_of()] if move.id not in started]
 
     def start_streaming(self) -> None:
         self._call("stream")
@@ -135,7 +135,7 @@ class PlayedCheckpoints:
         self.state = run.state
         self.saved: list[tuple[str, int]] = []
 
-    def save(self, started: Iterable[Table] = ()) -> None:
+    def save(self, started: Iterable[TableMove] = ()) -> None:
         for table in started:
             self.state.tables[table.id] = TableState(started=True)
         if error := self._run.failing.pop("save", None):

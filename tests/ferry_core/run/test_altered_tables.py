@@ -187,9 +187,11 @@ def test_a_table_that_no_checkpoint_describes(watched: Watched) -> None:
     start = watched.position()
     watched.execute(MODIFY)
     with watched.session() as session:
-        end = end_of_binlog(session)
-    altered = AlteredTables(watched.session, watched.selection, watched.visibility, end, watched.tables)
-    with Streaming(watched.pair.source, watched.tables, start=start, altered=altered.compare) as stream:
+        altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
+    stream = Streaming(watched.pair.source, watched.tables, start=start, altered=altered.compare)
+    for move in stream.moves:
+        move.started = True
+    with stream:
         assert "another statement too" in str(stream.failed())
 
 
@@ -216,7 +218,7 @@ def test_stored_generated_columns_count_as_unproven_after_a_rebuild(watched: Wat
     with watched.session() as session:
         altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
     told: list[str] = []
-    altered.recomputed = lambda table: told.append(table.source.name)
+    altered.recomputed = lambda move: told.append(move.table.source.name)
     with Streaming(watched.pair.source, watched.tables, altered=altered.compare) as stream:
         watched.execute(rebuild)
         stream.caught_up()

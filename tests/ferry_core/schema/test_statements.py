@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from ferry_core.errors import DataError
 from ferry_core.schema.alterations import Alteration
+from ferry_core.schema.selected_names import SelectedNames
 from ferry_core.schema.statements import StatementEffect, StatementKind, effect_on, normal_xid
 from ferry_core.tables.table import TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.support.servers import Pair
 
@@ -22,6 +23,11 @@ A = TableName("shop", "a")
 B = TableName("shop", "b")
 ELSE = TableName("crm", "a")
 SELECTED = (A, B, ELSE)
+
+
+def names(selected: Collection[TableName], *, fold: bool = False) -> SelectedNames:
+    return SelectedNames(selected, fold=fold)
+
 
 CHANGES = {
     "truncate a": {A},
@@ -112,7 +118,7 @@ CHANGES = {
 @pytest.mark.parametrize(("statement", "tables"), CHANGES.items(), ids=range(len(CHANGES)))
 def test_schema_changes(statement: str, tables: set[TableName]) -> None:
     kind = StatementKind.SCHEMA_CHANGE if tables else StatementKind.NONE
-    effect = effect_on(statement, "shop", SELECTED)
+    effect = effect_on(statement, "shop", names(SELECTED))
     assert (effect.kind, effect.tables) == (kind, frozenset(tables)), statement
 
 
@@ -182,13 +188,13 @@ ALTERATIONS = {
 
 @pytest.mark.parametrize(("how", "clauses"), [(how, one) for how, many in ALTERATIONS.items() for one in many])
 def test_what_an_alter_table_may_do(how: Alteration, clauses: str) -> None:
-    effect = effect_on(f"alter table shop.a {clauses}", "", SELECTED)
+    effect = effect_on(f"alter table shop.a {clauses}", "", names(SELECTED))
     assert effect == StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset({A}), alteration=how)
 
 
 def test_what_other_statements_may_do() -> None:
     found = {
-        statement: effect_on(statement, "shop", SELECTED).alteration
+        statement: effect_on(statement, "shop", names(SELECTED)).alteration
         for statement in (
             "create index i on a (v)",
             "create unique index i on a (v)",
@@ -205,14 +211,14 @@ def test_what_other_statements_may_do() -> None:
 def test_rows_that_follow_a_create_table() -> None:
     """MySQL's CREATE TABLE ... SELECT goes on; a procedure whose text ends alike does not."""
     made = "CREATE TABLE `made` (`id` int NOT NULL) START TRANSACTION"
-    assert effect_on(made, "shop", SELECTED).kind is StatementKind.BEGIN
+    assert effect_on(made, "shop", names(SELECTED)).kind is StatementKind.BEGIN
     for statement in (
         "create procedure p() start transaction",
         "create table made (id int) comment 'START TRANSACTION'",
         "create table made (id int) /* START TRANSACTION */",
         "create event e on schedule every 1 day do start transaction",
     ):
-        assert effect_on(statement, "shop", SELECTED).kind is StatementKind.NONE, statement
+        assert effect_on(statement, "shop", names(SELECTED)).kind is StatementKind.NONE, statement
 
 
 @pytest.mark.parametrize(
@@ -227,7 +233,7 @@ def test_rows_that_follow_a_create_table() -> None:
 )
 def test_a_table_made_from_a_query(statement: str) -> None:
     """MariaDB lets a function in it write to any table."""
-    assert effect_on(statement, "shop", SELECTED).kind is StatementKind.TABLE_FROM_QUERY
+    assert effect_on(statement, "shop", names(SELECTED)).kind is StatementKind.TABLE_FROM_QUERY
 
 
 def test_partitions_are_no_query() -> None:
@@ -236,16 +242,16 @@ def test_partitions_are_no_query() -> None:
         "create table x (id int) partition by list (id) (partition p values in (5))",
         "create table x (`select` int comment 'select')",
     ):
-        assert effect_on(statement, "shop", SELECTED).kind is StatementKind.NONE, statement
+        assert effect_on(statement, "shop", names(SELECTED)).kind is StatementKind.NONE, statement
 
 
 def test_a_name_that_cannot_be_read_whole_may_be_a_selected_one() -> None:
     selected = [TableName("shop", "größe"), TableName("shop", "other")]
-    assert effect_on("drop table gr\ufffd\ufffde", "shop", selected).tables == {selected[0]}
-    assert effect_on("drop table `gr\ufffde`", "shop", selected).kind is StatementKind.NONE
-    assert effect_on("drop table shop.`\ufffd\ufffd\ufffd\ufffd\ufffd`", "", selected).tables == set(selected)
-    assert effect_on("drop database `sh\ufffdp`", "", selected).tables == set(selected)
-    assert effect_on("drop table 'gr\ufffd", "shop", selected).tables == set(selected)  # nor can its quotes
+    assert effect_on("drop table gr\ufffd\ufffde", "shop", names(selected)).tables == {selected[0]}
+    assert effect_on("drop table `gr\ufffde`", "shop", names(selected)).kind is StatementKind.NONE
+    assert effect_on("drop table shop.`\ufffd\ufffd\ufffd\ufffd\ufffd`", "", names(selected)).tables == set(selected)
+    assert effect_on("drop database `sh\ufffdp`", "", names(selected)).tables == set(selected)
+    assert effect_on("drop table 'gr\ufffd", "shop", names(selected)).tables == set(selected)  # nor can its quotes
 
 
 DML = {
@@ -274,7 +280,7 @@ DML = {
 def test_statement_format(statement: str, tables: set[TableName]) -> None:
     """Whatever it names: a view, a trigger or a function may take it to a selected table."""
     expected = StatementEffect(StatementKind.STATEMENT_DML, frozenset(tables))
-    assert effect_on(statement, "shop", SELECTED) == expected, statement
+    assert effect_on(statement, "shop", names(SELECTED)) == expected, statement
 
 
 @pytest.mark.parametrize(
@@ -298,19 +304,18 @@ def test_statement_format(statement: str, tables: set[TableName]) -> None:
     ],
 )
 def test_transaction_control(statement: str, kind: StatementKind, xid: str | None) -> None:
-    assert effect_on(statement, "shop", SELECTED) == StatementEffect(kind, xid=xid)
+    assert effect_on(statement, "shop", names(SELECTED)) == StatementEffect(kind, xid=xid)
 
 
 def test_the_default_schema_decides_unqualified_names() -> None:
-    assert effect_on("truncate a", "crm", SELECTED).tables == {ELSE}
-    assert effect_on("truncate a", "", SELECTED).kind is StatementKind.NONE
+    assert effect_on("truncate a", "crm", names(SELECTED)).tables == {ELSE}
+    assert effect_on("truncate a", "", names(SELECTED)).kind is StatementKind.NONE
 
 
 def test_case_counts_only_where_the_server_says_so() -> None:
-    assert effect_on("truncate SHOP.A", "", SELECTED, 0).kind is StatementKind.NONE
-    for lower_case_table_names in (1, 2):
-        assert effect_on("truncate SHOP.A", "", SELECTED, lower_case_table_names).tables == {A}
-        assert effect_on("drop database Shop", "", SELECTED, lower_case_table_names).tables == {A, B}
+    assert effect_on("truncate SHOP.A", "", names(SELECTED)).kind is StatementKind.NONE
+    assert effect_on("truncate SHOP.A", "", names(SELECTED, fold=True)).tables == {A}
+    assert effect_on("drop database Shop", "", names(SELECTED, fold=True)).tables == {A, B}
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
@@ -339,7 +344,7 @@ def test_a_change_is_found_however_it_is_written(data: st.DataObject) -> None:
     for piece in data.draw(CHANGING).split("~"):
         pieces += spelled if piece == "{}" else [piece]
     statement = "".join(piece + data.draw(SPACES) for piece in pieces)
-    effect = effect_on(statement, "" if qualified else table.schema, [table])
+    effect = effect_on(statement, "" if qualified else table.schema, names([table]))
     assert effect.kind is StatementKind.SCHEMA_CHANGE, statement
     assert effect.tables == {table}, statement
 
@@ -350,12 +355,12 @@ def test_the_same_statement_about_another_table_is_harmless(schema: str, name: s
     statement = f"alter table {other} comment {name!r}"
     if "\\" in statement or '"' in statement:
         return  # more than one reading
-    assert effect_on(statement, schema, [TableName(schema, name)]).kind is StatementKind.NONE
+    assert effect_on(statement, schema, names([TableName(schema, name)])).kind is StatementKind.NONE
 
 
 @given(st.text(max_size=60))
 def test_no_text_trips_the_reader(text: str) -> None:
-    effect_on(text, "shop", SELECTED)
+    effect_on(text, "shop", names(SELECTED))
 
 
 WORDS = ["xa", "commit", "create", "alter", "table", "drop", "a", "shop", "/*", "*/", "/*!", "/*!80000", "0x1", "--"]
@@ -365,7 +370,7 @@ WORDS += list(".,()'\"`\\x7")
 @given(st.lists(st.sampled_from(WORDS)))
 def test_no_mix_of_words_trips_the_reader(words: list[str]) -> None:
     try:
-        effect_on(" ".join(words), "shop", SELECTED)
+        effect_on(" ".join(words), "shop", names(SELECTED))
     except DataError as error:
         assert error.reason == "UnreadableStatement"  # noqa: PT017 - most mixes are no error
 
@@ -373,7 +378,7 @@ def test_no_mix_of_words_trips_the_reader(words: list[str]) -> None:
 @given(st.binary(max_size=64), st.binary(max_size=64), st.integers(0, 2**31 - 1))
 def test_any_xid_comes_back(gtrid: bytes, bqual: bytes, format_id: int) -> None:
     statement = f"XA COMMIT X'{gtrid.hex()}',X'{bqual.hex()}',{format_id}"
-    assert effect_on(statement, "", ()).xid == normal_xid(format_id, gtrid, bqual)
+    assert effect_on(statement, "", names(())).xid == normal_xid(format_id, gtrid, bqual)
 
 
 LOGGED = [
@@ -421,7 +426,7 @@ def test_what_servers_really_log(pair: Pair, schema: str) -> None:
         changed = {
             table.name
             for text, default in logged
-            if (effect := effect_on(text, default, selected)).kind is StatementKind.SCHEMA_CHANGE
+            if (effect := effect_on(text, default, names(selected))).kind is StatementKind.SCHEMA_CHANGE
             for table in effect.tables
         }
         assert changed == expected, logged
@@ -433,7 +438,7 @@ def test_xids_of_binlog_and_xa_recover_agree(pair: Pair, schema: str) -> None:
     logged = list(
         _logged(pair, schema, f"xa start {xid}", "insert into a values (1)", f"xa end {xid}", f"xa prepare {xid}")
     )
-    prepared = [effect_on(text, default, []) for text, default in logged if text.startswith("XA PREPARE")]
+    prepared = [effect_on(text, default, names([])) for text, default in logged if text.startswith("XA PREPARE")]
     with pair.source.connect() as connection, connection.cursor() as cursor:
         cursor.execute("XA RECOVER")
         rows = [row for row in cursor.fetchall() if row[0] == 7]

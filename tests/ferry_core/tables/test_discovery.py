@@ -19,7 +19,7 @@ from ferry_core.tables.discovery import (
     target_name,
     wrong_targets,
 )
-from ferry_core.tables.keys import Index, byte_equal, choose_key
+from ferry_core.tables.keys import Index, choose_key
 from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import Column, TableName
 from hack.servers import Family
@@ -179,11 +179,9 @@ def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
     key = choose_key(columns, [*useless, whole])
     assert key is not None
     assert (key.index_name, [part.name for part in key.columns]) == ("whole", ["a", "c"])
-    assert not byte_equal(key)
     primary = choose_key(columns, [whole, Index("PRIMARY", ("g",), True, True)])
     assert primary is not None
     assert primary.index_name == "PRIMARY"
-    assert byte_equal(primary)
 
 
 def test_tables_are_described_as_the_server_knows_them(pair: Pair, session: Session, schema: str) -> None:
@@ -202,7 +200,6 @@ def test_tables_are_described_as_the_server_knows_them(pair: Pair, session: Sess
     assert table.key.index_name == "m_first"
     assert [part.name for part in table.key.columns] == ["e", "od`d,"]
     assert table.secondary_unique
-    assert table.byte_equal_key
     by_name = {one.name: one for one in table.columns}
     assert [one.name for one in table.columns if one.generated] == ["g"]
     assert [one.name for one in table.columns if one.invisible] == ["h"]

@@ -31,20 +31,9 @@ class VirtualClock:
         self.on_wait()
 
 
-class ReplicaLag:
-    name = "replica-lag"
-
-    def __init__(self, lags: list[int]) -> None:
-        self.lags = lags
-
-    def holds(self) -> str | None:
-        lag = self.lags.pop(0)
-        return f"replica-lag {lag}s > 5s" if lag > 5 else None
-
-
-def make(limit: int | None = None, lags: list[int] | None = None) -> tuple[Throttle, VirtualClock]:
+def make(limit: int | None = None) -> tuple[Throttle, VirtualClock]:
     clock = VirtualClock()
-    throttle = Throttle([ReplicaLag(lags)] if lags else [], clock, paused_by=lambda: clock.paused_by)
+    throttle = Throttle(clock, paused_by=lambda: clock.paused_by)
     throttle.rate.set(limit)
     clock.throttle = throttle
     return throttle, clock
@@ -75,22 +64,9 @@ def test_the_cap_says_why_and_for_how_long() -> None:
     assert throttle.seconds() == {"rows-per-second": pytest.approx(5.0)}
 
 
-def test_a_signal_holds_until_it_lets_go() -> None:
-    throttle, clock = make(None, [7, 7, 6, 5])
-    assert throttle.admit(0, threading.Event())
-    assert [state.reason for state in clock.seen] == [
-        "replica-lag 7s > 5s",
-        "replica-lag 7s > 5s",
-        "replica-lag 6s > 5s",
-    ]
-    assert clock.seen[0].since == clock.seen[-1].since
-    assert throttle.seconds() == {"replica-lag": pytest.approx(0.3)}
-
-
-def test_cancelling_ends_either_wait() -> None:
+def test_cancelling_ends_the_wait() -> None:
     cancelled = threading.Event()
     cancelled.set()
-    assert not make(None, [7, 7])[0].admit(0, cancelled)
     throttle, _ = make(1)
     throttle.charge(100)
     assert not throttle.admit(0, cancelled)

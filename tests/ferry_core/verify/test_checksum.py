@@ -32,7 +32,7 @@ def test_null_empty_and_the_word_null_are_three_values(ends: Ends) -> None:
     )
     # The id is hashed too: leave it out by describing the table without it.
     whole = ends.table()
-    table = Table(whole.source, whole.target, whole.columns[1:], whole.key, None, False, True, 0, 100)
+    table = Table(whole.source, whole.target, whole.columns[1:], whole.key, None, False, 0, 100)
     assert len(set(hashes(ends, table).values())) == 8
 
 
@@ -44,7 +44,7 @@ def test_where_a_text_ends_counts(ends: Ends) -> None:
         "INSERT INTO t VALUES (6, NULL, 'N', '', ''), (7, 'N', NULL, '', '')",
     )
     whole = ends.table()
-    table = Table(whole.source, whole.target, whole.columns[1:], whole.key, None, False, True, 0, 100)
+    table = Table(whole.source, whole.target, whole.columns[1:], whole.key, None, False, 0, 100)
     assert len(set(hashes(ends, table).values())) == 7
 
 

@@ -1,10 +1,9 @@
 """Verification over every odd key and every type: equal where equal, and each single change seen."""
 
-import threading
-
 import pytest
 
 from ferry_core.api.selection import Tables
+from ferry_core.cancellation import Cancellation
 from ferry_core.mysql.session import Purpose
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, KeySet, Table
@@ -14,6 +13,7 @@ from ferry_core.verify.narrow import check_keys
 from tests.support import all_types
 from tests.support.ends import Ends
 from tests.support.schemas import create_odd_tables, odd_tables
+from tests.support.tables import moves_of
 
 SHARE = 0.1
 
@@ -23,8 +23,8 @@ def found(ends: Ends) -> list[Table]:
 
 
 def compare(ends: Ends, tables: list[Table]) -> PassResult:
-    checked = FinalPass(tables, ends.connect_source, ends.connect_target, 2, 150)
-    return checked.run(threading.Event(), lambda _table, _rows: None)
+    checked = FinalPass(moves_of(tables), ends.connect_source, ends.connect_target, 2, 150)
+    return checked.run(Cancellation(), lambda _table, _rows: None)
 
 
 def test_every_odd_key(ends: Ends) -> None:

@@ -3,12 +3,15 @@ from collections import Counter
 
 import pytest
 
+from ferry_core.cancellation import Cancellation
 from ferry_core.errors import DataError, Interrupted
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 from ferry_core.verify import final_pass, narrow
 from ferry_core.verify.final_pass import FinalPass, PassResult
 from tests.support.ends import Ends
+from tests.support.tables import moves_of
 
 NUMBERS = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT "
 
@@ -18,8 +21,8 @@ def no_progress(_table: Table, _rows: int) -> None:
 
 
 def compare(ends: Ends, *tables: Table, rows_per_chunk: int = 7, workers: int = 3) -> PassResult:
-    checked = FinalPass(tables, ends.connect_source, ends.connect_target, workers, rows_per_chunk)
-    return checked.run(threading.Event(), no_progress)
+    checked = FinalPass(moves_of(tables), ends.connect_source, ends.connect_target, workers, rows_per_chunk)
+    return checked.run(Cancellation(), no_progress)
 
 
 def found(result: PassResult) -> list[str]:
@@ -47,7 +50,7 @@ def test_equal_tables(ends: Ends) -> None:
             seen[table.source.name] += rows
 
     tables = [ends.table(name) for name in ("t", "small", "nothing")]
-    result = FinalPass(tables, ends.connect_source, ends.connect_target, 3, 7).run(threading.Event(), progress)
+    result = FinalPass(moves_of(tables), ends.connect_source, ends.connect_target, 3, 7).run(Cancellation(), progress)
     assert result.candidates == []
     assert result.rows == 103
     assert result.chunks >= 7
@@ -93,7 +96,7 @@ def test_very_many_ghosts_are_fetched_in_parts_and_end_the_tables_pass(
     monkeypatch.setattr(final_pass, "CANDIDATES_PER_TABLE", 30)
     table, other = ends.table(), ends.table("other")
     result = compare(ends, table, other)
-    assert result.overflowed == {table}
+    assert [move.table for move in result.overflowed] == [table]
     assert len(result.candidates) <= 60
 
 
@@ -141,13 +144,13 @@ def test_composite_keys(ends: Ends) -> None:
 
 def test_a_cancelled_pass_gives_no_verdict(ends: Ends) -> None:
     fill(ends)
-    cancelled = threading.Event()
+    cancelled = Cancellation()
 
     def progress(_table: Table, _rows: int) -> None:
-        cancelled.set()
+        cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "enough"))
 
     with pytest.raises(Interrupted, match="VerificationCancelled"):
-        FinalPass([ends.table()], ends.connect_source, ends.connect_target, 1, 7).run(cancelled, progress)
+        FinalPass(moves_of([ends.table()]), ends.connect_source, ends.connect_target, 1, 7).run(cancelled, progress)
 
 
 def test_lost_connections_are_replaced(ends: Ends) -> None:
@@ -164,7 +167,9 @@ def test_lost_connections_are_replaced(ends: Ends) -> None:
         if len(opened) < 4:
             ends.on_target(f"KILL {opened[-1].connection_id}")
 
-    result = FinalPass([ends.table()], ends.connect_source, connect_target, 1, 7).run(threading.Event(), progress)
+    result = FinalPass(moves_of([ends.table()]), ends.connect_source, connect_target, 1, 7).run(
+        Cancellation(), progress
+    )
     assert len(opened) == 4
     assert found(result) == ["missing 500"]
 
@@ -187,5 +192,5 @@ def test_a_table_without_a_filter_and_one_with_it_have_their_own_sessions(ends: 
         return ends.connect_source(purpose)
 
     tables = [ends.table(row_filter="id > 0"), ends.table("other")]
-    FinalPass(tables, connect_source, ends.connect_target, 1).run(threading.Event(), no_progress)
+    FinalPass(moves_of(tables), connect_source, ends.connect_target, 1).run(Cancellation(), no_progress)
     assert purposes == {Purpose.SOURCE, Purpose.SOURCE_TEXT}

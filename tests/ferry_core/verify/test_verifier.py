@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError, Terminated
+from ferry_core.moves.move import TableMove
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
@@ -12,14 +14,14 @@ from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
 from ferry_core.verify.verifier import Proof, Verdict, Verifier
 from tests.support.ends import Ends, Interposed
-from tests.support.tables import decode
+from tests.support.tables import decode, move_of
 
 
-def nothing_pending(_table: Table, _key: bytes) -> bool:
+def nothing_pending(_move: TableMove, _key: bytes) -> bool:
     return False
 
 
-def no_wait(_table: Table) -> None:
+def no_wait(_move: TableMove) -> None:
     """Nothing is under way."""
 
 
@@ -32,7 +34,7 @@ def check_cancelled() -> None:
 
 
 def full_pass(verifier: Verifier) -> Verdict:
-    return verifier.full_pass(threading.Event(), no_progress, no_wait)
+    return verifier.full_pass(Cancellation(), no_progress, no_wait)
 
 
 def soon() -> float:
@@ -40,18 +42,18 @@ def soon() -> float:
 
 
 @pytest.fixture
-def table(ends: Ends) -> Table:
+def move(ends: Ends) -> TableMove:
     ends.on_both(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(20))",
         "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
     )
-    return ends.table()
+    return move_of(ends.table())
 
 
 @pytest.fixture
-def verifier(ends: Ends, table: Table) -> Verifier:
-    made = Verifier([table], ends.connect_source, ends.connect_target, workers=2, rows_per_chunk=2)
-    made.unproven.begin(table)
+def verifier(ends: Ends, move: TableMove) -> Verifier:
+    made = Verifier([move], ends.connect_source, ends.connect_target, workers=2, rows_per_chunk=2)
+    made.unproven.begin(move)
     return made
 
 
@@ -59,30 +61,30 @@ def texts(differences: list[Difference]) -> list[str]:
     return sorted(f"{each.kind} {each.key[0]}" for each in differences)
 
 
-def test_single_keys_are_compared(ends: Ends, table: Table) -> None:
+def test_single_keys_are_compared(ends: Ends, move: TableMove) -> None:
     source, target = ends.connect_source(Purpose.SOURCE_TEXT), ends.connect_target()
     keys: list[KeyLiterals] = [("1",), ("2",), ("3",), ("4",)]
-    assert check_keys(table, keys, source, target) == []
+    assert check_keys(move.table, keys, source, target) == []
     ends.on_target("DELETE FROM t WHERE id = 1", "UPDATE t SET a = '' WHERE id = 2", "INSERT INTO t VALUES (4, '')")
-    assert texts(check_keys(table, keys, source, target)) == ["changed 2", "extra 4", "missing 1"]
-    assert texts(check_keys(table, keys, source, target, " LOCK IN SHARE MODE")) == [
+    assert texts(check_keys(move.table, keys, source, target)) == ["changed 2", "extra 4", "missing 1"]
+    assert texts(check_keys(move.table, keys, source, target, " LOCK IN SHARE MODE")) == [
         "changed 2",
         "extra 4",
         "missing 1",
     ]
-    assert check_keys(table, [("3",), ("5",)], source, target) == []
+    assert check_keys(move.table, [("3",), ("5",)], source, target) == []
     filtered = ends.table(row_filter="a <> 'one'")
     assert texts(check_keys(filtered, keys, source, target)) == ["changed 2", "extra 4"]
 
 
-def test_keys_spelt_in_another_way_name_the_same_row(ends: Ends, table: Table) -> None:
+def test_keys_spelt_in_another_way_name_the_same_row(ends: Ends, move: TableMove) -> None:
     ends.on_target("UPDATE t SET a = '' WHERE id = 2")
     source, target = ends.connect_source(Purpose.SOURCE), ends.connect_target()
-    assert texts(check_keys(table, [("2e0",), ("+2",), ("0x02 + 0",)], source, target)) == ["changed 2"]
+    assert texts(check_keys(move.table, [("2e0",), ("+2",), ("0x02 + 0",)], source, target)) == ["changed 2"]
 
 
-def test_no_verdict_without_a_pass(ends: Ends, table: Table) -> None:
-    verifier = Verifier([table], ends.connect_source, ends.connect_target)
+def test_no_verdict_without_a_pass(ends: Ends, move: TableMove) -> None:
+    verifier = Verifier([move], ends.connect_source, ends.connect_target)
     with pytest.raises(RetriableError, match=r"VerificationUnfinished.*\.t yet"):
         verifier.prove_all(soon(), check_cancelled)
 
@@ -98,31 +100,31 @@ def test_a_divergence_is_named_before_the_lock(ends: Ends, verifier: Verifier) -
     assert texts(full_pass(verifier).divergent) == ["changed 2", "missing 3"]
 
 
-def test_a_change_that_was_not_flushed_yet_is_no_divergence(ends: Ends, table: Table, verifier: Verifier) -> None:
+def test_a_change_that_was_not_flushed_yet_is_no_divergence(ends: Ends, move: TableMove, verifier: Verifier) -> None:
     ends.on_source("UPDATE t SET a = 'zwei' WHERE id = 2")
-    verifier.changed(table, [b"2"], decode)
+    verifier.changed(move, [b"2"], decode)
 
-    def flush(_table: Table) -> None:
+    def flush(_move: TableMove) -> None:
         ends.on_target("UPDATE t SET a = 'zwei' WHERE id = 2")
 
-    verdict = verifier.full_pass(threading.Event(), no_progress, flush)
+    verdict = verifier.full_pass(Cancellation(), no_progress, flush)
     assert verdict.divergent == []
-    assert verifier.unproven.size(table) == 1, "a pass takes no key out"
+    assert verifier.unproven.size(move) == 1, "a pass takes no key out"
     assert verifier.prove_all(soon(), check_cancelled) == []
-    assert verifier.unproven.size(table) == 0
+    assert verifier.unproven.size(move) == 0
 
 
 def test_a_row_that_keeps_changing_is_left_to_the_lock(ends: Ends, verifier: Verifier) -> None:
     turns = 0
 
-    def change_again(_table: Table) -> None:
+    def change_again(_move: TableMove) -> None:
         nonlocal turns
         turns += 1
         ends.on_target(f"UPDATE t SET a = 'v{turns}' WHERE id = 2")
         ends.on_source(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
 
     ends.on_source("UPDATE t SET a = 'v1' WHERE id = 2")
-    verdict = verifier.full_pass(threading.Event(), no_progress, change_again)
+    verdict = verifier.full_pass(Cancellation(), no_progress, change_again)
     assert turns == 3
     assert verdict.divergent == []
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"], "no event named it: only the pass knows"
@@ -131,74 +133,74 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(ends: Ends, verifier: Ver
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_row_that_flips_between_two_values_is_no_divergence(ends: Ends, table: Table, verifier: Verifier) -> None:
+def test_a_row_that_flips_between_two_values_is_no_divergence(ends: Ends, move: TableMove, verifier: Verifier) -> None:
     """Written many times a second, its change always on the way, it shows the same pair of hashes at every look."""
 
-    def flip(_table: Table) -> None:
+    def flip(_move: TableMove) -> None:
         ends.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
         ends.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
-        verifier.changed(table, [b"2"], decode)
+        verifier.changed(move, [b"2"], decode)
 
     ends.on_source("UPDATE t SET a = 'on' WHERE id = 2")
     ends.on_target("UPDATE t SET a = 'off' WHERE id = 2")
-    assert verifier.full_pass(threading.Event(), no_progress, flip).divergent == []
+    assert verifier.full_pass(Cancellation(), no_progress, flip).divergent == []
     for _ in range(3):
         proof = verifier.prove_some(nothing_pending)
         assert texts(proof.differing) == ["changed 2"]
-        flip(table)
+        flip(move)
         assert verifier.steady(proof) == []
     # It comes to rest, and its last change never arrives.
     assert texts(verifier.steady(verifier.prove_some(nothing_pending))) == ["changed 2"]
 
 
-def test_unproven_keys_are_proven_in_the_background(ends: Ends, table: Table, verifier: Verifier) -> None:
+def test_unproven_keys_are_proven_in_the_background(ends: Ends, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
-    verifier.changed(table, [b"1", b"2", b"3", b"9"], decode)
+    verifier.changed(move, [b"1", b"2", b"3", b"9"], decode)
     ends.on_target("UPDATE t SET a = '' WHERE id = 2")
-    proof = verifier.prove_some(lambda _table, key: key == b"3")
+    proof = verifier.prove_some(lambda _move, key: key == b"3")
     assert (proof.looked_at, proof.proven, proof.pending, texts(proof.differing)) == (4, 2, 1, ["changed 2"])
-    assert verifier.unproven.size(table) == 2
+    assert verifier.unproven.size(move) == 2
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"]
     ends.on_target("UPDATE t SET a = 'two' WHERE id = 2")
     proof = verifier.prove_some(nothing_pending)
-    assert (proof.proven, verifier.unproven.size(table)) == (2, 0)
+    assert (proof.proven, verifier.unproven.size(move)) == (2, 0)
 
 
-def between_the_reads(ends: Ends, table: Table, happen: list[str], on_event: bool) -> tuple[Verifier, Proof]:
+def between_the_reads(ends: Ends, move: TableMove, happen: list[str], on_event: bool) -> tuple[Verifier, Proof]:
     """``prove_some`` over key 2 while, after the source's read and before the target's, both rows change."""
 
     def change() -> None:
         ends.on_both(*happen)
         if on_event:
-            made.changed(table, [b"2"], decode)
+            made.changed(move, [b"2"], decode)
 
     def connect_target() -> Session:
         session = Interposed(ends.pair.target.endpoint("target"), Purpose.TARGET)
         session.before = change
         return session
 
-    made = Verifier([table], ends.connect_source, connect_target)
-    made.unproven.begin(table)
-    made.changed(table, [b"2"], decode)
+    made = Verifier([move], ends.connect_source, connect_target)
+    made.unproven.begin(move)
+    made.changed(move, [b"2"], decode)
     return made, made.prove_some(nothing_pending)
 
 
-def test_a_change_between_the_two_reads_proves_nothing(ends: Ends, table: Table) -> None:
-    verifier, proof = between_the_reads(ends, table, ["UPDATE t SET a = 'new' WHERE id = 2"], on_event=True)
+def test_a_change_between_the_two_reads_proves_nothing(ends: Ends, move: TableMove) -> None:
+    verifier, proof = between_the_reads(ends, move, ["UPDATE t SET a = 'new' WHERE id = 2"], on_event=True)
     assert (proof.proven, texts(proof.differing)) == (0, ["changed 2"])
     assert verifier.unproven.size() == 1
     assert verifier.prove_some(nothing_pending).proven == 1
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_an_event_between_the_two_reads_outlives_an_equal_result(ends: Ends, table: Table) -> None:
-    verifier, proof = between_the_reads(ends, table, ["UPDATE t SET a = 'two' WHERE id = 2"], on_event=True)
+def test_an_event_between_the_two_reads_outlives_an_equal_result(ends: Ends, move: TableMove) -> None:
+    verifier, proof = between_the_reads(ends, move, ["UPDATE t SET a = 'two' WHERE id = 2"], on_event=True)
     assert proof.differing == []
     assert proof.proven == 0, "the rows were equal, but the event is newer than the source's read"
     assert verifier.unproven.size() == 1
 
 
-def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(ends: Ends, table: Table) -> None:
+def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(ends: Ends, move: TableMove) -> None:
     changed = threading.Event()
 
     def connect_target() -> Session:
@@ -208,16 +210,16 @@ def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(ends: Ends, 
             session.before = lambda: ends.on_both("UPDATE t SET a = 'new' WHERE id = 2")
         return session
 
-    verifier = Verifier([table], ends.connect_source, connect_target, workers=1)
-    verifier.unproven.begin(table)
+    verifier = Verifier([move], ends.connect_source, connect_target, workers=1)
+    verifier.unproven.begin(move)
     verdict = full_pass(verifier)
     assert changed.is_set()
     assert verdict.divergent == []
 
 
-def test_no_verdict_past_the_deadline(ends: Ends, table: Table, verifier: Verifier) -> None:
+def test_no_verdict_past_the_deadline(ends: Ends, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
-    verifier.changed(table, [b"2"], decode)
+    verifier.changed(move, [b"2"], decode)
     with ends.pair.target.connect() as blocker, blocker.cursor() as cursor:
         cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")
         started = time.monotonic()
@@ -227,9 +229,9 @@ def test_no_verdict_past_the_deadline(ends: Ends, table: Table, verifier: Verifi
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, table: Table, verifier: Verifier) -> None:
+def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
-    verifier.changed(table, [b"2"], decode)
+    verifier.changed(move, [b"2"], decode)
     looks = 0
 
     def stop() -> None:
@@ -253,13 +255,13 @@ def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, table: T
 
 
 def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
-    ends: Ends, table: Table, verifier: Verifier
+    ends: Ends, move: TableMove, verifier: Verifier
 ) -> None:
     full_pass(verifier)
-    verifier.changed(table, [b"2"], decode)
+    verifier.changed(move, [b"2"], decode)
     looked = threading.Event()
 
-    def looking(_table: Table, _key: bytes) -> bool:
+    def looking(_move: TableMove, _key: bytes) -> bool:
         looked.set()
         return False
 
@@ -276,27 +278,27 @@ def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_many_keys_under_the_lock(ends: Ends, table: Table, verifier: Verifier) -> None:
+def test_many_keys_under_the_lock(ends: Ends, move: TableMove, verifier: Verifier) -> None:
     ends.on_both(
         "INSERT INTO t WITH RECURSIVE n AS (SELECT 10 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
         "SELECT i, i FROM n"
     )
-    verifier.changed(table, [b"%d" % number for number in range(10_000)], decode)
+    verifier.changed(move, [b"%d" % number for number in range(10_000)], decode)
     assert verifier.prove_all(soon(), check_cancelled) == []
     assert verifier.unproven.size() == 0
-    verifier.changed(table, [b"%d" % number for number in range(10_000)], decode)
+    verifier.changed(move, [b"%d" % number for number in range(10_000)], decode)
     ends.on_target("UPDATE t SET a = '' WHERE id IN (11, 999)", "INSERT INTO t VALUES (9999, '')")
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 11", "changed 999", "extra 9999"]
 
 
-def test_over_the_cap_the_table_needs_another_pass(ends: Ends, table: Table) -> None:
-    verifier = Verifier([table], ends.connect_source, ends.connect_target, max_bytes=1000)
-    verifier.unproven.begin(table)
+def test_over_the_cap_the_table_needs_another_pass(ends: Ends, move: TableMove) -> None:
+    verifier = Verifier([move], ends.connect_source, ends.connect_target, max_bytes=1000)
+    verifier.unproven.begin(move)
     full_pass(verifier)
-    verifier.changed(table, [b"%d" % number for number in range(100)], decode)
+    verifier.changed(move, [b"%d" % number for number in range(100)], decode)
     with pytest.raises(RetriableError, match="VerificationUnfinished"):
         verifier.prove_all(soon(), check_cancelled)
-    verifier.unproven.begin(table)
+    verifier.unproven.begin(move)
     full_pass(verifier)
     assert verifier.prove_all(soon(), check_cancelled) == []
 
@@ -307,9 +309,9 @@ class ChangePath:
     The key that ``lost`` names is not flushed after its last change: the defect that verification must find.
     """
 
-    def __init__(self, ends: Ends, table: Table, seed: int) -> None:
+    def __init__(self, ends: Ends, move: TableMove, seed: int) -> None:
         self._ends = ends
-        self._table = table
+        self._move = move
         self._random = random.Random(seed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -318,7 +320,7 @@ class ChangePath:
         self.lost: bytes | None = None
         self.changes = 0
 
-    def is_pending(self, _table: Table, key: bytes) -> bool:
+    def is_pending(self, _move: TableMove, key: bytes) -> bool:
         return key in self.pending
 
     def start(self, verifier: Verifier) -> None:
@@ -331,7 +333,7 @@ class ChangePath:
 
     def _run(self) -> None:
         assert self.verifier is not None
-        name = self._table.source.sql
+        name = self._move.table.source.sql
         with self._ends.pair.source.connect() as source, self._ends.pair.target.connect() as target:
             write, flush = source.cursor(), target.cursor()
             while not self._stop.is_set():
@@ -339,7 +341,7 @@ class ChangePath:
                 raw = b"%d" % key
                 write.execute(f"REPLACE INTO {name} VALUES ({key}, {self._random.randrange(10**6)})")
                 self.pending.add(raw)
-                self.verifier.changed(self._table, [raw], decode)
+                self.verifier.changed(self._move, [raw], decode)
                 self._stop.wait(self._random.random() * 0.002)
                 if raw != self.lost:
                     write.execute(f"SELECT a FROM {name} WHERE id = {key}")
@@ -350,10 +352,10 @@ class ChangePath:
 
 
 @pytest.mark.parametrize("lost", [None, b"77"])
-def test_proofs_hold_while_rows_change(ends: Ends, table: Table, verifier: Verifier, lost: bytes | None) -> None:
+def test_proofs_hold_while_rows_change(ends: Ends, move: TableMove, verifier: Verifier, lost: bytes | None) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    path = ChangePath(ends, table, seed)
+    path = ChangePath(ends, move, seed)
     path.lost = lost
     path.start(verifier)
     try:
@@ -362,9 +364,9 @@ def test_proofs_hold_while_rows_change(ends: Ends, table: Table, verifier: Verif
         while path.changes <= 300 or turns <= 10:
             assert time.monotonic() < end, f"only {path.changes} changes and {turns} turns in a minute, seed {seed}"
             if turns % 10 == 0:
-                verifier.unproven.begin(table)
-                verifier.changed(table, list(path.pending), decode)
-                assert verifier.full_pass(threading.Event(), no_progress, no_wait).unfinished == set()
+                verifier.unproven.begin(move)
+                verifier.changed(move, list(path.pending), decode)
+                assert verifier.full_pass(Cancellation(), no_progress, no_wait).unfinished == set()
             verifier.prove_some(path.is_pending, 50)
             turns += 1
     finally:
@@ -374,7 +376,7 @@ def test_proofs_hold_while_rows_change(ends: Ends, table: Table, verifier: Verif
     ends.on_source("REPLACE INTO t VALUES (77, 'the last change')")
     if lost is None:
         ends.on_target("REPLACE INTO t VALUES (77, 'the last change')")
-    verifier.changed(table, [b"77"], decode)
+    verifier.changed(move, [b"77"], decode)
     assert texts(verifier.prove_all(soon(), check_cancelled)) == (
         [] if lost is None else ["changed 77"] if _there(ends) else ["missing 77"]
     )

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, Terminated
 from ferry_core.mysql.gtid import Position
@@ -14,23 +15,23 @@ from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.verifier import Proof
 from ferry_core.workers import background_verifier
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier
-from tests.support.tables import mark, simple_table
+from tests.support.tables import mark, move_of
 
-TABLE = simple_table()
-DIFFERS = Difference(TABLE, ("1",), DifferenceKind.CHANGED)
+MOVE = move_of()
+DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
 
 
 class Rig:
     """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
 
     def __init__(self, source_now: Callable[[], Position]) -> None:
-        self.buffer = ChangeBuffer([TABLE], mark(1))
-        self.ending = threading.Event()
+        self.buffer = ChangeBuffer(mark(1))
+        self.ending = Cancellation()
         self.verifier = Mock()
-        self.verifier.unproven.whole_tables.return_value = []
+        self.verifier.unproven.whole_moves.return_value = []
         self.verifier.prove_some.return_value = Proof(found=[(Mock(), [DIFFERS])])
         self.verifier.steady.return_value = [DIFFERS]
-        self.verification = BackgroundVerifier(self.verifier, [TABLE], self.buffer, Mock(), self.ending, source_now)
+        self.verification = BackgroundVerifier(self.verifier, [MOVE], self.buffer, Mock(), self.ending, source_now)
 
     def in_thread(self, body: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=body, daemon=True)
@@ -40,7 +41,7 @@ class Rig:
 
 def test_waits_for_what_the_stream_has_not_told_yet() -> None:
     rig = Rig(lambda: mark(3).position)
-    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(TABLE))
+    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
     rig.buffer.alive(mark(2), None)
     waiting.join(0.3)
     assert waiting.is_alive()
@@ -52,14 +53,14 @@ def test_waits_for_what_the_stream_has_not_told_yet() -> None:
 def test_waits_while_the_source_is_away() -> None:
     answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1).position])
     rig = Rig(answers)
-    assert rig.verification._wait_flushed(TABLE)
+    assert rig.verification._wait_flushed(MOVE)
     assert answers.call_count == 4
 
 
 def test_the_end_of_the_run_ends_the_wait() -> None:
     rig = Rig(lambda: mark(3).position)
-    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(TABLE))
-    rig.ending.set()
+    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
+    rig.ending.cancel()
     waiting.join(10)
     assert not waiting.is_alive()
 

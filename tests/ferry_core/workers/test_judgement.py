@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 
 from ferry_core.errors import DataError
+from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
-from ferry_core.tables.table import Table
 from tests.support.engine import InProcess
 from tests.support.servers import Pair
 
 
-def refuse(_table: Table, _result: CopyResult) -> None:
+def refuse(_move: TableMove, _result: CopyResult) -> None:
     raise DataError(Reason.JSON_PRECISION, "not these")
 
 
@@ -24,7 +24,7 @@ def test_a_refused_chunk_is_not_done(mysql_pair: Pair, schema: str) -> None:
         run.engine._events = dataclasses.replace(run.engine._events, judge=refuse)
         with pytest.raises(DataError, match="not these"):
             run.chunk().join()
-        state = run.chunks.state(run.table)
+        state = run.chunks.state(run.move)
         assert state.unfinished, "the chunk counts as done"
-        assert not run.chunks.done(run.table)
+        assert not run.chunks.done(run.move)
         assert state.rows_copied == 0

@@ -1,31 +1,31 @@
 """One copy step: what is retried, for how long, and what a pause does to it. Sessions are stand-ins here."""
 
-import threading
 import time
 from unittest.mock import Mock
 
 import pytest
 
+from ferry_core.cancellation import Cancellation
 from ferry_core.errors import ConnectionLost, Interrupted, LockConflict, Terminated
 from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
-from ferry_core.workers.sessions import SessionPair
+from ferry_core.workers.sessions import CopySessions
 from ferry_core.workers.step import CopyStep
 
 RETRY_SECONDS = 0.3
 
 
 @pytest.fixture
-def ending() -> threading.Event:
-    return threading.Event()
+def ending() -> Cancellation:
+    return Cancellation()
 
 
 @pytest.fixture
 def pair() -> Mock:
-    return Mock(spec=SessionPair)
+    return Mock(spec=CopySessions)
 
 
-def test_a_pause_does_not_use_up_the_time_for_retries(ending: threading.Event, pair: Mock) -> None:
+def test_a_pause_does_not_use_up_the_time_for_retries(ending: Cancellation, pair: Mock) -> None:
     """After a long pause the first thing met is a connection that the server has closed meanwhile."""
     waited: list[float] = []
 
@@ -47,7 +47,7 @@ def test_a_pause_does_not_use_up_the_time_for_retries(ending: threading.Event, p
     pair.recover.assert_called_once_with()
 
 
-def test_an_interrupted_step_is_redone_after_the_pause(ending: threading.Event, pair: Mock) -> None:
+def test_an_interrupted_step_is_redone_after_the_pause(ending: Cancellation, pair: Mock) -> None:
     resumed = Mock()
     outcomes = iter([Interrupted(Reason.PAUSED, "killed by the pause"), None])
 
@@ -61,7 +61,7 @@ def test_an_interrupted_step_is_redone_after_the_pause(ending: threading.Event, 
     assert resumed.call_count == 2
 
 
-def test_a_conflict_without_end_is_given_up_after_a_while(ending: threading.Event, pair: Mock) -> None:
+def test_a_conflict_without_end_is_given_up_after_a_while(ending: Cancellation, pair: Mock) -> None:
     failed = Mock()
     body = Mock(side_effect=LockConflict(Reason.LOCK_CONFLICT, "deadlock"))
     with pytest.raises(LockConflict):
@@ -70,15 +70,15 @@ def test_a_conflict_without_end_is_given_up_after_a_while(ending: threading.Even
     pair.recover.assert_not_called()
 
 
-def test_a_run_that_ends_does_not_begin_another_try(ending: threading.Event, pair: Mock) -> None:
-    ending.set()
+def test_a_run_that_ends_does_not_begin_another_try(ending: Cancellation, pair: Mock) -> None:
+    ending.cancel()
     body = Mock()
     with pytest.raises(Terminated):
         CopyStep(Mock(), ending, Mock()).retrying(pair, body)
     body.assert_not_called()
 
 
-def test_a_try_that_took_long_is_made_again(ending: threading.Event, pair: Mock) -> None:
+def test_a_try_that_took_long_is_made_again(ending: Cancellation, pair: Mock) -> None:
     """A server that is about to die, or a network that is cut, keeps a statement waiting longer than we retry."""
     outcomes = iter([ConnectionLost(Reason.CONNECTION_LOST, "died at last"), None])
 
@@ -93,7 +93,7 @@ def test_a_try_that_took_long_is_made_again(ending: threading.Event, pair: Mock)
 
 
 def test_a_chunk_in_trouble_is_told_before_each_repetition_and_a_pause_is_none(
-    ending: threading.Event, pair: Mock
+    ending: Cancellation, pair: Mock
 ) -> None:
     outcomes = iter(
         [Interrupted(Reason.PAUSED, "killed by the pause"), LockConflict(Reason.LOCK_CONFLICT, "deadlock"), None]

@@ -8,12 +8,14 @@ import pytest
 from ferry_core.api.spec import Copy
 from ferry_core.checkpoint.state import TableState
 from ferry_core.errors import DataError
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.chunk_size import LARGEST, MOST_BYTES, ChunkSizer, ChunkTarget
+from ferry_core.rows.chunks import Chunk
 from ferry_core.rows.copier import CopyResult
-from ferry_core.rows.iterator import Chunk, ChunkSource
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Table
+from ferry_core.workers.chunk_source import ChunkSource
 from tests.support.crossing import Crossing
 from tests.support.servers import Pair
 
@@ -49,16 +51,17 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
     states: dict[str, TableState] = {}
     finished: list[tuple[str, bytes | None]] = []
     for generation in range(WALL):
-        chunks = ChunkSource(tables, Copy(), states)
+        chunks = ChunkSource(MoveSet.of(tables, Copy(), states))
         last = generation == WALL - 1
         budget = threading.Semaphore(rng.randrange(1, 12))
 
         def work(chunks: ChunkSource = chunks, last: bool = last, budget: threading.Semaphore = budget) -> None:
             with Session(pair.source.endpoint("source"), Purpose.SOURCE) as session:
                 while not chunks.all_done and (last or budget.acquire(blocking=False)):
-                    chunk = chunks.next_chunk(session)
-                    if chunk is None:
+                    found_one = chunks.next_chunk(session)
+                    if found_one is None:
                         continue
+                    move, chunk = found_one
                     fate = rng.random()
                     if fate < 0.1:
                         chunks.returned(chunk)
@@ -68,7 +71,7 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
                     elif fate < 0.8 or last:
                         found = keys_in(session, chunk)
                         finished.extend((chunk.table.id, key) for key in found)
-                        chunks.finished(chunk, result(len(found)))
+                        chunks.finished(move, chunk, result(len(found)))
                     # else: out when the run dies
 
         threads = [threading.Thread(target=work) for _ in range(4)]
@@ -76,7 +79,7 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
             thread.start()
         for thread in threads:
             thread.join()
-        stored = {table.id: chunks.state(table) for table in tables}
+        stored = {move.id: chunks.state(move) for move in chunks.moves}
         states = {
             name: TableState.model_validate_json(
                 TableState(
@@ -95,31 +98,32 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
 
 
 def test_the_least_progressed_allowed_table_is_next(crossing: Crossing, tables: list[Table]) -> None:
-    chunks = ChunkSource(tables, Copy())
-    by_name = {table.source.name: table for table in tables}
+    moves = MoveSet.of(tables, Copy())
+    chunks = ChunkSource(moves)
+    by_name = {move.table.source.name: move for move in moves}
     first = [chunks.next_chunk(crossing.plain) for _ in range(3)]
-    assert {chunk.table for chunk in first if chunk} == set(tables)
-    only = chunks.next_chunk(crossing.plain, lambda table: table is by_name["b"])
+    assert {found[0] for found in first if found} == set(moves)
+    only = chunks.next_chunk(crossing.plain, lambda move: move is by_name["b"])
     assert only is not None
-    assert only.table is by_name["b"]
+    assert only[0] is by_name["b"]
     assert chunks.next_chunk(crossing.plain, lambda _: False) is None
     nearest = chunks.next_chunk(crossing.plain)
     assert nearest is not None
-    assert nearest.table is by_name["a"]
+    assert nearest[0] is by_name["a"]
     assert not chunks.done(by_name["empty"])
-    for chunk in first:
-        assert chunk is not None
-        chunks.finished(chunk, result(1))
+    for found in first:
+        assert found is not None
+        chunks.finished(*found, result(1))
     assert chunks.done(by_name["empty"])
 
 
 def test_one_row_that_is_too_large_is_named(crossing: Crossing, tables: list[Table]) -> None:
-    chunks = ChunkSource(tables[:1], Copy())
-    chunk = chunks.next_chunk(crossing.plain)
+    chunks = ChunkSource(MoveSet.of(tables[:1], Copy()))
+    found = chunks.next_chunk(crossing.plain)
     with pytest.raises(DataError, match=r"RowTooLarge: a row of .*a "):  # noqa: PT012 - as many splits as it takes
-        while chunk is not None:
-            chunks.split(chunk, crossing.plain)
-            chunk = chunks.next_chunk(crossing.plain)
+        while found is not None:
+            chunks.split(found[1], crossing.plain)
+            found = chunks.next_chunk(crossing.plain)
 
 
 def test_sizes_follow_bytes_and_time() -> None:

@@ -1,0 +1,97 @@
+"""Which tables one connection's stream follows at the moment, and which of their transactions do not count.
+
+Kept by ``transactions``, which asks between two transactions: whether there are other tables by now, and whether the
+one that begins is one that some table has behind it already (``Followed.counts_from``). Each costs the same whatever
+the number of tables.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic
+
+from ferry_core.binlog import past
+from ferry_core.binlog.events import Statement
+from ferry_core.binlog.followed import FollowedTables, M
+from ferry_core.binlog.sink import StreamMark
+from ferry_core.binlog.table_map import parse_table_map, table_name
+from ferry_core.binlog.tracked import TrackedTable
+from ferry_core.mysql.gtid import MariaDbGtids, Position
+from ferry_core.schema.definition import cascading_parents
+from ferry_core.schema.selected_names import SelectedNames
+from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
+from ferry_core.tables.table import TableName
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+class Selected(Generic[M]):
+    """``folds``: the source ignores the case of names."""
+
+    def __init__(self, tables: FollowedTables[M], processed: StreamMark, *, folds: bool) -> None:
+        self._tables = tables
+        self._folds = folds
+        self.late: list[M] = []
+        """Those that may have transactions to come that do not count."""
+        self._skipped: Collection[M] = ()
+        self._tracked: dict[bytes, TrackedTable[M] | None] = {}
+        self._look(processed)
+
+    def changed(self, processed: StreamMark) -> bool:
+        """Ask again if other tables are followed from here on; between two transactions only."""
+        if self._version == self._tables.version:
+            return False
+        self._look(processed)
+        return True
+
+    def _look(self, processed: StreamMark) -> None:
+        self._version = self._tables.version
+        followed = self._tables.followed(processed)
+        self._names = SelectedNames([one.table.source for one in followed], fold=self._folds)
+        self.schemas = {schema for schema, _ in self._names.by_name}
+        self._by_name = {self._folded(one.table.source): one for one in followed}
+        self._parents = cascading_parents([one.table for one in followed])
+        self._tracked.clear()
+        self._skipped = ()
+        self.late = [one for one in followed if one.counts_from is not None]
+
+    def skip(self, alone: Position, processed: StreamMark) -> None:
+        """A transaction begins, ``alone`` in its position: for some of ``late`` it does not count."""
+        position = processed.position
+        self.late = [one for one in self.late if not (one.counts_from and position.contains(one.counts_from))]
+        self._skipped = [one for one in self.late if one.counts_from and one.counts_from.contains(alone)]
+
+    def _folded(self, name: TableName) -> TableName:
+        return TableName(name.schema.lower(), name.name.lower()) if self._folds else name
+
+    def named(self, name: TableName) -> M:
+        return self._by_name[self._folded(name)]
+
+    def tracked(self, data: bytes, end: int, position: Position) -> TrackedTable[M] | None:
+        """The table of a table map; None if its rows are none of ours, or do not count."""
+        if self._skipped and self._by_name.get(self._folded(table_name(data)[0])) in self._skipped:
+            return None  # not looked at: its definition may have been another one
+        body = data[28:end]
+        if body not in self._tracked:
+            self._tracked[body] = self._track(data, end, mariadb=isinstance(position, MariaDbGtids))
+        return self._tracked[body]
+
+    def _track(self, data: bytes, end: int, *, mariadb: bool) -> TrackedTable[M] | None:
+        name, _ = table_name(data)
+        followed = self._by_name.get(self._folded(name))
+        if followed is None:
+            return None
+        parsed = parse_table_map(data, end)
+        if followed.shape is None:
+            followed.shape = parsed.columns
+        if followed.shape != parsed.columns:
+            raise past.other_shape(followed.table, "its events have other columns than before")
+        cascades = not mariadb and followed.table.source in self._parents
+        return TrackedTable(followed, parsed, mariadb=mariadb, cascades=cascades)
+
+    def effect_of(self, statement: Statement) -> StatementEffect:
+        """What a statement means for the tables for which the transaction counts."""
+        effect = effect_on(statement.text, statement.default_schema, self._names)
+        if self._skipped and effect.kind is StatementKind.SCHEMA_CHANGE:
+            left = effect.tables - {one.table.source for one in self._skipped}
+            return replace(effect, tables=left) if left else NOTHING
+        return effect

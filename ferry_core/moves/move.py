@@ -1,0 +1,90 @@
+"""TableMove: one selected table on its way, everything that a run knows of it in one object.
+
+Made by ``MoveSet``; handed around by all rooms above this one. Each part has one owner, whose lock guards it:
+
+    table, ours, state, started, definition              the coordinator (``workers.starting``)
+    counts_from, shape                                   the streamer, between two transactions
+    pending                                              the change buffer's lock
+    gate                                                 itself
+    chunks                                               the chunk source's lock
+    flushed_at, calm                                     the flusher's thread
+    json_changed                                         the status reporter's lock
+    unproven                                             the lock of ``verify.unproven``
+    suspects                                             the verifier's background lock
+    compared_to, compared_behind                         the streamer's thread
+"""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ferry_core.consistency.gate import TableGate
+from ferry_core.consistency.pending import PendingKeys
+from ferry_core.moves.unproven import UnprovenTable
+from ferry_core.mysql.gtid import Position
+from ferry_core.rows.chunks import TableChunks
+from ferry_core.tables.table import KeyLiterals, Table
+
+if TYPE_CHECKING:
+    from ferry_core.binlog.ending import BinlogEnd
+    from ferry_core.binlog.sink import StreamMark
+    from ferry_core.binlog.table_map import WireColumn
+
+ALL_ROWS = "TRUE"
+
+
+class MoveState(StrEnum):
+    """How far one table is; a run's phase is another matter."""
+
+    WAITING = "Waiting"  # no row is read, no event counts
+    COPYING = "Copying"  # has unread chunks, or chunks under way
+    FINISHING = "Finishing"  # all rows are in; indexes and constraints are still to come
+    FOLLOWING = "Following"  # lives from events alone
+    RESTARTING = "Restarting"  # what was copied is taken back
+
+
+class TableMove:
+    """Compared by identity. ``table`` is replaced when the move starts over from another definition."""
+
+    def __init__(self, table: Table, chunks: TableChunks, counts_from: Position | None = None) -> None:
+        """``counts_from`` None: from where the run's stream begins."""
+        self.table = table
+        self.ours = ALL_ROWS
+        """Which rows of the target's table are this Ferry's, as a condition."""
+        self.state = MoveState.FOLLOWING if chunks.done else MoveState.COPYING
+        self.started = False
+        """Whether there is a durable record of its start (R2)."""
+        self.definition = ""
+        """Digest of what counted of the source's definition when it started; empty in the state of an older version."""
+        self.counts_from = counts_from
+        """Events up to this stream position do not count: its chunks were read behind them."""
+        self.shape: tuple[WireColumn, ...] | None = None
+        """The columns that its events had so far."""
+        self.gate = TableGate()
+        self.pending = PendingKeys(table.id)
+        self.chunks = chunks
+        self.flushed_at = 0.0
+        """When its last generation ended (time.monotonic)."""
+        self.calm = 0
+        """For how many generations its batches still go one by one."""
+        self.json_changed = 0
+        """Rows copied in this run whose JSON was changed by being parsed again."""
+        self.unproven = UnprovenTable()
+        self.suspects: list[KeyLiterals] = []
+        """Keys of rows that kept changing while a pass compared them."""
+        self.compared_to: BinlogEnd | None = None
+        """The binlog's end when its definition was compared last; None: when the run began."""
+        self.compared_behind: StreamMark | None = None
+        """The DDL statement for which it was compared last."""
+
+    @property
+    def id(self) -> str:
+        """The name under which state, metrics and messages know it."""
+        return self.table.id
+
+    @property
+    def copied(self) -> bool:
+        """Whether all its rows are in: from here on it lives from events."""
+        return self.state in (MoveState.FINISHING, MoveState.FOLLOWING)
+
+    def __repr__(self) -> str:
+        return f"<{self.table.id}: {self.state}>"

@@ -1,0 +1,123 @@
+"""MoveSet: the tables of a run. It may gain one, have one start over, or hand one on, while all threads go on.
+
+Read by every thread; changed by the coordinator. The streamer looks at ``version`` between two transactions: which
+tables it follows, and from where on, is decided in its thread alone.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ferry_core.binlog.sink import StreamMark
+from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.mysql.gtid import Position
+from ferry_core.rows.chunk_size import ChunkTarget, Pace
+from ferry_core.rows.chunks import StoredFrontier, TableChunks
+from ferry_core.tables.table import Table
+
+
+class MoveSet:
+    """Thread-safe. In the order in which the moves came."""
+
+    def __init__(self, chunk_target: ChunkTarget) -> None:
+        self.chunk_target = chunk_target
+        """How large chunks should be, of all moves."""
+        self._changed = threading.Condition()
+        self._moves: tuple[TableMove, ...] = ()  # replaced, never changed: who iterates needs no lock
+        self._followed: frozenset[TableMove] = frozenset()
+        self._beginning: dict[TableMove, StreamMark | None] = {}
+        self._version = 0
+        self._seen = 0
+
+    @classmethod
+    def of(
+        cls,
+        tables: Iterable[Table],
+        pace: Pace,
+        states: Mapping[str, StoredFrontier] | None = None,
+        counts_from: Mapping[str, Position] | None = None,
+    ) -> "MoveSet":
+        """The moves that a run begins with; ``states`` and ``counts_from`` by table id, as a checkpoint tells them."""
+        moves = cls(ChunkTarget.of(pace))
+        moves._moves = tuple(
+            TableMove(table, moves.chunks(table, (states or {}).get(table.id)), (counts_from or {}).get(table.id))
+            for table in tables
+        )
+        moves._followed = frozenset(moves._moves)
+        return moves
+
+    def chunks(self, table: Table, state: StoredFrontier | None = None) -> TableChunks:
+        return TableChunks(table, self.chunk_target, state)
+
+    def __iter__(self) -> Iterator[TableMove]:
+        return iter(self._moves)
+
+    def __len__(self) -> int:
+        return len(self._moves)
+
+    @property
+    def tables(self) -> list[Table]:
+        return [move.table for move in self._moves]
+
+    # -- changes: the coordinator's thread ------------------------------------------------------------------------
+
+    def join(self, table: Table) -> TableMove:
+        """A move that waits; its start is another matter (``workers.starting``)."""
+        move = TableMove(table, self.chunks(table))
+        move.state = MoveState.WAITING
+        with self._changed:
+            self._moves = (*self._moves, move)
+        return move
+
+    def hand_on(self, move: TableMove) -> None:
+        """Let go of a move that is followed no longer: another process goes on with it."""
+        with self._changed:
+            self._moves = tuple(other for other in self._moves if other is not move)
+
+    def unfollow(self, move: TableMove) -> int:
+        """The move's events are not to count any more. Gives the version to wait for (``wait_seen``)."""
+        with self._changed:
+            self._followed -= {move}
+            return self._bump()
+
+    def wait_seen(self, version: int, seconds: float) -> bool:
+        """Until the streamer goes by this version; False if it does not after that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._seen >= version, seconds)
+
+    def follow(self, move: TableMove) -> None:
+        """Have the stream follow the move, from where it is then: ``begun`` tells."""
+        with self._changed:
+            self._beginning[move] = None
+            self._bump()
+
+    def begun(self, move: TableMove, seconds: float) -> StreamMark | None:
+        """Since which place the move's events count; None if the streamer has not come to it after that time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._beginning.get(move) is not None, seconds)
+            mark = self._beginning.get(move)
+            if mark is not None:
+                del self._beginning[move]
+            return mark
+
+    def _bump(self) -> int:
+        self._version += 1
+        return self._version
+
+    # -- the streamer's thread ------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Of what is followed: whoever streams asks ``followed`` again when it is another."""
+        return self._version
+
+    def followed(self, processed: StreamMark) -> Sequence[TableMove]:
+        """What is followed from here on. Called between two transactions; the last one ended at ``processed``."""
+        with self._changed:
+            for move, begun in self._beginning.items():
+                if begun is None:
+                    move.counts_from, move.shape = processed.position, None
+                    self._beginning[move] = processed
+                    self._followed |= {move}
+            self._seen = self._version
+            self._changed.notify_all()
+            return [move for move in self._moves if move in self._followed]

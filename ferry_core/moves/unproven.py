@@ -1,0 +1,20 @@
+"""What of one table nobody has proven equal: all, or the keys that changed since. ``verify.unproven`` guards it."""
+
+from dataclasses import dataclass, field
+
+from ferry_core.binlog.sink import KeyDecoder
+
+
+@dataclass
+class UnprovenTable:
+    """``whole``: nothing is proven, since no pass has begun, or too many keys changed to be listed."""
+
+    whole: bool = True
+    keys: dict[bytes, int] = field(default_factory=dict)  # raw key -> number of its newest event
+    decode: KeyDecoder | None = None
+    bytes: int = 0
+
+    def clear(self, *, whole: bool) -> None:
+        self.whole = whole
+        self.keys = {}
+        self.bytes = 0

@@ -1,0 +1,66 @@
+"""The one policy by which steps are tried again that move or compare rows. Called by ``workers`` and ``verify``."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
+
+from ferry_core.cancellation import Cancellation
+from ferry_core.errors import FerryError, Interrupted, LockConflict, RetriableError, ServerRestarted, TooLarge
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def _nobody(_error: FerryError) -> None:
+    """Nobody hears of it."""
+
+
+@dataclass(frozen=True)
+class Retries:
+    """For ``seconds`` after the first failure, with growing waits, until ``cancelled``."""
+
+    seconds: float
+    cancelled: Cancellation
+
+    def __call__(self, body: Callable[[], T], failed: Callable[[FerryError], object] = _nobody) -> T:
+        """``body``, again after errors that may pass; ``failed`` is called with each before the wait behind it."""
+        first: float | None = None
+
+        def once() -> T:
+            self.cancelled.check()
+            return body()
+
+        def too_late(_: RetryCallState) -> bool:
+            """Counted from the first failure: a try may have hung for longer than that before it failed."""
+            nonlocal first
+            now = time.monotonic()
+            first = now if first is None else first
+            return now - first >= self.seconds
+
+        def before_sleep(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            assert isinstance(error, FerryError)
+            log.log(logging.DEBUG if isinstance(error, LockConflict) else logging.WARNING, "retrying: %s", error)
+            failed(error)
+
+        def pause(seconds: float) -> None:
+            self.cancelled.wait(seconds)
+
+        policy = Retrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.1),
+            stop=too_late,
+            sleep=pause,
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+        return policy(once)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, RetriableError) and not isinstance(error, TooLarge | Interrupted | ServerRestarted)

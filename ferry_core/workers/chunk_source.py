@@ -1,0 +1,131 @@
+"""ChunkSource, the DataIterator: hands out chunks of all moves to copy workers, the least-progressed one first.
+
+Called by the copy workers and by the coordinator, from any thread. What is known of one table's chunks is its move's
+(``rows.chunks``); one lock here guards all of them.
+"""
+
+import threading
+from collections.abc import Callable
+
+from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.moves.move_set import MoveSet
+from ferry_core.mysql.session import Session
+from ferry_core.rows.bounds import midpoint, next_bound
+from ferry_core.rows.chunk_size import LARGEST, Pace
+from ferry_core.rows.chunks import Chunk, Frontier, TableChunks
+from ferry_core.rows.copier import CopyResult
+from ferry_core.tables.table import Table
+
+
+class ChunkSource:
+    """Thread-safe. Asks the source for bounds outside its lock, one asker a table."""
+
+    def __init__(self, moves: MoveSet) -> None:
+        self.moves = moves
+        self._changed = threading.Condition()
+
+    def pace(self, pace: Pace, rows: int | None) -> None:
+        """Follow another target from the next chunk on; ``rows``: no chunk larger than this."""
+        target = self.moves.chunk_target
+        target.seconds, target.bytes = pace.chunk_target_duration, pace.chunk_target_bytes
+        target.rows = LARGEST if rows is None else rows
+
+    def next_chunk(
+        self, session: Session, allowed: Callable[[TableMove], bool] = lambda _: True
+    ) -> tuple[TableMove, Chunk] | None:
+        """The next chunk of the least-progressed move that ``allowed`` lets through; None when there is none now.
+
+        Waits while other workers are finding out whether allowed moves have one.
+        """
+        while True:
+            with self._changed:
+                ready = [
+                    move
+                    for move in self.moves
+                    if move.state is MoveState.COPYING and move.chunks.left and allowed(move)
+                ]
+                if not ready:
+                    return None
+                free = [move for move in ready if move.chunks.redo or not move.chunks.walk.busy]
+                if not free:
+                    self._changed.wait(timeout=1)
+                    continue
+                move = min(free, key=lambda move: move.chunks.progress)
+                chunks = move.chunks
+                if chunks.redo:
+                    return move, chunks.again()
+                chunks.walk.busy = True
+                lo, rows = chunks.step
+            try:
+                hi = next_bound(session, chunks.table, lo, rows)
+            except BaseException:
+                self._free(chunks)
+                raise
+            with self._changed:
+                chunks.walk.busy = False
+                self._changed.notify_all()
+                if chunks is move.chunks:  # else the move has started over meanwhile
+                    return move, chunks.further(rows, hi)
+
+    def finished(self, move: TableMove, chunk: Chunk, result: CopyResult) -> None:
+        """The chunk's rows are committed on the target."""
+        with self._changed:
+            chunk.of.finished(chunk, result)
+            if move.state is MoveState.COPYING and move.chunks.done:
+                move.state = MoveState.FINISHING
+            self._changed.notify_all()
+
+    def returned(self, chunk: Chunk) -> None:
+        """The chunk was not copied: hand it out again. One that is not out (finished, split) is left alone."""
+        with self._changed:
+            if chunk.of.is_out(chunk):
+                chunk.of.returned(chunk)
+                self._changed.notify_all()
+
+    def troubled(self, chunk: Chunk) -> None:
+        """See ``TableChunks.troubled``."""
+        with self._changed:
+            chunk.of.troubled()
+
+    def split(self, chunk: Chunk, session: Session) -> None:
+        """See ``TableChunks.split``."""
+        middle = midpoint(session, chunk.table, chunk.range)
+        with self._changed:
+            chunk.of.split(chunk, middle)
+            self._changed.notify_all()
+
+    def start_over(self, move: TableMove, table: Table) -> None:
+        """Forget how far the move is, whose definition is ``table`` from now on.
+
+        Its gate must be held exclusively: no chunk is between its read and its commit. What is out is void (``valid``).
+        """
+        with self._changed:
+            move.table = table
+            move.chunks = self.moves.chunks(table)
+            self._changed.notify_all()
+
+    def valid(self, move: TableMove, chunk: Chunk) -> bool:
+        """Whether the chunk is to be copied: asked once the gate is entered."""
+        with self._changed:
+            return chunk.of is move.chunks
+
+    def state(self, move: TableMove) -> Frontier:
+        """The move's progress now; what is out or to be redone counts as unfinished."""
+        with self._changed:
+            return move.chunks.state()
+
+    def done(self, move: TableMove) -> bool:
+        """Whether every row of the table was copied."""
+        with self._changed:
+            return move.chunks.done
+
+    @property
+    def all_done(self) -> bool:
+        """The same of all moves."""
+        with self._changed:
+            return all(move.chunks.done for move in self.moves)
+
+    def _free(self, chunks: TableChunks) -> None:
+        with self._changed:
+            chunks.walk.busy = False
+            self._changed.notify_all()
