@@ -44,6 +44,7 @@ from ferry_core.cutover.other_writers import (
     OTHER_WRITERS_SECONDS,
     refuse_replication,
     refuse_unlogged,
+    refuse_unstreamed,
     refuse_xa,
 )
 from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
@@ -323,6 +324,7 @@ class Handover:
 
     def _stream_to_end(self, control: Session, deadline: float) -> None:
         end = source_position(control)
+        refuse_unstreamed(control, self.buffer.processed.position)
         if not self._wait(
             lambda until: self.buffer.wait_processed(lambda mark: mark.position.contains(end), until), deadline
         ):

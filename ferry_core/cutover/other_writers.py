@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import SourceLock
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.replication import running_replication, unlogged_replication
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
@@ -39,6 +41,20 @@ def refuse_unlogged(control: Session) -> None:
             "applies (log_replica_updates, on MariaDB log_slave_updates, is OFF): rows may differ that no event tells "
             "of. If it applied anything since this run began, start over with a fresh copy; else RESET REPLICA ALL "
             "(MariaDB: RESET SLAVE ALL) there before the next attempt",
+        )
+
+
+def refuse_unstreamed(control: Session, streamed: Position) -> None:
+    """AttemptFailed where the source counts transactions as its own that are in none of its binlogs, nor streamed."""
+    if control.flavor is Flavor.MARIADB:
+        return  # what is set there is another position than that of the binlog
+    gone = control.text("SELECT @@GLOBAL.gtid_purged")
+    if not streamed.contains(parse_position(control.flavor, gone)):
+        raise AttemptFailed(
+            Reason.SOURCE_BINLOG_PURGED,
+            f"the source's gtid_purged is '{gone}', and the stream, which stands at '{streamed}', will never tell of "
+            "all of that: it was set since this run began, as by loading a dump that holds GTIDs, or binlogs were "
+            "purged. Rows may differ that no event tells of: start over with a fresh copy",
         )
 
 

@@ -1,6 +1,7 @@
 """Replication that begins on the source after preflight: asked again under the lock."""
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -71,3 +72,14 @@ def test_replication_that_is_not_logged_refuses_the_attempt_also_once_it_is_stop
             assert "start over with a fresh copy" in tried.message
             assert not bench.read_only()
         assert bench.handover().attempt().done
+
+
+@pytest.mark.parametrize("pair", ["mysql"], indirect=True)
+def test_transactions_that_no_binlog_holds_fail_the_attempt_at_once(bench: Bench) -> None:
+    """As after a dump with its GTIDs was loaded into the source: the stream would be waited for until the deadline."""
+    bench.pair.source.execute(f"SET GLOBAL gtid_purged = '+{uuid.uuid4()}:1-7'")
+    tried = bench.handover(deadline=20).attempt()
+    assert tried.reason == "SourceBinlogPurged", tried
+    assert ":1-7" in tried.message
+    assert tried.blocked_milliseconds < 10_000
+    assert not bench.read_only()
