@@ -48,7 +48,7 @@ PODS: st.SearchStrategy[Object | None] = st.one_of(st.none(), st.just({}), st.ju
 
 
 @dataclass(frozen=True)
-class Sight:
+class Situation:
     """What one look sees beside the record; seconds are those since the last look."""
 
     seconds: int
@@ -63,7 +63,7 @@ class Sight:
 
 
 SIGHTS = st.builds(
-    Sight,
+    Situation,
     seconds=st.sampled_from([0, 1, 11, 400]),
     changed=st.sampled_from([False, False, False, True]),
     pod=PODS,
@@ -80,30 +80,32 @@ def wanted(generation: int, **parts: bool) -> Spec:
     return spec(copier={"image": f"ferry:{generation}"}, **parts)
 
 
-def see(sight: Sight, view: FerryView, now: datetime) -> Observed:
-    """``view`` and beside it what ``sight`` says."""
+def see(situation: Situation, view: FerryView, now: datetime) -> Observed:
+    """``view`` and beside it what ``situation`` says."""
     generation, copier, link = view.generation, None, Link()
-    if sight.pod is not None:
-        made = digest(wanted(generation - sight.outdated), Role.COPIER)
-        copier = replace(replace(pod(), generation=generation, digest=made), **sight.pod)
+    if situation.pod is not None:
+        made = digest(wanted(generation - situation.outdated), Role.COPIER)
+        copier = replace(replace(pod(), generation=generation, digest=made), **situation.pod)
     if copier is not None and copier.running and not copier.deleting:
-        stalled = said("Stalled", str(sight.exhausted), "AttemptsExhausted" if sight.exhausted else "NotStalled")
-        spoken = None if sight.stage is None else report(sight.stage, generation, conditions=[stalled])
-        silent = None if sight.silent is None else now - timedelta(seconds=sight.silent)
+        stalled = said(
+            "Stalled", str(situation.exhausted), "AttemptsExhausted" if situation.exhausted else "NotStalled"
+        )
+        spoken = None if situation.stage is None else report(situation.stage, generation, conditions=[stalled])
+        silent = None if situation.silent is None else now - timedelta(seconds=situation.silent)
         link = Link(spoken, silent, "timeout" if silent else "")
     trouble = None
-    if sight.refusal is not None:
-        trouble = Refusal("PodRefused", "exceeded quota", now - timedelta(seconds=sight.refusal), generation)
-    return Observed(view, now, copier, link=link, admitted=sight.admitted, refusal=trouble)
+    if situation.refusal is not None:
+        trouble = Refusal("PodRefused", "exceeded quota", now - timedelta(seconds=situation.refusal), generation)
+    return Observed(view, now, copier, link=link, admitted=situation.admitted, refusal=trouble)
 
 
-def looks(sights: list[Sight]) -> Iterator[tuple[Observed, Plan]]:
+def rounds(situations: list[Situation]) -> Iterator[tuple[Observed, Plan]]:
     """Each look of an operator, at what its last one has written."""
     status: Object = {}
     generation, now = 1, NOW
-    for sight in sights:
-        generation, now = generation + sight.changed, now + timedelta(seconds=sight.seconds)
-        seen = see(sight, ferry(status, generation, spec=wanted(generation)), now)
+    for situation in situations:
+        generation, now = generation + situation.changed, now + timedelta(seconds=situation.seconds)
+        seen = see(situation, ferry(status, generation, spec=wanted(generation)), now)
         plan = decide(seen)
         yield seen, plan
         status = record(seen, plan)
@@ -130,16 +132,16 @@ thoroughly = settings(max_examples=300, deadline=None)
 
 @thoroughly
 @histories
-def test_every_plan_has_a_next_round(sights: list[Sight]) -> None:
-    for _, plan in looks(sights):
+def test_every_plan_has_a_next_round(situations: list[Situation]) -> None:
+    for _, plan in rounds(situations):
         assert 0 < plan.next_look <= LONGEST_BACKOFF
 
 
 @thoroughly
 @histories
-def test_a_corrected_spec_gets_a_new_copier(sights: list[Sight]) -> None:
+def test_a_corrected_spec_gets_a_new_copier(situations: list[Situation]) -> None:
     """Without a Pod at once, whatever the status; with a Pod of an older spec as soon as it may be replaced."""
-    for seen, plan in looks(sights):
+    for seen, plan in rounds(situations):
         status, newer = record(seen, plan), seen.ferry.generation + 1
         corrected = Observed(ferry(status, newer, spec=wanted(newer)), seen.now + timedelta(seconds=1))
         assert decide(corrected).actions == (CreatePod(Role.COPIER),)
@@ -151,9 +153,9 @@ def test_a_corrected_spec_gets_a_new_copier(sights: list[Sight]) -> None:
 
 @thoroughly
 @histories
-def test_whatever_waits_for_nobody_is_retried(sights: list[Sight]) -> None:
+def test_whatever_waits_for_nobody_is_retried(situations: list[Situation]) -> None:
     """Once time has passed: also with the trouble still there, and unless the data themselves are what is wrong."""
-    for seen, plan in looks(sights):
+    for seen, plan in rounds(situations):
         status = record(seen, plan)
         failure = condition(status, "Succeeded")
         code = status.get("copier", {}).get("lastTermination", {}).get("exitCode")
@@ -168,8 +170,8 @@ def test_whatever_waits_for_nobody_is_retried(sights: list[Sight]) -> None:
 
 @thoroughly
 @histories
-def test_a_second_round_without_a_change_changes_nothing(sights: list[Sight]) -> None:
-    for seen, plan in looks(sights):
+def test_a_second_round_without_a_change_changes_nothing(situations: list[Situation]) -> None:
+    for seen, plan in rounds(situations):
         status = record(seen, plan)
         again = record(seen, decide(replace(seen, ferry=replace(seen.ferry, status=status))))
         if isinstance(next(iter(plan.actions), None), DeletePod):
@@ -181,8 +183,8 @@ def test_a_second_round_without_a_change_changes_nothing(sights: list[Sight]) ->
 
 @thoroughly
 @histories
-def test_stalled_is_not_reset_without_news(sights: list[Sight]) -> None:
-    for seen, plan in looks(sights):
+def test_stalled_is_not_reset_without_news(situations: list[Situation]) -> None:
+    for seen, plan in rounds(situations):
         before, after = seen.ferry.status, record(seen, plan)
         failure = after.get("failure", {"retriable": True})
         if not failure["retriable"]:
@@ -209,12 +211,14 @@ HELPERS: list[Object] = [
 
 @thoroughly
 @given(st.lists(SIGHTS, max_size=5), st.sampled_from(HELPERS), st.booleans())
-def test_an_abort_ends_and_leaves_no_pod_that_would_restart(sights: list[Sight], left: Object, late: bool) -> None:
+def test_an_abort_ends_and_leaves_no_pod_that_would_restart(
+    situations: list[Situation], left: Object, late: bool
+) -> None:
     """In a cluster that carries out every action, from any earlier status."""
     status: Object = {}
     now, generation = NOW, 1
     copier: PodView | None = None
-    for seen, plan in looks(sights):
+    for seen, plan in rounds(situations):
         status, now, generation, copier = record(seen, plan), seen.now, seen.ferry.generation, seen.copier
     if copier is not None and copier.deleting:
         copier = None  # its node is back
