@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ferry_core.api.report import Stage
+
 FORMAT = 3
 """Version of this model; a newer one than known is refused, never guessed at. Older ones: ``formats``."""
 
@@ -52,7 +54,7 @@ class RunState(_State):
     run: str | None = None  # who has marked this state on the target, and as which; see ``marks``
     number: int = 0
     stored_at: float = 0.0
-    stage: str = "Copying"
+    stage: str = Stage.COPYING.value
     position: str | None = None  # a stream position as R5 allows; empty where the source had no transaction yet
     last_read: str | None = None  # the furthest place of the source's binlog that was read; None: an older state
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
+from ferry_core.api.report import Stage
 from ferry_core.consistency.own_tables import DDL, LEASE
 from ferry_core.errors import (
     ConnectionLost,
@@ -36,7 +37,7 @@ from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
-COMPLETED = "Completed"
+COMPLETED = Stage.COMPLETED.value
 """The phase of a tombstone: the target was handed over, and no run of this Ferry writes to it again."""
 SLOTS = 128
 """How many target sessions a run may have at once; a successor asks for the holders of all of them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ferry_core.api.report import Phase
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
 from ferry_core.consistency.own_tables import LEASE
@@ -18,7 +19,7 @@ from ferry_core.schema.create import take_literally
 from ferry_core.tables.table import Table, TableName
 from ferry_core.text import shortlist
 
-ABANDONED = ("Aborted",)
+ABANDONED = (Phase.ABORTED.value,)
 """Phases in which a Ferry has released its tables: nobody owns their rows then."""
 
 GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ferry_core.api.choices import CreateTables, VerifyMode
-from ferry_core.api.report import Stage
+from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
 from ferry_core.binlog.last_read import LastRead
@@ -176,7 +176,7 @@ class RunStartup:
         unlock_again(context, fence)
         self._keep_verb(context, fence.epoch)
         if self._intent.now.aborted:
-            fence.record(phase="Aborted")
+            fence.record(phase=Phase.ABORTED.value)
             raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept as it is")
         self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
