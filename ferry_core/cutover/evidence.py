@@ -28,7 +28,8 @@ SLACK_SECONDS = 60.0
 
 _NOW = "SELECT UNIX_TIMESTAMP(NOW(6))"
 _UPTIME = "SHOW GLOBAL STATUS LIKE 'Uptime'"
-_ACCOUNT = "SELECT SUBSTRING_INDEX(USER(), '@', 1)"
+# Up to the last one: an account's name may hold an @, a host's does not.
+_ACCOUNT = "SELECT LEFT(USER(), CHAR_LENGTH(USER()) - CHAR_LENGTH(SUBSTRING_INDEX(USER(), '@', -1)) - 1)"
 
 
 def evidence(session: Session, seconds: float) -> dict[str, str]:

@@ -263,3 +263,20 @@ def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, ser
 def lock_intent_of_now(lock: ReadOnlyLock, intent: dict[str, str]) -> dict[str, str]:
     """As if the attempt that stopped the writes had written it down."""
     return lock.intent(5) | dict.fromkeys(set(intent) & {"read_only", "super_read_only"}, "0")
+
+
+def test_a_lock_of_an_account_whose_name_holds_an_at_sign_is_known_again(server: Server, schema: str) -> None:
+    """As in managed services; a run that died under the lock would leave it to a person."""
+    user = f"ferry@{schema[-6:]}"
+    server.execute(f"CREATE USER `{user}`@'%' IDENTIFIED BY 'pw'", f"GRANT ALL ON *.* TO `{user}`@'%'")
+    endpoint = server.endpoint()
+    account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, user, "pw")
+    died = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
+    died.begin(5)
+    intent = died.intent(5)
+    died.acquire(5)
+    died.end()
+    try:
+        assert ReadOnlyLock(lambda: account, server.flavor, "uid-1").release(intent) is Released.ALLOWED
+    finally:
+        server.execute("SET GLOBAL read_only = 0", f"DROP USER `{user}`@'%'")
