@@ -4,6 +4,7 @@ Both take the next epoch first: a copier that still runs somewhere is fenced off
 a run that died while cutting over, from the values stored in the lease row.
 """
 
+import math
 from pathlib import Path
 
 from ferry_core.admin.drop_target import drop_target
@@ -13,9 +14,10 @@ from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
-from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE
+from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE, aborted_by_hand
 from ferry_core.cutover.durable import drop_left_behind
-from ferry_core.errors import ConfigError, DataError, FerryError
+from ferry_core.cutover.source_lock import Released
+from ferry_core.errors import AmbiguousError, ConfigError, DataError, FerryError, RetriableError
 from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.literals import string
@@ -23,7 +25,14 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
 from ferry_core.reasons import Reason
-from ferry_core.run.left_locked import lease_or_explain, perhaps_forgotten, refuse_forgotten, unlock_left
+from ferry_core.run.left_locked import (
+    lease_or_explain,
+    perhaps_forgotten,
+    refuse_forgotten,
+    refuse_other_target,
+    unknown_lock,
+    unlock_left,
+)
 from ferry_core.run.options import RunOptions
 from ferry_core.workers.connections import Connections
 
@@ -35,7 +44,9 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     where = loaded.target.address
     refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
     if lease is None:
-        return f"nothing to abort: this Ferry never wrote to target {where}{_namesakes(loaded, connections)}"
+        refuse_other_target(loaded.ferry, options.state_path)
+        nothing = f"nothing to abort: target {where} knows nothing of this Ferry"
+        return nothing + _namesakes(loaded, connections) + unknown_lock(loaded.ferry, connections)
     _refuse_cut_over(lease, where)
     fence, before, unlocked = _take(loaded, connections, options.state_path)
     _refuse_cut_over(before, where)  # a run that went on until then may just have done so
@@ -54,19 +65,24 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     lease = _lease(loaded, connections)
     refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
     if lease is None:
+        refuse_other_target(loaded.ferry, options.state_path)
         with connections.target_control() as session:
             drop_leftovers(session, ferry_uid(loaded.ferry))
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
-        return nothing + _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
+        nothing += _namesakes(loaded, connections) + unknown_lock(loaded.ferry, connections)
+        return nothing + _remove_state(options.state_path, ferry_uid(loaded.ferry))
     fence, before, unlocked = _take(loaded, connections, options.state_path)
-    locked = perhaps_forgotten(loaded.ferry, connections, before) if not unlocked else ""
+    drops = loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET
+    locked = _perhaps_live(loaded, connections, before, drops=drops) if not unlocked else ""
     locked = locked and f". {locked}"
     dropped = ""
-    if loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET:
+    if drops:
         if locked:
             dropped = "; its tables stay, for they may be live"
         else:
             dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
+    # Before the lease: a state that tells of rows where the target knows nothing of them is that of another target.
+    removed = _remove_state(options.state_path, ferry_uid(loaded.ferry))
     own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
@@ -80,7 +96,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         drop_leftovers(session, ferry_uid(loaded.ferry))
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
-        unlocked + _remove_state(options.state_path, ferry_uid(loaded.ferry)) + locked
+        unlocked + removed + locked
     )
 
 
@@ -93,7 +109,8 @@ def _refuse_cut_over(lease: Lease, where: str) -> None:
 
 
 def _connections(loaded: LoadedFerry) -> Connections:
-    return Connections(lambda: loaded.source, lambda: loaded.target)
+    """Another server at an address is no end here, however long it is there: run again, the command does the rest."""
+    return Connections(lambda: loaded.source, lambda: loaded.target, math.inf)
 
 
 def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:
@@ -125,7 +142,7 @@ def _take(loaded: LoadedFerry, connections: Connections, state_path: Path | None
     lease = _lease(loaded, connections)
     if lease is not None and lease.phase == Stage.CUTTING_OVER.value:
         # Only now must the source be reached: an abort of a mere copy works while it is away.
-        unlocked = unlock_left(loaded.ferry, connections, lease, state_path).text
+        unlocked = _unlock(loaded, connections, lease, state_path)
     try:
         fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
     except FerryError as error:
@@ -133,8 +150,43 @@ def _take(loaded: LoadedFerry, connections: Connections, state_path: Path | None
             error.add(f"; {unlocked}")
         raise
     if before.phase == Stage.CUTTING_OVER.value and not unlocked:
-        unlocked = unlock_left(loaded.ferry, connections, before, state_path).text
+        unlocked = _unlock(loaded, connections, before, state_path)
     return fence, before, f"; {unlocked}" if unlocked else ""
+
+
+def _unlock(loaded: LoadedFerry, connections: Connections, lease: Lease, state_path: Path | None) -> str:
+    """What became of the writes. Refused where that is not certain: with the lease went what says how to unlock."""
+    try:
+        left = unlock_left(loaded.ferry, connections, lease, state_path)
+    except AmbiguousError as error:
+        if error.reason != Reason.SOURCE_LOCKED:
+            raise
+        raise RetriableError(Reason.SOURCE_LOCKED, error.message) from error  # run again, it does the rest
+    if left.released is Released.UNCLEAR:
+        raise ConfigError(
+            Reason.SOURCE_LOCKED,
+            f"{left.text}. Nothing else was done: run this again after that. Where the source shall stay as it is, is "
+            f"gone for good, or has another name now, run first, on target {loaded.target.address}: "
+            f"{aborted_by_hand(ferry_uid(loaded.ferry))}",
+        )
+    return left.text
+
+
+def _perhaps_live(loaded: LoadedFerry, connections: Connections, lease: Lease, *, drops: bool) -> str:
+    """What a source that is read-only means. Tables are not dropped while the source cannot be asked.
+
+    A Ferry that was aborted was not cut over after that: there nothing has to be asked.
+    """
+    try:
+        must_know = drops and lease.phase != Phase.ABORTED.value
+        return perhaps_forgotten(loaded.ferry, connections, lease, must_know=must_know)
+    except FerryError as error:
+        error.add(
+            ". With deletionPolicy: DropTarget the source has to say first that it is not read-only, as it is after a "
+            "cutover that the target has lost the record of: nothing was dropped or removed. Run this again once it "
+            "answers, or with deletionPolicy: Retain, which leaves the tables"
+        )
+        raise
 
 
 def _drop_if_unused(session: Session) -> None:

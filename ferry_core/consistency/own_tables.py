@@ -42,3 +42,8 @@ DDL = (
 def completed_by_hand(ferry_uid: str) -> str:
     """The statement by which a person tells a target that has lost the record of a hand-over of it."""
     return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {string(ferry_uid)}"
+
+
+def aborted_by_hand(ferry_uid: str) -> str:
+    """The statement by which a person ends a Ferry of whose attempt to cut over nothing has to be undone any more."""
+    return f"UPDATE {LEASE} SET phase = 'Aborted', cutover = '{{}}' WHERE ferry_uid = {string(ferry_uid)}"

@@ -100,6 +100,19 @@ def refuse_forgotten(
         )
 
 
+def refuse_other_target(ferry: FerryManifest, state_path: Path | None) -> None:
+    """Where the target knows nothing of this Ferry, and the state file tells of rows there: nothing ends there."""
+    state = _stored(state_path, ferry_uid(ferry))
+    if state is not None and state.tables:
+        raise ConfigError(
+            Reason.STATE_OF_OTHER_TARGET,
+            f"target {_target(ferry)} knows nothing of this Ferry, and {state_path} tells of rows that it has copied: "
+            "it is another server than the one it began with, was brought back from a backup, or was cleaned up "
+            "without this file. Nothing was changed. Point the Ferry at the target it began with and run this again; "
+            "if that was cleaned up, or is gone, remove the file",
+        )
+
+
 def _forgotten(
     ferry: FerryManifest, connections: Connections, lease: Lease | None, state: RunState, state_path: str
 ) -> str:
@@ -236,16 +249,18 @@ def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None
     return None
 
 
-def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lease) -> str:
+def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lease, *, must_know: bool = False) -> str:
     """What a source means that is read-only while the lease tells of no attempt; empty if there is no such thing.
 
-    A checkpoint on the target is lost together with the lease: then nothing else tells of a hand-over.
+    A checkpoint on the target is lost together with the lease: then nothing else tells of a hand-over. Empty also where
+    the source cannot be asked; ``must_know`` raises then.
     """
     if not lease.tables or lease.phase in (COMPLETED, Stage.CUTTING_OVER.value):
         return ""
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
         return ""
-    with contextlib.suppress(FerryError), connections.source_control(PATIENT_SECONDS) as source:
+    unanswered = () if must_know else (FerryError,)
+    with contextlib.suppress(*unanswered), connections.source_control(PATIENT_SECONDS) as source:
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         if lock.is_read_only():
             return (
@@ -253,6 +268,17 @@ def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lea
                 f"to be read-only, allow writes on {lock.by_hand({})}"
             )
     return ""
+
+
+def unknown_lock(ferry: FerryManifest, connections: Connections) -> str:
+    """Where the target knows nothing of this Ferry: the source may be locked by it all the same."""
+    by_hand = locked_by_hand(ferry, connections)
+    if by_hand is None:
+        return ""
+    return (
+        ". The source is read-only: if this Ferry has made it so, the target is another one than it began with, or has "
+        f"lost its record. If nobody wants it to be read-only, {CHECK_FIRST} allow writes on {by_hand}"
+    )
 
 
 def read_only_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -151,10 +152,35 @@ def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair,
         assert "old-name" in live.ferry.tail()
         assert "SET GLOBAL read_only = OFF" in live.ferry.tail()
         assert live.locked
+        for verb in ("abort", "cleanup"):
+            done = command(verb, live.ferry)
+            assert done.returncode == 64
+            assert "SET GLOBAL read_only = OFF" in done.stderr
+        assert (live.locked, live.phase()) == (True, "CuttingOver")
+        (way_out,) = re.findall(r"run first, on target [^ ]+: (UPDATE .* ferry_uid = .*)", done.stderr)
+        pair.target.execute(way_out)
         done = command("abort", live.ferry)
-        assert done.returncode == 0
+        assert (done.returncode, live.locked) == (0, True)
         assert "SET GLOBAL read_only = OFF" in done.stdout
-        assert live.locked
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_what_meets_another_source_first_leaves_the_unlock_to_the_next(
+    pair: Pair, schema: str, tmp_path: Path, verb: str
+) -> None:
+    """A failover or a moved Service: a lease that was aborted or removed would tell nobody what to restore."""
+    with Live(pair, schema, tmp_path, odd=ODD) as live:
+        killed_in_drain(live)
+        right = live.ferry.manifest.read_text()
+        live.ferry.manifest.write_text(right.replace(f"port: {pair.source.port}", f"port: {pair.target.port}"))
+        assert live.ferry.manifest.read_text() != right
+        done = command(verb, live.ferry)
+        assert (done.returncode, live.locked) == (64, True)
+        assert "SourceLocked" in done.stderr
+        live.ferry.manifest.write_text(right)
+        done = command(verb, live.ferry)
+        assert (done.returncode, any(live.read_only())) == (0, False)
+        assert "writes on the source are allowed again" in done.stdout
 
 
 def test_an_account_that_may_not_see_the_lease_is_told_of_a_locked_source(

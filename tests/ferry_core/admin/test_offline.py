@@ -1,6 +1,7 @@
 """``ferry abort -f`` and ``ferry cleanup -f`` on real servers, after runs that died."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from ferry_core.admin import offline
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
-from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.cli.main import main
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.cutover.source_lock import ReadOnlyLock
@@ -21,6 +22,7 @@ from ferry_core.run.setup import RunContext, source_identity, take_fence
 from ferry_core.workers.connections import Connections
 from hack.servers import Family
 from tests.support.manifests import ferry_between, write
+from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
 
@@ -267,3 +269,92 @@ def test_what_is_no_state_file_stays(manifest: Path, loaded: LoadedFerry, tmp_pa
     done = ferry("cleanup", manifest, "--state", str(path))
     assert (done.exit_code, path.read_text()) == (0, "Dear all,")
     assert f"{path} stays" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_a_target_that_knows_nothing_of_rows_that_the_state_tells_of_is_not_the_one(
+    manifest: Path, loaded: LoadedFerry, tmp_path: Path, verb: str
+) -> None:
+    """The address leads elsewhere for a moment: the state file is all that would be left of the copy."""
+    path = tmp_path / "state.db"
+    state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
+    state.tables["shop.t"] = TableState(started=True)
+    store = SqliteStore(path)
+    store.save(state, 1)
+    store.close()
+    done = ferry(verb, manifest, "--state", str(path))
+    assert (done.exit_code, path.exists()) == (64, True)
+    assert "StateOfOtherTarget" in done.stderr
+    died(loaded)
+    assert ferry(verb, manifest, "--state", str(path)).exit_code == 0
+    assert path.exists() is (verb == "abort")
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_a_locked_source_is_said_where_the_target_knows_nothing(pair: Pair, manifest: Path, verb: str) -> None:
+    pair.source.execute("SET GLOBAL read_only = ON")
+    try:
+        done = ferry(verb, manifest)
+    finally:
+        pair.source.execute("SET GLOBAL read_only = OFF")
+    assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
+    assert "SET GLOBAL read_only = OFF" in done.stdout
+
+
+def test_no_table_is_dropped_while_the_source_cannot_be_asked_whether_they_are_live(
+    pair: Pair, manifest: Path, loaded: LoadedFerry
+) -> None:
+    """As after a hand-over that the target has lost the record of: the source's read_only alone tells of it."""
+    died(loaded).record(tables=["shop.t"])
+    document, source, *others = yaml.safe_load_all(manifest.read_text())
+    document["spec"] |= {"deletionPolicy": "DropTarget", "checkpoint": {"store": "Target"}}
+    whole = document["spec"]["source"]["port"]
+    document["spec"]["source"]["port"] = 1
+    manifest.write_text(yaml.safe_dump_all([document, source, *others]))
+    done = ferry("cleanup", manifest)
+    assert (done.exit_code, "nothing was dropped or removed" in done.stderr) == (75, True)
+    known = "SELECT COUNT(*) FROM mysql_ferry.lease WHERE ferry_uid = %s"
+    assert pair.target.query(known, (ferry_uid(loaded.ferry),)) == [(1,)]
+    document["spec"]["source"]["port"] = whole
+    manifest.write_text(yaml.safe_dump_all([document, source, *others]))
+    assert ferry("cleanup", manifest).exit_code == 0
+
+
+@pytest.mark.parametrize("after", ["Aborted", "Retain"])
+def test_a_cleanup_that_drops_nothing_needs_no_source(manifest: Path, loaded: LoadedFerry, after: str) -> None:
+    died(loaded).record(tables=["shop.t"], phase="Aborted" if after == "Aborted" else None)
+    document, *others = yaml.safe_load_all(manifest.read_text())
+    document["spec"] |= {"deletionPolicy": "Retain" if after == "Retain" else "DropTarget"}
+    document["spec"]["source"]["port"] = 1
+    manifest.write_text(yaml.safe_dump_all([document, *others]))
+    assert ferry("cleanup", manifest).exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_an_address_that_leads_elsewhere_for_long_is_no_end_of_an_unlock(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is to be run again, and does the rest then."""
+    monkeypatch.setattr(Connections.__init__, "__defaults__", (0.5,))
+    monkeypatch.setattr("ferry_core.cutover.unlocking.UNLOCK_SECONDS", 3)
+    names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
+    died(loaded).record(phase=Stage.CUTTING_OVER.value, cutover=dict.fromkeys(names, "0"))
+    pair.source.execute(f"SET GLOBAL {names[-1]} = ON")
+    with Proxy(pair.source.host, pair.source.port) as proxy:
+        document, *others = yaml.safe_load_all(manifest.read_text())
+        document["spec"]["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        manifest.write_text(yaml.safe_dump_all([document, *others]))
+        take = Fence.take
+
+        def moved(*arguments: Any) -> tuple[Fence, Lease]:
+            proxy.lead_to(pair.target.host, pair.target.port)
+            return take(*arguments)
+
+        monkeypatch.setattr(Fence, "take", moved)
+        done = ferry(verb, manifest)
+        assert (done.exit_code, read_only(pair)) == (75, 1)
+        assert "SourceLocked" in done.stderr
+        assert "SET GLOBAL" in done.stderr
+        monkeypatch.setattr(Fence, "take", take)
+        proxy.lead_to(pair.source.host, pair.source.port)
+        assert (ferry(verb, manifest).exit_code, read_only(pair)) == (0, 0)
