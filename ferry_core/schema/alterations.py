@@ -30,7 +30,7 @@ _OPTIONS = frozenset(
         *("ALGORITHM", "LOCK", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE", "TABLESPACE"),
     }
 )
-_INDEX = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL", "VECTOR"})
+_INDEX = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL"})
 _CONSTRAINT = frozenset({"UNIQUE", "PRIMARY", "CONSTRAINT", "FOREIGN", "CHECK"})
 _PARTS = frozenset({"REORGANIZE", "REBUILD", "OPTIMIZE", "ANALYZE", "REPAIR", "COALESCE", "CHECK"})
 
@@ -72,7 +72,13 @@ def _clauses(tokens: Sequence[Token]) -> Iterator[_Clause]:
 def _of_column(words: Sequence[str], verb: str) -> bool:
     """Whether the clause adds or drops a column."""
     second = words[1] if len(words) > 1 else ""
-    return words[:1] == [verb] and second not in _INDEX | _CONSTRAINT | {"PARTITION", "SYSTEM", "PERIOD"}
+    others = _CONSTRAINT | {"PARTITION", "SYSTEM", "PERIOD"}
+    return words[:1] == [verb] and not _of_index(words) and second not in others
+
+
+def _of_index(words: Sequence[str]) -> bool:
+    """Whether the clause adds or drops a plain index. VECTOR alone may be a column's name: the word is not reserved."""
+    return (words[1:2] == ["VECTOR"] and words[2:3] in (["INDEX"], ["KEY"])) or bool(_INDEX.intersection(words[1:2]))
 
 
 def _judged(clause: _Clause, words: Sequence[str]) -> Alteration:
@@ -84,7 +90,7 @@ def _judged(clause: _Clause, words: Sequence[str]) -> Alteration:
 
 def _add(_: _Clause, words: Sequence[str]) -> Alteration:
     second = words[1] if len(words) > 1 else ""
-    if second in _INDEX | {"PARTITION"}:
+    if second == "PARTITION" or _of_index(words):
         return Alteration.KEEPS
     return Alteration.CHANGES if second in ("SYSTEM", "PERIOD") else Alteration.COMPARE
 

@@ -132,6 +132,23 @@ def test_what_changes_something_ends_the_stream(watched: Watched, words: str) ->
     assert words in watched.refused(*CHANGES[words])
 
 
+VECTORS = {
+    "in one statement": ["ALTER TABLE t DROP vector, ADD vector INT"],
+    "in two": ["ALTER TABLE t DROP COLUMN vector", "ALTER TABLE t ADD vector INT"],
+}
+
+
+@pytest.mark.parametrize("how", VECTORS)
+def test_a_column_whose_name_is_a_kind_of_index(watched: Watched, how: str) -> None:
+    """VECTOR is not reserved: the column is dropped and made anew, with its values, and looks as it was."""
+    watched.execute("DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, vector INT)", "INSERT INTO t VALUES (1, 1)")
+    with watched.session() as session:
+        watched.tables = discover(session, watched.selection)
+    start = watched.position()
+    watched.execute(*VECTORS[how])
+    watched.refused(since=start)
+
+
 def test_there_and_back_before_anybody_could_compare(watched: Watched) -> None:
     """The table is as it was, its rows are not: values were cut off, or the column was empty for a while."""
     start = watched.position()
