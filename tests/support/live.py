@@ -272,6 +272,18 @@ class Live:
         yield blocker
         blocker.close()
 
+    def approve(self) -> FerryProcess:
+        """Start, and cut over as soon as it can."""
+        self.ferry.start().wait_stage("ReadyForCutover")
+        self.ferry.post("cutover")
+        return self.ferry
+
+    def hold_record(self) -> None:
+        """Start, and cut over up to the statement that records it, which does not get to the target."""
+        self.proxy.hold(RECORDS_COMPLETED)
+        self.approve()
+        self.proxy.wait_held(120)
+
     def _wait_lock_statement(self) -> None:
         def waits() -> bool:
             rows = self.pair.source.query("SELECT info FROM information_schema.processlist WHERE info LIKE 'SET /*%'")

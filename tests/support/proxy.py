@@ -78,6 +78,7 @@ class Proxy:
         self._state = threading.Condition()
         self._links: list[_Link] = []
         self._paused: set[Direction] = set()
+        self._stuck: set[_Link] = set()
         self._refusing = False
         self._hold: _Hold | None = None
         self._cut_after: dict[Direction, int] = {}
@@ -99,6 +100,12 @@ class Proxy:
         """Forward nothing that way (default both ways) until ``resume``; connections stay open."""
         with self._state:
             self._paused.update(directions or Direction)
+
+    def wait_stuck(self, seconds: float = 60) -> None:
+        """Until ``pause`` keeps back a request or an answer of every open connection."""
+        with self._state:
+            stuck = self._state.wait_for(lambda: self._links and self._stuck.issuperset(self._links), seconds)
+        assert stuck, f"{len(self._stuck)} of {len(self._links)} connections ran into the pause within {seconds} s"
 
     def resume(self) -> None:
         with self._state:
@@ -273,16 +280,20 @@ class Proxy:
                 data = b""
             if not data:
                 break
-            self._wait_while_paused(direction)
+            self._wait_while_paused(link, direction)
             if not self._forward(link, direction, data):
                 break
         if to_server and link.client_gone:
             return
         link.end()
 
-    def _wait_while_paused(self, direction: Direction) -> None:
+    def _wait_while_paused(self, link: _Link, direction: Direction) -> None:
         with self._state:
-            self._state.wait_for(lambda: direction not in self._paused)
+            if direction in self._paused:
+                self._stuck.add(link)
+                self._state.notify_all()
+                self._state.wait_for(lambda: direction not in self._paused)
+                self._stuck.discard(link)
 
     def _forward(self, link: _Link, direction: Direction, data: bytes) -> bool:
         """Send it on as far as the test lets it; False when that ended the connection."""

@@ -58,12 +58,15 @@ def test_carries_and_counts(proxy: Proxy, client: socket.socket) -> None:
 def test_pauses_one_direction_and_loses_nothing(proxy: Proxy, client: socket.socket, direction: Direction) -> None:
     proxy.pause(direction)
     client.sendall(b"hello")
+    proxy.wait_stuck()
     client.settimeout(0.2)
     with pytest.raises(TimeoutError):
         client.recv(10)
     proxy.resume()
-    client.settimeout(5)
+    client.settimeout(60)
     assert client.recv(10) == b"hello"
+    with pytest.raises(AssertionError, match="0 of 1 connections"):
+        proxy.wait_stuck(0.01)
 
 
 def test_cuts_both_sides(proxy: Proxy, client: socket.socket) -> None:
