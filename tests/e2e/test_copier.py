@@ -76,7 +76,7 @@ class RealCopier:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
     def wait(self, seconds: float = 60) -> int:
         assert self.process is not None
@@ -282,7 +282,7 @@ def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: M
     asyncio.run(run())
     assert copier.process is not None
     copier.process.send_signal(signal.SIGTERM)
-    assert copier.wait(10) == 143
+    assert copier.wait() == 143
     assert copier.last_report.stage in ("Streaming", "ReadyForCutover")
 
 

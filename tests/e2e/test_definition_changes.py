@@ -86,7 +86,7 @@ def test_a_table_altered_while_the_run_was_stopped(bench: Bench, change: str) ->
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     numbers = ", ".join(f"({number}, 'v', 'x')" for number in range(10, ROWS))
     source.execute(f"USE `{schema}`", f"INSERT INTO t VALUES {numbers}")
-    bench.spec["throttle"] = {"maxRowsPerSecond": 1000}
+    bench.spec["throttle"] = {"maxRowsPerSecond": 200}
     with bench.process() as process:
         process.start().wait_status(lambda status: 300 < status["progress"]["rowsCopied"] < ROWS)
         process.kill()

@@ -15,7 +15,7 @@ from tests.support.ferry_process import FerryProcess
 from tests.support.servers import Pair
 
 ROWS = 3000
-SLOW = {"maxRowsPerSecond": 50}  # a minute, unless a directive takes effect
+SLOW = {"maxRowsPerSecond": 10}  # five minutes, unless a directive takes effect
 
 
 def put(process: FerryProcess, directive: dict[str, Any]) -> Any:
@@ -25,13 +25,13 @@ def put(process: FerryProcess, directive: dict[str, Any]) -> Any:
         headers={"Content-Type": "application/json"},
         method="PUT",
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
 def workers(process: FerryProcess) -> int:
     """At work or idle."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=60) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     found = next(family for family in families if family.name == "ferry_copy_workers")
     return sum(int(sample.value) for sample in found.samples)
@@ -49,9 +49,9 @@ def test_throttle_workers_and_cutover_change_on_the_way(pair: Pair, schema: str,
         assert put(process, {"generation": 7, "throttle": SLOW, "copy": {"workers": 5}}) == {
             "acknowledgedGeneration": 7
         }
-        process.wait_status(lambda _: workers(process) == 5, 20)
+        process.wait_status(lambda _: workers(process) == 5)
         put(process, {"generation": 7, "throttle": SLOW, "copy": {"workers": 2}})
-        process.wait_status(lambda _: workers(process) == 2, 20)
+        process.wait_status(lambda _: workers(process) == 2)
         copied = process.status()["progress"]["rowsCopied"]
         assert copied < ROWS / 2
         put(process, {"generation": 6, "throttle": {}})  # older: ignored
@@ -66,6 +66,6 @@ def test_throttle_workers_and_cutover_change_on_the_way(pair: Pair, schema: str,
         process.wait_status(lambda status: status["phase"] == "Paused")
         assert process.status()["copier"]["acknowledgedGeneration"] == 7
         put(process, {"generation": 8, "cutover": {"mode": "Automatic", "watchFor": "0s"}})
-        process.succeed(45)
+        process.succeed()
         print(f"{copied} rows before the cap was taken away")
     assert_equal_schemas(pair.source, pair.target, schema)

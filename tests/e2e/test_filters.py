@@ -85,7 +85,7 @@ def test_rows_move_in_and_out_of_filters(pair: Pair, schema: str, tmp_path: Path
     with Door(tmp_path / "ferry", pair, tables=tables, throttle=throttle) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
         written = move(pair.source, schema, rng, 60)
-        ferry.wait_stage("Copying", seconds=2)  # else the copy was over before the rows moved
+        ferry.wait_stage("Copying")  # else the copy was over before the rows moved
         ferry.post("throttle", {"maxRowsPerSecond": None})
         ferry.wait_stage("Streaming", "ReadyForCutover")
         written += move(pair.source, schema, rng, 120)

@@ -37,7 +37,7 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
     with Door(tmp_path / "ferry", pair, tables=selected, throttle={"maxRowsPerSecond": 2000}) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > ROWS // 3)
         pair.target.execute(*(statement.format(schema) for statement in BEHIND))
-        ferry.wait_stage("Copying", seconds=2)
+        ferry.wait_stage("Copying")
         ferry.post("throttle", {"maxRowsPerSecond": None})
         line = ferry.fail(65, "RowsDiffer", "4 rows differ", f"{schema}.t")
         print(line)

@@ -116,7 +116,7 @@ def test_a_table_that_appeared_while_streaming(bench: Bench) -> None:
             *("INSERT INTO newt VALUES (1)", "INSERT INTO a VALUES (-1, -1)", "CREATE VIEW w AS SELECT * FROM newt"),
         )
         said = f"not moved, since they appeared after the start: {schema}.newt"
-        status = process.wait_status(lambda status: status["message"].endswith(said), 30)
+        status = process.wait_status(lambda status: status["message"].endswith(said))
         assert (ready(status)["status"], ready(status)["message"]) == ("True", said)
         process.post("cutover")
         process.succeed()

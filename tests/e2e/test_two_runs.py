@@ -152,7 +152,7 @@ def test_a_newer_run_takes_over_in_the_middle_of_a_cutover(pair: Pair, schema: s
             with live.held_in_drain():
                 newer.start()
                 superseded(older)
-                wait_until(lambda: not any(live.read_only()), "the newer run has unlocked", 30)
+                wait_until(lambda: not any(live.read_only()), "the newer run has unlocked")
             crew.plain.wait_for(20)
             live.finish(newer, crew)
 

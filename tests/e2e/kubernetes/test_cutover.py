@@ -18,12 +18,12 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, f
         ferry.create(throttle={"maxRowsPerSecond": 200})  # not over in time, unless the patch takes effect
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.wait_until(
-            lambda: ferry.current_status["throttle"]["active"] and ferry.is_true("Throttled"), "it is held back", 15
+            lambda: ferry.current_status["throttle"]["active"] and ferry.is_true("Throttled"), "it is held back"
         )
         ferry.patch_spec(paused=True)
-        ferry.wait_until(lambda: ferry.is_true("Paused"), "Paused", 5)
+        ferry.wait_until(lambda: ferry.is_true("Paused"), "Paused")
         kept = "" if family is Family.MARIADB else "; source keeps binlogs for another"  # MariaDB: for ever
-        ferry.wait_for_message(FERRY, f"paused by spec.paused{kept}", seconds=15)
+        ferry.wait_for_message(FERRY, f"paused by spec.paused{kept}")
         standing = ferry.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk")
         ferry.patch_spec(throttle={"maxRowsPerSecond": 1_000_000})
         ferry.wait_until(

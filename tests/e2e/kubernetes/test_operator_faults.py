@@ -115,11 +115,11 @@ def test_watches_whose_resource_version_has_expired(make_ferry: MakeFerry) -> No
         try:
             ferry.patch_spec(paused=True)
             cluster.machine.signal("kube-apiserver", "KILL")
-            ferry.wait_until(lambda: watching_from(cluster, place) == 410, "the API server has forgotten", 30)
+            ferry.wait_until(lambda: watching_from(cluster, place) == 410, "the API server has forgotten")
         finally:
             cluster.signal_operator("CONT")
         # Well before a look without cause, which is every two minutes.
-        ferry.wait_until(lambda: ferry.is_true("Paused"), "Paused", 45)
+        ferry.wait_until(lambda: ferry.is_true("Paused"), "Paused", 100)
         ferry.patch_spec(paused=False, throttle={"maxRowsPerSecond": None})
         ferry.cut_over()
     assert ferry.epoch == epoch

@@ -139,7 +139,7 @@ def _check(
 
 def _roll_back(server: Server, xid: str) -> None:
     """Its connection may still be on its way out: then the XID is not free yet."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         try:
             server.execute(f"XA ROLLBACK {xid}")
