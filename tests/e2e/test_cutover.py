@@ -179,7 +179,7 @@ def test_an_attempt_that_cannot_be_written_down_stops_no_writes(pair: Pair, sche
 
 
 def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "2s"}) as live:
+    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "15s"}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         idle = live.connect(pair.source, autocommit=False)
         idle.cursor().execute(f"DELETE FROM `{schema}`.`{live.tables[0].name}` LIMIT 1")
@@ -187,7 +187,7 @@ def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pai
             status = failed_attempt(live.ferry, "DeadlineExceeded")
             assert not any(live.read_only())
             # Though a row write of ours that waits for its row holds the lease row meanwhile.
-            assert status["cutover"]["writesBlockedMilliseconds"] < 8000
+            assert status["cutover"]["writesBlockedMilliseconds"] < 40_000
             assert f"connection {live.id_of(idle)} " in condition(status, "CutOver")["message"]
             print(condition(status, "CutOver")["message"])
         idle.close()

@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ODD = 1
 STOP_SECONDS = 5.0
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 20.0
+DEADLINE_SECONDS = 15
+"""Enough for an attempt on a busy machine to come to its drain."""
 
 
 @contextlib.contextmanager
@@ -63,14 +65,14 @@ def killed_in_drain(live: Live) -> None:
 def test_a_target_that_hangs_under_the_lock_holds_up_neither_the_deadline_nor_a_stop(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "3s"}) as live:
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": f"{DEADLINE_SECONDS}s"}) as live:
         live.ferry.start()
         with live.held_in_drain(), suspended(pair.target):
             failed_attempt(live.ferry, "DeadlineExceeded")
             assert not any(live.read_only())
             blocked = live.ferry.status()["cutover"]["writesBlockedMilliseconds"]
         print(f"{blocked} ms")
-        assert blocked < 4000 + BUSY_SECONDS * 1000
+        assert blocked < (DEADLINE_SECONDS + 1 + BUSY_SECONDS) * 1000
         live.ferry.wait_stage("ReadyForCutover")
         live.ferry.terminate()
     assert not any(live.read_only())
@@ -93,7 +95,7 @@ def test_sigterm_unlocks_in_time_while_the_target_hangs(pair: Pair, schema: str,
 def test_a_target_that_is_killed_under_the_lock_leaves_the_source_writable(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "3s"}) as live:
+    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": f"{DEADLINE_SECONDS}s"}) as live:
         live.ferry.start()
         with live.held_in_drain():
             pair.target.kill()
@@ -101,7 +103,7 @@ def test_a_target_that_is_killed_under_the_lock_leaves_the_source_writable(
             wait_until(lambda: not any(live.read_only()), "writes are allowed again", 60)
             took = time.monotonic() - killed
         print(f"{took:.1f} s")
-        assert took < 4 + BUSY_SECONDS
+        assert took < DEADLINE_SECONDS + 1 + BUSY_SECONDS
         pair.target.start()
         live.finish(approve=False)
 
