@@ -65,7 +65,8 @@ def killed_in_drain(live: Live) -> None:
 def test_a_target_that_hangs_under_the_lock_holds_up_neither_the_deadline_nor_a_stop(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": f"{DEADLINE_SECONDS}s"}) as live:
+    once = {"deadline": f"{DEADLINE_SECONDS}s", "maxAttempts": 1}
+    with Live(pair, schema, tmp_path, odd=ODD, cutover=once) as live:
         live.ferry.start()
         with live.held_in_drain(), suspended(pair.target):
             failed_attempt(live.ferry, "DeadlineExceeded")
