@@ -186,6 +186,40 @@ def test_a_second_signal_in_the_last_moments_is_143_too(tmp_path: Path, moment: 
     assert (done.returncode, done.stderr) == (143, "ferry: Stopped: stopped\n")
 
 
+ELSEWHERE = """
+import signal, socket, threading
+from ferry_core.cli.signals import stop_on_signal
+
+ours, _theirs = socket.socketpair()  # a server that hangs
+
+def hit_by_both():
+    own = threading.get_ident()
+    signal.pthread_kill(own, signal.SIGINT)
+    asked.wait()
+    print("stopping", flush=True)
+    signal.pthread_kill(own, signal.SIGTERM)
+
+asked = threading.Event()
+with stop_on_signal(asked.set):
+    threading.Thread(target=hit_by_both, daemon=True).start()
+    ours.recv(1)
+"""
+
+
+def test_signals_that_hit_another_thread_act_while_the_main_thread_waits_for_a_server(tmp_path: Path) -> None:
+    """The kernel hands the second of two quick signals to any thread that will take it."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "stopping\n", "")
+
+
 DONE = """
 import os, signal, sys
 from ferry_core.__main__ import main
