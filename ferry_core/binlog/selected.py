@@ -8,7 +8,7 @@ the number of tables.
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic
 
-from ferry_core.binlog import past
+from ferry_core.binlog import unresumable
 from ferry_core.binlog.events import Statement
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.sink import StreamMark
@@ -84,7 +84,7 @@ class Selected(Generic[M]):
         if followed.shape is None:
             followed.shape = parsed.columns
         if followed.shape != parsed.columns:
-            raise past.other_shape(followed.table, "its events have other columns than before")
+            raise unresumable.other_shape(followed.table, "its events have other columns than before")
         cascades = not mariadb and followed.table.source in self._parents
         return TrackedTable(followed, parsed, mariadb=mariadb, cascades=cascades)
 

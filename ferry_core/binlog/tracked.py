@@ -6,7 +6,7 @@ Called by ``transactions``, which keeps one ``TrackedTable`` for each distinct t
 from collections.abc import Sequence
 from typing import Generic
 
-from ferry_core.binlog import past
+from ferry_core.binlog import unresumable
 from ferry_core.binlog.events import (
     DELETE_ROWS,
     DELETE_ROWS_V1,
@@ -54,7 +54,9 @@ class TrackedTable(Generic[M]):
         hidden = self._columns[count:]
         hashes = mariadb and self.table.secondary_unique and all(column.type == _LONGLONG for column in hidden)
         if len(self._columns) < count or (hidden and not hashes):
-            raise past.other_shape(self.table, f"its events have {len(self._columns)} columns, the table {count}")
+            raise unresumable.other_shape(
+                self.table, f"its events have {len(self._columns)} columns, the table {count}"
+            )
 
     def _check(self, table_map: TableMap) -> None:
         for column in self.table.columns:
@@ -66,12 +68,12 @@ class TrackedTable(Generic[M]):
                 )
         for column in self.table.key.columns:
             if table_map.columns[column.ordinal].nullable:
-                raise past.other_shape(self.table, f"key column {column.name} may be NULL in its events")
+                raise unresumable.other_shape(self.table, f"key column {column.name} may be NULL in its events")
 
     def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
         """Raw keys of all rows of one row event."""
         if self.cascades and kind in _UPDATES + _DELETES and not data[26] & _CASCADES_TOLD:
-            raise past.hidden_cascade(self.table)
+            raise unresumable.hidden_cascade(self.table)
         at = 28 if kind in _V1 else 28 + (data[28] | data[29] << 8)
         start = at + self._count_bytes + self._bitmap_bytes * (2 if kind in _UPDATES else 1)
         shape = data[5:6] + data[at:start]
@@ -90,7 +92,7 @@ class TrackedTable(Generic[M]):
         first = self._present(data, at)
         missing = [column.name for column in self.table.key.columns if column.ordinal not in set(first)]
         if missing:
-            raise past.incomplete_image(self.table, missing[0])
+            raise unresumable.incomplete_image(self.table, missing[0])
         if kind in _UPDATES:
             second = self._present(data, at + self._bitmap_bytes)
             return compiled(double_image_source(self._columns, self._key, first, second))

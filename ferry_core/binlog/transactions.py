@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Generic, Protocol
 from zlib import crc32
 
-from ferry_core.binlog import compressed, events, past
+from ferry_core.binlog import compressed, events, unresumable
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.followed import FollowedTables, M
@@ -176,7 +176,7 @@ class Transactions(Generic[M]):
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:
-            raise past.partial_rows(tracked.table)
+            raise unresumable.partial_rows(tracked.table)
 
     def _compressed_event(self, data: bytes, end: int) -> None:
         if data[5] == events.MARIADB_QUERY_COMPRESSED or self._maps.get(data[20:26]) is not None:
@@ -231,7 +231,7 @@ class Transactions(Generic[M]):
         group.xid, group.inside, group.idle = begun.prepared_xid, not begun.standalone, begun.alters_nothing
 
     def _anonymous(self, _data: bytes, _end: int) -> None:
-        raise past.anonymous()
+        raise unresumable.anonymous()
 
     def _commit(self, data: bytes, _end: int) -> None:
         group = self._group
@@ -311,7 +311,7 @@ class Transactions(Generic[M]):
             if touched is None or not self._selected.schemas.isdisjoint(
                 map(str.lower, touched) if self._folds else touched
             ):
-                raise past.statement(statement.text, effect.kind, effect.tables)
+                raise unresumable.statement(statement.text, effect.kind, effect.tables)
             return NOTHING
         group, different = self._group, ""
         if group is not None and self._altered is not None and effect.alteration is not Alteration.CHANGES:
@@ -323,7 +323,7 @@ class Transactions(Generic[M]):
                     break
             else:
                 return NOTHING
-        raise past.statement(statement.text, effect.kind, effect.tables, different)
+        raise unresumable.statement(statement.text, effect.kind, effect.tables, different)
 
     # The stream itself
 
@@ -375,11 +375,11 @@ class Transactions(Generic[M]):
         """No row, no statement."""
 
     def _incident(self, _data: bytes, _end: int) -> None:
-        raise past.incident(self._counters.file)
+        raise unresumable.incident(self._counters.file)
 
     def _unknown(self, data: bytes, kind: int) -> None:
         if not int.from_bytes(data[18:20], "little") & events.IGNORABLE_FLAG:
-            raise past.unknown_event(self._counters.file, kind)
+            raise unresumable.unknown_event(self._counters.file, kind)
 
 
 def _has_checksum(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""One attempt to hand over: stop writes, drain, prove, check that nothing slipped through, record; or undo all of it.
+"""One cutover attempt: stop writes, drain, prove, check that nothing slipped through, record; or undo all of it.
 
     be the only Ferry that does so on this source      it has one read_only for all
     record the intent and the old read_only values in the lease row
@@ -40,6 +40,7 @@ from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.durable import DURABLE_SECONDS, make_durable, not_durable
 from ferry_core.cutover.messages import ambiguous, locked
+from ferry_core.cutover.mutex import CutoverMutexLost
 from ferry_core.cutover.other_writers import (
     OTHER_WRITERS_SECONDS,
     refuse_replication,
@@ -50,7 +51,6 @@ from ferry_core.cutover.other_writers import (
 from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
 from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
-from ferry_core.cutover.turn import TurnLost
 from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError, TerminalError, Terminated
 from ferry_core.mysql.gtid import source_position
@@ -75,7 +75,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Handover:
+class CutoverAttempt:
     """What an attempt works with. ``prove(deadline, check)`` returns a text naming what differs.
 
     ``check_cancelled`` is called all the time, in the caller's thread; it raises what ends the run: a stop, an abort, a
@@ -104,7 +104,7 @@ class Handover:
     _stopped: threading.Event = field(default_factory=threading.Event)
     _undone: threading.Event = field(default_factory=threading.Event)
 
-    def attempt(self) -> Attempt:
+    def run(self) -> Attempt:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
         self.corrector.cancel()
         self._deadline = time.monotonic() + self.deadline_seconds + BEFORE_SECONDS
@@ -197,7 +197,7 @@ class Handover:
             self._waited(lambda: told.ended(SLICE_SECONDS), LEASE_SECONDS)
 
     def _allow(self, over: threading.Event) -> None:
-        """By the source's turn, which needs no target, or else as the lease says."""
+        """By the cutover mutex on the source, which needs no target; without it, as the lease says."""
         retrying = Retrying(
             retry=retry_if_exception(_may_be_retried),
             wait=wait_fixed(0.2),
@@ -206,7 +206,7 @@ class Handover:
         )
         try:
             retrying(self.lock.unlock)
-        except TurnLost as lost:
+        except CutoverMutexLost as lost:
             log.warning("%s: asking the lease who may allow writes", lost.message)
             with self.corrector.suspend_writes():
                 undo(self.fence.by(self.hurried), self.lock, over)
@@ -254,7 +254,7 @@ class Handover:
             self._recording.record(self.fence, self.hurried, lambda: self._refuse_unlocked(deadline))
         except BaseException:
             if self._recording.given_up:
-                self._undone.wait()  # whoever gave up unlocks by the turn, and may come before it is taken
+                self._undone.wait()  # the thread that gave up unlocks by the mutex, and may do so before it is acquired
                 self.lock.end()
             raise
         return changes
@@ -340,4 +340,4 @@ class Handover:
 
 
 def _may_be_retried(error: BaseException) -> bool:
-    return isinstance(error, RetriableError) and not isinstance(error, TurnLost)
+    return isinstance(error, RetriableError) and not isinstance(error, CutoverMutexLost)

@@ -9,7 +9,7 @@ What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, me
   attempt meanwhile: time spent here is write-block time.
 - an XA transaction that has changed rows before goes on to its commit on MySQL (``open_xa``).
 - while it waits, MySQL shows @@super_read_only = 1 and @@read_only = 0: only both together mean locked.
-- it is one switch for every Ferry that moves data away from there: one at a time may use it (``turn``).
+- every Ferry that moves data away from the source uses the same switch: only one at a time may (``mutex``).
 - KILL ends the wait and leaves the old values. A *client* that vanishes does not on MySQL: the statement goes on, and
   locks a source that its successor has just unlocked. So the statement carries its owner's name, and whoever releases
   kills such leftovers first.
@@ -27,8 +27,8 @@ from typing import Protocol
 
 from ferry_core.cutover.evidence import evidence, is_ours, said_on_mariadb
 from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
+from ferry_core.cutover.mutex import CutoverMutex
 from ferry_core.cutover.open_xa import open_xa
-from ferry_core.cutover.turn import Turn
 from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[], object]
 
-TURN_SECONDS = 15.0
-"""Longer than an attempt takes to find the source read-only and give its turn back."""
+MUTEX_SECONDS = 15.0
+"""Longer than an attempt takes to find the source read-only and release the mutex."""
 
 
 class WriteBlock:
@@ -107,9 +107,9 @@ class SourceLock(Protocol):
         """Who may still commit what was changed before, though writes are stopped; a line each."""
 
     def unlock(self) -> None:
-        """Allow writes again if this attempt stopped them, on the source's word alone: it is still this one's turn.
+        """Allow writes again if this attempt stopped them, by the source alone: this run still holds the mutex.
 
-        Raises TurnLost when it no longer is: then the lease tells who may.
+        Raises CutoverMutexLost when it no longer is: then the lease tells who may.
         """
 
     def release(self, stored: Mapping[str, str]) -> Released:
@@ -179,32 +179,32 @@ class ReadOnlyLock:
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
         self._marker = f"/* mysql-ferry source lock {plain} */"
         self._own = AdvisoryLock(f"ferry-source-lock:{plain}"[:64])
-        self._turn = Turn(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]))
+        self._mutex = CutoverMutex(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]))
         self._sent = _Sent.NOT
         self._before: dict[str, str] = {}
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
         """Also refuses a source that is read-only: what somebody else has set must not be taken for our own.
 
-        The turn is given back at once then: whoever has to undo that waits for it for ``TURN_SECONDS`` only.
+        The mutex is then released at once: the run that has to undo that waits only ``MUTEX_SECONDS`` for it.
         """
         with self._open() as session:
             self._kill_leftovers(session)
-        if not self._turn.take(seconds, check_cancelled):
+        if not self._mutex.acquire(seconds, check_cancelled):
             raise RetriableError(
                 Reason.SOURCE_LOCK_BUSY, f"{self._where}: another Ferry is cutting over from this source"
             )
         try:
             self._refuse_read_only(self.stored())
         except BaseException:
-            self._turn.give_back()
+            self._mutex.release()
             raise
 
     def keep(self, seconds: float) -> None:
-        self._turn.keep(seconds)
+        self._mutex.keep(seconds)
 
     def end(self) -> None:
-        self._turn.give_back()
+        self._mutex.release()
 
     def stored(self) -> dict[str, str]:
         """The values that the server has now."""
@@ -220,7 +220,7 @@ class ReadOnlyLock:
         return self._is_on(self.stored()[self._variables[0]])
 
     def held(self) -> bool:
-        return self._turn.held() and self._all_on(self.stored())
+        return self._mutex.held() and self._all_on(self.stored())
 
     def open_xa_writers(self, session: Session) -> list[str]:
         return open_xa(session) if session.flavor is Flavor.MYSQL else []
@@ -250,10 +250,10 @@ class ReadOnlyLock:
                 raise RetriableError(Reason.SOURCE_UNLOCKED, f"{self._where}: somebody allowed writes again at once")
 
     def _ask_last(self, confirm: Check) -> None:
-        """In this order with ``_enrol``: a successor ends both sessions, and so either finds this one or its turn."""
+        """In this order with ``_enrol``: a successor ends both sessions, so it finds this one or that of the mutex."""
         try:
             confirm()
-            self._turn.use(_ping)
+            self._mutex.use(_ping)
         except BaseException:
             self._sent = _Sent.NOT
             raise
@@ -263,8 +263,8 @@ class ReadOnlyLock:
             with self._open() as session:
                 self._kill_leftovers(session)
         if self._sent is not _Sent.NOT:
-            # On the session whose turn it is: a successor that may stop writes for itself has ended that one first.
-            self._turn.use(lambda session: self._restore(session, self._before))
+            # On the session that holds the mutex: a successor ends that session before it stops writes for itself.
+            self._mutex.use(lambda session: self._restore(session, self._before))
             self._sent = _Sent.NOT
             log.warning("%s: writes are allowed again: %s", self._where, self._before)
         self.block.ends()
@@ -272,7 +272,7 @@ class ReadOnlyLock:
     def release(self, stored: Mapping[str, str]) -> Released:
         """Restore ``stored``, after ending whatever a dead copier still has under way.
 
-        Nothing is restored while it is another Ferry's turn for long: an attempt begins on a writable source only, so
+        Nothing is restored if another Ferry holds the mutex for long: an attempt begins on a writable source only, so
         it is that one which has stopped the writes, perhaps for good.
         """
         for name in self._variables:
@@ -280,7 +280,7 @@ class ReadOnlyLock:
                 raise DataError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: {stored.get(name)!r} is no value of {name}")
         with self._open() as session:
             self._kill_leftovers(session)
-            with self._turn.taken(TURN_SECONDS) as ours:
+            with self._mutex.acquired(MUTEX_SECONDS) as ours:
                 released = self._release(session, stored) if ours else Released.OTHERS
         if released is Released.ALLOWED:
             log.warning("%s: writes are allowed again: %s%s", self._where, dict(stored), self.caution)
@@ -356,8 +356,8 @@ class ReadOnlyLock:
 
     def _kill_leftovers(self, session: Session) -> None:
         """End lock statements of this owner that run without their copier, or are to come; wait until they are gone."""
-        ours = {session.connection_id, self._turn.connection_id}
-        theirs = {self._own.holder(session), self._turn.holder(session)}
+        ours = {session.connection_id, self._mutex.connection_id}
+        theirs = {self._own.holder(session), self._mutex.holder(session)}
         end_connections(session, lambda p: p.ident not in ours and (p.ident in theirs or self._marker in p.statement))
 
     def _undo(self, session: Session, error: FerryError) -> None:

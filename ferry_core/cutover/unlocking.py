@@ -1,8 +1,8 @@
-"""Allowing writes on the source again, and who may: the session that holds the source's turn, or else the lease.
+"""Allowing writes on the source again, and who may: the session that holds the cutover mutex, or else the lease.
 
-The run whose attempt stopped the writes holds a named lock on the source (``turn``) and unlocks over that very session,
+The run whose attempt stopped the writes holds a named lock on the source (``mutex``) and unlocks over that session,
 without the target: no successor stops writes before it has ended that session. What the lease row still says then is
-corrected when the target answers (``LeaseCorrector``). A run that has lost its turn, and every later start, asks the
+corrected when the target answers (``LeaseCorrector``). A run that has lost the mutex, and every later start, asks the
 lease row first: its epoch and phase. Called by ``attempt``, by the next start and by ``ferry abort``.
 """
 
@@ -72,8 +72,8 @@ def _release(lock: SourceLock, lease: Lease) -> Released:
 def undo_without_writing(connect: Callable[[], Session], uid: str, lock: SourceLock) -> Released:
     """The same where nothing can be written to the target: so nobody can record a hand-over there meanwhile either.
 
-    An older run that still lives is ended on both servers: its sessions on the target here, its turn by ``release``.
-    Before it records anything it asks for its turn, on a session that is found and ended here.
+    An older run that still lives is ended on both servers: its sessions on the target here, its mutex by ``release``.
+    Before it records anything it checks the mutex, on a session that is found and ended here.
     """
     with Fence.held_still(connect, uid) as lease:
         return Released.NOTHING if lease is None else _release(lock, lease)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ferry_core.api.choices import CutoverMode
 from ferry_core.api.report import Stage
-from ferry_core.binlog.past import NoWayPast
+from ferry_core.binlog.unresumable import UnresumableEvent
 from ferry_core.cutover.gates import LAG, MissingGate, listed
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.errors import DataError, FerryError
@@ -150,7 +150,7 @@ class CutoverReporter(ABC):
     def source_changed(self, error: DataError) -> None:
         """The stream met after the hand-over what no run can follow: a statement, a changed table."""
         self._written_after += 1
-        what = error.what if isinstance(error, NoWayPast) else error.message
+        what = error.what if isinstance(error, UnresumableEvent) else error.message
         text = f"selected tables were changed on the source after the hand-over: {what}"
         log.error("%s", text)
         self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)

@@ -16,7 +16,7 @@ from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.cutover.attempt import Handover
+from ferry_core.cutover.attempt import CutoverAttempt
 from ferry_core.cutover.outcome import Attempt
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
@@ -256,7 +256,7 @@ class DataOperations:
         context, timings = self._parts.context, AttemptTimings()
         if self._parts.verifier is not None:
             self._parts.verifier.look_again(check_cancelled)
-        handover = Handover(
+        cutover = CutoverAttempt(
             fence=self._fence.by(self._connections.patient_lease),
             lock=source_lock(context.ferry, self._connections, context.flavor, context.uid),
             control=self._connections.source_control,
@@ -272,10 +272,10 @@ class DataOperations:
             may_replicate=context.may_replicate,
         )
         try:
-            return handover.attempt()
+            return cutover.run()
         finally:
             timings.log(number)
-            self._used_lock = handover.lock
+            self._used_lock = cutover.lock
 
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
         """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""

@@ -39,4 +39,4 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
         source.execute(f"USE `{schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
         code = process.wait_end(60)
         ended = Ended(code, "", process.log.read_text())
-        ended.refused(65, "StatementFormat", "by way of a view, trigger or function", statement)
+        ended.refused(65, "StatementFormat", "through a view, trigger or function", statement)

@@ -1,7 +1,7 @@
 """An attempt to cut over in this process, held at a chosen step, and a clock that measures as an application would.
 
 with failing_at(bench, "draining", bench.stalls):
-    ... bench.handover().attempt() ...
+    ... bench.cutover().run() ...
 bench.clock.longest()               # from the first write that waited or was refused to the first that passed again
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import pymysql
 
 from ferry_core.api.report import Stage
-from ferry_core.cutover.attempt import Handover
+from ferry_core.cutover.attempt import CutoverAttempt
 from ferry_core.cutover.source_lock import Check, ReadOnlyLock
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ServerRole
@@ -140,9 +140,9 @@ class Bench:
         if self.stop is not None:
             raise self.stop
 
-    def handover(self, deadline: float = DEADLINE) -> Handover:
+    def cutover(self, deadline: float = DEADLINE) -> CutoverAttempt:
         fence, connections = self.run.fence, self.run.connections
-        return Handover(
+        return CutoverAttempt(
             fence=fence.by(connections.patient_lease),
             lock=self.lock,
             control=connections.source_control,

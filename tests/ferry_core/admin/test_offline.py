@@ -121,7 +121,7 @@ def test_a_source_that_was_left_locked_is_unlocked(pair: Pair, manifest: Path, l
 def test_a_source_that_another_ferry_has_locked_since_is_not_said_to_be_unlocked(
     pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferry_core.cutover.source_lock.TURN_SECONDS", 0.5)
+    monkeypatch.setattr("ferry_core.cutover.source_lock.MUTEX_SECONDS", 0.5)
     names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
     died(loaded).record(phase=Stage.CUTTING_OVER.value, cutover=dict.fromkeys(names, "0"))
     other = ReadOnlyLock(lambda: loaded.source, pair.source.flavor, "other")

@@ -61,7 +61,7 @@ def no_session() -> Session:
 
 
 def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> None:
-    handover = attempt.Handover(
+    cutover = attempt.CutoverAttempt(
         fence=cast("Fence", LockedTarget()),
         lock=NoLock(),
         control=no_session,
@@ -73,7 +73,7 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
         stopped=lambda: None,
         deadline_seconds=5,
     )
-    tried = handover.attempt()
+    tried = cutover.run()
     assert (tried.reason, tried.blocked_milliseconds) == ("LockConflict", 0)
 
 

@@ -39,18 +39,18 @@ def test_replication_that_runs_on_the_source_by_now_refuses_the_attempt(
     bench: Bench, channel: str, threads: str
 ) -> None:
     with replicating(bench.pair.source, channel, threads):
-        tried = bench.handover().attempt()
+        tried = bench.cutover().run()
         assert tried.reason == "SourceIsReplica"
         assert "STOP REPLICA" in tried.message
         assert not bench.read_only()
-    assert bench.handover().attempt().done
+    assert bench.cutover().run().done
 
 
 def test_replication_that_starts_under_the_lock_refuses_the_attempt(bench: Bench) -> None:
     """After the first look: the second one is right before the record."""
     with contextlib.ExitStack() as stack:
         bench.steps["proving"] = lambda: stack.enter_context(replicating(bench.pair.source, "", "SQL_THREAD"))
-        assert bench.handover().attempt().reason == "SourceIsReplica"
+        assert bench.cutover().run().reason == "SourceIsReplica"
     wait_until(lambda: not bench.read_only(), "writes are allowed again")
 
 
@@ -67,18 +67,18 @@ def test_replication_that_is_not_logged_refuses_the_attempt_also_once_it_is_stop
     source.execute(*(f"GRANT INSERT ON `{schema}`.* TO {account}" for account in accounts))
     with Bench(Pair(source, pair.target), schema, "clerk") as bench:
         with replicating(source, "", None):
-            tried = bench.handover().attempt()
+            tried = bench.cutover().run()
             assert tried.reason == "ReplicaChangesNotLogged", tried
             assert "start over with a fresh copy" in tried.message
             assert not bench.read_only()
-        assert bench.handover().attempt().done
+        assert bench.cutover().run().done
 
 
 @pytest.mark.parametrize("pair", ["mysql"], indirect=True)
 def test_transactions_that_no_binlog_holds_fail_the_attempt_at_once(bench: Bench) -> None:
     """As after a dump with its GTIDs was loaded into the source: the stream would be waited for until the deadline."""
     bench.pair.source.execute(f"SET GLOBAL gtid_purged = '+{uuid.uuid4()}:1-7'")
-    tried = bench.handover(deadline=20).attempt()
+    tried = bench.cutover(deadline=20).run()
     assert tried.reason == "SourceBinlogPurged", tried
     assert ":1-7" in tried.message
     assert tried.blocked_milliseconds < 10_000

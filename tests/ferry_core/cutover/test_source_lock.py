@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from ferry_core.cutover.mutex import CutoverMutexLost
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, Released, SourceLock
-from ferry_core.cutover.turn import TurnLost
 from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -89,7 +89,7 @@ def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: 
             step()
         assert caught.value.reason == "SourceReadOnly"
     assert lock.block.milliseconds == 0
-    assert server.value("SELECT IS_USED_LOCK('mysql-ferry-source-lock')") is None, "the turn is kept from its undoer"
+    assert server.value("SELECT IS_USED_LOCK('mysql-ferry-source-lock')") is None, "the mutex is still held"
     server.execute(f"SET GLOBAL {name} = 0")
     lock.begin(5)
     server.execute(f"SET GLOBAL {name} = 1")
@@ -98,11 +98,11 @@ def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: 
     assert set(lock.stored().values()) == {"1"}
 
 
-def test_a_lost_turn_is_no_lock_any_more(lock: ReadOnlyLock, server: Server) -> None:
+def test_a_lost_mutex_is_no_longer_held(lock: ReadOnlyLock, server: Server) -> None:
     stop_writes(lock)
     (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
     server.execute(f"KILL {holder}")
-    wait_until(lambda: not lock.held(), "the turn is lost")
+    wait_until(lambda: not lock.held(), "the mutex is lost")
     lock.release(dict.fromkeys(lock.stored(), "0"))
     stop_writes(lock)
     assert lock.held()
@@ -137,7 +137,7 @@ def _attempt(lock: SourceLock, seconds: float) -> None:
 def test_another_ferrys_attempt_is_left_alone(
     lock: ReadOnlyLock, server: Server, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferry_core.cutover.source_lock.TURN_SECONDS", 0.5)
+    monkeypatch.setattr("ferry_core.cutover.source_lock.MUTEX_SECONDS", 0.5)
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
     other = ReadOnlyLock(server.endpoint, server.flavor, "uid-2")
@@ -212,13 +212,13 @@ def test_no_lock_does_nothing() -> None:
     lock.release({})
 
 
-def test_only_the_session_that_holds_the_turn_unlocks(lock: ReadOnlyLock, server: Server) -> None:
+def test_only_the_session_that_holds_the_mutex_unlocks(lock: ReadOnlyLock, server: Server) -> None:
     """A run that was suspended wakes up under the lock of its successor, which has ended that session first."""
     stop_writes(lock)
     successor = ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
     successor.release(dict.fromkeys(lock.stored(), "0"))
     stop_writes(successor)
-    with pytest.raises(TurnLost):
+    with pytest.raises(CutoverMutexLost):
         lock.unlock()
     assert successor.held()
     successor.unlock()
@@ -226,7 +226,7 @@ def test_only_the_session_that_holds_the_turn_unlocks(lock: ReadOnlyLock, server
     successor.end()
 
 
-def test_a_statement_is_not_sent_without_the_turn(lock: ReadOnlyLock, server: Server) -> None:
+def test_a_statement_is_not_sent_without_the_mutex(lock: ReadOnlyLock, server: Server) -> None:
     """It was lost between the last questions and the statement: by then somebody else may have taken it."""
     lock.begin(5)
     (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
@@ -234,7 +234,7 @@ def test_a_statement_is_not_sent_without_the_turn(lock: ReadOnlyLock, server: Se
     def lose() -> None:
         server.execute(f"KILL {holder}")
 
-    with pytest.raises(TurnLost):
+    with pytest.raises(CutoverMutexLost):
         lock.acquire(5, confirm=lose)
     assert not lock.is_read_only()
     assert lock.block.milliseconds == 0

@@ -38,7 +38,7 @@ def test_a_target_that_fails_blocks_writes_no_longer_than_the_deadline(
 ) -> None:
     with failing_at(bench, step, lambda: how(bench)):
         tried: list[Attempt] = []
-        attempting = Background(lambda: tried.append(bench.handover().attempt()))
+        attempting = Background(lambda: tried.append(bench.cutover().run()))
         wait_until(lambda: not attempting.running or bench.clock.blocked, "it locks, or ends")
         attempting.join(60)
         blocked = bench.clock.longest()
@@ -57,7 +57,7 @@ def test_a_stop_unlocks_at_once_while_the_target_hangs(bench: Bench) -> None:
 
     def attempt() -> None:
         try:
-            bench.handover(60).attempt()
+            bench.cutover(60).run()
         except Terminated as error:
             ended.append(error)
 
@@ -88,10 +88,10 @@ def test_a_record_that_the_target_refuses_leaves_the_source_writable(bench: Benc
     )
     try:
         if errno == REFUSALS["out of disk"]:
-            assert bench.handover().attempt().reason == "ServerResourceExhausted"
+            assert bench.cutover().run().reason == "ServerResourceExhausted"
         else:
             with pytest.raises(ConfigError):
-                bench.handover().attempt()
+                bench.cutover().run()
     finally:
         bench.pair.target.execute(f"DROP TRIGGER {name}")
     assert bench.clock.longest() < ALLOWED + BUSY
@@ -103,7 +103,7 @@ def test_a_record_whose_answer_is_lost_says_so_while_it_finds_out(bench: Bench) 
     """What may have been recorded is never given up, whatever the deadline."""
     tried: list[Attempt] = []
     bench.steps["before the commit"] = bench.stalls
-    attempting = Background(lambda: tried.append(bench.handover().attempt()))
+    attempting = Background(lambda: tried.append(bench.cutover().run()))
     wait_until(lambda: bench.doubts, "it says that it does not know", 20)
     said = bench.doubts[0]
     assert said.reason == "OwnershipAmbiguous"
@@ -121,7 +121,7 @@ def test_a_stop_does_not_wait_for_long_for_a_lost_answer(bench: Bench, monkeypat
 
     def attempt() -> None:
         try:
-            bench.handover().attempt()
+            bench.cutover().run()
         except AmbiguousError as error:
             ended.append(error)
 
@@ -136,18 +136,18 @@ def test_a_stop_does_not_wait_for_long_for_a_lost_answer(bench: Bench, monkeypat
 
 
 @pytest.mark.parametrize("stalled", [False, True], ids=["target answers", "target stalls"])
-def test_without_its_turn_a_run_asks_the_lease_before_it_unlocks(bench: Bench, stalled: bool) -> None:
-    """The session that held the turn is lost: a successor may have taken it, and only the lease tells."""
+def test_without_the_mutex_a_run_asks_the_lease_before_it_unlocks(bench: Bench, stalled: bool) -> None:
+    """The session that held the mutex is lost: a successor may hold it now, and only the lease tells."""
 
     def fails() -> None:
-        (turn,) = bench.pair.source.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
-        bench.pair.source.execute(f"KILL {turn}")
+        (holder,) = bench.pair.source.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
+        bench.pair.source.execute(f"KILL {holder}")
         if stalled:
             bench.stalls()
 
     tried: list[Attempt] = []
     with failing_at(bench, "draining", fails):
-        attempting = Background(lambda: tried.append(bench.handover().attempt()))
+        attempting = Background(lambda: tried.append(bench.cutover().run()))
         if stalled:
             wait_until(lambda: bench.doubts, "it says that it cannot unlock", 20)
             assert bench.doubts[0].reason == "SourceLocked"
@@ -174,7 +174,7 @@ def test_a_run_that_was_superseded_does_not_unlock_its_successors_lock(bench: Be
         assert fence.epoch > bench.run.fence.epoch
 
     with failing_at(bench, "draining", fails), pytest.raises(FerryError) as caught:
-        bench.handover(60).attempt()
+        bench.cutover(60).run()
     assert caught.value.reason in ("NewerRun", "Stopped")
     assert successor.held()
     successor.end()

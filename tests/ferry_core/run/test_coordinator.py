@@ -69,7 +69,7 @@ def test_one_that_was_cut_over_before_does_nothing(make_run: MakeRun) -> None:
     assert run.stages == [Stage.VALIDATING]
 
 
-def test_a_source_that_is_written_to_after_the_handover(make_run: MakeRun) -> None:
+def test_a_source_that_is_written_to_after_the_cutover(make_run: MakeRun) -> None:
     run = make_run()
 
     def write() -> None:
@@ -371,7 +371,7 @@ def test_an_attempt_has_the_deadline_that_is_wanted_by_then(make_run: MakeRun) -
     assert "attempt 1 within 3s" in run.operations.calls
 
 
-def test_a_state_that_is_not_stored_after_the_handover_undoes_nothing(make_run: MakeRun) -> None:
+def test_a_state_that_is_not_stored_after_the_cutover_undoes_nothing(make_run: MakeRun) -> None:
     run = make_run()
 
     def fail() -> None:

@@ -1,7 +1,7 @@
-"""What a stream must not pass over, and that is in the binlog for good: every resume meets it again.
+"""Events that no run can stream past. They stay in the binlog, so every resume meets them again.
 
-Whatever setting wrote it may have been mended since, so the advice is never the setting alone. Raised by
-``transactions`` and ``tracked``.
+The setting that caused one may be corrected by now; the message therefore never advises that alone, but a fresh copy
+too. Raised by ``transactions``, ``selected`` and ``tracked``.
 """
 
 from collections.abc import Collection
@@ -14,8 +14,8 @@ from ferry_core.tables.table import Table, TableName
 _SHOWN = 500
 
 
-class NoWayPast(DataError):
-    """``what`` is the message without its advice: after a hand-over nobody wants to start over."""
+class UnresumableEvent(DataError):
+    """``what`` is the message without its advice: after the cutover nobody wants to start over."""
 
     def __init__(self, reason: Reason, what: str, first: str = "") -> None:
         """``first`` is what must be so before a new start, as "see that ..."."""
@@ -24,73 +24,77 @@ class NoWayPast(DataError):
         self.what = what
 
 
-def partial_rows(table: Table) -> NoWayPast:
-    return NoWayPast(
+def partial_rows(table: Table) -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.PARTIAL_ROWS,
         f"{table.id} was changed by a partial JSON update, which this version cannot read",
         "see that binlog_row_value_options is empty, also in connected sessions",
     )
 
 
-def hidden_cascade(table: Table) -> NoWayPast:
-    return NoWayPast(
+def hidden_cascade(table: Table) -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.FOREIGN_KEY_CASCADES,
         f"rows of {table.id} were changed, and by a cascading foreign key rows of other selected tables, which the "
-        "binlog does not tell",
+        "binlog does not show",
         "start the source with innodb_native_foreign_keys=OFF, or make the constraints RESTRICT",
     )
 
 
-def incomplete_image(table: Table, column: str) -> NoWayPast:
-    return NoWayPast(
+def incomplete_image(table: Table, column: str) -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.ROW_IMAGE_INCOMPLETE,
         f"an event of {table.id} lacks the key column {column}",
         "set binlog_row_image=FULL on the source, or give the column a value in every INSERT",
     )
 
 
-def other_shape(table: Table, what: str) -> NoWayPast:
-    return NoWayPast(
+def other_shape(table: Table, what: str) -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.SCHEMA_CHANGED,
-        f"table {table.id} in the binlog is not as it is now: {what}; its definition was changed after the stream's "
-        "position",
+        f"table {table.id} in the binlog differs from its present definition: {what}; it was altered after the "
+        "stream's position",
     )
 
 
-def anonymous() -> NoWayPast:
-    return NoWayPast(
+def anonymous() -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.GTID_MODE_CHANGED,
         "the source wrote a transaction without GTID while this run streams by GTID",
         "set gtid_mode=ON",
     )
 
 
-def incident(file: str) -> NoWayPast:
-    return NoWayPast(
+def incident(file: str) -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.SOURCE_INCIDENT,
-        f"the source says in {file} that its binlog may lack changes (incident event): rows may differ that no event "
-        "tells of",
+        f"the source says in {file} that its binlog may lack changes (incident event): rows may differ without "
+        "any event about them",
     )
 
 
-def unknown_event(file: str, kind: int) -> NoWayPast:
-    return NoWayPast(
+def unknown_event(file: str, kind: int) -> UnresumableEvent:
+    return UnresumableEvent(
         Reason.BINLOG_EVENT_UNKNOWN,
         f"the source's binlog {file} has an event of type {kind}, which this version does not know and must not skip",
     )
 
 
-def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> NoWayPast:
+def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> UnresumableEvent:
     """A statement that changes a definition (``different`` says how), or rows that it does not name."""
     names = ", ".join(sorted(map(str, tables)))
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     if kind is StatementKind.SCHEMA_CHANGE:
         how = f" ({different})" if different else ""
-        return NoWayPast(Reason.SCHEMA_CHANGED, f"the definition of {names} was changed on the source: {shown}{how}")
-    # A name that is none of ours may stand for one of ours.
-    whose = f"rows of {names} were" if names else "rows may, by way of a view, trigger or function, have been"
-    return NoWayPast(
+        return UnresumableEvent(
+            Reason.SCHEMA_CHANGED, f"the definition of {names} was changed on the source: {shown}{how}"
+        )
+    # A name that is not selected may be a view, trigger or function that writes to a selected table.
+    whose = f"rows of {names} were changed on the source"
+    if not names:
+        whose = "rows may have been changed on the source, through a view, trigger or function,"
+    return UnresumableEvent(
         Reason.STATEMENT_FORMAT,
-        f"{whose} changed on the source by a session that logs statements instead of rows: {shown}",
+        f"{whose} by a session that logs statements instead of rows: {shown}",
         "see that every session has binlog_format=ROW",
     )

@@ -1,11 +1,11 @@
-"""One Ferry at a time stops the writes of a source: its read_only is one switch for all who move data away from there.
+"""The cutover mutex: only one Ferry at a time may stop the writes of a source, since it has only one read_only.
 
-Without it a second Ferry takes the first one's lock for its own, hands over under it, and loses every write that comes
-when the first one's attempt fails and restores read_only. A named lock of the source is the turn: it is kept for the
-attempt and, after a hand-over, for as long as the run watches. It ends with its session, which the source ends once it
-has been silent for longer than any attempt; a successor of the same Ferry finds it by a name of its own, and kills it.
-What a dead copier left read-only is for its successor to undo, and refused by everybody else's attempt. Made by
-``source_lock``.
+Without it, a second Ferry would take the first one's read_only for its own lock, cut over under it, and lose each write
+that comes when the first one's attempt fails and restores read_only. The mutex is a named lock on the source. A run
+holds it during an attempt and, after the cutover, for as long as it watches the source. It ends with its session, which
+the source closes after a silence longer than any attempt. A successor of the same Ferry finds the session by a second
+named lock of the Ferry's own, and kills it. If a dead copier left the source read-only, its successor restores it; the
+attempts of other Ferries refuse such a source. Made by ``source_lock``.
 """
 
 import contextlib
@@ -27,18 +27,18 @@ IDLE_SECONDS = 900
 """After so long a silence the source ends the session. An attempt may take 10 min."""
 
 
-class TurnLost(RetriableError):
-    """The session that held the turn is gone, and with it the right to act on the source without asking the lease."""
+class CutoverMutexLost(RetriableError):
+    """The session that held the mutex is gone: this run may no longer unlock the source without asking the lease."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.SOURCE_TURN_LOST, message)
 
 
-class Turn:
-    """Taken by one thread, used by several, one at a time; ``connect`` opens the session whose it is."""
+class CutoverMutex:
+    """Acquired by one thread, used by several, one at a time; ``connect`` opens the session that holds it."""
 
     def __init__(self, connect: Callable[[], Session], own: AdvisoryLock) -> None:
-        """``own``: by it this Ferry's session is found, whoever's the turn is."""
+        """``own``: the named lock by which this Ferry's session is found, also while it waits for the mutex."""
         self._connect = connect
         self._own = own
         self._session: Session | None = None
@@ -46,35 +46,35 @@ class Turn:
 
     @property
     def connection_id(self) -> int | None:
-        """Of the session that holds it."""
+        """That of the session that holds the mutex."""
         return None if self._session is None else self._session.connection_id
 
     def holder(self, session: Session) -> int:
-        """The connection by which this Ferry, or one that it succeeds, has its turn or waits for it; 0: none."""
+        """The connection of any run of this Ferry that holds the mutex or waits for it; 0: none."""
         return self._own.holder(session)
 
     def keep(self, seconds: float) -> None:
-        """For so much longer, without a word."""
+        """Let the session stay silent for this much longer before the source ends it."""
         with self._using:
             if self._session is not None:
                 self._session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS + round(seconds)}")
 
     def use(self, work: Callable[[Session], object]) -> None:
-        """Do ``work`` on the session that holds it: where that has ended, nothing of the work is done."""
+        """Do ``work`` on the session that holds the mutex; if that session has ended, nothing is done."""
         with self._using:
             if self._session is None:
-                raise TurnLost("the source is no longer reserved for this cutover")
+                raise CutoverMutexLost("the source is no longer reserved for this cutover")
             try:
                 work(self._session)
             except ConnectionLost as error:
-                self.give_back()  # the server may not know yet: whoever takes the next turn must find it and end it
-                raise TurnLost(error.message) from error
+                self.release()  # the server may not know yet: the next holder must find it and end it
+                raise CutoverMutexLost(error.message) from error
 
-    def take(self, seconds: float, check_cancelled: Callable[[], object] = bool) -> bool:
-        """Wait for it; False if another still has it then. ``check_cancelled`` is called meanwhile; may raise."""
+    def acquire(self, seconds: float, check_cancelled: Callable[[], object] = bool) -> bool:
+        """False if another run still holds it after ``seconds``. ``check_cancelled`` is called meanwhile; may raise."""
         if self.held():
             return True
-        self.give_back()
+        self.release()
         pause, end = threading.Event(), time.monotonic() + seconds
         session = self._connect()
         try:
@@ -93,28 +93,28 @@ class Turn:
         return True
 
     def held(self) -> bool:
-        """Whether it is ours; a lost session has lost it."""
+        """Whether this run holds it; a lost session has lost it."""
         with self._using:
             try:
                 if self._session is not None and SOURCE_LOCK.is_held_by(self._session):
                     return True
             except FerryError as error:
-                log.debug("the turn is lost: %s", error)
-            self.give_back()
+                log.debug("the cutover mutex is lost: %s", error)
+            self.release()
             return False
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         with self._using:
             if self._session is not None:
-                self._session.close()  # and the server gives it back
+                self._session.close()  # and the server releases the named lock
                 self._session = None
 
     @contextlib.contextmanager
-    def taken(self, seconds: float) -> Iterator[bool]:
-        """Whether it is ours inside; kept afterwards only if it was ours before."""
+    def acquired(self, seconds: float) -> Iterator[bool]:
+        """Yields whether this run holds it; releases it at the end unless it was held before."""
         before = self.held()
         try:
-            yield self.take(seconds)
+            yield self.acquire(seconds)
         finally:
             if not before:
-                self.give_back()
+                self.release()
