@@ -14,7 +14,7 @@ from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
-from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE, aborted_by_hand
+from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE, aborted_by_hand, removed_by_hand
 from ferry_core.cutover.durable import drop_left_behind
 from ferry_core.cutover.source_lock import Released
 from ferry_core.errors import AmbiguousError, ConfigError, DataError, FerryError, RetriableError
@@ -59,7 +59,8 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
 def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     """As ``abort``, and remove what this Ferry keeps, on the target but for the tombstone of a cutover.
 
-    With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live.
+    With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live. Where the target may be
+    live without a record of it, the lease row stays: a person makes it the tombstone.
     """
     connections = _connections(loaded)
     lease = _lease(loaded, connections)
@@ -87,14 +88,20 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
         session.execute(f"DELETE FROM {HOLDER} {own}")
-        if lease.phase != COMPLETED:
+        if lease.phase != COMPLETED and not locked:
             # A missing lease row fences too, so nothing is lost with it.
-            session.execute(f"DELETE FROM {LEASE} {own}")
+            session.execute(removed_by_hand(ferry_uid(loaded.ferry)))
     with connections.target() as session:
         _drop_if_unused(session)
         drop_left_behind(session, ferry_uid(loaded.ferry))
         drop_leftovers(session, ferry_uid(loaded.ferry))
     kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
+    if locked:
+        kept = f" but for its row in {LEASE}"
+        locked += (
+            ", and run ferry cleanup again, which removes that row; if the source is to stay read-only, run on the "
+            f"target: {removed_by_hand(ferry_uid(loaded.ferry))}"
+        )
     return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
         unlocked + removed + locked
     )

@@ -1,5 +1,7 @@
 """The tables that Ferries keep about themselves on a target, one row a Ferry. Made by ``fence``, as a run takes it."""
 
+import re
+
 from ferry_core.mysql.literals import string
 from ferry_core.tables.table import TableName
 
@@ -41,9 +43,19 @@ DDL = (
 
 def completed_by_hand(ferry_uid: str) -> str:
     """The statement by which a person tells a target that has lost the record of a hand-over of it."""
-    return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {string(ferry_uid)}"
+    return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {_readable(ferry_uid)}"
+
+
+def removed_by_hand(ferry_uid: str) -> str:
+    """The statement by which a person makes a target forget a Ferry."""
+    return f"DELETE FROM {LEASE} WHERE ferry_uid = {_readable(ferry_uid)}"
 
 
 def aborted_by_hand(ferry_uid: str) -> str:
     """The statement by which a person ends a Ferry of whose attempt to cut over nothing has to be undone any more."""
-    return f"UPDATE {LEASE} SET phase = 'Aborted', cutover = '{{}}' WHERE ferry_uid = {string(ferry_uid)}"
+    return f"UPDATE {LEASE} SET phase = 'Aborted', cutover = '{{}}' WHERE ferry_uid = {_readable(ferry_uid)}"
+
+
+def _readable(text: str) -> str:
+    """A literal as people write it, unless some server would read another text in it."""
+    return f"'{text}'" if re.fullmatch(r"[\w.-]+", text, re.ASCII) else string(text)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ferry_core.api.report import Phase
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
-from ferry_core.consistency.own_tables import LEASE
+from ferry_core.consistency.own_tables import removed_by_hand
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import string
@@ -44,7 +44,7 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
                 Reason.ALREADY_CUT_OVER,
                 f"{where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry into "
                 "them again, "
-                f"empty them and DELETE FROM {LEASE} WHERE ferry_uid = '{lease.ferry_uid}'",
+                f"empty them and {removed_by_hand(lease.ferry_uid)}",
             )
         elif ours and lease.phase in ABANDONED:
             yield failed(

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -195,12 +197,52 @@ def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: Ben
         process.start().wait_stage("ReadyForCutover")
         wait_until(lambda: checkpoint_is_copied(bench), "a checkpoint of the copy")
         process.kill()
-    bench.pair.source.execute("SET GLOBAL read_only = ON")
-    done = ferry(verb, "-f", str(bench.manifest()), cwd=bench.folder)
-    bench.pair.source.execute("SET GLOBAL read_only = OFF")
-    assert done.code == 0, done.stderr
-    assert "applications may write there" in done.stdout
+    with read_only_source(bench):
+        done = ferry(verb, "-f", str(bench.manifest()), cwd=bench.folder)
+        assert done.code == 0, done.stderr
+        assert "applications may write there" in done.stdout
+        bench.pair.target.execute(advised(done.stdout, "UPDATE"))
+        again = ferry("run", "-f", str(bench.manifest()), "--listen", "none", cwd=bench.folder)
+        if verb == "abort":
+            assert (again.code, "was cut over already" in again.stdout) == (0, True), again
+        else:
+            again.refused(64, "AlreadyCutOver", "its tables are live there")
     assert count(bench) == 500
+
+
+@pytest.mark.parametrize("way", ["run again", "by hand"])
+def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench: Bench, way: str) -> None:
+    """The source was read-only for another reason; both ways are told by the first cleanup."""
+    with bench.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+    arguments = ["cleanup", "-f", str(bench.manifest()), "--state", str(bench.state)]
+    with read_only_source(bench):
+        done = ferry(*arguments, cwd=bench.folder)
+    assert (done.code, len(bench.lease())) == (0, 1), done
+    if way == "by hand":
+        bench.pair.target.execute(advised(done.stdout, "DELETE"))
+    else:
+        assert "run ferry cleanup again" in done.stdout
+        assert ferry(*arguments, cwd=bench.folder).code == 0
+    assert bench.lease() == []
+    assert count(bench) == 500
+
+
+@contextlib.contextmanager
+def read_only_source(bench: Bench) -> Iterator[None]:
+    bench.pair.source.execute("SET GLOBAL read_only = ON")
+    try:
+        yield
+    finally:
+        bench.pair.source.execute("SET GLOBAL read_only = OFF")
+
+
+def advised(said: str, verb: str) -> str:
+    """The statement on the lease table that a message prints."""
+    found = re.search(rf"{verb} [A-Z ]*mysql_ferry\.lease .*?WHERE ferry_uid = '[^']+'", said)
+    assert found, said
+    return found[0]
 
 
 def checkpoint_is_copied(bench: Bench) -> bool:
