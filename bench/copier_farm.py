@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 from ferry_core.api.report import Progress, Replication, Stage
 from ferry_core.report.progress import Progress as RealProgress
-from tests.support.kube_client import Admin
+from tests.support.kube_api import Admin
 from tests.support.kubelet import Copier, Kubelet
 
 _GTIDS = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{0},8a94f357-aab4-11df-86ab-c80aa9429444:1-{0}"

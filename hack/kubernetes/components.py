@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.certificates import Authority
+from tests.support.kube_api import Authority
 
 NODE = "node"
 DOMAIN = "cluster.local"

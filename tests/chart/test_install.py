@@ -11,8 +11,7 @@ import pytest
 
 from hack.chart import CHART, binary
 from tests.ferry_operator.conftest import Cluster, eventually
-from tests.support.kube_api import KubeApi
-from tests.support.kube_client import CRD
+from tests.support.kube_api import CRD, KubeApi
 from tests.support.operator_thread import OperatorThread
 
 pytestmark = pytest.mark.slow

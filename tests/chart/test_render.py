@@ -14,8 +14,7 @@ from ferry_operator.names import METRICS_PORT, Role
 from ferry_operator.settings import Settings
 from hack import chart_values
 from hack.chart import CHART, ROOT, ChartError, problems, render, value_sets
-from tests.support.kube_api import KubeApi
-from tests.support.kube_client import CRD
+from tests.support.kube_api import CRD, KubeApi
 
 Object = dict[str, Any]
 SETS = [pytest.param(options, id=name) for name, options in value_sets()]

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from ferry_core.api import crd
 from ferry_core.api.report import Status
 from ferry_core.api.spec import Spec
-from tests.support.kube_client import CRD
+from tests.support.kube_api import CRD
 
 Schema = dict[str, Any]
 

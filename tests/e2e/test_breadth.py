@@ -14,8 +14,7 @@ import pytest
 from hack.servers import Family
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
 from tests.support.door import Door
-from tests.support.numbers import fill_narrow
-from tests.support.schemas import OddTable, create_odd_tables, odd_tables
+from tests.support.schemas import OddTable, create_odd_tables, fill_narrow, odd_tables
 from tests.support.servers import Pair, Server
 from tests.support.writers import Writers
 

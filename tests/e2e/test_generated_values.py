@@ -5,8 +5,7 @@ from pathlib import Path
 from hack.servers import Family
 from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
-from tests.support.preflight import set_global
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 
 AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 ZONED = "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, {}day DATE AS (DATE(at)) STORED)"

@@ -12,9 +12,8 @@ import pytest
 
 from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, stopped, wait_copied, wait_until, write
 from tests.support.commands import Bench
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, assert_not_used
 from tests.support.servers import Pair, Server
-from tests.support.strays import assert_not_used
 
 pytestmark = pytest.mark.slow
 

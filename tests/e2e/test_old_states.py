@@ -16,7 +16,7 @@ from tests.conftest import ServerFactory
 from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, wait_copied, write
 from tests.support.commands import Bench
 from tests.support.live import wait_until
-from tests.support.power_cut import DurableDisk
+from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair
 
 pytestmark = pytest.mark.slow

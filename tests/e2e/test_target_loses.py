@@ -15,7 +15,7 @@ from tests.conftest import ServerFactory
 from tests.support.commands import Bench, ferry
 from tests.support.compare import assert_equal_schemas
 from tests.support.live import wait_until
-from tests.support.power_cut import DurableDisk
+from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair, Server
 
 POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}

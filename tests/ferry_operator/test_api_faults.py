@@ -12,11 +12,10 @@ from ferry_core.api.report import Stage
 from ferry_core.reasons import Condition
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.api_proxy import ApiProxy
-from tests.support.ferry_process import free_port
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Copier, Kubelet
-from tests.support.operator_thread import OperatorThread
-from tests.support.probed import Probed
+from tests.support.operator_thread import OperatorPort, OperatorThread
+from tests.support.servers import free_port
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -166,7 +165,7 @@ def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
 def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
     own_api.install_crd()
     cluster = Cluster(own_api, own_api.make_namespace("reinstalled"))
-    probed = Probed(free_port())
+    probed = OperatorPort(free_port())
     blind = OperatorThread(own_api.kubeconfig, cluster.namespace, check_seconds=0.5, port=probed.port)
     with Kubelet(own_api, cluster.namespace) as kubelet:
         blind.start()

@@ -13,7 +13,7 @@ from ferry_operator.kube import ApiRequest, KubeError
 from ferry_operator.metrics import PHASES, Metrics
 from ferry_operator.names import Object
 from tests.support.kubelet import SPEC
-from tests.support.samples import samples
+from tests.support.operator_thread import samples
 
 
 def test_series_of_a_ferry_come_and_go_with_it() -> None:

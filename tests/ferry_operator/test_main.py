@@ -12,7 +12,7 @@ import kopf
 import pytest
 
 from ferry_operator import __main__ as program
-from tests.support.ferry_process import free_port
+from tests.support.servers import free_port
 
 
 def test_what_kopf_says_of_a_ferry_is_one_line_of_json() -> None:

@@ -7,10 +7,9 @@ import pytest
 from ferry_core.api.report import Stage
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
 from tests.support.api_proxy import ApiProxy
-from tests.support.ferry_process import free_port
 from tests.support.kubelet import Kubelet
-from tests.support.operator_thread import OperatorThread
-from tests.support.probed import Probed
+from tests.support.operator_thread import OperatorPort, OperatorThread
+from tests.support.servers import free_port
 
 pytestmark = CUT_CONNECTIONS
 CHECK_SECONDS = 0.5
@@ -23,10 +22,10 @@ def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
 
 
 @pytest.fixture
-def probed(cluster: Cluster, proxy: ApiProxy) -> Iterator[Probed]:
+def probed(cluster: Cluster, proxy: ApiProxy) -> Iterator[OperatorPort]:
     """Its API server is away until the proxy comes back."""
     proxy.go_away()
-    probed = Probed(free_port())
+    probed = OperatorPort(free_port())
     with OperatorThread(proxy.kubeconfig, cluster.namespace, check_seconds=CHECK_SECONDS, port=probed.port):
         yield probed
 
@@ -40,7 +39,7 @@ def copying(cluster: Cluster, kubelet: Kubelet) -> None:
 
 
 def test_a_ferrys_series_are_there_until_it_is_deleted(
-    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: Probed
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: OperatorPort
 ) -> None:
     eventually(lambda: probed.get("/readyz") == (503, "starting"))
     assert probed.get("/healthz") == (200, "ok"), "a restart would not bring the API server back"
@@ -72,7 +71,7 @@ def test_a_ferrys_series_are_there_until_it_is_deleted(
 
 
 def test_a_watch_that_delivers_nothing_is_unhealthy(
-    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: Probed
+    cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: OperatorPort
 ) -> None:
     proxy.come_back()
     eventually(lambda: probed.get("/readyz") == (200, "ok"))

@@ -26,7 +26,7 @@ from ferry_operator.run_slots import RunSlots
 from ferry_operator.settings import Settings
 from tests.support.kubelet import SPEC
 from tests.support.observed import pod, report
-from tests.support.samples import samples
+from tests.support.operator_thread import samples
 
 UID = "uid-1"
 IDENTITY = Identity.new()

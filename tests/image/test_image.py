@@ -13,7 +13,7 @@ import pytest
 
 import ferry_core
 from hack.families import cache_folder
-from tests.support.image import NAME, archive
+from tests.support.whole_cluster import IMAGE, image_archive
 
 pytestmark = pytest.mark.slow
 
@@ -34,14 +34,14 @@ def _buildah(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def built() -> Path:
-    return archive()
+    return image_archive()
 
 
 @pytest.fixture(scope="module")
 def run(built: Path) -> Iterator[Run]:
     """Run a command in the image as a Pod would: its user, a root that is read-only."""
     assert built.exists()
-    container = _buildah("from", "--pull-never", NAME)
+    container = _buildah("from", "--pull-never", IMAGE)
     root = _buildah("mount", container)
 
     def within(*command: str) -> "subprocess.CompletedProcess[str]":

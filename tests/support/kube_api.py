@@ -1,28 +1,169 @@
 """etcd and kube-apiserver alone: a real API without nodes, enough for the CRD, watches, status and permissions.
 
 Nothing runs Pods here: a test that needs a Pod's life writes its status by hand. The binaries come from
-``make kubernetes``; the fixture is in ``tests/conftest.py``.
+``make kubernetes``; the fixture is in ``tests/conftest.py``. ``KubeClient`` speaks to any other kube-apiserver too;
+``Authority`` signs the throwaway certificates of whoever needs some.
 """
 
+import contextlib
+import datetime as dt
+import ipaddress
 import json
 import os
 import secrets
 import shutil
-import socket
+import ssl
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from hack.families import cache_folder
-from tests.support.certificates import Authority
-from tests.support.kube_client import KubeClient
+from tests.support.servers import free_port
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A certificate and its key."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Authority:
+    """A CA that lives as long as the test, or as the test cluster."""
+
+    def __init__(self, name: str = "ferry test CA", days: int = 1) -> None:
+        self._days = days
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        ca = x509.BasicConstraints(ca=True, path_length=None)
+        self._certificate = _dated(self._name, self._name, self._key, days).add_extension(ca, critical=True)
+        signed = self._certificate.sign(self._key, hashes.SHA256())
+        self.certificate = signed.public_bytes(serialization.Encoding.PEM)
+
+    def sign(self, name: str, *addresses: str, organization: str | None = None) -> Signed:
+        """A certificate for the host ``name`` and IP addresses, of ``organization`` (to Kubernetes: a group)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.DNSName(name)]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        group = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+        subject = x509.Name([*group, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _dated(subject, self._name, key, self._days).add_extension(
+            x509.SubjectAlternativeName(names), critical=False
+        )
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Signed(
+            certificate.public_bytes(serialization.Encoding.PEM),
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
+
+
+def _dated(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=days))
+    )
+
+
+CRD = Path(__file__).resolve().parents[2] / "deploy" / "crds" / "ferries.yaml"
+
+
+class Admin:
+    """Requests to an API server that runs, as somebody who may do everything."""
+
+    def __init__(self, url: str, token: str, authority: Path) -> None:
+        self.url = url
+        self.token = token
+        self.tls = ssl.create_default_context(cafile=str(authority))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        as_text: bool = False,
+        seconds: float = 10,
+    ) -> Any:
+        """One request; raises urllib's HTTPError."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=seconds, context=self.tls) as answer:
+            text = answer.read().decode()
+        return text if as_text else json.loads(text)
+
+
+class KubeClient(Admin):
+    """The same with kubectl."""
+
+    def __init__(self, url: str, token: str, authority: Path, kubeconfig: Path, kubectl: Path) -> None:
+        super().__init__(url, token, authority)
+        self.kubeconfig = kubeconfig
+        self._kubectl = kubectl
+
+    def kubectl(
+        self, *arguments: str, given: object = None, kubeconfig: Path | None = None, check: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """The real kubectl; ``given`` goes to its standard input as YAML."""
+        line = [str(self._kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
+        text = None if given is None else yaml.safe_dump(given)
+        done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done
+
+    def install_crd(self) -> None:
+        """What a user does first; returns once the API serves Ferries."""
+        self.kubectl("apply", "--server-side", "-f", str(CRD))
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(urllib.error.HTTPError):
+                self.request("GET", "/apis/mysqlferry.io/v1alpha1/ferries")
+                return
+            time.sleep(0.05)
+        raise AssertionError("the API does not serve Ferries")
+
+    def remove_crd(self) -> None:
+        """With all Ferries, whoever holds on to them by a finalizer."""
+        path = "/apis/mysqlferry.io/v1alpha1"
+        with contextlib.suppress(urllib.error.HTTPError):
+            for meta in (each["metadata"] for each in self.request("GET", f"{path}/ferries")["items"]):
+                one = f"{path}/namespaces/{meta['namespace']}/ferries/{meta['name']}"
+                let_go = {"metadata": {"finalizers": None}}
+                self.request("PATCH", one, let_go, content_type="application/merge-patch+json")
+        self.kubectl("delete", "crd", "ferries.mysqlferry.io", "--ignore-not-found")
+
+    def make_namespace(self, prefix: str) -> str:
+        """A namespace of the test's own. Nothing would end it, so it stays until the API server goes."""
+        name = f"{prefix}-{secrets.token_hex(3)}"
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        return name
+
 
 _START_SECONDS = 90
 _SCRIPTS = Path(__file__).resolve().parents[2] / "hack" / "kubernetes"
@@ -43,13 +184,6 @@ def refuse(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
     # Should the tests be killed, these end too: nobody would know their process ids any more.
     with log.open("ab") as output:
@@ -67,7 +201,7 @@ class KubeApi(KubeClient):
         etcd = subprocess.run([_SCRIPTS / "etcd.sh"], stdout=subprocess.PIPE, text=True, check=True)
         self._etcd_binary = etcd.stdout.strip()
         self.folder = Path(tempfile.mkdtemp(prefix="ferry-kube-"))
-        self._etcd_port, self._peer_port, self.port = _free_port(), _free_port(), _free_port()
+        self._etcd_port, self._peer_port, self.port = free_port(), free_port(), free_port()
         self._etcd: subprocess.Popen[bytes] | None = None
         self._api: subprocess.Popen[bytes] | None = None
         url, token = f"https://127.0.0.1:{self.port}", secrets.token_hex(16)

@@ -28,7 +28,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import ConditionReport, Report, Stage
 from ferry_core.control.listen import tls_context
 from ferry_core.reasons import Condition, Reason
-from tests.support.kube_client import Admin
+from tests.support.kube_api import Admin
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -5,7 +5,7 @@ import urllib.error
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.kube_client import KubeClient
+from tests.support.kube_api import KubeClient
 from tests.support.kubelet import SPEC
 
 Object = dict[str, Any]

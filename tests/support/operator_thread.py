@@ -1,13 +1,18 @@
-"""Runs the operator for tests: in this process, in its own thread and event loop."""
+"""Runs the operator for tests: in this process, in its own thread and event loop; and asks its port as others do."""
 
 import asyncio
 import logging
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from ferry_operator.app import running
 from ferry_operator.health import CHECK_SECONDS
+from ferry_operator.metrics import Metrics
 from ferry_operator.settings import Settings
 
 
@@ -87,3 +92,39 @@ async def goodbyes() -> None:
         if all(each.get_extra_info("socket").fileno() < 0 for each in list(transports.values())):
             return
         await asyncio.sleep(0.01)
+
+
+class OperatorPort:
+    """An operator as Prometheus and the kubelet see it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status, 0 while nobody listens, and text."""
+        try:
+            with urllib.request.urlopen(self._url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except urllib.error.URLError:
+            return 0, ""
+
+    def series(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        code, text = self.get("/metrics")
+        assert code == 200
+        found = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        return {(each.name, frozenset(each.labels.items())): each.value for each in found}
+
+    def value(self, name: str, **labels: str) -> float:
+        """Over all series that have these labels."""
+        wanted = set(labels.items())
+        return sum(value for (each, said), value in self.series().items() if each == name and wanted <= said)
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
+    """What a scrape of the operator would show."""
+    families = text_string_to_metric_families(metrics.snapshot()().decode())
+    return {(s.name, tuple(sorted(s.labels.values()))): s.value for family in families for s in family.samples}

@@ -80,21 +80,6 @@ def told(results: list[CheckResult], status: Status = Status.FAILED) -> dict[str
 
 
 @contextlib.contextmanager
-def set_global(server: Server, *settings: str) -> Iterator[None]:
-    """``name = value`` settings in turn, and what was there before in the opposite order afterwards."""
-    before = []
-    for setting in settings:
-        name = setting.partition("=")[0].strip()
-        value = server.value(f"SELECT @@GLOBAL.{name}")
-        before.append(f"SET GLOBAL {name} = " + (f"'{value}'" if isinstance(value, str) else str(value)))
-        server.execute(f"SET GLOBAL {setting}")
-    try:
-        yield
-    finally:
-        server.execute(*reversed(before))
-
-
-@contextlib.contextmanager
 def registered(server: Server, server_id: int) -> Iterator[None]:
     """A replica with this id, which says that it is ``reporter.test``, until the end of the block."""
     host = b"reporter.test"

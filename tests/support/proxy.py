@@ -20,6 +20,9 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
+from ferry_core.mysql.identity import COLUMNS
+from ferry_core.mysql.session import NO_LIMITS
+
 _COM_QUERY = 3
 _COM_QUIT = 1
 _HEADER = 5  # of a MySQL command packet: three bytes length, sequence number, command
@@ -363,3 +366,12 @@ def is_closed(connection: socket.socket, seconds: float) -> bool:
         return connection.recv(1) == b""
     except OSError:
         return True
+
+
+_OF_ITS_OWN_SESSION = ("SET NAMES ", "SET AUTOCOMMIT ", f"SET {NO_LIMITS}", "SET @master_binlog_checksum = ")
+
+
+def assert_not_used(proxy: Proxy) -> None:
+    """No stray connection said more than it had to for knowing that it was one. Only without TLS can that be seen."""
+    said = [one for one in proxy.asked_elsewhere() if COLUMNS not in one and not one.startswith(_OF_ITS_OWN_SESSION)]
+    assert not said, said

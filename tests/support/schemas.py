@@ -4,12 +4,14 @@ Each odd table maps a slot number to a key, so that writers and fills can name r
 same payload columns: ``n``, ``s``, ``f``, ``b`` and, where ``unique`` says so, ``u`` under a UNIQUE index.
 """
 
+import contextlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hack.servers import Family
+from tests.support.servers import Server
 
 SLOTS = 4000
 _PAYLOAD = "n BIGINT NULL, s VARCHAR(300) CHARACTER SET utf8mb4 NULL, f DOUBLE NULL, b BLOB NULL"
@@ -283,3 +285,23 @@ def create_odd_tables(
         server.execute(table.ddl(schema), *table.inserts(schema, slots, rng))
         total += len(slots)
     return total
+
+
+FIRST = 1000
+
+
+def fill_narrow(server: Server, schema: str, name: str, rows: int) -> None:
+    """``rows`` rows of an id, a number and a short text; not in the binlog, which a run has no need of."""
+    with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION sql_log_bin = 0")
+        table = f"`{schema}`.`{name}`"
+        cursor.execute(f"CREATE TABLE {table} (id BIGINT PRIMARY KEY, n INT NOT NULL, s VARCHAR(24) NOT NULL)")
+        have = min(FIRST, rows)
+        values = ", ".join(f"({number}, {number * 7919 % 1000003}, 'row {number}')" for number in range(have))
+        cursor.execute(f"INSERT INTO {table} VALUES {values}")
+        while have < rows:
+            cursor.execute(
+                f"INSERT INTO {table} SELECT id + {have}, n + {have} MOD 1000, CONCAT('row ', id + {have}) "
+                f"FROM {table} WHERE id < {rows - have} ORDER BY id"
+            )
+            have = min(have * 2, rows)

@@ -7,6 +7,7 @@ throwaway ones when environment variables give them (docs/development.md).
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,3 +251,25 @@ def refuse_family(family: Family, why: str) -> NoReturn:
 def schema_name(test_name: str, unique: str) -> str:
     """A name that tells which test a forgotten schema belongs to; room is left for suffixes of renamed ones."""
     return "t_" + re.sub(r"\W+", "_", test_name.lower())[:36].strip("_") + "_" + unique
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def set_global(server: Server, *settings: str) -> Iterator[None]:
+    """``name = value`` settings in turn, and what was there before in the opposite order afterwards."""
+    before = []
+    for setting in settings:
+        name = setting.partition("=")[0].strip()
+        value = server.value(f"SELECT @@GLOBAL.{name}")
+        before.append(f"SET GLOBAL {name} = " + (f"'{value}'" if isinstance(value, str) else str(value)))
+        server.execute(f"SET GLOBAL {setting}")
+    try:
+        yield
+    finally:
+        server.execute(*reversed(before))

@@ -1,12 +1,25 @@
-"""Table descriptions for unit tests that need one and no server."""
+"""Descriptions of tables for unit tests that need one and no server, and every function that asks a server for one."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
+from ferry_core.admin.drop_target import tables_named
+from ferry_core.api.selection import Tables
 from ferry_core.api.spec import Copy
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import GtidSet
+from ferry_core.mysql.session import Session
+from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.structure import structures
+from ferry_core.rows.target_keys import has_hash_unique, target_key_index
+from ferry_core.schema.counters import raise_counters
+from ferry_core.schema.create import create_missing, definition, taken_names
+from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
+from ferry_core.tables.discovery import discover, new_tables, rediscover, reread
 from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
 
 UUID = "00000000-0000-0000-0000-000000000001"
@@ -37,3 +50,42 @@ def mark(sequence: int) -> StreamMark:
 
 def decode(key: bytes) -> KeyLiterals:
     return (key.decode(),)
+
+
+class _NoFence:
+    def hold(self, working: Session) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - the real one's shape
+        return nullcontext()
+
+
+CatalogueQuery = Callable[[Session, Table], object]
+"""Its answer can be compared with another one's."""
+
+
+def _shape(tables: Iterable[Table]) -> object:
+    return [(one.id, one.key, one.columns, one.secondary_unique) for one in tables]
+
+
+CATALOGUE_QUERIES: dict[str, CatalogueQuery] = {
+    "selection": lambda session, table: _shape(discover(session, Tables(include=[f"{table.source.schema}.*"]))),
+    "new tables": lambda session, table: new_tables(session, Tables(include=[f"{table.source.schema}.*"]), []),
+    "known tables": lambda session, table: _shape(
+        reread(session, Tables(include=[f"{table.source.schema}.*"]), [table.source]).values()
+    ),
+    "tables of a checkpoint": lambda session, table: _shape(
+        rediscover(session, Tables(include=[f"{table.source.schema}.*"]), [table.id]).found.tables
+    ),
+    "target tables": lambda session, table: table.source in ServerFacts(session).existing([table.source]),
+    "tables to drop": lambda session, table: tables_named(session, {table.source}, lambda name: name),
+    "columns": lambda session, table: columns_of(session, [table.source]),
+    "indexes": lambda session, table: indexes_of(session, [table.source]),
+    "sizes": lambda session, table: set(sizes_of(session, [table.source])),
+    "structure": lambda session, table: structures(session, [table.source]),
+    "the target's key": target_key_index,
+    "hash keys": has_hash_unique,
+    "taken names": lambda session, table: taken_names(session, TableName(table.source.schema, "mine"), "FOREIGN KEY"),
+    "counters": lambda session, table: raise_counters(session, session, [table], _NoFence()),
+    "constraints": lambda session, table: definition(session, table.source).foreign_keys,
+    "missing tables": lambda session, table: create_missing(session, session, [table], _NoFence()),
+    "foreign keys": lambda session, table: add_foreign_keys(session, session, [table], _NoFence()),
+}
+"""Every function of ours that asks a server about its tables, for tests of what a server may leave out."""

@@ -7,6 +7,7 @@ servers run beside the cluster, on the address of this machine that Pods reach. 
 
 import base64
 import contextlib
+import functools
 import os
 import subprocess
 import threading
@@ -19,20 +20,33 @@ import yaml
 
 from hack.families import Unavailable
 from hack.kubernetes import cluster as clusters
-from tests.support import image
-from tests.support.kube_api import refuse
-from tests.support.kube_client import KubeClient
+from tests.support.kube_api import KubeClient, refuse
 
 OPERATOR_NAMESPACE = "ferry-system"
-_ROOT = Path(__file__).resolve().parents[2]
-_CHART = _ROOT / "deploy" / "helm" / "ferry"
+IMAGE = "localhost/mysql-ferry:dev"
+ROOT = Path(__file__).resolve().parents[2]
+_CHART = ROOT / "deploy" / "helm" / "ferry"
+
+
+@functools.cache
+def image_archive() -> Path:
+    """The OCI archive of the image under test, built once a session by the script behind ``make image``.
+
+    Skips loudly, or fails on a CI machine, where it cannot be built.
+    """
+    if os.geteuid() != 0:
+        refuse("NO IMAGE, ITS TESTS DO NOT RUN: building it needs root")
+    built = subprocess.run([ROOT / "hack/image.sh"], capture_output=True, text=True, check=False)
+    if built.returncode:
+        refuse(f"NO IMAGE, ITS TESTS DO NOT RUN: hack/image.sh ended with {built.returncode}:\n{built.stderr[-2000:]}")
+    return ROOT / built.stdout.split()[-1]
 
 
 class WholeCluster(KubeClient):
     """The session's cluster, and faults that are caused from outside of Kubernetes."""
 
     def __init__(self) -> None:
-        archive = image.archive()
+        archive = image_archive()
         kept = os.environ.get("FERRY_TEST_CLUSTER")
         self.keep = kept is not None
         try:
@@ -68,7 +82,7 @@ class WholeCluster(KubeClient):
 
     def helm(self, *arguments: str) -> str:
         """The real helm, in the operator's namespace."""
-        found = subprocess.run([_ROOT / "hack/kubernetes/helm.sh"], stdout=subprocess.PIPE, text=True, check=True)
+        found = subprocess.run([ROOT / "hack/kubernetes/helm.sh"], stdout=subprocess.PIPE, text=True, check=True)
         line = [found.stdout.strip(), f"--kubeconfig={self.kubeconfig}", f"--namespace={OPERATOR_NAMESPACE}"]
         done = subprocess.run([*line, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:

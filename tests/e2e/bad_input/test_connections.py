@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.certificates import Authority
 from tests.support.commands import Bench
-from tests.support.ferry_process import free_port
+from tests.support.kube_api import Authority
 from tests.support.manifests import secret_data
-from tests.support.servers import Pair, Server
+from tests.support.servers import Pair, Server, free_port
 
 
 def failed_checks(output: str) -> list[str]:

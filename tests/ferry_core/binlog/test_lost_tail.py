@@ -11,10 +11,9 @@ from ferry_core.mysql.gtid import Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine import wait_until
-from tests.support.power_cut import binlog_end, lose_tail
-from tests.support.preflight import set_global
 from tests.support.proxy import Proxy
-from tests.support.servers import Server
+from tests.support.server_faults import binlog_end, lose_tail
+from tests.support.servers import Server, set_global
 from tests.support.stream import Streaming, describe, ids
 
 OTHERS = [f"INSERT INTO s.t VALUES ({number})" for number in range(100, 110)]

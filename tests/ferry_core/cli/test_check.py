@@ -12,8 +12,7 @@ from rich.console import Console
 from ferry_core.cli.check import as_json, draw, verdict
 from ferry_core.cli.main import main
 from tests.support.manifests import ferry_between, write
-from tests.support.preflight import set_global
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 
 
 @dataclass(frozen=True)

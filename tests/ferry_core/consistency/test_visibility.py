@@ -12,8 +12,8 @@ from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine import COPIED, Background, InProcess, make_table, wait_until
+from tests.support.server_faults import StalledCommits
 from tests.support.servers import Pair, Server, ServerPool, schema_name
-from tests.support.stalls import StalledCommits
 
 TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
 CHANGES = (

@@ -15,7 +15,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
-from tests.support.ferry_process import free_port
+from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from ferry_core.changes.buffer import ChangeBuffer

@@ -8,7 +8,7 @@ import yaml
 
 from ferry_core.errors import ConfigError
 from ferry_core.manifest import load
-from tests.support.certificates import Authority
+from tests.support.kube_api import Authority
 from tests.support.manifests import encoded, ferry_data, secret_data, write, write_ferry
 
 

@@ -17,8 +17,8 @@ from ferry_core.errors import DataError, LockConflict
 from ferry_core.mysql import catalogue
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.discovery import discover
-from tests.support.looks import LOOKS
 from tests.support.servers import Pair, Server
+from tests.support.tables import CATALOGUE_QUERIES
 
 
 class Ddl:
@@ -93,7 +93,7 @@ SLOW = ("selection", "indexes", "counters", "foreign keys")
 
 
 @pytest.mark.parametrize(
-    ("look", "locks"), [*((look, True) for look in LOOKS), *((look, False) for look in SLOW)],
+    ("look", "locks"), [*((look, True) for look in CATALOGUE_QUERIES), *((look, False) for look in SLOW)],
     ids=lambda value: value if isinstance(value, str) else ("without", "with")[value] + " locks of its own",
 )  # fmt: skip
 def test_a_table_under_ddl_is_never_left_out(
@@ -106,17 +106,17 @@ def test_a_table_under_ddl_is_never_left_out(
 ) -> None:
     monkeypatch.setattr(catalogue, "PATIENCE_SECONDS", 0.0)
     table = next(one for one in discover(session, Tables(include=[f"{tables}.*"])) if one.source.name == "t")
-    whole = LOOKS[look](session, table)
+    whole = CATALOGUE_QUERIES[look](session, table)
     held = ddl()
     session.execute("SET SESSION lock_wait_timeout = 1")
     if locks:
         session.execute("START TRANSACTION")
         session.execute(f"SELECT * FROM `{tables}`.mine")
     with contextlib.suppress(LockConflict):
-        assert LOOKS[look](session, table) == whole
+        assert CATALOGUE_QUERIES[look](session, table) == whole
     held.end()
     session.rollback()
-    assert LOOKS[look](session, table) == whole
+    assert CATALOGUE_QUERIES[look](session, table) == whole
 
 
 def test_it_is_asked_again_until_the_ddl_has_ended(
@@ -179,7 +179,7 @@ def out_of_the_folder(server: Server, schema: str, table: str) -> Iterator[Calla
         yield stack.close
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", CATALOGUE_QUERIES)
 def test_a_table_that_is_in_no_folder_for_a_moment_is_never_left_out(
     mariadb_pair: Pair, schema: str, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,8 +187,8 @@ def test_a_table_that_is_in_no_folder_for_a_moment_is_never_left_out(
     make_tables(mariadb_pair.source, schema)
     with Session(mariadb_pair.source.endpoint("source"), Purpose.CONTROL) as session:
         table = next(one for one in discover(session, Tables(include=[f"{schema}.*"])) if one.source.name == "t")
-        whole = LOOKS[look](session, table)
+        whole = CATALOGUE_QUERIES[look](session, table)
         with out_of_the_folder(mariadb_pair.source, schema, "t") as end:
             # Names that nobody knows beforehand are read more than once.
             monkeypatch.setattr("ferry_core.mysql.listings.time.sleep", lambda _: end())
-            assert LOOKS[look](session, table) == whole
+            assert CATALOGUE_QUERIES[look](session, table) == whole

@@ -12,9 +12,8 @@ from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.tls import REQUIRING, TlsMaterial, client_context
 from tests.conftest import ServerFactory
-from tests.support.certificates import Authority
-from tests.support.preflight import set_global
-from tests.support.servers import Pair, Server
+from tests.support.kube_api import Authority
+from tests.support.servers import Pair, Server, set_global
 
 
 @pytest.fixture(scope="module")

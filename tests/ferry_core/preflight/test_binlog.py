@@ -4,8 +4,8 @@ from ferry_core.binlog.handshake import server_id_of
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status, run_checks
 from tests.conftest import ServerFactory
-from tests.support.preflight import FERRY_UID, check, opened, registered, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import FERRY_UID, check, opened, registered, told
+from tests.support.servers import Pair, set_global
 
 TABLE = "CREATE TABLE `{}`.t (id INT PRIMARY KEY)"
 

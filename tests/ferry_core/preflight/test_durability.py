@@ -3,8 +3,8 @@
 import pytest
 
 from ferry_core.preflight import Status, run_checks
-from tests.support.preflight import check, opened, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import check, opened, told
+from tests.support.servers import Pair, set_global
 
 REASONS = {"SourceLosesCommits", "TargetLosesCommits"}
 

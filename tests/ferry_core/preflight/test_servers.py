@@ -7,8 +7,8 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import PreflightContext, Status, refuse_failed, run_checks
 from tests.conftest import ServerFactory
-from tests.support.preflight import PASSWORD, check, opened, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import PASSWORD, check, opened, told
+from tests.support.servers import Pair, set_global
 
 
 @pytest.fixture

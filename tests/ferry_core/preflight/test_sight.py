@@ -18,9 +18,9 @@ from ferry_core.preflight import CheckResult, Status, run_checks
 from ferry_core.tables.discovery import discover
 from tests.e2e.test_accounts import PASSWORD as DOCUMENTED_PASSWORD
 from tests.e2e.test_accounts import documented, give
-from tests.support.looks import LOOKS
-from tests.support.preflight import FERRY_UID, check, opened, registered, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import FERRY_UID, check, opened, registered, told
+from tests.support.servers import Pair, set_global
+from tests.support.tables import CATALOGUE_QUERIES
 
 TABLES = (
     "CREATE TABLE p (id INT PRIMARY KEY, u INT UNIQUE, v INT, t TIMESTAMP NULL, g INT AS (DAY(t)) STORED)",
@@ -118,7 +118,8 @@ def test_every_check_sees_what_root_sees_or_says_that_it_does_not(pair: Pair, on
 
 @pytest.mark.parametrize(
     ("side", "look"),
-    [("source", look) for look in LOOKS if look != "taken names"] + [("target", look) for look in LOOKS],
+    [("source", look) for look in CATALOGUE_QUERIES if look != "taken names"]
+    + [("target", look) for look in CATALOGUE_QUERIES],
 )  # names are taken on the target only
 def test_every_look_at_tables_sees_what_root_sees(pair: Pair, one_of_each: str, side: str, look: str) -> None:
     server = pair.source if side == "source" else pair.target
@@ -130,7 +131,7 @@ def test_every_look_at_tables_sees_what_root_sees(pair: Pair, one_of_each: str, 
             table = next(
                 one for one in discover(session, Tables(include=[f"{one_of_each}.*"])) if one.source.name == "c"
             )
-            answers.append(LOOKS[look](session, table))
+            answers.append(CATALOGUE_QUERIES[look](session, table))
     assert answers[0] == answers[1]
 
 

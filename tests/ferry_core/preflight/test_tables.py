@@ -4,8 +4,8 @@ import pytest
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status, run_checks
-from tests.support.preflight import check, opened, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import check, opened, told
+from tests.support.servers import Pair, set_global
 
 
 def test_engines(pair: Pair, schema: str) -> None:

@@ -11,8 +11,8 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import Status, run_checks
 from ferry_core.preflight.lease import read_leases
 from ferry_core.tables.table import TableName
-from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, told
+from tests.support.servers import Pair, set_global
 
 SOURCE_TABLE = "id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, v INT, twice INT AS (v * 2) VIRTUAL, UNIQUE KEY n (name)"
 POOR = "ferry_poor"

@@ -19,8 +19,8 @@ from hack.servers import Family
 from tests.support.door import Door
 from tests.support.ferry_process import ROOT
 from tests.support.live import wait_until
-from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, set_global, told
-from tests.support.servers import Pair, Server
+from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, told
+from tests.support.servers import Pair, Server, set_global
 
 WIDE = f"(id INT PRIMARY KEY, {', '.join(f'c{at} TEXT' for at in range(20))}) ROW_FORMAT=COMPACT CHARSET latin1"
 ACCOUNT = "preflight_trial"

@@ -3,8 +3,8 @@
 import pytest
 
 from ferry_core.preflight import Status
-from tests.support.preflight import check, set_global, told
-from tests.support.servers import Pair
+from tests.support.preflight import check, told
+from tests.support.servers import Pair, set_global
 
 ENUM = "id INT PRIMARY KEY, e ENUM({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 

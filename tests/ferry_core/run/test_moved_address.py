@@ -27,9 +27,8 @@ from ferry_core.run.ferry import Ferry
 from ferry_core.run.options import RunOptions
 from tests.support.compare import assert_equal_tables
 from tests.support.manifests import ferry_between, write
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, assert_not_used
 from tests.support.servers import Pair, Server
-from tests.support.strays import assert_not_used
 
 ENDS = ["source", "target"]
 

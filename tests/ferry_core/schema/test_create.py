@@ -12,8 +12,7 @@ from ferry_core.tables.table import TableName
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
 from tests.support.crossing import Crossing
-from tests.support.preflight import set_global
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 
 ODD = r"""CREATE TABLE `o``dd, (t)` (
   `id` int NOT NULL AUTO_INCREMENT,
