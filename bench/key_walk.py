@@ -24,7 +24,7 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.table import Column, Key, Table, TableName
 from hack.servers import Family
 from tests.support.servers import Server, ServerPool
-from tests.support.stream import describe
+from tests.support.tables import describe
 
 WANTED = 120_000
 _DDL = """CREATE TABLE bench.orders (

@@ -13,9 +13,10 @@ import pymysql
 import pytest
 
 from hack.servers import Family
-from tests.support.live import RECORDS_COMPLETED, Live, wait_until
+from tests.support.live import RECORDS_COMPLETED, Live
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server, ServerPool
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

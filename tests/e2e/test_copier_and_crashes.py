@@ -8,9 +8,9 @@ import pytest
 from ferry_core.api.report import Report
 from tests.e2e.test_copier import Make, RealCopier, fill, linked, make_copier, told, until
 from tests.support.compare import assert_equal_schemas
-from tests.support.live import wait_until
 from tests.support.server_faults import binlog_end, cut_tail
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 __all__ = ["make_copier"]
 

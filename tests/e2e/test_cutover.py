@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hack.servers import Family
-from tests.support.live import ASIDE, Live, command, condition, failed_attempt, frozen, wait_until
+from tests.support.live import ASIDE, Live, command, condition, failed_attempt, frozen
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 # Together these take longer than all other whole crossings: they have a target of their own.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

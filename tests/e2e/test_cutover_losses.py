@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live import Live, condition, wait_until
+from tests.support.live import Live, condition
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

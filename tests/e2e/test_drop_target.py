@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.live import Live, command, wait_until
+from tests.support.live import Live, command
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 ODD = 3
 SLOW = {"maxRowsPerSecond": 1500}

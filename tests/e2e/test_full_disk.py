@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.test_faults import fill_disk, finish, schema_of, small_target
 from tests.support.commands import Bench
-from tests.support.live import wait_until
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 __all__ = ["schema_of", "small_target"]  # fixtures
 

@@ -9,9 +9,9 @@ import pytest
 from hack.servers import Family
 from tests.support.commands import Bench
 from tests.support.compare import assert_equal_schemas
-from tests.support.live import wait_until
 from tests.support.server_faults import binlog_end, lose_tail
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 RESET = {Family.MYSQL: "RESET BINARY LOGS AND GTIDS", Family.MARIADB: "RESET MASTER"}
 

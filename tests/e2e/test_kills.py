@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.live import RECORDS_COMPLETED, Crew, Live, wait_until
+from tests.support.live import RECORDS_COMPLETED, Crew, Live
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -15,9 +15,9 @@ import pytest
 from tests.conftest import ServerFactory
 from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, wait_copied, write
 from tests.support.commands import Bench
-from tests.support.live import wait_until
 from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 

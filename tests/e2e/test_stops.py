@@ -10,8 +10,9 @@ import pytest
 
 from ferry_core.throttle.rate import BURST_SECONDS, STEP_SECONDS
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import Live, condition, wait_until
+from tests.support.live import Live, condition
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from hack.servers import Family
-from tests.support.live import Live, command, failed_attempt, wait_until
+from tests.support.live import Live, command, failed_attempt
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

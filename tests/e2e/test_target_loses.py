@@ -14,9 +14,9 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.commands import Bench, ferry
 from tests.support.compare import assert_equal_schemas
-from tests.support.live import wait_until
 from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}
 

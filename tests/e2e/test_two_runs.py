@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import Live, command, frozen, wait_until
+from tests.support.live import Live, command, frozen
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.commands import Bench, Ended, ferry
 from tests.support.ferry_process import FerryProcess
-from tests.support.live import wait_until
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 ROWS = 6000
 TOKEN = "open-sesame"

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 
 @pytest.fixture
-def crossing(pair: Pair) -> Iterator[Crossing]:
-    it = Crossing(pair)
+def both(pair: Pair) -> Iterator[TablePair]:
+    it = TablePair(pair)
     yield it
     it.close()

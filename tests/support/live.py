@@ -8,9 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +24,7 @@ from tests.support.ferry_process import ROOT, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 from tests.support.writers import Writers, seed_of_run
 
 if TYPE_CHECKING:
@@ -35,14 +35,6 @@ ASIDE = "aside"
 """A table that is not selected: for locks that have nothing to do with the rows under way."""
 RECORDS_COMPLETED = f"phase = {string(COMPLETED)}".encode()
 """In the statement that records the hand-over."""
-
-
-def wait_until(reached: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Until ``reached`` gives something true."""
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
 
 
 def bulk(rows: int) -> OddTable:

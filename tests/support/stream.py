@@ -16,41 +16,8 @@ from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
+from ferry_core.tables.table import KeyLiterals, Table
 from tests.support.servers import Server
-
-_COLUMNS = """SELECT column_name, ordinal_position - 1, data_type, column_type, character_set_name, collation_name,
-  is_nullable = 'YES', extra LIKE '%%GENERATED%%', extra LIKE '%%INVISIBLE%%', COALESCE(character_octet_length, 8)
-FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"""
-_KEY = """SELECT column_name FROM information_schema.statistics
-WHERE table_schema = %s AND table_name = %s AND index_name = %s ORDER BY seq_in_index"""
-
-_OTHER_UNIQUE = """SELECT 1 FROM information_schema.statistics
-WHERE table_schema = %s AND table_name = %s AND index_name <> %s AND non_unique = 0"""
-
-
-def describe(server: Server, schema: str, name: str, index: str = "PRIMARY") -> Table:
-    """A table with the key that is named ``index``."""
-    columns = tuple(
-        Column(
-            row[0],
-            int(row[1]),
-            row[2],
-            row[3] if isinstance(row[3], str) else row[3].decode(),
-            row[4],
-            row[5],
-            bool(row[6]),
-            bool(row[7]),
-            bool(row[8]),
-            int(row[9]),
-        )
-        for row in server.query(_COLUMNS, (schema, name))
-    )
-    by_name = {column.name: column for column in columns}
-    key = tuple(by_name[row[0]] for row in server.query(_KEY, (schema, name, index)))
-    where = TableName(schema, name)
-    unique = bool(server.query(_OTHER_UNIQUE, (schema, name, index)))
-    return Table(where, where, columns, Key(index, key), None, unique, 0, 100)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Descriptions of tables for unit tests that need one and no server, and every function that asks a server for one."""
+"""Descriptions of tables: without a server, as a server has them, and by every function that asks a server for one."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -21,6 +21,16 @@ from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
 from ferry_core.tables.discovery import discover, new_tables, rediscover, reread
 from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
+from tests.support.servers import Server
+
+_COLUMNS = """SELECT column_name, ordinal_position - 1, data_type, column_type, character_set_name, collation_name,
+  is_nullable = 'YES', extra LIKE '%%GENERATED%%', extra LIKE '%%INVISIBLE%%', COALESCE(character_octet_length, 8)
+FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"""
+_KEY = """SELECT column_name FROM information_schema.statistics
+WHERE table_schema = %s AND table_name = %s AND index_name = %s ORDER BY seq_in_index"""
+
+_OTHER_UNIQUE = """SELECT 1 FROM information_schema.statistics
+WHERE table_schema = %s AND table_name = %s AND index_name <> %s AND non_unique = 0"""
 
 UUID = "00000000-0000-0000-0000-000000000001"
 
@@ -31,6 +41,30 @@ def simple_table(name: str = "t", *, row_filter: str | None = None) -> Table:
     note = Column("note", 1, "varchar", "varchar(20)", "utf8mb4", "utf8mb4_bin", True, False, False, 80)
     source = TableName("shop", name)
     return Table(source, source, (identity, note), Key("PRIMARY", (identity,)), row_filter, False, 0, 100)
+
+
+def describe(server: Server, schema: str, name: str, index: str = "PRIMARY", row_filter: str | None = None) -> Table:
+    """A server's table with the key that is named ``index``."""
+    columns = tuple(
+        Column(
+            row[0],
+            int(row[1]),
+            row[2],
+            row[3] if isinstance(row[3], str) else row[3].decode(),
+            row[4],
+            row[5],
+            bool(row[6]),
+            bool(row[7]),
+            bool(row[8]),
+            int(row[9]),
+        )
+        for row in server.query(_COLUMNS, (schema, name))
+    )
+    by_name = {column.name: column for column in columns}
+    key = tuple(by_name[row[0]] for row in server.query(_KEY, (schema, name, index)))
+    where = TableName(schema, name)
+    unique = bool(server.query(_OTHER_UNIQUE, (schema, name, index)))
+    return Table(where, where, columns, Key(index, key), row_filter, unique, 0, 100)
 
 
 def move_of(table: Table | None = None) -> TableMove:

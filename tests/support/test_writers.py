@@ -3,9 +3,9 @@
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
-from tests.support.live import wait_until
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 from tests.support.writers import Writers, seed_of_run
 
 

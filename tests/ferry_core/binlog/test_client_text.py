@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from ferry_core.binlog.client_text import decoded
 from ferry_core.schema.tokens import UNKNOWN
 from tests.support.servers import Pair
-from tests.support.stream import Streaming, describe, make
+from tests.support.stream import Streaming, make
+from tests.support.tables import describe
 
 SETS = {
     "latin1": (8, "größe".encode("cp1252"), "größe"),

@@ -1,7 +1,8 @@
 """When a transaction was committed, as the stream tells: what the lag is counted from."""
 
 from tests.support.servers import Pair
-from tests.support.stream import Streaming, describe
+from tests.support.stream import Streaming
+from tests.support.tables import describe
 
 
 def test_no_commit_is_dated_before_it_happened(pair: Pair, schema: str) -> None:

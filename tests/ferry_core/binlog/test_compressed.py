@@ -8,7 +8,8 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.flavor import Flavor
 from tests.conftest import ServerFactory
 from tests.support.servers import Pair, Server
-from tests.support.stream import Streaming, describe, ids, make
+from tests.support.stream import Streaming, ids, make
+from tests.support.tables import describe
 
 MANY = 3000
 NUMBERS = (

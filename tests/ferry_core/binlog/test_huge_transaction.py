@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers import Pair
-from tests.support.stream import RecordingSink, Streaming, describe
+from tests.support.stream import RecordingSink, Streaming
+from tests.support.tables import describe
 
 ROWS = 2_000_000
 

@@ -8,7 +8,8 @@ from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import KeyLiterals, KeySet, Table
 from tests.support.servers import Pair, Server
-from tests.support.stream import Streaming, describe
+from tests.support.stream import Streaming
+from tests.support.tables import describe
 
 # Definition of the key's columns, the key, and one list of values a row.
 INTEGERS = {

@@ -10,11 +10,12 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.engine import wait_until
 from tests.support.proxy import Proxy
 from tests.support.server_faults import binlog_end, lose_tail
 from tests.support.servers import Server, set_global
-from tests.support.stream import Streaming, describe, ids
+from tests.support.stream import Streaming, ids
+from tests.support.tables import describe
+from tests.support.waits import wait_until
 
 OTHERS = [f"INSERT INTO s.t VALUES ({number})" for number in range(100, 110)]
 

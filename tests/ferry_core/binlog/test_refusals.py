@@ -15,7 +15,8 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
-from tests.support.stream import Streaming, describe, ids, make
+from tests.support.stream import Streaming, ids, make
+from tests.support.tables import describe
 
 FAMILIES = [family.value for family in Family]
 FOR_GOOD = "this run cannot go on past it: "

@@ -10,7 +10,8 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.stream import Streaming, describe
+from tests.support.stream import Streaming
+from tests.support.tables import describe
 
 RESET = {Family.MYSQL: "RESET BINARY LOGS AND GTIDS", Family.MARIADB: "RESET MASTER"}
 POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}

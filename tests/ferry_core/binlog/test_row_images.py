@@ -7,7 +7,8 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support import all_types
 from tests.support.servers import Server
-from tests.support.stream import Streaming, describe
+from tests.support.stream import Streaming
+from tests.support.tables import describe
 
 IMAGES = ["FULL", "MINIMAL", "NOBLOB"]
 

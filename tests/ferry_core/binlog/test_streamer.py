@@ -16,7 +16,8 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
-from tests.support.stream import Streaming, describe, ids, make
+from tests.support.stream import Streaming, ids, make
+from tests.support.tables import describe
 
 FAMILIES = [family.value for family in Family]
 MANY = "WITH RECURSIVE n AS (SELECT 1 i UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i, REPEAT('x', 100) FROM n"

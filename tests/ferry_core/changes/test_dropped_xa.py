@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.changes.dropped_xa import DroppedXa
-from tests.support.engine import InProcess, wait_until
+from tests.support.engine_in_process import EngineInProcess
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 CHANGES = ("INSERT INTO t VALUES (2, 'two')", "UPDATE t SET v = 'other' WHERE id = 1")
 
@@ -24,7 +25,7 @@ class Prepared:
         pair.source.execute(
             f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, 'one')"
         )
-        self.run = InProcess(pair, schema)
+        self.run = EngineInProcess(pair, schema)
         self.run.stream()
         connection = pair.source.connect(database=schema)
         with contextlib.closing(connection), connection.cursor() as cursor:

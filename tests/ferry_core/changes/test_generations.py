@@ -19,19 +19,11 @@ from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.tables.table import Selector, Table
 from ferry_core.workers import sessions
-from tests.support.engine import (
-    COPIED,
-    Background,
-    InProcess,
-    any_chunk,
-    chunks_of,
-    keys_of,
-    make_table,
-    stalled,
-    wait_until,
-)
+from tests.support.engine_in_process import COPIED, EngineInProcess, any_chunk, chunks_of, keys_of, stalled
 from tests.support.servers import Pair
+from tests.support.table_pair import make_table
 from tests.support.tables import decode, mark, move_of, simple_table
+from tests.support.waits import Background, wait_until
 
 UNIQUE = "id INT NOT NULL PRIMARY KEY, u INT, v INT NOT NULL DEFAULT 0, UNIQUE (u)"
 
@@ -61,22 +53,22 @@ def on_source(pair: Pair, schema: str, *statements: str) -> None:
 
 
 @pytest.fixture
-def unique(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+def unique(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineInProcess]:
     """Rows 1 and 2 on both sides, one key a batch, stream on, flushes by hand."""
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     name = make_table(pair, schema, UNIQUE, "(1, 5, 0), (2, 6, 0)", on_target=True)
-    with InProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
         run.stream()
         yield run
 
 
-def move_unique_value(run: InProcess) -> None:
+def move_unique_value(run: EngineInProcess) -> None:
     """u = 5 goes from row 1 to row 2."""
     on_source(run.pair, run.schema, "UPDATE t SET u = NULL WHERE id = 1", "UPDATE t SET u = 5 WHERE id = 2")
 
 
 def test_a_unique_value_that_moves_between_two_batches_of_a_generation(
-    unique: InProcess, monkeypatch: pytest.MonkeyPatch
+    unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = unique
     on_source(run.pair, run.schema, "UPDATE t SET v = 1")
@@ -98,7 +90,7 @@ def test_a_unique_value_that_moves_between_two_batches_of_a_generation(
     run.equal()
 
 
-def test_without_generations_that_row_is_lost(unique: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_generations_that_row_is_lost(unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Why the rule: the same with a flusher that gives each key its own way through."""
     run = unique
     copy = run.engine._copy_keys
@@ -118,7 +110,7 @@ def test_without_generations_that_row_is_lost(unique: InProcess, monkeypatch: py
     assert run.rows("id, u") == [(1, None)], "row 2 should have been lost"
 
 
-def test_a_generation_whose_batch_fails_is_returned_whole(unique: InProcess) -> None:
+def test_a_generation_whose_batch_fails_is_returned_whole(unique: EngineInProcess) -> None:
     run = unique
     on_source(run.pair, run.schema, "UPDATE t SET v = 1")
     run.pending(2)
@@ -208,7 +200,7 @@ def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: py
 
 
 def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
-    unique: InProcess, monkeypatch: pytest.MonkeyPatch
+    unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, copy = unique, RowCopier.copy
     conflicts = [LockConflict(Reason.LOCK_CONFLICT, "1213")]
@@ -235,7 +227,7 @@ def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
 
 
 @contextlib.contextmanager
-def chunk_under_way(run: InProcess, monkeypatch: pytest.MonkeyPatch, *, gated: bool = True) -> Iterator[None]:
+def chunk_under_way(run: EngineInProcess, monkeypatch: pytest.MonkeyPatch, *, gated: bool = True) -> Iterator[None]:
     """A chunk has been read and not yet written inside the block; afterwards it is written and all is flushed.
 
     What the block changes is flushed before the chunk is written, if nothing holds the flush up.
@@ -260,7 +252,7 @@ def chunk_under_way(run: InProcess, monkeypatch: pytest.MonkeyPatch, *, gated: b
     settle(run)
 
 
-def settle(run: InProcess) -> None:
+def settle(run: EngineInProcess) -> None:
     while not run.chunks.all_done:
         run.chunk().join()
     run.streamed()
@@ -268,7 +260,7 @@ def settle(run: InProcess) -> None:
         run.flush().join()
 
 
-def started(run: InProcess) -> InProcess:
+def started(run: EngineInProcess) -> EngineInProcess:
     run.stream()
     assert run.make_readable()
     return run
@@ -282,7 +274,7 @@ def test_a_row_deleted_between_a_chunks_read_and_its_write(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch, gated: bool
 ) -> None:
     make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v INT", "(1, 1), (2, 2), (3, 3)")
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         with chunk_under_way(started(run), monkeypatch, gated=gated):
             on_source(pair, schema, "DELETE FROM t WHERE id = 2")
         if gated:
@@ -297,7 +289,7 @@ def test_a_unique_value_that_leaves_a_chunk_being_copied(
 ) -> None:
     """The chunk has read u = 5 of row 9; it moves to row 1, which is flushed; the chunk replaces row 1 away."""
     name = make_table(pair, schema, UNIQUE, "(1, 4, 0), (9, 5, 0)")
-    with InProcess(pair, schema, states={name: chunks_of("5")}) as run:
+    with EngineInProcess(pair, schema, states={name: chunks_of("5")}) as run:
         started(run)
         run.move.chunks.redo.reverse()
         run.chunk().join()  # the range with row 1 is on the target
@@ -326,7 +318,7 @@ def test_keys_that_move_while_a_chunk_is_being_copied(
 ) -> None:
     """One range, up to 0, is copied, the one behind it is read and not written; each change is a transaction."""
     name = make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v INT", "(-5, 5), (0, 0), (3, 3), (7, 7)")
-    with InProcess(pair, schema, states={name: chunks_of("0")}) as run:
+    with EngineInProcess(pair, schema, states={name: chunks_of("0")}) as run:
         started(run)
         run.move.chunks.redo.reverse()
         run.chunk().join()
@@ -348,7 +340,7 @@ def test_collation_equal_keys_in_two_batches_of_a_generation(
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     columns = "k VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v INT"
     name = make_table(pair, schema, columns, "('a', 1), ('b', 2)", on_target=True)
-    with InProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
         run.stream()
         for late, change in ((0, "k = 'A', v = 2"), (1, "k = 'a', v = 3"), (0, "k = 'A', v = 4"), (1, "v = 5")):
             on_source(pair, schema, f"UPDATE t SET {change} WHERE k = 'a'")
@@ -377,7 +369,7 @@ def test_a_huge_transaction_streams_through_a_small_buffer(pair: Pair, schema: s
     digits += " UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)"
     tables = ", ".join(f"{digits} d{place}" for place in range(6))
     number = "+".join(f"d{place}.n*{10**place}" for place in range(6))
-    with InProcess(pair, schema, states={name: COPIED}, capacity_bytes=capacity) as run:
+    with EngineInProcess(pair, schema, states={name: COPIED}, capacity_bytes=capacity) as run:
         fullest = 0.0
         run.engine.start_streaming()
         insert = f"INSERT INTO t SELECT {number} AS i, 1 FROM {tables} HAVING i < {rows}"

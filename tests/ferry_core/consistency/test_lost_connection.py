@@ -13,9 +13,11 @@ from ferry_core.reasons import Reason
 from ferry_core.retries import Retries
 from ferry_core.rows.copier import RowCopier
 from ferry_core.tables.table import KeySet
-from tests.support.engine import COPIED, Background, InProcess, make_table, wait_until
+from tests.support.engine_in_process import COPIED, EngineInProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
+from tests.support.table_pair import make_table
+from tests.support.waits import Background, wait_until
 
 TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
 ROWS = "(1, 10), (2, 20), (3, 30)"
@@ -31,11 +33,11 @@ def proxy(pair: Pair) -> Iterator[Proxy]:
         yield proxy
 
 
-def run_through(proxy: Proxy, pair: Pair, schema: str, **options: object) -> InProcess:
+def run_through(proxy: Proxy, pair: Pair, schema: str, **options: object) -> EngineInProcess:
     """Threads that set ``THROUGH_PROXY.on`` reach the target by the proxy, all others directly."""
     direct = pair.target.endpoint("target")
     proxied = Endpoint(direct.role, proxy.host, proxy.port, direct.user, direct.password)
-    return InProcess(
+    return EngineInProcess(
         pair,
         schema,
         target=lambda: proxied if getattr(THROUGH_PROXY, "on", False) else direct,
@@ -51,7 +53,7 @@ def by_proxy(body: Callable[[], object]) -> Background:
     return Background(run)
 
 
-def chunk_by_proxy(run: InProcess) -> Background:
+def chunk_by_proxy(run: EngineInProcess) -> Background:
     def body() -> None:
         pair = run.engine._pair()
         chunk = run.engine._next_chunk(pair)
@@ -159,7 +161,7 @@ def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_u
         left = run.checkpoint()
         run.engine.ending.cancel()
         flush.join()
-    with InProcess(pair, schema, **left) as resumed:
+    with EngineInProcess(pair, schema, **left) as resumed:
         resumed.go()
         resumed.quiet()
         assert resumed.rows() == [(1, 10), (3, 30)]
@@ -169,7 +171,7 @@ def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_u
 def test_only_the_holder_of_a_slot_is_killed(pair: Pair, schema: str) -> None:
     """After a restart of the server the id of a lost connection is somebody else's."""
     make_table(pair, schema, TABLE, ROWS)
-    with InProcess(pair, schema) as run, run.connections.target() as innocent, run.connections.target() as lost:
+    with EngineInProcess(pair, schema) as run, run.connections.target() as innocent, run.connections.target() as lost:
         slot = run.fence.enrol(lost)
         run.fence.prove_ended(innocent.connection_id, slot)
         assert innocent.number("SELECT 1") == 1
@@ -182,7 +184,7 @@ def test_a_killed_connections_slot_is_not_given_to_the_next_one_while_the_server
     pair: Pair, schema: str
 ) -> None:
     make_table(pair, schema, TABLE, ROWS)
-    with InProcess(pair, schema) as run, run.connections.target() as lost, run.connections.target() as next_one:
+    with EngineInProcess(pair, schema) as run, run.connections.target() as lost, run.connections.target() as next_one:
         slot = run.fence.enrol(lost)
         run.fence.leave(slot)  # by a copier that has closed its end
         assert run.fence.enrol(next_one) != slot
@@ -191,7 +193,7 @@ def test_a_killed_connections_slot_is_not_given_to_the_next_one_while_the_server
 def test_a_target_that_lets_nobody_in_keeps_the_window_open(pair: Pair, schema: str) -> None:
     """``recover`` fails by anything that may pass: it is tried again, and the step goes on afterwards."""
     make_table(pair, schema, TABLE, ROWS)
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         run.stream()
         assert run.make_readable()
         refusals = [
@@ -240,7 +242,7 @@ def test_a_lost_source_connection_while_a_chunk_is_split(
         return copy(copier, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RowCopier, "copy", copy_or_not)
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         run.stream()
         assert run.make_readable()
         split = run.chunks.split

@@ -12,10 +12,12 @@ from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import DataError, Interrupted
 from ferry_core.reasons import Reason
 from tests.support.compare import assert_equal_tables
-from tests.support.engine import COPIED, Background, InProcess, chunks_of, make_table, wait_until
+from tests.support.engine_in_process import COPIED, EngineInProcess, chunks_of
 from tests.support.ferry_process import FerryProcess
 from tests.support.servers import Pair
+from tests.support.table_pair import make_table
 from tests.support.tables import decode, mark, simple_table
+from tests.support.waits import Background, wait_until
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -69,7 +71,7 @@ def test_the_first_chunk_waits_for_transactions_prepared_before_the_start(
     del table
     transaction = Prepared(pair, schema)
     said: list[str] = []
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         run.stream()
         waiting = Background(lambda: run.make_readable(said.append))
         assert waiting.stays(), "chunks may be read although a transaction is undecided"
@@ -85,7 +87,7 @@ def test_the_first_chunk_waits_for_transactions_prepared_before_the_start(
 def test_without_that_wait_its_rows_are_lost(pair: Pair, schema: str, table: str) -> None:
     del table
     transaction = Prepared(pair, schema)
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         run.visibility.lock_clause = ""
         run.stream()
         run.chunk().join()
@@ -101,7 +103,7 @@ def test_a_transaction_that_stays_undecided_is_named(
     del table
     monkeypatch.setattr(table_start, "XA_SECONDS", 0.3)
     transaction = Prepared(pair, schema)
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         run.stream()
         with pytest.raises(DataError, match="stayed prepared") as raised:
             run.make_readable()
@@ -142,7 +144,7 @@ def test_a_transaction_prepared_in_one_run_and_decided_before_the_next(
 ) -> None:
     """R5: the checkpoint stays before the PREPARE, however much was flushed since."""
     name = make_table(pair, schema, TABLE, ROWS, on_target=True)
-    with InProcess(pair, schema, states={name: COPIED}) as first:
+    with EngineInProcess(pair, schema, states={name: COPIED}) as first:
         first.engine.start_streaming()
         before = first.buffer.processed.position
         transaction = Prepared(pair, schema)
@@ -153,7 +155,7 @@ def test_a_transaction_prepared_in_one_run_and_decided_before_the_next(
         left = first.checkpoint()
         assert before.contains(left["start"]), "the checkpoint passed an undecided PREPARE"
     transaction.decide(decision)
-    with InProcess(pair, schema, **left) as second:
+    with EngineInProcess(pair, schema, **left) as second:
         second.engine.start_streaming()
         second.quiet()
         assert second.rows() == [*rows, (100, 1)]
@@ -164,7 +166,7 @@ def test_a_transaction_prepared_in_one_run_and_decided_before_the_next(
 
 def test_a_decided_transaction_holds_the_checkpoint_until_its_keys_are_on_the_target(pair: Pair, schema: str) -> None:
     name = make_table(pair, schema, TABLE, ROWS, on_target=True)
-    with InProcess(pair, schema, states={name: COPIED}) as first:
+    with EngineInProcess(pair, schema, states={name: COPIED}) as first:
         first.stream()
         before = first.buffer.processed.position
         Prepared(pair, schema).decide("COMMIT")
@@ -172,7 +174,7 @@ def test_a_decided_transaction_holds_the_checkpoint_until_its_keys_are_on_the_ta
         first.streamed()
         left = first.checkpoint()
         assert before.contains(left["start"])
-    with InProcess(pair, schema, **left) as second:
+    with EngineInProcess(pair, schema, **left) as second:
         second.engine.start_streaming()
         second.quiet()
         assert second.rows() == NEW
@@ -182,14 +184,14 @@ def test_a_decided_transaction_holds_the_checkpoint_until_its_keys_are_on_the_ta
 def test_keys_of_a_prepared_transaction_in_an_uncopied_range(pair: Pair, schema: str) -> None:
     """Prepared after the start, decided after the restart, while its chunk is still unread."""
     name = make_table(pair, schema, TABLE, ROWS)
-    with InProcess(pair, schema, states={name: chunks_of("1")}) as first:
+    with EngineInProcess(pair, schema, states={name: chunks_of("1")}) as first:
         first.stream()
         assert first.make_readable()
         transaction = Prepared(pair, schema)
         wait_until(first.buffer.prepared_xids, "the PREPARE was streamed")
         first.chunk().join()
         left = first.checkpoint()
-    with InProcess(pair, schema, **left) as second:
+    with EngineInProcess(pair, schema, **left) as second:
         second.engine.start_streaming()
         waiting = Background(second.make_readable)
         assert waiting.stays(), "a resumed run must wait for what is prepared when it starts"
@@ -203,7 +205,7 @@ def test_keys_of_a_prepared_transaction_in_an_uncopied_range(pair: Pair, schema:
 
 def test_a_pause_in_the_middle_of_emptying_leaves_no_ghosts(pair: Pair, schema: str) -> None:
     make_table(pair, schema, TABLE, ROWS)
-    with InProcess(pair, schema) as run, run.connections.target() as session:
+    with EngineInProcess(pair, schema) as run, run.connections.target() as session:
         pair.target.execute(f"INSERT INTO {run.table.target.sql} VALUES (1, 1), (2, 2), (7, 7)")
         asked: list[int] = []
 

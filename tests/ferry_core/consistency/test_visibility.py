@@ -11,9 +11,11 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.engine import COPIED, Background, InProcess, make_table, wait_until
+from tests.support.engine_in_process import COPIED, EngineInProcess
 from tests.support.server_faults import StalledCommits
 from tests.support.servers import Pair, Server, ServerPool, schema_name
+from tests.support.table_pair import make_table
+from tests.support.waits import Background, wait_until
 
 TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
 CHANGES = (
@@ -67,7 +69,7 @@ def binlog_size(server: Server) -> int:
 
 def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibility: Visibility | None) -> None:
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with InProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+    with EngineInProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
             commit = committing(stalling.source, schema)
@@ -87,7 +89,7 @@ def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibil
 def test_a_naive_flush_loses_the_update(stalling: Pair, schema: str) -> None:
     """Why the rule: reading at once writes the old row, and nobody comes back to the key."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with InProcess(stalling, schema, states={name: COPIED}) as run:
+    with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
         run.engine._make_visible = lambda _: True  # type: ignore[method-assign,assignment]
         run.visibility.lock_clause = ""
         run.stream()
@@ -113,7 +115,7 @@ def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
         start = after_the_stall(stalling.source)
         assert stalling.source.query(f"SELECT * FROM `{schema}`.t") == OLD, "the commit was not stalled"
-        with InProcess(stalling, schema, start=start, visibility=visibility) as run:
+        with EngineInProcess(stalling, schema, start=start, visibility=visibility) as run:
             run.stream()
 
             def copy() -> None:
@@ -146,7 +148,7 @@ def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema:
     with StalledCommits(stalling.source) as stalled:
         commit = committing(stalling.source, schema)
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
-        with InProcess(stalling, schema, start=after_the_stall(stalling.source)) as run:
+        with EngineInProcess(stalling, schema, start=after_the_stall(stalling.source)) as run:
             run.visibility.lock_clause = ""
             run.chunk().join()
             stalled.release()
@@ -164,7 +166,7 @@ def test_a_new_run_begins_where_everything_is_visible(stalling: Pair, schema: st
     with StalledCommits(stalling.source) as stalled:
         commit = committing(stalling.source, schema)
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
-        with InProcess(stalling, schema) as run:
+        with EngineInProcess(stalling, schema) as run:
             assert not run.start.position.contains(after_the_stall(stalling.source))
             run.stream()
             run.pending(KEYS)
@@ -183,7 +185,7 @@ def test_a_flush_waits_for_a_stalled_xa_commit(
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     xid = f"'{schema[-20:]}'"
     prepare = ("XA START {0}", *CHANGES, "XA END {0}", "XA PREPARE {0}")
-    with InProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+    with EngineInProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
         run.stream()
         connection = stalling.source.connect(database=schema)
         with connection.cursor() as cursor:
@@ -210,7 +212,7 @@ def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, sch
     """A row of MyISAM is visible before its event is: its place in the binlog must not stand for those before it."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     stalling.source.execute(f"CREATE TABLE `{schema}`.other (id INT PRIMARY KEY) ENGINE = MyISAM")
-    with InProcess(stalling, schema, states={name: COPIED}, include=[name]) as run:
+    with EngineInProcess(stalling, schema, states={name: COPIED}, include=[name]) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
             commit = committing(stalling.source, schema)
@@ -228,7 +230,7 @@ def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, sch
 
 def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) -> None:
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with InProcess(stalling, schema, states={name: COPIED}) as run:
+    with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
         run.stream()
         with StalledCommits(stalling.source):
             commit = committing(stalling.source, schema)
@@ -248,7 +250,7 @@ def test_a_wait_without_end_is_an_error_that_names_the_position(
 ) -> None:
     monkeypatch.setattr("ferry_core.consistency.visibility.DEADLINE_SECONDS", 0.2)
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with InProcess(stalling, schema, states={name: COPIED}) as run, run.connections.source_control() as session:
+    with EngineInProcess(stalling, schema, states={name: COPIED}) as run, run.connections.source_control() as session:
         run.stream()
         with StalledCommits(stalling.source):
             commit = committing(stalling.source, schema)

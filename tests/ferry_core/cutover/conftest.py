@@ -7,9 +7,8 @@ import pymysql
 import pytest
 
 from ferry_core.cutover.source_lock import ReadOnlyLock
-from tests.support.attempts import Bench
+from tests.support.cutover_in_process import CutoverInProcess, Link
 from tests.support.servers import Pair, Server
-from tests.support.source_locks import Link
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def writer(server: Server, schema: str) -> Iterator[Callable[[], Link]]:
 
 
 @pytest.fixture
-def bench(pair: Pair, schema: str) -> Iterator[Bench]:
+def cutover(pair: Pair, schema: str) -> Iterator[CutoverInProcess]:
     account = f"w{schema[-6:]}"
     hosts = ("localhost", "%")
     for host in hosts:
@@ -66,7 +65,7 @@ def bench(pair: Pair, schema: str) -> Iterator[Bench]:
             f"GRANT INSERT ON `{schema}`.* TO '{account}'@'{host}'",
         )
     try:
-        with Bench(pair, schema, account) as bench:
-            yield bench
+        with CutoverInProcess(pair, schema, account) as cutover:
+            yield cutover
     finally:
         pair.source.execute("SET GLOBAL read_only = OFF", *(f"DROP USER '{account}'@'{host}'" for host in hosts))

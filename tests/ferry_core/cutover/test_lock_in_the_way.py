@@ -11,8 +11,9 @@ import pytest
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import LockConflict
 from ferry_core.mysql.flavor import Flavor
+from tests.support.cutover_in_process import Link, ident, refused, run, stop_writes, waiting
 from tests.support.servers import Server
-from tests.support.source_locks import Link, ident, refused, run, stop_writes, wait_until, waiting
+from tests.support.waits import wait_until
 
 
 def test_open_transactions_do_not_hold_it_up_and_cannot_commit(

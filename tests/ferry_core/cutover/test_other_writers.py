@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hack.servers import Family
-from tests.support.attempts import Bench
-from tests.support.engine import wait_until
+from tests.support.cutover_in_process import CutoverInProcess
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 NOWHERE = "'127.0.0.1'"
 
@@ -36,22 +36,22 @@ def replicating(server: Server, channel: str, threads: str | None) -> Iterator[N
 @pytest.mark.parametrize("channel", ["", "second"])
 @pytest.mark.parametrize("threads", ["IO_THREAD", "SQL_THREAD"])
 def test_replication_that_runs_on_the_source_by_now_refuses_the_attempt(
-    bench: Bench, channel: str, threads: str
+    cutover: CutoverInProcess, channel: str, threads: str
 ) -> None:
-    with replicating(bench.pair.source, channel, threads):
-        tried = bench.cutover().run()
+    with replicating(cutover.pair.source, channel, threads):
+        tried = cutover.attempt().run()
         assert tried.reason == "SourceIsReplica"
         assert "STOP REPLICA" in tried.message
-        assert not bench.read_only()
-    assert bench.cutover().run().done
+        assert not cutover.read_only()
+    assert cutover.attempt().run().done
 
 
-def test_replication_that_starts_under_the_lock_refuses_the_attempt(bench: Bench) -> None:
+def test_replication_that_starts_under_the_lock_refuses_the_attempt(cutover: CutoverInProcess) -> None:
     """After the first look: the second one is right before the record."""
     with contextlib.ExitStack() as stack:
-        bench.steps["proving"] = lambda: stack.enter_context(replicating(bench.pair.source, "", "SQL_THREAD"))
-        assert bench.cutover().run().reason == "SourceIsReplica"
-    wait_until(lambda: not bench.read_only(), "writes are allowed again")
+        cutover.steps["proving"] = lambda: stack.enter_context(replicating(cutover.pair.source, "", "SQL_THREAD"))
+        assert cutover.attempt().run().reason == "SourceIsReplica"
+    wait_until(lambda: not cutover.read_only(), "writes are allowed again")
 
 
 def test_replication_that_is_not_logged_refuses_the_attempt_also_once_it_is_stopped(
@@ -65,21 +65,21 @@ def test_replication_that_is_not_logged_refuses_the_attempt_also_once_it_is_stop
         f"CREATE DATABASE `{schema}`", *(f"CREATE USER {account} IDENTIFIED BY 'pw'" for account in accounts)
     )
     source.execute(*(f"GRANT INSERT ON `{schema}`.* TO {account}" for account in accounts))
-    with Bench(Pair(source, pair.target), schema, "clerk") as bench:
+    with CutoverInProcess(Pair(source, pair.target), schema, "clerk") as cutover:
         with replicating(source, "", None):
-            tried = bench.cutover().run()
+            tried = cutover.attempt().run()
             assert tried.reason == "ReplicaChangesNotLogged", tried
             assert "start over with a fresh copy" in tried.message
-            assert not bench.read_only()
-        assert bench.cutover().run().done
+            assert not cutover.read_only()
+        assert cutover.attempt().run().done
 
 
 @pytest.mark.parametrize("pair", ["mysql"], indirect=True)
-def test_transactions_that_no_binlog_holds_fail_the_attempt_at_once(bench: Bench) -> None:
+def test_transactions_that_no_binlog_holds_fail_the_attempt_at_once(cutover: CutoverInProcess) -> None:
     """As after a dump with its GTIDs was loaded into the source: the stream would be waited for until the deadline."""
-    bench.pair.source.execute(f"SET GLOBAL gtid_purged = '+{uuid.uuid4()}:1-7'")
-    tried = bench.cutover(deadline=20).run()
+    cutover.pair.source.execute(f"SET GLOBAL gtid_purged = '+{uuid.uuid4()}:1-7'")
+    tried = cutover.attempt(deadline=20).run()
     assert tried.reason == "SourceBinlogPurged", tried
     assert ":1-7" in tried.message
     assert tried.blocked_milliseconds < 10_000
-    assert not bench.read_only()
+    assert not cutover.read_only()

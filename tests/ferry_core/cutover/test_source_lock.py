@@ -15,9 +15,10 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from hack.servers import Family
+from tests.support.cutover_in_process import Link, refused, run, stop_writes, through, waiting
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.source_locks import Link, refused, run, stop_writes, through, wait_until, waiting
+from tests.support.waits import wait_until
 
 
 def test_writes_stop_and_go_on(lock: ReadOnlyLock, server: Server, table: str, writer: Callable[[], Link]) -> None:

@@ -18,9 +18,9 @@ from ferry_core.schema.likeness import differences
 from hack.servers import Family
 from tests.support.door import Door
 from tests.support.ferry_process import ROOT
-from tests.support.live import wait_until
 from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, told
 from tests.support.servers import Pair, Server, set_global
+from tests.support.waits import wait_until
 
 WIDE = f"(id INT PRIMARY KEY, {', '.join(f'c{at} TEXT' for at in range(20))}) ROW_FORMAT=COMPACT CHARSET latin1"
 ACCOUNT = "preflight_trial"

@@ -16,96 +16,96 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.all_types import SESSION
 from tests.support.compare import assert_equal_tables
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 ALL = KeyRange(None, None)
 MIB = 1 << 20
 
 
 def test_a_value_that_the_target_cannot_hold_is_an_error_and_nothing_is_kept(
-    pair: Pair, crossing: Crossing, schema: str
+    pair: Pair, both: TablePair, schema: str
 ) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20))",
         f"INSERT INTO `{schema}`.t VALUES (1, 'short'), (2, 'much too long'), (3, 'short')",
     )
-    table = crossing.selected(f"{schema}.t")[0]
+    table = both.selected(f"{schema}.t")[0]
     pair.target.execute(f"ALTER TABLE `{schema}`.t MODIFY v VARCHAR(8)")
     with pytest.raises(DataError, match="for column 'v'"):
-        crossing.copier().copy(table, ALL)
+        both.copier().copy(table, ALL)
     assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 0
 
 
-def test_an_excusable_warning_does_not_excuse_a_changed_value(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_an_excusable_warning_does_not_excuse_a_changed_value(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, e ENUM('a', 'b'))", f"INSERT INTO `{schema}`.t VALUES (1, 2)"
     )
-    table = crossing.selected(f"{schema}.t")[0]
+    table = both.selected(f"{schema}.t")[0]
     pair.target.execute(f"ALTER TABLE `{schema}`.t MODIFY e ENUM('a')")
     with pytest.raises(DataError, match="Data truncated"):
-        crossing.copier().copy(table, ALL)
+        both.copier().copy(table, ALL)
     assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 0
     assert pair.target.value("SELECT 1") == 1
-    assert crossing.target.text("SELECT @@sql_mode").count("STRICT") == 1
+    assert both.target.text("SELECT @@sql_mode").count("STRICT") == 1
 
 
-def test_legal_old_data_under_a_generated_column_passes(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_legal_old_data_under_a_generated_column_passes(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         "SET SESSION sql_mode = ''",
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20), g DATE AS (v) STORED, e ENUM('x', ''))",
         f"INSERT IGNORE INTO `{schema}`.t (id, v, e) VALUES (1, '2024-01-01', 1), (2, 'no date', 'none'), (3, '', '')",
     )
     assert pair.source.value(f"SELECT e + 0 FROM `{schema}`.t WHERE id = 2") == 0
-    table = crossing.selected(f"{schema}.t")[0]
-    copier = crossing.copier()
+    table = both.selected(f"{schema}.t")[0]
+    copier = both.copier()
     for _ in range(2):
         assert copier.copy(table, ALL).rows_sent == 3
         assert_equal_tables(pair.source, pair.target, f"{schema}.t")
 
 
-def test_a_warning_of_the_row_filter_is_an_error(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_a_warning_of_the_row_filter_is_an_error(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20))",
         f"INSERT INTO `{schema}`.t VALUES (1, '1'), (2, 'two')",
     )
     rules = [{"match": f"{schema}.t", "where": "v = 1"}]
-    table = crossing.selected(f"{schema}.t", rules=rules)[0]
+    table = both.selected(f"{schema}.t", rules=rules)[0]
     with pytest.raises(DataError, match=r"SourceWarning: reading .* 1292"):
-        crossing.copier(text=True).copy(table, ALL)
+        both.copier(text=True).copy(table, ALL)
 
 
-def test_rows_move_in_and_out_of_a_filter(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_rows_move_in_and_out_of_a_filter(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20) CHARACTER SET utf8mb4)",
         f"INSERT INTO `{schema}`.t VALUES (1, 'Zürich'), (2, 'Genève'), (3, '東京'), (4, NULL)",
     )
     where = "v IN ('Zürich', '東京') -- and no more"
-    table = crossing.selected(f"{schema}.t", rules=[{"match": f"{schema}.t", "where": where}])[0]
-    assert crossing.copy_all([table]) == 2
+    table = both.selected(f"{schema}.t", rules=[{"match": f"{schema}.t", "where": where}])[0]
+    assert both.copy_all([table]) == 2
     pair.source.execute(
         f"UPDATE `{schema}`.t SET v = 'Bern' WHERE id = 1", f"UPDATE `{schema}`.t SET v = '東京' WHERE id = 2"
     )
     keys = KeySet((("1",), ("2",), ("3",), ("4",), ("5",)))
-    result = crossing.copier(text=True, lock=" LOCK IN SHARE MODE").copy(table, keys)
+    result = both.copier(text=True, lock=" LOCK IN SHARE MODE").copy(table, keys)
     assert (result.rows_asked, result.rows_sent, result.deleted_missing) == (5, 2, 1)
     assert_equal_tables(pair.source, pair.target, f"{schema}.t", where="id IN (2, 3)")
 
 
-def test_a_unique_value_that_moved_replaces_its_old_row(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_a_unique_value_that_moved_replaces_its_old_row(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, u INT UNIQUE)",
         f"INSERT INTO `{schema}`.t VALUES (0, 10), (-1, 11), (2, 12)",
     )
-    table = crossing.selected(f"{schema}.t")[0]
+    table = both.selected(f"{schema}.t")[0]
     assert table.secondary_unique
-    crossing.copy_all([table])
+    both.copy_all([table])
     pair.source.execute(
         f"UPDATE `{schema}`.t SET u = NULL WHERE id = 0",
         f"UPDATE `{schema}`.t SET u = 10 WHERE id = -1",
         f"UPDATE `{schema}`.t SET u = 11 WHERE id = 0",
     )
-    crossing.copier().copy(table, KeySet((("0",), ("-1",))))
+    both.copier().copy(table, KeySet((("0",), ("-1",))))
     assert_equal_tables(pair.source, pair.target, f"{schema}.t")
 
 
@@ -116,9 +116,9 @@ def test_values_that_move_under_a_hash_index(mariadb_pair: Pair, schema: str, mo
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, b TEXT, UNIQUE (b), n INT{more})",
         f"INSERT INTO `{schema}`.t (id, b, n) VALUES (1, 'aaa', 1), (2, 'bbb', 2), (3, 'ccc', 3), (4, NULL, 4)",
     )
-    with contextlib.closing(Crossing(mariadb_pair)) as crossing:
-        table = crossing.selected(f"{schema}.t")[0]
-        crossing.copy_all([table])
+    with contextlib.closing(TablePair(mariadb_pair)) as both:
+        table = both.selected(f"{schema}.t")[0]
+        both.copy_all([table])
         mariadb_pair.source.execute(
             f"UPDATE `{schema}`.t SET b = 'x' WHERE id = 1",
             f"UPDATE `{schema}`.t SET b = 'aaa' WHERE id = 2",
@@ -128,28 +128,28 @@ def test_values_that_move_under_a_hash_index(mariadb_pair: Pair, schema: str, mo
         )
         # Row 4 has row 3's value, and comes before it.
         for keys in ((("1",), ("2",), ("4",)), (("3",),)):
-            crossing.copier().copy(table, KeySet(keys))
+            both.copier().copy(table, KeySet(keys))
     assert_equal_tables(mariadb_pair.source, mariadb_pair.target, f"{schema}.t")
 
 
-def test_a_target_without_the_key_is_named(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_a_target_without_the_key_is_named(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
-    table = crossing.selected(f"{schema}.t")[0]
+    table = both.selected(f"{schema}.t")[0]
     pair.target.execute(f"ALTER TABLE `{schema}`.t DROP PRIMARY KEY")
     with pytest.raises(DataError, match=r"TargetKeyMissing: .*\(id\)"):
-        crossing.copier().copy(table, KeySet((("1",),)))
+        both.copier().copy(table, KeySet((("1",),)))
 
 
 @pytest.fixture(params=[family.value for family in Family])
-def small_packets(request: pytest.FixtureRequest, make_server: ServerFactory) -> Iterator[Crossing]:
+def small_packets(request: pytest.FixtureRequest, make_server: ServerFactory) -> Iterator[TablePair]:
     source, target = (make_server(request.param, max_allowed_packet=str(MIB)) for _ in range(2))
-    it = Crossing(Pair(source, target))
+    it = TablePair(Pair(source, target))
     yield it
     it.close()
 
 
-def test_rows_too_large_together_are_split_and_alone_are_fetched_raw(small_packets: Crossing) -> None:
-    crossing, pair = small_packets, small_packets.pair
+def test_rows_too_large_together_are_split_and_alone_are_fetched_raw(small_packets: TablePair) -> None:
+    both, pair = small_packets, small_packets.pair
     large = "LONGTEXT CHARACTER SET utf8mb4"
     json = "JSON" if pair.family is Family.MYSQL else large
     pair.source.execute(
@@ -166,10 +166,10 @@ def test_rows_too_large_together_are_split_and_alone_are_fetched_raw(small_packe
         "UPDATE s.t SET c = REPEAT('日本', 150000) WHERE id = 101",
         "UPDATE s.t SET b = REPEAT(X'5C', 600000), c = REPEAT('a', 500000), j = '{}' WHERE id = 102",
     )
-    table = crossing.selected("s.t")[0]
+    table = both.selected("s.t")[0]
     with pytest.raises(TooLarge):
-        crossing.copier().copy(table, ALL)
-    sent = crossing.copy_all([table], Copy(chunk_target_bytes=Quantity("64Mi")))
+        both.copier().copy(table, ALL)
+    sent = both.copy_all([table], Copy(chunk_target_bytes=Quantity("64Mi")))
     print(sent, "rows")
     assert sent == 43
     assert_equal_tables(pair.source, pair.target, "s.t")
@@ -177,17 +177,17 @@ def test_rows_too_large_together_are_split_and_alone_are_fetched_raw(small_packe
     pair.source.execute(
         "DELETE FROM s.t WHERE id = 100", "UPDATE s.t SET u2 = 500, c = REPEAT('b', 700000) WHERE id = 101"
     )
-    result = crossing.copier().copy(table, KeySet(tuple((str(key),) for key in (1, 100, 101, 102))))
+    result = both.copier().copy(table, KeySet(tuple((str(key),) for key in (1, 100, 101, 102))))
     assert (result.rows_sent, result.deleted_missing) == (3, 1)
     assert_equal_tables(pair.source, pair.target, "s.t")
 
 
-def test_an_unfilled_session_is_as_it_was_after_errors(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_an_unfilled_session_is_as_it_was_after_errors(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         SESSION, f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (0)"
     )
-    table = crossing.selected(f"{schema}.t")[0]
-    copier = crossing.copier()
+    table = both.selected(f"{schema}.t")[0]
+    copier = both.copier()
     pair.target.execute(f"RENAME TABLE `{schema}`.t TO `{schema}`.away")
     with pytest.raises(DataError):
         copier.copy(table, ALL)
@@ -208,13 +208,13 @@ def test_rows_of_20_mb_pass_a_packet_of_32_mb(family: str, make_server: ServerFa
         # 36 MB in one row, written in two steps: more than either packet.
         "UPDATE s.t SET c = REPEAT('y', 16000000) WHERE n = 0",
     )
-    crossing = Crossing(pair)
-    table = crossing.selected("s.t")[0]
-    assert crossing.copy_all([table]) == len(parts)
-    keys = crossing.keys(table)
-    result = crossing.copier().copy(table, KeySet(tuple(keys)))
+    both = TablePair(pair)
+    table = both.selected("s.t")[0]
+    assert both.copy_all([table]) == len(parts)
+    keys = both.keys(table)
+    result = both.copier().copy(table, KeySet(tuple(keys)))
     assert (result.rows_sent, result.deleted_missing) == (len(parts), 0)
-    crossing.close()
+    both.close()
     digest = "SELECT GROUP_CONCAT(HEX(id), ':', SHA2(b, 256), ':', IFNULL(SHA2(c, 256), '-') ORDER BY n) FROM s.t"
     assert pair.source.value(digest) == pair.target.value(digest)
 
@@ -229,19 +229,19 @@ def test_a_target_with_smaller_packets_takes_all_but_json(family: str, make_serv
         "CREATE TABLE s.j (id INT PRIMARY KEY, j JSON)",
         "INSERT INTO s.j VALUES (7, CONCAT('\"', REPEAT('x', 9000000), '\"'))",
     )
-    crossing = Crossing(pair)
-    documents, table = crossing.selected("s.*")
-    assert crossing.copy_all([table]) == 2
+    both = TablePair(pair)
+    documents, table = both.selected("s.*")
+    assert both.copy_all([table]) == 2
     lengths = "SELECT id, SHA2(b, 256), SHA2(c, 256) FROM s.t ORDER BY id"
     assert pair.source.query(lengths) == pair.target.query(lengths)
     if pair.family is Family.MYSQL:
         with pytest.raises(DataError, match=r"RowTooLarge: the row of s\.j with key \(7\)"):
-            crossing.copier().copy(documents, ALL)
-    crossing.close()
+            both.copier().copy(documents, ALL)
+    both.close()
 
 
 @pytest.fixture
-def poor(mysql_pair: Pair, schema: str) -> Iterator[Crossing]:
+def poor(mysql_pair: Pair, schema: str) -> Iterator[TablePair]:
     """Accounts that may not lengthen the server's list of 1024 warnings, as most are."""
     name = f"p{schema[-8:]}"
     for server in (mysql_pair.source, mysql_pair.target):
@@ -249,15 +249,15 @@ def poor(mysql_pair: Pair, schema: str) -> Iterator[Crossing]:
             f"CREATE USER {name}@'%' IDENTIFIED BY 'pw'",
             f"GRANT ALL ON `{schema}`.* TO {name}@'%'",
         )
-    crossing = Crossing(mysql_pair)
-    for session in (crossing.plain, crossing.text, crossing.target):
+    both = TablePair(mysql_pair)
+    for session in (both.plain, both.text, both.target):
         session.close()
     source = dataclasses.replace(mysql_pair.source.endpoint(), user=name, password="pw")
     target = dataclasses.replace(mysql_pair.target.endpoint("target"), user=name, password="pw")
-    crossing.plain, crossing.text = (Session(source, purpose) for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT))
-    crossing.target = Session(target, Purpose.TARGET)
-    yield crossing
-    crossing.close()
+    both.plain, both.text = (Session(source, purpose) for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT))
+    both.target = Session(target, Purpose.TARGET)
+    yield both
+    both.close()
     for server in (mysql_pair.source, mysql_pair.target):
         server.execute(f"DROP USER {name}@'%'")
 
@@ -268,7 +268,7 @@ UTF8MB3_KEY = (
 )
 
 
-def test_deprecations_do_not_hide_a_warning_that_matters(mysql_pair: Pair, poor: Crossing, schema: str) -> None:
+def test_deprecations_do_not_hide_a_warning_that_matters(mysql_pair: Pair, poor: TablePair, schema: str) -> None:
     """Each literal of a utf8mb3 key is one; the server lists 1024 and goes on counting what comes in the execution."""
     mysql_pair.source.execute(
         UTF8MB3_KEY.format(schema),
@@ -288,7 +288,7 @@ def test_deprecations_do_not_hide_a_warning_that_matters(mysql_pair: Pair, poor:
     assert copier.copy(table, KeySet(keys)).deleted_missing == 1200
 
 
-def test_a_warning_that_the_server_never_lists_stops_the_copy(mysql_pair: Pair, poor: Crossing, schema: str) -> None:
+def test_a_warning_that_the_server_never_lists_stops_the_copy(mysql_pair: Pair, poor: TablePair, schema: str) -> None:
     mysql_pair.source.execute(UTF8MB3_KEY.format(schema), f"INSERT INTO `{schema}`.t VALUES ('a', 'b', '7 up')")
     table = poor.selected(f"{schema}.t", rules=[{"match": "*.t", "where": "v + 0 >= 0"}])[0]
     mysql_pair.source.execute("SET GLOBAL max_error_count = 0")

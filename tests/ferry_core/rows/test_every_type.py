@@ -7,28 +7,26 @@ from ferry_core.tables.table import KeyRange, KeySet
 from ferry_core.verify.checksum import Side, chunk_sum
 from tests.support.all_types import JSON_CHANGED_BY_REPARSING, SESSION, ddl, row_count, rows
 from tests.support.compare import assert_equal_tables
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 FILTER = "c_varchar <> 'ünï日本🚢!' OR c_varchar IS NULL"
 
 
 @pytest.mark.parametrize("where", [None, FILTER], ids=["binary", "text"])
-def test_every_type_is_copied_by_range_and_by_key(
-    pair: Pair, crossing: Crossing, schema: str, where: str | None
-) -> None:
+def test_every_type_is_copied_by_range_and_by_key(pair: Pair, both: TablePair, schema: str, where: str | None) -> None:
     family = pair.family
     pair.source.execute(ddl(family, schema), *rows(family, schema))
     rule = [{"match": f"{schema}.*", "where": where}] if where else []
-    tables = crossing.selected(f"{schema}.*", rules=rule)
+    tables = both.selected(f"{schema}.*", rules=rule)
     changed: list[int] = []
-    assert crossing.copy_all(tables, seen=lambda result: changed.append(result.json_changed)) == row_count(family)
+    assert both.copy_all(tables, seen=lambda result: changed.append(result.json_changed)) == row_count(family)
     print(assert_equal_tables(pair.source, pair.target, f"{schema}.all_types"))
     assert sum(changed) == 0
 
     pair.source.execute(*rows(family, schema, shift=1))
-    copier = crossing.copier(text=where is not None)
-    result = copier.copy(tables[0], KeySet(tuple(crossing.keys(tables[0]))))
+    copier = both.copier(text=where is not None)
+    result = copier.copy(tables[0], KeySet(tuple(both.keys(tables[0]))))
     assert (result.rows_sent, result.deleted_missing) == (row_count(family), 0)
     assert_equal_tables(pair.source, pair.target, f"{schema}.all_types")
 
@@ -45,10 +43,10 @@ def test_json_that_its_text_cannot_tell_is_counted(mysql_pair: Pair, schema: str
     )
     inserts = [f"INSERT INTO j VALUES ({at}, {value})" for at, value in enumerate(values)]
     mysql_pair.source.execute(SESSION, f"USE `{schema}`", "CREATE TABLE j (id INT PRIMARY KEY, j JSON)", *inserts)
-    crossing = Crossing(mysql_pair)
+    both = TablePair(mysql_pair)
     changed: list[int] = []
-    crossing.copy_all(crossing.selected(f"{schema}.j"), seen=lambda result: changed.append(result.json_changed))
-    crossing.close()
+    both.copy_all(both.selected(f"{schema}.j"), seen=lambda result: changed.append(result.json_changed))
+    both.close()
     assert sum(changed) == 5
     assert mysql_pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.j WHERE JSON_TYPE(j) IS NOT NULL") == 6
 
@@ -63,15 +61,15 @@ def test_unsigned_integers_in_json_arrive_exactly(mysql_pair: Pair, schema: str)
     )
     inserts = [f"INSERT INTO j VALUES ({at}, {value})" for at, value in enumerate(values)]
     mysql_pair.source.execute(f"USE `{schema}`", "CREATE TABLE j (id INT PRIMARY KEY, j JSON)", *inserts)
-    crossing = Crossing(mysql_pair)
+    both = TablePair(mysql_pair)
     changed: list[int] = []
-    (table,) = crossing.selected(f"{schema}.j")
-    crossing.copy_all([table], seen=lambda result: changed.append(result.json_changed))
+    (table,) = both.selected(f"{schema}.j")
+    both.copy_all([table], seen=lambda result: changed.append(result.json_changed))
     sums = [
         chunk_sum(session, table, KeyRange(None, None), side)
-        for session, side in ((crossing.plain, Side.SOURCE), (crossing.target, Side.TARGET))
+        for session, side in ((both.plain, Side.SOURCE), (both.target, Side.TARGET))
     ]
-    crossing.close()
+    both.close()
     assert (sum(changed), sums[0]) == (0, sums[1])
     text = f"SELECT CAST(j AS CHAR) FROM `{schema}`.j ORDER BY id"
     assert mysql_pair.source.query(text) == mysql_pair.target.query(text)

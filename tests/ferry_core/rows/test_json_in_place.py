@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 SIZED = "SELECT COUNT(*) FROM `{}`.t WHERE JSON_STORAGE_FREE(j) > 0"
 
@@ -47,10 +47,10 @@ def test_decimals_as_long_as_a_double(mysql_pair: Pair, schema: str) -> None:
 
 
 def _changed(pair: Pair, schema: str) -> int:
-    crossing = Crossing(pair)
+    both = TablePair(pair)
     try:
         seen: list[int] = []
-        crossing.copy_all(crossing.selected(f"{schema}.t"), seen=lambda result: seen.append(result.json_changed))
+        both.copy_all(both.selected(f"{schema}.t"), seen=lambda result: seen.append(result.json_changed))
         return sum(seen)
     finally:
-        crossing.close()
+        both.close()

@@ -12,9 +12,9 @@ from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
-from tests.support.crossing import Crossing
 from tests.support.schemas import OddTable, odd_tables
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 SEED = 20260
 RANGE_TYPES = {b"range", b"ref", b"eq_ref", b"const"}
@@ -47,16 +47,16 @@ def plan(session: Session, table: Table, selector: Selector) -> tuple[bytes | No
 
 
 @pytest.mark.parametrize("step", [1, 7, 250])
-def test_chunks_partition_every_table(pair: Pair, crossing: Crossing, schema: str, step: int) -> None:
+def test_chunks_partition_every_table(pair: Pair, both: TablePair, schema: str, step: int) -> None:
     fill(pair, schema, odd_tables(pair.family), 1200 if step > 1 else 60)
-    for table in crossing.selected(f"{schema}.*"):
-        keys = crossing.keys(table)
+    for table in both.selected(f"{schema}.*"):
+        keys = both.keys(table)
         assert len(set(keys)) == len(keys)
         lo: KeyLiterals | None = None
         seen = chunks = 0
         while True:
-            hi = next_bound(crossing.plain, table, lo, step)
-            count = in_table(crossing.plain, table, KeyRange(lo, hi))
+            hi = next_bound(both.plain, table, lo, step)
+            count = in_table(both.plain, table, KeyRange(lo, hi))
             chunks += 1
             seen += count
             if hi is None:
@@ -67,34 +67,34 @@ def test_chunks_partition_every_table(pair: Pair, crossing: Crossing, schema: st
         assert seen == len(keys), f"{table.id}: {seen} of {len(keys)} rows in {chunks} chunks"
 
 
-def test_every_kind_of_session_finds_the_same_rows(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_every_kind_of_session_finds_the_same_rows(pair: Pair, both: TablePair, schema: str) -> None:
     fill(pair, schema, odd_tables(pair.family))
-    for table in crossing.selected(f"{schema}.*"):
-        keys = crossing.keys(table)
-        assert crossing.keys(table, crossing.text) == keys
+    for table in both.selected(f"{schema}.*"):
+        keys = both.keys(table)
+        assert both.keys(table, both.text) == keys
         middle, later = keys[len(keys) // 2], keys[len(keys) * 3 // 4]
-        for session in (crossing.plain, crossing.text, crossing.control):
+        for session in (both.plain, both.text, both.control):
             assert in_table(session, table, KeySet(tuple(keys[::3]))) == len(keys[::3]), table.id
             assert in_table(session, table, KeyRange(middle, later)) == len(keys) * 3 // 4 - len(keys) // 2, table.id
             assert session.warning_count == 0
 
 
-def test_ranges_and_key_lists_use_the_key(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_ranges_and_key_lists_use_the_key(pair: Pair, both: TablePair, schema: str) -> None:
     unique = [table for table in odd_tables(pair.family) if table.slots >= 4000]
     fill(pair, schema, unique, 4000)
-    by_name = {table.source.name: table for table in crossing.selected(f"{schema}.*")}
+    by_name = {table.source.name: table for table in both.selected(f"{schema}.*")}
     # Enough rows that an index scan never looks cheaper than 300 single reads.
     for table in by_name.values():
-        crossing.control.query(f"ANALYZE TABLE {table.source.sql}")
-        keys = crossing.keys(table)
-        for session in (crossing.plain, crossing.text):
+        both.control.query(f"ANALYZE TABLE {table.source.sql}")
+        keys = both.keys(table)
+        for session in (both.plain, both.text):
             for selector in (KeyRange(keys[1000], keys[1200]), KeySet(tuple(keys[::13])), KeySet((keys[5],))):
                 access, rows = plan(session, table, selector)
                 assert access in RANGE_TYPES, f"{table.id} {type(selector).__name__}: {access!r}"
                 assert rows < 2000, f"{table.id}: {rows} rows to read for {type(selector).__name__}"
 
 
-def test_three_thousand_keys_at_once_make_no_scan(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_three_thousand_keys_at_once_make_no_scan(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (a INT, w VARCHAR(20) CHARACTER SET utf8mb4, b BIGINT, PRIMARY KEY (a, w, b))",
         *(
@@ -104,9 +104,9 @@ def test_three_thousand_keys_at_once_make_no_scan(pair: Pair, crossing: Crossing
         ),
         f"ANALYZE TABLE `{schema}`.t",
     )
-    table = crossing.selected(f"{schema}.t")[0]
-    keys = tuple(crossing.keys(table)[::13][:3000])
-    for session in (crossing.plain, crossing.text):
+    table = both.selected(f"{schema}.t")[0]
+    keys = tuple(both.keys(table)[::13][:3000])
+    for session in (both.plain, both.text):
         access, rows = plan(session, table, KeySet(keys))
         assert access == b"range"
         assert rows <= 4000
@@ -114,16 +114,16 @@ def test_three_thousand_keys_at_once_make_no_scan(pair: Pair, crossing: Crossing
         assert session.warning_count == 0
 
 
-def test_odd_tables_are_copied_by_range_then_followed_by_key(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_odd_tables_are_copied_by_range_then_followed_by_key(pair: Pair, both: TablePair, schema: str) -> None:
     odd = odd_tables(pair.family)
     fill(pair, schema, odd)
-    tables = {table.source.name: table for table in crossing.selected(f"{schema}.*")}
-    print(crossing.copy_all(list(tables.values())), "rows sent")
+    tables = {table.source.name: table for table in both.selected(f"{schema}.*")}
+    print(both.copy_all(list(tables.values())), "rows sent")
     print(assert_equal_schemas(pair.source, pair.target, schema))
     rng = random.Random(SEED)
     for one in odd:
         table = tables[one.name]
-        keys = crossing.keys(table)
+        keys = both.keys(table)
         gone, changed = tuple(keys[::5]), tuple(keys[1::5])
         count = min(1200, one.slots)
         fresh = [] if count == one.slots else list(range(count, min(count + 50, one.slots)))
@@ -132,23 +132,23 @@ def test_odd_tables_are_copied_by_range_then_followed_by_key(pair: Pair, crossin
             f"UPDATE {table.source.sql} SET n = 7, s = 'changed' WHERE {where(table.key, KeySet(changed))}",
             *one.inserts(schema, fresh, rng),
         )
-        asked = (*gone, *changed, *(key for key in crossing.keys(table) if key not in set(keys)))
-        result = crossing.copier().copy(table, KeySet(asked))
+        asked = (*gone, *changed, *(key for key in both.keys(table) if key not in set(keys)))
+        result = both.copier().copy(table, KeySet(asked))
         assert result.rows_asked == len(asked)
         assert result.deleted_missing == len(gone), table.id
         assert result.rows_sent == len(changed) + len(fresh), table.id
     assert_equal_schemas(pair.source, pair.target, schema)
 
 
-def test_a_key_respelt_within_its_collation_is_replaced(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_a_key_respelt_within_its_collation_is_replaced(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (w VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY, n INT)",
         f"INSERT INTO `{schema}`.t VALUES ('key', 1), ('other', 2), ('gone', 3)",
     )
-    table = crossing.selected(f"{schema}.t")[0]
-    crossing.copy_all([table])
+    table = both.selected(f"{schema}.t")[0]
+    both.copy_all([table])
     pair.source.execute(f"UPDATE `{schema}`.t SET w = 'KEY' WHERE w = 'key'", f"DELETE FROM `{schema}`.t WHERE n = 3")
     # As an UPDATE event gives them: the old key and the new one, which is the same to the index.
     asked = (("_utf8mb4 0x6b6579",), ("_utf8mb4 0x4b4559",), ("_utf8mb4 0x676f6e65",))
-    crossing.copier().copy(table, KeySet(asked))
+    both.copier().copy(table, KeySet(asked))
     assert_equal_tables(pair.source, pair.target, f"{schema}.t")

@@ -11,8 +11,8 @@ from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.table import TableName
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair, set_global
+from tests.support.table_pair import TablePair
 
 ODD = r"""CREATE TABLE `o``dd, (t)` (
   `id` int NOT NULL AUTO_INCREMENT,
@@ -30,8 +30,8 @@ PARTITIONS 3"""
 
 
 @pytest.fixture
-def crossing(pair: Pair) -> Iterator[Crossing]:
-    it = Crossing(pair)
+def both(pair: Pair) -> Iterator[TablePair]:
+    it = TablePair(pair)
     yield it
     it.close()
 
@@ -52,7 +52,7 @@ def test_a_definition_is_read_by_tokens() -> None:
     assert read.create(TableName("n", "w")).startswith("CREATE TABLE `n`.`w` (\n  `id` int NOT NULL AUTO_INCREMENT,")
 
 
-def test_odd_definitions_arrive_whole_under_new_names(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_odd_definitions_arrive_whole_under_new_names(pair: Pair, both: TablePair, schema: str) -> None:
     hidden = "INVISIBLE"
     functional = ", UNIQUE KEY expr ((LOWER(`a``b`)))" if pair.family is Family.MYSQL else ""
     pair.source.execute(
@@ -72,27 +72,25 @@ def test_odd_definitions_arrive_whole_under_new_names(pair: Pair, crossing: Cros
     )
     to = f"{schema}_to"
     rules = [{"match": f"{schema}.parts", "target": f"{to}.pieces"}]
-    tables = crossing.selected(f"{schema}.*", renameSchemas={schema: to}, rules=rules)
-    assert crossing.copy_all(tables) == 7
+    tables = both.selected(f"{schema}.*", renameSchemas={schema: to}, rules=rules)
+    assert both.copy_all(tables) == 7
     for table in tables:
         assert_equal_tables(
             pair.source, pair.target, (table.source.schema, table.source.name), (table.target.schema, table.target.name)
         )
     assert (
-        crossing.target.text(
-            f"SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = '{to}'"
-        )
+        both.target.text(f"SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = '{to}'")
         == "latin1_bin"
     )
-    assert create_missing(crossing.control, crossing.target, tables, crossing.fence) == []
+    assert create_missing(both.control, both.target, tables, both.fence) == []
     for text in (b"PARTITION BY RANGE", b"pieces"):
-        assert text in (crossing.target.query(f"SHOW CREATE TABLE `{to}`.pieces")[0][1] or b"")
-    kept = definition(crossing.target, tables[0].target).options
-    assert kept == definition(crossing.control, tables[0].source).options
+        assert text in (both.target.query(f"SHOW CREATE TABLE `{to}`.pieces")[0][1] or b"")
+    kept = definition(both.target, tables[0].target).options
+    assert kept == definition(both.control, tables[0].source).options
     assert "AUTO_INCREMENT=80" in kept
 
 
-def test_foreign_keys_follow_under_new_names_and_once(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_foreign_keys_follow_under_new_names_and_once(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE out_of_it (id INT PRIMARY KEY)",
@@ -106,22 +104,22 @@ def test_foreign_keys_follow_under_new_names_and_once(pair: Pair, crossing: Cros
     )
     to = f"{schema}_to"
     rules = [{"match": f"{schema}.p", "target": f"{to}.parents"}]
-    tables = crossing.selected(f"{schema}.[cp]", renameSchemas={schema: to}, rules=rules)
-    assert b"FOREIGN KEY" not in (crossing.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"")
-    crossing.copy_all(tables)
+    tables = both.selected(f"{schema}.[cp]", renameSchemas={schema: to}, rules=rules)
+    assert b"FOREIGN KEY" not in (both.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"")
+    both.copy_all(tables)
     for _ in range(2):
-        notices = add_foreign_keys(crossing.control, crossing.target, tables, crossing.fence)
+        notices = add_foreign_keys(both.control, both.target, tables, both.fence)
         assert len(notices) == 1
         assert "lost" in notices[0]
-    text = (crossing.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"").decode()
+    text = (both.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"").decode()
     assert "CONSTRAINT `a,b` FOREIGN KEY (`pid`) REFERENCES `parents` (`id`)" in text
     assert "CONSTRAINT `own` FOREIGN KEY (`self`) REFERENCES `c` (`id`)" in text
     assert text.count("FOREIGN KEY") == 2
-    assert crossing.target.text("SELECT @@foreign_key_checks") == "0"
-    assert crossing.target.text("SELECT @@character_set_connection") == "binary"
+    assert both.target.text("SELECT @@foreign_key_checks") == "0"
+    assert both.target.text("SELECT @@character_set_connection") == "binary"
 
 
-def test_the_targets_defaults_do_not_change_a_definition(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_the_targets_defaults_do_not_change_a_definition(pair: Pair, both: TablePair, schema: str) -> None:
     """An application's next UPDATE would rewrite a TIMESTAMP that was given ON UPDATE CURRENT_TIMESTAMP."""
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT NOT NULL, a TIMESTAMP NOT NULL, b TIMESTAMP NULL, UNIQUE KEY k (id))"
@@ -130,7 +128,7 @@ def test_the_targets_defaults_do_not_change_a_definition(pair: Pair, crossing: C
     if pair.family is Family.MYSQL:
         hostile.append("sql_generate_invisible_primary_key = 1")
     with set_global(pair.target, *hostile):
-        crossing.target.close()
-        crossing.target = Session(pair.target.endpoint("target"), Purpose.TARGET)
-        crossing.selected(f"{schema}.t")
+        both.target.close()
+        both.target = Session(pair.target.endpoint("target"), Purpose.TARGET)
+        both.selected(f"{schema}.t")
     assert_equal_tables(pair.source, pair.target, (schema, "t"), (schema, "t"))

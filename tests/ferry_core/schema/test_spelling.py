@@ -10,8 +10,8 @@ from ferry_core.tables.members import members
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import KeyRange, TableName
 from hack.servers import Family
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 # MySQL 9.7 refuses binary members that are no UTF-8, older versions may hold them.
 _BINARY = {Family.MYSQL: "x'41', '?'", Family.MARIADB: "x'ff', '?', x'fe3f'"}
@@ -19,13 +19,13 @@ _WIDE = {Family.MYSQL: "gb18030", Family.MARIADB: "utf32"}
 
 
 @pytest.fixture
-def crossing(pair: Pair) -> Iterator[Crossing]:
-    it = Crossing(pair)
+def both(pair: Pair) -> Iterator[TablePair]:
+    it = TablePair(pair)
     yield it
     it.close()
 
 
-def test_enum_and_set_members_beyond_the_basic_plane(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_enum_and_set_members_beyond_the_basic_plane(pair: Pair, both: TablePair, schema: str) -> None:
     many = ", ".join(f"'?{number}\U0001f6a2'" for number in range(700))
     flags = ", ".join(f"'f{number}\U0001f6a2'" for number in range(64))
     pair.source.execute(
@@ -40,8 +40,8 @@ def test_enum_and_set_members_beyond_the_basic_plane(pair: Pair, crossing: Cross
         f"(1, 1, 1 << 63, 1, 1, 1, 1), (2, 2, 3, 2, 2, 2, 700), (3, 3, ~0, 3, 3, 1, 2)",
         f"INSERT INTO `{schema}`.`t?` (id) VALUES (4)",
     )
-    tables = crossing.selected(f"{schema}.*")
-    assert crossing.copy_all(tables) == 4
+    tables = both.selected(f"{schema}.*")
+    assert both.copy_all(tables) == 4
     pair.target.execute(f"INSERT INTO `{schema}`.`t?` (id) VALUES (5)")
     name = TableName(schema, "t?")
     columns = ("e", "s", "w", "u", "b", "m`?", "g")
@@ -57,12 +57,12 @@ def test_enum_and_set_members_beyond_the_basic_plane(pair: Pair, crossing: Cross
     ]
     for column, kind, count in (("e", "enum", 4), ("s", "set", 64), ("w", "enum", 3), ("m`?", "enum", 700)):
         asked = range(1, count + 1)
-        expected = members(crossing.control, name, column, kind, asked)
-        assert members(crossing.target, name, column, kind, asked) == expected
-    assert create_missing(crossing.control, crossing.target, tables, crossing.fence) == []
+        expected = members(both.control, name, column, kind, asked)
+        assert members(both.target, name, column, kind, asked) == expected
+    assert create_missing(both.control, both.target, tables, both.fence) == []
 
 
-def test_members_that_are_equal_to_their_collation(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_members_that_are_equal_to_their_collation(pair: Pair, both: TablePair, schema: str) -> None:
     """utf8mb4_general_ci takes every character beyond the basic plane for the same; only a lax sql_mode lets two in."""
     pair.source.execute(
         "SET SESSION sql_mode = ''",
@@ -70,11 +70,11 @@ def test_members_that_are_equal_to_their_collation(pair: Pair, crossing: Crossin
         "COLLATE utf8mb4_general_ci)",
         f"INSERT INTO `{schema}`.t VALUES (1, 1), (2, 2), (3, 3)",
     )
-    assert crossing.copy_all(crossing.selected(f"{schema}.*")) == 3
+    assert both.copy_all(both.selected(f"{schema}.*")) == 3
     assert pair.target.query(f"SELECT HEX(e) FROM `{schema}`.t ORDER BY id") == [("F09F9880",), ("F09F9881",), ("3F",)]
 
 
-def test_defaults_beyond_the_basic_plane_or_binary(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_defaults_beyond_the_basic_plane_or_binary(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20) CHARACTER SET utf8mb4 NOT NULL DEFAULT "
         "'a\U0001f600?', q CHAR(9) DEFAULT '?', w VARCHAR(9) CHARACTER SET utf16 DEFAULT '\U0001f600', vb VARBINARY(9) "
@@ -83,7 +83,7 @@ def test_defaults_beyond_the_basic_plane_or_binary(pair: Pair, crossing: Crossin
         "c VARCHAR(20) CHARACTER SET utf8mb4 DEFAULT (CONCAT('\U0001f600', 'x?')), bl BLOB DEFAULT (x'ff00'))",
         f"INSERT INTO `{schema}`.t (id) VALUES (1)",
     )
-    crossing.selected(f"{schema}.*")
+    both.selected(f"{schema}.*")
     pair.target.execute(f"INSERT INTO `{schema}`.t (id) VALUES (1)")
     shown = ", ".join(f"HEX({column})" for column in ("v", "q", "w", "vb", "b", "n", "l", "x", "c", "bl"))
     on_source, on_target = (end.query(f"SELECT {shown} FROM `{schema}`.t") for end in (pair.source, pair.target))
@@ -103,11 +103,11 @@ def test_literals_of_other_character_sets_in_expressions(mysql_pair: Pair, schem
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARBINARY(9), {columns}, CHECK (v <> _latin1 x'e9'))",
         f"INSERT INTO `{schema}`.t (id, v) VALUES (1, 'x')",
     )
-    crossing = Crossing(mysql_pair)
+    both = TablePair(mysql_pair)
     try:
-        crossing.selected(f"{schema}.*")
+        both.selected(f"{schema}.*")
     finally:
-        crossing.close()
+        both.close()
     mysql_pair.target.execute(f"INSERT INTO `{schema}`.t (id, v) VALUES (1, 'x')")
     shown = ", ".join(f"HEX(g{number}), HEX(d{number})" for number in range(len(literals)))
     on_source, on_target = (
@@ -116,22 +116,22 @@ def test_literals_of_other_character_sets_in_expressions(mysql_pair: Pair, schem
     assert on_target == on_source
 
 
-def test_another_member_in_place_of_one_is_a_change(pair: Pair, crossing: Crossing, schema: str) -> None:
+def test_another_member_in_place_of_one_is_a_change(pair: Pair, both: TablePair, schema: str) -> None:
     """SHOW CREATE TABLE says the same of both."""
     column = "k ENUM('b', '\U0001f600', 'a,0x', '?') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t ({column} NOT NULL PRIMARY KEY)",
         f"INSERT INTO `{schema}`.t VALUES (1), (2), (3), (4)",
     )
-    (before,) = crossing.selected(f"{schema}.t")
-    assert crossing.copy_all([before]) == 4
+    (before,) = both.selected(f"{schema}.t")
+    assert both.copy_all([before]) == 4
     bounds = [KeyRange(None, ("2",)), KeyRange(("2",), ("3",)), KeyRange(("3",), None)]
-    found = [crossing.plain.number(f"SELECT COUNT(*) FROM `{schema}`.t WHERE {where(before.key, at)}") for at in bounds]
+    found = [both.plain.number(f"SELECT COUNT(*) FROM `{schema}`.t WHERE {where(before.key, at)}") for at in bounds]
     assert found == [2, 1, 1]
     pair.source.execute(
         f"DELETE FROM `{schema}`.t",
         f"ALTER TABLE `{schema}`.t MODIFY {column.replace(chr(0x1F600), chr(0x1F601))} NOT NULL",
     )
-    (after,) = crossing.selected(f"{schema}.t")
+    (after,) = both.selected(f"{schema}.t")
     assert after.definition == before.definition
     assert "enum('b',0xf09f9881,'a,0x',0x3f)" in differences(before, after)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ends import Ends
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 
 @pytest.fixture
-def ends(pair: Pair, schema: str) -> Iterator[Ends]:
-    both = Ends(pair, schema)
+def both(pair: Pair, schema: str) -> Iterator[TablePair]:
+    both = TablePair(pair, schema)
     yield both
     both.close()

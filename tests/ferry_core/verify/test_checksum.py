@@ -6,66 +6,66 @@ from ferry_core.mysql.session import Purpose
 from ferry_core.tables.table import KeyRange, Table
 from ferry_core.verify.checksum import ChunkSum, Side, chunk_sum, row_hashes
 from ferry_core.verify.narrow import compare_rows
-from tests.support.ends import Ends
+from tests.support.table_pair import TablePair
 
 ALL = KeyRange(None, None)
 
 
-def sums(ends: Ends, table: Table) -> tuple[ChunkSum, ChunkSum]:
+def sums(both: TablePair, table: Table) -> tuple[ChunkSum, ChunkSum]:
     purpose = Purpose.SOURCE_TEXT if table.row_filter else Purpose.SOURCE
     return (
-        chunk_sum(ends.connect_source(purpose), table, ALL, Side.SOURCE),
-        chunk_sum(ends.connect_target(), table, ALL, Side.TARGET),
+        chunk_sum(both.connect_source(purpose), table, ALL, Side.SOURCE),
+        chunk_sum(both.connect_target(), table, ALL, Side.TARGET),
     )
 
 
-def hashes(ends: Ends, table: Table) -> dict[tuple[str, ...], bytes]:
-    return row_hashes(ends.connect_source(Purpose.SOURCE), table, ALL, Side.SOURCE)
+def hashes(both: TablePair, table: Table) -> dict[tuple[str, ...], bytes]:
+    return row_hashes(both.connect_source(Purpose.SOURCE), table, ALL, Side.SOURCE)
 
 
-def test_null_empty_and_the_word_null_are_three_values(ends: Ends) -> None:
-    ends.on_source(
+def test_null_empty_and_the_word_null_are_three_values(both: TablePair) -> None:
+    both.on_source(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(9), b int, c text, d varbinary(9))",
         "INSERT INTO t VALUES (1, NULL, 7, '', ''), (2, '', 7, '', ''), (3, 'NULL', 7, '', ''), (4, 'N', 7, '', '')",
         "INSERT INTO t VALUES (5, '', NULL, '', ''), (6, '', 7, NULL, ''), (7, '', 7, 'NULL', '')",
         "INSERT INTO t VALUES (8, '', 7, '', NULL)",
     )
     # The id is hashed too: leave it out by describing the table without it.
-    whole = ends.table()
+    whole = both.table()
     table = Table(whole.source, whole.target, whole.columns[1:], whole.key, None, False, 0, 100)
-    assert len(set(hashes(ends, table).values())) == 8
+    assert len(set(hashes(both, table).values())) == 8
 
 
-def test_where_a_text_ends_counts(ends: Ends) -> None:
-    ends.on_source(
+def test_where_a_text_ends_counts(both: TablePair) -> None:
+    both.on_source(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(9), b varchar(9), c text, d text)",
         "INSERT INTO t VALUES (1, 'a,b', 'c', '', ''), (2, 'a', 'b,c', '', ''), (3, 'a,1:b', 'c', '', '')",
         "INSERT INTO t VALUES (4, '', '', 'a,b', 'c'), (5, '', '', 'a', 'b,c')",
         "INSERT INTO t VALUES (6, NULL, 'N', '', ''), (7, 'N', NULL, '', '')",
     )
-    whole = ends.table()
+    whole = both.table()
     table = Table(whole.source, whole.target, whole.columns[1:], whole.key, None, False, 0, 100)
-    assert len(set(hashes(ends, table).values())) == 7
+    assert len(set(hashes(both, table).values())) == 7
 
 
-def test_equal_flips_in_two_rows_do_not_cancel(ends: Ends) -> None:
-    ends.on_both("CREATE TABLE t (id int PRIMARY KEY, a varchar(9) CHARACTER SET ascii NOT NULL)")
-    ends.on_source("INSERT INTO t VALUES (1, 'aaaa'), (2, 'bbbb')")
-    ends.on_target("INSERT INTO t VALUES (1, 'aaac'), (2, 'bbb`')")  # the same bit flipped in both
-    crc = f"SELECT BIT_XOR(CRC32(CONCAT(id, a))) FROM `{ends.schema}`.t"
-    assert ends.pair.source.value(crc) == ends.pair.target.value(crc), "CRC32 would call these tables equal"
-    on_source, on_target = sums(ends, ends.table())
+def test_equal_flips_in_two_rows_do_not_cancel(both: TablePair) -> None:
+    both.on_both("CREATE TABLE t (id int PRIMARY KEY, a varchar(9) CHARACTER SET ascii NOT NULL)")
+    both.on_source("INSERT INTO t VALUES (1, 'aaaa'), (2, 'bbbb')")
+    both.on_target("INSERT INTO t VALUES (1, 'aaac'), (2, 'bbb`')")  # the same bit flipped in both
+    crc = f"SELECT BIT_XOR(CRC32(CONCAT(id, a))) FROM `{both.schema}`.t"
+    assert both.pair.source.value(crc) == both.pair.target.value(crc), "CRC32 would call these tables equal"
+    on_source, on_target = sums(both, both.table())
     assert on_source.rows == on_target.rows == 2
     assert on_source.xor != on_target.xor
 
 
-def test_the_hash_is_the_same_whatever_the_sessions_character_sets(ends: Ends) -> None:
+def test_the_hash_is_the_same_whatever_the_sessions_character_sets(both: TablePair) -> None:
     own = {
         Flavor.MYSQL: ("j json, v vector(3)", """'{"a": [1.5, "ä", null]}', STRING_TO_VECTOR('[1,2,3]')"""),
         Flavor.MARIADB: ("j json, v uuid, i6 inet6", """'{"a": [1.5, "ä"]}', UUID(), '2001:db8::1'"""),
     }
-    columns, values = own[ends.pair.flavor]
-    ends.on_source(
+    columns, values = own[both.pair.flavor]
+    both.on_source(
         f"""CREATE TABLE t (id varchar(20) CHARACTER SET latin1 PRIMARY KEY, f float, d double, n decimal(30,10),
           b bit(9), e enum('ä', 'b') CHARACTER SET latin1, s set('x', 'ü'), g varchar(20) CHARACTER SET gbk,
           u char(9) CHARACTER SET ucs2, x varbinary(9), z tinyblob, y year, dt datetime(6), ti time(3),
@@ -75,116 +75,116 @@ def test_the_hash_is_the_same_whatever_the_sessions_character_sets(ends: Ends) -
           '2024-01-01 00:00:00.5', ST_GeomFromText('POINT(1 2)'), {values})""",
         "INSERT INTO t (id) VALUES ('nothing')",
     )
-    table = ends.table()
+    table = both.table()
     seen = {
-        purpose: row_hashes(ends.connect_source(purpose), table, ALL, Side.SOURCE)
+        purpose: row_hashes(both.connect_source(purpose), table, ALL, Side.SOURCE)
         for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT, Purpose.TARGET, Purpose.CONTROL)
     }
     first, *others = seen.values()
     assert len(first) == 2
     assert others == [first] * 3
-    found = {tuple(chunk_sum(ends.connect_source(purpose), table, ALL, Side.SOURCE)) for purpose in seen}
+    found = {tuple(chunk_sum(both.connect_source(purpose), table, ALL, Side.SOURCE)) for purpose in seen}
     assert len(found) == 1
     assert found.pop()[0] == 2
 
 
-def test_json_is_compared_as_re_parsed(ends: Ends) -> None:
-    if ends.pair.flavor is Flavor.MARIADB:
+def test_json_is_compared_as_re_parsed(both: TablePair) -> None:
+    if both.pair.flavor is Flavor.MARIADB:
         pytest.skip("MariaDB's JSON is text: compared by its bytes")
-    ends.on_both("CREATE TABLE t (id int PRIMARY KEY, j json)")
-    ends.on_source(
+    both.on_both("CREATE TABLE t (id int PRIMARY KEY, j json)")
+    both.on_source(
         "INSERT INTO t VALUES (1, JSON_OBJECT('n', CAST(1.10 AS DECIMAL(9,2)), 'd', CAST('2024-01-31' AS DATE)))"
     )
-    text = ends.pair.source.value(f"SELECT j FROM `{ends.schema}`.t")
-    ends.on_target(f"INSERT INTO t VALUES (1, '{text}')")
-    kind = f"SELECT JSON_TYPE(JSON_EXTRACT(j, '$.n')) FROM `{ends.schema}`.t"
-    assert (ends.pair.source.value(kind), ends.pair.target.value(kind)) == ("DECIMAL", "DOUBLE")
-    on_source, on_target = sums(ends, ends.table())
+    text = both.pair.source.value(f"SELECT j FROM `{both.schema}`.t")
+    both.on_target(f"INSERT INTO t VALUES (1, '{text}')")
+    kind = f"SELECT JSON_TYPE(JSON_EXTRACT(j, '$.n')) FROM `{both.schema}`.t"
+    assert (both.pair.source.value(kind), both.pair.target.value(kind)) == ("DECIMAL", "DOUBLE")
+    on_source, on_target = sums(both, both.table())
     assert on_source == on_target
-    ends.on_target("UPDATE t SET j = JSON_SET(j, '$.n', 1.2)")
-    assert sums(ends, ends.table())[1] != on_source
+    both.on_target("UPDATE t SET j = JSON_SET(j, '$.n', 1.2)")
+    assert sums(both, both.table())[1] != on_source
 
 
-def test_floats_that_print_alike_differ(ends: Ends) -> None:
-    ends.on_both("CREATE TABLE t (id int PRIMARY KEY, f float, d double)")
-    ends.on_source("INSERT INTO t VALUES (1, 16777216, 0.1), (2, 1.1, 1e308), (3, 0, 0)")
-    ends.on_target("INSERT INTO t VALUES (1, 16777216, 0.1), (2, 1.1, 1e308), (3, 0, 0)")
-    assert len(set(sums(ends, ends.table()))) == 1
-    ends.on_target("UPDATE t SET f = 16777218 WHERE id = 1")  # prints 16777200 like its neighbour
-    assert len(set(sums(ends, ends.table()))) == 2
-    ends.on_target("UPDATE t SET f = 16777216, d = 0.1 + 1e-17 WHERE id = 1")  # the next double after 0.1
-    assert len(set(sums(ends, ends.table()))) == 2
-    ends.on_target("UPDATE t SET d = 0.1 + 1e-18 WHERE id = 1")  # 0.1 itself
-    assert len(set(sums(ends, ends.table()))) == 1
+def test_floats_that_print_alike_differ(both: TablePair) -> None:
+    both.on_both("CREATE TABLE t (id int PRIMARY KEY, f float, d double)")
+    both.on_source("INSERT INTO t VALUES (1, 16777216, 0.1), (2, 1.1, 1e308), (3, 0, 0)")
+    both.on_target("INSERT INTO t VALUES (1, 16777216, 0.1), (2, 1.1, 1e308), (3, 0, 0)")
+    assert len(set(sums(both, both.table()))) == 1
+    both.on_target("UPDATE t SET f = 16777218 WHERE id = 1")  # prints 16777200 like its neighbour
+    assert len(set(sums(both, both.table()))) == 2
+    both.on_target("UPDATE t SET f = 16777216, d = 0.1 + 1e-17 WHERE id = 1")  # the next double after 0.1
+    assert len(set(sums(both, both.table()))) == 2
+    both.on_target("UPDATE t SET d = 0.1 + 1e-18 WHERE id = 1")  # 0.1 itself
+    assert len(set(sums(both, both.table()))) == 1
 
 
-def test_a_row_beyond_max_allowed_packet_is_hashed(ends: Ends) -> None:
-    ends.on_both(
+def test_a_row_beyond_max_allowed_packet_is_hashed(both: TablePair) -> None:
+    both.on_both(
         "CREATE TABLE t (id int PRIMARY KEY, a longblob, b longtext)",
         "INSERT INTO t VALUES (1, REPEAT('a', 34000000), NULL)",
         "UPDATE t SET b = REPEAT('b', 34000000)",
     )
-    assert ends.pair.target.value("SELECT @@max_allowed_packet") < 68_000_000
-    on_source, on_target = sums(ends, ends.table())
+    assert both.pair.target.value("SELECT @@max_allowed_packet") < 68_000_000
+    on_source, on_target = sums(both, both.table())
     assert on_source == on_target
     assert on_source.xor != 0
-    ends.on_target("UPDATE t SET b = CONCAT(REPEAT('b', 33999999), 'a')")
-    assert sums(ends, ends.table())[1] != on_source
+    both.on_target("UPDATE t SET b = CONCAT(REPEAT('b', 33999999), 'a')")
+    assert sums(both, both.table())[1] != on_source
 
 
-def test_only_the_source_evaluates_the_row_filter(ends: Ends) -> None:
-    ends.on_both("CREATE TABLE t (id int PRIMARY KEY, city varchar(20))")
-    ends.on_source("INSERT INTO t VALUES (1, 'Köln'), (2, 'Bonn')")
-    ends.on_target("INSERT INTO t VALUES (1, 'Köln')")
-    on_source, on_target = sums(ends, ends.table(row_filter="city = 'Köln'"))
+def test_only_the_source_evaluates_the_row_filter(both: TablePair) -> None:
+    both.on_both("CREATE TABLE t (id int PRIMARY KEY, city varchar(20))")
+    both.on_source("INSERT INTO t VALUES (1, 'Köln'), (2, 'Bonn')")
+    both.on_target("INSERT INTO t VALUES (1, 'Köln')")
+    on_source, on_target = sums(both, both.table(row_filter="city = 'Köln'"))
     assert on_source == on_target
     assert on_source.rows == 1
-    ends.on_target("INSERT INTO t VALUES (2, 'Bonn')")
-    assert sums(ends, ends.table(row_filter="city = 'Köln'"))[1].rows == 2
+    both.on_target("INSERT INTO t VALUES (2, 'Bonn')")
+    assert sums(both, both.table(row_filter="city = 'Köln'"))[1].rows == 2
 
 
-def test_a_warning_is_never_passed_over(ends: Ends) -> None:
-    ends.on_source("CREATE TABLE t (id int PRIMARY KEY, note varchar(20))", "INSERT INTO t VALUES (1, 'abc')")
+def test_a_warning_is_never_passed_over(both: TablePair) -> None:
+    both.on_source("CREATE TABLE t (id int PRIMARY KEY, note varchar(20))", "INSERT INTO t VALUES (1, 'abc')")
     with pytest.raises(DataError, match=r"VerificationWarning.*1292"):
-        chunk_sum(ends.connect_source(Purpose.SOURCE_TEXT), ends.table(row_filter="note + 0 = 0"), ALL, Side.SOURCE)
+        chunk_sum(both.connect_source(Purpose.SOURCE_TEXT), both.table(row_filter="note + 0 = 0"), ALL, Side.SOURCE)
 
 
-def test_generated_columns_are_left_out(ends: Ends) -> None:
-    ends.on_source("CREATE TABLE t (id int PRIMARY KEY, g int AS (id + 1) VIRTUAL)", "INSERT INTO t (id) VALUES (1)")
-    ends.on_target("CREATE TABLE t (id int PRIMARY KEY, g int AS (id + 2) VIRTUAL)", "INSERT INTO t (id) VALUES (1)")
-    on_source, on_target = sums(ends, ends.table())
+def test_generated_columns_are_left_out(both: TablePair) -> None:
+    both.on_source("CREATE TABLE t (id int PRIMARY KEY, g int AS (id + 1) VIRTUAL)", "INSERT INTO t (id) VALUES (1)")
+    both.on_target("CREATE TABLE t (id int PRIMARY KEY, g int AS (id + 2) VIRTUAL)", "INSERT INTO t (id) VALUES (1)")
+    on_source, on_target = sums(both, both.table())
     assert on_source == on_target
 
 
 @pytest.mark.parametrize("kind", ["ENUM", "SET"])
-def test_a_number_that_means_another_text_differs(ends: Ends, kind: str) -> None:
+def test_a_number_that_means_another_text_differs(both: TablePair, kind: str) -> None:
     """Rows travel by number: a table with other members takes them all, and every value is another."""
     column = f"CREATE TABLE t (id int PRIMARY KEY, v {kind}({{}}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)"
-    ends.on_source(column.format("'\U0001f600', 'b', 'c'"))
-    ends.on_target(column.format("'?', 'b', 'C'"))
-    ends.on_both("INSERT INTO t VALUES (1, 2), (2, NULL)")
-    on_source, on_target = sums(ends, ends.table())
+    both.on_source(column.format("'\U0001f600', 'b', 'c'"))
+    both.on_target(column.format("'?', 'b', 'C'"))
+    both.on_both("INSERT INTO t VALUES (1, 2), (2, NULL)")
+    on_source, on_target = sums(both, both.table())
     assert on_source == on_target
-    ends.on_both("INSERT INTO t VALUES (3, 1)")
-    on_source, on_target = sums(ends, ends.table())
+    both.on_both("INSERT INTO t VALUES (3, 1)")
+    on_source, on_target = sums(both, both.table())
     assert on_source.xor != on_target.xor
-    ends.on_both("DELETE FROM t WHERE id = 3", f"INSERT INTO t VALUES (4, {3 if kind == 'ENUM' else 4})")
-    on_source, on_target = sums(ends, ends.table())
+    both.on_both("DELETE FROM t WHERE id = 3", f"INSERT INTO t VALUES (4, {3 if kind == 'ENUM' else 4})")
+    on_source, on_target = sums(both, both.table())
     assert on_source.xor != on_target.xor
 
 
-def test_negative_zero_is_zero_and_every_other_digit_counts(ends: Ends) -> None:
+def test_negative_zero_is_zero_and_every_other_digit_counts(both: TablePair) -> None:
     """MariaDB stores 0 for -0 from 11.8 on; to SQL they are one value."""
-    ends.on_both("CREATE TABLE t (id DOUBLE NOT NULL PRIMARY KEY, d DOUBLE, m DOUBLE(20,3), f FLOAT NOT NULL)")
+    both.on_both("CREATE TABLE t (id DOUBLE NOT NULL PRIMARY KEY, d DOUBLE, m DOUBLE(20,3), f FLOAT NOT NULL)")
     smallest, next_to_it = "-2.2250738585072014e-308", "-2.225073858507202e-308"
-    ends.on_source(f"INSERT INTO t VALUES (-0e0, -0e0, -0e0, -0e0), (1, {smallest}, 1, 1)")
-    ends.on_target(f"INSERT INTO t VALUES (0, 0, 0, 0), (1, {smallest}, 1, 1)")
-    on_source, on_target = sums(ends, ends.table())
+    both.on_source(f"INSERT INTO t VALUES (-0e0, -0e0, -0e0, -0e0), (1, {smallest}, 1, 1)")
+    both.on_target(f"INSERT INTO t VALUES (0, 0, 0, 0), (1, {smallest}, 1, 1)")
+    on_source, on_target = sums(both, both.table())
     assert on_source == on_target
-    source, target = ends.connect_source(Purpose.SOURCE), ends.connect_target()
-    assert compare_rows(ends.table(), ALL, source, target) == []
+    source, target = both.connect_source(Purpose.SOURCE), both.connect_target()
+    assert compare_rows(both.table(), ALL, source, target) == []
     for column, value in (("d", next_to_it), ("m", "0.001"), ("f", "1.0000001")):
-        ends.on_target("DELETE FROM t WHERE id = 1", f"INSERT INTO t VALUES (1, {smallest}, 1, 1)")
-        ends.on_target(f"UPDATE t SET {column} = {value} WHERE id = 1")
-        on_source, on_target = sums(ends, ends.table())
+        both.on_target("DELETE FROM t WHERE id = 1", f"INSERT INTO t VALUES (1, {smallest}, 1, 1)")
+        both.on_target(f"UPDATE t SET {column} = {value} WHERE id = 1")
+        on_source, on_target = sums(both, both.table())
         assert on_source != on_target, column

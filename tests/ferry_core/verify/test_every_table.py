@@ -11,54 +11,54 @@ from ferry_core.verify.checksum import Side, row_hashes
 from ferry_core.verify.final_pass import FinalPass, PassResult
 from ferry_core.verify.narrow import check_keys
 from tests.support import all_types
-from tests.support.ends import Ends
 from tests.support.schemas import create_odd_tables, odd_tables
+from tests.support.table_pair import TablePair
 from tests.support.tables import moves_of
 
 SHARE = 0.1
 
 
-def found(ends: Ends) -> list[Table]:
-    return discover(ends.connect_source(Purpose.CONTROL), Tables(include=[f"{ends.schema}.*"]))
+def found(both: TablePair) -> list[Table]:
+    return discover(both.connect_source(Purpose.CONTROL), Tables(include=[f"{both.schema}.*"]))
 
 
-def compare(ends: Ends, tables: list[Table]) -> PassResult:
-    checked = FinalPass(moves_of(tables), ends.connect_source, ends.connect_target, 2, 150)
+def compare(both: TablePair, tables: list[Table]) -> PassResult:
+    checked = FinalPass(moves_of(tables), both.connect_source, both.connect_target, 2, 150)
     return checked.run(Cancellation(), lambda _table, _rows: None)
 
 
-def test_every_odd_key(ends: Ends) -> None:
-    odd = odd_tables(ends.pair.family)
-    rows = create_odd_tables(ends.pair.source, ends.schema, odd, share=SHARE)
-    create_odd_tables(ends.pair.target, ends.schema, odd, share=SHARE)
-    tables = found(ends)
-    result = compare(ends, tables)
+def test_every_odd_key(both: TablePair) -> None:
+    odd = odd_tables(both.pair.family)
+    rows = create_odd_tables(both.pair.source, both.schema, odd, share=SHARE)
+    create_odd_tables(both.pair.target, both.schema, odd, share=SHARE)
+    tables = found(both)
+    result = compare(both, tables)
     assert result.candidates == []
     assert result.rows == rows
     # Of each table a row from the middle goes, and one is changed: on the target by the key's own spelling there.
     for table in tables:
         name, key = table.target.sql, ", ".join(f"`{column.name}`" for column in table.key.columns)
-        ends.on_target(
+        both.on_target(
             f"DELETE FROM {name} ORDER BY {key} LIMIT 1", f"UPDATE {name} SET n = 77 ORDER BY {key} DESC LIMIT 1"
         )
-    result = compare(ends, tables)
-    print(f"{ends.pair.family}: {rows} rows in {len(tables)} tables, {len(result.candidates)} differences")
+    result = compare(both, tables)
+    print(f"{both.pair.family}: {rows} rows in {len(tables)} tables, {len(result.candidates)} differences")
     for table in tables:
         differing = [each for each in result.candidates if each.table is table]
         assert sorted(each.kind for each in differing) == ["changed", "missing"], str(differing)
         keys = [each.key for each in differing]
         for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT):
-            again = check_keys(table, keys, ends.connect_source(purpose), ends.connect_target())
+            again = check_keys(table, keys, both.connect_source(purpose), both.connect_target())
             assert set(again) == set(differing)
 
 
-def test_every_value_of_every_type_is_told_from_the_others(ends: Ends) -> None:
+def test_every_value_of_every_type_is_told_from_the_others(both: TablePair) -> None:
     """The server's own count of changed rows is the judge: what it calls a change must change the hash."""
-    family = ends.pair.family
-    ends.on_both(all_types.ddl(family, ends.schema), *all_types.rows(family, ends.schema))
-    tables = found(ends)
-    assert compare(ends, tables).candidates == []
-    session = ends.connect_target()
+    family = both.pair.family
+    both.on_both(all_types.ddl(family, both.schema), *all_types.rows(family, both.schema))
+    tables = found(both)
+    assert compare(both, tables).candidates == []
+    session = both.connect_target()
     session.execute(all_types.SESSION)
     row = KeySet((("-2",),))
     before = row_hashes(session, tables[0], row, Side.TARGET)
@@ -67,7 +67,7 @@ def test_every_value_of_every_type_is_told_from_the_others(ends: Ends) -> None:
     for column in all_types.columns(family):
         for literal in [*column.literals, *(["NULL"] if column.literals else [])]:
             session.begin()
-            changed = session.execute(f"UPDATE `{ends.schema}`.all_types SET `{column.name}` = {literal} WHERE id = -2")
+            changed = session.execute(f"UPDATE `{both.schema}`.all_types SET `{column.name}` = {literal} WHERE id = -2")
             after = row_hashes(session, tables[0], row, Side.TARGET)
             session.rollback()
             if "json" not in column.name or literal == "NULL":
@@ -79,16 +79,16 @@ def test_every_value_of_every_type_is_told_from_the_others(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize("shift", [1])
-def test_all_types_after_updates(ends: Ends, shift: int) -> None:
-    family = ends.pair.family
-    ends.on_both(all_types.ddl(family, ends.schema))
-    ends.on_source(*all_types.rows(family, ends.schema), *all_types.updates(family, ends.schema, shift=shift))
-    ends.on_target(*all_types.rows(family, ends.schema, shift=shift))
-    tables = found(ends)
-    assert compare(ends, tables).candidates == []
+def test_all_types_after_updates(both: TablePair, shift: int) -> None:
+    family = both.pair.family
+    both.on_both(all_types.ddl(family, both.schema))
+    both.on_source(*all_types.rows(family, both.schema), *all_types.updates(family, both.schema, shift=shift))
+    both.on_target(*all_types.rows(family, both.schema, shift=shift))
+    tables = found(both)
+    assert compare(both, tables).candidates == []
     everything = KeyRange(None, None)
     on_source = [
-        row_hashes(ends.connect_source(purpose), tables[0], everything, Side.SOURCE)
+        row_hashes(both.connect_source(purpose), tables[0], everything, Side.SOURCE)
         for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT)
     ]
     assert on_source[0] == on_source[1]

@@ -1,6 +1,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -13,8 +14,20 @@ from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
 from ferry_core.verify.verifier import Proof, Verdict, Verifier
-from tests.support.ends import Ends, Interposed
+from tests.support.table_pair import TablePair
 from tests.support.tables import decode, move_of
+
+
+class Interposed(Session):
+    """A session before whose first query something else happens: forces a race between two reads."""
+
+    before: Callable[[], None] | None = None
+
+    def query(self, statement: str | bytes) -> list[tuple[bytes | None, ...]]:
+        if self.before is not None:
+            happen, self.before = self.before, None
+            happen()
+        return super().query(statement)
 
 
 def nothing_pending(_move: TableMove, _key: bytes) -> bool:
@@ -42,17 +55,17 @@ def soon() -> float:
 
 
 @pytest.fixture
-def move(ends: Ends) -> TableMove:
-    ends.on_both(
+def move(both: TablePair) -> TableMove:
+    both.on_both(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(20))",
         "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
     )
-    return move_of(ends.table())
+    return move_of(both.table())
 
 
 @pytest.fixture
-def verifier(ends: Ends, move: TableMove) -> Verifier:
-    made = Verifier([move], ends.connect_source, ends.connect_target, workers=2, rows_per_chunk=2)
+def verifier(both: TablePair, move: TableMove) -> Verifier:
+    made = Verifier([move], both.connect_source, both.connect_target, workers=2, rows_per_chunk=2)
     made.unproven.begin(move)
     return made
 
@@ -61,11 +74,11 @@ def texts(differences: list[Difference]) -> list[str]:
     return sorted(f"{each.kind} {each.key[0]}" for each in differences)
 
 
-def test_single_keys_are_compared(ends: Ends, move: TableMove) -> None:
-    source, target = ends.connect_source(Purpose.SOURCE_TEXT), ends.connect_target()
+def test_single_keys_are_compared(both: TablePair, move: TableMove) -> None:
+    source, target = both.connect_source(Purpose.SOURCE_TEXT), both.connect_target()
     keys: list[KeyLiterals] = [("1",), ("2",), ("3",), ("4",)]
     assert check_keys(move.table, keys, source, target) == []
-    ends.on_target("DELETE FROM t WHERE id = 1", "UPDATE t SET a = '' WHERE id = 2", "INSERT INTO t VALUES (4, '')")
+    both.on_target("DELETE FROM t WHERE id = 1", "UPDATE t SET a = '' WHERE id = 2", "INSERT INTO t VALUES (4, '')")
     assert texts(check_keys(move.table, keys, source, target)) == ["changed 2", "extra 4", "missing 1"]
     assert texts(check_keys(move.table, keys, source, target, " LOCK IN SHARE MODE")) == [
         "changed 2",
@@ -73,18 +86,18 @@ def test_single_keys_are_compared(ends: Ends, move: TableMove) -> None:
         "missing 1",
     ]
     assert check_keys(move.table, [("3",), ("5",)], source, target) == []
-    filtered = ends.table(row_filter="a <> 'one'")
+    filtered = both.table(row_filter="a <> 'one'")
     assert texts(check_keys(filtered, keys, source, target)) == ["changed 2", "extra 4"]
 
 
-def test_keys_spelt_in_another_way_name_the_same_row(ends: Ends, move: TableMove) -> None:
-    ends.on_target("UPDATE t SET a = '' WHERE id = 2")
-    source, target = ends.connect_source(Purpose.SOURCE), ends.connect_target()
+def test_keys_spelt_in_another_way_name_the_same_row(both: TablePair, move: TableMove) -> None:
+    both.on_target("UPDATE t SET a = '' WHERE id = 2")
+    source, target = both.connect_source(Purpose.SOURCE), both.connect_target()
     assert texts(check_keys(move.table, [("2e0",), ("+2",), ("0x02 + 0",)], source, target)) == ["changed 2"]
 
 
-def test_no_verdict_without_a_pass(ends: Ends, move: TableMove) -> None:
-    verifier = Verifier([move], ends.connect_source, ends.connect_target)
+def test_no_verdict_without_a_pass(both: TablePair, move: TableMove) -> None:
+    verifier = Verifier([move], both.connect_source, both.connect_target)
     with pytest.raises(RetriableError, match=r"VerificationUnfinished.*\.t yet"):
         verifier.prove_all(soon(), check_cancelled)
 
@@ -95,17 +108,19 @@ def test_equal_tables_are_proven(verifier: Verifier) -> None:
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_divergence_is_named_before_the_lock(ends: Ends, verifier: Verifier) -> None:
-    ends.on_target("UPDATE t SET a = 'zwei' WHERE id = 2", "DELETE FROM t WHERE id = 3")
+def test_a_divergence_is_named_before_the_lock(both: TablePair, verifier: Verifier) -> None:
+    both.on_target("UPDATE t SET a = 'zwei' WHERE id = 2", "DELETE FROM t WHERE id = 3")
     assert texts(full_pass(verifier).divergent) == ["changed 2", "missing 3"]
 
 
-def test_a_change_that_was_not_flushed_yet_is_no_divergence(ends: Ends, move: TableMove, verifier: Verifier) -> None:
-    ends.on_source("UPDATE t SET a = 'zwei' WHERE id = 2")
+def test_a_change_that_was_not_flushed_yet_is_no_divergence(
+    both: TablePair, move: TableMove, verifier: Verifier
+) -> None:
+    both.on_source("UPDATE t SET a = 'zwei' WHERE id = 2")
     verifier.changed(move, [b"2"], decode)
 
     def flush(_move: TableMove) -> None:
-        ends.on_target("UPDATE t SET a = 'zwei' WHERE id = 2")
+        both.on_target("UPDATE t SET a = 'zwei' WHERE id = 2")
 
     verdict = verifier.full_pass(Cancellation(), no_progress, flush)
     assert verdict.divergent == []
@@ -114,35 +129,37 @@ def test_a_change_that_was_not_flushed_yet_is_no_divergence(ends: Ends, move: Ta
     assert verifier.unproven.size(move) == 0
 
 
-def test_a_row_that_keeps_changing_is_left_to_the_lock(ends: Ends, verifier: Verifier) -> None:
+def test_a_row_that_keeps_changing_is_left_to_the_lock(both: TablePair, verifier: Verifier) -> None:
     turns = 0
 
     def change_again(_move: TableMove) -> None:
         nonlocal turns
         turns += 1
-        ends.on_target(f"UPDATE t SET a = 'v{turns}' WHERE id = 2")
-        ends.on_source(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
+        both.on_target(f"UPDATE t SET a = 'v{turns}' WHERE id = 2")
+        both.on_source(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
 
-    ends.on_source("UPDATE t SET a = 'v1' WHERE id = 2")
+    both.on_source("UPDATE t SET a = 'v1' WHERE id = 2")
     verdict = verifier.full_pass(Cancellation(), no_progress, change_again)
     assert turns == 3
     assert verdict.divergent == []
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"], "no event named it: only the pass knows"
-    ends.on_target(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
+    both.on_target(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
     verifier.prove_some(nothing_pending)
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_row_that_flips_between_two_values_is_no_divergence(ends: Ends, move: TableMove, verifier: Verifier) -> None:
+def test_a_row_that_flips_between_two_values_is_no_divergence(
+    both: TablePair, move: TableMove, verifier: Verifier
+) -> None:
     """Written many times a second, its change always on the way, it shows the same pair of hashes at every look."""
 
     def flip(_move: TableMove) -> None:
-        ends.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
-        ends.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
+        both.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
+        both.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
         verifier.changed(move, [b"2"], decode)
 
-    ends.on_source("UPDATE t SET a = 'on' WHERE id = 2")
-    ends.on_target("UPDATE t SET a = 'off' WHERE id = 2")
+    both.on_source("UPDATE t SET a = 'on' WHERE id = 2")
+    both.on_target("UPDATE t SET a = 'off' WHERE id = 2")
     assert verifier.full_pass(Cancellation(), no_progress, flip).divergent == []
     for _ in range(3):
         proof = verifier.prove_some(nothing_pending)
@@ -153,75 +170,75 @@ def test_a_row_that_flips_between_two_values_is_no_divergence(ends: Ends, move: 
     assert texts(verifier.steady(verifier.prove_some(nothing_pending))) == ["changed 2"]
 
 
-def test_unproven_keys_are_proven_in_the_background(ends: Ends, move: TableMove, verifier: Verifier) -> None:
+def test_unproven_keys_are_proven_in_the_background(both: TablePair, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
     verifier.changed(move, [b"1", b"2", b"3", b"9"], decode)
-    ends.on_target("UPDATE t SET a = '' WHERE id = 2")
+    both.on_target("UPDATE t SET a = '' WHERE id = 2")
     proof = verifier.prove_some(lambda _move, key: key == b"3")
     assert (proof.looked_at, proof.proven, proof.pending, texts(proof.differing)) == (4, 2, 1, ["changed 2"])
     assert verifier.unproven.size(move) == 2
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"]
-    ends.on_target("UPDATE t SET a = 'two' WHERE id = 2")
+    both.on_target("UPDATE t SET a = 'two' WHERE id = 2")
     proof = verifier.prove_some(nothing_pending)
     assert (proof.proven, verifier.unproven.size(move)) == (2, 0)
 
 
-def between_the_reads(ends: Ends, move: TableMove, happen: list[str], on_event: bool) -> tuple[Verifier, Proof]:
+def between_the_reads(both: TablePair, move: TableMove, happen: list[str], on_event: bool) -> tuple[Verifier, Proof]:
     """``prove_some`` over key 2 while, after the source's read and before the target's, both rows change."""
 
     def change() -> None:
-        ends.on_both(*happen)
+        both.on_both(*happen)
         if on_event:
             made.changed(move, [b"2"], decode)
 
     def connect_target() -> Session:
-        session = Interposed(ends.pair.target.endpoint("target"), Purpose.TARGET)
+        session = Interposed(both.pair.target.endpoint("target"), Purpose.TARGET)
         session.before = change
         return session
 
-    made = Verifier([move], ends.connect_source, connect_target)
+    made = Verifier([move], both.connect_source, connect_target)
     made.unproven.begin(move)
     made.changed(move, [b"2"], decode)
     return made, made.prove_some(nothing_pending)
 
 
-def test_a_change_between_the_two_reads_proves_nothing(ends: Ends, move: TableMove) -> None:
-    verifier, proof = between_the_reads(ends, move, ["UPDATE t SET a = 'new' WHERE id = 2"], on_event=True)
+def test_a_change_between_the_two_reads_proves_nothing(both: TablePair, move: TableMove) -> None:
+    verifier, proof = between_the_reads(both, move, ["UPDATE t SET a = 'new' WHERE id = 2"], on_event=True)
     assert (proof.proven, texts(proof.differing)) == (0, ["changed 2"])
     assert verifier.unproven.size() == 1
     assert verifier.prove_some(nothing_pending).proven == 1
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_an_event_between_the_two_reads_outlives_an_equal_result(ends: Ends, move: TableMove) -> None:
-    verifier, proof = between_the_reads(ends, move, ["UPDATE t SET a = 'two' WHERE id = 2"], on_event=True)
+def test_an_event_between_the_two_reads_outlives_an_equal_result(both: TablePair, move: TableMove) -> None:
+    verifier, proof = between_the_reads(both, move, ["UPDATE t SET a = 'two' WHERE id = 2"], on_event=True)
     assert proof.differing == []
     assert proof.proven == 0, "the rows were equal, but the event is newer than the source's read"
     assert verifier.unproven.size() == 1
 
 
-def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(ends: Ends, move: TableMove) -> None:
+def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(both: TablePair, move: TableMove) -> None:
     changed = threading.Event()
 
     def connect_target() -> Session:
-        session = Interposed(ends.pair.target.endpoint("target"), Purpose.TARGET)
+        session = Interposed(both.pair.target.endpoint("target"), Purpose.TARGET)
         if not changed.is_set():
             changed.set()
-            session.before = lambda: ends.on_both("UPDATE t SET a = 'new' WHERE id = 2")
+            session.before = lambda: both.on_both("UPDATE t SET a = 'new' WHERE id = 2")
         return session
 
-    verifier = Verifier([move], ends.connect_source, connect_target, workers=1)
+    verifier = Verifier([move], both.connect_source, connect_target, workers=1)
     verifier.unproven.begin(move)
     verdict = full_pass(verifier)
     assert changed.is_set()
     assert verdict.divergent == []
 
 
-def test_no_verdict_past_the_deadline(ends: Ends, move: TableMove, verifier: Verifier) -> None:
+def test_no_verdict_past_the_deadline(both: TablePair, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
     verifier.changed(move, [b"2"], decode)
-    with ends.pair.target.connect() as blocker, blocker.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")
+    with both.pair.target.connect() as blocker, blocker.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{both.schema}`.t WRITE")
         started = time.monotonic()
         with pytest.raises(RetriableError, match="VerificationDeadline"):
             verifier.prove_all(started + 0.5, check_cancelled)
@@ -229,7 +246,9 @@ def test_no_verdict_past_the_deadline(ends: Ends, move: TableMove, verifier: Ver
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, move: TableMove, verifier: Verifier) -> None:
+def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(
+    both: TablePair, move: TableMove, verifier: Verifier
+) -> None:
     full_pass(verifier)
     verifier.changed(move, [b"2"], decode)
     looks = 0
@@ -240,8 +259,8 @@ def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, move: Ta
         if looks == 3:
             raise Terminated(Reason.STOPPED, "asked to")
 
-    with ends.pair.target.connect() as blocker, blocker.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")
+    with both.pair.target.connect() as blocker, blocker.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{both.schema}`.t WRITE")
         background = threading.Thread(target=verifier.prove_some, args=(nothing_pending,))
         for _ in ("in its own statements", "for the background's turn"):
             looks, started = 0, time.monotonic()
@@ -255,7 +274,7 @@ def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(ends: Ends, move: Ta
 
 
 def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
-    ends: Ends, move: TableMove, verifier: Verifier
+    both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:
     full_pass(verifier)
     verifier.changed(move, [b"2"], decode)
@@ -265,8 +284,8 @@ def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
         looked.set()
         return False
 
-    with ends.pair.target.connect() as blocker, blocker.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES `{ends.schema}`.t WRITE")
+    with both.pair.target.connect() as blocker, blocker.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{both.schema}`.t WRITE")
         background = threading.Thread(target=verifier.prove_some, args=(looking,))
         background.start()
         assert looked.wait(60)
@@ -278,8 +297,8 @@ def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_many_keys_under_the_lock(ends: Ends, move: TableMove, verifier: Verifier) -> None:
-    ends.on_both(
+def test_many_keys_under_the_lock(both: TablePair, move: TableMove, verifier: Verifier) -> None:
+    both.on_both(
         "INSERT INTO t WITH RECURSIVE n AS (SELECT 10 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
         "SELECT i, i FROM n"
     )
@@ -287,12 +306,12 @@ def test_many_keys_under_the_lock(ends: Ends, move: TableMove, verifier: Verifie
     assert verifier.prove_all(soon(), check_cancelled) == []
     assert verifier.unproven.size() == 0
     verifier.changed(move, [b"%d" % number for number in range(10_000)], decode)
-    ends.on_target("UPDATE t SET a = '' WHERE id IN (11, 999)", "INSERT INTO t VALUES (9999, '')")
+    both.on_target("UPDATE t SET a = '' WHERE id IN (11, 999)", "INSERT INTO t VALUES (9999, '')")
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 11", "changed 999", "extra 9999"]
 
 
-def test_over_the_cap_the_table_needs_another_pass(ends: Ends, move: TableMove) -> None:
-    verifier = Verifier([move], ends.connect_source, ends.connect_target, max_bytes=1000)
+def test_over_the_cap_the_table_needs_another_pass(both: TablePair, move: TableMove) -> None:
+    verifier = Verifier([move], both.connect_source, both.connect_target, max_bytes=1000)
     verifier.unproven.begin(move)
     full_pass(verifier)
     verifier.changed(move, [b"%d" % number for number in range(100)], decode)
@@ -309,8 +328,8 @@ class ChangePath:
     The key that ``lost`` names is not flushed after its last change: the defect that verification must find.
     """
 
-    def __init__(self, ends: Ends, move: TableMove, seed: int) -> None:
-        self._ends = ends
+    def __init__(self, both: TablePair, move: TableMove, seed: int) -> None:
+        self._both = both
         self._move = move
         self._random = random.Random(seed)
         self._stop = threading.Event()
@@ -334,7 +353,7 @@ class ChangePath:
     def _run(self) -> None:
         assert self.verifier is not None
         name = self._move.table.source.sql
-        with self._ends.pair.source.connect() as source, self._ends.pair.target.connect() as target:
+        with self._both.pair.source.connect() as source, self._both.pair.target.connect() as target:
             write, flush = source.cursor(), target.cursor()
             while not self._stop.is_set():
                 key = self._random.randrange(300)
@@ -352,10 +371,12 @@ class ChangePath:
 
 
 @pytest.mark.parametrize("lost", [None, b"77"])
-def test_proofs_hold_while_rows_change(ends: Ends, move: TableMove, verifier: Verifier, lost: bytes | None) -> None:
+def test_proofs_hold_while_rows_change(
+    both: TablePair, move: TableMove, verifier: Verifier, lost: bytes | None
+) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    path = ChangePath(ends, move, seed)
+    path = ChangePath(both, move, seed)
     path.lost = lost
     path.start(verifier)
     try:
@@ -373,14 +394,14 @@ def test_proofs_hold_while_rows_change(ends: Ends, move: TableMove, verifier: Ve
         path.stop()
     left = verifier.unproven.size()
     print(f"{path.changes} changes, {turns} turns, {left} keys left to the lock")
-    ends.on_source("REPLACE INTO t VALUES (77, 'the last change')")
+    both.on_source("REPLACE INTO t VALUES (77, 'the last change')")
     if lost is None:
-        ends.on_target("REPLACE INTO t VALUES (77, 'the last change')")
+        both.on_target("REPLACE INTO t VALUES (77, 'the last change')")
     verifier.changed(move, [b"77"], decode)
     assert texts(verifier.prove_all(soon(), check_cancelled)) == (
-        [] if lost is None else ["changed 77"] if _there(ends) else ["missing 77"]
+        [] if lost is None else ["changed 77"] if _there(both) else ["missing 77"]
     )
 
 
-def _there(ends: Ends) -> bool:
-    return bool(ends.pair.target.query(f"SELECT 1 FROM `{ends.schema}`.t WHERE id = 77"))
+def _there(both: TablePair) -> bool:
+    return bool(both.pair.target.query(f"SELECT 1 FROM `{both.schema}`.t WHERE id = 77"))

@@ -16,8 +16,8 @@ from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Table
 from ferry_core.workers.chunk_source import ChunkSource
-from tests.support.crossing import Crossing
 from tests.support.servers import Pair
+from tests.support.table_pair import TablePair
 
 ROWS = {"a": 20_000, "b": 9_000, "empty": 0}
 WALL = 10
@@ -29,14 +29,14 @@ def result(rows: int) -> CopyResult:
 
 
 @pytest.fixture
-def tables(pair: Pair, crossing: Crossing, schema: str) -> list[Table]:
+def tables(pair: Pair, both: TablePair, schema: str) -> list[Table]:
     for name, rows in ROWS.items():
         pair.source.execute(f"CREATE TABLE `{schema}`.`{name}` (id BIGINT PRIMARY KEY, v INT)")
         for start in range(0, rows, 5000):
             values = ",".join(f"({row * 3 - 7000}, {row})" for row in range(start, min(start + 5000, rows)))
             pair.source.execute(f"INSERT INTO `{schema}`.`{name}` VALUES {values}")
         pair.source.query(f"ANALYZE TABLE `{schema}`.`{name}`")
-    return crossing.selected(f"{schema}.*")
+    return both.selected(f"{schema}.*")
 
 
 def keys_in(session: Session, chunk: Chunk) -> list[bytes | None]:
@@ -97,17 +97,17 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
     assert {table.source.name: states[table.id].rows_copied for table in tables} == ROWS
 
 
-def test_the_least_progressed_allowed_table_is_next(crossing: Crossing, tables: list[Table]) -> None:
+def test_the_least_progressed_allowed_table_is_next(both: TablePair, tables: list[Table]) -> None:
     moves = MoveSet.of(tables, Copy())
     chunks = ChunkSource(moves)
     by_name = {move.table.source.name: move for move in moves}
-    first = [chunks.next_chunk(crossing.plain) for _ in range(3)]
+    first = [chunks.next_chunk(both.plain) for _ in range(3)]
     assert {found[0] for found in first if found} == set(moves)
-    only = chunks.next_chunk(crossing.plain, lambda move: move is by_name["b"])
+    only = chunks.next_chunk(both.plain, lambda move: move is by_name["b"])
     assert only is not None
     assert only[0] is by_name["b"]
-    assert chunks.next_chunk(crossing.plain, lambda _: False) is None
-    nearest = chunks.next_chunk(crossing.plain)
+    assert chunks.next_chunk(both.plain, lambda _: False) is None
+    nearest = chunks.next_chunk(both.plain)
     assert nearest is not None
     assert nearest[0] is by_name["a"]
     assert not chunks.done(by_name["empty"])
@@ -117,13 +117,13 @@ def test_the_least_progressed_allowed_table_is_next(crossing: Crossing, tables: 
     assert chunks.done(by_name["empty"])
 
 
-def test_one_row_that_is_too_large_is_named(crossing: Crossing, tables: list[Table]) -> None:
+def test_one_row_that_is_too_large_is_named(both: TablePair, tables: list[Table]) -> None:
     chunks = ChunkSource(MoveSet.of(tables[:1], Copy()))
-    found = chunks.next_chunk(crossing.plain)
+    found = chunks.next_chunk(both.plain)
     with pytest.raises(DataError, match=r"RowTooLarge: a row of .*a "):  # noqa: PT012 - as many splits as it takes
         while found is not None:
-            chunks.split(found[1], crossing.plain)
-            found = chunks.next_chunk(crossing.plain)
+            chunks.split(found[1], both.plain)
+            found = chunks.next_chunk(both.plain)
 
 
 def test_sizes_follow_bytes_and_time() -> None:

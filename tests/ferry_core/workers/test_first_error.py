@@ -5,13 +5,15 @@ import threading
 import pytest
 
 from ferry_core.errors import DataError
-from tests.support.engine import InProcess, make_table, wait_until
+from tests.support.engine_in_process import EngineInProcess
 from tests.support.servers import Pair
+from tests.support.table_pair import make_table
+from tests.support.waits import wait_until
 
 
 def test_a_dropped_table_is_told_by_the_stream_also_when_a_read_meets_it_first(pair: Pair, schema: str) -> None:
     name = make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         pair.source.execute(f"DROP TABLE {name}")
         reading = threading.Event()
 
@@ -30,7 +32,7 @@ def test_a_dropped_table_is_told_by_the_stream_also_when_a_read_meets_it_first(p
 
 def test_a_missing_table_that_the_stream_does_not_explain_is_told_as_it_was_met(pair: Pair, schema: str) -> None:
     make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
-    with InProcess(pair, schema) as run:
+    with EngineInProcess(pair, schema) as run:
         run.stream()
 
         def read() -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.engine import COPIED, InProcess, make_table
+from tests.support.engine_in_process import COPIED, EngineInProcess
 from tests.support.servers import Pair, Server
+from tests.support.table_pair import make_table
 
 COLUMNS = """id INT NOT NULL PRIMARY KEY, u INT, s VARCHAR(40) COLLATE utf8mb4_unicode_ci, d DECIMAL(9,3), f DOUBLE,
   t DATETIME(3), b VARBINARY(9), e ENUM('x', 'y'), UNIQUE (u)"""
@@ -41,7 +42,7 @@ def test_one_engine_after_another_runs_there_and_back(ends: Pair, schema: str) -
     ends.source.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`")
     name = make_table(ends, schema, COLUMNS, *ROWS)
     ends.target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.t ({COLUMNS})")
-    with InProcess(ends, schema) as there:
+    with EngineInProcess(ends, schema) as there:
         there.go()
         ends.source.execute(
             f"UPDATE `{schema}`.t SET u = NULL WHERE id = 1", f"UPDATE `{schema}`.t SET u = 5 WHERE id = 2"
@@ -49,7 +50,7 @@ def test_one_engine_after_another_runs_there_and_back(ends: Pair, schema: str) -
         there.quiet()
         alike(ends, schema)
     back = Pair(ends.target, ends.source)
-    with InProcess(back, schema, states={name: COPIED}) as reverse:
+    with EngineInProcess(back, schema, states={name: COPIED}) as reverse:
         reverse.go()
         back.source.execute(
             f"INSERT INTO `{schema}`.t VALUES (9, 9, 'neun', 9.009, 9.9, '2038-01-19 03:14:07.5', 'b', 'x')",

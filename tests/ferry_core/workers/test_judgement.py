@@ -8,7 +8,7 @@ from ferry_core.errors import DataError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult
-from tests.support.engine import InProcess
+from tests.support.engine_in_process import EngineInProcess
 from tests.support.servers import Pair
 
 
@@ -20,7 +20,7 @@ def test_a_refused_chunk_is_not_done(mysql_pair: Pair, schema: str) -> None:
     mysql_pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (1), (2)"
     )
-    with InProcess(mysql_pair, schema) as run:
+    with EngineInProcess(mysql_pair, schema) as run:
         run.engine._events = dataclasses.replace(run.engine._events, judge=refuse)
         with pytest.raises(DataError, match="not these"):
             run.chunk().join()

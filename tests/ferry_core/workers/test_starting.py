@@ -22,13 +22,15 @@ from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, KeySet, Selector, Table
 from ferry_core.workers.starting import MoveStarter, StartSteps
-from tests.support.engine import COPIED, InProcess, make_table, stalled, wait_until
+from tests.support.engine_in_process import COPIED, EngineInProcess, stalled
 from tests.support.servers import Pair
+from tests.support.table_pair import make_table
+from tests.support.waits import wait_until
 
 COLUMNS = "id INT NOT NULL PRIMARY KEY, v INT"
 
 
-class Run(InProcess):
+class Run(EngineInProcess):
     """With what the coordinator does for a move that begins."""
 
     checkpoints: Checkpoints | None = None

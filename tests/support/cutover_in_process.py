@@ -1,30 +1,31 @@
 """An attempt to cut over in this process, held at a chosen step, and a clock that measures as an application would.
 
-with failing_at(bench, "draining", bench.stalls):
-    ... bench.cutover().run() ...
-bench.clock.longest()               # from the first write that waited or was refused to the first that passed again
+with failing_at(cutover, "draining", cutover.stalls):
+    ... cutover.attempt().run() ...
+cutover.clock.longest()               # from the first write that waited or was refused to the first that passed again
 """
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import pymysql
 
 from ferry_core.api.report import Stage
 from ferry_core.cutover.attempt import CutoverAttempt
-from ferry_core.cutover.source_lock import Check, ReadOnlyLock
+from ferry_core.cutover.source_lock import Check, ReadOnlyLock, SourceLock
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import string
-from tests.support.engine import InProcess, make_table, wait_until
+from tests.support.engine_in_process import EngineInProcess
 from tests.support.live import RECORDS_COMPLETED
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
-from tests.support.source_locks import waiting
+from tests.support.table_pair import make_table
+from tests.support.waits import wait_until
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -83,7 +84,7 @@ class Clock:
         return max(self.blocks, default=0.0)
 
 
-class Bench:
+class CutoverInProcess:
     """A run in this process that has copied all, a proxy before its target, and attempts on its source."""
 
     def __init__(self, pair: Pair, schema: str, account: str) -> None:
@@ -92,7 +93,7 @@ class Bench:
         pair.source.execute(f"CREATE TABLE `{schema}`.clock (id INT PRIMARY KEY)")
         self.proxy = Proxy(pair.target.host, pair.target.port)
         through = Endpoint(ServerRole.TARGET, self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
-        self.run = InProcess(pair, schema, target=lambda: through, exclude=[f"{schema}.clock"])
+        self.run = EngineInProcess(pair, schema, target=lambda: through, exclude=[f"{schema}.clock"])
         self.clock = Clock(pair.source, f"`{schema}`.clock", account)
         self.lock = ReadOnlyLock(pair.source.endpoint, pair.flavor, self.run.uid)
         self.doubts: list[FerryError] = []
@@ -140,7 +141,7 @@ class Bench:
         if self.stop is not None:
             raise self.stop
 
-    def cutover(self, deadline: float = DEADLINE) -> CutoverAttempt:
+    def attempt(self, deadline: float = DEADLINE) -> CutoverAttempt:
         fence, connections = self.run.fence, self.run.connections
         return CutoverAttempt(
             fence=fence.by(connections.patient_lease),
@@ -177,44 +178,84 @@ class Bench:
         return self.lock.is_read_only()
 
 
-def held(bench: Bench, pattern: bytes, fails: Callable[[], None]) -> None:
+def held(cutover: CutoverInProcess, pattern: bytes, fails: Callable[[], None]) -> None:
     """The target fails when a statement with the pattern is on its way to it."""
-    bench.proxy.hold(pattern)
+    cutover.proxy.hold(pattern)
 
     def then() -> None:
-        bench.proxy.wait_held()
+        cutover.proxy.wait_held()
         fails()
 
     threading.Thread(target=then, daemon=True).start()
 
 
 @contextlib.contextmanager
-def failing_at(bench: Bench, step: str, fails: Callable[[], None]) -> Iterator[None]:
+def failing_at(cutover: CutoverInProcess, step: str, fails: Callable[[], None]) -> Iterator[None]:
     """Inside, an attempt meets the target's failure at its step."""
     if step in ("recording the intent", "recording"):
-        held(bench, INTENT if step == "recording the intent" else RECORDS_COMPLETED, fails)
+        held(cutover, INTENT if step == "recording the intent" else RECORDS_COMPLETED, fails)
         yield
     elif step == "locking":
-        with contextlib.closing(bench.pair.source.connect()) as blocker:
-            blocker.cursor().execute(f"LOCK TABLES `{bench.schema}`.t WRITE")
+        with contextlib.closing(cutover.pair.source.connect()) as blocker:
+            blocker.cursor().execute(f"LOCK TABLES `{cutover.schema}`.t WRITE")
 
             def then() -> None:
-                wait_until(lambda: waiting(bench.pair.source), "the lock statement waits")
+                wait_until(lambda: waiting(cutover.pair.source), "the lock statement waits")
                 fails()
 
             threading.Thread(target=then, daemon=True).start()
             yield
     elif step == "draining":
-        with contextlib.closing(bench.pair.target.connect(autocommit=False)) as holder:
-            holder.cursor().execute(f"SELECT * FROM `{bench.schema}`.t WHERE id = 1 FOR UPDATE")
+        with contextlib.closing(cutover.pair.target.connect(autocommit=False)) as holder:
+            holder.cursor().execute(f"SELECT * FROM `{cutover.schema}`.t WHERE id = 1 FOR UPDATE")
 
             def change() -> None:
-                bench.pair.source.execute(f"UPDATE `{bench.schema}`.t SET v = v + 1 WHERE id = 1")
-                bench.run.pending(1)
+                cutover.pair.source.execute(f"UPDATE `{cutover.schema}`.t SET v = v + 1 WHERE id = 1")
+                cutover.run.pending(1)
 
-            bench.steps["before locking"] = change
-            bench.steps["writes are stopped"] = fails
+            cutover.steps["before locking"] = change
+            cutover.steps["writes are stopped"] = fails
             yield
     else:
-        bench.steps[step] = fails
+        cutover.steps[step] = fails
         yield
+
+
+READ_ONLY_ERROR = 1290
+Link: TypeAlias = "Connection[Cursor]"
+
+
+def stop_writes(lock: SourceLock, seconds: float = 5, confirm: Check = bool) -> None:
+    """As an attempt does."""
+    lock.begin(seconds)
+    lock.acquire(seconds, confirm)
+
+
+def run(link: Link, statement: str) -> None:
+    with link.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def refused(link: Link, statement: str) -> bool:
+    try:
+        run(link, statement)
+    except pymysql.MySQLError as error:
+        if error.args[0] != READ_ONLY_ERROR:
+            raise
+        return True
+    return False
+
+
+def ident(link: Link) -> int:
+    return int(link.thread_id())  # type: ignore[no-untyped-call]
+
+
+def through(proxy: Proxy, server: Server) -> Endpoint:
+    return Endpoint(ServerRole.SOURCE, proxy.host, proxy.port, server.user, server.password)
+
+
+def waiting(server: Server) -> list[int]:
+    rows = server.query("SHOW FULL PROCESSLIST")
+    return [
+        int(row[0]) for row in rows if "mysql-ferry source lock" in (row[7] or "") and str(row[6]).startswith("Wait")
+    ]

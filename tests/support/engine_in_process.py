@@ -6,7 +6,6 @@ everything the coordinator would decide (when to flush, when to copy, from which
 
 import itertools
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,9 +39,9 @@ from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.connections import Connections
 from ferry_core.workers.engine import Engine, EngineEvents, Shared
 from ferry_core.workers.flow import Flow
-from hack.servers import Family
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
+from tests.support.waits import Background, wait_until
 
 if TYPE_CHECKING:
     import pytest
@@ -50,14 +49,6 @@ if TYPE_CHECKING:
     from ferry_core.errors import FerryError
 
 _SERVER_ID = 0x70000000
-
-
-def wait_until(reached: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Until ``reached`` gives something true."""
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
 
 
 def chunks_of(*bounds: str) -> Frontier:
@@ -116,39 +107,7 @@ def any_chunk(_: Table, selector: Selector) -> bool:
     return isinstance(selector, KeyRange)
 
 
-class Background:
-    """Something under way in a thread of its own."""
-
-    def __init__(self, body: Callable[[], object]) -> None:
-        self._body = body
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._body()
-        except BaseException as error:  # noqa: BLE001 - raised where it is joined
-            self._error = error
-
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
-    def stays(self, seconds: float = 1.0) -> bool:
-        """Whether it is still under way after so long."""
-        self._thread.join(seconds)
-        return self.running
-
-    def join(self, seconds: float = 60) -> None:
-        """Its end; raises what it raised."""
-        self._thread.join(seconds)
-        assert not self.running, "it does not end"
-        if self._error is not None:
-            raise self._error
-
-
-class InProcess:
+class EngineInProcess:
     """One run. ``resumed`` makes its successor, with the state that the checkpoint of this moment would have kept."""
 
     def __init__(
@@ -329,16 +288,3 @@ class InProcess:
 
 COPIED = Frontier(None, [], True, 0, 0)
 """A table's state when all its chunks are done."""
-
-
-def make_table(pair: Pair, schema: str, columns: str, *rows: str, on_target: bool = False, name: str = "t") -> str:
-    """Create it on the source with these rows; ``on_target``: there too, as if its copy were done. Returns its id."""
-    statements = [f"CREATE TABLE {name} ({columns})", *(f"INSERT INTO {name} VALUES {row}" for row in rows)]
-    settings = ("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'", f"USE `{schema}`")
-    if pair.family is Family.MARIADB:
-        # Long rows that another test has left in this file would have the copier read with locks.
-        pair.source.execute("FLUSH BINARY LOGS")
-    pair.source.execute(*settings, *statements)
-    if on_target:
-        pair.target.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}` CHARACTER SET utf8mb4", *settings, *statements)
-    return f"{schema}.{name}"

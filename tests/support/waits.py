@@ -1,0 +1,45 @@
+"""What a test waits for: a condition, or something under way in a thread of its own."""
+
+import threading
+import time
+from collections.abc import Callable
+
+
+def wait_until(reached: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Until ``reached`` gives something true."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+class Background:
+    """Something under way in a thread of its own."""
+
+    def __init__(self, body: Callable[[], object]) -> None:
+        self._body = body
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._body()
+        except BaseException as error:  # noqa: BLE001 - raised where it is joined
+            self._error = error
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def stays(self, seconds: float = 1.0) -> bool:
+        """Whether it is still under way after so long."""
+        self._thread.join(seconds)
+        return self.running
+
+    def join(self, seconds: float = 60) -> None:
+        """Its end; raises what it raised."""
+        self._thread.join(seconds)
+        assert not self.running, "it does not end"
+        if self._error is not None:
+            raise self._error
