@@ -3,7 +3,8 @@
 Format 1 wrote a table as schema and name joined by a dot, without backticks: one text for `a`.`b.c` and `a.b`.`c`. What
 the selection allows to be one table only is that table. Else nobody knows which of the two a record is about.
 
-Format 2 knew of no table whose events count from another place than where the run's stream begins.
+Format 2 knew of no table whose events count from another place than where the run's stream begins, format 3 not which
+tables the Ferry has made itself.
 """
 
 from typing import Any

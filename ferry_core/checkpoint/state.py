@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ferry_core.api.report import Stage
 
-FORMAT = 3
+FORMAT = 4
 """Version of this model; a newer one than known is refused, never guessed at. Older ones: ``formats``."""
 
 
@@ -58,6 +58,7 @@ class RunState(_State):
     position: str | None = None  # a stream position as R5 allows; empty where the source had no transaction yet
     last_read: str | None = None  # the furthest place of the source's binlog that was read; None: an older state
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
+    created: list[str] = Field(default_factory=list)  # ids of tables that it has made on the target, or was about to
     foreign_keys_added: bool = False
     json_changed: int = 0  # rows copied whose JSON was changed by being parsed again
     paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says
@@ -71,6 +72,11 @@ class RunState(_State):
     def started(self) -> frozenset[str]:
         """Ids of the tables with a record of their start."""
         return frozenset(table_id for table_id, table in self.tables.items() if table.started)
+
+    @property
+    def makes_anew(self) -> frozenset[str]:
+        """Ids of tables of its own that it may drop and make again: no row was copied."""
+        return frozenset() if self.tables else frozenset(self.created)
 
     def all_copied(self, table_ids: Iterable[str]) -> bool:
         """Whether nothing is left to do before these tables are streamed."""

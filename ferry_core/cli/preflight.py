@@ -27,10 +27,11 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         target = _session(loaded.target, opened, results)
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [], [])
-            started, state_at, stateless = _started(target, state_path, uid, opened, results)
+            started, state_at, stateless, makes_anew = _started(target, state_path, uid, opened, results)
             context = PreflightContext(
                 *(spec, uid, source, target, found.tables, started, state_at, found.keyless, found.problems),
                 stateless=stateless,
+                makes_anew=makes_anew,
             )
             results.extend(checked(context))  # keeps what came before an error
         except FerryError as error:  # a server went away meanwhile
@@ -40,21 +41,25 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
 
 def _started(
     target: Session | None, state_path: Path | None, uid: str, opened: ExitStack, results: list[CheckResult]
-) -> tuple[Collection[str] | None, str, bool]:
-    """Ids of the tables that the stored state goes on with, None if it cannot be read; its place; if there is none."""
+) -> tuple[Collection[str] | None, str, bool, Collection[str]]:
+    """Ids of the tables that the stored state goes on with, None if it cannot be read; its place; if there is none.
+
+    At last those that a run makes anew.
+    """
     if target is None and state_path is None:
-        return None, "its state", False
+        return None, "its state", False, ()
     try:
         store = open_store(state_path, lambda: _open(target), uid)
         opened.callback(store.close)
         state = store.load()
     except (ConfigError, DataError) as error:
         results.append(_failed("state", "target", error))
-        return None, "its state", False
+        return None, "its state", False, ()
     if state is None or state.ferry_uid != uid:
-        return (), store.describe(), True
+        return (), store.describe(), True, ()
     early = state_path is not None and target is not None and not state.tables
-    return state.started, store.describe(), early and others_copied(read_marks(_open(target), uid))
+    stateless = early and others_copied(read_marks(_open(target), uid))
+    return state.started, store.describe(), stateless, state.makes_anew
 
 
 def _open(session: Session | None) -> Session:

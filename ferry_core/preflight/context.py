@@ -25,7 +25,8 @@ class PreflightContext:
     ``movable`` is what discovery found, ``keyless`` what it found and no run can move, ``problems`` what is wrong with
     the selection. ``started`` are the ids of tables that the stored state goes on with, None if it could not be read;
     ``state_at`` says where that was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier
-    run may go then.
+    run may go then. ``makes_anew`` are the ids of tables that an earlier start has made and copied nothing into: they
+    need not be like the source's.
     """
 
     spec: Spec
@@ -39,6 +40,7 @@ class PreflightContext:
     problems: Sequence[ConfigError] = ()
     stateless: bool = False
     restart: bool = False
+    makes_anew: Collection[str] = ()
 
     @cached_property
     def tables(self) -> Sequence[Table]:

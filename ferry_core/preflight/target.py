@@ -131,8 +131,8 @@ def _missing(context: PreflightContext) -> Iterator[Finding]:
             yield failed(Reason.TARGET_CHANGES_DEFINITIONS, error.message)
 
 
-def unlike(context: PreflightContext) -> Iterator[Finding]:
-    """Tables that are there and are no exact home for the source's rows. Asked again by ``run`` before the copy."""
+def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]]:
+    """Tables that are there and are no exact home for the source's rows, each with what is different."""
     existing = [table for table in context.tables if table.target in context.existing_targets]
     if not existing:
         return
@@ -150,6 +150,18 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
         if here is None or there is None:
             continue  # dropped since: the run reads definitions again before its first row
         if found := list(differences(table, here, there, ours=table in own)):
+            yield table, found
+
+
+def made_anew(context: PreflightContext, table: Table) -> bool:
+    """Whether a run drops a table that is unlike the source's and makes it again: an earlier start has made it."""
+    return context.creates_tables and table.id in context.makes_anew and table in _own(context)
+
+
+def unlike(context: PreflightContext) -> Iterator[Finding]:
+    """What of these is not made anew. Asked again by ``run`` before the copy."""
+    for table, found in unlike_tables(context):
+        if not made_anew(context, table):
             yield failed(
                 Reason.TARGET_TABLE_DIFFERS,
                 f"{context.target_facts.where}: {table.target} is not like {table.source} on the source: "

@@ -79,6 +79,11 @@ class RunContext:
         return self.state.started if self.state is not None else ()
 
     @property
+    def makes_anew(self) -> Collection[str]:
+        """Ids of tables that an earlier start has made and copied nothing into."""
+        return self.state.makes_anew if self.state is not None else ()
+
+    @property
     def may_replicate(self) -> bool:
         """Whether replication may run on the source during the cutover: who stops the writes by hand said so."""
         spec = self.ferry.spec
@@ -163,6 +168,7 @@ def validate(
                 problems=found.problems,
                 stateless=context.stateless,
                 restart=options.restart,
+                makes_anew=context.makes_anew,
             )
             _refuse_lost_tables(context, checked.existing_targets)
             results = run_checks(checked)

@@ -1,6 +1,8 @@
 """Undoes a start whose tables were altered before the first row was copied. Called by ``startup``.
 
-Nothing is lost by it: the run validates again, with the definitions of now, instead of ending by SchemaChanged.
+Nothing is lost by it: the run validates again, with the definitions of now, instead of ending by SchemaChanged. The
+state names the tables that the run makes before it makes them. So a run that is killed while it makes or drops them
+knows them again, and what is not as the source's is by then is made anew.
 """
 
 import logging
@@ -10,6 +12,10 @@ from ferry_core.checkpoint.marks import forget_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
+from ferry_core.errors import RetriableError
+from ferry_core.mysql.session import Session
+from ferry_core.preflight import PreflightContext
+from ferry_core.preflight.target import made_anew, unlike_tables
 from ferry_core.run.setup import RunContext
 from ferry_core.tables.table import Table
 
@@ -17,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequence[Table]) -> None:
-    """Store ``state``, which tells of no table, and drop the tables that this start has created.
+    """Store ``state``, which tells of no row, and drop the tables that this start has created.
 
     In this order: a table whose start is recorded is not emptied by the next run. All threads have ended by now; keys
     of theirs that are on the target already lie in tables of ours without a record, which are emptied.
@@ -27,7 +33,29 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
         with fence.exclusively() as (session, _):
             forget_marks(session, context.uid)
     context.store.save(state, fence.epoch)
-    with context.connections.target() as target, fence.hold(target):
-        for table in created:
+    try:
+        with context.connections.target() as target:
+            _drop(target, fence, created)
+    except RetriableError as error:
+        log.warning("not all tables that this run has created could be dropped, the next start does that: %s", error)
+    else:
+        log.info("nothing is copied yet: dropped the %d tables that this run has created", len(created))
+
+
+def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Session) -> None:
+    """Drop what an earlier start has made and copied nothing into, where the source's table is another one by now."""
+    made = [table for table in context.tables if table.id in context.makes_anew]
+    if not made:
+        return
+    spec, known = context.ferry.spec, context.makes_anew
+    checked = PreflightContext(spec, context.uid, source, target, made, context.started, makes_anew=known)
+    outdated = [table for table, _ in unlike_tables(checked) if made_anew(checked, table)]
+    if outdated:
+        _drop(target, fence, outdated)
+        log.info("dropped %d tables of an earlier start: they were altered on the source since", len(outdated))
+
+
+def _drop(target: Session, fence: Fence, tables: Sequence[Table]) -> None:
+    with fence.hold(target):
+        for table in tables:
             target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
-    log.info("nothing is copied yet: dropped the %d tables that this run has created", len(created))

@@ -8,6 +8,7 @@ next epoch is taken, so that nothing of the start before can write any more.
 import logging
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ferry_core.api.choices import CreateTables, VerifyMode
@@ -43,7 +44,7 @@ from ferry_core.run.setup import (
     validate,
 )
 from ferry_core.run.single_run import single_run
-from ferry_core.run.start_over import undo_start
+from ferry_core.run.start_over import drop_outdated, undo_start
 from ferry_core.run.started import Started
 from ferry_core.schema.create import create_missing
 from ferry_core.throttle import Throttle
@@ -55,7 +56,7 @@ from ferry_core.workers.engine import Engine, EngineEvents, Shared
 from ferry_core.workers.flow import Flow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ferry_core.tables.table import Table
 
@@ -104,6 +105,7 @@ class RunStartup:
         self._has_run = False
         self._context: RunContext | None = None
         self._created: list[Table] = []
+        self._planned: list[str] = []
         self._start_undone = False
 
     @property
@@ -124,7 +126,7 @@ class RunStartup:
         self._alone.close()
 
     def start(self, series: AttemptSeries) -> Started | None:
-        self._context, self._created, self._start_undone = None, [], False
+        self._context, self._created, self._planned, self._start_undone = None, [], [], False
         with ExitStack() as opened, self._reporter.long_step():  # nothing ticks until the threads are started
             self._be_alone()
             context = self._begun()
@@ -182,7 +184,9 @@ class RunStartup:
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 with reason_given(source, self._ferry.spec.tables, context.tables):
-                    create_missing(source, target, context.tables, fence, self._created.append)
+                    drop_outdated(context, fence, source, target)
+                    planned = partial(self._keep_planned, context, fence)
+                    create_missing(source, target, context.tables, fence, planned, self._created.append)
             visibility = visibility_of(source)
             self._reporter.source_retains(binlog_retention(source))
             state = self._state(context)
@@ -199,6 +203,15 @@ class RunStartup:
         self._reporter.set_new_tables(context.new_tables)
         moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
         return _Start(context, fence, visibility, state, altered, moves)
+
+    def _keep_planned(self, context: RunContext, fence: Fence, tables: "Sequence[Table]") -> None:
+        """Store which tables are made next: whoever comes after a kill may make them anew, and no others."""
+        if context.begun:
+            return
+        self._planned = [table.id for table in tables]
+        state = self._state(context)
+        state.epoch = fence.epoch
+        context.store.save(state, fence.epoch)
 
     def _validate(self) -> RunContext:
         """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
@@ -280,6 +293,7 @@ class RunStartup:
             ferry_name=context.name,
             source_id=context.source_id,
             selection=selection_of(self._ferry),
+            created=sorted({*context.makes_anew, *self._planned}),
             paused=wanted.paused_by_verb,
             paused_over=wanted.spec_paused,
             started_at=time.time(),

@@ -32,15 +32,19 @@ def create_missing(
     target: Session,
     tables: Sequence[Table],
     fence: Fence,
+    planned: Callable[[Sequence[Table]], object] = len,
     created: Callable[[Table], object] = lambda _table: None,
 ) -> list[Table]:
-    """Create schemas and tables that the target lacks; returns the tables created now. ``created`` hears of each.
+    """Create schemas and tables that the target lacks; returns the tables created now.
+
+    ``planned`` hears of all of them before the first is made, ``created`` of each once it is there.
 
     Raises ConfigError for tables that came out other than the source's are, and drops these again.
     """
     missing = [table for table in tables if not exists(target, table.target)]
     if not missing:
         return []
+    planned(missing)
     with as_written(target) as build:
         for table in missing:
             take_literally(target, table)

@@ -149,6 +149,52 @@ def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_ch
     assert_equal_schemas(source, target, schema)
 
 
+@pytest.mark.parametrize("cut_off", ["killed", "connection lost"])
+def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench: Bench, cut_off: str) -> None:
+    """They are as the source's were, and nothing was copied: the next start makes them anew."""
+    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    dropping = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DROP TABLE%`t`'"
+    with Proxy(source.host, source.port) as proxy, contextlib.closing(target.connect()) as holder:
+        bench.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(b"heartbeat_period")
+        with bench.process() as process:
+            process.start()
+            proxy.wait_held(60)
+            held = holder.cursor()
+            held.execute(f"LOCK TABLES `{schema}`.t READ")
+            source.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT NOT NULL DEFAULT 1")
+            proxy.release()
+            until(lambda: target.query(dropping), "DROP of the run")
+            if cut_off == "killed":
+                process.kill()
+            target.execute(f"KILL {target.value(dropping)}")
+            until(lambda: not target.query(dropping), "end of the DROP")
+            held.execute("UNLOCK TABLES")
+            if cut_off == "killed":
+                assert not bench.stored()["tables"]
+                process.start()
+            ended = Ended(process.wait_end(120), "", process.log.read_text())
+    assert ended.code == 0, ended
+    assert_equal_schemas(source, target, schema)
+
+
+def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(bench: Bench) -> None:
+    """Nothing of the start is undone: the next one knows which tables are its own, and makes them anew."""
+    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    with Proxy(target.host, target.port) as proxy:
+        bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())  # the second: `other` is made
+        with bench.process() as process:
+            process.start()
+            proxy.wait_held(60)
+            process.kill()
+    source.execute(f"ALTER TABLE `{schema}`.other ADD COLUMN w INT NOT NULL DEFAULT 1")
+    bench.spec["target"]["port"] = target.port
+    ended = bench.run()
+    assert ended.code == 0, ended
+    assert_equal_schemas(source, target, schema)
+
+
 def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench: Bench) -> None:
     """The run goes on from its checkpoint, past the statements: of those that are compared there is one alone."""
     source, schema = bench.pair.source, bench.schema
