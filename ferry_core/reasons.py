@@ -186,6 +186,7 @@ class Reason(StrEnum):
     SOURCE_BINLOG_UNREADABLE = "SourceBinlogUnreadable"
     SOURCE_INCIDENT = "SourceIncident"
     SOURCE_HISTORY_LOST = "SourceHistoryLost"
+    GTIDS_OUT_OF_ORDER = "GtidsOutOfOrder"
     GTID_MODE_CHANGED = "GtidModeChanged"
     STATEMENT_FORMAT = "StatementFormat"
     PARTIAL_ROWS = "PartialRows"

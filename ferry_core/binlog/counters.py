@@ -1,6 +1,11 @@
 """What a stream has read so far. Written by ``transactions`` in the streamer's thread; its status is made of it."""
 
+from typing import TYPE_CHECKING
+
 from ferry_core.binlog.sink import StreamMark
+
+if TYPE_CHECKING:
+    from ferry_core.mysql.gtid import Position
 
 
 class Counters:
@@ -18,4 +23,6 @@ class Counters:
         self.in_sink = False
         self.file = ""
         self.newest: tuple[str, int] | None = None  # the last file that began, and when the source began it
+        self.end: tuple[str, int] | None = None  # where what was processed ends; None: unknown, or beyond 4 bytes
+        self.out_of_order: Position | None = None  # the position behind which GTIDs do not tell places, see ``order``
         self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them

@@ -1,6 +1,6 @@
 """Where the source's binlog ends now, as its own status says: beyond ``@@gtid_executed`` while commits stall.
 
-Called by the coordinator at a table's start (R2).
+Called by the coordinator at a table's start (R2), and by a cutover's drain.
 """
 
 from ferry_core.errors import DataError
@@ -19,7 +19,13 @@ def end_of_binlog(session: Session) -> BinlogEnd:
         position = source_position(session)
         assert isinstance(position, MariaDbGtids)
         return position
-    modern = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2]) >= (8, 4)
+    return place_of_end(session)
+
+
+def place_of_end(session: Session) -> tuple[str, int]:
+    """File and offset, on either family. On MariaDB only under the cutover's lock, which waits for stalled commits."""
+    version = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2])
+    modern = session.flavor is Flavor.MYSQL and version >= (8, 4)
     rows = session.query("SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS")
     if not rows:
         raise DataError(Reason.BINLOG_DISABLED, f"{session.endpoint.address} writes no binlog any more; set log_bin")

@@ -10,6 +10,7 @@ import functools
 import struct
 from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
+from zlib import crc32
 
 from ferry_core.binlog.client_text import decoded
 from ferry_core.errors import DataError
@@ -37,6 +38,7 @@ PARTIAL_UPDATE_ROWS = 39
 TRANSACTION_PAYLOAD = 40
 HEARTBEAT_V2 = 41
 TAGGED_GTID = 42
+GTID_LIST = 163
 MARIADB_GTID = 162
 MARIADB_QUERY_COMPRESSED = 165
 MARIADB_ROWS_COMPRESSED = range(166, 172)
@@ -55,13 +57,13 @@ HARMLESS = {
     37: "view_change",
     160: "annotate_rows",
     161: "binlog_checkpoint",
-    163: "gtid_list",
     164: "start_encryption",
 }
 """Events without a row or statement of their own."""
 
 NAMES = {
     **HARMLESS,
+    GTID_LIST: "gtid_list",
     QUERY: "query",
     STOP: "stop",
     ROTATE: "rotate",
@@ -99,6 +101,11 @@ _TOO_MANY_SCHEMAS = 254
 # flags2, sql_mode, auto_increment, charset, lc_time_names, charset of the schema, table map, master_data_written
 _FIXED_VARIABLES = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4}
 _STRING_VARIABLES = {5: 1, 6: 1, 11: 2}  # time zone, catalogue, invoker: user and host
+
+
+def has_checksum(data: bytes) -> bool:
+    """Whether the event ends in a checksum of itself."""
+    return crc32(data[1:-4]) == int.from_bytes(data[-4:], "little")
 
 
 def unreadable(what: str) -> DataError:

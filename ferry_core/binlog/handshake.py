@@ -72,9 +72,16 @@ def replica_uuid(server_id: int) -> str:
 
 
 def open_dump(
-    endpoint: Endpoint, flavor: Flavor, server_id: int, position: Position, check: Callable[[SourceFacts], None]
+    endpoint: Endpoint,
+    flavor: Flavor,
+    server_id: int,
+    start: Position | tuple[str, int],
+    check: Callable[[SourceFacts], None],
 ) -> Dump:
-    """Connect and begin the dump after ``position``, unless ``check`` raises. Raises values of the error tree."""
+    """Connect and begin the dump after ``start``, a position or (MariaDB) file and offset, unless ``check`` raises.
+
+    Raises values of the error tree.
+    """
     try:
         connection = _connect(endpoint)
         try:
@@ -82,7 +89,7 @@ def open_dump(
             _require_tls(connection, endpoint)
             endpoint.check(facts.identity)
             check(facts)
-            _begin(connection, flavor, server_id, position)
+            _begin(connection, flavor, server_id, start)
         except BaseException:
             close(connection)
             raise
@@ -173,8 +180,13 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
     return SourceFacts(ServerIdentity(name, start), checksum != "NONE", bool(folds), *past, ahead)
 
 
-def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position) -> None:
+def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position | tuple[str, int]) -> None:
     """Send the dump command; from here on the connection only gives events."""
+    if isinstance(position, tuple):
+        file, offset = position
+        command = struct.pack("<IHI", offset, 0, server_id) + file.encode()
+        connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        return
     if isinstance(position, GtidSet) and (not position.intervals or ":" in "".join(position.intervals)):
         payload = position.encode()
         command = struct.pack("<HII3sQI", _THROUGH_GTID, server_id, 3, b"", 4, len(payload)) + payload

@@ -52,6 +52,12 @@ def digest_of(*events: bytes) -> str:
     return blake2b(b"".join(event[1:] for event in events), digest_size=16).hexdigest()
 
 
+def end_of(file: str, first: bytes, last: bytes) -> tuple[str, int] | None:
+    """Where a transaction ended, by its first and last event; None if its file has outgrown the header's 4 bytes."""
+    begins, end = (int.from_bytes(event[14:18], "little") for event in (first, last))
+    return (file, end) if end > begins else None
+
+
 def further(known: LastRead | None, read: LastRead) -> LastRead:
     """The later place: what a resume reads a second time is not the end of what it has read.
 

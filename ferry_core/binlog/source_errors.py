@@ -133,6 +133,18 @@ def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError
     )
 
 
+def gtids_out_of_order(endpoint: Endpoint, position: Position) -> DataError:
+    """The source still has what was read, and cannot find that place by its GTIDs."""
+    return DataError(
+        Reason.GTIDS_OUT_OF_ORDER,
+        f"{endpoint.where} has written transactions under GTIDs that are not above the ones before, so that it cannot "
+        f"go on from '{position}': by GTID it refuses that position, or would skip transactions. One more "
+        "transaction may raise its number above that: write one, then start this run again. If it ends again, set "
+        "gtid_strict_mode=ON on the source and start over with a fresh copy",
+        server=endpoint.role,
+    )
+
+
 def history_unproven(endpoint: Endpoint, transaction: str, newest: str, oldest: str) -> DataError:
     """Nothing is left of what was read, and too much may have happened since."""
     return DataError(

@@ -20,9 +20,18 @@ from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
-from ferry_core.binlog.history import prove_history
+from ferry_core.binlog.history import has_transaction, prove_history
+from ferry_core.binlog.order import place_to_begin
 from ferry_core.binlog.sink import Altered, ChangeSink, StreamMark
-from ferry_core.binlog.source_errors import SourceAhead, SourceRefusal, StreamLost, history_lost, judge, purged
+from ferry_core.binlog.source_errors import (
+    SourceAhead,
+    SourceRefusal,
+    StreamLost,
+    gtids_out_of_order,
+    history_lost,
+    judge,
+    purged,
+)
 from ferry_core.binlog.status import StreamStatus
 from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
@@ -151,6 +160,11 @@ class BinlogStreamer(Generic[M]):
         passed = (len(file), file, place) >= (len(wanted), wanted, offset)
         return passed or (file, place) == (wanted, offset & 0xFFFFFFFF)
 
+    def source_has_last_read(self) -> bool:
+        """Whether the source has the last transaction that was read, at its place: all before it is there then."""
+        last = self._counters.processed.last_read
+        return last is not None and has_transaction(self._upstream.login(), last)
+
     def _lag(self, *, connected: bool) -> float | None:
         counters = self._counters
         fresh = counters.last_event is not None and time.monotonic() - counters.last_event < _NEWS_SECONDS
@@ -191,8 +205,8 @@ class BinlogStreamer(Generic[M]):
 
     def _open(self) -> Dump:
         self._endpoint = self._upstream.login()
-        position = self._counters.processed.position
-        dump = open_dump(self._endpoint, self._upstream.flavor, self._upstream.server_id, position, self._check)
+        start = place_to_begin(self._counters, self._endpoint) or self._counters.processed.position
+        dump = open_dump(self._endpoint, self._upstream.flavor, self._upstream.server_id, start, self._check)
         try:
             self._prove_history()
         except BaseException:
@@ -266,5 +280,10 @@ class BinlogStreamer(Generic[M]):
         # Its binlog holds what was read, proven when this dump was opened: a commit that is stalled in its group.
         if self._ahead is None or self._ahead[0] != processed.sequence:
             self._ahead = processed.sequence, now
-        if now - self._ahead[1] > AHEAD_PATIENCE_SECONDS:
+        mariadb = isinstance(processed.position, MariaDbGtids)
+        if mariadb and self._counters.end is not None:
+            self._counters.out_of_order = processed.position  # by place it goes on, whyever it was
+        elif now - self._ahead[1] > AHEAD_PATIENCE_SECONDS:
+            if mariadb:
+                raise gtids_out_of_order(self._endpoint, processed.position)
             raise history_lost(self._endpoint, processed.position, lost.message)

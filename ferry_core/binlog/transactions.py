@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Generic, Protocol
 from zlib import crc32
 
-from ferry_core.binlog import compressed, events, unresumable
+from ferry_core.binlog import compressed, events, order, unresumable
 from ferry_core.binlog.counters import Counters
-from ferry_core.binlog.events import unreadable
+from ferry_core.binlog.events import has_checksum, unreadable
 from ferry_core.binlog.followed import FollowedTables, M
-from ferry_core.binlog.last_read import LastRead, further, numbered
+from ferry_core.binlog.last_read import LastRead, end_of, further, numbered
 from ferry_core.binlog.selected import Selected
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
@@ -78,6 +78,7 @@ class Transactions(Generic[M]):
         self._counters = counters
         self._checksums = checksums
         self._announced = False  # whether a format description has said if there are checksums
+        self._listed = False  # whether a Gtid_list has come
         self._group: _Group | None = None
         self._maps: dict[bytes, TrackedTable[M] | None] = {}
         self._event = b""  # the last one as the file has it, perhaps compressed
@@ -88,6 +89,7 @@ class Transactions(Generic[M]):
             events.QUERY: self._query,
             events.EXECUTE_LOAD_QUERY: self._query,
             events.STOP: self._nothing,
+            events.GTID_LIST: self._gtid_list,
             events.ROTATE: self._rotate,
             events.FORMAT_DESCRIPTION: self._format,
             events.XID: self._commit,
@@ -141,7 +143,7 @@ class Transactions(Generic[M]):
             plain = data[1:18] + bytes([data[18] & ~events.IN_USE_FLAG]) + data[19:-4]
             self._checksums = events.parse_format(data).checksums
             self._announced = True
-        elif not self._announced and _has_checksum(data) is not self._checksums:
+        elif not self._announced and has_checksum(data) is not self._checksums:
             raise StreamLost("checksum", "the source's binlog_checksum was changed while we connected")
         elif self._checksums:
             plain = data[1:-4]
@@ -226,6 +228,7 @@ class Transactions(Generic[M]):
         file = self._counters.file
         place = len(file), file, int.from_bytes(data[14:18], "little")
         gtid = f"{begun.domain}-{server_id}-{begun.sequence}"
+        order.note(self._counters, begun.domain, server_id, begun.sequence)
         self._between(lambda: MariaDbGtids({begun.domain: MariaDbGtid(server_id, begun.sequence)}))
         group = self._open(data, gtid, position.add(begun.domain, server_id, begun.sequence), None, place)
         group.xid, group.inside, group.idle = begun.prepared_xid, not begun.standalone, begun.alters_nothing
@@ -255,6 +258,7 @@ class Transactions(Generic[M]):
         known, newest = self._counters.processed.last_read, self._counters.newest
         if newest is not None:
             known = further(known, LastRead.of_transaction(*newest, group.first, self._event, group.gtid))
+        self._counters.end = end_of(self._counters.file, group.first, self._event)
         return replace(group.seen, last_read=known)
 
     def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
@@ -337,6 +341,8 @@ class Transactions(Generic[M]):
         if self._group is None and self._selected.changed(counters.processed):
             self._maps.clear()
         counters.caught_up = self._group is None and place == counters.place
+        if counters.caught_up and not counters.transactions:
+            counters.end = counters.file, int.from_bytes(place, "little")
         if counters.caught_up and counters.processed.last_read is None and counters.newest is not None:
             reached = LastRead(*counters.newest, int.from_bytes(place, "little"))
             counters.processed = replace(counters.processed, last_read=reached)
@@ -371,6 +377,11 @@ class Transactions(Generic[M]):
                 )
         counters.newest = counters.file, begun
 
+    def _gtid_list(self, data: bytes, _end: int) -> None:
+        if not self._listed:
+            self._listed = True
+            order.refuse_skipped(self._counters, data)
+
     def _nothing(self, data: bytes, end: int) -> None:
         """No row, no statement."""
 
@@ -380,10 +391,6 @@ class Transactions(Generic[M]):
     def _unknown(self, data: bytes, kind: int) -> None:
         if not int.from_bytes(data[18:20], "little") & events.IGNORABLE_FLAG:
             raise unresumable.unknown_event(self._counters.file, kind)
-
-
-def _has_checksum(data: bytes) -> bool:
-    return crc32(data[1:-4]) == int.from_bytes(data[-4:], "little")
 
 
 def _commit_time(group: _Group, data: bytes) -> float:

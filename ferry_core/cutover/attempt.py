@@ -38,6 +38,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
+from ferry_core.cutover.drain import SourceStream, stream_to_end
 from ferry_core.cutover.durable import DURABLE_SECONDS, make_durable, not_durable
 from ferry_core.cutover.messages import ambiguous, locked
 from ferry_core.cutover.mutex import CutoverMutexLost
@@ -45,7 +46,6 @@ from ferry_core.cutover.other_writers import (
     OTHER_WRITERS_SECONDS,
     refuse_replication,
     refuse_unlogged,
-    refuse_unstreamed,
     refuse_xa,
 )
 from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
@@ -53,7 +53,6 @@ from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError, TerminalError, Terminated
-from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -89,6 +88,7 @@ class CutoverAttempt:
     control: Callable[[], Session]
     hurried: Callable[[], Session]
     buffer: ChangeBuffer
+    stream: SourceStream
     prove: Callable[[float, Callable[[], None]], str | None]
     check_cancelled: Callable[[], None]
     corrector: LeaseCorrector
@@ -323,20 +323,7 @@ class CutoverAttempt:
         return False
 
     def _stream_to_end(self, control: Session, deadline: float) -> None:
-        end = source_position(control)
-        refuse_unstreamed(control, self.buffer.processed.position)
-        if not self._wait(
-            lambda until: self.buffer.wait_processed(lambda mark: mark.position.contains(end), until), deadline
-        ):
-            raise late(f"the stream had not reached {end}")
-        seen = self.buffer.processed.position
-        if not source_position(control).contains(seen):
-            # The dump of a source that was reset goes on as if nothing were written any more.
-            raise AttemptFailed(
-                Reason.SOURCE_HISTORY_LOST,
-                f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
-                "differ that no event will tell of: start over with a fresh copy",
-            )
+        stream_to_end(control, self.stream, self.buffer, lambda reached: self._wait(reached, deadline))
 
 
 def _may_be_retried(error: BaseException) -> bool:

@@ -262,6 +262,7 @@ class DataOperations:
             control=self._connections.source_control,
             hurried=self._connections.hurried_lease,
             buffer=self._engine.buffer,
+            stream=self._engine.streamer,
             prove=self._prove,
             check_cancelled=check_cancelled,
             corrector=self._corrector,

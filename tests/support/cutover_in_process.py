@@ -149,6 +149,7 @@ class CutoverInProcess:
             control=connections.source_control,
             hurried=connections.hurried_lease,
             buffer=self.run.buffer,
+            stream=self.run.streamer,
             prove=self._prove,
             check_cancelled=self._check_cancelled,
             corrector=self.corrector,

@@ -19,6 +19,7 @@ from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from ferry_core.changes.buffer import ChangeBuffer
+    from ferry_core.cutover.drain import SourceStream
 
 NOBODY_SETS_IT = threading.Event()
 
@@ -67,6 +68,7 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
         control=no_session,
         hurried=no_session,
         buffer=cast("ChangeBuffer", None),
+        stream=cast("SourceStream", None),
         prove=lambda _deadline, _check: None,
         check_cancelled=lambda: None,
         corrector=LeaseCorrector(contextlib.nullcontext),

@@ -1,0 +1,63 @@
+"""Under the lock: wait until the stream has read all that the source's binlog holds. Called by ``attempt``, twice.
+
+GTIDs alone do not prove that. A MariaDB source without gtid_strict_mode may write a transaction under a number that is
+lower than one before, or the same: a position which only knows the highest number of a domain then holds it unread. So
+the stream has to come to the end's place in the binlog too.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ferry_core.binlog.ending import BinlogEnd, place_of_end
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.cutover.other_writers import refuse_unstreamed
+from ferry_core.cutover.outcome import AttemptFailed, late
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import source_position
+from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
+
+_POLL_SECONDS = 0.002
+
+Wait = Callable[[Callable[[float], bool]], bool]
+"""Calls what it is given with a time until which it may wait, until that returns True (True) or is too late (False)."""
+
+
+class SourceStream(Protocol):
+    """The streamer."""
+
+    def reached(self, end: BinlogEnd) -> bool:
+        """Whether everything before ``end`` has been read."""
+
+    def source_has_last_read(self) -> bool:
+        """Whether the source has the last transaction that was read, at its place."""
+
+
+def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, wait: Wait) -> None:
+    """AttemptFailed if that is too late, or if the source does not have what was read."""
+    end, place = source_position(control), place_of_end(control)
+    refuse_unstreamed(control, buffer.processed.position)
+    if not wait(lambda until: buffer.wait_processed(lambda mark: mark.position.contains(end), until)):
+        raise late(f"the stream had not reached {end}")
+    if not wait(lambda until: _reached(stream, place, until)):
+        raise late(f"the stream had not reached {place[0]} at {place[1]}, the end of the source's binlog")
+    seen = buffer.processed.position
+    if source_position(control).contains(seen):
+        return
+    # MySQL's sets tell all; on MariaDB a lower number at the end may be one that the source wrote out of order.
+    if control.flavor is Flavor.MYSQL or not stream.source_has_last_read():
+        # The dump of a source that was reset goes on as if nothing were written any more.
+        raise AttemptFailed(
+            Reason.SOURCE_HISTORY_LOST,
+            f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
+            "differ that no event will tell of: start over with a fresh copy",
+        )
+
+
+def _reached(stream: SourceStream, place: BinlogEnd, until: float) -> bool:
+    while not stream.reached(place):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
