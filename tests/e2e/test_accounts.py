@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from hack.servers import Family
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
-from tests.support.ferry_process import ROOT
+from tests.support.ferry_cli import ROOT, FerryCli
 from tests.support.servers import Pair, Server
 
 AUTOMATIC = {"mode": "Automatic", "watchFor": "1s"}
@@ -21,7 +20,7 @@ def make_account(server: Server, name: str) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     """Parent and child, one row filter, accounts on both sides that may do nothing."""
     pair.source.execute(
         f"USE `{schema}`",
@@ -30,7 +29,7 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
         "INSERT INTO p VALUES (1, 'one'), (2, 'two'), (3, 'three')",
         "INSERT INTO c VALUES (1, 1), (2, 2)",
     )
-    bench = Bench(tmp_path / "ferry", pair, schema, cutover=AUTOMATIC)
+    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover=AUTOMATIC)
     bench.spec["tables"]["rules"] = [{"match": f"{schema}.p", "where": "id > 0"}]
     for role, server in (("source", pair.source), ("target", pair.target)):
         make_account(server, "ferry")
@@ -60,7 +59,7 @@ def give(server: Server, statements: list[str]) -> None:
 
 
 @pytest.mark.parametrize("store", ["file", "target"])
-def test_the_documented_grants_are_enough(bench: Bench, store: str) -> None:
+def test_the_documented_grants_are_enough(bench: FerryCli, store: str) -> None:
     grants = documented(bench.pair, bench.schema)
     assert [len(lines) for lines in grants] == [5 if bench.pair.family is Family.MYSQL else 4, 3]
     for server, lines in zip((bench.pair.source, bench.pair.target), grants, strict=True):
@@ -73,7 +72,7 @@ def test_the_documented_grants_are_enough(bench: Bench, store: str) -> None:
         assert_equal_tables(bench.pair.source, bench.pair.target, f"{bench.schema}.{table}", f"{bench.schema}.{table}")
 
 
-def test_without_creating_the_first_five_are_enough(bench: Bench) -> None:
+def test_without_creating_the_first_five_are_enough(bench: FerryCli) -> None:
     """Also at the end: the foreign keys are then what who made the tables wants them to be."""
     source, target = documented(bench.pair, bench.schema)
     give(bench.pair.source, source)
@@ -91,7 +90,7 @@ def test_without_creating_the_first_five_are_enough(bench: Bench) -> None:
     assert bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.c") == 2
 
 
-def messages(bench: Bench) -> list[str]:
+def messages(bench: FerryCli) -> list[str]:
     """What ``ferry check`` says of failures."""
     done = bench.check("--output", "json")
     answer = json.loads(done.stdout)
@@ -99,7 +98,7 @@ def messages(bench: Bench) -> list[str]:
     return [f"{one['reason']}: {one['message']}" for one in answer["checks"] if one["status"] == "failed"]
 
 
-def test_doing_what_the_messages_say_is_enough(bench: Bench) -> None:
+def test_doing_what_the_messages_say_is_enough(bench: FerryCli) -> None:
     """From an account that may do nothing to a whole crossing by running the GRANTs in the messages."""
     seen: list[str] = []
     for _ in range(8):
@@ -119,7 +118,7 @@ def test_doing_what_the_messages_say_is_enough(bench: Bench) -> None:
     assert done.code == 0, done.stderr
 
 
-def test_a_missing_privilege_is_named(bench: Bench) -> None:
+def test_a_missing_privilege_is_named(bench: FerryCli) -> None:
     """Also by ``ferry run``, and before anything is done."""
     source, target = documented(bench.pair, bench.schema)
     give(bench.pair.source, source)

@@ -13,7 +13,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
-from tests.support.door import Door
+from tests.support.ferry_cli import FerryProcess
 from tests.support.schemas import OddTable, create_odd_tables, fill_narrow, odd_tables
 from tests.support.servers import Pair, Server
 from tests.support.writers import Writers
@@ -33,7 +33,7 @@ def test_two_hundred_tables_under_writes(pair: Pair, schema: str, tmp_path: Path
     cutover = {"mode": "Automatic", "watchFor": "0s", "maxAttempts": 50, "maxLag": "5s"}
     with (
         Writers(pair.source, schema, tables, threads=3, pause=0.02, xa=False) as writers,
-        Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, cutover=cutover) as ferry,
+        FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, cutover=cutover) as ferry,
     ):
         writers.wait_for(50)
         ferry.start().succeed()
@@ -100,7 +100,7 @@ def test_data_that_nobody_made_for_a_test_from_an_idle_source(pair: Pair, schema
     before = position(pair.source)
     tables = {"include": [f"{schema}*.*"], "rules": [{"match": f"{bare}.full", "where": "v = 'ü'"}]}
     cutover = {"mode": "Automatic", "watchFor": "0s"}
-    with Door(tmp_path / "ferry", pair, tables=tables, cutover=cutover, copy={}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables=tables, cutover=cutover, copy={}) as ferry:
         ferry.start().succeed()
         result = ferry.result()
     assert position(pair.source) == before, "somebody wrote: the source was not idle"
@@ -152,7 +152,7 @@ def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schem
             f"INSERT INTO {table} VALUES (4, REPEAT('b', {19 * MB}), NULL, 4, NULL)",
             f"UPDATE {table} SET t = REPEAT('t', {19 * MB}) WHERE id = 4",
         )
-        with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+        with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
             ferry.start_streaming()
             copied = ferry.rss_peak
             pair.source.execute(
@@ -180,7 +180,7 @@ def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, sche
             f"CREATE TABLE {table} (k VARCHAR(20) PRIMARY KEY, j JSON)",
             f"INSERT INTO {table} VALUES ('small', '[1]'), ('it''s wide', JSON_QUOTE(REPEAT('j', {12 * MB})))",
         )
-        with Door(tmp_path / "ferry", mysql_pair, tables={"include": [f"{schema}.*"]}) as ferry:
+        with FerryProcess(tmp_path / "ferry", mysql_pair, tables={"include": [f"{schema}.*"]}) as ferry:
             line = ferry.start().fail(65, "RowTooLarge", f"{schema}.wide", b"it's wide".hex(), "max_allowed_packet")
             print(line)
         mysql_pair.target.execute(f"SET GLOBAL max_allowed_packet = {32 << 20}")
@@ -201,7 +201,7 @@ def test_five_million_rows(mysql_pair: Pair, schema: str, tmp_path: Path) -> Non
     fill_narrow(pair.source, schema, "many", rows)
     print(f"filled in {time.monotonic() - began:.0f} s")
     copy = {"chunkTargetBytes": "8Mi"}
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, copy=copy) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, copy=copy) as ferry:
         began = time.monotonic()
         ferry.start_streaming(600)
         seconds = time.monotonic() - began
@@ -224,7 +224,9 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
     fill_narrow(pair.source, schema, "many", rows)
     copy = {"chunkTargetBytes": "8Mi"}
     cutover = {"mode": "Manual", "watchFor": "0s", "deadline": "60s"}
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, copy=copy, cutover=cutover) as ferry:
+    with FerryProcess(
+        tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, copy=copy, cutover=cutover
+    ) as ferry:
         ferry.start_streaming(300)
         ferry.wait_status(lambda status: status["stage"] == "ReadyForCutover", 300)
         before = ferry.rss_peak

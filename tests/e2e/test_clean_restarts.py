@@ -13,7 +13,7 @@ import pymysql
 import pytest
 
 from hack.servers import Family
-from tests.support.live import RECORDS_COMPLETED, Live
+from tests.support.ferry_under_load import RECORDS_COMPLETED, FerryUnderLoad
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server, ServerPool
 from tests.support.waits import wait_until
@@ -31,7 +31,9 @@ class Befallen:
 
     def __init__(self, pair: Pair, schema: str, folder: Path, end: str) -> None:
         self.end = end
-        self.live = Live(pair, schema, folder, rows=BULK_ROWS, odd=2, cutover={"deadline": "10s", "watchFor": "1s"})
+        self.live = FerryUnderLoad(
+            pair, schema, folder, rows=BULK_ROWS, odd=2, cutover={"deadline": "10s", "watchFor": "1s"}
+        )
         self.source_proxy = Proxy(pair.source.host, pair.source.port)
         self.ferry = self.live.ferry = self.live.another("run", source_port=self.source_proxy.port)
         self.pair = pair
@@ -195,7 +197,9 @@ def test_it_goes_on(pair: Pair, schema: str, tmp_path: Path, fault: str, moment:
 @pytest.mark.parametrize(("end", "family"), [("source", "mysql"), ("source", "mariadb"), ("target", "mysql")])
 def test_after_the_hand_over(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
     """A restarted source takes writes again, and the watch sees them; of a target nothing is asked any more."""
-    with Live(pair, schema, tmp_path, odd=1, cutover={"watchFor": "3m" if end == "source" else "20s"}) as live:
+    with FerryUnderLoad(
+        pair, schema, tmp_path, odd=1, cutover={"watchFor": "3m" if end == "source" else "20s"}
+    ) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         live.ferry.post("cutover")
         live.ferry.wait_stage("Completed")

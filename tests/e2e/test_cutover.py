@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hack.servers import Family
-from tests.support.live import ASIDE, Live, command, condition, failed_attempt, frozen
+from tests.support.ferry_under_load import ASIDE, FerryUnderLoad, condition, failed_attempt
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
@@ -24,7 +24,7 @@ def _folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hold_commit(live: Live) -> None:
+def hold_commit(live: FerryUnderLoad) -> None:
     """The same, but it is the COMMIT that does not get there: from its sending on nobody knows but the target."""
     live.hold_record()
     live.proxy.release(then=b"COMMIT")
@@ -40,13 +40,16 @@ def exhausted(status: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     ("held", "said"),
-    [(Live.held_in_acquire, "stopping writes on the source"), (Live.held_in_drain, "writes on the source are stopped")],
+    [
+        (FerryUnderLoad.held_in_acquire, "stopping writes on the source"),
+        (FerryUnderLoad.held_in_drain, "writes on the source are stopped"),
+    ],
     ids=["stopping writes", "draining"],
 )
 def test_the_next_start_unlocks_what_a_killed_run_has_locked(
     pair: Pair, schema: str, folder: Path, held: Any, said: str
 ) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
         writable = live.read_only()
         live.ferry.start()
         with held(live):
@@ -66,7 +69,7 @@ def test_the_next_start_unlocks_what_a_killed_run_has_locked(
 
 
 def test_the_next_start_restores_a_read_only_that_was_on_before(mysql_pair: Pair, schema: str, folder: Path) -> None:
-    with Live(mysql_pair, schema, folder, odd=ODD, cutover={"watchFor": "0s"}) as live:
+    with FerryUnderLoad(mysql_pair, schema, folder, odd=ODD, cutover={"watchFor": "0s"}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         mysql_pair.source.execute("SET GLOBAL read_only = ON")
         assert live.read_only() == (1, 0)
@@ -83,13 +86,13 @@ def test_the_next_start_restores_a_read_only_that_was_on_before(mysql_pair: Pair
 
 
 def test_abort_without_a_copier_unlocks(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         live.ferry.start()
         with live.held_in_drain():
             live.ferry.kill()
         assert live.locked
-        done = command("abort", live.ferry)
-        assert (done.returncode, "allowed again" in done.stdout) == (0, True)
+        done = live.ferry.command("abort")
+        assert (done.code, "allowed again" in done.stdout) == (0, True)
         assert not any(live.read_only())
         assert live.phase() == "Aborted"
         assert live.ferry.start().wait_end() == 64
@@ -97,7 +100,7 @@ def test_abort_without_a_copier_unlocks(pair: Pair, schema: str, folder: Path) -
 
 
 def test_a_start_that_cannot_go_on_still_unlocks(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         live.ferry.start()
         with live.held_in_drain():
             live.ferry.kill()
@@ -108,7 +111,7 @@ def test_a_start_that_cannot_go_on_still_unlocks(pair: Pair, schema: str, folder
 
 
 def test_a_start_that_is_paused_still_unlocks(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         live.ferry.start()
         with live.held_in_drain():
             live.ferry.kill()
@@ -127,7 +130,7 @@ def test_a_start_that_is_paused_still_unlocks(pair: Pair, schema: str, folder: P
 
 def test_a_blocked_lock_names_the_blocker_and_attempts_run_out(pair: Pair, schema: str, folder: Path) -> None:
     cutover = {"deadline": "1s", "maxAttempts": 2, "watchFor": "0s"}
-    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live, live.crew() as crew:
         live.ferry.start()
         with live.held_in_acquire() as blocker:
             status = failed_attempt(live.ferry, "SourceLockTimeout")
@@ -148,7 +151,7 @@ def test_a_blocked_lock_names_the_blocker_and_attempts_run_out(pair: Pair, schem
 def test_a_series_that_ran_out_stays_so_over_a_restart(pair: Pair, schema: str, folder: Path, how: str) -> None:
     wanted: dict[str, Any] = {"mode": "Automatic"} if how == "automatic" else {"approved": True}
     cutover = {"deadline": "1s", "maxAttempts": 1, "watchFor": "0s"} | wanted
-    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live:
         blocker = live.connect(pair.source)
         blocker.cursor().execute(f"LOCK TABLES `{schema}`.`{ASIDE}` WRITE")
         before = live.ferry.start().wait_status(exhausted)["cutover"]
@@ -166,7 +169,7 @@ def test_a_series_that_ran_out_stays_so_over_a_restart(pair: Pair, schema: str, 
 
 def test_an_attempt_that_cannot_be_written_down_stops_no_writes(pair: Pair, schema: str, folder: Path) -> None:
     """A successor would not know of it, and make one more than was allowed."""
-    with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
         live.ferry.start().wait_stage("ReadyForCutover")
         with contextlib.closing(sqlite3.connect(live.ferry.state, isolation_level=None)) as somebody:
             somebody.execute("BEGIN EXCLUSIVE")
@@ -180,7 +183,7 @@ def test_an_attempt_that_cannot_be_written_down_stops_no_writes(pair: Pair, sche
 
 
 def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "15s"}) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover={"deadline": "15s"}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         idle = live.connect(pair.source, autocommit=False)
         idle.cursor().execute(f"DELETE FROM `{schema}`.`{live.tables[0].name}` LIMIT 1")
@@ -196,7 +199,7 @@ def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pai
 
 
 def test_a_prepared_transaction_refuses_the_attempt_by_its_xid(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         xa = live.connect(pair.source).cursor()
         xa.execute("XA START 'stray', 'b', 7")
@@ -213,7 +216,7 @@ def test_a_prepared_transaction_refuses_the_attempt_by_its_xid(pair: Pair, schem
 
 def test_a_pause_during_an_attempt_takes_effect_only_if_it_fails(pair: Pair, schema: str, folder: Path) -> None:
     """Obeyed at once it would keep the source read-only until the deadline, with nothing moving."""
-    with Live(pair, schema, folder, odd=ODD, cutover={"maxAttempts": 1}) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover={"maxAttempts": 1}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         with live.held_in_drain():
             live.ferry.post("pause")
@@ -233,7 +236,7 @@ def test_an_open_xa_transaction_refuses_the_attempt_and_loses_no_row(
     mysql_pair: Pair, schema: str, folder: Path
 ) -> None:
     """MySQL's super_read_only would let it be prepared and committed after the hand-over."""
-    with Live(mysql_pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(mysql_pair, schema, folder, odd=ODD) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         link = live.connect(mysql_pair.source)
         xa = link.cursor()
@@ -251,7 +254,7 @@ def test_an_open_xa_transaction_refuses_the_attempt_and_loses_no_row(
 
 def test_a_change_that_slips_in_after_the_lock_fails_the_attempt(mariadb_pair: Pair, schema: str, folder: Path) -> None:
     """By an account with READ ONLY ADMIN. MySQL's super_read_only lets XA transactions through only: see above."""
-    with Live(mariadb_pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
+    with FerryUnderLoad(mariadb_pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         late = live.connect(mariadb_pair.source).cursor()
         first, second = (f"DELETE FROM `{schema}`.`{table.name}` LIMIT 1" for table in live.tables[:2])
@@ -266,7 +269,7 @@ def test_a_change_that_slips_in_after_the_lock_fails_the_attempt(mariadb_pair: P
 
 
 def test_a_lock_that_somebody_takes_away_fails_the_attempt(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
         live.ferry.start()
         with live.held_in_drain():
             pair.source.execute("SET GLOBAL read_only = OFF")
@@ -279,7 +282,7 @@ def test_a_lock_that_somebody_takes_away_fails_the_attempt(pair: Pair, schema: s
 
 
 def test_a_target_lost_before_the_record_lands_settles_as_not_done(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         live.hold_record()
         assert live.locked
         live.proxy.cut_clients()
@@ -290,7 +293,7 @@ def test_a_target_lost_before_the_record_lands_settles_as_not_done(pair: Pair, s
 
 
 def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         hold_commit(live)
         live.proxy.refuse()  # or the run could end the recording's connection before its COMMIT is read
         live.proxy.cut_clients()
@@ -304,9 +307,9 @@ def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, 
 
 
 def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         hold_commit(live)
-        with frozen(live.ferry):  # awake it would end the recording's connection, to be certain that nothing lands
+        with live.ferry.frozen():  # awake it would end the recording's connection, to be certain that nothing lands
             live.proxy.cut_clients()
             live.ferry.kill()
         live.proxy.release()
@@ -321,7 +324,7 @@ def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: 
 def test_nobody_unlocks_while_it_is_unknown_whether_the_target_was_handed_over(
     pair: Pair, schema: str, folder: Path
 ) -> None:
-    with Live(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
         hold_commit(live)
         live.proxy.refuse()
         live.proxy.cut_clients()
@@ -344,7 +347,7 @@ def test_nobody_unlocks_while_it_is_unknown_whether_the_target_was_handed_over(
 
 
 def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path) -> None:
-    with Live(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
         live.ferry.start()
         live.finish(crew=crew)
         assert (live.phase(), live.locked) == ("Completed", True)
@@ -355,7 +358,7 @@ def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path
         fresh = live.another("fresh")
         assert fresh.start().wait_end() == 64
         assert "AlreadyCutOver" in fresh.tail()
-        assert command("abort", live.ferry).returncode == 64
+        assert live.ferry.command("abort").code == 64
         assert live.phase() == "Completed"
         assert live.target_rows("aim") == 3
 
@@ -363,7 +366,7 @@ def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path
 def test_writes_after_the_hand_over_are_reported(pair: Pair, schema: str, folder: Path) -> None:
     """Also one that comes between the last look and the record of the hand-over."""
     cutover = {"sourceLock": "None", "watchFor": "3s"}
-    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live:
         live.hold_record()
         pair.source.execute(f"UPDATE `{schema}`.aim SET v = 1000 WHERE id = 1")
         live.proxy.release()
@@ -374,7 +377,7 @@ def test_writes_after_the_hand_over_are_reported(pair: Pair, schema: str, folder
 
 def test_a_schema_change_after_the_hand_over_is_reported(pair: Pair, schema: str, folder: Path) -> None:
     cutover = {"sourceLock": "None", "watchFor": "20s"}
-    with Live(pair, schema, folder, odd=ODD, cutover=cutover) as live:
+    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live:
         live.approve().wait_stage("Completed")
         pair.source.execute(f"TRUNCATE TABLE `{schema}`.aim")
         assert live.ferry.wait_end(60) == 65

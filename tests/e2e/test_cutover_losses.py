@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live import Live, condition
+from tests.support.ferry_under_load import FerryUnderLoad, condition
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
@@ -15,7 +15,7 @@ ODD = 3
 
 def test_a_target_lost_past_the_deadline_leaves_the_source_writable(pair: Pair, schema: str, tmp_path: Path) -> None:
     """While it is away: it is asked only once the record was sent. Its lease row says so when it is back."""
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "20s"}) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "20s"}) as live:
         before = live.read_only()
         live.ferry.start()
         with live.held_in_drain():
@@ -33,7 +33,7 @@ def test_a_target_lost_past_the_deadline_leaves_the_source_writable(pair: Pair, 
 
 def test_a_source_lost_past_the_deadline_is_writable_when_it_is_back(pair: Pair, schema: str, tmp_path: Path) -> None:
     """It has forgotten the lock, and must not be locked by what the lost one was told."""
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "20s"}) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "20s"}) as live:
         before = live.read_only()
         live.ferry.start()
         with live.held_in_drain():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, Ended, ferry
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
+from tests.support.ferry_cli import Ended, FerryCli, ferry
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 
@@ -16,7 +16,7 @@ AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL)",
@@ -24,7 +24,7 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
         "CREATE TABLE other LIKE t",
         "INSERT INTO other VALUES (9, 'nine', 'y')",
     )
-    return Bench(tmp_path / "ferry", pair, schema, cutover=AT_ONCE)
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover=AT_ONCE)
 
 
 def until(there: Callable[[], object], what: str, seconds: float = 90) -> None:
@@ -56,7 +56,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_table_altered_between_validation_and_the_stream(bench: Bench, change: str) -> None:
+def test_a_table_altered_between_validation_and_the_stream(bench: FerryCli, change: str) -> None:
     """The target lets nobody write: the run has read everything, and cannot yet begin. It reads everything again."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     source.execute(f"USE `{schema}`", "CREATE TABLE o2 (id INT PRIMARY KEY)", "INSERT INTO o2 VALUES (1), (2)")
@@ -81,7 +81,7 @@ WHILE_DOWN = {
 
 
 @pytest.mark.parametrize("change", WHILE_DOWN)
-def test_a_table_altered_while_the_run_was_stopped(bench: Bench, change: str) -> None:
+def test_a_table_altered_while_the_run_was_stopped(bench: FerryCli, change: str) -> None:
     """Named as what it is, before preflight calls the target unlike the source; what the message advises works."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     numbers = ", ".join(f"({number}, 'v', 'x')" for number in range(10, ROWS))
@@ -105,7 +105,7 @@ def test_a_table_altered_while_the_run_was_stopped(bench: Bench, change: str) ->
 @pytest.mark.parametrize(
     "statement", ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1", "ALTER TABLE t ADD INDEX (v)"]
 )
-def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: Bench, statement: str) -> None:
+def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: FerryCli, statement: str) -> None:
     """All has been read again, and the stream is not connected yet: its start is fixed, so it sees the statement."""
     source, schema = bench.pair.source, bench.schema
     with Proxy(source.host, source.port) as proxy:
@@ -127,7 +127,7 @@ def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: B
         assert_equal_schemas(source, bench.pair.target, schema)
 
 
-def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_chunk(bench: Bench) -> None:
+def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_chunk(bench: FerryCli) -> None:
     """It was made by hand: it is not dropped, and no more like the source's. The rows of the first start are gone."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
@@ -150,7 +150,7 @@ def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_ch
 
 
 @pytest.mark.parametrize("cut_off", ["killed", "connection lost"])
-def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench: Bench, cut_off: str) -> None:
+def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench: FerryCli, cut_off: str) -> None:
     """They are as the source's were, and nothing was copied: the next start makes them anew."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     dropping = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DROP TABLE%`t`'"
@@ -178,7 +178,7 @@ def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench:
     assert_equal_schemas(source, target, schema)
 
 
-def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(bench: Bench) -> None:
+def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(bench: FerryCli) -> None:
     """Nothing of the start is undone: the next one knows which tables are its own, and makes them anew."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     with Proxy(target.host, target.port) as proxy:
@@ -195,7 +195,7 @@ def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(benc
     assert_equal_schemas(source, target, schema)
 
 
-def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench: Bench) -> None:
+def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench: FerryCli) -> None:
     """The run goes on from its checkpoint, past the statements: of those that are compared there is one alone."""
     source, schema = bench.pair.source, bench.schema
     bench.spec["cutover"] = {"watchFor": "0s"}
@@ -213,7 +213,7 @@ def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench:
     assert_equal_tables(source, bench.pair.target, f"{schema}.t", definitions=False)
 
 
-def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: Bench) -> None:
+def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: FerryCli) -> None:
     """No event tells of it; the last look before the cutover finds it, and nothing is locked."""
     source, schema = bench.pair.source, bench.schema
     bench.spec["cutover"] = {"watchFor": "0s"}
@@ -228,7 +228,7 @@ def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: Bench) -> 
     assert source.value("SELECT @@global.read_only") == 0
 
 
-def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: Bench) -> None:
+def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: FerryCli) -> None:
     """It is created by hand beforehand, and loses a column once the run has looked at it."""
     target, schema = bench.pair.target, bench.schema
     columns = "id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL"
@@ -245,7 +245,7 @@ def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: Be
     ended.refused(64, "TargetTableDiffers", f"{schema}.t", "the column v is missing")
 
 
-def test_partitions_that_only_the_source_has_got(bench: Bench) -> None:
+def test_partitions_that_only_the_source_has_got(bench: FerryCli) -> None:
     """The target has no place for a row; once it has, the run goes on."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     by_range = "PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10))"

@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
 
 from hack.servers import Family
 from tests.support.compare import Compared, assert_equal_tables
-from tests.support.door import Door, quoted
+from tests.support.ferry_cli import FerryProcess
+from tests.support.schemas import quoted
 from tests.support.servers import Pair, Server
 
 LONG = "ü" * 32 + "x" * 32  # 64 characters, more bytes than that
@@ -221,7 +223,7 @@ def test_everything_defined_arrives_under_other_names(pair: Pair, schema: str, t
         "renameSchemas": renames,
         "rules": [{"match": f"{kept}.moved", "target": f"{other}.arrived"}],
     }
-    with Door(tmp_path / "ferry", pair, tables=tables) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables=tables) as ferry:
         ferry.start_streaming()
         streamed(pair, schema)
         change_odd_names(pair.source, odd)
@@ -272,8 +274,10 @@ def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str
         ],
     }
     cutover = {"mode": "Manual", "watchFor": "0s", "sourceLock": "None"}
-    unproven = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
-    with Door(tmp_path / "ferry", Pair(pair.source, pair.source), tables=tables, cutover=cutover, **unproven) as ferry:
+    unproven: dict[str, Any] = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
+    with FerryProcess(
+        tmp_path / "ferry", Pair(pair.source, pair.source), tables=tables, cutover=cutover, **unproven
+    ) as ferry:
         ferry.start_streaming()
         streamed(pair, schema)
         change_related(pair.source, schema, schema)
@@ -327,7 +331,7 @@ def test_cascades_that_are_in_the_binlog_are_followed(mysql_pair: Pair, schema: 
             *(f"INSERT INTO child{number} SELECT id, id FROM parent WHERE id DIV 100 = {kind}" for number in numbers),
         )
     source.execute(f"INSERT INTO `{schema}`.grandchild SELECT id, p FROM `{schema}`.child0")
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         source.execute(
             f"USE `{schema}`",
@@ -353,7 +357,7 @@ def test_foreign_keys_with_cascades_are_refused_by_name(mariadb_pair: Pair, sche
             f"CREATE TABLE `{schema}`.child{number} (id INT PRIMARY KEY, p INT, "
             f"CONSTRAINT fk{number} FOREIGN KEY (p) REFERENCES `{schema}`.parent (id) {action})"
         )
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         words = [f"{schema}.child{number}" for number in range(len(CASCADES))]
         print(ferry.start().fail(64, "ForeignKey", *words))
     assert names_of(pair.target, schema) == []

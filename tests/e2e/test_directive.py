@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_schemas
-from tests.support.ferry_process import FerryProcess
+from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.servers import Pair
 
 ROWS = 3000
@@ -42,7 +41,7 @@ def test_throttle_workers_and_cutover_change_on_the_way(pair: Pair, schema: str,
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(40))",
         f"INSERT INTO `{schema}`.t VALUES {', '.join(f'({number}, 1)' for number in range(ROWS))}",
     )
-    bench = Bench(tmp_path / "ferry", pair, schema, throttle=SLOW, copy={"workers": 1}, cutover={"watchFor": "0s"})
+    bench = FerryCli(tmp_path / "ferry", pair, schema, throttle=SLOW, copy={"workers": 1}, cutover={"watchFor": "0s"})
     with bench.process() as process:
         process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 0)
         process.wait_status(lambda _: workers(process) == 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.live import Live, command
+from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
@@ -17,7 +17,7 @@ def names(pair: Pair, schema: str) -> set[str]:
     return {row[0] for row in pair.target.query(f"SHOW TABLES FROM `{schema}`")}
 
 
-def begun(live: Live) -> None:
+def begun(live: FerryUnderLoad) -> None:
     """Killed in the middle of its copy."""
     live.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
     wait_until(lambda: live.moved() > 0, "a checkpoint with rows")
@@ -27,56 +27,58 @@ def begun(live: Live) -> None:
 @pytest.mark.parametrize("store", ["Volume", "Target"])
 def test_what_was_copied_is_dropped(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
     spec: dict[str, Any] = {} if store == "Volume" else {"checkpoint": {"store": "Target"}}
-    with Live(pair, schema, tmp_path, rows=5000, odd=ODD, throttle=SLOW, deletionPolicy="DropTarget", **spec) as live:
+    with FerryUnderLoad(
+        pair, schema, tmp_path, rows=5000, odd=ODD, throttle=SLOW, deletionPolicy="DropTarget", **spec
+    ) as live:
         begun(live)
         copied = names(pair, schema)
         assert {"aim", "bulk"} < copied
         pair.target.execute(f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY)")
         before = pair.source.query(f"SELECT COUNT(*) FROM `{schema}`.bulk")
-        done = command("cleanup", live.ferry)
-        assert (done.returncode, names(pair, schema)) == (0, {"theirs"})
+        done = live.ferry.command("cleanup")
+        assert (done.code, names(pair, schema)) == (0, {"theirs"})
         assert all(f"{schema}.{name}" in done.stdout for name in copied)
         assert pair.source.query(f"SELECT COUNT(*) FROM `{schema}`.bulk") == before
-        again = command("cleanup", live.ferry)
-        assert (again.returncode, "nothing to clean up" in again.stdout) == (0, True)
+        again = live.ferry.command("cleanup")
+        assert (again.code, "nothing to clean up" in again.stdout) == (0, True)
 
 
 def test_what_is_not_ours_alone_stays_and_is_named(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=5000, odd=1, throttle=SLOW, deletionPolicy="DropTarget") as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=5000, odd=1, throttle=SLOW, deletionPolicy="DropTarget") as live:
         begun(live)
         pair.target.execute(
             f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{schema}`.aim (id))",
             "INSERT INTO mysql_ferry.lease SELECT CONCAT('other-', ferry_uid), 'other', 1, 'Aborted', '',"
             f" JSON_ARRAY('{schema}.bulk'), 1, '{{}}', NOW(6) FROM mysql_ferry.lease WHERE ferry_uid = '{live.uid}'",
         )
-        done = command("cleanup", live.ferry)
+        done = live.ferry.command("cleanup")
         pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = 'other-{live.uid}'")
-        assert (done.returncode, names(pair, schema)) == (0, {"theirs", "aim", "bulk"})
+        assert (done.code, names(pair, schema)) == (0, {"theirs", "aim", "bulk"})
         assert f"kept {schema}.aim, {schema}.bulk (not provably this Ferry's alone)" in done.stdout
 
 
 def test_without_a_record_nothing_is_dropped(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=5000, odd=1, throttle=SLOW, deletionPolicy="DropTarget") as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=5000, odd=1, throttle=SLOW, deletionPolicy="DropTarget") as live:
         begun(live)
         copied = names(pair, schema)
         live.ferry.state.unlink()
-        done = command("cleanup", live.ferry)
-        assert (done.returncode, names(pair, schema)) == (0, copied)
+        done = live.ferry.command("cleanup")
+        assert (done.code, names(pair, schema)) == (0, copied)
         assert "dropped no table" in done.stdout
         assert "there is no checkpoint that says what was begun" in done.stdout
 
 
 @pytest.mark.parametrize("policy", ["DropTarget", "Retain"])
 def test_a_cutover_and_retain_keep_everything(pair: Pair, schema: str, tmp_path: Path, policy: str) -> None:
-    with Live(pair, schema, tmp_path, odd=1, throttle=SLOW, deletionPolicy=policy) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=1, throttle=SLOW, deletionPolicy=policy) as live:
         if policy == "DropTarget":
             live.ferry.start()
             live.finish()
         else:
             live.ferry.start().wait_stage("Streaming", "ReadyForCutover")
             live.ferry.kill()
-        done = command("cleanup", live.ferry)
-        assert done.returncode == 0
+        done = live.ferry.command("cleanup")
+        assert done.code == 0
         assert ("they are live" in done.stdout) is (policy == "DropTarget")
         live.equal()
 
@@ -95,7 +97,7 @@ def test_what_a_schema_out_of_sight_references_stays(pair: Pair, schema: str, tm
         f"GRANT SELECT, INSERT, DELETE, DROP, TRIGGER, CREATE, ALTER, INDEX, REFERENCES ON `{schema}`.* TO {user}@'%'",
         rf"GRANT ALL ON `mysql\_ferry%`.* TO {user}@'%'",
     )
-    with Live(pair, schema, tmp_path, odd=1, deletionPolicy="DropTarget") as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=1, deletionPolicy="DropTarget") as live:
         live.login("target", user, "pw")
         live.ferry.start().wait_stage("ReadyForCutover")
         wait_until(lambda: live.state()["foreign_keys_added"], "a checkpoint with the constraints")
@@ -105,7 +107,7 @@ def test_what_a_schema_out_of_sight_references_stays(pair: Pair, schema: str, tm
             f"CREATE DATABASE `{unseen}`",
             f"CREATE TABLE `{unseen}`.theirs (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{schema}`.aim (id))",
         )
-        done = command("cleanup", live.ferry)
-        assert (done.returncode, names(pair, schema)) == (0, {"aim"})
+        done = live.ferry.command("cleanup")
+        assert (done.code, names(pair, schema)) == (0, {"aim"})
         assert f"kept {schema}.aim (" in done.stdout
         pair.target.execute(f"DROP USER {user}@'%'")

@@ -11,7 +11,7 @@ from hack.families import Family, cache_folder, locked
 from hack.servers import Instance
 from tests.conftest import ServerFactory
 from tests.e2e.test_faults import fill, finish, wait_until, write
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -85,7 +85,7 @@ def test_a_stop_and_a_crash(make_server: ServerFactory, family: str, tmp_path: P
     pair = Pair(encrypted(make_server(family)), make_server(family))
     pair.source.execute("CREATE DATABASE kept")
     fill(pair.source, "kept", 1000)
-    bench = Bench(tmp_path / "ferry", pair, "kept", cutover={"watchFor": "1s"})
+    bench = FerryCli(tmp_path / "ferry", pair, "kept", cutover={"watchFor": "1s"})
     assert bench.check().code == 0
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import all_types
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
-from tests.support.door import Door
+from tests.support.ferry_cli import FerryProcess
 from tests.support.servers import Pair, Server
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_every_type_through_copy_and_stream(pair: Pair, schema: str, tmp_path: P
             all_types.ddl(pair.family, schema, table), *all_types.rows(pair.family, schema, table, shift=number)
         )
     pair.source.execute(f"CREATE TABLE `{schema}`.arrived LIKE `{schema}`.copied")
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         changes = sum(write_everything(pair, schema, image, image) for image in IMAGES)
         with writing(pair.source, "full") as cursor:  # nothing of this one was there to be copied
@@ -134,7 +134,7 @@ def change_keys(pair: Pair, schema: str, column: all_types.TypedColumn, image: s
 def test_every_type_as_a_key(pair: Pair, schema: str, tmp_path: Path) -> None:
     columns = as_keys(pair)
     keys = sum(key_table(pair, schema, column) for column in columns)
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         changes = sum(
             change_keys(pair, schema, column, ("full", "minimal")[number % 2]) for number, column in enumerate(columns)
@@ -168,7 +168,7 @@ def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, 
     around = [f"INSERT INTO `{with_json}`.j VALUES {rows}" for rows in plain]  # all that preflight looks at
     mysql_pair.source.execute(*documents(with_json, 0, 20), *around)
     selection = {"include": [f"{with_json}.*"]}
-    with Door(tmp_path / "ferry", mysql_pair, tables=selection) as ferry:
+    with FerryProcess(tmp_path / "ferry", mysql_pair, tables=selection) as ferry:
         for _ in range(2):  # started again it must not pass for what is on the target already
             line = ferry.start().fail(65, "JsonPrecision", f"10 rows of {with_json}.j", "acknowledge: [JsonPrecision]")
             print(line)
@@ -192,7 +192,7 @@ def test_inexact_json_that_comes_through_the_stream_is_refused(
     mysql_pair: Pair, with_json: str, tmp_path: Path
 ) -> None:
     mysql_pair.source.execute(f"INSERT INTO `{with_json}`.j VALUES (1, '{{}}')")
-    with Door(tmp_path / "ferry", mysql_pair, tables={"include": [f"{with_json}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", mysql_pair, tables={"include": [f"{with_json}.*"]}) as ferry:
         ferry.start_streaming()
         mysql_pair.source.execute(*documents(with_json, 100, 4))
         ferry.fail(65, "JsonPrecision", f"2 rows of {with_json}.j")

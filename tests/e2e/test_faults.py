@@ -13,9 +13,8 @@ import pytest
 
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.commands import Bench, Ended
 from tests.support.compare import assert_equal_tables
-from tests.support.ferry_process import FerryProcess
+from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Flag, Pair, Server, ServerPool
 
@@ -54,20 +53,20 @@ def schema_of() -> Iterator[Callable[[Server], str]]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema)
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
 
 
 @pytest.fixture
-def running(bench: Bench) -> Iterator[FerryProcess]:
+def running(bench: FerryCli) -> Iterator[FerryProcess]:
     """A run that streams."""
     with bench.process() as process:
         process.start().wait_stage(*STREAMING)
         yield process
 
 
-def write(bench: Bench, mark: str) -> None:
+def write(bench: FerryCli, mark: str) -> None:
     """A few changes of every kind, some with a UNIQUE value that moves."""
     with closing(bench.pair.source.connect(database=bench.schema)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT MIN(id), MAX(id) FROM t")
@@ -78,7 +77,7 @@ def write(bench: Bench, mark: str) -> None:
     bench.writes += 3
 
 
-def finish(bench: Bench, process: FerryProcess) -> None:
+def finish(bench: FerryCli, process: FerryProcess) -> None:
     """Cut over and compare."""
     process.post("throttle", {"maxRowsPerSecond": None})
     process.wait_stage(*STREAMING)
@@ -107,7 +106,7 @@ DDL = {
 
 
 @pytest.mark.parametrize("statement", DDL)
-def test_ddl_on_a_selected_table(bench: Bench, running: FerryProcess, statement: str) -> None:
+def test_ddl_on_a_selected_table(bench: FerryCli, running: FerryProcess, statement: str) -> None:
     bench.tell(running, DDL[statement])
     bench.pair.source.execute(f"USE `{bench.schema}`", DDL[statement])
     # The server writes a DROP in words of its own.
@@ -117,7 +116,7 @@ def test_ddl_on_a_selected_table(bench: Bench, running: FerryProcess, statement:
     assert (rows, bench.state.exists()) == (ROWS, True)
 
 
-def test_ddl_on_other_tables_goes_unnoticed(bench: Bench) -> None:
+def test_ddl_on_other_tables_goes_unnoticed(bench: FerryCli) -> None:
     source = bench.pair.source
     source.execute(f"USE `{bench.schema}`", "CREATE TABLE other (id INT PRIMARY KEY)")
     bench.spec["tables"]["exclude"] = [f"{bench.schema}.other"]
@@ -137,7 +136,7 @@ def test_ddl_on_other_tables_goes_unnoticed(bench: Bench) -> None:
         finish(bench, process)
 
 
-def test_a_session_that_logs_statements(bench: Bench, running: FerryProcess) -> None:
+def test_a_session_that_logs_statements(bench: FerryCli, running: FerryProcess) -> None:
     statement = "UPDATE t SET v = 'as a statement' WHERE id < 10"
     bench.tell(running, statement)
     bench.pair.source.execute(f"USE `{bench.schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
@@ -160,7 +159,7 @@ def purged_to(source: Server, name: str) -> bool:
     return [row[0] for row in source.query("SHOW BINARY LOGS")] == [name]
 
 
-def test_binlog_purged_between_stop_and_resume(bench: Bench, running: FerryProcess) -> None:
+def test_binlog_purged_between_stop_and_resume(bench: FerryCli, running: FerryProcess) -> None:
     source = bench.pair.source
     bench.tell(running, "stopped")
     running.terminate()
@@ -183,7 +182,7 @@ def test_binlog_purged_between_stop_and_resume(bench: Bench, running: FerryProce
 # -- servers that go away ---------------------------------------------------------------------------------------------
 
 
-def away(bench: Bench, server: Server, fault: str, process: FerryProcess, seconds: float = 2) -> None:
+def away(bench: FerryCli, server: Server, fault: str, process: FerryProcess, seconds: float = 2) -> None:
     """Down for a while; the run must not end meanwhile."""
     how = server.kill if fault == "killed" else server.stop
     bench.tell(process, f"{server} {fault}")
@@ -203,7 +202,7 @@ def copied(process: FerryProcess) -> int:
 
 
 @pytest.mark.parametrize("fault", ["killed", "restarted"])
-def test_target_goes_away(bench: Bench, fault: str) -> None:
+def test_target_goes_away(bench: FerryCli, fault: str) -> None:
     target = bench.pair.target
     bench.spec["throttle"] = SLOWLY
     with bench.process() as process:
@@ -222,7 +221,7 @@ def test_target_goes_away(bench: Bench, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["killed", "restarted"])
-def test_source_goes_away(bench: Bench, fault: str) -> None:
+def test_source_goes_away(bench: FerryCli, fault: str) -> None:
     source = bench.pair.source
     bench.spec["throttle"] = SLOWLY
     with bench.process() as process:
@@ -238,7 +237,7 @@ def test_source_goes_away(bench: Bench, fault: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["source", "target"])
-def test_network_is_cut_for_20_seconds(bench: Bench, end: str) -> None:
+def test_network_is_cut_for_20_seconds(bench: FerryCli, end: str) -> None:
     """Packets vanish on the one family, connections break on the other: what follows is the same code."""
     how = "silent" if bench.pair.family is Family.MYSQL else "refused"
     server = bench.pair.source if end == "source" else bench.pair.target
@@ -263,7 +262,7 @@ def test_network_is_cut_for_20_seconds(bench: Bench, end: str) -> None:
             finish(bench, process)
 
 
-def test_a_step_is_retried_for_as_long_as_asked(bench: Bench) -> None:
+def test_a_step_is_retried_for_as_long_as_asked(bench: FerryCli) -> None:
     """Then exit 75 with what is wrong; started again it goes on from there."""
     target = bench.pair.target
     bench.spec["throttle"] = SLOWLY
@@ -286,7 +285,7 @@ def test_a_step_is_retried_for_as_long_as_asked(bench: Bench) -> None:
 # -- credentials ------------------------------------------------------------------------------------------------------
 
 
-def put_secrets(bench: Bench, folder: Path, password: str) -> None:
+def put_secrets(bench: FerryCli, folder: Path, password: str) -> None:
     for role in ("source", "target"):
         secret = folder / f"orders-{role}"
         secret.mkdir(parents=True, exist_ok=True)
@@ -304,7 +303,7 @@ def rotate(servers: Sequence[Server], password: str) -> None:
 
 @pytest.mark.parametrize("first", ["secrets", "servers"])
 @pytest.mark.parametrize("stage", ["Copying", "ReadyForCutover"])
-def test_password_rotated(bench: Bench, tmp_path: Path, stage: str, first: str) -> None:
+def test_password_rotated(bench: FerryCli, tmp_path: Path, stage: str, first: str) -> None:
     """The new one is never in both places at the same moment: what is refused meanwhile is tried again."""
     servers = (bench.pair.source, bench.pair.target)
     for server in servers:
@@ -375,7 +374,7 @@ def test_disk_full_on_the_target(small_target: Pair, schema_of: Callable[[Server
     ballast = fill_disk(target.instance.folder / "data", 70)
     # Four workers' chunks of 20 MB at once would fill the disk before one of them has committed.
     sections = {"copy": {"workers": 1}, "cutover": {"mode": "Automatic", "watchFor": "1s"}}
-    bench = Bench(tmp_path / "ferry", small_target, schema, **sections)
+    bench = FerryCli(tmp_path / "ferry", small_target, schema, **sections)
     with bench.process("--retry-for", "5s") as process:
         process.start()
         ended = stopped(process, 180)

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from tests.support.compare import assert_equal_tables
-from tests.support.door import Door
+from tests.support.ferry_cli import FerryProcess
 from tests.support.schemas import text
 from tests.support.servers import Pair, Server
 from tests.support.writers import seed_of_run
@@ -82,7 +82,7 @@ def test_rows_move_in_and_out_of_filters(pair: Pair, schema: str, tmp_path: Path
         "rules": [{"match": f"{schema}.{name}", "where": where} for name, where in filters.items()],
     }
     throttle = {"maxRowsPerSecond": 300}
-    with Door(tmp_path / "ferry", pair, tables=tables, throttle=throttle) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables=tables, throttle=throttle) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
         written = move(pair.source, schema, rng, 60)
         ferry.wait_stage("Copying")  # else the copy was over before the rows moved

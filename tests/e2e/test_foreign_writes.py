@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 
 from ferry_core.workers.background_verifier import FRESH_SECONDS
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
-from tests.support.live import condition
+from tests.support.ferry_cli import FerryCli
+from tests.support.ferry_under_load import condition
 from tests.support.servers import Pair
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))",
         "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
     )
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "5m", "maxAttempts": 50})
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "5m", "maxAttempts": 50})
 
 
-def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: Bench) -> None:
+def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: FerryCli) -> None:
     """A pass that took seconds is made once more before writes are stopped."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     with bench.process() as process:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_faults import fill_disk, finish, schema_of, small_target
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
@@ -29,7 +29,7 @@ def test_a_full_disk_while_the_source_is_locked(
     rows = ", ".join(f"({number}, REPEAT('x', {100 * KIB}))" for number in range(100))
     source.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY, b LONGBLOB)", f"INSERT INTO {schema}.t VALUES {rows}")
     cutover = {"watchFor": "0s", "maxLag": "10m", "deadline": f"{DEADLINE_SECONDS}s", "maxAttempts": 50}
-    bench = Bench(tmp_path / "ferry", small_target, schema, cutover=cutover)
+    bench = FerryCli(tmp_path / "ferry", small_target, schema, cutover=cutover)
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         ballast = fill_disk(target.instance.folder / "data", 0)

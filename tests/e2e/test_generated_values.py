@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hack.servers import Family
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
+from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair, set_global
 
 AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
@@ -23,7 +23,7 @@ def test_the_source_s_settings_compute_on_the_target(tmp_path: Path, mysql_pair:
             "less INT AS (u - 5) STORED)",
             "INSERT INTO t (id, at, u) VALUES (1, '2024-03-05', 1), (2, '2024-05-01', 3)",
         )
-        ended = Bench(tmp_path, mysql_pair, schema, cutover=AT_ONCE).run()
+        ended = FerryCli(tmp_path, mysql_pair, schema, cutover=AT_ONCE).run()
     assert ended.code == 0, ended.stderr
     assert_equal_tables(source, target, f"{schema}.t")
     assert target.query(f"SELECT day, m, part, less FROM `{schema}`.t WHERE id = 1") == source.query(
@@ -42,7 +42,7 @@ def test_values_of_another_session_end_the_run_and_can_be_acknowledged(tmp_path:
         ZONED.format(more),
         "INSERT INTO t (id, at) VALUES (1, '2024-03-05 02:00:00'), (2, '2024-01-01 20:00:00'), (3, NULL)",
     )
-    bench = Bench(tmp_path, pair, schema, cutover=AT_ONCE)
+    bench = FerryCli(tmp_path, pair, schema, cutover=AT_ONCE)
     line = bench.run().refused(65, "RowsDiffer", f"{schema}.t (id=1): other values in generated columns")
     assert "acknowledge: [GeneratedValues]" in line
     bench.spec["acknowledge"] = ["GeneratedValues"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live import Live
+from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
@@ -20,7 +20,7 @@ LAST = "SELECT CAST(SUBSTRING_INDEX(@@GLOBAL.gtid_binlog_pos, '-', -1) AS UNSIGN
 def test_the_last_write_before_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, lower: bool) -> None:
     """The stream is cut off as writes are stopped, and has read a number that is not below that of the last write."""
     source = mariadb_pair.source
-    with Proxy(source.host, source.port) as way, Live(mariadb_pair, schema, tmp_path, odd=1) as live:
+    with Proxy(source.host, source.port) as way, FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1) as live:
         source.execute("SET GLOBAL gtid_strict_mode = OFF")
         try:
             live.ferry = live.another("run", source_port=way.port)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hack.servers import Family
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_schemas
+from tests.support.ferry_cli import FerryCli
 from tests.support.server_faults import binlog_end, lose_tail
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
@@ -19,16 +19,16 @@ POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELE
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     pair.source.execute(
         RESET[pair.family],  # so that its binlog is in the first file, as it will be after the next reset
         f"USE `{schema}`",
         *("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)"),
     )
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
 
 
-def test_reset_under_a_stream(bench: Bench) -> None:
+def test_reset_under_a_stream(bench: FerryCli) -> None:
     """The dump goes on, and sends heartbeats that say that there is nothing new."""
     source = bench.pair.source
     with bench.process() as process:
@@ -43,7 +43,7 @@ def test_reset_under_a_stream(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("pair", ["mariadb"], indirect=True)
-def test_reset_between_stop_and_resume(bench: Bench) -> None:
+def test_reset_between_stop_and_resume(bench: FerryCli) -> None:
     """MariaDB would accept the old position, and stay silent for as long as nobody writes. MySQL refuses it itself."""
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -52,7 +52,7 @@ def test_reset_between_stop_and_resume(bench: Bench) -> None:
     bench.run().refused(65, "SourceHistoryLost", "source 127.0.0.1", "its gtid_binlog_state is ''")
 
 
-def test_reset_between_stop_and_resume_and_outgrown(bench: Bench) -> None:
+def test_reset_between_stop_and_resume_and_outgrown(bench: FerryCli) -> None:
     """By then every GTID that the run has read is known again, as another transaction."""
     source = bench.pair.source
     with bench.process() as process:
@@ -64,7 +64,7 @@ def test_reset_between_stop_and_resume_and_outgrown(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("when", "lost"), [("connected", 1), ("connected", 2), ("down", 1)])
-def test_numbers_given_again_after_a_crash(bench: Bench, when: str, lost: int) -> None:
+def test_numbers_given_again_after_a_crash(bench: FerryCli, when: str, lost: int) -> None:
     """A power cut with sync_binlog=0: what the target has got was lost, and its GTIDs name other rows.
 
     Also if it is the first transaction since the run began, right behind the place where that found the binlog's end.
@@ -89,7 +89,7 @@ def test_numbers_given_again_after_a_crash(bench: Bench, when: str, lost: int) -
     assert bench.lease()[0][1] != "Completed"
 
 
-def test_numbers_given_again_that_no_checkpoint_knows(bench: Bench) -> None:
+def test_numbers_given_again_that_no_checkpoint_knows(bench: FerryCli) -> None:
     """The state file cannot be written while they are read: the run itself knows them when it goes on."""
     source, rows = bench.pair.source, f"`{bench.schema}`.t"
     bench.spec.update(verify={"mode": "None"}, acknowledge=["Unverified"])
@@ -108,7 +108,7 @@ def test_numbers_given_again_that_no_checkpoint_knows(bench: Bench) -> None:
     assert bench.lease()[0][1] != "Completed"
 
 
-def test_resume_from_an_empty_position(bench: Bench) -> None:
+def test_resume_from_an_empty_position(bench: FerryCli) -> None:
     """A source without any transaction, at the start and at the stop: what is written while the run is down counts."""
     source = bench.pair.source
     source.execute(RESET[bench.pair.family])

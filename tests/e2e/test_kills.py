@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.live import RECORDS_COMPLETED, Crew, Live
+from tests.support.ferry_under_load import RECORDS_COMPLETED, Crew, FerryUnderLoad
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
@@ -24,7 +24,7 @@ STREAMING = ("Streaming", "ReadyForCutover")
 class Killer:
     """Kills one crossing again and again; a kill counts only when the stage it names was under way."""
 
-    def __init__(self, live: Live, crew: Crew) -> None:
+    def __init__(self, live: FerryUnderLoad, crew: Crew) -> None:
         self.live = live
         self.ferry = live.ferry
         self.crew = crew
@@ -108,7 +108,7 @@ class Killer:
 
 
 @contextlib.contextmanager
-def _held_in_recording(live: Live) -> Iterator[None]:
+def _held_in_recording(live: FerryUnderLoad) -> Iterator[None]:
     """Everything is proven; the statement that records the hand-over does not get to the target."""
     live.proxy.hold(RECORDS_COMPLETED)
     live.ferry.wait_stage("ReadyForCutover")
@@ -118,7 +118,7 @@ def _held_in_recording(live: Live) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _not_held(live: Live) -> Iterator[None]:
+def _not_held(live: FerryUnderLoad) -> Iterator[None]:
     """Wherever an attempt just is, once it is recorded; its end is held, so that it cannot be over."""
     live.proxy.hold(RECORDS_COMPLETED)
     live.ferry.wait_stage("ReadyForCutover")
@@ -127,9 +127,9 @@ def _not_held(live: Live) -> Iterator[None]:
     yield
 
 
-HELD: dict[str, Callable[[Live], contextlib.AbstractContextManager[Any]]] = {
-    "stopping writes": Live.held_in_acquire,
-    "draining": Live.held_in_drain,
+HELD: dict[str, Callable[[FerryUnderLoad], contextlib.AbstractContextManager[Any]]] = {
+    "stopping writes": FerryUnderLoad.held_in_acquire,
+    "draining": FerryUnderLoad.held_in_drain,
     "recording": _held_in_recording,
     "anywhere": _not_held,
 }
@@ -137,7 +137,7 @@ HELD: dict[str, Callable[[Live], contextlib.AbstractContextManager[Any]]] = {
 IN_CUTTING_OVER = ("stopping writes", "draining", "recording", "anywhere", "anywhere", "draining")
 
 
-def cross(live: Live, crew: Crew, copying: int, streaming: int, cutting_over: Sequence[str]) -> None:
+def cross(live: FerryUnderLoad, crew: Crew, copying: int, streaming: int, cutting_over: Sequence[str]) -> None:
     """One crossing with so many kills; equal at its end."""
     killer = Killer(live, crew)
     for _ in range(copying):
@@ -156,13 +156,13 @@ def cross(live: Live, crew: Crew, copying: int, streaming: int, cutting_over: Se
 
 def test_twenty_kills_in_one_crossing_lose_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
     throttle = {"maxRowsPerSecond": ROWS_PER_SECOND}
-    with Live(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as live, live.crew() as crew:
         cross(live, crew, 8, 6, IN_CUTTING_OVER)
 
 
 def test_kills_lose_nothing_with_the_checkpoint_on_the_target(pair: Pair, schema: str, tmp_path: Path) -> None:
     spec: dict[str, Any] = {"throttle": {"maxRowsPerSecond": ROWS_PER_SECOND}, "checkpoint": {"store": "Target"}}
-    with Live(pair, schema, tmp_path, rows=BULK_ROWS // 2, odd=4, **spec) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK_ROWS // 2, odd=4, **spec) as live, live.crew() as crew:
         cross(live, crew, 3, 2, ("draining", "recording", "anywhere"))
         assert live.ferry.start().wait_end() == 0, "the tombstone and the state are both on the target"
         assert "cut over already" in live.ferry.tail()

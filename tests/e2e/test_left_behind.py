@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, ferry
+from tests.support.ferry_cli import FerryCli, ferry
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
@@ -16,7 +16,7 @@ def test_a_kill_while_the_record_is_brought_to_the_disk(pair: Pair, schema: str,
     """The helper table for that goes by the next start; where that has not been, by ``ferry cleanup``."""
     source, target = pair.source, pair.target
     source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (1)")
-    bench = Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
+    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
 
     def own_tables() -> set[str]:
         return {name for (name,) in target.query("SHOW TABLES FROM mysql_ferry")}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, Ended
+from tests.support.ferry_cli import Ended, FerryCli
 from tests.support.servers import Pair
 
 pytestmark = pytest.mark.slow  # whole crossings
@@ -22,7 +22,7 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
     """The row is written by what stands behind the name."""
     source = pair.source
     source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80))")
-    bench = Bench(tmp_path / "ferry", pair, schema)
+    bench = FerryCli(tmp_path / "ferry", pair, schema)
     bench.spec["tables"]["exclude"] = [f"{schema}.other"]
     source.execute(
         f"USE `{schema}`",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, stopped, wait_copied, wait_until, write
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.proxy import Proxy, assert_not_used
 from tests.support.servers import Pair, Server
 
@@ -23,7 +23,7 @@ ENDS = ["source", "target"]
 class Moved:
     """A run whose ``end`` is reached through a proxy that may lead to the pair's other server."""
 
-    def __init__(self, bench: Bench, end: str, proxy: Proxy) -> None:
+    def __init__(self, bench: FerryCli, end: str, proxy: Proxy) -> None:
         self.bench, self.proxy = bench, proxy
         servers = {"source": bench.pair.source, "target": bench.pair.target}
         self.right = servers.pop(end)
@@ -59,13 +59,13 @@ def end_all_but_dumps(server: Server) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema)
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"}, throttle=SLOWLY)
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"}, throttle=SLOWLY)
 
 
 @pytest.fixture(params=ENDS)
-def moved(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Moved]:
+def moved(request: pytest.FixtureRequest, bench: FerryCli) -> Iterator[Moved]:
     end = request.param
     server = bench.pair.source if end == "source" else bench.pair.target
     with Proxy(server.host, server.port) as proxy:

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_tables
-from tests.support.ferry_process import FerryProcess
-from tests.support.live import command
+from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.servers import Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -51,7 +49,7 @@ def alike(schema: str) -> tuple[Name, Name]:
 
 
 @contextlib.contextmanager
-def killed(bench: Bench, copied: int) -> Iterator[FerryProcess]:
+def killed(bench: FerryCli, copied: int) -> Iterator[FerryProcess]:
     """A run that was killed by SIGKILL while it copied; started again it has no cap any more."""
     with bench.process() as process:
         if "checkpoint" in bench.spec:
@@ -70,7 +68,7 @@ def test_a_killed_run_resumes_each_of_two_tables_whose_names_join_alike(
     names = alike(schema)
     fill(pair, names[0], 0, "one")
     fill(pair, names[1], ROWS, "other")
-    bench = Bench(tmp_path, pair, schema, tables={"include": [f"{schema}*.*"]}, **(COMMON | spec))
+    bench = FerryCli(tmp_path, pair, schema, tables={"include": [f"{schema}*.*"]}, **(COMMON | spec))
     with killed(bench, ROWS // 2) as process:
         process.start().wait_stage("ReadyForCutover")
         assert {one["name"] for one in process.get("/api/v1/tables")["tables"]} == {
@@ -89,10 +87,10 @@ def test_ferries_of_tables_whose_names_join_alike_keep_and_drop_their_own(
     mine, other = alike(schema)
     fill(pair, mine, 0, "one")
     fill(pair, other, ROWS, "other")
-    begun = Bench(
+    begun = FerryCli(
         tmp_path / "begun", pair, schema, tables={"include": [quoted(mine)]}, deletionPolicy="DropTarget", **COMMON
     )
-    done = Bench(
+    done = FerryCli(
         tmp_path / "done", pair, schema, tables={"include": [quoted(other)]},
         **(COMMON | {"throttle": {}, "cutover": AT_ONCE}),
     )  # fmt: skip
@@ -100,8 +98,8 @@ def test_ferries_of_tables_whose_names_join_alike_keep_and_drop_their_own(
     with killed(begun, ROWS // 4) as process:
         ended = done.run()
         assert ended.code == 0, ended
-        cleaned = command("cleanup", process)
-    assert (cleaned.returncode, f"dropped {schema}.`b.c`\n" in cleaned.stdout.replace("; ", "\n")) == (0, True)
+        cleaned = process.command("cleanup")
+    assert (cleaned.code, f"dropped {schema}.`b.c`\n" in cleaned.stdout.replace("; ", "\n")) == (0, True)
     assert begun.target_tables() == [other]
     assert_equal_tables(pair.source, pair.target, other)
 
@@ -136,7 +134,7 @@ def test_two_tables_whose_names_differ_in_case_only(pair: Pair, schema: str, tmp
     names = (schema, "Orders"), (schema, "orders")
     fill(pair, names[0], 0, "one")
     fill(pair, names[1], 0, "other")
-    bench = Bench(tmp_path, pair, schema, **(COMMON | {"verify": {"mode": "Final"}}))
+    bench = FerryCli(tmp_path, pair, schema, **(COMMON | {"verify": {"mode": "Final"}}))
     with writing(pair, names), killed(bench, ROWS // 2) as process:
         process.start().wait_stage("ReadyForCutover")
     with bench.process() as process:

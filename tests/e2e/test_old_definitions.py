@@ -6,7 +6,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
-from tests.support.door import Door
+from tests.support.ferry_cli import FerryProcess
 from tests.support.servers import Pair
 
 COMMON = {
@@ -81,7 +81,7 @@ def test_definitions_of_other_days_arrive(pair: Pair, schema: str, tmp_path: Pat
             f"INSERT INTO {name} (id) VALUES (1), (2)",
         )
     pair.target.execute("SET GLOBAL innodb_strict_mode = 1")
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         pair.source.execute(f"USE `{schema}`", *(f"INSERT INTO {name} (id) VALUES (3)" for name in tables))
         ferry.hand_over()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
-from tests.support.door import Door
+from tests.support.ferry_cli import FerryProcess
 from tests.support.servers import Pair
 
 ANY_DATE = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'"
@@ -12,7 +12,7 @@ ANY_DATE = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'"
 
 def carried(pair: Pair, schema: str, folder: Path, *statements: str) -> None:
     """Everything in ``schema`` arrives, while ``statements`` run on the source."""
-    with Door(folder / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(folder / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         pair.source.execute(f"USE `{schema}`", ANY_DATE, *statements)
         assert "no difference" in ferry.hand_over()

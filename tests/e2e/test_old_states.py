@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, wait_copied, write
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
@@ -23,17 +23,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema, 3000)
     spec: dict[str, Any] = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"}, **spec)
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"}, **spec)
 
 
-def count(bench: Bench) -> int:
+def count(bench: FerryCli) -> int:
     return int(bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t"))
 
 
-def forget_rows(bench: Bench) -> None:
+def forget_rows(bench: FerryCli) -> None:
     """As a run leaves its state that was ended before its first row."""
     body = bench.stored() | {"tables": {}, "run": None, "number": 0, "position": None, "last_read": None}
     with contextlib.closing(sqlite3.connect(bench.state)) as database, database:
@@ -41,7 +41,7 @@ def forget_rows(bench: Bench) -> None:
         database.execute("DELETE FROM ferry_earlier")
 
 
-def test_a_state_of_a_copy_that_was_started_over(bench: Bench) -> None:
+def test_a_state_of_a_copy_that_was_started_over(bench: FerryCli) -> None:
     """It says that all rows are there; the later run has deleted them, and has copied some so far."""
     old = bench.state
     with bench.process() as process:
@@ -61,7 +61,7 @@ def test_a_state_of_a_copy_that_was_started_over(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("store", ["Local", "Target"])
-def test_a_state_without_rows_where_a_later_run_has_copied(bench: Bench, store: str) -> None:
+def test_a_state_without_rows_where_a_later_run_has_copied(bench: FerryCli, store: str) -> None:
     """The target's own table may hold a checkpoint of the Ferry, too."""
     early = bench.state.with_name("early.ferry.db")
     with bench.process() as process:
@@ -89,11 +89,13 @@ def test_a_state_without_rows_where_a_later_run_has_copied(bench: Bench, store: 
 
 @pytest.mark.parametrize("alive", [False, True], ids=["down", "alive"])
 def test_a_target_brought_back_to_before_the_newest_runs(
-    bench: Bench, make_server: ServerFactory, tmp_path: Path, alive: bool
+    bench: FerryCli, make_server: ServerFactory, tmp_path: Path, alive: bool
 ) -> None:
     """Runs that it knows nothing of have stored states: its count of them begins again where it was."""
     target = make_server(bench.pair.family.value)
-    bench = Bench(tmp_path / "brought back", Pair(bench.pair.source, target), bench.schema, cutover={"watchFor": "0s"})
+    bench = FerryCli(
+        tmp_path / "brought back", Pair(bench.pair.source, target), bench.schema, cutover={"watchFor": "0s"}
+    )
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.terminate()

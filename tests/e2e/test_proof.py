@@ -7,7 +7,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.compare import assert_equal_schemas
-from tests.support.door import Door
+from tests.support.ferry_cli import FerryProcess
 from tests.support.servers import Pair
 
 ROWS = 6000
@@ -34,7 +34,7 @@ def fill(pair: Pair, schema: str) -> None:
 def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: str, tmp_path: Path) -> None:
     fill(pair, schema)
     selected = {"include": [f"{schema}.*"]}
-    with Door(tmp_path / "ferry", pair, tables=selected, throttle={"maxRowsPerSecond": 2000}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables=selected, throttle={"maxRowsPerSecond": 2000}) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > ROWS // 3)
         pair.target.execute(*(statement.format(schema) for statement in BEHIND))
         ferry.wait_stage("Copying")
@@ -57,7 +57,7 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
 def test_a_row_changed_behind_our_back_and_then_on_the_source_is_right(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The newest row of the source wins, whatever stood on the target."""
     fill(pair, schema)
-    with Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         ferry.wait_status(lambda status: status["verification"]["rowsVerified"] == ROWS)
         pair.target.execute(f"UPDATE `{schema}`.t SET v = 'other' WHERE id = 5")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_faults import STREAMING, fill, finish, stopped, wait_until, write
-from tests.support.commands import Bench
-from tests.support.live import Live
+from tests.support.ferry_cli import FerryCli
+from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -39,9 +39,9 @@ def _as_before(mariadb_pair: Pair) -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, mariadb_pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, mariadb_pair: Pair, schema: str) -> FerryCli:
     fill(mariadb_pair.source, schema, 500)
-    return Bench(tmp_path / "ferry", mariadb_pair, schema, cutover={"watchFor": "1s"})
+    return FerryCli(tmp_path / "ferry", mariadb_pair, schema, cutover={"watchFor": "1s"})
 
 
 def lose_binlogs(server: Server) -> None:
@@ -51,12 +51,12 @@ def lose_binlogs(server: Server) -> None:
         path.unlink()
 
 
-def server_of(bench: Bench, end: str) -> Server:
+def server_of(bench: FerryCli, end: str) -> Server:
     return bench.pair.source if end == "source" else bench.pair.target
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_run_goes_on(bench: Bench, end: str) -> None:
+def test_a_run_goes_on(bench: FerryCli, end: str) -> None:
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         write(bench, "before")
@@ -70,7 +70,7 @@ def test_a_run_goes_on(bench: Bench, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_new_start_goes_on(bench: Bench, end: str) -> None:
+def test_a_new_start_goes_on(bench: FerryCli, end: str) -> None:
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         write(bench, "before")
@@ -88,7 +88,7 @@ def test_a_new_start_goes_on(bench: Bench, end: str) -> None:
 
 @pytest.mark.parametrize("alive", [True, False], ids=["running", "killed"])
 def test_under_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, alive: bool) -> None:
-    with Live(mariadb_pair, schema, tmp_path, odd=1, cutover={"deadline": "20s"}) as live:
+    with FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1, cutover={"deadline": "20s"}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         mariadb_pair.source.execute(f"UPDATE `{schema}`.aim SET v = 1 WHERE id = 2")
         position = mariadb_pair.source.value("SELECT @@gtid_binlog_pos")
@@ -103,7 +103,7 @@ def test_under_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, alive: 
         assert KNOWN_AGAIN in live.ferry.log.read_text()
 
 
-def test_one_with_another_binlog_is_another_server(bench: Bench) -> None:
+def test_one_with_another_binlog_is_another_server(bench: FerryCli) -> None:
     """Nobody can tell: the run ends, a new start is refused, and both say how to go on."""
     source = bench.pair.source
     with bench.process("--retry-for", "5s") as process:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_faults import STREAMING, fill, finish, wait_until, write
-from tests.support.commands import Bench
-from tests.support.ferry_process import FerryProcess
+from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 
@@ -21,12 +20,12 @@ PASS = "full pass of the verification begins"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema, 500)
-    return Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
 
 
-def server_of(bench: Bench, end: str) -> Server:
+def server_of(bench: FerryCli, end: str) -> Server:
     return bench.pair.source if end == "source" else bench.pair.target
 
 
@@ -41,7 +40,7 @@ def verified(status: dict[str, object]) -> object:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_what_was_proven_before_is_proven_again(bench: Bench, end: str, how: str) -> None:
+def test_what_was_proven_before_is_proven_again(bench: FerryCli, end: str, how: str) -> None:
     """Nobody writes and nobody asks: it is noticed all the same."""
     server = server_of(bench, end)
     with bench.process() as process:
@@ -64,7 +63,7 @@ def test_what_was_proven_before_is_proven_again(bench: Bench, end: str, how: str
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_pause_and_the_attempts_of_a_series_outlast_it(bench: Bench, end: str) -> None:
+def test_a_pause_and_the_attempts_of_a_series_outlast_it(bench: FerryCli, end: str) -> None:
     server = server_of(bench, end)
     bench.spec["cutover"] = {"watchFor": "1s", "maxAttempts": 1, "deadline": "2s"}
     with bench.process() as process:
@@ -84,7 +83,7 @@ def test_a_pause_and_the_attempts_of_a_series_outlast_it(bench: Bench, end: str)
         finish(bench, process)
 
 
-def attempt_in_vain(bench: Bench, process: FerryProcess) -> None:
+def attempt_in_vain(bench: FerryCli, process: FerryProcess) -> None:
     """One that fails, since somebody holds a table for longer than its deadline."""
     with bench.pair.source.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLES `{bench.schema}`.t WRITE")
@@ -95,7 +94,7 @@ def attempt_in_vain(bench: Bench, process: FerryProcess) -> None:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("after_bytes", [40, 2_500])
-def test_a_connection_that_is_lost_before_the_first_chunk(bench: Bench, end: str, after_bytes: int) -> None:
+def test_a_connection_that_is_lost_before_the_first_chunk(bench: FerryCli, end: str, after_bytes: int) -> None:
     """In the login, in validation, in what follows it: tried again like every later one."""
     server = server_of(bench, end)
     with Proxy(server.host, server.port) as proxy:

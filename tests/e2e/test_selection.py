@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from hack.servers import Family
-from tests.support.commands import Bench, Ended
 from tests.support.compare import assert_equal_tables
-from tests.support.ferry_process import FerryProcess
+from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.servers import Pair
 
 ROWS = 3000
@@ -23,7 +22,7 @@ AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     """Two tables, the first of which takes some seconds to copy."""
     numbers = ", ".join(f"({number}, {number})" for number in range(ROWS))
     pair.source.execute(
@@ -31,10 +30,10 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
         *("CREATE TABLE a (id INT PRIMARY KEY, v INT)", f"INSERT INTO a VALUES {numbers}"),
         *("CREATE TABLE b (id INT PRIMARY KEY, v INT)", "INSERT INTO b VALUES (1, 1)"),
     )
-    return Bench(tmp_path / "ferry", pair, schema, throttle=SLOWLY, cutover=AT_ONCE)
+    return FerryCli(tmp_path / "ferry", pair, schema, throttle=SLOWLY, cutover=AT_ONCE)
 
 
-def killed_while_copying(bench: Bench) -> FerryProcess:
+def killed_while_copying(bench: FerryCli) -> FerryProcess:
     process = bench.process()
     with process:
         process.start().wait_status(lambda status: 300 < status["progress"]["rowsCopied"] < ROWS)
@@ -54,7 +53,7 @@ def last_line(ended: Ended) -> str:
 
 
 @pytest.mark.parametrize("statement", ["DROP TABLE a", "RENAME TABLE a TO other.a"])
-def test_a_table_that_vanished_while_down(bench: Bench, statement: str) -> None:
+def test_a_table_that_vanished_while_down(bench: FerryCli, statement: str) -> None:
     source, schema = bench.pair.source, bench.schema
     source.execute(f"CREATE DATABASE `{schema}_other`")
     if "RENAME" in statement:
@@ -68,7 +67,7 @@ def test_a_table_that_vanished_while_down(bench: Bench, statement: str) -> None:
     assert source.value("SELECT @@global.read_only") == 0
 
 
-def test_a_table_that_was_hidden_while_down(bench: Bench) -> None:
+def test_a_table_that_was_hidden_while_down(bench: FerryCli) -> None:
     """Not gone: the account may not see it any more."""
     source, schema = bench.pair.source, bench.schema
     source.execute(
@@ -84,7 +83,7 @@ def test_a_table_that_was_hidden_while_down(bench: Bench) -> None:
     assert f"moved {ROWS + 1} rows of 2 tables" in last_line(bench.run())
 
 
-def test_a_table_that_appeared_while_down(bench: Bench) -> None:
+def test_a_table_that_appeared_while_down(bench: FerryCli) -> None:
     source, schema = bench.pair.source, bench.schema
     killed_while_copying(bench)
     # Without a key: as one of the selection it would be refused.
@@ -103,7 +102,7 @@ def test_a_table_that_appeared_while_down(bench: Bench) -> None:
     assert "verified" not in again
 
 
-def test_a_table_that_appeared_while_streaming(bench: Bench) -> None:
+def test_a_table_that_appeared_while_streaming(bench: FerryCli) -> None:
     source, schema = bench.pair.source, bench.schema
     bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
     bench.spec["tables"]["exclude"] = [f"{schema}.x*"]
@@ -128,7 +127,7 @@ def test_a_table_that_appeared_while_streaming(bench: Bench) -> None:
     assert sorted(table for _, table in bench.target_tables()) == ["a", "b"]
 
 
-def test_a_table_that_appeared_while_paused_is_named_with_the_word_that_it_is_ready(bench: Bench) -> None:
+def test_a_table_that_appeared_while_paused_is_named_with_the_word_that_it_is_ready(bench: FerryCli) -> None:
     """At once: that word is what a person is told by, and what an Event is made of."""
     bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
     with bench.process() as process:
@@ -141,7 +140,7 @@ def test_a_table_that_appeared_while_paused_is_named_with_the_word_that_it_is_re
         assert ready(status)["message"] == f"not moved, since they appeared after the start: {bench.schema}.newt"
 
 
-def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: Bench) -> None:
+def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: FerryCli) -> None:
     source, schema = bench.pair.source, bench.schema
     bench.spec["cutover"] = {"watchFor": "0s"}
     with bench.process() as process:

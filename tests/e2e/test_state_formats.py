@@ -18,9 +18,8 @@ from ferry_core.checkpoint.state import FORMAT
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run.setup import source_identity
 from hack.servers import Family
-from tests.support.commands import Bench
 from tests.support.compare import assert_equal_schemas
-from tests.support.ferry_process import ROOT
+from tests.support.ferry_cli import ROOT, FerryCli
 from tests.support.servers import Pair
 
 POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["Local", "Target"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     """Servers and state as that run had left them, and changes on the source since."""
     table = f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(40) NOT NULL)"
     for server, count in ((pair.source, ROWS), (pair.target, COPIED)):
@@ -41,7 +40,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: st
             table,
             f"INSERT INTO `{schema}`.t VALUES {rows}",
         )
-    bench = Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s", "maxLag": "20s"})
+    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s", "maxLag": "20s"})
     if request.param == "Target":
         bench.spec["checkpoint"] = {"store": "Target"}
     leave_behind(bench, request.param)
@@ -53,7 +52,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: st
     return bench
 
 
-def leave_behind(bench: Bench, store: str) -> None:
+def leave_behind(bench: FerryCli, store: str) -> None:
     source, target = bench.pair.source, bench.pair.target
     with Session(source.endpoint(), Purpose.CONTROL) as session:
         identity = source_identity(session)
@@ -77,7 +76,7 @@ def leave_behind(bench: Bench, store: str) -> None:
             database.executescript("\n".join(map(named, KEPT["sqlite"])))
 
 
-def change(bench: Bench, changed: Callable[[dict[str, Any]], str], form: int) -> None:
+def change(bench: FerryCli, changed: Callable[[dict[str, Any]], str], form: int) -> None:
     """The stored state's text and format."""
     if "checkpoint" in bench.spec:
         stored = bench.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", [bench.uid])
@@ -89,11 +88,11 @@ def change(bench: Bench, changed: Callable[[dict[str, Any]], str], form: int) ->
         database.execute("UPDATE ferry_state SET body = ?, format = ?", [changed(bench.stored()), form])
 
 
-def arguments(bench: Bench) -> list[str]:
+def arguments(bench: FerryCli) -> list[str]:
     return [] if "checkpoint" in bench.spec else ["--state", str(bench.state)]
 
 
-def test_a_state_of_the_first_format_is_gone_on_from(bench: Bench) -> None:
+def test_a_state_of_the_first_format_is_gone_on_from(bench: FerryCli) -> None:
     with bench.process() as process:
         process.arguments = arguments(bench)
         process.start().wait_stage("ReadyForCutover")
@@ -115,7 +114,7 @@ def test_a_state_of_the_first_format_is_gone_on_from(bench: Bench) -> None:
     ids=["newer", "unknown field", "cut off"],
 )
 def test_another_state_is_refused_by_name(
-    bench: Bench, reason: str, changed: Callable[[dict[str, Any]], str], form: int
+    bench: FerryCli, reason: str, changed: Callable[[dict[str, Any]], str], form: int
 ) -> None:
     change(bench, changed, form)
     with bench.process() as process:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ferry_core.throttle.rate import BURST_SECONDS, STEP_SECONDS
-from tests.support.ferry_process import FerryProcess
-from tests.support.live import Live, condition
+from tests.support.ferry_cli import FerryProcess
+from tests.support.ferry_under_load import FerryUnderLoad, condition
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
@@ -37,7 +37,7 @@ def at_full_speed(ferry: FerryProcess) -> None:
     ferry.post("throttle", {"maxRowsPerSecond": None})
 
 
-def checksums(live: Live) -> dict[str, int]:
+def checksums(live: FerryUnderLoad) -> dict[str, int]:
     """Any row that is written to the target changes these."""
     names = [row[0] for row in live.pair.target.query(f"SHOW TABLES FROM `{live.schema}`")]
     listed = ", ".join(f"`{live.schema}`.`{name}`" for name in names)
@@ -48,7 +48,7 @@ def checksums(live: Live) -> dict[str, int]:
 
 
 def test_sigterm_ends_every_stage_in_time_and_no_table_starts_over(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
         bulk = live.tables.pop()  # nobody writes to it: each of its rows is to be copied once
         ferry = live.ferry
         took: dict[str, float] = {}
@@ -84,7 +84,7 @@ def test_sigterm_ends_every_stage_in_time_and_no_table_starts_over(pair: Pair, s
 @pytest.mark.parametrize("store", ["Volume", "Target"])
 def test_sigterm_ends_in_time_while_the_target_hangs(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
     spec = {} if store == "Volume" else {"checkpoint": {"store": "Target"}}
-    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW, **spec) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW, **spec) as live:
         wait_copied(live.ferry.start(), 2000)
         live.proxy.pause()
         live.proxy.wait_stuck()
@@ -98,7 +98,7 @@ def test_sigterm_ends_in_time_while_the_target_hangs(pair: Pair, schema: str, tm
 
 
 def test_sigterm_ends_in_time_while_the_source_hangs(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=500, odd=1) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=500, odd=1) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         os.kill(pair.source.pid, signal.SIGSTOP)
         try:
@@ -114,7 +114,7 @@ def test_sigterm_ends_in_time_while_the_source_hangs(pair: Pair, schema: str, tm
 
 def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Somebody reads the target in a long transaction: the ALTER tries again and again, and lets go at once."""
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
         live.ferry.start().wait_stage("Copying")
         wait_until(lambda: pair.target.query(f"SHOW TABLES FROM `{schema}` LIKE 'child'"), "the tables are made")
@@ -132,7 +132,7 @@ def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, sc
 
 def test_sigterm_ends_in_time_while_an_alter_takes_long(pair: Pair, schema: str, tmp_path: Path) -> None:
     """And it does not land after the end, in the midst of the next run."""
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
         live.proxy.hold(b"ADD CONSTRAINT")
         live.ferry.start()
@@ -154,7 +154,7 @@ def statements(server: Server, words: str) -> list[tuple[Any, ...]]:
 
 
 def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
         wait_copied(live.ferry.start(), 2000)
         live.ferry.post("stop")
         assert live.ferry.wait_end(30) == 143
@@ -170,7 +170,7 @@ def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: s
 
 
 def test_abort_keeps_the_target(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
         wait_copied(live.ferry.start(), 2000)
         live.ferry.post("abort")
         assert live.ferry.wait_end(30) == 143
@@ -179,7 +179,7 @@ def test_abort_keeps_the_target(pair: Pair, schema: str, tmp_path: Path) -> None
 
 
 def test_abort_in_the_middle_of_a_cutover_unlocks(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
         live.ferry.start()
         with live.held_in_drain():
             live.ferry.post("abort")
@@ -189,7 +189,7 @@ def test_abort_in_the_middle_of_a_cutover_unlocks(pair: Pair, schema: str, tmp_p
 
 
 def test_a_restart_takes_nothing_back_of_a_copy_that_was_complete(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         live.ferry.start().wait_stage(*STREAMING)
         wait_until(lambda: live.state()["foreign_keys_added"], "the end of the copy is stored")
         live.ferry.kill()
@@ -208,7 +208,7 @@ def test_a_restart_takes_nothing_back_of_a_copy_that_was_complete(pair: Pair, sc
 # -- pause and throttle ------------------------------------------------------------------------------------------------
 
 
-def assert_still(live: Live, seconds: float = 3.0) -> None:
+def assert_still(live: FerryUnderLoad, seconds: float = 3.0) -> None:
     """Once what was under way has landed, no row is written on the target for so long."""
 
     def still() -> bool:
@@ -222,7 +222,7 @@ def assert_still(live: Live, seconds: float = 3.0) -> None:
 def test_a_pause_stops_row_writes(pair: Pair, schema: str, tmp_path: Path) -> None:
     throttle = {"maxRowsPerSecond": 3000}
     with (
-        Live(pair, schema, tmp_path, rows=30_000, odd=ODD, throttle=throttle) as live,
+        FerryUnderLoad(pair, schema, tmp_path, rows=30_000, odd=ODD, throttle=throttle) as live,
         live.crew() as crew,
     ):
         ferry = live.ferry
@@ -247,7 +247,7 @@ def test_a_pause_stops_row_writes(pair: Pair, schema: str, tmp_path: Path) -> No
 
 
 def test_a_pause_verb_survives_a_kill_and_so_does_a_resume(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
         ferry = live.ferry
         wait_copied(ferry.start(), 2000)
         ferry.post("pause")
@@ -265,7 +265,7 @@ def test_a_pause_verb_survives_a_kill_and_so_does_a_resume(pair: Pair, schema: s
 
 
 def test_a_pause_while_streaming_is_told_as_one_after_a_restart(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         live.ferry.start().wait_stage(*STREAMING)
         live.ferry.post("pause")
         wait_until(lambda: live.state()["paused"] is True, "the pause is stored")
@@ -283,7 +283,7 @@ def test_a_pause_while_streaming_is_told_as_one_after_a_restart(pair: Pair, sche
 def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path) -> None:
     """A resume verb over ``paused: true`` outlives a restart; a manifest that was changed since has the last word."""
     spec = {"throttle": SLOW}
-    with Live(pair, schema, tmp_path, rows=BULK, odd=ODD, paused=True, **spec) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, paused=True, **spec) as live:
         ferry = live.ferry
         ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         ferry.post("resume")
@@ -312,7 +312,7 @@ def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path)
 
 def test_a_resume_is_kept_before_anything_else_is(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The run dies while it validates once more, and is told of another selection then: nothing has begun."""
-    with Live(pair, schema, tmp_path, odd=ODD, paused=True) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, paused=True) as live:
         live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         live.proxy.pause()
         live.ferry.post("resume")
@@ -328,7 +328,7 @@ def test_a_resume_is_kept_before_anything_else_is(pair: Pair, schema: str, tmp_p
 
 
 def test_paused_from_the_start_validates_and_waits(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, paused=True) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, paused=True) as live:
         status = live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         validated = next(one for one in status["conditions"] if one["type"] == "Validated")
         assert (status["stage"], validated["status"]) == ("Validating", "True")
@@ -347,7 +347,7 @@ def test_the_throttle_verb_acts_at_once(pair: Pair, schema: str, tmp_path: Path)
     larger chunk from before the change owes is paid first.
     """
     one_worker = {"workers": 1, "chunkTargetBytes": "64Ki"}
-    with Live(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=SLOW, copy=one_worker) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=SLOW, copy=one_worker) as live:
         wait_copied(live.ferry.start(), 3000)
         live.ferry.post("throttle", {"maxRowsPerSecond": 200})
         status = live.ferry.wait_status(lambda status: "200" in (status["throttle"]["reason"] or ""))

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     """Copied, then killed. Nothing would be compared before the hand-over."""
     pair.source.execute(
         f"USE `{schema}`",
@@ -17,7 +17,7 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
         *("CREATE TABLE b (id INT PRIMARY KEY)", "INSERT INTO b VALUES (1), (2)"),
     )
     unverified = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
-    bench = Bench(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"}, **unverified)
+    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"}, **unverified)
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.kill()
@@ -25,14 +25,14 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
     return bench
 
 
-def test_a_table_that_was_dropped(bench: Bench) -> None:
+def test_a_table_that_was_dropped(bench: FerryCli) -> None:
     target, schema = bench.pair.target, bench.schema
     target.execute(f"DROP TABLE `{schema}`.a")
     bench.run().refused(65, "TargetTableLost", "target 127.0.0.1", f"{schema}.a", "start over")
     assert [name for _, name in bench.target_tables()] == ["b"]
 
 
-def test_another_server(bench: Bench) -> None:
+def test_another_server(bench: FerryCli) -> None:
     """It has the tables, even, but nothing of ours."""
     target, schema = bench.pair.target, bench.schema
     target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{bench.uid}'")
@@ -45,7 +45,7 @@ def test_another_server(bench: Bench) -> None:
     assert (ended.code, "moved 4 rows of 2 tables" in ended.stdout) == (0, True), ended
 
 
-def test_a_target_from_a_backup(bench: Bench) -> None:
+def test_a_target_from_a_backup(bench: FerryCli) -> None:
     """Taken before this run began: the lease is that of an earlier one, and no checkpoint has left a mark."""
     bench.pair.target.execute(
         f"UPDATE mysql_ferry.lease SET epoch = epoch - 1 WHERE ferry_uid = '{bench.uid}'",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hack.servers import Family
-from tests.support.live import Live, command, failed_attempt
+from tests.support.ferry_under_load import FerryUnderLoad, failed_attempt
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
@@ -56,7 +56,7 @@ def refusing(server: Server, uid: str) -> Iterator[None]:
         server.execute("DROP TRIGGER mysql_ferry.refusing")
 
 
-def killed_in_drain(live: Live) -> None:
+def killed_in_drain(live: FerryUnderLoad) -> None:
     live.ferry.start()
     with live.held_in_drain():
         live.ferry.kill()
@@ -67,7 +67,7 @@ def test_a_target_that_hangs_under_the_lock_holds_up_neither_the_deadline_nor_a_
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
     once = {"deadline": f"{DEADLINE_SECONDS}s", "maxAttempts": 1}
-    with Live(pair, schema, tmp_path, odd=ODD, cutover=once) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover=once) as live:
         live.ferry.start()
         with live.held_in_drain(), suspended(pair.target):
             failed_attempt(live.ferry, "DeadlineExceeded")
@@ -81,7 +81,7 @@ def test_a_target_that_hangs_under_the_lock_holds_up_neither_the_deadline_nor_a_
 
 
 def test_sigterm_unlocks_in_time_while_the_target_hangs(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "5m"}) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "5m"}) as live:
         live.ferry.start()
         with live.held_in_drain():
             live.proxy.pause()
@@ -97,7 +97,7 @@ def test_sigterm_unlocks_in_time_while_the_target_hangs(pair: Pair, schema: str,
 def test_a_target_that_is_killed_under_the_lock_leaves_the_source_writable(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": f"{DEADLINE_SECONDS}s"}) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": f"{DEADLINE_SECONDS}s"}) as live:
         live.ferry.start()
         with live.held_in_drain():
             pair.target.kill()
@@ -113,7 +113,7 @@ def test_a_target_that_is_killed_under_the_lock_leaves_the_source_writable(
 def test_a_start_unlocks_a_source_though_the_target_refuses_every_write(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         with refusing(pair.target, live.uid):
             assert live.ferry.start().wait_end() == 64
@@ -126,19 +126,19 @@ def test_a_start_unlocks_a_source_though_the_target_refuses_every_write(
 def test_an_abort_unlocks_a_source_though_the_target_refuses_every_write(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         with refusing(pair.target, live.uid):
-            done = command("abort", live.ferry)
-            assert done.returncode == 64
+            done = live.ferry.command("abort")
+            assert done.code == 64
             assert "writes on the source are allowed again" in done.stderr
             assert not any(live.read_only())
-        assert command("abort", live.ferry).returncode == 0
+        assert live.ferry.command("abort").code == 0
 
 
 def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The unlock of an old attempt that the lease never heard of: days later a person made the source read-only."""
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         stored = live.lease()[2]
         days = 2 * 86400
@@ -157,14 +157,14 @@ def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair,
         assert "SET GLOBAL read_only = OFF" in live.ferry.tail()
         assert live.locked
         for verb in ("abort", "cleanup"):
-            done = command(verb, live.ferry)
-            assert done.returncode == 64
+            done = live.ferry.command(verb)
+            assert done.code == 64
             assert "SET GLOBAL read_only = OFF" in done.stderr
         assert (live.locked, live.phase()) == (True, "CuttingOver")
         (way_out,) = re.findall(r"run first, on target [^ ]+: (UPDATE .* ferry_uid = .*)", done.stderr)
         pair.target.execute(way_out)
-        done = command("abort", live.ferry)
-        assert (done.returncode, live.locked) == (0, True)
+        done = live.ferry.command("abort")
+        assert (done.code, live.locked) == (0, True)
         assert "SET GLOBAL read_only = OFF" in done.stdout
 
 
@@ -173,17 +173,17 @@ def test_what_meets_another_source_first_leaves_the_unlock_to_the_next(
     pair: Pair, schema: str, tmp_path: Path, verb: str
 ) -> None:
     """A failover or a moved Service: a lease that was aborted or removed would tell nobody what to restore."""
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         right = live.ferry.manifest.read_text()
         live.ferry.manifest.write_text(right.replace(f"port: {pair.source.port}", f"port: {pair.target.port}"))
         assert live.ferry.manifest.read_text() != right
-        done = command(verb, live.ferry)
-        assert (done.returncode, live.locked) == (64, True)
+        done = live.ferry.command(verb)
+        assert (done.code, live.locked) == (64, True)
         assert "SourceLocked" in done.stderr
         live.ferry.manifest.write_text(right)
-        done = command(verb, live.ferry)
-        assert (done.returncode, any(live.read_only())) == (0, False)
+        done = live.ferry.command(verb)
+        assert (done.code, any(live.read_only())) == (0, False)
         assert "writes on the source are allowed again" in done.stdout
 
 
@@ -192,15 +192,15 @@ def test_an_account_that_may_not_see_the_lease_is_told_of_a_locked_source(
 ) -> None:
     """What information_schema does not show is not absent."""
     user = f"d{schema[-6:]}"
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         whole = live.ferry.manifest.read_text()
         pair.target.execute(f"CREATE USER {user}@'%' IDENTIFIED BY 'pw'", f"GRANT ALL ON `{schema}`.* TO {user}@'%'")
         live.login("target", user, "pw")
         assert live.ferry.start().wait_end() == 64
-        done = command("abort", live.ferry)
+        done = live.ferry.command("abort")
         pair.target.execute(f"DROP USER {user}@'%'")
-        assert done.returncode == 64
+        assert done.code == 64
         for said in (live.ferry.tail(), done.stderr):
             assert "MissingPrivilege" in said
             assert "SET GLOBAL read_only = OFF" in said

@@ -12,8 +12,8 @@ import pytest
 
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.commands import Bench, ferry
 from tests.support.compare import assert_equal_schemas
+from tests.support.ferry_cli import FerryCli, ferry
 from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
@@ -27,10 +27,10 @@ def target(pair: Pair, make_server: ServerFactory) -> Server:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, target: Server, schema: str) -> Bench:
+def bench(tmp_path: Path, pair: Pair, target: Server, schema: str) -> FerryCli:
     rows = ", ".join(f"({number})" for number in range(1, 501))
     pair.source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY)", f"INSERT INTO t VALUES {rows}")
-    return Bench(
+    return FerryCli(
         tmp_path / "ferry",
         Pair(pair.source, target),
         schema,
@@ -40,15 +40,15 @@ def bench(tmp_path: Path, pair: Pair, target: Server, schema: str) -> Bench:
     )
 
 
-def count(bench: Bench) -> int:
+def count(bench: FerryCli) -> int:
     return int(bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t"))
 
 
-def stored_all(bench: Bench) -> bool:
+def stored_all(bench: FerryCli) -> bool:
     return bool(bench.stored()["position"] == bench.pair.source.value(POSITION[bench.pair.family]))
 
 
-def test_power_cut_while_the_run_is_down(bench: Bench, tmp_path: Path) -> None:
+def test_power_cut_while_the_run_is_down(bench: FerryCli, tmp_path: Path) -> None:
     """The newest state says that the rows are there; the stream would not bring them again."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -68,7 +68,7 @@ def test_power_cut_while_the_run_is_down(bench: Bench, tmp_path: Path) -> None:
     assert_equal_schemas(source, target, bench.schema)
 
 
-def test_a_snapshot_brought_back(bench: Bench, tmp_path: Path) -> None:
+def test_a_snapshot_brought_back(bench: FerryCli, tmp_path: Path) -> None:
     """As old as the copy's end: the state file remembers that far back."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -88,7 +88,7 @@ def test_a_snapshot_brought_back(bench: Bench, tmp_path: Path) -> None:
     assert_equal_schemas(source, target, bench.schema)
 
 
-def test_a_target_that_lost_the_record_of_the_hand_over_is_not_copied_over(bench: Bench, tmp_path: Path) -> None:
+def test_a_target_that_lost_the_record_of_the_hand_over_is_not_copied_over(bench: FerryCli, tmp_path: Path) -> None:
     """The state file says Completed: the source stays locked, and what applications wrote to the target stays."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -117,7 +117,7 @@ def test_a_target_that_lost_the_record_of_the_hand_over_is_not_copied_over(bench
         assert count(bench) == 501
 
 
-def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(bench: Bench) -> None:
+def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(bench: FerryCli) -> None:
     """The lease knows of no attempt, so nobody may unlock: the start says that the source is read-only, and how."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -139,7 +139,7 @@ def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(
     assert_equal_schemas(source, target, bench.schema)
 
 
-def test_a_target_without_any_record_of_a_hand_over_is_not_copied_over(bench: Bench) -> None:
+def test_a_target_without_any_record_of_a_hand_over_is_not_copied_over(bench: FerryCli) -> None:
     """Its helper schema is gone. Whether the source is locked is said, with the statement that unlocks it."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -159,7 +159,7 @@ def test_a_target_without_any_record_of_a_hand_over_is_not_copied_over(bench: Be
         source.execute("SET GLOBAL read_only = OFF")
 
 
-def test_a_backup_from_before_the_hand_over_that_holds_the_checkpoint_too(bench: Bench, tmp_path: Path) -> None:
+def test_a_backup_from_before_the_hand_over_that_holds_the_checkpoint_too(bench: FerryCli, tmp_path: Path) -> None:
     """Nothing but the source's read_only tells of the hand-over: the start refuses, and says what that may mean."""
     source, target = bench.pair.source, bench.pair.target
     bench.spec["checkpoint"] = {"store": "Target"}
@@ -189,7 +189,7 @@ def test_a_backup_from_before_the_hand_over_that_holds_the_checkpoint_too(bench:
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: Bench, verb: str) -> None:
+def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: FerryCli, verb: str) -> None:
     """As after the hand-over, with a target that was brought back from a backup."""
     bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
     with bench.process() as process:
@@ -211,7 +211,7 @@ def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: Ben
 
 
 @pytest.mark.parametrize("way", ["run again", "by hand"])
-def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench: Bench, way: str) -> None:
+def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench: FerryCli, way: str) -> None:
     """The source was read-only for another reason; both ways are told by the first cleanup."""
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -230,7 +230,7 @@ def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench:
 
 
 @contextlib.contextmanager
-def read_only_source(bench: Bench) -> Iterator[None]:
+def read_only_source(bench: FerryCli) -> Iterator[None]:
     bench.pair.source.execute("SET GLOBAL read_only = ON")
     try:
         yield
@@ -245,7 +245,7 @@ def advised(said: str, verb: str) -> str:
     return found[0]
 
 
-def checkpoint_is_copied(bench: Bench) -> bool:
+def checkpoint_is_copied(bench: FerryCli) -> bool:
     rows = bench.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", (bench.uid,))
     known = json.loads(str(rows[0][0]))["tables"].values() if rows else []
     return bool(known) and all(table["walked"] for table in known)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, fill
 from tests.support.compare import assert_equal_schemas
-from tests.support.live import Live, condition, failed_attempt
+from tests.support.ferry_cli import FerryCli
+from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_attempt
+from tests.support.schemas import create_small_tables
 from tests.support.servers import Pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -20,11 +21,11 @@ def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
     """The other one would have handed over under the first one's lock, which was taken away then."""
     other = f"{schema}_2"
     pair.source.execute(f"CREATE DATABASE `{other}`")
-    fill(pair.source, other, "t")
+    create_small_tables(pair.source, other, "t")
     patient = {"maxLag": "20s", "watchFor": "0s", "maxAttempts": 100, "deadline": "5m"}
-    bench = Bench(tmp_path / "other", pair, other, cutover=patient)
+    bench = FerryCli(tmp_path / "other", pair, other, cutover=patient)
     once = {"maxAttempts": 1}
-    with Live(pair, schema, tmp_path / "first", odd=ODD, cutover=once) as first, bench.process() as second:
+    with FerryUnderLoad(pair, schema, tmp_path / "first", odd=ODD, cutover=once) as first, bench.process() as second:
         second.start().wait_stage("ReadyForCutover")
         first.hold_record()
         second.post("cutover")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.ferry_process import FerryProcess
-from tests.support.live import Live, command, frozen
+from tests.support.ferry_cli import FerryProcess
+from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
@@ -23,7 +23,7 @@ SLOW = {"maxRowsPerSecond": 1500}
 STREAMING = ("Streaming", "ReadyForCutover")
 
 
-def taking_over(live: Live, **spec: Any) -> FerryProcess:
+def taking_over(live: FerryUnderLoad, **spec: Any) -> FerryProcess:
     """A second run, with a state of its own, that is told to end the first and to copy its rows again."""
     newer = live.another("newer", **spec)
     newer.options = ["--take-over", "--restart"]
@@ -44,7 +44,7 @@ def test_the_newer_of_two_copying_runs_completes(pair: Pair, schema: str, tmp_pa
     spec: dict[str, Any] = {"throttle": SLOW}
     if store == "on the target":
         spec["checkpoint"] = {"store": "Target"}
-    with Live(pair, schema, tmp_path, rows=20_000, odd=ODD, **spec) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=20_000, odd=ODD, **spec) as live, live.crew() as crew:
         older, newer = live.ferry, taking_over(live)
         if store == "one state file":
             newer.arguments = older.arguments
@@ -59,7 +59,7 @@ def test_the_newer_of_two_copying_runs_completes(pair: Pair, schema: str, tmp_pa
 @pytest.mark.parametrize("store", ["one state file", "two state files", "on the target"])
 def test_a_second_run_is_refused_and_the_first_goes_on(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
     spec: dict[str, Any] = {"checkpoint": {"store": "Target"}} if store == "on the target" else {}
-    with Live(pair, schema, tmp_path, rows=5_000, odd=1, **spec) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=5_000, odd=1, **spec) as live:
         first, second = live.ferry, live.another("second")
         if store == "one state file":
             second.arguments = first.arguments
@@ -80,7 +80,7 @@ def test_a_second_run_is_refused_and_the_first_goes_on(pair: Pair, schema: str, 
 
 def test_a_run_that_was_killed_is_followed_at_once(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Its connections are gone, whatever the target still does for them; nobody has to wait or to say --take-over."""
-    with Live(pair, schema, tmp_path, rows=5_000, odd=1, throttle=SLOW) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=5_000, odd=1, throttle=SLOW) as live:
         for _ in range(3):
             live.ferry.start().wait_stage("Copying")
             live.ferry.kill()
@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_is_followed_at_once(pair: Pair, schema: str, tmp_
 
 @pytest.mark.parametrize("store", ["one state file", "two state files"])
 def test_an_older_run_that_only_waits_notices_too(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         older, newer = live.ferry, taking_over(live)
         if store == "one state file":
             newer.arguments = older.arguments
@@ -104,13 +104,13 @@ def test_an_older_run_that_only_waits_notices_too(pair: Pair, schema: str, tmp_p
 
 def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, schema: str, tmp_path: Path) -> None:
     with (
-        Live(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live,
+        FerryUnderLoad(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live,
         live.crew() as crew,
     ):
         older, newer = live.ferry, taking_over(live, throttle={})
         with newer:
             older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 2000)
-            with frozen(older):
+            with older.frozen():
                 newer.start().wait_stage("ReadyForCutover")
                 newer.post("cutover")
                 newer.succeed()
@@ -123,7 +123,7 @@ def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, s
 def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The older run is suspended, its lock statement is under way, while the newer one takes over and unlocks."""
     with (
-        Live(pair, schema, tmp_path, odd=ODD) as live,
+        FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live,
         Proxy(pair.source.host, pair.source.port) as proxy,
     ):
         older, newer = live.another("older", source_port=proxy.port), taking_over(live, cutover={})
@@ -132,7 +132,7 @@ def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair
             older.start().wait_stage("ReadyForCutover")
             older.post("cutover")
             proxy.wait_held(120)
-            with frozen(older):
+            with older.frozen():
                 newer.start().wait_stage(*STREAMING)
                 with contextlib.suppress(OSError):  # the newer run has killed the connection that it would have come on
                     proxy.release()
@@ -145,7 +145,7 @@ def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair
 
 
 def test_a_newer_run_takes_over_in_the_middle_of_a_cutover(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=ODD) as live, live.crew() as crew:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live, live.crew() as crew:
         older, newer = live.ferry, taking_over(live)
         newer.arguments = older.arguments
         with newer:
@@ -163,13 +163,13 @@ def test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good(
     pair: Pair, schema: str, tmp_path: Path, stopped: bool
 ) -> None:
     """On a node that nobody can reach its copier may go on, and be started again there."""
-    with Live(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
         live.ferry.start()
         with live.held_in_drain():
             assert any(live.read_only())
-            with frozen(live.ferry) if stopped else contextlib.nullcontext():
-                done = command("abort", live.ferry)
-                assert (done.returncode, "allowed again" in done.stdout) == (0, True), done.stderr
+            with live.ferry.frozen() if stopped else contextlib.nullcontext():
+                done = live.ferry.command("abort")
+                assert (done.code, "allowed again" in done.stdout) == (0, True), done.stderr
                 assert not any(live.read_only())
             superseded(live.ferry)
         assert (live.phase(), any(live.read_only())) == ("Aborted", False)
@@ -180,7 +180,7 @@ def test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good(
 
 def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The state file is gone: a row that was deleted meanwhile must not come back; other rows there are not ours."""
-    with Live(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live:
         live.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
         live.ferry.kill()
         before = live.target_rows()
@@ -189,11 +189,11 @@ def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: 
         pair.target.execute(
             f"CREATE TABLE `{schema}`.theirs (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.theirs VALUES (1), (2)"
         )
-        look = partial(command, "check", live.ferry, "--state", str(live.ferry.state), "--output", "json")
+        look = partial(live.ferry.command, "check", "--state", str(live.ferry.state), "--output", "json")
         assert "ForgottenRows" not in look().stdout
         live.ferry.state.unlink()
         checked = look()
-        assert checked.returncode == 64
+        assert checked.code == 64
         assert "StateMissing" in checked.stdout
         assert f"{schema}.bulk" in checked.stdout
         assert live.ferry.start().wait_end() == 64
@@ -219,7 +219,7 @@ def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: 
 
 
 def test_rows_that_are_not_a_ferrys_own_are_refused(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with Live(pair, schema, tmp_path, odd=1) as live:
+    with FerryUnderLoad(pair, schema, tmp_path, odd=1) as live:
         pair.target.execute(
             f"CREATE DATABASE `{schema}`",
             f"CREATE TABLE `{schema}`.aim (id INT PRIMARY KEY, v INT NOT NULL)",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair
 
 AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
@@ -22,7 +22,7 @@ def test_a_run_carries_them(pair: Pair, schema: str, tmp_path: Path) -> None:
         *(f"INSERT INTO {name} (id) VALUES (4)" for name in ("made", "there")),
     )
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.there ({COLUMNS})")
-    ended = Bench(tmp_path, pair, schema, cutover=AT_ONCE).run()
+    ended = FerryCli(tmp_path, pair, schema, cutover=AT_ONCE).run()
     assert ended.code == 0, ended.stderr
     for name in ("made", "there"):
         rows = f"SELECT HEX(e), HEX(s), HEX(v), HEX(b) FROM `{schema}`.{name}"

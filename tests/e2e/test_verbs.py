@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.commands import Bench, Ended, ferry
-from tests.support.ferry_process import FerryProcess
+from tests.support.ferry_cli import Ended, FerryCli, FerryProcess, ferry
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
@@ -22,14 +21,16 @@ NUMBERS = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(10))
 
 
 @pytest.fixture
-def bench(tmp_path: Path, mysql_pair: Pair, schema: str) -> Bench:
+def bench(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
     mysql_pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80)) ENGINE=InnoDB",
         f"INSERT INTO t WITH d AS ({NUMBERS}) SELECT a.n + b.n * 10 + c.n * 100 + e.n * 1000, 'x'"
         f" FROM d a, d b, d c, d e WHERE e.n < {ROWS // 1000}",
     )
-    return Bench(tmp_path / "ferry", mysql_pair, schema, throttle={"maxRowsPerSecond": 500}, cutover={"watchFor": "1s"})
+    return FerryCli(
+        tmp_path / "ferry", mysql_pair, schema, throttle={"maxRowsPerSecond": 500}, cutover={"watchFor": "1s"}
+    )
 
 
 class Person:
@@ -62,7 +63,7 @@ class Person:
 
 
 @pytest.fixture
-def person(bench: Bench) -> Iterator[Person]:
+def person(bench: FerryCli) -> Iterator[Person]:
     token_file = bench.folder / "token"
     token_file.write_text(TOKEN + "\n")
     with bench.process("--token-file", str(token_file)) as process:
@@ -79,7 +80,7 @@ def scraped(person: Person) -> dict[tuple[str, str], float]:
     return {(one.name, ",".join(one.labels.values())): one.value for family in families for one in family.samples}
 
 
-def assert_metrics_tell(bench: Bench, person: Person) -> None:
+def assert_metrics_tell(bench: FerryCli, person: Person) -> None:
     """Of a run that streams: three rows more and one fewer, once they are on the target."""
     table = f"{bench.schema}.t"
     bench.pair.source.execute(
@@ -107,7 +108,7 @@ def assert_metrics_tell(bench: Bench, person: Person) -> None:
     assert found["ferry_throttle_seconds_total", "rows-per-second"] > 0
 
 
-def test_a_crossing_by_verbs(bench: Bench, person: Person) -> None:
+def test_a_crossing_by_verbs(bench: FerryCli, person: Person) -> None:
     status = json.loads(person.says("status", "--output", "json"))
     assert (status["stage"], status["progress"]["tablesTotal"]) == ("Copying", 1)
     assert f"{bench.schema}.t" in person.says("tables")
@@ -138,7 +139,7 @@ def test_a_crossing_by_verbs(bench: Bench, person: Person) -> None:
     person.types("status").refused(75, "ServerUnreachable", person.url)
 
 
-def test_abort(bench: Bench, person: Person) -> None:
+def test_abort(bench: FerryCli, person: Person) -> None:
     assert "the target is kept" in person.says("abort")
     assert person.process.wait_end(60) == 143
     assert [phase for _, phase in bench.lease()] == ["Aborted"]
@@ -148,7 +149,7 @@ def test_abort(bench: Bench, person: Person) -> None:
     assert [phase for _, phase in bench.lease()] == ["Aborted"]
 
 
-def test_check_says_what_a_run_would_say(bench: Bench) -> None:
+def test_check_says_what_a_run_would_say(bench: FerryCli) -> None:
     table = bench.check()
     assert table.code == 0, table
     lines = table.stdout.splitlines()
@@ -174,7 +175,7 @@ def test_check_says_what_a_run_would_say(bench: Bench) -> None:
     bench.assert_nothing_begun()
 
 
-def test_ctrl_c_twice_while_the_target_hangs(bench: Bench) -> None:
+def test_ctrl_c_twice_while_the_target_hangs(bench: FerryCli) -> None:
     """The first waits for what is under way, as long as it must; the second leaves at once, and nothing is lost."""
     target = bench.pair.target
     with Proxy(target.host, target.port) as proxy:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.support.compare import assert_equal_schemas
-from tests.support.live import Crew, bulk
+from tests.support.ferry_under_load import Crew, bulk
 from tests.support.namespace import Namespace, Object
 from tests.support.schemas import create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server

@@ -21,7 +21,7 @@ from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import string
 from tests.support.engine_in_process import EngineInProcess
-from tests.support.live import RECORDS_COMPLETED
+from tests.support.ferry_under_load import RECORDS_COMPLETED
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 from tests.support.table_pair import make_table

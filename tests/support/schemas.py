@@ -30,12 +30,17 @@ _SNIPPETS = (
     "\0",
 )
 _PRIME = 7919
+SMALL_TABLE = "CREATE TABLE `{}`.{} (id INT PRIMARY KEY, v VARCHAR(40), u INT) ENGINE=InnoDB"
 
 
 class Executes(Protocol):
     """What is needed of a server."""
 
     def execute(self, *statements: str) -> None: ...
+
+
+def quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
 
 
 def text(value: str) -> str:
@@ -305,3 +310,11 @@ def fill_narrow(server: Server, schema: str, name: str, rows: int) -> None:
                 f"FROM {table} WHERE id < {rows - have} ORDER BY id"
             )
             have = min(have * 2, rows)
+
+
+def create_small_tables(server: Executes, schema: str, *tables: str) -> None:
+    """Each of two rows."""
+    for table in tables:
+        server.execute(
+            SMALL_TABLE.format(schema, table), f"INSERT INTO `{schema}`.{table} VALUES (1, 'one', 1), (2, 'two', 2)"
+        )

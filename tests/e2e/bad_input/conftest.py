@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, fill
+from tests.support.ferry_cli import FerryCli
+from tests.support.schemas import create_small_tables
 from tests.support.servers import Pair
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> Bench:
-    fill(pair.source, schema, "t")
-    return Bench(tmp_path / "ferry", pair, schema)
+def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+    create_small_tables(pair.source, schema, "t")
+    return FerryCli(tmp_path / "ferry", pair, schema)
 
 
 @pytest.fixture
-def one(tmp_path: Path, mysql_pair: Pair, schema: str) -> Bench:
+def one(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
     """For mistakes that no server hears of, or both families answer alike."""
-    fill(mysql_pair.source, schema, "t")
-    return Bench(tmp_path / "ferry", mysql_pair, schema)
+    create_small_tables(mysql_pair.source, schema, "t")
+    return FerryCli(tmp_path / "ferry", mysql_pair, schema)

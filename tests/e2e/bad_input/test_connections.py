@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.support.commands import Bench
+from tests.support.ferry_cli import FerryCli
 from tests.support.kube_api import Authority
 from tests.support.manifests import secret_data
 from tests.support.servers import Pair, Server, free_port
@@ -20,7 +20,7 @@ def failed_checks(output: str) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_wrong_password(bench: Bench, role: str) -> None:
+def test_wrong_password(bench: FerryCli, role: str) -> None:
     bench.credentials(role, "root", "not-the-password")
     done = bench.run()
     line = done.refused(64, "AccessDenied", role, "127.0.0.1", "root", "check the user name, password")
@@ -33,7 +33,7 @@ def test_wrong_password(bench: Bench, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_nobody_listens(one: Bench, role: str) -> None:
+def test_nobody_listens(one: FerryCli, role: str) -> None:
     port = free_port()
     one.spec[role]["port"] = port
     done = one.run()
@@ -44,13 +44,13 @@ def test_nobody_listens(one: Bench, role: str) -> None:
     assert "ServerUnreachable" in checked.stdout
 
 
-def test_host_without_address(one: Bench) -> None:
+def test_host_without_address(one: FerryCli) -> None:
     one.spec["source"]["host"] = "no-such-host.invalid"
     one.run().refused(75, "ServerUnreachable", "source no-such-host.invalid:", "spec.source.host")
     one.assert_nothing_begun()
 
 
-def test_not_a_mysql_server(one: Bench) -> None:
+def test_not_a_mysql_server(one: FerryCli) -> None:
     """An HTTP port, say: it talks, but not MySQL's language; or it says nothing at all."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         one.spec["target"]["port"] = listener.getsockname()[1]
@@ -100,7 +100,7 @@ def test_tls_is_not_offered(
     pair: Pair = request.getfixturevalue(f"{family}_pair")
     if family == "mysql":
         pair = on(role, request.getfixturevalue("bare_mysql"), pair.target)
-    bench = Bench(tmp_path / "ferry", pair, schema)
+    bench = FerryCli(tmp_path / "ferry", pair, schema)
     bench.spec[role]["tls"] = {"mode": mode}
     bench.run().refused(64, "TlsNotOffered", f"{role} 127.0.0.1", "does not offer TLS", "tls.mode")
     bench.assert_nothing_begun()
@@ -123,7 +123,7 @@ def test_certificate_does_not_verify(
     pair: Pair = request.getfixturevalue(f"{family}_pair")
     if family == "mariadb":
         pair = on(role, request.getfixturevalue("tls_server"), pair.target)
-    bench = Bench(tmp_path / "ferry", pair, "never_made")
+    bench = FerryCli(tmp_path / "ferry", pair, "never_made")
     trusted = authority if signer == "authority" else Authority("a stranger")
     material = secret_data("orders-tls") | {"stringData": {"ca.crt": trusted.certificate.decode()}}
     material["metadata"]["namespace"] = "tests"
@@ -143,7 +143,7 @@ def test_account_that_requires_tls(
     server = request.getfixturevalue("tls_server") if family == "mariadb" else getattr(pair, role)
     pair = on(role, server, pair.target if role == "source" else pair.source)
     server.execute("DROP USER IF EXISTS safe@'%'", "CREATE USER safe@'%' IDENTIFIED BY 'safe-1' REQUIRE SSL")
-    bench = Bench(tmp_path / "ferry", pair, schema)
+    bench = FerryCli(tmp_path / "ferry", pair, schema)
     bench.credentials(role, "safe", "safe-1")
     bench.spec[role]["tls"] = {"mode": "Disabled"}
     try:
@@ -159,7 +159,7 @@ def test_account_that_logs_in_in_a_way_we_lack(tmp_path: Path, mariadb_pair: Pai
     source = mariadb_pair.source
     old = "IDENTIFIED VIA mysql_old_password USING '0123456789abcdef'"
     source.execute("SET GLOBAL secure_auth = 0", f"CREATE OR REPLACE USER old@'%' {old}")
-    bench = Bench(tmp_path / "ferry", mariadb_pair, schema)
+    bench = FerryCli(tmp_path / "ferry", mariadb_pair, schema)
     bench.credentials("source", "old", "x")
     try:
         bench.run().refused(64, "AccountUnsupported", "source 127.0.0.1", "caching_sha2_password")

@@ -7,34 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, ferry
+from tests.support.ferry_cli import FerryCli, ferry
 
 
-def test_port_in_use(one: Bench) -> None:
+def test_port_in_use(one: FerryCli) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         one.run("--listen", f"127.0.0.1:{port}").refused(64, "PortInUse", f"port {port}", "--listen")
     one.assert_nothing_begun()
 
 
-def test_off_loopback_without_a_token(one: Bench) -> None:
+def test_off_loopback_without_a_token(one: FerryCli) -> None:
     one.run("--listen", "0.0.0.0:0").refused(64, "TokenRequired", "0.0.0.0", "--token-file")
     one.assert_nothing_begun()
 
 
 @pytest.mark.parametrize("holds", ["", "two words"])
-def test_token_file(one: Bench, holds: str) -> None:
+def test_token_file(one: FerryCli, holds: str) -> None:
     token = one.folder / "token"
     token.write_text(holds)
     one.run("--token-file", str(token)).refused(64, "TokenUnreadable", str(token))
     one.run("--token-file", str(token) + ".no").refused(64, "TokenUnreadable", "No such file")
 
 
-def test_state_of_another_ferry(one: Bench) -> None:
+def test_state_of_another_ferry(one: FerryCli) -> None:
     one.spec["cutover"] = {"mode": "Automatic", "watchFor": "1s"}
     assert one.run().code == 0
     before = one.state.read_bytes()
-    other = Bench(one.folder, one.pair, one.schema)
+    other = FerryCli(one.folder, one.pair, one.schema)
     other.documents[0]["metadata"]["name"] += "-two"
     name = one.documents[0]["metadata"]["name"]
     other.run().refused(64, "StateOfOtherFerry", str(one.state), f"tests/{name}", "--state")
@@ -43,7 +43,7 @@ def test_state_of_another_ferry(one: Bench) -> None:
 
 
 @pytest.mark.parametrize("how", ["text", "cut short", "scrambled", "newer"])
-def test_corrupt_state(one: Bench, how: str) -> None:
+def test_corrupt_state(one: FerryCli, how: str) -> None:
     if how == "text":
         one.state.write_bytes(b"this is no database\n" * 400)
     else:
@@ -59,7 +59,7 @@ def test_corrupt_state(one: Bench, how: str) -> None:
     assert (one.lease(), one.target_tables()) == ([], [])
 
 
-def test_state_in_no_folder(one: Bench) -> None:
+def test_state_in_no_folder(one: FerryCli) -> None:
     one.state = one.folder / "nowhere" / "state.db"
     one.run().refused(64, "StateUnusable", str(one.state), "check path")
     one.assert_nothing_begun()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Bench, ferry
+from tests.support.ferry_cli import FerryCli, ferry
 from tests.support.manifests import Data, encoded
 from tests.support.servers import Pair
 
@@ -52,7 +52,7 @@ MANIFESTS: dict[str, tuple[Spoil, str, tuple[str, ...]]] = {
 @pytest.mark.parametrize("mistake", MANIFESTS)
 def test_manifest(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
     spoil, reason, words = MANIFESTS[mistake]
-    bench = Bench(tmp_path / "ferry", mysql_pair, "never_made")
+    bench = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
     spoil(bench.spec)
     where = () if reason == "NotBuiltYet" else ("ferry.yaml",)
     bench.run().refused(64, reason, *where, *words)
@@ -85,7 +85,7 @@ def test_no_file(tmp_path: Path, given: str) -> None:
 
 
 def test_two_ferries(tmp_path: Path, mysql_pair: Pair) -> None:
-    bench = Bench(tmp_path / "ferry", mysql_pair, "never_made")
+    bench = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
     first = bench.manifest()
     second = first.rename(first.with_name("other.yaml"))
     for verb in ("run", "check"):
@@ -94,7 +94,7 @@ def test_two_ferries(tmp_path: Path, mysql_pair: Pair) -> None:
         assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml", "other.yaml"]
 
 
-SECRETS: dict[str, tuple[Callable[[Bench], object], str, tuple[str, ...]]] = {
+SECRETS: dict[str, tuple[Callable[[FerryCli], object], str, tuple[str, ...]]] = {
     "missing": (
         lambda bench: bench.documents[1]["metadata"].update(name="orders-sauce"),
         "SecretNotFound",
@@ -121,7 +121,7 @@ SECRETS: dict[str, tuple[Callable[[Bench], object], str, tuple[str, ...]]] = {
 @pytest.mark.parametrize("mistake", SECRETS)
 def test_secret(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
     spoil, reason, words = SECRETS[mistake]
-    bench = Bench(tmp_path / "ferry", mysql_pair, "never_made")
+    bench = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
     spoil(bench)
     for done in (bench.run(), bench.check()):
         line = done.refused(64, reason, *words)
@@ -129,7 +129,7 @@ def test_secret(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
         assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml"]
 
 
-def test_secrets_folder(tmp_path: Path, one: Bench) -> None:
+def test_secrets_folder(tmp_path: Path, one: FerryCli) -> None:
     """As a pod sees them; what is missing is said with the path."""
     folder = tmp_path / "secrets"
     (folder / "orders-source").mkdir(parents=True)

@@ -8,8 +8,9 @@ import pytest
 
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.commands import TABLE, Bench, fill
+from tests.support.ferry_cli import FerryCli
 from tests.support.proxy import Proxy
+from tests.support.schemas import SMALL_TABLE, create_small_tables
 from tests.support.servers import Pair, Server
 
 # -- selection ------------------------------------------------------------------------------------------------------
@@ -22,7 +23,7 @@ def proxied(pair: Pair) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("spelling", ["the same", "localhost", "another address"])
-def test_source_is_target(bench: Bench, proxied: Proxy, spelling: str) -> None:
+def test_source_is_target(bench: FerryCli, proxied: Proxy, spelling: str) -> None:
     source = bench.pair.source
     host, port = {
         "the same": (source.host, source.port),
@@ -68,8 +69,8 @@ SELECTIONS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("mistake", SELECTIONS)
-def test_selection(one: Bench, mistake: str) -> None:
-    fill(one.pair.source, one.schema, "w")
+def test_selection(one: FerryCli, mistake: str) -> None:
+    create_small_tables(one.pair.source, one.schema, "w")
     tables, reason, words = SELECTIONS[mistake]
     filled = [word.replace("{}", one.schema) for word in words]
     one.spec["tables"] = named(tables, one.schema)
@@ -79,10 +80,10 @@ def test_selection(one: Bench, mistake: str) -> None:
     assert (checked.code, reason in checked.stdout) == (64, True)
 
 
-def test_a_pattern_that_can_be_read_in_two_ways(bench: Bench) -> None:
-    fill(bench.pair.source, bench.schema, "`b.c`")
+def test_a_pattern_that_can_be_read_in_two_ways(bench: FerryCli) -> None:
+    create_small_tables(bench.pair.source, bench.schema, "`b.c`")
     bench.pair.source.execute(f"CREATE DATABASE `{bench.schema}.b`")
-    fill(bench.pair.source, f"{bench.schema}.b", "c")
+    create_small_tables(bench.pair.source, f"{bench.schema}.b", "c")
     bench.spec["tables"] = {"include": [f"{bench.schema}.b.*"]}
     said = f"'{bench.schema}.b.*' (`{bench.schema}`.`b.*` or `{bench.schema}.b`.`*`?)"
     bench.run().refused(64, "PatternAmbiguous", said, "in backticks")
@@ -98,7 +99,7 @@ KEYLESS = {
 }
 
 
-def test_tables_without_a_key_are_named(bench: Bench) -> None:
+def test_tables_without_a_key_are_named(bench: FerryCli) -> None:
     known = [name for name in KEYLESS if name != "functional" or bench.pair.family is Family.MYSQL]
     bench.pair.source.execute(*(f"CREATE TABLE `{bench.schema}`.`{name}` {KEYLESS[name]}" for name in known))
     bench.run().refused(64, "NoUsableKey", *(f"{bench.schema}.{name}" for name in known), "exclude")
@@ -129,7 +130,7 @@ FILTERS = {
 
 
 @pytest.mark.parametrize("mistake", FILTERS)
-def test_row_filter(bench: Bench, mistake: str) -> None:
+def test_row_filter(bench: FerryCli, mistake: str) -> None:
     where, reason, word = FILTERS[mistake]
     bench.spec["tables"]["rules"] = [{"match": f"{bench.schema}.t", "where": where}]
     bench.run().refused(64, reason, f"{bench.schema}.t", word)
@@ -140,7 +141,7 @@ def test_row_filter(bench: Bench, mistake: str) -> None:
 # -- the target's tables ----------------------------------------------------------------------------------------------
 
 
-def test_target_table_with_other_columns(bench: Bench) -> None:
+def test_target_table_with_other_columns(bench: FerryCli) -> None:
     target = bench.pair.target
     target.execute(
         f"CREATE DATABASE `{bench.schema}`",
@@ -156,9 +157,9 @@ def test_target_table_with_other_columns(bench: Bench) -> None:
     assert not bench.state.exists()
 
 
-def test_target_table_that_holds_rows(bench: Bench) -> None:
+def test_target_table_that_holds_rows(bench: FerryCli) -> None:
     target = bench.pair.target
-    target.execute(f"CREATE DATABASE `{bench.schema}` CHARACTER SET utf8mb4", TABLE.format(bench.schema, "t"))
+    target.execute(f"CREATE DATABASE `{bench.schema}` CHARACTER SET utf8mb4", SMALL_TABLE.format(bench.schema, "t"))
     target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (7, 'mine', 7)")
     bench.run().refused(64, "TargetNotEmpty", f"{bench.schema}.t", "empty or drop")
     assert target.query(f"SELECT id, v FROM `{bench.schema}`.t") == [(7, "mine")]
@@ -166,7 +167,7 @@ def test_target_table_that_holds_rows(bench: Bench) -> None:
     assert not bench.state.exists()
 
 
-def test_read_only_target(bench: Bench) -> None:
+def test_read_only_target(bench: FerryCli) -> None:
     target = bench.pair.target
     target.execute("SET GLOBAL read_only = 1")
     try:
@@ -189,13 +190,13 @@ def silent_source(make_module_server: ServerFactory, request: pytest.FixtureRequ
 def test_binlog_off(tmp_path: Path, silent_source: Server, schema: str, server_pool: Any) -> None:
     pair = Pair(silent_source, server_pool.pair(silent_source.family).target)
     silent_source.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`")
-    fill(silent_source, schema, "t")
-    bench = Bench(tmp_path / "ferry", pair, schema)
+    create_small_tables(silent_source, schema, "t")
+    bench = FerryCli(tmp_path / "ferry", pair, schema)
     bench.run().refused(64, "BinlogDisabled", "source 127.0.0.1", "log_bin")
     bench.assert_nothing_begun()
 
 
-def test_statement_format(bench: Bench) -> None:
+def test_statement_format(bench: FerryCli) -> None:
     source = bench.pair.source
     source.execute("SET GLOBAL binlog_format = 'STATEMENT'")
     try:

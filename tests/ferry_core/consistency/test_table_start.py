@@ -13,7 +13,7 @@ from ferry_core.errors import DataError, Interrupted
 from ferry_core.reasons import Reason
 from tests.support.compare import assert_equal_tables
 from tests.support.engine_in_process import COPIED, EngineInProcess, chunks_of
-from tests.support.ferry_process import FerryProcess
+from tests.support.ferry_cli import FerryProcess
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
 from tests.support.tables import decode, mark, simple_table

@@ -16,8 +16,7 @@ from ferry_core.preflight.result import CheckResult
 from ferry_core.preflight.trial_schema import drop_leftovers, prefix_of, trial_schema
 from ferry_core.schema.likeness import differences
 from hack.servers import Family
-from tests.support.door import Door
-from tests.support.ferry_process import ROOT
+from tests.support.ferry_cli import ROOT, FerryProcess
 from tests.support.preflight import FERRY_UID, PASSWORD, check, opened, told
 from tests.support.servers import Pair, Server, set_global
 from tests.support.waits import wait_until
@@ -261,7 +260,7 @@ def test_nothing_is_made_where_nothing_would_be(pair: Pair, schema: str) -> None
 def test_a_check_that_is_stopped_leaves_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Stopped while the target is about to make the schema, which it then would do without its client."""
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
-    ferry = Door(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]})
+    ferry = FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]})
     making = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'CREATE DATABASE `mysql_ferry_trial%'"
     with contextlib.closing(pair.target.connect()) as holder:
         holder.cursor().execute("FLUSH TABLES WITH READ LOCK")

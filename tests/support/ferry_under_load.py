@@ -4,23 +4,18 @@ means to hold a cutover at a chosen moment. For tests that act through the user'
 
 import contextlib
 import json
-import signal
 import sqlite3
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import yaml
-
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.mysql.literals import string
 from hack.servers import Family
 from tests.support.compare import Compared, assert_equal_schemas
-from tests.support.ferry_process import ROOT, FerryProcess
+from tests.support.ferry_cli import FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
@@ -91,7 +86,7 @@ class Crew:
         return f"{self.total} writes acknowledged; {self.plain.summary()}; XA crew: {self.xa.summary()}"
 
 
-class Live:
+class FerryUnderLoad:
     """One Ferry of one schema. ``spec`` are sections of its manifest, over the defaults here."""
 
     def __init__(
@@ -128,22 +123,23 @@ class Live:
     def another(self, name: str, *, source_port: int | None = None, **spec: Any) -> FerryProcess:
         """A further process of the same Ferry, with a state file of its own."""
         ferry = FerryProcess(self.folder / name, self.pair, target_port=self.proxy.port, **self._spec(spec))
-        documents = list(yaml.safe_load_all(ferry.manifest.read_text()))
-        documents[0]["metadata"]["uid"] = self.uid
-        for side in ("source", "target"):
-            documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}  # or the proxy would recognise nothing
-        if source_port is not None:
-            documents[0]["spec"]["source"]["port"] = source_port
-        ferry.manifest.write_text(yaml.safe_dump_all(documents))
+
+        def change(documents: list[dict[str, Any]]) -> None:
+            documents[0]["metadata"]["uid"] = self.uid
+            for side in ("source", "target"):
+                documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}  # or the proxy would recognise nothing
+            if source_port is not None:
+                documents[0]["spec"]["source"]["port"] = source_port
+
+        ferry.edit(change)
         if "checkpoint" in self._spec(spec):
             ferry.arguments = []
         return ferry
 
     def login(self, role: str, user: str, password: str) -> None:
         """The account of the first process from its next start on."""
-        documents = list(yaml.safe_load_all(self.ferry.manifest.read_text()))
-        documents[1 if role == "source" else 2]["stringData"] = {"username": user, "password": password}
-        self.ferry.manifest.write_text(yaml.safe_dump_all(documents))
+        secret = {"username": user, "password": password}
+        self.ferry.edit(lambda documents: documents[1 if role == "source" else 2].update(stringData=secret))
 
     def _spec(self, changed: dict[str, Any]) -> dict[str, Any]:
         """This Ferry's spec with some sections changed; the cutover's field by field."""
@@ -304,27 +300,3 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 def failed_attempt(ferry: FerryProcess, reason: str) -> dict[str, Any]:
     """The first report after an attempt has failed for ``reason``."""
     return ferry.wait_status(lambda status: status["cutover"]["lastResult"] == reason)
-
-
-def command(verb: str, ferry: FerryProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``ferry VERB -f MANIFEST``, for a Ferry without a running copier."""
-    state = ["--state", str(ferry.state)] if verb in ("abort", "cleanup") and ferry.arguments else []
-    line = [sys.executable, "-m", "ferry_core", verb, "-f", str(ferry.manifest), *state, *arguments]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    print(f"ferry {verb}: {done.returncode} {done.stdout}{done.stderr}")
-    return done
-
-
-def frozen(ferry: FerryProcess) -> Any:
-    """Inside, the process is stopped (SIGSTOP), as a suspended machine is."""
-
-    @contextlib.contextmanager
-    def inside() -> Iterator[None]:
-        assert ferry.process is not None
-        ferry.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            ferry.process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
-
-    return inside()
