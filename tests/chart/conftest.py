@@ -10,9 +10,9 @@ import yaml
 
 from ferry_operator.permissions import Permission
 from hack.chart import render
-from tests.ferry_operator.conftest import eventually
 from tests.support.kube_api import KubeApi
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 Object = dict[str, Any]
 Grant = tuple[str, Permission]
@@ -67,7 +67,7 @@ def _wait_for_owners(api: KubeApi) -> None:
         "spec": {"containers": [{"name": "x", "image": "x"}]},
     }
     line = ("create", "--dry-run=server", "--namespace=default", "-f", "-")
-    eventually(lambda: api.kubectl(*line, given=pod, check=False).returncode == 0, 30)
+    wait_until(lambda: api.kubectl(*line, given=pod, check=False).returncode == 0, seconds=30)
 
 
 class Account:
@@ -109,7 +109,7 @@ class Account:
     def take(self, permission: Permission) -> None:
         """Remove it from the roles; returns once the API server applies that."""
         self._apply(*(_less(role, permission) for role in self._operators()))
-        eventually(lambda: not self._may(permission))
+        wait_until(lambda: not self._may(permission))
 
     def lose(self, namespace: str) -> None:
         """Remove all permissions in this namespace, as when it is deleted."""

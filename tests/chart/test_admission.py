@@ -8,8 +8,9 @@ import pytest
 
 from hack.chart import render
 from tests.chart.conftest import StrictApi
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS
 from tests.support.kubelet import SPEC
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -45,7 +46,7 @@ class Team:
         binding["roleRef"] = {"kind": "Role", "name": meta["name"], "apiGroup": "rbac.authorization.k8s.io"}
         self._kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": [role, binding]})
         ask = ("auth", "can-i", verbs[-1], f"{resource}.{group}".rstrip("."))
-        eventually(lambda: self._kubectl(*ask, user=user, check=False)[0])
+        wait_until(lambda: self._kubectl(*ask, user=user, check=False)[0])
 
     def patch(self, user: str, spec: Object) -> tuple[bool, str]:
         """Whether it was accepted, and kubectl's output; nothing is stored."""
@@ -76,7 +77,7 @@ def team(strict_api: StrictApi) -> Iterator[Team]:
     team.grant("oncall", ["get", "create", "patch"], "ferries", "mysqlferry.io")
     team.grant("owner", ["get", "create", "patch"], "ferries", "mysqlferry.io")
     team.grant("owner", ["create"], "pods", "")
-    eventually(lambda: not team.patch("oncall", CHOICES["image"])[0], 30)  # the policy is in force
+    wait_until(lambda: not team.patch("oncall", CHOICES["image"])[0], seconds=30)  # the policy is in force
     yield team
     strict_api.kubectl("delete", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": made})
 

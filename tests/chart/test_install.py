@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from hack.chart import CHART, binary
-from tests.ferry_operator.conftest import Cluster, eventually
+from tests.ferry_operator.conftest import Cluster
 from tests.support.kube_api import CRD, KubeApi
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +76,7 @@ def installer(empty_api: KubeApi) -> Iterator[Installer]:
     for release in json.loads(installer.helm("list", "--output=json")):
         installer.helm("uninstall", release["name"])
     empty_api.kubectl("delete", "crd", NAME, "--ignore-not-found")
-    eventually(lambda: installer.crd() is None)
+    wait_until(lambda: installer.crd() is None)
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def description(crd: Object | None) -> str:
 
 def apply_ferry(installer: Installer) -> Cluster:
     cluster = Cluster(installer.api, "default")
-    eventually(lambda: installer.api.kubectl("get", "ferries", check=False).returncode == 0)
+    wait_until(lambda: installer.api.kubectl("get", "ferries", check=False).returncode == 0)
     cluster.apply("orders")
     return cluster
 
@@ -163,7 +164,7 @@ def test_a_crd_that_is_not_kept_is_deleted_with_all_ferries(installer: Installer
     assert "DELETES ALL FERRIES" in said
     apply_ferry(installer)
     installer.helm("uninstall", "ferry")
-    eventually(lambda: installer.crd() is None)
+    wait_until(lambda: installer.crd() is None)
 
 
 def test_an_operator_started_before_its_crd_serves_once_it_is_there(
@@ -171,11 +172,11 @@ def test_an_operator_started_before_its_crd_serves_once_it_is_there(
 ) -> None:
     with OperatorThread(installer.api.kubeconfig, "default"):
         line = f"waiting: the CustomResourceDefinition {NAME} is not installed yet"
-        eventually(lambda: any(each.getMessage() == line for each in caplog.records))
+        wait_until(lambda: any(each.getMessage() == line for each in caplog.records))
         installer.helm("install", "ferry", CHART)
         cluster = apply_ferry(installer)
-        eventually(lambda: cluster.pod("orders-copier"))
+        wait_until(lambda: cluster.pod("orders-copier"))
         installer.api.kubectl("delete", "pod", "orders-copier", "--now")
         cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
         cluster.delete("orders")
-        eventually(lambda: cluster.ferry("orders") is None)
+        wait_until(lambda: cluster.ferry("orders") is None)

@@ -14,8 +14,9 @@ from ferry_operator.kube import ApiKube, configuration
 from ferry_operator.permissions import Permission
 from ferry_operator.settings import Settings
 from tests.chart.conftest import Account, Grant, StrictApi
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.kubelet import Kubelet, words
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -29,26 +30,26 @@ def live(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders", ttlSecondsAfterFinished=0)
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Copying")
     cluster.patch("orders", paused=True)
-    eventually(lambda: cluster.condition("orders", "Paused").get("status") == "True")
+    wait_until(lambda: cluster.condition("orders", "Paused").get("status") == "True")
     cluster.patch("orders", paused=False, cutover={"approved": True})
-    eventually(lambda: copier.directives[-1].cutover.approved)
+    wait_until(lambda: copier.directives[-1].cutover.approved)
     kubelet.call(lambda: copier.condition(Condition.CUT_OVER, "True", Reason.DONE))
     kubelet.call(lambda: copier.stage(Stage.COMPLETED))
     kubelet.end(copier, 0, words(copier.report))
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert ("Normal", "Completed") in cluster.events("orders")
 
     cluster.apply("regretted")
     kubelet.copier("regretted")
     cluster.patch("regretted", aborted=True)
-    eventually(lambda: cluster.status("regretted").get("phase") == "Aborted")
+    wait_until(lambda: cluster.status("regretted").get("phase") == "Aborted")
 
     cluster.apply("dropped")
     kubelet.copier("dropped")
     cluster.delete("dropped")
-    eventually(lambda: cluster.ferry("dropped") is None, 30)
+    wait_until(lambda: cluster.ferry("dropped") is None, seconds=30)
     assert kubelet.started.count("dropped-cleanup") == 1
 
 
@@ -117,6 +118,6 @@ def test_nothing_is_missing(poor: Account) -> None:
 @pytest.mark.parametrize("permission", [*SERVED, Permission("get", "secrets", name="ferry-operator-identity")], ids=str)
 def test_what_is_missing_is_named(poor: Account, permission: Permission) -> None:
     poor.take(permission)
-    eventually(lambda: asyncio.run(_missing(poor)) == [f"{permission} in namespace {poor.namespace}"])
+    wait_until(lambda: asyncio.run(_missing(poor)) == [f"{permission} in namespace {poor.namespace}"])
     poor.give_back()
-    eventually(lambda: asyncio.run(_missing(poor)) == [])
+    wait_until(lambda: asyncio.run(_missing(poor)) == [])

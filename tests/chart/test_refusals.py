@@ -7,9 +7,10 @@ import pytest
 from ferry_core.api.report import Stage
 from ferry_operator.permissions import SERVED
 from tests.chart.conftest import Account, StrictApi
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -31,7 +32,7 @@ class Scene:
         self.cluster.apply("orders")
         copier = self.kubelet.copier("orders")
         self.kubelet.call(lambda: copier.stage(Stage.COPYING))
-        eventually(lambda: self.cluster.status("orders").get("stage") == "Copying")
+        wait_until(lambda: self.cluster.status("orders").get("stage") == "Copying")
 
     def event(self, name: str) -> str:
         """The note of the Event about the refusal."""
@@ -67,7 +68,7 @@ def test_an_operator_without_vital_permissions_waits_and_logs_them(
     scene.take(name)
     with scene.account.operator():
         line = f"waiting: the operator's account lacks permissions: {name} in namespace {scene.cluster.namespace}"
-        eventually(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
+        wait_until(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
         scene.account.give_back()
         scene.cluster.apply("orders")
         scene.kubelet.copier("orders")
@@ -85,7 +86,7 @@ def test_a_deleted_namespace_does_not_affect_the_others(
         kubelet.copier("orders", 30)
         assert f"namespace {billing} is not served until the operator's account may watch it" in caplog.text
         account.give_back()
-        eventually(lambda: f"namespace {billing} can be served now: restarting" in caplog.text, 30)
+        wait_until(lambda: f"namespace {billing} can be served now: restarting" in caplog.text, seconds=30)
         operator.wait()
         operator.start()  # as the kubelet does
         with Kubelet(strict_api, billing) as later:
@@ -98,7 +99,7 @@ def test_all_missing_permissions_are_logged_in_one_line(scene: Scene, caplog: py
     scene.take("delete ferries")
     with scene.account.operator():
         line = f"the operator's account lacks permissions: delete ferries in namespace {scene.cluster.namespace}"
-        eventually(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
+        wait_until(lambda: any(each.getMessage().startswith(line) for each in caplog.records))
         scene.copying()
 
 
@@ -114,12 +115,12 @@ def test_all_missing_permissions_are_logged_in_one_line(scene: Scene, caplog: py
 def test_a_copier_that_cannot_be_created(scene: Scene, name: str, words: str) -> None:
     scene.take(name)
     scene.cluster.apply("orders")
-    eventually(lambda: scene.cluster.condition("orders", "Stalled").get("reason") == "PodRefused")
+    wait_until(lambda: scene.cluster.condition("orders", "Stalled").get("reason") == "PodRefused")
     assert words in scene.cluster.status("orders")["message"]
     assert ("Warning", "PodRefused") in scene.cluster.events("orders")
     scene.account.give_back()
     scene.kubelet.copier("orders", 30)
-    eventually(lambda: scene.cluster.condition("orders", "Stalled")["status"] == "False")
+    wait_until(lambda: scene.cluster.condition("orders", "Stalled")["status"] == "False")
 
 
 @pytest.mark.usefixtures("operator")
@@ -127,7 +128,7 @@ def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleane
     scene.take("patch ferries")
     scene.cluster.apply("orders")
     words = "waiting for the operator's finalizer"
-    eventually(lambda: words in scene.cluster.status("orders").get("message", ""), 30)
+    wait_until(lambda: words in scene.cluster.status("orders").get("message", ""), seconds=30)
     assert scene.cluster.pod("orders-copier") is None
     scene.account.give_back()
     scene.kubelet.copier("orders", 30)
@@ -139,11 +140,11 @@ def test_a_status_that_cannot_be_written_leaves_the_copier_alone(scene: Scene) -
     scene.take("patch ferries/status")
     copier = scene.kubelet.copier("orders")
     scene.kubelet.call(lambda: copier.stage(Stage.STREAMING))
-    eventually(lambda: scene.event("patch ferries/status"))
+    wait_until(lambda: scene.event("patch ferries/status"))
     scene.cluster.patch("orders", paused=True)
-    eventually(lambda: copier.directives[-1].paused)
+    wait_until(lambda: copier.directives[-1].paused)
     scene.account.give_back()
-    eventually(lambda: scene.cluster.status("orders")["stage"] == "Streaming", 30)
+    wait_until(lambda: scene.cluster.status("orders")["stage"] == "Streaming", seconds=30)
 
 
 @pytest.mark.usefixtures("operator")
@@ -152,10 +153,10 @@ def test_a_deletion_that_cannot_go_on(scene: Scene, name: str) -> None:
     scene.copying()
     scene.take(name)
     scene.cluster.delete("orders")
-    eventually(lambda: scene.event(name))
+    wait_until(lambda: scene.event(name))
     assert scene.kubelet.started == ["first-copier", "orders-copier"]
     scene.account.give_back()
-    eventually(lambda: scene.cluster.ferry("orders") is None, 60)
+    wait_until(lambda: scene.cluster.ferry("orders") is None, seconds=60)
     assert scene.kubelet.started[-1] == "orders-cleanup"
 
 
@@ -167,10 +168,10 @@ def test_a_time_to_live_that_cannot_end(scene: Scene) -> None:
     kubelet = scene.kubelet
     kubelet.call(lambda: copier.stage(Stage.COMPLETED))
     kubelet.end(copier, 0, words(copier.report))
-    eventually(lambda: scene.event("delete ferries"))
+    wait_until(lambda: scene.event("delete ferries"))
     assert scene.cluster.condition("orders", "Succeeded")["status"] == "True"
     scene.account.give_back()
-    eventually(lambda: scene.cluster.ferry("orders") is None, 60)
+    wait_until(lambda: scene.cluster.ferry("orders") is None, seconds=60)
 
 
 @pytest.mark.usefixtures("operator")
@@ -178,9 +179,9 @@ def test_events_that_cannot_be_posted_block_nothing(scene: Scene, caplog: pytest
     scene.take("create events")
     scene.copying()
     scene.cluster.patch("orders", aborted=True)
-    eventually(lambda: scene.cluster.status("orders").get("phase") == "Aborted", 60)
+    wait_until(lambda: scene.cluster.status("orders").get("phase") == "Aborted", seconds=60)
     refused = 'cannot create resource "events"'  # after the status, of which it tells
-    eventually(lambda: any(refused in each.getMessage() for each in caplog.records))
+    wait_until(lambda: any(refused in each.getMessage() for each in caplog.records))
 
 
 def test_every_permission_is_tested_here() -> None:

@@ -9,10 +9,11 @@ import pytest
 from ferry_core.api.report import Stage
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Kubelet
-from tests.support.namespace import Namespace, Object, eventually
+from tests.support.namespace import Namespace, Object
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
-__all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "eventually", "running"]
+__all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "running"]
 
 CUT_CONNECTIONS = pytest.mark.filterwarnings("ignore::ResourceWarning")
 """Copiers and API servers end here with open TLS connections; asyncio leaves some to the garbage collector."""
@@ -29,7 +30,7 @@ def running(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> None:
     cluster.apply(name)
     copier = kubelet.copier(name)
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status(name).get("stage") == "Copying")
+    wait_until(lambda: cluster.status(name).get("stage") == "Copying")
 
 
 @pytest.fixture

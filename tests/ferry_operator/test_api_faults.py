@@ -10,12 +10,13 @@ import pytest
 
 from ferry_core.api.report import Stage
 from ferry_core.reasons import Condition
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.api_proxy import ApiProxy
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Copier, Kubelet
 from tests.support.operator_thread import OperatorPort, OperatorThread
 from tests.support.servers import free_port
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -24,8 +25,8 @@ def copying(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> Copier:
     cluster.apply(name)
     copier = kubelet.copier(name)
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status(name).get("stage") == "Copying")
-    eventually(lambda: cluster.condition(name, "Reconciling").get("status") == "False")
+    wait_until(lambda: cluster.status(name).get("stage") == "Copying")
+    wait_until(lambda: cluster.condition(name, "Reconciling").get("status") == "False")
     return copier
 
 
@@ -63,12 +64,12 @@ def test_another_controller_writes_constantly(cluster: Cluster, kubelet: Kubelet
     with Storm(cluster) as storm:
         for paused in (True, False) * 10:
             generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
-            took.append(eventually(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
-            eventually(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
-        eventually(lambda: storm.written > 100)
+            took.append(wait_until(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
+            wait_until(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+        wait_until(lambda: storm.written > 100)
     print(f"{storm.written} foreign writes; patch to directive {sorted(round(each * 1000) for each in took)} ms")
     assert max(took) < 2
-    eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
     assert {each["type"] for each in cluster.status("orders")["conditions"]} == {*map(str, Condition), "Theirs"}
     owners = cluster.owners("orders", "Theirs")
     assert owners == {"theirs"}, "what others say is theirs alone"
@@ -84,10 +85,10 @@ def test_a_ferry_that_is_edited_while_it_starts(cluster: Cluster, kubelet: Kubel
     cluster.apply("orders")
     first = eventually_pod(cluster, "orders-copier")
     cluster.patch("orders", paused=True, source={"credentialsSecretRef": {"name": "renewed"}})
-    eventually(lambda: (cluster.pod("orders-copier") or first)["metadata"]["uid"] != first["metadata"]["uid"])
+    wait_until(lambda: (cluster.pod("orders-copier") or first)["metadata"]["uid"] != first["metadata"]["uid"])
     kubelet.hold = False
     copier = kubelet.copier("orders")
-    eventually(lambda: copier.directives)
+    wait_until(lambda: copier.directives)
     assert copier.directives[0].paused, "the first that it is told is the newest"
     assert copier.manifest["spec"]["source"]["credentialsSecretRef"]["name"] == "renewed"
     assert kubelet.started == ["orders-copier"]
@@ -99,14 +100,14 @@ def test_a_ferry_that_is_deleted_while_it_starts(cluster: Cluster, kubelet: Kube
     cluster.apply("orders")
     eventually_pod(cluster, "orders-copier")
     cluster.delete("orders")
-    eventually(lambda: cluster.pod("orders-copier") is None)
+    wait_until(lambda: cluster.pod("orders-copier") is None)
     kubelet.hold = False
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-cleanup"], "nobody can know that the copier never ran"
 
 
 def eventually_pod(cluster: Cluster, name: str) -> dict[str, dict[str, str]]:
-    eventually(lambda: cluster.pod(name))
+    wait_until(lambda: cluster.pod(name))
     found = cluster.pod(name)
     assert found is not None
     return found
@@ -137,7 +138,7 @@ def own_api(lone_api: KubeApi) -> Iterator[KubeApi]:
 def test_an_operator_that_starts_before_its_crd(own_api: KubeApi, caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster(own_api, own_api.make_namespace("early"))
     with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):
-        eventually(lambda: "ferries.mysqlferry.io is not installed yet" in caplog.text)
+        wait_until(lambda: "ferries.mysqlferry.io is not installed yet" in caplog.text)
         own_api.install_crd()
         cluster.apply("orders")
         kubelet.copier("orders", 30)
@@ -150,16 +151,16 @@ def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
     patch = [{"op": "add", "path": path, "value": {"type": "string", "maxLength": 10}}]
     own_api.request("PATCH", crd, patch, content_type="application/json-patch+json")
     cluster = Cluster(own_api, own_api.make_namespace("newer"))
-    eventually(lambda: "magic" in cluster.apply(f"try-{time.monotonic_ns()}", magic="x")["spec"])
+    wait_until(lambda: "magic" in cluster.apply(f"try-{time.monotonic_ns()}", magic="x")["spec"])
     with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):
         copier = copying(cluster, kubelet)
         cluster.patch("orders", magic="wand")
-        eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "InvalidField")
+        wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "InvalidField")
         assert "spec.magic" in cluster.status("orders")["message"]
         assert kubelet.copiers == {"orders-copier": copier}, "it goes on as it was told last"
         cluster.patch("orders", magic=None)
-        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
-        eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
 
 
 def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
@@ -172,7 +173,7 @@ def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
         copying(cluster, kubelet)
         own_api.kubectl("delete", "crd", "ferries.mysqlferry.io", "--wait=false")
         gone = (503, "the CustomResourceDefinition ferries.mysqlferry.io does not exist any more")
-        eventually(lambda: probed.get("/healthz") == gone, 60)
+        wait_until(lambda: probed.get("/healthz") == gone, seconds=60)
         assert kubelet.started == ["orders-copier", "orders-cleanup"]
         blind.kill()  # as the kubelet does
         blind.wait()
@@ -181,7 +182,7 @@ def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
             cluster.delete_pod("orders-cleanup")
             cluster.apply("again")
             copier = kubelet.copier("again", 60)
-            eventually(lambda: copier.directives)
+            wait_until(lambda: copier.directives)
         assert kubelet.started == ["orders-copier", "orders-cleanup", "again-copier"]
 
 
@@ -197,7 +198,7 @@ def test_a_watch_whose_resource_version_has_expired(own_api: KubeApi) -> None:
             cluster.apply("other")
             own_api.compact()
             proxy.come_back()
-            eventually(lambda: copier.directives[-1].paused, 60)
+            wait_until(lambda: copier.directives[-1].paused, seconds=60)
             kubelet.copier("other", 30)
             assert proxy.gone.is_set(), "the API server did not forget"
             assert operator.failure is None

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.api.report import Stage
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually, running
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, running
 from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Kubelet
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = CUT_CONNECTIONS
 
@@ -54,8 +55,8 @@ def test_a_pause_while_every_status_write_meets_a_foreign_change(
     proxy.interfere("PATCH", STATUS, somebody.annotate)
     for paused in (True, False, True):
         generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
-        eventually(lambda g=generation: copier.directives[-1].generation == g)  # type: ignore[misc]
-        eventually(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+        wait_until(lambda g=generation: copier.directives[-1].generation == g)  # type: ignore[misc]
+        wait_until(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
     proxy.leave_alone()
     conflicts = [answer for answer in proxy.answers if answer[0] == "PATCH" and answer[2] == 409]
     print(f"{somebody.written} changes by somebody else, {len(conflicts)} conflicts")
@@ -69,10 +70,10 @@ def test_a_status_is_written_soon_after_many_conflicts(cluster: Cluster, kubelet
     copier = kubelet.copier("orders")
     conflicts = proxy.conflict("PATCH", STATUS, 16)
     generation = cluster.patch("orders", paused=True)["metadata"]["generation"]
-    eventually(lambda: copier.directives[-1].generation == generation)
-    eventually(lambda: conflicts.left == 0, 30)
+    wait_until(lambda: copier.directives[-1].generation == generation)
+    wait_until(lambda: conflicts.left == 0, seconds=30)
     refused = time.monotonic()
-    eventually(lambda: cluster.condition("orders", "Paused")["status"] == "True")
+    wait_until(lambda: cluster.condition("orders", "Paused")["status"] == "True")
     print(f"written {time.monotonic() - refused:.1f} s after the last conflict")
     assert time.monotonic() - refused < 5
 
@@ -82,10 +83,10 @@ def test_an_abort_while_the_status_cannot_be_written(cluster: Cluster, kubelet: 
     running(cluster, kubelet)
     conflicts = proxy.conflict("PATCH", STATUS, 1_000_000)
     cluster.patch("orders", aborted=True)
-    eventually(lambda: kubelet.started == ["orders-copier", "orders-abort"])
+    wait_until(lambda: kubelet.started == ["orders-copier", "orders-abort"])
     assert conflicts.answered
     conflicts.left = 0
-    eventually(lambda: cluster.condition("orders", "Succeeded").get("reason") == "Aborted")
+    wait_until(lambda: cluster.condition("orders", "Succeeded").get("reason") == "Aborted")
 
 
 @pytest.mark.usefixtures("operator")
@@ -98,8 +99,8 @@ def test_start_and_deletion_while_every_write_meets_a_foreign_change(
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Copying")
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert somebody.written

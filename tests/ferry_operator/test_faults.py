@@ -7,9 +7,10 @@ import pytest
 
 from ferry_core.api.report import Failure, Report, Stage
 from ferry_operator import copier_client, kopf_settings
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, Object, eventually, running
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, Object, running
 from tests.support.kubelet import SPEC, Kubelet, words
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = CUT_CONNECTIONS
 
@@ -18,7 +19,7 @@ def seen_to(cluster: Cluster, kubelet: Kubelet, name: str) -> None:
     """Create a Ferry and wait until the operator has acted on it: then it has seen all earlier changes."""
     cluster.apply(name)
     later = kubelet.copier(name)
-    eventually(lambda: later.directives)
+    wait_until(lambda: later.directives)
 
 
 def failed(reason: str, message: str) -> str:
@@ -29,14 +30,14 @@ def failed(reason: str, message: str) -> str:
 def test_an_image_that_cannot_be_pulled(cluster: Cluster, kubelet: Kubelet) -> None:
     kubelet.hold = True
     cluster.apply("orders")
-    eventually(lambda: cluster.pod("orders-copier"))
+    wait_until(lambda: cluster.pod("orders-copier"))
     kubelet.wait_reason("orders-copier", "ImagePullBackOff", 'Back-off pulling image "localhost/no:1"')
-    eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "ImagePullBackOff")
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "ImagePullBackOff")
     assert "localhost/no:1" in cluster.status("orders")["message"]
-    eventually(lambda: ("Warning", "ImagePullBackOff") in cluster.events("orders"))
+    wait_until(lambda: ("Warning", "ImagePullBackOff") in cluster.events("orders"))
     kubelet.hold = False
     kubelet.copier("orders")
-    eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
 
 
 @pytest.mark.usefixtures("operator")
@@ -52,26 +53,26 @@ def test_a_namespace_that_asks_for_restricted_pods(cluster: Cluster, kubelet: Ku
     kubelet.copier("orders")
     loose = {"template": {"podSecurityContext": {"runAsNonRoot": False, "seccompProfile": {"type": "Unconfined"}}}}
     cluster.apply("loose", copier=loose)
-    eventually(lambda: cluster.condition("loose", "Stalled").get("reason") == "PodRefused")
+    wait_until(lambda: cluster.condition("loose", "Stalled").get("reason") == "PodRefused")
     assert "violates PodSecurity" in cluster.status("loose")["message"]
     cluster.patch("loose", copier={"template": {"podSecurityContext": None}})
     kubelet.copier("loose", 5)
-    eventually(lambda: cluster.condition("loose", "Stalled")["status"] == "False")
+    wait_until(lambda: cluster.condition("loose", "Stalled")["status"] == "False")
 
 
 @pytest.mark.usefixtures("operator")
 def test_a_failed_validation_is_retried_when_the_spec_changes(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     kubelet.end(kubelet.copier("orders"), 64, failed("MissingPrivilege", "GRANT SELECT ON shop.* TO ferry"))
-    eventually(lambda: cluster.status("orders").get("phase") == "Failed")
+    wait_until(lambda: cluster.status("orders").get("phase") == "Failed")
     assert cluster.status("orders")["failure"]["reason"] == "MissingPrivilege"
     assert "GRANT SELECT" in cluster.status("orders")["message"]
-    eventually(lambda: ("Warning", "MissingPrivilege") in cluster.events("orders"))
-    eventually(lambda: cluster.pod("orders-copier") is None)
+    wait_until(lambda: ("Warning", "MissingPrivilege") in cluster.events("orders"))
+    wait_until(lambda: cluster.pod("orders-copier") is None)
     cluster.patch("orders", acknowledge=["TargetTriggers"])
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders")["phase"] == "Copying")
+    wait_until(lambda: cluster.status("orders")["phase"] == "Copying")
     assert "failure" not in cluster.status("orders")
     assert copier.manifest["spec"]["acknowledge"] == ["TargetTriggers"]
 
@@ -83,10 +84,10 @@ def test_a_failed_validation_is_retried_automatically(cluster: Cluster, kubelet:
     kubelet.slow_to_end = True
     began = time.monotonic()
     kubelet.end(copier, 64, failed("ServerUnreachable", "old.db refuses"))
-    eventually(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
+    wait_until(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
     kubelet.crash("orders-copier", 143, "Error")  # it was started in place meanwhile
     kubelet.slow_to_end = False
-    eventually(lambda: kubelet.started.count("orders-copier") == 2, 30)
+    wait_until(lambda: kubelet.started.count("orders-copier") == 2, seconds=30)
     assert 1 < time.monotonic() - began < 12, "2 s since it ended, of which Kubernetes tells the whole second alone"
 
 
@@ -95,7 +96,7 @@ def test_a_pod_that_somebody_deletes_is_created_again(cluster: Cluster, kubelet:
     running(cluster, kubelet)
     first = kubelet.copier("orders")
     cluster.delete_pod("orders-copier")
-    eventually(lambda: kubelet.copiers.get("orders-copier") not in (None, first))
+    wait_until(lambda: kubelet.copiers.get("orders-copier") not in (None, first))
     assert cluster.status("orders")["stage"] == "Copying"
     assert kubelet.started == ["orders-copier"] * 2
 
@@ -107,11 +108,11 @@ def test_a_changed_credential_reference_makes_a_new_pod_once_the_old_one_is_gone
     running(cluster, kubelet)
     kubelet.slow_to_end = True
     cluster.patch("orders", source={"credentialsSecretRef": {"name": "renewed"}})
-    eventually(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
+    wait_until(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
     seen_to(cluster, kubelet, "later")
     assert kubelet.started == ["orders-copier", "later-copier"], "one at a time"
     kubelet.slow_to_end = False
-    eventually(lambda: kubelet.started[2:] == ["orders-copier"])
+    wait_until(lambda: kubelet.started[2:] == ["orders-copier"])
     pod = cluster.pod("orders-copier")
     assert pod is not None
     assert "renewed" in [each.get("secret", {}).get("secretName") for each in pod["spec"]["volumes"]]
@@ -123,13 +124,13 @@ def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluste
     copier = kubelet.copier("orders")
     copier.refuse = ("NotBuiltYet", "spec.throttle.query is not supported yet")
     cluster.patch("orders", throttle={"query": "SELECT 1"})
-    eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "NotBuiltYet")
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "NotBuiltYet")
     assert "only a pause, an abort, or a withdrawn approval" in cluster.status("orders")["message"]
     copier.refuse = None
     cluster.patch("orders", throttle={"query": None})
-    eventually(lambda: cluster.condition("orders", "Reconciling")["reason"] == "Settled", 5)
+    wait_until(lambda: cluster.condition("orders", "Reconciling")["reason"] == "Settled", seconds=5)
     kubelet.call(lambda: copier.say(message="on"))
-    eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False", 30)
+    wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False", seconds=30)
 
 
 @pytest.mark.usefixtures("operator")
@@ -141,13 +142,13 @@ def test_a_spec_so_big_that_annotations_have_no_room_for_it_twice(cluster: Clust
     cluster.merge("orders", {"metadata": {"annotations": kept}})
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Copying")
     ferry = cluster.ferry("orders")
     assert ferry is not None
     assert len(json.dumps(ferry["spec"])) > 200_000
     assert ferry["metadata"]["annotations"] == kept
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
 
 
 @pytest.mark.usefixtures("operator")
@@ -156,9 +157,9 @@ def test_a_ferry_that_carries_an_annotation_of_kopfs_own(cluster: Cluster, kubel
     annotations = {"mysqlferry.io/last-handled": '{"spec":{}}', "mysqlferry.io/kopf-managed": "yes"}
     cluster.merge("orders", {"metadata": {"annotations": annotations}})
     cluster.patch("orders", paused=True)
-    eventually(lambda: kubelet.copier("orders").directives[-1].paused)
+    wait_until(lambda: kubelet.copier("orders").directives[-1].paused)
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
 
 
 @pytest.mark.usefixtures("operator", "hasty")
@@ -166,9 +167,9 @@ def test_a_copier_that_dies_without_a_message_and_is_not_restarted_at_once(clust
     """The kubelet reports its restart delay a moment after the end, when the next status write is not due yet."""
     kubelet.hold = True
     cluster.apply("orders")
-    eventually(lambda: "container is starting" in cluster.status("orders").get("message", ""), 15)
+    wait_until(lambda: "container is starting" in cluster.status("orders").get("message", ""), seconds=15)
     kubelet.crash("orders-copier", 137, "OOMKilled")
-    eventually(lambda: "137 and is restarted: OOMKilled" in cluster.status("orders")["message"], 20)
+    wait_until(lambda: "137 and is restarted: OOMKilled" in cluster.status("orders")["message"], seconds=20)
 
 
 @pytest.mark.usefixtures("operator")
@@ -196,11 +197,13 @@ def test_a_secret_that_somebody_deletes_before_the_copier_starts_is_created_agai
     def secret() -> Object | None:
         return next((each for each in cluster.secrets() if each["metadata"]["name"].startswith("orders-copier-")), None)
 
-    eventually(secret)
+    wait_until(secret)
     made = secret()
     assert made is not None
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}/secrets/{made['metadata']['name']}")
-    eventually(lambda: (again := secret()) is not None and again["metadata"]["uid"] != made["metadata"]["uid"], 30)
+    wait_until(
+        lambda: (again := secret()) is not None and again["metadata"]["uid"] != made["metadata"]["uid"], seconds=30
+    )
     kubelet.hold = False
     kubelet.copier("orders")
 
@@ -216,13 +219,13 @@ def test_the_api_server_away_for_a_while(
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
     cluster.api.stop_api(kill=True)
-    eventually(lambda: caplog.text.count("Request attempt #5 failed") == 2)  # of both watches
+    wait_until(lambda: caplog.text.count("Request attempt #5 failed") == 2)  # of both watches
     kubelet.call(lambda: copier.stage(Stage.STREAMING))
     cluster.api.start_api()
     cluster.patch("orders", paused=True)
-    took = eventually(lambda: copier.directives[-1].paused, 60)
+    took = wait_until(lambda: copier.directives[-1].paused, seconds=60)
     print(f"told {took:.1f} s after the API came back")
-    eventually(lambda: cluster.status("orders")["stage"] == "Streaming", 30)
+    wait_until(lambda: cluster.status("orders")["stage"] == "Streaming", seconds=30)
     assert kubelet.started == ["orders-copier"]
     assert operator.failure is None
 
@@ -233,9 +236,9 @@ def test_two_operators_by_mistake(cluster: Cluster, kubelet: Kubelet, operator: 
         copier = kubelet.copier("orders")
         for paused in (True, False, True):
             cluster.patch("orders", paused=paused)
-            eventually(lambda p=paused: copier.directives[-1].paused is p)  # type: ignore[misc]
+            wait_until(lambda p=paused: copier.directives[-1].paused is p)  # type: ignore[misc]
         cluster.delete("orders")
-        eventually(lambda: cluster.ferry("orders") is None, 60)
+        wait_until(lambda: cluster.ferry("orders") is None, seconds=60)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert operator.failure is None
 
@@ -244,7 +247,7 @@ def test_no_more_ferries_run_than_may(cluster: Cluster, kubelet: Kubelet) -> Non
     with OperatorThread(cluster.api.kubeconfig, cluster.namespace, max_running=1):
         running(cluster, kubelet, "first")
         cluster.apply("second")
-        eventually(lambda: cluster.condition("second", "Reconciling").get("reason") == "Queued")
+        wait_until(lambda: cluster.condition("second", "Reconciling").get("reason") == "Queued")
         assert cluster.pod("second-copier") is None
         copier = kubelet.copier("first")
         kubelet.call(lambda: copier.stage(Stage.COMPLETED))
@@ -261,7 +264,7 @@ def test_a_ferry_with_reconciliation_disabled(cluster: Cluster, kubelet: Kubelet
     seen_to(cluster, kubelet, "later")
     assert not copier.directives[-1].paused
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/reconcile": None}}})
-    eventually(lambda: copier.directives[-1].paused)
+    wait_until(lambda: copier.directives[-1].paused)
 
 
 @pytest.mark.usefixtures("operator")
@@ -273,11 +276,11 @@ def test_a_copier_with_a_foreign_certificate_is_not_trusted(
     cluster.apply("other", **SPEC)
     other = kubelet.copier("other")
     kubelet.call(lambda: other.stage(Stage.STREAMING))
-    eventually(lambda: cluster.status("other").get("stage") == "Streaming")
+    wait_until(lambda: cluster.status("other").get("stage") == "Streaming")
     pod_ip = {"podIP": other.address, "podIPs": [{"ip": other.address}]}
     path = f"/api/v1/namespaces/{cluster.namespace}/pods/orders-copier/status"
     cluster.api.request("PATCH", path, {"status": pod_ip}, content_type="application/merge-patch+json")
-    eventually(lambda: "certificate is not valid for" in caplog.text, 30)
+    wait_until(lambda: "certificate is not valid for" in caplog.text, seconds=30)
     assert cluster.status("orders")["stage"] == "Copying"
 
 
@@ -298,10 +301,10 @@ def test_pods_that_only_look_like_ours_change_nothing(
             "PATCH", f"{cluster.pods}/{name}/status", {"status": done}, content_type="application/merge-patch+json"
         )
     cluster.delete_pod("orders-copier")
-    eventually(lambda: kubelet.started.count("orders-copier") == 2)
+    wait_until(lambda: kubelet.started.count("orders-copier") == 2)
     copier = kubelet.copier("orders")
     cluster.patch("orders", paused=True)
-    eventually(lambda: copier.directives and copier.directives[-1].paused)
+    wait_until(lambda: copier.directives and copier.directives[-1].paused)
     assert cluster.status("orders")["copier"]["podName"] == "orders-copier"
     assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
     assert not [each for each in caplog.records if each.exc_info]
@@ -323,11 +326,11 @@ def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -
     spec = {"containers": [{"name": "x", "image": "x"}]}
     cluster.api.request("POST", cluster.pods, {"metadata": {"name": "orders-copier"}, "spec": spec})
     cluster.apply("orders")
-    eventually(lambda: cluster.condition("orders", "Stalled").get("reason") == "PodNameTaken", 30)
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "PodNameTaken", seconds=30)
     assert "Pod orders-copier exists and does not belong to this Ferry" in cluster.status("orders")["message"]
     cluster.delete_pod("orders-copier")
     kubelet.copier("orders", 30)
-    eventually(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
 
 
 @pytest.mark.usefixtures("operator", "hasty")
@@ -335,6 +338,6 @@ def test_a_copier_that_answers_without_end(cluster: Cluster, kubelet: Kubelet, m
     monkeypatch.setattr(copier_client, "_MOST_BYTES", 100)
     cluster.apply("orders")
     kubelet.copier("orders")
-    eventually(lambda: "its answer is longer than 100 bytes" in cluster.status("orders").get("message", ""))
+    wait_until(lambda: "its answer is longer than 100 bytes" in cluster.status("orders").get("message", ""))
     monkeypatch.undo()
-    eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")

@@ -7,9 +7,10 @@ import pytest
 
 from ferry_core.api.report import Stage
 from ferry_operator import handlers
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually, running
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, running
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = CUT_CONNECTIONS
 
@@ -24,7 +25,7 @@ def test_a_ferry_that_is_deleted_while_the_operator_is_down(
     assert kept is not None, "the finalizer keeps it"
     assert "deletionTimestamp" in kept["metadata"]
     operator.start()
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 
 
@@ -33,7 +34,7 @@ def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None
     running(cluster, kubelet)
     first = cluster.ferry("orders")
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     second = cluster.apply("orders")
     # Nothing collects garbage here: what a real cluster takes along with its owner is deleted by hand.
     cluster.delete_pod("orders-cleanup")
@@ -47,9 +48,11 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: ServerUnreachable: target new.db refuses")
     cluster.delete("orders")
-    eventually(lambda: "ServerUnreachable: target new.db refuses" in cluster.status("orders").get("message", ""), 30)
+    wait_until(
+        lambda: "ServerUnreachable: target new.db refuses" in cluster.status("orders").get("message", ""), seconds=30
+    )
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
 
 
 @pytest.mark.usefixtures("operator", "hasty")
@@ -58,10 +61,10 @@ def test_a_refused_abort_continues_with_the_corrected_spec(cluster: Cluster, kub
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: NotBuiltYet: spec.throttle.maxReplicaLag")
     cluster.patch("orders", aborted=True, throttle={"maxReplicaLag": "5s"})
-    eventually(lambda: "NotBuiltYet" in cluster.status("orders").get("message", ""), 30)
+    wait_until(lambda: "NotBuiltYet" in cluster.status("orders").get("message", ""), seconds=30)
     kubelet.helper_exit = (0, "")
     cluster.patch("orders", throttle={"maxReplicaLag": None})
-    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
     assert kubelet.started == ["orders-copier", "orders-abort", "orders-abort"]
 
 
@@ -76,9 +79,9 @@ def test_a_template_that_is_refused_keeps_no_ferry_from_being_deleted(cluster: C
     running(cluster, kubelet)
     cluster.patch("orders", copier=wrong)
     for name in ("never", "orders"):
-        eventually(partial(_is_refused, cluster, name), 30)
+        wait_until(partial(_is_refused, cluster, name), seconds=30)
         cluster.delete(name)
-    eventually(lambda: not any(map(cluster.ferry, ("never", "orders"))), 30)
+    wait_until(lambda: not any(map(cluster.ferry, ("never", "orders"))), seconds=30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 
 
@@ -91,16 +94,16 @@ def test_why_a_cleanup_cannot_start_stays_reported(
     monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.1)
     running(cluster, kubelet)
     cluster.patch("orders", copier={"image": " ferry:1"})
-    eventually(lambda: _is_refused(cluster, "orders"), 30)
+    wait_until(lambda: _is_refused(cluster, "orders"), seconds=30)
     cluster.delete("orders")
-    eventually(lambda: "cleaning up on the target (" in cluster.status("orders")["message"], 30)
+    wait_until(lambda: "cleaning up on the target (" in cluster.status("orders")["message"], seconds=30)
     said = set()
     until = time.monotonic() + 3
     while time.monotonic() < until:
         said.add("image: Invalid value" in cluster.status("orders")["message"])
     assert said == {True}
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
 
 
 @pytest.mark.usefixtures("operator")
@@ -108,7 +111,7 @@ def test_a_terminating_namespace_is_not_blocked(cluster: Cluster, kubelet: Kubel
     running(cluster, kubelet)
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-copier"], "nothing can be made in it any more"
 
 
@@ -118,7 +121,7 @@ def test_time_to_live(cluster: Cluster, kubelet: Kubelet) -> None:
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COMPLETED))
     kubelet.end(copier, 0, words(copier.report))
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
 
 
 @pytest.mark.usefixtures("operator")
@@ -130,7 +133,7 @@ def test_a_deletion_that_takes_long_is_retried_by_kopf(
     running(cluster, kubelet)
     kubelet.helper_exit = (75, "the target does not answer")
     cluster.delete("orders")
-    eventually(lambda: sum("still waits" in each.getMessage() for each in caplog.records) >= 3)
+    wait_until(lambda: sum("still waits" in each.getMessage() for each in caplog.records) >= 3)
     assert not [each for each in caplog.records if each.exc_info], "kopf could not write down where it is"
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
-    eventually(lambda: cluster.ferry("orders") is None)
+    wait_until(lambda: cluster.ferry("orders") is None)

@@ -12,10 +12,11 @@ from typing import Literal
 import pytest
 
 from ferry_core.api.report import Stage
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Copier, Kubelet, words
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -85,8 +86,8 @@ def doomed(cluster: Cluster, proxy: ApiProxy) -> Doomed:
 def copying(cluster: Cluster, kubelet: Kubelet) -> None:
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
-    eventually(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Copying")
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
 
 
 @pytest.mark.parametrize(
@@ -117,8 +118,8 @@ def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed
     copying(cluster, kubelet)
     copier = kubelet.copier("orders")
     with doomed.dies_at("PATCH", STATUS, when, lambda: cluster.patch("orders", paused=True)):
-        eventually(lambda: cluster.condition("orders", "Paused").get("status") == "True")
-        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Paused").get("status") == "True")
+        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
     assert copier.directives[-1].paused
     assert kubelet.started == ["orders-copier"]
 
@@ -129,8 +130,8 @@ def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: Doom
     copying(cluster, kubelet)
     copier = kubelet.copier("orders")
     with doomed.dies_telling(copier, when, lambda: cluster.patch("orders", paused=True)):
-        eventually(lambda: cluster.condition("orders", "Paused").get("status") == "True")
-        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Paused").get("status") == "True")
+        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
     told = [(directive.generation, directive.paused) for directive in copier.directives]
     assert [each for each, _ in itertools.groupby(told)] == [(1, False), (2, True)], "again does no harm"
     assert kubelet.started == ["orders-copier"]
@@ -142,7 +143,7 @@ def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: Doo
     copying(cluster, kubelet)
     renewed = {"credentialsSecretRef": {"name": "renewed"}}
     with doomed.dies_at("DELETE", "/pods/orders-copier", when, lambda: cluster.patch("orders", source=renewed)):
-        eventually(lambda: len(kubelet.started) == 2)
+        wait_until(lambda: len(kubelet.started) == 2)
         copying(cluster, kubelet)
     assert kubelet.started == ["orders-copier"] * 2
 
@@ -158,7 +159,7 @@ def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Do
         kubelet.end(copier, 0, words(copier.report))
 
     with doomed.dies_at("PATCH", STATUS, when, finish):
-        eventually(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
+        wait_until(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
     assert cluster.status("orders")["phase"] == "Completed"
     assert kubelet.started == ["orders-copier"]
 
@@ -174,7 +175,7 @@ def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed:
         kubelet.end(copier, 0, words(copier.report))
 
     with doomed.dies_at("DELETE", FERRY, when, finish):
-        eventually(lambda: cluster.ferry("orders") is None, 30)
+        wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 
 
@@ -190,7 +191,7 @@ def test_while_a_ferry_is_deleted(
     cluster.apply("orders")
     copying(cluster, kubelet)
     with doomed.dies_at(method, path, when, lambda: cluster.delete("orders")):
-        eventually(lambda: cluster.ferry("orders") is None, 30)
+        wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert kubelet.copiers == {}
 
@@ -207,6 +208,6 @@ def test_while_a_ferry_is_aborted(
     cluster.apply("orders")
     copying(cluster, kubelet)
     with doomed.dies_at(method, path, when, lambda: cluster.patch("orders", aborted=True)):
-        eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+        wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
     assert kubelet.started == ["orders-copier", "orders-abort"]
     assert kubelet.copiers == {}

@@ -8,9 +8,10 @@ import pytest
 from ferry_core.api.report import CutoverReport, Progress, Stage
 from ferry_core.reasons import Condition, Reason
 from ferry_operator.pods import GRACE_SECONDS
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.usefixtures("operator"), CUT_CONNECTIONS]
 
@@ -18,34 +19,34 @@ pytestmark = [pytest.mark.usefixtures("operator"), CUT_CONNECTIONS]
 def test_from_apply_to_completed(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     copier = kubelet.copier("orders")
-    eventually(lambda: copier.directives)
+    wait_until(lambda: copier.directives)
     assert copier.directives[0].generation == 1
-    eventually(lambda: cluster.status("orders").get("stage") == "Validating")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Validating")
     assert {each["type"] for each in cluster.status("orders")["conditions"]} == {kind.value for kind in Condition}
 
     kubelet.call(lambda: copier.stage(Stage.COPYING, progress=Progress(tables_total=3, percent=10)))
-    eventually(lambda: cluster.status("orders").get("phase") == "Copying")
+    wait_until(lambda: cluster.status("orders").get("phase") == "Copying")
     assert cluster.status("orders")["progress"]["tablesTotal"] == 3
     assert cluster.condition("orders", "Reconciling")["status"] == "False"
 
     kubelet.call(lambda: copier.condition(Condition.READY_FOR_CUTOVER, "True", Reason.GATES_PASSED))
     kubelet.call(lambda: copier.stage(Stage.READY_FOR_CUTOVER))
-    eventually(lambda: cluster.condition("orders", "ReadyForCutover")["status"] == "True")
+    wait_until(lambda: cluster.condition("orders", "ReadyForCutover")["status"] == "True")
 
     cluster.patch("orders", cutover={"approved": True})
-    eventually(lambda: copier.directives[-1].cutover.approved)
+    wait_until(lambda: copier.directives[-1].cutover.approved)
     kubelet.call(lambda: copier.stage(Stage.CUTTING_OVER, cutover=CutoverReport(attempts=1)))
-    eventually(lambda: cluster.status("orders")["phase"] == "CuttingOver")
+    wait_until(lambda: cluster.status("orders")["phase"] == "CuttingOver")
     kubelet.call(lambda: copier.condition(Condition.CUT_OVER, "True", Reason.DONE))
     kubelet.call(lambda: copier.stage(Stage.COMPLETED, cutover=CutoverReport(writes_blocked_milliseconds=1830)))
     kubelet.end(copier, 0, words(copier.report))
 
-    eventually(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
+    wait_until(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
     status = cluster.status("orders")
     assert status["phase"] == status["stage"] == "Completed"
     assert status["cutover"]["writesBlockedMilliseconds"] == 1830
     assert "completionTime" in status
-    eventually(lambda: {("Normal", "GatesPassed"), ("Normal", "Completed")} <= {*cluster.events("orders")})
+    wait_until(lambda: {("Normal", "GatesPassed"), ("Normal", "Completed")} <= {*cluster.events("orders")})
     assert kubelet.started == ["orders-copier"]
 
 
@@ -53,14 +54,14 @@ def test_a_patch_reaches_the_copier_within_two_seconds_and_is_acknowledged(clust
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
     took = []
     for paused in (True, False) * 5:
         generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
-        took.append(eventually(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
+        took.append(wait_until(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
         assert copier.directives[-1].paused is paused
-        eventually(lambda g=generation: cluster.status("orders")["copier"]["acknowledgedGeneration"] == g)  # type: ignore[misc]
-        eventually(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+        wait_until(lambda g=generation: cluster.status("orders")["copier"]["acknowledgedGeneration"] == g)  # type: ignore[misc]
+        wait_until(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
     print(f"patch to directive: {sorted(round(each * 1000) for each in took)} ms")
     assert max(took) < 2
 
@@ -88,9 +89,9 @@ def test_the_pod_is_restricted(cluster: Cluster, kubelet: Kubelet) -> None:
 def test_deletion_ends_the_copier_and_cleans_up(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     kubelet.copier("orders")
-    eventually(lambda: "startTime" in cluster.status("orders"))
+    wait_until(lambda: "startTime" in cluster.status("orders"))
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert kubelet.copiers == {}
 
@@ -99,7 +100,7 @@ def test_an_abort_ends_the_copier_and_makes_sure_that_writes_are_allowed(cluster
     cluster.apply("orders")
     kubelet.copier("orders")
     cluster.patch("orders", aborted=True)
-    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
     assert kubelet.started == ["orders-copier", "orders-abort"]
     assert cluster.condition("orders", "Succeeded")["reason"] == "Aborted"
 
@@ -111,16 +112,16 @@ def test_abort_while_the_copiers_node_is_lost(
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.CUTTING_OVER))
-    eventually(lambda: cluster.status("orders").get("stage") == "CuttingOver")
+    wait_until(lambda: cluster.status("orders").get("stage") == "CuttingOver")
     kubelet.slow_to_end = True
     cluster.patch("orders", aborted=True)
-    eventually(lambda: kubelet.started == ["orders-copier", "orders-abort"], 30)
-    eventually(lambda: "released both databases" in cluster.status("orders")["message"], 30)
+    wait_until(lambda: kubelet.started == ["orders-copier", "orders-abort"], seconds=30)
+    wait_until(lambda: "released both databases" in cluster.status("orders")["message"], seconds=30)
     assert cluster.condition("orders", "Stalled")["reason"] == "NodeLost"
     assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
     assert cluster.pod("orders-copier") is not None
     kubelet.slow_to_end = False
-    eventually(lambda: cluster.status("orders")["phase"] == "Aborted", 30)
+    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
     assert cluster.condition("orders", "Stalled")["status"] == "False"
 
 
@@ -130,15 +131,15 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Copying")
     operator.stop()
     kubelet.call(lambda: copier.stage(Stage.STREAMING))
     cluster.patch("orders", paused=True)
     before, image = cluster.pod("orders-copier"), "localhost/mysql-ferry:next"
     with OperatorThread(cluster.api.kubeconfig, cluster.namespace, image=image) as upgraded:
-        eventually(lambda: copier.directives[-1].paused)
-        eventually(lambda: cluster.status("orders")["stage"] == "Streaming")
-        eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: copier.directives[-1].paused)
+        wait_until(lambda: cluster.status("orders")["stage"] == "Streaming")
+        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
         after = cluster.pod("orders-copier")
         assert before is not None
         assert after is not None
@@ -147,8 +148,8 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
         assert cluster.status("orders")["copier"]["image"] == "localhost/mysql-ferry:test"
         assert kubelet.started == ["orders-copier"]
         cluster.delete_pod("orders-copier")
-        eventually(lambda: cluster.status("orders")["copier"]["image"] == image)
-        eventually(lambda: kubelet.started == ["orders-copier"] * 2)
+        wait_until(lambda: cluster.status("orders")["copier"]["image"] == image)
+        wait_until(lambda: kubelet.started == ["orders-copier"] * 2)
         assert upgraded.failure is None
 
 
@@ -161,16 +162,16 @@ def test_a_restarted_operator_repeats_no_events(cluster: Cluster, kubelet: Kubel
         kubelet.call(partial(copier.condition, kind, "True", reason))
     kubelet.call(lambda: copier.condition("Stalled", "True", "AttemptsExhausted", "5 of 5 attempts"))
     kubelet.call(lambda: copier.stage(Stage.READY_FOR_CUTOVER, message="before"))
-    eventually(lambda: cluster.status("orders").get("message") == "before")
-    eventually(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
-    eventually(lambda: ("Warning", "AttemptsExhausted") in cluster.events("orders"))
+    wait_until(lambda: cluster.status("orders").get("message") == "before")
+    wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    wait_until(lambda: ("Warning", "AttemptsExhausted") in cluster.events("orders"))
     told = datetime.fromisoformat(cluster.condition("orders", "Stalled")["lastTransitionTime"])
-    eventually(lambda: datetime.now(UTC) - told > timedelta(seconds=1))
+    wait_until(lambda: datetime.now(UTC) - told > timedelta(seconds=1))
     operator.stop()
     status, events = cluster.status("orders"), cluster.events("orders")
     assert status["stage"] == "ReadyForCutover"
     operator.start()
     kubelet.call(lambda: copier.count(message="after"))
-    eventually(lambda: cluster.status("orders")["message"] == "after")
+    wait_until(lambda: cluster.status("orders")["message"] == "after")
     assert cluster.status("orders")["conditions"] == status["conditions"], "also when each of them came to be so"
     assert cluster.events("orders") == events

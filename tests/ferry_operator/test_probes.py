@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.api.report import Stage
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Kubelet
 from tests.support.operator_thread import OperatorPort, OperatorThread
 from tests.support.servers import free_port
+from tests.support.waits import wait_until
 
 pytestmark = CUT_CONNECTIONS
 CHECK_SECONDS = 0.5
@@ -34,21 +35,21 @@ def copying(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Copying")
-    eventually(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Copying")
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
 
 
 def test_a_ferrys_series_are_there_until_it_is_deleted(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: OperatorPort
 ) -> None:
-    eventually(lambda: probed.get("/readyz") == (503, "starting"))
+    wait_until(lambda: probed.get("/readyz") == (503, "starting"))
     assert probed.get("/healthz") == (200, "ok"), "a restart would not bring the API server back"
-    eventually(lambda: probed.value("ferry_operator_kube_requests_total", code="0") >= 1)
+    wait_until(lambda: probed.value("ferry_operator_kube_requests_total", code="0") >= 1)
     proxy.come_back()
-    eventually(lambda: probed.get("/readyz") == (200, "ok"))
+    wait_until(lambda: probed.get("/readyz") == (200, "ok"))
     copying(cluster, kubelet)
     orders = {"namespace": cluster.namespace, "ferry": "orders"}
-    eventually(lambda: probed.value("ferry_status_phase", phase="Copying", **orders) == 1)
+    wait_until(lambda: probed.value("ferry_status_phase", phase="Copying", **orders) == 1)
     assert probed.value("ferry_status_phase", **orders) == 1
     assert probed.value("ferry_status_condition", type="Reconciling", status="False", **orders) == 1
     assert probed.value("ferry_info", source="old.db", target="new.db", **orders) == 1
@@ -64,8 +65,8 @@ def test_a_ferrys_series_are_there_until_it_is_deleted(
         labels = {"verb": verb, "resource": resource, "code": code}
         assert probed.value("ferry_operator_kube_requests_total", **labels) >= 1, labels
     cluster.delete("orders")
-    eventually(lambda: cluster.ferry("orders") is None, 30)
-    eventually(lambda: not [labels for _, labels in probed.series() if ("ferry", "orders") in labels])
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: not [labels for _, labels in probed.series() if ("ferry", "orders") in labels])
     assert probed.value("ferry_operator_reconcile_total", result="ok") >= 1
     assert probed.value("ferry_operator_reconcile_total", result="error") == 0
 
@@ -74,14 +75,14 @@ def test_a_watch_that_delivers_nothing_is_unhealthy(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy, probed: OperatorPort
 ) -> None:
     proxy.come_back()
-    eventually(lambda: probed.get("/readyz") == (200, "ok"))
+    wait_until(lambda: probed.get("/readyz") == (200, "ok"))
     copying(cluster, kubelet)
     assert probed.get("/healthz") == (200, "ok")
     proxy.deaf = True
     cluster.patch("orders", paused=True)
-    eventually(lambda: probed.get("/healthz")[0] == 503)
+    wait_until(lambda: probed.get("/healthz")[0] == 503)
     assert "the watch has missed changes of 1 Ferries or Pods" in probed.get("/healthz")[1]
     assert probed.get("/readyz") == (200, "ok"), "metrics are still to be had"
     proxy.deaf = False
     cluster.patch("orders", paused=False)
-    eventually(lambda: probed.get("/healthz") == (200, "ok"))
+    wait_until(lambda: probed.get("/healthz") == (200, "ok"))

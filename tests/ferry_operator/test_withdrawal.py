@@ -8,9 +8,10 @@ from ferry_core.api.report import Stage
 from ferry_operator.decide import decide
 from ferry_operator.observe import FerryView, Link, Observed, PodView
 from ferry_operator.plan import SendDirective
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, eventually
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.kubelet import Kubelet
 from tests.support.observed import NOW, Object, ferry, pod, report, see, spec, status
+from tests.support.waits import wait_until
 
 UNDER_WAY: Object = {"stage": "Streaming", "phase": "Streaming", "startTime": "2026-11-23T11:00:00Z"}
 STARTING = pod(running=False, phase="Pending", waiting=("ContainerCreating", ""))
@@ -78,17 +79,17 @@ def test_withdrawn_and_approved_while_the_copier_is_away(cluster: Cluster, kubel
     cluster.apply("orders", cutover={"approved": True})
     first = kubelet.copier("orders")
     kubelet.call(lambda: first.stage(Stage.STREAMING))
-    eventually(lambda: cluster.status("orders").get("stage") == "Streaming")
+    wait_until(lambda: cluster.status("orders").get("stage") == "Streaming")
     kubelet.hold = True
     cluster.delete_pod("orders-copier")
-    eventually(lambda: "orders-copier" not in kubelet.copiers)
+    wait_until(lambda: "orders-copier" not in kubelet.copiers)
     cluster.patch("orders", cutover={"approved": False})
-    eventually(lambda: cluster.status("orders")["copier"].get("withdrawnGeneration") == 2)
+    wait_until(lambda: cluster.status("orders")["copier"].get("withdrawnGeneration") == 2)
     cluster.patch("orders", cutover={"approved": True})
-    eventually(lambda: cluster.status("orders")["observedGeneration"] == 3)
+    wait_until(lambda: cluster.status("orders")["observedGeneration"] == 3)
     kubelet.hold = False
     second = kubelet.copier("orders")
-    eventually(lambda: second.directives and second.directives[-1].generation == 3)
+    wait_until(lambda: second.directives and second.directives[-1].generation == 3)
     assert [(each.generation, each.cutover.approved) for each in second.directives] == [(2, False), (3, True)]
     kubelet.call(lambda: second.stage(Stage.STREAMING))
-    eventually(lambda: "withdrawnGeneration" not in cluster.status("orders")["copier"])
+    wait_until(lambda: "withdrawnGeneration" not in cluster.status("orders")["copier"])

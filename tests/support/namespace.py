@@ -1,8 +1,6 @@
 """One namespace as a user with kubectl sees it: create, patch and delete Ferries, and read their status."""
 
-import time
 import urllib.error
-from collections.abc import Callable
 from typing import Any
 
 from tests.support.kube_api import KubeClient
@@ -99,12 +97,3 @@ class Namespace:
                 return None
             raise
         return found
-
-
-def eventually(what: Callable[[], object], seconds: float = 15) -> float:
-    """Wait until ``what`` returns something true; returns the seconds that it took."""
-    began = time.monotonic()
-    while not what():
-        assert time.monotonic() - began < seconds, "it did not happen"
-        time.sleep(0.02)
-    return time.monotonic() - began

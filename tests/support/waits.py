@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(reached: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Until ``reached`` gives something true."""
-    end = time.monotonic() + seconds
+def wait_until(reached: Callable[[], object], what: str = "it happens", seconds: float = 60) -> float:
+    """Until ``reached`` gives something true; returns the seconds that it took."""
+    began = time.monotonic()
     while not reached():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
         time.sleep(0.01)
+    return time.monotonic() - began
 
 
 class Background:
