@@ -65,6 +65,10 @@ def _own(context: PreflightContext) -> set[Table]:
     return set(_claimed(context, context.own_lease)) if context.own_lease else set()
 
 
+def _holds_rows(context: PreflightContext, table: Table) -> bool:
+    return bool(context.target.query(f"SELECT 1 FROM {table.target.sql} LIMIT 1"))
+
+
 def _rows(context: PreflightContext) -> Iterator[Finding]:
     if (started := context.started) is None:
         raise CannotAskError("the state, which says which rows are this Ferry's, could not be read")
@@ -74,7 +78,7 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         for table in context.tables
         if (table not in own or table.id not in started)
         and table.target in context.existing_targets
-        and context.target.query(f"SELECT 1 FROM {table.target.sql} LIMIT 1")
+        and _holds_rows(context, table)
     ]
     forgotten = ", ".join(str(table.target) for table in holding if table in own)
     full = [str(table.target) for table in holding if table not in own]
@@ -154,8 +158,12 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
 
 
 def made_anew(context: PreflightContext, table: Table) -> bool:
-    """Whether a run drops a table that is unlike the source's and makes it again: an earlier start has made it."""
-    return context.creates_tables and table.id in context.makes_anew and table in _own(context)
+    """Whether a run drops a table that is unlike the source's and makes it again: an earlier start has made it.
+
+    Not if it holds rows: somebody may have loaded them since.
+    """
+    ours = context.creates_tables and table.id in context.makes_anew and table in _own(context)
+    return ours and not _holds_rows(context, table)
 
 
 def unlike(context: PreflightContext) -> Iterator[Finding]:

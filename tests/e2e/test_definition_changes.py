@@ -190,6 +190,11 @@ def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(benc
             process.kill()
     source.execute(f"ALTER TABLE `{schema}`.other ADD COLUMN w INT NOT NULL DEFAULT 1")
     bench.spec["target"]["port"] = target.port
+    target.execute(f"INSERT INTO `{schema}`.other (id, v) VALUES (4711, 'by hand')")
+    refused = bench.run()
+    assert (refused.code, "TargetTableDiffers" in refused.stderr) == (64, True), refused
+    assert target.query(f"SELECT id FROM `{schema}`.other") == [(4711,)]  # somebody loaded it: not dropped
+    target.execute(f"DELETE FROM `{schema}`.other")
     ended = bench.run()
     assert ended.code == 0, ended
     assert_equal_schemas(source, target, schema)
