@@ -229,7 +229,7 @@ class Reason(StrEnum):
     LOCK_WAIT = "LockWait"
     ALREADY_RUNNING = "AlreadyRunning"
     HAND_OVER_FORGOTTEN = "HandOverForgotten"
-    # an attempt to cut over
+    # a cutover attempt
     DEFINITIONS_UNREAD = "DefinitionsUnread"
     CHECKPOINT_NOT_WRITTEN = "CheckpointNotWritten"
     SOURCE_LOCK_TIMEOUT = "SourceLockTimeout"

@@ -65,7 +65,7 @@ class LogLevel(StrEnum):
 class Acknowledgement(StrEnum):
     """What preflight refuses unless ``spec.acknowledge`` names it. Append only: a stored object must stay valid."""
 
-    UNVERIFIED = "Unverified"  # verify.mode None: hand over without a verdict
+    UNVERIFIED = "Unverified"  # verify.mode None: cut over without a verdict
     JSON_PRECISION = "JsonPrecision"  # rows whose JSON changes by being parsed again
     TARGET_TRIGGERS = "TargetTriggers"  # triggers on target tables fire for copied rows
     SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"  # history of system-versioned tables stays behind

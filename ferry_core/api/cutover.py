@@ -123,7 +123,7 @@ class Cutover(Model):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     """Attempts in one series; after the last one a person must act."""
     watch_for: Annotated[Duration, Between(Duration("0s"), Duration("24h"))] = Duration("60s")
-    """After the hand-over: how long the stream stays on to report writes that the source still took."""
+    """After the cutover: how long the stream stays on to report writes that the source still took."""
 
     @property
     def permitted(self) -> bool:

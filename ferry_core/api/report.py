@@ -130,7 +130,7 @@ class Verification(Told):
 
 
 class CutoverReport(Told):
-    """Attempts to hand over."""
+    """Cutover attempts."""
 
     attempts: Count = 0
     """Attempts in this series."""
@@ -210,7 +210,7 @@ class Status(Told):
     verification: Verification = Verification()
     """The proof of equality."""
     cutover: CutoverReport = CutoverReport()
-    """Attempts to hand over."""
+    """Cutover attempts."""
     copier: CopierReport = CopierReport()
     """The process that does the work."""
     failure: Failure | None = None

@@ -96,11 +96,11 @@ class Verify(Model):
 
     mode: Annotated[VerifyMode, Field(strict=False)] = VerifyMode.CONTINUOUS
     """Continuous: passes keep going; not supported yet: done as Final. Final: one full pass before the cutover lock.
-    None: hand over without a verdict; needs acknowledge: [Unverified].
+    None: cut over without a verdict; needs acknowledge: [Unverified].
     """
     on_mismatch: Annotated[OnMismatch, Field(strict=False)] = OnMismatch.REPAIR
-    """What a divergence does. Fail: the run stops and names the keys. Repair: the rows are copied again and checked
-    again; not supported yet: done as Fail.
+    """What happens when rows differ. Fail: the run stops and names the keys. Repair: the rows are copied again and
+    checked again; not supported yet: done as Fail.
     """
 
 
@@ -197,7 +197,7 @@ class Spec(Model):
         ),
         Rule(
             "self.verify.mode != 'None' || self.acknowledge.exists(a, a == 'Unverified')",
-            "verify.mode None hands over without a verdict: acknowledge it with acknowledge: [Unverified]",
+            "verify.mode None cuts over without a verdict: acknowledge it with acknowledge: [Unverified]",
             _unverified_is_acknowledged,
         ),
     )

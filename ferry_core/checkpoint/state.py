@@ -32,7 +32,7 @@ class TableState(_State):
 
 
 class SeriesState(_State):
-    """Attempts to cut over since a person asked for it last: they are that person's, whatever process makes them."""
+    """Cutover attempts since a person asked for it last: they are that person's, whatever process makes them."""
 
     attempts: int = 0
     wanted: bool = False  # what the last directive said: a later one that grants it again begins a new series

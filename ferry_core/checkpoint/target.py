@@ -41,7 +41,7 @@ class TargetStore:
             f" {string(state.model_dump_json())}, NOW(6))"
         )
         if state.stage == Stage.COMPLETED.value:
-            # The fence lets no transaction of a copier through after the hand-over; this record of it is the exception.
+            # The fence lets no transaction of a copier through after the cutover; this record of it is the exception.
             with self.fence.exclusively() as (exclusive, _):
                 exclusive.execute(statement)
             return

@@ -38,7 +38,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 COMPLETED = Stage.COMPLETED.value
-"""The phase of a tombstone: the target was handed over, and no run of this Ferry writes to it again."""
+"""The phase of a tombstone: the target was cut over, and no run of this Ferry writes to it again."""
 SLOTS = 128
 """How many target sessions a run may have at once; a successor asks for the holders of all of them."""
 TAKE_SECONDS = 60
@@ -285,7 +285,7 @@ class Fence:
         )
 
     def complete(self, before_commit: Callable[[], None] = _always) -> None:
-        """Record the hand-over. Once ``before_commit`` has returned, an error does not say whether that happened.
+        """Record the cutover. Once ``before_commit`` has returned, an error does not say whether that happened.
 
         ``completed`` tells. What ``before_commit`` raises is raised, and nothing is recorded.
         """

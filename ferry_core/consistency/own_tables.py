@@ -42,7 +42,7 @@ DDL = (
 
 
 def completed_by_hand(ferry_uid: str) -> str:
-    """The statement by which a person tells a target that has lost the record of a hand-over of it."""
+    """The statement by which a person tells a target that has lost the record of a cutover of it."""
     return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {_readable(ferry_uid)}"
 
 
@@ -52,7 +52,7 @@ def removed_by_hand(ferry_uid: str) -> str:
 
 
 def aborted_by_hand(ferry_uid: str) -> str:
-    """The statement by which a person ends a Ferry of whose attempt to cut over nothing has to be undone any more."""
+    """The statement by which a person ends a Ferry of whose cutover attempt nothing has to be undone any more."""
     return f"UPDATE {LEASE} SET phase = 'Aborted', cutover = '{{}}' WHERE ferry_uid = {_readable(ferry_uid)}"
 
 

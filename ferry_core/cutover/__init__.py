@@ -1,1 +1,1 @@
-"""Stopping writes on the source for the hand-over, and knowing what stands in the way of it. Knows no phases."""
+"""Stopping writes on the source for the cutover, and knowing what stands in the way of it. Knows no phases."""

@@ -155,7 +155,7 @@ class CutoverAttempt:
             raise self._ambiguous(error.message) from error
 
     def _keep_record(self) -> None:
-        """Nobody is told of a hand-over that a power cut may take back."""
+        """Nobody is told of a cutover that a power cut may take back."""
         keeping = Background("cutover-record", lambda: make_durable(self.hurried, self.fence))
         self._waited(lambda: keeping.ended(SLICE_SECONDS), DURABLE_SECONDS)
         if not keeping.ended(0):
@@ -250,7 +250,7 @@ class CutoverAttempt:
             deadline = time.monotonic() + self.deadline_seconds
             self._deadline = deadline
             changes = self._drain(deadline)
-            self._step("recording the hand-over")
+            self._step("recording the cutover")
             self._recording.record(self.fence, self.hurried, lambda: self._refuse_unlocked(deadline))
         except BaseException:
             if self._recording.given_up:
@@ -308,7 +308,7 @@ class CutoverAttempt:
         if not self.lock.held():
             raise AttemptFailed(
                 Reason.SOURCE_UNLOCKED,
-                "somebody allowed writes on the source again (or it was restarted) before the hand-over was "
+                "somebody allowed writes on the source again (or it was restarted) before the cutover was "
                 "recorded; nothing but this Ferry may change read_only during the cutover",
             )
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The record of a hand-over is on the target's disk before anybody is told of it. Called by ``attempt``.
+"""The record of a cutover is on the target's disk before anybody is told of it. Called by ``attempt``.
 
 A target with ``innodb_flush_log_at_trx_commit`` other than 1, or a binlog with ``sync_binlog`` other than 1, forgets
 its last second in a power cut. Without the record the next start would take the attempt for one that was broken off,
@@ -49,7 +49,7 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
 
 def not_durable(why: str) -> None:
     log.warning(
-        "the record of the hand-over may not be on the target's disk yet (%s): should the target lose power now, see "
+        "the record of the cutover may not be on the target's disk yet (%s): should the target lose power now, see "
         "that this Ferry's row in mysql_ferry.lease has phase Completed before the Ferry is started again", why
     )  # fmt: skip
 

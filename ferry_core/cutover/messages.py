@@ -4,9 +4,9 @@ CHECK_FIRST = "after making sure that applications do not write to the target"
 
 
 def ambiguous(why: str, by_hand: str) -> str:
-    """The record of the hand-over was sent, and nobody knows what became of it."""
+    """The record of the cutover was sent, and nobody knows what became of it."""
     return (
-        f"the record of the hand-over was sent to the target, and its answer is not known ({why}). Writes on the "
+        f"the record of the cutover was sent to the target, and its answer is not known ({why}). Writes on the "
         "source stay blocked until the target tells: bring it back and start the Ferry again, it finds out. Or look "
         "yourself: if the Ferry's row in mysql_ferry.lease on the target has phase Completed, the target is live; if "
         f"not, allow writes on {by_hand}"

@@ -72,7 +72,7 @@ def refuse_xa(control: Session, wait: Callable[[Callable[[float], bool]], bool],
     if not wait(none_left):
         raise AttemptFailed(
             Reason.XA_OPEN,
-            f"XA transactions were open when writes were stopped, and could be committed after the hand-over: "
+            f"XA transactions were open when writes were stopped, and could be committed after the cutover: "
             f"{'; '.join(found)}; end them first",
         )
     xids = prepared_xids(control)  # in this order: what is open becomes prepared, never the other way round

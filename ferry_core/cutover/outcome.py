@@ -1,4 +1,4 @@
-"""How an attempt to cut over ends. Made by ``attempt`` and its steps, read by the coordinator and the report."""
+"""How a cutover attempt ends. Made by ``attempt`` and its steps, read by the coordinator and the report."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Attempt:
     message: str
     blocked_milliseconds: int
     changes: int = 0
-    """The change buffer's count when nothing was under way any more: every later one was not handed over."""
+    """The change buffer's count when nothing was under way any more: every later one is not on the target."""
 
     @property
     def done(self) -> bool:

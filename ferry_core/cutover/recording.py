@@ -1,6 +1,6 @@
-"""The last step of an attempt: the record of the hand-over, and the one place where it is decided who owns the rows.
+"""The last step of an attempt: the record of the cutover, and the one place where it is decided who owns the rows.
 
-Until the COMMIT of that record is handed to its socket no hand-over can have happened, so the attempt may be given up
+Until the COMMIT of that record is handed to its socket no cutover can have happened, so the attempt may be given up
 and the source unlocked without asking the target. From then on it may not, until the target has said what became of it.
 ``give_up`` and ``record`` meet under one lock, so that never both happen. Called by ``attempt``.
 """
@@ -33,7 +33,7 @@ class Recording:
 
     @property
     def sent_for(self) -> float | None:
-        """For how many seconds it has been unknown whether the hand-over happened; None: it certainly has not."""
+        """For how many seconds it has been unknown whether the cutover happened; None: it certainly has not."""
         sent_at = self._sent_at
         return None if sent_at is None else time.monotonic() - sent_at
 
@@ -69,14 +69,14 @@ class Recording:
             fence.complete(send)
         except FerryError as error:
             if self._sent_at is not None:
-                log.warning("recording the hand-over: %s", error)
+                log.warning("recording the cutover: %s", error)
                 if _settle(fence.by(hurried), error):
                     return
                 with self._lock:
                     self._sent_at = None
             if isinstance(error, ConnectionLost):
                 raise AttemptFailed(
-                    Reason.TARGET_LOST, f"the target was lost before the hand-over was recorded: {error.message}"
+                    Reason.TARGET_LOST, f"the target was lost before the cutover was recorded: {error.message}"
                 ) from error
             raise
 

@@ -86,7 +86,7 @@ class SourceLock(Protocol):
         """Be the only Ferry that stops this source's writes until ``end``, or raise after so long a wait."""
 
     def keep(self, seconds: float) -> None:
-        """Writes stay stopped for good, so nobody else must use the lock for so long; call after the hand-over."""
+        """Writes stay stopped for good, so nobody else must use the lock for so long; call after the cutover."""
 
     def end(self) -> None:
         """Let others; said again it changes nothing."""

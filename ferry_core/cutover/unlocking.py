@@ -70,7 +70,7 @@ def _release(lock: SourceLock, lease: Lease) -> Released:
 
 
 def undo_without_writing(connect: Callable[[], Session], uid: str, lock: SourceLock) -> Released:
-    """The same where nothing can be written to the target: so nobody can record a hand-over there meanwhile either.
+    """The same where nothing can be written to the target: so nobody can record a cutover there meanwhile either.
 
     An older run that still lives is ended on both servers: its sessions on the target here, its mutex by ``release``.
     Before it records anything it checks the mutex, on a session that is found and ended here.

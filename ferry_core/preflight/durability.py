@@ -55,7 +55,7 @@ def _target(context: PreflightContext) -> Iterator[Finding]:
     return _findings(
         context.target_facts,
         Reason.TARGET_LOSES_COMMITS,
-        "rows that were written, the record of the hand-over, and what applications have written since",
+        "rows that were written, the record of the cutover, and what applications have written since",
         ", at the latest before the cutover",
     )
 

@@ -34,7 +34,7 @@ def _selection(context: PreflightContext) -> Iterator[Finding]:
 
 
 def refuse_gone(session: Session, gone: Sequence[str]) -> None:
-    """Tables that a run has begun to move, and that its source lacks now: without them it would hand over too little.
+    """Tables that a run has begun to move, and that its source lacks now: without them it would move too little.
 
     Raises ConfigError for those that are only hidden, DataError SchemaChanged for the others.
     """

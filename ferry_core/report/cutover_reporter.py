@@ -137,21 +137,21 @@ class CutoverReporter(ABC):
         self.message(text)
 
     def source_written(self, changes: int) -> None:
-        """The source accepted writes after the hand-over."""
+        """The source accepted writes after the cutover."""
         if changes > self._written_after:
             self._written_after = changes
             text = (
-                f"{changes} row changes of selected tables were made on the source after the hand-over; they are not "
+                f"{changes} row changes of selected tables were made on the source after the cutover; they are not "
                 "on the target: find who writes, and apply them by hand"
             )
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
 
     def source_changed(self, error: DataError) -> None:
-        """The stream met after the hand-over what no run can follow: a statement, a changed table."""
+        """The stream met after the cutover what no run can follow: a statement, a changed table."""
         self._written_after += 1
         what = error.what if isinstance(error, UnresumableEvent) else error.message
-        text = f"selected tables were changed on the source after the hand-over: {what}"
+        text = f"selected tables were changed on the source after the cutover: {what}"
         log.error("%s", text)
         self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
 

@@ -1,6 +1,6 @@
 """The snapshot that also leaves a trail: what changes for good or ill becomes a line of the log. Used by ``reporter``.
 
-Conditions are logged when their status changes, not with each wording; ``run.coordinator`` logs attempts to cut over.
+Conditions are logged when their status changes, not with each wording; ``run.coordinator`` logs cutover attempts.
 """
 
 import logging

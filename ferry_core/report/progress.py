@@ -326,7 +326,7 @@ class Progress:
             self._say(verification=said.model_copy(update={"rows_differing": said.rows_differing + rows}))
 
     def restore_attempts(self, attempts: int, began_at: float | None, result: str | None, blocked: int | None) -> None:
-        """What a checkpoint says of attempts to hand over; ``blocked`` is in milliseconds."""
+        """What a checkpoint says of cutover attempts; ``blocked`` is in milliseconds."""
         began = None if began_at is None else datetime.fromtimestamp(began_at, UTC).replace(microsecond=0)
         report = api.CutoverReport(
             attempts=attempts, last_attempt_time=began, last_result=result, writes_blocked_milliseconds=blocked

@@ -127,7 +127,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def _mark(self) -> None:
-        """Tell the target which state comes, after the rows that it speaks of. Nobody else writes after a hand-over."""
+        """Tell the target which state comes, after the rows that it speaks of. Nobody else writes after a cutover."""
         if self._marks is None or self.state.stage == Stage.COMPLETED.value:
             return
         self.state.run, self.state.number = self._marks.run, self.state.number + 1

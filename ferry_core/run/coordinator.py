@@ -51,7 +51,7 @@ class Coordinator:
         self._paused_since: float | None = None
 
     def run(self) -> ExitCode:
-        """Until handed over, or the error that ends the run; begins again after one that this can outlast."""
+        """Until cut over, or the error that ends the run; begins again after one that this can outlast."""
         while True:
             self._started = self._paced = self._paused_since = None
             try:
@@ -216,8 +216,8 @@ class Coordinator:
         state = run.checkpoints.state
         state.completed_at, state.write_block_milliseconds = time.time(), attempt.blocked_milliseconds
         run.handed_over = attempt.changes
-        log.info("handed over; writes were blocked for %d ms", attempt.blocked_milliseconds)
-        return Exit.HANDED_OVER
+        log.info("cut over; writes were blocked for %d ms", attempt.blocked_milliseconds)
+        return Exit.CUT_OVER
 
     def _attempt(self, run: Started, number: int) -> Attempt:
         if not run.operations.definitions_read():
@@ -234,11 +234,11 @@ class Coordinator:
             run.checkpoints.save()
         except RetriableError as error:
             # The tombstone in the lease row is what counts; the next start reads it.
-            log.warning("the state was not stored after the hand-over: %s", error)
+            log.warning("the state was not stored after the cutover: %s", error)
         run.operations.look_for_new_tables()
 
     def watch(self) -> Exit:
-        """After the hand-over: report what the source still accepts."""
+        """After the cutover: report what the source still accepts."""
         run, watch_for = self._run, float(self._intent.now.directive.cutover.watch_for)
         run.operations.keep_lock(watch_for)
         log.info("watching the source for late writes for %g s", watch_for)
@@ -257,7 +257,7 @@ class Coordinator:
                 break
             self._reporter.tick()
             if time.monotonic() >= until or self._intent.now.stopping:
-                log.info("watched the source: %d changes since the hand-over", max(0, written))
+                log.info("watched the source: %d changes since the cutover", max(0, written))
                 break
             self._nap()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET

@@ -1,6 +1,6 @@
 """One Ferry's run from the outside: what the CLI starts and stops and the ControlServer speaks to.
 
-``run`` ends when the tables are handed over, or by the error that ended the run.
+``run`` ends when the tables are cut over, or by the error that ended the run.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ class Ferry:
     # -- the run --------------------------------------------------------------------------------------------------
 
     def run(self) -> ExitCode:
-        """Move everything. Returns DONE, or DATA if the source was written to after the hand-over.
+        """Move everything. Returns DONE, or DATA if the source was written to after the cutover.
 
         Raises the FerryError that ended the run otherwise.
         """

@@ -1,7 +1,7 @@
 """A source that an earlier run may have left read-only: found and unlocked before anything else.
 
 The lease row on the target tells whether an attempt was under way. Where it can be read but not written the source is
-unlocked all the same; where it cannot be read nobody knows whether the target was handed over, so the source stays as
+unlocked all the same; where it cannot be read nobody knows whether the target was cut over, so the source stays as
 it is, and the error says by which statement a person unlocks it. Called by the next start, by ``ferry abort`` and
 ``ferry cleanup``; who may unlock is decided in ``cutover.unlocking``.
 """
@@ -79,7 +79,7 @@ def refuse_unclear(left: LeftLock) -> None:
 def refuse_forgotten(
     ferry: FerryManifest, connections: Connections, lease: Lease | None, state_path: Path | None
 ) -> None:
-    """Where the state file tells of a hand-over, or an attempt, of which the target knows nothing: a person decides.
+    """Where the state file tells of a cutover, or an attempt, of which the target knows nothing: a person decides.
 
     A target forgets in a crash, by a backup that is brought back, or when a replica takes its place.
     """
@@ -94,7 +94,7 @@ def refuse_forgotten(
     if by_hand is not None:
         raise ConfigError(
             Reason.SOURCE_LOCKED,
-            f"the source is read-only, {state_path} tells of an attempt of this Ferry to cut over, and target "
+            f"the source is read-only, {state_path} tells of a cutover attempt of this Ferry, and target "
             f"{_target(ferry)} knows of none: it is another server, or has lost what was written to it last. Point the "
             f"Ferry at the target it began with; or, {CHECK_FIRST}, allow writes on {by_hand}; then start it again",
         )
@@ -197,7 +197,7 @@ def unlock_left(
     if not source_was(lease.source_id, identity, connections, state):
         return LeftLock(
             Released.UNCLEAR,
-            f"an attempt of this Ferry to cut over was under way on source server {lease.source_id}, but "
+            f"a cutover attempt of this Ferry was under way on source server {lease.source_id}, but "
             f"{ferry.spec.source.host}:{ferry.spec.source.port} is {identity}: nothing is changed there. Point the "
             "Ferry at the server it began with; or, if this is it under another name, see whether it is read-only, and "
             f"{CHECK_FIRST} allow writes on {lock.by_hand(lease.cutover)}; then start over with a fresh copy",
@@ -252,7 +252,7 @@ def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None
 def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lease, *, must_know: bool = False) -> str:
     """What a source means that is read-only while the lease tells of no attempt; empty if there is no such thing.
 
-    A checkpoint on the target is lost together with the lease: then nothing else tells of a hand-over. Empty also where
+    A checkpoint on the target is lost together with the lease: then nothing else tells of a cutover. Empty also where
     the source cannot be asked; ``must_know`` raises then.
     """
     if not lease.tables or lease.phase in (COMPLETED, Stage.CUTTING_OVER.value):
@@ -293,8 +293,8 @@ def _explained(error: FerryError, by_hand: str | None) -> FerryError:
     if by_hand is None:
         return error
     error.add(
-        ". The source is read-only: if an attempt of this Ferry to cut over has made it so, writes stay blocked until "
-        "the target tells whether it was handed over; the next start or `ferry abort` that reaches it allows them. "
+        ". The source is read-only: if a cutover attempt of this Ferry has made it so, writes stay blocked until "
+        "the target tells whether it was cut over; the next start or `ferry abort` that reaches it allows them. "
         f"To allow them by hand, {CHECK_FIRST}, on {by_hand}"
     )
     return error

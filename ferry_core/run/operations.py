@@ -89,10 +89,10 @@ class Operations(Protocol):
         """False if the source does not answer; raises SchemaChanged if a table is not as it was."""
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
-        """One attempt to hand over. AmbiguousError: the source may stay locked; else it is undone."""
+        """One cutover attempt. AmbiguousError: the source may stay locked; else it is undone."""
 
     def stop_writing(self) -> None:
-        """After the hand-over: only the streamer goes on."""
+        """After the cutover: only the streamer goes on."""
 
     def keep_lock(self, seconds: float) -> None:
         """Keep another Ferry of this source from the lock that stays."""

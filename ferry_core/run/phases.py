@@ -33,7 +33,7 @@ class Exit(Enum):
     GATE_MISSING = auto()
     ATTEMPT_DUE = auto()
     ATTEMPT_FAILED = auto()
-    HANDED_OVER = auto()
+    CUT_OVER = auto()
     SOURCE_QUIET = auto()
     SOURCE_WRITTEN = auto()
 
@@ -81,7 +81,7 @@ PHASES: Mapping[Stage, Phase] = {
         {Exit.GATE_MISSING: Stage.STREAMING, Exit.ATTEMPT_DUE: Stage.CUTTING_OVER},
     ),
     Stage.CUTTING_OVER: Phase(
-        lambda run: run.cut_over(), {Exit.ATTEMPT_FAILED: Stage.STREAMING, Exit.HANDED_OVER: Stage.COMPLETED}
+        lambda run: run.cut_over(), {Exit.ATTEMPT_FAILED: Stage.STREAMING, Exit.CUT_OVER: Stage.COMPLETED}
     ),
     Stage.COMPLETED: Phase(
         lambda run: run.watch(), {Exit.SOURCE_QUIET: ExitCode.DONE, Exit.SOURCE_WRITTEN: ExitCode.DATA}

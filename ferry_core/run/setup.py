@@ -93,7 +93,7 @@ class RunContext:
 
     @property
     def reached(self) -> Stage:
-        """Where a run goes on: an attempt to cut over that an earlier one died in is undone."""
+        """Where a run goes on: a cutover attempt that an earlier one died in is undone."""
         copied = self.state is not None and self.state.all_copied(table.id for table in self.tables)
         return Stage.STREAMING if copied else Stage.COPYING
 

@@ -41,7 +41,7 @@ class Started:
     under_way: bool = False
     """Whether chunks may be read: what fails earlier begins again."""
     handed_over: int = 0
-    """Row changes that had been streamed at the hand-over."""
+    """Row changes that had been streamed at the cutover."""
 
 
 class Startup(Protocol):

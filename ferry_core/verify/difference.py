@@ -119,10 +119,10 @@ NAMED_ROWS = 20
 class RowsDiffer(DataError):
     """The verification has found rows that differ for good."""
 
-    def __init__(self, divergent: Sequence[Difference]) -> None:
-        generated = all(difference.only_generated for difference in divergent)
-        super().__init__(Reason.ROWS_DIFFER, f"{named(divergent)}; {_GENERATED if generated else _WRITTEN}")
-        self.by_table: Mapping[Table, int] = Counter(difference.table for difference in divergent)
+    def __init__(self, differing: Sequence[Difference]) -> None:
+        generated = all(difference.only_generated for difference in differing)
+        super().__init__(Reason.ROWS_DIFFER, f"{named(differing)}; {_GENERATED if generated else _WRITTEN}")
+        self.by_table: Mapping[Table, int] = Counter(difference.table for difference in differing)
 
 
 def named(differing: Sequence[Difference]) -> str:

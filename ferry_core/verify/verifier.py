@@ -34,7 +34,7 @@ from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSession
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
 
 CONFIRM_ROUNDS = 3
-"""A candidate is a divergence when it looks the same this often, with its table flushed in between."""
+"""A candidate counts as a difference when it looks the same this often, with its table flushed in between."""
 
 KEYS_PER_TURN = 5000
 """Some 0.15 s of work a table and turn."""
@@ -48,10 +48,10 @@ WaitFlushed = Callable[[TableMove], object]
 
 @dataclass
 class Verdict:
-    """``divergent`` rows differ although nothing about them is under way. ``unfinished`` tables need another pass."""
+    """``differing`` rows differ although no change of them is pending. ``unfinished`` tables need another pass."""
 
     rows: int = 0
-    divergent: list[Difference] = field(default_factory=list)
+    differing: list[Difference] = field(default_factory=list)
     unfinished: set[TableMove] = field(default_factory=set)
 
 
@@ -129,8 +129,8 @@ class Verifier:
                 if move.unproven.whole:
                     verdict.unfinished.add(move)  # too many keys changed, or it starts over
                     continue
-                divergent, suspects = self._confirm(move, candidates[move.table], sessions, cancelled, wait_flushed)
-                verdict.divergent += divergent
+                differing, suspects = self._confirm(move, candidates[move.table], sessions, cancelled, wait_flushed)
+                verdict.differing += differing
                 with self._background_lock:
                     move.suspects = suspects
         return verdict

@@ -78,7 +78,7 @@ class BackgroundVerifier:
             verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, todo)
             self.rows += verdict.rows
             _log(verdict)
-            refuse(verdict.divergent)
+            refuse(verdict.differing)
             todo = sorted(verdict.unfinished, key=lambda move: move.id)
         self._took = time.time() - self._began
         self.passed.set()
@@ -168,7 +168,7 @@ class BackgroundVerifier:
         refuse([difference for difference, times in self._seen.items() if times >= SAME_DIFFERENCE_TIMES])
         whole = self._verifier.unproven.whole_moves()
         if whole:
-            # More keys changed than are kept, or it is not copied yet: before anything is handed over, another pass.
+            # More keys changed than are kept, or it is not copied yet: another pass before the cutover.
             self.passed.clear()
             copied = [move for move in whole if move.copied]
             if copied:
@@ -183,19 +183,19 @@ class BackgroundVerifier:
             self._begin(move)
         verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, moves)
         _log(verdict)
-        refuse(verdict.divergent)
+        refuse(verdict.differing)
 
 
 def _log(verdict: Verdict) -> None:
     log.info(
         "full pass of the verification ends: %d rows compared, %d differ, %d tables to be done again",
         verdict.rows,
-        len(verdict.divergent),
+        len(verdict.differing),
         len(verdict.unfinished),
     )
 
 
-def refuse(divergent: Sequence[Difference]) -> None:
+def refuse(differing: Sequence[Difference]) -> None:
     """RowsDiffer, if there are any."""
-    if divergent:
-        raise RowsDiffer(divergent)
+    if differing:
+        raise RowsDiffer(differing)

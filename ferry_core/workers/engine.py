@@ -199,7 +199,7 @@ class Engine:
             pair.close()
 
     def stop_writing(self) -> None:
-        """After the hand-over: only the streamer goes on, to see what the source still accepts."""
+        """After the cutover: only the streamer goes on, to see what the source still accepts."""
         self.ending.cancel()
         self._join([thread for thread in self._threads if thread.name != STREAMER], 1.5)
 
@@ -233,7 +233,7 @@ class Engine:
             except Terminated:
                 log.debug("%s ended", name)
             except BaseException as error:
-                # After the hand-over (``stop_writing``) the streamer alone is still wanted.
+                # After the cutover (``stop_writing``) the streamer alone is still wanted.
                 wanted = not (self._stopped if name == STREAMER else self.ending.is_set())
                 if self._failure is None and wanted:
                     log.debug("%s failed", name, exc_info=True)

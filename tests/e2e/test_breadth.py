@@ -87,7 +87,7 @@ def copy_time_zones(server: Server, schema: str) -> int:
 
 def test_data_that_nobody_made_for_a_test_from_an_idle_source(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Nobody writes: that nothing is behind is known from heartbeats alone. An empty table, and one of which nothing is
-    chosen, are handed over too.
+    chosen, are cut over too.
     """
     manual, zones = copy_help_tables(pair.source, schema), copy_time_zones(pair.source, schema)
     bare = f"{schema}_bare"
@@ -165,7 +165,7 @@ def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schem
             )
             ferry.wait_status(lambda status: status["stage"] == "ReadyForCutover")
             peak = ferry.rss_peak
-            ferry.hand_over()
+            ferry.cut_over()
         found = assert_equal_schemas(pair.source, pair.target, schema)
     print(f"{found}; peak RSS of the child {copied} MiB after the copy, {peak} MiB after the stream")
     assert found.rows == 5
@@ -185,7 +185,7 @@ def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, sche
             print(line)
         mysql_pair.target.execute(f"SET GLOBAL max_allowed_packet = {32 << 20}")
         with ferry:  # mended as the message says
-            ferry.start_streaming().hand_over()
+            ferry.start_streaming().cut_over()
         print(assert_equal_schemas(mysql_pair.source, mysql_pair.target, schema))
 
 
@@ -208,7 +208,7 @@ def test_five_million_rows(mysql_pair: Pair, schema: str, tmp_path: Path) -> Non
         copied, cpu = ferry.rss_peak, ferry.cpu_seconds()
         ferry.wait_status(lambda status: status["stage"] == "ReadyForCutover", 600)
         peak = ferry.rss_peak
-        assert f"verified {rows} rows" in ferry.hand_over()
+        assert f"verified {rows} rows" in ferry.cut_over()
     print(
         f"{pair.family}: {rows / seconds:,.0f} rows/s over the copy of {seconds:.1f} s, {cpu:.1f} s CPU of the child; "
         f"peak RSS {copied} MiB after the copy, {peak} MiB at the end"
@@ -241,7 +241,7 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
 
         ferry.wait_status(caught_up, 600)
         seconds, peak = time.monotonic() - began, ferry.rss_peak
-        ferry.hand_over(600)
+        ferry.cut_over(600)
     print(
         f"{pair.family}: {rows / seconds:,.0f} changed rows/s until nothing was pending ({seconds:.0f} s); "
         f"peak RSS {before} MiB before the transaction, {peak} MiB after it"

@@ -195,7 +195,7 @@ def test_it_goes_on(pair: Pair, schema: str, tmp_path: Path, fault: str, moment:
 
 
 @pytest.mark.parametrize(("end", "family"), [("source", "mysql"), ("source", "mariadb"), ("target", "mysql")])
-def test_after_the_hand_over(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
+def test_after_the_cutover(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
     """A restarted source takes writes again, and the watch sees them; of a target nothing is asked any more."""
     with FerryUnderLoad(
         pair, schema, tmp_path, odd=1, cutover={"watchFor": "3m" if end == "source" else "20s"}
@@ -208,7 +208,7 @@ def test_after_the_hand_over(pair: Pair, schema: str, tmp_path: Path, end: str) 
             began = time.monotonic()
             assert not any(live.read_only())
             pair.source.execute(f"UPDATE `{schema}`.aim SET v = 5 WHERE id = 2")
-            live.ferry.wait_status(lambda status: "after the hand-over" in str(status["conditions"]))
+            live.ferry.wait_status(lambda status: "after the cutover" in str(status["conditions"]))
             print(f"seen after {time.monotonic() - began:.1f} s")
             assert live.ferry.process is not None
             live.ferry.process.terminate()

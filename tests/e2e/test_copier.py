@@ -184,7 +184,7 @@ def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, ma
         "cutover attempt 1: writes are stopped after ",
         "cutover attempt 1: drained after ",
         "cutover attempt 1: verified after ",
-        "handed over; writes were blocked for ",
+        "cut over; writes were blocked for ",
         "Succeeded is True: Completed",
         "watching the source for late writes",
         "watched the source: 0 changes",

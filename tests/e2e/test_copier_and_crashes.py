@@ -25,7 +25,7 @@ def ready(copier: RealCopier) -> Report:
     return asyncio.run(wait())
 
 
-def hand_over(copier: RealCopier) -> None:
+def cut_over(copier: RealCopier) -> None:
     async def approve() -> None:
         async with linked(copier) as link:
             await until(link, lambda report: report.stage == "ReadyForCutover", copier)
@@ -56,7 +56,7 @@ def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, m
     pair.source.kill()
     pair.source.start()
     wait_until(lambda: "this run writes as epoch 3" in copier.log(), "it goes on in the same process")
-    hand_over(copier)
+    cut_over(copier)
     assert_equal_schemas(pair.source, pair.target, schema)
 
 

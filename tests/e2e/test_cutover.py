@@ -235,7 +235,7 @@ def test_a_pause_during_an_attempt_takes_effect_only_if_it_fails(pair: Pair, sch
 def test_an_open_xa_transaction_refuses_the_attempt_and_loses_no_row(
     mysql_pair: Pair, schema: str, folder: Path
 ) -> None:
-    """MySQL's super_read_only would let it be prepared and committed after the hand-over."""
+    """MySQL's super_read_only would let it be prepared and committed after the cutover."""
     with FerryUnderLoad(mysql_pair, schema, folder, odd=ODD) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         link = live.connect(mysql_pair.source)
@@ -303,7 +303,7 @@ def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, 
         live.ferry.succeed()
         live.equal()
         assert live.locked
-        assert "recording the hand-over" in live.ferry.tail()
+        assert "recording the cutover" in live.ferry.tail()
 
 
 def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: str, folder: Path) -> None:
@@ -363,8 +363,8 @@ def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path
         assert live.target_rows("aim") == 3
 
 
-def test_writes_after_the_hand_over_are_reported(pair: Pair, schema: str, folder: Path) -> None:
-    """Also one that comes between the last look and the record of the hand-over."""
+def test_writes_after_the_cutover_are_reported(pair: Pair, schema: str, folder: Path) -> None:
+    """Also one that comes between the last look and the record of the cutover."""
     cutover = {"sourceLock": "None", "watchFor": "3s"}
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live:
         live.hold_record()
@@ -375,7 +375,7 @@ def test_writes_after_the_hand_over_are_reported(pair: Pair, schema: str, folder
         assert live.phase() == "Completed"
 
 
-def test_a_schema_change_after_the_hand_over_is_reported(pair: Pair, schema: str, folder: Path) -> None:
+def test_a_schema_change_after_the_cutover_is_reported(pair: Pair, schema: str, folder: Path) -> None:
     cutover = {"sourceLock": "None", "watchFor": "20s"}
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live:
         live.approve().wait_stage("Completed")

@@ -229,7 +229,7 @@ def test_everything_defined_arrives_under_other_names(pair: Pair, schema: str, t
         change_odd_names(pair.source, odd)
         change_related(pair.source, schema, kept)
         pair.source.execute(f"INSERT INTO `{kept}`.moved VALUES (3)", f"DELETE FROM `{kept}`.moved WHERE id = 1")
-        ferry.hand_over()
+        ferry.cut_over()
     found = [
         *(same(pair, (schema, name), (other, name), renames) for name in names_of(pair.source, schema)),
         *(same(pair, (odd, name), (renames[odd], name), renames) for name in ODD_NAMES),
@@ -260,7 +260,7 @@ def same(pair: Pair, source: tuple[str, str], target: tuple[str, str], renames: 
 def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Source and target are one server; a table may even stay in its schema under another name.
 
-    Without a verification: the hand-over then says so.
+    Without a verification: the cutover then says so.
     """
     copy = f"{schema}_copy"
     create_defined(pair, schema)
@@ -281,7 +281,7 @@ def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str
         ferry.start_streaming()
         streamed(pair, schema)
         change_related(pair.source, schema, schema)
-        result = ferry.hand_over()
+        result = ferry.cut_over()
     assert "unproven" in result
     assert "verified" not in result
     here = Pair(pair.source, pair.source)
@@ -342,7 +342,7 @@ def test_cascades_that_are_in_the_binlog_are_followed(mysql_pair: Pair, schema: 
             "INSERT INTO child0 VALUES (1, 1)",
             "DELETE parent, grandchild FROM parent JOIN grandchild ON grandchild.id = parent.id WHERE parent.id = 7",
         )
-        ferry.hand_over()
+        ferry.cut_over()
     assert source.value(f"SELECT COUNT(*) FROM `{schema}`.child0") < 20
     for name in names_of(source, schema):
         assert_equal_tables(source, pair.target, f"{schema}.{name}")

@@ -70,7 +70,7 @@ def test_every_type_through_copy_and_stream(pair: Pair, schema: str, tmp_path: P
         with writing(pair.source, "full") as cursor:  # nothing of this one was there to be copied
             for statement in all_types.rows(pair.family, schema, "arrived", shift=2):
                 changes += cursor.execute(statement)
-        result = ferry.hand_over()
+        result = ferry.cut_over()
     found = assert_equal_schemas(pair.source, pair.target, schema)
     print(f"{found.tables} tables of {len(all_types.columns(pair.family))} columns, {changes} rows changed: {found}")
     assert found.tables == 5
@@ -139,7 +139,7 @@ def test_every_type_as_a_key(pair: Pair, schema: str, tmp_path: Path) -> None:
         changes = sum(
             change_keys(pair, schema, column, ("full", "minimal")[number % 2]) for number, column in enumerate(columns)
         )
-        ferry.hand_over()
+        ferry.cut_over()
     found = assert_equal_schemas(pair.source, pair.target, schema)
     print(f"{keys} keys of {len(columns)} types, {changes} rows changed: {found}")
     assert found.tables == len(columns)
@@ -177,7 +177,7 @@ def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, 
         ferry.terminate()
         ferry.start_streaming()
         mysql_pair.source.execute(*documents(with_json, 100, 10))
-        result = ferry.hand_over()
+        result = ferry.cut_over()
     assert "15 rows with JSON re-parsed" in result
     reparsed = f"SELECT id, CAST(CAST(j AS CHAR) AS JSON) = j FROM `{with_json}`.j"
     assert all(equal for _, equal in mysql_pair.target.query(reparsed))
@@ -199,5 +199,5 @@ def test_inexact_json_that_comes_through_the_stream_is_refused(
         ferry.start().fail(64, "JsonPrecision", f"{with_json}.j")  # preflight finds them, among the few that there are
         # Mended at the source: the same run goes on, and nothing has to be acknowledged.
         mysql_pair.source.execute(f"UPDATE `{with_json}`.j SET j = '[1.5]' WHERE id > 1")
-        ferry.start_streaming().hand_over()
+        ferry.start_streaming().cut_over()
     print(assert_equal_tables(mysql_pair.source, mysql_pair.target, f"{with_json}.j"))

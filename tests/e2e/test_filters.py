@@ -89,7 +89,7 @@ def test_rows_move_in_and_out_of_filters(pair: Pair, schema: str, tmp_path: Path
         ferry.post("throttle", {"maxRowsPerSecond": None})
         ferry.wait_stage("Streaming", "ReadyForCutover")
         written += move(pair.source, schema, rng, 120)
-        ferry.hand_over()
+        ferry.cut_over()
     inside = 0
     for name, where in filters.items():
         found = assert_equal_tables(pair.source, pair.target, f"{schema}.{name}", where=f"{where}\n")

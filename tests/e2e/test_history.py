@@ -1,4 +1,4 @@
-"""The source was reset or lost the tail of its binlog, which does not tell what the run has missed: no hand-over."""
+"""The source was reset or lost the tail of its binlog, which does not tell what the run has missed: no cutover."""
 
 import contextlib
 import sqlite3

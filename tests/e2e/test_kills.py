@@ -109,7 +109,7 @@ class Killer:
 
 @contextlib.contextmanager
 def _held_in_recording(live: FerryUnderLoad) -> Iterator[None]:
-    """Everything is proven; the statement that records the hand-over does not get to the target."""
+    """Everything is proven; the statement that records the cutover does not get to the target."""
     live.proxy.hold(RECORDS_COMPLETED)
     live.ferry.wait_stage("ReadyForCutover")
     live.ferry.post("cutover")

@@ -84,7 +84,7 @@ def test_definitions_of_other_days_arrive(pair: Pair, schema: str, tmp_path: Pat
     with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         pair.source.execute(f"USE `{schema}`", *(f"INSERT INTO {name} (id) VALUES (3)" for name in tables))
-        ferry.hand_over()
+        ferry.cut_over()
     for name in tables:
         assert_equal_tables(pair.source, pair.target, (schema, name), definitions=name not in NOT_PRINTED_ALIKE)
     pair.target.execute(f"INSERT INTO `{schema}`.bytes (id) VALUES (9)")

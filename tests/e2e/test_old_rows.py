@@ -15,7 +15,7 @@ def carried(pair: Pair, schema: str, folder: Path, *statements: str) -> None:
     with FerryProcess(folder / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         pair.source.execute(f"USE `{schema}`", ANY_DATE, *statements)
-        assert "no difference" in ferry.hand_over()
+        assert "no difference" in ferry.cut_over()
     for (name,) in pair.source.query(f"SHOW TABLES IN `{schema}`"):
         assert_equal_tables(pair.source, pair.target, (schema, name))
 

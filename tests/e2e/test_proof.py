@@ -46,7 +46,7 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
         # Mended as the message says, the same run goes on.
         pair.target.execute(f"DELETE FROM `{schema}`.t WHERE id IN {KEYS}")
         pair.source.execute(f"UPDATE `{schema}`.t SET v = 'touched' WHERE id IN {KEYS}")
-        result = ferry.start_streaming().hand_over()
+        result = ferry.start_streaming().cut_over()
     assert (
         f"verified {ROWS} rows, no difference (not compared: rows that others changed on the target after 2" in result
     )
@@ -62,5 +62,5 @@ def test_a_row_changed_behind_our_back_and_then_on_the_source_is_right(pair: Pai
         ferry.wait_status(lambda status: status["verification"]["rowsVerified"] == ROWS)
         pair.target.execute(f"UPDATE `{schema}`.t SET v = 'other' WHERE id = 5")
         pair.source.execute(f"UPDATE `{schema}`.t SET v = 'newer' WHERE id = 5")
-        ferry.hand_over()
+        ferry.cut_over()
     assert_equal_schemas(pair.source, pair.target, schema)

@@ -10,7 +10,7 @@ from tests.support.servers import Pair
 
 @pytest.fixture
 def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
-    """Copied, then killed. Nothing would be compared before the hand-over."""
+    """Copied, then killed. Nothing would be compared before the cutover."""
     pair.source.execute(
         f"USE `{schema}`",
         *("CREATE TABLE a (id INT PRIMARY KEY)", "INSERT INTO a VALUES (1), (2)"),

@@ -88,7 +88,7 @@ def test_a_snapshot_brought_back(bench: FerryCli, tmp_path: Path) -> None:
     assert_equal_schemas(source, target, bench.schema)
 
 
-def test_a_target_that_lost_the_record_of_the_hand_over_is_not_copied_over(bench: FerryCli, tmp_path: Path) -> None:
+def test_a_target_that_lost_the_record_of_the_cutover_is_not_copied_over(bench: FerryCli, tmp_path: Path) -> None:
     """The state file says Completed: the source stays locked, and what applications wrote to the target stays."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -139,7 +139,7 @@ def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(
     assert_equal_schemas(source, target, bench.schema)
 
 
-def test_a_target_without_any_record_of_a_hand_over_is_not_copied_over(bench: FerryCli) -> None:
+def test_a_target_without_any_record_of_a_cutover_is_not_copied_over(bench: FerryCli) -> None:
     """Its helper schema is gone. Whether the source is locked is said, with the statement that unlocks it."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
@@ -159,8 +159,8 @@ def test_a_target_without_any_record_of_a_hand_over_is_not_copied_over(bench: Fe
         source.execute("SET GLOBAL read_only = OFF")
 
 
-def test_a_backup_from_before_the_hand_over_that_holds_the_checkpoint_too(bench: FerryCli, tmp_path: Path) -> None:
-    """Nothing but the source's read_only tells of the hand-over: the start refuses, and says what that may mean."""
+def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(bench: FerryCli, tmp_path: Path) -> None:
+    """Nothing but the source's read_only tells of the cutover: the start refuses, and says what that may mean."""
     source, target = bench.pair.source, bench.pair.target
     bench.spec["checkpoint"] = {"store": "Target"}
     with bench.process() as process:
@@ -190,7 +190,7 @@ def test_a_backup_from_before_the_hand_over_that_holds_the_checkpoint_too(bench:
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
 def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: FerryCli, verb: str) -> None:
-    """As after the hand-over, with a target that was brought back from a backup."""
+    """As after the cutover, with a target that was brought back from a backup."""
     bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
     with bench.process() as process:
         process.arguments = []

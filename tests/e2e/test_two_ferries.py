@@ -18,7 +18,7 @@ ODD = 1
 def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    """The other one would have handed over under the first one's lock, which was taken away then."""
+    """The other one would have cut over under the first one's lock, which was taken away then."""
     other = f"{schema}_2"
     pair.source.execute(f"CREATE DATABASE `{other}`")
     create_small_tables(pair.source, other, "t")
@@ -33,7 +33,7 @@ def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
         first.proxy.cut_clients()
         failed_attempt(first.ferry, "TargetLost")
         second.succeed()
-        assert first.locked, "the second one's hand-over stands"
+        assert first.locked, "the second one's cutover stands"
         first.ferry.post("cutover")
         said = condition(failed_attempt(first.ferry, "SourceReadOnly"), "CutOver")["message"]
         print(said)

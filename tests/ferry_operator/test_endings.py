@@ -40,7 +40,7 @@ def test_success_without_a_termination_message() -> None:
     assert condition(plan, "CutOver")["status"] == "True"
 
 
-def test_a_source_that_was_written_after_the_hand_over_is_a_success_that_needs_a_person() -> None:
+def test_a_source_that_was_written_after_the_cutover_is_a_success_that_needs_a_person() -> None:
     last = done()
     conditions = [*last.conditions, said("Stalled", "True", Reason.SOURCE_WRITTEN_AFTER_CUTOVER, "3 rows")]
     message = last.model_copy(update={"conditions": conditions}).model_dump_json(by_alias=True)
@@ -53,14 +53,14 @@ def test_a_source_that_was_written_after_the_hand_over_is_a_success_that_needs_a
 
 
 def late(rows: int = 3) -> Report:
-    """The source was written after the hand-over."""
+    """The source was written after the cutover."""
     last = done()
     entry = said("Stalled", "True", Reason.SOURCE_WRITTEN_AFTER_CUTOVER, f"{rows} rows")
     return last.model_copy(update={"conditions": [*last.conditions, entry]})
 
 
 def test_late_writes_seen_while_the_source_is_watched_are_reported() -> None:
-    """The hand-over is reported at once; the copier watches the source for cutover.watchFor after it."""
+    """The cutover is reported at once; the copier watches the source for cutover.watchFor after it."""
     finished = see(copier=pod(), link=Link(done()))
     assert condition(decide(finished), "Succeeded")["status"] == "True"
     plan = decide(after(finished, copier=pod(), link=Link(late())))

@@ -1,4 +1,4 @@
-"""An attempt to cut over in this process, held at a chosen step, and a clock that measures as an application would.
+"""A cutover attempt in this process, held at a chosen step, and a clock that measures as an application would.
 
 with failing_at(cutover, "draining", cutover.stalls):
     ... cutover.attempt().run() ...

@@ -78,9 +78,9 @@ class FerryProcess:
     """Started and started again over the same state. ``spec`` are sections of the manifest's spec."""
 
     def __init__(self, folder: Path, pair: Pair, *, target_port: int | None = None, **spec: Any) -> None:
-        """``spec`` over the defaults: manual hand-over, nothing watched after it, small chunks.
+        """``spec`` over the defaults: manual cutover, nothing watched after it, small chunks.
 
-        An identity of its own: a target remembers the Ferries that were handed over to it.
+        An identity of its own: a target remembers the Ferries that were cut over to it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -220,7 +220,7 @@ class FerryProcess:
         self.start().wait_stage(*STREAMING, seconds=seconds)
         return self
 
-    def hand_over(self, seconds: float = 180) -> str:
+    def cut_over(self, seconds: float = 180) -> str:
         """Ask for the cutover, wait for a good end; gives the line that says what was done."""
         self.post("cutover")
         self.succeed(seconds)
@@ -292,7 +292,7 @@ class FerryCli:
         self.documents: tuple[Data, ...] = ferry_between(
             pair.source.endpoint(), pair.target.endpoint("target"), **(selected | spec)
         )
-        # A name of its own: a target remembers the Ferries that were handed over to it.
+        # A name of its own: a target remembers the Ferries that were cut over to it.
         self.documents[0]["metadata"]["name"] = schema.replace("_", "-")
         for document in self.documents:
             document["metadata"]["namespace"] = "tests"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ASIDE = "aside"
 """A table that is not selected: for locks that have nothing to do with the rows under way."""
 RECORDS_COMPLETED = f"phase = {string(COMPLETED)}".encode()
-"""In the statement that records the hand-over."""
+"""In the statement that records the cutover."""
 
 
 def bulk(rows: int) -> OddTable:

@@ -166,7 +166,7 @@ def test_a_cutover_cannot_be_aborted_and_its_tombstone_outlives_a_cleanup(
 def test_an_abort_does_not_undo_a_cutover_that_ends_just_then(
     pair: Pair, manifest: Path, loaded: LoadedFerry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its tombstone would be gone, and the target taken for one that was never handed over."""
+    """Its tombstone would be gone, and the target taken for one that was never cut over."""
     fence, look = died(loaded), offline._lease
 
     def look_too_early(loaded: LoadedFerry, connections: Connections) -> Lease | None:
@@ -304,7 +304,7 @@ def test_a_locked_source_is_said_where_the_target_knows_nothing(pair: Pair, mani
 def test_no_table_is_dropped_while_the_source_cannot_be_asked_whether_they_are_live(
     pair: Pair, manifest: Path, loaded: LoadedFerry
 ) -> None:
-    """As after a hand-over that the target has lost the record of: the source's read_only alone tells of it."""
+    """As after a cutover that the target has lost the record of: the source's read_only alone tells of it."""
     died(loaded).record(tables=["shop.t"])
     document, source, *others = yaml.safe_load_all(manifest.read_text())
     document["spec"] |= {"deletionPolicy": "DropTarget", "checkpoint": {"store": "Target"}}

@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_leaves_a_newer_one_alone(connect: Callable[[], Sessi
     assert newer.read().epoch == newer.epoch
 
 
-def test_after_a_restart_of_the_target_all_is_done_but_the_hand_over(pair: Pair, uid: str) -> None:
+def test_after_a_restart_of_the_target_all_is_done_but_the_cutover(pair: Pair, uid: str) -> None:
     """The source must be unlocked even then; but what was proven before may be so no more."""
     known = KnownServer(ServerRole.TARGET, 60)
     endpoint = dataclasses.replace(pair.target.endpoint("target"), known=known, any_start=True)

@@ -1,4 +1,4 @@
-"""The record of a hand-over is on the target's disk before anybody is told of it, whatever the target's settings."""
+"""The record of a cutover is on the target's disk before anybody is told of it, whatever the target's settings."""
 
 import pytest
 

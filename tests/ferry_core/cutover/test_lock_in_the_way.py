@@ -28,7 +28,7 @@ def test_open_transactions_do_not_hold_it_up_and_cannot_commit(
     stop_writes(lock)
     assert time.monotonic() - started < 2
     assert refused(plain, "COMMIT")
-    # Why a prepared XA transaction forbids the hand-over: MySQL lets it commit through the lock.
+    # Why a prepared XA transaction forbids the cutover: MySQL lets it commit through the lock.
     assert refused(xa, "XA COMMIT 'x'") == (server.flavor is Flavor.MARIADB)
 
 

@@ -82,7 +82,7 @@ def test_exactly_the_stored_values_come_back(lock: ReadOnlyLock, server: Server)
 
 
 def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: ReadOnlyLock, server: Server) -> None:
-    """It would be writable again when they are done, under our hand-over."""
+    """It would be writable again when they are done, under our cutover."""
     name = "super_read_only" if server.flavor is Flavor.MYSQL else "read_only"
     server.execute(f"SET GLOBAL {name} = 1")
     for step in (partial(lock.begin, 5), partial(lock.acquire, 5)):

@@ -104,16 +104,16 @@ def test_no_verdict_without_a_pass(both: TablePair, move: TableMove) -> None:
 
 def test_equal_tables_are_proven(verifier: Verifier) -> None:
     verdict = full_pass(verifier)
-    assert (verdict.rows, verdict.divergent, verdict.unfinished) == (3, [], set())
+    assert (verdict.rows, verdict.differing, verdict.unfinished) == (3, [], set())
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_divergence_is_named_before_the_lock(both: TablePair, verifier: Verifier) -> None:
+def test_a_difference_is_named_before_the_lock(both: TablePair, verifier: Verifier) -> None:
     both.on_target("UPDATE t SET a = 'zwei' WHERE id = 2", "DELETE FROM t WHERE id = 3")
-    assert texts(full_pass(verifier).divergent) == ["changed 2", "missing 3"]
+    assert texts(full_pass(verifier).differing) == ["changed 2", "missing 3"]
 
 
-def test_a_change_that_was_not_flushed_yet_is_no_divergence(
+def test_a_change_that_was_not_flushed_yet_is_no_difference(
     both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:
     both.on_source("UPDATE t SET a = 'zwei' WHERE id = 2")
@@ -123,7 +123,7 @@ def test_a_change_that_was_not_flushed_yet_is_no_divergence(
         both.on_target("UPDATE t SET a = 'zwei' WHERE id = 2")
 
     verdict = verifier.full_pass(Cancellation(), no_progress, flush)
-    assert verdict.divergent == []
+    assert verdict.differing == []
     assert verifier.unproven.size(move) == 1, "a pass takes no key out"
     assert verifier.prove_all(soon(), check_cancelled) == []
     assert verifier.unproven.size(move) == 0
@@ -141,14 +141,14 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(both: TablePair, verifier
     both.on_source("UPDATE t SET a = 'v1' WHERE id = 2")
     verdict = verifier.full_pass(Cancellation(), no_progress, change_again)
     assert turns == 3
-    assert verdict.divergent == []
+    assert verdict.differing == []
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"], "no event named it: only the pass knows"
     both.on_target(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
     verifier.prove_some(nothing_pending)
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_row_that_flips_between_two_values_is_no_divergence(
+def test_a_row_that_flips_between_two_values_is_no_difference(
     both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:
     """Written many times a second, its change always on the way, it shows the same pair of hashes at every look."""
@@ -160,7 +160,7 @@ def test_a_row_that_flips_between_two_values_is_no_divergence(
 
     both.on_source("UPDATE t SET a = 'on' WHERE id = 2")
     both.on_target("UPDATE t SET a = 'off' WHERE id = 2")
-    assert verifier.full_pass(Cancellation(), no_progress, flip).divergent == []
+    assert verifier.full_pass(Cancellation(), no_progress, flip).differing == []
     for _ in range(3):
         proof = verifier.prove_some(nothing_pending)
         assert texts(proof.differing) == ["changed 2"]
@@ -231,7 +231,7 @@ def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(both: TableP
     verifier.unproven.begin(move)
     verdict = full_pass(verifier)
     assert changed.is_set()
-    assert verdict.divergent == []
+    assert verdict.differing == []
 
 
 def test_no_verdict_past_the_deadline(both: TablePair, move: TableMove, verifier: Verifier) -> None:

@@ -1,4 +1,4 @@
-"""The verification's waits: rows differ for as long as their changes are on the way, and that is no divergence."""
+"""The verification's waits: rows may differ while their changes are on the way; that is not reported."""
 
 import threading
 from collections.abc import Callable
