@@ -27,7 +27,7 @@ from ferry_core.workers.connections import Connections
 def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections, fence: Fence, lease: Lease) -> str:
     """Drop what is ours; says what was dropped and what stays. ``fence`` has just been taken, ``lease`` was before."""
     if lease.phase == COMPLETED:
-        return "; its tables stay, for they are live"
+        return "; its tables are kept because they are live"
     started, trouble = _started(ferry, state_path, connections)
     with connections.target() as session:
         folds = session.number("SELECT @@lower_case_table_names") != 0
@@ -50,7 +50,7 @@ def _said(dropped: list[TableName], kept: list[TableName], trouble: str) -> str:
     said = f"; dropped {', '.join(map(str, dropped))}" if dropped else "; dropped no table"
     if kept:
         why = trouble or "not provably this Ferry's alone"
-        said += f"; kept {', '.join(map(str, kept))} ({why}): drop by hand what is of no use"
+        said += f"; kept {', '.join(map(str, kept))} ({why}): drop what you do not need by hand"
     return said
 
 
@@ -62,7 +62,7 @@ def _certain(text: str) -> list[TableName]:
 
 def _started(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[set[TableName], str]:
     """Target names of tables that a checkpoint says were begun, and why there may be none."""
-    missing = "there is no checkpoint that says what was begun"
+    missing = "no checkpoint records which tables it filled"
     if state_path is not None and not os.path.lexists(state_path):
         return set(), f"{missing} at {state_path}"
     store = open_store(state_path, connections.target, ferry_uid(ferry))

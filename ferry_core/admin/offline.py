@@ -79,7 +79,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
     dropped = ""
     if drops:
         if locked:
-            dropped = "; its tables stay, for they may be live"
+            dropped = "; its tables are kept because they may be live"
         else:
             dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
     # Before the lease: a state that tells of rows where the target knows nothing of them is that of another target.
@@ -95,14 +95,14 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         _drop_if_unused(session)
         drop_left_behind(session, ferry_uid(loaded.ferry))
         drop_leftovers(session, ferry_uid(loaded.ferry))
-    kept = " but for the tombstone of its cutover" if before.phase == COMPLETED else ""
+    kept = " except the record of its cutover" if before.phase == COMPLETED else ""
     if locked:
         kept = f" but for its row in {LEASE}"
         locked += (
             ", and run ferry cleanup again, which removes that row; if the source is to stay read-only, run on the "
             f"target: {removed_by_hand(ferry_uid(loaded.ferry))}"
         )
-    return f"cleaned up: target {loaded.target.address} keeps nothing of this Ferry{kept}{dropped}" + (
+    return f"cleaned up: target {loaded.target.address} holds nothing of this Ferry any more{kept}{dropped}" + (
         unlocked + removed + locked
     )
 
@@ -111,7 +111,7 @@ def _refuse_cut_over(lease: Lease, where: str) -> None:
     if lease.phase == COMPLETED:
         raise ConfigError(
             Reason.ALREADY_CUT_OVER,
-            f"this Ferry was cut over to target {where} already: there is nothing left to abort",
+            f"this Ferry was already cut over to target {where}: there is nothing to abort",
         )
 
 
@@ -133,8 +133,9 @@ def _namesakes(loaded: LoadedFerry, connections: Connections) -> str:
         return ""
     listed = ", ".join(f"{lease.ferry_uid} ({lease.phase})" for lease in others)
     return (
-        f"; but of others that are called {name}, with these uids: {listed}. If one of them is meant, and its Ferry is "
-        f"in no cluster any more, add its uid to the manifest, for example metadata.uid: {others[0].ferry_uid}"
+        f"; but it knows other Ferries named {name}, with these uids: {listed}. If you mean one of them, and its "
+        f"Ferry no longer exists in any cluster, add its uid to the manifest, for example metadata.uid: "
+        f"{others[0].ferry_uid}"
     )
 
 
@@ -172,8 +173,8 @@ def _unlock(loaded: LoadedFerry, connections: Connections, lease: Lease, state_p
     if left.released is Released.UNCLEAR:
         raise ConfigError(
             Reason.SOURCE_LOCKED,
-            f"{left.text}. Nothing else was done: run this again after that. Where the source shall stay as it is, is "
-            f"gone for good, or has another name now, run first, on target {loaded.target.address}: "
+            f"{left.text}. Nothing else was done: run this again after that. If the source is to stay as it is, is "
+            f"gone for good, or has another name now, first run on target {loaded.target.address}: "
             f"{aborted_by_hand(ferry_uid(loaded.ferry))}",
         )
     return left.text
@@ -189,9 +190,9 @@ def _perhaps_live(loaded: LoadedFerry, connections: Connections, lease: Lease, *
         return perhaps_forgotten(loaded.ferry, connections, lease, must_know=must_know)
     except FerryError as error:
         error.add(
-            ". With deletionPolicy: DropTarget the source has to say first that it is not read-only, as it is after a "
-            "cutover that the target has lost the record of: nothing was dropped or removed. Run this again once it "
-            "answers, or with deletionPolicy: Retain, which leaves the tables"
+            ". Nothing was dropped or removed: with deletionPolicy: DropTarget the source is asked first whether it "
+            "is read-only, since the target may have lost the record of a cutover. Run this again once the source "
+            "answers, or with deletionPolicy: Retain, which keeps the tables"
         )
         raise
 
@@ -210,7 +211,7 @@ def _drop_if_unused(session: Session) -> None:
 
 
 def _state(path: Path | None) -> str:
-    return f"; {path} is of no more use" if path is not None and path.exists() else ""
+    return f"; {path} is no longer needed" if path is not None and path.exists() else ""
 
 
 def _remove_state(path: Path | None, uid: str) -> str:

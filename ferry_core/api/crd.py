@@ -75,7 +75,7 @@ def schema() -> Schema:
     root["required"] = ["spec"]
     root["x-kubernetes-validations"] += _changes()
     spec["properties"]["aborted"]["x-kubernetes-validations"] = [
-        {"rule": "self || !oldSelf", "message": "aborted cannot be taken back: create a new Ferry to move again"}
+        {"rule": "self || !oldSelf", "message": "aborted cannot be undone: create a new Ferry to move again"}
     ]
     return root
 
@@ -98,19 +98,19 @@ def _changes() -> list[Schema]:
             "rule": "!(self.spec.aborted && !oldSelf.spec.aborted) || !has(self.status) || "
             "!has(self.status.conditions) || "
             "!self.status.conditions.exists(c, c.type == 'CutOver' && c.status == 'True')",
-            "message": "this Ferry was cut over already: there is nothing left to abort",
+            "message": "this Ferry was already cut over: there is nothing to abort",
             "fieldPath": ".spec.aborted",
         },
         {
             "rule": f"{_wanted('self')} || !{_wanted('oldSelf')} || !has(self.status) || "
             f"!has(self.status.stage) || !(self.status.stage in ['{Stage.CUTTING_OVER}','{Stage.COMPLETED}'])",
-            "message": "the cutover is under way or done: its approval cannot be withdrawn any more",
+            "message": "the cutover is running or done: its approval can no longer be withdrawn",
             "fieldPath": ".spec.cutover",
         },
         *(
             {
                 "rule": f"{early} || self.spec.{field} == oldSelf.spec.{field}",
-                "message": f"spec.{field} cannot change once the Ferry is validated: create a new Ferry for it",
+                "message": f"spec.{field} cannot change once the Ferry is validated: create a new Ferry instead",
                 "fieldPath": f".spec.{field}",
             }
             for field in ("tables", "source.host", "source.port", "target.host", "target.port", "checkpoint")

@@ -70,12 +70,12 @@ class Cutover(Model):
     RULES = (
         Rule(
             "self.mode != 'Scheduled' || has(self.notBefore)",
-            "mode Scheduled needs notBefore: say from when on to cut over",
+            "mode Scheduled needs notBefore, the time from which to cut over",
             _scheduled,
         ),
         Rule(
             "!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter",
-            "notBefore must lie before notAfter: swap or correct them",
+            "notBefore must be before notAfter: swap or correct them",
             _ordered,
         ),
         Rule(

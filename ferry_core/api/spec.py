@@ -197,7 +197,7 @@ class Spec(Model):
         ),
         Rule(
             "self.verify.mode != 'None' || self.acknowledge.exists(a, a == 'Unverified')",
-            "verify.mode None cuts over without a verdict: acknowledge it with acknowledge: [Unverified]",
+            "verify.mode None cuts over without comparing any row: accept that with acknowledge: [Unverified]",
             _unverified_is_acknowledged,
         ),
     )
@@ -279,7 +279,7 @@ class Ferry(Model):
     RULES = (
         Rule(
             "self.metadata.name.size() <= 52",
-            "metadata.name may have at most 52 characters: names of the copier's objects are made from it",
+            "metadata.name may have at most 52 characters: the names of the copier's objects contain it",
             lambda ferry: len(ferry.metadata.name) <= 52,
             field_path=".metadata",  # the name has no schema of its own for a path to end at
         ),

@@ -40,9 +40,9 @@ def notices(ferry: Ferry) -> list[str]:
     if spec.schema_.defer_indexes:
         said.append("schema.deferIndexes: true is not supported yet; this run creates all indexes with the tables")
     if spec.ttl_seconds_after_finished is not None:
-        said.append("ttlSecondsAfterFinished acts in a cluster only")
+        said.append("ttlSecondsAfterFinished has an effect in a cluster only")
     if spec.copier.image or spec.copier.template.model_fields_set:
-        said.append("copier.image and copier.template act in a cluster only")
+        said.append("copier.image and copier.template have an effect in a cluster only")
     return said
 
 

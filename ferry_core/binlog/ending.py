@@ -28,5 +28,5 @@ def place_of_end(session: Session) -> tuple[str, int]:
     modern = session.flavor is Flavor.MYSQL and version >= (8, 4)
     rows = session.query("SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS")
     if not rows:
-        raise DataError(Reason.BINLOG_DISABLED, f"{session.endpoint.address} writes no binlog any more; set log_bin")
+        raise DataError(Reason.BINLOG_DISABLED, f"{session.endpoint.address} no longer writes a binlog; set log_bin")
     return (rows[0][0] or b"").decode(), int(rows[0][1] or 0)

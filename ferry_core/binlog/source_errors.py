@@ -76,8 +76,8 @@ def judge(  # noqa: PLR0911 - one meaning a line
     if any(words in text for words in _SAME_ID):
         return DataError(
             Reason.SERVER_ID_CLASH,
-            f"{where} ended our stream because another replica uses the same server id; is a second run of this Ferry "
-            f"under way? The source said: {refusal}",
+            f"{where} ended the stream because another replica uses the same server id; is a second run of this Ferry "
+            f"active? The source said: {refusal}",
             server=endpoint.role,
         )
     if any(words in text for words in _NO_GTID):
@@ -128,7 +128,7 @@ def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError
         Reason.SOURCE_HISTORY_LOST,
         f"{endpoint.where} does not have the transactions up to '{position}' that this run has "
         f"already read from it: it lost them in a crash, was reset, or is another server ({said}). "
-        "Rows may differ that no event will tell of: start over with a fresh copy",
+        "Rows may differ without any event about them: start over with a fresh copy",
         server=endpoint.role,
     )
 
@@ -150,7 +150,7 @@ def history_unproven(endpoint: Endpoint, transaction: str, newest: str, oldest: 
     return DataError(
         Reason.SOURCE_BINLOG_PURGED,
         f"{endpoint.where} has purged its binlogs from {newest} to {oldest}: whether it still has "
-        f"{transaction}, the last transaction that this run has read, or lost it in a crash, cannot be found out any "
-        "more. Start over with a fresh copy, and keep binlogs longer than the longest stop",
+        f"{transaction}, the last transaction that this run has read, or lost it in a crash, can no longer be "
+        f"determined. Start over with a fresh copy, and keep binlogs longer than the longest stop",
         server=endpoint.role,
     )

@@ -64,7 +64,7 @@ class TrackedTable(Generic[M]):
                 raise DataError(
                     Reason.OLD_TEMPORAL_FORMAT,
                     f"column {column.name} of {self.table.id} is a {column.column_type} in the format of "
-                    "mysql56_temporal_format=OFF, whose width the binlog does not tell; rebuild the table with it ON",
+                    "mysql56_temporal_format=OFF, whose width is not in the binlog; rebuild the table with it ON",
                 )
         for column in self.table.key.columns:
             if table_map.columns[column.ordinal].nullable:

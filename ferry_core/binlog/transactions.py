@@ -144,7 +144,7 @@ class Transactions(Generic[M]):
             self._checksums = events.parse_format(data).checksums
             self._announced = True
         elif not self._announced and has_checksum(data) is not self._checksums:
-            raise StreamLost("checksum", "the source's binlog_checksum was changed while we connected")
+            raise StreamLost("checksum", "the source's binlog_checksum was changed while the stream was connecting")
         elif self._checksums:
             plain = data[1:-4]
         else:

@@ -20,7 +20,7 @@ class UnresumableEvent(DataError):
     def __init__(self, reason: Reason, what: str, first: str = "") -> None:
         """``first`` is what must be so before a new start, as "see that ..."."""
         then = f"{first}, then " if first else ""
-        super().__init__(reason, f"{what}; this run cannot go on past it: {then}start over with a fresh copy")
+        super().__init__(reason, f"{what}; no run can stream past this event: {then}start over with a fresh copy")
         self.what = what
 
 

@@ -37,6 +37,6 @@ def _name(joined: str, state: dict[str, Any], where: str) -> str:
         raise ConfigError(
             Reason.STATE_AMBIGUOUS,
             f"{where} was written by an earlier version, which kept {' and '.join(name.sql for name in names)} as one "
-            f"table, {joined}: it does not tell how far each is copied; {START_OVER}",
+            f"table, {joined}: how far each is copied is unknown; {START_OVER}",
         )
     return str(names[0])

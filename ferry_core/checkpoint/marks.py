@@ -111,17 +111,17 @@ def newest_held(store: SqliteStore, marks: Marks, where: str) -> RunState | None
     for earlier in store.earlier():
         if earlier.tables and _holds(marks, earlier):
             log.warning(
-                "%s has lost what was written to it last, in a crash or by a backup that was brought back: going on "
-                "from the checkpoint of %s instead of that of %s",
+                "%s has lost its last writes, in a crash or because a backup was restored: resuming from the "
+                "checkpoint of %s instead of that of %s",
                 *(where, _time(earlier), _time(newest)),
             )
             known = {"paused", "paused_over", "series", "last_read", "epoch"}
             return earlier.model_copy(update={name: getattr(newest, name) for name in known})
     raise ConfigError(
         Reason.STATE_OF_OTHER_TARGET,
-        f"{store.describe()} tells of rows that {where} does not have: it is another server, was brought back from a "
-        "backup that is older than the checkpoints in the file, or the copy was started over since, with another "
-        "state. Point the Ferry at the target it began with, give the newest state with --state, or start over: run "
+        f"{store.describe()} records rows that {where} does not have: it is another server, was restored from a "
+        f"backup older than the checkpoints in the file, or the copy was started over since with another state. Point "
+        f"the Ferry at the target it began with, give the newest state with --state, or start over: run "
         "ferry cleanup, and empty or drop the tables on the target",
     )
 

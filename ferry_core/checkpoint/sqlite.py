@@ -36,7 +36,7 @@ class SqliteStore:
         if path.exists():
             self._open()
         elif not os.access(path.parent, os.W_OK | os.X_OK):
-            raise self._unusable(sqlite3.OperationalError("its folder does not exist or is not ours to write"))
+            raise self._unusable(sqlite3.OperationalError("its folder does not exist or is not writable"))
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
@@ -51,7 +51,7 @@ class SqliteStore:
                 raise self._unusable(error) from error
             if foreign:
                 database.close()
-                raise self._corrupt(f"it holds tables of something else: {shortlist(foreign, 5)}")
+                raise self._corrupt(f"it holds tables of another program: {shortlist(foreign, 5)}")
             self._database = database
         return self._database
 
@@ -65,7 +65,8 @@ class SqliteStore:
     def _corrupt(self, problem: str) -> ConfigError:
         return ConfigError(
             Reason.STATE_CORRUPT,
-            f"{self._path} is no intact state file of a Ferry ({problem}); give another --state, restore it, or remove "
+            f"{self._path} is not an intact state file of a Ferry ({problem}); give another --state, restore it, or "
+            f"remove "
             "it and start with --restart: rows already copied by this Ferry are then deleted and copied again",
         )
 
@@ -80,7 +81,7 @@ class SqliteStore:
             return None
         form, body = row
         if not isinstance(form, int) or not isinstance(body, str):
-            raise self._corrupt("its row is not what a run writes")
+            raise self._corrupt("its row was not written by a run")
         return parse(body, form, self.describe())
 
     def save(self, state: RunState, epoch: int) -> None:

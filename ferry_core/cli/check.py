@@ -102,8 +102,8 @@ def verdict(results: Sequence[Result]) -> str:
     counted = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
     if counted["failed"]:
         made = len(results) - counted["skipped"]
-        left = f", {counted['skipped']} could not be made" if counted["skipped"] else ""
-        return f"{counted['failed']} of {made} checks failed{left}: fix what the failed ones name, then check again"
+        left = f", {counted['skipped']} could not run" if counted["skipped"] else ""
+        return f"{counted['failed']} of {made} checks failed{left}: fix these, then run the check again"
     also = ", ".join(
         f"{counted[status]} {status}" for status in ("warning", "acknowledged", "skipped") if counted[status]
     )

@@ -34,7 +34,7 @@ class ControlClient:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-            raise ConfigError(Reason.USAGE, f"--server {self.url} is no URL such as http://127.0.0.1:8080")
+            raise ConfigError(Reason.USAGE, f"--server {self.url} is not a URL such as http://127.0.0.1:8080")
 
     def status(self) -> Report:
         try:
@@ -63,7 +63,7 @@ class ControlClient:
         except (aiohttp.ClientError, OSError) as error:
             raise FerryError(
                 Reason.SERVER_UNREACHABLE,
-                f"no answer from {self.url}: {_problem(error)}; is ferry run going on there, and with this --listen?",
+                f"no answer from {self.url}: {_problem(error)}; is ferry run active there, with this --listen?",
             ) from error
         if code >= 300:
             raise self._refused(code, _message(answer))

@@ -90,7 +90,7 @@ def run(
         out.notice(text)
     path = inputs.state_path(loaded.ferry, state)
     if path is not None and os.path.lexists(path):
-        kept = "; --restart counts only where there is none" if restart else ""
+        kept = "; --restart has no effect on an existing state" if restart else ""
         out.notice(f"{path} exists: this run resumes what it records{kept}")
     options = RunOptions(path, address, token, tls_dir, patience, take_over, restart)
     ferry = engine.make_engine(loaded, options)

@@ -70,7 +70,7 @@ def _simple(verb: str, done: str, explained: str) -> click.Command:
 
 
 pause = _simple("pause", "paused", "Stop moving rows; progress is kept, also over restarts.")
-resume = _simple("resume", "resumed", "Go on after a pause.")
+resume = _simple("resume", "resumed", "Resume after a pause.")
 cutover = _simple(
     "cutover", "cutover approved", "Approve the cutover: writes move to the target as soon as every gate is passed."
 )
@@ -127,8 +127,8 @@ def _refuse_mixed(*, offline: bool) -> None:
     if wrong and offline:
         raise ConfigError(
             Reason.USAGE,
-            f"{' and '.join(wrong)}: for a Ferry that runs, -f for one that does not: abort -f asks no ControlServer; "
-            "leave one of them out",
+            f"{' and '.join(wrong)}: for a Ferry that runs, -f for one that does not: abort -f does not use a "
+            f"ControlServer; leave one of them out",
         )
     if wrong:
         raise ConfigError(Reason.USAGE, f"{' and '.join(wrong)} goes with -f, for a Ferry that does not run")

@@ -343,13 +343,13 @@ class Fence:
             raise Fenced(
                 Reason.LEASE_REMOVED,
                 f"the lease row of this Ferry is gone from {LEASE} on {session.endpoint.address}: it was cleaned up; "
-                "this run must not write any more",
+                "this run must not write to it",
             )
         if lease.epoch < self.epoch:
             raise ServerRestarted(
                 Reason.SERVER_RESTARTED,
                 f"target {session.endpoint.address} has lost the record of this run (epoch {self.epoch}, it has "
-                f"{lease.epoch}): it was brought back from a backup, or has lost its last commits in a crash",
+                f"{lease.epoch}): it was restored from a backup, or lost its last commits in a crash",
             )
         if lease.epoch != self.epoch:
             raise _newer_run(session, lease.epoch, self.epoch)
@@ -367,7 +367,7 @@ def _newer_run(session: Session, epoch: int, ours: int) -> Fenced:
 def _refuse_completed(session: Session, lease: Lease) -> None:
     if lease.phase == COMPLETED:
         raise Fenced(
-            Reason.ALREADY_CUT_OVER, f"{session.endpoint.address} was cut over: nothing is copied to it any more"
+            Reason.ALREADY_CUT_OVER, f"{session.endpoint.address} was already cut over: this run must not copy to it"
         )
 
 

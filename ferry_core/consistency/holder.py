@@ -125,7 +125,7 @@ class Presence:
                 if late or (before is not None and (holder != before[0] or idle < before[1])):
                     return self._described(session, seen)
                 if before is None:
-                    log.warning("another run%s is alive or has just ended: waiting until that is certain", seen)
+                    log.warning("another run%s is alive or has just ended: waiting until that is known", seen)
                 before = holder, idle
             wait(0.2)
         return None
@@ -150,7 +150,7 @@ class Presence:
                 if not self._lock.take(self._session):
                     self._drop()
             except FerryError as error:
-                log.debug("presence on the target is not kept: %s", error)
+                log.debug("the record on the target that this run is alive could not be renewed: %s", error)
                 self._drop()
         self._drop()
 

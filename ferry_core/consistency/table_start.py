@@ -93,8 +93,8 @@ def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Ca
             raise DataError(
                 Reason.XA_UNDECIDED,
                 f"XA transactions stayed prepared for {XA_SECONDS:.0f} s on {session.endpoint.address}: "
-                f"{', '.join(sorted(waiting))} (formatID,gtrid,bqual); their rows cannot be copied before they are "
-                "decided: XA COMMIT or XA ROLLBACK them, then start the Ferry again",
+                f"{', '.join(sorted(waiting))} (formatID,gtrid,bqual); their rows cannot be copied before that; run "
+                f"XA COMMIT or XA ROLLBACK for each, then start the Ferry again",
             )
         time.sleep(XA_POLL_SECONDS)
         waiting &= set(prepared_xids(session))

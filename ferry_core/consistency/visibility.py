@@ -206,8 +206,8 @@ def _unknown_place(session: Session) -> RetriableError:
     """The start of the next run sees it and takes the locking way."""
     return RetriableError(
         Reason.BINLOG_UNREADABLE,
-        f"{session.endpoint.address} cannot tell the GTIDs of a place in its binlog, which holds rows longer than its "
-        "max_allowed_packet",
+        f"{session.endpoint.address} cannot determine the GTIDs at a place in its binlog, because the binlog holds "
+        f"rows longer than its max_allowed_packet",
     )
 
 

@@ -74,7 +74,7 @@ def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Respons
             allowed = ", ".join(sorted(error.allowed_methods))
             return refusal(405, Reason.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
         case web.HTTPRequestEntityTooLarge():
-            return refusal(413, Reason.BODY_TOO_LARGE, "the body is larger than any that is understood here")
+            return refusal(413, Reason.BODY_TOO_LARGE, "the body is too large")
     return refusal(error.status, Reason.BAD_REQUEST, error.text or error.reason)
 
 

@@ -36,7 +36,7 @@ class DirectiveStore:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, ValidationError) as error:
-            log.warning("%s cannot be read, going on by the manifest: %s", self._path, error)
+            log.warning("%s cannot be read, using the manifest: %s", self._path, error)
             return None
 
     def applied_to(self, ferry: Ferry) -> Ferry:
@@ -91,7 +91,7 @@ class StoringVerbs:
         try:
             self._keep(override.applied_to(self._told), override.generation)
         except OSError as error:
-            log.warning("%s; a copier that is started again does not know of it", error)
+            log.warning("%s; a restarted copier will not know it", error)
         self._verbs.override(override)
 
     def _keep(self, directive: Directive, generation: int) -> None:

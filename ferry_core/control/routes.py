@@ -124,7 +124,7 @@ class Routes:
     async def health(self, _: web.Request) -> web.StreamResponse:
         if self._verbs.progress.alive:
             return answer({"status": "ok"})
-        return refusal(503, Reason.HANGING, "the coordinator has not been heard of for a minute")
+        return refusal(503, Reason.HANGING, "the coordinator has not responded for a minute")
 
     async def readiness(self, _: web.Request) -> web.StreamResponse:
         if await self._run(lambda: self._verbs.progress.ready):
@@ -171,7 +171,7 @@ class Routes:
     async def verify(self, request: web.Request) -> web.StreamResponse:
         Nothing.model_validate(await _body(request))
         return self._refuse_managed("verify") or refusal(
-            422, Reason.NOT_BUILT_YET, "this version verifies by itself before the cutover, not on request"
+            422, Reason.NOT_BUILT_YET, "not supported yet: a run verifies before the cutover, not on request"
         )
 
     async def directive(self, request: web.Request) -> web.StreamResponse:
@@ -214,7 +214,7 @@ def _wait(request: web.Request) -> float | None:
 def _only_news(request: web.Request) -> bool:
     text = request.query.get("only")
     if text not in (None, "news"):
-        raise web.HTTPBadRequest(text=f"only: {text!r}; it can be news")
+        raise web.HTTPBadRequest(text=f"only: {text!r}; the only value is news")
     return text is not None
 
 

@@ -60,7 +60,7 @@ class ControlServer:
         self.address = Address(self.address.host, self._listener.getsockname()[1])
         self._metrics_listener = self._bind_metrics()
         if self._tls is None and not self.address.loopback:
-            log.warning("%s: the token travels in clear; give --tls-dir", self.url)
+            log.warning("%s: the token is sent unencrypted; give --tls-dir", self.url)
         self._thread.start()
         self._started.wait()
         if self._failure is not None:

@@ -49,8 +49,8 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
 
 def not_durable(why: str) -> None:
     log.warning(
-        "the record of the cutover may not be on the target's disk yet (%s): should the target lose power now, see "
-        "that this Ferry's row in mysql_ferry.lease has phase Completed before the Ferry is started again", why
+        "the record of the cutover may not be on the target's disk yet (%s): if the target loses power now, make sure "
+        "that this Ferry's row in mysql_ferry.lease has phase Completed before you start the Ferry again", why
     )  # fmt: skip
 
 

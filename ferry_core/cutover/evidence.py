@@ -61,8 +61,8 @@ def said_on_mariadb(stored: Mapping[str, str]) -> str:
     """After an unlock that is right unless a person has set read_only since: the server keeps nothing of who did."""
     began = time.strftime(" of %F %T UTC", time.gmtime(float(stored["at"]))) if "at" in stored else ""
     return (
-        f". MariaDB does not tell who has set read_only: if a person has set it after this Ferry's attempt{began}, it "
-        "is off now: SET GLOBAL read_only = ON sets it again"
+        f". MariaDB does not record who set read_only: if a person set it after this Ferry's attempt{began}, it is "
+        f"off now; set it again with SET GLOBAL read_only = ON"
     )
 
 

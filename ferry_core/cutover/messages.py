@@ -7,8 +7,9 @@ def ambiguous(why: str, by_hand: str) -> str:
     """The record of the cutover was sent, and nobody knows what became of it."""
     return (
         f"the record of the cutover was sent to the target, and its answer is not known ({why}). Writes on the "
-        "source stay blocked until the target tells: bring it back and start the Ferry again, it finds out. Or look "
-        "yourself: if the Ferry's row in mysql_ferry.lease on the target has phase Completed, the target is live; if "
+        "source stay blocked until the target answers: bring it back and start the Ferry again; it checks by itself. "
+        "Or check yourself: if the Ferry's row in mysql_ferry.lease on the target has phase Completed, the target is "
+        "live; if "
         f"not, allow writes on {by_hand}"
     )
 
@@ -16,7 +17,7 @@ def ambiguous(why: str, by_hand: str) -> str:
 def locked(why: str, by_hand: str) -> str:
     """An attempt has failed, and the source cannot be unlocked for now."""
     return (
-        f"writes on the source may still be blocked, and cannot be allowed again: {why}. That is done once both "
-        "servers answer, by this run, when you start the Ferry again or run `ferry abort`. To allow writes by hand, "
+        f"writes on the source may still be blocked, and cannot be allowed again now: {why}. Once both servers "
+        f"answer, this run allows them, or the next start of the Ferry, or `ferry abort`. To allow writes by hand, "
         f"{CHECK_FIRST}, on {by_hand}"
     )

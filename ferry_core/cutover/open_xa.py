@@ -74,5 +74,5 @@ def _changers(session: Session) -> Collection[int]:
 def _doubtful(ident: int) -> str:
     how_to_tell = "GRANT SELECT ON performance_schema.* to this account, or switch its transaction events on, to tell"
     if not ident:
-        return f"information_schema.innodb_trx is read so often by others that it is not renewed; {how_to_tell}"
+        return f"information_schema.innodb_trx is read so often by others that its contents are stale; {how_to_tell}"
     return f"connection {ident} has changed rows and may be in an XA transaction; {how_to_tell}"

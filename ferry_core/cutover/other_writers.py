@@ -26,7 +26,7 @@ def refuse_replication(control: Session) -> None:
     if running:
         raise AttemptFailed(
             Reason.SOURCE_IS_REPLICA,
-            f"replication runs on the source and writes to it whatever is locked: {'; '.join(running)}; STOP REPLICA "
+            f"replication runs on the source and writes to it in spite of the lock: {'; '.join(running)}; STOP REPLICA "
             "(MariaDB: STOP ALL SLAVES) there before the next attempt, and make sure that nothing starts it again",
         )
 
@@ -38,8 +38,9 @@ def refuse_unlogged(control: Session) -> None:
         raise AttemptFailed(
             Reason.REPLICA_CHANGES_NOT_LOGGED,
             f"replication was set up on the source ({'; '.join(unlogged)}), and the source does not log what it "
-            "applies (log_replica_updates, on MariaDB log_slave_updates, is OFF): rows may differ that no event tells "
-            "of. If it applied anything since this run began, start over with a fresh copy; else RESET REPLICA ALL "
+            "applies (log_replica_updates, on MariaDB log_slave_updates, is OFF): rows may differ without any event "
+            "about them. If it applied anything since this run began, start over with a fresh copy; else RESET "
+            "REPLICA ALL "
             "(MariaDB: RESET SLAVE ALL) there before the next attempt",
         )
 
@@ -52,9 +53,9 @@ def refuse_unstreamed(control: Session, streamed: Position) -> None:
     if not streamed.contains(parse_position(control.flavor, gone)):
         raise AttemptFailed(
             Reason.SOURCE_BINLOG_PURGED,
-            f"the source's gtid_purged is '{gone}', and the stream, which stands at '{streamed}', will never tell of "
-            "all of that: it was set since this run began, as by loading a dump that holds GTIDs, or binlogs were "
-            "purged. Rows may differ that no event tells of: start over with a fresh copy",
+            f"the source's gtid_purged is '{gone}', and the stream, which stands at '{streamed}', will never contain "
+            f"all of that: it was set since this run began, as by loading a dump that holds GTIDs, or binlogs were "
+            "purged. Rows may differ without any event about them: start over with a fresh copy",
         )
 
 

@@ -285,7 +285,7 @@ class ReadOnlyLock:
         if released is Released.ALLOWED:
             log.warning("%s: writes are allowed again: %s%s", self._where, dict(stored), self.caution)
         else:
-            log.warning("%s: read_only stays as it is: %s", self._where, released.value)
+            log.warning("%s: read_only is left unchanged: %s", self._where, released.value)
         self.block.ends()
         self._sent = _Sent.NOT
         return released
@@ -336,8 +336,9 @@ class ReadOnlyLock:
         if self._is_on(values[self._variables[-1]]):
             raise RetriableError(
                 Reason.SOURCE_READ_ONLY,
-                f"{self._where}: it is read only already, and not by this attempt: another Ferry has cut over from it "
-                "or died in the attempt, or somebody set it; if it is to stay so, use cutover.sourceLock: None",
+                f"{self._where}: it is already read-only, and not because of this attempt: another Ferry cut over "
+                f"from it or died in an attempt, or somebody set it; if it is to stay read-only, use "
+                f"cutover.sourceLock: None",
             )
 
     @staticmethod
@@ -380,10 +381,10 @@ class ReadOnlyLock:
             return killer.given_up
         if not killer.fired and not isinstance(error, LockConflict):
             return error
-        in_the_way = "; ".join(killer.seen) or "nothing visible (LOCK TABLES ... WRITE may be hidden)"
+        in_the_way = "; ".join(killer.seen) or "nothing visible (a LOCK TABLES ... WRITE may be invisible here)"
         return LockConflict(
             Reason.SOURCE_LOCK_TIMEOUT,
-            f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; in the way: {in_the_way}",
+            f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; blocked by: {in_the_way}",
         )
 
 

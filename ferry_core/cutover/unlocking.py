@@ -109,7 +109,7 @@ class LeaseCorrector:
                     reraise=True,
                 )(self._once, fence, attempt)
             except FerryError as error:
-                log.debug("the lease still says that the attempt is under way: %s", error)
+                log.debug("the lease still says that the attempt is running: %s", error)
 
         return Background("cutover-lease", body)
 

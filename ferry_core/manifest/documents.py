@@ -96,7 +96,7 @@ class _Builder:
         seen: set[str] = set()
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise self._malformed(key_node, "a key that is no plain text")
+                raise self._malformed(key_node, "a key that is not plain text")
             key = str(key_node.value)
             if key in seen:
                 raise self._malformed(key_node, f"the key {key} a second time in the same place")
@@ -154,7 +154,7 @@ def _read(file: Path) -> str:
         problem = error.strerror or str(error)
         raise ConfigError(Reason.MANIFEST_UNREADABLE, f"{file}: {problem}; check the path given with -f") from error
     if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(Reason.MANIFEST_UNREADABLE, f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB, no manifest")
+        raise ConfigError(Reason.MANIFEST_UNREADABLE, f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB, not a manifest")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -45,7 +45,7 @@ def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool
     Not ``to_run``: to end it, which a field that only a run could not obey must not prevent.
     """
     if secrets_dir is not None and not secrets_dir.is_dir():
-        raise ConfigError(Reason.SECRET_NOT_FOUND, f"--secrets-dir {secrets_dir} is no folder; check the path")
+        raise ConfigError(Reason.SECRET_NOT_FOUND, f"--secrets-dir {secrets_dir} is not a folder; check the path")
     documents = [document for file in files for document in read_documents(file)]
     ferry = _validated(_the_ferry(documents, files))
     if to_run:
@@ -62,7 +62,7 @@ def _the_ferry(documents: list[Document], files: Sequence[Path]) -> Document:
         places = "; ".join(document.where() for document in found)
         raise ConfigError(
             Reason.SEVERAL_FERRIES,
-            f"{len(found)} Ferries in the files ({places}); one run moves one: give the others away",
+            f"{len(found)} Ferries in the files ({places}); a run moves one: remove the others",
         )
     for document in documents:
         if not document.kind:

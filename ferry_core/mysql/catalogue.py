@@ -56,7 +56,7 @@ def whole(session: "Session", statement: str | bytes, rows: "list[Row]") -> "lis
             raise LockConflict(
                 Reason.CATALOGUE_BUSY,
                 f"{where} leaves a table out of its answer: {causes[0].message} (warning {causes[0].code}); this is "
-                "asked again, and passes once the DDL on that table has ended",
+                f"retried, and succeeds once the DDL on that table has ended",
                 server=session.endpoint.role,
             )
         time.sleep(PAUSE_SECONDS)

@@ -44,8 +44,8 @@ _UNKNOWN_LOGIN = _Meaning(
 )
 
 _NO_PARTITION = _FAILED._replace(
-    advice="if the source's table has got partitions since, add them to the target's too and start again: the run goes "
-    "on from its checkpoint"
+    advice="if partitions were added to the source's table, add them to the target's too and start again: the run "
+    "resumes from its checkpoint"
 )
 
 _GROUPS: dict[_Meaning, tuple[int, ...]] = {
@@ -117,7 +117,7 @@ def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
     cause = getattr(error, "original_exception", None) or error
     text = getattr(cause, "strerror", None) or str(cause.args[-1] if cause.args else cause)
     if "during query" in text:
-        text = "whoever listens there does not answer as a MySQL server does"
+        text = "what listens there does not answer like a MySQL server"
     return ConnectionLost(
         Reason.SERVER_UNREACHABLE,
         f"{endpoint.where} cannot be reached: {text}; check spec.{endpoint.role}.host and port, that "

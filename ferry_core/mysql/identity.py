@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 STORED_CHARACTERS = 64
 """What the lease and the checkpoint keep of a name."""
 UNPROVEN = (
-    ". If it is the same one under another host name or port, it could not prove that: give it back those it had before"
+    ". If it is the same server under another host name or port, that could not be proven: give it back its former "
+    "host name and port"
 )
 APART_SECONDS = 30.0
 """Whoever meets another server tries again sooner: what was met longer ago has passed since."""
@@ -110,7 +111,7 @@ class KnownServer:
                 return
             self._restarted = ServerRestarted(
                 Reason.SERVER_RESTARTED,
-                f"{self._role} {address} was restarted: what it held last may be gone with the restart",
+                f"{self._role} {address} was restarted: its last commits may be lost",
                 server=self._role,
             )
             if not any_start:

@@ -17,7 +17,7 @@ def wants_tls(endpoint: Endpoint) -> ConfigError | None:
         return None
     return ConfigError(
         Reason.TLS_WANTED,
-        f"{endpoint.where}: the account {endpoint.user} is let in by TLS only (REQUIRE SSL), and "
+        f"{endpoint.where}: the account {endpoint.user} may connect by TLS only (REQUIRE SSL), and "
         f"spec.{endpoint.role}.tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA",
         server=endpoint.role,
     )

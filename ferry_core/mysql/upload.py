@@ -32,7 +32,7 @@ class _UploadResult(MySQLResult):
         if payload is None:
             connection.write_packet(b"")
             connection._read_packet()  # noqa: SLF001 - see above
-            raise err.OperationalError(2000, "the server asked for a local file that nobody offered")
+            raise err.OperationalError(2000, "the server asked for a local file that the statement does not send")
         view = memoryview(payload)
         for start in range(0, len(view), PACKET_BYTES):
             connection.write_packet(bytes(view[start : start + PACKET_BYTES]))

@@ -50,7 +50,7 @@ def _server_id(context: PreflightContext) -> Iterator[Finding]:
     elif replicas is None:
         yield skipped(
             f"{source.where} shows its replicas to holders of REPLICATION MASTER ADMIN only: whether one of them has "
-            f"the server_id {own}, by which this Ferry streams, could not be seen"
+            f"the server_id {own}, with which this Ferry streams, could not be checked"
         )
 
 
@@ -69,7 +69,7 @@ def _format(context: PreflightContext) -> Iterator[Finding]:
     if (value := source.variable("binlog_format", "ROW")) != "ROW":
         yield failed(
             Reason.BINLOG_FORMAT_NOT_ROW,
-            f"{source.where} has binlog_format={value}, which does not name changed rows: SET GLOBAL binlog_format = "
+            f"{source.where} has binlog_format={value}, which does not log changed rows: SET GLOBAL binlog_format = "
             "ROW, "
             "write it into the server's configuration too, and let sessions reconnect",
         )
@@ -80,7 +80,8 @@ def _image(context: PreflightContext) -> Iterator[Finding]:
     if (value := source.variable("binlog_row_image", "FULL")).upper() not in ROW_IMAGES:
         yield failed(
             Reason.BINLOG_ROW_IMAGE,
-            f"{source.where} has binlog_row_image={value}, which is not read yet: SET GLOBAL binlog_row_image = FULL "
+            f"{source.where} has binlog_row_image={value}, which is not supported yet: SET GLOBAL binlog_row_image = "
+            f"FULL "
             f"(or one of {', '.join(ROW_IMAGES)})",
         )
 
@@ -90,8 +91,8 @@ def _partial_json(context: PreflightContext) -> Iterator[Finding]:
     if "PARTIAL_JSON" in source.variable("binlog_row_value_options"):
         yield failed(
             Reason.BINLOG_PARTIAL_JSON,
-            f"{source.where} has binlog_row_value_options=PARTIAL_JSON, which is not read yet: "
-            "SET GLOBAL binlog_row_value_options = '' and let sessions reconnect",
+            f"{source.where} has binlog_row_value_options=PARTIAL_JSON, which is not supported yet: SET GLOBAL "
+            f"binlog_row_value_options = '' and let sessions reconnect",
         )
 
 
@@ -165,7 +166,7 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
             f"{source.where} is a replica that does not log what it applies: start it with log_replica_updates=ON "
             "(MariaDB: log_slave_updates), or ferry from its primary",
         )
-    message = f"{source.where} is a replica: its primary writes to it even while its own clients are locked out"
+    message = f"{source.where} is a replica: its primary writes to it in spite of any lock"
     if running and context.makes_source_read_only:
         yield failed(
             Reason.SOURCE_IS_REPLICA,

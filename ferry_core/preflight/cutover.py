@@ -21,9 +21,9 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if begun else ""
     yield failed(
         Reason.SOURCE_READ_ONLY,
-        f"{found_read_only(context.source, name)}, and not by an attempt that the target knows of: unlocking could not "
-        f"tell what to restore. {perhaps}SET GLOBAL read_only = OFF, or if it stays read only, leave the lock to "
-        "yourself with cutover.sourceLock: None",
+        f"{found_read_only(context.source, name)}, and not because of an attempt that the target knows of: after an "
+        f"abort nobody would know what to restore. {perhaps}SET GLOBAL read_only = OFF, or, if it is to stay "
+        f"read-only, stop the writes yourself with cutover.sourceLock: None",
     )
 
 
@@ -67,15 +67,15 @@ def _events(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.EVENTS_ENABLED,
             f"{source.where} has event_scheduler = ON, and the account {source.account} may not see all of its events: "
-            "each of them fails while it is read only, and writes there again if it is unlocked after the "
-            f"cutover; GRANT EVENT ON *.* TO {source.account}, or SET GLOBAL event_scheduler = OFF before the cutover",
+            "they fail while it is read-only, and would write there again if it were unlocked after the cutover; "
+            f"GRANT EVENT ON *.* TO {source.account}, or SET GLOBAL event_scheduler = OFF before the cutover",
         )
     elif count:
         yield warning(
             Reason.EVENTS_ENABLED,
-            f"{source.where} runs {count} scheduled events: they fail while it is read only, and go on writing there "
-            "after "
-            "the cutover should it be unlocked; move them, or SET GLOBAL event_scheduler = OFF before the cutover",
+            f"{source.where} runs {count} scheduled events: they fail while it is read-only, and would write there "
+            f"again if it were unlocked after the cutover; move them, or SET GLOBAL event_scheduler = OFF before the "
+            f"cutover",
         )
 
 
@@ -88,7 +88,7 @@ def _prepared(context: PreflightContext) -> Iterator[Finding]:
             Reason.PREPARED_TRANSACTIONS,
             f"{source.where} holds {len(rows)} prepared XA transactions: the copy of a table waits until they are "
             "decided, "
-            "and the cutover needs none; commit or roll back what is forgotten (XA RECOVER lists them)",
+            "and the cutover needs none; commit or roll back forgotten ones (XA RECOVER lists them)",
         )
 
 

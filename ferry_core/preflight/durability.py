@@ -46,8 +46,8 @@ def _source(context: PreflightContext) -> Iterator[Finding]:
     return _findings(
         context.source_facts,
         Reason.SOURCE_LOSES_COMMITS,
-        "what it has committed and what was copied already, and the run then has to start over (SourceHistoryLost) or "
-        "ends with a difference",
+        "transactions that it has committed and that were copied; the run then has to start over (SourceHistoryLost) "
+        "or ends with a difference (RowsDiffer)",
     )
 
 

@@ -60,7 +60,7 @@ def _unfollowed(source: ServerFacts, key: ForeignKey, parent_selected: bool) -> 
     if setting == "OFF" and parent_selected:
         return ""
     if setting == "OFF":
-        return f"whether its rows are all in the binlog is seen by the events of {key.references} only: include that"
+        return f"only events of {key.references} show whether all of its rows are in the binlog: include that"
     remedy = "start the source with innodb_native_foreign_keys=OFF" if setting else "they are not supported yet"
     return f"rows changed by it are not in this server's binlog: {remedy}"
 

@@ -26,9 +26,9 @@ def found_read_only(source: Session, name: str = "read_only") -> str:
 def perhaps_cut_over(target: str, ferry_uid: str) -> str:
     """For a Ferry that has copied rows there."""
     return (
-        f"This Ferry has copied rows to target {target}, which tells of no cutover. If it was cut over all the same "
-        "and the target was brought back from an earlier backup, or has taken the place of the one that was used, "
-        "applications may write there, and this Ferry would overwrite that: do not allow writes on the source, run on "
-        f"the target: {completed_by_hand(ferry_uid)}; and compare the tables with the source, since rows may be lost. "
+        f"This Ferry has copied rows to target {target}, which has no record of a cutover. If it was cut over, and "
+        f"the target was then restored from an earlier backup or replaced by another server, applications may write "
+        f"there, and this Ferry would overwrite their changes: do not allow writes on the source, run on the target: "
+        f"{completed_by_hand(ferry_uid)}; and compare the tables with the source, since rows may be lost. "
         "If it was not cut over"
     )

@@ -52,8 +52,8 @@ def refuse_gone(session: Session, gone: Sequence[str]) -> None:
         raise DataError(
             Reason.SCHEMA_CHANGED,
             f"{source.where} does not have {', '.join(gone)} any more, which this Ferry has begun to move: dropped or "
-            "renamed while it was down. Bring the table back under its name, or start over under another name of the "
-            "Ferry and without the table",
+            "renamed while it was down. Restore the table under its name, or start over with a Ferry of another name "
+            "and without the table",
         )
 
 

@@ -105,9 +105,8 @@ def _cluster(context: PreflightContext) -> Iterator[Finding]:
     if kind:
         yield failed(
             Reason.CLUSTER_TARGET,
-            f"{target.where} is a member of a {kind} cluster, whose row locks end at one node: two runs could write "
-            "at once; "
-            "ferry to a server outside of the cluster",
+            f"{target.where} is a member of a {kind} cluster, whose row locks hold on one node only: two runs could "
+            f"write at once; use a target outside of the cluster",
         )
 
 
@@ -127,8 +126,7 @@ def _packets(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.SMALL_PACKET,
             f"max_allowed_packet is {sizes[0]} on {source.where} and only {sizes[1]} on {target.where}: a row that "
-            "fits the "
-            f"first and not the second stops the run; SET GLOBAL max_allowed_packet = {sizes[0]} on the target",
+            f"fits only the first stops the run; SET GLOBAL max_allowed_packet = {sizes[0]} on the target",
         )
     elif min(sizes) < SMALL_PACKET:
         yield warning(

@@ -49,14 +49,15 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
         elif ours and lease.phase in ABANDONED:
             yield failed(
                 Reason.ABORTED,
-                f"{where} knows that this Ferry was aborted: it does not go on. To move again give it another name, or "
-                "run ferry cleanup for it, and empty its target tables",
+                f"{where} records that this Ferry was aborted: it cannot continue. To move again, give it another "
+                f"name, or run ferry cleanup for it and empty its target tables",
             )
         elif tables and not ours and lease.phase not in ABANDONED:
             yield failed(
                 Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
-                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that is in "
-                "a cluster, delete it there; else run ferry cleanup with its manifest, to which you add metadata.uid: "
+                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that "
+                f"Ferry exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and "
+                f"metadata.uid: "
                 f"{lease.ferry_uid}; or choose other target tables",
             )
 
@@ -71,7 +72,7 @@ def _holds_rows(context: PreflightContext, table: Table) -> bool:
 
 def _rows(context: PreflightContext) -> Iterator[Finding]:
     if (started := context.started) is None:
-        raise CannotAskError("the state, which says which rows are this Ferry's, could not be read")
+        raise CannotAskError("the state, which records this Ferry's rows, could not be read")
     own = _own(context)
     holding = [
         table
@@ -89,8 +90,8 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.FORGOTTEN_ROWS,
             f"{context.target_facts.where}: {forgotten} hold rows, belong to this Ferry since an earlier run, and "
-            f"{context.state_at} tells nothing of them: a run deletes these rows and copies the tables again; if it "
-            "shall go on instead, bring the state back",
+            f"{context.state_at} has no record of them: a run deletes these rows and copies the tables again; to "
+            f"resume instead, restore the state",
         )
     if full:
         yield failed(
@@ -112,8 +113,8 @@ def _state_missing(context: PreflightContext, tables: list[Table]) -> str:
     listed = shortlist([table.target for table in tables], 5)
     return (
         f"{context.target_facts.where}: {listed} hold about {rows} rows that "
-        f"this Ferry has copied, but there is no {context.state_at}, which would say how far it came.{known} Give that "
-        "state with --state, or bring it back; or start with --restart, which deletes these rows and copies them "
+        f"this Ferry has copied, but there is no {context.state_at}, which would say how far the copy is.{known} Give "
+        f"that state with --state, or restore it; or start with --restart, which deletes these rows and copies them "
         "again. In a cluster: empty these tables, and the Ferry starts over"
     )
 
@@ -172,7 +173,7 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
         if not made_anew(context, table):
             yield failed(
                 Reason.TARGET_TABLE_DIFFERS,
-                f"{context.target_facts.where}: {table.target} is not like {table.source} on the source: "
+                f"{context.target_facts.where}: {table.target} differs from {table.source} on the source: "
                 f"{'; '.join(found)}. "
                 "Alter it, or drop it and let schema.create: IfMissing make it",
             )

@@ -32,13 +32,13 @@ _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
 Shape = tuple[object, ...]
 _ADVICE = {
-    1118: "its rows may be longer than a page holds, which innodb_strict_mode = ON refuses there: GRANT "
+    1118: "its rows may be longer than a page, which innodb_strict_mode = ON refuses there: GRANT "
     "SESSION_VARIABLES_ADMIN ON *.* TO {account}, so that a run can turn that off for itself (MySQL), or SET GLOBAL "
     "innodb_strict_mode = OFF",
     3510: "create that tablespace there, or on the source ALTER TABLE ... TABLESPACE innodb_file_per_table",
-    1146: "create there first what it refers to (a sequence, say)",
+    1146: "first create there what it refers to (for example a sequence)",
     1690: "its expressions need the sql_mode NO_UNSIGNED_SUBTRACTION: write them with CAST(... AS SIGNED)",
-    1901: "its expressions need another sql_mode: write them so that they do not (CAST(... AS SIGNED), say)",
+    1901: "its expressions need another sql_mode: rewrite them, for example with CAST(... AS SIGNED)",
     1563: "its partitions need the sql_mode NO_UNSIGNED_SUBTRACTION: write their expression with CAST(... AS SIGNED)",
 }
 _ELSE = "change it on the source, create the table on the target yourself, or leave it out with tables.exclude"
@@ -123,7 +123,7 @@ class _Trial:
             if said := found.get(kind.tables[0]):
                 yield failed(
                     Reason.DEFINITION_DIFFERS,
-                    f"{self.context.target_facts.where} makes {_names(kind.tables)} other than the source has it: "
+                    f"{self.context.target_facts.where} makes {_names(kind.tables)} differently from the source: "
                     f"{said}; {_ELSE}",
                 )
 
@@ -222,8 +222,8 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
 def _untried(context: PreflightContext, why: str) -> Finding:
     return warning(
         Reason.DEFINITIONS_NOT_TRIED,
-        f"{context.target_facts.where}: not every definition was tried there, so a run may be refused one by the "
-        f"server, a foreign key only when all rows are copied: {why}",
+        f"{context.target_facts.where}: not every definition was tried there, so the server may refuse one during the "
+        f"run, a foreign key only after all rows are copied: {why}",
     )
 
 

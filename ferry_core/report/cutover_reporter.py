@@ -61,7 +61,7 @@ class CutoverReporter(ABC):
     def gates(self, missing: Sequence[MissingGate], *, wanted: bool, exhausted: bool = False) -> None:
         """``exhausted``: no attempt is left until somebody does something."""
         say = self.progress.set_condition
-        failed = f"; the last attempt failed by {self._last_failure}" if self._last_failure else ""
+        failed = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
         if missing:
             say(Condition.READY_FOR_CUTOVER, False, missing[0].reason, listed(missing))
             self.message(f"streaming changes{failed}; before the cutover: {'; '.join(map(str, missing))}")
@@ -103,7 +103,7 @@ class CutoverReporter(ABC):
         self._held = False
         self._max_lag = max_lag
         self._last_failure = self._doubted = ""
-        self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is under way")
+        self.progress.set_condition(Condition.CUT_OVER, False, Reason.IN_PROGRESS, f"attempt {number} is running")
         self.message(f"cutting over, attempt {number}: stopping writes on the source")
         self.progress.attempt_begins(number)
 
@@ -130,7 +130,7 @@ class CutoverReporter(ABC):
             self.message(f"cutover attempt failed{then}: {attempt.message}")
 
     def attempts_exhausted(self, attempts: int, mode: CutoverMode) -> None:
-        last = f", the last one by {self._last_failure}" if self._last_failure else ""
+        last = f", the last one: {self._last_failure}" if self._last_failure else ""
         text = f"{attempts} attempts failed{last}; {HOW_TO_TRY_AGAIN[mode]}"
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
         self.progress.set_condition(Condition.STALLED, True, Reason.ATTEMPTS_EXHAUSTED, text)

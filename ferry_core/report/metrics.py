@@ -89,8 +89,8 @@ def _copy(report: Report, tables: Sequence[TableCounters], counters: Counters) -
         _counter("ferry_copy_bytes", "Bytes of rendered rows copied.", sizes, ["table"]),
         _gauge("ferry_copy_rows_estimated", "Rows that the copy is expected to have.", expected, ["table"]),
         _gauge("ferry_copy_progress_ratio", "Part of the copy that is done.", _only(report.progress.percent / 100)),
-        _counter("ferry_copy_chunks", "Chunks by what became of them.", _by(counters.chunks), ["result"]),
-        _gauge("ferry_copy_workers", "Copy workers by what they do.", _by(counters.workers), ["state"]),
+        _counter("ferry_copy_chunks", "Chunks, by result.", _by(counters.chunks), ["result"]),
+        _gauge("ferry_copy_workers", "Copy workers, by state.", _by(counters.workers), ["state"]),
     ]
 
 
@@ -103,7 +103,9 @@ def _stream(report: Report, counters: Counters) -> list[Metric]:
         _counter("ferry_binlog_bytes", "Bytes of binlog read.", _only(counters.binlog_bytes)),
         _counter("ferry_binlog_reconnects", "Reconnects of the stream.", _by(counters.reconnects), ["reason"]),
         _gauge("ferry_changed_keys_pending", "Changed keys not yet on the target.", _only(said.pending_keys)),
-        _counter("ferry_changed_keys_flushed", "Changed keys applied, by how.", _by(counters.keys_flushed), ["op"]),
+        _counter(
+            "ferry_changed_keys_flushed", "Changed keys applied, by operation.", _by(counters.keys_flushed), ["op"]
+        ),
         _gauge(
             "ferry_stream_lag_seconds",
             "Source's clock minus commit time of the oldest change not yet on the target; missing: unknown.",
@@ -135,8 +137,8 @@ def _outcome(report: Report, tables: Sequence[TableCounters], counters: Counters
         _counter("ferry_cutover_attempts", "Cutover attempts, by result.", _by(counters.attempts), ["result"]),
         _gauge(
             "ferry_cutover_write_block_seconds",
-            "How long the last attempt kept writes from the source.",
+            "How long the last attempt blocked writes on the source.",
             _only(None if blocked is None else blocked / 1000),
         ),
-        _counter("ferry_mysql_errors", "Errors that made a step be done again.", errors, ["server", "class"]),
+        _counter("ferry_mysql_errors", "Errors after which a step was repeated.", errors, ["server", "class"]),
     ]

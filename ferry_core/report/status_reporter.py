@@ -127,7 +127,7 @@ class StatusReporter(CutoverReporter):
     def left_out(self) -> str:
         """See ``CutoverReporter``."""
         names = shortlist(self._new_tables, NAMED_TABLES)
-        return f"not moved, since they appeared after the start: {names}" if names else ""
+        return f"not moved, because they were created after the start: {names}" if names else ""
 
     def watch(self, engine: DataMovement, verification: BackgroundVerifier | None) -> None:
         """Read these from now on, at each tick."""
@@ -208,8 +208,9 @@ class StatusReporter(CutoverReporter):
         if Reason.JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
             raise DataError(
                 Reason.JSON_PRECISION,
-                f"{result.json_changed} rows of {move.id} hold JSON values that text cannot carry exactly (DECIMAL "
-                "becomes DOUBLE, dates become strings); if that is acceptable, add acknowledge: [JsonPrecision]",
+                f"{result.json_changed} rows of {move.id} hold JSON values that do not survive a conversion to text "
+                f"(DECIMAL becomes DOUBLE, dates become strings); if that is acceptable, add acknowledge: "
+                f"[JsonPrecision]",
             )
         with self._counting:
             move.json_changed += result.json_changed
@@ -305,7 +306,7 @@ class StatusReporter(CutoverReporter):
             return ""
         left = self._retained - lag
         if left <= 0:
-            return "; the source may purge binlogs that are still needed: resume, or keep them longer there"
+            return "; the source may purge binlogs that are still needed: resume, or let it keep them longer"
         return f"; source keeps binlogs for another {roughly(left)}"
 
     # -- readers ------------------------------------------------------------------------------------------------------

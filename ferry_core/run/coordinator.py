@@ -224,7 +224,7 @@ class Coordinator:
             return Attempt(Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0)
         if not run.checkpoints.save_now_if_possible():
             # One that no successor knows of would not count: writes would be stopped more often than was allowed.
-            return Attempt(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before it began", 0)
+            return Attempt(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before its start", 0)
         return run.operations.attempt(number, self._wanted, self.check_cancelled)
 
     def _store_completed(self) -> None:

@@ -16,12 +16,12 @@ NEVER_PAUSED = (Stage.CUTTING_OVER, Stage.COMPLETED)
 
 def aborted() -> Terminated:
     """How a run ends by an abort."""
-    return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept as it is")
+    return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept")
 
 
 def stopped() -> Terminated:
     """How a run ends by a stop."""
-    return Terminated(Reason.STOPPED, "stopped; started again it goes on from its checkpoint")
+    return Terminated(Reason.STOPPED, "stopped; the next start resumes from the checkpoint")
 
 
 def cancelled(wanted: DesiredState) -> Terminated | None:

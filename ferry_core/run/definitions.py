@@ -115,7 +115,7 @@ class AlteredTables:
         move = change.followed
         table = move.table
         if change.alone and not self._is_alone(change, reached):
-            return "it was altered by another statement too before both could be compared"
+            return "another statement altered it too before the result of the first was compared"
         with self._connect() as source:
             if not self._visibility.wait(source, change.seen, cancelled):
                 raise RetriableError(Reason.STOPPED, "the run is stopping")
@@ -129,8 +129,8 @@ class AlteredTables:
             if table.stored_columns:
                 self.recomputed(move)
             log.warning(
-                "%s was altered on the source (%s): what counts for its rows is as it was, so the run goes on; the "
-                "target's table is not altered: repeat the statement there if it is wanted",
+                "%s was altered on the source (%s): nothing that affects its rows changed, so the run continues; the "
+                "target's table is not altered: repeat the statement there if you want it",
                 table.id,
                 printable(change.statement),
             )

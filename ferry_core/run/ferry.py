@@ -59,7 +59,7 @@ class Ferry:
         try:
             self._known_endpoints = self._loaded.reload_credentials()
         except ConfigError as error:
-            log.warning("credentials could not be read again, using the last known ones: %s", error)
+            log.warning("credentials could not be read again, using the previous ones: %s", error)
         return self._known_endpoints
 
     # -- the run --------------------------------------------------------------------------------------------------
@@ -160,8 +160,8 @@ class Ferry:
         if changed:
             raise ConfigError(
                 Reason.NEEDS_RESTART,
-                f"{' and '.join(changed)} cannot change while it runs: stop it, change the manifest and start again; "
-                "it goes on from its checkpoint",
+                f"{' and '.join(changed)} cannot change while the Ferry runs: stop it, change the manifest and start "
+                f"again; it resumes from its checkpoint",
             )
 
     def directive(self, directive: Directive) -> None:

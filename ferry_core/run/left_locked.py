@@ -94,8 +94,8 @@ def refuse_forgotten(
     if by_hand is not None:
         raise ConfigError(
             Reason.SOURCE_LOCKED,
-            f"the source is read-only, {state_path} tells of a cutover attempt of this Ferry, and target "
-            f"{_target(ferry)} knows of none: it is another server, or has lost what was written to it last. Point the "
+            f"the source is read-only, {state_path} records a cutover attempt of this Ferry, and target "
+            f"{_target(ferry)} knows of none: it is another server, or lost its last writes. Point the "
             f"Ferry at the target it began with; or, {CHECK_FIRST}, allow writes on {by_hand}; then start it again",
         )
 
@@ -106,10 +106,10 @@ def refuse_other_target(ferry: FerryManifest, state_path: Path | None) -> None:
     if state is not None and state.tables:
         raise ConfigError(
             Reason.STATE_OF_OTHER_TARGET,
-            f"target {_target(ferry)} knows nothing of this Ferry, and {state_path} tells of rows that it has copied: "
-            "it is another server than the one it began with, was brought back from a backup, or was cleaned up "
-            "without this file. Nothing was changed. Point the Ferry at the target it began with and run this again; "
-            "if that was cleaned up, or is gone, remove the file",
+            f"target {_target(ferry)} knows nothing of this Ferry, and {state_path} records rows that it has copied: "
+            f"the target is not the server that the Ferry began with, was restored from a backup, or was cleaned up "
+            f"without this file. Nothing was changed. Point the Ferry at the target it began with and run this again; "
+            f"if that one was cleaned up or is gone, remove the file",
         )
 
 
@@ -119,12 +119,12 @@ def _forgotten(
     uid = ferry_uid(ferry)
     at = "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
     knows = "has no record of this Ferry" if lease is None else f"has phase {lease.phase} for it in mysql_ferry.lease"
-    used = "remove the state file: nothing is left to be run" if lease is None else f"run {completed_by_hand(uid)}"
-    again = "empty or drop its tables, and start anew" if lease is None else "start with --restart"
+    used = "remove the state file: nothing is left to run" if lease is None else f"run {completed_by_hand(uid)}"
+    again = "empty or drop its tables, and start again" if lease is None else "start with --restart"
     return (
-        f"{state_path} says that this Ferry was cut over{at} to target {_target(ferry)}, which {knows}: it has lost "
-        "what was written to it last, in a crash, by a backup that was brought back, or as a replica that took over; "
-        f"its helper tables were dropped; or it is another server. Nothing was changed on either server; "
+        f"{state_path} says that this Ferry was cut over{at} to target {_target(ferry)}, which {knows}: it lost its "
+        f"last writes (in a crash, because a backup was restored, or because a replica took over), its helper tables "
+        f"were dropped, or it is another server. Nothing was changed on either server; "
         f"{_writes(ferry, connections)}. If applications use the target, {used}, and compare the tables with the "
         f"source, since rows may be lost. If nobody has used it, remove the state file, {again}: all is copied again"
         + (", and writes on the source are allowed again" if lease and lease.phase == Stage.CUTTING_OVER.value else "")
@@ -134,14 +134,16 @@ def _forgotten(
 def _writes(ferry: FerryManifest, connections: Connections) -> str:
     """Whether the source is locked, as far as it can be asked."""
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
-        return "whether writes on the source are stopped is known to whoever stopped them (sourceLock: None)"
+        return (
+            "whether writes on the source are stopped is unknown here, since you stop them yourself (sourceLock: None)"
+        )
     try:
         by_hand = read_only_by_hand(ferry, connections)
     except FerryError as error:
         return f"whether the source accepts writes is not known ({error.message})"
     if by_hand is None:
         return "the source accepts writes"
-    return f"the source is read-only, and stays so until a person allows writes on {by_hand}"
+    return f"the source is read-only, and stays read-only until a person allows writes on {by_hand}"
 
 
 def _target(ferry: FerryManifest) -> str:
@@ -197,10 +199,11 @@ def unlock_left(
     if not source_was(lease.source_id, identity, connections, state):
         return LeftLock(
             Released.UNCLEAR,
-            f"a cutover attempt of this Ferry was under way on source server {lease.source_id}, but "
+            f"a cutover attempt of this Ferry was running on source server {lease.source_id}, but "
             f"{ferry.spec.source.host}:{ferry.spec.source.port} is {identity}: nothing is changed there. Point the "
-            "Ferry at the server it began with; or, if this is it under another name, see whether it is read-only, and "
-            f"{CHECK_FIRST} allow writes on {lock.by_hand(lease.cutover)}; then start over with a fresh copy",
+            "Ferry at the server it began with; or, if this is the same server under another name, check whether it "
+            f"is read-only, and {CHECK_FIRST} allow writes on {lock.by_hand(lease.cutover)}; then start over with a "
+            "fresh copy",
         )
     fence = None
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
@@ -222,8 +225,8 @@ def said(released: Released, lock: ReadOnlyLock, lease: Lease) -> str:
         return "read_only on the source stays as it is: another Ferry is cutting over from there, or has"
     if released is Released.UNCLEAR:
         return (
-            "the source is read-only, and it is not certain that an attempt of this Ferry has made it so: it was "
-            f"restarted, or somebody else may have set it since. If nobody wants it to be read-only, {CHECK_FIRST} "
+            "the source is read-only, and it is not certain that an attempt of this Ferry set that: the source was "
+            f"restarted, or somebody else may have set it since. If nobody needs it to be read-only, {CHECK_FIRST} "
             f"allow writes on {lock.by_hand(lease.cutover)}"
         )
     return ""
@@ -236,7 +239,10 @@ def _without_writing(ferry: FerryManifest, connections: Connections, lock: ReadO
         raise
     except FerryError as again:
         raise _explained(again, locked_by_hand(ferry, connections)) from again
-    log.warning("the target cannot be written to (%s); the source was looked after without it", error.message)
+    log.warning(
+        "the target cannot be written to (%s); the source was checked and, if needed, unlocked without it",
+        error.message,
+    )
     return released
 
 
@@ -264,8 +270,8 @@ def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lea
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         if lock.is_read_only():
             return (
-                f"{found_read_only(source)}. {perhaps_cut_over(_target(ferry), ferry_uid(ferry))}, and nobody wants it "
-                f"to be read-only, allow writes on {lock.by_hand({})}"
+                f"{found_read_only(source)}. {perhaps_cut_over(_target(ferry), ferry_uid(ferry))}, and nobody needs "
+                f"it to be read-only, allow writes on {lock.by_hand({})}"
             )
     return ""
 
@@ -276,8 +282,8 @@ def unknown_lock(ferry: FerryManifest, connections: Connections) -> str:
     if by_hand is None:
         return ""
     return (
-        ". The source is read-only: if this Ferry has made it so, the target is another one than it began with, or has "
-        f"lost its record. If nobody wants it to be read-only, {CHECK_FIRST} allow writes on {by_hand}"
+        ". The source is read-only: if this Ferry set that, the target is not the one it began with, or has lost its "
+        f"record. If nobody needs it to be read-only, {CHECK_FIRST} allow writes on {by_hand}"
     )
 
 
@@ -293,8 +299,8 @@ def _explained(error: FerryError, by_hand: str | None) -> FerryError:
     if by_hand is None:
         return error
     error.add(
-        ". The source is read-only: if a cutover attempt of this Ferry has made it so, writes stay blocked until "
-        "the target tells whether it was cut over; the next start or `ferry abort` that reaches it allows them. "
+        ". The source is read-only: if a cutover attempt of this Ferry set that, writes stay blocked until the target "
+        "answers whether the attempt succeeded; if not, the next start or `ferry abort` allows them. "
         f"To allow them by hand, {CHECK_FIRST}, on {by_hand}"
     )
     return error

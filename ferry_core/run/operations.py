@@ -293,7 +293,7 @@ class DataOperations:
             try:
                 self._used_lock.keep(seconds)
             except FerryError as error:
-                log.warning("the source could not be told that its lock stays in use: %s", error)
+                log.warning("the session that holds the source's lock could not be kept open: %s", error)
 
     def record_aborted(self) -> None:
         self._fence.record(phase=Phase.ABORTED.value)

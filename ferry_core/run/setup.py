@@ -229,8 +229,7 @@ def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) ->
     if lost:
         raise DataError(
             Reason.TARGET_TABLE_LOST,
-            f"target {_target(context.ferry)} does not have {lost} any more, to which this "
-            f"Ferry has copied rows; {_START_OVER}",
+            f"target {_target(context.ferry)} no longer has {lost}, to which this Ferry has copied rows; {_START_OVER}",
         )
 
 
@@ -247,15 +246,16 @@ def _refuse_foreign_state(context: RunContext) -> None:
         if state.tables and state.selection != selection_of(context.ferry):
             raise ConfigError(
                 Reason.SELECTION_CHANGED,
-                f"spec.tables is not the one that {where} was made with; restore it, or give this Ferry another name: "
+                f"spec.tables is not the one with which {where} was written; restore it, or give this Ferry another "
+                f"name: "
                 "the selection cannot change once copying has begun",
             )
         if state.tables and (lease is None or (lease.epoch < state.epoch and state.run is None)):
             raise ConfigError(
                 Reason.STATE_OF_OTHER_TARGET,
-                f"{where} tells of rows on another target than {_target(context.ferry)}, which "
-                "has no record of that run: it is another server, was brought back from a backup, or has been cleaned "
-                f"up. Point the Ferry at the target it began with, or {_START_OVER}",
+                f"{where} records rows on another target than {_target(context.ferry)}, which has no record of that "
+                f"run: it is another server, was restored from a backup, or was cleaned up. Point the Ferry at the "
+                f"target it began with, or {_START_OVER}",
             )
     begun = state if context.begun else lease if lease is not None and lease.tables else None
     known = begun.source_id if begun is not None else None
@@ -279,10 +279,10 @@ def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) 
     )
     if before.phase == COMPLETED:
         raise Fenced(
-            Reason.ALREADY_CUT_OVER, f"another run of {context.name} has cut over meanwhile; there is nothing to do"
+            Reason.ALREADY_CUT_OVER, f"another run of {context.name} has already cut over; there is nothing to do"
         )
     if before.phase == Phase.ABORTED.value:
-        raise Fenced(Reason.ABORTED, f"{context.name} was aborted meanwhile: it does not go on")
+        raise Fenced(Reason.ABORTED, f"{context.name} was aborted by another command: this run ends")
     if isinstance(context.store, TargetStore):
         context.store.fence = fence
     if context.state is None:

@@ -54,8 +54,8 @@ def single_run(
 def _refused(name: str, who: str) -> FerryError:
     return FerryError(
         Reason.ALREADY_RUNNING,
-        f"another run of {name} is alive: {who}. This one changes nothing; wait until that has ended, or end it, or "
-        "start this one with --take-over: it ends the other and goes on from its checkpoint",
+        f"another run of {name} is alive: {who}. This one changes nothing. Wait until the other has ended, end it, or "
+        f"start this one with --take-over, which ends the other and resumes from its checkpoint",
     )
 
 
@@ -71,6 +71,6 @@ def _evict(
     deadline = time.monotonic() + EVICTION_SECONDS
     while lock.acquire() is not None:
         if time.monotonic() > deadline:
-            log.warning("%s does not end; it is fenced off and writes nothing more", other)
+            log.warning("%s does not end; it is fenced off and can no longer write", other)
             return
         wait(0.2)

@@ -179,7 +179,7 @@ class RunStartup:
         self._keep_verb(context, fence.epoch)
         if self._intent.now.aborted:
             fence.record(phase=Phase.ABORTED.value)
-            raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept as it is")
+            raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept")
         self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
@@ -269,8 +269,8 @@ class RunStartup:
         if state is None:
             raise ConfigError(
                 Reason.ALREADY_CUT_OVER,
-                f"{context.name} was cut over to {self._ferry.spec.target.host} already and its state is gone; to "
-                "move again, give the new Ferry another name",
+                f"{context.name} was cut over to {self._ferry.spec.target.host} already, and its state is gone; to "
+                f"move again, give the new Ferry another name",
             )
         with suppress(FerryError), self._connections.target_control() as target:
             drop_left_behind(target, context.uid)

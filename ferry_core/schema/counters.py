@@ -34,10 +34,10 @@ def raise_counters(source: Session, target: Session, tables: Sequence[Table], fe
         except LockConflict as error:
             raise RetriableError(
                 Reason.TARGET_TABLE_BUSY,
-                f"transactions on the target keep {table.target} in use, {statement} waited {LOCK_SECONDS} s for them",
+                f"transactions on the target keep {table.target} in use: {statement} waited {LOCK_SECONDS} s for them",
             ) from error
         except ConfigError as error:  # no ALTER privilege, which schema.create: Never does not ask for
-            log.warning("ids of deleted rows may be given away again on the target; run %s: %s", statement, error)
+            log.warning("the target may reuse ids of deleted rows; run %s: %s", statement, error)
     return behind
 
 

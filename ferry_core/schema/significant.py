@@ -42,7 +42,7 @@ def digest(table: Table) -> str:
 def differences(before: Table, now: Table | None) -> str:
     """What is not as it was, for people; empty if nothing is."""
     if now is None:
-        return "it is gone, is no table any more or has lost its key"
+        return "it is gone, is no longer a table, or has lost its key"
     if (before.columns, before.key, before.definition) == (now.columns, now.key, now.definition):
         return ""  # as nearly always: taking thousands of texts apart costs seconds
     old, new = significant(before), significant(now)
@@ -50,7 +50,7 @@ def differences(before: Table, now: Table | None) -> str:
         return ""
     lost, gained = ([line for line in one if line not in other] for one, other in ((old, new), (new, old)))
     shown = [f"no longer {printable(line)}" for line in lost[:1]] + [f"now {printable(line)}" for line in gained[:1]]
-    return "; ".join(shown) or "a part of it is there another number of times"
+    return "; ".join(shown) or "one of its parts occurs more or less often"
 
 
 def printable(text: str) -> str:

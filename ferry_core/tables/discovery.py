@@ -261,8 +261,9 @@ def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Ite
     if impossible:
         yield ConfigError(
             Reason.TARGET_NAME_INVALID,
-            f"tables cannot go from {', '.join(impossible)}: {', '.join(sorted(LEFT_OUT))} are the server's and this "
-            "program's own, and no name ends with a space or holds a NUL; correct tables.renameSchemas or the rule's "
+            f"tables cannot go from {', '.join(impossible)}: {', '.join(sorted(LEFT_OUT))} belong to the server or to "
+            f"mysql-ferry, and a name cannot end with a space or contain a NUL; correct tables.renameSchemas or the "
+            f"rule's "
             "target",
         )
     sources: dict[TableName, list[TableName]] = defaultdict(list)

@@ -95,6 +95,6 @@ def spelled_type(session: Session, table: TableName, column: str, column_type: s
 def _unreadable(table: TableName, column: str, what: str) -> DataError:
     return DataError(
         Reason.DEFINITION_UNREADABLE,
-        f"the server prints {what} of {table}.{column} with question marks and does not tell what they stand for; "
-        "create the table on the target by hand, with the true texts",
+        f"the server prints {what} of {table}.{column} with question marks in place of some characters; create the "
+        f"table on the target by hand, with the true texts",
     )

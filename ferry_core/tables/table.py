@@ -29,7 +29,7 @@ class TableName(NamedTuple):
         """The name that is written ``schema.table``, each part in backticks if it holds a dot; else ValueError."""
         found = _NAME.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is not schema.table; a part that holds a dot stands in backticks")
+            raise ValueError(f"{text!r} is not schema.table; put a part that contains a dot in backticks")
         return cls(*map(unquoted, found.groups()))
 
     @classmethod

@@ -23,8 +23,8 @@ class DifferenceKind(StrEnum):
 
 _SAID = {
     DifferenceKind.MISSING: "missing on the target",
-    DifferenceKind.EXTRA: "on the target but not on the source, or its row filter leaves it out",
-    DifferenceKind.CHANGED: "other values on the target",
+    DifferenceKind.EXTRA: "on the target, but not on the source (or excluded by the row filter)",
+    DifferenceKind.CHANGED: "different values on the target",
 }
 
 _HEX_LITERAL = re.compile(r"(?:_(?P<charset>\w+)\s*)?(?:0x(?P<hex>[0-9A-Fa-f]+)|[xX]'(?P<quoted>[0-9A-Fa-f]*)')")
@@ -106,8 +106,8 @@ _WRITTEN = (
     "Compare the rows, delete them on the target, and touch them on the source"
 )
 _GENERATED = (
-    "all that was copied is equal. The target computes these values itself, in UTC and under the source's global "
-    "settings; the source's were computed in sessions with others (docs/verification.md). Set acknowledge: "
+    "all copied values are equal. The target computes these values itself, in UTC and under the source's global "
+    "settings; the source's were computed in sessions with other settings (docs/verification.md). Set acknowledge: "
     "[GeneratedValues] and rebuild these tables on the target before the cutover under the application's settings "
     "(SET time_zone, ALTER TABLE ... FORCE, ALGORITHM=COPY), or leave them out"
 )

@@ -64,7 +64,7 @@ class BackgroundVerifier:
     def unseen(self) -> str:
         """What the verdict does not speak of: no event tells of rows that others change on the target."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
-        why = f" (that pass took {self._took:.0f} s: too long for another one)" if self._took > QUICK_SECONDS else ""
+        why = f" (that pass took {self._took:.0f} s: too long to repeat it)" if self._took > QUICK_SECONDS else ""
         return f"not compared: rows that others changed on the target after {moment}{why}"
 
     def run(self) -> None:
@@ -102,15 +102,15 @@ class BackgroundVerifier:
                 wait([look], AGAIN_SECONDS)
                 check_cancelled()
         finally:
-            cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "the last look at the target was left"))
+            cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "the last check of the target was skipped"))
             pool.shutdown(wait=False)
         if not look.done():
-            log.info("the last look at the target took longer than %g s and was left", LAST_LOOK_SECONDS)
+            log.info("the last check of the target took longer than %g s and was skipped", LAST_LOOK_SECONDS)
             return
         try:
             look.result()
         except RetriableError as error:
-            log.info("the last look at the target did not end: %s", error)
+            log.info("the last check of the target failed: %s", error)
         else:
             self._began = began
 
@@ -146,7 +146,7 @@ class BackgroundVerifier:
             try:
                 now = self._source_now() if now is None else now
             except RetriableError as error:
-                log.debug("the source cannot say how far it is: %s", error)
+                log.debug("the source's binlog position could not be read: %s", error)
             if now is not None and self._has_streamed(now):
                 return True
             self._ending.wait(AGAIN_SECONDS)
@@ -177,7 +177,7 @@ class BackgroundVerifier:
                 self.passed.set()
 
     def _pass_again(self, moves: Sequence[TableMove]) -> None:
-        why = "had more changes than are kept, or were altered or copied since"
+        why = "had more changes than fit into memory, or were altered or copied since"
         log.info("%d tables %s: another full pass of them begins", len(moves), why)
         for move in moves:
             self._begin(move)
@@ -188,7 +188,7 @@ class BackgroundVerifier:
 
 def _log(verdict: Verdict) -> None:
     log.info(
-        "full pass of the verification ends: %d rows compared, %d differ, %d tables to be done again",
+        "full pass of the verification ends: %d rows compared, %d differ, %d tables to be verified again",
         verdict.rows,
         len(verdict.differing),
         len(verdict.unfinished),

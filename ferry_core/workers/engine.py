@@ -212,7 +212,7 @@ class Engine:
         killer.start()
         if _ended(threads, KILL_SECONDS):
             return
-        log.warning("steps under way do not end, breaking their connections")
+        log.warning("running steps do not end; breaking their connections")
         while not _ended(threads, 0.2):
             self.flow.abort()
         self.flow.abort()
@@ -222,7 +222,7 @@ class Engine:
         try:
             self.interrupt()
         except FerryError as error:
-            log.debug("could not interrupt the steps under way: %s", error)
+            log.debug("could not interrupt the running steps: %s", error)
 
     def start(self, name: str, body: Callable[[], None]) -> None:
         """Run ``body`` in a thread of this run: what it raises ends the run."""
@@ -285,9 +285,9 @@ class Engine:
     def _refuse_writes(self) -> None:
         """The fence asks before each row-moving transaction begins and commits."""
         if self._throttle.pause.paused:
-            raise Interrupted(Reason.PAUSED, "paused: this step is redone after the pause")
+            raise Interrupted(Reason.PAUSED, "paused: this step is repeated after the pause")
         if self._aside.is_set():
-            raise Interrupted(Reason.STANDING_ASIDE, "this step is redone when the source is unlocked")
+            raise Interrupted(Reason.STANDING_ASIDE, "this step is repeated once the source is unlocked")
 
     def _wait_allowed(self) -> None:
         self._throttle.pause.wait_resumed(self.ending)

@@ -210,13 +210,13 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
     ("chunk-unit", [_set("copy.chunkTargetDuration", "1 s")], "spec.copy.chunkTargetDuration"),
     ("chunk-bytes", [_set("copy.chunkTargetBytes", "1Gi")], "must be from 64Ki to 256Mi"),
     ("chunk-negative", [_set("copy.chunkTargetBytes", "-5Mi")], "spec.copy.chunkTargetBytes"),
-    ("unverified", [_set("verify.mode", "None")], "acknowledge it with acknowledge: [Unverified]"),
+    ("unverified", [_set("verify.mode", "None")], "accept that with acknowledge: [Unverified]"),
     ("acknowledge", [_set("acknowledge", ["Everything"])], 'Unsupported value: "Everything"'),
     ("scheduled", [_set("cutover.mode", "Scheduled")], "mode Scheduled needs notBefore"),
     (
         "window",
         [_set("cutover.notBefore", "2026-12-01T04:00:00Z"), _set("cutover.notAfter", "2026-12-01T02:00:00Z")],
-        "notBefore must lie before notAfter",
+        "notBefore must be before notAfter",
     ),
     ("time", [_set("cutover.notBefore", "tomorrow")], "spec.cutover.notBefore"),
     ("webhook", [_set("cutover.sourceLock", "Webhook")], "sourceLock Webhook needs webhooks.lock and webhooks.unlock"),
@@ -296,8 +296,8 @@ def test_what_is_moved_is_fixed_once_validated(
 def test_aborted_cannot_be_taken_back_not_even_by_way_of_null(ferries: Ferries) -> None:
     ferries.create(SMALL, "abort")
     ferries.patch("abort", {"aborted": True})
-    assert "aborted cannot be taken back" in refusal(lambda: ferries.patch("abort", {"aborted": False}))
-    assert "aborted cannot be taken back" in refusal(lambda: ferries.patch("abort", {"aborted": None}))
+    assert "aborted cannot be undone" in refusal(lambda: ferries.patch("abort", {"aborted": False}))
+    assert "aborted cannot be undone" in refusal(lambda: ferries.patch("abort", {"aborted": None}))
 
 
 def condition(kind: str, status: str) -> Manifest:
@@ -307,7 +307,7 @@ def condition(kind: str, status: str) -> Manifest:
 def test_a_ferry_that_was_cut_over_cannot_be_aborted(ferries: Ferries) -> None:
     ferries.create(SMALL, "late-abort")
     ferries.say("late-abort", conditions=[condition("CutOver", "True")])
-    assert "nothing left to abort" in refusal(lambda: ferries.patch("late-abort", {"aborted": True}))
+    assert "nothing to abort" in refusal(lambda: ferries.patch("late-abort", {"aborted": True}))
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_an_approval_can_be_withdrawn_until_the_cutover_begins(
         ferries.patch(name, {"cutover": taken})
     else:
         said = refusal(lambda: ferries.patch(name, {"cutover": taken}))
-        assert "approval cannot be withdrawn any more" in said
+        assert "approval can no longer be withdrawn" in said
 
 
 def test_an_approval_may_be_given_in_another_way_while_the_cutover_is_under_way(ferries: Ferries) -> None:

@@ -65,7 +65,7 @@ def test_without_a_record_nothing_is_dropped(pair: Pair, schema: str, tmp_path: 
         done = live.ferry.command("cleanup")
         assert (done.code, names(pair, schema)) == (0, copied)
         assert "dropped no table" in done.stdout
-        assert "there is no checkpoint that says what was begun" in done.stdout
+        assert "no checkpoint records which tables it filled" in done.stdout
 
 
 @pytest.mark.parametrize("policy", ["DropTarget", "Retain"])

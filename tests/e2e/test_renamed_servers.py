@@ -113,5 +113,5 @@ def test_one_with_another_binlog_is_another_server(bench: FerryCli) -> None:
         source.stop()
         lose_binlogs(source)
         renamed(source)
-        stopped(process).refused(65, "SourceReplaced", NEW, "give it back those it had before")
-    bench.run().refused(64, "OtherSource", NEW, "give it back those it had before", "start over")
+        stopped(process).refused(65, "SourceReplaced", NEW, "give it back its former host name and port")
+    bench.run().refused(64, "OtherSource", NEW, "give it back its former host name and port", "start over")

@@ -89,7 +89,7 @@ def test_a_table_that_appeared_while_down(bench: FerryCli) -> None:
     # Without a key: as one of the selection it would be refused.
     source.execute(f"USE `{schema}`", "CREATE TABLE newt (v INT)", "INSERT INTO newt VALUES (1)")
     ended = bench.run()
-    said = f"not moved, since they appeared after the start: {schema}.newt"
+    said = f"not moved, because they were created after the start: {schema}.newt"
     assert last_line(ended).endswith(said)
     assert ended.stderr.count(f"WARNING {said}") == 1, ended.stderr
     for name in "ab":
@@ -114,7 +114,7 @@ def test_a_table_that_appeared_while_streaming(bench: FerryCli) -> None:
             *("CREATE TABLE xcluded (id INT PRIMARY KEY)", "CREATE TABLE newt (id INT PRIMARY KEY)"),
             *("INSERT INTO newt VALUES (1)", "INSERT INTO a VALUES (-1, -1)", "CREATE VIEW w AS SELECT * FROM newt"),
         )
-        said = f"not moved, since they appeared after the start: {schema}.newt"
+        said = f"not moved, because they were created after the start: {schema}.newt"
         status = process.wait_status(lambda status: status["message"].endswith(said))
         assert (ready(status)["status"], ready(status)["message"]) == ("True", said)
         process.post("cutover")
@@ -137,7 +137,7 @@ def test_a_table_that_appeared_while_paused_is_named_with_the_word_that_it_is_re
         bench.pair.source.execute(f"CREATE TABLE `{bench.schema}`.newt (id INT PRIMARY KEY)")
         process.post("resume")
         status = process.wait_status(lambda status: ready(status)["status"] == "True")
-        assert ready(status)["message"] == f"not moved, since they appeared after the start: {bench.schema}.newt"
+        assert ready(status)["message"] == f"not moved, because they were created after the start: {bench.schema}.newt"
 
 
 def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: FerryCli) -> None:
@@ -148,7 +148,7 @@ def test_a_table_that_appeared_while_copying_is_named_to_who_approves(bench: Fer
         source.execute(f"CREATE TABLE `{schema}`.newt (id INT PRIMARY KEY)")
         process.post("throttle", {"maxRowsPerSecond": None})
         status = process.wait_stage("ReadyForCutover")
-        said = f"not moved, since they appeared after the start: {schema}.newt"
+        said = f"not moved, because they were created after the start: {schema}.newt"
         assert status["message"].endswith(said)
         assert ready(status)["message"] == said
         process.post("cutover")

@@ -51,4 +51,4 @@ def test_a_target_from_a_backup(bench: FerryCli) -> None:
         f"UPDATE mysql_ferry.lease SET epoch = epoch - 1 WHERE ferry_uid = '{bench.uid}'",
         f"DELETE FROM mysql_ferry.checkpoint WHERE ferry_uid = '{bench.uid}'",
     )
-    bench.run().refused(64, "StateOfOtherTarget", "brought back from a backup")
+    bench.run().refused(64, "StateOfOtherTarget", "restored from a backup")

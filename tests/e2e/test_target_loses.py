@@ -62,7 +62,7 @@ def test_power_cut_while_the_run_is_down(bench: FerryCli, tmp_path: Path) -> Non
         disk.cut_power()
         assert count(bench) == 500
         process.start().wait_stage("ReadyForCutover")
-        assert "has lost what was written to it last" in process.log.read_text()
+        assert "has lost its last writes" in process.log.read_text()
         process.post("cutover")
         process.succeed()
     assert_equal_schemas(source, target, bench.schema)

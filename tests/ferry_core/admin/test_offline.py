@@ -114,7 +114,7 @@ def test_a_source_that_was_left_locked_is_unlocked(pair: Pair, manifest: Path, l
     done = ferry(verb, manifest)
     assert (done.exit_code, read_only(pair)) == (0, 0)
     assert "writes on the source are allowed again" in done.stdout
-    assert ("MariaDB does not tell who has set read_only" in done.stdout) is (pair.family is Family.MARIADB)
+    assert ("MariaDB does not record who set read_only" in done.stdout) is (pair.family is Family.MARIADB)
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
@@ -312,7 +312,7 @@ def test_no_table_is_dropped_while_the_source_cannot_be_asked_whether_they_are_l
     document["spec"]["source"]["port"] = 1
     manifest.write_text(yaml.safe_dump_all([document, source, *others]))
     done = ferry("cleanup", manifest)
-    assert (done.exit_code, "nothing was dropped or removed" in done.stderr) == (75, True)
+    assert (done.exit_code, "Nothing was dropped or removed" in done.stderr) == (75, True)
     known = "SELECT COUNT(*) FROM mysql_ferry.lease WHERE ferry_uid = %s"
     assert pair.target.query(known, (ferry_uid(loaded.ferry),)) == [(1,)]
     document["spec"]["source"]["port"] = whole

@@ -88,7 +88,7 @@ def test_the_example_of_the_contract_is_read_whole() -> None:
     [
         ({"target": {"host": "old.example", "credentialsSecretRef": {"name": "t"}}}, "the same server"),
         ({"cutover": {"mode": "Scheduled"}}, "needs notBefore"),
-        ({"cutover": {"notBefore": "2026-12-01T04:00:00Z", "notAfter": "2026-12-01T02:00:00Z"}}, "must lie before"),
+        ({"cutover": {"notBefore": "2026-12-01T04:00:00Z", "notAfter": "2026-12-01T02:00:00Z"}}, "must be before"),
         ({"cutover": {"sourceLock": "Webhook"}}, "needs webhooks.lock"),
         ({"cutover": {"sourceLock": "Webhook", "webhooks": {"lock": {"url": "http://a"}}}}, "needs webhooks.lock"),
         ({"cutover": {"mode": "Automatic", "approved": True}}, "belongs to mode Manual"),

@@ -19,7 +19,7 @@ from tests.support.stream import Streaming, ids, make
 from tests.support.tables import describe
 
 FAMILIES = [family.value for family in Family]
-FOR_GOOD = "this run cannot go on past it: "
+FOR_GOOD = "no run can stream past this event: "
 """The setting that wrote an event may be right again by the time somebody reads of it."""
 
 

@@ -190,7 +190,7 @@ def test_the_newest_state_whose_rows_the_target_has(tmp_path: Path) -> None:
     assert found(one=4, two=6) == 6
     assert found(one=4) == 4
     assert found(one=2) == 2
-    with pytest.raises(ConfigError, match="brought back from a backup") as caught:
+    with pytest.raises(ConfigError, match="restored from a backup") as caught:
         found(three=9)
     assert caught.value.reason == "StateOfOtherTarget"
 

@@ -100,7 +100,7 @@ def test_errors_in_json() -> None:
         (["run", "-f", "x", "--listen", "localhost:99999"], "is not HOST:PORT"),
         (["throttle", "many"], "must be a whole number above 0 or off"),
         (["throttle", "0"], "ferry pause stops all"),
-        (["status", "--server", "ftp://x"], "is no URL such as"),
+        (["status", "--server", "ftp://x"], "is not a URL such as"),
         (["run", "-f", "/does/not/exist"], "No such file or directory"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_missing_secret_is_64(tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_75(tmp_path: Path) -> None:
     done = ferry("status", "--server", "http://127.0.0.1:9", cwd=tmp_path)
     assert done.returncode == 75
-    assert "is ferry run going on there" in done.stderr
+    assert "is ferry run active there" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

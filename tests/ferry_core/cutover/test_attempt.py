@@ -88,7 +88,7 @@ def test_an_unlock_that_reaches_no_server_ends_and_says_what_to_do(monkeypatch: 
     lost = Fence(lambda: Session(endpoint, Purpose.CONTROL), "uid", 1)
     fence = lost if away == "target" else cast("Fence", LeaseOfALockedSource())
     with pytest.raises(
-        AmbiguousError, match=rf"{away} {endpoint.address}.*start the Ferry again or.*SET GLOBAL read_only = OFF"
+        AmbiguousError, match=rf"{away} {endpoint.address}.*the next start of the Ferry, or.*SET GLOBAL read_only = OFF"
     ) as raised:
         unlocking.undo(fence, lock)
     assert (raised.value.reason, raised.value.exit_code) == ("SourceLocked", ExitCode.DATA)

@@ -180,7 +180,7 @@ def test_a_commit_stalled_inside_the_server_is_named_and_survives_the_attempt(
     with pytest.raises(LockConflict) as caught:
         lock.acquire(1)
     print(caught.value)
-    assert of(caught.value.message.split("in the way: ")[1].split("; "), thread)
+    assert of(caught.value.message.split("blocked by: ")[1].split("; "), thread)
     assert lock.stored() == stored
     server.execute(f"SET GLOBAL {name}_enabled = 0")
     committing.join(20)

@@ -122,7 +122,7 @@ def test_a_list_of_transactions_that_is_not_renewed_is_not_trusted(
         while len(reads) < 50:
             assert thread.is_alive()
         with application(server, "XA START 'x'", f"INSERT INTO `{schema}`.t VALUES (1)"):
-            assert "not renewed" in asked(server, "least")[0]
+            assert "stale" in asked(server, "least")[0]
             assert "has an open XA transaction, ACTIVE" in asked(server, "root")[0]
     finally:
         over.set()

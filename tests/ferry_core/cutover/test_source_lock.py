@@ -86,7 +86,7 @@ def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: 
     name = "super_read_only" if server.flavor is Flavor.MYSQL else "read_only"
     server.execute(f"SET GLOBAL {name} = 1")
     for step in (partial(lock.begin, 5), partial(lock.acquire, 5)):
-        with pytest.raises(RetriableError, match="read only already") as caught:
+        with pytest.raises(RetriableError, match="already read-only") as caught:
             step()
         assert caught.value.reason == "SourceReadOnly"
     assert lock.block.milliseconds == 0
@@ -256,7 +256,7 @@ def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, ser
     assert lock.is_read_only()
     assert lock.release(lock_intent_of_now(lock, intent)) is Released.ALLOWED
     assert not lock.is_read_only()
-    assert ("MariaDB does not tell" in lock.caution) is (server.family is Family.MARIADB)
+    assert ("MariaDB does not record" in lock.caution) is (server.family is Family.MARIADB)
     assert lock.release(intent) is Released.ALLOWED, "there is nothing to restore"
     assert lock.caution == ""
 

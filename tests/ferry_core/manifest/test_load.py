@@ -94,7 +94,7 @@ def test_times_and_numbers_need_no_quotation_marks(tmp_path: Path) -> None:
         ("just words", "must be a mapping"),
         ("- kind: Ferry", "must be a mapping"),
         ("kind: \x07", "not allowed"),
-        ("? [a, b]\n: c", "a key that is no plain text"),
+        ("? [a, b]\n: c", "a key that is not plain text"),
         ("kind: !!binary aGk=", "the tag tag:yaml.org,2002:binary"),
         ("kind: !!int Ferry", "a value that is not int"),
         ("[" * 5000, "nested too deeply"),

@@ -55,7 +55,7 @@ def only_on_the_source(pair: Pair, schema: str) -> tuple[str, str]:
         pair.source.execute(f"CREATE TABLESPACE {space} ADD DATAFILE '{space}.ibd'")
         return f"(id INT PRIMARY KEY) TABLESPACE {space}", "create that tablespace there"
     pair.source.execute(f"CREATE SEQUENCE `{schema}`.ids")
-    return f"(id INT PRIMARY KEY DEFAULT nextval(`{schema}`.ids))", "create there first what it refers to"
+    return f"(id INT PRIMARY KEY DEFAULT nextval(`{schema}`.ids))", "first create there what it refers to"
 
 
 def test_each_definition_that_the_target_refuses_is_named(pair: Pair, schema: str) -> None:

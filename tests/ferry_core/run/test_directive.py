@@ -32,7 +32,7 @@ def ferry(tmp_path: Path) -> Ferry:
     ],
 )
 def test_what_needs_another_start_is_refused(ferry: Ferry, change: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigError, match="cannot change while it runs") as caught:
+    with pytest.raises(ConfigError, match="cannot change while the Ferry runs") as caught:
         ferry.check(Directive.model_validate({"generation": 1} | change))
     assert caught.value.reason == "NeedsRestart"
     assert named in caught.value.message

@@ -67,7 +67,7 @@ def test_each_kind_of_difference(both: TablePair) -> None:
     result = compare(both, both.table())
     assert found(result) == ["changed 500", "extra 555", "missing 10", "missing 1000", "missing 300"]
     text = str(next(each for each in result.candidates if each.key == ("500",)))
-    assert text == f"{both.schema}.t (id=500): other values on the target"
+    assert text == f"{both.schema}.t (id=500): different values on the target"
 
 
 def test_ghosts_before_the_first_and_behind_the_last_key(both: TablePair) -> None:
@@ -122,10 +122,10 @@ def test_keys_that_are_equal_for_sql_and_differ_in_bytes(both: TablePair) -> Non
     both.on_target("INSERT INTO t VALUES ('A'), ('b'), ('c'), ('ä2')")
     result = compare(both, both.table(), rows_per_chunk=2)
     assert [str(each).split("(")[1] for each in sorted(result.candidates, key=str)] == [
-        "id='A'): on the target but not on the source, or its row filter leaves it out",
+        "id='A'): on the target, but not on the source (or excluded by the row filter)",
         "id='C'): missing on the target",
         "id='a'): missing on the target",
-        "id='c'): on the target but not on the source, or its row filter leaves it out",
+        "id='c'): on the target, but not on the source (or excluded by the row filter)",
     ]
 
 
@@ -137,8 +137,8 @@ def test_composite_keys(both: TablePair) -> None:
     assert compare(both, both.table()).candidates == []
     both.on_target("UPDATE t SET v = -1 WHERE n = '33'", "INSERT INTO t VALUES ('2024-01-03 00:00:00.001', X'00FF', 1)")
     assert sorted(str(each).partition(".t ")[2] for each in compare(both, both.table()).candidates) == [
-        "(d='2024-01-03 00:00:00.001', n=0x00ff): on the target but not on the source, or its row filter leaves it out",
-        "(d='2024-01-05 00:00:00.000', n=0x3333): other values on the target",
+        "(d='2024-01-03 00:00:00.001', n=0x00ff): on the target, but not on the source (or excluded by the row filter)",
+        "(d='2024-01-05 00:00:00.000', n=0x3333): different values on the target",
     ]
 
 
