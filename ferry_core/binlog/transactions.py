@@ -372,8 +372,10 @@ class Transactions(Generic[M]):
             if known[0] == now[0] and (now[1:] < known[1:] or (now == known and begun != when)):
                 raise DataError(
                     Reason.SOURCE_HISTORY_LOST,
-                    f"the source began its binlog {counters.file} anew while this run had read up to {last}: it was "
-                    "reset, or is another server. Rows may differ that no event tells of: start over with a fresh copy",
+                    f"the source began its binlog {counters.file} again from the start although this run had read up "
+                    f"to {last}: it was "
+                    "reset, or is another server. Rows may differ without any event about them: start over with a "
+                    "fresh copy",
                 )
         counters.newest = counters.file, begun
 

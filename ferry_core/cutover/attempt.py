@@ -232,7 +232,7 @@ class CutoverAttempt:
             with self.control() as control:
                 found = blockers(control)
         except RetriableError as lost:
-            return f" (transactions in the way could not be listed: {lost})"
+            return f" (blocking transactions could not be listed: {lost})"
         return f"; transactions open on the source: {'; '.join(found)}" if found else ""
 
     # -- the steps' thread --------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class CutoverAttempt:
                 "recorded; nothing but this Ferry may change read_only during the cutover",
             )
         if time.monotonic() > deadline:
-            raise late("everything was done, but too late")
+            raise late("everything was done, but after the deadline")
 
     def _wait(self, wait: Callable[[float], bool], deadline: float) -> bool:
         """``wait(until)`` in slices, between which the attempt may be given up."""

@@ -51,7 +51,7 @@ def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, 
         raise AttemptFailed(
             Reason.SOURCE_HISTORY_LOST,
             f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
-            "differ that no event will tell of: start over with a fresh copy",
+            "differ without any event about them: start over with a fresh copy",
         )
 
 

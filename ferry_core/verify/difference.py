@@ -23,7 +23,7 @@ class DifferenceKind(StrEnum):
 
 _SAID = {
     DifferenceKind.MISSING: "missing on the target",
-    DifferenceKind.EXTRA: "on the target, but not on the source (or excluded by the row filter)",
+    DifferenceKind.EXTRA: "on the target, but not on the source, or excluded by the row filter",
     DifferenceKind.CHANGED: "different values on the target",
 }
 

@@ -56,7 +56,7 @@ def test_the_next_start_unlocks_what_a_killed_run_has_locked(
             status = live.ferry.wait_status(lambda status: said in status["message"])
             cut_over = condition(status, "CutOver")
             assert (cut_over["status"], cut_over["reason"]) == ("False", "InProgress")
-            assert cut_over["message"] == "attempt 1 is under way"
+            assert cut_over["message"] == "attempt 1 is running"
             live.ferry.kill()
             phase, _, stored = live.lease()
             print(f"killed in {phase}, source {live.read_only()}, stored {stored}, {crew.total} writes")

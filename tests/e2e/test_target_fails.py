@@ -161,7 +161,7 @@ def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair,
             assert done.code == 64
             assert "SET GLOBAL read_only = OFF" in done.stderr
         assert (live.locked, live.phase()) == (True, "CuttingOver")
-        (way_out,) = re.findall(r"run first, on target [^ ]+: (UPDATE .* ferry_uid = .*)", done.stderr)
+        (way_out,) = re.findall(r"first run on target [^ ]+: (UPDATE .* ferry_uid = .*)", done.stderr)
         pair.target.execute(way_out)
         done = live.ferry.command("abort")
         assert (done.code, live.locked) == (0, True)

@@ -178,7 +178,7 @@ def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(bench: F
             assert process.start().wait_end() == 64
             told = process.tail()
             assert "SourceReadOnly" in told
-            assert "brought back" in told
+            assert "restored from an earlier backup" in told
             if bench.pair.family is Family.MYSQL:
                 assert "set by the account" in told
         assert source.value("SELECT @@global.read_only") == 1

@@ -78,7 +78,7 @@ def test_others_of_the_same_name_are_said_and_left_alone(
     manifest.write_text(yaml.safe_dump_all([document, *others]))
     done = ferry(verb, manifest)
     assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
-    assert f"called shop/orders, with these uids: {uid} (New)" in done.stdout
+    assert f"named shop/orders, with these uids: {uid} (New)" in done.stdout
     assert f"metadata.uid: {uid}" in done.stdout
     document["metadata"]["uid"] = uid
     manifest.write_text(yaml.safe_dump_all([document, *others]))
@@ -157,7 +157,7 @@ def test_a_cutover_cannot_be_aborted_and_its_tombstone_outlives_a_cleanup(
     died(loaded).record(phase=COMPLETED)
     refused = ferry("abort", manifest)
     assert (refused.exit_code, "AlreadyCutOver" in refused.stderr) == (64, True)
-    assert "tombstone" in ferry("cleanup", manifest).stdout
+    assert "the record of its cutover" in ferry("cleanup", manifest).stdout
     uid = ferry_uid(loaded.ferry)
     assert pair.target.query(f"SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'") == [(COMPLETED,)]
     pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")

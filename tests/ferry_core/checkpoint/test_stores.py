@@ -56,7 +56,7 @@ def test_sqlite_leaves_the_database_of_something_else_alone(tmp_path: Path) -> N
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE orders (id INTEGER)")
     content = path.read_bytes()
-    with pytest.raises(ConfigError, match="holds tables of something else: orders") as caught:
+    with pytest.raises(ConfigError, match="holds tables of another program: orders") as caught:
         SqliteStore(path)
     assert caught.value.reason == "StateCorrupt"
     assert path.read_bytes() == content

@@ -41,7 +41,7 @@ def test_the_table_names_reason_and_fix_and_puts_failures_last() -> None:
     assert "two [bold]triggers[/bold]" in stream.getvalue()
     assert verdict(LINES) == "1 of 4 checks failed: fix these, then run the check again"
     skipped = Line("selection", "source", "skipped", "NotAsked", "the source could not be reached")
-    assert verdict([*LINES, skipped]).startswith("1 of 4 checks failed, 1 could not be made: ")
+    assert verdict([*LINES, skipped]).startswith("1 of 4 checks failed, 1 could not run: ")
     assert verdict(LINES[1:]) == "3 checks, none failed (1 warning, 1 acknowledged)"
 
 

@@ -112,7 +112,7 @@ def test_an_exhausted_series_says_what_its_last_attempt_failed_by(reporter: Stat
     reporter.attempts_exhausted(5, CutoverMode.MANUAL)
     message = reporter.report().message
     assert message.startswith(
-        "5 attempts failed, the last one by DeadlineExceeded: changes of shop.orders were not there"
+        "5 attempts failed, the last one: DeadlineExceeded: changes of shop.orders were not there"
     )
     assert "approve again for a new series" in message
     told = next(one for one in reporter.report().conditions if one.type == Condition.CUT_OVER)
@@ -123,7 +123,7 @@ def test_a_restart_knows_the_reason_at_least(reporter: StatusReporter) -> None:
     series = SeriesState(attempts=5, last_result="DeadlineExceeded")
     reporter.begin([], 2, RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", series=series))
     reporter.attempts_exhausted(5, CutoverMode.MANUAL)
-    assert reporter.report().message.startswith("5 attempts failed, the last one by DeadlineExceeded; approve again")
+    assert reporter.report().message.startswith("5 attempts failed, the last one: DeadlineExceeded; approve again")
 
 
 def reason(reporter: StatusReporter, kind: Condition) -> tuple[str, str]:
@@ -188,7 +188,7 @@ def test_a_failed_attempt_is_told_of_until_the_next_one(reporter: StatusReporter
     reporter.attempt_ended(Attempt(Reason.ROWS_DIFFER, "1 row of shop.orders differs", 40))
     for missing, wanted in (([LAGS], True), ([], False)):
         reporter.gates(missing, wanted=wanted)
-        assert "the last attempt failed by RowsDiffer: 1 row of shop.orders differs" in reporter.report().message
+        assert "the last attempt failed: RowsDiffer: 1 row of shop.orders differs" in reporter.report().message
     reporter.attempt_begins(2, 1.0)
     reporter.gates([LAGS], wanted=True)
     assert "RowsDiffer" not in reporter.report().message

@@ -122,10 +122,10 @@ def test_keys_that_are_equal_for_sql_and_differ_in_bytes(both: TablePair) -> Non
     both.on_target("INSERT INTO t VALUES ('A'), ('b'), ('c'), ('ä2')")
     result = compare(both, both.table(), rows_per_chunk=2)
     assert [str(each).split("(")[1] for each in sorted(result.candidates, key=str)] == [
-        "id='A'): on the target, but not on the source (or excluded by the row filter)",
+        "id='A'): on the target, but not on the source, or excluded by the row filter",
         "id='C'): missing on the target",
         "id='a'): missing on the target",
-        "id='c'): on the target, but not on the source (or excluded by the row filter)",
+        "id='c'): on the target, but not on the source, or excluded by the row filter",
     ]
 
 
@@ -137,7 +137,7 @@ def test_composite_keys(both: TablePair) -> None:
     assert compare(both, both.table()).candidates == []
     both.on_target("UPDATE t SET v = -1 WHERE n = '33'", "INSERT INTO t VALUES ('2024-01-03 00:00:00.001', X'00FF', 1)")
     assert sorted(str(each).partition(".t ")[2] for each in compare(both, both.table()).candidates) == [
-        "(d='2024-01-03 00:00:00.001', n=0x00ff): on the target, but not on the source (or excluded by the row filter)",
+        "(d='2024-01-03 00:00:00.001', n=0x00ff): on the target, but not on the source, or excluded by the row filter",
         "(d='2024-01-05 00:00:00.000', n=0x3333): different values on the target",
     ]
 

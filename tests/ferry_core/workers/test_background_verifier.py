@@ -116,7 +116,7 @@ def test_a_pass_that_took_long_says_so_in_the_verdict() -> None:
     verification = Rig(lambda: mark(1).position).verification
     assert "took" not in verification.unseen
     verification._took = background_verifier.QUICK_SECONDS + 35
-    assert verification.unseen.endswith("(that pass took 45 s: too long for another one)")
+    assert verification.unseen.endswith("(that pass took 45 s: too long to repeat it)")
     before = verification.unseen
     verification.look_again(Mock())
     assert verification.unseen == before
