@@ -184,6 +184,8 @@ class DataOperations:
 
     def close(self) -> None:
         self._engine.stop()
+        if self._used_lock is not None:
+            self._used_lock.end()  # the cutover mutex ends with this run, not with the process
         self._closing()
 
     # -- servers --------------------------------------------------------------------------------------------------

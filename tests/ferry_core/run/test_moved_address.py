@@ -134,7 +134,11 @@ def test_a_run(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     gaps = itertools.cycle(range(1, 40))
     ends.proxy.lead_astray(ends.wrong.host, ends.wrong.port, gaps)
     options = RunOptions(state_path=ends.state, retry_seconds=3600)
-    assert Ferry(loaded, options).run() is ExitCode.DONE
+    ferry = Ferry(loaded, options)
+    assert ferry.run() is ExitCode.DONE
+    assert ends.pair.source.value("SELECT IS_FREE_LOCK('mysql-ferry-source-lock')"), (
+        "a run that has ended holds no lock"
+    )
     assert_not_used(ends.proxy)
     print(f"{ends.proxy.led_astray} of {ends.proxy.counts.connections} connections were led astray")
     assert ends.proxy.led_astray > 5
