@@ -126,7 +126,7 @@ def test_a_crossing_by_verbs(bench: FerryCli, person: Person) -> None:
     person.types("throttle", "0").refused(64, "Usage", "above 0")
     assert "9000 rows" in person.says("throttle", "9000")
     assert "no cap" in person.says("throttle", "off")
-    person.types("verify").refused(64, "ServerRefused", "by itself")
+    person.types("verify").refused(64, "ServerRefused", "not on request")
 
     person.wait("ReadyForCutover")
     assert_metrics_tell(bench, person)
