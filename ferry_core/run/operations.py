@@ -134,6 +134,8 @@ class DataOperations:
         self._new_tables = NewTables(parts.context, reporter)
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
+        self._kept_lock: SourceLock | None = None
+        """Set after a cutover alone: a thread of an attempt that was given up may use its lock while a server hangs."""
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -184,8 +186,8 @@ class DataOperations:
 
     def close(self) -> None:
         self._engine.stop()
-        if self._used_lock is not None:
-            self._used_lock.end()  # the cutover mutex ends with this run, not with the process
+        if self._kept_lock is not None:
+            self._kept_lock.end()  # the cutover mutex ends with this run, not with the process
         self._closing()
 
     # -- servers --------------------------------------------------------------------------------------------------
@@ -291,6 +293,7 @@ class DataOperations:
         return differing
 
     def keep_lock(self, seconds: float) -> None:
+        self._kept_lock = self._used_lock
         if self._used_lock is not None:
             try:
                 self._used_lock.keep(seconds)
