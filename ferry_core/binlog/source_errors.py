@@ -91,35 +91,57 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
     """Names our position and the oldest one that the source still has."""
     try:
         with control() as session:
-            oldest = "the oldest file is {} and begins after '{}'".format(*oldest_binlog(session))
+            oldest = oldest_binlog(session)
+            if session.flavor is Flavor.MYSQL and position.contains(_before(session, oldest.file)):
+                return in_no_binlog(endpoint, position, oldest)
+            still = f"the oldest file is {oldest.file} and begins after '{oldest.behind}'"
     except FerryError as error:
-        oldest = f"(could not be asked: {error.message})"
+        still = f"(could not be asked: {error.message})"
     return DataError(
         Reason.SOURCE_BINLOG_PURGED,
         f"{endpoint.where} has purged binlogs that this run still needs: it stands at "
-        f"'{position}', {oldest}. Start over with a fresh copy, and keep binlogs longer "
+        f"'{position}', {still}. Start over with a fresh copy, and keep binlogs longer "
         "(binlog_expire_logs_seconds) than the longest stop",
         server=endpoint.role,
     )
 
 
 class OldestBinlog(NamedTuple):
-    """The first file that is left, and what the source has logged before it."""
+    """The first file that is left, and the transactions that the source no longer has in its binlogs."""
 
     file: str
     behind: Position
 
 
 def oldest_binlog(session: Session) -> OldestBinlog:
-    """Ask the source; what it has of GTIDs before that file MariaDB says in the file's own head."""
+    """On MySQL ``behind`` is gtid_purged; MariaDB has it in the head of the file alone."""
     logs = session.query("SHOW BINARY LOGS")
     first = (logs[0][0] or b"?").decode() if logs else "none"
     if session.flavor is Flavor.MYSQL:
-        purged_before = session.text("SELECT @@GLOBAL.gtid_purged")
+        behind = parse_position(session.flavor, session.text("SELECT @@GLOBAL.gtid_purged"))
     else:
-        events = session.query(f"SHOW BINLOG EVENTS IN '{first}' LIMIT 3") if logs else []
-        purged_before = next((row[5] or b"" for row in events if row[2] == b"Gtid_list"), b"[]").decode().strip("[]")
-    return OldestBinlog(first, parse_position(session.flavor, purged_before))
+        behind = _before(session, first if logs else "")
+    return OldestBinlog(first, behind)
+
+
+def _before(session: Session, file: str) -> Position:
+    """What was logged before this file, as its head says."""
+    events = session.query(f"SHOW BINLOG EVENTS IN '{file}' LIMIT 3") if file else []
+    heads = (b"Gtid_list", b"Previous_gtids")
+    text = next(((row[5] or b"").decode() for row in events if row[2] in heads), "")
+    return parse_position(session.flavor, text.strip("[]"))
+
+
+def in_no_binlog(endpoint: Endpoint, position: Position, oldest: OldestBinlog) -> DataError:
+    """MySQL: InnoDB may have kept the GTID of a transaction whose event a crash took from the binlog."""
+    return DataError(
+        Reason.SOURCE_HISTORY_LOST,
+        f"{endpoint.where} counts transactions as executed (gtid_purged is '{oldest.behind}') that this run, which "
+        f"stands at '{position}', has not processed and that are in none of its binlogs, nor were purged with them: "
+        "it lost the end of its binlog in a crash, or gtid_purged was set. Rows may differ without any event about "
+        "them: start over with a fresh copy",
+        server=endpoint.role,
+    )
 
 
 def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError:
