@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ferry_core.errors import ServerRole
-
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +27,7 @@ from rich.table import Table
 from bench import crossing, dataset, key_walk, rivals
 from bench.floors import Floor, show_floors
 from bench.rivals import Measured
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from hack.servers import Family, Instance, create, install
@@ -75,14 +74,14 @@ def servers() -> Iterator[tuple[Instance, Instance]]:
             instance.remove()
 
 
-def control(server: Instance, role: str) -> Session:
+def control(server: Instance, role: ServerRole) -> Session:
     """A session for the bench's own statements."""
-    return Session(Endpoint(ServerRole(role), server.host, server.port, server.user, server.password), Purpose.CONTROL)
+    return Session(Endpoint(role, server.host, server.port, server.user, server.password), Purpose.CONTROL)
 
 
 def wipe(target: Instance) -> None:
     """Empty the target: schemas, lease, binlogs. The next tool finds what the one before found."""
-    with control(target, "target") as session:
+    with control(target, ServerRole.TARGET) as session:
         for schema in (dataset.SCHEMA, "mysql_ferry"):
             session.execute(f"DROP DATABASE IF EXISTS {schema}")
         session.execute("RESET BINARY LOGS AND GTIDS")
@@ -101,8 +100,8 @@ def cpu_seconds(*servers: Instance) -> float:
 def assert_equal(source: Instance, target: Instance, name: str) -> None:
     """A fast copy that is not equal is no copy."""
     sums = []
-    for server in (source, target):
-        with control(server, "server") as session:
+    for server, role in ((source, ServerRole.SOURCE), (target, ServerRole.TARGET)):
+        with control(server, role) as session:
             sums.append(session.query(f"CHECKSUM TABLE {dataset.table_name()}")[0][1])
     if sums[0] is None or sums[0] != sums[1]:
         raise rivals.ToolFailed(f"{name}: the target's table is not equal to the source's")
@@ -117,7 +116,7 @@ def measure(rows: int, say: Callable[[str], None]) -> Results:
     crossing.forget(folder)
     with servers() as (source, target):
         started = time.monotonic()
-        with control(source, "source") as session:
+        with control(source, ServerRole.SOURCE) as session:
             dataset.fill(session, rows)
         fill_seconds = time.monotonic() - started
         say(f"{rows:,} rows made in {fill_seconds:.0f} s")
