@@ -54,7 +54,8 @@ PYTEST := $(BIN)/pytest -n 3 --durations=30 --durations-min=10
 
 .PHONY: test
 test: check kubernetes  ## every check and every test, of slow ones half the cells; what .ci/run calls
-	$(PYTEST) --slice commit
+	@rm -f .pytest_cache/v/cache/lastfailed
+	$(PYTEST) --slice commit || $(BIN)/python hack/failed_alone.py $$?
 
 .PHONY: test-all
 test-all: check kubernetes  ## every check and every test, with all cells of the slow ones

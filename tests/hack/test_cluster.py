@@ -20,6 +20,7 @@ from hack.kubernetes.cluster import Cluster, Parts
 from hack.kubernetes.images import write_image
 from hack.servers import ProcessId
 from tests.support.kube_api import refuse
+from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +71,20 @@ def pod(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     manifest = tmp_path_factory.mktemp("pod") / "pod.yaml"
     manifest.write_text(POD)
     cluster.kubectl("apply", "-f", str(manifest))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
+    service = cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}:80")
+    # kube-proxy writes a Service's rules in its own time after the Pod is ready.
+    wait_until(lambda: _answer(service, 2) is not None, "the Service answers", 180)
     return "web"
+
+
+def _answer(address: str, timeout: float = 60) -> bytes | None:
+    """What the web server says, None when nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/said", timeout=timeout) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return None
 
 
 def _left(cluster: Cluster) -> list[str]:
@@ -100,12 +113,12 @@ def test_pods_and_services_are_reached_from_this_machine(cluster: Cluster, pod: 
         cluster.kubectl("get", "service", pod, "-o", "jsonpath={.spec.clusterIP}:80"),
     )
     for address in addresses:
-        with urllib.request.urlopen(f"http://{address}/said", timeout=10) as answer:
-            assert answer.read() == b"hello from a Pod\n"
+        assert _answer(address) == b"hello from a Pod\n"
 
 
 def test_pods_reach_services_by_name_and_this_machine_by_address(cluster: Cluster, pod: str, tmp_path: Path) -> None:
-    assert cluster.kubectl("exec", pod, "--", "wget", "-qO-", "http://web.default.svc/said") == "hello from a Pod"
+    by_name = ("exec", pod, "--", "wget", "-qO-", "http://web.default.svc/said")
+    wait_until(lambda: cluster.kubectl(*by_name, check=False) == "hello from a Pod", "the name is resolved", 180)
     assert "bad address" in cluster.kubectl("exec", pod, "--", "wget", "-qO-", "http://nowhere.example", check=False)
     (tmp_path / "said").write_text("hello from here")
     with _web_server(cluster.gateway, tmp_path) as port:

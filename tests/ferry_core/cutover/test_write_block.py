@@ -57,23 +57,26 @@ def test_a_target_that_fails_blocks_writes_no_longer_than_the_deadline(
 
 
 def test_a_stop_unlocks_at_once_while_the_target_hangs(cutover: CutoverInProcess) -> None:
-    ended: list[FerryError] = []
+    ended: list[object] = []
 
     def attempt() -> None:
         try:
-            cutover.attempt(60).run()
-        except Terminated as error:
+            ended.append(cutover.attempt(120).run())
+        except FerryError as error:
             ended.append(error)
 
     with failing_at(cutover, "draining", cutover.stalls):
         attempting = Background(attempt)
-        wait_until(lambda: cutover.clock.blocked, "writes are refused")
+        wait_until(lambda: not attempting.running or cutover.clock.blocked, "writes are refused")
+        if not attempting.running:
+            attempting.join()  # raises what ended it
+        assert not ended
         cutover.stop = Terminated(Reason.STOPPED, "stopped")
         asked = time.monotonic()
         wait_until(lambda: not cutover.clock.blocked, "writes are allowed again")
         took = time.monotonic() - asked
         attempting.join(60)
-    assert ended
+    assert [type(end) for end in ended] == [Terminated]
     assert took < 1 + BUSY
     cutover.heal()
 
