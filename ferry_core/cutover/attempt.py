@@ -48,7 +48,7 @@ from ferry_core.cutover.other_writers import (
     refuse_unlogged,
     refuse_xa,
 )
-from ferry_core.cutover.outcome import Attempt, AttemptFailed, late
+from ferry_core.cutover.outcome import AttemptFailed, AttemptOutcome, late
 from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
@@ -104,7 +104,7 @@ class CutoverAttempt:
     _stopped: threading.Event = field(default_factory=threading.Event)
     _undone: threading.Event = field(default_factory=threading.Event)
 
-    def run(self) -> Attempt:
+    def run(self) -> AttemptOutcome:
         """Raises AmbiguousError when it is unknown whether Completed was recorded, Fenced when a newer run exists."""
         self.corrector.cancel()
         self._deadline = time.monotonic() + self.deadline_seconds + BEFORE_SECONDS
@@ -121,9 +121,9 @@ class CutoverAttempt:
             if not isinstance(error, AttemptFailed | RetriableError):
                 raise
             message = error.message + self._in_the_way(error)
-            return Attempt(error.reason, message, self.lock.block.milliseconds)
+            return AttemptOutcome(error.reason, message, self.lock.block.milliseconds)
         self._keep_record()
-        return Attempt(Reason.DONE, "writes may move to the target", self.lock.block.milliseconds, changes)
+        return AttemptOutcome(Reason.DONE, "writes may move to the target", self.lock.block.milliseconds, changes)
 
     # -- the caller's thread ------------------------------------------------------------------------------------------
 

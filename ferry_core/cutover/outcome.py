@@ -15,7 +15,7 @@ class AttemptFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptOutcome:
     """How an attempt ended; ``reason`` is Done, or why not."""
 
     reason: Reason

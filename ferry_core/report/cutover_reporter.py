@@ -12,7 +12,7 @@ from ferry_core.api.choices import CutoverMode
 from ferry_core.api.report import Stage
 from ferry_core.binlog.unresumable import UnresumableEvent
 from ferry_core.cutover.gates import LAG, MissingGate, listed
-from ferry_core.cutover.outcome import Attempt
+from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.errors import DataError, FerryError
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.logged_progress import LoggedProgress
@@ -118,7 +118,7 @@ class CutoverReporter(ABC):
         self.progress.set_condition(Condition.CUT_OVER, False, error.reason, error.message)
         self.message(error.message)
 
-    def attempt_ended(self, attempt: Attempt) -> None:
+    def attempt_ended(self, attempt: AttemptOutcome) -> None:
         self.progress.attempt_ended(attempt.reason, attempt.blocked_milliseconds)
         self.progress.set_condition(Condition.CUT_OVER, attempt.done, attempt.reason, attempt.message)
         if attempt.done:

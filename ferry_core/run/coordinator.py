@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
-from ferry_core.cutover.outcome import Attempt
+from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.errors import DataError, ExitCode, FerryError, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
@@ -219,12 +219,16 @@ class Coordinator:
         log.info("cut over; writes were blocked for %d ms", attempt.blocked_milliseconds)
         return Exit.CUT_OVER
 
-    def _attempt(self, run: Started, number: int) -> Attempt:
+    def _attempt(self, run: Started, number: int) -> AttemptOutcome:
         if not run.operations.definitions_read():
-            return Attempt(Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0)
+            return AttemptOutcome(
+                Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0
+            )
         if not run.checkpoints.save_now_if_possible():
             # One that no successor knows of would not count: writes would be stopped more often than was allowed.
-            return Attempt(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before its start", 0)
+            return AttemptOutcome(
+                Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before its start", 0
+            )
         return run.operations.attempt(number, self._wanted, self.check_cancelled)
 
     def _store_completed(self) -> None:

@@ -17,7 +17,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import CutoverAttempt
-from ferry_core.cutover.outcome import Attempt
+from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
 from ferry_core.intent.desired_state import DesiredState
@@ -88,7 +88,7 @@ class Operations(Protocol):
     def definitions_read(self) -> bool:
         """False if the source does not answer; raises SchemaChanged if a table is not as it was."""
 
-    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
+    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         """One cutover attempt. AmbiguousError: the source may stay locked; else it is undone."""
 
     def stop_writing(self) -> None:
@@ -256,7 +256,7 @@ class DataOperations:
 
     # -- the cutover ----------------------------------------------------------------------------------------------
 
-    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
+    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         context, timings = self._parts.context, AttemptTimings()
         if self._parts.verifier is not None:
             self._parts.verifier.look_again(check_cancelled)

@@ -73,7 +73,7 @@ def of_attempts() -> set[str]:
     tried_again: list[type[RetriableError]] = [RetriableError, *RetriableError.__subclasses__()]
     kinds = "|".join(kind.__name__ for kind in tried_again)
     code = "".join(path.read_text() for room in ROOMS for path in (core / room).glob("*.py"))
-    said = re.findall(rf"\b(?:AttemptFailed|Attempt|{kinds})\(\s*Reason\.(\w+)", code)
+    said = re.findall(rf"\b(?:AttemptFailed|AttemptOutcome|{kinds})\(\s*Reason\.(\w+)", code)
     by_number = {meaning.reason for meaning in _GROUPS if issubclass(meaning.kind, RetriableError)}
     return {Reason[name].value for name in said} | by_number | {_REFUSED_NOW.reason}
 

@@ -19,7 +19,7 @@ from tests.support.cutover_in_process import DEADLINE, CutoverInProcess, failing
 from tests.support.waits import Background, wait_until
 
 if TYPE_CHECKING:
-    from ferry_core.cutover.outcome import Attempt
+    from ferry_core.cutover.outcome import AttemptOutcome
 
 ALLOWED = DEADLINE + 1.0
 BUSY = 2.0
@@ -41,7 +41,7 @@ def test_a_target_that_fails_blocks_writes_no_longer_than_the_deadline(
     cutover: CutoverInProcess, step: str, how: Callable[[CutoverInProcess], None]
 ) -> None:
     with failing_at(cutover, step, lambda: how(cutover)):
-        tried: list[Attempt] = []
+        tried: list[AttemptOutcome] = []
         attempting = Background(lambda: tried.append(cutover.attempt().run()))
         wait_until(lambda: not attempting.running or cutover.clock.blocked, "it locks, or ends")
         attempting.join(60)
@@ -108,7 +108,7 @@ def test_a_record_that_the_target_refuses_leaves_the_source_writable(cutover: Cu
 
 def test_a_record_whose_answer_is_lost_says_so_while_it_finds_out(cutover: CutoverInProcess) -> None:
     """What may have been recorded is never given up, whatever the deadline."""
-    tried: list[Attempt] = []
+    tried: list[AttemptOutcome] = []
     cutover.steps["before the commit"] = cutover.stalls
     attempting = Background(lambda: tried.append(cutover.attempt().run()))
     wait_until(lambda: cutover.doubts, "it says that it does not know", 20)
@@ -154,7 +154,7 @@ def test_without_the_mutex_a_run_asks_the_lease_before_it_unlocks(cutover: Cutov
         if stalled:
             cutover.stalls()
 
-    tried: list[Attempt] = []
+    tried: list[AttemptOutcome] = []
     with failing_at(cutover, "draining", fails):
         attempting = Background(lambda: tried.append(cutover.attempt().run()))
         if stalled:

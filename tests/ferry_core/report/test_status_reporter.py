@@ -11,7 +11,7 @@ from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.cutover.gates import MissingGate
-from ferry_core.cutover.outcome import Attempt
+from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.errors import Interrupted, LockConflict, ServerRole
 from ferry_core.intent.intent import Intent
 from ferry_core.preflight import CheckResult
@@ -107,7 +107,7 @@ def test_many_long_warnings_are_all_named_where_an_event_has_room(reporter: Stat
 
 def test_an_exhausted_series_says_what_its_last_attempt_failed_by(reporter: StatusReporter) -> None:
     reporter.attempt_ended(
-        Attempt(Reason.DEADLINE_EXCEEDED, "changes of shop.orders were not there after 10 s", 10_004)
+        AttemptOutcome(Reason.DEADLINE_EXCEEDED, "changes of shop.orders were not there after 10 s", 10_004)
     )
     reporter.attempts_exhausted(5, CutoverMode.MANUAL)
     message = reporter.report().message
@@ -185,7 +185,7 @@ def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(reporter: 
 
 
 def test_a_failed_attempt_is_told_of_until_the_next_one(reporter: StatusReporter) -> None:
-    reporter.attempt_ended(Attempt(Reason.ROWS_DIFFER, "1 row of shop.orders differs", 40))
+    reporter.attempt_ended(AttemptOutcome(Reason.ROWS_DIFFER, "1 row of shop.orders differs", 40))
     for missing, wanted in (([LAGS], True), ([], False)):
         reporter.gates(missing, wanted=wanted)
         assert "the last attempt failed: RowsDiffer: 1 row of shop.orders differs" in reporter.report().message
@@ -207,7 +207,7 @@ def test_a_cutover_that_is_approved_does_not_wait_for_approval(reporter: StatusR
 def test_how_an_attempt_ended_stands_until_the_next_one(reporter: StatusReporter) -> None:
     reporter.gates([], wanted=False)
     reporter.attempt_begins(1, 1.0)
-    reporter.attempt_ended(Attempt(Reason.DEADLINE_EXCEEDED, "too slow", 10_000))
+    reporter.attempt_ended(AttemptOutcome(Reason.DEADLINE_EXCEEDED, "too slow", 10_000))
     reporter.gates([PAUSED], wanted=True)
     assert reason(reporter, Condition.CUT_OVER) == ("False", "DeadlineExceeded")
 
@@ -226,7 +226,7 @@ def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
         said.append(reason(reporter, Condition.CAUGHT_UP))
     late = ("False", "LagAboveThreshold")
     assert said == [("True", "LagBelowThreshold"), late, late, ("Unknown", "LagUnknown")]
-    reporter.attempt_ended(Attempt(Reason.DONE, "", 40))
+    reporter.attempt_ended(AttemptOutcome(Reason.DONE, "", 40))
     assert reason(reporter, Condition.CAUGHT_UP) == ("True", "LagBelowThreshold")
 
 

@@ -11,7 +11,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import RunState, SeriesState, TableState
-from ferry_core.cutover.outcome import Attempt
+from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.errors import ExitCode, FerryError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
@@ -28,8 +28,8 @@ from ferry_core.throttle import Throttle
 from tests.support.manifests import ferry_data
 from tests.support.tables import move_of
 
-DONE = Attempt(Reason.DONE, "writes may move to the target", 12, changes=5)
-LATE = Attempt(Reason.DEADLINE_EXCEEDED, "too slow", 10_000)
+DONE = AttemptOutcome(Reason.DONE, "writes may move to the target", 12, changes=5)
+LATE = AttemptOutcome(Reason.DEADLINE_EXCEEDED, "too slow", 10_000)
 MOST_SECONDS = 5000.0
 
 
@@ -103,7 +103,7 @@ class PlayedOperations:
         self._call("definitions")
         return self._run.definitions_read
 
-    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> Attempt:
+    def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         self._call(f"attempt {number} within {wanted.directive.cutover.deadline}")
         self._run.attempts_at.append(time.monotonic())
         for _ in range(3):
@@ -199,7 +199,7 @@ class PlayedRun:
         self.definitions_read = True
         self.stores = True
         self.lag: float | None = 0.1
-        self.attempts: list[Attempt] = []
+        self.attempts: list[AttemptOutcome] = []
         """How attempts end; when it is empty they succeed."""
         self.attempts_at: list[float] = []
         self.stages: list[Stage] = []
