@@ -1,6 +1,6 @@
-"""The ``ferry`` command: what its console script and ``python -m ferry_core`` start.
+"""Entry point of the ``ferry`` command, for its console script and ``python -m ferry_core``.
 
-A signal that comes while the rest is imported ends it as one that comes later does: 143, and no traceback.
+A signal during the imports ends the process in the same way as a later one: exit code 143, no traceback.
 """
 
 from ferry_core.cli.leaving import leave_on_signals

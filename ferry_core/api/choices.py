@@ -1,4 +1,4 @@
-"""The words that the spec's enumerated fields may hold. Called by ``spec`` and by whoever branches on one of them."""
+"""Allowed values of the spec's enumerated fields. Used by ``spec`` and by code that branches on such a field."""
 
 from enum import StrEnum
 
@@ -63,12 +63,14 @@ class LogLevel(StrEnum):
 
 
 class Acknowledgement(StrEnum):
-    """What preflight refuses unless ``spec.acknowledge`` names it. Append only: a stored object must stay valid."""
+    """Risks that preflight refuses unless ``spec.acknowledge`` names them. Append only: a stored object must stay
+    valid.
+    """
 
-    UNVERIFIED = "Unverified"  # verify.mode None: cut over without a verdict
-    JSON_PRECISION = "JsonPrecision"  # rows whose JSON changes by being parsed again
+    UNVERIFIED = "Unverified"  # verify.mode None: cut over without verification
+    JSON_PRECISION = "JsonPrecision"  # rows whose JSON changes when it is parsed again
     TARGET_TRIGGERS = "TargetTriggers"  # triggers on target tables fire for copied rows
-    SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"  # history of system-versioned tables stays behind
-    PRIVILEGED_WRITERS = "PrivilegedWriters"  # accounts that write through read_only
-    SOURCE_IS_REPLICA = "SourceIsReplica"  # the source replicates from elsewhere
+    SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"  # the history of system-versioned tables is not moved
+    PRIVILEGED_WRITERS = "PrivilegedWriters"  # accounts that can write in spite of read_only
+    SOURCE_IS_REPLICA = "SourceIsReplica"  # the source replicates from another server
     GENERATED_VALUES = "GeneratedValues"  # stored generated columns may hold other values on the target

@@ -1,7 +1,7 @@
-"""Writes deploy/crds/ferries.yaml: the CustomResourceDefinition, made from the models.
+"""Generates deploy/crds/ferries.yaml, the CustomResourceDefinition, from the models.
 
-``python -m ferry_core.api.crd`` prints it; a test compares it with the committed file. What the models cannot say,
-since they see one object at a time, stands here: the rules about a change from one spec to the next.
+``python -m ferry_core.api.crd`` prints it; a test compares the output with the committed file. This module adds the
+rules about a change from one spec to the next, because a model sees one object at a time.
 """
 
 import sys
@@ -85,7 +85,7 @@ def _wanted(ferry: str) -> str:
 
 
 def _changes() -> list[Schema]:
-    """What may not change from one state of the object to the next."""
+    """Rules about what may change from one state of the object to the next."""
     early = " || ".join(
         (
             "!has(oldSelf.status)",
@@ -141,7 +141,7 @@ def _columns() -> list[Schema]:
 
 
 def _structural(field: Schema, definitions: Mapping[str, Schema], *, defaults: bool = True) -> Schema:
-    """What pydantic says of a field, in the words that kube-apiserver takes: no references, no null, no titles."""
+    """A pydantic schema in the form that kube-apiserver accepts: no references, no null, no titles."""
     inner = _resolved(field, definitions)
     said: Schema = {key: field.get(key, inner.get(key)) for key in _KEPT if key in field or key in inner}
     if "description" in said:
@@ -154,7 +154,7 @@ def _structural(field: Schema, definitions: Mapping[str, Schema], *, defaults: b
 
 
 def _inside(inner: Schema, definitions: Mapping[str, Schema], *, defaults: bool) -> Schema:
-    """What a list, a model or a mapping holds."""
+    """Schemas of the items of a list, of the fields of a model or of the values of a mapping."""
 
     def structural(field: Schema) -> Schema:
         return _structural(field, definitions, defaults=defaults)
@@ -180,14 +180,14 @@ def _resolved(field: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 
 def _without_null(value: Any) -> Any:
-    """An absent field and null mean the same; kube-apiserver takes the first only."""
+    """Remove null from the alternatives: an absent field means the same, and kube-apiserver accepts only that."""
     if isinstance(value, dict):
         return {name: _without_null(each) for name, each in value.items() if each is not None}
     return value
 
 
 def _status(status: Schema) -> Schema:
-    """Several writers may own conditions; none of the words is an enum, since enums cannot grow."""
+    """The status: several writers may own conditions. No text is an enum, because an enum cannot be extended later."""
     conditions = status["properties"]["conditions"]
     conditions["x-kubernetes-list-type"] = "map"
     conditions["x-kubernetes-list-map-keys"] = ["type"]
@@ -195,14 +195,14 @@ def _status(status: Schema) -> Schema:
 
 
 class _Plain(yaml.SafeDumper):
-    """No anchors: kubectl and people read the file."""
+    """YAML without anchors, for kubectl and for readers."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True
 
 
 def page() -> str:
-    """The file."""
+    """The text of the file."""
     text = yaml.dump(definition(), Dumper=_Plain, sort_keys=False, width=4096, allow_unicode=True)
     return HEAD + str(text)
 

@@ -1,4 +1,4 @@
-"""How the spec lets writes move to the target. Called by ``spec`` and ``directive``."""
+"""The cutover section of the spec. Used by ``spec`` and ``directive``."""
 
 from typing import Annotated, Self
 
@@ -97,39 +97,39 @@ class Cutover(Model):
     )
 
     mode: Annotated[CutoverMode, Field(strict=False)] = CutoverMode.MANUAL
-    """Manual: when approved. Automatic: as soon as every gate is passed. Scheduled: the same, from notBefore on;
-    not supported yet.
+    """Manual: cut over when approved. Automatic: cut over as soon as every gate is passed. Scheduled: like Automatic,
+    but not before notBefore; not supported yet.
     """
     approved: bool = False
-    """The user's go for mode Manual. It stays true; withdrawing it and setting it again starts a new series of
-    attempts. Leave it out of manifests kept in Git.
+    """Approval for mode Manual. It stays true; removing it and setting it again starts a new series of attempts. Leave
+    it out of manifests kept in Git.
     """
     not_before: Moment | None = None
     """No cutover before this moment; required for Scheduled, an extra gate otherwise. Not supported yet."""
     not_after: Moment | None = None
     """No cutover attempt starts after this moment. Not supported yet."""
     max_lag: Annotated[Duration, Between(Duration("100ms"), Duration("10m"))] = Duration("1s")
-    """The stream must have been less than this behind for 5 s."""
+    """Replication lag must have been below this for 5 s before a cutover attempt starts."""
     source_lock: Annotated[SourceLockMode, Field(strict=False)] = SourceLockMode.READ_ONLY
     """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks.
-    Webhook: your calls. None: you have stopped them. LockTables and Webhook are not supported yet.
+    Webhook: your own calls. None: you have stopped writes yourself. LockTables and Webhook are not supported yet.
     """
     webhooks: Webhooks | None = None
     """Calls for sourceLock Webhook. Not supported yet."""
     deadline: Duration = Duration("10s")
-    """How long writes may stay blocked per attempt; past it they are allowed again and the phase goes back to
-    Streaming. From 1s to 10m.
+    """How long one attempt may block writes. After that, writes are allowed again and the phase returns to Streaming.
+    From 1s to 10m.
     """
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    """Attempts in one series; after the last one a person must act."""
+    """Attempts in one series. After the last one a person must act."""
     watch_for: Annotated[Duration, Between(Duration("0s"), Duration("24h"))] = Duration("60s")
-    """After the cutover: how long the stream stays on to report writes that the source still took."""
+    """How long the stream keeps running after the cutover to report writes that the source still accepts."""
 
     @property
     def permitted(self) -> bool:
-        """Whether an attempt begins as soon as every gate is passed."""
+        """Whether an attempt may start as soon as every gate is passed."""
         return self.mode is CutoverMode.AUTOMATIC or self.approved
 
     def held(self) -> Self:
-        """The same without any permission."""
+        """This cutover section without any permission to start an attempt."""
         return self.model_copy(update={"mode": CutoverMode.MANUAL, "approved": False})

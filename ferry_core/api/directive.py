@@ -1,6 +1,6 @@
-"""The directive: all that the spec says about a running copier at one generation, sent whole so that it is idempotent.
+"""The directive: every setting of the spec that a running copier can change, at one generation.
 
-Called by the ControlServer, which takes it, and by the operator, which sends it.
+It is always sent whole, so sending it twice is harmless. The operator sends it, the ControlServer receives it.
 """
 
 from typing import Annotated, Self
@@ -13,10 +13,10 @@ from ferry_core.api.spec import Copy, Spec, Throttle, Verify
 
 
 class Directive(Model):
-    """What ``PUT /api/v1/directive`` carries."""
+    """Body of ``PUT /api/v1/directive``."""
 
     generation: Annotated[int, Field(ge=0)]
-    """metadata.generation of the spec that this says; an older one than the acknowledged is ignored."""
+    """metadata.generation of the spec. A generation older than the acknowledged one is ignored."""
     paused: bool = False
     """spec.paused."""
     throttle: Throttle = Throttle()
@@ -32,13 +32,13 @@ class Directive(Model):
 
     @classmethod
     def of(cls, generation: int, spec: Spec) -> Self:
-        """What ``spec`` says at this generation."""
+        """The directive for ``spec`` at this generation."""
         return cls(generation=generation, **{name: getattr(spec, name) for name in TOLD})
 
     def as_json(self) -> str:
-        """To be sent. Without defaults: an older copier would refuse a field that it does not know."""
+        """JSON to send. Defaults are left out, because an older copier would refuse a field that it does not know."""
         return self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
 
 
 TOLD = tuple(name for name in Directive.model_fields if name != "generation")
-"""The fields of a spec that a running copier is told; any other one it takes at its start."""
+"""Fields of the spec that a directive carries. A change of any other field takes effect at the next start."""

@@ -1,7 +1,8 @@
-"""Durations (``500ms``, ``1h30m``) and byte quantities (``8Mi``) as the spec writes them: text outside, numbers inside.
+"""Durations (``500ms``, ``1h30m``) and byte quantities (``8Mi``) as the spec writes them.
 
-They are a float of seconds and an int of bytes that remember their text, so that what was written is what is shown.
-Here and not in the engine, because the CRD must describe the very same texts. Called by the models of this package.
+A Duration is a float of seconds and a Quantity an int of bytes; both keep the text that the user wrote, so that it is
+shown unchanged. They are defined here and not in the engine, because the CRD describes the same texts. Used by the
+models of this package.
 """
 
 import re
@@ -22,7 +23,7 @@ _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 2
 
 
 class Duration(float):
-    """Seconds, written as in Go and CEL: whole numbers with ``ms``, ``s``, ``m``, ``h``."""
+    """Seconds, written as in Go and CEL: whole numbers with ``ms``, ``s``, ``m`` or ``h``."""
 
     __slots__ = ("text",)
     text: str
@@ -33,7 +34,7 @@ class Duration(float):
                 f"{text!r} is not a duration: write whole numbers with ms, s, m or h, for example 500ms or 1h30m"
             )
         parts = re.findall(r"([0-9]+)(ms|s|m|h)", text)
-        # Milliseconds are summed as integers: 0.1 + 0.2 must not show up in a deadline.
+        # Sum milliseconds as integers, so that a deadline never shows an error like 0.1 + 0.2.
         self = super().__new__(cls, sum(int(n) * round(_SECONDS[unit] * 1000) for n, unit in parts) / 1000)
         self.text = text
         return self
@@ -57,7 +58,7 @@ class Duration(float):
 
 
 class Quantity(int):
-    """Bytes, written as Kubernetes does: a whole number, then nothing or ``Ki``, ``Mi`` and so on."""
+    """Bytes, written as in Kubernetes: a whole number, then nothing or ``Ki``, ``Mi`` and so on."""
 
     text: str
 
@@ -108,7 +109,7 @@ def _text_schema(kind: type[Duration] | type[Quantity], name: str, wanted: str) 
 
 @dataclass(frozen=True)
 class Between:
-    """Bounds, both inclusive, of a Duration or a Quantity: checked here, and said as CEL in the schema."""
+    """Inclusive bounds of a Duration or a Quantity: checked here, and written into the schema as CEL."""
 
     low: Duration | Quantity
     high: Duration | Quantity

@@ -1,7 +1,7 @@
-"""The base of every model of the contract: strict types, camelCase outside, no unknown field, rules with their CEL.
+"""Base class of every model of the API: strict types, camelCase names in documents, no unknown fields.
 
-A rule stands once, as a predicate for this program beside the CEL text for kube-apiserver, with one message for both.
-Called by the other modules of this package.
+A rule is written once: a Python predicate, the same check as CEL for kube-apiserver, and one message for both. Used by
+the other modules of this package.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 @dataclass(frozen=True)
 class Rule:
-    """What must hold between fields of one model."""
+    """A condition on the fields of one model."""
 
     cel: str
     message: str
@@ -25,7 +25,7 @@ class Rule:
 
 
 class Model(BaseModel):
-    """Frozen and strict: ``port: "3306"`` is as wrong here as in kube-apiserver."""
+    """Frozen and strict: ``port: "3306"`` is an error here as it is in kube-apiserver."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -50,7 +50,7 @@ class Model(BaseModel):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         described = handler.resolve_ref_schema(handler(schema))
         for field in described.get("properties", {}).values():
-            if "description" in field:  # docstrings are wrapped for readers of the code
+            if "description" in field:  # docstrings are wrapped for source code
                 field["description"] = " ".join(field["description"].split())
         if cls.RULES:
             described["x-kubernetes-validations"] = [_described(rule) for rule in cls.RULES]

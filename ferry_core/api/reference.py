@@ -1,7 +1,7 @@
-"""Writes docs/reference.md: every field of the spec with type, default, bounds and meaning, and every rule.
+"""Generates docs/reference.md: every field of the spec with type, default, bounds and meaning, and every rule.
 
-Made from the models alone, so that the page cannot differ from what is accepted. ``python -m ferry_core.api.reference``
-prints it; a test compares it with the committed page.
+The page is generated from the models, so it always describes what is accepted. ``python -m ferry_core.api.reference``
+prints it; a test compares the output with the committed page.
 """
 
 import json
@@ -39,7 +39,7 @@ def _rows(model: Schema, above: str, definitions: Schema) -> Iterator[tuple[str,
         inner = _resolved(field, definitions)
         place = f"{above}.{name}" + ("[]" if _items(inner, definitions) else "")
         star = "*" if name in model.get("required", ()) else ""
-        # A field that says the same as its model says it there only.
+        # Where a field has the same description as its model, print it once.
         meaning = field.get("description") or " ".join(inner.get("description", "").split())
         nested = _items(inner, definitions) or (inner if "properties" in inner else None)
         if nested is None:
@@ -51,7 +51,7 @@ def _rows(model: Schema, above: str, definitions: Schema) -> Iterator[tuple[str,
 
 def _rules(model: Schema, place: str, definitions: Schema) -> Iterator[tuple[str, str]]:
     for rule in model.get("x-kubernetes-validations", ()):
-        if "properties" in model:  # the bounds of single fields stand in their own column
+        if "properties" in model:  # bounds of single fields have a column of their own
             yield place or "(root)", rule["message"]
     for name, field in model.get("properties", {}).items():
         inner = _resolved(field, definitions)
@@ -59,7 +59,7 @@ def _rules(model: Schema, place: str, definitions: Schema) -> Iterator[tuple[str
 
 
 def _resolved(field: Schema, definitions: Schema) -> Schema:
-    """Without ``$ref`` and without the null of an optional field."""
+    """The schema with ``$ref`` resolved, and without the null of an optional field."""
     if "$ref" in field:
         found: Schema = definitions[field["$ref"].rpartition("/")[2]]
         return found
@@ -68,7 +68,7 @@ def _resolved(field: Schema, definitions: Schema) -> Schema:
 
 
 def _items(field: Schema, definitions: Schema) -> Schema | None:
-    """The model that a list holds."""
+    """The model of a list's items."""
     inner = _resolved(field["items"], definitions) if field.get("type") == "array" else {}
     return inner if "properties" in inner else None
 

@@ -1,8 +1,8 @@
-"""What a copier says about itself: the resource's status, and the JSON of ``GET /api/v1/status`` and ``/tables``.
+"""The status that a copier reports: the resource's status, and the JSON of ``GET /api/v1/status`` and ``/tables``.
 
-Numbers carry their unit in the name. None means unknown, which is never the same as 0. ``stage`` and ``phase`` are
-plain strings in the schema, since an enum there cannot grow; code uses ``Stage`` and ``Phase``.
-Called by the progress snapshot that fills it, by the ControlServer, the CLI and the operator that read it.
+Names of numbers include the unit. None means unknown, which is never the same as 0. ``stage`` and ``phase`` are plain
+strings in the schema, because an enum cannot be extended later; code uses ``Stage`` and ``Phase``. Filled by the
+progress snapshot; read by the ControlServer, the CLI and the operator.
 """
 
 from enum import StrEnum
@@ -31,7 +31,7 @@ class Stage(StrEnum):
 
 
 class Phase(StrEnum):
-    """What is laid over the stage for people; otherwise the phase is the stage."""
+    """Values that ``phase`` shows instead of the stage. Otherwise the phase equals the stage."""
 
     PAUSED = "Paused"
     FAILED = "Failed"
@@ -47,7 +47,7 @@ class TableState(StrEnum):
 
 
 class Told(Model):
-    """What one process tells another, of another version perhaps: what the reader does not know is left out."""
+    """A document from another process, perhaps of another version: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -58,32 +58,32 @@ class ConditionReport(Told):
     type: Word
     """Which condition."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Whether the condition is true."""
     reason: Word
     """Why, as one CamelCase word."""
     message: Text = ""
-    """Why, for people."""
+    """Why, in a sentence for people."""
     last_transition_time: Moment
-    """When status last changed."""
+    """When the status last changed."""
     observed_generation: Count | None = None
-    """The generation that this is about."""
+    """The generation that this condition describes."""
 
 
 class Progress(Told):
-    """The copy."""
+    """Progress of the copy."""
 
     tables_total: Count = 0
-    """Selected tables."""
+    """Number of selected tables."""
     tables_copied: Count = 0
-    """Tables whose rows are all in."""
+    """Tables whose rows are all copied."""
     rows_copied: Count = 0
     """Rows copied so far."""
     rows_estimated: Count = 0
-    """Rows expected, by the source's statistics."""
+    """Rows expected, from the source's statistics."""
     bytes_copied: Count = 0
     """Bytes of rendered rows copied so far."""
     percent: Annotated[float, Field(ge=0, le=100)] = 0
-    """Of the copy."""
+    """Percentage of the copy that is done."""
     estimated_completion_time: Moment | None = None
     """When the copy should be done."""
 
@@ -100,16 +100,16 @@ class Replication(Told):
     pending_keys: Count = 0
     """Changed keys not yet on the target."""
     last_event_time: Moment | None = None
-    """When the source last said something."""
+    """When the last event from the source arrived."""
     source_binlog_retained_seconds: Annotated[float, Field(ge=0)] | None = None
     """How long the source keeps its binlogs."""
 
 
 class ThrottleReport(Told):
-    """Whether data movement is held back."""
+    """Whether data movement is throttled."""
 
     active: bool = False
-    """Whether it is, now."""
+    """Whether it is throttled now."""
     reason: Text | None = None
     """``<signal> <observed> <op> <threshold>``; for people, never to branch on."""
     since: Moment | None = None
@@ -117,7 +117,7 @@ class ThrottleReport(Told):
 
 
 class Verification(Told):
-    """The proof of equality."""
+    """Results of the verification."""
 
     rows_verified: Count = 0
     """Rows compared."""
@@ -139,7 +139,7 @@ class CutoverReport(Told):
     last_result: Word | None = None
     """How it ended."""
     writes_blocked_milliseconds: Count | None = None
-    """How long it kept writes from the source."""
+    """How long the last attempt blocked writes on the source."""
 
 
 class Termination(Told):
@@ -154,34 +154,35 @@ class Termination(Told):
 
 
 class CopierReport(Told):
-    """The process that does the work."""
+    """The copier process."""
 
     pod_name: Annotated[str, Field(max_length=253)] | None = None
     """Its Pod."""
     acknowledged_generation: Count | None = None
-    """The newest directive that it acts on."""
+    """The newest generation whose directive the copier has applied."""
     withdrawn_generation: Count | None = None
-    """The newest generation that permitted no cutover, while no copier has been told of it: told before a newer
-    permission, it makes that a new series of attempts."""
+    """The newest generation that did not permit a cutover and that no copier has received yet. A copier that receives
+    it before a newer permission starts a new series of attempts.
+    """
     epoch: Count | None = None
-    """Its fence: the newest epoch alone may write to the target."""
+    """Its epoch: only the run with the newest epoch may write to the target."""
     image: Annotated[str, Field(max_length=1024)] | None = None
     """Its image."""
     restarts: Count | None = None
-    """How often it was started again."""
+    """How often it was restarted."""
     last_termination: Termination | None = None
     """How its last run ended."""
 
 
 class Failure(Told):
-    """Why it stopped."""
+    """Why the Ferry failed."""
 
     reason: Word
     """One CamelCase word."""
     message: Text
-    """What is wrong, where, and how to fix it."""
+    """What is wrong, where, and what to do about it."""
     retriable: bool
-    """Whether trying again may be enough; if not, something must be fixed first."""
+    """Whether a retry may be enough. If not, something must be fixed first."""
 
 
 class Status(Told):
@@ -190,46 +191,48 @@ class Status(Told):
     observed_generation: Count | None = None
     """The generation that this status is about."""
     stage: Word = Stage.PENDING.value
-    """How far it is."""
+    """How far the Ferry has come."""
     phase: Word = Stage.PENDING.value
-    """The stage, or Paused, Failed, Aborted laid over it; for people, not for branching."""
+    """The stage, or Paused, Failed or Aborted instead of it. For people, not for branching."""
     message: Text = ""
-    """What is going on, in one sentence."""
+    """What the Ferry is doing, in one sentence."""
     start_time: Moment | None = None
-    """When it began."""
+    """When the Ferry started."""
     completion_time: Moment | None = None
-    """When it was done."""
+    """When the Ferry completed."""
     conditions: Annotated[list[ConditionReport], Field(max_length=32)] = []
-    """Conditions, one per type."""
+    """Conditions, at most one per type."""
     progress: Progress = Progress()
-    """The copy."""
+    """Progress of the copy."""
     replication: Replication = Replication()
     """The stream of changes."""
     throttle: ThrottleReport = ThrottleReport()
-    """Whether data movement is held back."""
+    """Whether data movement is throttled."""
     verification: Verification = Verification()
-    """The proof of equality."""
+    """Results of the verification."""
     cutover: CutoverReport = CutoverReport()
     """Cutover attempts."""
     copier: CopierReport = CopierReport()
-    """The process that does the work."""
+    """The copier process."""
     failure: Failure | None = None
-    """Why it stopped."""
+    """Why the Ferry failed."""
 
     def condition(self, kind: str) -> ConditionReport | None:
-        """The condition of that type, if it was set."""
+        """The condition of this type, or None."""
         return next((entry for entry in self.conditions if entry.type == kind), None)
 
 
 class Report(Status):
-    """``GET /api/v1/status``: the status as this copier knows it."""
+    """Body of ``GET /api/v1/status``: the status as the copier knows it."""
 
     revision: Count = 0
-    """Counts changes of this report; the long poll waits until it exceeds ``since``."""
+    """Number of changes of this report. The long poll waits until it exceeds ``since``."""
 
     @property
     def says_where_it_is(self) -> bool:
-        """Since unknown fields are left out, any JSON object reads as a report; a real one has said one of these."""
+        """Whether this is a real report. Unknown fields are ignored, so any JSON object parses; a real report has one
+        of these.
+        """
         return bool(self.model_fields_set & {"stage", "phase"})
 
 
@@ -241,14 +244,14 @@ class TableReport(Told):
     target: Text
     """schema.table on the target."""
     state: Word
-    """Pending, Copying, Copied."""
+    """Pending, Copying or Copied."""
     rows_estimated: Count = 0
-    """By the source's statistics."""
+    """Rows expected, from the source's statistics."""
     rows_copied: Count = 0
-    """So far."""
+    """Rows copied so far."""
     bytes_copied: Count = 0
-    """Of rendered rows, so far."""
+    """Bytes of rendered rows copied so far."""
     percent: Annotated[float, Field(ge=0, le=100)] = 0
-    """Of the copy."""
+    """Percentage of the table's copy that is done."""
     pending_keys: Count = 0
     """Changed keys not yet on the target."""

@@ -1,7 +1,7 @@
-"""What a directive that is refused does all the same: it holds back. Called by the ControlServer and by a run's intent.
+"""The part of a refused directive that still takes effect: pause, withdrawn permission and abort.
 
-Pause, withdrawal and abort are a person's emergency brakes: a field beside them that cannot be acted on must not keep
-them from working. Nothing begins or goes on by what was refused.
+These three are emergency brakes, and an invalid field beside them must not disable them. Nothing starts or resumes
+because of a refused directive. Used by the ControlServer and by a run's intent.
 """
 
 from dataclasses import dataclass, replace
@@ -19,20 +19,21 @@ from ferry_core.reasons import Reason
 
 @dataclass(frozen=True)
 class SafetyOverride:
-    """It lasts until a directive of its generation or a newer one is taken."""
+    """Lasts until a directive of its generation or a newer one is accepted."""
 
     generation: int
     paused: bool
     withdrawn: bool
-    """No cutover is permitted."""
+    """Whether permission to cut over is withdrawn."""
     aborted: bool
 
     @classmethod
     def of(cls, refused: bytes, why: Exception) -> Self | None:
-        """Read from the directive as it came, whatever else is wrong with it; None: it does not say of what it is.
+        """Read the override from the raw directive, whatever else is wrong with it. None if its generation cannot be
+        read.
 
-        A permission stands only beside a ``cutover`` that could be acted on, and the lock and proof that the run has:
-        else an attempt would pass over what was asked of it.
+        A permission is kept only if the ``cutover`` section beside it is valid and asks for the source lock and the
+        verification that the run has. Otherwise an attempt could ignore a setting that the user asked for.
         """
         try:
             said = from_json(refused)
@@ -45,7 +46,7 @@ class SafetyOverride:
         return cls(said["generation"], said.get("paused") is True, withdrawn, said.get("aborted") is True)
 
     def with_what_held(self, before: "SafetyOverride | None") -> Self:
-        """And what was refused earlier: one refused directive does not resume what another has paused."""
+        """This override combined with an earlier one: a refused directive never resumes what another one paused."""
         if before is None:
             return self
         return replace(
@@ -57,7 +58,7 @@ class SafetyOverride:
         )
 
     def applied_to(self, directive: Directive) -> Directive:
-        """The same, held back."""
+        """The directive with this override applied."""
         return directive.model_copy(
             update={
                 "paused": directive.paused or self.paused,

@@ -1,4 +1,4 @@
-"""Which tables the spec selects and what they are called on the target. Called by ``spec``."""
+"""Which tables the spec selects, and their names on the target. Used by ``spec``."""
 
 from typing import Annotated
 
@@ -13,18 +13,20 @@ SchemaName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class TableRule(Model):
-    """What is special about the tables that a pattern matches; the first rule that matches a table counts."""
+    """Settings for the tables that a pattern matches. For each table the first matching rule applies."""
 
     match: TablePattern
     """schema.table glob pattern: * any text, ? one character, [abc] one of them. A name that holds a dot stands in
     backticks: `a.b`.c is table c of schema a.b.
     """
     where: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """Row filter: a SQL condition over the row, evaluated by the source; only rows for which it is true are moved.
+    """Row filter: a SQL condition over the row, evaluated by the source. Only rows for which it is true are moved.
     Times in it are UTC. It must depend on the row alone.
     """
     target: TableName | None = None
-    """Name on the target as schema.table; counts before renameSchemas. A name that holds a dot stands in backticks."""
+    """Name on the target as schema.table; takes precedence over renameSchemas. A name that holds a dot stands in
+    backticks.
+    """
 
 
 class Tables(Model):
@@ -33,7 +35,7 @@ class Tables(Model):
     include: Annotated[list[TablePattern], Field(min_length=1, max_length=1000)]
     """schema.table glob patterns of the tables to move."""
     exclude: Annotated[list[TablePattern], Field(max_length=1000)] = []
-    """schema.table glob patterns of tables to leave out of what include matches."""
+    """schema.table glob patterns of tables to leave out, although include matches them."""
     rename_schemas: Annotated[dict[SchemaName, SchemaName], Field(max_length=100)] = {}
     """Schema names on the target, by schema name on the source."""
     rules: Annotated[list[TableRule], Field(max_length=1000)] = []

@@ -1,4 +1,4 @@
-"""How the spec names a server: address, credentials, TLS. Called by ``spec``; ``manifest`` makes endpoints of it."""
+"""How the spec names a server: address, credentials, TLS. Used by ``spec``; ``manifest`` makes endpoints from it."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class CredentialsRef(Model):
-    """A Secret in the Ferry's namespace that holds user name and password."""
+    """A Secret in the Ferry's namespace with user name and password."""
 
     name: SecretName
     """Name of the Secret."""
@@ -28,22 +28,22 @@ class TlsSecretRef(Model):
     """A Secret with ca.crt and, for a client certificate, tls.crt and tls.key."""
 
     name: SecretName
-    """Name of the Secret; each of its keys is optional, but tls.crt and tls.key come together."""
+    """Name of the Secret. Each of its keys is optional, but tls.crt and tls.key must come together."""
 
 
 class Tls(Model):
-    """Whether and how connections are encrypted and the server is verified."""
+    """Encryption and server verification of connections."""
 
     mode: Annotated[TlsMode, Field(strict=False)] = TlsMode.PREFERRED
-    """Disabled: never. Preferred: if the server offers it. Required: always, unverified. VerifyCA: the certificate
-    must be signed by the CA. VerifyIdentity: it must also name the host.
+    """Disabled: never encrypt. Preferred: encrypt if the server offers it. Required: always encrypt, without
+    verification. VerifyCA: the certificate must be signed by the CA. VerifyIdentity: it must also name the host.
     """
     secret_ref: TlsSecretRef | None = None
-    """CA and client certificate; without it the system's trusted CAs count."""
+    """CA and client certificate; without it the system's trusted CAs apply."""
 
 
 class Replica(Model):
-    """A replica that is watched for throttling only."""
+    """A replica whose lag throttles the run."""
 
     host: Host
     """Host name or address."""

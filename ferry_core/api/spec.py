@@ -1,7 +1,7 @@
-"""The Ferry resource as pydantic models: the one place of its fields, defaults, bounds and rules.
+"""The Ferry resource as pydantic models: its fields, defaults, bounds and rules are defined only here.
 
-The CRD, the reference page and the manifest's error messages all come from here; a stored default is frozen API.
-Called by whoever reads a manifest or acts on one of its parts.
+The CRD, the reference page and the messages about manifests are generated from these models. A default is part of the
+API and cannot change. Used by every reader of a manifest.
 """
 
 import uuid
@@ -37,24 +37,26 @@ class Schema(Model):
     create: Annotated[CreateTables, Field(strict=False)] = CreateTables.IF_MISSING
     """IfMissing: tables are created from the source's definition. Never: they must exist."""
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
-    """What DDL on a selected table does. Fail: the run stops with the statement. Recopy: that table starts again;
-    not supported yet.
+    """What happens when DDL changes a selected table. Fail: the run stops and names the statement. Recopy: the table is
+    copied again; not supported yet.
     """
     defer_indexes: bool = True
-    """Create non-unique secondary indexes after a table's rows are in; not supported yet: they come with the table."""
+    """Create non-unique secondary indexes after a table's rows are copied. Not supported yet: indexes are created with
+    the table.
+    """
 
 
 class Copy(Model):
-    """Pace and grain of the copy. Mutable while running."""
+    """Parallelism and chunk size of the copy. Can be changed while running."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 4
-    """How many chunks are copied at a time."""
+    """How many chunks are copied in parallel."""
     chunk_target_duration: Annotated[Duration, Between(Duration("10ms"), Duration("1m"))] = Duration("500ms")
-    """How long one chunk should take; its size follows, down to 100 rows. A short one slows the copy down: each chunk
-    has statements of its own.
+    """How long one chunk should take. The chunk size adapts to it, down to 100 rows. A short duration slows the copy
+    down, because each chunk has a fixed cost.
     """
     chunk_target_bytes: Annotated[Quantity, Between(Quantity("64Ki"), Quantity("256Mi"))] = Quantity("8Mi")
-    """How many bytes one chunk should hold at most."""
+    """Maximum size of one chunk in bytes, approximately."""
 
 
 class ThreadsRunning(Model):
@@ -67,18 +69,18 @@ class ThreadsRunning(Model):
 
 
 class Throttle(Model):
-    """Signals that slow the data movement down; an absent field means that signal is off. Mutable while running."""
+    """Limits that slow data movement down; an absent field disables that limit. Can be changed while running."""
 
     max_rows_per_second: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    """Cap of rows copied a second."""
+    """Maximum number of rows copied per second."""
     max_replica_lag: Annotated[Duration, Between(Duration("100ms"), Duration("24h"))] | None = None
-    """Throttled while a replica is further behind; one that cannot be observed throttles too. Not supported yet."""
+    """Throttle while a replica lags more than this, or cannot be observed. Not supported yet."""
     max_threads_running: ThreadsRunning | None = None
-    """Throttled while a server runs more threads than this. Not supported yet."""
+    """Throttle while a server has more running threads than this. Not supported yet."""
     max_commit_latency: Annotated[Duration, Between(Duration("1ms"), Duration("1m"))] | None = None
-    """Throttled while the target's commits take longer. Not supported yet."""
+    """Throttle while commits on the target take longer than this. Not supported yet."""
     query: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """Asked on the source; throttled while it returns true, NULL or an error. Not supported yet."""
+    """A query that runs on the source; throttle while it returns true, NULL or an error. Not supported yet."""
     active_hours: (
         Annotated[
             str,
@@ -88,19 +90,19 @@ class Throttle(Model):
         ]
         | None
     ) = None
-    """Rows move only in these hours, for example "20:00-06:00 Europe/Berlin". Not supported yet."""
+    """Rows are moved only during these hours, for example "20:00-06:00 Europe/Berlin". Not supported yet."""
 
 
 class Verify(Model):
-    """How equality of source and target is proven."""
+    """How source and target are compared."""
 
     mode: Annotated[VerifyMode, Field(strict=False)] = VerifyMode.CONTINUOUS
-    """Continuous: passes keep going; not supported yet: done as Final. Final: one full pass before the cutover lock.
-    None: cut over without a verdict; needs acknowledge: [Unverified].
+    """Continuous: verification repeats until the cutover; not supported yet: treated as Final. Final: one full pass
+    before the cutover lock. None: cut over without verification; needs acknowledge: [Unverified].
     """
     on_mismatch: Annotated[OnMismatch, Field(strict=False)] = OnMismatch.REPAIR
-    """What happens when rows differ. Fail: the run stops and names the keys. Repair: the rows are copied again and
-    checked again; not supported yet: done as Fail.
+    """What happens when rows differ. Fail: the run stops and names the keys. Repair: the rows are copied and compared
+    again; not supported yet: treated as Fail.
     """
 
 
@@ -108,8 +110,8 @@ class Checkpoint(Model):
     """Where progress is kept."""
 
     store: Annotated[CheckpointStore, Field(strict=False)] = CheckpointStore.TARGET
-    """Target: a table on the target, the default in a cluster. Volume: an SQLite file on the claim. `ferry run` keeps
-    a file (--state) unless the manifest says Target.
+    """Target: a table on the target, the default in a cluster. Volume: an SQLite file on the claim. `ferry run` uses a
+    file (--state) unless the manifest says Target.
     """
     claim_name: Annotated[str, Field(max_length=253)] = ""
     """PersistentVolumeClaim for store Volume."""
@@ -124,23 +126,23 @@ class Checkpoint(Model):
 
 
 class TemplateMetadata(Model):
-    """What is taken over of a Pod's metadata; its name and all else are the operator's."""
+    """Metadata to add to the Pod. The operator sets its name and everything else."""
 
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = {}
-    """More labels; those by which the operator finds its Pods stand."""
+    """Additional labels. They cannot replace the labels by which the operator finds its Pods."""
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=32768)]], Field(max_length=64)] = {}
-    """More annotations; the operator's own stand."""
+    """Additional annotations. They cannot replace the operator's own."""
 
 
 class Template(Model):
-    """What is merged into the copier's Pod."""
+    """Settings to merge into the copier's Pod."""
 
     metadata: TemplateMetadata = TemplateMetadata()
     """Labels and annotations."""
     resources: Free = {}
     """Requests and limits of the copier's container."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = {}
-    """Labels of the nodes that it may run on."""
+    """Labels that a node must have to run it."""
     affinity: Free = {}
     """Scheduling affinity."""
     tolerations: FreeList = []
@@ -148,15 +150,15 @@ class Template(Model):
     topology_spread_constraints: FreeList = []
     """How copiers spread over the cluster."""
     env: FreeList = []
-    """More environment variables."""
+    """Additional environment variables."""
     volumes: FreeList = []
-    """More volumes."""
+    """Additional volumes."""
     volume_mounts: FreeList = []
-    """Where they are mounted in the copier's container."""
+    """Where to mount them in the copier's container."""
     image_pull_secrets: FreeList = []
     """Secrets for pulling the image."""
     service_account_name: Annotated[str, Field(max_length=253)] = ""
-    """ServiceAccount; its token is not mounted, unless `volumes` asks for it."""
+    """ServiceAccount. Its token is not mounted, unless `volumes` requests it."""
     priority_class_name: Annotated[str, Field(max_length=253)] = ""
     """PriorityClass of the Pod."""
     pod_security_context: Free = {}
@@ -164,14 +166,14 @@ class Template(Model):
 
 
 class Copier(Model):
-    """The copier's Pod; in a cluster only, but for logLevel."""
+    """The copier's Pod. Outside a cluster only logLevel is used."""
 
     image: Annotated[str, Field(max_length=1024)] = ""
-    """Image to run; empty: the operator's own."""
+    """Image to run; empty means the operator's own image."""
     log_level: Annotated[LogLevel, Field(strict=False)] = LogLevel.INFO
-    """How much the copier logs."""
+    """Minimum level of the copier's log lines."""
     template: Template = Template()
-    """What is merged into its Pod."""
+    """Settings to merge into its Pod."""
 
 
 def _servers_differ(spec: "Spec") -> bool:
@@ -203,30 +205,30 @@ class Spec(Model):
     )
 
     source: Server
-    """Where the rows are; writes go on there until the cutover."""
+    """The server that holds the rows. Applications write to it until the cutover."""
     target: Server
-    """Where they go."""
+    """The server that receives the rows."""
     tables: Tables
     """Which tables move and what they are called on the target."""
     schema_: Annotated[Schema, Field(alias="schema")] = Schema()
     """Table definitions on the target."""
     copy_: Annotated[Copy, Field(alias="copy")] = Copy()
-    """Pace and grain of the copy."""
+    """Parallelism and chunk size of the copy."""
     throttle: Throttle = Throttle()
-    """What slows the data movement down."""
+    """Limits that slow data movement down."""
     paused: bool = False
-    """Stops data movement; progress is kept. Leave it out of manifests kept in Git."""
+    """Stop data movement and keep the progress. Leave it out of manifests kept in Git."""
     verify: Verify = Verify()
-    """How equality is proven."""
+    """How source and target are compared."""
     cutover: Cutover = Cutover()
     """When and how writes move to the target."""
     acknowledge: Annotated[list[Annotated[Acknowledgement, Field(strict=False)]], Field(max_length=32)] = []
-    """What preflight refuses unless it is named here."""
+    """Risks that preflight refuses unless they are named here."""
     aborted: bool = False
-    """Stop for good, keep the target; cannot be taken back. Leave it out of manifests kept in Git."""
+    """Stop permanently and keep the target. Cannot be undone. Leave it out of manifests kept in Git."""
     deletion_policy: Annotated[DeletionPolicy, Field(strict=False)] = DeletionPolicy.RETAIN
-    """Retain: deleting the Ferry keeps the target's tables. DropTarget: before the cutover it drops those that the
-    Ferry has filled, and that neither another Ferry nor a foreign key from elsewhere claims.
+    """Retain: deleting the Ferry keeps the target's tables. DropTarget: deleting it before the cutover drops the tables
+    that this Ferry filled, except those that another Ferry claims or that a foreign key of another table references.
     """
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647)] | None = None
     """Delete the Ferry this long after it finished, unless it is Stalled; no default."""
@@ -262,15 +264,15 @@ class Metadata(Model):
     resource_version: str | None = None
     """Given by kube-apiserver."""
     self_link: str | None = None
-    """Of old."""
+    """Obsolete."""
     generate_name: str | None = None
     """Not used."""
     finalizers: list[str] = []
-    """Kept by the operator."""
+    """Managed by the operator."""
     owner_references: list[dict[str, JsonValue]] = []
-    """Kept by whoever owns it."""
+    """Managed by the owners."""
     managed_fields: list[dict[str, JsonValue]] = []
-    """Kept by kube-apiserver."""
+    """Managed by kube-apiserver."""
 
 
 class Ferry(Model):
@@ -281,7 +283,7 @@ class Ferry(Model):
             "self.metadata.name.size() <= 52",
             "metadata.name may have at most 52 characters: the names of the copier's objects contain it",
             lambda ferry: len(ferry.metadata.name) <= 52,
-            field_path=".metadata",  # the name has no schema of its own for a path to end at
+            field_path=".metadata",  # the name has no schema of its own that a path could end at
         ),
     )
 
@@ -298,6 +300,6 @@ class Ferry(Model):
 
 
 def ferry_uid(ferry: Ferry) -> str:
-    """What the target's lease row is held by: the cluster's uid, or one made of namespace and name."""
+    """Key of this Ferry's lease row on the target: the uid from the cluster, or one made from namespace and name."""
     meta = ferry.metadata
     return meta.uid or str(uuid.uuid5(_UID_SPACE, f"{meta.namespace}/{meta.name}"))

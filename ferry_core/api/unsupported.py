@@ -1,7 +1,8 @@
-"""What this version does not support yet: refused by name; a default is replaced by something stricter, with a notice.
+"""Fields that this version does not support yet.
 
-No field is ignored in silence. A line here goes when the thing is supported. Called by ``manifest``, and by the
-ControlServer for directives.
+Such a field is refused by name, or its default is replaced by something stricter with a notice. No field is silently
+ignored. Remove a line here when the feature is supported. Used by ``manifest``, and by the ControlServer for
+directives.
 """
 
 from ferry_core.api.choices import CutoverMode, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
@@ -13,7 +14,7 @@ from ferry_core.reasons import Reason
 
 
 def refuse_unsupported(ferry: Ferry) -> None:
-    """ConfigError NotBuiltYet that names every field of the manifest that this version cannot act on."""
+    """Raise ConfigError NotBuiltYet, naming every field of the manifest that this version does not support."""
     spec = ferry.spec
     found = _throttle(spec.throttle) + _cutover(spec.cutover)
     for role, server in (("source", spec.source), ("target", spec.target)):
@@ -25,12 +26,12 @@ def refuse_unsupported(ferry: Ferry) -> None:
 
 
 def refuse_unsupported_directive(directive: Directive) -> None:
-    """The same for what may change while a Ferry runs."""
+    """The same check for the fields of a directive."""
     _refuse(_throttle(directive.throttle) + _cutover(directive.cutover))
 
 
 def notices(ferry: Ferry) -> list[str]:
-    """Where the run does something stricter than the spec says, or where a field means nothing outside of a cluster."""
+    """Notices where the run is stricter than the spec, or where a field has no effect outside a cluster."""
     spec = ferry.spec
     said = []
     if spec.verify.mode is VerifyMode.CONTINUOUS:

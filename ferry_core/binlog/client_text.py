@@ -1,8 +1,8 @@
-"""The bytes of a logged statement as text. A statement is bytes in its client's character set; called by ``events``.
+"""Decodes the bytes of a logged statement, which are in the client's character set. Used by ``events``.
 
-What matters is that quotes, backslashes and names come out as the server took them. So a character of several bytes is
-one character even if its last byte looks like a backslash or a quote (gbk, sjis, big5, gb18030, euckr), and one that
-cannot be read is UNKNOWN: a name that holds it may be any name of that length. Nothing here fails.
+Quotes, backslashes and names must come out as the server read them. So a multi-byte character is one character even if
+its last byte looks like a backslash or a quote (gbk, sjis, big5, gb18030, euckr). A character that cannot be decoded
+becomes UNKNOWN, and a name that contains UNKNOWN matches any name of that length. Nothing here raises.
 """
 
 import re
@@ -34,7 +34,8 @@ _SINGLE_BYTE = {
     "hp8": "hp_roman8",
     "ascii": "ascii",
 }
-"""Python's names. Others (dec8, swe7, armscii8, geostd8, keybcs2) it does not know; each is ASCII below 0x80."""
+"""Python's names. Python lacks the others (dec8, swe7, armscii8, geostd8, keybcs2); each of them is ASCII below 0x80.
+"""
 
 _JAPANESE = rb"\x8e[\xa0-\xdf]|\x8f[\xa1-\xfe]{2}|[\xa1-\xfe]{2}"
 _SHIFTED = rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]"
@@ -49,18 +50,18 @@ _MULTI_BYTE = {
     "ujis": ("euc_jp", _JAPANESE),
     "eucjpms": ("euc_jp", _JAPANESE),
 }
-"""Python's name, and what the server takes for one character, whether it stands for anything or not."""
+"""Python's name, and the byte sequences that the server reads as one character, even if they are not assigned."""
 
 _PATTERNS = {
     name: (codec, re.compile(rb"[\x00-\x7f]+|" + character + rb"|[\x80-\xff]"))
     for name, (codec, character) in _MULTI_BYTE.items()
 }
 _SWEDISH = str.maketrans(dict.fromkeys("[]^{}~", UNKNOWN))
-"""Letters in swe7, in names too."""
+"""In swe7 these are letters, which may also occur in names."""
 
 
 def decoded(raw: bytes, collation: int) -> str:
-    """``collation`` is the number that the event tells of its client."""
+    """``collation`` is the number of the client's collation from the event."""
     name = _charset(collation)
     if name in _PATTERNS:
         codec, pattern = _PATTERNS[name]
@@ -71,14 +72,14 @@ def decoded(raw: bytes, collation: int) -> str:
         text = raw.decode("ascii", "surrogateescape")
         text = re.sub(r"[\udc80-\udcff]", UNKNOWN, text)
         return text.translate(_SWEDISH) if name == "swe7" else text
-    return raw.decode("utf-8", "replace")  # names in a binary statement too are UTF-8 to the server
+    return raw.decode("utf-8", "replace")  # the server reads names as UTF-8 in a binary statement too
 
 
 def _charset(collation: int) -> str:
     try:
         charset: Any = charset_by_id(collation)
     except KeyError:
-        return "utf8mb4"  # all collations of the last years are
+        return "utf8mb4"  # this holds for all collations added in recent years
     return str(charset.name)
 
 

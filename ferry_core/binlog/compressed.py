@@ -1,6 +1,6 @@
-"""Events that the source has compressed, as the plain ones that they stand for. Called by ``transactions``.
+"""Decompresses binlog events that the source has compressed. Called by ``transactions``.
 
-MySQL compresses whole transactions (``binlog_transaction_compression``, a session may set it), MariaDB single events
+MySQL compresses whole transactions (``binlog_transaction_compression``, which a session may set), MariaDB single events
 (``log_bin_compress``). Formats: libs/mysql/binlog/event/codecs of MySQL 9.7, sql/log_event.cc of MariaDB 10.11.
 """
 
@@ -22,7 +22,7 @@ _UPDATES = (24, 31)
 
 
 def transaction(data: bytes, end: int) -> Iterator[bytes]:
-    """The events in a TRANSACTION_PAYLOAD, as packets without checksums; never all of them in memory at once."""
+    """The events in a TRANSACTION_PAYLOAD, as packets without checksums. They are never all in memory at once."""
     import zstandard
 
     at, size, kind = 20, 0, _ZSTD
@@ -64,7 +64,7 @@ def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def plain(data: bytes, end: int) -> bytes:
-    """MariaDB's compressed statement or rows as their plain event, without a checksum."""
+    """MariaDB's compressed statement or rows event as an uncompressed event without a checksum."""
     try:
         kind = _MARIADB_KINDS[data[5]]
         at = _statement_at(data) if kind == events.QUERY else _rows_at(data, kind)
@@ -85,7 +85,7 @@ def _statement_at(data: bytes) -> int:
 
 
 def _rows_at(data: bytes, kind: int) -> int:
-    """Behind the columns' bitmaps."""
+    """Offset of the rows, after the bitmaps of columns."""
     at = 28 if kind <= events.DELETE_ROWS_V1 else 28 + int.from_bytes(data[28:30], "little")
     columns, at = length_encoded(data, at)
     return at + (columns + 7) // 8 * (2 if kind in _UPDATES else 1)

@@ -1,4 +1,6 @@
-"""What a stream has read so far. Written by ``transactions`` in the streamer's thread; its status is made of it."""
+"""Counters of one stream. Written by ``transactions`` in the streamer's thread; the streamer's status is computed from
+them.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Counters:
-    """What has happened since the run's start; written by the streamer's thread, read by any."""
+    """Counts since the start of the run. Only the streamer's thread writes them; any thread may read."""
 
     def __init__(self, start: StreamMark) -> None:
         self.processed = start
@@ -22,7 +24,8 @@ class Counters:
         self.caught_up = False
         self.in_sink = False
         self.file = ""
-        self.newest: tuple[str, int] | None = None  # the last file that began, and when the source began it
-        self.end: tuple[str, int] | None = None  # where what was processed ends; None: unknown, or beyond 4 bytes
-        self.out_of_order: Position | None = None  # the position behind which GTIDs do not tell places, see ``order``
-        self.place = b""  # where the last event ended in ``file``: 4 bytes as the header has them
+        self.newest: tuple[str, int] | None = None  # the newest file, and when the source created it
+        self.end: tuple[str, int] | None = None  # end of the last processed event; None: unknown, or beyond 4 bytes
+        # the position after which GTIDs no longer identify places, see ``order``
+        self.out_of_order: Position | None = None
+        self.place = b""  # end of the last event in ``file``: 4 bytes as in the header

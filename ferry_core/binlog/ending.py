@@ -1,6 +1,7 @@
-"""Where the source's binlog ends now, as its own status says: beyond ``@@gtid_executed`` while commits stall.
+"""The current end of the source's binlog, from the server's own status. It is beyond ``@@gtid_executed`` while commits
+stall.
 
-Called by the coordinator at a table's start (R2), and by a cutover's drain.
+Called by the coordinator when a table starts (R2) and by the drain of a cutover.
 """
 
 from ferry_core.errors import DataError
@@ -10,11 +11,13 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 BinlogEnd = tuple[str, int] | MariaDbGtids
-"""MySQL: file and offset, which order as they are (names end in a number of fixed width). MariaDB: GTIDs."""
+"""MySQL: file and offset, which compare in binlog order (file names end in a fixed-width number). MariaDB: GTIDs."""
 
 
 def end_of_binlog(session: Session) -> BinlogEnd:
-    """Ask the source. On MariaDB its GTIDs, since SHOW MASTER STATUS hangs during a stalled commit there."""
+    """Ask the source for the end of its binlog. MariaDB is asked for GTIDs, because SHOW MASTER STATUS hangs there
+    while a commit is stalled.
+    """
     if session.flavor is Flavor.MARIADB:
         position = source_position(session)
         assert isinstance(position, MariaDbGtids)
@@ -23,7 +26,9 @@ def end_of_binlog(session: Session) -> BinlogEnd:
 
 
 def place_of_end(session: Session) -> tuple[str, int]:
-    """File and offset, on either family. On MariaDB only under the cutover's lock, which waits for stalled commits."""
+    """File and offset, for both families. On MariaDB call it only under the cutover's lock, which waits for stalled
+    commits.
+    """
     version = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2])
     modern = session.flavor is Flavor.MYSQL and version >= (8, 4)
     rows = session.query("SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS")

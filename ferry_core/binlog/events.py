@@ -1,8 +1,8 @@
-"""Binlog event numbers and the few control events whose content matters, as pure functions over bytes.
+"""Binlog event numbers, and parsers for the few control events whose content matters: pure functions over bytes.
 
-``data`` is a packet as ``frames`` gives it: one 0 byte, the 19-byte header, the body from offset 20; ``end`` excludes
-the checksum. mysql-replication has classes for these events, but they need its own packet wrapper and connection, and
-know neither tagged GTIDs nor MariaDB's XA flags. Numbers: libs/mysql/binlog/event of MySQL 9.7, sql/log_event.h of
+``data`` is a packet from ``frames``: one 0 byte, the 19-byte header, the body from offset 20; ``end`` excludes the
+checksum. mysql-replication has classes for these events, but they need its own packet wrapper and connection, and
+support neither tagged GTIDs nor MariaDB's XA flags. Numbers: libs/mysql/binlog/event of MySQL 9.7, sql/log_event.h of
 MariaDB 11.8.
 """
 
@@ -44,7 +44,7 @@ MARIADB_QUERY_COMPRESSED = 165
 MARIADB_ROWS_COMPRESSED = range(166, 172)
 
 HARMLESS = {
-    5: "intvar",  # the next three only prepare a statement, which is judged by itself
+    5: "intvar",  # the next three only prepare a statement, which is checked by itself
     13: "rand",
     14: "user_var",
     9: "append_block",  # content of a statement-format LOAD DATA
@@ -59,7 +59,7 @@ HARMLESS = {
     161: "binlog_checkpoint",
     164: "start_encryption",
 }
-"""Events without a row or statement of their own."""
+"""Events that contain neither a row nor a statement."""
 
 NAMES = {
     **HARMLESS,
@@ -104,17 +104,17 @@ _STRING_VARIABLES = {5: 1, 6: 1, 11: 2}  # time zone, catalogue, invoker: user a
 
 
 def has_checksum(data: bytes) -> bool:
-    """Whether the event ends in a checksum of itself."""
+    """Whether events end in a checksum."""
     return crc32(data[1:-4]) == int.from_bytes(data[-4:], "little")
 
 
 def unreadable(what: str) -> DataError:
-    """The binlog says something this version does not understand; skipping it could lose rows."""
+    """The binlog contains something that this version does not understand. Skipping it could lose rows."""
     return DataError(Reason.BINLOG_UNREADABLE, f"{what}; this source's binlog cannot be followed safely")
 
 
 def _whole(parse: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """An event that ends too early is an error of ours, not a Python one."""
+    """Raise DataError instead of a Python error where an event is too short."""
 
     @functools.wraps(parse)
     def guarded(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
@@ -127,7 +127,7 @@ def _whole(parse: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result
 
 
 class Format(NamedTuple):
-    """What a format description says that matters here."""
+    """The fields of a format description event that are needed here."""
 
     checksums: bool
     created: int
@@ -235,22 +235,23 @@ _START_OR_ROLLBACK_ALTER = 0x02 | 0x08
 
 
 class MariaDbTransaction(NamedTuple):
-    """MariaDB's GTID event: a transaction's name, and its beginning."""
+    """MariaDB's GTID event: the transaction's id, and how it begins."""
 
     domain: int
     sequence: int
     standalone: bool
-    prepared_xid: str | None  # of an XA PREPARE; that of XA COMMIT and ROLLBACK stands in their statement
+    prepared_xid: str | None  # of an XA PREPARE; the XID of XA COMMIT and ROLLBACK is in their statement
     alters_nothing: bool = False
-    """An ALTER TABLE that has only begun, or was rolled back: with binlog_alter_two_phase=ON each is logged twice."""
+    """An ALTER TABLE that has only started or was rolled back. With binlog_alter_two_phase=ON each one is logged twice.
+    """
 
 
 @_whole
 def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
-    """Sequence, domain, flags, then the XID of an XA transaction, else more flags."""
+    """Sequence, domain and flags; then the XID of an XA transaction, or more flags."""
     sequence, domain, flags = struct.unpack_from("<QIB", data, 20)
     prepared, more = None, 0
-    at = 20 + 13 + (8 if flags & 0x02 else 0)  # a group commit id comes between
+    at = 20 + 13 + (8 if flags & 0x02 else 0)  # preceded by a group commit id
     if flags & 0x40:
         format_id, gtrid, bqual = struct.unpack_from("<iBB", data, at)
         at += 6
@@ -263,7 +264,7 @@ def parse_mariadb_gtid(data: bytes, end: int) -> MariaDbTransaction:
 
 
 class Statement(NamedTuple):
-    """A QUERY event. ``touched``: the schemas of all tables that it opened, where the source tells them (MySQL)."""
+    """A QUERY event. ``touched``: the schemas of all tables that it opened, if the source logs them (MySQL)."""
 
     text: str
     default_schema: str
@@ -272,7 +273,7 @@ class Statement(NamedTuple):
 
 @_whole
 def parse_query(data: bytes, end: int, kind: int = QUERY) -> Statement:
-    """The statement is in the client's character set, as the status variables tell it; schemas' names are UTF-8."""
+    """The statement is in the client's character set, which the status variables name. Schema names are UTF-8."""
     schema_length, variables = data[28], int.from_bytes(data[31:33], "little")
     at = 33 + (13 if kind == EXECUTE_LOAD_QUERY else 0)
     collation, touched = _status_variables(data[at : at + variables])
@@ -285,7 +286,7 @@ def parse_query(data: bytes, end: int, kind: int = QUERY) -> Statement:
 
 
 def _status_variables(variables: bytes) -> tuple[int, frozenset[str] | None]:
-    """The client's collation, and the schemas of the tables that were opened. What is not known ends the list."""
+    """The client's collation, and the schemas of the opened tables. Parsing stops at the first unknown variable."""
     at, collation = 0, _UTF8MB4
     while at < len(variables):
         code = variables[at]
@@ -297,7 +298,7 @@ def _status_variables(variables: bytes) -> tuple[int, frozenset[str] | None]:
         elif code in _STRING_VARIABLES:
             for _ in range(_STRING_VARIABLES[code]):
                 at += 1 + variables[at]
-        elif code == 2:  # a catalogue with a NUL behind it (MariaDB before 11)
+        elif code == 2:  # a catalogue followed by NUL (MariaDB before 11)
             at += 2 + variables[at]
         elif code == _TOUCHED_SCHEMAS:
             return collation, _schemas(variables, at)
@@ -307,7 +308,7 @@ def _status_variables(variables: bytes) -> tuple[int, frozenset[str] | None]:
 
 
 def _schemas(variables: bytes, at: int) -> frozenset[str] | None:
-    """None for too many, or for one without a name: a table that foreign keys reference was among those opened."""
+    """None if there are too many, or if one has no name (a table that foreign keys reference was opened too)."""
     count = variables[at]
     if count == _TOO_MANY_SCHEMAS:
         return None
@@ -332,5 +333,5 @@ def parse_xa_prepare(data: bytes, end: int) -> Prepared:
 
 
 def parse_rotate(data: bytes, end: int) -> str:
-    """The name of the file that follows."""
+    """Name of the next file."""
     return data[28:end].rstrip(b"\0").decode("utf-8", "replace")

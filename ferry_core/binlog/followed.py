@@ -1,7 +1,8 @@
-"""The selected tables as the stream sees them: which there are now, and from where on their events count.
+"""The selected tables from the stream's point of view: which tables it follows, and from which position their events
+count.
 
-The tables of a run change while it streams: one may join, one may start over. The streamer asks for them again between
-two transactions, never within one. ``moves`` implements both protocols.
+Tables can join a running run or start over. The streamer asks for the current set between two transactions, never
+within one. ``moves`` implements both protocols.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from ferry_core.tables.table import Table
 
 
 class Followed(Protocol):
-    """One table. ``shape`` is kept here over reconnects, for a definition must not change unnoticed."""
+    """One followed table. ``shape`` is kept here across reconnects, so that a change of the definition is always
+    noticed.
+    """
 
     shape: tuple[WireColumn, ...] | None
 
@@ -22,7 +25,7 @@ class Followed(Protocol):
     def table(self) -> Table: ...
     @property
     def counts_from(self) -> Position | None:
-        """Transactions in this position do not count: what they did was read otherwise. None: all do."""
+        """Ignore transactions contained in this position, because a later read already covers them. None: count all."""
 
 
 M = TypeVar("M", bound=Followed)
@@ -30,11 +33,11 @@ M_co = TypeVar("M_co", bound=Followed, covariant=True)
 
 
 class FollowedTables(Protocol[M_co]):
-    """All of them."""
+    """The set of followed tables."""
 
     @property
     def version(self) -> int:
-        """Another number whenever ``followed`` would give something else."""
+        """Changes whenever ``followed`` would return something else."""
 
     def followed(self, processed: StreamMark) -> Sequence[M_co]:
-        """Those whose events count from here on; the last transaction ended at ``processed``."""
+        """Tables whose events count from now on; the last transaction ended at ``processed``."""

@@ -1,7 +1,8 @@
-"""Packets of a running dump, read straight from the connection's buffered file. Called by ``follow`` for every event.
+"""Reads packets of a running dump directly from the connection's buffered file. Called by ``follow`` for every event.
 
-mysql-replication's own loop wraps each packet in three objects and decodes 4,000 rows a second; this costs two reads.
-The first byte of a packet is 0 before an event, so in what ``next_event`` gives, the event begins at offset 1.
+mysql-replication's own loop wraps each packet in three objects and decodes 4,000 rows a second; this loop needs two
+reads per packet. The first byte of an event's packet is 0, so the event begins at offset 1 of what ``next_event``
+returns.
 """
 
 from collections.abc import Callable
@@ -15,14 +16,14 @@ _EVENT = 0
 
 
 class Frames:
-    """Gives packets in order; never returns at the end of the stream but raises."""
+    """Returns packets in order. At the end of the stream it raises."""
 
     def __init__(self, read: Callable[[int], bytes], sequence: int = 1) -> None:
         self._read = read
         self._sequence = sequence
 
     def next_event(self) -> bytes:
-        """The next event, one 0 byte before it; continuation packets of 16 MiB are joined."""
+        """The next event, preceded by one 0 byte. Continuation packets of 16 MiB are joined."""
         try:
             header = self._read(4)
             size = int.from_bytes(header[:3], "little")

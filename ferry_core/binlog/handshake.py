@@ -1,9 +1,10 @@
-"""Opens a dump: log in, say who we are, ask for everything after a position. Called by ``streamer`` at each connect.
+"""Opens a dump: log in, register as a replica, request everything after a position. Called by ``streamer`` at each
+connect.
 
-The words of the handshake are mysql-replication's: the one place that knows its name-mangled connect method, because
-the public way to it (``fetchone``) opens a second connection to information_schema and decodes what it reads. Its GTID
-sets know neither tags nor the empty set (it would then start at the end of the binlog, on both families), so these
-cases are written here. What both families need said before is said on the connection first.
+The packets of the handshake come from mysql-replication. This is the only module that uses its name-mangled connect
+method: the public one (``fetchone``) opens a second connection to information_schema and decodes what it reads. Its
+GTID sets support neither tags nor the empty set (with which it would start at the end of the binlog, on both families),
+so those requests are written here. Statements that both families need first are sent on the connection before the dump.
 """
 
 import struct
@@ -32,25 +33,25 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
-"""Ten heartbeats missed: the connection is lost, whatever the socket says."""
+"""Ten missed heartbeats: the connection is treated as lost, whatever the socket reports."""
 
 _COM_BINLOG_DUMP = 0x12
 _COM_BINLOG_DUMP_GTID = 0x1E
 _THROUGH_GTID = 0x04
-# The source must wait while the sink holds the stream back (a pause may last for hours), not cut the connection.
+# While the sink blocks the stream (a pause may last for hours), the source must wait and not close the connection.
 _NET_WRITE_TIMEOUT = 7 * 24 * 3600
 _NAMESPACE = uuid.UUID("6c3c2f0e-5d0f-4c52-8f5e-0c8d4c1a7f57")
 
 
 class SourceFacts(NamedTuple):
-    """What the source said of itself before the dump."""
+    """Facts that the source reported before the dump."""
 
     identity: ServerIdentity
-    checksums: bool  # of the first events, until a format description says better
+    checksums: bool  # applies to the first events, until a format description arrives
     folds_names: bool  # lower_case_table_names is not 0
-    purged: Position  # MySQL's gtid_purged; MariaDB does not tell: empty
-    logged: Position  # MariaDB's gtid_binlog_state, with what is purged; of MySQL not asked: empty
-    clock_ahead: float  # the source's clock less ours, seconds
+    purged: Position  # MySQL's gtid_purged; empty on MariaDB, which does not report it
+    logged: Position  # MariaDB's gtid_binlog_state, including purged transactions; empty on MySQL, not asked
+    clock_ahead: float  # the source's clock minus ours, in seconds
 
 
 class Dump(NamedTuple):
@@ -62,12 +63,12 @@ class Dump(NamedTuple):
 
 
 def server_id_of(uid: str) -> int:
-    """A replication server id for this Ferry: in the upper half of the range, where people seldom choose theirs."""
+    """A replication server id for this Ferry, in the upper half of the range, which people seldom use."""
     return 0x80000000 | zlib.crc32(uid.encode()) & 0x7FFFFFFF
 
 
 def replica_uuid(server_id: int) -> str:
-    """The same for the same server id, so that a source ends our own dead dump when we come back."""
+    """The same server id always has the same uuid, so that the source closes our own dead dump when we reconnect."""
     return str(uuid.uuid5(_NAMESPACE, str(server_id)))
 
 
@@ -78,9 +79,8 @@ def open_dump(
     start: Position | tuple[str, int],
     check: Callable[[SourceFacts], None],
 ) -> Dump:
-    """Connect and begin the dump after ``start``, a position or (MariaDB) file and offset, unless ``check`` raises.
-
-    Raises values of the error tree.
+    """Connect and start the dump after ``start``, unless ``check`` raises. ``start`` is a position or, on MariaDB, file
+    and offset. Raises errors of the error tree.
     """
     try:
         connection = _connect(endpoint)
@@ -97,17 +97,17 @@ def open_dump(
         raise classify(error, endpoint) from error
     sock: Any = connection._sock  # type: ignore[attr-defined]  # noqa: SLF001 - the hot loop reads it without PyMySQL
     sock.settimeout(SILENCE_SECONDS)
-    # PyMySQL's own buffered file, so that what it may have read ahead is not lost.
+    # Use PyMySQL's own buffered file, so that bytes that it has read ahead are not lost.
     return Dump(connection, Frames(connection._rfile.read), facts)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def connect_dump(endpoint: Endpoint) -> "Connection[Any]":
-    """A connection that may ask for a dump of its own, beside the stream's. Raises values of the error tree."""
+    """Open a connection that may request a separate dump beside the stream's. Raises errors of the error tree."""
     try:
         connection = _connect(endpoint)
         try:
             _require_tls(connection, endpoint)
-            # Events come as they are in their file then, whatever binlog_checksum is by now.
+            # Request events exactly as they are in their file, whatever binlog_checksum is now.
             _row(
                 connection,
                 "SET @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', "
@@ -123,7 +123,7 @@ def connect_dump(endpoint: Endpoint) -> "Connection[Any]":
 
 
 def close(connection: "Connection[Any]") -> None:
-    """Without a farewell that could block."""
+    """Close without a COM_QUIT, which could block."""
     connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - close() would write to a dump
 
 
@@ -161,13 +161,13 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
     history = "@@GLOBAL.gtid_purged, ''" if flavor is Flavor.MYSQL else "'', @@GLOBAL.gtid_binlog_state"
     own = replica_uuid(server_id)
     period = int(HEARTBEAT_SECONDS * 1e9)
-    # Both the old and the new names: MySQL reads source_* first, MariaDB and older MySQL know master_* only.
+    # Set both the old and the new names: MySQL reads source_* first; MariaDB and older MySQL know only master_*.
     _row(
         connection,
         "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, @source_binlog_checksum = @@GLOBAL.binlog_checksum, "
         f"@master_heartbeat_period = {period}, @source_heartbeat_period = {period}, @mariadb_slave_capability = 4, "
         f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}, "
-        f"{NO_LIMITS}",  # to a server SHOW STATUS is a SELECT
+        f"{NO_LIMITS}",  # the server treats SHOW STATUS as a SELECT
     )
     asked = time.time()
     checksum, folds, now, name, start, purged, logged = _row(
@@ -181,7 +181,7 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
 
 
 def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position | tuple[str, int]) -> None:
-    """Send the dump command; from here on the connection only gives events."""
+    """Send the dump command. From now on the connection delivers only events."""
     if isinstance(position, tuple):
         file, offset = position
         command = struct.pack("<IHI", offset, 0, server_id) + file.encode()

@@ -1,12 +1,12 @@
-"""Is the source's history still the one that was read? Asked by ``streamer`` at every connect, before the first event.
+"""Checks that the source's binlog is still the one that was read. Called by ``streamer`` at every connect, before the
+first event.
 
-A source that has crashed may have lost the tail of its binlog (sync_binlog other than 1), one that was reset or brought
-back counts from an earlier place: either gives numbers that were read already to other transactions, and a dump would
-skip those. So the last transaction that was read is read again, from the same place, and must be the same bytes. A file
-is only ever appended to, and after a restart the source writes into a new one: the same bytes at the same place mean
-that everything before them is the same too.
-
-Where that file is purged by now, the oldest one that is left must begin behind the transaction.
+A source that crashed may have lost the end of its binlog (sync_binlog other than 1), and one that was reset or restored
+starts counting at an earlier place. Both assign numbers that were already read to new transactions, and a dump would
+skip those. So the last transaction that was read is read again from the same place, and must have the same bytes. A
+binlog file is only appended to, and a restarted source writes to a new one: the same bytes at the same place prove that
+everything before them is unchanged. If that file has been purged, the oldest remaining one must begin after the
+transaction.
 """
 
 import struct
@@ -39,7 +39,9 @@ _FILE_HEAD = frozenset({events.ROTATE, events.HEARTBEAT, events.HEARTBEAT_V2, 16
 def prove_history(
     endpoint: Endpoint, flavor: Flavor, position: Position, last: LastRead, control: Callable[[], Session]
 ) -> None:
-    """Return if the source still has what was read; raises DataError if not, RetriableError if it cannot be asked."""
+    """Return if the source still has what was read. Raises DataError if not, RetriableError if the source cannot be
+    asked.
+    """
     try:
         wrong = _compare(endpoint, last)
     except SourceRefusal as refusal:
@@ -49,13 +51,13 @@ def prove_history(
             return
         if refusal.code != FATAL_READING_BINLOG:
             raise judge(refusal, endpoint, position, control) from refusal
-        wrong = str(refusal)  # the file ends before that place, or holds no event there
+        wrong = str(refusal)  # the file ends before that place, or has no event there
     if wrong:
         raise history_lost(endpoint, position, f"{last.file} at {last.offset}: {wrong}")
 
 
 def has_transaction(endpoint: Endpoint, last: LastRead) -> bool:
-    """Whether the server has this very transaction, at the same place of the same file: then it has that binlog."""
+    """Whether the server has this exact transaction at the same place of the same file. If so, it has that binlog."""
     try:
         return last.digest != "" and not _compare(endpoint, last)
     except SourceRefusal as refusal:
@@ -65,7 +67,7 @@ def has_transaction(endpoint: Endpoint, last: LastRead) -> bool:
 
 
 def _compare(endpoint: Endpoint, last: LastRead) -> str:
-    """What is not as it was; empty: nothing."""
+    """Describe what differs; empty if nothing does."""
     first, begun = _event_at(endpoint, last.file, last.offset)
     if last.begun and begun != last.begun:
         return "the source began a file of this name at another time"
@@ -80,12 +82,12 @@ def _compare(endpoint: Endpoint, last: LastRead) -> str:
 
 
 def _event_at(endpoint: Endpoint, file: str, offset: int) -> tuple[bytes, int]:
-    """The event at a place, empty at the end of its file, and when that file was begun."""
+    """The event at a place and the creation time of its file. The event is empty at the end of the file."""
     begun = None
     for event in _events_from(endpoint, file, offset):
         if event[5] == events.FORMAT_DESCRIPTION:
             if begun is not None:
-                break  # of the next file
+                break  # from the next file
             begun = int.from_bytes(event[1:5], "little")
         elif event[5] not in _FILE_HEAD:
             return event, begun or 0
@@ -93,7 +95,9 @@ def _event_at(endpoint: Endpoint, file: str, offset: int) -> tuple[bytes, int]:
 
 
 def _events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
-    """Until the end of the binlog. Without a server id, so that it stands in nobody's way, as mysqlbinlog asks."""
+    """Events up to the end of the binlog. Requested without a server id, as mysqlbinlog does, so that it displaces no
+    replica.
+    """
     connection = connect_dump(endpoint)
     try:
         command = struct.pack("<IHI", offset, _NON_BLOCK, 0) + file.encode()
@@ -111,7 +115,7 @@ def _events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
 
 
 def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: LastRead) -> None:
-    """The file is not there any more. Was it purged, or is this binlog another one?"""
+    """The file no longer exists: find out whether it was purged or whether this is another binlog."""
     endpoint = session.endpoint
     files = [(row[0] or b"").decode() for row in session.query("SHOW BINARY LOGS")]
     newest = last.newest or last.file
@@ -121,7 +125,8 @@ def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: 
     if not oldest_binlog(session).behind.contains(wanted):
         raise history_lost(endpoint, position, f"{last.gtid} is in none of the binlogs that were purged")
     if _number(files[0]) > _number(newest) + 1:
-        # A restart in between may have lost the transaction, and its successor's number have been purged as well.
+        # A restart in between may have lost the transaction, and the file with the transaction that reused its number
+        # may be purged.
         raise history_unproven(endpoint, last.gtid or str(position), newest, files[0])
 
 

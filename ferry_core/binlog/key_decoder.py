@@ -1,8 +1,9 @@
-"""Raw key bytes of a row image as SQL literals that find exactly that row, by the key's index. Called by ``tracked``.
+"""Renders raw key bytes of a row image as SQL literals that find exactly that row by the key's index. Used by
+``tracked``.
 
-The change buffer keeps raw bytes, and asks for literals only when it flushes. A literal must compare equal to the
-column whatever the session's collation_connection (binary or utf8mb4): text has its character set as introducer, and
-the column's collation decides; ENUM, SET and BIT go by number; FLOAT as the double that it is.
+The change buffer keeps raw bytes and asks for literals only when it flushes. A literal must compare equal to the column
+whatever the session's collation_connection is (binary or utf8mb4). Text carries its character set as introducer, and
+the column's collation decides. ENUM, SET and BIT are compared by number, FLOAT as the double that it is.
 """
 
 import struct
@@ -24,12 +25,12 @@ _Literal = Callable[[bytes], str]
 _INTEGERS = {1, 2, 3, 8, 9}
 _TEXT_OR_BYTES = {15, 253, STRING, 252, 249, 250, 251}
 _LONGEST_FIXED = 15
-"""Digits before the point, and zeros behind it, up to which servers print a double without an exponent."""
+"""Most digits before the point, and most zeros after it, for which servers print a double without an exponent."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def key_decoder(columns: Sequence[Column], wire: Sequence[WireColumn]) -> KeyDecoder:
-    """The decoder of one table under one table map."""
+    """The decoder for one table under one table map."""
     parts = [(_literal(column, kind), kind.width, kind.prefix) for column, kind in zip(columns, wire, strict=True)]
 
     def decode(raw: bytes) -> KeyLiterals:
@@ -55,7 +56,7 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
         signed = not column.unsigned
         return lambda raw: str(int.from_bytes(raw, "little", signed=signed))
     if kind in (ENUM, SET):
-        # Unsigned, as `s | 0` is, by which tables.predicates compares long SETs: the last of 64 members is 2^63.
+        # Unsigned, like `s | 0`, by which tables.predicates compares long SETs: the 64th member is 2^63.
         return lambda raw: str(int.from_bytes(raw, "little"))
     if kind == BIT:
         return lambda raw: str(int.from_bytes(raw, "big"))
@@ -79,7 +80,7 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
 def _string(column: Column, wire: WireColumn) -> _Literal:
     if column.charset not in (None, "binary"):
         return lambda raw: f"_{column.charset} 0x{raw.hex()}" if raw else f"_{column.charset} ''"
-    if wire.type == STRING:  # BINARY(n) comes without its trailing zeros
+    if wire.type == STRING:  # BINARY(n) is logged without its trailing zeros
         length = wire.meta[0] | wire.meta[1] << 8
         return lambda raw: binary(raw.ljust(length, b"\0"))
     return binary
@@ -90,18 +91,20 @@ def _floating(form: str) -> _Literal:
 
 
 def _double(value: float) -> str:
-    """The shortest digits that are this double, with an exponent where the servers print one."""
+    """The shortest digits for this double, with an exponent where the servers print one."""
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    assert isinstance(exponent, int)  # no infinity in a table
+    assert isinstance(exponent, int)  # a table cannot hold infinity
     text, point = "".join(map(str, digits)), len(digits) + exponent
-    minus = "-" if sign and value else ""  # -0 is 0 to SQL
+    minus = "-" if sign and value else ""  # SQL treats -0 as 0
     if -_LONGEST_FIXED < point <= _LONGEST_FIXED or not value:
         return f"{minus}{Decimal((0, digits, exponent)):f}e0"
     return f"{minus}{text[0]}{'.' + text[1:] if text[1:] else ''}e{point - 1}"
 
 
 def _decimal(raw: bytes, precision: int, scale: int) -> str:
-    """Packed decimal: groups of nine digits in four bytes; the first bit is set for positive, all are flipped else."""
+    """Packed decimal: groups of nine digits in four bytes. The first bit is set for positive values; negative values
+    have all bits flipped.
+    """
     negative = not raw[0] & 0x80
     bits = bytes(byte ^ 0xFF for byte in raw) if negative else raw
     bits = bytes([bits[0] ^ 0x80]) + bits[1:]
@@ -126,7 +129,7 @@ def _date(raw: bytes) -> str:
 
 
 def _point(raw: bytes, digits: int) -> str:
-    """The fraction behind a temporal value: two digits a byte."""
+    """The fraction of a temporal value: two digits per byte."""
     return "." + str(int.from_bytes(raw, "big")).zfill((digits + 1) // 2 * 2)[:digits] if digits else ""
 
 
@@ -171,7 +174,7 @@ def _old_time(raw: bytes) -> str:
 
 
 def _mariadb_uuid(raw: bytes) -> str:
-    """Versions 1 to 7 of variant 1 may lie with their time fields reversed, so that they sort by time."""
+    """MariaDB may store versions 1 to 7 of variant 1 with reversed time fields, so that they sort by time."""
     raw = raw.ljust(16, b"\0")
     if raw[6] & 0x80 and 0 < raw[8] >> 4 < 6:
         raw = raw[12:16] + raw[10:12] + raw[8:10] + raw[6:8] + raw[:6]
@@ -179,7 +182,9 @@ def _mariadb_uuid(raw: bytes) -> str:
 
 
 def _inet6(raw: bytes) -> str:
-    """As MariaDB prints it: the longest run of zeros left out, be it one, and IPv4 in the last two words as such."""
+    """As MariaDB prints it: the longest run of zero words is left out, even a single one, and IPv4 in the last two
+    words is printed as such.
+    """
     raw = raw.ljust(16, b"\0")
     words = [int.from_bytes(raw[at : at + 2], "big") for at in range(0, 16, 2)]
     runs = [(len(list(same)), bool(zero)) for zero, same in groupby(words, key=lambda word: word == 0)]

@@ -1,7 +1,7 @@
-"""The last place of the source's binlog that a run has read: what a reconnect and a resume find again, or refuse.
+"""The last place in the source's binlog that a run has read. A reconnect or a resume must find it again, or is refused.
 
-A position only counts transactions. A source that lost the tail of its binlog in a crash gives the same numbers to
-other transactions, and a position cannot tell them apart; this can. Made by ``transactions``, kept in the checkpoint,
+A position only counts transactions. A source that lost the end of its binlog in a crash assigns the same numbers to
+other transactions, which a position cannot detect but this can. Made by ``transactions``, kept in the checkpoint,
 compared by ``history``.
 """
 
@@ -11,27 +11,29 @@ from typing import NamedTuple
 
 
 class LastRead(NamedTuple):
-    """A transaction by its place and its bytes; without a ``digest`` only a place up to which the file was written."""
+    """A transaction, identified by its place and its bytes. Without a ``digest`` it is only a place up to which the
+    file was written.
+    """
 
     file: str
-    begun: int  # when the source began this file, as its format description says; 0: not known yet
-    offset: int  # of the transaction's first event, or the place itself
+    begun: int  # creation time of this file, from its format description; 0: not known yet
+    offset: int  # of the transaction's first event, or of the place itself
     tail: int = 0  # of its last event; 0: not known
-    digest: str = ""  # of both events, with their checksums: the same bytes in the file and on every connection
+    digest: str = ""  # of both events with their checksums: the same bytes in the file and on every connection
     gtid: str = ""
     newest: str = ""
-    """The newest file that the source had when this was so: after a restart it writes into later ones only."""
+    """The newest file of the source at that time. After a restart the source writes only to later ones."""
 
     def __str__(self) -> str:
         return json.dumps(self)
 
     @classmethod
     def parse(cls, text: str) -> "LastRead":
-        """What ``str`` rendered."""
+        """Parse the text from ``str``."""
         return cls(*json.loads(text))
 
     def with_file(self, file: str, begun: int) -> "LastRead":
-        """The same, once the source has begun ``file``."""
+        """The same place, after the source has started ``file``."""
         if file == self.file:
             return self if self.begun else self._replace(begun=begun)
         later = numbered(file) > numbered(self.newest or self.file)
@@ -39,29 +41,28 @@ class LastRead(NamedTuple):
 
     @classmethod
     def of_transaction(cls, file: str, begun: int, first: bytes, last: bytes, gtid: str) -> "LastRead":
-        """By its first and last event, as ``frames`` gives them."""
+        """Made from a transaction's first and last event, as ``frames`` returns them."""
         offset, tail = _start(first), _start(last)
         if tail <= offset:
-            # In a file that has outgrown the header's 4 bytes the last event has no place that could be asked for.
+            # In a file that has outgrown the header's 4 bytes the last event's place cannot be requested.
             return cls(file, begun, offset, 0, digest_of(first), gtid)
         return cls(file, begun, offset, tail, digest_of(first, last), gtid)
 
 
 def digest_of(*events: bytes) -> str:
-    """The first event of a transaction names it, and when it was written; the last one is its commit."""
+    """The first event contains the transaction's id and time; the last one is its commit."""
     return blake2b(b"".join(event[1:] for event in events), digest_size=16).hexdigest()
 
 
 def end_of(file: str, first: bytes, last: bytes) -> tuple[str, int] | None:
-    """Where a transaction ended, by its first and last event; None if its file has outgrown the header's 4 bytes."""
+    """Where a transaction ended, from its first and last event. None if its file has outgrown the header's 4 bytes."""
     begins, end = (int.from_bytes(event[14:18], "little") for event in (first, last))
     return (file, end) if end > begins else None
 
 
 def further(known: LastRead | None, read: LastRead) -> LastRead:
-    """The later place: what a resume reads a second time is not the end of what it has read.
-
-    A transaction that begins where the file ended before is later than that place.
+    """The later of two places: a resume reads some events again, and these are not the furthest place. A transaction
+    that begins where the file ended before is later than that end.
     """
     if known is None:
         return read
@@ -71,11 +72,11 @@ def further(known: LastRead | None, read: LastRead) -> LastRead:
 
 
 def numbered(file: str) -> tuple[str, int, str]:
-    """A binlog file's base name, and what orders the files that have it."""
+    """Base name of a binlog file, and its number, which orders files with that base name."""
     base, _, number = file.rpartition(".")
     return base, len(number), number
 
 
 def _start(event: bytes) -> int:
-    """Where an event begins in its file: its header says where it ends."""
+    """Offset at which an event begins in its file, computed from the end in its header."""
     return int.from_bytes(event[14:18], "little") - (len(event) - 1)

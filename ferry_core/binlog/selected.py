@@ -1,8 +1,7 @@
-"""Which tables one connection's stream follows at the moment, and which of their transactions do not count.
+"""Tables that one connection's stream follows now, and which of their transactions to ignore.
 
-Kept by ``transactions``, which asks between two transactions: whether there are other tables by now, and whether the
-one that begins is one that some table has behind it already (``Followed.counts_from``). Each costs the same whatever
-the number of tables.
+``transactions`` owns it and asks between two transactions whether the set of tables has changed, and whether some table
+already has the next transaction (``Followed.counts_from``). Both cost the same for any number of tables.
 """
 
 from dataclasses import replace
@@ -31,13 +30,13 @@ class Selected(Generic[M]):
         self._tables = tables
         self._folds = folds
         self.late: list[M] = []
-        """Those that may have transactions to come that do not count."""
+        """Tables for which some transactions still to come must be ignored."""
         self._skipped: Collection[M] = ()
         self._tracked: dict[bytes, TrackedTable[M] | None] = {}
         self._look(processed)
 
     def changed(self, processed: StreamMark) -> bool:
-        """Ask again if other tables are followed from here on; between two transactions only."""
+        """Reload the set of tables if it has changed. Call between two transactions only."""
         if self._version == self._tables.version:
             return False
         self._look(processed)
@@ -55,7 +54,7 @@ class Selected(Generic[M]):
         self.late = [one for one in followed if one.counts_from is not None]
 
     def skip(self, alone: Position, processed: StreamMark) -> None:
-        """A transaction begins, ``alone`` in its position: for some of ``late`` it does not count."""
+        """A transaction begins, ``alone`` in its position: find the tables of ``late`` that must ignore it."""
         position = processed.position
         self.late = [one for one in self.late if not (one.counts_from and position.contains(one.counts_from))]
         self._skipped = [one for one in self.late if one.counts_from and one.counts_from.contains(alone)]
@@ -67,9 +66,9 @@ class Selected(Generic[M]):
         return self._by_name[self._folded(name)]
 
     def tracked(self, data: bytes, end: int, position: Position) -> TrackedTable[M] | None:
-        """The table of a table map; None if its rows are none of ours, or do not count."""
+        """The table of a table map. None if the table is not selected, or ignores this transaction."""
         if self._skipped and self._by_name.get(self._folded(table_name(data)[0])) in self._skipped:
-            return None  # not looked at: its definition may have been another one
+            return None  # not checked: the table may have had another definition then
         body = data[28:end]
         if body not in self._tracked:
             self._tracked[body] = self._track(data, end, mariadb=isinstance(position, MariaDbGtids))
@@ -89,7 +88,7 @@ class Selected(Generic[M]):
         return TrackedTable(followed, parsed, mariadb=mariadb, cascades=cascades)
 
     def effect_of(self, statement: Statement) -> StatementEffect:
-        """What a statement means for the tables for which the transaction counts."""
+        """The effect of a statement on the tables for which the transaction counts."""
         effect = effect_on(statement.text, statement.default_schema, self._names)
         if self._skipped and effect.kind is StatementKind.SCHEMA_CHANGE:
             left = effect.tables - {one.table.source for one in self._skipped}

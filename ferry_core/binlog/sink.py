@@ -1,6 +1,7 @@
-"""Where the streamer puts what it sees: the seam between the stream (which rows) and ``changes`` (what to do).
+"""The interface through which the streamer reports changes. It separates the stream (which rows changed) from
+``changes`` (what to do).
 
-Called in the streamer's thread only. The change buffer is the one implementation; tests have others.
+Called in the streamer's thread only. The change buffer is the production implementation; tests have others.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +17,19 @@ KeyDecoder = Callable[[bytes], KeyLiterals]
 
 
 Place = tuple[int, str, int]
-"""Length of a binlog file's name, the name, an offset in it: ordered as the binlog is (999999 before 1000000)."""
+"""Length of a binlog file's name, the name, an offset in it. Compares in binlog order (999999 before 1000000)."""
 
 
 @dataclass(frozen=True)
 class StreamMark:
-    """A place in this run's stream: ``sequence`` orders places of one run, ``position`` is what a checkpoint stores."""
+    """A place in this run's stream. ``sequence`` orders places of one run; a checkpoint stores ``position``."""
 
     sequence: int
     position: Position
     place: Place | None = field(default=None, compare=False)
-    """MariaDB: somewhere inside its last transaction. None at a run's start, and on MySQL."""
+    """MariaDB: a place inside the mark's last transaction. None at the start of a run, and on MySQL."""
     last_read: LastRead | None = field(default=None, compare=False)
-    """Of what was read up to here and before: the furthest place. Not on the mark of a transaction under way."""
+    """The furthest place read up to this mark. Not set on the mark of an unfinished transaction."""
 
     def __lt__(self, other: "StreamMark") -> bool:
         return self.sequence < other.sequence
@@ -40,37 +41,44 @@ F_contra = TypeVar("F_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class Altered(Generic[F]):
-    """A DDL statement after which a selected table may be what it was."""
+    """A DDL statement that may have changed a selected table."""
 
     followed: F
     seen: StreamMark
-    """Includes the statement."""
+    """Position that includes the statement."""
     statement: str
     alone: bool
-    """Only if no other statement altered the table before the comparison does it prove anything."""
+    """Whether no other statement altered the table before the comparison. Only then does the comparison prove anything.
+    """
 
 
 class ChangeSink(Protocol[F_contra]):
-    """One transaction is ``begin``, any number of ``changed``, ``end``; ``decided`` stands outside of them.
+    """Each transaction is one ``begin``, any number of ``changed``, one ``end``; ``decided`` comes between
+    transactions.
 
-    A connection may break in the middle: then ``begin`` comes again for the same transaction, with no ``end`` before.
+    If a connection breaks within a transaction, ``begin`` is called again for the same transaction without an ``end``
+    before it.
     """
 
     def begin(self, before: StreamMark, seen: StreamMark, xid: str | None) -> None:
-        """A transaction's events follow. ``before`` excludes it, ``seen`` includes it (what R1 must wait for).
+        """Events of a transaction follow. ``before`` excludes it, ``seen`` includes it (R1 waits for ``seen``).
 
-        ``xid`` (as XA RECOVER CONVERT XID and the binlog can both be normalised to: "formatID,hex gtrid,hex bqual")
-        names an XA transaction: its rows count from its decision on, dated by this ``before``.
+        ``xid`` identifies an XA transaction as "formatID,hex gtrid,hex bqual", the common form of XA RECOVER CONVERT
+        XID and the binlog. Its rows count from its decision on, dated by this ``before``.
         """
 
     def changed(self, followed: F_contra, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        """Rows with these raw keys changed (an UPDATE gives the old key and the new one). May block: back-pressure."""
+        """Rows with these raw keys changed (an UPDATE reports the old and the new key). May block to apply
+        back-pressure.
+        """
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
-        """The transaction is over. ``committed_at``: source clock, Unix seconds; None if the event does not tell."""
+        """The transaction is complete. ``committed_at``: source clock, Unix seconds; None if the event does not contain
+        it.
+        """
 
     def decided(self, xid: str, committed: bool, before: StreamMark, processed: StreamMark) -> None:
-        """XA COMMIT or XA ROLLBACK of an XID prepared earlier, perhaps before the stream's start."""
+        """XA COMMIT or XA ROLLBACK of an XID prepared earlier, perhaps before the start of the stream."""
 
     def alive(self, processed: StreamMark, source_time: float | None) -> None:
-        """A heartbeat or a transaction without selected tables: nothing to do up to ``processed``."""
+        """A heartbeat, or a transaction without selected tables: nothing to do up to ``processed``."""

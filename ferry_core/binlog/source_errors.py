@@ -1,6 +1,6 @@
-"""What a source's refusal to dump means, and what a lost connection is. Raised by ``frames``, judged by ``streamer``.
+"""Interprets a source's refusal of a dump, and lost connections. Raised by ``frames``, handled by ``streamer``.
 
-Error 1236 is a dozen different things told apart by their text only; the texts are those of MySQL 8.0 to 9.7
+Error 1236 covers a dozen cases that differ only in their text. The texts are those of MySQL 8.0 to 9.7
 (sql/rpl_binlog_sender.cc) and MariaDB 10.6 to 11.8 (sql/sql_repl.cc).
 """
 
@@ -39,7 +39,7 @@ _NO_GTID = ("gtid_mode", "auto_position")
 
 
 class StreamLost(ConnectionLost):
-    """The dump broke or fell silent; ``cause`` is a short word for the counter of reconnects."""
+    """The dump's connection broke or timed out. ``cause`` is a short word for the counter of reconnects."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(Reason.STREAM_LOST, message, server=ServerRole.SOURCE)
@@ -47,7 +47,7 @@ class StreamLost(ConnectionLost):
 
 
 class SourceAhead(StreamLost):
-    """The source says that it lacks what we have processed: so it may be for a moment, while a commit is stalled."""
+    """The source says that it lacks transactions that we have read: perhaps for a moment, while a commit is stalled."""
 
 
 class SourceRefusal(Exception):
@@ -62,7 +62,7 @@ class SourceRefusal(Exception):
 def judge(  # noqa: PLR0911 - one meaning a line
     refusal: SourceRefusal, endpoint: Endpoint, position: Position, control: Callable[[], Session]
 ) -> FerryError:
-    """The error that a refusal is: StreamLost if another try may help."""
+    """The error for a refusal: StreamLost if a retry may help."""
     text = refusal.text.lower()
     where = endpoint.where
     if refusal.code in _KILLED_OR_STOPPING:
@@ -88,7 +88,7 @@ def judge(  # noqa: PLR0911 - one meaning a line
 
 
 def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session]) -> DataError:
-    """Names our position and the oldest one that the source still has."""
+    """A message that names our position and the oldest one that the source still has."""
     try:
         with control() as session:
             oldest = oldest_binlog(session)
@@ -156,7 +156,7 @@ def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError
 
 
 def gtids_out_of_order(endpoint: Endpoint, position: Position) -> DataError:
-    """The source still has what was read, and cannot find that place by its GTIDs."""
+    """The source still has what was read, but cannot find that place by its GTIDs."""
     return DataError(
         Reason.GTIDS_OUT_OF_ORDER,
         f"{endpoint.where} has written transactions under GTIDs that are not above the ones before, so that it cannot "
@@ -168,7 +168,7 @@ def gtids_out_of_order(endpoint: Endpoint, position: Position) -> DataError:
 
 
 def history_unproven(endpoint: Endpoint, transaction: str, newest: str, oldest: str) -> DataError:
-    """Nothing is left of what was read, and too much may have happened since."""
+    """Nothing that was read is left on the source, and it cannot be proven that nothing is missing."""
     return DataError(
         Reason.SOURCE_BINLOG_PURGED,
         f"{endpoint.where} has purged its binlogs from {newest} to {oldest}: whether it still has "

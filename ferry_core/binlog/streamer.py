@@ -1,7 +1,8 @@
-"""The streamer thread's body: one dump after another from the last processed position, until asked to stop.
+"""The body of the streamer's thread: one dump after another from the last processed position, until it is stopped.
 
-Made and started by the coordinator. Whatever another try may mend (a cut connection, silence, a restarting source) is
-tried again for ever, with backoff, and shows in ``status``; all else leaves ``run`` as a value of the error tree.
+Made and started by the coordinator. Problems that a retry may solve (a broken connection, a timeout, a restarting
+source) are retried for ever with backoff and shown in ``status``. Every other problem leaves ``run`` as an error of the
+error tree.
 """
 
 import socket
@@ -41,31 +42,35 @@ from ferry_core.mysql.gtid import MariaDbGtids
 from ferry_core.mysql.session import Session
 
 AHEAD_PATIENCE_SECONDS = 60.0
-"""How long a source may lack what we have already read from it: a commit that is stalled in its group commit."""
+"""How long a source may lack transactions that we have already read: a commit may be stalled in group commit."""
 LOGIN_PATIENCE_SECONDS = 300.0
-"""How long a source that let us in before may refuse us: a kubelet brings a changed Secret within two minutes."""
+"""How long a source that accepted our login before may refuse it. A kubelet updates a changed Secret within two
+minutes.
+"""
 
 _NEWS_SECONDS = 3.0
 _LONGEST_WAIT = 5.0
-# Until this long without a fault, a new one goes on with the old backoff: two copiers with one server id end each
-# other's dump at once, and must not do it a thousand times a second.
+# A fault within this time of the last one continues the old backoff. Two copiers with one server id close each other's
+# dump at once, and must not do so a thousand times a second.
 _SOUND_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """The server that is streamed from, and as which replica."""
+    """The server to stream from, and our replica identity."""
 
     control: Callable[[], Session]
-    """Opens a session for questions."""
+    """Opens a session for queries."""
     login: Callable[[], Endpoint]
-    """Asked at each connect: the password may have been changed. It says, too, which server must answer there."""
+    """Returns the login, called at each connect because the password may have changed. It also names the server that
+    must answer.
+    """
     flavor: Flavor
     server_id: int
 
 
 class BinlogStreamer(Generic[M]):
-    """``run`` in its own thread; ``stop`` and ``status`` from any."""
+    """``run`` belongs to its own thread; any thread may call ``stop`` and ``status``."""
 
     def __init__(
         self,
@@ -75,9 +80,10 @@ class BinlogStreamer(Generic[M]):
         start: StreamMark,
         altered: Callable[[Altered[M], Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
     ) -> None:
-        """``start``: its ``last_read`` is the furthest place that a run of this Ferry has read, mostly beyond it.
+        """``start.last_read`` is the furthest place that any run of this Ferry has read, usually beyond ``start``.
 
-        ``altered`` compares a table that DDL has altered, given ``reached`` and whether to stop; see ``Transactions``.
+        ``altered`` compares a table after DDL. Its arguments are ``reached`` and a function that tells whether to stop;
+        see ``Transactions``.
         """
         self._upstream = upstream
         self._endpoint = upstream.login()
@@ -93,7 +99,7 @@ class BinlogStreamer(Generic[M]):
         self._ahead: tuple[int, float] | None = None  # processed sequence, and since when the source lacks it
 
     def run(self) -> None:
-        """Stream until ``stop``; raises FerryError values on trouble that no other try can mend."""
+        """Stream until ``stop``. Raises FerryError for problems that no retry can solve."""
         attempt = 0
         while not self._stopped.is_set():
             dump = self._connected(attempt)
@@ -112,7 +118,7 @@ class BinlogStreamer(Generic[M]):
             attempt = 0 if time.monotonic() - began > _SOUND_SECONDS else attempt + 1
 
     def stop(self) -> None:
-        """Make ``run`` return soon; it does not wait for the sink, which must let go by itself."""
+        """Make ``run`` return soon. It does not wait for the sink, which must unblock by itself."""
         self._stopped.set()
         dump = self._dump
         sock = getattr(dump.connection, "_sock", None) if dump else None
@@ -120,7 +126,7 @@ class BinlogStreamer(Generic[M]):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
-                return  # already closed: then nobody waits on it
+                return  # already closed: nobody is waiting on it
 
     def status(self) -> StreamStatus:
         counters = self._counters
@@ -153,15 +159,17 @@ class BinlogStreamer(Generic[M]):
         counters = self._counters
         if isinstance(end, MariaDbGtids):
             return counters.processed.position.contains(end)
-        # Not ``caught_up``: that heartbeat may be older than ``end``. A file that has outgrown the header's 4 bytes (by
-        # one huge transaction, behind which the file ends) shows its place without the upper ones.
+        # ``caught_up`` is not enough: that heartbeat may be older than ``end``. In a file that has outgrown the
+        # header's 4 bytes (after one huge transaction, with which the file ends) places lack their upper bytes.
         (wanted, offset), file = end, counters.file
         place = int.from_bytes(counters.place, "little")
         passed = (len(file), file, place) >= (len(wanted), wanted, offset)
         return passed or (file, place) == (wanted, offset & 0xFFFFFFFF)
 
     def source_has_last_read(self) -> bool:
-        """Whether the source has the last transaction that was read, at its place: all before it is there then."""
+        """Whether the source has the last transaction that was read, at its place. If so, it has everything before it
+        too.
+        """
         last = self._counters.processed.last_read
         return last is not None and has_transaction(self._upstream.login(), last)
 
@@ -179,7 +187,7 @@ class BinlogStreamer(Generic[M]):
     # Connecting
 
     def _connected(self, attempt: int) -> Dump | None:
-        """A dump that is under way; None if asked to stop."""
+        """A running dump; None if asked to stop."""
         if attempt and self._stopped.wait(min(_LONGEST_WAIT, 0.1 * 2**attempt)):
             return None
         retrying = Retrying(
@@ -194,7 +202,7 @@ class BinlogStreamer(Generic[M]):
         return dump
 
     def _may_pass(self, error: BaseException) -> bool:
-        """Whether another try may help. A changed password gets time to reach both sides, a dropped account no more."""
+        """Whether a retry may help. A changed password gets time to reach both sides; a dropped account does not."""
         now = time.monotonic()
         self._refused_since = (self._refused_since or now) if isinstance(error, LoginRefused) else None
         passing = isinstance(error, RetriableError) and not isinstance(error, ServerRestarted)
@@ -216,18 +224,18 @@ class BinlogStreamer(Generic[M]):
         self._clock_ahead = dump.facts.clock_ahead
         self._dump = dump
         if self._stopped.is_set():
-            self.stop()  # it came between: the socket was not there to shut
+            self.stop()  # ``stop`` came between: there was no socket yet to close
         return dump
 
     def _prove_history(self) -> None:
-        """With the dump open and nothing read from it: if the source is restarted meanwhile, the dump is dead."""
+        """Called with the dump open and nothing read from it: if the source restarts meanwhile, the dump breaks."""
         processed = self._counters.processed
         if processed.last_read is not None:
             flavor, control = self._upstream.flavor, self._upstream.control
             prove_history(self._endpoint, flavor, processed.position, processed.last_read, control)
 
     def _check(self, facts: SourceFacts) -> None:
-        """Does it still have what we need?"""
+        """Check that the source still has what we need."""
         position = self._counters.processed.position
         if not position.contains(facts.purged):
             raise purged(self._endpoint, position, self._upstream.control)
@@ -237,7 +245,7 @@ class BinlogStreamer(Generic[M]):
             and isinstance(logged, MariaDbGtids)
             and not position.domains.keys() <= logged.domains.keys()
         ):
-            # The source would accept it, and wait for that domain to come from another server of its own.
+            # The source would accept this position and wait for another server of its own to send that domain.
             raise history_lost(self._endpoint, position, f"its gtid_binlog_state is '{logged}'")
 
     # Streaming
@@ -264,7 +272,7 @@ class BinlogStreamer(Generic[M]):
         try:
             return self._altered(change, self.reached, self._stopped.is_set)
         except RetriableError as error:
-            # The statement comes again after the reconnect.
+            # The statement is sent again after the reconnect.
             raise StreamLost(
                 "definition", f"{change.followed.table.id} could not be compared: {error.message}"
             ) from error
@@ -277,12 +285,12 @@ class BinlogStreamer(Generic[M]):
         now, processed = time.monotonic(), self._counters.processed
         if processed.last_read is None:
             raise history_lost(self._endpoint, processed.position, lost.message)
-        # Its binlog holds what was read, proven when this dump was opened: a commit that is stalled in its group.
+        # The binlog contained what we read when this dump was opened, so a commit must be stalled in group commit.
         if self._ahead is None or self._ahead[0] != processed.sequence:
             self._ahead = processed.sequence, now
         mariadb = isinstance(processed.position, MariaDbGtids)
         if mariadb and self._counters.end is not None:
-            self._counters.out_of_order = processed.position  # by place it goes on, whyever it was
+            self._counters.out_of_order = processed.position  # the reconnect is by place, whatever the cause was
         elif now - self._ahead[1] > AHEAD_PATIENCE_SECONDS:
             if mariadb:
                 raise gtids_out_of_order(self._endpoint, processed.position)

@@ -1,6 +1,7 @@
-"""TABLE_MAP events: how each column lies in the row images that follow. Called by ``transactions`` once a statement.
+"""Parses TABLE_MAP events: the layout of each column in the row images that follow. Called by ``transactions`` once per
+statement.
 
-Only the width of a value matters, never its meaning: columns that are in no key are stepped over.
+Only the width of a value matters, not its meaning: columns outside the key are skipped.
 """
 
 from typing import NamedTuple
@@ -12,15 +13,17 @@ _FIXED = {1: 1, 2: 2, 3: 4, 6: 0, 7: 4, 8: 8, 9: 3, 10: 3, 11: 3, 12: 8, 13: 1, 
 _FLOATS = {4, 5}  # the metadata is the width
 _BLOBS = {242, 245, 249, 250, 251, 252, 255, 140}  # vector, json, blobs, geometry, MariaDB's compressed blob
 _VARCHARS = {15, 253, 141}  # 141 is MariaDB's compressed varchar
-_WITH_FRACTION = {17: 4, 18: 5, 19: 3}  # timestamp2, datetime2, time2: the metadata is the fraction's digits
+_WITH_FRACTION = {17: 4, 18: 5, 19: 3}  # timestamp2, datetime2, time2: the metadata is the number of fraction digits
 BIT, NEWDECIMAL, ENUM, SET, STRING = 16, 246, 247, 248, 254
 _DIGIT_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 
 
 class WireColumn(NamedTuple):
-    """``width`` bytes if ``prefix`` is 0, else a little-endian length of ``prefix`` bytes and as many bytes."""
+    """``width`` bytes if ``prefix`` is 0; otherwise a little-endian length of ``prefix`` bytes, followed by that many
+    bytes.
+    """
 
-    type: int  # ENUM and SET are told apart from STRING here
+    type: int  # here ENUM and SET are distinguished from STRING
     meta: tuple[int, int]
     width: int
     prefix: int
@@ -40,7 +43,7 @@ def decimal_bytes(digits: int) -> int:
 
 
 def length_encoded(data: bytes, at: int) -> tuple[int, int]:
-    """A protocol integer and the offset behind it."""
+    """A protocol integer, and the offset after it."""
     first = data[at]
     if first < 251:
         return first, at + 1
@@ -57,7 +60,7 @@ def table_name(data: bytes) -> tuple[TableName, int]:
 
 
 def parse_table_map(data: bytes, end: int) -> TableMap:
-    """The whole event; what MySQL adds behind the null bitmap (names, signs, charsets) is optional and not read."""
+    """Parse the whole event. What MySQL adds after the null bitmap (names, signs, charsets) is optional and ignored."""
     try:
         name, at = table_name(data)
         count, at = length_encoded(data, at)
@@ -101,7 +104,7 @@ def _column(kind: int, data: bytes, at: int, nullable: bool) -> tuple[WireColumn
 
 
 def _string(meta: tuple[int, int], nullable: bool) -> WireColumn:
-    """CHAR, BINARY, ENUM and SET: the real type stands in the metadata, mixed with the upper bits of the length."""
+    """CHAR, BINARY, ENUM and SET: the metadata contains the real type, mixed with the upper bits of the length."""
     real, length = meta
     if real & 0x30 != 0x30:
         length |= ((real & 0x30) ^ 0x30) << 4

@@ -1,6 +1,6 @@
-"""A selected table as the binlog shows it under one table map: its walkers and its key decoder.
+"""A selected table under one table map: its walkers and its key decoder.
 
-Called by ``transactions``, which keeps one ``TrackedTable`` for each distinct table map it meets.
+Used by ``transactions``, which keeps one ``TrackedTable`` for each distinct table map.
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ from ferry_core.reasons import Reason
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
 _CASCADES_TOLD = 0x12
-"""Flags: MySQL wrote the rows that its cascades changed, too, or foreign_key_checks=0 kept it from cascading."""
+"""Flags: MySQL logged the rows that its cascades changed, or foreign_key_checks=0 kept it from cascading."""
 _LONGLONG = 8
 _OLD_TEMPORAL = (7, 11, 12)
 _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 
 
 class TrackedTable(Generic[M]):
-    """Walkers are compiled when a bitmap is first met; a table has one to a handful."""
+    """Compiles a walker when a column bitmap first occurs; a table has one to a handful."""
 
     def __init__(self, followed: M, table_map: TableMap, *, mariadb: bool, cascades: bool = False) -> None:
-        """``cascades``: rows of a selected table change with this one's by a foreign key."""
+        """``cascades``: a foreign key changes rows of a selected table together with rows of this one."""
         self.followed = followed
         self.table = table = followed.table
         self.cascades = cascades
@@ -49,7 +49,9 @@ class TrackedTable(Generic[M]):
         self.decode = key_decoder(table.key.columns, [self._columns[ordinal] for ordinal in self._key])
 
     def _check_count(self, *, mariadb: bool) -> None:
-        """MariaDB puts the hidden hash of a UNIQUE index over long columns behind the table's own columns."""
+        """Check the column count. MariaDB adds the hidden hash of a UNIQUE index over long columns after the table's
+        own columns.
+        """
         count = len(self.table.columns)
         hidden = self._columns[count:]
         hashes = mariadb and self.table.secondary_unique and all(column.type == _LONGLONG for column in hidden)

@@ -1,7 +1,7 @@
-"""Events in, sink calls out: which transaction an event belongs to, and which selected rows it changed.
+"""Turns events into sink calls: which transaction an event belongs to, and which selected rows it changed.
 
-The state is one transaction at most; ``follow`` is the hot loop. A new one is made at every connect, so that a
-transaction which was cut in the middle begins again. Called by ``streamer`` in its thread; no I/O but the frames given.
+The state is at most one transaction; ``follow`` is the hot loop. ``streamer`` makes a new object at every connect, in
+its thread, so that an interrupted transaction begins again. The only I/O is reading the frames.
 """
 
 import re
@@ -30,10 +30,10 @@ _ROWS = frozenset(
     {*range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1), *range(events.WRITE_ROWS, events.DELETE_ROWS + 1)}
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
-"""The table id of a row event that only ends a statement."""
+"""Table id of a row event that only marks the end of a statement."""
 _FILE_START = (4).to_bytes(4, "little")
 _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")
-"""What MariaDB sends in place of an event that it thinks we could not read; no statement."""
+"""MariaDB sends this in place of an event that it thinks we cannot read. It is not a statement."""
 
 
 class EventSource(Protocol):
@@ -43,7 +43,7 @@ class EventSource(Protocol):
 
 
 class _Group:
-    """The transaction under way."""
+    """The current transaction."""
 
     __slots__ = ("begun", "committed_at", "first", "gtid", "idle", "inside", "seen", "xid")
 
@@ -53,12 +53,12 @@ class _Group:
         self.seen = seen
         self.committed_at = committed_at
         self.xid: str | None = None
-        self.begun = self.idle = False  # the sink knows of it; its statement does nothing
-        self.inside = False  # begun by BEGIN and the like; else its first statement is all of it
+        self.begun = self.idle = False  # whether the sink knows of it; its statement changes nothing
+        self.inside = False  # begun by BEGIN or similar; otherwise its first statement is the whole transaction
 
 
 class Transactions(Generic[M]):
-    """Feeds a sink with what one connection gives."""
+    """Reports the events of one connection to a sink."""
 
     def __init__(
         self,
@@ -70,18 +70,18 @@ class Transactions(Generic[M]):
         folds: bool,
         altered: Callable[[Altered[M]], str] | None = None,
     ) -> None:
-        """``altered`` compares a table that DDL has altered with what it was: what is different, in words."""
+        """``altered`` compares a table with its earlier definition after DDL and returns the difference in words."""
         self._altered = altered
         self._selected = Selected(tables, counters.processed, folds=folds)
         self._folds = folds
         self._sink = sink
         self._counters = counters
         self._checksums = checksums
-        self._announced = False  # whether a format description has said if there are checksums
-        self._listed = False  # whether a Gtid_list has come
+        self._announced = False  # whether a format description has announced or excluded checksums
+        self._listed = False  # whether a Gtid_list event has arrived
         self._group: _Group | None = None
         self._maps: dict[bytes, TrackedTable[M] | None] = {}
-        self._event = b""  # the last one as the file has it, perhaps compressed
+        self._event = b""  # the last event as in the file, perhaps compressed
         self._handlers = self._handler_table()
 
     def _handler_table(self) -> dict[int, Callable[[bytes, int], None]]:
@@ -110,7 +110,7 @@ class Transactions(Generic[M]):
         }
 
     def follow(self, source: EventSource) -> None:
-        """Until ``source`` or the sink raises. An event of a table that is not ours costs its checksum only."""
+        """Run until ``source`` or the sink raises. An event of an unselected table costs only its checksum."""
         counters, counts = self._counters, self._counters.events
         next_event, now = source.next_event, time.monotonic
         while True:
@@ -139,7 +139,7 @@ class Transactions(Generic[M]):
     def _checked(self, data: bytes, kind: int) -> int:
         """Offset of the body's end; raises if the checksum does not match."""
         if kind == events.FORMAT_DESCRIPTION:
-            # Its checksum was made without the flag that says that the file is still written to.
+            # The checksum was computed without the flag that marks a file as still being written.
             plain = data[1:18] + bytes([data[18] & ~events.IN_USE_FLAG]) + data[19:-4]
             self._checksums = events.parse_format(data).checksums
             self._announced = True
@@ -189,7 +189,7 @@ class Transactions(Generic[M]):
             self._unpacked(event)
 
     def _unpacked(self, data: bytes) -> None:
-        """An event that came within another one, without a checksum of its own."""
+        """Handle an event that was contained in another one and has no checksum of its own."""
         self._counters.events[data[5]] += 1
         self._apply(data, data[5], len(data))
 
@@ -205,7 +205,7 @@ class Transactions(Generic[M]):
         return self._group
 
     def _between(self, alone: Callable[[], Position]) -> None:
-        """Before a transaction: ``alone`` gives a position that holds nothing else."""
+        """Between transactions. ``alone`` is a position that contains only the next transaction."""
         processed = self._counters.processed
         if self._selected.changed(processed):
             self._maps.clear()
@@ -254,7 +254,7 @@ class Transactions(Generic[M]):
         counters.transactions += 1
 
     def _whole(self, group: _Group) -> StreamMark:
-        """The mark of a transaction that is over, with its place and bytes."""
+        """The mark of a complete transaction, with its place and bytes."""
         known, newest = self._counters.processed.last_read, self._counters.newest
         if newest is not None:
             known = further(known, LastRead.of_transaction(*newest, group.first, self._event, group.gtid))
@@ -262,7 +262,7 @@ class Transactions(Generic[M]):
         return replace(group.seen, last_read=known)
 
     def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
-        """XA COMMIT or XA ROLLBACK: a transaction of its own in the binlog, without rows."""
+        """XA COMMIT or XA ROLLBACK: in the binlog a transaction of its own, without rows."""
         group = self._group
         if group is None or group.begun:
             raise unreadable("an XA decision inside of another transaction")
@@ -306,10 +306,10 @@ class Transactions(Generic[M]):
             case StatementKind.COMMIT | StatementKind.ROLLBACK:
                 self._commit(data, end)
             case StatementKind.NONE if group is not None and not group.inside and not _DUMMY.fullmatch(text):
-                self._commit(data, end)  # mostly DDL of other tables
+                self._commit(data, end)  # usually DDL of other tables
 
     def _harmless(self, effect: StatementEffect, statement: events.Statement) -> StatementEffect:
-        """Nothing, if it is known that no selected table is another or has other rows; else it raises."""
+        """Return if the statement provably changed no selected table; otherwise raise."""
         if effect.kind is StatementKind.STATEMENT_DML:
             touched = statement.touched
             if touched is None or not self._selected.schemas.isdisjoint(
@@ -332,9 +332,11 @@ class Transactions(Generic[M]):
     # The stream itself
 
     def _heartbeat(self, data: bytes, _end: int) -> None:
-        """MySQL also sends one for each stretch of the binlog that it skips as known to us, long before its end.
+        """Handle a heartbeat.
 
-        So it means "caught up" only at the place where the last event ended or where the last heartbeat stood.
+        MySQL also sends a heartbeat for each part of the binlog that it skips because we already have it, long before
+        the end. So a heartbeat means "caught up" only at the end of the last event or at the place of the previous
+        heartbeat.
         """
         counters = self._counters
         place = data[14:18]
@@ -349,12 +351,14 @@ class Transactions(Generic[M]):
         self._sink.alive(counters.processed, None)
 
     def _rotate(self, data: bytes, end: int) -> None:
-        # In this order: who reads the new file's name must not take the old file's place for one in it.
+        # In this order: a reader of the new file's name must not combine it with the place in the old file.
         self._counters.place = _FILE_START
         self._counters.file = events.parse_rotate(data, end)
 
     def _format(self, data: bytes, _end: int) -> None:
-        """A new file. ``created`` says that the source was started anew: a transaction cut by its crash is void."""
+        """A new file begins. ``created`` means that the source was restarted: a transaction cut off by its crash is
+        void.
+        """
         self._maps.clear()
         self._refuse_begun_anew(int.from_bytes(data[1:5], "little"))
         if (known := self._counters.processed.last_read) is not None and self._counters.newest is not None:
@@ -364,7 +368,7 @@ class Transactions(Generic[M]):
             self._group = None
 
     def _refuse_begun_anew(self, begun: int) -> None:
-        """A source that was reset counts files and transactions from 1 again: what it has by now may look known."""
+        """A source that was reset numbers files and transactions from 1 again, so new ones may look like known ones."""
         counters = self._counters
         if counters.newest is not None:
             last, when = counters.newest
@@ -385,7 +389,7 @@ class Transactions(Generic[M]):
             order.refuse_skipped(self._counters, data)
 
     def _nothing(self, data: bytes, end: int) -> None:
-        """No row, no statement."""
+        """Nothing to do: neither a row nor a statement."""
 
     def _incident(self, _data: bytes, _end: int) -> None:
         raise unresumable.incident(self._counters.file)
@@ -396,5 +400,7 @@ class Transactions(Generic[M]):
 
 
 def _commit_time(group: _Group, data: bytes) -> float:
-    """MariaDB tells whole seconds only. The end of that second: its begin would make a lag of up to 1 s out of none."""
+    """MariaDB logs whole seconds. Use the end of that second: its begin would report up to 1 s of lag where there is
+    none.
+    """
     return group.committed_at or int.from_bytes(data[1:5], "little") + 1.0

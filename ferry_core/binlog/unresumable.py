@@ -1,7 +1,7 @@
 """Events that no run can stream past. They stay in the binlog, so every resume meets them again.
 
-The setting that caused one may be corrected by now; the message therefore never advises that alone, but a fresh copy
-too. Raised by ``transactions``, ``selected`` and ``tracked``.
+The setting that caused such an event may be corrected by now, so the message always advises a fresh copy too. Raised by
+``transactions``, ``selected`` and ``tracked``.
 """
 
 from collections.abc import Collection
@@ -15,10 +15,10 @@ _SHOWN = 500
 
 
 class UnresumableEvent(DataError):
-    """``what`` is the message without its advice: after the cutover nobody wants to start over."""
+    """``what`` is the message without advice, for use after the cutover, when nobody wants to start over."""
 
     def __init__(self, reason: Reason, what: str, first: str = "") -> None:
-        """``first`` is what must be so before a new start, as "see that ..."."""
+        """``first`` says what must be true before a new start, as in "see that ..."."""
         then = f"{first}, then " if first else ""
         super().__init__(reason, f"{what}; no run can stream past this event: {then}start over with a fresh copy")
         self.what = what
@@ -81,7 +81,7 @@ def unknown_event(file: str, kind: int) -> UnresumableEvent:
 
 
 def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> UnresumableEvent:
-    """A statement that changes a definition (``different`` says how), or rows that it does not name."""
+    """A statement that changed a definition (``different`` says how) or changed rows that it does not name."""
     names = ", ".join(sorted(map(str, tables)))
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     if kind is StatementKind.SCHEMA_CHANGE:

@@ -1,8 +1,8 @@
-"""Row walkers: functions that step over the row images of one event and give the raw bytes of each row's key.
+"""Row walkers: functions that step over the row images of one event and return the raw bytes of each row's key.
 
-Each walker is generated as source for one table map and one set of column bitmaps, and compiled with ``exec``: a loop
-that looks up widths per column does 30,000 rows a second, the generated straight line over 200,000 (bench/key_walk.py).
-Nothing of the text comes from a server but numbers. Called by ``tracked``.
+Each walker is source code generated for one table map and one set of column bitmaps, compiled with ``exec``. A loop
+that looks up widths per column handles 30,000 rows a second, the generated straight-line code over 200,000
+(bench/key_walk.py). The only values from a server in the generated text are numbers. Used by ``tracked``.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import cast
 from ferry_core.binlog.table_map import WireColumn
 
 Walker = Callable[[bytes, int, int], list[bytes]]
-"""``(data, start, end)``: raw keys; raises ValueError or IndexError if the images do not end at ``end``."""
+"""``(data, start, end)`` -> raw keys. Raises ValueError or IndexError if the images do not end at ``end``."""
 
 
 class _Image:
@@ -27,7 +27,7 @@ class _Image:
         self._starts = {group[0]: at for at, group in enumerate(groups)}
 
     def code(self) -> list[str]:
-        """Null bitmap, then a straight path for rows without NULL and a careful one for the others."""
+        """Null bitmap, then a fast path for rows without NULL and a slower one for the others."""
         width = (len(self._present) + 7) // 8
         if not width:
             return []
@@ -75,7 +75,7 @@ class _Image:
 
 
 def _grouped(key: Sequence[int]) -> list[list[int]]:
-    """Key columns that follow each other in the table too are cut out with one slice."""
+    """Cut out neighbouring key columns with one slice."""
     groups: list[list[int]] = []
     for ordinal in key:
         if groups and groups[-1][-1] + 1 == ordinal:
@@ -95,7 +95,7 @@ def single_image_source(columns: Sequence[WireColumn], key: Sequence[int], prese
 def double_image_source(
     columns: Sequence[WireColumn], key: Sequence[int], before: Sequence[int], after: Sequence[int]
 ) -> str:
-    """For updates: the key before, and the key after if it is another. A MINIMAL after image overlays the before."""
+    """For updates: the old key, and the new key if it differs. A MINIMAL after image overlays the before image."""
     changed = [ordinal for ordinal in key if ordinal in set(after)]
     groups = _grouped(key) if len(changed) in (0, len(key)) else [[ordinal] for ordinal in key]
     old = [f"a{i}" for i in range(len(groups))]
@@ -133,7 +133,7 @@ def _function(body: list[str]) -> str:
 
 
 def compiled(source: str) -> Walker:
-    """The function that ``source`` defines."""
+    """The function defined by ``source``."""
     names: dict[str, object] = {"whole": int.from_bytes}
     exec(compile(source, "<row walker>", "exec"), names)  # noqa: S102 - see the module's docstring
     return cast("Walker", names["walk"])
