@@ -1,6 +1,7 @@
-"""How whoever works or waits is told to end: one object, handed down, that says why, and perhaps until when.
+"""How a piece of work is told to end: one object that is passed down, with the reason and an optional deadline.
 
-Made by who may end the work: the engine for its threads, the verification for a look or for the check under the lock.
+Made by the code that may end the work: the engine for its threads, the verification for one comparison or for the check
+under the lock.
 """
 
 import math
@@ -12,7 +13,7 @@ from ferry_core.reasons import Reason
 
 
 class Cancellation(threading.Event):
-    """Set by ``cancel``, whose first reason counts, or at its deadline (time.monotonic): then ``late`` is raised."""
+    """Set by ``cancel``, whose first reason counts. At the deadline (time.monotonic) ``late`` is raised."""
 
     def __init__(self, deadline: float = math.inf, late: FerryError | None = None) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class Cancellation(threading.Event):
         return super().wait(timeout) or self.is_set()
 
     def check(self) -> None:
-        """Raise why, if it is to end."""
+        """Raise the reason if the work is to end."""
         if not self.is_set():
             return
         late = None if super().is_set() else self._late

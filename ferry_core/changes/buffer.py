@@ -1,8 +1,8 @@
-"""The change buffer: where the streamer leaves changed keys and the flusher finds them. Bounded; thread-safe.
+"""The change buffer: the streamer adds changed keys, the flusher takes them. Bounded and thread-safe.
 
-Owners: the streamer's thread calls the ChangeSink methods, the flusher's ``take``/``committed``/``returned``, anybody
-the read-only ones. One lock; the streamer blocks in ``changed`` while the buffer is full, which bounds memory even
-inside one huge transaction and is what "the stream is read on up to the buffer's cap" means during a pause.
+The streamer's thread calls the ChangeSink methods, the flusher's thread ``take``, ``committed`` and ``returned``, any
+thread the read-only ones. There is one lock. The streamer blocks in ``changed`` while the buffer is full. This bounds
+memory even within one huge transaction, and during a pause the stream is read up to this limit.
 """
 
 import threading
@@ -16,13 +16,13 @@ from ferry_core.consistency.prepared import PreparedTransactions
 from ferry_core.moves.move import TableMove
 
 CAPACITY_BYTES = 16 << 20
-"""Bound on waiting keys: about 130,000 of 8 bytes; with the generation in flight the copier stays under 200 MB."""
+"""Limit of waiting keys: about 130,000 keys of 8 bytes. With the generation in flight the copier stays under 200 MB."""
 
 ChangeListener = Callable[[TableMove, Sequence[bytes], KeyDecoder], None]
 
 
 class ChangeBuffer:
-    """Implements ChangeSink. ``listener`` hears of every changed key (verification: it is unproven now)."""
+    """Implements ChangeSink. ``listener`` is called for every changed key, because its row is no longer verified."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class ChangeBuffer:
     ) -> None:
         self._condition = threading.Condition()
         self._active: dict[TableMove, None] = {}
-        """Moves with keys that wait or are in flight, those that came first before the others."""
+        """Moves with keys that wait or are in flight, in the order in which they got their first key."""
         self._bytes = 0
         self._prepared: PreparedTransactions[TableMove] = PreparedTransactions()
         self._processed = start
@@ -95,7 +95,7 @@ class ChangeBuffer:
     # -- the flusher's thread -------------------------------------------------------------------------------------
 
     def take(self, move: TableMove, limit: int) -> Generation | None:
-        """The next generation of a move; None if nothing waits. Its gate must be held exclusively."""
+        """The next generation of a move; None if no key waits. The caller must hold the move's gate exclusively."""
         with self._condition:
             before = move.pending.bytes
             generation = move.pending.take(limit, self._seen)
@@ -118,9 +118,10 @@ class ChangeBuffer:
     # -- the coordinator's thread ---------------------------------------------------------------------------------
 
     def forget(self, move: TableMove) -> None:
-        """The move starts over, or is handed on: all its rows are read again, behind everything streamed so far.
+        """Drop a move that starts over or is handed on: all its rows are read again, after everything streamed so far.
 
-        The stream must not follow it any more, and its gate must be held exclusively: no generation is in flight.
+        The stream must no longer follow it, and the caller must hold its gate exclusively, so no generation is in
+        flight.
         """
         with self._condition:
             before = move.pending.bytes
@@ -131,7 +132,7 @@ class ChangeBuffer:
             self._condition.notify_all()
 
     def wait_for_work(self, timeout: float, *, more: bool = False) -> None:
-        """Until something waits (``more``: until anything is added at all) or ``timeout`` seconds passed."""
+        """Wait until a key waits (``more``: until a key is added) or ``timeout`` seconds have passed."""
         with self._condition:
             if (more or not any(move.pending for move in self._active)) and not self._closed:
                 self._condition.wait(timeout)
@@ -139,24 +140,24 @@ class ChangeBuffer:
     # -- anybody --------------------------------------------------------------------------------------------------
 
     def waiting(self) -> list[tuple[TableMove, int]]:
-        """Moves with waiting keys and how many, most first."""
+        """Moves with waiting keys and their numbers of keys, largest first."""
         with self._condition:
             rows = [(move, len(move.pending)) for move in self._active if move.pending]
         return sorted(rows, key=lambda row: -row[1])
 
     def pending_keys(self, move: TableMove | None = None) -> int:
-        """Keys not known to be on the target: waiting or in flight."""
+        """Number of keys not yet known to be on the target: waiting or in flight."""
         with self._condition:
             chosen = self._active if move is None else [move]
             return sum(len(one.pending) + one.pending.in_flight for one in chosen)
 
     def pending_by_table(self) -> Mapping[str, int]:
-        """``pending_keys`` of each move that has any, by the table's id."""
+        """``pending_keys`` of each move that has any, by table id."""
         with self._condition:
             return {move.id: len(move.pending) + move.pending.in_flight for move in self._active}
 
     def pending_snapshot(self, move: TableMove) -> tuple[list[bytes], KeyDecoder | None]:
-        """Keys of a move that wait or are in flight, and how to decode them."""
+        """The keys of a move that wait or are in flight, and their decoder."""
         with self._condition:
             return move.pending.snapshot()
 
@@ -166,13 +167,13 @@ class ChangeBuffer:
 
     @property
     def fullness(self) -> float:
-        """0 to 1."""
+        """Fill level from 0 to 1."""
         with self._condition:
             return self._bytes / self._capacity
 
     @property
     def changes(self) -> int:
-        """Row changes of selected tables added since the start: what must not move during a cutover."""
+        """Row changes of selected tables added since the start. During a cutover this number must not change."""
         with self._condition:
             return self._changes
 
@@ -186,12 +187,16 @@ class ChangeBuffer:
             return self._prepared.xids()
 
     def undecided(self) -> dict[str, StreamMark]:
-        """XA transactions whose whole PREPARE was read and that wait for their decision, by the mark before it."""
+        """XA transactions whose PREPARE was read completely and that wait for their decision, by the mark before the
+        PREPARE.
+        """
         with self._condition:
             return {xid: mark for xid, mark in self._prepared.undecided().items() if xid != self._xid}
 
     def dropped(self, xid: str, before: StreamMark) -> bool:
-        """One of ``undecided`` is gone from the source: its keys are read again. False if it is another one by now."""
+        """One of ``undecided`` no longer exists on the source: read its keys again. False if its XID belongs to another
+        one now.
+        """
         with self._condition:
             if self._prepared.undecided().get(xid) is not before or xid == self._xid:
                 return False
@@ -200,32 +205,35 @@ class ChangeBuffer:
             return True
 
     def checkpoint_mark(self) -> StreamMark:
-        """R5: where a resumed run may start."""
+        """R5: the position from which a resumed run may start."""
         with self._condition:
             marks = [move.pending.oldest() for move in self._active]
             self._held = [(mark, until) for mark, until in self._held if not until()]
             return safe_mark(self._processed, [*marks, self._prepared.oldest(), *(mark for mark, _ in self._held)])
 
     def oldest_commit(self) -> float | None:
-        """Source clock, Unix seconds, of the oldest change not yet on the target; None if there is none or unknown."""
+        """Source clock, Unix seconds, of the oldest change not yet on the target. None if there is none or it is
+        unknown.
+        """
         with self._condition:
             times = [move.pending.oldest_commit() for move in self._active]
         return min((at for at in times if at is not None), default=None)
 
     def wait_processed(self, reached: Callable[[StreamMark], bool], deadline: float) -> bool:
-        """Until the streamer's processed mark satisfies ``reached``; False after ``deadline`` (time.monotonic)."""
+        """Wait until the streamer's processed mark satisfies ``reached``; False after ``deadline`` (time.monotonic)."""
         with self._condition:
             return self._wait(lambda: reached(self._processed), deadline)
 
     def wait_empty(self, deadline: float) -> bool:
-        """Until no key waits or is in flight; False after ``deadline`` (time.monotonic)."""
+        """Wait until no key waits or is in flight; False after ``deadline`` (time.monotonic)."""
         with self._condition:
             return self._wait(lambda: not self._active, deadline)
 
     def wait_flushed(self, move: TableMove, deadline: float) -> bool:
-        """Until every key of this move that is known now is on the target; False after ``deadline`` (time.monotonic).
+        """Wait until every key of this move known at this moment is on the target; False after ``deadline``
+        (time.monotonic).
 
-        Keys that come meanwhile are not waited for: on a busy table there are always some.
+        Keys added meanwhile are not waited for, because a busy table always has some.
         """
         with self._condition:
             now = self._processed
@@ -237,7 +245,7 @@ class ChangeBuffer:
             return self._wait(flushed, deadline)
 
     def close(self) -> None:
-        """Let go whoever waits: the run ends."""
+        """Release all waiting threads: the run ends."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -266,7 +274,9 @@ class ChangeBuffer:
         self._condition.notify_all()
 
     def _recount(self, move: TableMove, bytes_before: int) -> None:
-        """After any change of a move's keys: what an event costs must not depend on the number of tables."""
+        """Update the totals after a change of a move's keys. The cost of an event must not depend on the number of
+        tables.
+        """
         self._bytes += move.pending.bytes - bytes_before
         if move.pending or move.pending.in_flight:
             self._active[move] = None

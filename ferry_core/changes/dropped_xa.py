@@ -1,10 +1,10 @@
-"""XA transactions that were prepared in the stream and are gone from the source without a decision in its binlog.
+"""Finds XA transactions whose XA PREPARE is in the binlog but that the source has lost without a decision.
 
-A crash can take a prepared transaction from InnoDB whose XA PREPARE is in the binlog; nothing will ever decide it, and
-its keys would hold the checkpoint back for ever. It is gone for certain if, with its PREPARE visible, XA RECOVER does
-not name it, and the binlog up to an end that was asked for after that does not decide it: an XID leaves XA RECOVER only
-after its decision is in the binlog (tried on both families with an XA COMMIT that waits). Then its keys are read again
-as they are now, which is always right. Run in a thread of its own by ``workers.engine``.
+A crash can remove a prepared transaction from InnoDB although its XA PREPARE is in the binlog. Nothing will ever decide
+it, and its keys would hold the checkpoint back for ever. It is certainly gone if its PREPARE is visible, XA RECOVER
+does not list it, and the binlog up to an end requested after XA RECOVER contains no decision: an XID leaves XA RECOVER
+only after its decision is in the binlog (tested on both families with a stalled XA COMMIT). Then its keys are read
+again as they are now, which is always correct. ``workers.engine`` runs this in a thread of its own.
 """
 
 import logging
@@ -26,7 +26,7 @@ REACH_SECONDS = 60.0
 
 
 class DroppedXa:
-    """``look`` now and then; what two looks in a row find gone is given up."""
+    """Checks at intervals. A transaction that two checks in a row find gone is dropped."""
 
     _gone: dict[str, StreamMark]
 
@@ -47,7 +47,7 @@ class DroppedXa:
         self._gone = {}
 
     def run(self) -> None:
-        """Until the run ends. Where only locks make rows visible, a PREPARE that stalls cannot be told from none."""
+        """Run until the run ends. If only locks make rows visible, a stalled PREPARE cannot be told from a lost one."""
         while not self._wait(LOOK_SECONDS) and not self._visibility.lock_clause:
             try:
                 self.look()

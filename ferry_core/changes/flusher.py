@@ -1,9 +1,11 @@
-"""Empties the change buffer onto the target, one generation of a table at a time (R3, R4). The flusher's thread.
+"""Writes the change buffer's keys to the target, one generation of a table at a time (R3, R4). Runs in the flusher's
+thread.
 
-A generation: hold the table's gate exclusively, take keys, make every event seen so far visible (R1), read and write
-the keys in parallel batches, and forget them only when all batches have committed. The batches' retries happen inside
-``copy_keys``; if one fails for good the generation is returned whole and the run stops. Tables whose chunks are done
-are flushed together: with hundreds of them, each with a few changes, one after the other would never catch up.
+One generation: enter the table's gate exclusively, take keys, wait until every event seen so far is visible (R1), read
+and write the keys in parallel batches, and forget them only when all batches have committed. ``copy_keys`` retries a
+batch by itself; if it fails for good, the whole generation is returned and the run stops. Tables without remaining
+chunks are flushed together: hundreds of tables with a few changes each, flushed one after another, would never catch
+up.
 """
 
 import time
@@ -19,19 +21,19 @@ from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.tables.table import KeyLiterals
 
 BATCH_KEYS = 2000
-"""Keys a statement reads and writes: 1000 to 3000 measured best, 20,000 fall back to a scan."""
+"""Keys that one statement reads and writes: 1000 to 3000 measured best; 20,000 cause a table scan."""
 GENERATION_KEYS = 40_000
-"""Keys that are taken at once at most, so that chunks of the table do not wait for seconds."""
+"""Maximum number of keys taken at once, so that chunks of the table do not wait for seconds."""
 TABLES_TOGETHER = 64
 COPYING_INTERVAL = 2.0
-"""Seconds between generations of a table that is still being copied: each one makes its chunks wait."""
+"""Seconds between generations of a table that is still being copied, because each generation blocks its chunks."""
 URGENT_FULLNESS = 0.5
 CALM_GENERATIONS = 8
-"""How many generations of a table have their batches one after another once some of them deadlocked each other.
+"""For how many generations a table's batches run one after another once some of them have deadlocked each other.
 
-Under a UNIQUE index they lock gaps of it. Measured with 80,000 keys on MySQL: values in random order 8,000 keys/s in
-parallel with 50 deadlocks, 12,500 in turn with none; in key order 15,000 to 29,000 in parallel, 12,500 to 15,500 in
-turn.
+With a UNIQUE index they lock gaps of it. Measured with 80,000 keys on MySQL: values in random order 8,000 keys/s in
+parallel with 50 deadlocks, 12,500 one after another with none; in key order 15,000 to 29,000 in parallel, 12,500 to
+15,500 one after another.
 """
 IDLE_SECONDS = 0.25
 
@@ -49,9 +51,9 @@ Taken = tuple[TableMove, Generation]
 
 
 class Flusher:
-    """``copy_keys(move, keys)`` copies one batch until it has committed, or raises; called from ``executor``.
+    """``copy_keys(move, keys)`` copies one batch and returns when it has committed, or raises. It runs in ``executor``.
 
-    It returns whether it met a lock conflict on its way.
+    It returns whether it met a lock conflict.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Flusher:
         cancelled: Callable[[], bool],
         flushed: Callable[[FlushResult], None],
     ) -> None:
-        """``make_visible`` is R1's wait (False when cancelled)."""
+        """``make_visible`` is the wait of R1 (False when cancelled)."""
         self._buffer = buffer
         self._executor = executor
         self._copy_keys = copy_keys
@@ -72,20 +74,21 @@ class Flusher:
         self._flushed = flushed
 
     def run(self) -> None:
-        """Until cancelled. Raises what a batch raised for good."""
+        """Run until cancelled. Raises what a batch raised for good."""
         while not self._cancelled():
             moves = self._due()
             if not moves:
-                # What waits already waits for its table's interval only.
+                # Keys that wait already are delayed only by their table's interval.
                 self._buffer.wait_for_work(IDLE_SECONDS, more=bool(self._buffer.waiting()))
             else:
                 self.flush(*moves)
 
     def _due(self) -> list[TableMove]:
-        """The table that waits for longest, unless its chunks deserve a turn first; most keys first in a full buffer.
+        """Moves to flush next: the one that has waited longest, unless its chunks should run first. In a full buffer:
+        the one with most keys.
 
-        Not always most keys: a table with few changes would wait for as long as a busy one has more. With a table that
-        has no chunks left come all others of that kind, those that wait for longest first.
+        Always choosing most keys would starve a table with few changes. If the chosen table has no chunks left, all
+        other tables without chunks are flushed with it, in order of their waiting time.
         """
         waiting = [move for move, _ in self._buffer.waiting()]
         if self._buffer.fullness > URGENT_FULLNESS:
@@ -100,7 +103,7 @@ class Flusher:
         return []
 
     def flush(self, *moves: TableMove) -> None:
-        """One generation of each of these."""
+        """Flush one generation of each of these moves."""
         started = time.monotonic()
         with ExitStack() as gates:
             generations = self._take(gates, moves)
@@ -119,7 +122,7 @@ class Flusher:
             self._flushed(FlushResult(move, len(generation.keys), time.monotonic() - started))
 
     def _take(self, gates: ExitStack, moves: Sequence[TableMove]) -> list[Taken]:
-        """Keys of as many of the moves as may be taken at once; their gates are held until ``gates`` ends."""
+        """Take keys of as many of the moves as fit into one round. Their gates are held until ``gates`` closes."""
         taken: list[Taken] = []
         left = GENERATION_KEYS
         for move in moves:
@@ -134,7 +137,9 @@ class Flusher:
         return taken
 
     def _given_up(self, move: TableMove) -> bool:
-        """Whether its gate is waited for no longer: one that starts over holds it for as long as its rows take."""
+        """Whether to stop waiting for its gate: a move that starts over holds the gate for as long as deleting its rows
+        takes.
+        """
         return self._cancelled() or move.state is MoveState.RESTARTING
 
     def _return(self, generations: Sequence[Taken]) -> None:
@@ -142,7 +147,7 @@ class Flusher:
             self._buffer.returned(move, generation)
 
     def _write(self, generations: Sequence[Taken]) -> bool:
-        """All batches; every one has ended, one way or the other, when this returns or raises."""
+        """Write all batches. When this returns or raises, every batch has ended."""
         work = [(move, lane) for move, generation in generations for lane in self._lanes(move, generation)]
         futures: list[tuple[TableMove, Future[bool]]] = [
             (move, self._executor.submit(self._copy_lane, move, lane)) for move, lane in work
@@ -154,7 +159,7 @@ class Flusher:
         return True
 
     def _lanes(self, move: TableMove, generation: Generation) -> list[list[tuple[KeyLiterals, ...]]]:
-        """The generation's batches: those of one lane are copied one after another, lanes beside each other."""
+        """Lanes of batches: the batches of one lane run one after another, lanes run in parallel."""
         literals = [generation.decode(key) for key in generation.keys]
         batches = [tuple(literals[start : start + BATCH_KEYS]) for start in range(0, len(literals), BATCH_KEYS)]
         if not move.calm:
@@ -168,5 +173,5 @@ class Flusher:
 
 
 def _copying(move: TableMove) -> bool:
-    """Whether it has chunks that a generation keeps waiting."""
+    """Whether the table has chunks that a generation would block."""
     return move.state is MoveState.COPYING

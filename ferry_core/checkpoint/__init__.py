@@ -1,1 +1,1 @@
-"""Where a run's state survives: what is copied, the stream position, the stage. One interface, two stores."""
+"""Where a run's state is stored: copied chunks, stream position, stage. One interface, two stores."""

@@ -1,10 +1,9 @@
-"""States that earlier versions wrote, as this version writes them. Called by ``store``.
+"""Converts states written by earlier versions to the current format. Called by ``store``.
 
-Format 1 wrote a table as schema and name joined by a dot, without backticks: one text for `a`.`b.c` and `a.b`.`c`. What
-the selection allows to be one table only is that table. Else nobody knows which of the two a record is about.
-
-Format 2 knew of no table whose events count from another place than where the run's stream begins, format 3 not which
-tables the Ferry has made itself.
+Format 1 wrote a table as schema and name joined by a dot, without backticks: the same text for `a`.`b.c` and `a.b`.`c`.
+If the selection allows only one of them, that one is meant; otherwise the record is ambiguous and the state is refused.
+Format 2 had no table whose events count from another position than the start of the run's stream. Format 3 did not
+record which tables the Ferry had created.
 """
 
 from typing import Any
@@ -20,7 +19,7 @@ START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the
 
 
 def converted(state: dict[str, Any], form: int, where: str) -> dict[str, Any]:
-    """A state of format ``form`` in the newest; ConfigError if that cannot be known."""
+    """Convert a state from format ``form`` to the newest one. Raises ConfigError if its meaning is ambiguous."""
     known = state.get("tables")
     if form == 1 and isinstance(known, dict):
         state = state | {"tables": {_name(joined, state, where): table for joined, table in known.items()}}

@@ -1,12 +1,11 @@
-"""Marks on the target that say which checkpoints of a state file it still holds.
+"""Marks on the target that show which checkpoints of a state file match the target's rows.
 
-A state file is on another machine than the rows that it speaks of. A target that loses its last seconds in a crash
-(``innodb_flush_log_at_trx_commit`` 0 or 2) or is brought back from a snapshot lacks rows which the newest state says
-are there. So each state has a number, which is committed on the target after the rows that it tells of and before the
-state is stored. InnoDB recovers a prefix of its redo log: a mark that is there proves every row that was committed
-before it. The file keeps a few earlier states; a run goes on from the newest one whose mark the target has.
-
-A checkpoint in the target's own table needs none of this: it is lost and kept together with the rows.
+A state file is on another machine than the rows that it describes. A target that loses its last seconds in a crash
+(``innodb_flush_log_at_trx_commit`` 0 or 2), or is restored from a snapshot, lacks rows that the newest state counts as
+copied. So each state has a number, which is committed on the target after the rows that the state describes and before
+the state is saved. InnoDB recovers a prefix of its redo log: if a mark is present, every row committed before it is
+present too. The file keeps a few earlier states, and a run resumes from the newest one whose mark the target has. A
+checkpoint in a table on the target needs no marks: it is lost or kept together with the rows.
 """
 
 import json
@@ -27,20 +26,20 @@ from ferry_core.reasons import Reason
 log = logging.getLogger(__name__)
 
 MARK_FORMAT = 0
-"""In the checkpoint table a row of this format is not a state: the state is in a file."""
+"""Format number of a checkpoint row that holds marks and not a state. The state is then in a file."""
 RUNS = 20
-"""How many runs' last marks are kept: a state of an older one counts as lost."""
+"""How many runs' last marks are kept. A state of an older run counts as lost."""
 IN_TABLE = "in the target's own table"
-"""Stands for the run whose state that table holds; no state file is of it."""
+"""Name for the run whose state is in the target's own table. No state file belongs to it."""
 FIRST = 1
-"""The number of the checkpoint that is stored before the first row is copied."""
+"""Number of the checkpoint that is saved before the first row is copied."""
 
 Marks = Mapping[str, int]
-"""Run -> the number of the last checkpoint that it marked, since the rows were deleted last."""
+"""Run -> number of the last checkpoint that it marked since the rows were last deleted."""
 
 
 def read_marks(session: Session, uid: str) -> Marks:
-    """The marks that the target has now; none where no run of the Ferry has been."""
+    """Marks that the target has now; none if no run of the Ferry has been there."""
     rows = exists(session, CHECKPOINT) and session.query(
         f"SELECT format, body FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}"
     )
@@ -52,24 +51,26 @@ def read_marks(session: Session, uid: str) -> Marks:
 
 
 def forget_marks(session: Session, uid: str) -> None:
-    """No state of before tells of rows that are there: they are deleted next. In the transaction of a claim."""
+    """Delete all marks in the transaction of a claim. The rows are deleted next, so no earlier state describes existing
+    rows.
+    """
     session.execute(f"DELETE FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}")
 
 
 def others_copied(marks: Marks) -> bool:
-    """Whether rows may be there that a state which tells of none is not the state of."""
+    """Whether the target may have rows that belong to another state than this one, which has no rows."""
     return any(number > FIRST for number in marks.values())
 
 
 class TargetMarks:
-    """Writes a run's marks, each in a fenced transaction. Coordinator's thread."""
+    """Writes a run's marks, each in a fenced transaction. Used in the coordinator's thread."""
 
     def __init__(
         self, connect: Callable[[], Session], fence: Fence, uid: str, run: str, before: Marks, state_of: str | None
     ) -> None:
-        """``before`` are those of earlier runs: their states stay usable until this run has its own.
+        """``before`` are the marks of earlier runs; their states stay usable until this run has its own.
 
-        ``state_of`` is the run whose state this one goes on from: while no newer one could be stored, that is needed.
+        ``state_of`` is the run whose state this run resumed from. Its mark is needed until a newer state is saved.
         """
         self.run = run
         self._connect = connect
@@ -80,7 +81,7 @@ class TargetMarks:
         self._session: Session | None = None
 
     def write(self, number: int) -> None:
-        """Commit the mark of a checkpoint whose rows are committed. Raises Fenced or a RetriableError."""
+        """Commit the mark of a checkpoint whose rows have been committed. Raises Fenced or a RetriableError."""
         body = json.dumps({**self._before, self.run: number})
         if self._session is None:
             self._session = self._connect()
@@ -103,7 +104,7 @@ class TargetMarks:
 def newest_held(store: SqliteStore, marks: Marks, where: str) -> RunState | None:
     """The newest state in the file whose rows the target still has.
 
-    What people said is that of the newest of all, as is what was read of the source, and which epochs there have been.
+    Requests by people, the last place read in the binlog and the used epochs are taken from the newest state of all.
     """
     newest = store.load()
     if newest is None or not newest.tables or newest.run is None or _holds(marks, newest):

@@ -1,4 +1,4 @@
-"""The checkpoint in a local SQLite file: the default of ``ferry run``, and of ``store: Volume``."""
+"""The checkpoint in a local SQLite file: the default of ``ferry run``, and used for ``store: Volume``."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ from ferry_core.text import shortlist
 
 _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
-# SQLite's own are no sign of something else: ANALYZE makes one.
+# SQLite's own tables do not make a file foreign: ANALYZE creates one.
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name"
 _EARLIER = """CREATE TABLE IF NOT EXISTS ferry_earlier (
     number INTEGER PRIMARY KEY, format INTEGER NOT NULL, body TEXT NOT NULL)"""
-# What a target has lost was never there: states from before that are followed by others now. Of old ones fewer and
-# fewer are kept, some 60 of a million: a number with n zero bits at its end for 4 * 2^n others.
+# Earlier states. After a target has lost rows, the states that described them are replaced by others. Old states are
+# thinned out, about 60 of a million remain: a number with n zero bits at its end is kept for 4 * 2^n further states.
 _FORGET = "DELETE FROM ferry_earlier WHERE number > :number OR :number - number > 4 * (number & -number)"
 _KEEP = "INSERT OR REPLACE INTO ferry_earlier VALUES (:number, :format, :body)"
 _OURS = ("ferry_earlier", "ferry_state")
@@ -28,7 +28,9 @@ _SAVE = """INSERT INTO ferry_state (id, epoch, format, body) VALUES (1, :epoch, 
 
 
 class SqliteStore:
-    """One file, one row. A file that is no state of ours is refused, never overwritten; none is made before a save."""
+    """One file with one row. A file that is not a state of ours is refused and never overwritten. ``save`` creates the
+    file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,7 +43,7 @@ class SqliteStore:
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
             try:
-                # Two runs may have the file open at once: the epoch decides, SQLite's own lock orders the writes.
+                # Two runs may open the file at once: the epoch decides, SQLite's own lock serializes the writes.
                 database = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
                 foreign = [name for (name,) in database.execute(_TABLES) if name not in _OURS]
                 if not foreign:
@@ -91,7 +93,7 @@ class SqliteStore:
             with _transaction(database):
                 changed = database.execute(_SAVE, values).rowcount
                 if changed and state.run is not None:
-                    database.execute(_EARLIER)  # not before: a file that is refused stays as it was
+                    database.execute(_EARLIER)  # not before: a file that is refused stays unchanged
                     database.execute(_KEEP, values)
                     database.execute(_FORGET, values)
         except sqlite3.OperationalError as error:
@@ -104,7 +106,7 @@ class SqliteStore:
             raise Fenced(Reason.NEWER_RUN, f"a newer run of this Ferry wrote {self._path}; this run stops")
 
     def earlier(self) -> Iterator[RunState]:
-        """States that were stored before, newest first; fewer and fewer the older they are."""
+        """Earlier states, newest first. The older they are, the fewer are left."""
         if self._database is not None and ("ferry_earlier",) in self._database.execute(_TABLES).fetchall():
             found = self._database.execute("SELECT format, body FROM ferry_earlier ORDER BY number DESC").fetchall()
             yield from (parse(body, form, self.describe()) for form, body in found)

@@ -1,4 +1,4 @@
-"""The state of a run that a checkpoint stores: everything a successor needs to go on without starting a table over."""
+"""The state that a checkpoint stores: everything that a later run needs to resume without starting any table over."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ferry_core.api.report import Stage
 
 FORMAT = 4
-"""Version of this model; a newer one than known is refused, never guessed at. Older ones: ``formats``."""
+"""Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 
 class _State(BaseModel):
@@ -15,16 +15,18 @@ class _State(BaseModel):
 
 
 class TableState(_State):
-    """Chunks of one table: all up to ``frontier`` were handed out, ``unfinished`` of them are not on the target."""
+    """Chunks of one table: all up to ``frontier`` were handed out, and ``unfinished`` of them are not on the target."""
 
-    started: bool = False  # the durable record of R2
+    started: bool = False  # the durable record of the table's start, R2
     frontier: list[str] | None = None  # key literals
     unfinished: list[tuple[list[str] | None, list[str] | None]] = Field(default_factory=list)
-    walked: bool = False  # the last chunk, unbounded above, was handed out
+    walked: bool = False  # the last chunk, which has no upper bound, was handed out
     rows_copied: int = 0
     bytes_copied: int = 0
-    counts_from: str | None = None  # a stream position: it began, or began anew, while the run's stream was there
-    definition: str = ""  # digest of what counts of the source's definition; empty in the state of an older version
+    # stream position where the table began or began again, if the run's stream was already running then
+    counts_from: str | None = None
+    # digest of the relevant parts of the source's definition; empty in the state of an older version
+    definition: str = ""
 
     @property
     def copied(self) -> bool:
@@ -32,37 +34,39 @@ class TableState(_State):
 
 
 class SeriesState(_State):
-    """Cutover attempts since a person asked for it last: they are that person's, whatever process makes them."""
+    """Cutover attempts since a person last asked for a cutover, made by whichever process."""
 
     attempts: int = 0
-    wanted: bool = False  # what the last directive said: a later one that grants it again begins a new series
-    max_attempts: int = 0  # likewise: a higher one begins a new series
+    wanted: bool = False  # permission in the last directive: granting it again later starts a new series
+    max_attempts: int = 0  # maxAttempts in the last directive: a higher one starts a new series
     last_attempt_at: float | None = None
-    last_result: str | None = None  # None: it was not lived to see
+    last_result: str | None = None  # None: the attempt's process died before it ended
     blocked_milliseconds: int | None = None
 
 
 class RunState(_State):
-    """One Ferry's state. Times are Unix seconds of the copier's clock."""
+    """The state of one Ferry. Times are Unix seconds of the copier's clock."""
 
     format: int = FORMAT
     ferry_uid: str
     ferry_name: str
-    source_id: str  # server_uuid, or what stands for it on MariaDB
-    selection: str  # the spec's tables section as canonical JSON: state of another selection is refused
-    epoch: int = 0  # of the run that stored this; a target whose lease is older is not the one that was copied to
-    run: str | None = None  # who has marked this state on the target, and as which; see ``marks``
+    source_id: str  # server_uuid, or its substitute on MariaDB
+    selection: str  # the spec's tables section as canonical JSON; the state of another selection is refused
+    epoch: int = 0  # of the run that saved this; a target with an older lease is not the one that was copied to
+    run: str | None = None  # which run marked this state on the target, and with which number; see ``marks``
     number: int = 0
     stored_at: float = 0.0
     stage: str = Stage.COPYING.value
-    position: str | None = None  # a stream position as R5 allows; empty where the source had no transaction yet
-    last_read: str | None = None  # the furthest place of the source's binlog that was read; None: an older state
+    position: str | None = None  # a stream position allowed by R5; empty if the source had no transaction yet
+    last_read: str | None = None  # the furthest place read in the source's binlog; None: state of an older version
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
-    created: list[str] = Field(default_factory=list)  # ids of tables that it has made on the target, or was about to
+    # ids of tables that it created on the target, or was about to create
+    created: list[str] = Field(default_factory=list)
     foreign_keys_added: bool = False
-    json_changed: int = 0  # rows copied whose JSON was changed by being parsed again
-    paused: bool | None = None  # the last pause or resume verb of a local run; None: as the spec says
-    paused_over: bool = False  # what spec.paused said when that verb came: once it says another thing, it is the newer
+    json_changed: int = 0  # rows copied whose JSON changed when it was parsed again
+    paused: bool | None = None  # the last pause or resume verb of a local run; None: spec.paused applies
+    # value of spec.paused when that verb came; once spec.paused differs from it, the spec is newer and applies
+    paused_over: bool = False
     series: SeriesState = Field(default_factory=SeriesState)
     started_at: float = 0.0
     completed_at: float | None = None
@@ -75,10 +79,10 @@ class RunState(_State):
 
     @property
     def makes_anew(self) -> frozenset[str]:
-        """Ids of tables of its own that it may drop and make again: no row was copied."""
+        """Ids of its own tables that it may drop and create again, because no row was copied."""
         return frozenset() if self.tables else frozenset(self.created)
 
     def all_copied(self, table_ids: Iterable[str]) -> bool:
-        """Whether nothing is left to do before these tables are streamed."""
+        """Whether all rows of these tables are copied."""
         known = [self.tables.get(table_id) for table_id in table_ids]
         return self.foreign_keys_added and all(table is not None and table.copied for table in known)

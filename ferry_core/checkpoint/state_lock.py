@@ -1,6 +1,7 @@
-"""One process at a time uses a state file: it holds a lock on ``<state file>.lock``, which ends with the process.
+"""Makes sure that one process at a time uses a state file.
 
-Not on the file itself, which only a save makes and which SQLite locks in its own way. Called by ``run.single_run``.
+The process holds a lock on ``<state file>.lock``, which ends with the process. The state file itself is not locked,
+because it is created by a save and SQLite has its own locks on it. Called by ``run.single_run``.
 """
 
 import contextlib
@@ -15,15 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class StateLock:
-    """``acquire`` once; ``release`` also takes the lock's file away."""
+    """``acquire`` once; ``release`` also removes the lock's file."""
 
     def __init__(self, state: Path) -> None:
-        real = Path(os.path.realpath(state))  # a file that is reached by two names is one file
+        real = Path(os.path.realpath(state))  # resolve the path: one file may have two names
         self._path = real.with_name(f"{real.name}.lock")
         self._file: int | None = None
 
     def acquire(self) -> str | None:
-        """None when it is ours, else who has it. Where files cannot be locked, nobody is kept out by this."""
+        """Returns None if the lock is ours, otherwise who holds it. If the file system cannot lock files, nobody is
+        refused.
+        """
         try:
             while not self._try():
                 pass
@@ -34,7 +37,7 @@ class StateLock:
         return None
 
     def _try(self) -> bool:
-        """Whether the lock that was got is on the file that others find: its last holder may just have removed it."""
+        """Lock the file, and check that the path still names it: the last holder may just have removed it."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

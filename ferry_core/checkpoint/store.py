@@ -1,4 +1,6 @@
-"""The interface of a checkpoint store, and what every store must refuse. Called by the coordinator's thread only."""
+"""The interface of a checkpoint store, and the checks that every store must make. Used in the coordinator's thread
+only.
+"""
 
 from typing import Any, Protocol
 
@@ -13,7 +15,9 @@ _ANY = TypeAdapter(dict[str, Any])
 
 
 class CheckpointStore(Protocol):
-    """Writes carry the run's epoch: after a successor's first write an older run's are refused (Fenced)."""
+    """Writes carry the run's epoch. After the first write of a newer run, writes of an older run are refused
+    (Fenced).
+    """
 
     def load(self) -> RunState | None:
         """The stored state, or None."""
@@ -25,11 +29,11 @@ class CheckpointStore(Protocol):
         """Where the state is, for messages."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 def parse(body: str, form: int, where: str) -> RunState:
-    """The state in ``body``; a newer format or a damaged body is one clear ConfigError."""
+    """Parse the state in ``body``. A newer format or a damaged body raises one clear ConfigError."""
     if form > FORMAT:
         raise ConfigError(
             Reason.STATE_TOO_NEW,

@@ -1,4 +1,4 @@
-"""``ferry check``: preflight alone, as a table for people or JSON for programs. Moves nothing."""
+"""``ferry check``: runs preflight alone and prints a table for people or JSON for programs. Moves nothing."""
 
 import json
 import signal
@@ -46,7 +46,7 @@ _STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknow
 def check(
     out: Output, *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, output: str
 ) -> ExitCode:
-    """Check a Ferry against its servers without moving anything. Exits with 0 if it can run, else with 64."""
+    """Check a Ferry against its servers without moving anything. Exits with 0 if it can run, otherwise with 64."""
     loaded = load(files, secrets_dir)
     signal.signal(signal.SIGTERM, _leave)
     results = preflight(loaded, inputs.state_path(loaded.ferry, state))
@@ -62,7 +62,7 @@ def check(
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End as by Ctrl-C, with an exception: the trial schema is dropped on the way out."""
+    """Exit by an exception as for Ctrl-C, so that the trial schema is dropped."""
     raise KeyboardInterrupt
 
 
@@ -83,7 +83,7 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
 
 
 def draw(results: Sequence[Result], console: Console) -> None:
-    """Failures last, so that they are on screen when the command ends."""
+    """Failures come last, so that they are on screen when the command ends."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("CHECK", no_wrap=True)
     table.add_column("SERVER", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The command's client of a ControlServer: one request, one answer, clear errors. Called by ``verbs``."""
+"""The CLI's client for a ControlServer: one request, one answer, clear errors. Used by ``verbs``."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _TABLES = TypeAdapter(list[TableReport])
 
 
 class Refused(FerryError):
-    """The server refused the verb: it does not fit the moment."""
+    """The server refused the verb because it does not fit the run's current state."""
 
     exit_code = ExitCode.CONFIG
 
@@ -53,7 +53,7 @@ class ControlClient:
             raise self._no_ferry() from error
 
     def act(self, verb: str, **arguments: JsonValue) -> str:
-        """POST a verb; what the server says about it."""
+        """POST a verb; returns the server's message."""
         answer = self._ask("POST", verb, json.dumps(arguments).encode())
         return _message(answer)
 
@@ -70,7 +70,7 @@ class ControlClient:
         return answer
 
     async def _exchange(self, method: str, what: str, body: bytes | None) -> tuple[int, bytes]:
-        """No redirect and no proxy: a token for a server on loopback must not travel any further."""
+        """Follow no redirect and use no proxy: a token for a server on loopback must not leave this machine."""
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -103,7 +103,7 @@ class ControlClient:
 
 
 def _problem(error: Exception) -> str:
-    """The operating system's message: asyncio's own only names the call that failed."""
+    """The operating system's message. asyncio's own only names the call that failed."""
     cause = getattr(error, "os_error", error)
     number = getattr(cause, "errno", None) or 0
     if number > 0:
@@ -112,7 +112,7 @@ def _problem(error: Exception) -> str:
 
 
 def _message(answer: bytes) -> str:
-    """The words for people in an answer, if there are any."""
+    """The message field of an answer, if there is one."""
     try:
         body = json.loads(answer)
     except ValueError:

@@ -1,6 +1,7 @@
-"""``ferry copier``: ``ferry run`` as an operator starts it in a Pod, steered by directives instead of verbs.
+"""``ferry copier``: like ``ferry run``, but started by an operator in a Pod and controlled by directives instead of
+verbs.
 
-A command of its own, so that what only makes sense under an operator is no option of ``ferry run``.
+It is a separate command, so that options which only make sense under an operator are not options of ``ferry run``.
 """
 
 import dataclasses
@@ -57,7 +58,7 @@ def copier(
     directive_file: Path,
     termination_log: Path | None,
 ) -> ExitCode:
-    """Run a Ferry under a Kubernetes operator; for a run by hand there is `ferry run`."""
+    """Run a Ferry under a Kubernetes operator. To run one by hand, use `ferry run`."""
     out.as_json = True
     started: list[engine.SteeredEngine] = []
     with written_at_exit(termination_log, lambda: started[0].snapshot() if started else None):
@@ -66,7 +67,7 @@ def copier(
         configure("json", str(loaded.ferry.spec.copier.log_level.value).lower())
         kept = DirectiveStore(directive_file)
         ferry = kept.applied_to(loaded.ferry)
-        # Whatever ran before it, on this node or another, is what it was started to replace.
+        # This process was started to replace whichever process ran before it, on this node or another.
         options = RunOptions(state_path=state, take_over=True)
         run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), options)
         started.append(run)

@@ -1,6 +1,6 @@
-"""What the command needs of the engine, as a Protocol: tests stand in for it, and ``ferry --help`` starts fast.
+"""The interface of the engine that the CLI uses, as a Protocol: tests replace it, and ``ferry --help`` starts fast.
 
-The engine's modules are imported when a command needs them: they are most of the start-up time.
+The engine's modules are imported only when a command needs them, because they take most of the start-up time.
 """
 
 from typing import Protocol
@@ -16,34 +16,34 @@ class Engine(Protocol):
     """One run of one Ferry."""
 
     def run(self) -> ExitCode:
-        """Blocks until it is over; raises FerryError."""
+        """Block until the run is over; raises FerryError."""
 
     def stop(self) -> None:
-        """Ask for a checkpoint and the way out; from any thread, at once."""
+        """Ask the run to write a checkpoint and end. Any thread may call it; it returns at once."""
 
     def snapshot(self) -> Report:
-        """How far it is; from any thread."""
+        """Progress of the run; any thread may call it."""
 
     def tables(self) -> list[TableReport]:
-        """How far each table is; from any thread."""
+        """Progress of each table; any thread may call it."""
 
     def result_line(self) -> str:
-        """Rows, duration, verification and write-block time of a run that is done."""
+        """Rows, duration, verification and write-block time of a completed run."""
 
 
 class SteeredEngine(Engine, Verbs, Protocol):
-    """A run that its caller controls."""
+    """A run that its caller controls through directives."""
 
 
 def make_engine(loaded: LoadedFerry, options: RunOptions) -> Engine:
-    """The real one."""
+    """Make the real engine."""
     from ferry_core.run.ferry import Ferry
 
     return Ferry(loaded, options)
 
 
 def make_steered(loaded: LoadedFerry, options: RunOptions) -> SteeredEngine:
-    """The same, controlled by the caller."""
+    """Make the real engine for a caller that controls it."""
     from ferry_core.run.ferry import Ferry
 
     return Ferry(loaded, options)

@@ -1,6 +1,7 @@
-"""The click group behind ``ferry``: every way out of a command is an exit code of the contract and at most one line.
+"""The click group of ``ferry``: every exit of a command has an exit code of the contract and prints at most one line.
 
-click's own ways (exit 2 for usage, tracebacks for the rest) would be no API. Called by ``main``.
+click's own behaviour (exit code 2 for usage errors, tracebacks for other errors) is not part of the contract. Used by
+``main``.
 """
 
 import sys
@@ -20,7 +21,7 @@ class FerryGroup(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        """Run a command and leave with its exit code. Commands find the Output as click's context object."""
+        """Run a command and exit with its exit code. Commands find the Output as click's context object."""
         out = Output()
         extra = {**extra, "standalone_mode": False, "obj": out}
         run = super().main
@@ -28,7 +29,7 @@ class FerryGroup(click.Group):
 
 
 def guarded(out: Output, command: Callable[[], object]) -> int:
-    """The exit code of ``command``, having said what went wrong."""
+    """Run ``command``, print its error, and return the exit code."""
     try:
         code = command()
     except FerryError as error:
@@ -41,7 +42,7 @@ def guarded(out: Output, command: Callable[[], object]) -> int:
         out.notice("interrupted")
         return ExitCode.TERMINATED
     except SystemExit:
-        # click's answer to a reader of stdout that has gone (ferry tables | head); nothing else here exits by itself.
+        # click exits like this when the reader of stdout has closed it (ferry tables | head); nothing else here does.
         return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last resort: a user gets a line, not a traceback
         out.crash(error)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values are read. Called by the commands."""
+"""Options that several commands share, and the parsing of their values. Used by the commands."""
 
 import ipaddress
 from collections.abc import Callable
@@ -48,10 +48,11 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def state_path(ferry: Ferry, given: Path | None) -> Path | None:
-    """Where the checkpoint goes; None is the table on the target.
+    """Where the checkpoint is stored; None means a table on the target.
 
-    The one place of the command's rule (docs/cli.md, "Where the state is"): a file, though the spec's default is
-    Target, which is a cluster's; only a manifest that *says* Target means it.
+    This is the only implementation of the command's rule (docs/cli.md, "Where the state is"): a file, although the
+    spec's default is Target, which is meant for a cluster. Only a manifest that explicitly says Target selects the
+    table.
     """
     if given is not None:
         return given
@@ -62,7 +63,7 @@ def state_path(ferry: Ferry, given: Path | None) -> Path | None:
 
 
 def read_token(file: Path | None) -> str | None:
-    """The bearer token in ``file``, without the line's end."""
+    """The bearer token in ``file``, without a trailing newline."""
     if file is None:
         return None
     try:
@@ -78,7 +79,7 @@ def read_token(file: Path | None) -> str | None:
 
 
 def duration(option: str, text: str) -> float:
-    """Seconds."""
+    """A duration in seconds."""
     try:
         return Duration(text)
     except ValueError as error:
@@ -86,7 +87,7 @@ def duration(option: str, text: str) -> float:
 
 
 def listen_address(text: str) -> str | None:
-    """HOST:PORT as given, None for ``none``."""
+    """HOST:PORT as given; None for ``none``."""
     if text == "none":
         return None
     host, colon, port = text.rpartition(":")

@@ -1,6 +1,6 @@
-"""What a signal does while the rest of the command is imported (0.3 s): it ends as one that comes later does.
+"""Handles a signal during the command's imports (0.3 s): it ends the process in the same way as a later signal.
 
-Imports next to nothing. Set by ``ferry_core.__main__``, known to ``signals``.
+Imports almost nothing. Installed by ``ferry_core.__main__``, recognised by ``signals``.
 """
 
 import os
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:
-    os._exit(143)  # ExitCode.TERMINATED, before anything is imported
+    os._exit(143)  # ExitCode.TERMINATED, which is not imported yet
 
 
 def leave_on_signals() -> None:

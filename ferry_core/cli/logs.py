@@ -1,4 +1,4 @@
-"""Where a command's log lines go: stderr, as text or JSON, above a live view, not through it. Called by ``run``."""
+"""Log output of a command: stderr, as text or JSON, printed above a live view. Used by ``run``."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 class CurrentStderr:
-    """Writes to what ``sys.stderr`` is at that moment: rich puts its own there while a live view is up."""
+    """Writes to the current ``sys.stderr``: rich replaces it while a live view is shown."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)

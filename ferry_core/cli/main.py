@@ -24,7 +24,9 @@ COMMANDS = {
 
 
 class _LazyGroup(FerryGroup):
-    """Imports a command's module only when it is used: importing the driver would double the time of ``--help``."""
+    """Imports a command's module only when the command is used: importing the driver would double the time of
+    ``--help``.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""``ferry abort -f`` and ``ferry cleanup -f``: without a running copier. Called by ``verbs``."""
+"""``ferry abort -f`` and ``ferry cleanup -f``, which need no running copier. Called by ``verbs``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from ferry_core.run.options import RunOptions
 
 
 def abort(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> str:
-    """What was done, in one sentence."""
+    """Abort; returns what was done in one sentence."""
     from ferry_core.admin import offline
 
     return offline.abort(*_loaded(files, secrets_dir, state))
 
 
 def cleanup(files: Sequence[Path], secrets_dir: Path | None, state: Path | None) -> str:
-    """What was done, in one sentence."""
+    """Clean up; returns what was done in one sentence."""
     from ferry_core.admin import offline
 
     return offline.cleanup(*_loaded(files, secrets_dir, state))

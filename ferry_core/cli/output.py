@@ -1,6 +1,6 @@
-"""What the command writes: results on stdout, everything else on stderr, as text or as one JSON object a line.
+"""The command's output: results on stdout, everything else on stderr, as text or as one JSON object per line.
 
-One ``Output`` for one command; its settings come from the options of that command. Called by every module here.
+Each command has one ``Output``, configured by its options. Used by every module here.
 """
 
 import json
@@ -17,7 +17,7 @@ REPORT_AT = "the issue tracker of mysql-ferry"
 
 
 class Output:
-    """Thread-safe: the progress view and the command itself both talk."""
+    """Thread-safe, because the progress view and the command itself both write."""
 
     def __init__(self) -> None:
         self.as_json = False
@@ -25,20 +25,20 @@ class Output:
         self._lock = threading.Lock()
 
     def say(self, text: str, **fields: object) -> None:
-        """A result or a progress line."""
+        """Print a result or a progress line."""
         self._write(sys.stdout, text, text, {"level": "info", **fields})
 
     def notice(self, text: str) -> None:
-        """Something that the user should know before or while it happens."""
+        """Print something that the user should know before or during the run."""
         self._write(sys.stderr, f"ferry: {text}", text, {"level": "warning"})
 
     def failure(self, error: FerryError) -> None:
-        """One line for an error raised on purpose."""
+        """Print one line for an expected error."""
         flat = " ".join(error.message.split())
         self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, {"level": "error", "reason": error.reason})
 
     def crash(self, error: BaseException) -> None:
-        """One line for an error that nobody foresaw; its traceback only when debugging."""
+        """Print one line for an unexpected error; the traceback is printed only when debugging."""
         what = " ".join(f"{type(error).__name__}: {error}".split())
         text = f"unexpected error, please report it in {REPORT_AT} with the output of --log-level debug: {what}"
         self._write(

@@ -1,4 +1,4 @@
-"""Opens the sessions that preflight needs and runs it; an error becomes a result too. Called by ``check``."""
+"""Opens the sessions for preflight and runs it; a connection error becomes a result too. Called by ``check``."""
 
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ from ferry_core.tables.discovery import Discovered, explore
 
 
 def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]:
-    """Every check's result; checks of a server that cannot be reached are skipped and say so."""
+    """Results of every check. Checks of a server that cannot be reached are reported as skipped."""
     results: list[CheckResult] = []
     spec, uid = loaded.ferry.spec, ferry_uid(loaded.ferry)
     with ExitStack() as opened:
@@ -33,8 +33,8 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
                 stateless=stateless,
                 makes_anew=makes_anew,
             )
-            results.extend(checked(context))  # keeps what came before an error
-        except FerryError as error:  # a server went away meanwhile
+            results.extend(checked(context))  # keep the results before an error
+        except FerryError as error:  # a server became unreachable meanwhile
             results.append(_failed("connection", "both", error))
     return results
 
@@ -42,9 +42,8 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
 def _started(
     target: Session | None, state_path: Path | None, uid: str, opened: ExitStack, results: list[CheckResult]
 ) -> tuple[Collection[str] | None, str, bool, Collection[str]]:
-    """Ids of the tables that the stored state goes on with, None if it cannot be read; its place; if there is none.
-
-    At last those that a run makes anew.
+    """What the stored state says: ids of the tables to resume (None if it cannot be read), its place, whether there is
+    none, and ids of the tables that a run would create again.
     """
     if target is None and state_path is None:
         return None, "its state", False, ()
@@ -68,7 +67,7 @@ def _open(session: Session | None) -> Session:
 
 
 def _session(endpoint: Endpoint, opened: ExitStack, results: list[CheckResult]) -> Session | None:
-    known = KnownServer(endpoint.role, 0)  # whatever opens one more connection there must not meet another server
+    known = KnownServer(endpoint.role, 0)  # further connections must not reach another server
     try:
         session = opened.enter_context(Session(replace(endpoint, known=known), Purpose.CONTROL))
     except FerryError as error:

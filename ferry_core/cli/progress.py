@@ -1,6 +1,6 @@
-"""What a person sees while a Ferry runs: a live view on a terminal, a plain line every 10 s in a pipe, or nothing.
+"""Progress for a person while a Ferry runs: a live view on a terminal, a plain line every 10 s in a pipe, or nothing.
 
-It only reads the engine's snapshot, from a thread of its own, and never holds the engine up. Called by ``run``.
+It reads the engine's snapshot from a thread of its own and never blocks the engine. Used by ``run``.
 """
 
 import logging
@@ -29,7 +29,7 @@ RATE_WINDOW_SECONDS = 10.0
 
 
 class Watched(Protocol):
-    """The part of the engine that is shown."""
+    """The part of the engine that is displayed."""
 
     def snapshot(self) -> Report: ...
 
@@ -37,17 +37,17 @@ class Watched(Protocol):
 
 
 class Rate:
-    """Rows a second over the last seconds; None until two looks lie apart."""
+    """Rows per second over the last seconds; None until there are two samples."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, rows: int) -> float | None:
-        """Note the count; the rate since the oldest look in the window."""
+        """Record a sample and return the rate since the oldest sample in the window."""
         now = self._clock()
         if self._looks and rows < self._looks[-1][1]:
-            self._looks.clear()  # started over
+            self._looks.clear()  # the copy started over
         self._looks.append((now, rows))
         while len(self._looks) > 2 and now - self._looks[1][0] >= RATE_WINDOW_SECONDS:
             self._looks.popleft()
@@ -56,14 +56,14 @@ class Rate:
 
 
 def remaining(copied: int, estimated: int, rate: float | None) -> str:
-    """``ETA 3m 07s``, or nothing while it cannot be known."""
+    """``ETA 3m 07s``; empty while unknown."""
     if not rate or estimated <= copied:
         return ""
     return f"ETA {span((estimated - copied) / rate)}"
 
 
 def summary(report: Report, rate: float | None) -> str:
-    """One line that says it all; what does not apply is left out."""
+    """One line with the whole status; parts that do not apply are left out."""
     progress = report.progress
     copying = progress.tables_copied < progress.tables_total
     parts = [report.phase or report.stage]
@@ -86,7 +86,7 @@ def summary(report: Report, rate: float | None) -> str:
 
 
 class View:
-    """Draws one look at the engine; keeps the rates between looks."""
+    """Renders one snapshot of the engine; remembers the rates between snapshots."""
 
     def __init__(self, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
         self._watched = watched
@@ -100,7 +100,7 @@ class View:
         return summary(report, self._total.look(report.progress.rows_copied))
 
     def picture(self, height: int) -> Group:
-        """For a terminal of that many lines: the active tables and the total."""
+        """For a terminal with that many lines: the active tables and the total."""
         active = [table for table in self._watched.tables() if table.state == TableState.COPYING]
         self._tables = {table.name: self._tables.get(table.name) or Rate(self._clock) for table in active}
         grid = Table.grid(padding=(0, 2))
@@ -123,7 +123,7 @@ class View:
 
 @contextmanager
 def shown(watched: Watched, mode: str, out: Output) -> Iterator[None]:
-    """While inside, progress is shown; ``mode`` is auto, plain or none."""
+    """A context manager that shows progress while it is entered; ``mode`` is auto, plain or none."""
     live = mode == "auto" and sys.stdout.isatty() and not out.as_json
     if mode == "none":
         yield
@@ -147,7 +147,7 @@ Look = Callable[[View, Output, threading.Event], None]
 def _surviving(look: Look, view: View, out: Output, done: threading.Event) -> None:
     try:
         look(view, out, done)
-    except Exception:  # the view may break; the run must not
+    except Exception:  # an error in the view must not stop the run
         log.exception("the progress view stopped; the run goes on")
 
 

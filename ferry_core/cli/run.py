@@ -1,4 +1,4 @@
-"""``ferry run``: moves one Ferry to its end, in this process."""
+"""``ferry run``: runs one Ferry to its end in this process."""
 
 import os
 from pathlib import Path

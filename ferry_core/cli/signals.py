@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM: the first asks the run to checkpoint and leave, the second leaves at once. Called by ``run``.
+"""SIGINT and SIGTERM: the first asks the run to write a checkpoint and end, the second ends the process. Called by
+``run``.
 
-The kernel may hand a signal to any thread, while Python runs its handlers in the main thread alone: one that waits in a
-system call for a server that hangs is then not interrupted, and the signal waits as long as it does. So a thread of
-its own reads the numbers of signals from the wakeup file, which is written by whichever thread was hit.
+The kernel may deliver a signal to any thread, but Python runs signal handlers only in the main thread. If the main
+thread waits in a system call for a server that hangs, the handler is delayed for as long. So a separate thread reads
+signal numbers from the wakeup file descriptor, which is written by whichever thread received the signal.
 """
 
 import atexit
@@ -19,17 +20,18 @@ from ferry_core.errors import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOBODYS = (leave, signal.SIG_DFL, signal.default_int_handler)
-"""These handlers are never restored: the process belongs to the command."""
+"""Handlers that are not restored, because they are Python's defaults or our own."""
 
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """While inside, the first signal calls ``stop`` and the second one ends the process; afterwards, only the second.
+    """While entered, the first signal calls ``stop`` and the second ends the process; afterwards only the second one
+    does.
 
-    Entered by the main thread. ``stop`` may be called in any thread.
+    The main thread must enter it. ``stop`` may be called in any thread.
     """
     reader, writer = socket.socketpair()
-    writer.setblocking(False)  # as the signal module demands
+    writer.setblocking(False)  # required by the signal module
     wakeup_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, _seen_by_the_thread) for number in SIGNALS}
     inside, seen = threading.Event(), threading.Event()
@@ -45,9 +47,9 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         inside.clear()
         if seen.is_set() or all(handler in NOBODYS for handler in before.values()):
-            # How the run ended is known: a signal that comes late does not change the exit code. A second one still
-            # ends whatever hangs; only in the interpreter's last moments, after all threads, it would find Python's
-            # default and turn the exit code into that of a death by signal.
+            # The outcome of the run is known: a late signal does not change the exit code. A second signal still ends a
+            # process that hangs. But in the interpreter's last moments, after all threads, it would meet Python's
+            # default handler, and the exit code would be that of a death by signal.
             atexit.register(_be_deaf, writer)
         else:
             for number, handler in before.items():
@@ -57,7 +59,9 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _read_signals(reader: socket.socket, seen: threading.Event, first: Callable[[], None]) -> None:
-    """Until the other end is closed. ``first`` has a thread of its own: it may wait for a lock, the second must not."""
+    """Run until the other end is closed. ``first`` gets a thread of its own, because it may wait for a lock; the second
+    signal must not wait.
+    """
     with reader:
         while number := reader.recv(1):
             if number[0] not in SIGNALS:
@@ -69,7 +73,7 @@ def _read_signals(reader: socket.socket, seen: threading.Event, first: Callable[
 
 
 def _seen_by_the_thread(_number: int, _frame: FrameType | None) -> None:
-    """Without a handler Python would not write to the wakeup file."""
+    """A handler that does nothing: without a handler Python would not write to the wakeup file descriptor."""
 
 
 def _be_deaf(_writer: socket.socket) -> None:

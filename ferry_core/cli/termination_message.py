@@ -1,7 +1,7 @@
-"""The termination message of a copier's container: its last report, of which Kubernetes keeps 4096 bytes.
+"""Writes the termination message of a copier's container: its last report, of which Kubernetes keeps 4096 bytes.
 
-Without it an operator that was down would not learn how a run ended, since by then there is nobody to ask.
-Called by ``copier``.
+An operator that was down meanwhile learns only from it how the run ended, because the process no longer exists. Called
+by ``copier``.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _MESSAGE_BYTES = (1000, 300, 100, 0)
 
 @contextlib.contextmanager
 def written_at_exit(path: Path | None, report: Callable[[], Report | None]) -> Iterator[None]:
-    """However the body ends: the report, with the error that ended the run."""
+    """Write the report when the body ends, whatever the cause, with the error that ended the run."""
     error: FerryError | None = None
     try:
         yield
@@ -45,7 +45,7 @@ def _write(path: Path, report: Report, error: FerryError | None) -> None:
 
 
 def fitting(report: Report) -> str:
-    """The report as JSON of at most 4096 bytes: its messages are shortened until it fits."""
+    """The report as JSON of at most 4096 bytes; messages are shortened until it fits."""
     text = _json(report)
     for most in _MESSAGE_BYTES:
         if len(text.encode()) <= BYTES:

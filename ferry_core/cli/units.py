@@ -1,4 +1,4 @@
-"""Numbers for people. Called by the progress view and the tables of ``ferry status``."""
+"""Formats numbers for people. Used by the progress view and the tables of ``ferry status``."""
 
 from pydantic import ByteSize
 
@@ -14,7 +14,7 @@ def size(number: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """``42s``, ``3m 07s``, ``5h 02m``, ``3d 04h``: two units at most."""
+    """``42s``, ``3m 07s``, ``5h 02m``, ``3d 04h``: at most two units."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -26,7 +26,7 @@ def span(seconds: float) -> str:
 
 
 def lag(seconds: float | None) -> str:
-    """Unknown is never 0."""
+    """The lag; unknown is not shown as 0."""
     if seconds is None:
         return "lag unknown"
     return f"lag {seconds:.1f}s" if seconds < 60 else f"lag {span(seconds)}"

@@ -1,4 +1,4 @@
-"""The ControlServer's verbs for a person: ``ferry status``, ``tables``, ``pause`` and so on. Called by ``main``."""
+"""The ControlServer's verbs as commands: ``ferry status``, ``tables``, ``pause`` and so on. Registered by ``main``."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ verify = _simple("verify", "verification asked for", "Ask for a verification pas
 @server_options
 @click.argument("rows", metavar="ROWS|off")
 def throttle(server: str, token_file: Path | None, rows: str) -> None:
-    """Cap the copy at ROWS a second, or lift the cap with off."""
+    """Limit the copy to ROWS per second, or remove the limit with off."""
     if rows == "off":
         limit = None
     elif rows.isascii() and rows.isdigit() and int(rows) > 0:
@@ -110,7 +110,7 @@ def throttle(server: str, token_file: Path | None, rows: str) -> None:
 def abort(
     *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, server: str, token_file: Path | None
 ) -> ExitCode:
-    """Stop for good, allow writes on the source again, keep the target. With -f also if nothing runs."""
+    """Stop permanently, allow writes on the source again, keep the target. With -f it also works if nothing runs."""
     _refuse_mixed(offline=bool(files))
     if files:
         click.echo(offline.abort(files, secrets_dir, state))
@@ -120,7 +120,7 @@ def abort(
 
 
 def _refuse_mixed(*, offline: bool) -> None:
-    """Refuse an option of the other kind of abort, which would otherwise be ignored."""
+    """Refuse an option that belongs to the other kind of abort and would otherwise be ignored."""
     given = click.get_current_context().get_parameter_source
     others = ("server", "token_file") if offline else ("state", "secrets_dir")
     wrong = [f"--{name.replace('_', '-')}" for name in others if given(name) is ParameterSource.COMMANDLINE]
@@ -138,13 +138,13 @@ def _refuse_mixed(*, offline: bool) -> None:
 @inputs.manifest_options
 @inputs.state_option
 def cleanup(*, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None) -> ExitCode:
-    """Release the target: fence off older runs, remove this Ferry's records there; a record of a cutover stays."""
+    """Release the target: stop older runs, remove this Ferry's records there. The record of a cutover stays."""
     click.echo(offline.cleanup(files, secrets_dir, state))
     return ExitCode.DONE
 
 
 def draw_status(report: Report, console: Console) -> None:
-    """Conditions, one a line."""
+    """The status, one condition per line."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("CONDITION", "STATUS", "REASON", "MESSAGE"):
         table.add_column(title)
@@ -157,7 +157,7 @@ def draw_status(report: Report, console: Console) -> None:
 
 
 def draw_tables(found: list[TableReport], console: Console) -> None:
-    """One table a line."""
+    """The tables, one per line."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("TABLE", "TARGET", "STATE"):
         table.add_column(title)
