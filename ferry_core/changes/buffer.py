@@ -88,7 +88,7 @@ class ChangeBuffer:
             self._advance(processed)
 
     def hold(self, until: Callable[[], bool]) -> None:
-        """Keep the checkpoint from passing what is processed now, until the function says yes."""
+        """Keep the checkpoint from passing what is processed now, until the function returns True."""
         with self._condition:
             self._held.append((self._processed, until))
 

@@ -1,13 +1,13 @@
 """The fence: only the newest run of a Ferry writes to its target.
 
-Each run takes the next epoch in its lease row on the target. Every target transaction reads that row with LOCK IN SHARE
-MODE first, so a run that was thought dead cannot write after its successor's bump, nor after the cutover; a bump waits
-for transactions under way, whose connections the successor kills. A missing lease row means fenced.
+Each run takes the next epoch in its lease row on the target. Every target transaction first reads that row with LOCK IN
+SHARE MODE. So a run that was thought dead cannot write after its successor has raised the epoch, nor after the cutover.
+Raising the epoch waits for open transactions, whose connections the successor kills. A missing lease row counts as
+fenced.
 
-Each target session holds a named lock ("ferry:UID:slot"), so that a successor finds the connections to kill by asking
-who holds them: connection ids that were written down somewhere would name innocents after a server restart.
-
-The lease row is also the tombstone: phase Completed stays after the run, and preflight refuses such a target.
+Each target session holds a named lock ("ferry:UID:slot"). A successor finds the connections to kill by asking who holds
+these locks. Stored connection ids would name unrelated connections after a restart of the server. The lease row is also
+the tombstone: phase Completed stays after the run, and preflight refuses such a target.
 """
 
 import copy
@@ -38,17 +38,17 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 COMPLETED = Stage.COMPLETED.value
-"""The phase of a tombstone: the target was cut over, and no run of this Ferry writes to it again."""
+"""The phase of a tombstone: the cutover is done, and no run of this Ferry may write to the target again."""
 SLOTS = 128
-"""How many target sessions a run may have at once; a successor asks for the holders of all of them."""
+"""Maximum number of target sessions per run. A successor looks up the holders of all of their locks."""
 TAKE_SECONDS = 60
 ENTRIES = 10
-"""How often the helper tables are made again that other Ferries' cleanups dropped meanwhile."""
+"""How often to create the helper tables again if cleanups of other Ferries drop them meanwhile."""
 
 
 @dataclass
 class Lease:
-    """The lease row as last read. ``cutover`` holds what an unlock must restore."""
+    """The lease row as last read. ``cutover`` holds the values that an unlock must restore."""
 
     epoch: int
     phase: str
@@ -65,7 +65,7 @@ def _read(session: Session, uid: str, lock: str = "") -> Lease | None:
     except DataError as error:
         if not table_is_gone(error):
             raise
-        return None  # the last Ferry's cleanup drops the table too
+        return None  # the cleanup of the last Ferry drops the table too
     if not rows:
         return None
     epoch, phase, source_id, tables, cutover = ((value or b"").decode() for value in rows[0])
@@ -77,14 +77,16 @@ def _slot_lock(uid: str, slot: int) -> AdvisoryLock:
 
 
 def _always() -> None:
-    """Bookkeeping goes on during a pause."""
+    """Bookkeeping continues during a pause."""
 
 
 class Fence:
-    """One run's hold on its target. Thread-safe: sessions are the callers' own, state here is the epoch alone."""
+    """A run's hold on its target. Thread-safe: callers bring their own sessions, and the only state here is the
+    epoch.
+    """
 
     def __init__(self, connect: Callable[[], Session], uid: str, epoch: int) -> None:
-        """``connect`` opens a bare target session, also after a restart; ``Fence.take`` is the way to get an epoch."""
+        """``connect`` opens a plain target session, also after a restart. ``Fence.take`` gets an epoch."""
         self._connect = connect
         self._uid = uid
         self.epoch = epoch
@@ -109,10 +111,11 @@ class Fence:
         ours: int | None = None,
         at_least: int = 0,
     ) -> tuple["Fence", Lease]:
-        """Bump the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before.
+        """Raise the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before.
 
-        ``ours`` is an epoch of before: a newer run than that is left alone (Fenced). No epoch of before is given again,
-        also where the target has lost it (a backup that was brought back): ``at_least`` is the highest that is known.
+        If ``ours``, an earlier epoch of this run, is given and a newer run exists, the newer run is left alone
+        (Fenced). No epoch is used twice, even if the target has lost it (restored from a backup): ``at_least`` is the
+        highest known one.
         """
         with connect() as session:
             Retrying(retry=retry_if_exception(table_is_gone), stop=stop_after_attempt(ENTRIES), reraise=True)(
@@ -134,7 +137,9 @@ class Fence:
 
     @staticmethod
     def _enter(session: Session, uid: str, name: str, source_id: str) -> None:
-        """Have a lease row. Until then another Ferry's cleanup may drop tables that it finds unused."""
+        """Create the lease row if it is missing. Until it exists, another Ferry's cleanup may drop the tables as
+        unused.
+        """
         for statement in DDL:
             session.execute(statement)
         session.execute(
@@ -163,11 +168,11 @@ class Fence:
     # -- sessions -------------------------------------------------------------------------------------------------
 
     def enrol(self, session: Session) -> int:
-        """Make a session findable by a successor; returns the slot to give back by ``leave``."""
+        """Make a session findable by a successor. Returns its slot, to be given back by ``leave``."""
         with self._slots_lock:
             candidates = sorted(self._slots)
         for slot in candidates:
-            # A lost connection's server side may still hold its slot for a while: take the next one.
+            # The server side of a lost connection may hold its slot for a while: take the next one.
             if _slot_lock(self._uid, slot).take(session):
                 with self._slots_lock:
                     self._slots.discard(slot)
@@ -179,11 +184,13 @@ class Fence:
             self._slots.add(slot)
 
     def prove_ended(self, connection_id: int, slot: int) -> None:
-        """Return only when nothing of a lost connection can commit any more: kill it, then pass the lease row's lock.
+        """Return only when nothing of a lost connection can commit any more: kill it, then wait for the lease row's
+        lock.
 
-        Its transaction, if any, holds a share lock on the row: FOR UPDATE waits for it. The lost connection's window
-        (chunk or batch) must stay open until then. Who does not hold the lock of its ``slot`` is not killed: after a
-        restart of the server the id is somebody else's, and the lost connection has ended with the old server.
+        An open transaction of it holds a share lock on the row, for which FOR UPDATE waits. The lost connection's
+        window (chunk or batch) must stay open until this returns. A connection that does not hold the lock of its
+        ``slot`` is not killed: after a restart of the server the id belongs to someone else, and the lost connection
+        has ended with the old server.
         """
         with self._connect() as session:
             self._kill_holder(session, connection_id, slot)
@@ -197,9 +204,10 @@ class Fence:
             kill(session, connection_id)
 
     def end_statements(self) -> None:
-        """Kill this run's own sessions on the target: a long ALTER would go on there without its client.
+        """Kill this run's own sessions on the target, because a long ALTER would continue there without its client.
 
-        Found by their named locks, as a successor finds them. Raises Fenced when a newer run holds those names.
+        They are found by their named locks, as a successor finds them. Raises Fenced when a newer run holds those
+        names.
         """
         with self._connect() as session:
             self._check(session, "")
@@ -209,9 +217,10 @@ class Fence:
 
     @contextmanager
     def transaction(self, session: Session, *, pausable: bool = True) -> Iterator[None]:
-        """Begin, check the epoch, do, commit; roll back on any error. Raises Fenced when a newer run exists.
+        """Begin, check the epoch, run the body, commit; roll back on any error. Raises Fenced when a newer run exists.
 
-        ``pausable`` transactions move rows: a pause refuses them (Interrupted) at their begin and before their commit.
+        ``pausable`` transactions move rows: during a pause they are refused (Interrupted), at their begin and before
+        their commit.
         """
         allowed = self.writes_allowed if pausable else _always
         allowed()
@@ -220,7 +229,7 @@ class Fence:
             _refuse_completed(session, self._check(session, " LOCK IN SHARE MODE"))
             yield
             allowed()
-            # Inside: a COMMIT that was killed leaves its transaction open, and the next BEGIN would commit it.
+            # Inside the try: a COMMIT that was killed leaves its transaction open, and the next BEGIN would commit it.
             session.commit()
         except BaseException:
             _roll_back(session)
@@ -228,9 +237,10 @@ class Fence:
 
     @contextmanager
     def hold(self, working: Session) -> Iterator[None]:
-        """Keep every successor's bump waiting, for statements that cannot be in a transaction (DDL).
+        """Keep every successor's epoch waiting during statements that cannot be in a transaction (DDL).
 
-        ``working`` runs them. It is enrolled: if this run dies they go on without it, until its successor kills them.
+        ``working`` runs them. It is enrolled: if this run dies, they continue without it until its successor kills
+        them.
         """
         slot = self.enrol(working)
         try:
@@ -245,7 +255,7 @@ class Fence:
 
     @contextmanager
     def exclusively(self) -> Iterator[tuple[Session, Lease]]:
-        """The lease row locked FOR UPDATE in a transaction that commits at the end: for phase changes and unlocks."""
+        """Lock the lease row FOR UPDATE in a transaction that commits at the end, for phase changes and unlocks."""
         with self._connect() as session:
             session.begin()
             yield session, self._check(session, " FOR UPDATE")
@@ -272,7 +282,7 @@ class Fence:
         source_id: str | None = None,
         cutover: dict[str, str] | None = None,
     ) -> None:
-        """The same inside a transaction of ``exclusively``."""
+        """Change fields of the lease row inside a transaction of ``exclusively``."""
         values = {
             "phase": phase,
             "source_id": source_id,
@@ -285,9 +295,9 @@ class Fence:
         )
 
     def complete(self, before_commit: Callable[[], None] = _always) -> None:
-        """Record the cutover. Once ``before_commit`` has returned, an error does not say whether that happened.
+        """Record the cutover. After ``before_commit`` has returned, an error leaves open whether it was recorded.
 
-        ``completed`` tells. What ``before_commit`` raises is raised, and nothing is recorded.
+        ``completed`` tells whether it was. An error from ``before_commit`` is raised and nothing is recorded.
         """
         with self._connect() as session:
             session.refuse_restarted()
@@ -299,7 +309,7 @@ class Fence:
             session.commit()
 
     def by(self, connect: Callable[[], Session]) -> "Fence":
-        """The same hold, by sessions that another ``connect`` opens."""
+        """The same fence with sessions that another ``connect`` opens."""
         other = copy.copy(self)
         other._connect = connect  # noqa: SLF001 - of this class
         return other
@@ -307,7 +317,7 @@ class Fence:
     @classmethod
     @contextmanager
     def held_still(cls, connect: Callable[[], Session], uid: str) -> Iterator[Lease | None]:
-        """Without writing: sessions of this Ferry are ended, and nobody changes its lease row meanwhile."""
+        """End all sessions of this Ferry and keep its lease row locked, without writing."""
         with connect() as session:
             cls._kill_holders(session, uid)
             session.execute("SET SESSION innodb_lock_wait_timeout = 10")
@@ -316,24 +326,26 @@ class Fence:
             session.rollback()
 
     def end_recording(self) -> None:
-        """Of a ``complete`` that failed: its session may live on on the server, and holds the lease row."""
+        """End a ``complete`` that failed: its session may still exist on the server and hold the lease row's lock."""
         if self._completing is not None:
             with self._connect() as session:
                 self._kill_holder(session, *self._completing)
 
     def completed(self) -> bool:
-        """Whether ``complete`` took effect, certain: its connection is proven ended first."""
+        """Whether ``complete`` took effect. The answer is certain, because its connection is proven ended first."""
         if self._completing is not None:
             self.prove_ended(*self._completing)
         return self.read().phase == COMPLETED
 
     def read(self) -> Lease:
-        """The lease now; raises Fenced when it is another's."""
+        """The lease now. Raises Fenced when a newer run holds it."""
         with self._connect() as session:
             return self._check(session, "")
 
     def refuse_newer(self) -> None:
-        """Raise Fenced if a newer run took over; a target that has lost the record of this one knows of none."""
+        """Raise Fenced if a newer run took over. A target that has lost the record of this run has no newer run
+        either.
+        """
         with suppress(ServerRestarted):
             self.read()
 
@@ -372,7 +384,9 @@ def _refuse_completed(session: Session, lease: Lease) -> None:
 
 
 def _roll_back(session: Session) -> None:
-    """Best effort on a session that may be dead: then the server rolls back, or ``prove_ended`` finds out."""
+    """Best effort on a session that may be dead: the server then rolls back by itself, or ``prove_ended`` waits for
+    it.
+    """
     try:
         session.rollback()
     except ConnectionLost:
@@ -382,8 +396,9 @@ def _roll_back(session: Session) -> None:
 
 
 def read_lease(session: Session, uid: str) -> Lease | None:
-    """The lease row without taking it; None when there is none (nor a schema for it).
+    """Read the lease row without taking it; None when there is none (or no schema for it).
 
-    Raises ConfigError MissingPrivilege where the account may not see it: information_schema would show nothing.
+    Raises ConfigError MissingPrivilege if the account may not see it, because information_schema would then show
+    nothing.
     """
     return _read(session, uid)

@@ -1,12 +1,12 @@
-"""R3: a chunk's read-to-commit window and a flush of changed keys never overlap on one table.
+"""R3: on one table, a chunk's read-to-commit window and a flush of changed keys never overlap.
 
-One gate a table: chunks enter it shared, a flush generation exclusively. Without it a chunk read before a DELETE and
-written after that DELETE's flush leaves a ghost row, and REPLACE may remove a row of another key whose own change was
-already forgotten. Called by the copy workers (shared) and the flusher (exclusive).
+Each table has one gate: chunks enter it shared, a flush generation exclusively. Without it, a chunk read before a
+DELETE and written after the flush of that DELETE leaves a ghost row, and REPLACE may remove a row of another key whose
+own change was already flushed. Copy workers enter shared, the flusher exclusively.
 
-Whoever holds a side keeps it until what it wrote has committed or is proven never to: also across lost connections,
-and for ever if it ends by an exception. Nobody knows then what may still commit; the run ends, its successor's fence
-finds out.
+A holder keeps its side until what it wrote has committed or is proven never to commit, also across lost connections. If
+it ends by an exception it keeps the side for ever, because nobody knows then what may still commit: the run ends, and
+its successor's fence finds out.
 """
 
 import threading
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 POLL_SECONDS = 0.2
-"""How often a waiter looks whether it was cancelled; entering itself is by notification."""
+"""How often a waiting thread checks whether it was cancelled. Entering itself is by notification."""
 
 
 class TableGate:
-    """Shared for chunks, exclusive for a flush generation; a waiting flush goes before new chunks."""
+    """Shared for chunks, exclusive for a flush generation. A waiting flush has priority over new chunks."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -28,12 +28,12 @@ class TableGate:
 
     @property
     def open_for_chunks(self) -> bool:
-        """Whether a chunk could enter now: a hint for choosing a table, not a promise."""
+        """Whether a chunk could enter now. A hint for choosing a table, not a promise."""
         return not (self._flushing or self._flush_waits)
 
     @contextmanager
     def chunk(self, cancelled: Callable[[], bool]) -> Iterator[bool]:
-        """The shared side; yields False without entering when ``cancelled`` turns true while waiting."""
+        """The shared side. Yields False without entering if ``cancelled`` becomes true while waiting."""
         with self._condition:
             while not self.open_for_chunks and not cancelled():
                 self._condition.wait(POLL_SECONDS)
@@ -46,7 +46,7 @@ class TableGate:
 
     @contextmanager
     def flush(self, cancelled: Callable[[], bool]) -> Iterator[bool]:
-        """The exclusive side, for one generation at a time; yields False when cancelled while waiting."""
+        """The exclusive side, for one generation at a time. Yields False if cancelled while waiting."""
         with self._condition:
             self._flush_waits = True
             while (self._chunks or self._flushing) and not cancelled():

@@ -1,9 +1,10 @@
-"""Who runs a Ferry: a row on the target for people, and a named lock by which one run at a time is alive.
+"""Records which process runs a Ferry: a row on the target for people, and a named lock that one live run can hold.
 
-The fence lets the newer of two runs win. The lock keeps a second run from becoming the newer one by a slip: the session
-that holds it says something every two seconds, and the target ends it, and with it the lock, after 20 s of silence. So
-a lock that is held for longer, or whose session has just said something, is that of a live run; that of a dead process
-goes with its connection, that of a machine that is off or suspended within these 20 s. Called by ``run.single_run``.
+The fence lets the newer of two runs win. The lock keeps a second run from becoming the newer one by mistake. The
+session that holds the lock sends a statement every two seconds, and the target ends the session, and with it the lock,
+after 20 s of silence. So a lock whose session has just sent a statement belongs to a live run. The lock of a dead
+process is released with its connection, that of a machine that is off or suspended within these 20 s. Called by
+``run.single_run``.
 """
 
 import logging
@@ -28,12 +29,12 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 20
 PATIENCE_SECONDS = SILENT_SECONDS + 20.0
-"""How long a silent holder is waited for: the server looks at its clocks late on a busy machine."""
+"""How long to wait for a silent holder. A busy server checks its timeouts late."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The newest run, as its row on the target tells. Times are the target's, UTC."""
+    """The newest run, according to its row on the target. Times are the target's, UTC."""
 
     process: str
     state: str
@@ -45,7 +46,9 @@ class Holder:
 
 
 def record_holder(session: Session, uid: str, epoch: int, state_at: str) -> None:
-    """This process is the newest run; ``state_at`` is where it keeps its state. In the transaction of a claim."""
+    """Record this process as the newest run, in the transaction of a claim. ``state_at`` is where it keeps its
+    state.
+    """
     process = f"process {os.getpid()} on {socket.gethostname()}"
     session.execute(
         f"INSERT INTO {HOLDER} (ferry_uid, epoch, process, state, began_at, since)"
@@ -56,7 +59,7 @@ def record_holder(session: Session, uid: str, epoch: int, state_at: str) -> None
 
 
 def read_holder(session: Session, uid: str) -> Holder | None:
-    """None where no run of this version has claimed tables."""
+    """The recorded run; None if no run of this version has claimed tables."""
     rows = exists(session, HOLDER) and session.query(
         f"SELECT process, state, DATE_FORMAT(began_at, '%Y-%m-%d %H:%i:%s UTC'),"
         f" DATE_FORMAT(since, '%Y-%m-%d %H:%i:%s UTC') FROM {HOLDER} WHERE ferry_uid = {string(uid)}"
@@ -65,7 +68,7 @@ def read_holder(session: Session, uid: str) -> Holder | None:
 
 
 class Presence:
-    """The named lock, held from ``enter`` to ``leave`` by a session and a thread of its own."""
+    """The named lock, held from ``enter`` to ``leave`` by its own session and thread."""
 
     def __init__(self, connect: Callable[[], Session], uid: str) -> None:
         """``connect`` opens a session on the target for short statements."""
@@ -77,7 +80,8 @@ class Presence:
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
 
     def enter(self, *, take_over: bool, wait: Callable[[float], None]) -> str | None:
-        """None when the lock is ours, else whose it is. ``take_over`` ends the other's session instead.
+        """Take the lock. Returns None when it is ours, otherwise its holder. ``take_over`` ends the other session
+        instead.
 
         ``wait`` sleeps for some seconds, and raises when there is no more reason to wait.
         """
@@ -131,7 +135,7 @@ class Presence:
         return None
 
     def _look(self, session: Session, holder: int) -> tuple[str, int]:
-        """From where a connection comes, and for how long it has said nothing."""
+        """The address that a connection comes from, and for how long it has been silent."""
         found = next((process for process in processes(session) if process.ident == holder), None)
         return (f" (connected from {found.host})", found.seconds) if found else ("", 0)
 
@@ -140,7 +144,7 @@ class Presence:
         return f"{known or 'one that has just started'}{seen}, on target {session.endpoint.address}"
 
     def _keep(self) -> None:
-        """Say something now and then; after a lost connection hold the lock again, unless a newer run does."""
+        """Send a statement at intervals. After a lost connection take the lock again, unless a newer run holds it."""
         while not self._left.wait(BEAT_SECONDS):
             try:
                 if self._session is not None:

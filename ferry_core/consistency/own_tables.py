@@ -1,4 +1,6 @@
-"""The tables that Ferries keep about themselves on a target, one row a Ferry. Made by ``fence``, as a run takes it."""
+"""The helper tables that Ferries keep on a target, one row per Ferry. Created by ``fence`` when a run takes its
+epoch.
+"""
 
 import re
 
@@ -42,20 +44,20 @@ DDL = (
 
 
 def completed_by_hand(ferry_uid: str) -> str:
-    """The statement by which a person tells a target that has lost the record of a cutover of it."""
+    """The statement by which a person records a cutover on a target that has lost that record."""
     return f"UPDATE {LEASE} SET phase = 'Completed' WHERE ferry_uid = {_readable(ferry_uid)}"
 
 
 def removed_by_hand(ferry_uid: str) -> str:
-    """The statement by which a person makes a target forget a Ferry."""
+    """The statement by which a person removes a Ferry's records from a target."""
     return f"DELETE FROM {LEASE} WHERE ferry_uid = {_readable(ferry_uid)}"
 
 
 def aborted_by_hand(ferry_uid: str) -> str:
-    """The statement by which a person ends a Ferry of whose cutover attempt nothing has to be undone any more."""
+    """The statement by which a person ends a Ferry once nothing of its cutover attempt is left to undo."""
     return f"UPDATE {LEASE} SET phase = 'Aborted', cutover = '{{}}' WHERE ferry_uid = {_readable(ferry_uid)}"
 
 
 def _readable(text: str) -> str:
-    """A literal as people write it, unless some server would read another text in it."""
+    """A literal in the usual form, unless some server would read it as another text."""
     return f"'{text}'" if re.fullmatch(r"[\w.-]+", text, re.ASCII) else string(text)

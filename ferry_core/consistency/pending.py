@@ -1,7 +1,7 @@
-"""R4: a changed key leaves the buffer only when the generation that read it after its event has committed.
+"""R4: a changed key leaves the buffer only when a generation that read its row after the change has committed.
 
-A key that arrives while it is in flight stays for the next generation. The marks kept here say how far a checkpoint may
-go (R5). Not thread-safe by itself: the change buffer's lock guards it.
+A key that changes again while it is in flight stays for the next generation. The marks kept here tell how far a
+checkpoint may go (R5). Not thread-safe by itself: the change buffer's lock guards it.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,12 +11,12 @@ from itertools import islice
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 
 KEY_OVERHEAD_BYTES = 120
-"""Measured cost of a key in a dict beside its own bytes: object header, hash table slot (CPython 3.11)."""
+"""Measured cost of a key in a dict besides its own bytes: object header, hash table slot (CPython 3.11)."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Keys of one move taken together; ``seen`` is everything streamed when they were taken (what R1 waits for)."""
+    """Keys of one move taken together. ``seen`` is everything streamed when they were taken (what R1 waits for)."""
 
     keys: Collection[bytes]
     decode: KeyDecoder
@@ -24,7 +24,7 @@ class Generation:
     since: StreamMark
     committed_at: float | None
     xids: frozenset[str] = frozenset()
-    """XA transactions that some of the keys may be of (MariaDB's snapshots do not vouch for those)."""
+    """XA transactions that some of the keys may belong to (a MariaDB snapshot does not prove those visible)."""
 
 
 class PendingKeys:
@@ -41,7 +41,7 @@ class PendingKeys:
         self.bytes = 0
 
     def __len__(self) -> int:
-        """Keys waiting; those in flight not counted."""
+        """Number of waiting keys; keys in flight are not counted."""
         return len(self._keys)
 
     @property
@@ -51,7 +51,9 @@ class PendingKeys:
     def add(
         self, keys: Iterable[bytes], decode: KeyDecoder, before: StreamMark, xids: frozenset[str] = frozenset()
     ) -> None:
-        """Keys changed by a transaction that begins right after ``before``; ``xids`` name it if it was an XA one."""
+        """Keys changed by a transaction that begins right after ``before``; ``xids`` identify it if it is an XA
+        transaction.
+        """
         self._decode = decode
         self._xids |= xids
         if self._since is None or before < self._since:
@@ -63,12 +65,14 @@ class PendingKeys:
                 self.bytes += len(key) + KEY_OVERHEAD_BYTES
 
     def date(self, committed_at: float | None) -> None:
-        """The commit time of the oldest waiting change, for the lag; only the first call after a take counts."""
+        """Set the commit time of the oldest waiting change, for the lag. Only the first call after a take has an
+        effect.
+        """
         if self._committed_at is None and self._keys:
             self._committed_at = committed_at
 
     def take(self, limit: int, seen: StreamMark) -> Generation | None:
-        """The oldest ``limit`` keys as the next generation; at most one is in flight."""
+        """Take the oldest ``limit`` keys as the next generation. At most one generation is in flight."""
         if self._in_flight is not None:
             raise AssertionError(f"{self._of} has a generation in flight")
         if not self._keys or self._decode is None or self._since is None:
@@ -87,13 +91,13 @@ class PendingKeys:
         return self._in_flight
 
     def committed(self, generation: Generation) -> None:
-        """Every batch of the generation has committed: only now are its keys forgotten."""
+        """Every batch of the generation has committed: now its keys may be forgotten."""
         if generation is not self._in_flight:
             raise AssertionError(f"{self._of}: not the generation in flight")
         self._in_flight = None
 
     def returned(self, generation: Generation) -> None:
-        """The generation failed: all its keys wait again, dated as before."""
+        """The generation failed: all its keys wait again, with their old dates."""
         self.committed(generation)
         self.add(generation.keys, generation.decode, generation.since, generation.xids)
         if generation.committed_at is not None:
@@ -112,7 +116,7 @@ class PendingKeys:
         return min((mark for mark in marks if mark is not None), key=lambda mark: mark.sequence, default=None)
 
     def oldest_commit(self) -> float | None:
-        """Source clock, Unix seconds, of the oldest change not on the target; None: none waits, or unknown."""
+        """Source clock, Unix seconds, of the oldest change not on the target. None if none waits or it is unknown."""
         if self._in_flight is not None and self._in_flight.committed_at is not None:
             return self._in_flight.committed_at
         return self._committed_at

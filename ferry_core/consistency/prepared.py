@@ -1,6 +1,6 @@
-"""The keys of XA transactions between XA PREPARE and their decision; they hold the checkpoint back (R5).
+"""Keeps the keys of XA transactions between XA PREPARE and their decision. They hold the checkpoint back (R5).
 
-XA COMMIT carries no keys: those came with the PREPARE, perhaps days and many checkpoints ago. So they are kept per XID,
+XA COMMIT contains no keys: they came with the PREPARE, perhaps days and many checkpoints ago. So they are kept by XID,
 dated by the PREPARE, also after the decision. Not thread-safe by itself: the change buffer's lock guards it.
 """
 
@@ -13,22 +13,22 @@ from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 
 LIMIT_KEYS = 2_000_000
-"""Keys that undecided XA transactions may hold together: about 300 MB."""
+"""Maximum number of keys of all undecided XA transactions: about 300 MB."""
 
 
 K = TypeVar("K", bound=Hashable)
-"""What the keys are of: a move."""
+"""What a key belongs to: a move."""
 
 
 @dataclass
 class _Prepared(Generic[K]):
     before: StreamMark
-    dropped: bool = False  # gone from the source without a decision: its keys are pending, should none ever come
+    dropped: bool = False  # gone from the source without a decision: its keys are pending in case none ever comes
     keys: dict[K, tuple[KeyDecoder, dict[bytes, None]]] = field(default_factory=dict)
 
 
 class PreparedTransactions(Generic[K]):
-    """XID -> the keys that wait for its decision."""
+    """XID -> keys that wait for its decision."""
 
     def __init__(self) -> None:
         self._held: dict[str, _Prepared[K]] = {}
@@ -41,7 +41,7 @@ class PreparedTransactions(Generic[K]):
         return list(self._held)
 
     def begin(self, xid: str, before: StreamMark) -> None:
-        """The transaction's rows follow; a second time after a broken connection starts it over."""
+        """The transaction's rows follow. A second call, after a broken connection, starts it over."""
         self._released(self._held.pop(xid, None))
         self._held[xid] = _Prepared(before)
 
@@ -62,13 +62,15 @@ class PreparedTransactions(Generic[K]):
             self._keys -= sum(len(keys) for _, keys in prepared.keys.values())
 
     def forget(self, of: K) -> None:
-        """The keys of one move: whoever reads its rows again waits for every decision first (R2)."""
+        """Forget the keys of one move. Whoever reads its rows again must first wait for every decision (R2)."""
         for prepared in self._held.values():
             _, keys = prepared.keys.pop(of, (None, {}))
             self._keys -= len(keys)
 
     def decide(self, xid: str) -> Iterator[tuple[K, list[bytes], KeyDecoder, StreamMark]]:
-        """Forget the XID; its keys, dated by its PREPARE. Nothing for an XID prepared before the stream's start."""
+        """Forget the XID and return its keys, dated by its PREPARE. None for an XID prepared before the stream's
+        start.
+        """
         prepared = self._held.pop(xid, None)
         self._released(prepared)
         if prepared is not None:
@@ -76,11 +78,13 @@ class PreparedTransactions(Generic[K]):
                 yield of, list(keys), decode, prepared.before
 
     def undecided(self) -> dict[str, StreamMark]:
-        """What waits for a decision, by the mark before its PREPARE."""
+        """Undecided transactions, by the mark before their PREPARE."""
         return {xid: held.before for xid, held in self._held.items() if not held.dropped}
 
     def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[K, list[bytes], KeyDecoder]]:
-        """The keys of one that is gone; kept all the same. Nothing if another one has its XID by now."""
+        """Make the keys of a lost transaction pending, but keep the transaction. None if another one has its XID
+        now.
+        """
         held = self._held.get(xid)
         if held is not None and held.before is before and not held.dropped:
             held.dropped = True

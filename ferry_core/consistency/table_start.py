@@ -26,11 +26,11 @@ from ferry_core.tables.table import Table
 XA_SECONDS = 600.0
 XA_POLL_SECONDS = 0.2
 EMPTY_ROWS = 20_000
-"""Rows a DELETE removes at once: short transactions, so that a successor's bump never waits long."""
+"""Rows that one DELETE removes. Transactions stay short, so that a successor's new epoch never waits long."""
 
 
 class Owned(Protocol):
-    """A table, and which of the rows on the target are ours."""
+    """A table, and which rows on the target are ours."""
 
     @property
     def table(self) -> Table: ...
@@ -41,9 +41,9 @@ class Owned(Protocol):
 def empty_tables(
     fence: Fence, session: Session, owned: Sequence[Owned], wait_while_paused: Callable[[], object]
 ) -> int:
-    """Delete our rows of tables without a record of a start: ghosts of a forgotten earlier run.
+    """Delete our rows of tables without a record of a start: ghost rows of an earlier run whose state is lost.
 
-    DELETE in fenced transactions, not TRUNCATE: DDL of a run that was overtaken would empty its successor's table.
+    Uses DELETE in fenced transactions, not TRUNCATE: DDL of a superseded run would empty its successor's table.
     """
     deleted = 0
     for one in owned:
@@ -54,7 +54,7 @@ def empty_tables(
                 with fence.transaction(session):
                     rows = session.execute(f"DELETE FROM {one.table.target.sql} WHERE {one.ours} LIMIT {EMPTY_ROWS}")
             except Interrupted:
-                continue  # whatever was deleted is back: only a commit tells how many are left
+                continue  # a rolled-back DELETE restores its rows: only a commit tells how many are left
             left = rows == EMPTY_ROWS
             deleted += rows
     return deleted
@@ -68,10 +68,10 @@ def make_readable(
     cancelled: Callable[[], bool],
     say: Callable[[str], None],
 ) -> bool:
-    """The waits of a start, repeated at every resume with unread chunks; False when cancelled.
+    """The waits of a table's start, repeated at every resume with unread chunks. False when cancelled.
 
-    ``streamed_to_the_end`` returns once the streamer has read up to the binlog's end of now, with that mark; None when
-    cancelled. ``say`` tells people what is waited for.
+    ``streamed_to_the_end`` returns the mark once the streamer has read up to the current end of the binlog; None when
+    cancelled. ``say`` reports what is waited for.
     """
     if not visibility.wait(session, start, cancelled):
         return False
@@ -82,7 +82,7 @@ def make_readable(
 
 
 def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:
-    """Until each XA transaction that was prepared when we first looked is decided."""
+    """Wait until each XA transaction that was prepared at the first check is decided."""
     waiting = set(prepared_xids(session))
     deadline = time.monotonic() + XA_SECONDS
     while waiting:

@@ -1,15 +1,17 @@
-"""R1: an event can be read from the binlog before InnoDB shows its rows; a read that relies on the stream must wait.
+"""R1: the binlog can contain an event before InnoDB shows its rows. A read that relies on the stream must wait for
+that.
 
 Group commit sends events at the sync stage and makes rows visible later; under semi-sync the gap is a network round
-trip. A naive re-read in the gap sees the old row and the update is lost.
+trip. A read in the gap sees the old row, and the update is lost.
 
-MySQL with GTIDs: once the streamed set is contained in ``@@gtid_executed`` its rows are visible, and a plain SELECT is
-enough. MariaDB: a new snapshot tells the place in the binlog up to which InnoDB has committed; once that lies behind
-the streamed place, and the XA transactions among the keys have left XA RECOVER, a plain SELECT is enough too. Neither
-locks a row of the source: LOCK IN SHARE MODE would wait for visibility by itself, but on MariaDB it made the
-application's transactions deadlock victims and cut them to a tenth (docs/correctness.md has the figures).
+MySQL with GTIDs: once ``@@gtid_executed`` contains the streamed set, its rows are visible and a plain SELECT is enough.
 
-Called by the flusher and the table start.
+MariaDB: a new snapshot reports the place in the binlog up to which InnoDB has committed. Once that place is behind the
+streamed one, and the XA transactions among the keys have left XA RECOVER, a plain SELECT is enough too.
+
+Neither locks rows of the source. LOCK IN SHARE MODE would wait for visibility by itself, but on MariaDB it made the
+application's transactions deadlock victims and cut their rate to a tenth (docs/correctness.md has the figures). Called
+by the flusher and the table start.
 """
 
 import logging
@@ -40,13 +42,13 @@ def _no_xids() -> Collection[str]:
 
 
 class Visibility(Protocol):
-    """How reads of this source are made to see everything streamed."""
+    """How reads of this source are made to see everything streamed so far."""
 
     lock_clause: str
     """Appended to every SELECT of rows."""
 
     def start(self, session: Session) -> Position:
-        """Where a new run's stream begins: what ``wait`` has to say of it must hold."""
+        """Where a new run's stream begins. ``wait`` must be able to wait for this position."""
 
     def wait(
         self,
@@ -55,9 +57,9 @@ class Visibility(Protocol):
         cancelled: Callable[[], bool],
         xids: Callable[[], Collection[str]] = _no_xids,
     ) -> bool:
-        """Until everything up to ``mark`` is visible to a new SELECT with ``lock_clause``; False when cancelled.
+        """Wait until everything up to ``mark`` is visible to a new SELECT with ``lock_clause``. False when cancelled.
 
-        ``xids``: the XA transactions decided up to there whose rows are to be read.
+        ``xids``: the XA transactions decided before ``mark`` whose rows will be read.
         """
 
 
@@ -67,7 +69,7 @@ class GtidVisibility:
     lock_clause = ""
 
     def __init__(self, server_uuid: str) -> None:
-        """``server_uuid`` of the server that the stream comes from: another one's gtid_executed proves nothing."""
+        """``server_uuid`` of the server that the stream comes from. Another server's gtid_executed proves nothing."""
         self._server_uuid = server_uuid
 
     def start(self, session: Session) -> Position:
@@ -98,10 +100,10 @@ class GtidVisibility:
 
 
 class SnapshotVisibility:
-    """MariaDB. The place that a snapshot tells lies between two transactions, and InnoDB has committed all before it.
+    """MariaDB. The place that a snapshot reports is between two transactions, and InnoDB has committed all before it.
 
-    A mark's place lies inside of its transaction; a run's start is known by its GTIDs only, which the server looks up
-    in its binlog. XA COMMIT is no part of that order, but its XID stays in XA RECOVER until its rows are visible.
+    A mark's place is inside its transaction. The start of a run is known only by its GTIDs, which the server looks up
+    in its binlog. XA COMMIT is not part of that order, but its XID stays in XA RECOVER until its rows are visible.
     """
 
     lock_clause = ""
@@ -130,7 +132,7 @@ class SnapshotVisibility:
 
 
 class LockingVisibility:
-    """Any InnoDB source, at a price: the read itself waits, row by row."""
+    """Works on any InnoDB source at a price: the read itself waits for locks, row by row."""
 
     lock_clause = " LOCK IN SHARE MODE"
 
@@ -151,7 +153,7 @@ def visibility_of(session: Session) -> Visibility:
     """The strategy for the server behind ``session``."""
     if session.flavor is Flavor.MYSQL:
         return GtidVisibility(session.text("SELECT @@server_uuid"))
-    # Without this, commits of a group become visible one by one while a snapshot already tells the group's end.
+    # Otherwise commits of a group become visible one by one while a snapshot already reports the end of the group.
     ordered = session.number("SELECT @@binlog_optimize_thread_scheduling")
     clustered = session.query("SHOW VARIABLES LIKE 'wsrep_on'")
     if not ordered or (clustered and clustered[0][1] == b"ON"):
@@ -163,9 +165,9 @@ def visibility_of(session: Session) -> Visibility:
 
 
 def furthest_place(session: Session) -> LastRead:
-    """Up to where the source's binlog is written at a run's start, at the least: it must never be shorter again."""
+    """The place that the source's binlog has reached at the start of a run. It must never be shorter later."""
     if session.flavor is Flavor.MARIADB:
-        _, file, offset = _snapshot_place(session)  # anything else would wait for stalled commits
+        _, file, offset = _snapshot_place(session)  # other statements would wait for stalled commits
         return LastRead(file, 0, offset)
     end = end_of_binlog(session)
     assert isinstance(end, tuple)
@@ -173,7 +175,7 @@ def furthest_place(session: Session) -> LastRead:
 
 
 def _snapshot_place(session: Session) -> Place:
-    """Up to where InnoDB has committed what the binlog holds."""
+    """The place in the binlog up to which InnoDB has committed."""
     session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
     told = {(name or b"").decode(): (value or b"").decode() for name, value in session.query(_SNAPSHOT)}
     session.rollback()
@@ -182,14 +184,16 @@ def _snapshot_place(session: Session) -> Place:
 
 
 def _gtids_at(session: Session, place: Place) -> MariaDbGtids | None:
-    """Reads a binlog file up to there: not for every flush. None if an event in it exceeds max_allowed_packet."""
+    """GTIDs at that place. The server reads a binlog file for it, so do not ask at every flush. None if an event
+    exceeds max_allowed_packet.
+    """
     _, file, offset = place
     found = session.value(f"SELECT BINLOG_GTID_POS({string(file)}, {offset})")
     return None if found is None else MariaDbGtids.parse(found.decode())
 
 
 def _is_behind(session: Session, mark: StreamMark) -> bool:
-    """Whether a new snapshot stands behind ``mark``."""
+    """Whether a new snapshot is after ``mark``."""
     place = _snapshot_place(session)
     if mark.place is not None:
         return place > mark.place
@@ -203,7 +207,7 @@ _SNAPSHOT = "SHOW STATUS LIKE 'binlog_snapshot_%'"
 
 
 def _unknown_place(session: Session) -> RetriableError:
-    """The start of the next run sees it and takes the locking way."""
+    """The next run detects this at its start and uses locking reads."""
     return RetriableError(
         Reason.BINLOG_UNREADABLE,
         f"{session.endpoint.address} cannot determine the GTIDs at a place in its binlog, because the binlog holds "

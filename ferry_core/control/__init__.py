@@ -1,1 +1,1 @@
-"""The ControlServer: how people, the CLI and the operator speak to a run over HTTP, and the status page."""
+"""The ControlServer: the HTTP interface of a run for people, the CLI and the operator, and the status page."""

@@ -1,8 +1,7 @@
-"""What all answers have in common: JSON, errors as ``{reason, message}``, who may ask. Called by this package.
+"""Shared by all answers: JSON, errors as ``{reason, message}``, and access control. Used in this package.
 
-A browser is a way in that needs no login on the machine: a page from anywhere may send a POST to 127.0.0.1. So a
-request that names another origin is refused, and so is one under a foreign host name (DNS rebinding) when there is no
-token to prove who asks.
+A browser can reach 127.0.0.1 without a login on the machine: any web page may send a POST there. So a request from
+another origin is refused. Without a token, a request for a foreign host name (DNS rebinding) is refused too.
 """
 
 import hmac
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 OPEN_PATHS = ("/healthz", "/readyz", "/")
-"""Without a token: probes, and the page, which holds nothing but a form for the token."""
+"""Paths that need no token: probes, and the page, which contains nothing but a form for the token."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -38,12 +37,12 @@ def answer(body: BaseModel | dict[str, object], status: int = 200) -> web.Respon
 
 
 def refusal(status: int, reason: Reason, message: str) -> web.Response:
-    """An error as every route gives it."""
+    """An error in the form that every route uses."""
     return answer({"reason": reason, "message": message}, status)
 
 
 def what_is_wrong(error: ValidationError) -> str:
-    """The first problem, with its place."""
+    """The first validation error, with its place in the document."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -52,7 +51,7 @@ def what_is_wrong(error: ValidationError) -> str:
 
 @web.middleware
 async def say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns whatever a handler raises into one clear answer."""
+    """Turns an exception of a handler into one clear answer."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -79,7 +78,9 @@ def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Respons
 
 
 def guard(token: str | None) -> Middleware:
-    """Lets through who knows the token; without one, who is on this machine and no foreign web page."""
+    """Allows requests with the token; without a token configured, local requests that are not from a foreign web
+    page.
+    """
     expected = None if token is None else f"Bearer {token}".encode()
 
     @web.middleware

@@ -1,7 +1,7 @@
-"""Directives that outlive the process: a copier that is started again goes on as it was told last, but for permissions.
+"""Stores directives on disk: a restarted copier continues as it was last told, except for permissions.
 
 A paused copier that died must not move rows when it comes back, even while the operator is down. The permission to cut
-over is never kept: it must be given again. Called by ``cli.copier``.
+over is never stored and must be given again. Used by ``cli.copier``.
 """
 
 import logging
@@ -25,7 +25,7 @@ class DirectiveStore:
         self._path = path
 
     def write(self, directive: Directive) -> None:
-        """Whole or not at all."""
+        """Write the file atomically."""
         partial = self._path.with_suffix(".partial")
         partial.write_text(directive.model_dump_json(by_alias=True, exclude_none=True), "utf-8")
         partial.replace(self._path)
@@ -40,7 +40,7 @@ class DirectiveStore:
             return None
 
     def applied_to(self, ferry: Ferry) -> Ferry:
-        """The Ferry as it was told last, and without any permission."""
+        """The Ferry with the stored directive applied and without any permission."""
         spec, last = ferry.spec, self.read()
         if last is not None:
             spec = spec.model_copy(update={name: getattr(last, name) for name in TOLD})
@@ -48,7 +48,7 @@ class DirectiveStore:
 
 
 class StoringVerbs:
-    """``Verbs`` that keep each directive before it is acted on. ``begun`` is what the run began with."""
+    """``Verbs`` that store each directive before it takes effect. ``begun`` is what the run began with."""
 
     def __init__(self, verbs: Verbs, kept: DirectiveStore, begun: Directive) -> None:
         self._verbs = verbs
@@ -82,12 +82,12 @@ class StoringVerbs:
         self._verbs.check(directive)
 
     def directive(self, directive: Directive) -> None:
-        """An older one than is acted on would be ignored by the run: it must not be kept either."""
+        """The run would ignore a directive older than the current one, so it must not be stored either."""
         self._keep(directive, directive.generation)
         self._verbs.directive(directive)
 
     def override(self, override: SafetyOverride) -> None:
-        """Obeyed also where it cannot be kept."""
+        """Applied even if it cannot be stored."""
         try:
             self._keep(override.applied_to(self._told), override.generation)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Where the ControlServer listens, and whether it may: the checks before a socket is opened. Called by ``server``."""
+"""The ControlServer's listening address, and the checks before a socket is opened. Called by ``server``."""
 
 import errno
 import ipaddress
@@ -13,7 +13,7 @@ from ferry_core.reasons import Reason
 
 @dataclass(frozen=True)
 class Address:
-    """Host and port as ``--listen`` gives them; port 0 takes a free one."""
+    """Host and port from ``--listen``; port 0 picks a free one."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Address:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can mean it."""
+    """Whether the address is reachable only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -45,7 +45,7 @@ def is_loopback(host: str) -> bool:
 
 
 def refuse_open(address: Address, token: str | None) -> None:
-    """ConfigError when anybody on the network could cut over or abort."""
+    """Raise ConfigError if anybody on the network could cut over or abort."""
     if token == "":
         raise ConfigError(Reason.TOKEN_UNREADABLE, "the ControlServer's token is empty: put one line into its file")
     if token is None and not address.loopback:
@@ -79,15 +79,15 @@ def bind(address: Address) -> socket.socket:
 
 
 def tls_context(tls_dir: Path | None) -> ssl.SSLContext | None:
-    """The server's side of TLS from ``tls.crt`` and ``tls.key``; None without a directory."""
+    """TLS context of the server from ``tls.crt`` and ``tls.key``; None without a directory."""
     if tls_dir is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # A ticket costs an operator 15 KiB for as long as the connection lives, and nobody comes back with one.
+    # A session ticket costs an operator 15 KiB per connection, and no client resumes a session.
     context.num_tickets = 0
     try:
         context.load_cert_chain(tls_dir / "tls.crt", tls_dir / "tls.key")
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is a subclass
         raise ConfigError(
             Reason.TLS_MATERIAL_INVALID,
             f"--tls-dir {tls_dir}: tls.crt and tls.key cannot be used: {error.strerror or error}",

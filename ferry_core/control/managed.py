@@ -1,4 +1,6 @@
-"""Under an operator the resource is the only voice: what a verb would be as a patch of it. Called by ``routes``."""
+"""Under an operator only the resource controls a run. This module says which patch does what a verb would. Used by
+``routes``.
+"""
 
 import json
 import shlex
@@ -7,20 +9,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Managed:
-    """Which Ferry resource this run belongs to."""
+    """The Ferry resource that this run belongs to."""
 
     namespace: str
     name: str
 
     def instead_of(self, verb: str, max_rows_per_second: int | None = None) -> str:
-        """The kubectl line that does what ``verb`` means."""
+        """The kubectl command that does what ``verb`` would."""
         patches: dict[str, dict[str, object]] = {
             "pause": {"paused": True},
             "resume": {"paused": False},
             "throttle": {"throttle": {"maxRowsPerSecond": max_rows_per_second}},
             "cutover": {"cutover": {"approved": True}},
             "abort": {"aborted": True},
-            # A copier that merely stops would be started again at once.
+            # The operator would restart a copier that merely stops.
             "stop": {"paused": True},
             "verify": {"verify": {"mode": "Continuous"}},
         }

@@ -1,4 +1,4 @@
-"""The ControlServer's description of itself, made from the models that it answers with. Called by ``routes``."""
+"""The ControlServer's OpenAPI document, generated from the models of its answers. Used by ``routes``."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -56,7 +56,7 @@ def _operation(
 
 
 def document(models: Mapping[str, type[BaseModel]]) -> dict[str, object]:
-    """``models`` are those of the request bodies; the answers' are known here."""
+    """``models`` are those of the request bodies. The models of the answers are listed here."""
     return _document(tuple(models.items()))
 
 

@@ -1,4 +1,4 @@
-"""The status page: one self-contained file that polls the API beside it. Called by ``routes``."""
+"""The status page: one self-contained file that polls the API. Used by ``routes``."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ def _hash(tag: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-# Only the page's own script and style run, whatever a table is called.
+# Only the page's own script and style may run, whatever a table's name contains.
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         f"default-src 'none'; script-src {_hash('script')}; style-src {_hash('style')}; connect-src 'self'; "

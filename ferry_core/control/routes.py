@@ -1,4 +1,6 @@
-"""The ControlServer's routes. Handlers never block the loop: whatever may wait runs in a pool. Called by ``server``."""
+"""The ControlServer's routes. Handlers never block the event loop: calls that may wait run in a pool. Used by
+``server``.
+"""
 
 import asyncio
 import json
@@ -29,7 +31,7 @@ from ferry_core.report.metrics import exposition
 
 LONGEST_WAIT_SECONDS = 60.0
 SLICE_SECONDS = 1.0
-"""A long poll holds a pool thread for no longer than this at a time, so that stopping is quick."""
+"""Longest time for which a long poll occupies a pool thread, so that stopping is quick."""
 
 T = TypeVar("T")
 
@@ -38,15 +40,15 @@ class NewThrottle(Model):
     """Body of POST /api/v1/throttle."""
 
     max_rows_per_second: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
-    """The new cap; null takes it away."""
+    """The new limit; null removes it."""
 
 
 class Nothing(Model):
-    """Body of the verbs that take no argument: empty, or {}."""
+    """Body of verbs without arguments: empty, or {}."""
 
 
 class Routes:
-    """``pool`` runs verbs, ``pollers`` the waiting of long polls: one must not starve the other."""
+    """``pool`` runs verbs, ``pollers`` long polls, so that neither starves the other."""
 
     def __init__(
         self, verbs: Verbs, registry: CollectorRegistry, managed: Managed | None, pool: Executor, pollers: Executor
@@ -95,7 +97,7 @@ class Routes:
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def status(self, request: web.Request) -> web.StreamResponse:
-        """The report; with ``wait`` and ``since`` as soon as its revision exceeds ``since``."""
+        """The report. With ``wait`` and ``since`` it answers as soon as the revision exceeds ``since``."""
         wait, since, only_news = _wait(request), _since(request), _only_news(request)
         if wait is None or since is None:
             return answer(await self._run(self._verbs.progress.report))

@@ -1,4 +1,4 @@
-"""The ControlServer's life: an aiohttp server on a thread and event loop of its own. Called by ``run.ferry``."""
+"""Runs the ControlServer: an aiohttp server on its own thread and event loop. Called by ``run.ferry``."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ GOODBYE_SECONDS = 2.0
 
 
 class ControlServer:
-    """``start`` returns once it answers, or raises ConfigError; ``stop`` ends it and never raises."""
+    """``start`` returns once it answers, or raises ConfigError. ``stop`` ends it and never raises."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ControlServer:
 
     @property
     def url(self) -> str:
-        """Where it can be reached; known after ``start``."""
+        """Its URL; known after ``start``."""
         return f"{'https' if self._tls_dir else 'http'}://{self.address}"
 
     def start(self) -> None:
@@ -68,7 +68,9 @@ class ControlServer:
         log.info("control server on %s", self.url)
 
     def _bind_metrics(self) -> socket.socket | None:
-        """Prometheus has neither our token nor our CA: in a cluster it gets a plain port with nothing else on it."""
+        """Prometheus has neither our token nor our CA: in a cluster it gets a separate plain port that serves only
+        metrics.
+        """
         if self.metrics_address is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""What the ControlServer may ask of a run. ``run.ferry.Ferry`` is the one implementation; tests have others."""
+"""What the ControlServer can ask of a run. ``run.ferry.Ferry`` implements it; tests have other implementations."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from ferry_core.report.progress import Progress
 
 
 class Verbs(Protocol):
-    """All may be called from any thread at any time; a FerryError says no, with reason and message for the caller."""
+    """Any thread may call these at any time. A FerryError refuses the call, with reason and message for the caller."""
 
     @property
     def progress(self) -> Progress:
@@ -27,9 +27,9 @@ class Verbs(Protocol):
     def stop(self) -> None: ...
 
     def check(self, directive: Directive) -> None:
-        """Refuse a directive that could only be acted on in part."""
+        """Refuse a directive that could only be applied in part."""
 
     def directive(self, directive: Directive) -> None: ...
 
     def override(self, override: SafetyOverride) -> None:
-        """What a refused directive holds back."""
+        """Apply what a refused directive pauses, withdraws or aborts."""

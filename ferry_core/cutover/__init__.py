@@ -1,1 +1,1 @@
-"""Stopping writes on the source for the cutover, and knowing what stands in the way of it. Knows no phases."""
+"""Stops writes on the source for the cutover, and finds what prevents that. Knows nothing of phases."""

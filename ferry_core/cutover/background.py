@@ -1,6 +1,6 @@
-"""Work in a thread that its caller may leave behind: whoever waits for a server that hangs must hold up nobody.
+"""Runs work in a thread that its caller can abandon, so that a server that hangs blocks nobody. Used by ``attempt``.
 
-Called by ``attempt``. A piece of work that was left behind ends by the timeouts of its own sessions.
+Abandoned work ends by the timeouts of its own sessions.
 """
 
 import threading
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """Begins at once; ``result`` after ``ended``."""
+    """Starts at once. ``result`` is available after ``ended``."""
 
     def __init__(self, name: str, body: Callable[[], T]) -> None:
         self._body = body
@@ -27,12 +27,12 @@ class Background(Generic[T]):
             self._error = error
 
     def ended(self, seconds: float) -> bool:
-        """Whether it ends within the time."""
+        """Wait until it ends; False if it does not within the time."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def result(self) -> T:
-        """What it returned; raises what it raised."""
+        """The return value, or the exception raised."""
         if self._error is not None:
             raise self._error
         return self._value

@@ -1,7 +1,7 @@
-"""Who stands in the way of stopping writes: open transactions and lock holders.
+"""Finds what prevents stopping writes: open transactions and lock holders.
 
-Called by ``source_lock`` when an attempt timed out, and by the attempt for its message. Reads only; works with the
-least privileges and says which one is missing.
+Called by ``source_lock`` when an attempt has timed out, and by the attempt for its message. Reads only. Works with the
+fewest privileges, and names a missing one.
 """
 
 from ferry_core.errors import ConfigError
@@ -10,18 +10,18 @@ from ferry_core.mysql.processes import Process, processes
 from ferry_core.mysql.session import Row, Session
 
 AT_MOST = 20
-"""Lines in one list: it ends up in a message."""
+"""Maximum number of lines, because they go into a message."""
 
 _VICTIM_STATES = ("Waiting for global read lock", "Waiting for commit lock", "Waiting for backup lock")
-"""These wait for the lock attempt itself: writes that it holds up, not writes that hold it up."""
+"""These wait for the attempt's own lock: the attempt blocks them, not the other way round."""
 
-# trx_started is in the server's system time zone, whatever the session's.
+# trx_started is in the server's system time zone, whatever the session's time zone.
 _TRANSACTIONS = """
 SELECT trx_mysql_thread_id, TIMESTAMPDIFF(SECOND, trx_started, CONVERT_TZ(NOW(), @@session.time_zone, 'SYSTEM')),
        trx_rows_modified
 FROM information_schema.innodb_trx ORDER BY trx_started LIMIT 1000"""
 
-# What makes SET GLOBAL super_read_only wait: a running write statement, LOCK TABLES WRITE, a commit that stalls.
+# What makes SET GLOBAL super_read_only wait: a running write statement, LOCK TABLES WRITE, a stalled commit.
 _MYSQL_HOLDERS = """
 SELECT DISTINCT t.processlist_id FROM performance_schema.metadata_locks m
 JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id
@@ -37,7 +37,7 @@ SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'METADATA_LO
 
 
 def blockers(session: Session) -> list[str]:
-    """One line for each transaction and lock holder of others, those that surely block first, then by age."""
+    """One line for each foreign transaction and lock holder: certain blockers first, then by age."""
     try:
         transactions = {int(row[0] or 0): row for row in reversed(session.query(_TRANSACTIONS))}
     except ConfigError as error:
@@ -57,7 +57,7 @@ def blockers(session: Session) -> list[str]:
 
 
 def _holders(session: Session) -> list[int]:
-    """Connections that hold the server's global write intention, where the server shows it and the account may look."""
+    """Connections that hold the global write intention lock, if the server shows it and the account may read it."""
     try:
         if session.flavor is Flavor.MYSQL:
             rows = session.query(_MYSQL_HOLDERS)

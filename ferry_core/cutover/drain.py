@@ -1,8 +1,8 @@
-"""Under the lock: wait until the stream has read all that the source's binlog holds. Called by ``attempt``, twice.
+"""Under the lock: wait until the stream has read everything in the source's binlog. Called twice by ``attempt``.
 
-GTIDs alone do not prove that. A MariaDB source without gtid_strict_mode may write a transaction under a number that is
-lower than one before, or the same: a position which only knows the highest number of a domain then holds it unread. So
-the stream has to come to the end's place in the binlog too.
+GTIDs alone do not prove that. A MariaDB source without gtid_strict_mode may log a transaction with a number equal to or
+lower than an earlier one. A position that knows only the highest number of a domain then contains it although it is
+unread. So the stream must also reach the place of the binlog's end.
 """
 
 import time
@@ -21,7 +21,9 @@ from ferry_core.reasons import Reason
 _POLL_SECONDS = 0.002
 
 Wait = Callable[[Callable[[float], bool]], bool]
-"""Calls what it is given with a time until which it may wait, until that returns True (True) or is too late (False)."""
+"""Calls the given function with the time until which it may wait, again and again: True once the function returns True,
+False when it is too late.
+"""
 
 
 class SourceStream(Protocol):
@@ -31,11 +33,11 @@ class SourceStream(Protocol):
         """Whether everything before ``end`` has been read."""
 
     def source_has_last_read(self) -> bool:
-        """Whether the source has the last transaction that was read, at its place."""
+        """Whether everything before ``end`` has been read."""
 
 
 def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, wait: Wait) -> None:
-    """AttemptFailed if that is too late, or if the source does not have what was read."""
+    """Raises AttemptFailed if it is too late, or if the source does not have what was read."""
     end, place = source_position(control), place_of_end(control)
     refuse_unstreamed(control, buffer.processed.position)
     if not wait(lambda until: buffer.wait_processed(lambda mark: mark.position.contains(end), until)):
@@ -45,9 +47,9 @@ def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, 
     seen = buffer.processed.position
     if source_position(control).contains(seen):
         return
-    # MySQL's sets tell all; on MariaDB a lower number at the end may be one that the source wrote out of order.
+    # On MySQL the GTID sets are enough. On MariaDB the source may have logged a lower number out of order at the end.
     if control.flavor is Flavor.MYSQL or not stream.source_has_last_read():
-        # The dump of a source that was reset goes on as if nothing were written any more.
+        # The dump of a source that was reset continues as if nothing were written any more.
         raise AttemptFailed(
             Reason.SOURCE_HISTORY_LOST,
             f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "

@@ -1,11 +1,11 @@
-"""The record of a cutover is on the target's disk before anybody is told of it. Called by ``attempt``.
+"""Makes the record of a cutover durable on the target's disk before the cutover is reported. Called by ``attempt``.
 
-A target with ``innodb_flush_log_at_trx_commit`` other than 1, or a binlog with ``sync_binlog`` other than 1, forgets
-its last second in a power cut. Without the record the next start would take the attempt for one that was broken off,
-allow writes on the source again and copy over what applications have written to the target. InnoDB writes its redo log
-to the disk up to the end of each statement that makes or drops a table, whatever these settings say (measured on both
-families), and with it all commits before: so a table is made here, and dropped. If the run is killed in between, the
-next start or ``ferry cleanup`` drops it.
+A target with ``innodb_flush_log_at_trx_commit`` other than 1, or a binlog with ``sync_binlog`` other than 1, loses its
+last second in a power cut. Without the record the next start would treat the attempt as interrupted, allow writes on
+the source again and overwrite what applications have written to the target. InnoDB flushes its redo log at the end of
+each statement that creates or drops a table, whatever these settings are (measured on both families), and with it all
+earlier commits. So a table is created and dropped here. If the run is killed in between, the next start or ``ferry
+cleanup`` drops it.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from ferry_core.reasons import Reason
 log = logging.getLogger(__name__)
 
 DURABLE_SECONDS = 5.0
-"""For how long the end of the write block may wait for it."""
+"""How long the end of the write block may wait for it."""
 _LOOSE = (
     "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit NOT IN (1, 3) OR (@@GLOBAL.log_bin AND @@GLOBAL.sync_binlog <> 1)"
 )
 
 
 def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
-    """Bring the record to the disk if the target's settings do not; a failure is logged.
+    """Flush the record to disk if the target's settings do not do that. A failure is logged.
 
     Raises AmbiguousError if the target has lost the record already.
     """
@@ -39,7 +39,7 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
                 _write_log(session, fence.uid)
         phase = fence.by(connect).read().phase
     except Fenced:
-        return  # whoever succeeds has read the record
+        return  # this read only succeeds if the record is there
     except FerryError as error:
         not_durable(error.message)
         return
@@ -55,7 +55,9 @@ def not_durable(why: str) -> None:
 
 
 def drop_left_behind(session: Session, uid: str) -> None:
-    """What a run has left that was killed in the middle of this; nothing is said to the target if there is none."""
+    """Drop the table that a run killed during ``make_durable`` left behind. Writes nothing to the target if there is
+    none.
+    """
     left = session.number(
         "SELECT COUNT(*) FROM information_schema.tables"
         f" WHERE table_schema = {string(SCHEMA)} AND table_name = {string(table_of(uid))}"
@@ -65,13 +67,13 @@ def drop_left_behind(session: Session, uid: str) -> None:
 
 
 def table_of(uid: str) -> str:
-    """One name a Ferry, so that whoever comes later knows whose it is."""
+    """One table name per Ferry, so that a later run knows whose table it is."""
     return f"to_disk_{hashlib.sha256(uid.encode()).hexdigest()[:12]}"
 
 
 def _write_log(session: Session, uid: str) -> None:
     table = f"`{SCHEMA}`.`{table_of(uid)}`"
     session.execute("SET SESSION lock_wait_timeout = 2")
-    session.execute(f"DROP TABLE IF EXISTS {table}")  # of a run that was killed in between
+    session.execute(f"DROP TABLE IF EXISTS {table}")  # left by a run that was killed in between
     session.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY) ENGINE=InnoDB")
     session.execute(f"DROP TABLE IF EXISTS {table}")  # the next run may have done so

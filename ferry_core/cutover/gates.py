@@ -1,4 +1,4 @@
-"""What a cutover still waits for, as values. Made by the coordinator at each tick, told by the report."""
+"""What a cutover still waits for, as values. Made by the coordinator at each tick, shown by the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ LAG = (Reason.LAG_ABOVE_THRESHOLD, Reason.LAG_UNKNOWN)
 
 @dataclass(frozen=True)
 class MissingGate:
-    """One gate that is not passed; ``reason`` is that of the condition that it keeps from being True."""
+    """A gate that is not passed. ``reason`` is the reason of the condition that it keeps from being True."""
 
     reason: Reason
     message: str
@@ -20,5 +20,5 @@ class MissingGate:
 
 
 def listed(missing: Sequence[MissingGate]) -> str:
-    """For a condition that has the first one's reason already."""
+    """Text of several gates for a condition that already has the first one's reason."""
     return "; ".join([missing[0].message, *map(str, missing[1:])])

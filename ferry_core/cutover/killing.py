@@ -15,14 +15,14 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 ANSWER_SECONDS = 5.0
-"""How long any single administrative statement may take; SET GLOBAL has the caller's deadline on top."""
+"""Timeout of an administrative statement. SET GLOBAL adds the caller's deadline."""
 
 LOOK_SECONDS = 0.2
-"""How often a wait for the lock looks whether it is still wanted."""
+"""How often a wait for the lock checks whether to give up."""
 
 
 class Killer:
-    """Ends a statement at its deadline, after a look at who held it up. Owns ``control`` while it is entered."""
+    """Ends a statement at its deadline, after recording what blocked it. Owns ``control`` while it is entered."""
 
     def __init__(
         self, control: Session, victim: int, deadline_seconds: float, check_cancelled: Callable[[], object]
@@ -45,7 +45,7 @@ class Killer:
         self._thread.join()
 
     def _wait(self, end: float) -> bool:
-        """Until done (True), ``end``, or the caller gives up."""
+        """Wait until it is done (True), until ``end``, or until the caller gives up."""
         while (left := end - time.monotonic()) > 0:
             if self._done.wait(min(left, LOOK_SECONDS)):
                 return True
@@ -66,10 +66,10 @@ class Killer:
             except FerryError as error:
                 self.seen = [f"could not be asked: {error}"]
         try:
-            # The connection, not the query: a query that ends at this very moment must not leave a working session.
+            # Kill the connection, not the query: a query that ends at this moment must not leave a usable session.
             kill(self._control, self._victim)
         except FerryError:
-            # The victim's own timeouts end it; the undo then works on a session of its own.
+            # The connection's own timeouts end it; the undo then uses a session of its own.
             return
 
 
@@ -89,5 +89,5 @@ def end_connections(session: Session, chosen: Callable[[Process], bool]) -> None
             )
         for process in found:
             kill(session, process.ident)
-        # A server does not tell when a connection is gone: ask again soon.
+        # The server does not report when a connection has ended: ask again soon.
         pause.wait(0.02)

@@ -1,10 +1,10 @@
-"""What people are told while a source stays locked: which one, until when, and the statement that unlocks it."""
+"""Messages about a source that stays locked: which one, until when, and the statement that unlocks it."""
 
 CHECK_FIRST = "after making sure that applications do not write to the target"
 
 
 def ambiguous(why: str, by_hand: str) -> str:
-    """The record of the cutover was sent, and nobody knows what became of it."""
+    """The record of the cutover was sent and its outcome is unknown."""
     return (
         f"the record of the cutover was sent to the target, and its answer is not known ({why}). Writes on the "
         "source stay blocked until the target answers: bring it back and start the Ferry again; it checks by itself. "
@@ -15,7 +15,7 @@ def ambiguous(why: str, by_hand: str) -> str:
 
 
 def locked(why: str, by_hand: str) -> str:
-    """An attempt has failed, and the source cannot be unlocked for now."""
+    """An attempt has failed and the source cannot be unlocked at the moment."""
     return (
         f"writes on the source may still be blocked, and cannot be allowed again now: {why}. Once both servers "
         f"answer, this run allows them, or the next start of the Ferry, or `ferry abort`. To allow writes by hand, "

@@ -1,11 +1,13 @@
-"""The cutover mutex: only one Ferry at a time may stop the writes of a source, since it has only one read_only.
+"""The cutover mutex: only one Ferry at a time may stop the writes of a source, because it has only one read_only.
 
 Without it, a second Ferry would take the first one's read_only for its own lock, cut over under it, and lose each write
-that comes when the first one's attempt fails and restores read_only. The mutex is a named lock on the source. A run
-holds it during an attempt and, after the cutover, for as long as it watches the source. It ends with its session, which
-the source closes after a silence longer than any attempt. A successor of the same Ferry finds the session by a second
-named lock of the Ferry's own, and kills it. If a dead copier left the source read-only, its successor restores it; the
-attempts of other Ferries refuse such a source. Made by ``source_lock``.
+that arrives when the first one's attempt fails and restores read_only.
+
+The mutex is a named lock on the source. A run holds it during an attempt and, after the cutover, for as long as it
+watches the source. It is released with its session, which the source closes after a silence longer than any attempt. A
+successor of the same Ferry finds the session by a second named lock of the Ferry's own, and kills it. If a dead copier
+left the source read-only, its successor restores it; attempts of other Ferries refuse such a source. Made by
+``source_lock``.
 """
 
 import contextlib
@@ -24,18 +26,18 @@ log = logging.getLogger(__name__)
 SOURCE_LOCK = AdvisoryLock("mysql-ferry-source-lock")
 LOOK_SECONDS = 0.2
 IDLE_SECONDS = 900
-"""After so long a silence the source ends the session. An attempt may take 10 min."""
+"""The source closes the session after this silence. An attempt may take 10 min."""
 
 
 class CutoverMutexLost(RetriableError):
-    """The session that held the mutex is gone: this run may no longer unlock the source without asking the lease."""
+    """The session that held the mutex has ended. This run may unlock the source only after reading the lease."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.SOURCE_TURN_LOST, message)
 
 
 class CutoverMutex:
-    """Acquired by one thread, used by several, one at a time; ``connect`` opens the session that holds it."""
+    """Acquired by one thread, used by several, one at a time. ``connect`` opens the session that holds it."""
 
     def __init__(self, connect: Callable[[], Session], own: AdvisoryLock) -> None:
         """``own``: the named lock by which this Ferry's session is found, also while it waits for the mutex."""
@@ -46,32 +48,34 @@ class CutoverMutex:
 
     @property
     def connection_id(self) -> int | None:
-        """That of the session that holds the mutex."""
+        """Connection id of the session that holds the mutex."""
         return None if self._session is None else self._session.connection_id
 
     def holder(self, session: Session) -> int:
-        """The connection of any run of this Ferry that holds the mutex or waits for it; 0: none."""
+        """Connection id of any run of this Ferry that holds the mutex or waits for it; 0: none."""
         return self._own.holder(session)
 
     def keep(self, seconds: float) -> None:
-        """Let the session stay silent for this much longer before the source ends it."""
+        """Extend the silence after which the source closes the session."""
         with self._using:
             if self._session is not None:
                 self._session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS + round(seconds)}")
 
     def use(self, work: Callable[[Session], object]) -> None:
-        """Do ``work`` on the session that holds the mutex; if that session has ended, nothing is done."""
+        """Do ``work`` on the session that holds the mutex. If that session has ended, nothing is done."""
         with self._using:
             if self._session is None:
                 raise CutoverMutexLost("the source is no longer reserved for this cutover")
             try:
                 work(self._session)
             except ConnectionLost as error:
-                self.release()  # the server may not know yet: the next holder must find it and end it
+                self.release()  # the server may not have noticed yet: the next holder must find the session and end it
                 raise CutoverMutexLost(error.message) from error
 
     def acquire(self, seconds: float, check_cancelled: Callable[[], object] = bool) -> bool:
-        """False if another run still holds it after ``seconds``. ``check_cancelled`` is called meanwhile; may raise."""
+        """Returns False if another run still holds it after ``seconds``. Calls ``check_cancelled`` meanwhile, which may
+        raise.
+        """
         if self.held():
             return True
         self.release()
@@ -93,7 +97,7 @@ class CutoverMutex:
         return True
 
     def held(self) -> bool:
-        """Whether this run holds it; a lost session has lost it."""
+        """Whether this run holds it. It is lost with its session."""
         with self._using:
             try:
                 if self._session is not None and SOURCE_LOCK.is_held_by(self._session):

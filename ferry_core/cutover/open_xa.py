@@ -1,14 +1,14 @@
 """XA transactions that are open when writes are stopped: MySQL's super_read_only lets them be prepared and committed.
 
-Measured on MySQL 9.7, as an ordinary user under super_read_only: XA PREPARE and XA COMMIT of a transaction that has
-changed rows pass; every statement that changes rows is refused, and so are COMMIT and XA COMMIT ... ONE PHASE. So none
-can come after the lock, and those that are there end. MariaDB's read_only refuses XA COMMIT too. Called by
+Measured on MySQL 9.7 as an ordinary user under super_read_only: XA PREPARE and XA COMMIT of a transaction that has
+changed rows succeed. Every statement that changes rows is refused, and so are COMMIT and XA COMMIT ... ONE PHASE. So no
+new ones can appear after the lock, and the existing ones end. MariaDB's read_only refuses XA COMMIT too. Called by
 ``source_lock``, which the attempt asks under the lock.
 
-performance_schema tells who is in one, at any moment. Where it is off or not ours to read, whoever has changed rows
-may be in one: information_schema.innodb_trx is a copy that is made anew at most every 100 ms, and never while somebody
-reads it more often than that (storage/innobase/trx/trx0i_s.cc), so it counts only if it shows a transaction begun after
-the lock: our own.
+performance_schema shows who is in an XA transaction, at any moment. If it is off or not readable, every transaction
+that has changed rows may be one: information_schema.innodb_trx is a copy that is refreshed at most every 100 ms, and
+never while somebody reads it more often than that (storage/innobase/trx/trx0i_s.cc). So it counts only if it shows a
+transaction that began after the lock: our own.
 """
 
 import threading
@@ -41,9 +41,9 @@ _CHANGED = "SELECT trx_mysql_thread_id, trx_rows_modified FROM information_schem
 
 
 def open_xa(session: Session) -> list[str]:
-    """One line for each session of others that is in an XA transaction, or may be; ``session`` begins none of its own.
+    """One line for each foreign session that is, or may be, in an XA transaction. ``session`` begins none of its own.
 
-    Raises ConfigError without PROCESS where performance_schema cannot be asked.
+    Raises ConfigError without PROCESS if performance_schema cannot be read.
     """
     try:
         found = [(row[0] or b"").decode() for row in session.query(_OPEN)]
@@ -55,7 +55,7 @@ def open_xa(session: Session) -> list[str]:
 
 
 def _changers(session: Session) -> Collection[int]:
-    """Connections whose transaction has changed rows. Prepared ones without a connection are in XA RECOVER."""
+    """Connections whose transaction has changed rows. XA RECOVER lists prepared ones without a connection."""
     pause = threading.Event()
     end = time.monotonic() + FRESH_SECONDS
     session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")

@@ -1,4 +1,4 @@
-"""How a cutover attempt ends. Made by ``attempt`` and its steps, read by the coordinator and the report."""
+"""How a cutover attempt ends. Made by ``attempt`` and its steps, used by the coordinator and the report."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from ferry_core.reasons import Reason
 
 
 class AttemptFailed(Exception):
-    """The attempt is over; ``reason`` is that of the CutOver condition."""
+    """The attempt failed. ``reason`` becomes the reason of the CutOver condition."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -16,13 +16,13 @@ class AttemptFailed(Exception):
 
 @dataclass(frozen=True)
 class AttemptOutcome:
-    """How an attempt ended; ``reason`` is Done, or why not."""
+    """How an attempt ended. ``reason`` is Done, or the cause of the failure."""
 
     reason: Reason
     message: str
     blocked_milliseconds: int
     changes: int = 0
-    """The change buffer's count when nothing was under way any more: every later one is not on the target."""
+    """The change buffer's count once no change was under way. Any later change is not on the target."""
 
     @property
     def done(self) -> bool:
@@ -30,5 +30,5 @@ class AttemptOutcome:
 
 
 def late(what: str) -> AttemptFailed:
-    """It took longer than the spec allows."""
+    """The attempt took longer than the spec allows."""
     return AttemptFailed(Reason.DEADLINE_EXCEEDED, f"{what} when cutover.deadline was over")

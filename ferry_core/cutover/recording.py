@@ -1,8 +1,8 @@
-"""The last step of an attempt: the record of the cutover, and the one place where it is decided who owns the rows.
+"""The last step of an attempt: the record of the cutover, and the one place that decides who owns the rows.
 
-Until the COMMIT of that record is handed to its socket no cutover can have happened, so the attempt may be given up
-and the source unlocked without asking the target. From then on it may not, until the target has said what became of it.
-``give_up`` and ``record`` meet under one lock, so that never both happen. Called by ``attempt``.
+Until the COMMIT of that record is handed to its socket no cutover can have happened, so the attempt may be given up and
+the source unlocked without asking the target. From then on it may not, until the target has reported the outcome.
+``give_up`` and ``record`` use one lock, so that never both happen. Called by ``attempt``.
 """
 
 import logging
@@ -24,7 +24,7 @@ SETTLE_SECONDS = 60.0
 
 
 class Recording:
-    """One an attempt. ``check`` may be called by any thread, ``record`` by the one that makes the attempt."""
+    """One per attempt. Any thread may call ``check``; the thread that runs the attempt calls ``record``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,12 +33,14 @@ class Recording:
 
     @property
     def sent_for(self) -> float | None:
-        """For how many seconds it has been unknown whether the cutover happened; None: it certainly has not."""
+        """For how many seconds the outcome of the cutover has been unknown. None: the cutover has certainly not
+        happened.
+        """
         sent_at = self._sent_at
         return None if sent_at is None else time.monotonic() - sent_at
 
     def give_up(self) -> bool:
-        """From now on nothing is recorded; False if that may have happened."""
+        """From now on nothing is recorded. Returns False if it may have been recorded already."""
         with self._lock:
             self._given_up = self._sent_at is None
             return self._given_up
@@ -55,8 +57,8 @@ class Recording:
     def record(self, fence: Fence, hurried: Callable[[], Session], last_look: Callable[[], None]) -> None:
         """Returns when it is recorded. ``last_look`` is called right before the COMMIT; what it raises is raised.
 
-        ``hurried`` opens the sessions that ask what became of it. Raises AmbiguousError if nobody can tell. After every
-        other error it was certainly not recorded, but for Fenced: then a newer run knows.
+        ``hurried`` opens the sessions that ask for the outcome. Raises AmbiguousError if the outcome stays unknown.
+        After every other error it was certainly not recorded, except Fenced: then a newer run knows.
         """
 
         def send() -> None:
@@ -82,7 +84,7 @@ class Recording:
 
 
 def _settle(fence: Fence, lost: FerryError) -> bool:
-    """Whether it was recorded after all."""
+    """Find out whether it was recorded after all."""
     retrying = Retrying(
         retry=retry_if_exception_type(RetriableError),
         wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),

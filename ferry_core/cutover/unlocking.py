@@ -1,9 +1,10 @@
-"""Allowing writes on the source again, and who may: the session that holds the cutover mutex, or else the lease.
+"""Allows writes on the source again, and decides who may: the session that holds the cutover mutex, otherwise the
+lease.
 
 The run whose attempt stopped the writes holds a named lock on the source (``mutex``) and unlocks over that session,
-without the target: no successor stops writes before it has ended that session. What the lease row still says then is
-corrected when the target answers (``LeaseCorrector``). A run that has lost the mutex, and every later start, asks the
-lease row first: its epoch and phase. Called by ``attempt``, by the next start and by ``ferry abort``.
+without the target: no successor stops writes before it has ended that session. The lease row is corrected when the
+target answers (``LeaseCorrector``). A run that has lost the mutex, and every later start, first reads epoch and phase
+in the lease row. Called by ``attempt``, by the next start and by ``ferry abort``.
 """
 
 import logging
@@ -33,15 +34,15 @@ log = logging.getLogger(__name__)
 
 UNLOCK_SECONDS = 600.0
 ATTEMPT = "attempt"
-"""What names an attempt in the lease row, beside the values that its lock must restore."""
+"""Key of the attempt's name in the lease row, beside the values that its lock must restore."""
 
 _CUTTING_OVER = Stage.CUTTING_OVER.value
 
 
 def undo(fence: Fence, lock: SourceLock, over: threading.Event | None = None) -> Released:
-    """Allow writes again if this Ferry stopped them, as the lease says: tried until it is certain, or ``over``.
+    """Allow writes again if the lease says that this Ferry stopped them. Retries until it is certain, or ``over``.
 
-    Raises AmbiguousError when source or target stay out of reach, Fenced when a newer run took over (it will undo).
+    Raises AmbiguousError when source or target stay unreachable, Fenced when a newer run took over (it will undo).
     """
     retrying = Retrying(
         retry=retry_if_exception_type(RetriableError),
@@ -64,39 +65,38 @@ def _undo_once(fence: Fence, lock: SourceLock) -> Released:
 
 
 def _release(lock: SourceLock, lease: Lease) -> Released:
-    if lease.phase == _CUTTING_OVER and set(lease.cutover) - {ATTEMPT}:  # none without a lock
+    if lease.phase == _CUTTING_OVER and set(lease.cutover) - {ATTEMPT}:  # nothing is restored without a lock
         return lock.release(lease.cutover)
     return Released.NOTHING
 
 
 def undo_without_writing(connect: Callable[[], Session], uid: str, lock: SourceLock) -> Released:
-    """The same where nothing can be written to the target: so nobody can record a cutover there meanwhile either.
+    """The same if the target cannot be written, so that nobody can record a cutover there meanwhile either.
 
-    An older run that still lives is ended on both servers: its sessions on the target here, its mutex by ``release``.
-    Before it records anything it checks the mutex, on a session that is found and ended here.
+    An older run that is still alive is ended on both servers: its sessions on the target here, its mutex by
+    ``release``. Before it records anything it checks the mutex on a session that is found and ended here.
     """
     with Fence.held_still(connect, uid) as lease:
         return Released.NOTHING if lease is None else _release(lock, lease)
 
 
 class LeaseCorrector:
-    """Corrects the lease row of an attempt whose source was unlocked without it: in the background, while it may.
+    """Corrects the lease row of an attempt whose source was unlocked without it, in the background. One per run.
 
-    One a run. A kill before it succeeds is harmless: the next start finds the source writable, or asks whose lock
-    it is.
+    A kill before it succeeds is harmless: the next start finds the source writable, or finds out whose lock it is.
     """
 
     def __init__(self, suspend_writes: Callable[[], AbstractContextManager[None]]) -> None:
-        """``suspend_writes`` keeps this run's row writes away: they hold the lease row while they wait for a lock."""
+        """``suspend_writes`` stops this run's row writes: they hold the lease row while they wait for a lock."""
         self.suspend_writes = suspend_writes
         self._over = threading.Event()
 
     def cancel(self) -> None:
-        """The next attempt writes to the lease row itself."""
+        """Called by the next attempt, which writes the lease row itself."""
         self._over.set()
 
     def correct(self, fence: Fence, attempt: str) -> Background[None]:
-        """Say that the attempt of this name, made by ``fence``, is over; ends when it is written, or never can be."""
+        """Record that the attempt of this name, made by ``fence``, is over. Ends when it is written or never can be."""
         over = self._over = threading.Event()
 
         def body() -> None:

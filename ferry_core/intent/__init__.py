@@ -1,1 +1,1 @@
-"""What people and operators want of a run: one value, set under one lock and pulled by whoever acts on it."""
+"""What people and operators want of a run: one value, changed under one lock and read by whoever acts on it."""

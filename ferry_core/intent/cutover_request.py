@@ -1,4 +1,6 @@
-"""What a person has said of cutover attempts. Kept by ``desired_state``, compared with what a checkpoint remembers."""
+"""What a person last requested about cutover attempts. Part of ``desired_state``, compared with the checkpoint's
+record.
+"""
 
 from typing import NamedTuple, Self
 
@@ -6,7 +8,7 @@ from ferry_core.api.cutover import Cutover
 
 
 class CutoverRequest(NamedTuple):
-    """What a person has said of attempts; ``begins_anew`` compares it with what was said before."""
+    """A request for cutover attempts. ``begins_anew`` compares it with the previous one."""
 
     wanted: bool
     max_attempts: int
@@ -16,5 +18,5 @@ class CutoverRequest(NamedTuple):
         return cls(cutover.permitted, cutover.max_attempts)
 
     def begins_anew(self, before: "CutoverRequest") -> bool:
-        """Whether this is a new series: granted after a withdrawal, or more attempts allowed."""
+        """Whether this starts a new series: permission granted after a withdrawal, or a higher number of attempts."""
         return (self.wanted and not before.wanted) or self.max_attempts > before.max_attempts

@@ -1,6 +1,6 @@
-"""What people and operators want of a run at one moment, as one value. Pure: every change gives another value.
+"""What people and operators want of a run at one moment, as one value. Immutable: every change returns a new value.
 
-The last writer wins: a verb changes one part, a directive all of it. Kept by ``intent``, read by everybody.
+The last writer wins: a verb changes one part, a directive all of it. Kept by ``intent``, read by every thread.
 """
 
 from dataclasses import dataclass, replace
@@ -12,29 +12,30 @@ from ferry_core.intent.cutover_request import CutoverRequest
 
 @dataclass(frozen=True)
 class DesiredState:
-    """Begins ``at_start`` with what the manifest says."""
+    """Starts with the manifest's settings, see ``at_start``."""
 
     directive: Directive
-    """All that is wanted now, verbs included."""
+    """Everything that is wanted now, verbs included."""
     spec_paused: bool = False
     paused_by_verb: bool | None = None
-    """The last pause or resume verb; None: as the spec says."""
+    """The last pause or resume verb. None: spec.paused applies."""
     series: int = 1
-    """Number of the series of cutover attempts. A new approval or a higher maxAttempts begins a new one; the first is
-    the one that a restart goes on with."""
+    """Number of the current series of cutover attempts. A new approval or a higher maxAttempts starts a new series. A
+    restart continues the first one.
+    """
     request: CutoverRequest | None = None
-    """What was said last of cutover attempts; None: nothing yet."""
+    """The last request about cutover attempts. None: none yet."""
     first_request: CutoverRequest | None = None
     override: SafetyOverride | None = None
-    """What refused directives hold back."""
+    """The pause, withdrawal or abort of refused directives."""
     stopping: bool = False
     """End the run and keep its state."""
     aborted: bool = False
-    """End the run for good: undo the source lock, keep the target."""
+    """End the run permanently: undo the source lock, keep the target."""
 
     @classmethod
     def at_start(cls, directive: Directive) -> "DesiredState":
-        """A start without permission is no withdrawal: under an operator only the directive gives it."""
+        """A start without permission does not withdraw one: under an operator only the directive gives permission."""
         request = CutoverRequest.of(directive.cutover)
         first = request if request.wanted else None
         return cls(directive, directive.paused, request=first, first_request=first, aborted=directive.aborted)
@@ -48,7 +49,7 @@ class DesiredState:
 
     @property
     def cutover_request(self) -> CutoverRequest:
-        """What holds of cutover attempts."""
+        """The current request about cutover attempts."""
         return self.request or CutoverRequest.of(self.directive.cutover)
 
     @property
@@ -57,13 +58,13 @@ class DesiredState:
 
     @property
     def workers(self) -> int:
-        """How many copy workers there should be."""
+        """Wanted number of copy workers."""
         return self.directive.copy_.workers
 
     # -- changes --------------------------------------------------------------------------------------------------
 
     def replaced(self, directive: Directive) -> "DesiredState":
-        """By a directive; one of an older generation is ignored."""
+        """Replaced by a directive. A directive of an older generation is ignored."""
         if directive.generation < self.directive.generation:
             return self
         override = self.override
@@ -75,7 +76,7 @@ class DesiredState:
         return _with(_requested(taken, CutoverRequest.of(directive.cutover)), directive)
 
     def overridden(self, override: SafetyOverride) -> "DesiredState":
-        """By what a refused directive holds back; its generation is not acted on."""
+        """With the override of a refused directive. Its generation is not acknowledged."""
         if override.generation < self.directive.generation:
             return self
         combined = override.with_what_held(self.override)
@@ -88,15 +89,15 @@ class DesiredState:
         return _with(held, directive)
 
     def changed(self, **fields: object) -> "DesiredState":
-        """Single fields of the directive: what the verbs of a local run change."""
+        """With single fields of the directive replaced, for the verbs of a local run."""
         return _with(self, self.directive.model_copy(update=fields))
 
     def paused_or_resumed(self, paused: bool) -> "DesiredState":
-        """By the pause or resume verb."""
+        """After a pause or resume verb."""
         return replace(self, paused_by_verb=paused).changed(paused=paused)
 
     def approved(self) -> "DesiredState":
-        """By the cutover verb; given again it begins a new series of attempts."""
+        """After the cutover verb. Giving it again starts a new series of attempts."""
         cutover = self.directive.cutover.model_copy(update={"approved": True})
         asked = _requested(replace(self, series=self.series + 1), CutoverRequest.of(cutover))
         return asked.changed(cutover=cutover)
@@ -110,16 +111,16 @@ class DesiredState:
     # -- what an earlier run stored -------------------------------------------------------------------------------
 
     def with_stored_pause(self, paused: bool | None, over: bool) -> "DesiredState":
-        """An earlier run's last verb counts, unless ``spec.paused`` changed since, or a newer verb was given.
+        """With an earlier run's last verb, unless ``spec.paused`` changed since or a newer verb was given.
 
-        ``over`` is what ``spec.paused`` was when that verb came.
+        ``over`` is the value of ``spec.paused`` when that verb came.
         """
         if paused is None or over != self.spec_paused or self.paused_by_verb is not None:
             return self
         return self.paused_or_resumed(paused)
 
     def with_stored_request(self, before: CutoverRequest) -> "DesiredState":
-        """What an earlier run was told last: the same told again to this one, already or to come, is nothing new."""
+        """With the request that an earlier run received last, so that the same request to this run is not a new one."""
         if self.first_request is None:
             return replace(self, request=before)
         return replace(self, series=self.series + self.first_request.begins_anew(before))

@@ -1,7 +1,7 @@
-"""Where the ``DesiredState`` is kept: changed under one lock, and pulled. Nobody is told of a change.
+"""Keeps the ``DesiredState``: changed under one lock, and polled. There are no listeners.
 
-Verbs and directives change it, in the ControlServer's threads and in that of signals. The coordinator reads it at each
-tick, a worker before each step and each commit: what they do follows from one value, whatever order changes came in.
+Verbs and directives change it, in threads of the ControlServer and of the signals. The coordinator reads it at each
+tick, a worker before each step and each commit. So all of them follow one value, in whatever order the changes came.
 """
 
 import threading
@@ -20,17 +20,17 @@ class Intent:
 
     @property
     def now(self) -> DesiredState:
-        """What is wanted now; reading needs no lock, the value never changes."""
+        """The current value. Reading needs no lock, because values are immutable."""
         return self._now
 
     def change(self, to: Callable[[DesiredState], DesiredState]) -> DesiredState:
-        """Replace the value by what ``to`` makes of it; whoever waits for a change wakes up."""
+        """Replace the value by ``to(value)`` and wake up threads that wait for a change."""
         with self._condition:
             self._now = to(self._now)
             self._condition.notify_all()
             return self._now
 
     def wait_changed(self, timeout: float) -> None:
-        """Until the value is replaced, or ``timeout`` seconds passed."""
+        """Wait until the value is replaced or ``timeout`` seconds have passed."""
         with self._condition:
             self._condition.wait(timeout)

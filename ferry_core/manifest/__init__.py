@@ -1,4 +1,4 @@
-"""Manifests: YAML files and Secrets in, a checked Ferry with two endpoints out."""
+"""Manifests: reads YAML files and Secrets, and returns a validated Ferry with two endpoints."""
 
 from ferry_core.manifest.load import LoadedFerry, load
 

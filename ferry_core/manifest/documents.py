@@ -1,7 +1,7 @@
-"""Reads YAML files into documents that keep the line of every field. Called by ``load`` and ``secrets``.
+"""Reads YAML files into documents that remember the line of every field. Used by ``load`` and ``secrets``.
 
-Stricter than a plain YAML load where that would hide a mistake (a key given twice) and laxer where kube-apiserver is:
-a null is an absent field, a time stays text, a number as a key is its text.
+Stricter than a plain YAML load where that would hide a mistake (a key given twice), and as lax as kube-apiserver
+elsewhere: null is an absent field, a time stays text, a number used as a key becomes its text.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from ferry_core.reasons import Reason
 
 MAX_FILE_BYTES = 4 << 20
 MAX_NODES = 200_000
-"""Nested aliases can expand a small file to a huge one."""
+"""Nested aliases can expand a small file to a huge document."""
 
 FieldPath = tuple[str | int, ...]
 
@@ -40,7 +40,7 @@ class Document:
         return metadata if isinstance(metadata, dict) else {}
 
     def where(self, path: FieldPath = ()) -> str:
-        """``ferry.yaml, line 12``: of the field, or of the nearest thing around it."""
+        """``ferry.yaml, line 12``: of the field, or of the nearest enclosing one."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.lines:
                 return f"{self.file}, line {self.lines[path[:end]]}"
@@ -48,7 +48,7 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without times: the models read them, and quote marks must make no difference."""
+    """SafeLoader without times: the models parse those, and quote marks must make no difference."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -61,7 +61,7 @@ _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "f
 
 
 class _Builder:
-    """Turns the nodes of one document into data, noting lines."""
+    """Converts the nodes of one document to data and records their lines."""
 
     def __init__(self, loader: _Loader, file: Path) -> None:
         self.loader = loader
@@ -86,7 +86,7 @@ class _Builder:
             return items
         try:
             value: JsonValue = self.loader.construct_object(node, deep=True)
-        except ValueError as error:  # !!int x, or a number of thousands of digits
+        except ValueError as error:  # !!int x, or a number with thousands of digits
             raise self._malformed(node, f"a value that is not {node.tag.rpartition(':')[2]}") from error
         return value
 
@@ -113,7 +113,7 @@ class _Builder:
 
 
 def read_documents(file: Path) -> list[Document]:
-    """Every document of ``file`` that is not empty."""
+    """All documents of ``file`` that are not empty."""
     text = _read(file)
     try:
         return _parse(text, file)
@@ -129,7 +129,7 @@ def _parse(text: str, file: Path) -> list[Document]:
     try:
         while loader.check_node():
             node = loader.get_node()
-            assert node is not None  # check_node said so
+            assert node is not None  # check_node made sure of it
             builder = _Builder(loader, file)
             data = builder.build(node, (), frozenset())
             line = node.start_mark.line + 1

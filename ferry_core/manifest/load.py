@@ -1,7 +1,7 @@
-"""From files to a Ferry with endpoints: reads, checks and resolves everything that needs no server.
+"""From files to a Ferry with endpoints: reads, validates and resolves everything that needs no server.
 
-Every mistake is one ConfigError that says where it is and how to fix it. Called by the CLI; the loaded value goes on
-to preflight and to the run, which may ask it for fresh credentials.
+Every mistake is one ConfigError that says where it is and how to fix it. Called by the CLI. The loaded value is passed
+to preflight and to the run, which can reload credentials with it.
 """
 
 from collections.abc import Sequence
@@ -34,15 +34,15 @@ class LoadedFerry:
     secrets_dir: Path | None = None
 
     def reload_credentials(self) -> tuple[Endpoint, Endpoint]:
-        """Source and target with credentials and certificates read again; the Ferry itself stays as it was."""
+        """Read credentials and certificates of source and target again; the Ferry itself stays the same."""
         documents = [document for file in self.files for document in read_documents(file)]
         return _endpoints(self.ferry, _secrets(documents, self.ferry, self.secrets_dir))
 
 
 def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool = True) -> LoadedFerry:
-    """The one Ferry in ``files`` and the Secrets that it names, there or as ``secrets_dir/<secret>/<key>``.
+    """The one Ferry in ``files``, with the Secrets that it names from the files or from ``secrets_dir/<secret>/<key>``.
 
-    Not ``to_run``: to end it, which a field that only a run could not obey must not prevent.
+    ``to_run`` False is for ending a Ferry: a field that only a run needs must not prevent that.
     """
     if secrets_dir is not None and not secrets_dir.is_dir():
         raise ConfigError(Reason.SECRET_NOT_FOUND, f"--secrets-dir {secrets_dir} is not a folder; check the path")
@@ -112,7 +112,7 @@ def _endpoint(role: ServerRole, server: Server, secrets: SecretStore) -> Endpoin
 
 def _word(secrets: SecretStore, name: str, key: str, asked_by: str, *, may_be_empty: bool) -> str:
     raw = secrets.read(name, key, asked_by)
-    # Whoever wrote the file with echo or an editor did not mean the line's end.
+    # A trailing newline comes from echo or an editor and is not meant.
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     where = f"key {key} of Secret {name} ({secrets.origin(name)})"
     try:

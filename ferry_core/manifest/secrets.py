@@ -1,7 +1,7 @@
-"""Finds the Secrets that a Ferry names: as documents of the given files, or as files as a Pod mounts them.
+"""Finds the Secrets that a Ferry names: in the given files, or in a directory as a Pod mounts them.
 
-Values never appear in a message or a repr. Read again whenever asked, so that changed credentials take effect at the
-next connection. Called by ``load``.
+Values never appear in a message or a repr. They are read again at each request, so that changed credentials take effect
+at the next connection. Used by ``load``.
 """
 
 import base64
@@ -34,13 +34,13 @@ class SecretStore:
             self._documents[name] = document
 
     def read(self, name: str, key: str, asked_by: str) -> bytes:
-        """The value of a key that must be there; ``asked_by`` is the field of the spec that names the Secret."""
+        """The value of a key that must exist; ``asked_by`` is the field of the spec that names the Secret."""
         value = self.find(name, key, asked_by)
         if value is not None:
             return value
         keys = self._keys(name)
         if not keys and name not in self._documents:
-            # What a Pod has of a Secret that is not there: an empty folder.
+            # A Pod sees a missing optional Secret as an empty folder.
             raise ConfigError(
                 Reason.SECRET_NOT_FOUND,
                 f"Secret {name}, named by {asked_by}, does not exist or is empty ({self.origin(name)} has no files); "
@@ -51,7 +51,7 @@ class SecretStore:
         raise ConfigError(Reason.SECRET_KEY_NOT_FOUND, f"{which} has no key {key} ({has}); add it{nearest(key, keys)}")
 
     def find(self, name: str, key: str, asked_by: str) -> bytes | None:
-        """The same, None for a missing key; the Secret itself must be there."""
+        """The same, but None for a missing key. The Secret itself must exist."""
         document = self._documents.get(name)
         if document is not None:
             return _decoded(document, key)
@@ -75,7 +75,7 @@ class SecretStore:
         if document is not None:
             return sorted({key for part in ("data", "stringData") for key in _mapping(document, part)})
         folder = (self._folder or Path()) / name
-        # A kubelet's mount holds ..data and the like beside the keys.
+        # A kubelet's mount contains ..data and the like beside the keys.
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".."))
 
     def _not_found(self, name: str, asked_by: str) -> ConfigError:

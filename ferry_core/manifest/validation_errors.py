@@ -1,6 +1,6 @@
-"""Says what is wrong with a manifest: one clear line for a pydantic ValidationError. Called by ``load``.
+"""Turns a pydantic ValidationError into one clear line. Called by ``load``.
 
-The first error is shown in full, the most telling kind first: a misspelt field explains the missing one beside it.
+The most telling error is shown in full: a misspelt field explains the missing one beside it.
 """
 
 import difflib
@@ -118,7 +118,7 @@ def _bound(kind: str, context: dict[str, object], message: str) -> str:
 
 
 def _right_name(path: FieldPath, root: type[BaseModel]) -> str:
-    """A similar name in the same place, else the place of a field with exactly this name."""
+    """A similar name in the same place, otherwise the place of a field with exactly this name."""
     wrong = str(path[-1])
     here = _model_at(path[:-1], root)
     names = [field.alias or name for name, field in here.model_fields.items()] if here else []

@@ -1,1 +1,1 @@
-"""The selected tables on their way: a ``TableMove`` each, in the run's ``MoveSet``. Nothing else is keyed by table."""
+"""The selected tables of a run: one ``TableMove`` each, in the run's ``MoveSet``. Nothing else is keyed by table."""

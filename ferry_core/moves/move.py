@@ -33,57 +33,59 @@ ALL_ROWS = "TRUE"
 
 
 class MoveState(StrEnum):
-    """How far one table is; a run's phase is another matter."""
+    """How far one table is. Not to be confused with a run's phase."""
 
-    WAITING = "Waiting"  # no row is read, no event counts
+    WAITING = "Waiting"  # no row has been read, no event counts
     COPYING = "Copying"  # has unread chunks, or chunks under way
-    FINISHING = "Finishing"  # all rows are in; indexes and constraints are still to come
-    FOLLOWING = "Following"  # lives from events alone
-    RESTARTING = "Restarting"  # what was copied is taken back
+    FINISHING = "Finishing"  # all rows are copied; indexes and constraints are still to come
+    FOLLOWING = "Following"  # updated by events only
+    RESTARTING = "Restarting"  # its copied rows are being removed
 
 
 class TableMove:
-    """Compared by identity. ``table`` is replaced when the move starts over from another definition."""
+    """Compared by identity. ``table`` is replaced when the move starts over with another definition."""
 
     def __init__(self, table: Table, chunks: TableChunks, counts_from: Position | None = None) -> None:
         """``counts_from`` None: from where the run's stream begins."""
         self.table = table
         self.ours = ALL_ROWS
-        """Which rows of the target's table are this Ferry's, as a condition."""
+        """SQL condition for the rows of the target's table that belong to this Ferry."""
         self.state = MoveState.FOLLOWING if chunks.done else MoveState.COPYING
         self.started = False
         """Whether there is a durable record of its start (R2)."""
         self.definition = ""
-        """Digest of what counted of the source's definition when it started; empty in the state of an older version."""
+        """Digest of the relevant parts of the source's definition when it started. Empty in the state of an older
+        version.
+        """
         self.counts_from = counts_from
-        """Events up to this stream position do not count: its chunks were read behind them."""
+        """Ignore events up to this stream position: its chunks are read after them."""
         self.shape: tuple[WireColumn, ...] | None = None
-        """The columns that its events had so far."""
+        """Columns of its events so far."""
         self.gate = TableGate()
         self.pending = PendingKeys(table.id)
         self.chunks = chunks
         self.flushed_at = 0.0
         """When its last generation ended (time.monotonic)."""
         self.calm = 0
-        """For how many generations its batches still go one by one."""
+        """How many more generations have their batches one by one."""
         self.json_changed = 0
-        """Rows copied in this run whose JSON was changed by being parsed again."""
+        """Rows copied in this run whose JSON changed when it was parsed again."""
         self.unproven = UnprovenTable()
         self.suspects: list[KeyLiterals] = []
         """Keys of rows that kept changing while a pass compared them."""
         self.compared_to: BinlogEnd | None = None
-        """The binlog's end when its definition was compared last; None: when the run began."""
+        """End of the binlog when its definition was last compared. None: when the run began."""
         self.compared_behind: StreamMark | None = None
-        """The DDL statement for which it was compared last."""
+        """The DDL statement that caused the last comparison."""
 
     @property
     def id(self) -> str:
-        """The name under which state, metrics and messages know it."""
+        """The name that state, metrics and messages use."""
         return self.table.id
 
     @property
     def copied(self) -> bool:
-        """Whether all its rows are in: from here on it lives from events."""
+        """Whether all its rows are copied. From then on only events change it."""
         return self.state in (MoveState.FINISHING, MoveState.FOLLOWING)
 
     def __repr__(self) -> str:

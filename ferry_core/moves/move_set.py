@@ -1,7 +1,7 @@
-"""MoveSet: the tables of a run. It may gain one, have one start over, or hand one on, while all threads go on.
+"""MoveSet: the tables of a run. One can join, start over, or be handed on while all threads continue.
 
-Read by every thread; changed by the coordinator. The streamer looks at ``version`` between two transactions: which
-tables it follows, and from where on, is decided in its thread alone.
+Read by every thread, changed by the coordinator. The streamer checks ``version`` between two transactions: which tables
+it follows, and from where, is decided in its thread alone.
 """
 
 import threading
@@ -16,13 +16,13 @@ from ferry_core.tables.table import Table
 
 
 class MoveSet:
-    """Thread-safe. In the order in which the moves came."""
+    """Thread-safe. Keeps the order in which the moves joined."""
 
     def __init__(self, chunk_target: ChunkTarget) -> None:
         self.chunk_target = chunk_target
-        """How large chunks should be, of all moves."""
+        """Target size of chunks, for all moves."""
         self._changed = threading.Condition()
-        self._moves: tuple[TableMove, ...] = ()  # replaced, never changed: who iterates needs no lock
+        self._moves: tuple[TableMove, ...] = ()  # replaced, never modified: iterating needs no lock
         self._followed: frozenset[TableMove] = frozenset()
         self._beginning: dict[TableMove, StreamMark | None] = {}
         self._version = 0
@@ -36,7 +36,7 @@ class MoveSet:
         states: Mapping[str, StoredFrontier] | None = None,
         counts_from: Mapping[str, Position] | None = None,
     ) -> "MoveSet":
-        """The moves that a run begins with; ``states`` and ``counts_from`` by table id, as a checkpoint tells them."""
+        """The moves that a run begins with; ``states`` and ``counts_from`` by table id, from a checkpoint."""
         moves = cls(ChunkTarget.of(pace))
         moves._moves = tuple(
             TableMove(table, moves.chunks(table, (states or {}).get(table.id)), (counts_from or {}).get(table.id))
@@ -61,7 +61,7 @@ class MoveSet:
     # -- changes: the coordinator's thread ------------------------------------------------------------------------
 
     def join(self, table: Table) -> TableMove:
-        """A move that waits; its start is another matter (``workers.starting``)."""
+        """Add a waiting move. Starting it is a separate step (``workers.starting``)."""
         move = TableMove(table, self.chunks(table))
         move.state = MoveState.WAITING
         with self._changed:
@@ -69,29 +69,29 @@ class MoveSet:
         return move
 
     def hand_on(self, move: TableMove) -> None:
-        """Let go of a move that is followed no longer: another process goes on with it."""
+        """Remove a move that is no longer followed, because another process continues with it."""
         with self._changed:
             self._moves = tuple(other for other in self._moves if other is not move)
 
     def unfollow(self, move: TableMove) -> int:
-        """The move's events are not to count any more. Gives the version to wait for (``wait_seen``)."""
+        """Stop counting the move's events. Returns the version to wait for (``wait_seen``)."""
         with self._changed:
             self._followed -= {move}
             return self._bump()
 
     def wait_seen(self, version: int, seconds: float) -> bool:
-        """Until the streamer goes by this version; False if it does not after that time."""
+        """Wait until the streamer uses this version; False if it does not within that time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._seen >= version, seconds)
 
     def follow(self, move: TableMove) -> None:
-        """Have the stream follow the move, from where it is then: ``begun`` tells."""
+        """Have the stream follow the move from its current place, which ``begun`` returns."""
         with self._changed:
             self._beginning[move] = None
             self._bump()
 
     def begun(self, move: TableMove, seconds: float) -> StreamMark | None:
-        """Since which place the move's events count; None if the streamer has not come to it after that time."""
+        """The place from which the move's events count; None if the streamer does not get there within that time."""
         with self._changed:
             self._changed.wait_for(lambda: self._beginning.get(move) is not None, seconds)
             mark = self._beginning.get(move)
@@ -107,11 +107,11 @@ class MoveSet:
 
     @property
     def version(self) -> int:
-        """Of what is followed: whoever streams asks ``followed`` again when it is another."""
+        """Version of the set of followed tables. The streamer calls ``followed`` again when it changes."""
         return self._version
 
     def followed(self, processed: StreamMark) -> Sequence[TableMove]:
-        """What is followed from here on. Called between two transactions; the last one ended at ``processed``."""
+        """What is followed from now on. Called between two transactions; the last one ended at ``processed``."""
         with self._changed:
             for move, begun in self._beginning.items():
                 if begun is None:

@@ -1,4 +1,4 @@
-"""What of one table nobody has proven equal: all, or the keys that changed since. ``verify.unproven`` guards it."""
+"""What is not verified of one table: the whole table, or the keys that changed since. ``verify.unproven`` guards it."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from ferry_core.binlog.sink import KeyDecoder
 
 @dataclass
 class UnprovenTable:
-    """``whole``: nothing is proven, since no pass has begun, or too many keys changed to be listed."""
+    """``whole``: nothing is verified, because no pass has begun or too many keys changed to be listed."""
 
     whole: bool = True
     keys: dict[bytes, int] = field(default_factory=dict)  # raw key -> number of its newest event
