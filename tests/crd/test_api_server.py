@@ -378,7 +378,7 @@ def test_kubectl_prints_the_columns(kube_api: KubeApi, ferries: Ferries, namespa
 
 def test_kubectl_explains_the_fields(kube_api: KubeApi) -> None:
     said = kube_api.kubectl("explain", "ferry.spec.cutover.approved").stdout
-    assert "The user's go for mode Manual." in said
+    assert "Approval for mode Manual." in said
 
 
 def test_waiting_for_a_condition_works(kube_api: KubeApi, ferries: Ferries, namespace: str) -> None:
