@@ -1,25 +1,43 @@
 """The ``ferry`` command: its list of subcommands. Started by ``ferry_core.__main__``."""
 
 import importlib
+from typing import NamedTuple
 
 import click
 
 from ferry_core import __version__
 from ferry_core.cli.group import FerryGroup
 
+
+class Place(NamedTuple):
+    """Where a command is, and its line in ``ferry --help``, which must not import them all: 1.4 s instead of 0.15 s."""
+
+    module: str
+    name: str
+    help: str
+
+
 COMMANDS = {
-    "run": ("run", "run"),
-    "check": ("check", "check"),
-    "status": ("verbs", "status"),
-    "tables": ("verbs", "tables"),
-    "pause": ("verbs", "pause"),
-    "resume": ("verbs", "resume"),
-    "throttle": ("verbs", "throttle"),
-    "cutover": ("verbs", "cutover"),
-    "abort": ("verbs", "abort"),
-    "verify": ("verbs", "verify"),
-    "cleanup": ("verbs", "cleanup"),
-    "copier": ("copier", "copier"),
+    "run": Place("run", "run", "Move the tables of a Ferry, or resume an earlier run of it."),
+    "check": Place("check", "check", "Check a Ferry against its servers without moving anything."),
+    "status": Place("verbs", "status", "Show the progress of a running Ferry."),
+    "tables": Place("verbs", "tables", "Show the progress of each table."),
+    "pause": Place("verbs", "pause", "Stop moving rows; progress is kept, also over restarts."),
+    "resume": Place("verbs", "resume", "Resume after a pause."),
+    "throttle": Place("verbs", "throttle", "Cap the copy at ROWS a second, or lift the cap with off."),
+    "cutover": Place(
+        "verbs", "cutover", "Approve the cutover: writes move to the target as soon as every gate is passed."
+    ),
+    "abort": Place("verbs", "abort", "Stop for good, allow writes on the source again, keep the target."),
+    "verify": Place("verbs", "verify", "Ask for a verification pass now."),
+    "cleanup": Place(
+        "verbs",
+        "cleanup",
+        "Release the target: fence off older runs, remove this Ferry's records there; a record of a cutover stays.",
+    ),
+    "copier": Place(
+        "copier", "copier", "Run a Ferry under a Kubernetes operator; for a run by hand there is `ferry run`."
+    ),
 }
 
 
@@ -35,9 +53,13 @@ class _LazyGroup(FerryGroup):
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None
-        command = getattr(importlib.import_module(f"ferry_core.cli.{place[0]}"), place[1])
+        command = getattr(importlib.import_module(f"ferry_core.cli.{place.module}"), place.name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
 
 
 @click.group(

@@ -1,6 +1,8 @@
 """Every way out of the command: one line, the right code, never a traceback."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -128,6 +130,24 @@ def test_help_and_version() -> None:
     for name in COMMANDS:
         result = CliRunner().invoke(main, [name, "--help"])
         assert (result.exit_code, f"ferry {name}" in result.stdout) == (0, True)
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    context = click.Context(main)
+    own = {name: main.get_command(context, name) for name in COMMANDS}
+    assert {name: command.get_short_help_str(300) for name, command in own.items() if command} == {
+        name: place.help for name, place in COMMANDS.items()
+    }
+
+
+def test_help_imports_no_command() -> None:
+    """Each brings the driver, pydantic and aiohttp: 1.4 s instead of 0.15 s until the help is there."""
+    program = (
+        "import sys; from click.testing import CliRunner; from ferry_core.cli.main import main;"
+        "print(CliRunner().invoke(main, ['--help']).exit_code, {'pymysql', 'pydantic', 'aiohttp'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["0", "set()"]
 
 
 def test_every_error_class_has_an_exit_code_of_the_contract() -> None:
