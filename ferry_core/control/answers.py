@@ -77,6 +77,21 @@ def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Respons
     return refusal(error.status, Reason.BAD_REQUEST, error.text or error.reason)
 
 
+def _host(url: str) -> str | None:
+    """Host and port; None for what is no URL, as ``http://[``."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return None
+
+
+def _host_name(request: web.Request) -> str:
+    try:
+        return urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def guard(token: str | None) -> Middleware:
     """Allows requests with the token; without a token configured, local requests that are not from a foreign web
     page.
@@ -86,12 +101,12 @@ def guard(token: str | None) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _host(origin) != request.host:
             return refusal(403, Reason.FOREIGN_ORIGIN, f"requests of web pages from {origin} are refused")
         if request.path in OPEN_PATHS:
             return await handler(request)
         if expected is None:
-            name = urlsplit(f"//{request.host}").hostname or ""
+            name = _host_name(request)
             if not is_loopback(name):
                 return refusal(
                     403, Reason.FOREIGN_HOST, f"without a token this answers to 127.0.0.1 only, not to {name}"

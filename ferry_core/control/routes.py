@@ -199,7 +199,7 @@ async def _body(request: web.Request) -> object:
         return {}
     try:
         return json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"the body is no JSON: {error}") from error
 
 

@@ -15,6 +15,7 @@ from ferry_core.control.managed import Managed
 from ferry_core.control.routes import Routes
 from ferry_core.control.verbs import Verbs
 from ferry_core.errors import ConfigError
+from ferry_core.http_limits import ConnectionLimits, read_body
 from ferry_core.report.metrics import registry_of
 
 log = logging.getLogger(__name__)
@@ -101,9 +102,12 @@ class ControlServer:
         pool = ThreadPoolExecutor(4, thread_name_prefix="control-verb")
         pollers = ThreadPoolExecutor(16, thread_name_prefix="control-poll")
         routes = Routes(self._verbs, registry_of(self._verbs.progress), self._managed, pool, pollers)
-        application = web.Application(middlewares=[say_errors, guard(self._token)], client_max_size=BODY_BYTES)
+        limits = ConnectionLimits()
+        application = web.Application(
+            middlewares=[limits.count, say_errors, guard(self._token), read_body], client_max_size=BODY_BYTES
+        )
         application.add_routes(routes.table())
-        plain = web.Application()
+        plain = web.Application(middlewares=[limits.count])
         plain.add_routes([web.get("/metrics", routes.metrics)])
         sites = [(application, self._listener, self._tls)]
         if self._metrics_listener is not None:
@@ -112,7 +116,7 @@ class ControlServer:
         try:
             for runner, (_, listener, tls) in zip(runners, sites, strict=True):
                 await runner.setup()
-                await web.SockSite(runner, listener, ssl_context=tls).start()
+                await limits.start(runner, listener, tls)
             self._started.set()
             await self._ending.wait()
         finally:

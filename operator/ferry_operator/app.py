@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -11,6 +12,7 @@ import aiohttp
 import kopf
 from aiohttp import web
 
+from ferry_core.http_limits import ConnectionLimits
 from ferry_operator import handlers
 from ferry_operator.act import Actor
 from ferry_operator.budget import StatusBudget
@@ -140,10 +142,14 @@ class _Login:
 async def _serving(
     settings: Settings, metrics: Metrics, watch_checker: WatchChecker, ready: asyncio.Event
 ) -> AsyncIterator[None]:
-    runner = web.AppRunner(application(metrics, watch_checker, ready), access_log=None)
+    limits = ConnectionLimits()
+    served = application(metrics, watch_checker, ready)
+    served.middlewares.append(limits.count)
+    runner = web.AppRunner(served, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.listen, settings.port).start()
+        family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
+        await limits.start(runner, socket.create_server((settings.listen, settings.port), family=family))
         yield
     finally:
         await runner.cleanup()
