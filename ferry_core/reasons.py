@@ -98,6 +98,7 @@ class Reason(StrEnum):
     SECRET_INVALID = "SecretInvalid"
     TLS_MATERIAL_INVALID = "TlsMaterialInvalid"
     TLS_NOT_OFFERED = "TlsNotOffered"
+    PASSWORD_IN_CLEAR = "PasswordInClear"
     TLS_CERTIFICATE_REJECTED = "TlsCertificateRejected"
     USAGE = "Usage"
     TOKEN_UNREADABLE = "TokenUnreadable"

@@ -1,15 +1,20 @@
 """A PyMySQL connection whose LOAD DATA LOCAL sends bytes from memory, and never a file.
 
 The server names the file that it wants in its answer; a hostile one could ask for any. This connection sends only the
-payload that the caller handed over for the statement under way, whatever name the server says. Called by ``session``.
+payload that the caller handed over for the statement under way, whatever name the server says. Nor does it send the
+password in clear to a server that has not proven who it is. Called by ``session`` and by the binlog's handshake.
 """
 
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pymysql import err
 from pymysql.connections import Connection, MySQLResult
 from pymysql.constants import CLIENT
+
+from ferry_core.errors import ConfigError
+from ferry_core.reasons import Reason
 
 if TYPE_CHECKING:
     from pymysql.cursors import Cursor
@@ -20,6 +25,10 @@ else:
 
 PACKET_BYTES = 1 << 19
 """16 KiB packets cost the copier twice the CPU for 8 MiB chunks; a packet of max_allowed_packet or more is refused."""
+
+
+_IN_CLEAR = ("mysql_clear_password", "dialog")
+"""Login methods by which a client sends the password itself (LDAP, PAM). The server chooses the method."""
 
 
 class _UploadResult(MySQLResult):
@@ -46,6 +55,9 @@ class UploadConnection(_Connection):
     payload: bytes | None = None
     warning_count = 0
     message = b""
+    # The stubs do not know them.
+    _secure: bool
+    ctx: ssl.SSLContext
 
     def __init__(self, *, tls_optional: bool = False, defer_connect: bool = False, **settings: Any) -> None:
         """With ``tls_optional`` the ``ssl`` context is used if the server offers TLS: PyMySQL alone would insist."""
@@ -62,6 +74,24 @@ class UploadConnection(_Connection):
         self._read_timeout = self._write_timeout = self.connect_timeout
         super().connect(sock)
         self._read_timeout, self._write_timeout = self._patience
+
+    def _process_auth(self, plugin_name: Any, *packet_and_handler: Any) -> Any:
+        name = plugin_name.decode("ascii", "replace") if isinstance(plugin_name, bytes) else str(plugin_name)
+        if name in _IN_CLEAR and not (self._secure and self.ctx.verify_mode is ssl.CERT_REQUIRED):
+            raise ConfigError(
+                Reason.PASSWORD_IN_CLEAR,
+                f"{self.host}:{self.port} asks for the password of {self.user_name} in clear ({name}), and the "
+                "connection does not verify whom it would be sent to: set tls.mode to VerifyCA or VerifyIdentity, or "
+                "use an account that logs in by caching_sha2_password, ed25519 or mysql_native_password",
+            )
+        parent: Any = super()
+        return parent._process_auth(plugin_name, *packet_and_handler)  # noqa: SLF001 - the login has no public hook
+
+    @property
+    def user_name(self) -> str:
+        """As the spec names it."""
+        user: Any = self.user
+        return user.decode(errors="replace") if isinstance(user, bytes) else str(user)
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None
