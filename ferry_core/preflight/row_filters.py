@@ -52,6 +52,8 @@ def invalidity(context: PreflightContext, table: Table, row_filter: str) -> str 
 
 def _shape(row_filter: str) -> str | None:
     """The filter is put in parentheses, and must not be able to close them."""
+    if "/*!" in row_filter or "/*M!" in row_filter:
+        return "it holds a version comment (/*! or /*M!), which servers of different versions read differently"
     tokens = next(readings(row_filter), None)
     if tokens is None:
         return "a quote or a comment does not end"

@@ -117,6 +117,9 @@ def test_row_filters(pair: Pair, schema: str) -> None:
         "id = 1; DROP TABLE t",
         "name = 'x",
         "/* id",
+        "id = 1 /*!99999 ( */ ) OR (1",
+        "id = 1 /*M!999999 ( */ ) OR (1",
+        "id = 1 /*!50000 OR 1 */",
         "name <> '日本'",  # which latin1 cannot hold
     ]
     impure = [
