@@ -10,10 +10,9 @@ hold no comma, texts begin with their length, long values are their own hash), s
 """
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import NamedTuple
 
-from ferry_core.errors import DataError
+from ferry_core.errors import DataError, ServerRole
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
@@ -25,13 +24,6 @@ from ferry_core.text import shortlist
 
 DIGEST_DIGITS = 64
 """Of one hash, in hexadecimal."""
-
-
-class Side(Enum):
-    """Which end of the copy. Only the source evaluates the row filter: on the target every row counts."""
-
-    SOURCE = "source"
-    TARGET = "target"
 
 
 class ChunkSum(NamedTuple):
@@ -47,16 +39,16 @@ def row_hash(columns: Sequence[Column], flavor: Flavor) -> str:
     return f"SHA2(CONCAT_WS(',', {values}), 256)"
 
 
-def chunk_sum(session: Session, table: Table, selector: Selector, side: Side) -> ChunkSum:
+def chunk_sum(session: Session, table: Table, selector: Selector, role: ServerRole) -> ChunkSum:
     """COUNT and XOR over the selected rows of one end."""
     digits = f"LEFT({row_hash([*table.copied_columns, *table.stored_columns], session.flavor)}, 16)"
     sums = f"COUNT(*), BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))"
-    ((rows, xor),) = _select(session, sums, table, selector, side)
+    ((rows, xor),) = _select(session, sums, table, selector, role)
     return ChunkSum(int(rows or 0), int(xor or 0))
 
 
 def row_hashes(
-    session: Session, table: Table, selector: Selector, side: Side, lock_clause: str = ""
+    session: Session, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
 ) -> dict[KeyLiterals, bytes]:
     """The hash of each selected row of one end, under its key as that server renders it.
 
@@ -65,9 +57,9 @@ def row_hashes(
     keys = [codec(column, session.flavor).key_literal() for column in table.key.columns]
     wanted = ", ".join([*keys, _digest(table, session.flavor)])
     hashes: dict[KeyLiterals, bytes] = {}
-    for *key, digest in _select(session, wanted, table, selector, side, lock_clause):
+    for *key, digest in _select(session, wanted, table, selector, role, lock_clause):
         if digest is None:
-            raise DataError(Reason.ROW_NOT_HASHED, f"{side.value}: no hash of a row of {table.id}")
+            raise DataError(Reason.ROW_NOT_HASHED, f"{role}: no hash of a row of {table.id}")
         hashes[tuple((part or b"").decode() for part in key)] = digest
     return hashes
 
@@ -78,23 +70,24 @@ def _digest(table: Table, flavor: Flavor) -> str:
 
 
 def _select(
-    session: Session, wanted: str, table: Table, selector: Selector, side: Side, lock_clause: str = ""
+    session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
 ) -> list[tuple[bytes | None, ...]]:
-    name = table.source if side is Side.SOURCE else table.target
+    """Only the source evaluates the row filter: on the target every row counts."""
+    name = table.source if role is ServerRole.SOURCE else table.target
     condition = f"({where(table.key, selector)})"
-    if side is Side.SOURCE and table.row_filter:
+    if role is ServerRole.SOURCE and table.row_filter:
         condition += f" AND (\n{table.row_filter}\n)"  # a comment in the filter ends where the filter does
     # Without the hint a composite range may become a scan of the whole table, for every chunk. A target made by
     # somebody else may call a UNIQUE index by another name.
     hint = ""
-    if side is Side.SOURCE or table.key.index_name == "PRIMARY":
+    if role is ServerRole.SOURCE or table.key.index_name == "PRIMARY":
         hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
     rows = session.query(f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}{lock_clause}")
-    _refuse_warnings(session, table, side)
+    _refuse_warnings(session, table, role)
     return rows
 
 
-def _refuse_warnings(session: Session, table: Table, side: Side) -> None:
+def _refuse_warnings(session: Session, table: Table, role: ServerRole) -> None:
     """Some warnings mean that a value became NULL (1301), and a NULL would pass for equal; notes do not.
 
     MariaDB notes each SET and BIT value of 2^63 and more (1105); the sessions of this room suppress notes.
@@ -102,4 +95,4 @@ def _refuse_warnings(session: Session, table: Table, side: Side) -> None:
     serious = [warned for warned in session.warnings() if warned.level != "Note"]
     if serious:
         said = shortlist([f"{warned.code} {warned.message}" for warned in serious], 3, "; ")
-        raise DataError(Reason.VERIFICATION_WARNING, f"{side.value}: hashing rows of {table.id} gave a warning: {said}")
+        raise DataError(Reason.VERIFICATION_WARNING, f"{role}: hashing rows of {table.id} gave a warning: {said}")

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Table
-from ferry_core.verify.checksum import ChunkSum, Side, chunk_sum, row_hashes
+from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
 from ferry_core.verify.difference import Difference, DifferenceKind
 
 FETCH_ROWS = 50_000
@@ -33,8 +34,8 @@ class ChunkResult(NamedTuple):
 
 def compare_chunk(table: Table, chunk: KeyRange, source: Session, target: Session, limit: int) -> ChunkResult:
     """Compare sums, and where they differ rows, until ``limit`` differences are found."""
-    on_source = chunk_sum(source, table, chunk, Side.SOURCE)
-    on_target = chunk_sum(target, table, chunk, Side.TARGET)
+    on_source = chunk_sum(source, table, chunk, ServerRole.SOURCE)
+    on_target = chunk_sum(target, table, chunk, ServerRole.TARGET)
     if on_source == on_target:
         return ChunkResult(on_source.rows, [], complete=True)
     differing: list[Difference] = []
@@ -70,8 +71,8 @@ def compare_rows(
     table: Table, selector: KeyRange | KeySet, source: Session, target: Session, lock_clause: str = ""
 ) -> list[Difference]:
     """The selected rows that differ; ``lock_clause`` goes to the source's SELECT."""
-    on_source = row_hashes(source, table, selector, Side.SOURCE, lock_clause)
-    on_target = row_hashes(target, table, selector, Side.TARGET)
+    on_source = row_hashes(source, table, selector, ServerRole.SOURCE, lock_clause)
+    on_target = row_hashes(target, table, selector, ServerRole.TARGET)
     differing = []
     for key, digest in on_source.items():
         other = on_target.pop(key, None)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.tables.table import KeyRange, KeySet
-from ferry_core.verify.checksum import Side, chunk_sum
+from ferry_core.verify.checksum import chunk_sum
 from tests.support.all_types import JSON_CHANGED_BY_REPARSING, SESSION, ddl, row_count, rows
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
@@ -67,7 +68,7 @@ def test_unsigned_integers_in_json_arrive_exactly(mysql_pair: Pair, schema: str)
     both.copy_all([table], seen=lambda result: changed.append(result.json_changed))
     sums = [
         chunk_sum(session, table, KeyRange(None, None), side)
-        for session, side in ((both.plain, Side.SOURCE), (both.target, Side.TARGET))
+        for session, side in ((both.plain, ServerRole.SOURCE), (both.target, ServerRole.TARGET))
     ]
     both.close()
     assert (sum(changed), sums[0]) == (0, sums[1])

@@ -1,10 +1,10 @@
 import pytest
 
-from ferry_core.errors import DataError
+from ferry_core.errors import DataError, ServerRole
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose
 from ferry_core.tables.table import KeyRange, Table
-from ferry_core.verify.checksum import ChunkSum, Side, chunk_sum, row_hashes
+from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
 from ferry_core.verify.narrow import compare_rows
 from tests.support.table_pair import TablePair
 
@@ -14,13 +14,13 @@ ALL = KeyRange(None, None)
 def sums(both: TablePair, table: Table) -> tuple[ChunkSum, ChunkSum]:
     purpose = Purpose.SOURCE_TEXT if table.row_filter else Purpose.SOURCE
     return (
-        chunk_sum(both.connect_source(purpose), table, ALL, Side.SOURCE),
-        chunk_sum(both.connect_target(), table, ALL, Side.TARGET),
+        chunk_sum(both.connect_source(purpose), table, ALL, ServerRole.SOURCE),
+        chunk_sum(both.connect_target(), table, ALL, ServerRole.TARGET),
     )
 
 
 def hashes(both: TablePair, table: Table) -> dict[tuple[str, ...], bytes]:
-    return row_hashes(both.connect_source(Purpose.SOURCE), table, ALL, Side.SOURCE)
+    return row_hashes(both.connect_source(Purpose.SOURCE), table, ALL, ServerRole.SOURCE)
 
 
 def test_null_empty_and_the_word_null_are_three_values(both: TablePair) -> None:
@@ -77,13 +77,13 @@ def test_the_hash_is_the_same_whatever_the_sessions_character_sets(both: TablePa
     )
     table = both.table()
     seen = {
-        purpose: row_hashes(both.connect_source(purpose), table, ALL, Side.SOURCE)
+        purpose: row_hashes(both.connect_source(purpose), table, ALL, ServerRole.SOURCE)
         for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT, Purpose.TARGET, Purpose.CONTROL)
     }
     first, *others = seen.values()
     assert len(first) == 2
     assert others == [first] * 3
-    found = {tuple(chunk_sum(both.connect_source(purpose), table, ALL, Side.SOURCE)) for purpose in seen}
+    found = {tuple(chunk_sum(both.connect_source(purpose), table, ALL, ServerRole.SOURCE)) for purpose in seen}
     assert len(found) == 1
     assert found.pop()[0] == 2
 
@@ -146,7 +146,7 @@ def test_only_the_source_evaluates_the_row_filter(both: TablePair) -> None:
 def test_a_warning_is_never_passed_over(both: TablePair) -> None:
     both.on_source("CREATE TABLE t (id int PRIMARY KEY, note varchar(20))", "INSERT INTO t VALUES (1, 'abc')")
     with pytest.raises(DataError, match=r"VerificationWarning.*1292"):
-        chunk_sum(both.connect_source(Purpose.SOURCE_TEXT), both.table(row_filter="note + 0 = 0"), ALL, Side.SOURCE)
+        chunk_sum(both.connect_source(Purpose.SOURCE_TEXT), both.table(row_filter="note + 0 = 0"), ALL, ServerRole.SOURCE)
 
 
 def test_generated_columns_are_left_out(both: TablePair) -> None:

@@ -4,10 +4,11 @@ import pytest
 
 from ferry_core.api.selection import Tables
 from ferry_core.cancellation import Cancellation
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.session import Purpose
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, KeySet, Table
-from ferry_core.verify.checksum import Side, row_hashes
+from ferry_core.verify.checksum import row_hashes
 from ferry_core.verify.final_pass import FinalPass, PassResult
 from ferry_core.verify.narrow import check_keys
 from tests.support import all_types
@@ -61,14 +62,14 @@ def test_every_value_of_every_type_is_told_from_the_others(both: TablePair) -> N
     session = both.connect_target()
     session.execute(all_types.SESSION)
     row = KeySet((("-2",),))
-    before = row_hashes(session, tables[0], row, Side.TARGET)
+    before = row_hashes(session, tables[0], row, ServerRole.TARGET)
     assert len(before) == 1
     changes = same = 0
     for column in all_types.columns(family):
         for literal in [*column.literals, *(["NULL"] if column.literals else [])]:
             session.begin()
             changed = session.execute(f"UPDATE `{both.schema}`.all_types SET `{column.name}` = {literal} WHERE id = -2")
-            after = row_hashes(session, tables[0], row, Side.TARGET)
+            after = row_hashes(session, tables[0], row, ServerRole.TARGET)
             session.rollback()
             if "json" not in column.name or literal == "NULL":
                 assert (after != before) == bool(changed), f"{column.name} = {literal}"
@@ -88,7 +89,7 @@ def test_all_types_after_updates(both: TablePair, shift: int) -> None:
     assert compare(both, tables).candidates == []
     everything = KeyRange(None, None)
     on_source = [
-        row_hashes(both.connect_source(purpose), tables[0], everything, Side.SOURCE)
+        row_hashes(both.connect_source(purpose), tables[0], everything, ServerRole.SOURCE)
         for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT)
     ]
     assert on_source[0] == on_source[1]

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from ferry_core.api.selection import Tables
+from ferry_core.errors import ServerRole
 from ferry_core.mysql.session import Purpose
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, Table
-from ferry_core.verify.checksum import Side, chunk_sum
+from ferry_core.verify.checksum import chunk_sum
 from ferry_core.verify.difference import Difference, RowsDiffer
 from ferry_core.verify.narrow import compare_chunk
 from tests.support.table_pair import TablePair
@@ -16,7 +17,7 @@ ALL = KeyRange(None, None)
 
 def compared(both: TablePair, table: Table) -> list[Difference]:
     source, target = both.connect_source(Purpose.SOURCE), both.connect_target()
-    equal = chunk_sum(source, table, ALL, Side.SOURCE) == chunk_sum(target, table, ALL, Side.TARGET)
+    equal = chunk_sum(source, table, ALL, ServerRole.SOURCE) == chunk_sum(target, table, ALL, ServerRole.TARGET)
     found = compare_chunk(table, ALL, source, target, 10).differing
     assert equal == (not found)
     return found
