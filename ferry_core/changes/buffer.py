@@ -151,10 +151,10 @@ class ChangeBuffer:
             chosen = self._active if move is None else [move]
             return sum(len(one.pending) + one.pending.in_flight for one in chosen)
 
-    def pending_by_table(self) -> Mapping[str, int]:
-        """``pending_keys`` of each move that has any, by table id."""
+    def pending_by_move(self) -> Mapping[TableMove, int]:
+        """``pending_keys`` of each move that has any."""
         with self._condition:
-            return {move.id: len(move.pending) + move.pending.in_flight for move in self._active}
+            return {move: len(move.pending) + move.pending.in_flight for move in self._active}
 
     def pending_snapshot(self, move: TableMove) -> tuple[list[bytes], KeyDecoder | None]:
         """The keys of a move that wait or are in flight, and their decoder."""

@@ -12,6 +12,7 @@ Made by ``MoveSet``; handed around by all rooms above this one. Each part has on
     unproven                                             the lock of ``verify.unproven``
     suspects                                             the verifier's background lock
     compared_to, compared_behind                         the streamer's thread
+    progress                                             the report's lock
 """
 
 from enum import StrEnum
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import PendingKeys
+from ferry_core.moves.progress import TableProgress
 from ferry_core.moves.unproven import UnprovenTable
 from ferry_core.mysql.gtid import Position
 from ferry_core.rows.chunks import TableChunks
@@ -77,6 +79,7 @@ class TableMove:
         """End of the binlog when its definition was last compared. None: when the run began."""
         self.compared_behind: StreamMark | None = None
         """The DDL statement that caused the last comparison."""
+        self.progress = TableProgress()
 
     @property
     def id(self) -> str:

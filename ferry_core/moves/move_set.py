@@ -54,10 +54,6 @@ class MoveSet:
     def __len__(self) -> int:
         return len(self._moves)
 
-    @property
-    def tables(self) -> list[Table]:
-        return [move.table for move in self._moves]
-
     # -- changes: the coordinator's thread ------------------------------------------------------------------------
 
     def join(self, table: Table) -> TableMove:

@@ -5,11 +5,12 @@ Conditions are logged when their status changes, not with each wording; ``run.co
 
 import logging
 
-from ferry_core.api.report import Stage, TableState
+from ferry_core.api.report import Stage
+from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.conditions import tristate
 from ferry_core.report.progress import Progress
-from ferry_core.tables.table import Table
+from ferry_core.rows.copier import CopyResult
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class LoggedProgress(Progress):
         super().set_epoch(epoch)
         log.info("this run writes as epoch %d", epoch)
 
-    def set_table_state(self, table: Table, state: TableState) -> None:
-        entry = self._tables[table.id]
-        if state is TableState.COPIED and entry.state is not state:
-            log.info("table %s is copied: %d rows", table.id, entry.rows_copied)
-        super().set_table_state(table, state)
+    def chunk(self, move: TableMove, result: CopyResult) -> bool:
+        changed = super().chunk(move, result)
+        if changed and move.copied:
+            log.info("table %s is copied: %d rows", move.id, move.chunks.copied.rows)
+        return changed

@@ -4,15 +4,17 @@ Names and labels are API (docs/metrics.md). Unknown is a missing sample, never a
 few of them: a scrape of ten thousand series a Ferry would be the costliest thing that it does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ferry_core.api.report import Report
-from ferry_core.report.counters import Counters, TableCounters
+from ferry_core.moves.move import TableMove
+from ferry_core.report.counters import Counters
 from ferry_core.report.progress import Progress
+from ferry_core.report.tables import rows_expected
 
 MOST_TABLES = 200
 OTHER = "_other"
@@ -65,25 +67,25 @@ class _ProgressCollector(Collector):
         report = self._progress.report()
         families: list[Metric] = []
 
-        def read(tables: Sequence[TableCounters], counters: Counters) -> None:
-            families.extend(_copy(report, tables, counters))
+        def read(moves: Sequence[TableMove], counters: Counters) -> None:
+            families.extend(_copy(report, moves, counters))
             families.extend(_stream(report, counters))
-            families.extend(_outcome(report, tables, counters))
+            families.extend(_outcome(report, moves, counters))
 
         self._progress.read_numbers(read)
         return families
 
 
-def _per_table(tables: Sequence[TableCounters], numbers: Mapping[str, int]) -> list[Sample]:
-    if len(tables) > MOST_TABLES:
-        return [((OTHER,), sum(numbers.values()))]
-    return _by(numbers)
+def _per_table(moves: Sequence[TableMove], number: Callable[[TableMove], int]) -> list[Sample]:
+    if len(moves) > MOST_TABLES:
+        return [((OTHER,), sum(map(number, moves)))]
+    return [((move.id,), number(move)) for move in moves]
 
 
-def _copy(report: Report, tables: Sequence[TableCounters], counters: Counters) -> list[Metric]:
-    rows = _per_table(tables, {table.name: table.rows_copied for table in tables})
-    sizes = _per_table(tables, {table.name: table.bytes_copied for table in tables})
-    expected = _per_table(tables, {table.name: table.rows_expected for table in tables})
+def _copy(report: Report, moves: Sequence[TableMove], counters: Counters) -> list[Metric]:
+    rows = _per_table(moves, lambda move: move.chunks.copied.rows)
+    sizes = _per_table(moves, lambda move: move.chunks.copied.bytes)
+    expected = _per_table(moves, rows_expected)
     return [
         _counter("ferry_copy_rows", "Rows copied.", rows, ["table"]),
         _counter("ferry_copy_bytes", "Bytes of rendered rows copied.", sizes, ["table"]),
@@ -122,11 +124,11 @@ def _stream(report: Report, counters: Counters) -> list[Metric]:
     ]
 
 
-def _outcome(report: Report, tables: Sequence[TableCounters], counters: Counters) -> list[Metric]:
+def _outcome(report: Report, moves: Sequence[TableMove], counters: Counters) -> list[Metric]:
     proof, blocked = report.verification, report.cutover.writes_blocked_milliseconds
     throttles = {"rows-per-second": 0.0} | counters.throttle_seconds
     holding = [((name,), float(name == counters.throttled_by)) for name in throttles]
-    mismatched = _per_table(tables, {table.name: table.mismatched_rows for table in tables})
+    mismatched = _per_table(moves, lambda move: move.progress.mismatched_rows)
     errors = [(labels, count) for labels, count in counters.errors.items()]
     return [
         _gauge("ferry_throttled", "1 while this signal holds data movement back.", holding, ["reason"]),

@@ -6,18 +6,18 @@ The engine's threads call the counters, the coordinator everything else; ``Progr
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from ferry_core.api.choices import VerifyMode
-from ferry_core.api.report import Report, Stage, TableReport, TableState
+from ferry_core.api.report import Report, Stage, TableReport
 from ferry_core.api.spec import Ferry
 from ferry_core.changes.flusher import FlushResult
 from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError, ExitCode, FerryError, TooLarge
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
-from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.moves.move import TableMove
 from ferry_core.preflight import CheckResult
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
@@ -85,9 +85,9 @@ class StatusReporter(CutoverReporter):
             warned = [(result.reason, result.message) for result in results if result.status == "warning"]
             self.progress.set_condition(Condition.VALIDATED, True, Reason.PASSED, with_warnings(warned))
 
-    def begin(self, tables: Sequence[Table], epoch: int, state: RunState) -> None:
+    def begin(self, moves: Iterable[TableMove], epoch: int, state: RunState) -> None:
         """The tables are known, the epoch is taken, an earlier run's state is at hand."""
-        self.progress.begin(tables)
+        self.progress.begin(moves)
         self.progress.set_epoch(epoch)
         self._began = state.started_at or self._began
         self._json_before = state.json_changed
@@ -96,12 +96,7 @@ class StatusReporter(CutoverReporter):
             series.attempts, series.last_attempt_at, series.last_result, series.blocked_milliseconds
         )
         self._last_failure = series.last_result or ""
-        for table in tables:
-            known = state.tables.get(table.id)
-            if known is not None:
-                how = TableState.COPIED if known.copied else TableState.COPYING
-                self.progress.restore(table, known.rows_copied, known.bytes_copied, how)
-        if state.all_copied(table.id for table in tables):
+        if state.all_copied(move.id for move in moves):
             # Whoever waits for the copy has had it: a restart takes nothing of it back.
             self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
             self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
@@ -188,15 +183,12 @@ class StatusReporter(CutoverReporter):
     def _tell_differences(self, error: FerryError) -> None:
         if isinstance(error, RowsDiffer):
             self.progress.set_condition(Condition.VERIFIED, False, Reason.ROWS_DIFFER, error.message)
-            for table, rows in error.by_table.items():
-                self.progress.differs(table, rows)
+            self.progress.differ({table.id: rows for table, rows in error.by_table.items()})
 
     # -- counters: any thread -----------------------------------------------------------------------------------------
 
     def chunk(self, move: TableMove, result: CopyResult) -> None:
-        self.progress.chunk(move.table, result)
-        if move.state is not MoveState.COPYING:
-            self.progress.set_table_state(move.table, TableState.COPIED)
+        self.progress.chunk(move, result)
 
     def keys(self, _move: TableMove, result: CopyResult) -> None:
         self.progress.keys_copied(result)
@@ -243,9 +235,6 @@ class StatusReporter(CutoverReporter):
 
     def all_copied(self) -> None:
         self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
-        if self._engine is not None:
-            for table in self._engine.moves.tables:
-                self.progress.set_table_state(table, TableState.COPIED)
 
     def completed_before(self, text: str) -> None:
         """An earlier run did it all: this one has no figures of its own to tell."""
@@ -284,8 +273,7 @@ class StatusReporter(CutoverReporter):
             total_bytes=stream.bytes,
             reconnects=stream.reconnects,
         )
-        pending = self._engine.buffer.pending_by_table()
-        self.progress.set_pending(pending)
+        self.progress.set_pending(self._engine.buffer.pending_by_move())
         if self._verification is not None:
             self.progress.set_verification(unproven_keys=self._verification.unproven_keys)
         self.progress.set_workers(*self._engine.workers)

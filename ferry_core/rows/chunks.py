@@ -7,7 +7,7 @@ move; not thread-safe by itself: ``workers.chunk_source`` guards it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
@@ -33,6 +33,13 @@ class StoredFrontier(Protocol):
     def rows_copied(self) -> int: ...
     @property
     def bytes_copied(self) -> int: ...
+
+
+class Copied(NamedTuple):
+    """What is on the target; replaced as a whole, so that the report reads it without a lock."""
+
+    rows: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,11 @@ class TableChunks:
         self.redo: list[Chunk] = []
         self._sizer = ChunkSizer(target, table.average_row_bytes)
         self._rows_handed = 0
-        self._rows_copied = 0
-        self._bytes_copied = 0
+        self.copied = Copied()
         self._out: list[Chunk] = []
         if state is not None:
             self.walk = KeyWalk(_key(state.frontier), state.walked)
-            self._rows_copied, self._bytes_copied = state.rows_copied, state.bytes_copied
+            self.copied = Copied(state.rows_copied, state.bytes_copied)
             self._rows_handed = state.rows_copied
             rows = self._sizer.rows
             self.redo = [Chunk(self, KeyRange(_key(lo), _key(hi)), rows) for lo, hi in state.unfinished]
@@ -85,6 +91,11 @@ class TableChunks:
     def done(self) -> bool:
         """Whether every row of the table was copied."""
         return self.walk.ended and not self.redo and not self._out
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was handed out."""
+        return self.walk.ended or self.walk.at is not None
 
     @property
     def left(self) -> bool:
@@ -121,8 +132,7 @@ class TableChunks:
     def finished(self, chunk: Chunk, result: CopyResult) -> None:
         """The chunk's rows are committed on the target."""
         self._out.remove(chunk)
-        self._rows_copied += result.rows_sent
-        self._bytes_copied += result.bytes_sent
+        self.copied = Copied(self.copied.rows + result.rows_sent, self.copied.bytes + result.bytes_sent)
         self._sizer.learn(chunk.rows, result.bytes_sent, result.read_seconds + result.write_seconds)
 
     def returned(self, chunk: Chunk) -> None:
@@ -155,8 +165,8 @@ class TableChunks:
             frontier=_plain(self.walk.at),
             unfinished=[(_plain(each.lo), _plain(each.hi)) for each in ranges],
             walked=self.walk.ended,
-            rows_copied=self._rows_copied,
-            bytes_copied=self._bytes_copied,
+            rows_copied=self.copied.rows,
+            bytes_copied=self.copied.bytes,
         )
 
 

@@ -196,12 +196,12 @@ class RunStartup:
             set_position(state, visibility, source)
             # From here on the stream shows each DDL statement: is all that was read before it still so?
             altered = still_as_validated(context, source, target, visibility)
-        self._reporter.begin(context.tables, fence.epoch, state)
+        moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
+        self._reporter.begin(moves, fence.epoch, state)
         estimated = self._reporter.report().progress.rows_estimated
         how = "goes on from its checkpoint" if context.begun else "begins anew"
         log.info("%s: %d tables, about %d rows", how, len(context.tables), estimated)
         self._reporter.set_new_tables(context.new_tables)
-        moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
         return _Start(context, fence, visibility, state, altered, moves)
 
     def _keep_planned(self, context: RunContext, fence: Fence, tables: "Sequence[Table]") -> None:
@@ -255,7 +255,7 @@ class RunStartup:
         if context.state is None or not context.begun:
             self._reporter.message("validated; paused before the copy begins")
             return
-        self._reporter.begin(context.tables, context.lease.epoch if context.lease else 0, context.state)
+        self._report_stored(context, context.state)
         self._reporter.message("validated; paused, goes on from its checkpoint when resumed")
         self._reporter.tick()
         self._reporter.enter(context.reached)
@@ -277,10 +277,15 @@ class RunStartup:
         when = (
             "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
         )
-        self._reporter.begin(context.tables, context.lease.epoch if context.lease else 0, state)
+        self._report_stored(context, state)
         blocked = state.write_block_milliseconds
         took = "" if blocked is None else f", writes were blocked for {blocked} ms"
         self._reporter.completed_before(f"{context.name} was cut over already{when}{took}: nothing to do")
+
+    def _report_stored(self, context: RunContext, state: RunState) -> None:
+        """What an earlier run has copied, where this one copies nothing for now."""
+        moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor)
+        self._reporter.begin(moves, context.lease.epoch if context.lease else 0, state)
 
     def _state(self, context: RunContext) -> RunState:
         """The stored one once there are rows that it tells of; before that nothing but a verb is taken from it."""

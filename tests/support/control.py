@@ -14,20 +14,9 @@ from ferry_core.api.report import Stage
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
 from ferry_core.report.progress import Progress
-from ferry_core.tables.table import Column, Key, Table, TableName
+from tests.support.tables import moves_of, simple_table
 
 TOKEN = "s3cret-ü"
-COLUMN = Column("id", 0, "int", "int", None, None, nullable=False, generated=False, invisible=False, max_bytes=4)
-TABLE = Table(
-    TableName("shop", "<b>orders</b>"),
-    TableName("shop", "orders"),
-    (COLUMN,),
-    Key("PRIMARY", (COLUMN,)),
-    None,
-    secondary_unique=False,
-    rows_estimated=100,
-    average_row_bytes=10,
-)
 
 
 class Run:
@@ -35,7 +24,7 @@ class Run:
 
     def __init__(self) -> None:
         self.progress = Progress()
-        self.progress.begin([TABLE])
+        self.progress.begin(moves_of([simple_table("<b>orders</b>", rows=100)]))
         self.progress.set_stage(Stage.COPYING)
         self.asked: list[object] = []
         self.threads: set[str] = set()

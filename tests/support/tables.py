@@ -8,12 +8,13 @@ from ferry_core.admin.drop_target import tables_named
 from ferry_core.api.selection import Tables
 from ferry_core.api.spec import Copy
 from ferry_core.binlog.sink import StreamMark
-from ferry_core.moves.move import TableMove
+from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import GtidSet
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.structure import structures
+from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.create import create_missing, definition, taken_names
@@ -35,12 +36,12 @@ WHERE table_schema = %s AND table_name = %s AND index_name <> %s AND non_unique 
 UUID = "00000000-0000-0000-0000-000000000001"
 
 
-def simple_table(name: str = "t", *, row_filter: str | None = None) -> Table:
-    """``shop.NAME`` with a bigint key ``id`` and a text column."""
+def simple_table(name: str = "t", *, row_filter: str | None = None, rows: int = 0) -> Table:
+    """``shop.NAME`` with a bigint key ``id`` and a text column; ``rows`` are what the source estimates."""
     identity = Column("id", 0, "bigint", "bigint", None, None, False, False, False, 8)
     note = Column("note", 1, "varchar", "varchar(20)", "utf8mb4", "utf8mb4_bin", True, False, False, 80)
     source = TableName("shop", name)
-    return Table(source, source, (identity, note), Key("PRIMARY", (identity,)), row_filter, False, 0, 100)
+    return Table(source, source, (identity, note), Key("PRIMARY", (identity,)), row_filter, False, rows, 100)
 
 
 def describe(server: Server, schema: str, name: str, index: str = "PRIMARY", row_filter: str | None = None) -> Table:
@@ -75,6 +76,15 @@ def move_of(table: Table | None = None) -> TableMove:
 
 def moves_of(tables: Iterable[Table]) -> list[TableMove]:
     return list(MoveSet.of(tables, Copy()))
+
+
+def finish_chunk(move: TableMove, result: CopyResult, *, last: bool = False) -> None:
+    """One more chunk of the move is on the target."""
+    rows = result.rows_sent
+    chunk = move.chunks.further(rows, None if last else (str(move.chunks.copied.rows + rows),))
+    move.chunks.finished(chunk, result)
+    if last:
+        move.state = MoveState.FINISHING
 
 
 def mark(sequence: int) -> StreamMark:

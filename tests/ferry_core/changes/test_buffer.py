@@ -203,15 +203,15 @@ def test_the_cost_of_an_event_does_not_depend_on_the_number_of_tables(monkeypatc
     changed = moves[7]
     transaction(buffer, changed, 1, b"a")
     assert (buffer.checkpoint_mark(), buffer.oldest_commit(), buffer.pending_keys()) == (mark(0), 1.0, 1)
-    assert (buffer.waiting(), buffer.pending_by_table()) == ([(changed, 1)], {changed.id: 1})
+    assert (buffer.waiting(), buffer.pending_by_move()) == ([(changed, 1)], {changed: 1})
     assert not buffer.wait_empty(0)
     generation = buffer.take(changed, 10)
     assert generation is not None
-    assert buffer.pending_by_table() == {changed.id: 1}, "in flight is not on the target"
+    assert buffer.pending_by_move() == {changed: 1}, "in flight is not on the target"
     buffer.returned(changed, generation)
     assert 0 < buffer.fullness < 1
     again = buffer.take(changed, 10)
     assert again is not None
     buffer.committed(changed, again)
-    assert (buffer.pending_by_table(), buffer.fullness, buffer.wait_empty(0)) == ({}, 0, True)
+    assert (buffer.pending_by_move(), buffer.fullness, buffer.wait_empty(0)) == ({}, 0, True)
     assert asked == {changed.id}

@@ -6,8 +6,8 @@ from prometheus_client.samples import Sample
 from ferry_core.report.metrics import MOST_TABLES, exposition, registry_of
 from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
-from ferry_core.tables.table import Column, Key, Table, TableName
 from ferry_core.throttle import ThrottleState
+from tests.support.tables import finish_chunk, moves_of, simple_table
 
 PROMISED = {
     "ferry_copy_rows_total",
@@ -38,12 +38,6 @@ PROMISED = {
     "ferry_cutover_write_block_seconds",
     "ferry_mysql_errors_total",
 }
-
-
-def make_table(name: str) -> Table:
-    column = Column("id", 0, "int", "int", None, None, nullable=False, generated=False, invisible=False, max_bytes=4)
-    key = Key("PRIMARY", (column,))
-    return Table(TableName("s", name), TableName("s", name), (column,), key, None, False, 100, 10)
 
 
 def scrape(progress: Progress) -> list[Sample]:
@@ -81,9 +75,11 @@ def test_unknown_is_missing_and_not_zero() -> None:
 
 def test_the_numbers_are_those_of_the_report() -> None:
     progress = Progress()
-    orders, users = make_table("orders"), make_table('us"ers\n\\')
-    progress.begin([orders, users])
-    progress.chunk(orders, CopyResult(60, 600, 60, 0, 0, 0.03, 0.2))
+    orders, users = moves = moves_of(simple_table(name, rows=100) for name in ("orders", 'us"ers\n\\'))
+    progress.begin(moves)
+    chunk = CopyResult(60, 600, 60, 0, 0, 0.03, 0.2)
+    finish_chunk(orders, chunk)
+    progress.chunk(orders, chunk)
     progress.keys_copied(CopyResult(5, 50, 7, 2, 0, 0.1, 0.1))
     progress.flushed(0.7)
     progress.stream(
@@ -95,17 +91,17 @@ def test_the_numbers_are_those_of_the_report() -> None:
         total_bytes=999,
         reconnects={"lost": 1},
     )
-    progress.set_pending({orders.id: 12})
+    progress.set_pending({orders: 12})
     progress.throttled(ThrottleState(active=True, reason="r", signal="rows-per-second"), {"rows-per-second": 4.5})
     progress.checkpointed(ok=True)
     progress.retried("source", "ConnectionLost")
-    progress.differs(users, 2)
+    progress.differ({users.id: 2})
     progress.verified(60)
     progress.attempt_ended("Done", 250)
     samples = scrape(progress)
-    assert value(samples, "ferry_copy_rows_total", table="s.orders") == 60
-    assert value(samples, "ferry_copy_rows_estimated", table="s.orders") == 100
-    assert value(samples, "ferry_verify_mismatched_rows_total", table='s.us"ers\n\\') == 2
+    assert value(samples, "ferry_copy_rows_total", table="shop.orders") == 60
+    assert value(samples, "ferry_copy_rows_estimated", table="shop.orders") == 100
+    assert value(samples, "ferry_verify_mismatched_rows_total", table='shop.us"ers\n\\') == 2
     assert value(samples, "ferry_copy_progress_ratio") == 0.3
     assert value(samples, "ferry_copy_chunk_duration_seconds_count", op="read") == 1
     assert value(samples, "ferry_copy_chunk_duration_seconds_sum", op="write") == 0.2
@@ -127,10 +123,10 @@ def test_the_numbers_are_those_of_the_report() -> None:
 
 def test_many_tables_share_one_label() -> None:
     progress = Progress()
-    tables = [make_table(f"t{number}") for number in range(MOST_TABLES + 1)]
-    progress.begin(tables)
-    for table in tables:
-        progress.chunk(table, CopyResult(1, 10, 1, 0, 0, 0.1, 0.1))
+    moves = moves_of(simple_table(f"t{number}") for number in range(MOST_TABLES + 1))
+    progress.begin(moves)
+    for move in moves:
+        finish_chunk(move, CopyResult(1, 10, 1, 0, 0, 0.1, 0.1))
     samples = scrape(progress)
     assert value(samples, "ferry_copy_rows_total", table="_other") == MOST_TABLES + 1
     assert {sample.labels["table"] for sample in samples if "table" in sample.labels} == {"_other"}

@@ -1,21 +1,30 @@
 """The snapshot: numbers, transitions, percent, estimate, and who is woken by what."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry_core.api.report import Report, Stage, TableState
+from ferry_core.api.report import Report, Stage
+from ferry_core.api.spec import Copy
+from ferry_core.checkpoint.state import TableState
 from ferry_core.errors import ConnectionLost, DataError
+from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.heartbeat import ALIVE_SECONDS
+from ferry_core.report.metrics import exposition, registry_of
 from ferry_core.report.progress import Progress
 from ferry_core.report.rate import SmoothedRate
 from ferry_core.rows.copier import CopyResult
-from ferry_core.tables.table import Column, Key, Table, TableName
 from ferry_core.throttle import ThrottleState
+from ferry_core.workers.chunk_source import ChunkSource
+from tests.support.tables import finish_chunk, move_of, moves_of, simple_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,22 +40,15 @@ class Time:
         return START.timestamp() + self.now - 1000
 
 
-def make_table(name: str, rows: int) -> Table:
-    column = Column("id", 0, "int", "int", None, None, nullable=False, generated=False, invisible=False, max_bytes=4)
-    return Table(
-        TableName("a", name),
-        TableName("b", name),
-        (column,),
-        Key("PRIMARY", (column,)),
-        None,
-        secondary_unique=False,
-        rows_estimated=rows,
-        average_row_bytes=10,
-    )
+def a_move(rows: int) -> TableMove:
+    return move_of(simple_table(rows=rows))
 
 
-def moved(rows: int, asked: int | None = None) -> CopyResult:
-    return CopyResult(rows, rows * 10, rows if asked is None else asked, 0, 0, 0.1, 0.2)
+def copy(progress: Progress, move: TableMove, rows: int, *, last: bool = False) -> None:
+    """One chunk."""
+    result = CopyResult(rows, rows * 10, rows, 0, 0, 0.1, 0.2)
+    finish_chunk(move, result, last=last)
+    progress.chunk(move, result)
 
 
 @pytest.fixture
@@ -70,39 +72,57 @@ def test_a_new_one_knows_that_it_knows_nothing(progress: Progress) -> None:
 
 
 def test_rows_add_up_by_table_and_in_total(progress: Progress) -> None:
-    first, second = make_table("first", 100), make_table("second", 300)
-    progress.begin([first, second])
+    first, _ = moves = moves_of([simple_table("first", rows=100), simple_table("second", rows=300)])
+    progress.begin(moves)
     assert progress.report().progress.percent == 0
-    progress.chunk(first, moved(40))
-    progress.chunk(first, moved(10))
+    copy(progress, first, 40)
+    copy(progress, first, 10)
     one, other = progress.tables()
     assert (one.state, one.rows_copied, one.bytes_copied, one.percent) == ("Copying", 50, 500, 50)
-    assert (other.state, other.target, other.percent) == ("Pending", "b.second", 0)
+    assert (other.state, other.target, other.percent) == ("Pending", "shop.second", 0)
     total = progress.report().progress
     assert (total.rows_copied, total.rows_estimated, total.percent) == (50, 400, 12.5)
-    assert progress.copied(first) == (50, 500)
+
+
+def test_a_move_that_joins_is_reported_and_one_that_starts_over_has_no_rows(progress: Progress) -> None:
+    moves = MoveSet.of([simple_table("a", rows=10)], Copy())
+    (first,) = moves
+    progress.begin(moves)
+    copy(progress, first, 10, last=True)
+    joined = moves.join(simple_table("b", rows=30))
+    progress.set_pending({joined: 3})
+    assert [(table.state, table.pending_keys) for table in progress.tables()] == [("Copied", 0), ("Pending", 3)]
+    joined.state = MoveState.COPYING
+    copy(progress, joined, 10)
+    assert [table.state for table in progress.tables()] == ["Copied", "Copying"]
+    first.state = MoveState.RESTARTING
+    ChunkSource(moves).start_over(first, first.table)
+    assert [(table.state, table.rows_copied) for table in progress.tables()] == [("Pending", 0), ("Copying", 10)]
+    assert (total := progress.report().progress).tables_copied == 0
+    assert (total.rows_copied, total.rows_estimated) == (10, 40)
 
 
 def test_estimates_are_corrected_and_100_percent_means_done(progress: Progress) -> None:
-    table, empty = make_table("t", 100), make_table("empty", 0)
-    progress.begin([table, empty])
-    progress.chunk(table, moved(250))
+    move, empty = moves = moves_of([simple_table("t", rows=100), simple_table("empty")])
+    progress.begin(moves)
+    copy(progress, move, 250)
     assert progress.tables()[0].percent == progress.report().progress.percent == 99
-    progress.set_table_state(table, TableState.COPIED)
+    copy(progress, move, 0, last=True)
     assert progress.report().progress.percent == 99
-    progress.set_table_state(empty, TableState.COPIED)
+    copy(progress, empty, 0, last=True)
     total = progress.report().progress
     assert (total.percent, total.tables_copied, total.rows_estimated) == (100, 2, 250)
     assert [table.percent for table in progress.tables()] == [100, 100]
 
 
 def test_what_a_checkpoint_knew_is_not_counted_as_speed(progress: Progress, time: Time) -> None:
-    table = make_table("t", 2000)
-    progress.begin([table])
-    progress.restore(table, 1000, 9999, TableState.COPYING)
+    known = TableState(started=True, frontier=["1000"], rows_copied=1000, bytes_copied=9999)
+    table = simple_table(rows=2000)
+    (move,) = MoveSet.of([table], Copy(), {table.id: known})
+    progress.begin([move])
     for _ in range(60):
         time.now += 1
-        progress.chunk(table, moved(5))
+        copy(progress, move, 5)
     total = progress.report().progress
     assert total.rows_copied == 1300
     assert total.estimated_completion_time is not None
@@ -186,8 +206,8 @@ def test_the_revision_rises_with_what_people_wait_for(progress: Progress) -> Non
         change()
         return progress.report().revision > before
 
-    table = make_table("t", 10)
-    assert rises(lambda: progress.begin([table]))
+    move = a_move(10)
+    assert rises(lambda: progress.begin([move]))
     assert rises(lambda: progress.set_stage(Stage.COPYING))
     assert not rises(lambda: progress.set_stage(Stage.COPYING))
     assert rises(lambda: progress.set_message("x"))
@@ -196,20 +216,21 @@ def test_the_revision_rises_with_what_people_wait_for(progress: Progress) -> Non
     assert not rises(lambda: progress.set_condition("A", True, Reason.DONE))
     assert rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {}))
     assert not rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {"s": 1.0}))
-    assert rises(lambda: progress.chunk(table, moved(1))), "the table's state changed"
-    assert not rises(lambda: progress.chunk(table, moved(1)))
-    assert not rises(lambda: progress.set_pending({table.id: 5}))
+    assert rises(lambda: copy(progress, move, 1)), "the table's state changed"
+    assert not rises(lambda: copy(progress, move, 1))
+    assert not rises(lambda: progress.set_pending({move: 5}))
+    assert rises(lambda: copy(progress, move, 1, last=True))
     assert progress.report().replication.pending_keys == 5
 
 
 def test_numbers_raise_the_revision_once_a_second(progress: Progress, time: Time) -> None:
-    table = make_table("t", 1000)
-    progress.begin([table])
-    progress.chunk(table, moved(1))
+    move = a_move(1000)
+    progress.begin([move])
+    copy(progress, move, 1)
     before = progress.report().revision
     for _ in range(100):
         time.now += 0.05
-        progress.chunk(table, moved(1))
+        copy(progress, move, 1)
         progress.report()
     assert before + 4 <= progress.report().revision <= before + 6
     time.now += 60
@@ -236,12 +257,12 @@ def test_a_poll_wakes_at_once_or_at_its_end() -> None:
 
 
 def test_a_poll_for_news_sleeps_through_numbers(progress: Progress, time: Time) -> None:
-    table = make_table("t", 1000)
-    progress.begin([table])
-    progress.chunk(table, moved(1))
+    move = a_move(1000)
+    progress.begin([move])
+    copy(progress, move, 1)
     known = progress.report().revision
     time.now += 2
-    progress.chunk(table, moved(1))
+    copy(progress, move, 1)
     assert progress.wait_changed(known, 0, only_news=True) is None
     assert progress.wait_changed(known, 0) is not None
     progress.set_message("news")
@@ -271,8 +292,10 @@ def test_alive_is_who_says_so_or_waits_for_a_server(progress: Progress, time: Ti
 
 def test_many_writers_lose_nothing() -> None:
     progress = Progress()
-    table = make_table("t", 10**6)
-    progress.begin([table])
+    moves = MoveSet.of([simple_table(rows=10**6)], Copy())
+    (move,) = moves
+    progress.begin(moves)
+    chunks, result = ChunkSource(moves), CopyResult(3, 30, 3, 0, 0, 0.1, 0.2)
     stop = threading.Event()
 
     def read() -> None:
@@ -282,7 +305,8 @@ def test_many_writers_lose_nothing() -> None:
 
     def write() -> None:
         for _ in range(500):
-            progress.chunk(table, moved(3))
+            chunks.finished(move, move.chunks.further(3, ("1",)), result)
+            progress.chunk(move, result)
 
     readers = [threading.Thread(target=read) for _ in range(2)]
     writers = [threading.Thread(target=write) for _ in range(4)]
@@ -293,4 +317,45 @@ def test_many_writers_lose_nothing() -> None:
     stop.set()
     for thread in readers:
         thread.join()
-    assert progress.copied(table) == (6000, 60000)
+    assert move.chunks.copied == (6000, 60000)
+
+
+def moves_beside(tables: int) -> MoveSet:
+    return MoveSet.of([simple_table(f"t{number}", rows=10) for number in range(tables)], Copy())
+
+
+def seconds_of_chunks_and_pending_keys(tables: int) -> float:
+    """CPU seconds of what the threads report while they copy one table beside so many others."""
+    moves, progress = moves_beside(tables), Progress()
+    move = next(iter(moves))
+    progress.begin(moves)
+    began = process_time()
+    for number in range(1000):
+        copy(progress, move, 1)
+        progress.set_pending({move: number})
+    return process_time() - began
+
+
+def seconds_of_reports(tables: int) -> float:
+    """CPU seconds of a status line and a scrape."""
+    progress = Progress()
+    progress.begin(moves_beside(tables))
+    registry = registry_of(progress)
+    began = process_time()
+    for _ in range(5):
+        progress.report()
+        exposition(registry)
+    return process_time() - began
+
+
+@pytest.mark.parametrize(
+    ("seconds", "few", "many", "factor"),
+    [(seconds_of_chunks_and_pending_keys, 1, 5000, 1), (seconds_of_reports, 1000, 10_000, 10)],
+    ids=["an event costs the same", "a report grows with the tables"],
+)
+def test_what_it_costs_with_many_tables(seconds: Callable[[int], float], few: int, many: int, factor: int) -> None:
+    for attempt in count():
+        one, other = (min(seconds(tables) for _ in range(3)) for tables in (few, many))
+        if other < 3 * factor * one:
+            return
+        assert attempt < 5, f"{one:.4f} s with {few} tables, {other:.4f} s with {many}"

@@ -23,7 +23,7 @@ from ferry_core.report.wording import at_most_4_kib, roughly
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
 from tests.support.manifests import ferry_data
-from tests.support.tables import simple_table
+from tests.support.tables import move_of
 
 LAGS = MissingGate(Reason.LAG_ABOVE_THRESHOLD, "lag 9 s")
 PAUSED = MissingGate(Reason.PAUSED_BY_USER, "paused")
@@ -172,10 +172,10 @@ def test_a_person_is_needed_until_there_are_attempts_again(reporter: StatusRepor
 
 
 def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(reporter: StatusReporter) -> None:
-    table = simple_table()
-    reporter.progress.begin([table])
+    move = move_of()
+    reporter.progress.begin([move])
     reporter.gates([], wanted=False)
-    differing = [Difference(table, (str(number),), DifferenceKind.CHANGED) for number in range(3)]
+    differing = [Difference(move.table, (str(number),), DifferenceKind.CHANGED) for number in range(3)]
     reporter.failed(RowsDiffer(differing))
     assert reason(reporter, Condition.VERIFIED) == ("False", "RowsDiffer")
     assert reporter.report().verification.rows_differing == 3

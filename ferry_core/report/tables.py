@@ -1,0 +1,64 @@
+"""What a report says of tables: of each ``TableMove``, and of all together. Called by ``progress`` and ``metrics``.
+
+Read without the locks of those who write the moves: each figure is one value that is replaced as a whole.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from ferry_core.api.report import Progress, TableReport, TableState
+from ferry_core.moves.move import MoveState, TableMove
+
+
+def state_of(move: TableMove) -> TableState:
+    """As people see it: Pending before its first chunk, Copied once it lives from events."""
+    if move.copied:
+        return TableState.COPIED
+    return TableState.COPYING if move.state is MoveState.COPYING and move.chunks.begun else TableState.PENDING
+
+
+def rows_expected(move: TableMove) -> int:
+    """The estimate, corrected by what is known better: a statistic may be off by a lot."""
+    copied = move.chunks.copied.rows
+    return copied if move.copied else max(move.table.rows_estimated, copied)
+
+
+def table_report(move: TableMove) -> TableReport:
+    """One table."""
+    state = state_of(move)  # asked first: of what is done by now, all figures are in
+    copied, expected = move.chunks.copied, rows_expected(move)
+    return TableReport(
+        name=move.id,
+        target=str(move.table.target),
+        state=state.value,
+        rows_estimated=expected,
+        rows_copied=copied.rows,
+        bytes_copied=copied.bytes,
+        percent=_percent(copied.rows, expected, done=state is TableState.COPIED),
+        pending_keys=move.progress.pending_keys,
+    )
+
+
+def copy_report(moves: Sequence[TableMove], completion: Callable[[int], datetime | None]) -> Progress:
+    """All tables together; ``completion`` tells when so many more rows will be in."""
+    done = sum(move.copied for move in moves)  # asked first, as above
+    figures = [move.chunks.copied for move in moves]
+    copied = sum(each.rows for each in figures)
+    expected = sum(map(rows_expected, moves))
+    all_done = bool(moves) and done == len(moves)
+    return Progress(
+        tables_total=len(moves),
+        tables_copied=done,
+        rows_copied=copied,
+        rows_estimated=expected,
+        bytes_copied=sum(each.bytes for each in figures),
+        percent=_percent(copied, expected, done=all_done),
+        estimated_completion_time=None if all_done else completion(max(0, expected - copied)),
+    )
+
+
+def _percent(copied: int, expected: int, *, done: bool) -> float:
+    """100 is for what is done: a table that outgrew its estimate is not."""
+    if done:
+        return 100.0
+    return min(99.0, round(100 * copied / expected, 1)) if expected else 0.0
