@@ -77,7 +77,7 @@ class CutoverReporter(ABC):
             say(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
         elif self._verification.differing:
             say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._verification.differing)
-        elif self._verification.passed.is_set():
+        elif self._verification.proven:
             say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
         else:
             say(Condition.VERIFIED, None, Reason.RUNNING)

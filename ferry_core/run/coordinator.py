@@ -150,8 +150,7 @@ class Coordinator:
             return run
         run.streams = True
         operations, checkpoints = run.operations, run.checkpoints
-        started = [name for name, known in checkpoints.state.tables.items() if known.started]
-        fresh = operations.empty_fresh_tables(started, self._wait_while_paused)
+        fresh = operations.empty_fresh_tables(checkpoints.state.started, self._wait_while_paused)
         operations.start_streaming()
         checkpoints.save(started=fresh)
         if not operations.all_copied:
@@ -275,6 +274,7 @@ class Coordinator:
             lag=lag,
             caught_up=run.caught_up.look(lag),
             lag_message=run.caught_up.missing(lag),
+            copied=run.operations.all_copied,
             proven=run.operations.proven,
             paused=self._paused,
         )

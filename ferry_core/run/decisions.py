@@ -64,6 +64,8 @@ class Facts:
     caught_up: bool
     """Whether the lag was small for long enough."""
     lag_message: str
+    copied: bool
+    """Whether the rows of all tables are in, also of those that joined or started over."""
     proven: bool
     """Whether every row was compared once, or verification is off."""
     paused: bool
@@ -72,6 +74,8 @@ class Facts:
 def missing_gates(facts: Facts) -> list[MissingGate]:
     """The gates that are not passed, the one that people should look at first before the others."""
     missing = []
+    if not facts.copied:
+        missing.append(MissingGate(Reason.COPYING, "rows of some tables are still being copied"))
     if not facts.caught_up:
         reason = Reason.LAG_UNKNOWN if facts.lag is None else Reason.LAG_ABOVE_THRESHOLD
         missing.append(MissingGate(reason, facts.lag_message))

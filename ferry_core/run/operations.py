@@ -47,7 +47,7 @@ class Operations(Protocol):
 
     @property
     def all_copied(self) -> bool:
-        """Whether the rows of all tables are in."""
+        """Whether the rows of all tables are in; not so again once a move joins or starts over."""
 
     @property
     def proven(self) -> bool:
@@ -66,7 +66,7 @@ class Operations(Protocol):
     def interrupt(self) -> None:
         """Kill the statements of steps under way, if there are any; they are redone when allowed."""
 
-    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
+    def empty_fresh_tables(self, started: frozenset[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         """Delete what a forgotten run left in the tables that are not ``started``; gives those tables."""
 
     def start_streaming(self) -> None: ...
@@ -141,11 +141,11 @@ class DataOperations:
 
     @property
     def all_copied(self) -> bool:
-        return self._engine.chunks.all_done
+        return all(move.copied for move in self._engine.moves)
 
     @property
     def proven(self) -> bool:
-        return self._parts.verifier is None or self._parts.verifier.passed.is_set()
+        return self._parts.verifier is None or self._parts.verifier.proven
 
     @property
     def changes(self) -> int:
@@ -192,7 +192,7 @@ class DataOperations:
 
     # -- servers --------------------------------------------------------------------------------------------------
 
-    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
+    def empty_fresh_tables(self, started: frozenset[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         fresh = [move for move in self._engine.moves if move.id not in started]
         if fresh:
             with self._connections.target() as session:

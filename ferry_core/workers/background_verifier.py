@@ -30,7 +30,7 @@ SAME_DIFFERENCE_TIMES = 6
 
 
 class BackgroundVerifier:
-    """``run`` is the thread's body; ``passed`` says that every chunk has been proven once."""
+    """``run`` is the thread's body; ``proven`` says that every chunk has been compared once."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class BackgroundVerifier:
         source_now: Callable[[], Position],
     ) -> None:
         """``verified`` hears of rows compared; ``source_now`` asks the source for the position of its newest commit."""
-        self.passed = threading.Event()
         self.rows = 0
         self.differing = ""
         """What differed under the cutover's lock, until a later look finds that nothing does."""
+        self._passed = threading.Event()
         self._began = time.time()
         self._took = 0.0
         self._verifier = verifier
@@ -55,6 +55,11 @@ class BackgroundVerifier:
         self._ending = ending
         self._source_now = source_now
         self._seen: Counter[Difference] = Counter()
+
+    @property
+    def proven(self) -> bool:
+        """Also of a move that has joined or started over since the last pass: it needs one of its own."""
+        return self._passed.is_set() and not self._verifier.unproven.whole_moves()
 
     @property
     def unproven_keys(self) -> int:
@@ -81,7 +86,7 @@ class BackgroundVerifier:
             refuse(verdict.differing)
             todo = sorted(verdict.unfinished, key=lambda move: move.id)
         self._took = time.time() - self._began
-        self.passed.set()
+        self._passed.set()
         while not self._ending.wait(LOOK_SECONDS):
             self._look()
 
@@ -169,12 +174,12 @@ class BackgroundVerifier:
         whole = self._verifier.unproven.whole_moves()
         if whole:
             # More keys changed than are kept, or it is not copied yet: another pass before the cutover.
-            self.passed.clear()
+            self._passed.clear()
             copied = [move for move in whole if move.copied]
             if copied:
                 self._pass_again(copied)
             if len(copied) == len(whole):
-                self.passed.set()
+                self._passed.set()
 
     def _pass_again(self, moves: Sequence[TableMove]) -> None:
         why = "had more changes than fit into memory, or were altered or copied since"

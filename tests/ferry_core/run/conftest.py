@@ -45,7 +45,7 @@ class PlayedIntent(Intent):
 
 
 class PlayedOperations:
-    """Writes down what it is asked for. ``chunks`` is the number of ticks that the copy takes."""
+    """Writes down what it is asked for. ``chunks`` of the run is the number of ticks that the copy takes."""
 
     def __init__(self, run: "PlayedRun") -> None:
         self._run = run
@@ -72,7 +72,7 @@ class PlayedOperations:
     def interrupt(self) -> None:
         self._call("interrupt")
 
-    def empty_fresh_tables(self, started: Sequence[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
+    def empty_fresh_tables(self, started: frozenset[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         self._call("empty")
         wait_while_paused()
         return [move for move in [move_of()] if move.id not in started]
@@ -230,7 +230,7 @@ class PlayedRun:
         assert self.clock[0] < MOST_SECONDS, f"it does not end: {self.stages[-5:]}"
         stage = self.reporter.stage
         self.seconds_in[stage] += seconds
-        self.chunks -= stage is Stage.COPYING and not self.throttle.pause.paused
+        self.chunks -= not self.throttle.pause.paused
         if self.throttle.pause.paused:
             self.paused_in.add(stage)
         self.happen()

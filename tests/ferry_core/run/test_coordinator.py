@@ -103,6 +103,26 @@ def test_it_waits_for_approval_and_for_every_gate(make_run: MakeRun) -> None:
     assert run.stages == [*WAY[:4], Stage.STREAMING, *WAY[3:]]
 
 
+@pytest.mark.parametrize("stage", [Stage.STREAMING, Stage.READY_FOR_CUTOVER])
+def test_a_table_that_joins_is_copied_before_an_attempt(make_run: MakeRun, stage: Stage) -> None:
+    """Also where verify.mode is None: nothing else would wait for its rows."""
+    run = run_until(make_run, stage)
+    left_at_the_attempt: list[int] = []
+
+    def join() -> None:
+        run.chunks = 100
+        run.during[Stage.STREAMING] = copying
+        run.during[Stage.READY_FOR_CUTOVER] = run.wish(DesiredState.approved)
+        run.during[Stage.CUTTING_OVER] = lambda: left_at_the_attempt.append(run.chunks)
+
+    def copying() -> None:
+        assert run.condition(Condition.READY_FOR_CUTOVER) == ("False", "Copying")
+
+    run.during[stage] = join
+    assert run.run() is ExitCode.DONE
+    assert [left <= 0 for left in left_at_the_attempt] == [True]
+
+
 # -- pause, stop and abort in each phase ---------------------------------------------------------------------------
 
 

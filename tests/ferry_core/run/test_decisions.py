@@ -1,5 +1,6 @@
 """What the coordinator decides, without a run."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,15 +43,20 @@ def test_steps_get_a_moment_to_end_by_themselves() -> None:
 @pytest.mark.parametrize(
     ("facts", "reasons"),
     [
-        (Facts(0.1, True, "", True, False), []),
-        (Facts(9.0, False, "lag 9 s", True, False), [Reason.LAG_ABOVE_THRESHOLD]),
-        (Facts(None, False, "lag unknown", True, False), [Reason.LAG_UNKNOWN]),
-        (Facts(0.1, True, "", False, True), [Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER]),
-        (Facts(None, False, "", False, True), [Reason.LAG_UNKNOWN, Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER]),
+        ({}, []),
+        ({"copied": False}, [Reason.COPYING]),
+        ({"lag": 9.0, "caught_up": False}, [Reason.LAG_ABOVE_THRESHOLD]),
+        ({"lag": None, "caught_up": False}, [Reason.LAG_UNKNOWN]),
+        ({"proven": False, "paused": True}, [Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER]),
+        (
+            {"lag": None, "caught_up": False, "copied": False, "proven": False, "paused": True},
+            [Reason.COPYING, Reason.LAG_UNKNOWN, Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER],
+        ),
     ],
 )
-def test_the_gates_that_are_missing_in_their_order(facts: Facts, reasons: list[Reason]) -> None:
-    assert [gate.reason for gate in decisions.missing_gates(facts)] == reasons
+def test_the_gates_that_are_missing_in_their_order(facts: dict[str, Any], reasons: list[Reason]) -> None:
+    all_passed = Facts(lag=0.1, caught_up=True, lag_message="", copied=True, proven=True, paused=False)
+    assert [gate.reason for gate in decisions.missing_gates(replace(all_passed, **facts))] == reasons
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,9 @@ def test_only_the_source_evaluates_the_row_filter(both: TablePair) -> None:
 def test_a_warning_is_never_passed_over(both: TablePair) -> None:
     both.on_source("CREATE TABLE t (id int PRIMARY KEY, note varchar(20))", "INSERT INTO t VALUES (1, 'abc')")
     with pytest.raises(DataError, match=r"VerificationWarning.*1292"):
-        chunk_sum(both.connect_source(Purpose.SOURCE_TEXT), both.table(row_filter="note + 0 = 0"), ALL, ServerRole.SOURCE)
+        chunk_sum(
+            both.connect_source(Purpose.SOURCE_TEXT), both.table(row_filter="note + 0 = 0"), ALL, ServerRole.SOURCE
+        )
 
 
 def test_generated_columns_are_left_out(both: TablePair) -> None:

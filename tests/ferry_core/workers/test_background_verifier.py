@@ -6,16 +6,18 @@ from unittest.mock import Mock
 
 import pytest
 
+from ferry_core.api.spec import Copy
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, Terminated
+from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import Position
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
-from ferry_core.verify.verifier import Proof
+from ferry_core.verify.verifier import Proof, Verifier
 from ferry_core.workers import background_verifier
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier
-from tests.support.tables import mark, move_of
+from tests.support.tables import mark, move_of, simple_table
 
 MOVE = move_of()
 DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
@@ -120,3 +122,21 @@ def test_a_pass_that_took_long_says_so_in_the_verdict() -> None:
     before = verification.unseen
     verification.look_again(Mock())
     assert verification.unseen == before
+
+
+@pytest.mark.parametrize("how", ["joins", "starts over"])
+def test_a_move_needs_a_pass_of_its_own(how: str) -> None:
+    """Before the next look, too, which comes half a second later."""
+    moves = MoveSet.of([simple_table("a"), simple_table("b")], Copy())
+    verifier = Verifier(moves, Mock(), Mock())
+    verification = BackgroundVerifier(verifier, moves, ChangeBuffer(mark(1)), Mock(), Cancellation(), Mock())
+    for move in moves:
+        verifier.unproven.begin(move)
+    before = verification.proven
+    verification._passed.set()
+    passed = verification.proven
+    if how == "joins":
+        moves.join(simple_table("c"))
+    else:
+        verifier.forget(next(iter(moves)))
+    assert (before, passed, verification.proven) == (False, True, False)
