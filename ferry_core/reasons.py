@@ -1,7 +1,7 @@
 """Stable CamelCase reasons of conditions, errors and refusals. They are API: append, never rename.
 
-Every error and every condition carries one; docs/operator.md, docs/errors.md and docs/preflight.md explain each. At the
-bottom of all modules, so that the error tree and the contract can both name them. Strings of the same text are equal.
+Every error and every condition carries one; docs/operator.md, docs/errors.md and docs/preflight.md explain each. This
+module imports nothing, so that the error tree and the API models can both use it. The members are strings.
 """
 
 from enum import StrEnum
@@ -70,7 +70,7 @@ class Reason(StrEnum):
     SETTLED = "Settled"
     QUEUED = "Queued"
     REFUSED = "Refused"
-    # what the operator sees of a Ferry's Pods (docs/operator.md)
+    # what the operator observes of a Ferry's Pods (docs/operator.md)
     NOT_STARTED = "NotStarted"
     NOT_STALLED = "NotStalled"
     NOT_PAUSED = "NotPaused"
@@ -82,7 +82,7 @@ class Reason(StrEnum):
     COPIER_SILENT = "CopierSilent"
     ABORT_FAILED = "AbortFailed"
     CLEANUP_FAILED = "CleanupFailed"
-    # what a manifest, its Secrets and the command line can get wrong
+    # mistakes in a manifest, its Secrets and the command line
     MANIFEST_UNREADABLE = "ManifestUnreadable"
     MALFORMED_YAML = "MalformedYaml"
     NO_FERRY = "NoFerry"
@@ -104,7 +104,7 @@ class Reason(StrEnum):
     TOKEN_UNREADABLE = "TokenUnreadable"
     SERVER_UNREACHABLE = "ServerUnreachable"
     SERVER_REFUSED = "ServerRefused"
-    # what preflight finds (docs/preflight.md)
+    # findings of preflight (docs/preflight.md)
     PATTERN_MATCHES_NOTHING = "PatternMatchesNothing"
     PATTERN_AMBIGUOUS = "PatternAmbiguous"
     NOTHING_SELECTED = "NothingSelected"
@@ -165,7 +165,7 @@ class Reason(StrEnum):
     HIDDEN_TABLES = "HiddenTables"
     CATALOGUE_BUSY = "CatalogueBusy"
     CATALOGUE_INCOMPLETE = "CatalogueIncomplete"
-    # servers and their sessions: who answers, and what an error number means (ferry_core/mysql/faults.py)
+    # servers and their sessions: which server answers, and what an error number means (ferry_core/mysql/faults.py)
     CONNECTION_LOST = "ConnectionLost"
     SERVER_RESTARTED = "ServerRestarted"
     SOURCE_REPLACED = "SourceReplaced"
@@ -215,7 +215,7 @@ class Reason(StrEnum):
     VERIFICATION_CANCELLED = "VerificationCancelled"
     VERIFICATION_DEADLINE = "VerificationDeadline"
     VERIFICATION_UNFINISHED = "VerificationUnfinished"
-    # the checkpoint, the lease, and who else runs
+    # the checkpoint, the lease, and other runs
     STATE_AMBIGUOUS = "StateAmbiguous"
     STATE_OF_OTHER_FERRY = "StateOfOtherFerry"
     STATE_OF_OTHER_TARGET = "StateOfOtherTarget"
@@ -245,12 +245,12 @@ class Reason(StrEnum):
     TARGET_LOST = "TargetLost"
     XA_OPEN = "XaOpen"
     XA_PREPARED = "XaPrepared"
-    # the end of a step or of a run that somebody asked for
+    # the end of a step or of a run on request
     PAUSED = "Paused"
     STANDING_ASIDE = "StandingAside"
     STOPPING = "Stopping"
     STOPPED = "Stopped"
-    # what a ControlServer answers, and why it cannot listen (docs/control-server.md)
+    # answers of a ControlServer, and why it cannot listen (docs/control-server.md)
     NOT_READY = "NotReady"
     HANGING = "Hanging"
     MANAGED_BY_OPERATOR = "ManagedByOperator"

@@ -1,4 +1,4 @@
-"""The one policy by which steps are tried again that move or compare rows. Called by ``workers`` and ``verify``."""
+"""The one retry policy for steps that move or compare rows. Used by ``workers`` and ``verify``."""
 
 import logging
 import time
@@ -17,18 +17,18 @@ T = TypeVar("T")
 
 
 def _nobody(_error: FerryError) -> None:
-    """Nobody hears of it."""
+    """Default callback: does nothing."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """For ``seconds`` after the first failure, with growing waits, until ``cancelled``."""
+    """Retry for ``seconds`` after the first failure, with growing waits, until ``cancelled``."""
 
     seconds: float
     cancelled: Cancellation
 
     def __call__(self, body: Callable[[], T], failed: Callable[[FerryError], object] = _nobody) -> T:
-        """``body``, again after errors that may pass; ``failed`` is called with each before the wait behind it."""
+        """Run ``body`` and repeat it after retriable errors. ``failed`` is called with each error before the wait."""
         first: float | None = None
 
         def once() -> T:
@@ -36,7 +36,7 @@ class Retries:
             return body()
 
         def too_late(_: RetryCallState) -> bool:
-            """Counted from the first failure: a try may have hung for longer than that before it failed."""
+            """Counted from the first failure, because a try may hang for longer than that before it fails."""
             nonlocal first
             now = time.monotonic()
             first = now if first is None else first

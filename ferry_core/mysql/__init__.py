@@ -1,1 +1,1 @@
-"""What MySQL and MariaDB are: endpoints, sessions, flavors, GTIDs, identifiers and literals. Knows no tables."""
+"""MySQL and MariaDB: endpoints, sessions, flavors, GTIDs, identifiers and literals. Knows no tables."""

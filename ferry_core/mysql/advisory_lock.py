@@ -1,6 +1,7 @@
-"""A named lock of one server, held by a connection until it gives it back or ends. Called by whoever must be alone.
+"""A named lock on one server, held by a connection until it releases the lock or ends.
 
-Also how a connection is found again by its name: a successor asks who holds it, and ends that one.
+Used for mutual exclusion, and to find a connection by name: a successor asks who holds the lock and kills that
+connection.
 """
 
 from collections.abc import Sequence
@@ -12,19 +13,19 @@ from ferry_core.mysql.session import Session
 
 @dataclass(frozen=True)
 class AdvisoryLock:
-    """The lock of that name, on whichever server a session speaks to."""
+    """The lock of that name on the server that a session is connected to."""
 
     name: str
 
     def take(self, session: Session, seconds: int = 0) -> bool:
-        """Whether it is this session's now, having waited for so long."""
+        """Wait for at most that long; True if this session has the lock."""
         return session.number(f"SELECT GET_LOCK({string(self.name)}, {seconds})") == 1
 
     def release(self, session: Session) -> None:
         session.query(f"SELECT RELEASE_LOCK({string(self.name)})")
 
     def holder(self, session: Session) -> int:
-        """The id of the connection that holds it; 0: none."""
+        """Id of the connection that holds it; 0: none."""
         return holders(session, [self])[0]
 
     def is_held_by(self, session: Session) -> bool:

@@ -1,9 +1,10 @@
-"""Answers of information_schema are whole or they are no answers. Called by ``Session.query`` for every one of them.
+"""Makes sure that answers of information_schema are complete. Called by ``Session.query`` for every such answer.
 
-A server leaves a table out of information_schema, with no more than a warning, while it cannot open it: MariaDB one
-that DDL holds, at once (1684) if the asking session has locks of its own, else after ``lock_wait_timeout`` (1205).
-MySQL then keeps its row, with NULL for what only the open table knows, as its AUTO_INCREMENT. A copier that took such
-an answer for the truth would move one table less, see no UNIQUE index, or add a foreign key twice.
+A server leaves a table out of information_schema, with only a warning, while it cannot open the table. MariaDB does
+this while DDL holds the table: at once (1684) if the asking session has locks of its own, otherwise after
+``lock_wait_timeout`` (1205). MySQL then keeps the table's row, with NULL for values that only the open table knows,
+such as AUTO_INCREMENT. A copier that believed such an answer would move one table less, see no UNIQUE index, or add a
+foreign key twice.
 """
 
 import time
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
     from ferry_core.mysql.session import Row, Session, Warned
 
 PATIENCE_SECONDS = 2.0
-"""The one who asks may hold a lock that others wait for: the step is tried again as a whole soon enough."""
+"""Kept short, because the caller may hold a lock that others wait for. The step as a whole is retried anyway."""
 PAUSE_SECONDS = 0.05
 PASSING = frozenset({1205, 1213, 1317, 1684, 1969, 3024})
 """Lock waits, deadlocks, interruptions, DDL under way."""
 OF_VIEWS = frozenset({1142, 1143, 1356, 1370, 1449})
-"""A view that refers to what is not there, or that its definer may not read: no table is missing from the answer."""
+"""A view that refers to something missing, or that its definer may not read. No table is missing from the answer."""
 
 OF_SQL_MODES = frozenset({1563, 1901})
-"""A definition that needs another sql_mode than ours: it is in the answer all the same, and preflight names it."""
+"""A definition that needs another sql_mode than ours. It is in the answer anyway, and preflight names it."""
 EXPLAINING = 1105
-"""MariaDB adds to 1901 why by this number, which else stands for anything."""
+"""MariaDB explains 1901 in a second warning with this number, which is otherwise unspecific."""
 
 
 def is_asked(statement: str | bytes) -> bool:
@@ -35,9 +36,9 @@ def is_asked(statement: str | bytes) -> bool:
 
 
 def whole(session: "Session", statement: str | bytes, rows: "list[Row]") -> "list[Row]":
-    """``rows``, which are the answer to ``statement`` so far, or those of a later answer that came without a warning.
+    """Return ``rows``, the answer to ``statement``, or a repeated answer that came without a warning.
 
-    Raises LockConflict while a table stays left out, DataError where the server names a lasting cause.
+    Raises LockConflict while a table stays left out, DataError if the server names a permanent cause.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while causes := _causes(session):

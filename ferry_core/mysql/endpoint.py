@@ -1,4 +1,4 @@
-"""Where a server is and how to log in to it: made from a Ferry's spec and Secrets, the input of every session."""
+"""Address and login of a server. Made from a Ferry's spec and Secrets; every session is opened with one."""
 
 import ssl
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from ferry_core.mysql.identity import KnownServer, ServerIdentity
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One server. ``tls`` is None for Disabled; ``tls_required`` False means Preferred."""
+    """One server. ``tls`` None means Disabled; ``tls_required`` False means Preferred."""
 
     role: ServerRole
     host: str
@@ -20,16 +20,16 @@ class Endpoint:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     tls_required: bool = False
     accepted: bool = False
-    """Whether this run was let in there before, perhaps with another password."""
+    """Whether the server accepted a login of this run before, perhaps with another password."""
     known: KnownServer | None = field(default=None, repr=False, compare=False)
-    """The server that must answer there; None: any."""
+    """The server that must answer at this address; None: any."""
     any_start: bool = False
-    """Whether it may have been restarted meanwhile."""
+    """Whether a restart of the server meanwhile is acceptable."""
     proof: Callable[["Endpoint"], bool] | None = field(default=None, repr=False, compare=False)
-    """Tells whether a server of another name is the known one after all."""
+    """Tells whether a server with another name is the known one after all."""
 
     def check(self, found: ServerIdentity) -> None:
-        """Asked by whoever has connected, before anything else is asked there; raises if it must not go on."""
+        """Called after connecting, before anything else is asked. Raises if the connection must not be used."""
         if self.known is not None:
             self.known.check(self.address, found, self._proven, any_start=self.any_start)
 
@@ -38,7 +38,7 @@ class Endpoint:
 
     @property
     def where(self) -> str:
-        """The server in messages."""
+        """The server's name in messages."""
         return f"{self.role} {self.address}"
 
     @property

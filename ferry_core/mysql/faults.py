@@ -1,4 +1,4 @@
-"""Turns a driver's exception into a value of the error tree, once, at the connection. Called by who opens or uses one.
+"""Converts a driver's exception to an error of the error tree. Called wherever a connection is opened or used.
 
 Error numbers are those of the MySQL and MariaDB server error references.
 """
@@ -26,7 +26,7 @@ TLS_NOT_OFFERED = 2026
 
 
 class _Meaning(NamedTuple):
-    """What a group of error numbers is; ``advice`` follows the server's words."""
+    """What a group of error numbers means. ``advice`` is appended to the server's message."""
 
     kind: type[FerryError]
     reason: Reason
@@ -37,7 +37,7 @@ class _Meaning(NamedTuple):
 _LOST = _Meaning(ConnectionLost, Reason.CONNECTION_LOST)
 _FAILED = _Meaning(DataError, Reason.STATEMENT_FAILED, shows_statement=True)
 _REFUSED = _Meaning(ConfigError, Reason.ACCESS_DENIED, "check the user name, password and host part of the account")
-# Not the end of a run: a new password has reached the server and not yet the Secret, or the other way round.
+# Retriable: a new password may have reached the server and not yet the Secret, or the other way round.
 _REFUSED_NOW = _REFUSED._replace(kind=LoginRefused)
 _UNKNOWN_LOGIN = _Meaning(
     ConfigError, Reason.ACCOUNT_UNSUPPORTED, "let the account log in by caching_sha2_password or mysql_native_password"
@@ -57,7 +57,7 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     ),
     _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301, 2020),
     _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
-    # Somebody changed a definition; the stream soon tells which statement did.
+    # Somebody changed a definition. The stream will report which statement did.
     _Meaning(DataError, Reason.TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146),
     _NO_PARTITION: (1526,),
     _Meaning(ConfigError, Reason.TLS_WANTED, "use a tls.mode other than Disabled"): (3159,),
@@ -73,7 +73,7 @@ _MEANINGS = {code: meaning for meaning, codes in _GROUPS.items() for code in cod
 
 
 def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> FerryError:
-    """The FerryError that ``error`` means, with the server, its error number and the statement that it refused."""
+    """The FerryError for ``error``, with the server, its error number and the refused statement."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     where = endpoint.where
@@ -91,7 +91,7 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
 
 def _unnumbered(error: Exception, code: int) -> _Meaning:
     if isinstance(error, RuntimeError) or "auth switch request" in str(error):
-        return _UNKNOWN_LOGIN  # PyMySQL, about a package for a login method, or one that it has never heard of
+        return _UNKNOWN_LOGIN  # from PyMySQL: a package for a login method is missing, or the method is unknown
     if code == 0 and isinstance(error, err.InterfaceError | err.InternalError | OSError):
         return _LOST
     if isinstance(error, err.OperationalError) and 2000 <= code < 3000:
@@ -100,17 +100,17 @@ def _unnumbered(error: Exception, code: int) -> _Meaning:
 
 
 def table_is_gone(error: BaseException) -> bool:
-    """Whether a statement failed since its table, or the whole schema, is not there."""
+    """Whether a statement failed because its table, or the whole schema, does not exist."""
     return isinstance(error, FerryError) and error.code in (1049, 1146)
 
 
 def is_referenced(error: FerryError) -> bool:
-    """Whether a table was not dropped since a foreign key of another one points to it."""
+    """Whether a table was not dropped because a foreign key of another table references it."""
     return error.code in (1217, 1451, 3730)
 
 
 def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
-    """The same for an error while a connection is opened, where a person has more to check than that it broke."""
+    """The same for an error while a connection is opened, with advice about what to check."""
     found = classify(error, endpoint)
     if not isinstance(found, ConnectionLost):
         return found

@@ -1,7 +1,7 @@
-"""Stream positions of both families: immutable sets of global transaction ids. Text in, text out, and containment.
+"""Stream positions of both families: immutable sets of global transaction ids, parsed, compared and rendered.
 
-A checkpoint stores ``str(position)``; visibility (R1) and positions (R5) ask ``contains``; the streamer adds one id a
-transaction. mysql-replication has a GtidSet too, but a mutable one without tags (MySQL 8.3+) that raises on overlap.
+A checkpoint stores ``str(position)``. Visibility (R1) and positions (R5) call ``contains``. The streamer adds one id
+per transaction. mysql-replication's GtidSet is mutable, has no tags (MySQL 8.3+) and raises on overlap.
 """
 
 import re
@@ -27,7 +27,7 @@ _LARGEST = (1 << 63) - 2
 
 
 def _merged(intervals: list[Interval]) -> tuple[Interval, ...]:
-    """Sorted, without overlaps or neighbours that touch."""
+    """Sorted, without overlapping or adjacent intervals."""
     result: list[Interval] = []
     for first, last in sorted(intervals):
         if result and first <= result[-1][1] + 1:
@@ -56,7 +56,7 @@ class GtidSet:
 
     @classmethod
     def parse(cls, text: str) -> "GtidSet":
-        """``uuid:1-5:7:tag:1-3, uuid:9``, as ``@@gtid_executed`` renders it; white space is ignored."""
+        """``uuid:1-5:7:tag:1-3, uuid:9``, as ``@@gtid_executed`` renders it. White space is ignored."""
         found: dict[str, list[Interval]] = {}
         for part in "".join(text.lower().split()).split(","):
             if not part:
@@ -85,7 +85,7 @@ class GtidSet:
         return hash(frozenset(self.intervals.items()))
 
     def contains(self, other: "Position") -> bool:
-        """Whether every transaction of ``other`` is one of ours."""
+        """Whether this set has every transaction of ``other``."""
         if not isinstance(other, GtidSet):
             raise TypeError(f"a MySQL position cannot contain {other!r}")
         return all(
@@ -104,7 +104,7 @@ class GtidSet:
         return at >= 0 and mine[at][1] >= last
 
     def add(self, source: str, number: int) -> "GtidSet":
-        """The set with one transaction more. The common case, the next number of a source, costs no sort."""
+        """The set with one more transaction. The common case, the next number of a source, needs no sorting."""
         mine = self.intervals.get(source, ())
         if mine and mine[-1][1] == number - 1:
             grown = (*mine[:-1], (mine[-1][0], number))
@@ -126,7 +126,9 @@ class GtidSet:
         )
 
     def encode(self) -> bytes:
-        """As COM_BINLOG_DUMP_GTID and PREVIOUS_GTIDS carry it; the tagged form only if a tag needs it (MySQL 8.3+)."""
+        """In the form of COM_BINLOG_DUMP_GTID and PREVIOUS_GTIDS. Uses the tagged form only if there is a tag (MySQL
+        8.3+).
+        """
         tagged = any(":" in source for source in self.intervals)
         count = len(self.intervals)
         parts = [struct.pack("<Q", _TAGGED_FORMAT << 56 | count << 8 | _TAGGED_FORMAT if tagged else count)]
@@ -181,7 +183,7 @@ class MariaDbGtids:
         return hash(frozenset(self.domains.items()))
 
     def contains(self, other: "Position") -> bool:
-        """Whether ``other`` lies at or before us in every one of its domains."""
+        """Whether ``other`` is at or before this position in every one of its domains."""
         if not isinstance(other, MariaDbGtids):
             raise TypeError(f"a MariaDB position cannot contain {other!r}")
         return all(
@@ -190,7 +192,7 @@ class MariaDbGtids:
         )
 
     def add(self, domain: int, server_id: int, sequence: int) -> "MariaDbGtids":
-        """The position after one transaction more; an older one of its domain changes nothing."""
+        """The position after one more transaction. An older one of its domain changes nothing."""
         mine = self.domains.get(domain)
         if mine is not None and mine.sequence >= sequence:
             return self
@@ -198,7 +200,7 @@ class MariaDbGtids:
         return MariaDbGtids(changed if mine else {key: changed[key] for key in sorted(changed)})
 
     def union(self, other: "Position") -> "MariaDbGtids":
-        """The later one in every domain."""
+        """The later position in every domain."""
         if not isinstance(other, MariaDbGtids):
             raise TypeError(f"a MariaDB position cannot be joined with {other!r}")
         result = self
@@ -211,14 +213,14 @@ Position = GtidSet | MariaDbGtids
 
 
 def parse_position(flavor: Flavor, text: str) -> Position:
-    """The position that ``str`` rendered, or that a server of ``flavor`` told. Raises ValueError."""
+    """Parse a position from ``str`` or from a server of ``flavor``. Raises ValueError."""
     return GtidSet.parse(text) if flavor is Flavor.MYSQL else MariaDbGtids.parse(text)
 
 
 def source_position(session: "Session") -> Position:
-    """All that is committed and visible (MySQL) or in the binlog (MariaDB) now.
+    """Everything committed and visible (MySQL) or in the binlog (MariaDB) now.
 
-    Not SHOW MASTER STATUS: on MariaDB it hangs while a commit is stalled.
+    Does not use SHOW MASTER STATUS, which hangs on MariaDB while a commit is stalled.
     """
     if session.flavor is Flavor.MYSQL:
         return GtidSet.parse(session.text("SELECT @@GLOBAL.gtid_executed"))

@@ -1,6 +1,6 @@
-"""Who made a source read-only last, and when. MySQL 8.0 and later keep that; MariaDB keeps nothing of it.
+"""Who last made a source read-only, and when. MySQL 8.0 and later record that; MariaDB does not.
 
-Called by ``cutover.evidence``, which decides by it, and by ``preflight.read_only``, which tells people.
+Used by ``cutover.evidence``, which decides by it, and by ``preflight.read_only``, which reports it.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class LastSet(NamedTuple):
 
 
 def last_set(session: Session) -> LastSet | None:
-    """Of super_read_only; None where the server does not tell."""
+    """Of super_read_only; None if the server does not report it."""
     if session.flavor is not Flavor.MYSQL:
         return None
     try:

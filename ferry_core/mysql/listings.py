@@ -1,9 +1,9 @@
-"""Answers of information_schema about many tables, none of them left out. Called by whoever asks for more than one.
+"""Complete answers of information_schema about many tables. Use it for any query about more than one table.
 
-MariaDB finds the tables of a schema in the files of a folder. While an ALTER puts a table in the place of another, no
-file has its name for a moment, and then it is left out without a warning (4 of 100 answers, beside a session that did
-nothing but rebuild one table). A table that is asked for by its own name is never left out: the server waits for its
-lock. MySQL keeps its catalogue in tables of its own, whose answers are those of one moment.
+MariaDB finds the tables of a schema in the files of a directory. While an ALTER replaces a table, for a moment no file
+has its name, and the table is left out without a warning (4 of 100 answers, beside a session that did nothing but
+rebuild one table). A table requested by its own name is never left out, because the server waits for its lock. MySQL
+keeps its catalogue in transactional tables, so its answers are consistent.
 """
 
 import time
@@ -14,14 +14,14 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Row, Session
 
 READINGS = 3
-"""Of names that nobody knows beforehand. What is missed by all of them is seen when the next look is taken."""
+"""How often to list names that are not known beforehand. A table that all of them miss is found by the next check."""
 PAUSE_SECONDS = 0.02
 AT_ONCE = 20
-"""Tables that one statement asks for by their names."""
+"""Number of tables that one statement requests by name."""
 
 
 def exists(session: Session, table: tuple[str, str]) -> bool:
-    """Whether there is a table or view of that schema and name."""
+    """Whether there is a table or view with that schema and name."""
     schema, name = map(string, table)
     return (
         session.number(
@@ -32,7 +32,7 @@ def exists(session: Session, table: tuple[str, str]) -> bool:
 
 
 def listed(session: Session, statement: str) -> list[Row]:
-    """The rows of a statement over whole schemas; one that was dropped meanwhile may be among them."""
+    """The rows of a statement over whole schemas. They may include a table that was dropped meanwhile."""
     found = dict.fromkeys(session.query(statement))
     if session.flavor is Flavor.MARIADB:
         for _ in range(READINGS - 1):
@@ -51,10 +51,10 @@ def rows_of(
     order: str = "2",
     of: tuple[str, str] = ("TABLE_SCHEMA", "TABLE_NAME"),
 ) -> list[Row]:
-    """``columns`` of a view of information_schema about these tables, with schema and name in front, table by table.
+    """``columns`` of a view of information_schema about these tables, preceded by schema and name, table by table.
 
-    Other tables of the same schemas may be in the answer too. ``order`` are places of columns, the first of ``columns``
-    is the third; ``of`` are the view's columns that hold a table's schema and name.
+    The answer may include other tables of the same schemas. ``order`` contains column indexes; the first of ``columns``
+    has index 2. ``of`` are the view's columns for a table's schema and name.
     """
     schema_column, name_column = of
     selected = f"SELECT {schema_column}, {name_column}, {columns} FROM information_schema.{view} WHERE {condition} AND"
@@ -70,6 +70,6 @@ def rows_of(
             f"{selected} {schema_column} = {string(schema)} AND {name_column} = {string(name)}"
             for schema, name in absent[first : first + AT_ONCE]
         )
-        # A server that ignores the case of names answers with its own spelling, of which it has told already.
+        # A server that ignores the case of names answers with its own spelling, which it has returned before.
         rows += [row for row in session.query(f"{asked} {ordered}") if (row[0], row[1]) not in found]
     return rows

@@ -1,4 +1,4 @@
-"""Identifiers and literals in SQL text. Called by everything that builds a statement."""
+"""Identifiers and literals in SQL text. Used wherever a statement is built."""
 
 
 def identifier(name: str) -> str:

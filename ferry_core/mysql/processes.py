@@ -1,4 +1,4 @@
-"""The connections of a server: who they are, and how one is ended. Called by whoever must end or explain another."""
+"""Lists the connections of a server and kills them. Used by code that must end or explain another connection."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ _NO_SUCH_THREAD = 1094
 
 
 class Process(NamedTuple):
-    """One line of the process list; ``seconds`` is for how long it has done what it does."""
+    """One line of the process list. ``seconds`` is the time in the current state."""
 
     ident: int
     user: str
@@ -22,7 +22,7 @@ class Process(NamedTuple):
 
 
 def processes(session: Session) -> list[Process]:
-    """Every connection that the account may see, with whole statements."""
+    """Every connection that the account may see, with complete statements."""
     found = []
     for row in session.query("SHOW FULL PROCESSLIST"):
         ident, user, host, schema, command, seconds, state, statement, *_ = (
@@ -33,7 +33,7 @@ def processes(session: Session) -> list[Process]:
 
 
 def kill(session: Session, ident: int, *, query_only: bool = False) -> None:
-    """End a connection, or only its statement; one that is gone already is fine."""
+    """Kill a connection, or only its statement. It is fine if the connection is already gone."""
     try:
         session.execute(f"KILL {'QUERY ' if query_only else ''}{ident}")
     except FerryError as error:

@@ -1,39 +1,40 @@
-"""What applies other servers' changes to a server, whatever is locked there: replicas' threads and cluster peers.
+"""Finds replication that writes to a server in spite of read_only: replica threads and cluster peers.
 
-Asked of the source under the cutover's lock, and whether it logs what it applies. Reads only.
+Asked of the source under the cutover's lock; also tells whether the server logs what it applies. Reads only.
 """
 
 from ferry_core.errors import FerryError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 
-# Of a single-primary group only its primary takes writes; with two primaries the other one's arrive here.
+# In a single-primary group only the primary takes writes. With two primaries the other one's writes arrive here.
 _GROUP_PEERS = """
 SELECT member_host, member_port FROM performance_schema.replication_group_members
 WHERE member_id <> @@server_uuid AND member_role = 'PRIMARY' AND member_state IN ('ONLINE', 'RECOVERING')"""
 
-# Of the two names of one variable a server knows one or both.
+# A server has one of the two names of each variable, or both.
 _LOGS_REPLICATED = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_replica_updates', 'log_slave_updates')"
 
 _GALERA_SIZE = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'"
 
 
 def running_replication(session: Session) -> list[str]:
-    """One line for each channel with a running thread, and each cluster peer that takes writes."""
+    """One line for each channel with a running thread, and for each cluster peer that accepts writes."""
     peers = _galera(session) if session.flavor is Flavor.MARIADB else _group(session)
     return [channel for channel, runs in _channels(session) if runs] + peers
 
 
 def unlogged_replication(session: Session) -> list[str]:
-    """One line for each channel, also a stopped one, if what came by it is not in the server's own binlog."""
+    """One line for each channel, even a stopped one, whose changes are not in the server's own binlog."""
     logs = {value for _, value in session.query(_LOGS_REPLICATED)}
     return [] if b"ON" in logs else [channel for channel, _ in _channels(session)]
 
 
 def _channels(session: Session) -> list[tuple[str, bool]]:
-    """Each in words, and whether one of its threads runs."""
+    """Each channel in words, and whether one of its threads is running."""
     if session.flavor is Flavor.MARIADB:
-        # Two more columns than SHOW SLAVE STATUS stand in front: the connection's name and a state.
+        # SHOW ALL SLAVES STATUS has two more columns in front than SHOW SLAVE STATUS: the connection's name and a
+        # state.
         statement, host, io, name = "SHOW ALL SLAVES STATUS", 3, 12, 0
     else:
         statement, host, io, name = "SHOW REPLICA STATUS", 1, 10, 55
@@ -49,7 +50,7 @@ def _group(session: Session) -> list[str]:
     try:
         rows = session.query(_GROUP_PEERS)
     except FerryError:
-        return []  # performance_schema is off or not ours to read; preflight says so of the account
+        return []  # performance_schema is off or not readable; preflight reports a missing privilege
     return [f"from group member {(host or b'').decode()}:{(port or b'').decode()}" for host, port in rows]
 
 

@@ -1,7 +1,7 @@
-"""One connection with every session variable that matters set, so that no server's global default is trusted.
+"""One connection with every relevant session variable set, so that no global default of the server matters.
 
-A session belongs to one thread at a time. Only ``connection_id`` may be read by others (to kill what runs on it).
-Values come back as bytes or None: no column value is ever decoded here. Errors come out as values of ``errors``.
+A session belongs to one thread at a time. Other threads may only read ``connection_id`` (to kill what runs on it).
+Values are returned as bytes or None: no column value is ever decoded here. Errors are raised as values of ``errors``.
 """
 
 import re
@@ -27,27 +27,30 @@ from ferry_core.reasons import Reason
 Row = tuple[bytes | None, ...]
 
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES"
-"""Strict, so that a value that does not fit is an error. Zero dates and days that no month has are values like others,
-since sources hold them: without the last MySQL would not even compare a key with '2024-02-31'."""
+"""Strict, so that a value that does not fit is an error. Zero dates and days that do not exist are allowed, because
+sources contain them: without the last mode MySQL would not even compare a key with '2024-02-31'.
+"""
 DEPRECATIONS = frozenset({1287, 1681, 3778})
-"""They speak of the server's future, not of the rows; _utf8mb3 in front of a key's literal gives one on MySQL 9.7."""
+"""Deprecation warnings, which say nothing about the rows. _utf8mb3 before a key's literal causes one on MySQL 9.7."""
 MOST_WARNINGS = 65535
-"""The protocol counts no further."""
+"""Maximum that the protocol can count."""
 NO_LIMITS = (
     f"SESSION sql_select_limit = {(1 << 64) - 1}, SESSION sql_big_selects = 1 "
     "/*!50708 , SESSION max_execution_time = 0 */ /*M!100101 , SESSION max_statement_time = 0 */"
 )
-"""For a SET, whatever the family is (the other's part is a comment): said before anything is asked."""
+"""Removes limits with one SET that works on both families (each sees the other's part as a comment). Sent before any
+query.
+"""
 LIFT_ATTEMPTS = 20
 UNLISTED = 0
-"""The code that ``warnings`` gives to what the server counted but did not list."""
+"""Code that ``warnings`` uses for warnings that the server counted but did not list."""
 
 
 class Purpose(Enum):
-    """What a session is for decides its character sets and isolation."""
+    """The purpose of a session decides its character sets and isolation level."""
 
-    SOURCE = "source"  # renders rows; literals are binary: QUOTE of any bytes is legal
-    SOURCE_TEXT = "source-text"  # the same with a row filter: literals are utf8mb4, as the filter's author meant them
+    SOURCE = "source"  # renders rows; literals are binary, so QUOTE accepts any bytes
+    SOURCE_TEXT = "source-text"  # the same with a row filter; literals are utf8mb4, as the filter's author meant them
     TARGET = "target"
     CONTROL = "control"  # short administrative statements, text in utf8mb4
 
@@ -62,7 +65,7 @@ class Warned(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What the server counted for one LOAD DATA: ``Records: n  Deleted: n  Skipped: n  Warnings: n``."""
+    """Counts that the server reported for one LOAD DATA: ``Records: n Deleted: n Skipped: n Warnings: n``."""
 
     records: int
     deleted: int
@@ -79,20 +82,20 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         "character_set_connection": "binary" if purpose in (Purpose.SOURCE, Purpose.TARGET) else "utf8mb4",
         "character_set_results": "binary",
         "group_concat_max_len": str(1 << 30),
-        "lc_messages": "'en_US'",  # LOAD DATA's counts are read from its message
+        "lc_messages": "'en_US'",  # LOAD DATA's counts are parsed from its message
         "lock_wait_timeout": "30",
         "innodb_lock_wait_timeout": "20",
         "net_write_timeout": "120",
         "net_read_timeout": "30" if purpose is Purpose.TARGET else "120",
-        # A target session of a dead copier must not hold its locks for the default 8 hours.
+        # A dead copier's target session must not hold its locks for the default 8 hours.
         "wait_timeout": "60" if purpose is Purpose.TARGET else "600",
-        # Limits that a careful administrator sets for people: they cut catalogues short and refuse our statements.
+        # Limits that administrators set for people would truncate catalogue answers and refuse our statements.
         "sql_select_limit": str((1 << 64) - 1),
         "sql_big_selects": "1",
         "sql_safe_updates": "0",
         "completion_type": "'NO_CHAIN'",
         "sql_auto_is_null": "0",
-        # What a row filter's functions read beside the row.
+        # Settings that functions in a row filter depend on.
         "lc_time_names": "'en_US'",
         "default_week_format": "0",
     }
@@ -100,7 +103,7 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         settings["foreign_key_checks"] = "0"
         settings["unique_checks"] = "1"
     if flavor is Flavor.MYSQL:
-        # A tuple IN of 20,000 keys falls back to a scan under the default 8 MB (warning 3170).
+        # With the default 8 MB, a tuple IN of 20,000 keys becomes a table scan (warning 3170).
         settings["range_optimizer_max_mem_size"] = "0"
         settings["transaction_isolation"] = "'READ-COMMITTED'"
         settings["transaction_read_only"] = "0"
@@ -113,9 +116,9 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         settings["idle_transaction_timeout"] = "0"
         settings["idle_readonly_transaction_timeout"] = "0"
         settings["idle_write_transaction_timeout"] = "0"
-        # Rows may be older than a constraint, or were written while their session did not check any.
+        # Rows may be older than a constraint, or written by a session that did not check any.
         settings["check_constraint_checks"] = "0"
-        # An IN list of 1000 would become a join that reads the whole table.
+        # Otherwise an IN list of 1000 becomes a join that reads the whole table.
         settings["in_predicate_conversion_threshold"] = "0"
     return settings
 
@@ -133,11 +136,13 @@ class Session:
         extra: Mapping[str, str] | None = None,
         opening: Callable[["Session"], None] | None = None,
     ) -> None:
-        """``opening`` gets the session before it connects, so that another thread can ``abort`` even that."""
+        """``opening`` receives the session before it connects, so that another thread can ``abort`` even the
+        connect.
+        """
         self.endpoint = endpoint
         self.purpose = purpose
         self.connection_id = 0
-        """Not known before the connection is open."""
+        """0 until the connection is open."""
         try:
             self._connection = UploadConnection(
                 host=endpoint.host,
@@ -161,7 +166,8 @@ class Session:
             if opening is not None:
                 opening(self)
             self._connection.connect()
-        except (err.MySQLError, OSError, RuntimeError) as error:  # RuntimeError: a login method that PyMySQL lacks
+        # RuntimeError: a login method that PyMySQL does not support
+        except (err.MySQLError, OSError, RuntimeError) as error:
             found = unreachable(error, endpoint)
             raise (wants_tls(endpoint) if found.reason == Reason.ACCESS_DENIED else None) or found from error
         try:
@@ -171,7 +177,9 @@ class Session:
             raise
 
     def _introduce(self, extra: dict[str, str]) -> None:
-        """Our own limits first: the server's cut short whatever is asked. Then who is there, before anything else."""
+        """Remove the limits first, because they would truncate any answer. Then check which server answers, before
+        anything else.
+        """
         endpoint = self.endpoint
         self._lift_limits()
         told = [(value or b"").decode() for value in self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")[0]]
@@ -181,7 +189,7 @@ class Session:
         endpoint.check(self.identity)
         settings = _settings(self.purpose, self.flavor) | extra
         self.sql_mode = settings["sql_mode"].strip("'")
-        """What it has while nobody sets it otherwise."""
+        """The session's default sql_mode."""
         self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
         if endpoint.tls_required and not self.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]:
             raise ConfigError(
@@ -192,15 +200,15 @@ class Session:
             )
 
     def _lift_limits(self) -> None:
-        """MariaDB's limit interrupts even this: then it is tried again, for it takes no time of its own."""
+        """Remove the limits. MariaDB's statement time limit can interrupt even this statement, so it is retried."""
         interrupted, often = retry_if_exception_type(Interrupted), stop_after_attempt(LIFT_ATTEMPTS)
         Retrying(retry=interrupted, stop=often, reraise=True)(self.execute, f"SET {NO_LIMITS}")
 
     def _set(self, wished: Mapping[str, str], needed: Mapping[str, str]) -> None:
-        """All of ``wished`` if the account may, else ``needed``.
+        """Set all of ``wished`` if the account may, otherwise ``needed``.
 
-        Thousands of deprecations should not push the one that matters off the list, but MySQL lets only accounts with
-        SESSION_VARIABLES_ADMIN lengthen it; ``warnings`` tells when it was too short.
+        Thousands of deprecation warnings should not push an important one off the list, but MySQL lets only accounts
+        with SESSION_VARIABLES_ADMIN lengthen the list. ``warnings`` reports when it was too short.
         """
         try:
             self.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in wished.items()))
@@ -210,7 +218,9 @@ class Session:
             self._set(needed, needed)
 
     def query(self, statement: str | bytes) -> list[Row]:
-        """All rows of one statement, values as the server sent them; of information_schema all or none."""
+        """All rows of one statement, values as the server sent them. An answer of information_schema is complete or an
+        error.
+        """
         self.execute(statement)
         rows = self.fetched()
         if self.warning_count and catalogue.is_asked(statement):
@@ -245,35 +255,37 @@ class Session:
         except (err.MySQLError, OSError, AttributeError, ValueError) as error:
             shown = (raw if isinstance(statement, str) else raw[:400]).decode("utf-8", "replace")
             if isinstance(error, AttributeError | ValueError):
-                # PyMySQL trips over its own closed socket when another thread shut it.
+                # PyMySQL raises odd errors when another thread has shut its socket.
                 raise ConnectionLost(
                     Reason.CONNECTION_LOST, f"{self.endpoint.where}: closed", server=self.endpoint.role
                 ) from error
             raise classify(error, self.endpoint, shown) from error
 
     def load(self, statement: str, payload: bytes) -> LoadResult:
-        """Run LOAD DATA LOCAL with ``payload`` as the file's content."""
+        """Run LOAD DATA LOCAL with ``payload`` as the content of the file."""
         self._connection.payload = payload
         try:
             self.execute(statement)
         finally:
             self._connection.payload = None
-        # The message has a length byte in front, hence no split; its language is set by lc_messages.
+        # The message starts with a length byte, so it is not split. lc_messages sets its language.
         counts = {word: int(number) for word, number in re.findall(rb"([A-Z][a-z]+): (\d+)", self._connection.message)}
         return LoadResult(counts[b"Records"], counts[b"Deleted"], counts[b"Skipped"], counts[b"Warnings"])
 
     def refuse_restarted(self) -> None:
-        """Raise ServerRestarted for a session that was opened in spite of it, before what must not follow one."""
+        """Raise ServerRestarted if the server restarted before this session was opened. Call it before steps that must
+        not follow a restart.
+        """
         if self.endpoint.known is not None:
             self.endpoint.known.refuse_restarted()
 
     @property
     def warning_count(self) -> int:
-        """Warnings of the last statement, without asking the server."""
+        """Number of warnings of the last statement, without asking the server."""
         return int(self._connection.warning_count)
 
     def warnings(self) -> list[Warned]:
-        """SHOW WARNINGS of the last statement without deprecations; asks the server only if there are any."""
+        """SHOW WARNINGS of the last statement without deprecations. Asks the server only if there are any."""
         count = self.warning_count
         if not count:
             return []
@@ -304,7 +316,7 @@ class Session:
                 return  # already closed by its owner: nothing runs on it
 
     def close(self) -> None:
-        """Close without a farewell that could block."""
+        """Close without a COM_QUIT, which could block."""
         connection: Any = self._connection
         connection._force_close()  # noqa: SLF001 - close() would write to a possibly dead socket
 

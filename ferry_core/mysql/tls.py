@@ -1,8 +1,8 @@
 """Builds the TLS context of an endpoint from the spec's mode and the Secret's PEM texts. Called by ``manifest``.
 
-Preferred and Required encrypt without verifying, as the MySQL clients do: only VerifyCA and VerifyIdentity prove whom
-one talks to. The same texts give the same context:
-one costs 20 ms and 0.8 MB, and credentials are read again for each session.
+Preferred and Required encrypt without verification, as the MySQL clients do; only VerifyCA and VerifyIdentity verify
+the server. Equal texts share one context: a context costs 20 ms and 0.8 MB, and credentials are read again for each
+session.
 """
 
 import ssl
@@ -21,7 +21,7 @@ REQUIRING = (TlsMode.REQUIRED, *VERIFYING)
 
 @dataclass(frozen=True)
 class TlsMaterial:
-    """PEM texts: the CA that signs the server's certificate, and the client's own certificate with its key."""
+    """PEM texts: the CA that signs the server's certificate, and the client's certificate with its key."""
 
     ca: bytes | None = None
     certificate: bytes | None = None
@@ -30,12 +30,12 @@ class TlsMaterial:
 
 @lru_cache(maxsize=16)
 def client_context(mode: TlsMode, material: TlsMaterial, origin: str) -> ssl.SSLContext | None:
-    """The context for ``mode``, None for Disabled; ``origin`` says in errors where the texts came from."""
+    """The context for ``mode``; None for Disabled. ``origin`` says in errors where the texts came from."""
     if mode is TlsMode.DISABLED:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # From Python 3.13 on strictness would refuse the CAs that MySQL makes for itself.
+    # From Python 3.13 the strict mode would refuse the CAs that MySQL generates.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = mode is TlsMode.VERIFY_IDENTITY
     context.verify_mode = ssl.CERT_REQUIRED if mode in VERIFYING else ssl.CERT_NONE
@@ -60,13 +60,13 @@ def _identify(context: ssl.SSLContext, material: TlsMaterial, origin: str) -> No
     if material.certificate is None or material.key is None:
         missing = "tls.crt" if material.certificate is None else "tls.key"
         raise _invalid(f"{origin} has only one of tls.crt and tls.key: add {missing}")
-    # The ssl module reads a client certificate from files only; the folder is private and gone at once.
+    # The ssl module reads a client certificate only from files. The folder is private and removed at once.
     with tempfile.TemporaryDirectory(prefix="ferry-tls-") as folder:
         certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
         certificate.write_bytes(material.certificate)
         key.write_bytes(material.key)
         try:
-            # The empty password keeps OpenSSL from asking for one on the terminal.
+            # The empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(certificate, key, password="")
         except (ssl.SSLError, ValueError) as error:
             raise _invalid(

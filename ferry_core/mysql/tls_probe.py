@@ -1,4 +1,8 @@
-"""Was an account refused for want of TLS? A server says no more than of a wrong password. Called by ``Session``."""
+"""Finds out whether an account was refused because it requires TLS: the server sends the same error as for a wrong
+password.
+
+Called by ``Session``.
+"""
 
 import ssl
 
@@ -12,7 +16,9 @@ SECONDS = 10.0
 
 
 def wants_tls(endpoint: Endpoint) -> ConfigError | None:
-    """Logs in once more, by TLS, where the Ferry's tls.mode is Disabled; None if that is no better."""
+    """If the Ferry's tls.mode is Disabled, log in once more with TLS and return an error that says so. None if that
+    fails too.
+    """
     if endpoint.tls is not None or not _lets_in(endpoint):
         return None
     return ConfigError(
@@ -26,7 +32,7 @@ def wants_tls(endpoint: Endpoint) -> ConfigError | None:
 def _lets_in(endpoint: Endpoint) -> bool:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
-    unverified.verify_mode = ssl.CERT_NONE  # as tls.mode: Preferred; nothing is asked in this connection
+    unverified.verify_mode = ssl.CERT_NONE  # as with tls.mode: Preferred; this connection sends no statement
     try:
         pymysql.connect(
             host=endpoint.host,

@@ -24,7 +24,9 @@ else:
     _Connection = Connection  # generic in the stubs only
 
 PACKET_BYTES = 1 << 19
-"""16 KiB packets cost the copier twice the CPU for 8 MiB chunks; a packet of max_allowed_packet or more is refused."""
+"""With 16 KiB packets the copier needs twice the CPU for 8 MiB chunks. The server refuses a packet of
+max_allowed_packet or more.
+"""
 
 
 _IN_CLEAR = ("mysql_clear_password", "dialog")
@@ -32,7 +34,7 @@ _IN_CLEAR = ("mysql_clear_password", "dialog")
 
 
 class _UploadResult(MySQLResult):
-    # PyMySQL's stubs do not know its private half, which is the only way to answer a LOCAL request.
+    # PyMySQL's stubs lack its private attributes, which are the only way to answer a LOCAL request.
     _read_ok_packet: Callable[[Any], None]
 
     def _read_load_local_packet(self, _first_packet: Any) -> None:
@@ -50,7 +52,7 @@ class _UploadResult(MySQLResult):
 
 
 class UploadConnection(_Connection):
-    """``payload`` is what the next LOAD DATA LOCAL sends; None refuses it."""
+    """The next LOAD DATA LOCAL sends ``payload``; None refuses it."""
 
     payload: bytes | None = None
     warning_count = 0
@@ -60,7 +62,9 @@ class UploadConnection(_Connection):
     ctx: ssl.SSLContext
 
     def __init__(self, *, tls_optional: bool = False, defer_connect: bool = False, **settings: Any) -> None:
-        """With ``tls_optional`` the ``ssl`` context is used if the server offers TLS: PyMySQL alone would insist."""
+        """With ``tls_optional`` the ``ssl`` context is used if the server offers TLS; PyMySQL alone would require
+        TLS.
+        """
         super().__init__(defer_connect=True, **settings)
         if tls_optional:
             self._ssl_required = False
@@ -70,7 +74,9 @@ class UploadConnection(_Connection):
             self.connect()
 
     def connect(self, sock: Any = None) -> None:
-        """A port that accepts and says nothing gets the time for connecting, not the time that a statement may take."""
+        """A port that accepts and sends nothing is limited by the connect timeout, not by the longer statement
+        timeout.
+        """
         self._read_timeout = self._write_timeout = self.connect_timeout
         super().connect(sock)
         self._read_timeout, self._write_timeout = self._patience

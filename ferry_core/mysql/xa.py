@@ -1,4 +1,4 @@
-"""Which XA transactions are prepared and undecided, in the normal form that the binlog's XIDs have too.
+"""Lists prepared, undecided XA transactions in the same normal form as the binlog's XIDs.
 
 Called before the first chunk (R2), for changed keys of XA transactions (R1) and around the cutover's lock.
 """
@@ -11,11 +11,11 @@ from ferry_core.mysql.session import Row, Session
 from ferry_core.reasons import Reason
 
 _XA_RECOVER_DENIED = 1401
-"""What MySQL answers to XA RECOVER without XA_RECOVER_ADMIN: its text speaks of damaged data."""
+"""MySQL's error for XA RECOVER without XA_RECOVER_ADMIN. Its text speaks of damaged data."""
 
 
 def prepared_xids(session: Session) -> list[str]:
-    """Every XA transaction that is prepared and undecided, as "formatID,hex gtrid,hex bqual" in lower case."""
+    """Every prepared and undecided XA transaction, as "formatID,hex gtrid,hex bqual" in lower case."""
     statement = "XA RECOVER CONVERT XID" if session.flavor is Flavor.MYSQL else "XA RECOVER"
     try:
         rows = session.query(statement)
@@ -34,7 +34,7 @@ def prepared_xids(session: Session) -> list[str]:
 def _normal_forms(rows: Iterable[Row], *, hexadecimal: bool) -> Iterable[str]:
     for format_id, gtrid_length, bqual_length, data in rows:
         raw = data or b""
-        # MariaDB gives the bytes themselves (results are binary in our sessions), MySQL "0x" and hexadecimal.
+        # MariaDB returns the bytes themselves (results are binary in our sessions), MySQL "0x" and hexadecimal digits.
         xid = bytes.fromhex(raw[2:].decode()) if hexadecimal else raw
         gtrid, bqual = int(gtrid_length or 0), int(bqual_length or 0)
         if len(xid) != gtrid + bqual:

@@ -1,6 +1,7 @@
-"""Checks for whatever could stop or corrupt a run, before it writes anything. Called by run and ``ferry check``.
+"""Checks everything that could stop or corrupt a run, before it writes anything. Called by the run and ``ferry check``.
 
-One module a concern, each a chain of small functions. A check asks, and says what is wrong, where, and how to fix it.
+Each module covers one concern with a series of small functions. A check asks a server, and reports what is wrong,
+where, and how to fix it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ _CHAIN: tuple[Check, ...] = (
 )
 
 _BEFORE_WRITING = {"versions", "different servers", "writable", "no cluster", "privileges: write"}
-"""A check that creates something on the target waits for these; other checks may fail."""
+"""A check that creates something on the target requires these to pass. Other checks may fail."""
 
 
 def run_checks(context: PreflightContext) -> list[CheckResult]:
@@ -58,9 +59,9 @@ def run_checks(context: PreflightContext) -> list[CheckResult]:
 
 
 def checked(context: PreflightContext) -> Iterator[CheckResult]:
-    """Every check, in the order in which to fix their failures; a failure does not prevent the checks after it.
+    """Every check, in the order in which to fix failures. Checks run even if earlier ones failed.
 
-    A check that lacks what it needs is *skipped* and says why. Lost connections are raised.
+    A check that lacks its input is *skipped* and says why. Lost connections are raised.
     """
     results: list[CheckResult] = []
     for check in _CHAIN:
@@ -70,7 +71,7 @@ def checked(context: PreflightContext) -> Iterator[CheckResult]:
 
 
 def refuse_failed(results: Sequence[CheckResult]) -> None:
-    """Raise ConfigError with the first failure's reason and every failure's message."""
+    """Raise ConfigError with the first failure's reason and all failures' messages."""
     failures = [result for result in results if result.status is Status.FAILED]
     if failures:
         others = [f"{result.reason}: {result.message}" for result in failures[1:]]
@@ -86,7 +87,7 @@ def _run(check: Check, context: PreflightContext, before: Sequence[CheckResult])
     except CannotAskError as lack:
         findings = [skipped(str(lack))]
     except (ConfigError, DataError) as error:
-        # The server refuses the question itself, most often for want of a privilege that it names.
+        # The server refused the query itself, usually because of a missing privilege that it names.
         yield _refused(check, error, before)
         return
     for finding in findings or [passed("")]:
@@ -102,7 +103,7 @@ def _refuse_to_write(before: Sequence[CheckResult]) -> None:
 
 
 def _refused(check: Check, error: ConfigError | DataError, before: Sequence[CheckResult]) -> CheckResult:
-    """Where a missing privilege was named already, with its GRANT, a server's refusal to answer says nothing new."""
+    """If a missing privilege was reported already, with its GRANT, the server's refusal adds nothing."""
     named = {one.server for one in before if one.reason == Reason.MISSING_PRIVILEGE and one.status is Status.FAILED}
     if error.reason == Reason.MISSING_PRIVILEGE and (check.server in named or (check.server == "both" and named)):
         why = f"the account lacks a privilege that is named above; {error.message}"

@@ -1,4 +1,4 @@
-"""Whether the source's binlog has every change of the selected tables, in a form that the streamer reads."""
+"""Checks that the source's binlog contains every change of the selected tables in a form that the streamer can read."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,10 +31,10 @@ def _enabled(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _server_id(context: PreflightContext) -> Iterator[Finding]:
-    """A source ends the older of two streams with the same server id, and that replica then ends ours."""
+    """The source closes the older of two streams with the same server id, and that replica then closes ours."""
     source, own = context.source_facts, server_id_of(context.ferry_uid)
     holders = {"the source itself"} if source.number("server_id") == own else set()
-    # Host and port as the replica was told to report them, mostly nothing.
+    # Host and port that the replica reports about itself; usually empty.
     replicas = _replicas(context)
     holders |= {
         f"its replica at {decoded(row[1]) or 'an unknown host'}"
@@ -55,7 +55,7 @@ def _server_id(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _replicas(context: PreflightContext) -> Sequence[Row] | None:
-    """None where MariaDB does not show them, for want of a privilege that nothing else here needs."""
+    """None if MariaDB does not show them, because of a privilege that nothing else here needs."""
     try:
         return context.source.query("SHOW SLAVE HOSTS" if context.source_facts.mariadb else "SHOW REPLICAS")
     except ConfigError:
@@ -181,9 +181,10 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _replication(context: PreflightContext) -> list[dict[str, str]]:
-    """One dict with keys io and sql a replication channel."""
+    """One dict with keys io and sql for each replication channel."""
     if context.source_facts.mariadb:
-        # Two more columns than SHOW SLAVE STATUS stand in front: the connection's name and a state.
+        # SHOW ALL SLAVES STATUS has two more columns in front than SHOW SLAVE STATUS: the connection's name and a
+        # state.
         rows = context.source.query("SHOW ALL SLAVES STATUS")
         return [{"io": decoded(row[12]), "sql": decoded(row[13])} for row in rows]
     rows = context.source.query("SHOW REPLICA STATUS")
@@ -191,12 +192,12 @@ def _replication(context: PreflightContext) -> list[dict[str, str]]:
 
 
 CHECKS = (
-    # Without a binlog nothing below matters.
+    # Without a binlog the checks below are pointless.
     Check("binlog on", "source", _enabled),
     Check("server id", "source", _server_id),
     Check("binlog format", "source", _format),
     Check("binlog row image", "source", _image),
-    # Payload events are refused by the streamer too: this says it before anything is copied.
+    # The streamer refuses payload events too. This check reports them before anything is copied.
     Check("binlog partial JSON", "source", _partial_json),
     Check("binlog filters", "source", _filters),
     Check("GTIDs", "source", _gtid),

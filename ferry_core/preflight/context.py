@@ -1,4 +1,4 @@
-"""What every check is given: the spec, the tables and two servers whose answers are asked once. Made by run and CLI."""
+"""Input of every check: the spec, the tables, and two servers whose answers are cached. Made by the run and the CLI."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from ferry_core.tables.table import Table, TableName
 
 
 class CannotAskError(Exception):
-    """A check lacks what it needs, for a reason that another line of the result tells."""
+    """A check lacks its input, for a reason that another line of the result reports."""
 
 
 @dataclass(eq=False)
 class PreflightContext:
-    """The sessions are of Purpose.CONTROL, None for a server that could not be reached.
+    """Sessions have Purpose.CONTROL; None for a server that could not be reached.
 
-    ``movable`` is what discovery found, ``keyless`` what it found and no run can move, ``problems`` what is wrong with
-    the selection. ``started`` are the ids of tables that the stored state goes on with, None if it could not be read;
-    ``state_at`` says where that was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier
-    run may go then. ``makes_anew`` are the ids of tables that an earlier start has made and copied nothing into: they
-    need not be like the source's.
+    ``movable`` are the tables that discovery found, ``keyless`` those that it found and no run can move, ``problems``
+    what is wrong with the selection. ``started`` are the ids of tables that the stored state resumes, None if the state
+    could not be read. ``state_at`` says where the state was looked for, ``stateless`` that there is none, ``restart``
+    that rows of an earlier run may be deleted then. ``makes_anew`` are the ids of tables that an earlier start created
+    without copying any row; they may differ from the source's.
     """
 
     spec: Spec
@@ -44,8 +44,10 @@ class PreflightContext:
 
     @cached_property
     def tables(self) -> Sequence[Table]:
-        """All that are selected: also those without a key have other findings, which one round should show."""
-        _reached(self.source_session, "source")  # else there is nothing to say of none
+        """All selected tables. Those without a key are included, so that one run of the checks shows all their
+        findings.
+        """
+        _reached(self.source_session, "source")  # otherwise nothing can be said about any
         return sorted([*self.movable, *self.keyless], key=lambda table: table.source)
 
     @property
@@ -66,7 +68,7 @@ class PreflightContext:
 
     @cached_property
     def leases(self) -> Sequence[Lease]:
-        """The rows of the target's lease table, ours and others'; none while there is no such table."""
+        """Rows of the target's lease table, ours and others'. None if there is no such table."""
         return read_leases(self.target)
 
     @property
@@ -75,7 +77,7 @@ class PreflightContext:
 
     @cached_property
     def existing_targets(self) -> frozenset[TableName]:
-        """Target names under which there is something already, table or view."""
+        """Target names for which a table or view already exists."""
         wanted = {self.target_facts.folded(table.target): table.target for table in self.tables}
         return frozenset(
             wanted[found]
@@ -85,7 +87,9 @@ class PreflightContext:
 
     @cached_property
     def foreign_keys(self) -> Mapping[Table, Sequence[ForeignKey]]:
-        """The constraints that each table has on the source; none of one that may not be read, which a check says."""
+        """Foreign keys of each table on the source. None for a table that may not be read, which another check
+        reports.
+        """
         return {
             table: parse(table.definition, table.source).foreign_keys if table.definition else ()
             for table in self.tables

@@ -1,4 +1,6 @@
-"""Whether writes on the source can be stopped at the cutover; but for XA of ``cutover.sourceLock: ReadOnly`` only."""
+"""Checks that writes on the source can be stopped at the cutover. Except for XA, it applies only to sourceLock:
+ReadOnly.
+"""
 
 from collections.abc import Iterator
 
@@ -15,7 +17,7 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     if not (context.makes_source_read_only and source.is_on("read_only")):
         return
     if context.own_lease is not None and context.own_lease.locks_source:
-        return  # locked by this Ferry's own attempt, whose old values it has stored
+        return  # locked by an attempt of this Ferry, which has stored the old values
     name = "super_read_only" if source.is_on("super_read_only") else "read_only"
     begun = bool(context.own_lease and context.own_lease.tables)
     perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if begun else ""
@@ -82,7 +84,7 @@ def _events(context: PreflightContext) -> Iterator[Finding]:
 def _prepared(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     if not (source.mariadb or source.grants.everywhere("XA_RECOVER_ADMIN")):
-        return  # the privileges' check says so; MySQL itself would speak of damaged data
+        return  # reported by the privileges check; MySQL's own message would speak of damaged data
     if rows := context.source.query("XA RECOVER"):
         yield warning(
             Reason.PREPARED_TRANSACTIONS,

@@ -1,6 +1,7 @@
-"""Settings with which a server loses commits in a crash or power cut. They are warnings: nothing here stops a run.
+"""Settings with which a server loses commits in a crash or power cut. They cause warnings and never stop a run.
 
-A run that notices a loss (docs/correctness.md) goes on from an earlier place, starts over, or ends with a difference.
+A run that notices such a loss (docs/correctness.md) resumes from an earlier place, starts over, or fails with a
+difference.
 """
 
 from collections.abc import Iterator
@@ -10,12 +11,12 @@ from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, warning
 from ferry_core.reasons import Reason
 
-DURABLE_FLUSHES = ("1", "3")  # 3 is MariaDB's: at the prepare and at the commit
+DURABLE_FLUSHES = ("1", "3")  # 3 is MariaDB's: sync at prepare and at commit
 WHOLE_PAGES = ("ON", "1", "DETECT_AND_RECOVER")
 
 
 def _loose(server: ServerFacts) -> dict[str, str]:
-    """Settings that lose commits or pages in a crash, and what they must be instead."""
+    """Settings that lose commits or pages in a crash, and their safe values."""
     found = {}
     if server.is_on("log_bin") and server.variable("sync_binlog", "1") != "1":
         found["sync_binlog"] = "1"
@@ -27,14 +28,14 @@ def _loose(server: ServerFacts) -> dict[str, str]:
 
 
 def _findings(server: ServerFacts, reason: Reason, lost: str, when: str = "") -> Iterator[Finding]:
-    """A warning where a crash can take back ``lost``, with the statement that prevents it."""
+    """A warning that a crash can undo ``lost``, with the statement that prevents it."""
     if loose := _loose(server):
         now = " and ".join(f"{name}={server.variable(name)}" for name in loose)
         yield warning(reason, f"{server.where} has {now}: a crash can take back {lost}; {_fix(server, loose)}{when}")
 
 
 def _fix(server: ServerFacts, loose: dict[str, str]) -> str:
-    """A server that was started without its doublewrite buffer cannot get one while it runs."""
+    """How to fix it. A server started without its doublewrite buffer cannot enable it while it runs."""
     at_start = [name for name in loose if name == "innodb_doublewrite" and server.variable(name).upper() == "OFF"]
     running = [f"{name} = {value}" for name, value in loose.items() if name not in at_start]
     steps = [f"SET GLOBAL {', GLOBAL '.join(running)}"] if running else []

@@ -1,4 +1,4 @@
-"""Answers of one server that several checks need, each asked once. Made by ``context``."""
+"""Answers of one server that several checks need, each queried once. Made by ``context``."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -13,17 +13,17 @@ from ferry_core.tables.table import TableName
 
 
 def decoded(value: bytes | None) -> str:
-    """A column of text; NULL is the empty string."""
+    """A text column; NULL becomes the empty string."""
     return (value or b"").decode("utf-8", "replace")
 
 
 def name_list(schemas: Collection[str]) -> str:
-    """For ``IN (...)``; the empty list matches nothing."""
+    """Names for ``IN (...)``; the empty list matches nothing."""
     return ", ".join(map(string, sorted(schemas))) or "NULL"
 
 
 class ServerFacts:
-    """What a server is and what we may do there."""
+    """What a server is, and what the account may do there."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -37,7 +37,7 @@ class ServerFacts:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Every global variable by its name in lower case."""
+        """Every global variable, by its name in lower case."""
         rows = self._session.query("SHOW GLOBAL VARIABLES")
         return {decoded(name).lower(): decoded(value) for name, value in rows}
 
@@ -63,7 +63,7 @@ class ServerFacts:
 
     @cached_property
     def account(self) -> str:
-        """The account that the server took us for, as GRANT wants it."""
+        """The account that the server authenticated, in the form of GRANT."""
         user, _, host = self._session.text("SELECT CURRENT_USER()").rpartition("@")
         return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
@@ -74,13 +74,13 @@ class ServerFacts:
 
     @property
     def folds(self) -> bool:
-        """Table and schema names are compared in lower case."""
+        """Whether table and schema names are compared in lower case."""
         return self.number("lower_case_table_names") != 0
 
     def folded(self, name: TableName) -> TableName:
         return TableName(name.schema.lower(), name.name.lower()) if self.folds else name
 
     def existing(self, names: Collection[TableName]) -> Sequence[TableName]:
-        """Tables and views that we may see, among them all of ``names`` that exist, as the server spells them."""
+        """Visible tables and views, including all of ``names`` that exist, in the server's spelling."""
         rows = rows_of(self._session, names, "TABLES", "TABLE_TYPE")
         return [TableName(decoded(schema), decoded(name)) for schema, name, _ in rows]

@@ -1,7 +1,7 @@
-"""Whether foreign keys change rows of selected tables without a binlog event, and whether they can be created.
+"""Checks whether foreign keys change rows of selected tables without a binlog event, and whether they can be created.
 
-They are read from SHOW CREATE TABLE, for which SELECT is enough: MariaDB's information_schema shows an account that has
-no more than that no constraint at all. A child that is not selected is nobody's business here.
+They are read from SHOW CREATE TABLE, for which SELECT is enough: to an account with only SELECT, MariaDB's
+information_schema shows no constraints at all. Children that are not selected are ignored.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from ferry_core.tables.table import Table
 
 
 def dependants(context: PreflightContext, tables: set[Table]) -> list[Table]:
-    """Selected tables whose constraints lead to one of ``tables``, by way of each other too: to be left out with it."""
+    """Selected tables that reference one of ``tables``, directly or through others: they must be excluded together."""
     folded = context.source_facts.folded
     found: set[Table] = set()
     names = {folded(table.source) for table in tables}
@@ -30,7 +30,7 @@ def dependants(context: PreflightContext, tables: set[Table]) -> list[Table]:
 
 
 def and_dependants(context: PreflightContext, tables: set[Table]) -> str:
-    """For the advice to exclude ``tables``; empty if nothing selected references them."""
+    """Text for the advice to exclude ``tables``; empty if no selected table references them."""
     more = dependants(context, tables)
     return f" together with {', '.join(table.id for table in more)}, which reference them" if more else ""
 
@@ -53,8 +53,8 @@ def _cascades(context: PreflightContext) -> Iterator[Finding]:
 def _unfollowed(source: ServerFacts, key: ForeignKey, parent_selected: bool) -> str:
     """Why the rows that a cascade changes cannot be followed; empty if they can.
 
-    MySQL has cascades of its own, above InnoDB's, since 9.6, and writes their rows to the binlog. An event that comes
-    without them has no such flag, and ends the run; only the parent's events can show that.
+    Since 9.6 MySQL executes cascades above InnoDB and logs their rows. An event logged without them lacks a flag, and
+    ends the run; only the parent's events show that.
     """
     setting = source.variable("innodb_native_foreign_keys").upper()
     if setting == "OFF" and parent_selected:

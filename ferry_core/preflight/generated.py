@@ -1,6 +1,7 @@
-"""Generated columns whose stored values depend on the session that wrote a row: the target computes its own.
+"""Checks generated columns whose stored values depend on the session that wrote a row: the target computes its own.
 
-Its sessions have the source's global settings (``mysql.computing``), but UTC, and who wrote a row may have had others.
+The target's sessions use the source's global settings (``mysql.computing``) and UTC; the session that wrote a row may
+have used others.
 """
 
 import re
@@ -25,7 +26,7 @@ _DIVISION = re.compile(r" / ")
 
 @dataclass
 class _Columns:
-    """Of one table, by name; an index over an expression counts as one more generated column."""
+    """Columns of one table by name. An index over an expression counts as one more generated column."""
 
     timestamps: set[str] = field(default_factory=set)
     padded: set[str] = field(default_factory=set)
@@ -34,7 +35,9 @@ class _Columns:
     indexed: set[str] = field(default_factory=set)
 
     def depending(self, columns: set[str], function: re.Pattern[str] = _NEVER) -> set[str]:
-        """Generated ones that read these columns or call this function, be it by way of other generated columns."""
+        """Generated columns that read these columns or call this function, directly or through other generated
+        columns.
+        """
         found = columns | {name for name, words in self.expressions.items() if function.search(words)}
         while more := {name for name, words in self.expressions.items() if _names(words, found)} - found:
             found |= more
@@ -84,7 +87,7 @@ def _by_setting(columns: _Columns, source: ServerFacts, target: ServerFacts) -> 
     yield f"lc_time_names ({here} globally, {there} on the target)", columns.depending(set(), _LOCALE)
     here, there = (facts.variable("div_precision_increment") for facts in (source, target))
     if here != there:
-        # A server that has the table open already computes as the session did that opened it.
+        # A server that has the table open computes with the settings of the session that opened it.
         yield f"div_precision_increment ({here} globally, {there} on the target)", columns.depending(set(), _DIVISION)
     if "PAD_CHAR_TO_FULL_LENGTH" in source.variable("sql_mode"):
         yield "sql_mode (PAD_CHAR_TO_FULL_LENGTH globally, never on the target)", columns.depending(columns.padded)

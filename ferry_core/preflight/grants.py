@@ -1,4 +1,4 @@
-"""Reads SHOW GRANTS: the account's own privileges and those of its active roles. Called by ``facts``."""
+"""Parses SHOW GRANTS: the account's own privileges and those of its active roles. Used by ``facts``."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ _SPELLINGS = {
     "READ ONLY ADMIN": "READ_ONLY ADMIN",
     "REPLICA MONITOR": "SLAVE MONITOR",
     "REPLICATION REPLICA": "REPLICATION SLAVE",
-    "BINLOG MONITOR": "REPLICATION CLIENT",  # MariaDB's name since 10.5
+    "BINLOG MONITOR": "REPLICATION CLIENT",  # name in MariaDB since 10.5
 }
 
 
 class Grants:
-    """What an account may do, globally, in schemas and on tables. Privileges on single columns do not count."""
+    """Privileges of an account: global, by schema and by table. Privileges on single columns are ignored."""
 
     def __init__(self, lines: Sequence[str], *, wildcards: bool, fold: bool) -> None:
         self._fold = fold
@@ -22,18 +22,18 @@ class Grants:
         self._global: set[str] = set()
         self._schemas: list[tuple[str, set[str]]] = []
         self._tables: list[tuple[str, str, set[str]]] = []
-        self._revoked: list[tuple[str, set[str]]] = []  # MySQL's partial_revokes: not in this schema
+        self._revoked: list[tuple[str, set[str]]] = []  # MySQL's partial_revokes: revoked for this schema
         for line in lines:
             for tokens in readings(line):
                 self._read(tokens)
                 break
 
     def everywhere(self, privilege: str) -> bool:
-        """Held on ``*.*``."""
+        """Whether it is granted on ``*.*``."""
         return not {_spelled(privilege), "ALL PRIVILEGES"}.isdisjoint(self._global)
 
     def on_schema(self, privilege: str, schema: str) -> bool:
-        """Held for every table of a schema, also of one that does not exist yet."""
+        """Whether it is granted for every table of a schema, even of a schema that does not exist yet."""
         wanted = {_spelled(privilege), "ALL PRIVILEGES"}
         revoked = any(self._same(name, schema) and wanted & held for name, held in self._revoked)
         if self.everywhere(privilege) and not revoked:
@@ -41,12 +41,12 @@ class Grants:
         return any(self._matches(pattern, schema) and wanted & held for pattern, held in self._schemas)
 
     def in_every_schema(self, privilege: str) -> bool:
-        """Held for every table of the server; ``everywhere`` counts also what is revoked for some schema."""
+        """Whether it is granted for every table of the server. Unlike ``everywhere`` it excludes partial revokes."""
         wanted = {_spelled(privilege), "ALL PRIVILEGES"}
         return self.everywhere(privilege) and not any(wanted & held for _, held in self._revoked)
 
     def in_schemas_like(self, privilege: str, glob: str) -> bool:
-        """Held for every schema that a glob with ``*`` and ``?`` can match, by one grant of the same reach."""
+        """Whether one grant covers every schema that a glob with ``*`` and ``?`` can match."""
         if self.in_every_schema(privilege):
             return True
         escaped = re.sub(r"([\\_%])", r"\\\1", glob).replace("*", "%").replace("?", "_")
@@ -54,7 +54,7 @@ class Grants:
         return self._wildcards and any(pattern in ("%", escaped) and wanted & held for pattern, held in self._schemas)
 
     def on_table(self, privilege: str, schema: str, table: str) -> bool:
-        """Held for one table, by whatever grant."""
+        """Whether it is granted for one table, by any grant."""
         wanted = {_spelled(privilege), "ALL PRIVILEGES"}
         return self.on_schema(privilege, schema) or any(
             self._same(owner, schema) and self._same(name, table) and wanted & held
@@ -93,7 +93,7 @@ class Grants:
 
 
 def _privileges(cursor: Cursor) -> Iterator[str]:
-    """``SELECT, INSERT (a, b), LOCK TABLES`` up to ON or TO; one with columns is left out."""
+    """Parses ``SELECT, INSERT (a, b), LOCK TABLES`` up to ON or TO. Privileges with columns are left out."""
     words: list[str] = []
     while cursor.at < len(cursor.tokens) and cursor.word() not in ("ON", "TO"):
         token = cursor.next()
@@ -114,6 +114,6 @@ def _spelled(privilege: str) -> str:
 
 
 def schema_pattern(schema: str, *, wildcards: bool) -> str:
-    """A schema's name as GRANT wants it: _ and % are wildcards there."""
+    """A schema's name in the form of GRANT, where _ and % are wildcards."""
     escaped = re.sub(r"([\\_%])", r"\\\1", schema) if wildcards else schema
     return "`" + escaped.replace("`", "``") + "`"

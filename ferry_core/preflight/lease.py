@@ -1,6 +1,6 @@
-"""Reads the target's lease table, which says which Ferry owns which tables. Called by ``context`` and ``offline``.
+"""Reads the target's lease table, which says which Ferry owns which tables. Used by ``context`` and ``offline``.
 
-The table is written by the fence only; here it is looked at before anybody has a right to touch it.
+Only the fence writes that table. Here it is read by runs that do not own anything yet.
 """
 
 import json
@@ -19,15 +19,15 @@ OWN_SCHEMA = SCHEMA
 
 @dataclass(frozen=True)
 class Lease:
-    """One Ferry's row: who it is, how far it came, and which target tables it says are its own."""
+    """One Ferry's row: its id, its phase, and the target tables that it claims."""
 
     ferry_uid: str
     name: str
     phase: str
     source_id: str
     tables: frozenset[TableName]
-    perhaps: frozenset[TableName]  # these too, or some of them: what a row of an earlier version may mean
-    locks_source: bool  # it holds what the source's read_only was before
+    perhaps: frozenset[TableName]  # some or all of these: a row of an earlier version is ambiguous
+    locks_source: bool  # whether it holds the source's old read_only values
 
 
 def read_leases(target: Session) -> Sequence[Lease]:
@@ -39,7 +39,7 @@ def read_leases(target: Session) -> Sequence[Lease]:
     except DataError as error:
         if not table_is_gone(error):
             raise
-        return []  # another Ferry's cleanup was the last
+        return []  # the cleanup of the last other Ferry dropped the table
     return [_lease([(value or b"").decode() for value in row]) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Whether the accounts have the privileges that a run needs. Every failure contains the GRANT that fixes it."""
+"""Checks that the accounts have the privileges that a run needs. Every failure contains the GRANT that fixes it."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def _lacks(server: ServerFacts, privileges: str, scope: str, why: str) -> Findin
 
 
 def _missing_everywhere(server: ServerFacts, wanted: dict[str, str]) -> Iterator[Finding]:
-    """``wanted``: privilege by privilege, what for."""
+    """``wanted``: each privilege, and what it is for."""
     missing = [privilege for privilege in wanted if not server.grants.everywhere(privilege)]
     if missing:
         reasons = ", ".join(dict.fromkeys(wanted[privilege] for privilege in missing))
@@ -64,13 +64,13 @@ def _follow_source(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _lock_source(context: PreflightContext) -> Iterator[Finding]:
-    """What cutover.sourceLock: ReadOnly needs."""
+    """Privileges for cutover.sourceLock: ReadOnly."""
     source = context.source_facts
     if not context.makes_source_read_only:
         return
     wanted = {"PROCESS": "to name transactions that stand in the way of the cutover"}
     why = "for cutover.sourceLock: ReadOnly"
-    # SUPER stopped to include READ_ONLY ADMIN in MariaDB 10.11.
+    # In MariaDB 10.11 SUPER no longer includes READ_ONLY ADMIN.
     if not source.mariadb and not source.grants.everywhere("SUPER"):
         wanted |= {"SYSTEM_VARIABLES_ADMIN": why, "CONNECTION_ADMIN": why}
     elif source.mariadb and (source.version >= (10, 11) or not source.grants.everywhere("SUPER")):
@@ -82,7 +82,8 @@ def _write_target(context: PreflightContext) -> Iterator[Finding]:
     target = context.target_facts
     wanted = CREATING if context.creates_tables else WRITING
     if not target.mariadb:
-        wanted = (*wanted, "TRIGGER")  # MySQL shows triggers to its holders only, and each would fire for copied rows
+        # MySQL shows triggers only to accounts that have it, and each trigger would fire for copied rows
+        wanted = (*wanted, "TRIGGER")
     by_schema: dict[str, set[str]] = {}
     for table in context.tables:
         needed = {privilege for privilege in wanted if not target.grants.on_table(privilege, *table.target)}
@@ -91,8 +92,8 @@ def _write_target(context: PreflightContext) -> Iterator[Finding]:
     for schema, missing in by_schema.items():
         if missing and schema == OWN_SCHEMA:
             scope = _scope(target, schema)
-            if not target.is_on("partial_revokes"):  # which takes wildcards in schema names away
-                scope = scope.replace("`.*", "%`.*")  # the schemas in which definitions are tried, too
+            if not target.is_on("partial_revokes"):  # which disables wildcards in schema names
+                scope = scope.replace("`.*", "%`.*")  # includes the schemas in which definitions are tried
             yield _lacks(target, "ALL", scope, "for the Ferry's own tables")
         elif missing:
             listed = ", ".join(name for name in wanted if name in missing)
@@ -100,7 +101,7 @@ def _write_target(context: PreflightContext) -> Iterator[Finding]:
 
 
 CHECKS = (
-    # Reading rows, then their changes, then the cutover: the order in which a run would miss them.
+    # Reading rows, then following changes, then the cutover: the order in which a run would need them.
     Check("privileges: read tables", "source", _read_tables),
     Check("privileges: read the binlog", "source", _follow_source),
     Check("privileges: lock the source", "source", _lock_source),

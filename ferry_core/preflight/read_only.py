@@ -1,9 +1,8 @@
-"""What a source that is read-only means, where the target tells of no attempt of this Ferry that has made it so.
+"""Interprets a read-only source when the target records no attempt of this Ferry that made it read-only.
 
-Either somebody else has, or this Ferry was cut over and the target has lost the record: it was brought back from a
-backup of before, checkpoint and lease together. Then applications may use the target, and the source's read_only is all
-that still keeps a run from copying over what they wrote. Called by the check of it, and by ``ferry abort`` and
-``ferry cleanup``.
+Either somebody else did, or this Ferry was cut over and the target has lost the record: it was restored from an older
+backup, checkpoint and lease together. Then applications may use the target, and only the source's read_only keeps a run
+from overwriting what they wrote. Used by the check for it, and by ``ferry abort`` and ``ferry cleanup``.
 """
 
 import time
@@ -14,7 +13,7 @@ from ferry_core.mysql.session import Session
 
 
 def found_read_only(source: Session, name: str = "read_only") -> str:
-    """``name`` is the stricter of the variables that is on."""
+    """``name`` is the stricter one of the variables that are on."""
     found = f"{source.endpoint.role} {source.endpoint.address} has {name}=ON already"
     known = last_set(source)
     if known is None or not known.when:

@@ -1,4 +1,4 @@
-"""What a check is and what it finds. Called by every module of this package; shown by ``ferry check``."""
+"""Checks and their findings. Used by every module of this package; displayed by ``ferry check``."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ Server = Literal["source", "target", "both"]
 
 
 class Status(StrEnum):
-    """How a check ended. Only FAILED stops a run."""
+    """Result of a check. Only FAILED stops a run."""
 
     PASSED = "passed"
     FAILED = "failed"
     WARNING = "warning"
-    ACKNOWLEDGED = "acknowledged"  # would have failed, but the spec says that it is known
-    SKIPPED = "skipped"  # not asked; the message says why
+    ACKNOWLEDGED = "acknowledged"  # would have failed, but the spec acknowledges it
+    SKIPPED = "skipped"  # not checked; the message says why
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has to say; a check that finds nothing passed."""
+    """One thing that a check reports. A check without findings has passed."""
 
     status: Status
     reason: Reason
@@ -32,7 +32,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the table that ``ferry check`` prints. The message of a failure holds what, where and the fix."""
+    """One line of the table that ``ferry check`` prints. The message of a failure says what is wrong, where, and how to
+    fix it.
+    """
 
     name: str
     server: Server
@@ -43,22 +45,24 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """A named question to one server or both."""
+    """A named question to one server or to both."""
 
     name: str
     server: Server
     find: Callable[[PreflightContext], Iterable[Finding]]
     writes: bool = False
-    """It creates something on the target: only once that is known to be the right server, and writable."""
+    """Whether it creates something on the target. It runs only after checks of the right server and of write access
+    have passed.
+    """
 
 
 def passed(message: str) -> Finding:
-    """For checks with a result worth reading although nothing is wrong."""
+    """For checks with a result worth showing although nothing is wrong."""
     return Finding(Status.PASSED, Reason.PASSED, message)
 
 
 def skipped(why: str) -> Finding:
-    """For checks that were not made, or not completely."""
+    """For checks that could not be made, or not completely."""
     return Finding(Status.SKIPPED, Reason.NOT_ASKED, why)
 
 
@@ -71,7 +75,7 @@ def warning(reason: Reason, message: str) -> Finding:
 
 
 def refused(context: PreflightContext, reason: Reason, message: str) -> Finding:
-    """A failure that ``spec.acknowledge`` can allow by the reason's own name."""
+    """A failure that ``spec.acknowledge`` can allow by naming its reason."""
     if reason.value in {str(word) for word in context.spec.acknowledge}:
         return Finding(Status.ACKNOWLEDGED, reason, message)
     return failed(reason, f"{message}; to accept this, add acknowledge: [{reason}]")

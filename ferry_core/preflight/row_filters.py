@@ -1,9 +1,9 @@
-"""Whether every row filter is one SQL condition that depends on the row alone.
+"""Checks that every row filter is one SQL condition that depends on the row alone.
 
-The stream re-reads a changed row with the filter in the same SELECT. A filter that gives another answer later without
-a change of the row (NOW(), a variable, another table) would leave rows behind that nobody looks at again. A server
-knows best what is pure: it refuses to compile an impure CHECK constraint. The constraint is put on a TEMPORARY table
-with the source table's columns, which nobody else sees and which ends with its session.
+For a changed row, the stream reads the row and evaluates the filter in the same SELECT. If the result of a filter can
+change without a change of the row (NOW(), a variable, another table), rows would be left behind that nobody reads
+again. A server refuses to compile an impure CHECK constraint, so the filter is tried as one on a TEMPORARY table with
+the source table's columns, which nobody else sees and which ends with its session.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def _conditions(context: PreflightContext) -> Iterator[Finding]:
 def _purity(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
         if not table.row_filter or invalidity(context, table, table.row_filter):
-            continue  # the other check says so
+            continue  # reported by the other check
         if problem := _impurity(context, table, table.row_filter):
             yield failed(
                 Reason.ROW_FILTER_NOT_PURE,
@@ -46,7 +46,7 @@ def _purity(context: PreflightContext) -> Iterator[Finding]:
 
 
 def invalidity(context: PreflightContext, table: Table, row_filter: str) -> str | None:
-    """What is wrong with it; asked before a filter is put into any statement."""
+    """What is wrong with the filter. Checked before the filter becomes part of any statement."""
     return _shape(row_filter) or _on_source(context, table, row_filter)
 
 
@@ -67,7 +67,7 @@ def _shape(row_filter: str) -> str | None:
 
 
 def _on_source(context: PreflightContext, table: Table, row_filter: str) -> str | None:
-    """What the source says to it; no row is read."""
+    """The source's error message for it; no row is read."""
     return _refusal(context.source, f"SELECT 1 FROM {table.source.sql} WHERE FALSE AND ({row_filter}\n) LIMIT 0")
 
 
@@ -79,7 +79,7 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
     helper = TableName(schema, HELPER)
     session.execute(f"DROP TEMPORARY TABLE IF EXISTS {helper.sql}")
     columns = ", ".join(map(_definition, table.columns))
-    # MariaDB keeps the text of the CHECK in the table's character set.
+    # MariaDB stores the text of the CHECK in the table's character set.
     problem = _refusal(
         session,
         f"CREATE TEMPORARY TABLE {helper.sql} ({columns}, CHECK (({row_filter}\n) IS TRUE)) CHARACTER SET utf8mb4",
@@ -90,15 +90,15 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
 
 
 def _definition(column: Column) -> str:
-    # NULL explicitly: a bare TIMESTAMP may otherwise ask for a default that the sql_mode refuses.
+    # An explicit NULL: a bare TIMESTAMP may get a default that the sql_mode refuses.
     charset = f" CHARACTER SET {column.charset} COLLATE {column.collation}" if column.collation else ""
     return f"{identifier(column.name)} {column.column_type}{charset} NULL"
 
 
 def _workshop(context: PreflightContext) -> tuple[Session, str]:
-    """A schema in which a temporary table may be made: our own on the target, made if it must be.
+    """A schema in which a temporary table may be created: our own on the target, created if it is missing.
 
-    MariaDB needs no such schema for it. The schema stays: dropping it could take the lease of a Ferry that starts now.
+    MariaDB needs no schema for that. The schema is not dropped: that could remove the lease of a Ferry that starts now.
     """
     if not context.target_facts.mariadb:
         context.target.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(OWN_SCHEMA)}")

@@ -1,7 +1,7 @@
-"""Whether rows hold values that the target cannot. A sample in a bounded time: it may miss some.
+"""Checks whether rows contain values that the target cannot hold. Samples for a limited time, so it may miss some.
 
-JSON travels as text, which a DECIMAL or a date in it does not survive: a run stops at such a row. TIMESTAMPs end
-in 2038 on most servers and in 2106 on newer MariaDB.
+JSON is transferred as text, which does not preserve a DECIMAL or a date in it: a run stops at such a row. TIMESTAMPs
+end in 2038 on most servers and in 2106 on newer MariaDB.
 """
 
 import time
@@ -26,7 +26,7 @@ SHOWN = 10
 
 
 def last_timestamp(server: ServerFacts) -> str:
-    """The last moment, in UTC, that a TIMESTAMP of this server holds."""
+    """The last moment, in UTC, that a TIMESTAMP of this server can hold."""
     return "2106-02-07 06:28:15" if server.mariadb and server.version >= (11, 5) else "2038-01-19 03:14:07"
 
 
@@ -34,7 +34,7 @@ def _json(context: PreflightContext) -> Iterator[Finding]:
     conditions = {}
     for table in context.tables:
         if context.source_facts.mariadb or not context.source_facts.grants.on_table("SELECT", *table.source):
-            continue  # JSON is text on MariaDB; the privileges' check tells what may not be read
+            continue  # JSON is text on MariaDB; the privileges check reports what may not be read
         parts = (codec(column, Flavor.MYSQL).changed_expression() for column in table.copied_columns)
         if condition := " OR ".join(filter(None, parts)):
             conditions[table] = condition
@@ -91,12 +91,12 @@ def _anywhere(table: Table, condition: str) -> Iterator[str]:
 def _looked_for(
     context: PreflightContext, conditions: dict[Table, str], statements: Callable[[Table, str], Iterator[str]]
 ) -> tuple[list[Table], list[Table]]:
-    """Tables in which a row was found, and those whose statements took too long."""
+    """Tables in which a row was found, and tables whose statements took too long."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found, unseen = [], []
     for table, condition in conditions.items():
         if table.row_filter and invalidity(context, table, table.row_filter):
-            continue  # a check of its own says so
+            continue  # reported by a check of its own
         try:
             if time.monotonic() > deadline:
                 unseen.append(table)
@@ -126,7 +126,7 @@ def _names(tables: list[Table]) -> str:
 
 
 CHECKS = (
-    # They read rows, so after what only asks; before the trial, which takes longest.
+    # They read rows, so they come after checks that only ask, and before the trial, which takes longest.
     Check("JSON that survives its text", "source", _json),
     Check("moments that fit", "source", _timestamps),
 )

@@ -1,6 +1,6 @@
-"""Does the selection say what its author means? information_schema hides what an account may not read.
+"""Checks the selection against what its author probably meant; information_schema hides what an account may not read.
 
-``refuse_gone`` is called by a run that goes on.
+``refuse_gone`` is called by a run that resumes.
 """
 
 import re
@@ -34,9 +34,9 @@ def _selection(context: PreflightContext) -> Iterator[Finding]:
 
 
 def refuse_gone(session: Session, gone: Sequence[str]) -> None:
-    """Tables that a run has begun to move, and that its source lacks now: without them it would move too little.
+    """Refuse to resume when the source lacks tables that the run has begun to move.
 
-    Raises ConfigError for those that are only hidden, DataError SchemaChanged for the others.
+    Raises ConfigError if they are only hidden from the account, DataError SchemaChanged otherwise.
     """
     source = ServerFacts(session)
     names = [TableName.parse(table) for table in gone]

@@ -1,4 +1,4 @@
-"""Whether the two servers fit together, and whether the target accepts the writes that a run makes."""
+"""Checks that the two servers fit together, and that the target accepts a run's writes."""
 
 import secrets
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 from ferry_core.text import shortlist
 
-OLDEST = {False: (8, 0), True: (10, 5)}  # by "is MariaDB"
+OLDEST = {False: (8, 0), True: (10, 5)}  # reported by "is MariaDB"
 SMALL_PACKET = 16 << 20
 
 
@@ -37,7 +37,7 @@ def _versions(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _one_server(context: PreflightContext) -> bool:
-    """Whether both sessions lead to one server, however its address is spelled: it sees the other's named lock."""
+    """Whether both sessions are connected to one server, whatever its address: one sees the other's named lock."""
     lock = AdvisoryLock(f"mysql-ferry-{secrets.token_hex(16)}")
     lock.take(context.source)
     try:
@@ -100,7 +100,7 @@ def _cluster(context: PreflightContext) -> Iterator[Finding]:
                 "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE <> 'OFFLINE'"
             )
         except ConfigError:
-            members = 1  # it may not be asked: the group's name alone has to do
+            members = 1  # not allowed to ask: use the group's name alone
         kind = "Group Replication" if members else kind
     if kind:
         yield failed(
@@ -153,7 +153,7 @@ def _primary_keys(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _turned_off(context: PreflightContext, name: str) -> bool:
-    """Whether the account may do for its session what ``schema.building`` does; MariaDB has no such setting."""
+    """Whether the account may change the session settings of ``schema.building``; MariaDB has none of them."""
     try:
         context.target.execute(f"SET SESSION {name} = OFF")
     except (ConfigError, DataError):
@@ -180,7 +180,7 @@ def _collations(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _known_collations(context: PreflightContext, target: ServerFacts) -> set[str]:
-    # MariaDB lists its UCA 14.0.0 collations by their full names here only.
+    # Only here MariaDB lists its UCA 14.0.0 collations by their full names.
     column, view = (
         ("FULL_COLLATION_NAME", "COLLATION_CHARACTER_SET_APPLICABILITY")
         if target.mariadb and target.version >= (10, 10)
@@ -197,7 +197,7 @@ def _table_collations(context: PreflightContext) -> set[tuple[str, str]]:
 
 
 CHECKS = (
-    # Everything else asks in a dialect: so first of all, whom are we talking to?
+    # First of all find out which family answers: everything else depends on it.
     Check("versions", "both", _versions),
     Check("different servers", "both", _same_server),
     Check("case of names", "both", _name_case),

@@ -1,7 +1,7 @@
-"""What the selected schemas hold that is not moved, and what the source's account may not be able to see there.
+"""Checks what the selected schemas contain that is not moved, and what the source's account may be unable to see there.
 
-information_schema does not say that it leaves something out for want of a privilege. So each look that needs one asks
-for it first: here, and in ``cutover``, ``target`` and ``binlog``.
+information_schema does not report that it hides something because of a missing privilege. So each check that depends on
+visibility first checks the privilege: here, and in ``cutover``, ``target`` and ``binlog``.
 """
 
 import re
@@ -18,7 +18,9 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def _hidden_tables(context: PreflightContext) -> Iterator[Finding]:
-    """Servers do not list tables without any privilege: a wider pattern than the grants finds fewer."""
+    """Servers do not list tables on which the account has no privilege: a pattern wider than the grants finds fewer
+    tables.
+    """
     source = context.source_facts
     unseen = [
         pattern
@@ -34,7 +36,7 @@ def _hidden_tables(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _seen(source: ServerFacts, schema: str, name: str) -> bool:
-    """Whether no table that these globs match can be hidden; a single table that is hidden is no match, and refused."""
+    """Whether every table that these globs match is visible. A single hidden table does not match, and is refused."""
     if not _WILDCARD.search(schema):
         return not _WILDCARD.search(name) or source.grants.on_schema("SELECT", schema)
     return source.grants.in_schemas_like("SELECT", schema)
@@ -63,7 +65,7 @@ _NEEDED = {
     "events": ("EVENT",),
     "routines": ("EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE"),
 }
-"""Privileges that show them, the smallest first."""
+"""Privileges that make them visible, the least powerful first."""
 
 
 def _may(source: ServerFacts, privileges: tuple[str, ...], schema: str) -> bool:

@@ -1,4 +1,4 @@
-"""How much there is to copy and how long that may take. Called for ``ferry check`` and to judge binlog retention."""
+"""Estimates how much there is to copy and how long it takes. Used by ``ferry check`` and to judge binlog retention."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from ferry_core.preflight.result import Check, Finding, passed
 
 ROWS_PER_SECOND = 100_000
 BYTES_PER_SECOND = 60_000_000
-"""Measured on two cores with both servers on the same machine: the slower of the two decides."""
+"""Measured on two cores with both servers on the same machine; the slower server is the limit."""
 
 
 def copy_seconds(context: PreflightContext) -> int:

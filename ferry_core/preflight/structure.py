@@ -1,4 +1,6 @@
-"""Whether existing tables on the target accept every row of the source, replacing none. Called by ``target``."""
+"""Checks that existing tables on the target accept every row of the source without replacing any. Called by
+``target``.
+"""
 
 import re
 from collections.abc import Collection, Iterator
@@ -14,7 +16,7 @@ from ferry_core.tables.table import Table, TableName
 _DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
 _UTF8 = re.compile(r"^utf8(?=_|$)")
 _INTRODUCER = re.compile(r"\b_[a-z0-9]+(?=\\?')")
-"""Before a literal. MySQL prints another one once a table was made from its own words."""
+"""Introducer before a literal. MySQL prints another one once a table was created from its own output."""
 
 Columns = tuple[str, ...]
 
@@ -24,21 +26,21 @@ class _Column:
     type: str
     collation: str
     nullable: bool
-    expression: str  # of a generated column, as the server prints it; else empty
+    expression: str  # of a generated column, as the server prints it; otherwise empty
 
 
 @dataclass(frozen=True)
 class Structure:
-    """A table as far as it decides whether rows fit."""
+    """The parts of a table's definition that decide whether rows fit."""
 
     engine: str
     columns: dict[str, _Column]
-    unique: dict[Columns, str]  # what each UNIQUE index is over -> the index's name
-    checks: set[str]  # the clause of each CHECK that is enforced, as the server prints it
+    unique: dict[Columns, str]  # expression of each UNIQUE index -> the index's name
+    checks: set[str]  # the clause of each enforced CHECK, as the server prints it
 
 
 def structures(session: Session, names: Collection[TableName]) -> dict[TableName, Structure]:
-    """Those of ``names`` that exist, by the names that the server gives them."""
+    """Structures of those of ``names`` that exist, by the server's spelling."""
     found = {
         TableName(decoded(row[0]), decoded(row[1])): Structure(decoded(row[2]), {}, {}, set())
         for row in rows_of(session, names, "TABLES", "ENGINE")
@@ -95,8 +97,8 @@ def _unique_indexes(session: Session, names: Collection[TableName]) -> Iterator[
 def differences(table: Table, source: Structure, target: Structure, *, ours: bool) -> Iterator[str]:
     """Why the target's table cannot hold the source's rows exactly, in words.
 
-    ``ours``: it was made from the source's definition, or found alike. Another version may print its expressions in
-    other words.
+    ``ours``: it was created from the source's definition or found equal to it. Another version may print its
+    expressions differently.
     """
     if target.engine != "InnoDB":
         yield f"it is {'a view' if not target.engine else 'of the engine ' + target.engine}, not an InnoDB table"

@@ -1,4 +1,4 @@
-"""Whether the selected tables can be copied exactly while they change."""
+"""Checks that the selected tables can be copied exactly while they change."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -43,13 +43,15 @@ def _versioned(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _periods(context: PreflightContext) -> Iterator[Finding]:
-    """A UNIQUE index WITHOUT OVERLAPS compares periods: rows conflict without equal keys, so REPLACE deletes one."""
+    """A UNIQUE index WITHOUT OVERLAPS compares periods: rows conflict without equal keys, so REPLACE deletes one of
+    them.
+    """
     if not context.source_facts.mariadb:
         return
     names = []
     for table in context.tables:
         if not context.source_facts.grants.on_table("SELECT", *table.source):
-            continue  # the privileges' check says so
+            continue  # reported by the privileges check
         definition = decoded(context.source.query(f"SHOW CREATE TABLE {table.source.sql}")[0][1])
         words = [token.word for token in next(readings(definition))]
         if ("WITHOUT", "OVERLAPS") in pairwise(words):

@@ -1,4 +1,4 @@
-"""Whether the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
+"""Checks that the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
 
 from collections.abc import Iterator
 
@@ -20,14 +20,14 @@ from ferry_core.tables.table import Table, TableName
 from ferry_core.text import shortlist
 
 ABANDONED = (Phase.ABORTED.value,)
-"""Phases in which a Ferry has released its tables: nobody owns their rows then."""
+"""Phases in which a Ferry has released its tables; nobody owns their rows then."""
 
 GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
-"""Discovery counts MySQL's generated invisible primary keys too."""
+"""So that discovery sees MySQL's generated invisible primary keys."""
 
 
 def _claimed(context: PreflightContext, lease: Lease) -> list[Table]:
-    """The tables of ours that a lease names as its own; that of another Ferry also those that it may mean."""
+    """Our tables that a lease claims. For the lease of another Ferry this includes ambiguous names."""
     folded = context.target_facts.folded
     perhaps = frozenset[TableName]() if lease.ferry_uid == context.ferry_uid else lease.perhaps
     names = set(map(folded, lease.tables | perhaps))
@@ -83,7 +83,8 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
     ]
     forgotten = ", ".join(str(table.target) for table in holding if table in own)
     full = [str(table.target) for table in holding if table not in own]
-    ended = context.own_lease is not None and context.own_lease.phase in (COMPLETED, *ABANDONED)  # said by the leases
+    # reported by the check of leases
+    ended = context.own_lease is not None and context.own_lease.phase in (COMPLETED, *ABANDONED)
     if forgotten and context.stateless and not context.restart and not ended:
         yield failed(Reason.STATE_MISSING, _state_missing(context, [table for table in holding if table in own]))
     elif forgotten:
@@ -137,7 +138,7 @@ def _missing(context: PreflightContext) -> Iterator[Finding]:
 
 
 def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]]:
-    """Tables that are there and are no exact home for the source's rows, each with what is different."""
+    """Existing tables that cannot hold the source's rows exactly, each with the difference."""
     existing = [table for table in context.tables if table.target in context.existing_targets]
     if not existing:
         return
@@ -159,7 +160,8 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
 
 
 def made_anew(context: PreflightContext, table: Table) -> bool:
-    """Whether a run drops a table that is unlike the source's and makes it again: an earlier start has made it.
+    """Whether the run drops a table that differs from the source's and creates it again, because an earlier start
+    created it.
 
     Not if it holds rows: somebody may have loaded them since.
     """
@@ -168,7 +170,7 @@ def made_anew(context: PreflightContext, table: Table) -> bool:
 
 
 def unlike(context: PreflightContext) -> Iterator[Finding]:
-    """What of these is not made anew. Asked again by ``run`` before the copy."""
+    """The differing tables that are not created again. ``run`` checks again before the copy."""
     for table, found in unlike_tables(context):
         if not made_anew(context, table):
             yield failed(
@@ -200,7 +202,7 @@ def _triggers(context: PreflightContext) -> Iterator[Finding]:
 
 
 CHECKS = (
-    # Whose are the tables? Only then is it worth looking at them.
+    # First whose the tables are: only then their content matters.
     Check("leases", "target", _leases),
     Check("tables there", "target", _missing),
     Check("tables alike", "target", unlike),

@@ -1,9 +1,9 @@
-"""Tries every definition that a run would make on the target, for real, in a schema of its own that is dropped again.
+"""Tries every definition that a run would create on the target, in a temporary schema that is dropped again.
 
-Reading versions and settings tells less than the server itself: a type that it lacks, a row too long for it, a default
-that it takes for wrong, a foreign key to what is no key for it. What comes into being is compared with the source's.
-Tables of one shape are tried once. Tables that are there already are stood in for by empty ones like them, so that no
-constraint ever touches a table of the user's.
+Comparing versions and settings tells less than the server itself: a type that it lacks, a row too long for it, a
+default that it refuses, a foreign key to columns that are not a key for it. What is created is compared with the
+source's. Tables of the same shape are tried once. Existing tables are represented by empty copies, so that no
+constraint ever touches a user's table.
 """
 
 import re
@@ -26,7 +26,9 @@ from ferry_core.tables.table import Table, TableName
 from ferry_core.text import shortlist
 
 BUDGET_SECONDS = 300.0
-"""Of work on the target: on two busy cores 2,000 to 3,000 tables of as many shapes."""
+"""Time limit of the work on the target. On two busy cores this is enough for 2,000 to 3,000 tables of different
+shapes.
+"""
 SHOWN = 10
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
@@ -46,7 +48,7 @@ _ELSE = "change it on the source, create the table on the target yourself, or le
 
 @dataclass
 class _Kind:
-    """Tables of one shape, of which the first is made."""
+    """Tables of the same shape, of which the first is created."""
 
     tables: list[Table] = field(default_factory=list)
     made: TableName | None = None
@@ -54,13 +56,13 @@ class _Kind:
 
 @dataclass
 class _Trial:
-    """One pass over what a run would make: first read, then made."""
+    """One pass over what a run would create: first read, then created."""
 
     context: PreflightContext
     definitions: dict[Table, Definition] = field(default_factory=dict)
     kinds: dict[Shape, _Kind] = field(default_factory=dict)
     keys: dict[Shape, list[tuple[Table, Table, ForeignKey]]] = field(default_factory=dict)
-    """Child and parent of constraints; those of one sort, between the same shapes, are tried once."""
+    """Child and parent of constraints. Equal constraints between the same shapes are tried once."""
     stand_ins: dict[Table, TableName] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # of tables and constraints, in lower case
     untried: list[str] = field(default_factory=list)
@@ -72,12 +74,12 @@ class _Trial:
                 continue
             try:
                 self.definitions[table] = definition(self.context.source, table.source)
-            except DataError as error:  # what the source itself opens under another sql_mode alone
+            except DataError as error:  # what the source itself can open only under another sql_mode
                 yield self._refused([table], error)
             except ConfigError as error:
                 if error.reason != Reason.MISSING_PRIVILEGE:
                     raise
-                # The privileges' check says so, with the GRANT.
+                # The privileges check reports it, with the GRANT.
             else:
                 self.kinds.setdefault(self._shape(table), _Kind()).tables.append(table)
         for child, key in self._keys_to_add(selected):
@@ -99,7 +101,9 @@ class _Trial:
                 yield from self._constrain(alike, schema, build)
 
     def _shape(self, table: Table) -> Shape:
-        """All but names and foreign keys, which are tried by themselves; an existing table is one of its own."""
+        """Everything except names and foreign keys, which are tried separately. An existing table has a shape of its
+        own.
+        """
         if table not in self.definitions:
             return (table.target,)
         it = self.definitions[table]
@@ -133,13 +137,13 @@ class _Trial:
         child, parent, key = alike[0]
         try:
             made, referenced = (self._standing_for(table, schema, build) for table in (child, parent))
-            if made is not None and referenced is not None:  # else refused above
+            if made is not None and referenced is not None:  # refused above otherwise
                 build(f"ALTER TABLE {made.sql} ADD {key.referencing(referenced, self._taken([key.name]))}")
         except DataError as error:
             yield self._refused([child for child, _, _ in alike], error, f"the foreign key {key.name} of ")
 
     def _keys_to_add(self, selected: Mapping[TableName, Table]) -> Iterator[tuple[Table, ForeignKey]]:
-        """As ``add_foreign_keys``; a constraint to a table that is not selected is another check's business."""
+        """Constraints as in ``add_foreign_keys``. Another check handles references to tables that are not selected."""
         for table in self.context.tables:
             if table in self.definitions:
                 keys, there = self.definitions[table].foreign_keys, set()
@@ -154,7 +158,7 @@ class _Trial:
                     yield table, key
 
     def _standing_for(self, table: Table, schema: str, build: Build) -> TableName | None:
-        """The table of the trial; of one that is on the target already an empty one like it."""
+        """The trial's table; for a table that exists on the target, an empty copy of it."""
         if table.target not in self.context.existing_targets:
             kind = self.kinds.get(self._shape(table))
             return kind.made if kind else None
@@ -165,7 +169,7 @@ class _Trial:
         return self.stand_ins[table]
 
     def _name(self, table: Table, schema: str) -> TableName:
-        """Its own name, unless that is taken by a table of another schema."""
+        """The table's own name, unless a table of another schema has it already."""
         name = table.target.name
         if name.lower() in self.names:
             name = f"table {len(self.names)}"
@@ -173,7 +177,7 @@ class _Trial:
         return TableName(schema, name)
 
     def _taken(self, constraints: Iterable[str]) -> frozenset[str]:
-        """Those of these names that a constraint of the trial has; the others have theirs from now on."""
+        """Those of these names that a constraint of the trial already has; the others are taken from now on."""
         wanted = {f"constraint {name.lower()}" for name in constraints}
         taken = wanted & self.names
         self.names |= wanted
@@ -238,6 +242,6 @@ def _grant(context: PreflightContext) -> str:
 
 
 CHECKS = (
-    # After all others: it takes longest, and makes something of its own.
+    # After all others: it takes longest, and creates something.
     Check("definitions tried", "target", _tried, writes=True),
 )

@@ -1,7 +1,8 @@
-"""A schema of a Ferry's own on the target, in which preflight tries definitions. Called by ``trial`` and by cleanup.
+"""A temporary schema on the target in which preflight tries definitions. Used by ``trial`` and by cleanup.
 
-Several checks of one Ferry may run at once, and any of them may be killed: each makes a schema under a name of its own
-and holds a named lock of that name. A schema under this Ferry's prefix whose lock is free belongs to nobody any more.
+Several checks of one Ferry may run at once, and any of them may be killed. So each creates a schema with a unique name
+and holds a named lock of that name. A schema with this Ferry's prefix whose lock is free belongs to a check that is
+gone.
 """
 
 import hashlib
@@ -18,17 +19,17 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.discovery import TRIALS
 
 FAREWELL_SECONDS = 1
-"""For how long the drop is waited for where its session broke or the process was asked to end; the server goes on."""
+"""How long to wait for the drop if its session broke or the process was asked to end. The server continues."""
 
 
 def prefix_of(ferry_uid: str) -> str:
-    """What the names of a Ferry's own trial schemas begin with."""
+    """Prefix of the names of a Ferry's trial schemas."""
     return f"{TRIALS}{hashlib.sha256(ferry_uid.encode()).hexdigest()[:12]}_"
 
 
 @contextmanager
 def trial_schema(session: Session, ferry_uid: str) -> Iterator[str]:
-    """A new empty schema, gone on any way out; ConfigError where the account may not make it."""
+    """A new empty schema that is dropped on every exit. ConfigError if the account may not create it."""
     drop_leftovers(session, ferry_uid)
     name = prefix_of(ferry_uid) + secrets.token_hex(4)
     lock = AdvisoryLock(name)
@@ -42,7 +43,7 @@ def trial_schema(session: Session, ferry_uid: str) -> Iterator[str]:
             session.execute(f"DROP DATABASE IF EXISTS {identifier(name)}")
         raise
     except BaseException:
-        # It may have been interrupted anywhere in an answer: the session cannot be trusted to take one more statement.
+        # An interrupt may have cut off an answer anywhere, so this session cannot be used for another statement.
         _drop_from_outside(session.endpoint, session.connection_id, name)
         raise
     finally:
@@ -51,7 +52,7 @@ def trial_schema(session: Session, ferry_uid: str) -> Iterator[str]:
 
 
 def drop_leftovers(session: Session, ferry_uid: str) -> list[str]:
-    """Drop what checks of this Ferry that were killed have left; returns the names."""
+    """Drop schemas that killed checks of this Ferry have left behind; returns their names."""
     prefix = prefix_of(ferry_uid)
     rows = session.query(
         f"SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, {len(prefix)}) = {string(prefix)}"
@@ -59,7 +60,7 @@ def drop_leftovers(session: Session, ferry_uid: str) -> list[str]:
     dropped = []
     for name in [(row[0] or b"").decode() for row in rows]:
         if not AdvisoryLock(name).take(session):
-            continue  # a check that is under way
+            continue  # belongs to a running check
         session.execute(f"DROP DATABASE IF EXISTS {identifier(name)}")
         AdvisoryLock(name).release(session)
         dropped.append(name)
@@ -67,11 +68,11 @@ def drop_leftovers(session: Session, ferry_uid: str) -> list[str]:
 
 
 def _drop_from_outside(endpoint: Endpoint, connection_id: int, name: str) -> None:
-    """Best effort: what stays is dropped by the next check of this Ferry."""
+    """Best effort: what remains is dropped by the next check of this Ferry."""
     with (
         suppress(FerryError),
         Session(endpoint, Purpose.CONTROL, connect_timeout=FAREWELL_SECONDS, read_timeout=FAREWELL_SECONDS) as session,
     ):
         with suppress(FerryError):
-            kill(session, connection_id)  # else its statement could make one more table after the drop
+            kill(session, connection_id)  # otherwise its statement could create one more table after the drop
         session.execute(f"DROP DATABASE IF EXISTS {identifier(name)}")

@@ -1,1 +1,1 @@
-"""What a run says about itself: one thread-safe ``Progress`` that all threads write and everybody else reads."""
+"""What a run reports about itself: one thread-safe ``Progress`` that its threads write and everyone else reads."""

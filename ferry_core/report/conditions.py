@@ -1,4 +1,4 @@
-"""status.conditions of one run: a type is there once, its time changes only when its status does.
+"""status.conditions of one run: at most one condition per type; its time changes only when its status does.
 
 Called by ``progress``, under its lock.
 """
@@ -21,7 +21,7 @@ class Conditions:
         self._entries: dict[str, ConditionReport] = {}
 
     def set(self, kind: str, status: bool | None, reason: str, message: str, generation: int, now: datetime) -> bool:
-        """Tells whether anything that a reader would see has changed."""
+        """Set a condition; returns whether anything visible has changed."""
         before = self._entries.get(kind)
         word = tristate(status)
         changed = None if before is None else (before.status, before.last_transition_time)

@@ -1,6 +1,7 @@
-"""What a run says of its cutover: gates, attempts, doubts, and what the source takes after it. Owns no decision.
+"""Reports the cutover: gates, attempts, uncertain outcomes, and writes that the source accepts after it. Decides
+nothing.
 
-The part of ``StatusReporter`` that the coordinator speaks to from Streaming on.
+The part of ``StatusReporter`` that the coordinator uses from Streaming on.
 """
 
 import logging
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class CutoverReporter(ABC):
-    """Called by the coordinator alone."""
+    """Used in the coordinator's thread only."""
 
     def __init__(self, progress: LoggedProgress) -> None:
         self.progress = progress
@@ -39,12 +40,12 @@ class CutoverReporter(ABC):
 
     @property
     def stage(self) -> Stage:
-        """Where the run is; the report holds the one copy of it in memory."""
+        """The run's stage. The report holds the only copy of it in memory."""
         return self.progress.stage
 
     @abstractmethod
     def message(self, text: str) -> None:
-        """What happens now, in one sentence."""
+        """What the run is doing, in one sentence."""
 
     @abstractmethod
     def lag(self) -> float | None:
@@ -55,11 +56,11 @@ class CutoverReporter(ABC):
         """Tables that appeared after the start and are not moved; empty if there are none."""
 
     def and_left_out(self, text: str) -> str:
-        """``text``, and behind it the tables that are not moved."""
+        """``text``, followed by the tables that are not moved."""
         return "; ".join(filter(None, (text, self.left_out())))
 
     def gates(self, missing: Sequence[MissingGate], *, wanted: bool, exhausted: bool = False) -> None:
-        """``exhausted``: no attempt is left until somebody does something."""
+        """Report the missing gates. ``exhausted``: no attempt is left until a person acts."""
         say = self.progress.set_condition
         failed = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
         if missing:
@@ -91,7 +92,9 @@ class CutoverReporter(ABC):
             say(Condition.CAUGHT_UP, None if unknown else False, lagging.reason, lagging.message)
 
     def _tell_hold(self, missing: Sequence[MissingGate], *, wanted: bool) -> None:
-        """Who waits for approval, or once that is given for a gate; how an attempt ended stands longer than a gate."""
+        """Report what the cutover waits for: approval first, then a gate. The outcome of an attempt stays visible
+        longer than a gate.
+        """
         say = self.progress.set_condition
         if not wanted and (self._held or not missing):
             say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
@@ -111,7 +114,9 @@ class CutoverReporter(ABC):
         self.message(f"cutting over, attempt {number}: writes on the source are stopped")
 
     def doubt(self, error: FerryError) -> None:
-        """It is unknown for now whether the source may be unlocked: said while somebody still tries to find out."""
+        """Report that it is unknown for now whether the source may be unlocked, while the run still tries to find
+        out.
+        """
         if error.reason != self._doubted:
             self._doubted = error.reason
             log.error("%s", error.message)
@@ -148,7 +153,7 @@ class CutoverReporter(ABC):
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
 
     def source_changed(self, error: DataError) -> None:
-        """The stream met after the cutover what no run can follow: a statement, a changed table."""
+        """After the cutover the stream met something that no run can follow: a statement, or a changed table."""
         self._written_after += 1
         what = error.what if isinstance(error, UnresumableEvent) else error.message
         text = f"selected tables were changed on the source after the cutover: {what}"
@@ -160,7 +165,9 @@ class CutoverReporter(ABC):
         return self._written_after
 
     def tell_lag_of_attempt(self) -> None:
-        """Outside of one the gates tell it, which also want it to be small for a while."""
+        """Report the lag during an attempt. At other times the gates report it, and they also require it to stay small
+        for a while.
+        """
         if self.stage is Stage.CUTTING_OVER:
             lag = self.lag()
             if lag is None:

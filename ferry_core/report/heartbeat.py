@@ -1,4 +1,4 @@
-"""Whether the coordinator lives: it says so several times a second, or waits for one long statement of a server.
+"""Whether the coordinator is alive: it reports that several times a second, or it waits for one long statement.
 
 Written by the coordinator through ``progress``, read by /healthz.
 """
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ALIVE_SECONDS = 60.0
-"""A coordinator that has not been heard of for so long hangs."""
+"""A coordinator without a heartbeat for this long counts as hung."""
 
 
 class Heartbeat:
-    """Of one thread; read by others, who may see it a beat late."""
+    """Heartbeat of one thread. Other threads may see a beat slightly late."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -19,12 +19,12 @@ class Heartbeat:
         self._long_steps = 0
 
     def beat(self) -> None:
-        """Alive now."""
+        """Record that the thread is alive now."""
         self._last = self._now()
 
     @contextmanager
     def long_step(self) -> Iterator[None]:
-        """While inside, one statement of a server is waited for, which may take hours: that is life too."""
+        """While entered, the thread waits for one statement that may take hours; it counts as alive."""
         self._long_steps += 1
         try:
             yield
@@ -34,5 +34,5 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Heard of lately, or waiting for a server."""
+        """Whether there was a recent heartbeat, or the thread waits for a server."""
         return self._long_steps > 0 or self._now() - self._last < ALIVE_SECONDS

@@ -1,6 +1,6 @@
-"""The snapshot that also leaves a trail: what changes for good or ill becomes a line of the log. Used by ``reporter``.
+"""The snapshot that also logs important changes. Used by ``reporter``.
 
-Conditions are logged when their status changes, not with each wording; ``run.coordinator`` logs cutover attempts.
+Conditions are logged when their status changes, not when their message does. ``run.coordinator`` logs cutover attempts.
 """
 
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class LoggedProgress(Progress):
-    """Logs at INFO, and never a value of a row."""
+    """Logs at INFO, and never the value of a row."""
 
     def set_stage(self, stage: Stage, message: str | None = None) -> None:
         if stage is not self.stage:

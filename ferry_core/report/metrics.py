@@ -1,7 +1,7 @@
-"""The copier's metrics in prometheus' terms, read from ``Progress`` at each scrape. Called by the ControlServer.
+"""The copier's Prometheus metrics, read from ``Progress`` at each scrape. Used by the ControlServer.
 
-Names and labels are API (docs/metrics.md). Unknown is a missing sample, never a 0. Tables are labels while there are
-few of them: a scrape of ten thousand series a Ferry would be the costliest thing that it does.
+Names and labels are API (docs/metrics.md). An unknown value is a missing sample, never 0. Tables are labels only while
+there are few of them: a scrape of ten thousand series would be the most expensive thing that a Ferry does.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ Sample = tuple[Sequence[str], float | None]
 
 
 def registry_of(progress: Progress) -> CollectorRegistry:
-    """A registry of its own for one run."""
+    """A new registry for one run."""
     registry = CollectorRegistry()
     for histogram in progress.timings.all:
         registry.register(histogram)
@@ -32,7 +32,7 @@ def registry_of(progress: Progress) -> CollectorRegistry:
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
-    """What a scrape gets: prometheus' text format."""
+    """The body of a scrape, in Prometheus' text format."""
     return bytes(generate_latest(registry))
 
 

@@ -1,16 +1,16 @@
-"""Rows a second, smoothed, and how long the rest will take. Called by ``progress``."""
+"""Smoothed rows per second, and the remaining time. Used by ``progress``."""
 
 import math
 
 HORIZON_SECONDS = 30.0
-"""What happened this long ago counts for a third (1/e) of what happens now: steady enough to read, quick to follow."""
+"""Time after which a sample counts for a third (1/e) of a current one: steady enough to read, quick to follow."""
 
 YOUNG_SECONDS = 2.0
-"""Before that the figure is noise."""
+"""Earlier figures are noise."""
 
 
 class SmoothedRate:
-    """An exponentially weighted rate; not thread-safe, the caller brings the time."""
+    """An exponentially weighted rate. Not thread-safe; the caller passes the time."""
 
     def __init__(self) -> None:
         self._start: float | None = None
@@ -27,7 +27,7 @@ class SmoothedRate:
         return math.exp(min(0.0, self._at - now) / HORIZON_SECONDS)
 
     def per_second(self, now: float) -> float | None:
-        """None: nothing to say yet, or no longer."""
+        """None: not enough samples, or too old."""
         if self._start is None or now - self._start < YOUNG_SECONDS:
             return None
         seen = HORIZON_SECONDS * -math.expm1(-(now - self._start) / HORIZON_SECONDS)

@@ -1,4 +1,4 @@
-"""What the status reporter reads of the threads that move data. ``workers`` and ``run`` implement it."""
+"""What the status reporter reads from the threads that move data. Implemented by ``workers`` and ``run``."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from ferry_core.moves.move_set import MoveSet
 
 
 class DataMovement(Protocol):
-    """One set of threads with what they share."""
+    """One set of threads and what they share."""
 
     @property
     def buffer(self) -> ChangeBuffer: ...
@@ -22,4 +22,4 @@ class DataMovement(Protocol):
 
     @property
     def workers(self) -> tuple[int, int]:
-        """Copy workers with a chunk in hand, and those that wait for one."""
+        """Number of copy workers with a chunk, and of those waiting for one."""

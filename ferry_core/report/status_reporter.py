@@ -1,6 +1,6 @@
-"""What a run says about itself: turns what happens into progress, conditions and messages. Owns no decision.
+"""Reports a run: turns events into progress, conditions and messages. Decides nothing.
 
-The engine's threads call the counters, the coordinator everything else; ``Progress`` is the one thread-safe snapshot.
+The engine's threads call the counters, the coordinator everything else. ``Progress`` is the one thread-safe snapshot.
 """
 
 import logging
@@ -45,7 +45,7 @@ NAMED_TABLES = 10
 
 
 class StatusReporter(CutoverReporter):
-    """One a run. ``watch`` gives it the engine, once there is one."""
+    """One per run. ``watch`` passes the engine, once there is one."""
 
     def __init__(self, ferry: Ferry, throttle: Throttle, intent: Intent) -> None:
         super().__init__(LoggedProgress(ferry.metadata.generation))
@@ -72,7 +72,9 @@ class StatusReporter(CutoverReporter):
     # -- validation and life ------------------------------------------------------------------------------------------
 
     def checked(self, results: Sequence[CheckResult]) -> None:
-        """The preflight's results become the Validated condition: the first failure, or the warnings, also logged."""
+        """Set the Validated condition from preflight's results: the first failure, or the warnings, which are also
+        logged.
+        """
         failed = [result for result in results if result.status == "failed"]
         for result in results:
             if result.status in ("warning", "acknowledged"):
@@ -102,7 +104,9 @@ class StatusReporter(CutoverReporter):
             self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
 
     def begins_again(self, error: FerryError, *, from_checkpoint: bool = True) -> None:
-        """The run begins again from its checkpoint: of what was proven nothing is left; its stage is told on."""
+        """The run starts again from its checkpoint: nothing counts as verified any more, and the stage stays
+        visible.
+        """
         self._engine = self._verification = None
         self.progress.set_verification(rows_verified=0, unproven_keys=0)
         self._say(NOTHING_PROVEN)
@@ -113,7 +117,7 @@ class StatusReporter(CutoverReporter):
         log.warning("%s: %s", how, error)
 
     def set_new_tables(self, tables: Sequence[TableName]) -> None:
-        """All tables that the patterns match by now, and that were not there when the copy began."""
+        """Set the tables that match the patterns now and did not exist when the copy began."""
         news = set(tables).difference(self._new_tables)
         self._new_tables = tables
         if news:
@@ -125,12 +129,12 @@ class StatusReporter(CutoverReporter):
         return f"not moved, because they were created after the start: {names}" if names else ""
 
     def watch(self, engine: DataMovement, verification: BackgroundVerifier | None) -> None:
-        """Read these from now on, at each tick."""
+        """Read these objects at each tick from now on."""
         self._engine = engine
         self._verification = verification
 
     def enter(self, stage: Stage) -> None:
-        """From here on the run is in this stage."""
+        """The run enters this stage."""
         if stage is Stage.COMPLETED:
             self._complete()
         else:
@@ -139,7 +143,7 @@ class StatusReporter(CutoverReporter):
     def _complete(self) -> None:
         said = "cut over; writes may move to the target"
         if self._verification is not None:
-            # The moment that the condition told before the attempt may be older than the last look.
+            # The time in the condition before the attempt may be older than the last check.
             self.progress.set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
             said += f"; {self._verification.unseen}"
         self.progress.completed(self.and_left_out(said))
@@ -150,7 +154,7 @@ class StatusReporter(CutoverReporter):
             self.progress.set_message(text)
 
     def long_step(self) -> AbstractContextManager[None]:
-        """While inside, the coordinator waits for one statement that may take long."""
+        """While entered, the coordinator waits for one statement that may take long."""
         return self.progress.heartbeat.long_step()
 
     def source_retains(self, seconds: float | None) -> None:
@@ -159,7 +163,7 @@ class StatusReporter(CutoverReporter):
         self.progress.set_binlog_retained(seconds)
 
     def acknowledged(self, wanted: DesiredState) -> None:
-        """Threads act on it from now on."""
+        """The run's threads follow this generation from now on."""
         self.progress.acknowledge(wanted.directive.generation)
 
     def _report_intent(self) -> None:
@@ -194,7 +198,7 @@ class StatusReporter(CutoverReporter):
         self.progress.keys_copied(result)
 
     def judge(self, move: TableMove, result: CopyResult) -> None:
-        """Count rows whose JSON was changed by parsing it again; refuse them unless that is acknowledged."""
+        """Count rows whose JSON changed when it was parsed again. Refuse them unless that is acknowledged."""
         if not result.json_changed:
             return
         if Reason.JSON_PRECISION not in {str(word) for word in self._ferry.spec.acknowledge}:
@@ -209,7 +213,7 @@ class StatusReporter(CutoverReporter):
 
     @property
     def json_changed(self) -> int:
-        """For the checkpoint, which the coordinator writes."""
+        """Counts for the checkpoint that the coordinator writes."""
         moves = self._engine.moves if self._engine is not None else ()
         with self._counting:
             return self._json_before + sum(move.json_changed for move in moves)
@@ -237,14 +241,16 @@ class StatusReporter(CutoverReporter):
         self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
 
     def completed_before(self, text: str) -> None:
-        """An earlier run did it all: this one has no figures of its own to tell."""
+        """An earlier run did all the work, so this one has no figures of its own to report."""
         self._result = text
         self.progress.completed(text)
 
     # -- the tick -----------------------------------------------------------------------------------------------------
 
     def lag(self) -> float | None:
-        """Seconds from the commit of the oldest change that is not on the target to the source's now; None: unknown."""
+        """Seconds from the commit of the oldest change that is not on the target until now (source clock). None:
+        unknown.
+        """
         if self._engine is None:
             return None
         stream = self._engine.streamer.status()
@@ -254,7 +260,7 @@ class StatusReporter(CutoverReporter):
         return max(stream.lag_seconds, time.time() + self._engine.streamer.clock_ahead - oldest)
 
     def tick(self) -> None:
-        """Bring the snapshot up to date with what the rooms know."""
+        """Update the snapshot from the run's parts."""
         self.progress.heartbeat.beat()
         self._report_intent()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
@@ -279,7 +285,7 @@ class StatusReporter(CutoverReporter):
         self.progress.set_workers(*self._engine.workers)
 
     def _tell_pause(self) -> None:
-        """Laid over whatever else there is to say, until the pause is over."""
+        """During a pause this message replaces every other one."""
         pause = self._throttle.pause
         said = f"paused by {pause.by}{self._binlogs_last()}" if pause.paused else ""
         self.progress.set_paused(pause.paused, said)
@@ -288,7 +294,9 @@ class StatusReporter(CutoverReporter):
             self.progress.set_message(said or self._message)
 
     def _binlogs_last(self) -> str:
-        """What a pause must not outlast: the oldest change that is not on the target is as old as the lag."""
+        """For how long the binlogs still suffice during a pause: the oldest change that is not on the target is as old
+        as the lag.
+        """
         lag = self.lag()
         if self._retained is None or lag is None:
             return ""

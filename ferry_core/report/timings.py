@@ -1,12 +1,12 @@
-"""Distributions of durations and sizes: prometheus histograms, which count by themselves. Written by ``progress``.
+"""Distributions of durations and sizes: Prometheus histograms. Written by ``progress``.
 
-Made without a registry: ``metrics.registry_of`` puts them into the one of their run, so that two runs (and two tests)
-share nothing.
+Made without a registry. ``metrics.registry_of`` adds them to the registry of their run, so that two runs (and two
+tests) share nothing.
 """
 
 from prometheus_client import Histogram, disable_created_metrics
 
-# One more series for each counter and histogram, for nothing that we show.
+# Disables the _created series of each counter and histogram, which nothing uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -1,4 +1,4 @@
-"""Advice and figures as people read them. Called by ``reporter``."""
+"""Advice and figures as text for people. Used by ``reporter``."""
 
 import hashlib
 import textwrap
@@ -20,16 +20,16 @@ AT_FIRST: tuple[Said, ...] = (
     (Condition.VERIFIED, None, Reason.VERIFICATION_PENDING),
     (Condition.STALLED, False, Reason.NOT_STALLED),
 )
-"""Every condition is there from first sight: absent and unknown are not the same."""
+"""Every condition exists from the start, because absent and unknown are not the same."""
 NOTHING_PROVEN: tuple[Said, ...] = (
     (Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN),
     (Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN),
     (Condition.VERIFIED, None, Reason.VERIFICATION_PENDING),
 )
-"""Of a run that goes on from its checkpoint."""
+"""Conditions of a run that resumes from its checkpoint."""
 
 _WARNINGS_CHARACTERS = 900
-"""An Event has room for 1,024 bytes."""
+"""An Event can hold 1,024 bytes."""
 
 HOW_TO_APPROVE = "ferry cutover; in a cluster spec.cutover.approved"
 HOW_TO_TRY_AGAIN = {
@@ -41,7 +41,7 @@ HOW_TO_TRY_AGAIN = {
 
 
 def applying(wanted: DesiredState) -> str:
-    """What a run does from now on, in one line of the log."""
+    """What a run applies from now on, in one line for the log."""
     directive = wanted.directive
     cutover, cap = directive.cutover, directive.throttle.max_rows_per_second
     approved = "approved" if cutover.approved else "not approved"
@@ -55,12 +55,12 @@ def applying(wanted: DesiredState) -> str:
 
 
 def at_most_4_kib(gtids: str) -> str:
-    """Cut off it would be the name of other transactions: a digest tells at least whether two are the same."""
+    """A truncated GTID set would name other transactions. A digest at least shows whether two are the same."""
     return gtids if len(gtids) <= 4096 else f"sha256:{hashlib.sha256(gtids.encode()).hexdigest()}"
 
 
 def roughly(seconds: float) -> str:
-    """A time span for people, in its two largest units."""
+    """A duration for people, in its two largest units."""
     minutes = int(seconds // 60)
     hours, days = minutes // 60, minutes // 1440
     if days:
@@ -69,7 +69,7 @@ def roughly(seconds: float) -> str:
 
 
 def with_warnings(warnings: Sequence[tuple[str, str]]) -> str:
-    """What the preflight warns of, by reason and message: each is named, long ones are shortened."""
+    """Preflight's warnings by reason and message. Each is named; long ones are shortened."""
     if not warnings:
         return ""
     share = max(60, _WARNINGS_CHARACTERS // len(warnings))

@@ -1,6 +1,6 @@
-"""Rows whose text may not fit a packet: fetched raw and escaped here instead of by the source. Called by ``copier``.
+"""Rows whose text may not fit a packet: fetched raw, and escaped here instead of by the source. Used by ``copier``.
 
-The source sends raw columns of any length, while the result of a function is bounded by its max_allowed_packet.
+The source sends raw columns of any length, but limits the result of a function to its max_allowed_packet.
 """
 
 import threading
@@ -9,11 +9,11 @@ from ferry_core.mysql.session import Row
 from ferry_core.rows.statements import Statements
 
 BIG_ROW = threading.Lock()
-"""One big row in flight in the whole process: each may take several times its size in memory."""
+"""One big row at a time in the whole process, because each may take several times its size in memory."""
 
 
 def load_line(statements: Statements, row: Row) -> bytes:
-    """The row as one load-file line, from what ``Statements.raw_row`` gave."""
+    """The row as one line of a load file, from the columns of ``Statements.raw_row``."""
     return b",".join(
         _quoted(value) if each.unbounded else b"NULL" if value is None else value
         for each, value in zip(statements.codecs, row, strict=True)

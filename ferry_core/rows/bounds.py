@@ -1,4 +1,4 @@
-"""Where chunks end: index-only walks that give key bounds as literals. Called by ``iterator``."""
+"""Finds the ends of chunks: index-only walks that return key bounds as literals. Used by ``iterator``."""
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
@@ -11,7 +11,7 @@ from ferry_core.text import shortlist
 
 
 def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
-    """The key of the ``rows``-th row behind ``lo``; None when the table ends before it. Filtered rows count too."""
+    """The key of the ``rows``-th row after ``lo``. None when the table ends before it. Filtered-out rows count too."""
     condition = after(table.key, lo) if lo is not None else "TRUE"
     found = session.query(
         f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}"
@@ -22,7 +22,7 @@ def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int
 
 
 def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | None:
-    """A bound that halves the range's rows; None when it holds fewer than two."""
+    """A bound that halves the range's rows. None when it has fewer than two."""
     condition = where(table.key, chunk)
     rows = session.number(f"SELECT COUNT(*) FROM {_from(table)} WHERE {condition}")
     if rows < 2:

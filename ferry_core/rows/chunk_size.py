@@ -1,6 +1,6 @@
-"""How many rows the next chunk of a table should have: so many that it takes the wanted time and bytes. Pure.
+"""How many rows the next chunk of a table should have, to take the wanted time and bytes. No I/O.
 
-Called by ``iterator``, one ``ChunkSizer`` a table. Sizes grow at most twofold a chunk and shrink at once.
+Used by ``iterator``, one ``ChunkSizer`` per table. Sizes at most double from chunk to chunk, and shrink at once.
 """
 
 from dataclasses import dataclass
@@ -8,16 +8,18 @@ from typing import Protocol, Self
 
 SMALLEST = 1
 LEAST_BY_TIME = 100
-"""A chunk has statements of its own. With 10 ms on a busy machine chunks came to 5 rows: 31,891 rows took 61 s."""
+"""Minimum rows, because each chunk has a fixed cost. With 10 ms on a busy machine chunks shrank to 5 rows: 31,891 rows
+took 61 s.
+"""
 LARGEST = 500_000
 MOST_BYTES = 16 << 20
-"""Half of what a copier takes at once, so that rows that grow a little need no split."""
+"""Half of the bytes that a copier takes at once, so that slightly larger rows do not force a split."""
 FIRST = 2_000
-"""Rows of a table's first chunk at most: nothing is known of its rows but an estimate."""
+"""Maximum rows of a table's first chunk, when only an estimate of its rows is known."""
 
 
 class Pace(Protocol):
-    """The part of the spec that says how large a chunk should be."""
+    """The part of the spec that sets the size of chunks."""
 
     @property
     def chunk_target_duration(self) -> float: ...
@@ -27,11 +29,11 @@ class Pace(Protocol):
 
 @dataclass
 class ChunkTarget:
-    """What a chunk should take at most; may be changed while chunks are made."""
+    """Limits for one chunk. They may change while chunks are made."""
 
     seconds: float
     bytes: int
-    rows: int = LARGEST  # less while a cap of rows a second would make a large chunk come in gusts
+    rows: int = LARGEST  # less when a rows-per-second limit would make large chunks arrive in bursts
 
     @classmethod
     def of(cls, pace: Pace) -> Self:
@@ -39,16 +41,16 @@ class ChunkTarget:
 
 
 class ChunkSizer:
-    """Not thread-safe: its table's walk owns it."""
+    """Not thread-safe: it belongs to the walk of one table."""
 
     def __init__(self, target: ChunkTarget, average_row_bytes: int) -> None:
-        """``average_row_bytes`` is the server's estimate; 0 when it has none."""
+        """``average_row_bytes`` is the server's estimate; 0 if it has none."""
         self._target = target
         self._rows = max(SMALLEST, min(FIRST, self._bytes // max(average_row_bytes, 64)))
 
     @property
     def rows(self) -> int:
-        """Rows of the next chunk."""
+        """Number of rows for the next chunk."""
         return min(self._rows, self._target.rows)
 
     @property
@@ -56,14 +58,14 @@ class ChunkSizer:
         return min(self._target.bytes, MOST_BYTES)
 
     def learn(self, rows_walked: int, rows_bytes: int, seconds: float) -> None:
-        """A chunk over ``rows_walked`` rows of the table sent so many bytes in that time."""
+        """Record a chunk: rows walked in the table, bytes sent, and the time."""
         if rows_walked < self._rows // 4:
-            return  # the last rows of a table, or half a chunk: too small to tell
+            return  # the last rows of a table, or half a chunk: too small to learn from
         by_time = max(LEAST_BY_TIME, rows_walked * self._target.seconds / max(seconds, 1e-4))
         by_bytes = rows_walked * self._bytes / max(rows_bytes, 1)
         wanted = min(by_time, by_bytes, self._rows * 2)
         self._rows = int(max(SMALLEST, min(wanted, LARGEST)))
 
     def shrink(self) -> None:
-        """A chunk was refused or failed: half as many from now on."""
+        """A chunk was refused or failed: halve the size from now on."""
         self._rows = max(SMALLEST, self._rows // 2)

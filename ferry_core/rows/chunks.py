@@ -1,8 +1,8 @@
-"""How far the chunks of one table are: a walk along its key, what was handed out of it, what is on the target.
+"""Progress of the chunks of one table: a walk along its key, chunks handed out, chunks on the target.
 
-There is a *frontier* (everything up to it was handed out), the *unfinished* ranges (handed out, not yet on the target)
-and *walked* (nothing lies behind the frontier): plain data that a checkpoint stores and a resume gives back. One a
-move; not thread-safe by itself: ``workers.chunk_source`` guards it.
+The state consists of a *frontier* (everything up to it was handed out), the *unfinished* ranges (handed out, not yet on
+the target) and *walked* (nothing is left beyond the frontier): plain data that a checkpoint stores and a resume
+restores. One per move. Not thread-safe by itself: ``workers.chunk_source`` guards it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ PlainBound = list[str] | None
 
 
 class StoredFrontier(Protocol):
-    """What an earlier run's ``state`` gave, as its checkpoint kept it."""
+    """The result of ``state`` of an earlier run, as stored in its checkpoint."""
 
     @property
     def frontier(self) -> PlainBound: ...
@@ -55,11 +55,11 @@ class Frontier:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """A range handed out. Compared by identity: the same range may be handed out again."""
+    """A range that was handed out. Compared by identity, because the same range may be handed out again."""
 
     of: "TableChunks"
     range: KeyRange
-    rows: int  # as planned; the range may hold fewer
+    rows: int  # planned number; the range may hold fewer
     single: bool = False  # held at most one row when it was to be split
 
     @property
@@ -68,7 +68,7 @@ class Chunk:
 
 
 class TableChunks:
-    """``state`` is an earlier run's: ranges unfinished in it are handed out first."""
+    """``state`` comes from an earlier run: its unfinished ranges are handed out first."""
 
     def __init__(self, table: Table, target: ChunkTarget, state: StoredFrontier | None = None) -> None:
         self.table = table
@@ -99,7 +99,7 @@ class TableChunks:
 
     @property
     def left(self) -> bool:
-        """Whether there may be something to hand out."""
+        """Whether there may be a chunk to hand out."""
         return bool(self.redo) or not self.walk.ended
 
     @property
@@ -112,11 +112,11 @@ class TableChunks:
         return self.walk.at, self._sizer.rows
 
     def again(self) -> Chunk:
-        """Hand out one of ``redo``."""
+        """Hand out a chunk of ``redo``."""
         return self._handed(self.redo.pop())
 
     def further(self, rows: int, hi: KeyLiterals | None) -> Chunk:
-        """Hand out the next chunk, once its end is known; None: it is the last."""
+        """Hand out the next chunk, whose end is now known. None: it is the last one."""
         self._rows_handed += rows
         return self._handed(Chunk(self, self.walk.step(hi), rows))
 
@@ -136,22 +136,22 @@ class TableChunks:
         self._sizer.learn(chunk.rows, result.bytes_sent, result.read_seconds + result.write_seconds)
 
     def returned(self, chunk: Chunk) -> None:
-        """The chunk was not copied: hand it out again."""
+        """The chunk was not copied: it will be handed out again."""
         self._out.remove(chunk)
         self.redo.append(chunk)
 
     def troubled(self) -> None:
-        """A chunk met a deadlock, a lock wait, a lost connection: the next ones are smaller at once."""
+        """A chunk met a deadlock, a lock wait or a lost connection: make the next chunks smaller at once."""
         self._sizer.shrink()
 
     def split(self, chunk: Chunk, middle: KeyLiterals | None) -> None:
-        """The chunk was too large: hand it out again in two halves. DataError when one row alone is too large."""
+        """The chunk was too large: hand it out again in two halves. Raises DataError if a single row is too large."""
         if middle is None and chunk.single:
             raise _too_large(chunk)
         self._out.remove(chunk)
         self._sizer.shrink()
         if middle is None:
-            # Rows may have gone since: once more as it is.
+            # Rows may have been deleted since: try the same range once more.
             self.redo.append(Chunk(self, chunk.range, 1, single=True))
         else:
             rows = max(1, chunk.rows // 2)
@@ -159,7 +159,7 @@ class TableChunks:
             self.redo.append(Chunk(self, KeyRange(chunk.range.lo, middle), rows))
 
     def state(self) -> Frontier:
-        """The progress now; what is out or to be redone counts as unfinished."""
+        """The current progress. Chunks handed out or to be redone count as unfinished."""
         ranges = [chunk.range for chunk in (*self._out, *self.redo)]
         return Frontier(
             frontier=_plain(self.walk.at),

@@ -1,8 +1,8 @@
 """RowCopier: one call moves the rows of a selector from the source to the target, server to server.
 
-The source renders the rows as load-file text in one SELECT, the text is relayed as opaque bytes, the target loads it in
-one fenced transaction. Called by copy workers (key ranges) and by the flusher (sets of changed keys); it knows nothing
-of what may run beside it, that is ``consistency``'s matter.
+The source renders the rows as load-file text in one SELECT, the copier passes the text on as opaque bytes, and the
+target loads it in one fenced transaction. Used by copy workers (key ranges) and by the flusher (sets of changed keys).
+What may run at the same time is decided by ``consistency``, not here.
 """
 
 import re
@@ -22,14 +22,14 @@ from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
 from ferry_core.text import shortlist
 
 CUT = {1260, 1301}
-"""GROUP_CONCAT was cut, or a function's result would exceed max_allowed_packet: the rows do not fit."""
+"""GROUP_CONCAT was truncated, or a function's result exceeds max_allowed_packet: the rows do not fit."""
 EXCUSABLE = {1265, 1292, 1365, 3751, UNLISTED}
-"""ENUM 0 is stored with 1265; generated columns and functional indexes over legal old data give the others.
-
-Under a strict sql_mode they are errors even with LOCAL, since REPLACE is asked for: hence the lenient second try.
+"""Warnings that may be harmless. ENUM 0 is stored with 1265; generated columns and functional indexes over valid old
+data cause the others. Under a strict sql_mode they are errors even with LOCAL, because REPLACE is used: hence the
+second, lenient try.
 """
 BATCH_BYTES = 32 << 20
-"""Text of one batch at most, whatever the servers would take; a row that may be longer goes the way of big rows."""
+"""Maximum text of one batch, whatever the servers accept. Rows that may be longer are copied as big rows."""
 STRICT_MODES = {"STRICT_ALL_TABLES", "ERROR_FOR_DIVISION_BY_ZERO"}
 
 
@@ -41,13 +41,13 @@ class FencedTransaction(Protocol):
 
 @dataclass(frozen=True)
 class CopyResult:
-    """What one call moved."""
+    """Result of one call."""
 
     rows_sent: int
     bytes_sent: int
-    rows_asked: int  # keys of a key set; rows of a range
+    rows_asked: int  # number of keys in a key set, or of rows in a range
     deleted_missing: int
-    json_changed: int  # rows whose JSON does not survive its text
+    json_changed: int  # rows whose JSON changes when its text is parsed
     read_seconds: float
     write_seconds: float
 
@@ -56,17 +56,17 @@ class CopyResult:
 class _Batch:
     """What the source returned."""
 
-    rows: int  # without the big ones
+    rows: int  # number of rows without the big ones
     payload: bytes
     json_changed: int
-    keys: frozenset[str]  # joined literals of the small rows; of key sets only
+    keys: frozenset[str]  # joined key literals of the small rows; for key sets only
     big: tuple[KeyLiterals, ...]
     hashes: frozenset[bytes]
     hashed: bool
 
 
 class _WarnedError(Exception):
-    """Inside the transaction: roll back, then decide."""
+    """Raised inside the transaction: roll back, then decide."""
 
     def __init__(self, warnings: Sequence[Warned]) -> None:
         super().__init__()
@@ -74,17 +74,17 @@ class _WarnedError(Exception):
 
 
 class RowCopier:
-    """Bound to one source and one target session, hence to one thread."""
+    """Bound to one source and one target session, and so to one thread."""
 
     def __init__(self, source: Session, target: Session, fence: FencedTransaction, lock_clause: str = "") -> None:
-        """``lock_clause`` is empty or `` LOCK IN SHARE MODE``, by what visibility needs on this source."""
+        """``lock_clause`` is empty or `` LOCK IN SHARE MODE``, as required for visibility on this source."""
         self._source = source
         self._target = target
         self._fence = fence
         self._lock = lock_clause
         packets = [session.number("SELECT @@max_allowed_packet") for session in (source, target)]
         self._packet = min(*packets, BATCH_BYTES)
-        # MySQL does not bound GROUP_CONCAT by max_allowed_packet: without this a batch could be a gigabyte.
+        # MySQL does not limit GROUP_CONCAT by max_allowed_packet: without this a batch could be a gigabyte.
         source.execute(f"SET SESSION group_concat_max_len = {self._packet}")
         self._statements: dict[Table, Statements] = {}
         self._hashed: set[Table] = set()
@@ -92,10 +92,11 @@ class RowCopier:
         self._hash_unique: dict[Table, bool] = {}
 
     def copy(self, table: Table, selector: Selector) -> CopyResult:
-        """Make the target's rows of ``selector`` what the source has now; TooLarge asks for a smaller selector.
+        """Make the target's rows of ``selector`` equal to the source's current rows. TooLarge asks for a smaller
+        selector.
 
-        A range only adds and replaces: rows that the source no longer has are known from the stream. Of a key set,
-        the target's rows that the source did not return are deleted, always before the load.
+        For a range, rows are only added and replaced; the stream reports deleted rows. For a key set, target rows that
+        the source did not return are deleted, always before the load.
         """
         statements = self._statements_of(table)
         started = time.monotonic()
@@ -107,7 +108,7 @@ class RowCopier:
         except _WarnedError as warned:
             if batch.hashed or not _excusable(warned.warnings):
                 raise _refused(table, warned.warnings) from None
-            # Only a batch read together with its hashes can prove that the warnings left the rows whole.
+            # Only a batch that was read together with its hashes can prove that the warnings left the rows intact.
             self._hashed.add(table)
             return self.copy(table, selector)
         result = CopyResult(
@@ -137,10 +138,10 @@ class RowCopier:
         return self._index_names[table]
 
     def _isolate(self, table: Table) -> None:
-        """Before a transaction: MariaDB's REPLACE meets a hash index's duplicates only where there are gap locks.
+        """Set the isolation level. MariaDB's REPLACE handles duplicates of a hash index correctly only with gap locks.
 
-        Under READ COMMITTED it looks after the row is written (MDEV-37199), then replaces one row of two by an UPDATE
-        and fails by error 1062.
+        Under READ COMMITTED it checks after the row is written (MDEV-37199), then replaces one of two rows by an UPDATE
+        and fails with error 1062.
         """
         if table not in self._hash_unique:
             self._hash_unique[table] = has_hash_unique(self._target, table)
@@ -171,8 +172,8 @@ class RowCopier:
 
     def _refuse_cut(self, table: Table, selector: Selector, warnings: Sequence[Warned]) -> None:
         if isinstance(selector, KeySet) and len(selector.keys) > 1 and any(one.code == UNLISTED for one in warnings):
-            # MySQL warns of each literal of a deprecated character set (utf8mb3, ucs2) and lists 1024 warnings, unless
-            # the account may ask for more. Later ones are counted only: of fewer keys they are seen.
+            # MySQL warns about each literal of a deprecated character set (utf8mb3, ucs2) and lists 1024 warnings,
+            # unless the account may raise that. Further warnings are only counted; with fewer keys they are all listed.
             raise TooLarge(Reason.WARNINGS_UNLISTED, f"{table.id}: {_shown(warnings)}")
         if any(warned.code not in CUT for warned in warnings):
             raise DataError(
@@ -199,7 +200,7 @@ class RowCopier:
 
     @contextmanager
     def _leniently(self, lenient: bool) -> Iterator[None]:
-        """What a strict server refuses is stored with a warning meanwhile, and proven by the rows' hashes."""
+        """Store with a warning what a strict server refuses, and verify the rows by their hashes."""
         if not lenient:
             yield
             return
@@ -243,7 +244,7 @@ class RowCopier:
     # -- big rows -------------------------------------------------------------------------------------------------
 
     def _copy_big(self, statements: Statements, key: KeyLiterals, before: CopyResult) -> CopyResult:
-        """One row in a transaction of its own, in which it is deleted if it has gone meanwhile."""
+        """Copy one row in a transaction of its own. If the row no longer exists, delete it on the target."""
         table, selector = statements.table, KeySet((key,))
         with BIG_ROW:
             started = time.monotonic()
@@ -258,7 +259,7 @@ class RowCopier:
                 deleted = self._write(statements, selector, batch)
             except _WarnedError as warned:
                 raise _refused(table, warned.warnings) from None
-            except TooLarge as error:  # MySQL bounds a JSON value by max_allowed_packet, and nothing else here
+            except TooLarge as error:  # the only thing here that MySQL limits by max_allowed_packet is a JSON value
                 raise _too_large(table, key, error.message) from None
         return replace(
             before,
@@ -271,14 +272,16 @@ class RowCopier:
 
 
 def _excused(error: DataError) -> _WarnedError | None:
-    """The error as the warning that a lenient server would have given, if that is one to look at."""
+    """The error as the warning that a lenient server would have given, if it may be harmless."""
     said = re.search(r"\(error (\d+)\)", error.message)
     code = int(said[1]) if said else 0
     return _WarnedError([Warned("Error", code, error.message)]) if code in EXCUSABLE else None
 
 
 def _missing(selector: Selector, batch: _Batch) -> list[KeyLiterals]:
-    """Asked keys that did not come back. Spelling may differ from the server's: then a row is deleted and reloaded."""
+    """Requested keys that were not returned. If the server spells one differently, its row is deleted and loaded
+    again.
+    """
     if not isinstance(selector, KeySet):
         return []
     returned = batch.keys.union(",".join(key) for key in batch.big)

@@ -1,4 +1,4 @@
-"""The sessions of one thread on both ends, opened when first needed. ``workers`` writes by them, ``verify`` reads."""
+"""A thread's sessions on both servers, opened on first use. ``workers`` writes with them, ``verify`` only reads."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from ferry_core.tables.table import Table
 
 
 class SessionPair:
-    """Only ``abort`` may be called by another thread."""
+    """Other threads may only call ``abort``."""
 
     def __init__(self, open_source: Callable[[bool], Session], open_target: Callable[[], Session]) -> None:
         """``open_source`` is told whether the session is for tables with a row filter."""
@@ -17,7 +17,9 @@ class SessionPair:
         self._target: Session | None = None
 
     def source(self, table: Table | None = None) -> Session:
-        """The session that renders this table's rows; without one that for key walks, which know no row filter."""
+        """The session that renders this table's rows. Without a table: the one for key walks, which need no row
+        filter.
+        """
         text = table is not None and table.row_filter is not None
         if text not in self._sources:
             self._sources[text] = self._open_source(text)
@@ -33,7 +35,7 @@ class SessionPair:
         return [*list(self._sources.values()), *([self._target] if self._target is not None else [])]
 
     def abort(self) -> None:
-        """Break what runs on these connections: its thread gets ConnectionLost."""
+        """Break these connections: their thread gets ConnectionLost."""
         for session in self._opened():
             session.abort()
 

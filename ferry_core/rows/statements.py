@@ -1,6 +1,6 @@
-"""The SQL texts of one copy: what the source is asked, how the target loads it, what proves a row equal. Pure.
+"""The SQL statements of one copy: what the source renders, how the target loads it, and the hashes of rows. No I/O.
 
-Called by ``copier`` and ``big_rows``; one ``Statements`` a table and kind of source session, built once.
+Used by ``copier`` and ``big_rows``. There is one ``Statements`` per table and kind of source session, built once.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from ferry_core.tables.predicates import where
 from ferry_core.tables.table import KeySet, Selector, Table
 
 LINES = "CHARACTER SET binary FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\'"
-"""The load-file dialect: also what QUOTE() writes. Lines end by a newline, which is the default."""
+"""The load-file format, which QUOTE() writes too. Lines end with a newline, the default."""
 
 PACKET_SLACK = 4096
-"""Bytes of a packet left for what is not row text."""
+"""Bytes of a packet that are not available for row text."""
 
 
 @dataclass(frozen=True)
 class Statements:
-    """``packet`` is the smaller max_allowed_packet of both servers: a row that may not fit it counts as big."""
+    """``packet`` is the smaller max_allowed_packet of both servers. A row that may not fit it is a big row."""
 
     table: Table
     flavor: Flavor  # of the source
@@ -30,7 +30,7 @@ class Statements:
     packet: int
     codecs: tuple[Codec, ...] = field(init=False)  # as the source renders the columns
     target_codecs: tuple[Codec, ...] = field(init=False)  # as the target takes them
-    big: str | None = field(init=False)  # condition of rows that may not fit a packet; None: no row can be so wide
+    big: str | None = field(init=False)  # condition for rows that may not fit a packet; None: no row can be that wide
 
     def __post_init__(self) -> None:
         columns = self.table.copied_columns
@@ -41,7 +41,9 @@ class Statements:
     # -- source ---------------------------------------------------------------------------------------------------
 
     def source(self, selector: Selector, lock_clause: str, *, hashed: bool) -> str:
-        """One row: count, lines, JSON changed, keys of small rows, keys of big rows, hashes (NULL where not asked)."""
+        """One result row: count, lines, rows with changed JSON, keys of small rows, keys of big rows, hashes (NULL
+        unless requested).
+        """
         small = f"IF({self.big},NULL,{{}})" if self.big else "{}"
         line = small.format(self._line())
         keys = small.format(self.key()) if isinstance(selector, KeySet) else None
@@ -58,16 +60,16 @@ class Statements:
     def condition(self, selector: Selector) -> str:
         """Selector and row filter, for the source."""
         chosen = where(self.table.key, selector)
-        # A line of its own, so that a comment in the filter ends where the filter does.
+        # On its own line, so that a comment in the filter ends with the filter.
         return f"{chosen} AND (\n{self.table.row_filter}\n)" if self.table.row_filter else chosen
 
     def key(self) -> str:
-        """A row's key literals, joined by commas (no literal holds one)."""
+        """A row's key literals, joined by commas (no literal contains one)."""
         literals = (codec(column, self.flavor).key_literal() for column in self.table.key.columns)
         return f"CONCAT_WS(',',{','.join(literals)})"
 
     def row_hash(self, codecs: Sequence[Codec]) -> str:
-        """The first 64 bits of a row's digest, as the end computes it whose codecs these are."""
+        """The first 64 bits of a row's digest, computed by the server to which these codecs belong."""
         return f"LEFT(SHA2(CONCAT_WS(',',{','.join(each.hash_expression() for each in codecs)}),256),16)"
 
     def raw_row(self, selector: Selector, lock_clause: str) -> str:
@@ -107,13 +109,13 @@ class Statements:
         return f"LOAD DATA LOCAL INFILE 'ferry' {into}" + (f" SET {', '.join(sets)}" if sets else "")
 
     def delete(self, selector: Selector, index_name: str) -> str:
-        """DELETE by key. The form with two names is the one that takes an index: no scan, no foreign row locked."""
+        """DELETE by key. Only the form that names the table twice uses an index: no scan, and no other row locked."""
         target = self.table.target.sql
         forced = f"{target} FORCE INDEX ({identifier(index_name)})"
         return f"DELETE {target} FROM {forced} WHERE {where(self.table.key, selector)}"
 
     def target_hashes(self, selector: Selector, index_name: str) -> str:
-        """Hashes of the target's rows, small and big alike."""
+        """Hashes of the target's rows, small and big."""
         forced = f"{self.table.target.sql} FORCE INDEX ({identifier(index_name)})"
         return (
             f"SELECT {_lines(self.row_hash(self.target_codecs))} FROM {forced} WHERE {where(self.table.key, selector)}"
@@ -121,5 +123,5 @@ class Statements:
 
 
 def _lines(expression: str | None) -> str:
-    """No ORDER BY inside: order does not matter, and sorting would double the cost."""
+    """Without ORDER BY: the order does not matter, and sorting would double the cost."""
     return f"GROUP_CONCAT({expression} SEPARATOR '\\n')" if expression else "NULL"

@@ -1,4 +1,4 @@
-"""What the target's indexes mean for a copy. Called by ``copier`` before its first statement for a table."""
+"""The target's indexes that matter for a copy. Used by ``copier`` before its first statement for a table."""
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import string
@@ -8,7 +8,7 @@ from ferry_core.tables.table import Table
 
 
 def target_key_index(session: Session, table: Table) -> str:
-    """The UNIQUE index over the key's columns in the key's order; its name may differ from the source's."""
+    """The UNIQUE index over the key's columns in the key's order. Its name may differ from the source's."""
     rows = session.query(
         "SELECT index_name, GROUP_CONCAT(HEX(column_name) ORDER BY seq_in_index), COUNT(sub_part)"
         f" FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"
@@ -27,7 +27,9 @@ def target_key_index(session: Session, table: Table) -> str:
 
 
 def has_hash_unique(session: Session, table: Table) -> bool:
-    """Whether MariaDB itself, and not InnoDB, keeps some UNIQUE index: one over TEXT or BLOB, or USING HASH."""
+    """Whether a UNIQUE index is enforced by MariaDB itself, not by InnoDB: an index over TEXT or BLOB, or USING
+    HASH.
+    """
     return table.secondary_unique and bool(
         session.number(
             f"SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"

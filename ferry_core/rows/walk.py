@@ -1,7 +1,7 @@
-"""A walk along one table's key, range by range: for the chunks that are copied, and for those that are compared.
+"""A walk along one table's key, range by range, for chunks to copy and chunks to compare.
 
-Not thread-safe by itself: ``workers.chunk_source`` and ``verify.chunks`` guard theirs, and ask for the next bound
-outside of their locks, one asker a walk (``busy``).
+Not thread-safe by itself. ``workers.chunk_source`` and ``verify.chunks`` guard their walks, and find the next bound
+outside of their locks, with one thread at a time per walk (``busy``).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ferry_core.tables.table import KeyLiterals, KeyRange
 
 @dataclass(eq=False)
 class KeyWalk:
-    """``at``: the end of the last range; ``ended``: nothing lies behind it."""
+    """``at``: the end of the last range. ``ended``: nothing is left."""
 
     at: KeyLiterals | None = None
     ended: bool = False

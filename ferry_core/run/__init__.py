@@ -1,1 +1,1 @@
-"""The coordinator: phases and cutover of one Ferry's run. Short, because the rooms do the work."""
+"""The coordinator: phases and cutover of one Ferry's run. Small, because other packages do the work."""

@@ -1,4 +1,4 @@
-"""When to cut over: the gates, the attempts of a series, the wait between them. Pure but for the clock."""
+"""When to cut over: the gates, the attempts of a series, the wait between them. No I/O except the clock."""
 
 import logging
 import time
@@ -10,13 +10,13 @@ from ferry_core.intent.cutover_request import CutoverRequest
 log = logging.getLogger(__name__)
 
 CAUGHT_UP_SECONDS = 5.0
-"""How long the lag must have been under cutover.maxLag (condition CaughtUp)."""
+"""How long the lag must have been below cutover.maxLag (condition CaughtUp)."""
 BETWEEN_ATTEMPTS_SECONDS = 5.0
 
 
 @dataclass
 class CaughtUp:
-    """Whether the stream has been close behind for long enough. Unknown lag is not close."""
+    """Whether the lag has been small for long enough. Unknown lag is not small."""
 
     max_lag: float
     since: float | None = None
@@ -30,7 +30,7 @@ class CaughtUp:
         return self.seconds >= CAUGHT_UP_SECONDS
 
     def missing(self, lag: float | None) -> str:
-        """Why that is not so yet."""
+        """Why it is not caught up yet."""
         said = "lag unknown" if lag is None else f"lag {lag:.1f} s"
         if self.since is None:
             return f"{said}, must stay under {float(self.max_lag):g} s for {CAUGHT_UP_SECONDS:g} s"
@@ -38,12 +38,12 @@ class CaughtUp:
 
     @property
     def seconds(self) -> float:
-        """For how long it has been close."""
+        """For how long the lag has been small."""
         return 0.0 if self.since is None else time.monotonic() - self.since
 
 
 class AttemptTimings:
-    """When an attempt reached what. Logged once it is over: a log that blocks must not keep writes stopped."""
+    """When an attempt reached each step. Logged only after the attempt: slow logging must not keep writes stopped."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -59,21 +59,21 @@ class AttemptTimings:
 
 @dataclass
 class AttemptSeries:
-    """Attempts since a person asked last. ``kept`` is what the checkpoint stores of them: a restart asks nobody."""
+    """Attempts since a person last asked for a cutover. ``kept`` is the part that the checkpoint stores."""
 
     kept: SeriesState
     number: int = 1
     next_at: float = 0.0
 
     def adopt(self, state: RunState, *, again: bool) -> None:
-        """``state`` and this hold the same from now on: what an earlier process stored, or what is known ``again``."""
+        """Share ``state`` with the checkpoint from now on: loaded from it, or known ``again`` in this process."""
         if again:
             state.series = self.kept
         else:
             self.kept = state.series
 
     def follow(self, number: int, asked: CutoverRequest) -> bool:
-        """Start at zero if it is another series by now. True if there is something to store."""
+        """Reset the count if this is another series. Returns True if there is something to store."""
         before = self.kept.model_copy()
         self.kept.wanted, self.kept.max_attempts = asked
         if number != self.number:
@@ -81,11 +81,11 @@ class AttemptSeries:
         return self.kept != before
 
     def seconds_to_next(self) -> float:
-        """The rest of the wait after the last attempt; 0: another may begin."""
+        """Remaining wait after the last attempt; 0: another one may begin."""
         return max(0.0, self.next_at - time.monotonic())
 
     def begins(self) -> int:
-        """Count an attempt; gives its number."""
+        """Count an attempt; returns its number."""
         self.kept.attempts += 1
         self.kept.last_attempt_at = time.time()
         self.kept.last_result = self.kept.blocked_milliseconds = None

@@ -1,4 +1,4 @@
-"""Gathers the run's state from the rooms that own it and stores it, at most once a second. Coordinator's thread."""
+"""Collects the run's state from the parts that own it and saves it, at most once a second. Coordinator's thread."""
 
 import logging
 import time
@@ -36,14 +36,16 @@ INTERVAL_SECONDS = 1.0
 
 
 def set_position(state: RunState, visibility: Visibility, source: Session) -> None:
-    """Where the stream begins, if the state does not say. An empty position says it: where there is no transaction."""
+    """Set where the stream begins, if the state has no position. An empty position is one too: before any
+    transaction.
+    """
     if state.position is None:
         state.position = str(visibility.start(source))
         state.last_read = str(furthest_place(source))
 
 
 def marks_of(context: RunContext, fence: Fence) -> TargetMarks | None:
-    """For a state that is not stored with the rows."""
+    """Marks for a state that is not stored with the rows."""
     if not isinstance(context.store, SqliteStore):
         return None
     before, state_of = (context.marks, context.state.run) if context.state and context.begun else ({}, None)
@@ -51,7 +53,7 @@ def marks_of(context: RunContext, fence: Fence) -> TargetMarks | None:
 
 
 def stored_mark(state: RunState, flavor: Flavor, read: LastRead | None = None) -> StreamMark:
-    """The mark that a run goes on from. ``read`` is how far this process has read already, beyond the checkpoint."""
+    """The mark to resume from. ``read`` is how far this process has already read, beyond the checkpoint."""
     assert state.position is not None
     last_read = None if state.last_read is None else LastRead.parse(state.last_read)
     if read is not None:
@@ -61,7 +63,7 @@ def stored_mark(state: RunState, flavor: Flavor, read: LastRead | None = None) -
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the state goes, and under which epoch. ``marks`` are for a store that is not on the target."""
+    """Where the state is stored, and under which epoch. ``marks`` are for a store that is not on the target."""
 
     store: CheckpointStore
     epoch: int
@@ -69,17 +71,17 @@ class Stored:
 
 
 class Heard(Protocol):
-    """What checkpoints read of the report, and tell it."""
+    """What checkpoints read from the report, and report to it."""
 
     @property
     def json_changed(self) -> int:
-        """Rows copied whose JSON was changed by being parsed again."""
+        """Rows copied whose JSON changed when it was parsed again."""
 
     def checkpointed(self, ok: bool) -> None: ...
 
 
 class Checkpoints:
-    """``state`` is the coordinator's to change; ``save`` adds what the threads know, each time in this thread."""
+    """The coordinator may change ``state``; ``save`` adds what the threads know, always in the coordinator's thread."""
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class Checkpoints:
         report: Heard,
         sound: Callable[[], object] = bool,
     ) -> None:
-        """``sound`` raises when what memory holds may be so no more."""
+        """``sound`` raises if the state in memory may be wrong."""
         self.state = state
         self._store = stored.store
         self._epoch = stored.epoch
@@ -104,18 +106,19 @@ class Checkpoints:
         self._last = 0.0
 
     def save(self, started: Iterable[TableMove] = ()) -> None:
-        """Store now; ``started`` moves get their record of a start (R2). Raises RetriableError or Fenced."""
+        """Save now. ``started`` moves get their record of a start (R2). Raises RetriableError or Fenced."""
         self._sound()
         for move in started:
             move.started, move.definition = True, digest(move.table)
-        # Order: chunk marks may lag behind the rows, and the position behind both; never the other way round.
+        # Order: chunk marks may be older than the rows, and the position older than both, but never the other way
+        # round.
         self.state.epoch = self._epoch
         position = self._buffer.checkpoint_mark().position
         self.state.position = str(position)
-        last_read = self._buffer.processed.last_read  # asked last: what is on the target may come from up to there
+        last_read = self._buffer.processed.last_read  # read last: rows on the target may come from events up to there
         self.state.last_read = str(last_read) if last_read is not None else None
         self.state.tables = {move.id: _stored(move, self._chunks.state(move), position) for move in self._moves}
-        self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done: never too few
+        self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
         self.state.stored_at = time.time()
         try:
             self._mark()
@@ -127,26 +130,28 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def _mark(self) -> None:
-        """Tell the target which state comes, after the rows that it speaks of. Nobody else writes after a cutover."""
+        """Write the mark of the next state to the target, after the rows that it describes. After a cutover nothing is
+        written there.
+        """
         if self._marks is None or self.state.stage == Stage.COMPLETED.value:
             return
         self.state.run, self.state.number = self._marks.run, self.state.number + 1
         try:
             self._marks.write(self.state.number)
         except RetriableError:
-            if self._marked is not None:  # what people said is stored although the target is away
+            if self._marked is not None:  # requests by people are stored even if the target is unreachable
                 said = {name: getattr(self.state, name) for name in ("paused", "paused_over", "series")}
                 self._store.save(self._marked.model_copy(update=said), self._epoch)
             raise
         self._marked = self.state.model_copy(update={"tables": dict(self.state.tables)})
 
     def save_if_due(self) -> None:
-        """Store when the last checkpoint is old enough; a store that is away for a while is no reason to stop."""
+        """Save if the last checkpoint is old enough. A store that is unreachable for a while does not stop the run."""
         if time.monotonic() - self._last >= INTERVAL_SECONDS:
             self.save_now_if_possible()
 
     def save_now_if_possible(self) -> bool:
-        """Store without waiting for the interval; a failure is logged."""
+        """Save without waiting for the interval; a failure is logged."""
         try:
             self.save()
         except RetriableError as error:
@@ -159,9 +164,8 @@ class Checkpoints:
 def moves_of(
     state: RunState, tables: Iterable[Table], pace: Pace, flavor: Flavor, begins_at: Position | None = None
 ) -> MoveSet:
-    """The moves that a run goes on with. ``begins_at``: from where on events of those that it begins anew count.
-
-    None: from where the stream begins, which is the same for a run that begins all of them.
+    """The moves to resume with. ``begins_at``: position from which events count for moves that start over; None: the
+    stream's start.
     """
     moves = MoveSet.of(tables, pace, state.tables)
     for move in moves:

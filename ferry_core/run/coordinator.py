@@ -1,8 +1,8 @@
 """The coordinator: the bodies of the phases of ``phases``, in the main thread. Called by ``ferry``.
 
-It alone changes the phase and writes checkpoints; threads move the rows. ``tick`` is its heartbeat: raise what a thread
-failed with, apply what is wanted, store a checkpoint when one is due, bring the report up to date. What it decides is
-in ``decisions``, what it has done is in ``operations``.
+Only it changes the phase and writes checkpoints; other threads move the rows. ``tick`` is its heartbeat: raise the
+error of a thread that failed, apply the desired state, save a checkpoint when one is due, update the report.
+``decisions`` contains its decisions, ``operations`` the actions.
 """
 
 import logging
@@ -51,7 +51,7 @@ class Coordinator:
         self._paused_since: float | None = None
 
     def run(self) -> ExitCode:
-        """Until cut over, or the error that ends the run; begins again after one that this can outlast."""
+        """Run until cut over, or until an error ends the run. Restarts after errors that allow it."""
         while True:
             self._started = self._paced = self._paused_since = None
             try:
@@ -87,10 +87,10 @@ class Coordinator:
                 self._started.operations.close()
 
     def _leave(self, error: BaseException) -> None:
-        """Threads end, then what is known is stored; raises Terminated where the run was aborted."""
+        """Stop the threads, then save the state. Raises Terminated if the run was aborted."""
         row = exit_by(error)
         if row.unlocks and self._reporter.stage is Stage.CUTTING_OVER:
-            self.enter(Stage.STREAMING)  # nothing is left to undo: a stop need not wait for a server any more
+            self.enter(Stage.STREAMING)  # nothing is left to undo: a stop no longer needs to wait for a server
         if self._started is None:
             return
         operations = self._started.operations
@@ -106,13 +106,13 @@ class Coordinator:
     # -- the phases' bodies: ``phases.PHASES`` ----------------------------------------------------------------------
 
     def enter(self, stage: Stage) -> None:
-        """The one place where the phase changes: the checkpoint's state first, then the report.
+        """The only place where the phase changes: first in the checkpoint's state, then in the report.
 
-        The lease says CuttingOver, Completed and Aborted, each in the transaction that makes it so (``cutover``).
+        The lease records CuttingOver, Completed and Aborted, each in the transaction that makes it true (``cutover``).
         """
         if self._started is not None:
             state = self._started.checkpoints.state
-            # Readiness is a matter of seconds: a restart finds it out anew.
+            # Readiness lasts only seconds: a restart determines it again.
             state.stage = (Stage.STREAMING if stage is Stage.READY_FOR_CUTOVER else stage).value
             if stage is Stage.COMPLETED:
                 self._store_completed()
@@ -144,7 +144,7 @@ class Coordinator:
         return Exit.ALL_COPIED
 
     def _begin_tracking(self) -> Started:
-        """Each table's start (R2), once for each start of the run, in the first phase after validation."""
+        """Start each table (R2), once per start of the run, in the first phase after validation."""
         run = self._run
         if run.streams:
             return run
@@ -161,13 +161,13 @@ class Coordinator:
         return run
 
     def _copied(self) -> bool:
-        """Asked again and again; more workers may be wanted at any time."""
+        """Whether all rows are copied. Polled, and starts more workers if more are wanted."""
         self._run.operations.start_copying()
         return self._run.operations.all_copied
 
     def stream(self) -> Exit:
         run = self._begin_tracking()
-        run.checkpoints.save_now_if_possible()  # an attempt that failed is known to be over
+        run.checkpoints.save_now_if_possible()  # records that a failed attempt is over
         if not run.follows:
             run.follows = True
             run.operations.look_for_new_tables()
@@ -176,7 +176,7 @@ class Coordinator:
             self.tick()
             missing = self._missing_gates()
             if not missing:
-                run.operations.look_for_new_tables()  # whoever reads that it is ready reads what is left out, too
+                run.operations.look_for_new_tables()  # report left-out tables together with readiness
                 return Exit.GATES_PASSED
             self._report_gates(missing)
             self._nap()
@@ -224,7 +224,8 @@ class Coordinator:
                 Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0
             )
         if not run.checkpoints.save_now_if_possible():
-            # One that no successor knows of would not count: writes would be stopped more often than was allowed.
+            # An attempt that no successor knows of would not be counted, and writes would be stopped more often than
+            # allowed.
             return AttemptOutcome(
                 Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before its start", 0
             )
@@ -236,19 +237,19 @@ class Coordinator:
         try:
             run.checkpoints.save()
         except RetriableError as error:
-            # The tombstone in the lease row is what counts; the next start reads it.
+            # The tombstone in the lease row decides; the next start reads it.
             log.warning("the state was not stored after the cutover: %s", error)
         run.operations.look_for_new_tables()
 
     def watch(self) -> Exit:
-        """After the cutover: report what the source still accepts."""
+        """After the cutover: report writes that the source still accepts."""
         run, watch_for = self._run, float(self._intent.now.directive.cutover.watch_for)
         run.operations.keep_lock(watch_for)
         log.info("watching the source for late writes for %g s", watch_for)
         until = time.monotonic() + watch_for
         while True:
             written = run.operations.changes - run.handed_over
-            if written:  # looked at first: what came beside the record has ended a flush, and the engine with it
+            if written:  # checked first: an event right after the record may have ended a flush, and the engine with it
                 self._reporter.source_written(written)
             try:
                 run.operations.check()
@@ -288,7 +289,7 @@ class Coordinator:
     # -- the heartbeat ----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Many times a second, wherever the coordinator waits."""
+        """Called many times a second, wherever the coordinator waits."""
         self.check_cancelled()
         wanted = self._wanted = self._intent.now
         operations = self._run.operations
@@ -301,7 +302,7 @@ class Coordinator:
         self._run.checkpoints.save_if_due()
 
     def check_cancelled(self) -> None:
-        """Raise what ends the run: a thread's failure, a server's restart, an abort, a stop."""
+        """Raise what ends the run: a thread's error, a server's restart, an abort, a stop."""
         self._run.operations.check()
         ended = decisions.cancelled(self._intent.now)
         if ended is not None:
@@ -309,7 +310,7 @@ class Coordinator:
         self._reporter.tick()
 
     def _keep(self, wanted: DesiredState) -> None:
-        """Store at once what people said: a pause and a withdrawal outlive the process."""
+        """Save requests by people at once: a pause and a withdrawal survive the process."""
         checkpoints = self._run.checkpoints
         state = checkpoints.state
         news = self._series.follow(wanted.series, wanted.cutover_request)

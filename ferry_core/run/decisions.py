@@ -1,4 +1,4 @@
-"""What the coordinator decides, as functions of what it knows and of what is wanted. Pure: no clock, no server."""
+"""The coordinator's decisions, as functions of the facts and the desired state. Pure: no clock, no server."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,22 +10,24 @@ from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Reason
 
 PAUSE_GRACE_SECONDS = 0.3
-"""How long steps under way may end by themselves when a pause begins; the promise is no row write after a second."""
+"""How long running steps may take to end by themselves when a pause begins. The promise: no row is written after one
+second.
+"""
 NEVER_PAUSED = (Stage.CUTTING_OVER, Stage.COMPLETED)
 
 
 def aborted() -> Terminated:
-    """How a run ends by an abort."""
+    """The error that ends an aborted run."""
     return Terminated(Reason.ABORTED, "aborted: copying has stopped, the target is kept")
 
 
 def stopped() -> Terminated:
-    """How a run ends by a stop."""
+    """The error that ends a stopped run."""
     return Terminated(Reason.STOPPED, "stopped; the next start resumes from the checkpoint")
 
 
 def cancelled(wanted: DesiredState) -> Terminated | None:
-    """What ends the run because people want it; an abort goes before a stop."""
+    """What ends the run on request. An abort has priority over a stop."""
     if wanted.aborted:
         return aborted()
     return stopped() if wanted.stopping else None
@@ -34,8 +36,8 @@ def cancelled(wanted: DesiredState) -> Terminated | None:
 def ending(error: FerryError, wanted: DesiredState) -> FerryError:
     """The error that the run ends with.
 
-    After a stop the main thread's own statement may be what was killed: that is no failure. A run that was started
-    again by an orchestrator would take another server for its own.
+    After a stop, the statement that was killed may be the main thread's own: that is not a failure. OtherServer becomes
+    permanent, because a run that an orchestrator restarts would accept the other server as its own.
     """
     if wanted.stopping and isinstance(error, RetriableError):
         return stopped()
@@ -43,26 +45,27 @@ def ending(error: FerryError, wanted: DesiredState) -> FerryError:
 
 
 def paused_by(stage: Stage, wanted: DesiredState) -> str:
-    """What pauses the run now, for people; empty: nothing. A pause that comes during an attempt takes effect after it.
+    """What pauses the run now, for people; empty: nothing.
 
-    It would keep writes on the source refused until the deadline, for changed keys would not reach the target.
+    A pause during an attempt takes effect after the attempt. Otherwise it would block writes on the source until the
+    deadline, because changed keys would not reach the target.
     """
     return "" if stage in NEVER_PAUSED else wanted.paused_by
 
 
 def must_interrupt(paused_for: float | None) -> bool:
-    """Whether steps under way are killed. ``paused_for``: seconds; None: not paused."""
+    """Whether running steps must be killed. ``paused_for``: seconds; None: not paused."""
     return paused_for is not None and paused_for > PAUSE_GRACE_SECONDS
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the gates of a cutover ask for."""
+    """Facts for the gates of a cutover."""
 
     lag: float | None
     """Seconds; None: unknown."""
     caught_up: bool
-    """Whether the lag was small for long enough."""
+    """Whether the lag has been small for long enough."""
     lag_message: str
     copied: bool
     """Whether the rows of all tables are in, also of those that joined or started over."""
@@ -72,7 +75,7 @@ class Facts:
 
 
 def missing_gates(facts: Facts) -> list[MissingGate]:
-    """The gates that are not passed, the one that people should look at first before the others."""
+    """The gates that are not passed, the most relevant for people first."""
     missing = []
     if not facts.copied:
         missing.append(MissingGate(Reason.COPYING, "rows of some tables are still being copied"))
@@ -87,7 +90,7 @@ def missing_gates(facts: Facts) -> list[MissingGate]:
 
 
 class Next(Enum):
-    """What follows once all gates are passed."""
+    """What to do once all gates are passed."""
 
     WAIT = auto()
     ATTEMPT = auto()
@@ -96,12 +99,12 @@ class Next(Enum):
 
 
 def exhausted(wanted: DesiredState, attempts: int) -> bool:
-    """Whether an attempt is permitted and none is left."""
+    """Whether attempts are permitted and none is left."""
     return wanted.wants_cutover and attempts >= wanted.directive.cutover.max_attempts
 
 
 def next_after_gates(wanted: DesiredState, attempts: int, seconds_to_next: float) -> Next:
-    """``attempts`` were made in this series; ``seconds_to_next`` is the rest of the wait between two of them."""
+    """``attempts``: made in this series. ``seconds_to_next``: remaining wait between two attempts."""
     if not wanted.wants_cutover:
         return Next.WAIT
     if exhausted(wanted, attempts):

@@ -1,7 +1,8 @@
-"""Are the tables still what validation found? Definitions are read before the stream begins and may change meanwhile.
+"""Checks that the tables are still what validation found.
 
-Once the stream's start is fixed everything is read again: from there on the stream shows each DDL statement. Called by
-``setup`` at a resume, ``startup`` at each start, ``operations`` before each cutover attempt, the streamer for DDL.
+Definitions are read before the stream begins and may change meanwhile. Once the start of the stream is fixed everything
+is read again: from there on the stream shows each DDL statement. Called by ``setup`` at a resume, ``startup`` at each
+start, ``operations`` before each cutover attempt, and by the streamer for DDL.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ SHOWN = 3
 
 
 def refuse_changed(source: Session, selection: Tables, tables: Sequence[Table], since: str) -> None:
-    """Raise SchemaChanged for tables that are not as they were; ``since`` says since when, in words."""
+    """Raise SchemaChanged for tables whose definitions changed. ``since`` says since when, in words."""
     now = reread(source, selection, [table.source for table in tables])
     found = {table: said for table in tables if (said := differences(table, now.get(table.source)))}
     if found:
@@ -45,7 +46,9 @@ def refuse_changed(source: Session, selection: Tables, tables: Sequence[Table], 
 
 @contextlib.contextmanager
 def reason_given(source: Session, selection: Tables, tables: Sequence[Table]) -> Iterator[None]:
-    """What fails may do so since a definition was changed, as a table that is made other than it was read."""
+    """The error that a changed definition explains: for example, a table that was created from a definition read before
+    the change.
+    """
     try:
         yield
     except (DataError, ConfigError):
@@ -56,7 +59,9 @@ def reason_given(source: Session, selection: Tables, tables: Sequence[Table]) ->
 def still_as_validated(
     context: "RunContext", source: Session, target: Session, visibility: Visibility
 ) -> "AlteredTables":
-    """Asked when the stream's start is known: all tables again, and those on the target, which may be made just now."""
+    """Once the start of the stream is known: read all tables again, and those on the target, which may be created just
+    now.
+    """
     spec = context.ferry.spec
     refuse_changed(source, spec.tables, context.tables, SINCE_VALIDATION)
     checked = PreflightContext(spec, context.uid, source, target, context.tables, context.started)
@@ -66,7 +71,7 @@ def still_as_validated(
 
 
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
-    """The tables that a run began with; SchemaChanged if one is not what it was at the last checkpoint."""
+    """The tables that a run began with. Raises SchemaChanged if one has changed since the last checkpoint."""
     since = "while this Ferry was not running"
     again = rediscover(source, selection, state.tables)
     if again.found.keyless:
@@ -83,12 +88,12 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
 
 
 class AlteredTables:
-    """Asked by the streamer, in its thread, for DDL after which a table may be as it was (see ``schema.alterations``).
+    """Called in the streamer's thread for DDL after which a table may still be the same (see ``schema.alterations``).
 
-    The comparison sees the source as it is by then, behind whatever was done since: two statements, there and back,
-    look like none. So of those that must be ``alone`` only one may lie between two comparisons: the last one, be it
-    that of the run before, and the place where the binlog ended when the next one was made. The checkpoint stays before
-    that one until the stream has come to that place, so that a resume would meet both.
+    The comparison reads the source as it is then, after later statements too: two statements that cancel each other
+    look like none. So of statements that must be ``alone``, only one may lie between two comparisons: between the last
+    one, perhaps of the previous run, and the end of the binlog when the next one was made. The checkpoint stays before
+    that statement until the stream has reached that end, so that a resume would see both.
     """
 
     def __init__(
@@ -98,20 +103,20 @@ class AlteredTables:
         visibility: Visibility,
         compared_to: BinlogEnd,
     ) -> None:
-        """``compared_to``: the binlog's end when all tables were compared with what the checkpoint says of them."""
+        """``compared_to``: end of the binlog when all tables were compared with the checkpoint."""
         self._connect = connect
         self._selection = selection
         self._visibility = visibility
         self._start = compared_to
         self.recomputed: Callable[[TableMove], object] = lambda _move: None
-        """Told of a table whose stored generated columns a statement may have computed anew, which no event tells."""
+        """Called with a table whose stored generated columns a statement may have recomputed, which causes no event."""
         self.hold: Callable[[Callable[[], bool]], object] = lambda _until: None
-        """Keeps the checkpoint where the stream is until the function says yes."""
+        """Keeps the checkpoint at the current place of the stream until the function returns True."""
 
     def compare(
         self, change: Altered[TableMove], reached: Callable[[BinlogEnd], bool], cancelled: Callable[[], bool]
     ) -> str:
-        """What is not as it was, in words; empty if all that counts is."""
+        """What differs, in words; empty if nothing relevant does."""
         move = change.followed
         table = move.table
         if change.alone and not self._is_alone(change, reached):
@@ -137,13 +142,13 @@ class AlteredTables:
         return different
 
     def _is_alone(self, change: Altered[TableMove], reached: Callable[[BinlogEnd], bool]) -> bool:
-        """Also where it comes a second time, after the stream was connected again."""
+        """Also True when the statement arrives a second time, after the stream has reconnected."""
         move = change.followed
         if reached(move.compared_to or self._start):
             return True
         if move.compared_behind is not None:
             return move.compared_behind == change.seen
-        return bool(move.definition) or not move.started  # else the checkpoint says nothing of its definition
+        return bool(move.definition) or not move.started  # otherwise the checkpoint has no definition of it
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:

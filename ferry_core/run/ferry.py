@@ -1,6 +1,6 @@
-"""One Ferry's run from the outside: what the CLI starts and stops and the ControlServer speaks to.
+"""One Ferry's run from the outside: the CLI starts and stops it, the ControlServer sends it verbs.
 
-``run`` ends when the tables are cut over, or by the error that ended the run.
+``run`` returns when the tables are cut over, or raises the error that ended the run.
 """
 
 import contextlib
@@ -33,13 +33,14 @@ from ferry_core.workers.connections import Connections
 log = logging.getLogger(__name__)
 
 HURRY_SECONDS = 1.0
-"""After a stop: when whoever still waits for a server stops waiting. The promise is an end within 5 s, and with the
-checkpoints on a target that hangs the rest takes 2 s on an idle machine."""
+"""After a stop: when threads that wait for a server give up. The promise is an end within 5 s; with the checkpoint on a
+target that hangs, the rest takes 2 s on an idle machine.
+"""
 AGAIN_SECONDS = 0.5
 
 
 class Ferry:
-    """``run`` blocks in the caller's thread; everything else may be called from any thread at any time."""
+    """``run`` blocks in the caller's thread. Any thread may call everything else at any time."""
 
     def __init__(self, loaded: LoadedFerry, options: RunOptions) -> None:
         self._loaded = loaded
@@ -67,7 +68,7 @@ class Ferry:
     def run(self) -> ExitCode:
         """Move everything. Returns DONE, or DATA if the source was written to after the cutover.
 
-        Raises the FerryError that ended the run otherwise.
+        Otherwise raises the FerryError that ended the run.
         """
         with self._serving():
             coordinator = Coordinator(
@@ -86,7 +87,7 @@ class Ferry:
                 raise ended from error
             finally:
                 self._ended.set()
-                self._connections.abort_all()  # a look that was left behind would hold up the process's end
+                self._connections.abort_all()  # an abandoned comparison would delay the end of the process
 
     @contextlib.contextmanager
     def _serving(self) -> Iterator[None]:
@@ -108,25 +109,25 @@ class Ferry:
     # -- the verbs (ControlServer, signals) -----------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Checkpoint and leave (exit 143)."""
+        """Save a checkpoint and end (exit code 143)."""
         self.intent.change(DesiredState.stopped)
         threading.Thread(target=self._hurry, name="hurry", daemon=True).start()
 
     def _hurry(self) -> None:
-        """A server that hangs must not hold up the end; only unlocking the source is worth any wait."""
+        """A server that hangs must not delay the end. Only unlocking the source may take any time."""
         wait, killed = HURRY_SECONDS, False
         while not self._ended.wait(wait):
             wait = AGAIN_SECONDS
             if self.reporter.stage in decisions.NEVER_PAUSED:
                 continue
             if killed:
-                # Again and again: one call after another may hang, the last of them that of the checkpoint.
+                # Repeated: one call after another may hang, the last of them being the checkpoint's.
                 self._connections.abort_all()
             killed = True
             threading.Thread(target=self._end_statements, name="kill", daemon=True).start()
 
     def _end_statements(self) -> None:
-        """While the target answers; what hangs is broken by ``abort_all``."""
+        """Kill our statements while the target answers. Connections that hang are broken by ``abort_all``."""
         try:
             if self._startup.fence is not None:
                 self._startup.fence.end_statements()

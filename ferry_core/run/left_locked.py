@@ -1,9 +1,9 @@
-"""A source that an earlier run may have left read-only: found and unlocked before anything else.
+"""Finds and unlocks a source that an earlier run may have left read-only, before anything else.
 
-The lease row on the target tells whether an attempt was under way. Where it can be read but not written the source is
-unlocked all the same; where it cannot be read nobody knows whether the target was cut over, so the source stays as
-it is, and the error says by which statement a person unlocks it. Called by the next start, by ``ferry abort`` and
-``ferry cleanup``; who may unlock is decided in ``cutover.unlocking``.
+The lease row on the target tells whether an attempt was in progress. If it can be read but not written, the source is
+unlocked anyway. If it cannot be read, nobody knows whether the target was cut over: the source stays as it is, and the
+error contains the statement by which a person unlocks it. Called by the next start, by ``ferry abort`` and ``ferry
+cleanup``. ``cutover.unlocking`` decides who may unlock.
 """
 
 import contextlib
@@ -34,24 +34,25 @@ from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 log = logging.getLogger(__name__)
 
 _KNOWS = (Stage.CUTTING_OVER.value, Phase.ABORTED.value)
-"""A lease of these phases tells what became of the source; before the first attempt it is New."""
+"""A lease in one of these phases tells what became of the source. Before the first attempt the phase is New."""
 
 
 class LeftLock(NamedTuple):
-    """What was found; ``text`` is for people, empty if there was nothing."""
+    """What was found. ``text`` is for people, empty if nothing was found."""
 
     released: Released
     text: str
     fence: Fence | None = None
-    """The one that was taken for it."""
+    """The fence that was taken to unlock."""
 
 
 def unlock_first(
     ferry: FerryManifest, connections: Connections, state_path: Path | None, ours: Fence | None = None
 ) -> Fence | None:
-    """Allow writes again if an earlier run died while cutting over, whatever validation and a pause will say.
+    """Allow writes again if an earlier run died while cutting over, whatever validation and pause say later.
 
-    Gives the fence that it took for that. ``ours`` is one of before: a newer run than that is left alone (Fenced).
+    Returns the fence that it took for that. ``ours`` is an earlier epoch of this run: a newer run is left alone
+    (Fenced).
     """
     lease = lease_or_explain(ferry, connections, hidden_is_none=True)
     refuse_forgotten(ferry, connections, lease, state_path)
@@ -63,7 +64,7 @@ def unlock_first(
 
 
 def unlock_again(context: RunContext, fence: Fence) -> None:
-    """An older run may have begun an attempt between ``unlock_first`` and the fence."""
+    """Unlock an attempt that an older run may have started between ``unlock_first`` and the fence."""
     lock = read_only_lock(context.connections, context.flavor, context.uid)
     released = undo(fence, lock)
     if context.lease is not None:
@@ -71,7 +72,7 @@ def unlock_again(context: RunContext, fence: Fence) -> None:
 
 
 def refuse_unclear(left: LeftLock) -> None:
-    """A start does not go on with a source that may be locked by nobody."""
+    """Refuse to start with a source whose lock may belong to nobody."""
     if left.released is Released.UNCLEAR:
         raise ConfigError(Reason.SOURCE_LOCKED, left.text)
 
@@ -79,15 +80,16 @@ def refuse_unclear(left: LeftLock) -> None:
 def refuse_forgotten(
     ferry: FerryManifest, connections: Connections, lease: Lease | None, state_path: Path | None
 ) -> None:
-    """Where the state file tells of a cutover, or an attempt, of which the target knows nothing: a person decides.
+    """Refuse to start if the state file records a cutover, or an attempt, that the target does not know: a person
+    decides.
 
-    A target forgets in a crash, by a backup that is brought back, or when a replica takes its place.
+    A target loses such records in a crash, by restoring a backup, or when a replica replaces it.
     """
     state = _stored(state_path, ferry_uid(ferry))
     if state is None or (lease is not None and lease.phase == COMPLETED):
         return
     if state.stage == Stage.COMPLETED.value:
-        lease = lease or lease_or_explain(ferry, connections)  # not told to an account that may not see it
+        lease = lease or lease_or_explain(ferry, connections)  # hidden from an account without the privilege
         raise ConfigError(Reason.HAND_OVER_FORGOTTEN, _forgotten(ferry, connections, lease, state, f"{state_path}"))
     attempted = state.stage == Stage.CUTTING_OVER.value and (lease is None or lease.phase not in _KNOWS)
     by_hand = locked_by_hand(ferry, connections) if attempted else None
@@ -101,7 +103,7 @@ def refuse_forgotten(
 
 
 def refuse_other_target(ferry: FerryManifest, state_path: Path | None) -> None:
-    """Where the target knows nothing of this Ferry, and the state file tells of rows there: nothing ends there."""
+    """Refuse to end a Ferry that the target does not know, although the state file records rows there."""
     state = _stored(state_path, ferry_uid(ferry))
     if state is not None and state.tables:
         raise ConfigError(
@@ -151,7 +153,7 @@ def _target(ferry: FerryManifest) -> str:
 
 
 def _stored(state_path: Path | None, uid: str) -> RunState | None:
-    """What a state file says, if it is this Ferry's; whatever is wrong with it is for validation to say."""
+    """The content of a state file, if it belongs to this Ferry. Validation reports what is wrong with it."""
     if state_path is None or not state_path.exists():
         return None
     with contextlib.suppress(FerryError), contextlib.closing(SqliteStore(state_path)) as store:
@@ -161,7 +163,7 @@ def _stored(state_path: Path | None, uid: str) -> RunState | None:
 
 
 def _state(connections: Connections, state_path: Path | None, uid: str) -> RunState | None:
-    """The stored state, wherever it is kept; None where it cannot be had."""
+    """The stored state, wherever it is kept. None if it cannot be read."""
     if state_path is not None:
         return _stored(state_path, uid)
     with contextlib.suppress(FerryError), contextlib.closing(TargetStore(connections.patient_lease, uid)) as store:
@@ -170,10 +172,10 @@ def _state(connections: Connections, state_path: Path | None, uid: str) -> RunSt
 
 
 def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_is_none: bool = False) -> Lease | None:
-    """The lease row; an error says that the source may be locked, if it is read-only.
+    """The lease row. If it cannot be read and the source is read-only, the error says that the source may be locked.
 
-    ``hidden_is_none``: None where the account may not see it, unless the source is read-only. For who validates next:
-    that names this privilege beside all others that are missing.
+    ``hidden_is_none``: return None if the account may not see the row, unless the source is read-only. For callers that
+    validate next: preflight lists this privilege together with all others that are missing.
     """
     try:
         with connections.target_control(PATIENT_SECONDS) as target:
@@ -188,7 +190,7 @@ def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_i
 def unlock_left(
     ferry: FerryManifest, connections: Connections, lease: Lease, state_path: Path | None, ours: Fence | None = None
 ) -> LeftLock:
-    """Undo what the lease says is under way; says how that went. Raises when it cannot be done now."""
+    """Undo what the lease records as in progress; returns how that went. Raises when it cannot be done now."""
     if lease.phase != Stage.CUTTING_OVER.value:
         return LeftLock(Released.NOTHING, "")
     uid = ferry_uid(ferry)
@@ -247,7 +249,7 @@ def _without_writing(ferry: FerryManifest, connections: Connections, lock: ReadO
 
 
 def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
-    """Where and how a person allows writes, if the source is read-only and this Ferry may have made it so."""
+    """Where and how a person allows writes, if the source is read-only and this Ferry may have caused that."""
     if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
         return None
     with contextlib.suppress(FerryError):
@@ -256,10 +258,10 @@ def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None
 
 
 def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lease, *, must_know: bool = False) -> str:
-    """What a source means that is read-only while the lease tells of no attempt; empty if there is no such thing.
+    """What a read-only source means when the lease records no attempt; empty if the source is not read-only.
 
-    A checkpoint on the target is lost together with the lease: then nothing else tells of a cutover. Empty also where
-    the source cannot be asked; ``must_know`` raises then.
+    A checkpoint on the target is lost together with the lease: then nothing else records a cutover. Also empty if the
+    source cannot be asked, unless ``must_know``, which raises then.
     """
     if not lease.tables or lease.phase in (COMPLETED, Stage.CUTTING_OVER.value):
         return ""
@@ -277,7 +279,7 @@ def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lea
 
 
 def unknown_lock(ferry: FerryManifest, connections: Connections) -> str:
-    """Where the target knows nothing of this Ferry: the source may be locked by it all the same."""
+    """If the target does not know this Ferry: the source may still be locked by it."""
     by_hand = locked_by_hand(ferry, connections)
     if by_hand is None:
         return ""
@@ -288,14 +290,14 @@ def unknown_lock(ferry: FerryManifest, connections: Connections) -> str:
 
 
 def read_only_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
-    """Where and how a person allows writes, if the source is read-only. Raises when it cannot be asked."""
+    """Where and how a person allows writes, if the source is read-only. Raises if it cannot be asked."""
     with connections.source_control(PATIENT_SECONDS) as source:
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         return lock.by_hand({}) if lock.is_read_only() else None
 
 
 def _explained(error: FerryError, by_hand: str | None) -> FerryError:
-    """The same error, which also says that the source is read-only, if so."""
+    """The same error, with a note that the source is read-only, if it is."""
     if by_hand is None:
         return error
     error.add(

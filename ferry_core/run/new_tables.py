@@ -1,4 +1,4 @@
-"""Tables that appear on the source after the selection was made. Called by ``operations``, in the main thread."""
+"""Finds tables that appear on the source after the selection was made. Called by ``operations``, in the main thread."""
 
 import logging
 import time
@@ -11,13 +11,15 @@ from ferry_core.tables.discovery import new_tables
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
-"""How often the source is asked for names while a person decides whether to cut over."""
+"""How often to list the source's tables while a person decides whether to cut over."""
 PATIENCE_SECONDS = 10.0
-"""Meanwhile nothing else is decided, an abort neither: a source that hangs must not hold that up for long."""
+"""Timeout. Meanwhile nothing else is decided, not even an abort, so a source that hangs must not delay that for
+long.
+"""
 
 
 class NewTables:
-    """Who approves a cutover must know what it does not hold."""
+    """Whoever approves a cutover must know which tables it leaves out."""
 
     def __init__(self, context: RunContext, reporter: StatusReporter) -> None:
         self._context = context
@@ -26,7 +28,7 @@ class NewTables:
         self._due = 0.0
 
     def look(self) -> None:
-        """Ask, and tell."""
+        """List and report the new tables."""
         self._due = time.monotonic() + LOOK_SECONDS
         try:
             with self._context.connections.source_control(PATIENCE_SECONDS) as source:
@@ -35,6 +37,6 @@ class NewTables:
             log.warning("the source could not be asked for tables that appeared since the start: %s", error)
 
     def look_if_due(self) -> None:
-        """The same, unless it was done lately."""
+        """The same, unless it was done recently."""
         if time.monotonic() >= self._due:
             self.look()

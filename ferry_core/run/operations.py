@@ -1,7 +1,7 @@
-"""What the coordinator has done, by the threads and on the servers: the one seam between deciding and doing.
+"""The coordinator's actions, on threads and servers: the interface between deciding and doing.
 
-``Operations`` is what the coordinator asks for; ``DataOperations`` does it for one start of a run. Tests of the
-coordinator have another one, which speaks to no server.
+``Operations`` is the interface; ``DataOperations`` implements it for one start of a run. The coordinator's tests use
+another implementation, without servers.
 """
 
 import logging
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WaitUntil = Callable[[Callable[[], bool]], None]
-"""Ticks until a question is answered by yes."""
+"""Ticks until the given function returns True."""
 
 
 class Operations(Protocol):
-    """What may raise says so by the errors of ``ferry_core.errors``."""
+    """Methods raise errors of ``ferry_core.errors``."""
 
     @property
     def all_copied(self) -> bool:
@@ -55,16 +55,16 @@ class Operations(Protocol):
 
     @property
     def changes(self) -> int:
-        """Row changes of selected tables that were streamed so far."""
+        """Number of row changes of selected tables streamed so far."""
 
     def check(self) -> None:
-        """Raise what ended a thread, or that a server was restarted."""
+        """Raise a thread's error, or report a server's restart."""
 
     def pace(self, wanted: DesiredState) -> None:
-        """Apply the cap of rows a second and the sizes of chunks."""
+        """Apply the limit of rows per second and the chunk sizes."""
 
     def interrupt(self) -> None:
-        """Kill the statements of steps under way, if there are any; they are redone when allowed."""
+        """Kill the statements of running steps, if there are any. The steps are redone when allowed."""
 
     def empty_fresh_tables(self, started: frozenset[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         """Delete what a forgotten run left in the tables that are not ``started``; gives those tables."""
@@ -75,41 +75,43 @@ class Operations(Protocol):
         """Wait until chunks may be read (R2)."""
 
     def start_copying(self) -> None:
-        """As many workers as are wanted now."""
+        """Start as many workers as are wanted now."""
 
     def add_foreign_keys(self) -> bool:
-        """False while somebody on the target keeps a table in use."""
+        """Returns False while others on the target keep a table in use."""
 
     def start_verifying(self) -> None: ...
 
     def look_for_new_tables(self, *, if_due: bool = False) -> None:
-        """Report the tables that appeared since the start; ``if_due``: unless that was done lately."""
+        """Report tables that appeared since the start. ``if_due``: unless that was done recently."""
 
     def definitions_read(self) -> bool:
-        """False if the source does not answer; raises SchemaChanged if a table is not as it was."""
+        """Returns False if the source does not answer. Raises SchemaChanged if a definition has changed."""
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
-        """One cutover attempt. AmbiguousError: the source may stay locked; else it is undone."""
+        """Make one cutover attempt. After AmbiguousError the source may stay locked; otherwise the attempt is
+        undone.
+        """
 
     def stop_writing(self) -> None:
-        """After the cutover: only the streamer goes on."""
+        """After the cutover: only the streamer keeps running."""
 
     def keep_lock(self, seconds: float) -> None:
-        """Keep another Ferry of this source from the lock that stays."""
+        """Keep another Ferry of this source from using the lock that stays."""
 
     def record_aborted(self) -> None:
-        """In the lease: no later run goes on."""
+        """Record the abort in the lease: no later run continues."""
 
     def stop(self) -> None:
         """End all threads."""
 
     def close(self) -> None:
-        """The same, and let go of all that was opened for them."""
+        """The same, and close everything that was opened for them."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What was made for one start of a run."""
+    """Objects made for one start of a run."""
 
     context: RunContext
     fence: Fence
@@ -121,10 +123,10 @@ class Parts:
 
 
 class DataOperations:
-    """See ``Operations``. Called in the coordinator's thread alone."""
+    """See ``Operations``. Used in the coordinator's thread only."""
 
     def __init__(self, parts: Parts, reporter: StatusReporter, closing: Callable[[], None]) -> None:
-        """``closing`` is called once the threads have ended."""
+        """``closing`` is called after the threads have ended."""
         self._parts = parts
         self._connections = parts.context.connections
         self._engine = parts.engine
@@ -135,7 +137,7 @@ class DataOperations:
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
         self._kept_lock: SourceLock | None = None
-        """Set after a cutover alone: a thread of an attempt that was given up may use its lock while a server hangs."""
+        """Set only after a cutover: a thread of an abandoned attempt may use its lock while a server hangs."""
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class DataOperations:
             self._engine.start("verify", self._parts.verifier.run)
 
     def stop_writing(self) -> None:
-        self._connections.forget_starts()  # what comes now is right after a restart as well
+        self._connections.forget_starts()  # what follows is correct after a restart as well
         self._engine.stop_writing()
 
     def stop(self) -> None:
@@ -187,7 +189,7 @@ class DataOperations:
     def close(self) -> None:
         self._engine.stop()
         if self._kept_lock is not None:
-            self._kept_lock.end()  # the cutover mutex ends with this run, not with the process
+            self._kept_lock.end()  # the cutover mutex must be released with this run, not only with the process
         self._closing()
 
     # -- servers --------------------------------------------------------------------------------------------------
@@ -217,7 +219,7 @@ class DataOperations:
             )
 
     def _streamed_to_the_end(self, wait_until: WaitUntil) -> StreamMark | None:
-        """Wait until the streamer has read what is in the source's binlog now."""
+        """Wait until the streamer has read everything that is in the source's binlog now."""
         with self._connections.source_control() as session:
             end = end_of_binlog(session)
         wait_until(lambda: self._engine.streamer.reached(end))
@@ -230,7 +232,7 @@ class DataOperations:
                 for notice in add_foreign_keys(source, target, tables, self._fence):
                     log.warning("%s", notice)
         except (ConnectionLost, Interrupted):
-            self._fence.read()  # a newer run may have killed it; if the target is away that is said instead
+            self._fence.read()  # a newer run may have killed it; if the target is unreachable, report that instead
             return False
         except LockConflict as error:
             self._reporter.message(f"adding foreign keys: a table is in use on the target ({error.message})")
@@ -244,7 +246,7 @@ class DataOperations:
             self._new_tables.look()
 
     def definitions_read(self) -> bool:
-        """The last look: DDL that its session kept out of the binlog is seen by no other."""
+        """The last check before an attempt: it finds DDL that its session kept out of the binlog."""
         context = self._parts.context
         try:
             with self._connections.source_control() as source:
@@ -283,7 +285,9 @@ class DataOperations:
             self._used_lock = cutover.lock
 
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
-        """Under the lock: what differs; if nothing does, new ids go on where the source's stopped."""
+        """Under the lock: describe what differs. If nothing does, let the target's AUTO_INCREMENT continue where the
+        source's stopped.
+        """
         verifier = self._parts.verifier
         differing = verifier.prove(deadline, check) if verifier is not None else None
         check()

@@ -1,4 +1,4 @@
-"""What the command line adds to a manifest for one run. Called by the CLI, which makes it, and by ``run.ferry``."""
+"""Options of the command line for one run, beside the manifest. Made by the CLI, used by ``run.ferry``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from ferry_core.workers.patience import RETRY_SECONDS
 
 @dataclass(frozen=True)
 class RunOptions:
-    """``state_path`` None keeps the checkpoint in a table on the target; ``listen`` None starts no ControlServer."""
+    """``state_path`` None: the checkpoint is in a table on the target. ``listen`` None: no ControlServer."""
 
     state_path: Path | None = None
     listen: str | None = None
@@ -16,6 +16,6 @@ class RunOptions:
     tls_dir: Path | None = None
     retry_seconds: float = RETRY_SECONDS
     take_over: bool = False
-    """End another run of this Ferry that is alive, instead of being refused."""
+    """End another live run of this Ferry instead of refusing to start."""
     restart: bool = False
     """Delete the rows of an earlier run whose state is missing, and copy them again."""

@@ -1,7 +1,7 @@
-"""The phases of a run: each with its body and its exits. These two tables are the whole of it.
+"""The phases of a run, each with its body and its exits. These two tables define all transitions.
 
-A phase is a ``Stage``: report, checkpoint and lease name it alike. ``Coordinator`` has the bodies, and ``follow`` calls
-one after another. What ends a phase from within is an ``Exit``, what ends any of them is an error.
+A phase is a ``Stage``, and report, checkpoint and lease use the same names. ``Coordinator`` implements the bodies, and
+``follow`` calls one after another. A body ends with an ``Exit``; any phase can end by an error.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from ferry_core.errors import (
 
 
 class Exit(Enum):
-    """How a phase's body ends where no error ends it."""
+    """How a phase's body ends without an error."""
 
     ROWS_MISSING = auto()
     ALL_COPIED = auto()
@@ -39,10 +39,10 @@ class Exit(Enum):
 
 
 class Bodies(Protocol):
-    """What happens in each phase; every body may raise what ends the run."""
+    """The body of each phase. Every body may raise what ends the run."""
 
     def enter(self, stage: Stage) -> None:
-        """The one place where the phase changes."""
+        """The only place where the phase changes."""
 
     def validate(self) -> Exit: ...
 
@@ -95,18 +95,18 @@ class ErrorExit:
 
     error: type[FerryError]
     begins_again: bool = False
-    """Back to Validating, from the stored checkpoint, as long as ``restart_policy`` allows it."""
+    """Return to Validating, from the stored checkpoint, as long as ``restart_policy`` allows it."""
     stores_checkpoint: bool = False
-    """What memory holds is stored on the way out."""
+    """Whether to save the state in memory before leaving."""
     unlocks: bool = True
-    """Out of CuttingOver the run is Streaming again, for the attempt has been undone."""
+    """Whether a run that leaves CuttingOver is Streaming again, because the attempt was undone."""
 
 
-ERROR_EXITS = (  # the first that fits; out with the error's exit code, unless the run begins again
-    ErrorExit(ServerRestarted, begins_again=True),  # what memory holds may not be so any more
+ERROR_EXITS = (  # the first match applies; the run ends with the error's exit code, unless it begins again
+    ErrorExit(ServerRestarted, begins_again=True),  # the state in memory may be wrong
     ErrorExit(RetriableError, begins_again=True, stores_checkpoint=True),
-    ErrorExit(Terminated, stores_checkpoint=True),  # a stop or an abort; an abort is recorded in the lease too
-    ErrorExit(AmbiguousError, unlocks=False),  # the source may stay locked, and that is what the report shows
+    ErrorExit(Terminated, stores_checkpoint=True),  # a stop or an abort; an abort is also recorded in the lease
+    ErrorExit(AmbiguousError, unlocks=False),  # the source may stay locked, and the report must show that
     ErrorExit(DataError, begins_again=True),  # only if it came before the first chunk and the start was undone
     ErrorExit(TerminalError),
     ErrorExit(Fenced),
@@ -115,12 +115,12 @@ ERROR_EXITS = (  # the first that fits; out with the error's exit code, unless t
 
 
 def exit_by(error: BaseException) -> ErrorExit:
-    """What ``error`` does to a run that it ends."""
+    """The effect of ``error`` on a run that it ends."""
     return next((row for row in ERROR_EXITS if isinstance(error, row.error)), ERROR_EXITS[-1])
 
 
 def follow(run: Bodies, stage: Stage = Stage.VALIDATING) -> ExitCode:
-    """From one phase to the next, until an exit leads out."""
+    """Run phase after phase until an exit leads out."""
     while True:
         run.enter(stage)
         phase = PHASES[stage]

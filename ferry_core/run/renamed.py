@@ -1,10 +1,10 @@
-"""A MariaDB server that answers under another host name or port: is it the one that was met before?
+"""Decides whether a MariaDB server that answers under another host name or port is the server known before.
 
-MariaDB has no uuid. What it is told by is its server_id, port and host name, and the latter two change when its
-container is made anew over the same data. So it has to prove itself: a source by the last transaction that was read,
-which it must have at the same place of the same binlog file, byte for byte (no replica has, nor a restored backup); a
-target by its lease row, which must name the newest epoch. It was restarted, then, and the run goes on from its
-checkpoint. Without the proof it is another server. Used by ``startup``, ``setup`` and ``left_locked``.
+MariaDB has no uuid. It is identified by server_id, port and host name, and the latter two change when its container is
+recreated over the same data. So it must prove its identity: a source by the last transaction that was read, which it
+must have at the same place of the same binlog file, byte for byte (no replica has, nor a restored backup); a target by
+its lease row, which must contain the newest epoch. With the proof, the server was restarted, and the run resumes from
+its checkpoint. Without the proof it is another server. Used by ``startup``, ``setup`` and ``left_locked``.
 """
 
 import logging
@@ -25,7 +25,7 @@ ANSWER_SECONDS = 10.0
 
 
 def source_proof(last_read: Callable[[], LastRead | None]) -> Callable[[Endpoint], bool]:
-    """``last_read`` is asked whenever a proof is needed."""
+    """``last_read`` is called whenever a proof is needed."""
 
     def proof(endpoint: Endpoint) -> bool:
         last = last_read()
@@ -35,7 +35,7 @@ def source_proof(last_read: Callable[[], LastRead | None]) -> Callable[[Endpoint
 
 
 def target_proof(uid: str, fence: Fence) -> Callable[[Endpoint], bool]:
-    """While ``fence`` is the run's."""
+    """Valid while ``fence`` belongs to the run."""
 
     def proof(endpoint: Endpoint) -> bool:
         with Session(endpoint, Purpose.CONTROL, read_timeout=ANSWER_SECONDS) as session:
@@ -46,7 +46,7 @@ def target_proof(uid: str, fence: Fence) -> Callable[[Endpoint], bool]:
 
 
 def source_was(stored: str, now: str, connections: Connections, state: RunState | None) -> bool:
-    """Whether the source, which is called ``now``, is the server whose name was ``stored``."""
+    """Whether the source, whose name is ``now``, is the server whose name was ``stored``."""
     if stored == now or connections.source_was(stored):
         return True
     if state is None or state.last_read is None or not perhaps_renamed(stored, now):

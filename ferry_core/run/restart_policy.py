@@ -1,9 +1,9 @@
-"""Whether a run that met an error begins again from its checkpoint. Asked by ``coordinator``.
+"""Decides whether a run that met an error starts again from its checkpoint. Used by ``coordinator``.
 
-After a restart of a server: yes, but not for ever, since one that falls again and again is no use to go on with. Before
-the first chunk (validating, taking the fence, waiting for the start) nothing else tries a step again: there a server
-that went away gets the time that a step gets later. After that each step has had its time already. Definitions that are
-changed before the first chunk are read again by another validation, a few times.
+After a restart of a server it does, but not for ever: a server that crashes again and again is of no use. Before the
+first chunk (validating, taking the fence, waiting for the start) nothing else retries a step, so a server that became
+unreachable gets the time that a step gets later. After the first chunk each step has its own retries. If definitions
+change before the first chunk, they are read again by another validation, a few times.
 """
 
 import random
@@ -23,17 +23,17 @@ from ferry_core.intent.intent import Intent
 
 MOST_RESTARTS = 10
 WITHIN_SECONDS = 3600.0
-"""So many restarts of the servers in so long a time are borne; with one more the run ends."""
+"""Period within which a limited number of server restarts is tolerated; one more ends the run."""
 MOST_ALTERATIONS = 5
-"""Validations that definitions may be changed after, before the first chunk."""
+"""How often to validate again because definitions changed before the first chunk."""
 FIRST_CONTACT_SECONDS = 5.0
-"""For a server that has never let us in: a wrong address is likelier than a connection that broke."""
+"""Time for a server that has never accepted our login: a wrong address is likelier than a broken connection."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 _PASSING = (ConnectionLost, LoginRefused, LockConflict, ResourceExhausted, Interrupted)
 
 
 class RestartPolicy:
-    """One a run."""
+    """One per run."""
 
     def __init__(self, retry_seconds: float) -> None:
         self._retry_seconds = retry_seconds
@@ -43,10 +43,10 @@ class RestartPolicy:
         self._pause = FIRST_PAUSE
 
     def allow(self, error: FerryError, *, under_way: bool, let_in: bool, start_undone: bool = False) -> bool:
-        """Whether the run begins again after ``error``.
+        """Whether the run starts again after ``error``.
 
-        ``under_way``: it may have read chunks. ``let_in``: both servers have let this run in before.
-        ``start_undone``: nothing is kept of the start that met it.
+        ``under_way``: it may have read chunks. ``let_in``: both servers have accepted a login of this run before.
+        ``start_undone``: nothing is left of the start that met the error.
         """
         now = time.monotonic()
         if under_way:
@@ -64,7 +64,7 @@ class RestartPolicy:
         return now - self._failing_since < patience
 
     def wait(self, intent: Intent) -> None:
-        """Longer each time, until a run is under way; not after a stop."""
+        """Wait; longer each time, until a run is under way. Not after a stop."""
         if not intent.now.stopping:
             intent.wait_changed(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         self._pause = min(LONGEST_PAUSE, self._pause * 2)

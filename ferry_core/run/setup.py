@@ -1,4 +1,6 @@
-"""The Validating stage: who is who, what is selected, is it safe, is there a state to resume. Called by ``ferry``."""
+"""The Validating stage: identify the servers, find the selected tables, run preflight, load the state. Called by
+``ferry``.
+"""
 
 import json
 from collections.abc import Callable, Collection
@@ -37,7 +39,7 @@ _START_OVER = "start over: run ferry cleanup, and empty or drop the tables on th
 
 @dataclass(frozen=True)
 class RunContext:
-    """Everything that validation found out; what the run works with."""
+    """Everything that validation found, for the rest of the run."""
 
     ferry: FerryManifest
     uid: str
@@ -51,7 +53,7 @@ class RunContext:
     marks: Marks = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
     new_tables: list[TableName] = field(default_factory=list)
-    """Tables that match as well, but were not there when the copy began: not moved."""
+    """Tables that match too but did not exist when the copy began. They are not moved."""
 
     @property
     def was_cut_over(self) -> bool:
@@ -64,28 +66,30 @@ class RunContext:
 
     @property
     def epoch(self) -> int:
-        """The newest that is known: a target that was brought back may know of older ones only."""
+        """The newest known epoch. A restored target may know only older ones."""
         return max(self.lease.epoch if self.lease else 0, self.state.epoch if self.state else 0)
 
     @property
     def stateless(self) -> bool:
-        """Whether the state is missing, or is one of before the first row beside rows that another one tells of."""
+        """Whether the state is missing, or is older than the first row although the target has rows of another
+        state.
+        """
         in_file = isinstance(self.store, SqliteStore)
         return self.state is None or (in_file and not self.begun and others_copied(self.marks))
 
     @property
     def started(self) -> Collection[str]:
-        """Ids of tables whose rows on the target a run goes on from."""
+        """Ids of tables whose rows on the target are kept."""
         return self.state.started if self.state is not None else ()
 
     @property
     def makes_anew(self) -> Collection[str]:
-        """Ids of tables that an earlier start has made and copied nothing into."""
+        """Ids of tables that an earlier start created without copying any row."""
         return self.state.makes_anew if self.state is not None else ()
 
     @property
     def may_replicate(self) -> bool:
-        """Whether replication may run on the source during the cutover: who stops the writes by hand said so."""
+        """Whether replication may run on the source during the cutover: the user stops the writes and allows it."""
         spec = self.ferry.spec
         return spec.cutover.source_lock is SourceLockMode.NONE and Reason.SOURCE_IS_REPLICA.value in {
             str(word) for word in spec.acknowledge
@@ -93,18 +97,18 @@ class RunContext:
 
     @property
     def reached(self) -> Stage:
-        """Where a run goes on: a cutover attempt that an earlier one died in is undone."""
+        """The stage to resume in. A cutover attempt during which an earlier run died is undone."""
         copied = self.state is not None and self.state.all_copied(table.id for table in self.tables)
         return Stage.STREAMING if copied else Stage.COPYING
 
 
 def source_identity(session: Session) -> str:
-    """What names a server whatever address it was reached by, as lease and checkpoint keep it."""
+    """Identity of a server independent of its address, as stored in lease and checkpoint."""
     return session.identity.stored
 
 
 def binlog_retention(session: Session) -> float | None:
-    """Seconds for which the source keeps its binlogs; None: for ever."""
+    """For how many seconds the source keeps its binlogs; None: for ever."""
     name = "binlog_expire_logs_seconds" if session.flavor is Flavor.MYSQL else "expire_logs_days * 86400"
     return float(session.text(f"SELECT @@GLOBAL.{name}")) or None
 
@@ -126,7 +130,7 @@ def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, 
 
 
 def read_only_lock(connections: Connections, flavor: Flavor, uid: str) -> ReadOnlyLock:
-    """What undoes an earlier attempt, whatever the spec says by now: only this kind leaves something to undo."""
+    """Lock for undoing an earlier attempt, whatever the spec says now: only this kind leaves something to undo."""
     return ReadOnlyLock(connections.source_to_unlock, flavor, uid)
 
 
@@ -136,7 +140,7 @@ def validate(
     options: RunOptions,
     say: Callable[[list[CheckResult]], None],
 ) -> RunContext:
-    """Read both servers and the stored state; refuse whatever would go wrong. Writes nothing.
+    """Read both servers and the stored state; refuse whatever would fail. Writes nothing.
 
     Raises ConfigError with the first failed check's reason and all failed checks in its message.
     """
@@ -179,7 +183,7 @@ def validate(
 
 
 def _lease_if_shown(target: Session, uid: str, store: CheckpointStore) -> Lease | None:
-    """None where the account may not see it: preflight names the privilege. With a state there must be one."""
+    """None if the account may not see it: preflight names the privilege. With a state there must be a lease."""
     try:
         return read_lease(target, uid)
     except ConfigError:
@@ -189,7 +193,7 @@ def _lease_if_shown(target: Session, uid: str, store: CheckpointStore) -> Lease 
 
 
 def _stored_state(context: RunContext) -> RunState | None:
-    """The newest that the target has the rows of; what is to be refused anyway is left to ``_refuse_foreign_state``."""
+    """The newest state whose rows the target has. A state that must be refused is left to ``_refuse_foreign_state``."""
     store, lease = context.store, context.lease
     newest = store.load()
     ours = newest is not None and newest.ferry_uid == context.uid and lease is not None and not context.was_cut_over
@@ -199,7 +203,7 @@ def _stored_state(context: RunContext) -> RunState | None:
 
 
 def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Discovered]:
-    """What the patterns match; once copying has begun, what they matched then."""
+    """The tables that match the patterns; once copying has begun, those that matched then."""
     selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
         found = _comparing(context, explore(source, selection))
@@ -213,7 +217,7 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
 
 
 def _comparing(context: RunContext, found: Discovered) -> Discovered:
-    """The same; stored generated columns are not compared if other values in them are acknowledged."""
+    """Without comparing stored generated columns if differing values in them are acknowledged."""
     compares = Acknowledgement.GENERATED_VALUES not in context.ferry.spec.acknowledge
     return replace(found, tables=[replace(table, compares_stored=compares) for table in found.tables])
 
@@ -223,7 +227,7 @@ def _target(ferry: FerryManifest) -> str:
 
 
 def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) -> None:
-    """What is gone from the target would be made anew, without the rows that the state says are there."""
+    """A table missing on the target would be created again, without the rows that the state counts as copied."""
     begun = [table for table in context.tables if context.state and table.id in context.state.tables]
     lost = ", ".join(str(table.target) for table in begun if table.target not in existing)
     if lost:
@@ -269,9 +273,10 @@ def _refuse_foreign_state(context: RunContext) -> None:
 
 
 def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
-    """Become the one run that may write. Where there is no state yet, ``first`` is stored before any table is claimed:
+    """Become the only run that may write.
 
-    a claim without a state is then always that of a run whose state was lost. ``ours`` as for ``unlock_first``.
+    If there is no state yet, ``first`` is stored before any table is claimed: so a claim without a state always belongs
+    to a run whose state was lost. ``ours`` as in ``unlock_first``.
     """
     known = ours.epoch if ours else None
     fence, before = Fence.take(

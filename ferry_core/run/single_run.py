@@ -1,8 +1,8 @@
-"""One live run of a Ferry at a time, unless it is told to take over. Called by ``ferry``, before all else.
+"""Allows one live run of a Ferry at a time, unless told to take over. Called by ``ferry``, before everything else.
 
-Two locks, each gone with its process: one on the state file, which refuses a second run on this machine at once, and
-one on the target, which refuses one from anywhere. Neither protects rows; that is the fence's, and remains so: whoever
-passes here and is not alone after all is fenced off.
+Two locks, each released with its process: one on the state file, which refuses a second run on this machine at once,
+and one on the target, which refuses one from anywhere. Neither protects rows; the fence does that, and stops a run that
+passes here although it is not alone.
 """
 
 import logging
@@ -22,16 +22,16 @@ from ferry_core.workers.connections import Connections
 log = logging.getLogger(__name__)
 
 EVICTION_SECONDS = 15.0
-"""How long a run that was fenced off is given to end; one that is suspended keeps its lock, and harms nothing."""
+"""How long to wait for a fenced-off run to end. A suspended one keeps its lock and harms nothing."""
 
 
 @contextmanager
 def single_run(
     ferry: Ferry, options: RunOptions, connections: Connections, wait: Callable[[float], None]
 ) -> Iterator[None]:
-    """Inside, no other run of this Ferry is alive; FerryError AlreadyRunning (75) when there is one.
+    """While entered, no other run of this Ferry is alive. Raises FerryError AlreadyRunning (75) if there is one.
 
-    ``wait`` sleeps for some seconds, and raises when the run is to stop.
+    ``wait`` sleeps for some seconds, and raises when the run must stop.
     """
     uid, name = ferry_uid(ferry), f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     lock = StateLock(options.state_path) if options.state_path is not None else None
@@ -62,7 +62,7 @@ def _refused(name: str, who: str) -> FerryError:
 def _evict(
     lock: StateLock, other: str, connections: Connections, uid: str, name: str, wait: Callable[[float], None]
 ) -> None:
-    """Fence off the run that uses the state file, and let it end."""
+    """Fence off the run that uses the state file, and wait until it ends."""
     log.warning("takes over from %s", other)
     with connections.target_control() as session:
         begun = read_lease(session, uid) is not None

@@ -1,8 +1,8 @@
 """Undoes a start whose tables were altered before the first row was copied. Called by ``startup``.
 
-Nothing is lost by it: the run validates again, with the definitions of now, instead of ending by SchemaChanged. The
-state names the tables that the run makes before it makes them. So a run that is killed while it makes or drops them
-knows them again, and what is not as the source's is by then is made anew.
+Nothing is lost: the run validates again with the current definitions, instead of failing with SchemaChanged. The state
+names the tables that the run will create before it creates them. So a run that is killed while it creates or drops them
+recognises them later, and creates again those that differ from the source's by then.
 """
 
 import logging
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequence[Table]) -> None:
-    """Store ``state``, which tells of no row, and drop the tables that this start has created.
+    """Save ``state``, which has no rows, and drop the tables that this start has created.
 
-    In this order: a table whose start is recorded is not emptied by the next run. All threads have ended by now; keys
-    of theirs that are on the target already lie in tables of ours without a record, which are emptied.
+    In this order, because the next run does not empty a table whose start is recorded. All threads have ended; keys
+    that they already wrote to the target are in our tables without a record, which are emptied.
     """
     state.epoch = fence.epoch
     if isinstance(context.store, SqliteStore):
@@ -43,7 +43,7 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
 
 
 def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Session) -> None:
-    """Drop what an earlier start has made and copied nothing into, where the source's table is another one by now."""
+    """Drop tables that an earlier start created without copying a row, if the source's table differs now."""
     made = [table for table in context.tables if table.id in context.makes_anew]
     if not made:
         return

@@ -1,4 +1,4 @@
-"""What the coordinator works with between one start of a run and the next, and what it asks of who makes that."""
+"""The objects that the coordinator uses between one start of a run and the next, and the interface that makes them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ferry_core.run.operations import Operations
 
 
 class Checkpointing(Protocol):
-    """What is stored of a run; ``Checkpoints`` is the one outside of tests."""
+    """Saves the state of a run. ``Checkpoints`` implements it outside of tests."""
 
     state: RunState
 
@@ -26,12 +26,12 @@ class Checkpointing(Protocol):
 
 @dataclass
 class Started:
-    """What one start of a run works with; another start has others."""
+    """Objects of one start of a run. Each start has new ones."""
 
     operations: Operations
     checkpoints: Checkpointing
     reached: Stage
-    """Copying or Streaming: where it goes on."""
+    """Copying or Streaming: where to resume."""
     creates_tables: bool
     caught_up: CaughtUp
     streams: bool = False
@@ -39,28 +39,28 @@ class Started:
     follows: bool = False
     """Whether Streaming was entered."""
     under_way: bool = False
-    """Whether chunks may be read: what fails earlier begins again."""
+    """Whether chunks may be read. An error before that starts the run again."""
     handed_over: int = 0
-    """Row changes that had been streamed at the cutover."""
+    """Number of row changes that had been streamed at the cutover."""
 
 
 class Startup(Protocol):
-    """Makes a ``Started``; ``startup.RunStartup`` is the one outside of tests."""
+    """Makes a ``Started``. ``startup.RunStartup`` implements it outside of tests."""
 
     @property
     def has_run(self) -> bool:
-        """Whether this process was further than validation once: its stage is still reported while it validates."""
+        """Whether this process got past validation before: then its earlier stage stays visible while it validates."""
 
     @property
     def let_in(self) -> bool:
-        """Whether both servers have ever let this run in."""
+        """Whether both servers have ever accepted a login of this run."""
 
     @property
     def start_undone(self) -> bool:
-        """Whether nothing is kept of the last start, since definitions were changed before its first chunk."""
+        """Whether nothing is left of the last start, because definitions changed before its first chunk."""
 
     def undo_start(self, error: DataError) -> None:
-        """After an error before the first chunk, where that is possible."""
+        """After an error before the first chunk, if that is possible."""
 
     def start(self, series: AttemptSeries) -> Started | None:
-        """Validate, take the fence, make what is missing. None: it was cut over already."""
+        """Validate, take the fence, create what is missing. None: it was cut over already."""

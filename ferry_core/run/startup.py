@@ -1,8 +1,8 @@
-"""The Validating phase: from a manifest to threads that may run. Called by the coordinator, once for each start.
+"""The Validating phase: from a manifest to threads that are ready to run. Called by the coordinator, once per start.
 
-A process starts a run again when a server was restarted, or went away before the first chunk. It does so as a new
-process would: definitions are read again, the waits of a table's start are repeated, nothing counts as proven, and the
-next epoch is taken, so that nothing of the start before can write any more.
+A process starts a run again when a server was restarted, or became unreachable before the first chunk. It does so as a
+new process would: definitions are read again, the waits of a table's start are repeated, nothing counts as verified,
+and the next epoch is taken, so that nothing of the previous start can still write.
 """
 
 import logging
@@ -75,12 +75,12 @@ class _Start(NamedTuple):
 
 
 def _nothing() -> LastRead | None:
-    """How far a process has read that has just begun."""
+    """A new process has read nothing yet."""
     return None
 
 
 class RunStartup:
-    """One a run. Its fence, and how far it has read, outlast each start."""
+    """One per run. Its fence, and how far it has read, outlive each start."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class RunStartup:
         return self._connections.let_in
 
     def close(self) -> None:
-        """Let go of the locks that keep other runs of this Ferry away."""
+        """Release the locks that keep other runs of this Ferry away."""
         self._alone.close()
 
     def start(self, series: AttemptSeries) -> Started | None:
@@ -142,7 +142,7 @@ class RunStartup:
                 raise
 
     def undo_start(self, error: DataError) -> None:
-        """Before the first chunk, where a definition was changed and no earlier run has copied anything."""
+        """Undo a start before the first chunk, if a definition was changed and no earlier run has copied anything."""
         context = self._context
         if error.reason != Reason.SCHEMA_CHANGED or context is None or context.begun or self.fence is None:
             return
@@ -164,7 +164,7 @@ class RunStartup:
         self._intent.wait_changed(seconds)
 
     def _begun(self) -> RunContext:
-        """Everything up to the fence: another run's is not taken over by one that goes on."""
+        """Everything before the fence. A run that starts again does not take over from another run."""
         if self.fence is not None:
             self.fence.refuse_newer()
         self._connections.forget_starts()
@@ -173,7 +173,7 @@ class RunStartup:
         return self._validate()
 
     def _fenced(self, context: RunContext) -> _Start:
-        """Take the fence, make what is missing on the target, and find where the stream begins."""
+        """Take the fence, create what is missing on the target, and find where the stream begins."""
         fence = self.fence = take_fence(context, self._state(context), self.fence)
         unlock_again(context, fence)
         self._keep_verb(context, fence.epoch)
@@ -191,10 +191,10 @@ class RunStartup:
             self._reporter.source_retains(binlog_retention(source))
             state = self._state(context)
             fresh = {table.id for table in context.tables} - state.started
-            # Behind the stream's start, which may lie far back: their events of before are not theirs to follow.
+            # After the stream's start, which may be long ago: these tables do not follow earlier events.
             begins_at = visibility.start(source) if fresh and state.position is not None else None
             set_position(state, visibility, source)
-            # From here on the stream shows each DDL statement: is all that was read before it still so?
+            # From here on the stream shows each DDL statement. Check that everything read before is still true.
             altered = still_as_validated(context, source, target, visibility)
         moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
         self._reporter.begin(moves, fence.epoch, state)
@@ -205,7 +205,7 @@ class RunStartup:
         return _Start(context, fence, visibility, state, altered, moves)
 
     def _keep_planned(self, context: RunContext, fence: Fence, tables: "Sequence[Table]") -> None:
-        """Store which tables are made next: whoever comes after a kill may make them anew, and no others."""
+        """Save which tables are created next: after a kill only these may be created again."""
         if context.begun:
             return
         self._planned = [table.id for table in tables]
@@ -214,7 +214,7 @@ class RunStartup:
         context.store.save(state, fence.epoch)
 
     def _validate(self) -> RunContext:
-        """Validate, and again after a wait in plan-only mode: the servers may have changed meanwhile."""
+        """Validate, and again after a wait in plan-only mode, because the servers may have changed meanwhile."""
         context = validate(self._ferry, self._connections, self._options, self._reporter.checked)
         if context.state is not None and not self._has_run:
             self._restore_intent(context.state)
@@ -225,20 +225,20 @@ class RunStartup:
             self._reporter.tick()
             self._leave_if_asked()
             self._intent.wait_changed(0.2)
-        if self._options.state_path is not None:  # a table on the target has to wait for the fence
+        if self._options.state_path is not None:  # a state in a table on the target has to wait for the fence
             self._keep_verb(context, context.epoch)
         context.store.close()
         self._reporter.enter(Stage.VALIDATING)
         return validate(self._ferry, self._connections, self._options, self._reporter.checked)
 
     def _restore_intent(self, state: RunState) -> None:
-        """A pause, and what was asked of the cutover, outlive the process that they were told to."""
+        """A pause and a request for a cutover survive the process that received them."""
         request = CutoverRequest(state.series.wanted, state.series.max_attempts)
         self._intent.change(lambda wanted: wanted.with_stored_pause(state.paused, state.paused_over))
         self._intent.change(lambda wanted: wanted.with_stored_request(request))
 
     def _keep_verb(self, context: RunContext, epoch: int) -> None:
-        """Store a pause or resume verb before there is anything else to store: it survives a restart."""
+        """Save a pause or resume verb before there is anything else to save, so that it survives a restart."""
         wanted = self._intent.now
         said = wanted.paused_by_verb
         if said is not None and said != (context.state.paused if context.state else None):
@@ -251,7 +251,9 @@ class RunStartup:
         return bool(wanted.paused_by) and not (context.was_cut_over or wanted.aborted)
 
     def _tell_waiting(self, context: RunContext) -> None:
-        """One that was under way is paused where it was; under an operator a Validating one would be starting."""
+        """A resumed run is shown as paused in its stage. Under an operator a Validating run would be shown as
+        starting.
+        """
         if context.state is None or not context.begun:
             self._reporter.message("validated; paused before the copy begins")
             return
@@ -288,9 +290,9 @@ class RunStartup:
         self._reporter.begin(moves, context.lease.epoch if context.lease else 0, state)
 
     def _state(self, context: RunContext) -> RunState:
-        """The stored one once there are rows that it tells of; before that nothing but a verb is taken from it."""
+        """The stored state, once it has rows. Before that only a verb is taken from it."""
         if context.state is not None and context.begun:
-            context.state.source_id = context.source_id  # proven to be that server, perhaps under another name
+            context.state.source_id = context.source_id  # proven to be the same server, perhaps with another name
             return context.state
         wanted = self._intent.now
         return RunState(
@@ -305,7 +307,7 @@ class RunStartup:
         )
 
     def _started(self, begun: _Start, series: AttemptSeries, opened: ExitStack) -> Started:
-        """Make the threads with what they share; none runs yet."""
+        """Make the threads and what they share. None runs yet."""
         context, fence, _, state, _, moves = begun
         verifies = self._ferry.spec.verify.mode is not VerifyMode.NONE
         verifier = Verifier(moves, self._source_for, self._connections.target) if verifies else None
