@@ -1,24 +1,24 @@
-"""The error tree: every failure that the engine raises on purpose is one of these values.
+"""The error tree: every expected failure of the engine is raised as one of these classes.
 
-    FerryError                    reason, message, exit code; server, code and statement where a server said it
-     ├── RetriableError           the same step may be tried again, in place or by a restart       (75)
+    FerryError                    reason, message, exit code; server, error number and statement from a server
+     ├── RetriableError           the same step may be retried, in place or by a restart                (75)
      │    ├── ConnectionLost      a session broke; on the target its transaction may still commit
-     │    │    └── OtherServer    the address leads to another server, perhaps for a moment only
-     │    ├── ServerRestarted     go on from the checkpoint: what is known of a server may not be so any more
-     │    ├── LoginRefused        a server that let us in before: the password is being changed
+     │    │    └── OtherServer    the address leads to another server, perhaps only for a moment
+     │    ├── ServerRestarted     resume from the checkpoint: what is known of the server may be outdated
+     │    ├── LoginRefused        a server that accepted our login before: the password is being changed
      │    ├── LockConflict        deadlock or lock wait: the statement was rolled back
-     │    ├── Interrupted         the step was killed by ourselves for a pause or a stop
+     │    ├── Interrupted         this run killed the step for a pause or a stop
      │    ├── TooLarge            the selection does not fit one packet: ask for less
-     │    └── ResourceExhausted   disk full and the like: a server says no for now
+     │    └── ResourceExhausted   disk full and the like: a server refuses for now
      ├── TerminalError            never retried; a person must change something
-     │    ├── ConfigError         manifest, credentials, preflight                                   (64)
-     │    └── DataError           rows, schema, binlog                                               (65)
-     ├── AmbiguousError           it is unknown whether a step took effect; never retried by itself  (65)
-     ├── Fenced                   a newer run owns the target: this one must not write again         (65)
-     └── Terminated               asked to stop                                                      (143)
+     │    ├── ConfigError         manifest, credentials, preflight                                      (64)
+     │    └── DataError           rows, schema, binlog                                                  (65)
+     ├── AmbiguousError           it is unknown whether a step took effect; never retried automatically (65)
+     ├── Fenced                   a newer run owns the target: this one must not write again            (65)
+     └── Terminated               asked to stop                                                         (143)
 
-Code decides by class and fields; ``message`` is for people alone: what is wrong, where, and what to do about it.
-At the bottom beside ``reasons``, so that the contract may name them too.
+Code decides by class and fields. ``message`` is for people: what is wrong, where, and what to do about it.
+This module is below all others except ``reasons``, so that the API models may use it too.
 """
 
 from enum import IntEnum, StrEnum
@@ -26,38 +26,40 @@ from enum import IntEnum, StrEnum
 from ferry_core.reasons import Reason
 
 STATEMENT_SHOWN = 200
-"""Characters."""
+"""Number of characters of a statement that a message shows."""
 
 
 class ExitCode(IntEnum):
-    """How the ``ferry`` command ends: API, an orchestrator decides by it whether to start it again.
+    """Exit codes of the ``ferry`` command. They are API: an orchestrator decides by them whether to start it again.
 
     The names follow sysexits.h where one fits.
     """
 
     DONE = 0
     CONFIG = 64  # the manifest, a credential or a server's setting must change first
-    DATA = 65  # rows, schema or binlog make going on wrong; a person must look
-    TEMPORARY = 75  # started again it goes on from the checkpoint
-    TERMINATED = 143  # SIGTERM or SIGINT: checkpointed and left
+    DATA = 65  # rows, schema or binlog make it wrong to continue; a person must look
+    TEMPORARY = 75  # a restart resumes from the checkpoint
+    TERMINATED = 143  # SIGTERM or SIGINT: saved a checkpoint and ended
 
 
 class ServerRole(StrEnum):
-    """Which server of a Ferry, as spec and messages call it."""
+    """A Ferry's server, by the name that spec and messages use."""
 
     SOURCE = "source"
     TARGET = "target"
 
 
 class FerryError(Exception):
-    """Base of all: carries a stable reason and a message for people."""
+    """Base class: has a stable reason and a message for people."""
 
     exit_code = ExitCode.TEMPORARY
 
     def __init__(
         self, reason: Reason, message: str, *, server: ServerRole | None = None, code: int = 0, statement: str = ""
     ) -> None:
-        """``code`` is the number of the server's error, ``statement`` what it refused: shown behind the message."""
+        """``code`` is the server's error number, ``statement`` the statement that it refused, shown after the
+        message.
+        """
         super().__init__(reason, message)
         self.reason = reason
         self.server = server
@@ -71,7 +73,7 @@ class FerryError(Exception):
         return f"{self.reason}: {self.message}"
 
     def add(self, text: str) -> None:
-        """Say this as well, at the end of the message."""
+        """Append text to the message."""
         self.message += text
 
 
@@ -80,23 +82,25 @@ class RetriableError(FerryError):
 
 
 class ConnectionLost(RetriableError):
-    """A session broke; what it had not yet answered may or may not have taken effect."""
+    """A session broke. An unanswered statement may or may not have taken effect."""
 
 
 class OtherServer(ConnectionLost):
-    """An address leads to another server: nothing was asked there. It may lead back in a moment."""
+    """An address leads to another server, where nothing was asked. It may lead back in a moment."""
 
     def for_good(self) -> "DataError":
-        """The same, for a run that ends by it: it would only meet that server again."""
+        """The same error for a run that ends by it: a restart would only reach that server again."""
         return DataError(self.reason, self.message, server=self.server)
 
 
 class ServerRestarted(RetriableError):
-    """A server was restarted: no step may be tried again, the run has to go on from its checkpoint."""
+    """A server was restarted: no step may be retried, the run has to resume from its checkpoint."""
 
 
 class LoginRefused(RetriableError):
-    """A server that let this run in before does not any more: a new password has reached one side only so far."""
+    """A server that accepted this run's login before refuses it now: a new password has reached only one side so
+    far.
+    """
 
 
 class LockConflict(RetriableError):
@@ -104,15 +108,15 @@ class LockConflict(RetriableError):
 
 
 class Interrupted(RetriableError):
-    """The statement was killed by this run itself (pause, stop): redo it later."""
+    """This run itself killed the statement (pause, stop): redo it later."""
 
 
 class TooLarge(RetriableError):
-    """A selection's rendering does not fit max_allowed_packet: split it."""
+    """The text of a selection does not fit max_allowed_packet: split it."""
 
 
 class ResourceExhausted(RetriableError):
-    """A server is out of disk or the like (MySQL errors 1021, 1114, 3675 and so on)."""
+    """A server is out of disk space or the like (MySQL errors 1021, 1114, 3675 and so on)."""
 
 
 class TerminalError(FerryError):
@@ -120,19 +124,19 @@ class TerminalError(FerryError):
 
 
 class ConfigError(TerminalError):
-    """Something the user wrote or set must change first."""
+    """The user must change something in the manifest or on a server first."""
 
     exit_code = ExitCode.CONFIG
 
 
 class DataError(TerminalError):
-    """Going on would lose or falsify rows."""
+    """Continuing would lose or falsify rows."""
 
     exit_code = ExitCode.DATA
 
 
 class AmbiguousError(FerryError):
-    """Unknown whether a step took effect: a person decides."""
+    """It is unknown whether a step took effect: a person decides."""
 
     exit_code = ExitCode.DATA
 

@@ -1,4 +1,4 @@
-"""Lists in messages: the first items and how many there are besides. Called by whoever names more than a few things."""
+"""Lists in messages: the first items and the number of further ones. Used wherever a message names many things."""
 
 from collections.abc import Collection
 from itertools import islice

@@ -63,8 +63,9 @@ class LogLevel(StrEnum):
 
 
 class Acknowledgement(StrEnum):
-    """Risks that preflight refuses unless ``spec.acknowledge`` names them. Append only: a stored object must stay
-    valid.
+    """Risks that preflight refuses unless ``spec.acknowledge`` names them.
+
+    Append only: a stored object must stay valid.
     """
 
     UNVERIFIED = "Unverified"  # verify.mode None: cut over without verification

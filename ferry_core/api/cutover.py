@@ -101,8 +101,10 @@ class Cutover(Model):
     but not before notBefore; not supported yet.
     """
     approved: bool = False
-    """Approval for mode Manual. It stays true; removing it and setting it again starts a new series of attempts. Leave
-    it out of manifests kept in Git.
+    """Approval for mode Manual.
+
+    It stays true; removing it and setting it again starts a new series of attempts. Leave it out of manifests kept in
+    Git.
     """
     not_before: Moment | None = None
     """No cutover before this moment; required for Scheduled, an extra gate otherwise. Not supported yet."""
@@ -117,8 +119,9 @@ class Cutover(Model):
     webhooks: Webhooks | None = None
     """Calls for sourceLock Webhook. Not supported yet."""
     deadline: Duration = Duration("10s")
-    """How long one attempt may block writes. After that, writes are allowed again and the phase returns to Streaming.
-    From 1s to 10m.
+    """How long one attempt may block writes.
+
+    After that, writes are allowed again and the phase returns to Streaming. From 1s to 10m.
     """
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     """Attempts in one series. After the last one a person must act."""

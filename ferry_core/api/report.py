@@ -230,8 +230,9 @@ class Report(Status):
 
     @property
     def says_where_it_is(self) -> bool:
-        """Whether this is a real report. Unknown fields are ignored, so any JSON object parses; a real report has one
-        of these.
+        """Whether this is a real report.
+
+        Unknown fields are ignored, so any JSON object parses; a real report has one of these.
         """
         return bool(self.model_fields_set & {"stage", "phase"})
 

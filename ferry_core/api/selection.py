@@ -24,8 +24,9 @@ class TableRule(Model):
     Times in it are UTC. It must depend on the row alone.
     """
     target: TableName | None = None
-    """Name on the target as schema.table; takes precedence over renameSchemas. A name that holds a dot stands in
-    backticks.
+    """Name on the target as schema.table; takes precedence over renameSchemas.
+
+    A name that holds a dot stands in backticks.
     """
 
 

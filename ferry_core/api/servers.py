@@ -64,5 +64,6 @@ class Server(Model):
     """Encryption and verification of the connection."""
     replicas: Annotated[list[Replica], Field(max_length=16)] = []
     """Replicas of this server whose lag throttle.maxReplicaLag watches; reached with the server's credentials and tls.
+
     Not supported yet.
     """

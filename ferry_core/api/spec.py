@@ -37,12 +37,14 @@ class Schema(Model):
     create: Annotated[CreateTables, Field(strict=False)] = CreateTables.IF_MISSING
     """IfMissing: tables are created from the source's definition. Never: they must exist."""
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
-    """What happens when DDL changes a selected table. Fail: the run stops and names the statement. Recopy: the table is
-    copied again; not supported yet.
+    """What happens when DDL changes a selected table.
+
+    Fail: the run stops and names the statement. Recopy: the table is copied again; not supported yet.
     """
     defer_indexes: bool = True
-    """Create non-unique secondary indexes after a table's rows are copied. Not supported yet: indexes are created with
-    the table.
+    """Create non-unique secondary indexes after a table's rows are copied.
+
+    Not supported yet: indexes are created with the table.
     """
 
 

@@ -1,5 +1,6 @@
-"""Counters of one stream. Written by ``transactions`` in the streamer's thread; the streamer's status is computed from
-them.
+"""Counters of one stream.
+
+Written by ``transactions`` in the streamer's thread; the streamer's status is computed from them.
 """
 
 from typing import TYPE_CHECKING

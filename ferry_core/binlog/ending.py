@@ -15,8 +15,9 @@ BinlogEnd = tuple[str, int] | MariaDbGtids
 
 
 def end_of_binlog(session: Session) -> BinlogEnd:
-    """Ask the source for the end of its binlog. MariaDB is asked for GTIDs, because SHOW MASTER STATUS hangs there
-    while a commit is stalled.
+    """Ask the source for the end of its binlog.
+
+    MariaDB is asked for GTIDs, because SHOW MASTER STATUS hangs there while a commit is stalled.
     """
     if session.flavor is Flavor.MARIADB:
         position = source_position(session)
@@ -26,8 +27,9 @@ def end_of_binlog(session: Session) -> BinlogEnd:
 
 
 def place_of_end(session: Session) -> tuple[str, int]:
-    """File and offset, for both families. On MariaDB call it only under the cutover's lock, which waits for stalled
-    commits.
+    """File and offset, for both families.
+
+    On MariaDB call it only under the cutover's lock, which waits for stalled commits.
     """
     version = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2])
     modern = session.flavor is Flavor.MYSQL and version >= (8, 4)

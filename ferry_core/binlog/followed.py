@@ -15,8 +15,9 @@ from ferry_core.tables.table import Table
 
 
 class Followed(Protocol):
-    """One followed table. ``shape`` is kept here across reconnects, so that a change of the definition is always
-    noticed.
+    """One followed table.
+
+    ``shape`` is kept here across reconnects, so that a change of the definition is always noticed.
     """
 
     shape: tuple[WireColumn, ...] | None

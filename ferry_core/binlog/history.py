@@ -39,8 +39,9 @@ _FILE_HEAD = frozenset({events.ROTATE, events.HEARTBEAT, events.HEARTBEAT_V2, 16
 def prove_history(
     endpoint: Endpoint, flavor: Flavor, position: Position, last: LastRead, control: Callable[[], Session]
 ) -> None:
-    """Return if the source still has what was read. Raises DataError if not, RetriableError if the source cannot be
-    asked.
+    """Return if the source still has what was read.
+
+    Raises DataError if not, RetriableError if the source cannot be asked.
     """
     try:
         wrong = _compare(endpoint, last)
@@ -95,8 +96,9 @@ def _event_at(endpoint: Endpoint, file: str, offset: int) -> tuple[bytes, int]:
 
 
 def _events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
-    """Events up to the end of the binlog. Requested without a server id, as mysqlbinlog does, so that it displaces no
-    replica.
+    """Events up to the end of the binlog.
+
+    Requested without a server id, as mysqlbinlog does, so that it displaces no replica.
     """
     connection = connect_dump(endpoint)
     try:

@@ -102,8 +102,9 @@ def _double(value: float) -> str:
 
 
 def _decimal(raw: bytes, precision: int, scale: int) -> str:
-    """Packed decimal: groups of nine digits in four bytes. The first bit is set for positive values; negative values
-    have all bits flipped.
+    """Packed decimal: groups of nine digits in four bytes.
+
+    The first bit is set for positive values; negative values have all bits flipped.
     """
     negative = not raw[0] & 0x80
     bits = bytes(byte ^ 0xFF for byte in raw) if negative else raw

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 
 class LastRead(NamedTuple):
-    """A transaction, identified by its place and its bytes. Without a ``digest`` it is only a place up to which the
-    file was written.
+    """A transaction, identified by its place and its bytes.
+
+    Without a ``digest`` it is only a place up to which the file was written.
     """
 
     file: str

@@ -68,13 +68,15 @@ class ChangeSink(Protocol[F_contra]):
         """
 
     def changed(self, followed: F_contra, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        """Rows with these raw keys changed (an UPDATE reports the old and the new key). May block to apply
-        back-pressure.
+        """Rows with these raw keys changed (an UPDATE reports the old and the new key).
+
+        May block to apply back-pressure.
         """
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
-        """The transaction is complete. ``committed_at``: source clock, Unix seconds; None if the event does not contain
-        it.
+        """The transaction is complete.
+
+        ``committed_at``: source clock, Unix seconds; None if the event does not contain it.
         """
 
     def decided(self, xid: str, committed: bool, before: StreamMark, processed: StreamMark) -> None:

@@ -16,8 +16,9 @@ class StreamStatus:
     caught_up: bool
     """Whether the last packet was a heartbeat at the end of the binlog."""
     lag_seconds: float | None
-    """Lag behind the source's newest commit. None if neither a heartbeat nor an event arrived recently: silence proves
-    nothing.
+    """Lag behind the source's newest commit.
+
+    None if neither a heartbeat nor an event arrived recently: silence proves nothing.
     """
     bytes: int
     events: Mapping[str, int]

@@ -44,8 +44,9 @@ from ferry_core.mysql.session import Session
 AHEAD_PATIENCE_SECONDS = 60.0
 """How long a source may lack transactions that we have already read: a commit may be stalled in group commit."""
 LOGIN_PATIENCE_SECONDS = 300.0
-"""How long a source that accepted our login before may refuse it. A kubelet updates a changed Secret within two
-minutes.
+"""How long a source that accepted our login before may refuse it.
+
+A kubelet updates a changed Secret within two minutes.
 """
 
 _NEWS_SECONDS = 3.0
@@ -62,8 +63,9 @@ class Upstream:
     control: Callable[[], Session]
     """Opens a session for queries."""
     login: Callable[[], Endpoint]
-    """Returns the login, called at each connect because the password may have changed. It also names the server that
-    must answer.
+    """Returns the login, called at each connect because the password may have changed.
+
+    It also names the server that must answer.
     """
     flavor: Flavor
     server_id: int
@@ -167,8 +169,9 @@ class BinlogStreamer(Generic[M]):
         return passed or (file, place) == (wanted, offset & 0xFFFFFFFF)
 
     def source_has_last_read(self) -> bool:
-        """Whether the source has the last transaction that was read, at its place. If so, it has everything before it
-        too.
+        """Whether the source has the last transaction that was read, at its place.
+
+        If so, it has everything before it too.
         """
         last = self._counters.processed.last_read
         return last is not None and has_transaction(self._upstream.login(), last)

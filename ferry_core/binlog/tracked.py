@@ -49,8 +49,9 @@ class TrackedTable(Generic[M]):
         self.decode = key_decoder(table.key.columns, [self._columns[ordinal] for ordinal in self._key])
 
     def _check_count(self, *, mariadb: bool) -> None:
-        """Check the column count. MariaDB adds the hidden hash of a UNIQUE index over long columns after the table's
-        own columns.
+        """Check the column count.
+
+        MariaDB adds the hidden hash of a UNIQUE index over long columns after the table's own columns.
         """
         count = len(self.table.columns)
         hidden = self._columns[count:]

@@ -332,11 +332,9 @@ class Transactions(Generic[M]):
     # The stream itself
 
     def _heartbeat(self, data: bytes, _end: int) -> None:
-        """Handle a heartbeat.
+        """MySQL also sends heartbeats while it skips a part of the binlog that we already have, long before its end.
 
-        MySQL also sends a heartbeat for each part of the binlog that it skips because we already have it, long before
-        the end. So a heartbeat means "caught up" only at the end of the last event or at the place of the previous
-        heartbeat.
+        So one means "caught up" only at the end of the last event or at the place of the previous heartbeat.
         """
         counters = self._counters
         place = data[14:18]
@@ -356,9 +354,7 @@ class Transactions(Generic[M]):
         self._counters.file = events.parse_rotate(data, end)
 
     def _format(self, data: bytes, _end: int) -> None:
-        """A new file begins. ``created`` means that the source was restarted: a transaction cut off by its crash is
-        void.
-        """
+        """A new file begins. ``created``: the source was restarted, so a transaction cut off by its crash is void."""
         self._maps.clear()
         self._refuse_begun_anew(int.from_bytes(data[1:5], "little"))
         if (known := self._counters.processed.last_read) is not None and self._counters.newest is not None:
@@ -368,7 +364,7 @@ class Transactions(Generic[M]):
             self._group = None
 
     def _refuse_begun_anew(self, begun: int) -> None:
-        """A source that was reset numbers files and transactions from 1 again, so new ones may look like known ones."""
+        """A source that was reset counts files and transactions from 1 again: new ones may look like known ones."""
         counters = self._counters
         if counters.newest is not None:
             last, when = counters.newest
@@ -400,7 +396,5 @@ class Transactions(Generic[M]):
 
 
 def _commit_time(group: _Group, data: bytes) -> float:
-    """MariaDB logs whole seconds. Use the end of that second: its begin would report up to 1 s of lag where there is
-    none.
-    """
+    """MariaDB logs whole seconds: use the end of that second, since its begin would look like up to 1 s of lag."""
     return group.committed_at or int.from_bytes(data[1:5], "little") + 1.0

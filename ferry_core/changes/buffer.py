@@ -194,8 +194,9 @@ class ChangeBuffer:
             return {xid: mark for xid, mark in self._prepared.undecided().items() if xid != self._xid}
 
     def dropped(self, xid: str, before: StreamMark) -> bool:
-        """One of ``undecided`` no longer exists on the source: read its keys again. False if its XID belongs to another
-        one now.
+        """One of ``undecided`` no longer exists on the source: read its keys again.
+
+        False if its XID belongs to another one now.
         """
         with self._condition:
             if self._prepared.undecided().get(xid) is not before or xid == self._xid:
@@ -212,8 +213,9 @@ class ChangeBuffer:
             return safe_mark(self._processed, [*marks, self._prepared.oldest(), *(mark for mark, _ in self._held)])
 
     def oldest_commit(self) -> float | None:
-        """Source clock, Unix seconds, of the oldest change not yet on the target. None if there is none or it is
-        unknown.
+        """Source clock, Unix seconds, of the oldest change not yet on the target.
+
+        None if there is none or it is unknown.
         """
         with self._condition:
             times = [move.pending.oldest_commit() for move in self._active]
@@ -274,8 +276,9 @@ class ChangeBuffer:
         self._condition.notify_all()
 
     def _recount(self, move: TableMove, bytes_before: int) -> None:
-        """Update the totals after a change of a move's keys. The cost of an event must not depend on the number of
-        tables.
+        """Update the totals after a change of a move's keys.
+
+        The cost of an event must not depend on the number of tables.
         """
         self._bytes += move.pending.bytes - bytes_before
         if move.pending or move.pending.in_flight:

@@ -51,8 +51,9 @@ def read_marks(session: Session, uid: str) -> Marks:
 
 
 def forget_marks(session: Session, uid: str) -> None:
-    """Delete all marks in the transaction of a claim. The rows are deleted next, so no earlier state describes existing
-    rows.
+    """Delete all marks in the transaction of a claim.
+
+    The rows are deleted next, so no earlier state describes existing rows.
     """
     session.execute(f"DELETE FROM {CHECKPOINT} WHERE ferry_uid = {string(uid)}")
 

@@ -28,8 +28,9 @@ _SAVE = """INSERT INTO ferry_state (id, epoch, format, body) VALUES (1, :epoch, 
 
 
 class SqliteStore:
-    """One file with one row. A file that is not a state of ours is refused and never overwritten. ``save`` creates the
-    file.
+    """One file with one row.
+
+    A file that is not a state of ours is refused and never overwritten. ``save`` creates the file.
     """
 
     def __init__(self, path: Path) -> None:

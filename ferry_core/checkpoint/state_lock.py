@@ -24,8 +24,9 @@ class StateLock:
         self._file: int | None = None
 
     def acquire(self) -> str | None:
-        """Returns None if the lock is ours, otherwise who holds it. If the file system cannot lock files, nobody is
-        refused.
+        """Returns None if the lock is ours, otherwise who holds it.
+
+        If the file system cannot lock files, nobody is refused.
         """
         try:
             while not self._try():

@@ -1,5 +1,6 @@
-"""The interface of a checkpoint store, and the checks that every store must make. Used in the coordinator's thread
-only.
+"""The interface of a checkpoint store, and the checks that every store must make.
+
+Used in the coordinator's thread only.
 """
 
 from typing import Any, Protocol
@@ -15,8 +16,9 @@ _ANY = TypeAdapter(dict[str, Any])
 
 
 class CheckpointStore(Protocol):
-    """Writes carry the run's epoch. After the first write of a newer run, writes of an older run are refused
-    (Fenced).
+    """Writes carry the run's epoch.
+
+    After the first write of a newer run, writes of an older run are refused (Fenced).
     """
 
     def load(self) -> RunState | None:

@@ -59,8 +59,9 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _read_signals(reader: socket.socket, seen: threading.Event, first: Callable[[], None]) -> None:
-    """Run until the other end is closed. ``first`` gets a thread of its own, because it may wait for a lock; the second
-    signal must not wait.
+    """Run until the other end is closed.
+
+    ``first`` gets a thread of its own, because it may wait for a lock; the second signal must not wait.
     """
     with reader:
         while number := reader.recv(1):

@@ -2,12 +2,10 @@
 
 Each run takes the next epoch in its lease row on the target. Every target transaction first reads that row with LOCK IN
 SHARE MODE. So a run that was thought dead cannot write after its successor has raised the epoch, nor after the cutover.
-Raising the epoch waits for open transactions, whose connections the successor kills. A missing lease row counts as
-fenced.
-
-Each target session holds a named lock ("ferry:UID:slot"). A successor finds the connections to kill by asking who holds
-these locks. Stored connection ids would name unrelated connections after a restart of the server. The lease row is also
-the tombstone: phase Completed stays after the run, and preflight refuses such a target.
+Raising the epoch waits for open transactions, whose connections the successor kills. A missing lease row means fenced.
+Each target session holds a named lock ("ferry:UID:slot"), by whose holders a successor finds the connections to kill:
+stored connection ids would name unrelated connections after a restart of the server. The lease row is also the
+tombstone: phase Completed stays after the run, and preflight refuses such a target.
 """
 
 import copy
@@ -113,9 +111,8 @@ class Fence:
     ) -> tuple["Fence", Lease]:
         """Raise the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before.
 
-        If ``ours``, an earlier epoch of this run, is given and a newer run exists, the newer run is left alone
-        (Fenced). No epoch is used twice, even if the target has lost it (restored from a backup): ``at_least`` is the
-        highest known one.
+        ``ours`` is an earlier epoch of this run: if a newer run exists, it is left alone (Fenced). No epoch is used
+        twice, even if a restored target has lost it: ``at_least`` is the highest known one.
         """
         with connect() as session:
             Retrying(retry=retry_if_exception(table_is_gone), stop=stop_after_attempt(ENTRIES), reraise=True)(
@@ -137,9 +134,7 @@ class Fence:
 
     @staticmethod
     def _enter(session: Session, uid: str, name: str, source_id: str) -> None:
-        """Create the lease row if it is missing. Until it exists, another Ferry's cleanup may drop the tables as
-        unused.
-        """
+        """Create the lease row. Until it exists, another Ferry's cleanup may drop the tables as unused."""
         for statement in DDL:
             session.execute(statement)
         session.execute(
@@ -184,8 +179,7 @@ class Fence:
             self._slots.add(slot)
 
     def prove_ended(self, connection_id: int, slot: int) -> None:
-        """Return only when nothing of a lost connection can commit any more: kill it, then wait for the lease row's
-        lock.
+        """Kill a lost connection, and return only when nothing of it can commit any more: wait for the row's lock.
 
         An open transaction of it holds a share lock on the row, for which FOR UPDATE waits. The lost connection's
         window (chunk or batch) must stay open until this returns. A connection that does not hold the lock of its
@@ -206,8 +200,7 @@ class Fence:
     def end_statements(self) -> None:
         """Kill this run's own sessions on the target, because a long ALTER would continue there without its client.
 
-        They are found by their named locks, as a successor finds them. Raises Fenced when a newer run holds those
-        names.
+        It finds them by their named locks. Raises Fenced when a newer run holds those names.
         """
         with self._connect() as session:
             self._check(session, "")
@@ -219,8 +212,7 @@ class Fence:
     def transaction(self, session: Session, *, pausable: bool = True) -> Iterator[None]:
         """Begin, check the epoch, run the body, commit; roll back on any error. Raises Fenced when a newer run exists.
 
-        ``pausable`` transactions move rows: during a pause they are refused (Interrupted), at their begin and before
-        their commit.
+        A pause refuses ``pausable`` transactions (they move rows) at their begin and before their commit: Interrupted.
         """
         allowed = self.writes_allowed if pausable else _always
         allowed()
@@ -239,8 +231,7 @@ class Fence:
     def hold(self, working: Session) -> Iterator[None]:
         """Keep every successor's epoch waiting during statements that cannot be in a transaction (DDL).
 
-        ``working`` runs them. It is enrolled: if this run dies, they continue without it until its successor kills
-        them.
+        ``working``, which runs them, is enrolled: if this run dies they continue until its successor kills them.
         """
         slot = self.enrol(working)
         try:
@@ -343,9 +334,7 @@ class Fence:
             return self._check(session, "")
 
     def refuse_newer(self) -> None:
-        """Raise Fenced if a newer run took over. A target that has lost the record of this run has no newer run
-        either.
-        """
+        """Raise Fenced if a newer run took over. A target that has lost this run's record has no newer run."""
         with suppress(ServerRestarted):
             self.read()
 
@@ -384,9 +373,7 @@ def _refuse_completed(session: Session, lease: Lease) -> None:
 
 
 def _roll_back(session: Session) -> None:
-    """Best effort on a session that may be dead: the server then rolls back by itself, or ``prove_ended`` waits for
-    it.
-    """
+    """Best effort: if the session is dead, the server rolls back by itself, or ``prove_ended`` waits for it."""
     try:
         session.rollback()
     except ConnectionLost:

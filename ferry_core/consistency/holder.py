@@ -46,8 +46,9 @@ class Holder:
 
 
 def record_holder(session: Session, uid: str, epoch: int, state_at: str) -> None:
-    """Record this process as the newest run, in the transaction of a claim. ``state_at`` is where it keeps its
-    state.
+    """Record this process as the newest run, in the transaction of a claim.
+
+    ``state_at`` is where it keeps its state.
     """
     process = f"process {os.getpid()} on {socket.gethostname()}"
     session.execute(

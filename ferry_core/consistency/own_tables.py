@@ -1,5 +1,6 @@
-"""The helper tables that Ferries keep on a target, one row per Ferry. Created by ``fence`` when a run takes its
-epoch.
+"""The helper tables that Ferries keep on a target, one row per Ferry.
+
+Created by ``fence`` when a run takes its epoch.
 """
 
 import re

@@ -65,8 +65,9 @@ class PendingKeys:
                 self.bytes += len(key) + KEY_OVERHEAD_BYTES
 
     def date(self, committed_at: float | None) -> None:
-        """Set the commit time of the oldest waiting change, for the lag. Only the first call after a take has an
-        effect.
+        """Set the commit time of the oldest waiting change, for the lag.
+
+        Only the first call after a take has an effect.
         """
         if self._committed_at is None and self._keys:
             self._committed_at = committed_at

@@ -68,8 +68,9 @@ class PreparedTransactions(Generic[K]):
             self._keys -= len(keys)
 
     def decide(self, xid: str) -> Iterator[tuple[K, list[bytes], KeyDecoder, StreamMark]]:
-        """Forget the XID and return its keys, dated by its PREPARE. None for an XID prepared before the stream's
-        start.
+        """Forget the XID and return its keys, dated by its PREPARE.
+
+        None for an XID prepared before the stream's start.
         """
         prepared = self._held.pop(xid, None)
         self._released(prepared)
@@ -82,8 +83,9 @@ class PreparedTransactions(Generic[K]):
         return {xid: held.before for xid, held in self._held.items() if not held.dropped}
 
     def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[K, list[bytes], KeyDecoder]]:
-        """Make the keys of a lost transaction pending, but keep the transaction. None if another one has its XID
-        now.
+        """Make the keys of a lost transaction pending, but keep the transaction.
+
+        None if another one has its XID now.
         """
         held = self._held.get(xid)
         if held is not None and held.before is before and not held.dropped:

@@ -1,11 +1,11 @@
-"""R2: what must happen, in this order, before the first chunk of a table may be read, and again at every resume.
+"""R2: the steps before the first chunk of a table may be read, in this order, repeated at every resume.
 
-    fence bump                                  the run took its epoch
-    empty the table's rows on the target        only if the lease row says that they are ours, without a record
+    raise the epoch                             this run becomes the only writer
+    empty the table's rows on the target        only rows that the lease row says are ours, without a recorded start
     track from stream position s, record it     durably: a crash after this resumes, a crash before it empties again
-    everything up to s visible                  R1
-    every XID of XA RECOVER gone                its XA COMMIT will carry no keys, its rows must be read by the chunks
-    visible up to the binlog's end              R1 once more, or locking reads
+    wait until everything up to s is visible    R1
+    wait for every XID of XA RECOVER            its XA COMMIT will contain no keys, so chunks must read its rows
+    wait up to the binlog's end                 R1 once more, or locking reads
 
 Called by the coordinator, in its thread.
 """

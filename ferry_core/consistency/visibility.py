@@ -184,8 +184,9 @@ def _snapshot_place(session: Session) -> Place:
 
 
 def _gtids_at(session: Session, place: Place) -> MariaDbGtids | None:
-    """GTIDs at that place. The server reads a binlog file for it, so do not ask at every flush. None if an event
-    exceeds max_allowed_packet.
+    """GTIDs at that place.
+
+    The server reads a binlog file for it, so do not ask at every flush. None if an event exceeds max_allowed_packet.
     """
     _, file, offset = place
     found = session.value(f"SELECT BINLOG_GTID_POS({string(file)}, {offset})")

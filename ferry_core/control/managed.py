@@ -1,5 +1,6 @@
-"""Under an operator only the resource controls a run. This module says which patch does what a verb would. Used by
-``routes``.
+"""Under an operator only the resource controls a run.
+
+This module says which patch does what a verb would. Used by ``routes``.
 """
 
 import json

@@ -1,5 +1,6 @@
-"""The ControlServer's routes. Handlers never block the event loop: calls that may wait run in a pool. Used by
-``server``.
+"""The ControlServer's routes.
+
+Handlers never block the event loop: calls that may wait run in a pool. Used by ``server``.
 """
 
 import asyncio

@@ -1,19 +1,19 @@
-"""One cutover attempt: stop writes, drain, prove, check that nothing slipped through, record; or undo all of it.
+"""One cutover attempt: stop writes, drain, verify, check that nothing was missed, record; or undo all of it.
 
-    be the only Ferry that does so on this source      it has one read_only for all
+    acquire the cutover mutex                          a source has one read_only for all Ferries
     record the intent and the old read_only values in the lease row
     stop writes on the source                          bounded by the deadline
-    nobody else writes there                           XA transactions and replication pass the lock (``other_writers``)
-    stream to the source's final position, flush all
-    prove the keys changed since their last proof
-    stream to the position of that moment              an event of a selected table in between: the attempt failed
+    check for other writers                            XA and replication bypass the lock (``other_writers``)
+    stream to the source's final position, flush everything
+    verify the keys changed since they were last verified
+    stream to the position of that moment              an event of a selected table in between fails the attempt
     record Completed                                   from here on nobody unlocks
-    have that record on the target's disk              (``durable``)
+    flush that record to the target's disk             (``durable``)
 
-The steps are made by a thread of their own, and the coordinator's only waits for it: a server that hangs holds up the
-steps, never the deadline, a stop or the unlock. Until the COMMIT of the last step is sent (``recording``) the attempt
-may be given up at any moment: then the source is unlocked, and the steps that were left behind change nothing any more.
-A run that dies in between is undone by the next start (``unlocking``). Called by the coordinator.
+A separate thread runs the steps, and the coordinator's thread only waits for it: a server that hangs delays the steps,
+but not the deadline, a stop or the unlock. Until the COMMIT of the last step is sent (``recording``) the attempt may be
+given up at any moment: then the source is unlocked, and the abandoned steps change nothing any more. If the run dies in
+between, the next start undoes the attempt (``unlocking``). Called by the coordinator.
 """
 
 import logging
@@ -60,27 +60,30 @@ log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.1
 LATE_SECONDS = 0.3
-"""The steps notice the deadline by themselves and know best what was missing; after so long they are left behind."""
+"""The steps notice the deadline by themselves and know best what was missing.
+
+After this extra time they are abandoned.
+"""
 BEFORE_SECONDS = 5.0
-"""How long the target may take to record the intent; writes go on meanwhile."""
+"""How long the target may take to record the intent. Writes continue meanwhile."""
 TELL_SECONDS = 2.0
-"""How long a server may keep an answer to itself before people are told that the source may stay locked."""
+"""How long a server may stay silent before people are told that the source may stay locked."""
 LEASE_SECONDS = 2.0
-"""How long a failed attempt waits for the lease row to say so; writes are allowed by then."""
+"""How long a failed attempt waits until the lease row records that. Writes are allowed by then."""
 STOP_SECONDS = 10.0
-"""How long a stop waits for a server that decides whether the source may be unlocked. A Pod's grace is 60 s."""
+"""How long a stop waits for a server that decides whether the source may be unlocked. A Pod's grace period is 60 s."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class CutoverAttempt:
-    """What an attempt works with. ``prove(deadline, check)`` returns a text naming what differs.
+    """What an attempt works with. ``prove(deadline, check)`` returns a text that names what differs.
 
-    ``check_cancelled`` is called all the time, in the caller's thread; it raises what ends the run: a stop, an abort, a
-    thread's failure. ``hurried`` opens target sessions that do not wait for long. ``stopped`` is called once writes are
+    ``check_cancelled`` is called all the time in the caller's thread; it raises what ends the run: a stop, an abort, a
+    thread's failure. ``hurried`` opens target sessions with a short timeout. ``stopped`` is called once writes are
     stopped, ``reached`` with the name of each step, ``doubt`` while it is unknown whether, or how, the source may be
-    unlocked. ``may_replicate`` says that whoever stops the writes by hand knows of replication on the source.
+    unlocked. ``may_replicate`` means that the user, who stops the writes, has acknowledged replication on the source.
     """
 
     fence: Fence
@@ -128,7 +131,10 @@ class CutoverAttempt:
     # -- the caller's thread ------------------------------------------------------------------------------------------
 
     def _await(self, steps: Background[int]) -> int:
-        """The steps' result; raises what ``check_cancelled`` does, or past the deadline, unless it may be recorded."""
+        """The steps' result.
+
+        Raises what ``check_cancelled`` does; also raises past the deadline, unless it may be recorded.
+        """
         asked_to_stop: float | None = None
         told_stopped = False
         while not steps.ended(SLICE_SECONDS):
@@ -155,7 +161,7 @@ class CutoverAttempt:
             raise self._ambiguous(error.message) from error
 
     def _keep_record(self) -> None:
-        """Nobody is told of a cutover that a power cut may take back."""
+        """Do not report a cutover that a power cut could undo."""
         keeping = Background("cutover-record", lambda: make_durable(self.hurried, self.fence))
         self._waited(lambda: keeping.ended(SLICE_SECONDS), DURABLE_SECONDS)
         if not keeping.ended(0):
@@ -173,7 +179,7 @@ class CutoverAttempt:
         return AmbiguousError(Reason.SOURCE_LOCKED, locked(why, self.lock.by_hand(self._intent)))
 
     def _undo(self) -> None:
-        """Allow writes again, then have the lease row say so; meanwhile the run is seen, and may be stopped."""
+        """Allow writes again, then record that in the lease row. Meanwhile the run stays visible and can be stopped."""
         over = threading.Event()
         undoing = Background("cutover-undo", lambda: self._allow(over))
         began, stop_after = time.monotonic(), math.inf
@@ -197,7 +203,7 @@ class CutoverAttempt:
             self._waited(lambda: told.ended(SLICE_SECONDS), LEASE_SECONDS)
 
     def _allow(self, over: threading.Event) -> None:
-        """By the cutover mutex on the source, which needs no target; without it, as the lease says."""
+        """Unlock by the cutover mutex on the source, which needs no target; without the mutex, as the lease says."""
         retrying = Retrying(
             retry=retry_if_exception(_may_be_retried),
             wait=wait_fixed(0.2),
@@ -238,10 +244,10 @@ class CutoverAttempt:
     # -- the steps' thread --------------------------------------------------------------------------------------------
 
     def _steps(self) -> int:
-        """The change buffer's count when nothing was under way any more."""
+        """Returns the change buffer's count once no change was in progress."""
         check = self._recording.check
         try:
-            self.fence.read()  # a run that was superseded must not end its successor's sessions on the source
+            self.fence.read()  # a superseded run must not end its successor's sessions on the source
             self.lock.begin(self.deadline_seconds, check)
             intent = self.lock.intent(self.deadline_seconds) | {ATTEMPT: uuid.uuid4().hex}
             check()
@@ -304,7 +310,7 @@ class CutoverAttempt:
         self._recording.check()
 
     def _refuse_unlocked(self, deadline: float) -> None:
-        """The last questions, when nothing but the COMMIT of the record is left to send."""
+        """The last checks, when only the COMMIT of the record is left to send."""
         if not self.lock.held():
             raise AttemptFailed(
                 Reason.SOURCE_UNLOCKED,

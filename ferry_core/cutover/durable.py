@@ -55,8 +55,9 @@ def not_durable(why: str) -> None:
 
 
 def drop_left_behind(session: Session, uid: str) -> None:
-    """Drop the table that a run killed during ``make_durable`` left behind. Writes nothing to the target if there is
-    none.
+    """Drop the table that a run killed during ``make_durable`` left behind.
+
+    Writes nothing to the target if there is none.
     """
     left = session.number(
         "SELECT COUNT(*) FROM information_schema.tables"

@@ -73,8 +73,9 @@ class CutoverMutex:
                 raise CutoverMutexLost(error.message) from error
 
     def acquire(self, seconds: float, check_cancelled: Callable[[], object] = bool) -> bool:
-        """Returns False if another run still holds it after ``seconds``. Calls ``check_cancelled`` meanwhile, which may
-        raise.
+        """Returns False if another run still holds it after ``seconds``.
+
+        Calls ``check_cancelled`` meanwhile, which may raise.
         """
         if self.held():
             return True

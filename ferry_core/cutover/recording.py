@@ -33,8 +33,9 @@ class Recording:
 
     @property
     def sent_for(self) -> float | None:
-        """For how many seconds the outcome of the cutover has been unknown. None: the cutover has certainly not
-        happened.
+        """For how many seconds the outcome of the cutover has been unknown.
+
+        None: the cutover has certainly not happened.
         """
         sent_at = self._sent_at
         return None if sent_at is None else time.monotonic() - sent_at

@@ -1,20 +1,22 @@
-"""Stops writes on the source and lets them go on again. Called by the coordinator's cutover, by ``ferry abort`` and by
-the next start of a run that died in between; who may unlock (the lease, the phase) is decided there.
+"""Stops writes on the source and allows them again.
 
-What SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11) do, measured:
+Used by the coordinator's cutover, by ``ferry abort`` and by the next start of a run that died in between. The callers
+decide who may unlock (by lease and phase).
 
-- an open transaction does not hold it up; its COMMIT is refused afterwards. So is a commit that waited behind a FLUSH
-  TABLES WITH READ LOCK. XA COMMIT passes on MySQL; on MariaDB so does every account with READ ONLY ADMIN.
-- a running write statement, LOCK TABLES WRITE or a stalled commit hold it up, and every other write queues behind the
-  attempt meanwhile: time spent here is write-block time.
-- an XA transaction that has changed rows before goes on to its commit on MySQL (``open_xa``).
-- while it waits, MySQL shows @@super_read_only = 1 and @@read_only = 0: only both together mean locked.
-- every Ferry that moves data away from the source uses the same switch: only one at a time may (``mutex``).
-- KILL ends the wait and leaves the old values. A *client* that vanishes does not on MySQL: the statement goes on, and
-  locks a source that its successor has just unlocked. So the statement carries its owner's name, and whoever releases
-  kills such leftovers first.
-- nor must a statement that is still on its way: the session that will send it takes a named lock first, by which a
-  successor finds and kills it, and asks only then whether it still may (its epoch).
+Measured behaviour of SET GLOBAL super_read_only (MySQL 9.7) and read_only (MariaDB 10.11):
+
+- An open transaction does not block it; the COMMIT is refused afterwards. So is a commit that waited behind a FLUSH
+  TABLES WITH READ LOCK. XA COMMIT succeeds on MySQL; on MariaDB so do all writes by accounts with READ ONLY ADMIN.
+- A running write statement, LOCK TABLES WRITE or a stalled commit blocks it, and every other write queues behind the
+  attempt meanwhile: this time counts as write-block time.
+- On MySQL an XA transaction that has already changed rows can still commit (``open_xa``).
+- While it waits, MySQL shows @@super_read_only = 1 and @@read_only = 0: only both together mean locked.
+- All Ferries that move data away from the source use the same switch: only one at a time may (``mutex``).
+- KILL ends the wait and leaves the old values. A *client* that disappears does not end it on MySQL: the statement
+  continues, and would lock a source that a successor has just unlocked. So the statement contains its owner's name,
+  and whoever releases the lock first kills such leftovers.
+- The same holds for a statement that is not sent yet: its session first takes a named lock, by which a successor finds
+  and kills it, and only then checks that it may still go on (its epoch).
 """
 
 import logging
@@ -45,7 +47,7 @@ MUTEX_SECONDS = 15.0
 
 
 class WriteBlock:
-    """A clock: how long writes on the source were kept waiting or refused; 0 if they never were."""
+    """Measures how long writes on the source were blocked or refused; 0 if they never were."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -57,7 +59,7 @@ class WriteBlock:
         self._ended = None
 
     def ends(self) -> None:
-        """Writes are allowed; said again it changes nothing."""
+        """Writes are allowed. Calling it again has no effect."""
         self._ended = self._ended or time.monotonic()
 
     @property
@@ -80,40 +82,40 @@ class SourceLock(Protocol):
 
     @property
     def block(self) -> WriteBlock:
-        """For how long this one stopped writes."""
+        """The clock for writes that this lock stopped."""
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
-        """Be the only Ferry that stops this source's writes until ``end``, or raise after so long a wait."""
+        """Become the only Ferry that may stop this source's writes, until ``end``. Raises after waiting that long."""
 
     def keep(self, seconds: float) -> None:
-        """Writes stay stopped for good, so nobody else must use the lock for so long; call after the cutover."""
+        """Writes stay stopped permanently, so nobody else may use the lock for that long. Call it after the cutover."""
 
     def end(self) -> None:
-        """Let others; said again it changes nothing."""
+        """Let other Ferries use it. Calling it again has no effect."""
 
     def intent(self, seconds: float) -> dict[str, str]:
-        """To be written down durably between ``begin`` and ``acquire``: the values to restore, and whose lock it is."""
+        """To be stored durably between ``begin`` and ``acquire``: the values to restore, and whose lock it is."""
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         """Stop writes, or raise with everything as it was before.
 
-        ``confirm`` is called once, right before, ``check_cancelled`` repeatedly while it waits; they raise to give up.
+        ``confirm`` is called once, right before; ``check_cancelled`` repeatedly while it waits. Both raise to give up.
         """
 
     def held(self) -> bool:
-        """Whether writes are stopped now: a restarted source forgets."""
+        """Whether writes are stopped now. A restarted source allows them again."""
 
     def open_xa_writers(self, session: Session) -> list[str]:
-        """Who may still commit what was changed before, though writes are stopped; a line each."""
+        """Sessions that can still commit earlier changes although writes are stopped, one line each."""
 
     def unlock(self) -> None:
-        """Allow writes again if this attempt stopped them, by the source alone: this run still holds the mutex.
+        """Allow writes again if this attempt stopped them, without the target: this run still holds the mutex.
 
-        Raises CutoverMutexLost when it no longer is: then the lease tells who may.
+        Raises CutoverMutexLost if it no longer does: then the lease decides who may.
         """
 
     def release(self, stored: Mapping[str, str]) -> Released:
-        """Bring back exactly the stored values of an ``intent``, unless the lock is somebody else's by now."""
+        """Restore exactly the values of an ``intent``, unless the lock is now somebody else's."""
 
     def by_hand(self, stored: Mapping[str, str]) -> str:
         """Where writes are stopped, and the statement by which a person allows them."""
@@ -126,7 +128,7 @@ class NoLock:
         self.block = WriteBlock()
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
-        """Nothing to keep others from."""
+        """Nothing to do: there is no lock to keep others from."""
 
     def keep(self, seconds: float) -> None:
         """Nothing was begun."""
@@ -147,7 +149,7 @@ class NoLock:
         return []
 
     def unlock(self) -> None:
-        """Nothing was stopped."""
+        """Nothing to undo: no writes were stopped."""
 
     def release(self, stored: Mapping[str, str]) -> Released:  # noqa: ARG002 - the protocol's
         return Released.NOTHING
@@ -157,23 +159,24 @@ class NoLock:
 
 
 class _Sent(Enum):
-    """How far this attempt's statement is."""
+    """The progress of this attempt's statement."""
 
     NOT = "not"
-    MAYBE = "maybe"  # and it may still be under way
+    MAYBE = "maybe"  # sent, and perhaps still running
     DONE = "done"
 
 
 class ReadOnlyLock:
-    """``sourceLock: ReadOnly``. ``owner`` (the Ferry's uid) tells our own leftover statements from another Ferry's.
+    """``sourceLock: ReadOnly``. ``owner`` (the Ferry's uid) distinguishes our own leftover statements from another
+    Ferry's.
 
-    ``login`` is asked at each connect: an unlock is tried for minutes, and the password may be changed meanwhile.
+    ``login`` is called at each connect, because an unlock is retried for minutes and the password may change meanwhile.
     """
 
     def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
         self.block = WriteBlock()
         self.caution = ""
-        """What ``release`` could not know when it allowed writes; for people."""
+        """What ``release`` could not verify when it allowed writes; for people."""
         self._login = login
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
@@ -184,9 +187,10 @@ class ReadOnlyLock:
         self._before: dict[str, str] = {}
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
-        """Also refuses a source that is read-only: what somebody else has set must not be taken for our own.
+        """Also refuses a source that is already read-only: a lock set by others must not be taken for ours.
 
-        The mutex is then released at once: the run that has to undo that waits only ``MUTEX_SECONDS`` for it.
+        The mutex is then released at once, because the run that has to undo that lock waits only ``MUTEX_SECONDS`` for
+        it.
         """
         with self._open() as session:
             self._kill_leftovers(session)
@@ -207,7 +211,7 @@ class ReadOnlyLock:
         self._mutex.release()
 
     def stored(self) -> dict[str, str]:
-        """The values that the server has now."""
+        """The server's current values."""
         with self._open() as session:
             return self._read(session)
 
@@ -216,7 +220,7 @@ class ReadOnlyLock:
             return self._read(session) | evidence(session, seconds)
 
     def is_read_only(self) -> bool:
-        """Whether applications' writes are refused now, by whomever."""
+        """Whether applications' writes are refused now, by whoever set it."""
         return self._is_on(self.stored()[self._variables[0]])
 
     def held(self) -> bool:
@@ -226,7 +230,7 @@ class ReadOnlyLock:
         return open_xa(session) if session.flavor is Flavor.MYSQL else []
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
-        """Set the server read-only within the deadline; on any failure bring back what was there and raise."""
+        """Set the server read-only within the deadline. On any failure restore the old values and raise."""
         with self._open() as control:
             self._kill_leftovers(control)
             self._before = self._read(control)
@@ -235,7 +239,7 @@ class ReadOnlyLock:
             timeout = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1)}
             with self._open(deadline_seconds, timeout) as session:
                 self._enrol(session)
-                self._sent = _Sent.MAYBE  # before the last questions: who unlocks meanwhile ends this session
+                self._sent = _Sent.MAYBE  # before the last checks: whoever unlocks meanwhile ends this session
                 self._ask_last(confirm)
                 self.block.begins()
                 try:
@@ -270,10 +274,10 @@ class ReadOnlyLock:
         self.block.ends()
 
     def release(self, stored: Mapping[str, str]) -> Released:
-        """Restore ``stored``, after ending whatever a dead copier still has under way.
+        """Restore ``stored``, after ending whatever a dead copier still has running.
 
-        Nothing is restored if another Ferry holds the mutex for long: an attempt begins on a writable source only, so
-        it is that one which has stopped the writes, perhaps for good.
+        Nothing is restored if another Ferry keeps the mutex: an attempt begins only on a writable source, so the other
+        Ferry has stopped the writes, perhaps permanently.
         """
         for name in self._variables:
             if not re.fullmatch("[0-9A-Z_]+", stored.get(name, "")):
@@ -305,7 +309,7 @@ class ReadOnlyLock:
 
     def _restore(self, session: Session, stored: Mapping[str, str]) -> None:
         now = self._read(session)
-        # In this order: read_only = OFF also turns super_read_only off, super_read_only = ON also read_only on.
+        # In this order: read_only = OFF also turns super_read_only off, super_read_only = ON also turns read_only on.
         for name in self._variables:
             value = stored[name]
             if now[name] != value:
@@ -356,13 +360,15 @@ class ReadOnlyLock:
             )
 
     def _kill_leftovers(self, session: Session) -> None:
-        """End lock statements of this owner that run without their copier, or are to come; wait until they are gone."""
+        """End lock statements of this owner that run without their copier or are about to be sent; wait until they are
+        gone.
+        """
         ours = {session.connection_id, self._mutex.connection_id}
         theirs = {self._own.holder(session), self._mutex.holder(session)}
         end_connections(session, lambda p: p.ident not in ours and (p.ident in theirs or self._marker in p.statement))
 
     def _undo(self, session: Session, error: FerryError) -> None:
-        """By fresh sessions: the one that failed may hang, and the killer's may be broken for the same reason."""
+        """With new sessions: the one that failed may hang, and the killer's may be broken for the same reason."""
         ident = session.connection_id
         session.close()
         try:

@@ -1,5 +1,6 @@
-"""What a person last requested about cutover attempts. Part of ``desired_state``, compared with the checkpoint's
-record.
+"""What a person last requested about cutover attempts.
+
+Part of ``desired_state``, compared with the checkpoint's record.
 """
 
 from typing import NamedTuple, Self

@@ -20,8 +20,9 @@ class DesiredState:
     paused_by_verb: bool | None = None
     """The last pause or resume verb. None: spec.paused applies."""
     series: int = 1
-    """Number of the current series of cutover attempts. A new approval or a higher maxAttempts starts a new series. A
-    restart continues the first one.
+    """Number of the current series of cutover attempts.
+
+    A new approval or a higher maxAttempts starts a new series. A restart continues the first one.
     """
     request: CutoverRequest | None = None
     """The last request about cutover attempts. None: none yet."""

@@ -1,6 +1,6 @@
-"""TableMove: one selected table on its way, everything that a run knows of it in one object.
+"""TableMove: one selected table and everything that a run knows about it, in one object.
 
-Made by ``MoveSet``; handed around by all rooms above this one. Each part has one owner, whose lock guards it:
+Made by ``MoveSet``, used by all packages above this one. Each part has one owner, whose lock guards it:
 
     table, ours, state, started, definition              the coordinator (``workers.starting``)
     counts_from, shape                                   the streamer, between two transactions
@@ -56,8 +56,9 @@ class TableMove:
         self.started = False
         """Whether there is a durable record of its start (R2)."""
         self.definition = ""
-        """Digest of the relevant parts of the source's definition when it started. Empty in the state of an older
-        version.
+        """Digest of the relevant parts of the source's definition when it started.
+
+        Empty in the state of an older version.
         """
         self.counts_from = counts_from
         """Ignore events up to this stream position: its chunks are read after them."""

@@ -8,8 +8,9 @@ target computes what the source did. Nothing records under which settings a row 
 from ferry_core.mysql.session import SQL_MODE, Session
 
 SETTINGS = ("lc_time_names", "div_precision_increment", "block_encryption_mode", "default_regex_flags")
-"""Each is used if the server has it. Time zones are left out: rows are transferred in UTC, which no clock change makes
-ambiguous.
+"""Each is used if the server has it.
+
+Time zones are left out: rows are transferred in UTC, which no clock change makes ambiguous.
 """
 MODES = ("NO_UNSIGNED_SUBTRACTION", "TIME_TRUNCATE_FRACTIONAL", "TIME_ROUND_FRACTIONAL")
 """Parts of sql_mode that affect results, not whether a value is refused. PAD_CHAR_TO_FULL_LENGTH is left out: with it

@@ -126,8 +126,9 @@ class GtidSet:
         )
 
     def encode(self) -> bytes:
-        """In the form of COM_BINLOG_DUMP_GTID and PREVIOUS_GTIDS. Uses the tagged form only if there is a tag (MySQL
-        8.3+).
+        """In the form of COM_BINLOG_DUMP_GTID and PREVIOUS_GTIDS.
+
+        Uses the tagged form only if there is a tag (MySQL 8.3+).
         """
         tagged = any(":" in source for source in self.intervals)
         count = len(self.intervals)

@@ -38,8 +38,9 @@ NO_LIMITS = (
     f"SESSION sql_select_limit = {(1 << 64) - 1}, SESSION sql_big_selects = 1 "
     "/*!50708 , SESSION max_execution_time = 0 */ /*M!100101 , SESSION max_statement_time = 0 */"
 )
-"""Removes limits with one SET that works on both families (each sees the other's part as a comment). Sent before any
-query.
+"""Removes limits with one SET that works on both families (each sees the other's part as a comment).
+
+Sent before any query.
 """
 LIFT_ATTEMPTS = 20
 UNLISTED = 0
@@ -177,8 +178,9 @@ class Session:
             raise
 
     def _introduce(self, extra: dict[str, str]) -> None:
-        """Remove the limits first, because they would truncate any answer. Then check which server answers, before
-        anything else.
+        """Remove the limits first, because they would truncate any answer.
+
+        Then check which server answers, before anything else.
         """
         endpoint = self.endpoint
         self._lift_limits()
@@ -218,8 +220,9 @@ class Session:
             self._set(needed, needed)
 
     def query(self, statement: str | bytes) -> list[Row]:
-        """All rows of one statement, values as the server sent them. An answer of information_schema is complete or an
-        error.
+        """All rows of one statement, values as the server sent them.
+
+        An answer of information_schema is complete or an error.
         """
         self.execute(statement)
         rows = self.fetched()
@@ -273,8 +276,9 @@ class Session:
         return LoadResult(counts[b"Records"], counts[b"Deleted"], counts[b"Skipped"], counts[b"Warnings"])
 
     def refuse_restarted(self) -> None:
-        """Raise ServerRestarted if the server restarted before this session was opened. Call it before steps that must
-        not follow a restart.
+        """Raise ServerRestarted if the server restarted before this session was opened.
+
+        Call it before steps that must not follow a restart.
         """
         if self.endpoint.known is not None:
             self.endpoint.known.refuse_restarted()

@@ -16,8 +16,9 @@ SECONDS = 10.0
 
 
 def wants_tls(endpoint: Endpoint) -> ConfigError | None:
-    """If the Ferry's tls.mode is Disabled, log in once more with TLS and return an error that says so. None if that
-    fails too.
+    """If the Ferry's tls.mode is Disabled, log in once more with TLS and return an error that says so.
+
+    None if that fails too.
     """
     if endpoint.tls is not None or not _lets_in(endpoint):
         return None

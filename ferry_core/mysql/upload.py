@@ -24,8 +24,9 @@ else:
     _Connection = Connection  # generic in the stubs only
 
 PACKET_BYTES = 1 << 19
-"""With 16 KiB packets the copier needs twice the CPU for 8 MiB chunks. The server refuses a packet of
-max_allowed_packet or more.
+"""With 16 KiB packets the copier needs twice the CPU for 8 MiB chunks.
+
+The server refuses a packet of max_allowed_packet or more.
 """
 
 

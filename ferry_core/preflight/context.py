@@ -44,8 +44,9 @@ class PreflightContext:
 
     @cached_property
     def tables(self) -> Sequence[Table]:
-        """All selected tables. Those without a key are included, so that one run of the checks shows all their
-        findings.
+        """All selected tables.
+
+        Those without a key are included, so that one run of the checks shows all their findings.
         """
         _reached(self.source_session, "source")  # otherwise nothing can be said about any
         return sorted([*self.movable, *self.keyless], key=lambda table: table.source)
@@ -87,8 +88,9 @@ class PreflightContext:
 
     @cached_property
     def foreign_keys(self) -> Mapping[Table, Sequence[ForeignKey]]:
-        """Foreign keys of each table on the source. None for a table that may not be read, which another check
-        reports.
+        """Foreign keys of each table on the source.
+
+        None for a table that may not be read, which another check reports.
         """
         return {
             table: parse(table.definition, table.source).foreign_keys if table.definition else ()

@@ -1,5 +1,6 @@
-"""Checks that writes on the source can be stopped at the cutover. Except for XA, it applies only to sourceLock:
-ReadOnly.
+"""Checks that writes on the source can be stopped at the cutover.
+
+Except for XA, it applies only to sourceLock: ReadOnly.
 """
 
 from collections.abc import Iterator

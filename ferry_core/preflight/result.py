@@ -32,8 +32,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the table that ``ferry check`` prints. The message of a failure says what is wrong, where, and how to
-    fix it.
+    """One line of the table that ``ferry check`` prints.
+
+    The message of a failure says what is wrong, where, and how to fix it.
     """
 
     name: str
@@ -51,8 +52,9 @@ class Check:
     server: Server
     find: Callable[[PreflightContext], Iterable[Finding]]
     writes: bool = False
-    """Whether it creates something on the target. It runs only after checks of the right server and of write access
-    have passed.
+    """Whether it creates something on the target.
+
+    It runs only after checks of the right server and of write access have passed.
     """
 
 

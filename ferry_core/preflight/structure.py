@@ -1,5 +1,6 @@
-"""Checks that existing tables on the target accept every row of the source without replacing any. Called by
-``target``.
+"""Checks that existing tables on the target accept every row of the source without replacing any.
+
+Called by ``target``.
 """
 
 import re

@@ -26,8 +26,9 @@ from ferry_core.tables.table import Table, TableName
 from ferry_core.text import shortlist
 
 BUDGET_SECONDS = 300.0
-"""Time limit of the work on the target. On two busy cores this is enough for 2,000 to 3,000 tables of different
-shapes.
+"""Time limit of the work on the target.
+
+On two busy cores this is enough for 2,000 to 3,000 tables of different shapes.
 """
 SHOWN = 10
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
@@ -101,8 +102,9 @@ class _Trial:
                 yield from self._constrain(alike, schema, build)
 
     def _shape(self, table: Table) -> Shape:
-        """Everything except names and foreign keys, which are tried separately. An existing table has a shape of its
-        own.
+        """Everything except names and foreign keys, which are tried separately.
+
+        An existing table has a shape of its own.
         """
         if table not in self.definitions:
             return (table.target,)

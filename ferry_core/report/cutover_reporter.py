@@ -92,8 +92,9 @@ class CutoverReporter(ABC):
             say(Condition.CAUGHT_UP, None if unknown else False, lagging.reason, lagging.message)
 
     def _tell_hold(self, missing: Sequence[MissingGate], *, wanted: bool) -> None:
-        """Report what the cutover waits for: approval first, then a gate. The outcome of an attempt stays visible
-        longer than a gate.
+        """Report what the cutover waits for: approval first, then a gate.
+
+        The outcome of an attempt stays visible longer than a gate.
         """
         say = self.progress.set_condition
         if not wanted and (self._held or not missing):
@@ -165,8 +166,9 @@ class CutoverReporter(ABC):
         return self._written_after
 
     def tell_lag_of_attempt(self) -> None:
-        """Report the lag during an attempt. At other times the gates report it, and they also require it to stay small
-        for a while.
+        """Report the lag during an attempt.
+
+        At other times the gates report it, and they also require it to stay small for a while.
         """
         if self.stage is Stage.CUTTING_OVER:
             lag = self.lag()

@@ -248,8 +248,9 @@ class StatusReporter(CutoverReporter):
     # -- the tick -----------------------------------------------------------------------------------------------------
 
     def lag(self) -> float | None:
-        """Seconds from the commit of the oldest change that is not on the target until now (source clock). None:
-        unknown.
+        """Seconds from the commit of the oldest change that is not on the target until now (source clock).
+
+        None: unknown.
         """
         if self._engine is None:
             return None

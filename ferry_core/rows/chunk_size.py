@@ -8,8 +8,9 @@ from typing import Protocol, Self
 
 SMALLEST = 1
 LEAST_BY_TIME = 100
-"""Minimum rows, because each chunk has a fixed cost. With 10 ms on a busy machine chunks shrank to 5 rows: 31,891 rows
-took 61 s.
+"""Minimum rows, because each chunk has a fixed cost.
+
+With 10 ms on a busy machine chunks shrank to 5 rows: 31,891 rows took 61 s.
 """
 LARGEST = 500_000
 MOST_BYTES = 16 << 20

@@ -279,8 +279,9 @@ def _excused(error: DataError) -> _WarnedError | None:
 
 
 def _missing(selector: Selector, batch: _Batch) -> list[KeyLiterals]:
-    """Requested keys that were not returned. If the server spells one differently, its row is deleted and loaded
-    again.
+    """Requested keys that were not returned.
+
+    If the server spells one differently, its row is deleted and loaded again.
     """
     if not isinstance(selector, KeySet):
         return []

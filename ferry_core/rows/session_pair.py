@@ -17,8 +17,9 @@ class SessionPair:
         self._target: Session | None = None
 
     def source(self, table: Table | None = None) -> Session:
-        """The session that renders this table's rows. Without a table: the one for key walks, which need no row
-        filter.
+        """The session that renders this table's rows.
+
+        Without a table: the one for key walks, which need no row filter.
         """
         text = table is not None and table.row_filter is not None
         if text not in self._sources:

@@ -36,8 +36,9 @@ INTERVAL_SECONDS = 1.0
 
 
 def set_position(state: RunState, visibility: Visibility, source: Session) -> None:
-    """Set where the stream begins, if the state has no position. An empty position is one too: before any
-    transaction.
+    """Set where the stream begins, if the state has no position.
+
+    An empty position is one too: before any transaction.
     """
     if state.position is None:
         state.position = str(visibility.start(source))
@@ -130,8 +131,9 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def _mark(self) -> None:
-        """Write the mark of the next state to the target, after the rows that it describes. After a cutover nothing is
-        written there.
+        """Write the mark of the next state to the target, after the rows that it describes.
+
+        After a cutover nothing is written there.
         """
         if self._marks is None or self.state.stage == Stage.COMPLETED.value:
             return
@@ -164,8 +166,9 @@ class Checkpoints:
 def moves_of(
     state: RunState, tables: Iterable[Table], pace: Pace, flavor: Flavor, begins_at: Position | None = None
 ) -> MoveSet:
-    """The moves to resume with. ``begins_at``: position from which events count for moves that start over; None: the
-    stream's start.
+    """The moves to resume with.
+
+    ``begins_at``: position from which events count for moves that start over; None: the stream's start.
     """
     moves = MoveSet.of(tables, pace, state.tables)
     for move in moves:

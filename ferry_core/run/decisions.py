@@ -10,8 +10,9 @@ from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Reason
 
 PAUSE_GRACE_SECONDS = 0.3
-"""How long running steps may take to end by themselves when a pause begins. The promise: no row is written after one
-second.
+"""How long running steps may take to end by themselves when a pause begins.
+
+The promise: no row is written after one second.
 """
 NEVER_PAUSED = (Stage.CUTTING_OVER, Stage.COMPLETED)
 

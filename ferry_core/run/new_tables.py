@@ -13,8 +13,9 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 15.0
 """How often to list the source's tables while a person decides whether to cut over."""
 PATIENCE_SECONDS = 10.0
-"""Timeout. Meanwhile nothing else is decided, not even an abort, so a source that hangs must not delay that for
-long.
+"""Timeout.
+
+Meanwhile nothing else is decided, not even an abort, so a source that hangs must not delay that for long.
 """
 
 

@@ -89,8 +89,9 @@ class Operations(Protocol):
         """Returns False if the source does not answer. Raises SchemaChanged if a definition has changed."""
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
-        """Make one cutover attempt. After AmbiguousError the source may stay locked; otherwise the attempt is
-        undone.
+        """Make one cutover attempt.
+
+        After AmbiguousError the source may stay locked; otherwise the attempt is undone.
         """
 
     def stop_writing(self) -> None:
@@ -285,8 +286,9 @@ class DataOperations:
             self._used_lock = cutover.lock
 
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
-        """Under the lock: describe what differs. If nothing does, let the target's AUTO_INCREMENT continue where the
-        source's stopped.
+        """Under the lock: describe what differs.
+
+        If nothing does, let the target's AUTO_INCREMENT continue where the source's stopped.
         """
         verifier = self._parts.verifier
         differing = verifier.prove(deadline, check) if verifier is not None else None

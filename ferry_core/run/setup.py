@@ -1,5 +1,6 @@
-"""The Validating stage: identify the servers, find the selected tables, run preflight, load the state. Called by
-``ferry``.
+"""The Validating stage: identify the servers, find the selected tables, run preflight, load the state.
+
+Called by ``ferry``.
 """
 
 import json

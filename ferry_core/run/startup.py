@@ -251,8 +251,9 @@ class RunStartup:
         return bool(wanted.paused_by) and not (context.was_cut_over or wanted.aborted)
 
     def _tell_waiting(self, context: RunContext) -> None:
-        """A resumed run is shown as paused in its stage. Under an operator a Validating run would be shown as
-        starting.
+        """A resumed run is shown as paused in its stage.
+
+        Under an operator a Validating run would be shown as starting.
         """
         if context.state is None or not context.begun:
             self._reporter.message("validated; paused before the copy begins")

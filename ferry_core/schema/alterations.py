@@ -1,7 +1,7 @@
-"""What an ALTER TABLE may do to the rows and the columns of its table, told from its clauses. Called by ``statements``.
+"""What an ALTER TABLE may do to the rows and columns of its table, judged by its clauses. Called by ``statements``.
 
-A definition that is the same afterwards proves nothing by itself: DROP and ADD of one column, or two that swap names,
-leave it as it was and change every row. So a clause must be one of those known here.
+An unchanged definition afterwards proves nothing by itself: DROP and ADD of one column, or two columns that swap names,
+leave it unchanged and change every row. So only clauses known here count as harmless.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,14 +11,14 @@ from ferry_core.schema.tokens import Token
 
 
 class Alteration(IntEnum):
-    """Ordered: a statement is as bad as its worst clause."""
+    """Ordered: a statement counts as its worst clause."""
 
     KEEPS = 0
-    """No row, column or constraint is changed: storage, plain indexes, partitions that keep their rows."""
+    """Changes no row, column or constraint: storage, plain indexes, partitions that keep their rows."""
     COMPARE = 1
-    """Nothing is changed if the definition is the same before and behind this one statement."""
+    """Changes nothing if the definition is the same before and after this single statement."""
     CHANGES = 2
-    """Rows may be changed or replaced whatever the definition is then."""
+    """May change or replace rows, whatever the definition is afterwards."""
 
 
 _OPTIONS = frozenset(
@@ -38,7 +38,7 @@ _Clause = list[Token]
 
 
 def alteration(tokens: Sequence[Token]) -> Alteration:
-    """``tokens`` is what follows the table's name."""
+    """``tokens`` follow the table's name."""
     clauses = list(_clauses(tokens))
     if not clauses:
         return Alteration.KEEPS
@@ -49,7 +49,7 @@ def alteration(tokens: Sequence[Token]) -> Alteration:
 
 
 def _clauses(tokens: Sequence[Token]) -> Iterator[_Clause]:
-    """Split at the commas outside of parentheses, without MariaDB's WAIT and NOWAIT in front."""
+    """Split at commas outside of parentheses, without MariaDB's leading WAIT and NOWAIT."""
     rest = list(tokens)
     while rest and rest[-1].is_mark(";"):
         rest.pop()
@@ -77,7 +77,10 @@ def _of_column(words: Sequence[str], verb: str) -> bool:
 
 
 def _of_index(words: Sequence[str]) -> bool:
-    """Whether the clause adds or drops a plain index. VECTOR alone may be a column's name: the word is not reserved."""
+    """Whether the clause adds or drops a plain index.
+
+    Only VECTOR may also be a column's name, because it is not reserved.
+    """
     return (words[1:2] == ["VECTOR"] and words[2:3] in (["INDEX"], ["KEY"])) or bool(_INDEX.intersection(words[1:2]))
 
 
@@ -114,7 +117,7 @@ def _rename(_: _Clause, words: Sequence[str]) -> Alteration:
 
 
 def _convert(_: _Clause, words: Sequence[str]) -> Alteration:
-    return Alteration.COMPARE if words[1:2] == ["TO"] else Alteration.CHANGES  # else a partition, with its rows
+    return Alteration.COMPARE if words[1:2] == ["TO"] else Alteration.CHANGES  # otherwise a partition, with its rows
 
 
 def _parts(_: _Clause, words: Sequence[str]) -> Alteration:
@@ -122,7 +125,7 @@ def _parts(_: _Clause, words: Sequence[str]) -> Alteration:
 
 
 def _options(clause: _Clause, words: Sequence[str]) -> Alteration:
-    """Table options, which may follow each other without a comma: ``ENGINE = InnoDB COMMENT 'x' ROW_FORMAT=x``."""
+    """Table options, which may follow each other without commas: ``ENGINE = InnoDB COMMENT 'x' ROW_FORMAT=x``."""
     at = 0
     while at < len(words):
         at += words[at] == "DEFAULT"

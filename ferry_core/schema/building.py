@@ -1,8 +1,8 @@
-"""The one place that makes tables and constraints on a target: as the source's definition says, whatever is set there.
+"""The one place that creates tables and constraints on a target, exactly as the source's definition says.
 
-What a server refuses today it may have taken once, under a lax sql_mode or with innodb_strict_mode off. So a statement
-that is refused is tried again without strictness; ``likeness`` then tells whether what came of it is what the source
-has. Called by ``create`` and ``foreign_keys``, and by preflight, which tries everything beforehand by the same means.
+A definition that a server refuses today may have been accepted once, under a lax sql_mode or with innodb_strict_mode
+off. So a refused statement is repeated without strict mode, and ``likeness`` then checks whether the result equals the
+source's. Used by ``create`` and ``foreign_keys``, and by preflight, which tries everything beforehand in the same way.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from ferry_core.reasons import Reason
 
 _STRICT = ("STRICT_ALL_TABLES", "STRICT_TRANS_TABLES")
 _ADDED = ("NO_DIR_IN_CREATE", "NO_ENGINE_SUBSTITUTION")
-"""Where the source keeps a table's files means nothing to another server, and an engine is not to be swapped."""
+"""The directory of the source's table files means nothing to another server, and an engine must not be replaced."""
 
 _NEEDED = {
-    # A definition's strings are utf8mb4 text, a target session's literals are binary.
+    # A definition's strings are utf8mb4 text, but a target session's literals are binary.
     "character_set_connection": "utf8mb4",
-    # Else a TIMESTAMP NOT NULL gets DEFAULT and ON UPDATE CURRENT_TIMESTAMP.
+    # Otherwise a TIMESTAMP NOT NULL gets DEFAULT and ON UPDATE CURRENT_TIMESTAMP.
     "explicit_defaults_for_timestamp": "ON",
-    # The source has checked its rows, and without that the server adds a constraint in place.
+    # The source has checked its rows; without the check the server adds a constraint in place.
     "foreign_key_checks": "0",
 }
 _WISHED = {
@@ -30,18 +30,18 @@ _WISHED = {
     "sql_generate_invisible_primary_key": "OFF",
     "character_set_collations": "''",
 }
-"""Unknown to some versions, not allowed to every account: set where that works."""
+"""Some versions lack these and some accounts may not set them: set where possible."""
 _LAX = {"innodb_strict_mode": "OFF"}
 
 Build = Callable[[str], None]
-"""Runs one statement; raises what the server said to the strict try."""
+"""Runs one statement. Raises the server's error from the strict try."""
 
 
 @contextmanager
 def as_written(session: Session, settings: Mapping[str, str] | None = None) -> Iterator[Build]:
-    """Gives the way to run DDL on ``session``; its settings are as before afterwards.
+    """Yields a function that runs DDL on ``session``, whose settings are restored afterwards.
 
-    ``settings`` are those that a session of a run has from the source, for sessions that are not of a run.
+    ``settings`` are the source's settings, for sessions that do not belong to a run and so lack them.
     """
     settings = dict(settings or {})
     modes = settings.pop("sql_mode", session.text("SELECT @@SESSION.sql_mode")).strip("'").split(",")
@@ -68,7 +68,7 @@ def _quoted(words: Sequence[str]) -> str:
 
 @contextmanager
 def _set(session: Session, needed: Mapping[str, str], wished: Mapping[str, str]) -> Iterator[None]:
-    """Session variables for a while."""
+    """Set session variables temporarily."""
     before = _values(session, [*needed, *wished])
     changed = []
     for name in [*needed, *(name for name in wished if name in before)]:

@@ -1,7 +1,7 @@
-"""Ids that the source has given away are not given away again: AUTO_INCREMENT goes on where the source stopped.
+"""Raises the target's AUTO_INCREMENT to the source's, so that no id is assigned twice.
 
-Rows carry their ids, so a target's counter lags only where the newest rows were deleted before they were copied (or
-left out by a row filter). Called under the cutover's lock, when the source's counters stand still.
+Rows carry their ids, so the target's counter is behind only where the newest rows were deleted before they were copied
+(or left out by a row filter). Called under the cutover's lock, when the source's counters do not change.
 """
 
 import logging
@@ -17,11 +17,11 @@ from ferry_core.tables.table import Table, TableName
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 2
-"""The source's writers wait meanwhile; the attempt fails rather than make them wait for readers of the target."""
+"""The source's writers wait meanwhile. The attempt fails rather than let them wait for readers of the target."""
 
 
 def raise_counters(source: Session, target: Session, tables: Sequence[Table], fence: Fence) -> list[Table]:
-    """Set each counter of the target that is behind the source's; returns those tables."""
+    """Raise each counter of the target that is behind the source's; returns those tables."""
     wanted = _counters(source, [table.source for table in tables])
     found = _counters(target, [table.target for table in tables])
     target.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
@@ -36,12 +36,12 @@ def raise_counters(source: Session, target: Session, tables: Sequence[Table], fe
                 Reason.TARGET_TABLE_BUSY,
                 f"transactions on the target keep {table.target} in use: {statement} waited {LOCK_SECONDS} s for them",
             ) from error
-        except ConfigError as error:  # no ALTER privilege, which schema.create: Never does not ask for
+        except ConfigError as error:  # no ALTER privilege, which schema.create: Never does not require
             log.warning("the target may reuse ids of deleted rows; run %s: %s", statement, error)
     return behind
 
 
 def _counters(session: Session, tables: Sequence[TableName]) -> dict[TableName, int]:
-    """The next id of each table that numbers its rows."""
+    """The next id of each table with AUTO_INCREMENT."""
     rows = rows_of(session, tables, "tables", "auto_increment")
     return {TableName((a or b"").decode(), (b or b"").decode()): int(c) for a, b, c in rows if c is not None}

@@ -1,7 +1,8 @@
-"""Creates the tables that the target lacks, from the source's own definitions under their target names.
+"""Creates tables that are missing on the target, from the source's definitions under their target names.
 
-Foreign keys are left to ``foreign_keys``, after the rows; everything else (indexes, checks, partitions, AUTO_INCREMENT)
-is there at once. Called by the coordinator once the fence is taken, and again at every resume: what exists stays.
+``foreign_keys`` adds foreign keys later, after the rows; everything else (indexes, checks, partitions, AUTO_INCREMENT)
+is created at once. Called by the coordinator once the fence is taken, and again at every resume: existing tables are
+kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from ferry_core.tables.table import Table, TableName
 
 
 class Fence(Protocol):
-    """Keeps successors waiting while statements run that no transaction can hold."""
+    """Keeps successors waiting while statements run that cannot be part of a transaction."""
 
     def hold(self, working: Session) -> AbstractContextManager[None]: ...
 
@@ -35,11 +36,10 @@ def create_missing(
     planned: Callable[[Sequence[Table]], object] = len,
     created: Callable[[Table], object] = lambda _table: None,
 ) -> list[Table]:
-    """Create schemas and tables that the target lacks; returns the tables created now.
+    """Create schemas and tables that are missing on the target; returns the tables created now.
 
-    ``planned`` hears of all of them before the first is made, ``created`` of each once it is there.
-
-    Raises ConfigError for tables that came out other than the source's are, and drops these again.
+    ``planned`` is called with all of them before the first is created, ``created`` with each one afterwards. Raises
+    ConfigError for tables that differ from the source's after creation, and drops these again.
     """
     missing = [table for table in tables if not exists(target, table.target)]
     if not missing:
@@ -74,10 +74,10 @@ def _refuse_unlike(source: Session, target: Session, created: Sequence[Table], f
 
 
 def take_literally(target: Session, table: Table) -> None:
-    """Make a session create ``table`` as its definition says, whatever the target's globals are.
+    """Make a session create ``table`` as its definition says, whatever the target's global settings are.
 
-    Else a table with a UNIQUE key alone may get one more column, without a warning. ConfigError where the account may
-    not prevent that.
+    Otherwise a table with only a UNIQUE key may get an additional column without a warning. ConfigError if the account
+    may not prevent that.
     """
     adds_keys = target.query("SHOW SESSION VARIABLES LIKE 'sql_generate_invisible_primary_key'")
     if table.key.index_name == "PRIMARY" or not adds_keys or adds_keys[0][1] == b"OFF":
@@ -104,14 +104,14 @@ def definition(source: Session, table: TableName) -> Definition:
     text = source.query(f"SHOW CREATE TABLE {table.sql}")[0][1]
     if text is None:
         raise DataError(Reason.DEFINITION_UNREADABLE, f"SHOW CREATE TABLE of {table} gave nothing")
-    # Literals of other character sets stand in it as raw bytes; they go to the target as they came.
+    # It contains literals of other character sets as raw bytes, which are passed to the target unchanged.
     return parse(spelled_out(source, table, text.decode("utf-8", "surrogateescape")), table)
 
 
 def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]:
-    """Names in lower case that constraints of other tables of the schema have, where a name must be the only one."""
+    """Constraint names of other tables of the schema, in lower case, if names must be unique in the schema."""
     if kind == "CHECK" and session.flavor is not Flavor.MYSQL:
-        return frozenset()  # MariaDB's belong to their tables
+        return frozenset()  # on MariaDB names are unique per table
     rows = listed(
         session,
         "SELECT constraint_name FROM information_schema.table_constraints"

@@ -1,6 +1,6 @@
-"""Takes the text of SHOW CREATE TABLE apart, by tokens: quoted names, strings and comments may hold anything.
+"""Parses the output of SHOW CREATE TABLE by tokens: quoted names, strings and comments may contain anything.
 
-Called by ``create``, ``foreign_keys`` and ``spelling``.
+Used by ``create``, ``foreign_keys`` and ``spelling``.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ class ForeignKey:
     references: TableName
     before: str
     after: str
-    columns: tuple[tuple[str, str], ...]  # ours and the referenced one, in lower case
+    columns: tuple[tuple[str, str], ...]  # ours and the referenced columns, in lower case
     on_delete: str
     on_update: str
 
@@ -33,14 +33,14 @@ class ForeignKey:
         return not {self.on_delete, self.on_update} <= {"RESTRICT", "NO ACTION"}
 
     def referencing(self, target: TableName, taken: Collection[str] = ()) -> str:
-        """The constraint's text with the referenced table under another name; the server names it if its is taken."""
+        """The constraint's text with another name for the referenced table. Without its own name if that is taken."""
         named = f"CONSTRAINT {identifier(self.name)} " if self.name and self.name.lower() not in taken else ""
         return f"{named}{self.before}{target.sql}{self.after}"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A named CHECK of the table: which of the elements it is, and its text without the name."""
+    """A named CHECK of the table: its index among the elements, and its text without the name."""
 
     name: str
     element: int
@@ -57,7 +57,7 @@ class Definition:
     checks: tuple[Check, ...]
 
     def create(self, target: TableName, taken: Collection[str] = ()) -> str:
-        """CREATE TABLE under the target's name, without foreign keys; CHECKs whose names are ``taken`` get new ones."""
+        """CREATE TABLE with the target's name, without foreign keys. CHECKs whose names are ``taken`` get new ones."""
         elements = list(self.elements)
         for check in self.checks:
             if check.name.lower() in taken:
@@ -67,23 +67,25 @@ class Definition:
 
 
 def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:
-    """Those of ``tables`` whose changes a foreign key carries on to rows of others of them."""
+    """Those of ``tables`` whose changes a foreign key propagates to rows of others of them."""
     by_folded: dict[str, list[TableName]] = defaultdict(list)
     described = [table for table in tables if "FOREIGN KEY" in table.definition]
     for table in tables:
         by_folded[str(table.source).lower()].append(table.source)
     keys = (key for table in described for key in parse(table.definition, table.source).foreign_keys)
-    # Whatever a server's lower_case_table_names is: one too many costs nothing.
+    # Ignores case, whatever a server's lower_case_table_names is: one table too many does no harm.
     return frozenset(name for key in keys if key.cascades for name in by_folded[str(key.references).lower()])
 
 
 def parse(statement: str, table: TableName) -> Definition:
-    """``statement`` is what SHOW CREATE TABLE says of ``table`` (whose schema unqualified references mean)."""
+    """``statement`` is the output of SHOW CREATE TABLE for ``table``, whose schema applies to unqualified
+    references.
+    """
     return _definition(statement, table, *elements_of(statement, table))
 
 
 def elements_of(statement: str, table: TableName) -> tuple[list[list[Token]], int]:
-    """The tokens of each column, index and constraint, and where the parenthesis around them ends."""
+    """The tokens of each column, index and constraint, and the end of the enclosing parentheses."""
     elements: list[list[Token]] = [[]]
     depth = 0
     for token in tokens_of(statement):
@@ -133,14 +135,14 @@ def _foreign_key(statement: str, table: TableName, element: list[Token]) -> Fore
 
 
 def _names(tokens: list[Token]) -> list[str]:
-    """Those in the first parentheses."""
+    """Names in the first parentheses."""
     texts = [token.raw for token in tokens]
     within = tokens[texts.index("(") + 1 : texts.index(")")]
     return [token.text.lower() for token in within if token.raw != ","]
 
 
 def _action(words: list[str], event: str) -> str:
-    """What follows ``ON event``; a server leaves its default out."""
+    """The action after ``ON event``; a server omits the default."""
     for at, pair in enumerate(pairwise(words)):
         if pair == ("ON", event):
             said = " ".join(words[at + 2 : at + 4])

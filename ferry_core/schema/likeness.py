@@ -1,8 +1,10 @@
-"""Is a table that was just made from the source's definition what the source has? Called by ``create`` and preflight.
+"""Checks that a table just created from the source's definition equals the source's. Called by ``create`` and
+preflight.
 
-A server may read a definition in another way than the one that printed it: a default that is not printed (the collation
-of a character set), a limit at which an index is cut, an option that it ignores. Servers of one version print alike, so
-between them the texts are compared; between versions what decides on rows: columns with their collations, and indexes.
+A server may interpret a definition differently from the one that printed it: a default that is not printed (the
+collation of a character set), a limit at which an index is cut, an option that it ignores. Servers of one version print
+alike, so their texts are compared. Between versions only what affects rows is compared: columns with their collations,
+and indexes.
 """
 
 import re
@@ -20,10 +22,10 @@ _DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerof
 _UTF8 = re.compile(r"^utf8(?=_|$)")
 _FREE = re.compile(
     r" (?:AUTO_INCREMENT=\d+|(?:DATA|INDEX) DIRECTORY ?= ?'(?:[^'\\]|\\.|'')*')"  # counters are raised later
-    r"| CHARACTER SET \w+| COLLATE \w+"  # printed or not for the same column; compared by the columns themselves
-    r"| `PAGE_COMPRESSED`='ON'"  # how MariaDB prints the default of a server with innodb_compression_default = ON
-    r"| ?/\*(?![M!]).*?\*/"  # MariaDB shows options that it does not know as comments
-    r"|\b_[a-z0-9]+(?=\\?')",  # MySQL prints other introducers once a table was made from its own words
+    r"| CHARACTER SET \w+| COLLATE \w+"  # printed or not for the same column; the columns themselves are compared
+    r"| `PAGE_COMPRESSED`='ON'"  # printed by MariaDB for the default of a server with innodb_compression_default = ON
+    r"| ?/\*(?![M!]).*?\*/"  # MariaDB prints options that it does not know as comments
+    r"|\b_[a-z0-9]+(?=\\?')",  # MySQL prints other introducers once a table was created from its own output
     re.DOTALL,
 )
 _INDEX = re.compile(r"^(?:(UNIQUE|FULLTEXT|SPATIAL|VECTOR) )?(?:KEY (`(?:[^`]|``)*`)|PRIMARY KEY) (\(.*?\))(?: |$)")
@@ -36,7 +38,7 @@ def differences(
     pairs: Sequence[tuple[Table, TableName]],
     read: Callable[[Session, TableName], Definition],
 ) -> dict[Table, str]:
-    """What is not alike, in words, of tables and what was made of them; nothing for those that are."""
+    """Differences, in words, between tables and the ones created from them. Equal tables have no entry."""
     there = columns_of(target, [name for _, name in pairs])
     found = {}
     for table, made in pairs:
@@ -63,7 +65,7 @@ def _column_differences(wanted: Sequence[Column], got: Sequence[Column]) -> Iter
 
 
 def _spelled(session: Session, table: TableName, column: Column) -> Column:
-    """Printed members of an ENUM or SET may be question marks; ``Table.columns`` has the true ones."""
+    """Members of an ENUM or SET may be printed as question marks; ``Table.columns`` has the real ones."""
     if column.data_type not in ("enum", "set"):
         return column
     return replace(column, column_type=spelled_type(session, table, column.name, column.column_type))
@@ -88,7 +90,7 @@ def _text_differences(wanted: Definition, got: Definition) -> Iterator[str]:
 
 
 def _unnamed(definition: Definition) -> list[str]:
-    """Elements, CHECKs without their names: those may be taken."""
+    """Elements, with CHECKs without their names, because those may be taken."""
     elements = list(definition.elements)
     for check in definition.checks:
         elements[check.element] = check.unnamed

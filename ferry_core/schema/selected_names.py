@@ -1,4 +1,7 @@
-"""The selected tables as statements are compared with them. Made by the stream, for ``statements``."""
+"""The names of the selected tables, prepared for comparison with statements.
+
+Made by the stream, used by ``statements``.
+"""
 
 from collections.abc import Callable, Collection
 
@@ -6,7 +9,10 @@ from ferry_core.tables.table import TableName
 
 
 class SelectedNames:
-    """The selected tables by name (``fold``: in any case), made once: no statement costs more where there are more."""
+    """The selected tables by name (``fold``: ignoring case).
+
+    Built once, so that a statement costs the same for any number of tables.
+    """
 
     def __init__(self, selected: Collection[TableName], *, fold: bool) -> None:
         self.fold: Callable[[str], str] = str.lower if fold else str

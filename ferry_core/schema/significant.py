@@ -1,8 +1,8 @@
-"""What of a table's definition must stay as it is while a run works with it. Pure; called by ``run.definitions``.
+"""The parts of a table's definition that must not change during a run. Pure; used by ``run.definitions``.
 
 Columns (names, order, types, character sets, defaults, expressions), the key, UNIQUE indexes, CHECKs, foreign keys, the
-engine and system versioning count. Other indexes, comments, counters, partitions, the table's default character set
-and how it is stored do not: rows and their images in the binlog are the same, whatever these are.
+engine and system versioning are significant. Other indexes, comments, counters, partitions, the table's default
+character set and its storage are not: rows and their images in the binlog are the same with all of them.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from ferry_core.tables.table import Table
 _PLAIN_INDEX = {"KEY", "INDEX", "FULLTEXT", "SPATIAL", "VECTOR"}
 _UNIQUE_INDEX = {"UNIQUE", "PRIMARY"}
 _TWO_WORDS = {"COMMENT", "COLLATE", "CHARSET"}
-"""With the value that follows. Character sets are told by information_schema, whatever the table's default is."""
+"""Options with a value. Character sets come from information_schema, whatever the table's default is."""
 
 
 def significant(table: Table) -> tuple[str, ...]:
-    """One line for each thing that counts; equal for two readings of a table if it is still the same for a run."""
+    """One line for each significant part. Equal for two readings of a table that is still the same for a run."""
     lines = [_column_line(table, at) for at in range(len(table.columns))]
     lines.append(f"key {table.key.index_name}")
     try:
         definition = parse(table.definition, table.source)
     except DataError:
-        return (*lines, table.definition)  # a view by now
+        return (*lines, table.definition)  # it is a view now
     for element in definition.elements:
         lines += _element_line(tokens_of(element))
     lines += [f"FOREIGN KEY {key.before} {key.references.sql} {key.after}" for key in definition.foreign_keys]
@@ -35,16 +35,16 @@ def significant(table: Table) -> tuple[str, ...]:
 
 
 def digest(table: Table) -> str:
-    """A short text that stands for ``significant`` in a checkpoint."""
+    """A short text that represents ``significant`` in a checkpoint."""
     return hashlib.sha256("\n".join(sorted(significant(table))).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def differences(before: Table, now: Table | None) -> str:
-    """What is not as it was, for people; empty if nothing is."""
+    """What differs, for people; empty if nothing does."""
     if now is None:
         return "it is gone, is no longer a table, or has lost its key"
     if (before.columns, before.key, before.definition) == (now.columns, now.key, now.definition):
-        return ""  # as nearly always: taking thousands of texts apart costs seconds
+        return ""  # the usual case: parsing thousands of texts takes seconds
     old, new = significant(before), significant(now)
     if sorted(old) == sorted(new):
         return ""
@@ -54,7 +54,7 @@ def differences(before: Table, now: Table | None) -> str:
 
 
 def printable(text: str) -> str:
-    """For a message: short, in one line, whatever bytes it held."""
+    """For a message: short, in one line, whatever bytes it contains."""
     return " ".join(text.split())[:200].encode("utf-8", "replace").decode()
 
 
@@ -71,7 +71,7 @@ def _element_line(tokens: Sequence[Token]) -> Iterator[str]:
     if first in _UNIQUE_INDEX:
         yield f"UNIQUE {_first_parentheses(tokens)}"
     else:
-        start = 2 if first == "CONSTRAINT" else 0  # a constraint's name does not count
+        start = 2 if first == "CONSTRAINT" else 0  # a constraint's name is not significant
         yield " ".join(token.raw for token in _without_remarks(tokens[start:]))
 
 

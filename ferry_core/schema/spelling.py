@@ -1,8 +1,8 @@
-"""Writes out what SHOW CREATE TABLE prints as ``?``, so that a table made from it is the source's.
+"""Replaces texts that SHOW CREATE TABLE prints as ``?``, so that a table created from it equals the source's.
 
-Called by ``create``. Doubtful are the members of ENUM and SET and, on MariaDB, the DEFAULT of text and binary columns
-(MySQL prints those as hexadecimal numbers). Literals in expressions, CHECKs and partitions are printed exactly.
-A COMMENT is not: both families keep a ``?`` themselves when one is written with such characters.
+Affected are the members of ENUM and SET and, on MariaDB, the DEFAULT of text and binary columns (MySQL prints those as
+hexadecimal numbers). Literals in expressions, CHECKs and partitions are printed exactly. A COMMENT is not, but both
+families store a ``?`` themselves for such characters. Used by ``create``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from ferry_core.tables.members import DOUBTFUL, default, members
 from ferry_core.tables.table import TableName
 
 LITERAL_DEFAULTS = frozenset({"CHAR", "VARCHAR", "BINARY", "VARBINARY", "ENUM", "SET"})
-"""Types whose DEFAULT may be a literal; that of TEXT and BLOB is an expression."""
+"""Types whose DEFAULT may be a literal; for TEXT and BLOB it is an expression."""
 
 
 def spelled_out(session: Session, table: TableName, statement: str) -> str:
-    """``statement``, SHOW CREATE TABLE of ``table``, with hexadecimal literals in place of doubtful texts."""
+    """``statement``, the SHOW CREATE TABLE of ``table``, with hexadecimal literals in place of doubtful texts."""
     edits: list[tuple[Token, bytes]] = []
     for element in elements_of(statement, table)[0]:
         if len(element) > 1 and element[0].kind == "name":

@@ -1,22 +1,21 @@
 """What a statement in the binlog means for the selected tables. Called by the streamer for every QUERY event.
 
-The rule is conservative: a statement that is not known to be harmless and that names a selected table is a schema
-change, and a run that stops for nothing is better than one that goes on with another table than it knows. Known to be
-harmless, with the reason:
+The rule is conservative: a statement that names a selected table and is not known to be harmless is a schema change.
+A run that stops needlessly is better than one that continues with a wrong definition. Harmless are:
 
-- ANALYZE TABLE, REPAIR, CHECK, FLUSH, GRANT and the like change no row and no column;
-- CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows come as row events;
+- ANALYZE TABLE, REPAIR, CHECK, FLUSH, GRANT and the like: they change no row and no column;
+- CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows are logged as row events;
 - CREATE TABLE or ALTER TABLE of another table that REFERENCES, is LIKE or SELECTs from a selected one: rows and columns
-  of the selected one stay as they are (a cascade of the new constraint ends in the other table, which is not ours);
-- ALTER DATABASE sets what tables that are created later get;
-- CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (its DROP stood before);
-- whatever is done to TEMPORARY tables, which are never selected.
+  of the selected table stay the same (a cascade of the new constraint changes only the other table);
+- ALTER DATABASE: it sets defaults for tables created later;
+- CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (a DROP came before);
+- anything done to TEMPORARY tables, which are never selected.
 
-OPTIMIZE TABLE is a rebuild: MySQL computes stored generated columns of a table with a FULLTEXT index anew by it.
-A constraint added to a selected table is an ALTER TABLE of it, hence a change. Every row change in statement format
-stops the run, also one that names other tables only: a view, a trigger or a stored function may take it to a selected
-one, and what they were at that moment is no longer known. Servers write none by themselves: MEMORY tables that a
-restart emptied are logged as TRUNCATE by both families.
+OPTIMIZE TABLE rebuilds the table: if it has a FULLTEXT index, MySQL recomputes stored generated columns. A constraint
+added to a selected table is an ALTER TABLE of it, hence a change. Every row change in statement format stops the run,
+even one that names only other tables: a view, a trigger or a stored function may apply it to a selected table, and
+their definitions at that moment are no longer known. Servers log none by themselves: both families log MEMORY tables
+emptied by a restart as TRUNCATE.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +51,7 @@ class StatementKind(Enum):
 
 @dataclass(frozen=True)
 class StatementEffect:
-    """``tables``: the selected tables that are changed; none for DML that names others, which may reach any of ours.
+    """``tables``: the selected tables that change; empty for DML that names other tables, which may reach any of ours.
 
     ``xid``: of an XA statement, see ``normal_xid``. ``alteration``: how bad a schema change may be.
     """
@@ -71,7 +70,7 @@ _PLAIN = {
 }
 
 _FROM_QUERY = StatementEffect(StatementKind.TABLE_FROM_QUERY)
-"""CREATE TABLE ... SELECT as it was given, hence in statement format: on MariaDB a function in it may write rows."""
+"""CREATE TABLE ... SELECT logged as a statement: on MariaDB a function in it may write rows."""
 
 _XA = {
     "START": StatementKind.XA_START,
@@ -91,7 +90,7 @@ _HARMLESS_VERBS = _words(
     "REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
     "PURGE CHANGE STOP SHUTDOWN RESTART CLONE HELP SIGNAL RESIGNAL BACKUP"
 )
-# ALGORITHM, DEFINER and SQL SECURITY begin the definition of a view or a stored program, JSON that of a duality view.
+# ALGORITHM, DEFINER and SQL SECURITY start the definition of a view or a stored program, JSON that of a duality view.
 _HARMLESS_OBJECTS = _words(
     "VIEW JSON TRIGGER PROCEDURE FUNCTION EVENT USER ROLE SERVER TABLESPACE UNDO LOGFILE RESOURCE REFERENCE PACKAGE "
     "LIBRARY INSTANCE PREPARE ALGORITHM DEFINER SQL"
@@ -101,12 +100,12 @@ _DML_PREFIX = _words("LOW_PRIORITY DELAYED HIGH_PRIORITY IGNORE QUICK INTO CONCU
 
 
 def normal_xid(format_id: int, gtrid: bytes, bqual: bytes) -> str:
-    """The one spelling of an XID that stream, change buffer and XA RECOVER are compared by."""
+    """The normal form in which stream, change buffer and XA RECOVER compare XIDs."""
     return f"{format_id},{gtrid.hex()},{bqual.hex()}"
 
 
 def effect_on(statement: str, default_schema: str, selected: SelectedNames) -> StatementEffect:
-    """What ``statement``, run with ``default_schema``, does: the worst of its readings (see ``tokens``)."""
+    """The effect of ``statement``, run with ``default_schema``: the worst of its readings (see ``tokens``)."""
     if plain := _PLAIN.get(statement):
         return plain
     names = _Selection(selected, default_schema)
@@ -121,7 +120,7 @@ def effect_on(statement: str, default_schema: str, selected: SelectedNames) -> S
 
 
 class _Selection:
-    """The selected tables by the names that a statement may call them."""
+    """The selected tables by every name that a statement may use for them."""
 
     def __init__(self, selected: SelectedNames, default_schema: str) -> None:
         self._fold = selected.fold
@@ -129,18 +128,18 @@ class _Selection:
         self._by_name = selected.by_name
 
     def of_chain(self, chain: tuple[str, ...]) -> Iterator[TableName]:
-        """``t``, ``s.t``, ``s.t.column`` or ``t.column``: every selected table that the words may stand for."""
+        """``t``, ``s.t``, ``s.t.column`` or ``t.column``: every selected table that these words may mean."""
         parts = [self._fold(part) for part in chain]
         for schema, name in [(self._default, parts[0]), *[tuple(parts[:2])] * (len(parts) > 1)]:
             yield from self._found(schema, name)
 
     def exactly(self, chain: tuple[str, ...]) -> Iterator[TableName]:
-        """The selected table that the words are, where a table's name is expected."""
+        """The selected table with this name, where a table's name is expected."""
         parts = tuple(self._fold(part) for part in chain)
         yield from self._found(*(parts if len(parts) == 2 else (self._default, parts[-1])))
 
     def _found(self, schema: str, name: str) -> Iterator[TableName]:
-        """The table of this name, or all that it may be if some of its characters are not known."""
+        """The table with this name, or every table that it may mean if some characters are unknown."""
         if UNKNOWN in schema or UNKNOWN in name:
             for (its_schema, its_name), table in self._by_name.items():
                 if _may_be(schema, its_schema) and _may_be(name, its_name):
@@ -149,12 +148,12 @@ class _Selection:
             yield self._by_name[schema, name]
 
     def in_schema(self, schema: str | None) -> frozenset[TableName]:
-        """All selected tables of a schema; None is the default one."""
+        """All selected tables of a schema; None is the default schema."""
         wanted = self._default if schema is None else self._fold(schema)
         return frozenset(table for (owner, _), table in self._by_name.items() if _may_be(wanted, owner))
 
     def mentioned_in(self, text: str) -> StatementEffect:
-        """For text that nobody can read: a selected name or schema anywhere in it is a change."""
+        """For text that cannot be parsed: a selected table or schema named anywhere in it counts as a change."""
         lowered = text.lower()
         found = {
             table
@@ -169,14 +168,14 @@ def _may_be(said: str, name: str) -> bool:
 
 
 class _Reader(Cursor):
-    """Understands one reading."""
+    """Interprets one reading."""
 
     def __init__(self, tokens: list[Token], names: _Selection) -> None:
         super().__init__(tokens)
         self._names = names
 
     def effect(self) -> StatementEffect:
-        """The statement from here on."""
+        """Effect of the statement from here on."""
         verb = self.take_any_word()
         if verb == "":
             return NOTHING if self.at >= len(self.tokens) else self.function(verb)  # a query in parentheses
@@ -190,7 +189,7 @@ class _Reader(Cursor):
     def transaction(self, verb: str) -> StatementEffect:
         if verb != "START":
             return _PLAIN[verb]
-        return _PLAIN["BEGIN"] if self.take("TRANSACTION") else NOTHING  # else START REPLICA and the like
+        return _PLAIN["BEGIN"] if self.take("TRANSACTION") else NOTHING  # otherwise START REPLICA and the like
 
     def savepoint(self, verb: str) -> StatementEffect:
         whole = verb == "ROLLBACK" and "TO" not in self.rest_words()
@@ -213,7 +212,7 @@ class _Reader(Cursor):
         return StatementEffect(kind, xid=normal_xid(format_id, gtrid, bqual))
 
     def _bytes(self) -> bytes:
-        """A string in any of the spellings 'text', X'6869' and 0x6869."""
+        """A string written as 'text', X'6869' or 0x6869."""
         token = self.next()
         if token.kind == "string":
             return token.text.encode()
@@ -255,7 +254,7 @@ class _Reader(Cursor):
 
     def _schema(self, verb: str, replaces: bool) -> StatementEffect:
         if verb == "ALTER" or (verb == "CREATE" and not replaces):
-            return NOTHING  # ALTER changes what later tables get; CREATE succeeds only where there is none yet
+            return NOTHING  # ALTER affects tables created later; CREATE succeeds only if the schema is new
         self.if_exists()
         return self._change(self._names.in_schema(self.next().text))
 
@@ -278,7 +277,7 @@ class _Reader(Cursor):
         altered = tables = self._exactly_next()
         rest = self.tokens[self.at :]
         if " ".join(token.text.upper() for token in rest).rstrip("; ") in ("DISABLE KEYS", "ENABLE KEYS"):
-            return NOTHING  # what a restored dump says; nothing on InnoDB
+            return NOTHING  # from a restored dump; no effect on InnoDB
         found = alteration(rest)
         while self.at < len(self.tokens):
             word = self.word()
@@ -314,7 +313,7 @@ class _Reader(Cursor):
         return self._change(tables)
 
     def set_statement(self, _: str) -> StatementEffect:
-        """MariaDB's SET STATEMENT variable = value FOR statement; any other SET is harmless."""
+        """MariaDB's SET STATEMENT variable = value FOR statement. Any other SET is harmless."""
         if not self.take("STATEMENT"):
             return NOTHING
         while self.at < len(self.tokens):
@@ -340,7 +339,7 @@ class _Reader(Cursor):
         return self._dml(self._named())
 
     def analyze(self, verb: str) -> StatementEffect:
-        """ANALYZE TABLE is harmless. MariaDB's ANALYZE UPDATE, MySQL's EXPLAIN ANALYZE UPDATE do what they explain."""
+        """ANALYZE TABLE is harmless. MariaDB's ANALYZE UPDATE and MySQL's EXPLAIN ANALYZE UPDATE execute the UPDATE."""
         tables = verb == "ANALYZE" and self.word() in ("TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG")
         return NOTHING if tables else self._dml(self._named())
 
@@ -358,7 +357,7 @@ class _Reader(Cursor):
     # Tokens
 
     def _has_query(self) -> bool:
-        """Whether the rows of a CREATE TABLE are asked for: VALUES stands in partitions too, but with LESS or IN."""
+        """Whether a CREATE TABLE has a query. VALUES also occurs in partitions, but followed by LESS or IN."""
         words = [token.word or token.text for token in self.tokens[self.at :]]
         return "SELECT" in words or any(pair in (("VALUES", "("), ("VALUES", "ROW")) for pair in pairwise(words))
 
@@ -370,7 +369,7 @@ class _Reader(Cursor):
         return frozenset(self._names.exactly(chain)) if (chain := self.chain()) else frozenset()
 
     def _named(self) -> frozenset[TableName]:
-        """Every selected table that any dotted name from here on may stand for."""
+        """Every selected table that any dotted name from here on may mean."""
         found: set[TableName] = set()
         while self.at < len(self.tokens):
             if chain := self.chain():

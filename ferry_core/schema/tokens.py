@@ -1,9 +1,9 @@
-"""Splits SQL text into tokens: a statement under each reading that a server's settings allow, or a server's own text.
+"""Splits SQL text into tokens: a statement under each reading that a server's settings allow, or a server's own output.
 
-The text of a binlog event does not say how it was meant: a double quote opens a name under ANSI_QUOTES and a string
+The text of a binlog event does not determine its meaning: a double quote starts a name under ANSI_QUOTES and a string
 otherwise, a backslash escapes unless NO_BACKSLASH_ESCAPES is set, and a ``/*!80000 */`` comment is code on some servers
-only. So a statement has up to eight readings, and its caller takes the worst of them. SHOW CREATE TABLE has one, since
-our sessions fix sql_mode and sql_quote_show_create. Called by whoever reads SQL.
+only. So a statement has up to eight readings, and the caller uses the worst effect of them. SHOW CREATE TABLE has one,
+because our sessions fix sql_mode and sql_quote_show_create. Used by all code that parses SQL.
 """
 
 import re
@@ -12,10 +12,10 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 ALWAYS_RUN_VERSION = 50699
-"""MariaDB skips ``/*!50700`` to ``/*!99999``; whatever is older runs on every server that we work with."""
+"""MariaDB skips ``/*!50700`` to ``/*!99999``. Older ones run on every supported server."""
 
 UNKNOWN = "\ufffd"
-"""Stands in a text for a character whose bytes nobody here can read: a name that holds it may be any such name."""
+"""Represents a character whose bytes cannot be decoded. A name that contains it may be any name of that form."""
 
 _BACKTICKS = r"`[^`]*+(?:``[^`]*+)*+`"
 
@@ -48,9 +48,10 @@ _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 
 
 class Token(NamedTuple):
-    """A ``word`` may be a keyword or a name; a ``name`` was quoted and is one for sure; a ``mark`` is one character.
+    """A ``word`` may be a keyword or a name; a ``name`` was quoted and is certainly a name; a ``mark`` is one
+    character.
 
-    ``text`` is without quotes, ``raw`` as it stands at ``start``.
+    ``text`` is without quotes, ``raw`` as written at ``start``.
     """
 
     kind: Literal["word", "name", "string", "mark"]
@@ -64,7 +65,7 @@ class Token(NamedTuple):
 
     @property
     def word(self) -> str:
-        """In capitals; empty for what is no word."""
+        """In capitals; empty if it is not a word."""
         return self.text.upper() if self.kind == "word" else ""
 
     def is_mark(self, mark: str) -> bool:
@@ -75,11 +76,14 @@ _END = Token("mark", "", "", 0)
 
 
 class BrokenTextError(Exception):
-    """The text cannot have been meant under this reading: a quote or comment does not end."""
+    """The text cannot have this reading: a quote or comment does not end."""
 
 
 def tokens_of(text: str) -> list[Token]:
-    """Of a text in a server's own words, without its comments; what a version comment holds counts, its marks too."""
+    """Tokens of text that a server printed, without comments.
+
+    The content of version comments counts, with its marks.
+    """
     found: list[Token] = []
     for match in _PATTERNS[True, False].finditer(text):
         if match.lastgroup in ("open", "close", "broken"):
@@ -96,7 +100,7 @@ def _pieces(match: re.Match[str]) -> Iterator[Token]:
 
 
 def readings(statement: str) -> Iterator[list[Token]]:
-    """The token lists of every reading under which the text is whole; the usual reading first."""
+    """The token lists of every possible reading of the text, the usual reading first."""
     escapes = (True, False) if "\\" in statement else (True,)
     ansi = (False, True) if '"' in statement else (False,)
     doubtful = (True, False) if "/*" in statement else (True,)
@@ -156,16 +160,16 @@ def _is_doubtful(opening: str) -> bool:
 
 
 class Cursor:
-    """A place in a token list, and the small steps from it. Past the end everything is empty."""
+    """A position in a token list with methods to move it. Past the end everything is empty."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.at = 0
 
     def chain(self) -> tuple[str, ...]:
-        """Takes ``a``, ``a.b`` or ``a.b.c``; nothing if no name stands here."""
+        """Takes ``a``, ``a.b`` or ``a.b.c``; empty if there is no name here."""
         parts: list[str] = []
-        self.take_mark(".")  # .t is an old spelling of t
+        self.take_mark(".")  # .t is an old way to write t
         while self.at < len(self.tokens) and self.tokens[self.at].kind in ("word", "name"):
             parts.append(self.next().text)
             if not self.take_mark("."):
@@ -178,7 +182,7 @@ class Cursor:
         return token
 
     def word(self) -> str:
-        """The unquoted word here in capitals, else nothing."""
+        """The unquoted word here in capitals, or an empty string."""
         return self.tokens[self.at].word if self.at < len(self.tokens) else ""
 
     def take(self, word: str) -> bool:

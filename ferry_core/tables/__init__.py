@@ -1,1 +1,1 @@
-"""What a table is: discovery and selection, keys, column codecs, predicates over keys."""
+"""Tables: discovery and selection, keys, column codecs, predicates over keys."""

@@ -1,13 +1,13 @@
-"""How one column's values travel: as SQL text that servers write and servers read. Nothing is decoded here.
+"""How values of one column are transferred: as SQL text that one server writes and the other reads, never decoded here.
 
-A codec gives four SQL texts: the *field* (source expression that renders a value as LOAD DATA text, the word NULL for
-NULL), the *assignment* (what the target does with a field that cannot go into its column as it is), the *key literal*
-(expression that renders a value as an SQL literal) and the *hash expression* (never NULL, the same on both servers).
-They are valid in sessions with binary and with utf8mb4 literals alike, except that a text field differs.
-Called by ``rows`` to copy, by ``verify`` to compare, by the iterator for chunk bounds.
+A codec provides four SQL texts: the *field* (source expression that renders a value as LOAD DATA text, the word NULL
+for NULL), the *assignment* (how the target converts a field that cannot be stored unchanged), the *key literal*
+(expression that renders a value as an SQL literal) and the *hash expression* (never NULL, equal on both servers).
+They are valid in sessions with binary and with utf8mb4 literals, except that text fields differ.
+Used by ``rows`` to copy, by ``verify`` to compare, by the iterator for chunk bounds.
 
-Key literals look like this, and a key from the binlog should look the same (a difference in spelling costs an extra
-delete, never a row):
+Forms of key literals. A key from the binlog should have the same form (a difference costs an additional delete, never
+a row):
 
     integers, YEAR, BIT, ENUM, SET   42              -7  (ENUM and SET by number, YEAR as 2024 or 0)
     DECIMAL                          1.50            as the server prints the column
@@ -47,7 +47,7 @@ GEOMETRIES = frozenset(
 
 @dataclass(frozen=True)
 class Codec:
-    """The base: values whose text needs no quotes and is the same in every session (integers, DECIMAL)."""
+    """Base class: values whose text needs no quotes and is the same in every session (integers, DECIMAL)."""
 
     column: Column
     flavor: Flavor
@@ -59,52 +59,54 @@ class Codec:
 
     @property
     def value(self) -> str:
-        """The expression whose text is the value, exactly."""
+        """The expression whose text is exactly the value."""
         return self.name
 
     @property
     def unbounded(self) -> bool:
-        """Whether one value may be so long that its row needs the big-row path."""
+        """Whether one value may be so long that its row must be copied as a big row."""
         return False
 
     def field(self, *, text_session: bool) -> str:  # noqa: ARG002 - text columns need it
         return f"IFNULL({self.value},'NULL')" if self.column.nullable else self.value
 
     def assignment(self, variable: str) -> str | None:  # noqa: ARG002 - others need it
-        """The SET expression over the user variable that holds the field; None: the field goes in as it is."""
+        """The SET expression over the user variable that holds the field. None: the field is stored unchanged."""
         return None
 
     def key_literal(self) -> str:
         return self.value
 
     def hash_expression(self) -> str:
-        """Not NULL and without a comma, so that CONCAT_WS(',', ...) over several is unambiguous."""
+        """Never NULL and without a comma, so that CONCAT_WS(',', ...) over several is unambiguous."""
         return f"IFNULL({self.value},'N')" if self.column.nullable else self.value
 
     def changed_expression(self) -> str | None:
-        """A condition that is true where the value cannot arrive exactly; None: it always does."""
+        """A condition that is true where the value cannot be transferred exactly. None: it always can."""
         return None
 
 
 class _Integer(Codec):
     @property
     def value(self) -> str:
-        # ZEROFILL prints zeros in front; YEAR 0 prints 0000, which is the same literal.
+        # ZEROFILL prints leading zeros; YEAR 0 prints 0000. The literal is the same.
         return f"{self.name}+0" if "zerofill" in self.column.column_type else self.name
 
 
 class _Year(Codec):
-    """As four digits in a file, where a bare 0 would mean 2000; as a number in a comparison."""
+    """Four digits in a file, where 0 would mean 2000; a number in a comparison."""
 
     def key_literal(self) -> str:
         return f"{self.name}+0"
 
 
 class _Double(Codec):
-    """All digits: MySQL cuts the text of a DOUBLE expression to 22 characters, and -2.2250738585072014e-308 has 24.
+    """All digits. MySQL truncates the text of a DOUBLE expression to 22 characters, and -2.2250738585072014e-308 has
+    24.
 
-    It does not cut that of a bare column, nor a JSON number; MariaDB cuts nothing. A column DOUBLE(M,D) prints D
-    decimals, too few for small values, hence not bare. Times one, since adding zero would lose the sign of -0.
+    It truncates neither a bare column nor a JSON number; MariaDB truncates nothing. A column DOUBLE(M,D) prints D
+    decimals, too few for small values, so it is not used bare. Multiplied by one, because adding zero would lose the
+    sign of -0.
     """
 
     @property
@@ -124,18 +126,21 @@ class _Double(Codec):
     def key_literal(self) -> str:
         digits = self.digits if self._scaled else self.name
         if self.flavor is Flavor.MYSQL and self._scaled:
-            digits = f"TRIM(TRAILING '.0' FROM {digits})"  # JSON's mark of a double
+            digits = f"TRIM(TRAILING '.0' FROM {digits})"  # marks a double in JSON
         # Without an exponent the literal would be a DECIMAL.
         return f"IF({self.name}=0,'0e0',CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0')))"
 
     def hash_expression(self) -> str:
-        # -0 and 0 are one value to SQL, and MariaDB from 11.8 on stores 0 for both.
+        # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both.
         signless = f"IF({self.name}=0,'0',{self.value})"
         return f"IFNULL({signless},'N')" if self.column.nullable else signless
 
 
 class _Float(_Double):
-    """Through a double, since a bare FLOAT prints six digits. Even cut to 22 characters it has the nine it needs."""
+    """Converted to a double, because a bare FLOAT prints six digits.
+
+    Even truncated to 22 characters it keeps the nine needed.
+    """
 
     @property
     def value(self) -> str:
@@ -147,9 +152,9 @@ class _Float(_Double):
 
 
 class _Number(Codec):
-    """BIT, ENUM and SET by number: their text is bytes or may look like a number itself.
+    """BIT, ENUM and SET as numbers: their text is bytes or may look like a number itself.
 
-    By ``| 0``: adding zero makes a SET a double, and MariaDB's CAST warns of numbers from 2^63 on.
+    Converted by ``| 0``: adding zero makes a SET a double, and MariaDB's CAST warns about numbers from 2^63 on.
     """
 
     @property
@@ -161,10 +166,12 @@ class _Number(Codec):
 
 
 class _Choice(_Number):
-    """ENUM and SET travel by number and are compared by their text too: a number means what its table's members say."""
+    """ENUM and SET are transferred by number and also compared by text: the meaning of a number depends on the table's
+    members.
+    """
 
     def hash_expression(self) -> str:
-        # Without its length, unlike other texts: the number says where this one ends.
+        # Without its length, unlike other texts: the number tells where this one ends.
         both = f"CONCAT({self.value},':',CAST({self.name} AS BINARY))"
         return f"IFNULL({both},'N')" if self.column.nullable else both
 
@@ -178,7 +185,7 @@ class _Temporal(Codec):
 
 
 class _Bytes(Codec):
-    """Text, binary and geometry: the bytes as they lie in the row, so that no character set can change them."""
+    """Text, binary and geometry: the stored bytes, so that no character set can change them."""
 
     @property
     def value(self) -> str:
@@ -199,7 +206,7 @@ class _Bytes(Codec):
     def key_literal(self) -> str:
         charset = f"_{self.column.charset} " if self.column.charset else ""
         empty = f"'{charset or '_binary '}'''''"
-        # LOWER leaves binary strings alone, and HEX gives one where literals are binary.
+        # LOWER does not change binary strings, and HEX returns one where literals are binary.
         digits = f"LOWER(CONVERT(HEX({self.name}) USING latin1))"
         return f"IF(LENGTH({self.name})=0,{empty},CONCAT('{charset}0x',{digits}))"
 
@@ -212,7 +219,7 @@ class _Bytes(Codec):
 
 
 class _Json(_Bytes):
-    """MySQL JSON travels as its text. Types that the text cannot tell (DECIMAL, dates, opaque) do not survive."""
+    """MySQL JSON is transferred as text, which loses some types (DECIMAL, dates, opaque values)."""
 
     @property
     def reparsed(self) -> str:
@@ -225,18 +232,18 @@ class _Json(_Bytes):
         return f"IFNULL(SHA2(CAST({self.reparsed} AS BINARY),256),'N')"
 
     def changed_expression(self) -> str | None:
-        # Equality misses DECIMAL against DOUBLE, text misses dates, size misses numbers of equal length.
-        # An UPDATE in place leaves holes, and offsets of the size that the document once had. JSON_INSERT of a path
-        # that is there changes nothing but writes the document anew, types and all.
+        # Equality does not detect DECIMAL against DOUBLE, text does not detect dates, size does not detect numbers of
+        # equal length. An UPDATE in place leaves holes, and offsets of the document's earlier size. JSON_INSERT of an
+        # existing path changes nothing but rewrites the document, types included.
         size = f"JSON_STORAGE_SIZE(JSON_INSERT({self.name},_utf8mb4'$',1))<>JSON_STORAGE_SIZE({self.reparsed})"
         text = f"CAST({self.reparsed} AS BINARY)<>{self.value}"
         return f"({size} OR {text} OR {self.name}<>{self.reparsed} OR {self._has_decimal})"
 
     @property
     def _has_decimal(self) -> str:
-        """All three are equal for a DECIMAL of as many bytes as a DOUBLE, as 12345.67. It needs a point in the text.
+        """All three are equal for a DECIMAL with as many bytes as a DOUBLE, such as 12345.67. Its text has a point.
 
-        ``$**[0]`` is every value at any depth that is no array.
+        ``$**[0]`` matches every value at any depth that is not an array.
         """
         leaf = "COLUMNS(`ferry leaf` JSON PATH _utf8mb4'$')"
         leaves = f"JSON_TABLE({self.name},_utf8mb4'$**[0]' {leaf}) AS `ferry leaves`"
@@ -245,7 +252,7 @@ class _Json(_Bytes):
 
 
 class _MariaDbFixed(_Bytes):
-    """MariaDB UUID and INET: raw bytes of a fixed length, in the order of the text (UUID is stored in another)."""
+    """MariaDB UUID and INET: raw bytes of fixed length, in the order of the text (UUID is stored in another order)."""
 
     @property
     def value(self) -> str:
@@ -260,7 +267,7 @@ class _MariaDbFixed(_Bytes):
 
 
 def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: C901, PLR0911 - one a family of types
-    """The codec of a column; ConfigError for a type that this version does not know."""
+    """The codec of a column. ConfigError for a type that this version does not know."""
     kind = column.data_type
     if kind in INTEGERS:
         return _Integer(column, flavor)

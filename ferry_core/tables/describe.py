@@ -1,4 +1,4 @@
-"""Reads columns, UNIQUE indexes and sizes of tables from information_schema. Called by ``discovery``."""
+"""Reads columns, UNIQUE indexes and sizes of tables from information_schema. Used by ``discovery``."""
 
 import re
 from collections import defaultdict
@@ -14,7 +14,7 @@ from ferry_core.tables.keys import Index
 from ferry_core.tables.table import Column, TableName
 
 UNLIMITED = (1 << 32) - 1
-"""Bytes of the longest JSON, geometry or LONGBLOB value."""
+"""Length in bytes of the longest JSON, geometry or LONGBLOB value."""
 NUMBER_BYTES = {"bit": 20, "enum": 20, "set": 20, "float": 24, "double": 24, "uuid": 16, "inet6": 16, "inet4": 4}
 
 
@@ -35,7 +35,7 @@ def columns_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
 
 
 def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, list[Index]]:
-    """All UNIQUE indexes of these tables, in the order of their names: the same at every start."""
+    """All UNIQUE indexes of these tables, sorted by name: the same at every start."""
     hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
     rows = rows_of(
         session,
@@ -52,13 +52,13 @@ def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
 
 
 def sizes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, tuple[int, int]]:
-    """Estimated rows and bytes a row of these tables."""
+    """Estimated rows, and estimated bytes per row, of these tables."""
     rows = rows_of(session, names, "tables", "table_rows, avg_row_length")
     return {TableName(_text(row[0]), _text(row[1])): (int(row[2] or 0), int(row[3] or 0)) for row in rows}
 
 
 def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableName, str]:
-    """What SHOW CREATE TABLE says of each of these tables; nothing of the unreadable; gone ones are left out."""
+    """SHOW CREATE TABLE of each of these tables. Empty for unreadable tables; dropped ones are left out."""
     session.execute("SET SESSION sql_quote_show_create = 1")
     found = {}
     for name in names:
@@ -66,9 +66,10 @@ def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableNa
             text = session.query(f"SHOW CREATE TABLE {name.sql}")[0][1] or b""
         except (ConfigError, DataError) as error:
             if not table_is_gone(error):
-                found[name] = ""  # not allowed, or open to other settings only: preflight tries it again and says so
+                # not allowed, or readable only with other settings: preflight tries again and reports it
+                found[name] = ""
         else:
-            # Literals of other character sets stand in it as raw bytes.
+            # It contains literals of other character sets as raw bytes.
             found[name] = text.decode("utf-8", "surrogateescape")
     return found
 
@@ -93,7 +94,7 @@ def _column(row: Row) -> Column:
         charset=None if row[6] is None else row[6].decode(),
         collation=None if row[7] is None else row[7].decode(),
         nullable=row[8] == b"YES",
-        # Not by the word GENERATED alone: MySQL says DEFAULT_GENERATED of a default that is an expression.
+        # The word GENERATED alone is not enough: MySQL says DEFAULT_GENERATED for a default that is an expression.
         generated=re.search(r"\b(VIRTUAL|STORED|PERSISTENT)\b", extra) is not None,
         invisible="INVISIBLE" in extra,
         max_bytes=_max_bytes(data_type, column_type, row[10], row[11]),

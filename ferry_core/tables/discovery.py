@@ -1,7 +1,7 @@
-"""Which tables a Ferry moves, under which names, and what they are: reads information_schema once, at the start.
+"""Finds the tables that a Ferry moves, their target names and definitions: reads information_schema once, at the start.
 
-Views, system schemas and our own ``mysql_ferry`` are left out. A selection is made once: what a resumed run moves is
-what its checkpoint says, whatever the patterns match by then. Called by the coordinator and by preflight.
+Views, system schemas and our own ``mysql_ferry`` are left out. The selection is made once: a resumed run moves what its
+checkpoint says, whatever the patterns match by then. Called by the coordinator and by preflight.
 """
 
 from collections import defaultdict
@@ -24,18 +24,18 @@ from ferry_core.tables.patterns import ambiguous, matches
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
 TRIALS = "mysql_ferry_trial_"
-"""What the names of schemas begin with in which preflight tries definitions; they come and go."""
+"""Prefix of the temporary schemas in which preflight tries definitions."""
 _MOVES = "table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 LEFT_OUT = frozenset({"information_schema", "performance_schema", "mysql", "sys", "mysql_ferry"})
 
 
 @dataclass(frozen=True)
 class Discovered:
-    """The selected tables, and everything that is wrong with the selection: all of it, so that one round fixes it."""
+    """The selected tables, and everything that is wrong with the selection, so that one round can fix it all."""
 
     tables: list[Table]
     keyless: list[Table]
-    """Selected too, but nothing names their rows: described with ``NO_KEY`` for other checks, and never moved."""
+    """Selected tables without a usable key: described with ``NO_KEY`` for other checks, and never moved."""
     problems: list[ConfigError]
 
     def refuse(self) -> None:
@@ -48,32 +48,32 @@ class Discovered:
 
 @dataclass(frozen=True)
 class Rediscovered:
-    """What has become of the tables that a run began with."""
+    """What became of the tables that a run began with."""
 
     found: Discovered
     gone: list[str]
-    """Ids of tables that the source lacks now: dropped, renamed, or hidden from the account."""
+    """Ids of tables that are missing on the source: dropped, renamed, or hidden from the account."""
     new_tables: list[TableName]
-    """Tables that the patterns match too, but that the run did not begin with."""
+    """Tables that match the patterns but were not part of the selection when the run began."""
 
 
 class Existing(NamedTuple):
-    """What is on the source and not the server's or our own."""
+    """Tables on the source, without the server's and our own."""
 
     tables: list[TableName]
     others: list[TableName]
-    """Views and sequences: never moved, but an exclude pattern may well name them."""
+    """Views and sequences: never moved, but an exclude pattern may name them."""
 
 
 def explore(session: Session, selection: Tables) -> Discovered:
-    """The selected tables in the order of their names, and all that is wrong with the selection."""
+    """The selected tables in order of their names, and everything wrong with the selection."""
     existing = _existing(session)
     chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
     return _described(session, selection, chosen, misread(existing, selection))
 
 
 def discover(session: Session, selection: Tables) -> list[Table]:
-    """As ``explore``; raises ConfigError if anything is wrong."""
+    """Like ``explore``, but raises ConfigError if anything is wrong."""
     found = explore(session, selection)
     found.refuse()
     return found.tables
@@ -93,7 +93,7 @@ def rediscover(session: Session, selection: Tables, known: Collection[str]) -> R
 
 
 def new_tables(session: Session, selection: Tables, known: Collection[str]) -> list[TableName]:
-    """Tables on the source that the patterns match, and that are none of ``known`` ids."""
+    """Tables on the source that match the patterns and are not in ``known``, a set of ids."""
     return _others(_existing(session).tables, selection, known)
 
 
@@ -102,7 +102,7 @@ def _others(existing: Iterable[TableName], selection: Tables, known: Collection[
 
 
 def reread(session: Session, selection: Tables, names: Collection[TableName]) -> dict[TableName, Table]:
-    """These tables as they are now, without those that are gone or have no usable key."""
+    """The current definitions of these tables, without tables that are gone or have no usable key."""
     found = _described(session, selection, sorted(_still_there(session, names)))
     return {table.source: table for table in found.tables}
 
@@ -111,7 +111,7 @@ def _described(
     session: Session, selection: Tables, chosen: Sequence[TableName], problems: Iterable[ConfigError] = ()
 ) -> Discovered:
     if session.flavor is Flavor.MYSQL:
-        # Else a generated invisible primary key, the table's only key, is hidden.
+        # Otherwise a generated invisible primary key, the table's only key, is hidden.
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
     folds = session.number("SELECT @@lower_case_table_names") != 0
     on_target = {name: target_name(name, selection) for name in chosen}
@@ -128,7 +128,7 @@ def _described(
             definitions[name],
         )
         for name in chosen
-        if name in columns and name in definitions  # else dropped since its name was read
+        if name in columns and name in definitions  # otherwise dropped since its name was read
     ]
     return Discovered(
         tables=[table for table in tables if table.key is not NO_KEY],
@@ -138,18 +138,20 @@ def _described(
 
 
 def _spelled(session: Session, table: TableName, column: Column) -> Column:
-    """With the true members of an ENUM or SET: another member in place of one beyond U+FFFF is seen."""
+    """With the real members of an ENUM or SET, so that a changed member beyond U+FFFF is detected."""
     try:
         spelled = spelled_type(session, table, column.name, column.column_type)
     except ConfigError as error:
         if error.reason != Reason.MISSING_PRIVILEGE:
             raise
-        return column  # the privileges' check says so
+        return column  # reported by the privileges check
     return column if spelled == column.column_type else replace(column, column_type=spelled)
 
 
 def misread(existing: Existing, selection: Tables) -> Iterator[ConfigError]:
-    """Patterns and rules that name no table, or two by two readings: a slip could move another table than is meant."""
+    """Patterns and rules that match no table, or are ambiguous: by mistake another table than intended could be
+    moved.
+    """
     known = sorted(existing.tables)
     yield from _ambiguous(known, selection)
     chosen = [name for name in known if is_selected(name, selection)]
@@ -194,7 +196,7 @@ def is_selected(name: TableName, selection: Tables) -> bool:
 
 
 def target_name(name: TableName, selection: Tables) -> TableName:
-    """What the table is called on the target: its rule's name, else the schema's, else its own."""
+    """The table's name on the target: its rule's name, otherwise the renamed schema, otherwise unchanged."""
     rule = _rule(name, selection)
     if rule is not None and rule.target is not None:
         return TableName.parse(rule.target)
@@ -252,7 +254,7 @@ def _table(
 
 
 def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Iterator[ConfigError]:
-    """Names that no table can have, or that two tables would share; ``folds``: the servers ignore their case."""
+    """Target names that are invalid or used for two tables. ``folds``: the servers ignore case."""
     impossible = [
         f"{source} to {to.schema!r}.{to.name!r}"
         for source, to in targets.items()
@@ -278,7 +280,7 @@ def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Ite
 
 
 def keyless(tables: Sequence[Table]) -> ConfigError:
-    """What to say of tables whose rows nothing names."""
+    """Messages about tables without a usable key."""
     return ConfigError(
         Reason.NO_USABLE_KEY,
         "without a PRIMARY KEY or a UNIQUE index over whole NOT NULL columns: "

@@ -1,4 +1,4 @@
-"""Which index names a table's rows, and what that index can be relied on for. Pure; called by ``discovery``."""
+"""Chooses the index that identifies a table's rows, and tells what it guarantees. Pure; used by ``discovery``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from ferry_core.tables.table import Column, Key
 
 @dataclass(frozen=True)
 class Index:
-    """A UNIQUE index as information_schema tells it; its parts in order, None for an expression."""
+    """A UNIQUE index according to information_schema. Its parts are in order; None is an expression."""
 
     name: str
     parts: tuple[str | None, ...]
     whole: bool  # no part is a prefix or an expression
-    usable: bool  # ordered and visible: ranges over it work and FORCE INDEX takes it
+    usable: bool  # ordered and visible: usable for ranges and FORCE INDEX
 
 
 def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | None:
-    """The PRIMARY KEY, else the first usable index over NOT NULL whole columns.
+    """The PRIMARY KEY, otherwise the first usable index over NOT NULL whole columns.
 
-    Invisible (MariaDB: ignored) indexes do not count: FORCE INDEX refuses them. No table loses its only key by that,
-    since neither family lets the index by which a table is clustered be hidden. A generated column counts in a PRIMARY
-    KEY alone, where it is stored: row images need not carry virtual ones.
+    Invisible (MariaDB: ignored) indexes are not usable, because FORCE INDEX refuses them. No table loses its only key
+    by that, because neither family allows hiding the index by which a table is clustered. A generated column is usable
+    only in a PRIMARY KEY, where it is stored: row images need not contain virtual columns.
     """
     by_name = {column.name: column for column in columns}
     for index in sorted(indexes, key=lambda index: index.name != "PRIMARY"):
@@ -35,5 +35,5 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | Non
 
 
 def secondary_unique(key: Key, indexes: Sequence[Index]) -> bool:
-    """Whether REPLACE may meet a row of another key: any UNIQUE index besides the key counts."""
+    """Whether REPLACE may delete a row with another key: true for any UNIQUE index besides the key."""
     return any(index.name != key.index_name for index in indexes)

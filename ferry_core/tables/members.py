@@ -1,8 +1,8 @@
-"""What the members of an ENUM or SET really are, and what a column's DEFAULT really is.
+"""Reads the real members of an ENUM or SET, and the real DEFAULT of a column.
 
-Both families keep a column's description in a character set that ends at U+FFFF and print ``?`` for what lies beyond,
-and for bytes that are no text: SHOW CREATE TABLE and information_schema alike. The values themselves are exact, so a
-server is asked for values. Called by ``schema`` before it makes a table and by preflight when it compares two.
+Both families store a column's description in a character set that ends at U+FFFF and print ``?`` for characters beyond
+it, and for bytes that are not text, in SHOW CREATE TABLE and information_schema alike. The values themselves are exact,
+so a server is asked for values. Used by ``schema`` before it creates a table and by preflight when it compares two.
 """
 
 import re
@@ -16,9 +16,9 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 
 DOUBTFUL = "?"
-"""A printed text that holds it may be another in truth."""
+"""A printed text that contains it may really be another text."""
 AT_ONCE = 500
-"""Members asked for by one statement."""
+"""Number of members requested by one statement."""
 
 _MEMBER = re.compile(r"'(?:[^']|'')*'")
 
@@ -26,7 +26,7 @@ _MEMBER = re.compile(r"'(?:[^']|'')*'")
 def members(session: Session, table: TableName, column: str, kind: str, numbers: Iterable[int]) -> dict[int, bytes]:
     """The bytes of these members (counted from 1) in the column's character set; ``kind`` is ``enum`` or ``set``.
 
-    Needs no row, and no privilege but SELECT.
+    Needs no row, and only the SELECT privilege.
     """
     wanted = list(numbers)
     found: dict[int, bytes] = {}
@@ -40,7 +40,7 @@ def members(session: Session, table: TableName, column: str, kind: str, numbers:
 
 
 def _by_recursion(session: Session, table: TableName, column: str, values: Mapping[int, int]) -> dict[int, bytes]:
-    """A recursive table's columns have the types of its first part: here the column, in a row without a match.
+    """The columns of a recursive table get the types of its first part: here the column, in a row without a match.
 
     The second part stores plain numbers into it. (MariaDB gives such a column one byte, whatever it needs.)
     """
@@ -56,7 +56,8 @@ def _by_recursion(session: Session, table: TableName, column: str, values: Mappi
 def _by_variable(session: Session, table: TableName, column: str, values: Mapping[int, int]) -> dict[int, bytes]:
     """MariaDB has variables of a column's type outside of procedures too.
 
-    In no strict mode: it takes two members beyond U+FFFF for two question marks, and refuses a type with equal members.
+    Not in strict mode, which takes two members beyond U+FFFF for two question marks and refuses a type with equal
+    members.
     """
     steps = " ".join(f"SET m = {v}; SET found = CONCAT(found, HEX(m), ',');" for v in values.values())
     text = session.text(
@@ -67,9 +68,10 @@ def _by_variable(session: Session, table: TableName, column: str, values: Mappin
 
 
 def default(session: Session, table: TableName, column: str) -> bytes:
-    """The bytes of a column's DEFAULT in its character set; it must be a text and not be empty.
+    """The bytes of a column's DEFAULT in its character set. It must be text and not empty.
 
-    Of a temporary table that inherits it: of the column itself DEFAULT() is NULL without a row if that is NOT NULL.
+    Read from a temporary table that inherits the default: for the column itself DEFAULT() returns NULL without a row if
+    it is NOT NULL.
     """
     text = session.value(
         f"SELECT HEX(DEFAULT(d)) FROM (SELECT {identifier(column)} AS d FROM (SELECT 1) AS one LEFT JOIN {table.sql} "
@@ -81,7 +83,7 @@ def default(session: Session, table: TableName, column: str) -> bytes:
 
 
 def spelled_type(session: Session, table: TableName, column: str, column_type: str) -> str:
-    """An ENUM's or SET's type as information_schema prints it, doubtful members as hexadecimal literals."""
+    """The type of an ENUM or SET as information_schema prints it, with doubtful members as hexadecimal literals."""
     kind = column_type.partition("(")[0].lower()
     if kind not in ("enum", "set") or DOUBTFUL not in column_type:
         return column_type

@@ -1,8 +1,8 @@
-"""``schema.table`` glob patterns: which names they match. Called by discovery and by whoever shows a selection.
+"""``schema.table`` glob patterns: which names they match. Used by discovery and wherever a selection is shown.
 
-A name may hold dots, so ``a.b.c`` can be read in two ways: table ``b.c`` of schema ``a``, or table ``c`` of schema
-``a.b``. Backticks say which: ``a.`b.c```. Wildcards count within backticks, too, and a doubled backtick is one. Without
-backticks every reading counts, but a pattern of which two readings name tables is refused (``ambiguous``).
+A name may contain dots, so ``a.b.c`` has two readings: table ``b.c`` of schema ``a``, or table ``c`` of schema ``a.b``.
+Backticks decide: ``a.`b.c```. Wildcards also work within backticks, and a doubled backtick is a single one. Without
+backticks every reading matches, but a pattern of which two readings match existing tables is refused (``ambiguous``).
 """
 
 import re
@@ -20,7 +20,7 @@ _TABLE_QUOTED = re.compile(rf"(.+)\.({_QUOTED})", re.DOTALL)
 
 @lru_cache(maxsize=4096)
 def readings(pattern: str) -> tuple[TableName, ...]:
-    """The ways to read a pattern, each a glob of the schema and one of the table."""
+    """The readings of a pattern, each with one glob for the schema and one for the table."""
     quoted = _SCHEMA_QUOTED.fullmatch(pattern) or _TABLE_QUOTED.fullmatch(pattern)
     if quoted is not None:
         return (TableName(*map(unquoted, quoted.groups())),)
@@ -29,12 +29,12 @@ def readings(pattern: str) -> tuple[TableName, ...]:
 
 
 def matches(name: TableName, pattern: str) -> bool:
-    """Whether a pattern names this table. A wildcard never reaches from the schema into the table."""
+    """Whether a pattern matches this table. A wildcard never extends from the schema into the table."""
     return any(_matches(name, reading) for reading in readings(pattern))
 
 
 def ambiguous(pattern: str, existing: Iterable[TableName]) -> list[str]:
-    """The readings that name existing tables, spelled out, if they are several."""
+    """The readings that match existing tables, written with backticks, if there are several."""
     names = list(existing)
     named = [reading for reading in readings(pattern) if any(_matches(name, reading) for name in names)]
     return [f"{identifier(schema)}.{identifier(table)}" for schema, table in named] if len(named) > 1 else []

@@ -1,13 +1,15 @@
-"""WHERE conditions that select the rows of a key range or a key set. Called by the copier, the iterator and ``verify``.
+"""WHERE conditions that select the rows of a key range or a key set. Used by the copier, the iterator and ``verify``.
 
-Each form here was chosen by EXPLAIN on both families, so that the key's index serves it as a range:
+Each form was chosen by EXPLAIN on both families, so that the server uses the key's index as a range:
 
-- Ranges over composite keys are expanded: ``(a, b) > (1, 2)`` scans the whole index, ``a > 1 OR a = 1 AND b > 2`` not.
+- Ranges over composite keys are expanded: ``(a, b) > (1, 2)`` scans the whole index, ``a > 1 OR a = 1 AND b > 2`` does
+  not.
 - An ENUM sorts by number, but only equality with a number uses the index: ``e > 3`` becomes ``e IN (4, 5)``.
-- Composite keys with an ENUM or a SET are asked for one by one: MySQL compares them as text in ``(e, i) IN ((3, 1))``
+- Composite keys with an ENUM or a SET are compared one by one: MySQL compares them as text in ``(e, i) IN ((3, 1))``
   and finds nothing.
 - So are numbers of 19 digits and more: MariaDB reads the whole table for an IN list with some of them above 2^63.
-- A SET of more than 53 members is compared as a double, which loses rows, unless ``s | 0`` is: that scans the index.
+- A SET of more than 53 members is compared as a double, which misses rows, unless ``s | 0`` is compared, which scans
+  the index.
 """
 
 import re
@@ -18,30 +20,30 @@ from ferry_core.tables.table import Column, Key, KeyLiterals, KeyRange, KeySet, 
 
 EXACT_SET_MEMBERS = 53
 LISTED_ENUM_MEMBERS = 500
-"""ENUMs longer than this are compared by ``>`` after all: exact, but by a scan of the index."""
+"""ENUMs with more members are compared by ``>``: exact, but it scans the index."""
 
 LONG_DIGITS = 19
 
 
 def where(key: Key, selector: Selector) -> str:
-    """The condition, safe beside an AND; ``TRUE`` selects every row."""
+    """The condition, safe next to an AND. ``TRUE`` selects every row."""
     if isinstance(selector, KeySet):
         return _in(key, selector.keys)
     return _between(key, selector)
 
 
 def after(key: Key, bound: KeyLiterals) -> str:
-    """Rows behind ``bound`` in the key's order."""
+    """Rows after ``bound`` in the key's order."""
     return _beyond(key.columns, bound, ">", ">")
 
 
 def up_to(key: Key, bound: KeyLiterals) -> str:
-    """Rows before ``bound`` in the key's order, and the row at it."""
+    """Rows up to and including ``bound`` in the key's order."""
     return _beyond(key.columns, bound, "<", "<=")
 
 
 def order_by(key: Key) -> str:
-    """The columns of an ORDER BY in the key's order."""
+    """The columns for an ORDER BY in the key's order."""
     return ",".join(identifier(column.name) for column in key.columns)
 
 

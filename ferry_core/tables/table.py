@@ -1,4 +1,4 @@
-"""The description of one selected table that every room works with. Made by discovery, read by all, never changed."""
+"""The description of one selected table, used by all packages. Made by discovery, never changed."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,10 @@ from typing import NamedTuple
 from ferry_core.mysql.literals import identifier, qualified
 
 KeyLiterals = tuple[str, ...]
-"""One SQL literal per key column, in key order: how a key or a chunk bound travels. Opaque: only servers compare."""
+"""One SQL literal per key column, in key order: the form of keys and chunk bounds.
+
+Opaque: only servers compare them.
+"""
 
 
 _PART = r"(?:`(?:[^`]|``)+`|[^.`][^.]*)"
@@ -16,7 +19,7 @@ _NAME = re.compile(rf"({_PART})\.({_PART})", re.DOTALL)
 
 
 class TableName(NamedTuple):
-    """A schema and a table in it. Its text names one table only: ``parse`` gives back what ``str`` was made of."""
+    """A schema and a table in it. Its text is unambiguous: ``parse`` returns what ``str`` was called on."""
 
     schema: str
     name: str
@@ -26,7 +29,7 @@ class TableName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "TableName":
-        """The name that is written ``schema.table``, each part in backticks if it holds a dot; else ValueError."""
+        """Parse ``schema.table``, with each part in backticks if it contains a dot; otherwise ValueError."""
         found = _NAME.fullmatch(text)
         if found is None:
             raise ValueError(f"{text!r} is not schema.table; put a part that contains a dot in backticks")
@@ -34,7 +37,7 @@ class TableName(NamedTuple):
 
     @classmethod
     def readings(cls, text: str) -> "list[TableName]":
-        """Every name that ``text`` may stand for: earlier versions wrote no backticks."""
+        """Every name that ``text`` may mean: earlier versions wrote no backticks."""
         try:
             return [cls.parse(text)]
         except ValueError:
@@ -47,31 +50,31 @@ class TableName(NamedTuple):
 
 
 def _part(name: str) -> str:
-    """As it is, unless a dot or backtick in it would make two names one text: `a`.`b.c` and `a.b`.`c`."""
+    """Unchanged, unless a dot or backtick would make two names the same text: `a`.`b.c` and `a.b`.`c`."""
     return identifier(name) if "." in name or "`" in name or not name else name
 
 
 def unquoted(part: str) -> str:
-    """Without the backticks around it, if it has any."""
+    """Without surrounding backticks, if it has any."""
     quoted = len(part) > 2 and part[0] == part[-1] == "`"
     return part[1:-1].replace("``", "`") if quoted else part
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as information_schema and SHOW CREATE TABLE tell it."""
+    """A column according to information_schema and SHOW CREATE TABLE."""
 
     name: str
-    ordinal: int  # 0-based place in the table, generated columns counted: the place in a binlog row image
+    ordinal: int  # 0-based index in the table, generated columns included: the index in a binlog row image
     data_type: str  # lower case, for example "varchar"
     column_type: str  # for example "varchar(20)" or "int unsigned"
     charset: str | None  # None for types without one
     collation: str | None
     nullable: bool
-    generated: bool  # VIRTUAL or STORED: never copied, recomputed by the target
+    generated: bool  # VIRTUAL or STORED: never copied, computed by the target
     invisible: bool
-    max_bytes: int  # worst-case bytes of a value as information_schema tells them (octet length, or the type's)
-    stored: bool = False  # generated, and kept in the row
+    max_bytes: int  # maximum bytes of a value according to information_schema (octet length, or the type's)
+    stored: bool = False  # generated, and stored in the row
 
     @property
     def unsigned(self) -> bool:
@@ -80,44 +83,46 @@ class Column:
 
 @dataclass(frozen=True)
 class Key:
-    """What names a row: the PRIMARY KEY, else the first UNIQUE index over NOT NULL whole columns."""
+    """The index that identifies a row: the PRIMARY KEY, otherwise the first UNIQUE index over NOT NULL whole
+    columns.
+    """
 
     index_name: str  # "PRIMARY" or the index's name
     columns: tuple[Column, ...]
 
 
 NO_KEY = Key("", ())
-"""Of a table that cannot be moved: preflight looks at such ones too."""
+"""Key of a table that cannot be moved. Preflight examines such tables too."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One selected table. Compared and hashed by identity: there is one object a table and run."""
+    """One selected table. Compared and hashed by identity: each run has one object per table."""
 
     source: TableName
     target: TableName
     columns: tuple[Column, ...]
     key: Key
     row_filter: str | None  # SQL condition over the row, evaluated by the source only
-    secondary_unique: bool  # has a UNIQUE index besides the key (prefix and functional ones count)
+    secondary_unique: bool  # has a UNIQUE index besides the key (prefix and functional indexes included)
     rows_estimated: int
     average_row_bytes: int
-    definition: str = ""  # what SHOW CREATE TABLE says of it on the source
+    definition: str = ""  # SHOW CREATE TABLE on the source
     compares_stored: bool = True  # False: other values in stored generated columns are acknowledged
 
     @property
     def id(self) -> str:
-        """The name under which state, metrics and messages know the table: that on the source, as one text."""
+        """The name that state, metrics and messages use: the name on the source, as one text."""
         return str(self.source)
 
     @property
     def copied_columns(self) -> Sequence[Column]:
-        """Columns whose values travel: all but generated ones."""
+        """Columns whose values are transferred: all except generated ones."""
         return [column for column in self.columns if not column.generated]
 
     @property
     def stored_columns(self) -> Sequence[Column]:
-        """Generated columns whose values the verification compares: each end has computed and kept its own."""
+        """Generated columns whose stored values the verification compares; each server computes its own."""
         return [column for column in self.columns if column.stored and self.compares_stored]
 
 

@@ -1,6 +1,6 @@
-"""What holds data movement back: the user's pause and the cap of rows a second.
+"""What holds data movement back: the user's pause and the limit of rows per second.
 
-``Throttle`` is the one thing that copy workers and the flusher ask; the rest are its parts.
+Copy workers and the flusher use ``Throttle`` only; the other modules are its parts.
 """
 
 from ferry_core.throttle.pause import Pause

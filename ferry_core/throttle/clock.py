@@ -1,4 +1,4 @@
-"""Time as the throttle sees it, so that tests need none of it to pass. Called by its sisters in this package."""
+"""The throttle's clock, which tests replace so that they need not wait. Used in this package."""
 
 import threading
 import time
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Cancelled(Protocol):
-    """What ends a wait early; a ``threading.Event`` is one."""
+    """Ends a wait early; for example a ``threading.Event``."""
 
     def is_set(self) -> bool: ...
 
 
 class Clock(Protocol):
-    """A monotonic clock and the way to wait by it."""
+    """A monotonic clock, and a way to wait."""
 
     def now(self) -> float:
         """Seconds from an arbitrary start."""
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """Wait for a notification of ``condition``, which is held, for at most that long."""
+        """Wait for a notification of ``condition``, which the caller holds, for at most that long."""
 
 
 class SystemClock:
-    """The one outside of tests."""
+    """The real clock."""
 
     def now(self) -> float:
         return time.monotonic()
@@ -32,4 +32,4 @@ class SystemClock:
 
 
 LOOK_SECONDS = 0.1
-"""How often a waiting thread looks at its ``cancelled``, which notifies nobody."""
+"""How often a waiting thread checks its ``cancelled``, which sends no notification."""

@@ -1,6 +1,6 @@
-"""The user's pause, as the threads that move rows see it: asked for before each step, so that it holds at once.
+"""The user's pause, as seen by the threads that move rows. They check it before each step, so it takes effect at once.
 
-It does not stop statements in flight: the coordinator kills those. Called by ``Throttle`` and by the coordinator.
+It does not stop running statements: the coordinator kills those. Used by ``Throttle`` and by the coordinator.
 """
 
 import threading
@@ -10,7 +10,7 @@ from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemCloc
 
 
 class Pause:
-    """Thread-safe. ``asked`` says what pauses the run, for people (``spec.paused``); empty while nothing does."""
+    """Thread-safe. ``asked`` returns what pauses the run, for people (``spec.paused``); empty while nothing does."""
 
     def __init__(self, asked: Callable[[], str] = str, clock: Clock | None = None) -> None:
         self._asked = asked
@@ -19,7 +19,7 @@ class Pause:
 
     @property
     def by(self) -> str:
-        """What pauses it now."""
+        """What pauses the run now."""
         return self._asked()
 
     @property

@@ -1,8 +1,8 @@
-"""The cap of rows a second: a token bucket that may go into debt, served in the order of asking.
+"""The limit of rows per second: a token bucket that may go into debt, served in order of arrival.
 
-Debt, because a chunk is one statement: it is admitted when the bucket is not empty, takes all its rows at once, and
-those after it wait until the debt is paid. So the average never exceeds the cap, whatever the size of a chunk.
-Called by ``Throttle``.
+It may go into debt because a chunk is one statement: the chunk is admitted when the bucket is not empty and takes all
+its rows at once; later ones wait until the debt is paid. So the average never exceeds the limit, whatever the size of a
+chunk. Used by ``Throttle``.
 """
 
 import threading
@@ -11,17 +11,17 @@ from collections import deque
 from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemClock
 
 BURST_SECONDS = 0.25
-"""How much unused allowance is kept: a short stall of the servers may be caught up, a long one not."""
+"""How much unused allowance is kept: enough to catch up after a short stall of the servers, not after a long one."""
 
 STEP_SECONDS = 0.5
-"""One request should not take more rows than this many seconds are worth, or progress comes in jerks."""
+"""One request should not take more rows than for this many seconds, or progress becomes uneven."""
 
 TOO_SHORT_SECONDS = 1e-6
-"""Waits shorter than this are rounding errors: a clock may not even move by them."""
+"""Shorter waits are rounding errors: a clock may not even advance by them."""
 
 
 class TokenBucket:
-    """The arithmetic alone: the caller brings the time, which never runs backwards."""
+    """Only the arithmetic. The caller passes the time, which never goes back."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -33,25 +33,28 @@ class TokenBucket:
         self._at = now
 
     def set_rate(self, rate: float, now: float) -> None:
-        """From now on; a debt of rows stays a debt of rows, paid at the new rate."""
+        """Change the rate. A debt of rows stays and is paid at the new rate."""
         self._refill(now)
         self._rate = rate
         self._tokens = min(rate * BURST_SECONDS, self._tokens)
 
     def delay(self, now: float) -> float:
-        """Seconds until the next request may be admitted; 0 is now."""
+        """Seconds until the next request may be admitted; 0 means now."""
         self._refill(now)
         delay = -self._tokens / self._rate
         return delay if delay > TOO_SHORT_SECONDS else 0.0
 
     def take(self, rows: float, now: float) -> None:
-        """Take rows, also into debt; a negative number gives back."""
+        """Take rows, even into debt. A negative number returns rows."""
         self._refill(now)
         self._tokens = min(self._rate * BURST_SECONDS, self._tokens - rows)
 
 
 class RateLimit:
-    """Thread-safe; ``limit`` None is no cap. First come, first served: a large request is not starved by small ones."""
+    """Thread-safe; ``limit`` None means no limit.
+
+    First come, first served: small requests do not starve a large one.
+    """
 
     def __init__(self, limit: int | None = None, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -66,12 +69,12 @@ class RateLimit:
 
     @property
     def largest_step(self) -> int | None:
-        """The most rows that one request should ask for; None: no limit."""
+        """The largest number of rows that one request should ask for; None: no limit."""
         limit = self._limit
         return None if limit is None else max(1, round(limit * STEP_SECONDS))
 
     def set(self, limit: int | None) -> None:
-        """Change the cap now, also for those who wait."""
+        """Change the limit now, also for threads that wait."""
         with self._changed:
             now = self._clock.now()
             self._limit = limit
@@ -89,7 +92,10 @@ class RateLimit:
             return bool(self._bucket and (self._queue or self._bucket.delay(self._clock.now()) > 0))
 
     def admit(self, rows: int, cancelled: Cancelled) -> bool:
-        """Block until it is this caller's turn and the cap allows it; False, and nothing taken, if cancelled first."""
+        """Block until it is this caller's turn and the limit allows it.
+
+        False, without taking anything, if cancelled first.
+        """
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
@@ -113,7 +119,7 @@ class RateLimit:
         return False
 
     def charge(self, rows: int) -> None:
-        """Take rows without waiting, for what turned out to be more than was asked for; negative gives back."""
+        """Take rows without waiting, if more than admitted were moved. A negative number returns rows."""
         with self._changed:
             if self._bucket is not None:
                 self._bucket.take(rows, self._clock.now())

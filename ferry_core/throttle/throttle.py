@@ -1,7 +1,7 @@
-"""The one door that every data movement goes through: pause, then the cap of rows a second.
+"""Every data movement passes here: first the pause, then the limit of rows per second.
 
-Copy workers and the flusher call ``admit`` before a read-write pair and ``charge`` after it; the coordinator reads
-``state`` for the report and ``seconds`` for the metrics. The reason text is for people: nothing branches on it.
+Copy workers and the flusher call ``admit`` before a read-write pair and ``charge`` after it. The coordinator reads
+``state`` for the report and ``seconds`` for the metrics. The reason is text for people: no code branches on it.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ ROWS_PER_SECOND = "rows-per-second"
 
 
 class _Either:
-    """Cancelled, or paused: what a wait behind the pause must end for."""
+    """Cancelled or paused: both end a wait for the rate limit."""
 
     def __init__(self, cancelled: Cancelled, pause: Pause) -> None:
         self._cancelled = cancelled
@@ -26,17 +26,17 @@ class _Either:
 
 
 class Throttle:
-    """Thread-safe. ``rate`` may be changed, and a pause begin or end, while threads wait."""
+    """Thread-safe. ``rate`` may change, and a pause begin or end, while threads wait."""
 
     def __init__(self, clock: Clock | None = None, *, paused_by: Callable[[], str] = str) -> None:
-        """``paused_by`` says what pauses the run now; empty: nothing."""
+        """``paused_by`` returns what pauses the run now; empty: nothing."""
         self._clock = clock or SystemClock()
         self.rate = RateLimit(None, self._clock)
         self.pause = Pause(paused_by, self._clock)
         self._tracker = ThrottleTracker(self._clock)
 
     def admit(self, rows: int, cancelled: Cancelled) -> bool:
-        """Block until that many rows may move; False, and nothing taken, if ``cancelled`` was set first."""
+        """Block until that many rows may move. False, without taking anything, if ``cancelled`` was set first."""
         stop = _Either(cancelled, self.pause)
         while self.pause.wait_resumed(cancelled):
             if self._wait_rate(rows, stop):
@@ -51,13 +51,13 @@ class Throttle:
             return self.rate.admit(rows, stop)
 
     def charge(self, rows: int) -> None:
-        """Rows that were moved beyond what ``admit`` was asked for; negative if it was fewer."""
+        """Account for rows moved beyond the number admitted; negative if fewer were moved."""
         self.rate.charge(rows)
 
     def state(self) -> ThrottleState:
-        """What the report says."""
+        """State for the report."""
         return self._tracker.state()
 
     def seconds(self) -> Mapping[str, float]:
-        """Seconds so far in which something was held back, by signal; the same second counts once a signal."""
+        """Seconds so far in which something was throttled, by signal. Overlapping waits for one signal count once."""
         return self._tracker.seconds()

@@ -1,4 +1,4 @@
-"""Bookkeeping of who is held back and why: the state for people and the seconds for metrics. Called by ``throttle``."""
+"""Records what is throttled and why: a state for people, seconds for metrics. Used by ``throttle``."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from ferry_core.throttle.clock import Clock
 
 LINGER_SECONDS = 1.0
-"""Between two chunks nobody waits: the state must not flicker for that."""
+"""Nothing waits between two chunks; the state must not flicker because of that."""
 
 
 @dataclass(frozen=True)
 class ThrottleState:
-    """Whether and why data movement is held back; a pause is not a throttle."""
+    """Whether and why data movement is throttled. A pause is not a throttle."""
 
     active: bool = False
     reason: str | None = None
@@ -24,7 +24,7 @@ class ThrottleState:
 
 @dataclass
 class _Hold:
-    """One signal that holds, or held until a moment ago."""
+    """One signal that throttles now, or did so until a moment ago."""
 
     reason: str
     since: datetime
@@ -44,7 +44,7 @@ class ThrottleTracker:
 
     @contextmanager
     def held(self, signal: str, reason: str) -> Iterator[None]:
-        """While entered, the caller's thread is held back by ``signal``."""
+        """While entered, ``signal`` holds back the caller's thread."""
         self._enter(signal, reason)
         try:
             yield
@@ -75,7 +75,7 @@ class ThrottleTracker:
         return bool(hold.waiting) or now - hold.released_at < LINGER_SECONDS
 
     def state(self) -> ThrottleState:
-        """The signal that has held for longest."""
+        """The signal that has been active for longest."""
         with self._lock:
             now = self._clock.now()
             showing = [

@@ -1,5 +1,5 @@
-"""Verification: are the rows on the target those on the source? Answered while writes go on, by both servers.
+"""Verification: compares the rows of target and source on both servers, while writes continue.
 
-``Verifier`` is the front of the room; docs/verification.md tells the rule by which something counts as proven.
-Called by the coordinator and, for every changed key, by the change path.
+``Verifier`` is the entry point of the package; docs/verification.md explains when a row counts as proven. Used by the
+coordinator and, for every changed key, by the change path.
 """

@@ -1,7 +1,7 @@
-"""Hands the chunks of all tables to the workers of a pass. Called by ``final_pass``.
+"""Hands out the chunks of all tables to the workers of a pass. Used by ``final_pass``.
 
-Bounds are found on the source, one table's by one worker at a time, while the others compare what was found before.
-The last chunk of a table has no upper bound: rows on the target behind the source's last key belong to it.
+Bounds are found on the source, by one worker per table at a time, while the others compare earlier chunks. The last
+chunk of a table has no upper bound, so it includes target rows after the source's last key.
 """
 
 import threading
@@ -22,7 +22,7 @@ FindBound = Callable[[Table, KeyLiterals | None, int], KeyLiterals | None]
 
 @dataclass(eq=False)
 class Cursor:
-    """How far one table's chunks have been handed out."""
+    """How far the chunks of one table have been handed out."""
 
     move: TableMove
     rows: int  # the size of the next chunk
@@ -30,7 +30,7 @@ class Cursor:
     walk: KeyWalk = field(default_factory=KeyWalk)
 
     def took(self, seconds: float) -> None:
-        """Adapt to how long a chunk took: a statement of minutes could not be cancelled or throttled."""
+        """Adapt to the time of a chunk: a statement of minutes could be neither cancelled nor throttled."""
         if seconds > SLOW_SECONDS:
             self.rows = max(1, self.rows // 2)
         elif seconds < FAST_SECONDS:
@@ -38,7 +38,7 @@ class Cursor:
 
 
 class ChunkQueue:
-    """Tables in turn, until each has handed out its last chunk."""
+    """Serves the tables in turn until each has handed out its last chunk."""
 
     def __init__(self, moves: Iterable[TableMove], rows_per_chunk: int) -> None:
         self._ready = deque(self._cursor(move, rows_per_chunk) for move in moves)
@@ -53,7 +53,7 @@ class ChunkQueue:
         return Cursor(move, rows, rows)
 
     def next(self, find_bound: FindBound) -> tuple[Cursor, KeyRange] | None:
-        """The next chunk, its upper bound found by ``find_bound`` in this thread; None when all are handed out."""
+        """The next chunk. ``find_bound`` finds its upper bound in this thread. None when all are handed out."""
         with self._changed:
             while not self._ready and self._walking:
                 self._changed.wait()
@@ -72,7 +72,7 @@ class ChunkQueue:
         return cursor, chunk
 
     def drop(self, move: TableMove) -> None:
-        """Hand out no more chunks of this one."""
+        """Hand out no more chunks of this table."""
         with self._changed:
             self._dropped.add(move)
             self._ready = deque(cursor for cursor in self._ready if cursor.move is not move)

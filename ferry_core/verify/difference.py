@@ -1,4 +1,4 @@
-"""Rows that are not the same on both ends, named so that a person can find them. Made by ``narrow``; ends a run."""
+"""Rows that differ between the servers, named so that a person can find them. Made by ``narrow``; they end a run."""
 
 import re
 from collections import Counter
@@ -30,7 +30,7 @@ _SAID = {
 _HEX_LITERAL = re.compile(r"(?:_(?P<charset>\w+)\s*)?(?:0x(?P<hex>[0-9A-Fa-f]+)|[xX]'(?P<quoted>[0-9A-Fa-f]*)')")
 _QUOTED_LITERAL = re.compile(r"(?:_\w+\s*)?'(?P<text>.*)'", re.DOTALL)
 
-# MySQL's name of a character set -> Python's, where they differ; the others are tried by their own name.
+# MySQL's character set names -> Python's, where they differ. For others Python knows MySQL's name.
 _PYTHON_CHARSETS = {
     "utf8mb3": "utf-8",
     "utf8mb4": "utf-8",
@@ -47,7 +47,7 @@ _PYTHON_CHARSETS = {
 
 
 def readable(literal: str) -> str:
-    """A key literal as a person would write it: hexadecimal text becomes text; what is no text stays as it is."""
+    """A key literal in a form for people: hexadecimal text is decoded; bytes that are not text stay unchanged."""
     whole = _readable_alone(literal)
     if whole is not None:
         return whole
@@ -74,10 +74,10 @@ def _readable_alone(literal: str) -> str | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """The row with this key, in the literals by which the server that holds it renders it.
+    """The row with this key, in literals of the server that holds the row.
 
-    The hashes are those that were seen: None on the side that has no such row. They tell whether a row that differs
-    twice differs in the same way.
+    The hashes are those that were read; None on a side without the row. With them a second comparison can tell whether
+    the row differs in the same way.
     """
 
     table: Table
@@ -88,7 +88,7 @@ class Difference:
 
     @property
     def only_generated(self) -> bool:
-        """What was copied is equal, what each server has computed from it is not."""
+        """The copied values are equal, but the values that each server computed from them are not."""
         one, other = self.source_hash or b"", self.target_hash or b""
         return len(one) > DIGEST_DIGITS and one[:DIGEST_DIGITS] == other[:DIGEST_DIGITS]
 
@@ -113,11 +113,11 @@ _GENERATED = (
 )
 
 NAMED_ROWS = 20
-"""Rows in one message."""
+"""Maximum number of rows in one message."""
 
 
 class RowsDiffer(DataError):
-    """The verification has found rows that differ for good."""
+    """The verification has found rows that really differ."""
 
     def __init__(self, differing: Sequence[Difference]) -> None:
         generated = all(difference.only_generated for difference in differing)
@@ -126,5 +126,5 @@ class RowsDiffer(DataError):
 
 
 def named(differing: Sequence[Difference]) -> str:
-    """How many, and the first of them."""
+    """The number of rows, and the first of them."""
     return f"{len(differing)} rows differ between source and target: {shortlist(differing, NAMED_ROWS, '; ')}"

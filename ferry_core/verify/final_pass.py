@@ -1,7 +1,7 @@
-"""One comparison of every chunk of every table, in parallel, while writes go on. Called by ``verifier``.
+"""One comparison of every chunk of every table, in parallel, while writes continue. Called by ``verifier``.
 
-What differs here is a *candidate*: a row may have changed between the two reads, or its change may not be flushed yet.
-Nothing is held between reads and no row is locked.
+A difference found here is a *candidate*: the row may have changed between the two reads, or its change may not be
+flushed yet. Nothing is held between reads and no row is locked.
 """
 
 import threading
@@ -24,7 +24,7 @@ ROWS_PER_CHUNK = 20_000
 CANDIDATES_PER_TABLE = 20_000
 
 Progress = Callable[[Table, int], None]
-"""Called by the workers after each chunk with the source's rows in it."""
+"""Called by the workers after each chunk with the number of the source's rows in it."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class PassResult:
 
 
 class FinalPass:
-    """``run`` once; the tables' rows must have been copied before, all of them."""
+    """``run`` once. All rows of the tables must have been copied before."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class FinalPass:
         self._per_move: Counter[TableMove] = Counter()
 
     def run(self, cancelled: Cancellation, progress: Progress) -> PassResult:
-        """Compare all; raises why it was cancelled, or the first worker's error."""
+        """Compare everything. Raises the reason if it was cancelled, or the first worker's error."""
         failed = threading.Event()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="verify") as pool:
             workers = [pool.submit(self._work, cancelled, failed, progress) for _ in range(self._workers)]

@@ -1,6 +1,6 @@
-"""The check of all that is still unproven while the source's writes are stopped: parallel, never past a deadline.
+"""Checks everything still unproven while writes on the source are stopped: in parallel, never past a deadline.
 
-Called by ``verifier`` with connections that it owns. A writer waits for every millisecond spent here.
+Called by ``verifier`` with connections that it owns. Writers wait for every millisecond spent here.
 """
 
 import time
@@ -22,7 +22,7 @@ SLICE_SECONDS = 0.1
 
 
 class LastBatch(NamedTuple):
-    """Keys for one statement on each end; ``batch`` is what their equality proves."""
+    """Keys for one statement on each server. If they are equal, ``batch`` is proven."""
 
     table: Table
     keys: list[KeyLiterals]
@@ -30,7 +30,7 @@ class LastBatch(NamedTuple):
 
 
 def late(what: str) -> RetriableError:
-    """What is raised once the deadline is over."""
+    """The error for a passed deadline."""
     return RetriableError(Reason.VERIFICATION_DEADLINE, what)
 
 
@@ -41,7 +41,7 @@ def check_batches(
     unproven: UnprovenKeys,
     check_cancelled: Callable[[], None],
 ) -> list[Difference]:
-    """One worker a pair of connections; RetriableError when the deadline (time.monotonic) passes first.
+    """One worker per pair of connections. RetriableError when the deadline (time.monotonic) passes first.
 
     ``check_cancelled`` is called all the time; what it raises ends the check.
     """

@@ -1,10 +1,8 @@
-"""From "these ranges differ" to "these rows differ", and the check of single keys.
+"""Narrows differing ranges down to differing rows, and compares single keys. Used by ``final_pass`` and ``verifier``.
 
-Called by ``final_pass`` and ``verifier``.
-The source is always read before the target: a proof dates from its source read.
-
-Rows are matched by the text of their key literals. Two keys that SQL calls equal and whose bytes differ ('a' and 'A')
-come out as one row missing and one extra: they do differ, and a list of keys may well name a row twice.
+The source is always read before the target: a proof is as old as its read of the source. Rows are matched by the text
+of their key literals. Two keys that SQL considers equal but whose bytes differ ('a' and 'A') appear as one missing and
+one extra row: they do differ, and a list of keys may name a row twice.
 """
 
 from collections.abc import Sequence
@@ -19,15 +17,15 @@ from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
 from ferry_core.verify.difference import Difference, DifferenceKind
 
 FETCH_ROWS = 50_000
-"""Rows whose hashes are fetched at once: some 10 MB a side in Python."""
+"""Number of rows whose hashes are fetched at once: about 10 MB per side in Python."""
 
 KEYS_PER_STATEMENT = 1000
 
 
 class ChunkResult(NamedTuple):
-    """What one chunk's comparison found as it was read: its differences are candidates while writes go on."""
+    """The result of comparing one chunk. While writes continue its differences are candidates."""
 
-    rows: int  # on the source
+    rows: int  # number of rows on the source
     differing: list[Difference]
     complete: bool  # False: there are more differences than were asked for
 
@@ -49,7 +47,7 @@ def compare_chunk(table: Table, chunk: KeyRange, source: Session, target: Sessio
 def _parts(
     table: Table, chunk: KeyRange, source: Session, target: Session, on_source: ChunkSum, on_target: ChunkSum
 ) -> list[KeyRange]:
-    """Ranges that cover the chunk and are small enough to fetch: the rest behind the source's last key can be long."""
+    """Ranges that cover the chunk and are small enough to fetch: the part after the source's last key can be long."""
     if max(on_source.rows, on_target.rows) <= FETCH_ROWS:
         return [chunk]
     if on_target.rows >= on_source.rows:
@@ -87,7 +85,10 @@ def compare_rows(
 def check_keys(
     table: Table, keys: Sequence[KeyLiterals], source: Session, target: Session, lock_clause: str = ""
 ) -> list[Difference]:
-    """Compare just the rows with these keys: gone from both ends, or outside the row filter and gone, is equal."""
+    """Compare only the rows with these keys.
+
+    A row that is missing on both servers, or missing and filtered out, is equal.
+    """
     differing: list[Difference] = []
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
         batch = KeySet(tuple(keys[start : start + KEYS_PER_STATEMENT]))

@@ -1,7 +1,6 @@
-"""The connections of one verifying thread: opened when first needed, all dropped when one of them breaks.
+"""The connections of one verifying thread: opened on first use, all closed when one of them breaks.
 
-Reads only, so a step that lost its connection is simply done again on new ones.
-Called by ``final_pass`` and ``verifier``.
+They only read, so a step that lost its connection is repeated on new ones. Used by ``final_pass`` and ``verifier``.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ RETRY_SECONDS = 300.0
 
 
 class ReadSessions(SessionPair):
-    """Only ``abort`` may be called by another thread."""
+    """Other threads may only call ``abort``."""
 
     def __init__(self, connect_source: ConnectSource, connect_target: ConnectTarget) -> None:
         super().__init__(
@@ -29,7 +28,7 @@ class ReadSessions(SessionPair):
         )
 
     def retrying(self, step: Callable[[], Result], cancelled: Cancellation, seconds: float = RETRY_SECONDS) -> Result:
-        """Do the step, again with new connections after errors that may pass."""
+        """Run the step; repeat it with new connections after retriable errors."""
         return Retries(seconds, cancelled)(step, lambda _: self.close())
 
     def __enter__(self) -> Self:
@@ -40,6 +39,6 @@ class ReadSessions(SessionPair):
 
 
 def _without_notes(session: Session) -> Session:
-    """A note a row would fill the server's list and hide a warning behind it."""
+    """One note per row would fill the server's list and hide a warning."""
     session.execute("SET SESSION sql_notes = 0")
     return session

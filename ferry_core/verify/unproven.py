@@ -1,16 +1,16 @@
-"""The keys whose rows nobody has proven equal since they last changed.
+"""The keys whose rows have not been proven equal since they last changed.
 
 Filled by the change path, emptied by ``verifier``.
 
-The rule: a proof dates from its source read. So every event after a proof makes its key unproven again, and a proof
-only takes a key out if no event for it came since the proof began (``Batch.taken_at``).
+The rule: a proof is as old as its read of the source. So every event after a proof makes its key unproven again, and a
+proof removes a key only if no event for it came since the proof began (``Batch.taken_at``).
 
-**Order of calls.** For each event the change path puts the key into the change buffer *first* and here *second*. Then a
-key that is found here and is not pending in the buffer has been flushed, by a generation that made its event visible
-(rule R1), and a source read that starts now sees it. The other way round there is a moment in which the event is known
-here, not pending, and not visible yet: a proof then would be one of the old row, and the newest event's key lost.
+**Order of calls.** For each event the change path adds the key to the change buffer *first* and here *second*. So a key
+that is found here and is not pending in the buffer has been flushed, by a generation that made its event visible
+(rule R1), and a source read that starts now sees it. In the other order there would be a moment in which the event is
+known here, not pending, and not visible yet: a proof would then cover the old row and remove the key of the new event.
 
-All methods may be called by any thread; each holds the one lock for the time of a dictionary's work.
+Any thread may call any method; each holds the one lock only for a dictionary operation.
 """
 
 import threading
@@ -24,12 +24,12 @@ from ferry_core.tables.table import KeyLiterals
 
 MAX_BYTES = 48 << 20
 ENTRY_BYTES = 130
-"""What a key costs besides its own bytes: bytes object, integer, dictionary slot (CPython 3.11: 100 to 118)."""
+"""Memory of a key besides its own bytes: bytes object, integer, dictionary slot (CPython 3.11: 100 to 118)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some unproven keys of one move, and the number of events seen when they were taken."""
+    """Some unproven keys of one move, and the number of events when they were taken."""
 
     move: TableMove
     keys: tuple[bytes, ...]
@@ -45,7 +45,9 @@ class Batch:
 
 
 class UnprovenKeys:
-    """Per move: either the whole table, or the keys that changed since its pass began and are not proven since."""
+    """For each move: either the whole table is unproven, or the keys that changed since its pass began without a later
+    proof.
+    """
 
     def __init__(self, moves: Iterable[TableMove], max_bytes: int = MAX_BYTES) -> None:
         self._lock = threading.Lock()
@@ -55,9 +57,9 @@ class UnprovenKeys:
         self._events = 0
 
     def begin(self, move: TableMove) -> None:
-        """A pass over this move is about to begin: from now on keys are kept.
+        """A pass over this move is about to begin: keys are recorded from now on.
 
-        The caller then adds the keys that are pending, *after* this call and before the pass's first read.
+        The caller then adds the keys that are pending, *after* this call and before the first read of the pass.
         """
         with self._lock:
             held = move.unproven
@@ -65,7 +67,7 @@ class UnprovenKeys:
             held.clear(whole=False)
 
     def add(self, move: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        """These keys changed (or are pending at the begin of a pass): nothing is proven about them any more."""
+        """These keys changed (or are pending at the begin of a pass): they are unproven."""
         with self._lock:
             held = move.unproven
             if held.whole:
@@ -87,14 +89,14 @@ class UnprovenKeys:
         largest.clear(whole=True)
 
     def give_up(self, move: TableMove) -> None:
-        """Nothing is proven about the whole table any more."""
+        """The whole table is unproven again."""
         with self._lock:
             held = move.unproven
             self._bytes -= held.bytes
             held.clear(whole=True)
 
     def take(self, move: TableMove, limit: int) -> Batch | None:
-        """Up to ``limit`` keys, those longest not looked at first. They stay unproven until ``proven``."""
+        """Up to ``limit`` keys, those not checked for longest first. They stay unproven until ``proven`` is called."""
         with self._lock:
             held = move.unproven
             if not held.keys or held.decode is None:
@@ -105,7 +107,10 @@ class UnprovenKeys:
             return Batch(move, keys, held.decode, self._events)
 
     def proven(self, batch: Batch) -> int:
-        """The batch's rows were read equal, the source first, after it was taken. Returns how many that proved."""
+        """The batch's rows were read as equal, the source first, after it was taken.
+
+        Returns the number of keys proven.
+        """
         with self._lock:
             held = batch.move.unproven
             count = 0
@@ -132,11 +137,11 @@ class UnprovenKeys:
         return {decode(key) for key in keys} if decode is not None else set()
 
     def whole_moves(self) -> list[TableMove]:
-        """Those of which nothing is proven: they need a pass."""
+        """Moves that are unproven as a whole: they need a pass."""
         with self._lock:
             return [move for move in self._moves if move.unproven.whole]
 
     def size(self, move: TableMove | None = None) -> int:
-        """How many keys are unproven; of a whole unproven table none are listed."""
+        """Number of unproven keys. A table that is unproven as a whole lists none."""
         with self._lock:
             return sum(len(one.unproven.keys) for one in (self._moves if move is None else [move]))

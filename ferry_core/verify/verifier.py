@@ -1,18 +1,18 @@
-"""The front of the room: proves that both ends hold the same rows, and keeps count of what is not proven.
+"""Entry point of the package: proves that both servers hold the same rows, and tracks what is not proven.
 
-The coordinator's way to a verdict, and which thread calls what:
+The calls that lead to a verdict, and their threads:
 
-    unproven.begin(move)       coordinator, then it adds the keys that are pending; from then on
+    unproven.begin(move)       coordinator, which then adds the pending keys; from then on
     changed(...)               the change path adds every changed key (any thread, see ``unproven``)
     full_pass(...)             coordinator or a thread of its own; compares all chunks in its own worker threads
-    prove_some(is_pending)     one background thread, again and again: few keys remain when the lock comes
+    prove_some(is_pending)     one background thread, repeatedly: so few keys remain when the lock comes
     prove_all(deadline, check_cancelled) coordinator, source writes stopped and the stream drained: the verdict
 
-Why no proof needs a lock or R1 of its own: a row that a proof reads too old belongs to an event that is known already
-or is still to come. One still to come makes its key unproven when it comes. One that came after ``begin`` made it so,
-and no pass takes a key out. One before ``begin`` that was not pending at that moment was flushed by a generation that
-had made it visible (R1), so it cannot be read too old. And ``prove_some`` looks only at keys that are not pending, for
-which the same holds.
+Why no proof needs a lock or R1 of its own: if a proof reads an outdated row, the event for it is either known or still
+to come. An event still to come makes the key unproven when it comes. An event after ``begin`` made it unproven, and no
+pass removes it. A key whose event came before ``begin`` and that was not pending then had been flushed by a generation
+that had made the event visible (R1), so the row cannot be read outdated. And ``prove_some`` checks only keys that are
+not pending, for which the same holds.
 """
 
 import threading
@@ -34,13 +34,13 @@ from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSession
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
 
 CONFIRM_ROUNDS = 3
-"""A candidate counts as a difference when it looks the same this often, with its table flushed in between."""
+"""A candidate becomes a difference when it differs in the same way this often, with its table flushed in between."""
 
 KEYS_PER_TURN = 5000
-"""Some 0.15 s of work a table and turn."""
+"""About 0.15 s of work per table and turn."""
 
 DIFFERING_KEYS_FOUND = 32
-"""Keys that ``prove_some`` finds out one by one in a batch that differs; the rest waits for its next turn."""
+"""How many keys ``prove_some`` isolates in a batch that differs; the others wait for its next turn."""
 
 IsPending = Callable[[TableMove, bytes], bool]
 WaitFlushed = Callable[[TableMove], object]
@@ -57,7 +57,10 @@ class Verdict:
 
 @dataclass
 class Proof:
-    """One turn of ``prove_some``. Rows that differ stay unproven; each is found in a batch, mostly of its key alone."""
+    """Result of one turn of ``prove_some``.
+
+    Differing rows stay unproven; each was found in a batch, usually of its key alone.
+    """
 
     looked_at: int = 0
     proven: int = 0
@@ -66,12 +69,15 @@ class Proof:
 
     @property
     def differing(self) -> list[Difference]:
-        """As they were read: while the source is written to, a difference may be a change that is on its way."""
+        """Differences as read.
+
+        While the source is written to, a difference may be a change that has not arrived yet.
+        """
         return [difference for _, differences in self.found for difference in differences]
 
 
 class Verifier:
-    """One a run. Not to be confused with a pass: it lives as long as keys may change."""
+    """One per run; it exists as long as keys may change. A pass is only a part of it."""
 
     def __init__(
         self,
@@ -93,11 +99,11 @@ class Verifier:
         self._background_lock = threading.Lock()
 
     def changed(self, move: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        """Call for every changed key, *after* the change buffer has it."""
+        """Call for every changed key, *after* it is in the change buffer."""
         self.unproven.add(move, keys, decode)
 
     def forget(self, move: TableMove) -> None:
-        """The move starts over: nothing about it is proven."""
+        """The move starts over: it is unproven as a whole."""
         with self._background_lock:
             move.suspects = []
             self.unproven.give_up(move)
@@ -111,10 +117,10 @@ class Verifier:
         wait_flushed: WaitFlushed,
         moves: Sequence[TableMove] | None = None,
     ) -> Verdict:
-        """Compare every chunk, then the rows that differed again. ``unproven.begin`` must have been called before.
+        """Compare every chunk, then the differing rows again. ``unproven.begin`` must have been called before.
 
-        ``wait_flushed(move)`` returns when every change of the table that is known now is on the target; best effort:
-        rows that keep changing are left to ``prove_all``. Raises why it was cancelled.
+        ``wait_flushed(move)`` returns when every change of the table known at that moment is on the target. Rows that
+        keep changing are left to ``prove_all``. Raises the reason if it was cancelled.
         """
         chosen = list(self._moves) if moves is None else moves
         result = self._pass(chosen).run(cancelled, progress)
@@ -146,9 +152,9 @@ class Verifier:
         cancelled: Cancellation,
         wait_flushed: WaitFlushed,
     ) -> tuple[list[Difference], list[KeyLiterals]]:
-        """The candidates that stay as they are, and the keys of those that keep changing; the others are equal.
+        """Candidates that stay the same, and keys of those that keep changing. The others are equal.
 
-        Keys that an event has named since the pass began are neither: ``prove_some`` looks at them one by one.
+        Keys that an event has named since the pass began are neither: ``prove_some`` checks them one by one.
         """
         differing = candidates
         steady = set(candidates)
@@ -172,9 +178,9 @@ class Verifier:
         )
 
     def compare_again(self, cancelled: Cancellation) -> None:
-        """Compare every chunk once more; what differs is looked at until it is equal, at the latest by ``prove_all``.
+        """Compare every chunk once more. What differs is checked until it is equal, at the latest by ``prove_all``.
 
-        Events tell of all that the source does. This finds what somebody else has done to the target.
+        Events report all changes by the source. This finds changes by others on the target.
         """
         moves = list(self._moves)
         result = self._pass(moves).run(cancelled, lambda _table, _rows: None)
@@ -188,9 +194,9 @@ class Verifier:
     def prove_some(
         self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: Cancellation | None = None
     ) -> Proof:
-        """Look at up to ``limit`` unproven keys a table that are not pending, and count the equal ones as proven.
+        """Check up to ``limit`` unproven keys per table that are not pending, and mark the equal ones as proven.
 
-        ``is_pending`` is True for keys that wait in the change buffer *and* for those of a generation under way.
+        ``is_pending`` must be True for keys that wait in the change buffer *and* for those of a generation in flight.
         """
         proof = Proof()
         cancelled = cancelled or Cancellation()
@@ -208,7 +214,7 @@ class Verifier:
         return proof
 
     def _prove(self, batch: Batch, proof: Proof, cancelled: Cancellation) -> None:
-        """Prove what is equal of a batch: halve what differs until single keys are left."""
+        """Prove the equal part of a batch: halve the differing part until single keys are left."""
         parts = [batch]
         found = 0
         while parts:
@@ -224,10 +230,11 @@ class Verifier:
                 proof.found.append((part, differing))
 
     def steady(self, proof: Proof) -> list[Difference]:
-        """What differs in rows that no event has named since they were looked at.
+        """Differences in rows that no event has named since they were checked.
 
-        Call when the stream has told of everything that the source had committed by the end of that look. Comparing
-        hashes over several looks is not enough: a row that flips between two values shows the same pair every time.
+        Call it when the stream has delivered everything that the source had committed by the end of that check.
+        Comparing hashes of several checks is not enough: a row that flips between two values shows the same pair every
+        time.
         """
         return [
             difference
@@ -237,7 +244,10 @@ class Verifier:
         ]
 
     def _look_at_suspects(self, move: TableMove, limit: int, cancelled: Cancellation) -> None:
-        """Keys of rows that kept changing during the pass: once seen equal, their events alone say what is unproven."""
+        """Check keys of rows that kept changing during the pass.
+
+        Once seen equal, only events make them unproven again.
+        """
         if move.suspects:
             looked_at, rest = move.suspects[:limit], move.suspects[limit:]
             move.suspects = rest + _keys_of(self._check(self._background, move.table, looked_at, cancelled))
@@ -245,15 +255,17 @@ class Verifier:
     # -- under the lock -------------------------------------------------------------------------------------------
 
     def prove_all(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
-        """The verdict: what differs among all that is unproven, everything being flushed and source writes stopped.
+        """The verdict under the lock: differences among everything unproven, with all changes flushed and source writes
+        stopped.
 
-        An empty list means that both ends are equal. Raises RetriableError when there is no verdict: a table without a
-        whole pass, or ``deadline`` (time.monotonic) passed; and what ``check_cancelled`` raises, called all the time.
+        An empty list means that both servers are equal. Raises RetriableError without a verdict: a table has no
+        complete pass, or ``deadline`` (time.monotonic) passed. Raises what ``check_cancelled`` raises, which is called
+        all the time.
         """
         if whole := self.unproven.whole_moves():
             names = ", ".join(sorted(move.id for move in whole))
             raise RetriableError(Reason.VERIFICATION_UNFINISHED, f"no complete verification pass over {names} yet")
-        # A turn of the background thread may hang on a server that does not answer: the deadline is for that wait too.
+        # A turn of the background thread may hang on a server that does not answer: the deadline covers that wait too.
         turn = Cancellation(deadline, late("the background verification did not end before the deadline"))
         while not self._background_lock.acquire(timeout=SLICE_SECONDS):
             check_cancelled()
@@ -290,7 +302,7 @@ class Verifier:
         return batches
 
     def close(self) -> None:
-        """Close the background thread's connections; call when no method runs any more."""
+        """Close the background thread's connections. Call it when no method is running any more."""
         self._background.close()
 
 

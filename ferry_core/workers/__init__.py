@@ -1,1 +1,1 @@
-"""The threads that move data: streamer, copy and flush workers, their sessions and retries. Driven by ``run``."""
+"""The threads that move data: streamer, copy workers, flusher, their sessions and retries. Controlled by ``run``."""

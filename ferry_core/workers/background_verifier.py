@@ -1,4 +1,4 @@
-"""The verification thread: one full pass, then proof after proof of what changed since. Driven by the coordinator."""
+"""The verification thread: one full pass, then repeated checks of what changed since. Controlled by the coordinator."""
 
 import logging
 import threading
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 0.05
 QUICK_SECONDS = 10.0
-"""A pass that took longer is not made once more before an attempt."""
+"""A pass that took longer is not repeated before an attempt."""
 LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
 FRESH_SECONDS = 3.0
 SAME_DIFFERENCE_TIMES = 6
-"""A row that is not pending and differs in the same way in this many looks differs for good."""
+"""A row that is not pending and differs in the same way in this many checks really differs."""
 
 
 class BackgroundVerifier:
@@ -67,13 +67,13 @@ class BackgroundVerifier:
 
     @property
     def unseen(self) -> str:
-        """What the verdict does not speak of: no event tells of rows that others change on the target."""
+        """What the verdict does not cover: no event reports rows that others change on the target."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
         why = f" (that pass took {self._took:.0f} s: too long to repeat it)" if self._took > QUICK_SECONDS else ""
         return f"not compared: rows that others changed on the target after {moment}{why}"
 
     def run(self) -> None:
-        """Raises RowsDiffer naming the keys."""
+        """Raises RowsDiffer with the keys."""
         todo = [move for move in self._moves if move.copied]
         self._began = time.time()
         log.info("full pass of the verification begins: %d tables", len(todo))
@@ -91,9 +91,11 @@ class BackgroundVerifier:
             self._look()
 
     def look_again(self, check_cancelled: Callable[[], None]) -> None:
-        """Just before writes are stopped: another pass if the last one was quick, for rows that others changed since.
+        """Just before writes are stopped: repeat the pass if the last one was quick, to find rows that others changed
+        since.
 
-        What it finds is judged under the lock, where nothing is under way. ``check_cancelled`` is called all the time.
+        Its findings are judged under the lock, when no change is in progress. ``check_cancelled`` is called all the
+        time.
         """
         began = time.time()
         if self._took > QUICK_SECONDS or began - self._began < FRESH_SECONDS:
@@ -120,7 +122,10 @@ class BackgroundVerifier:
             self._began = began
 
     def prove(self, deadline: float, check_cancelled: Callable[[], None]) -> str | None:
-        """Under the cutover lock: what differs, as text; None if nothing. Raises RetriableError without a verdict."""
+        """Under the cutover lock: describe what differs; None if nothing does.
+
+        Raises RetriableError without a verdict.
+        """
         differing = self._verifier.prove_all(deadline, check_cancelled)
         self.differing = named(differing) if differing else ""
         return self.differing or None
@@ -132,9 +137,9 @@ class BackgroundVerifier:
             self._verifier.unproven.add(move, keys, decode)
 
     def _wait_flushed(self, move: TableMove) -> bool:
-        """Until whatever the source had committed by now is on the target; False only when the run ends.
+        """Wait until everything that the source has committed so far is on the target. False only when the run ends.
 
-        Without an end of patience: a pause or a stream that is cut off makes rows differ for as long as it lasts.
+        It has no timeout: during a pause or without a stream, rows differ for as long as that lasts.
         """
         if not self._wait_streamed():
             return False
@@ -145,7 +150,10 @@ class BackgroundVerifier:
         return False
 
     def _wait_streamed(self) -> bool:
-        """Until the stream has told of everything that the source had committed by now; False when the run ends."""
+        """Wait until the stream has delivered everything that the source has committed so far.
+
+        False when the run ends.
+        """
         now: Position | None = None
         while not self._ending.is_set():
             try:
@@ -166,7 +174,7 @@ class BackgroundVerifier:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)
         if proof.found and not self._wait_streamed():
             return
-        # A change that was still on its way from the source during the look is known by now: its row is not steady.
+        # A change that was still on its way during the check is known by now, so its row is not steady.
         self._seen = Counter({difference: self._seen[difference] + 1 for difference in self._verifier.steady(proof)})
         if not self._seen and not proof.found:
             self.differing = ""
@@ -201,6 +209,6 @@ def _log(verdict: Verdict) -> None:
 
 
 def refuse(differing: Sequence[Difference]) -> None:
-    """RowsDiffer, if there are any."""
+    """Raise RowsDiffer, if there are any differences."""
     if differing:
         raise RowsDiffer(differing)

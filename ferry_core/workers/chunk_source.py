@@ -1,6 +1,6 @@
-"""ChunkSource, the DataIterator: hands out chunks of all moves to copy workers, the least-progressed one first.
+"""ChunkSource, the DataIterator: hands out chunks of all moves to copy workers, the least-progressed move first.
 
-Called by the copy workers and by the coordinator, from any thread. What is known of one table's chunks is its move's
+Used by the copy workers and by the coordinator, from any thread. The chunks of one table belong to its move
 (``rows.chunks``); one lock here guards all of them.
 """
 
@@ -18,14 +18,14 @@ from ferry_core.tables.table import Table
 
 
 class ChunkSource:
-    """Thread-safe. Asks the source for bounds outside its lock, one asker a table."""
+    """Thread-safe. Asks the source for bounds outside of its lock, with one thread at a time per table."""
 
     def __init__(self, moves: MoveSet) -> None:
         self.moves = moves
         self._changed = threading.Condition()
 
     def pace(self, pace: Pace, rows: int | None) -> None:
-        """Follow another target from the next chunk on; ``rows``: no chunk larger than this."""
+        """Use another target size from the next chunk on. ``rows``: upper limit of a chunk."""
         target = self.moves.chunk_target
         target.seconds, target.bytes = pace.chunk_target_duration, pace.chunk_target_bytes
         target.rows = LARGEST if rows is None else rows
@@ -33,9 +33,9 @@ class ChunkSource:
     def next_chunk(
         self, session: Session, allowed: Callable[[TableMove], bool] = lambda _: True
     ) -> tuple[TableMove, Chunk] | None:
-        """The next chunk of the least-progressed move that ``allowed`` lets through; None when there is none now.
+        """The next chunk of the least-progressed move for which ``allowed`` is true. None if there is none now.
 
-        Waits while other workers are finding out whether allowed moves have one.
+        Waits while other workers are finding out whether allowed moves have another chunk.
         """
         while True:
             with self._changed:
@@ -64,7 +64,7 @@ class ChunkSource:
             with self._changed:
                 chunks.walk.busy = False
                 self._changed.notify_all()
-                if chunks is move.chunks:  # else the move has started over meanwhile
+                if chunks is move.chunks:  # otherwise the move has started over meanwhile
                     return move, chunks.further(rows, hi)
 
     def finished(self, move: TableMove, chunk: Chunk, result: CopyResult) -> None:
@@ -76,7 +76,10 @@ class ChunkSource:
             self._changed.notify_all()
 
     def returned(self, chunk: Chunk) -> None:
-        """The chunk was not copied: hand it out again. One that is not out (finished, split) is left alone."""
+        """The chunk was not copied: it will be handed out again.
+
+        A chunk that is not out (finished, split) is ignored.
+        """
         with self._changed:
             if chunk.of.is_out(chunk):
                 chunk.of.returned(chunk)
@@ -95,9 +98,10 @@ class ChunkSource:
             self._changed.notify_all()
 
     def start_over(self, move: TableMove, table: Table) -> None:
-        """Forget how far the move is, whose definition is ``table`` from now on.
+        """Reset the move's progress; its definition is ``table`` from now on.
 
-        Its gate must be held exclusively: no chunk is between its read and its commit. What is out is void (``valid``).
+        The caller must hold its gate exclusively, so no chunk is between its read and its commit. Chunks that are out
+        become invalid (``valid``).
         """
         with self._changed:
             move.table = table
@@ -105,12 +109,12 @@ class ChunkSource:
             self._changed.notify_all()
 
     def valid(self, move: TableMove, chunk: Chunk) -> bool:
-        """Whether the chunk is to be copied: asked once the gate is entered."""
+        """Whether the chunk should be copied. Ask after the gate is entered."""
         with self._changed:
             return chunk.of is move.chunks
 
     def state(self, move: TableMove) -> Frontier:
-        """The move's progress now; what is out or to be redone counts as unfinished."""
+        """The move's current progress. Chunks handed out or to be redone count as unfinished."""
         with self._changed:
             return move.chunks.state()
 

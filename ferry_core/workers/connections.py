@@ -1,6 +1,6 @@
-"""Opens sessions for one run, re-reading the credentials each time, so that a rotated password needs no restart.
+"""Opens sessions for one run. Reads credentials again each time, so that a rotated password needs no restart.
 
-Thread-safe: anybody may ask for a session; a session then belongs to the thread that asked.
+Thread-safe: any thread may ask for a session, which then belongs to that thread.
 """
 
 import threading
@@ -21,7 +21,9 @@ HURRIED_SECONDS = 5.0
 
 
 class _End:
-    """One server: its endpoint as the Secrets say now, whether it ever let us in, and which server it is."""
+    """One server: its endpoint from the current Secrets, whether it has ever accepted our login, and which server it
+    is.
+    """
 
     def __init__(self, role: ServerRole, ask: Callable[[], Endpoint], patience_seconds: float) -> None:
         self._ask = ask
@@ -34,16 +36,16 @@ class _End:
 
 
 class Connections:
-    """``source`` and ``target`` give the endpoint as the Secrets say now.
+    """``source`` and ``target`` return the endpoint from the current Secrets.
 
-    A session that would speak to another server than the first one at that end is not opened (OtherServer), nor, once
-    ``meet`` was called, to one that was restarted since (ServerRestarted; ``ferry_core.mysql.identity``).
+    A session to another server than the first one at that end is not opened (OtherServer). After ``meet``, neither is a
+    session to a server that was restarted since (ServerRestarted; ``ferry_core.mysql.identity``).
     """
 
     def __init__(
         self, source: Callable[[], Endpoint], target: Callable[[], Endpoint], patience_seconds: float = RETRY_SECONDS
     ) -> None:
-        """``patience_seconds``: how long an address may lead to another server."""
+        """``patience_seconds``: how long an address may lead to another server before the run fails."""
         self._source = _End(ServerRole.SOURCE, source, patience_seconds)
         self._target = _End(ServerRole.TARGET, target, patience_seconds)
         self._computing: Mapping[str, str] = {}
@@ -52,29 +54,29 @@ class Connections:
 
     @property
     def let_in(self) -> bool:
-        """Whether both servers have ever let this run in."""
+        """Whether both servers have ever accepted a login of this run."""
         return self._source.accepted and self._target.accepted
 
     def meet(self, source: Session, target: Session) -> None:
-        """These are the servers, since these starts, that the run works with from now on."""
+        """From now on the run works with these servers, started at these times."""
         self._source.known.learn(source.identity)
         self._target.known.learn(target.identity)
 
     def recognise(self, source: Callable[[Endpoint], bool], target: Callable[[Endpoint], bool]) -> None:
-        """By these proofs a server is known again under another name (``run.renamed``)."""
+        """Proofs by which a server is recognised under another name (``run.renamed``)."""
         self._source.proof, self._target.proof = source, target
 
     def source_was(self, stored: str) -> bool:
-        """Whether the source has proven to be the server that was met under this name."""
+        """Whether the source has proven to be the server known by this name."""
         return self._source.known.was(stored)
 
     def forget_starts(self) -> None:
-        """Restarts are nothing to notice until the servers are met again."""
+        """Ignore restarts until the servers are met again."""
         self._source.known.forget_start()
         self._target.known.forget_start()
 
     def refuse_restarted(self) -> None:
-        """Raise ServerRestarted if anybody has found a server restarted since it was met."""
+        """Raise ServerRestarted if any thread has noticed a restart of a server since it was met."""
         self._source.known.refuse_restarted()
         self._target.known.refuse_restarted()
 
@@ -83,7 +85,9 @@ class Connections:
             self._open.add(session)
 
     def abort_all(self) -> None:
-        """Break every connection, also those being made: who waits for a server that hangs gets ConnectionLost."""
+        """Break every connection, also connects in progress: threads waiting for a server that hangs get
+        ConnectionLost.
+        """
         with self._lock:
             sessions = list(self._open)
         for session in sessions:
@@ -102,45 +106,47 @@ class Connections:
         return session
 
     def compute_like_source(self) -> None:
-        """From now on sessions of the target compute generated columns as the source's global settings say."""
+        """From now on target sessions compute generated columns with the source's global settings."""
         with self.source_control() as session:
             self._computing = computing_settings(session)
 
     def source(self, *, text: bool = False) -> Session:
-        """A session that renders rows; ``text`` for tables with a row filter."""
+        """A session that renders rows; ``text`` is for tables with a row filter."""
         return self._session(self._source, Purpose.SOURCE_TEXT if text else Purpose.SOURCE)
 
     def source_control(self, patience: float = 300) -> Session:
-        """``patience`` is for how many seconds an answer is waited for."""
+        """``patience``: timeout of an answer in seconds."""
         return self._session(self._source, Purpose.CONTROL, patience)
 
     def source_position(self) -> Position:
-        """Of the newest commit in the source's binlog."""
+        """Position of the newest commit in the source's binlog."""
         with self.source_control() as session:
             return source_position(session)
 
     def source_endpoint(self) -> Endpoint:
-        """For who opens connections of its own: to be asked before each."""
+        """For code that opens its own connections. Ask again before each one."""
         return self._source()
 
     def source_to_unlock(self) -> Endpoint:
-        """The same for stopping writes and allowing them again: that must be undone after a restart as well."""
+        """The same for stopping and allowing writes, which must be undone after a restart as well."""
         return self._source(any_start=True)
 
     def target(self) -> Session:
-        """A session that may write rows; enrol it with the fence first."""
+        """A session that may write rows. Enrol it with the fence first."""
         return self._session(self._target, Purpose.TARGET)
 
     def lease(self) -> Session:
-        """A session for the lease row, which is read and changed after a restart as well; it only notes that one."""
+        """A session for the lease row, which is read and changed after a restart as well; the restart is only
+        recorded.
+        """
         return self._session(self._target, Purpose.TARGET, any_start=True)
 
     def patient_lease(self) -> Session:
-        """For the cutover's statements: longer than they may wait for a lock, shorter than a person waits for news."""
+        """For statements of the cutover: a timeout longer than their lock waits, shorter than people wait for news."""
         return self._session(self._target, Purpose.TARGET, PATIENT_SECONDS, any_start=True)
 
     def hurried_lease(self) -> Session:
-        """For who asks again until there is an answer."""
+        """For code that asks repeatedly until there is an answer."""
         return self._session(self._target, Purpose.TARGET, HURRIED_SECONDS, any_start=True)
 
     def target_control(self, patience: float = 300) -> Session:

@@ -1,7 +1,7 @@
-"""The threads of a run: one streamer, n copy workers, one flusher with its own pool, and who ends them.
+"""The threads of a run: one streamer, n copy workers, one flusher with its own pool; starts and stops them.
 
-They meet in three places only: the change buffer, the chunk queue, the table gates. The first error that any of them
-raises ends the run: ``check`` raises it in the coordinator's thread. Created and driven by the coordinator.
+They share only three objects: the change buffer, the chunk source, the table gates. The first error of any thread ends
+the run: ``check`` raises it in the coordinator's thread. Created and controlled by the coordinator.
 """
 
 import contextlib
@@ -42,25 +42,28 @@ LEASE_LOOK_SECONDS = 2.0
 KILL_SECONDS = 0.5
 """How long steps may take to notice that their statements were killed."""
 EXPLAIN_SECONDS = 10.0
-"""How long the stream may take to tell why a table is not as it was."""
+"""How long to wait for the stream to report why a definition changed."""
 STREAMER = "streamer"
 
 
 @dataclass(frozen=True)
 class EngineEvents:
-    """Who is told what the threads did; all are called from many threads."""
+    """Callbacks for what the threads did. All are called from many threads."""
 
     chunk: Callable[[TableMove, CopyResult], None]
     keys: Callable[[TableMove, CopyResult], None]
     flush: Callable[[FlushResult], None]
     error: Callable[[FerryError], None]
     judge: Callable[[TableMove, CopyResult], None] = lambda _move, _result: None
-    """Raises DataError for rows that must not pass; before a chunk counts as done, so that a resume asks again."""
+    """Raises DataError for rows that must be refused.
+
+    Called before a chunk counts as done, so that a resume checks again.
+    """
     chunk_retried: Callable[[], None] = lambda: None
 
 
 class Shared(NamedTuple):
-    """Where the threads meet."""
+    """Objects that the threads share."""
 
     moves: MoveSet
     buffer: ChangeBuffer
@@ -69,7 +72,7 @@ class Shared(NamedTuple):
 
 
 class Engine:
-    """Owns the threads and their sessions. ``start_*`` once, ``stop`` any number of times."""
+    """Owns the threads and their sessions. Call ``start_*`` once; ``stop`` may be repeated."""
 
     def __init__(
         self,
@@ -105,7 +108,7 @@ class Engine:
     # -- life -----------------------------------------------------------------------------------------------------
 
     def start_streaming(self) -> None:
-        """The streamer and the flusher: tracking begins."""
+        """Start the streamer and the flusher."""
         self.start(STREAMER, self._stream)
         flusher = Flusher(
             self.buffer,
@@ -120,9 +123,9 @@ class Engine:
         self.start("xa", self._watch_xa().run)
 
     def start_copying(self) -> None:
-        """As many workers as are wanted now; called again when there is more to copy, or more are wanted.
+        """Start as many workers as are wanted now. Called again when there is more to copy, or more are wanted.
 
-        When fewer are, the others idle. All end when everything is copied.
+        If fewer are wanted, the surplus ones idle. All end when everything is copied.
         """
         with self._pairs_lock:
             missing = set(range(self._workers_wanted())) - self._workers if not self.chunks.all_done else ()
@@ -131,7 +134,7 @@ class Engine:
             self.start(f"copy-{number}", partial(self._copy_chunks, number))
 
     def _may_leave(self, number: int) -> bool:
-        """Whether a copy worker is not needed any more; then it is none from now on."""
+        """Whether a copy worker is no longer needed; then it stops being one."""
         if self.ending.is_set():
             return True
         with self._pairs_lock:
@@ -143,7 +146,7 @@ class Engine:
         try:
             self.streamer.run()
         except DataError:
-            # A newer run streams under our server id, and the source ends our stream: say who, if that is why.
+            # A newer run streams with our server id, and the source closed our stream: report that, if it is the cause.
             with contextlib.suppress(RetriableError):
                 self._fence.read()
             raise
@@ -153,7 +156,7 @@ class Engine:
         return DroppedXa(self.buffer, reader.control, reader.visibility, self.streamer.reached, self.ending.wait)
 
     def _watch_lease(self) -> None:
-        """A run that has nothing to write would never learn that a newer one took over."""
+        """Detect a newer run also if this run has nothing to write."""
         while not self.ending.wait(LEASE_LOOK_SECONDS):
             try:
                 self._fence.read()
@@ -161,7 +164,7 @@ class Engine:
                 log.debug("the lease could not be read: %s", error)
 
     def check(self) -> None:
-        """Raise what ended a thread, if anything did."""
+        """Raise the error that ended a thread, if there is one."""
         if self._failure is not None:
             raise self._failure
 
@@ -173,13 +176,13 @@ class Engine:
 
     @property
     def workers(self) -> tuple[int, int]:
-        """Copy workers with a chunk in hand, and those that wait for one; none that is wanted no longer."""
+        """Number of copy workers with a chunk, and of those waiting for one, without surplus workers."""
         with self._pairs_lock:
             busy = sum(pair.busy for pair in self._copying)
             return busy, max(0, min(len(self._copying), self._workers_wanted()) - busy)
 
     def interrupt(self) -> None:
-        """Kill the statements of all steps under way; they are redone when allowed."""
+        """Kill the statements of all running steps. The steps are redone when allowed."""
         with self._pairs_lock:
             busy = [pair for pair in self._pairs if pair.busy]
         if busy:
@@ -199,15 +202,15 @@ class Engine:
             pair.close()
 
     def stop_writing(self) -> None:
-        """After the cutover: only the streamer goes on, to see what the source still accepts."""
+        """After the cutover: only the streamer continues, to see writes that the source still accepts."""
         self.ending.cancel()
         self._join([thread for thread in self._threads if thread.name != STREAMER], 1.5)
 
     def _join(self, threads: Sequence[threading.Thread], grace_seconds: float) -> None:
-        """Wait for threads; after the grace time their statements are killed, or their connections broken."""
+        """Wait for threads. After the grace time kill their statements, or break their connections."""
         if _ended(threads, grace_seconds):
             return
-        # A server that hangs would hold up even the killing.
+        # A server that hangs would block the KILL itself.
         killer = threading.Thread(target=self._interrupt_quietly, name="interrupt", daemon=True)
         killer.start()
         if _ended(threads, KILL_SECONDS):
@@ -225,7 +228,7 @@ class Engine:
             log.debug("could not interrupt the running steps: %s", error)
 
     def start(self, name: str, body: Callable[[], None]) -> None:
-        """Run ``body`` in a thread of this run: what it raises ends the run."""
+        """Run ``body`` in a thread of this run. An exception of it ends the run."""
 
         def run() -> None:
             try:
@@ -233,7 +236,7 @@ class Engine:
             except Terminated:
                 log.debug("%s ended", name)
             except BaseException as error:
-                # After the cutover (``stop_writing``) the streamer alone is still wanted.
+                # After the cutover (``stop_writing``) only the streamer is needed.
                 wanted = not (self._stopped if name == STREAMER else self.ending.is_set())
                 if self._failure is None and wanted:
                     log.debug("%s failed", name, exc_info=True)
@@ -247,7 +250,7 @@ class Engine:
         thread.start()
 
     def _fail(self, name: str, error: BaseException) -> None:
-        """The first error counts, but for one that follows from a changed definition: the stream tells which."""
+        """Record the first error. If a changed definition caused it, wait for the stream to name the statement."""
         if name != STREAMER and isinstance(error, DataError) and error.reason == Reason.TABLE_NOT_AS_KNOWN:
             deadline = time.monotonic() + EXPLAIN_SECONDS
             while not (self.ending.is_set() or self._stream_ended.wait(IDLE_SECONDS) or time.monotonic() > deadline):
@@ -263,11 +266,11 @@ class Engine:
 
     @contextlib.contextmanager
     def suspend_writes(self) -> Iterator[None]:
-        """Inside, no row write begins and those under way are killed, so that none holds the lease row."""
+        """While entered, no row write begins, and running ones are killed, so that none holds the lease row."""
         over = threading.Event()
 
         def keep_killing() -> None:
-            # A KILL between two statements of a transaction does nothing: so again, until nothing is under way.
+            # A KILL between two statements of a transaction has no effect: repeat until nothing is running.
             while not over.is_set():
                 self._interrupt_quietly()
                 over.wait(KILL_SECONDS)
@@ -283,7 +286,7 @@ class Engine:
             self._aside.clear()
 
     def _refuse_writes(self) -> None:
-        """The fence asks before each row-moving transaction begins and commits."""
+        """Called by the fence before each row-moving transaction begins and commits."""
         if self._throttle.pause.paused:
             raise Interrupted(Reason.PAUSED, "paused: this step is repeated after the pause")
         if self._aside.is_set():
@@ -342,7 +345,7 @@ class Engine:
     # -- changed keys ---------------------------------------------------------------------------------------------
 
     def _copy_keys(self, move: TableMove, keys: tuple[KeyLiterals, ...]) -> bool:
-        """One batch, until it has committed; whether it met a lock conflict on its way."""
+        """Copy one batch until it has committed. Returns whether it met a lock conflict."""
         pair = getattr(self._flush_local, "pair", None)
         if pair is None:
             pair = self._flush_local.pair = self._pair()
@@ -362,13 +365,13 @@ class Engine:
         return bool(pair.conflicted)
 
     def _make_visible(self, generation: Generation) -> bool:
-        """R1 on a pair of the flusher's own; only its thread comes here."""
+        """R1 on a pair of sessions of the flusher's own, used only in its thread."""
         if self._flusher_pair is None:
             self._flusher_pair = self._pair()
         pair = self._flusher_pair
 
         def undecided() -> frozenset[str]:
-            # One that is prepared anew, with the same XID, has nothing to do with these keys.
+            # A transaction prepared again with the same XID has nothing to do with these keys.
             return generation.xids.difference(self.buffer.prepared_xids())
 
         return self._step.retrying(

@@ -1,8 +1,8 @@
-"""Flow: a direction, from the end that is read to the end that is written. The engine knows no other ends.
+"""Flow: a direction, from the server that is read to the server that is written. The engine knows no other servers.
 
-Each end opens its own sessions and has its own rules: the reader how its rows are made visible, the writer how its
-transactions are fenced. Which family an end is its sessions know (``Session.flavor``); nothing is asked of the pair. So
-the same engine runs the other way round, and between families. Made by the run, for each engine.
+Each end opens its own sessions and has its own rules: the reader for the visibility of its rows, the writer for fencing
+its transactions. A session knows its family (``Session.flavor``); nothing depends on the pair. So the same engine works
+in the other direction, and between families. Made by the run, for each engine.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ferry_core.workers.connections import Connections
 
 
 class OpenRows(Protocol):
-    """A session that renders rows; ``text`` for tables with a row filter."""
+    """Opens a session that renders rows; ``text`` is for tables with a row filter."""
 
     def __call__(self, *, text: bool = False) -> Session: ...
 
@@ -41,7 +41,7 @@ class Writer:
 
 
 class Flow(NamedTuple):
-    """``abort`` breaks every connection of both ends."""
+    """``abort`` breaks every connection to both servers."""
 
     reader: Reader
     writer: Writer
@@ -63,4 +63,4 @@ class Flow(NamedTuple):
 
 
 HURRIED_SECONDS = 5.0
-"""How long an answer is waited for by who only kills statements."""
+"""Timeout of an answer for sessions that only kill statements."""

@@ -1,6 +1,6 @@
 """The sessions of one thread that moves rows: one or two on the source, one on the target, opened on demand.
 
-Used by the copy workers and by the flusher's batches; ``workers.step`` decides when they are replaced.
+Used by the copy workers and by the flusher's batches. ``workers.step`` decides when to replace them.
 """
 
 import time
@@ -13,11 +13,13 @@ from ferry_core.tables.table import Table
 from ferry_core.workers.flow import Flow
 
 IDLE_SECONDS = 40.0
-"""Sessions idle for longer are replaced before a step: the target ends its own after 60 s (``mysql.session``)."""
+"""Sessions idle for longer are replaced before a step, because the target closes its own after 60 s
+(``mysql.session``).
+"""
 
 
 class CopySessions(SessionPair):
-    """Only ``interrupt`` and ``abort`` are for other threads."""
+    """Other threads may only call ``interrupt`` and ``abort``."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__(lambda text: flow.reader.rows(text=text), self._enrolled)
@@ -27,7 +29,7 @@ class CopySessions(SessionPair):
         self._slot: int | None = None
         self._used = 0.0
         self.conflicted = False
-        """Whether a step met a lock conflict; who asks takes it back first."""
+        """Whether a step met a lock conflict. The caller resets it before the step."""
         self.busy = False
 
     def _enrolled(self) -> Session:
@@ -40,7 +42,7 @@ class CopySessions(SessionPair):
         return session
 
     def copier(self, table: Table) -> RowCopier:
-        """Where both sessions meet; kept with them, for it knows their packet sizes and statements."""
+        """The copier for both sessions, kept with them because it caches their packet sizes and statements."""
         now = time.monotonic()
         if now - self._used > IDLE_SECONDS:
             self.close()
@@ -52,14 +54,16 @@ class CopySessions(SessionPair):
         return self._copiers[source]
 
     def recover(self) -> None:
-        """After any failure of a connection: prove that nothing of the old target session can commit, start afresh."""
+        """After any connection failure: prove that nothing of the old target session can commit, then use new
+        sessions.
+        """
         if self._target is not None and self._slot is not None:
             self._target.close()
             self._fence.prove_ended(self._target.connection_id, self._slot)
         self.close()
 
     def interrupt(self, source_control: Session, target_control: Session) -> None:
-        """Kill the statements under way, from another thread; the step sees Interrupted."""
+        """Kill running statements, from another thread; the step gets Interrupted."""
         for session in list(self._sources.values()):
             kill(source_control, session.connection_id, query_only=True)
         target = self._target

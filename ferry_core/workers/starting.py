@@ -1,19 +1,19 @@
-"""The start of one move while the run goes on: of a table that joins, or of one that starts over.
+"""Starts one move while the run continues: a table that joins, or one that starts over.
 
-It is the start of rule R2 (``consistency.table_start``) for one table, with its own place s in the stream:
+This is rule R2 (``consistency.table_start``) for one table, with its own position s in the stream:
 
-    its events do not count         the streamer has let go of it, between two transactions
-    its windows are closed          its gate is held exclusively: no chunk, no generation of it is under way
+    stop counting its events        the streamer drops it between two transactions
+    close its windows               hold its gate exclusively: no chunk or generation of it is in progress
     forget it                       pending keys, keys of undecided XA transactions, proofs, chunks
-    clear its record                durably: a run that dies from here on begins it anew
-    make its table, empty it        only our rows
-    its events count from s on      the streamer says which place that is
+    clear its record                durably: a run that dies from here on starts it again
+    create its table, empty it      only our rows
+    count its events from s on      the streamer reports the position s
     record s                        durably: a run that dies from here on ignores its events up to s
-    compare its definition          as it is behind s; what comes later is in the stream
+    compare its definition          with the one after s; the stream reports later changes
     make its rows readable          R1, every prepared XA transaction decided, R1
     copy                            its chunks are handed out
 
-The others go on all the while. Called by the coordinator, in its thread.
+The other moves continue meanwhile. Called by the coordinator, in its thread.
 """
 
 import logging
@@ -36,23 +36,23 @@ LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class StartSteps:
-    """What a start needs of the run around it. All are called in the caller's thread."""
+    """What a start needs from the rest of the run. All are called in the caller's thread."""
 
     save: Callable[[Iterable[TableMove]], None]
-    """Store a checkpoint, with a record of the start of these."""
+    """Save a checkpoint, with a record of the start of these moves."""
     tick: Callable[[], object]
     """Called all the time; raises what ends the run."""
     make: Callable[[Table], None]
-    """Have the table on the target as this definition says. Its rows may be lost by that."""
+    """Create the table on the target with this definition. This may delete its rows."""
     compare: Callable[[Table], None]
-    """Raise SchemaChanged if the source's table is not as this definition says."""
+    """Raise SchemaChanged if the source's table differs from this definition."""
     unproven: Callable[[TableMove], None]
-    """Nothing about the move is proven any more."""
+    """The move is unproven as a whole from now on."""
     say: Callable[[str], None] = log.info
 
 
 class MoveStarter:
-    """``join`` and ``start_over``, for one move after another."""
+    """``join`` and ``start_over``, for one move at a time."""
 
     def __init__(self, engine: Engine, steps: StartSteps) -> None:
         self._engine = engine
@@ -60,7 +60,7 @@ class MoveStarter:
         self._steps = steps
 
     def join(self, table: Table) -> TableMove:
-        """One more table for a run that goes on: copied beside what there is, followed from its own place."""
+        """Add a table to a running run: it is copied beside the others, and followed from its own position."""
         move = self._engine.moves.join(table)
         self._steps.save([])
         self._prepare(move)
@@ -68,7 +68,7 @@ class MoveStarter:
         return move
 
     def start_over(self, move: TableMove, table: Table) -> None:
-        """Copy a move again, from ``table`` as its definition is now."""
+        """Copy a move again, with the current definition ``table``."""
         move.state = MoveState.RESTARTING
         seen = self._engine.moves.unfollow(move)
         self._wait(lambda: self._engine.moves.wait_seen(seen, LOOK_SECONDS))

@@ -1,7 +1,7 @@
 """What one copying thread does: one copy step, repeated until it has committed.
 
 Used by the chunk workers and by the flusher's batches. A step's window (R3) is open from before its source read until
-it has committed or is proven never to: so a lost target connection is killed and proven ended before the retry.
+it has committed or is proven never to commit: so a lost target connection is killed and proven ended before the retry.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from ferry_core.workers.sessions import CopySessions
 Result = TypeVar("Result")
 
 MAX_INTERRUPTIONS = 50
-"""A pause interrupts a step once; one that is killed this often meets somebody else's killer."""
+"""A pause interrupts a step once. A step that is interrupted this often is being killed by someone else."""
 
 
 class CopyStep:
-    """Does one step until it is done. Shared by all workers; holds no session of its own."""
+    """Runs one step until it has committed. Shared by all workers; owns no session."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class CopyStep:
         failed: Callable[[FerryError], None],
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """``failed`` is told every retried error, for metrics and the status message."""
+        """``failed`` is called with every retried error, for metrics and the status message."""
         self._wait_while_paused = wait_while_paused
         self._failed = failed
         self._retries = Retries(retry_seconds, ending)
@@ -39,9 +39,9 @@ class CopyStep:
     def copy(
         self, pair: CopySessions, table: Table, selector: Selector, troubled: Callable[[], object] = bool
     ) -> CopyResult:
-        """Copy one selection until it has committed; the errors are those of ``retrying``.
+        """Copy one selection until it has committed. The errors are those of ``retrying``.
 
-        ``troubled`` is called before each repetition that something else than a pause or a stop has caused.
+        ``troubled`` is called before each repetition that was not caused by a pause or a stop.
         """
 
         def body() -> CopyResult:
@@ -54,7 +54,7 @@ class CopyStep:
         return self.retrying(pair, body, troubled)
 
     def retrying(self, pair: CopySessions, body: Callable[[], Result], troubled: Callable[[], object] = bool) -> Result:
-        """``body``, again after passing errors, on fresh sessions after lost ones, never during a pause.
+        """Run ``body``; repeat it after retriable errors, with new sessions after lost ones, never during a pause.
 
         Raises TooLarge (ask for less), Terminated, Fenced, a TerminalError, or the last RetriableError when time is up.
         """
@@ -65,7 +65,7 @@ class CopyStep:
             self._recover(pair, error)
 
         for _ in range(MAX_INTERRUPTIONS):
-            # Outside of the retries: a pause may last for days, and its end finds connections dead of old age.
+            # Outside of the retries: a pause may last for days, and its end finds connections that have timed out.
             self._wait_while_paused()
             try:
                 return self._retries(body, failed)
@@ -75,7 +75,7 @@ class CopyStep:
         raise interrupted
 
     def _recover(self, pair: CopySessions, error: FerryError) -> None:
-        """Keep the window open until the lost connection is proven ended, however long the server is away."""
+        """Keep the window open until the lost connection is proven ended, however long the server is unreachable."""
         if isinstance(error, LockConflict):
             pair.conflicted = True
         if not isinstance(error, ConnectionLost):
