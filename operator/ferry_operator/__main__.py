@@ -1,5 +1,6 @@
 """``python -m ferry_operator``: the operator's process, configured by ``FERRY_*`` environment variables."""
 
+import argparse
 import asyncio
 import gc
 import logging
@@ -8,6 +9,7 @@ import sys
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from ferry_core import __version__
 from ferry_operator.settings import Settings, SettingsError
 
 try:
@@ -23,6 +25,13 @@ def formatter() -> logging.Formatter:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        "ferry-operator",
+        description="The Kubernetes operator of mysql-ferry. It takes no arguments: the chart configures it by "
+        "environment variables, FERRY_OPERATOR_NAMESPACE and others; docs/install.md lists the chart's values.",
+    )
+    parser.add_argument("--version", action="version", version=f"ferry-operator, version {__version__}")
+    parser.parse_args()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

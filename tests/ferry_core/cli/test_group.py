@@ -132,6 +132,13 @@ def test_help_and_version() -> None:
         assert (result.exit_code, f"ferry {name}" in result.stdout) == (0, True)
 
 
+def test_without_a_command_the_help_is_printed() -> None:
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 64
+    assert result.stderr.startswith("Usage: ferry [OPTIONS] COMMAND [ARGS]...\n\n  Move selected tables")
+    assert result.stdout == ""
+
+
 def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
     context = click.Context(main)
     own = {name: main.get_command(context, name) for name in COMMANDS}
