@@ -24,20 +24,18 @@ COMMANDS = {
     "tables": Place("verbs", "tables", "Show the progress of each table."),
     "pause": Place("verbs", "pause", "Stop moving rows; progress is kept, also over restarts."),
     "resume": Place("verbs", "resume", "Resume after a pause."),
-    "throttle": Place("verbs", "throttle", "Cap the copy at ROWS a second, or lift the cap with off."),
+    "throttle": Place("verbs", "throttle", "Limit the copy to ROWS per second, or remove the limit with off."),
     "cutover": Place(
         "verbs", "cutover", "Approve the cutover: writes move to the target as soon as every gate is passed."
     ),
-    "abort": Place("verbs", "abort", "Stop for good, allow writes on the source again, keep the target."),
+    "abort": Place("verbs", "abort", "Stop permanently, allow writes on the source again, keep the target."),
     "verify": Place("verbs", "verify", "Ask for a verification pass now."),
     "cleanup": Place(
         "verbs",
         "cleanup",
-        "Release the target: fence off older runs, remove this Ferry's records there; a record of a cutover stays.",
+        "Release the target: stop older runs, remove this Ferry's records there.",
     ),
-    "copier": Place(
-        "copier", "copier", "Run a Ferry under a Kubernetes operator; for a run by hand there is `ferry run`."
-    ),
+    "copier": Place("copier", "copier", "Run a Ferry under a Kubernetes operator."),
 }
 
 
