@@ -35,11 +35,11 @@ def guarded(out: Output, command: Callable[[], object]) -> int:
     except FerryError as error:
         out.failure(error)
         return int(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return ExitCode.CONFIG
     except click.ClickException as error:
-        out.failure(_usage(error))
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message(), err=True)
+        else:
+            out.failure(_usage(error))
         return ExitCode.CONFIG
     except (click.Abort, KeyboardInterrupt):
         out.notice("interrupted")
