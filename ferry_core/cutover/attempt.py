@@ -40,7 +40,7 @@ from ferry_core.cutover.background import Background
 from ferry_core.cutover.blockers import blockers
 from ferry_core.cutover.drain import SourceStream, stream_to_end
 from ferry_core.cutover.durable import DURABLE_SECONDS, make_durable, not_durable
-from ferry_core.cutover.messages import ambiguous, locked
+from ferry_core.cutover.messages import ambiguous, locked, record_lost
 from ferry_core.cutover.mutex import CutoverMutexLost
 from ferry_core.cutover.other_writers import (
     OTHER_WRITERS_SECONDS,
@@ -170,7 +170,8 @@ class CutoverAttempt:
         try:
             keeping.result()
         except AmbiguousError as error:
-            raise self._ambiguous(error.message) from error
+            by_hand = self.lock.by_hand(self._intent)
+            raise AmbiguousError(error.reason, record_lost(error.message, by_hand)) from error
 
     def _ambiguous(self, why: str) -> AmbiguousError:
         return AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, ambiguous(why, self.lock.by_hand(self._intent)))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ferry_core.consistency.fence import COMPLETED, Fence
 from ferry_core.consistency.own_tables import SCHEMA
-from ferry_core.errors import AmbiguousError, Fenced, FerryError
+from ferry_core.errors import AmbiguousError, Fenced, FerryError, ServerRestarted
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -31,20 +31,29 @@ _LOOSE = (
 def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
     """Flush the record to disk if the target's settings do not do that. A failure is logged.
 
-    Raises AmbiguousError if the target has lost the record already.
+    Raises AmbiguousError if the target has lost the record already: with it the newest epoch, or the whole lease row,
+    may be gone. Nobody has been told of the cutover by then.
     """
     try:
         with connect() as session:
             if session.number(_LOOSE):
                 _write_log(session, fence.uid)
         phase = fence.by(connect).read().phase
-    except Fenced:
-        return  # this read only succeeds if the record is there
+    except Fenced as error:
+        if error.reason != Reason.LEASE_REMOVED:
+            return  # a newer run, which has read the record
+        raise _lost(error.message) from error  # a cleanup keeps the row of a cutover
+    except ServerRestarted as error:
+        raise _lost(error.message) from error
     except FerryError as error:
         not_durable(error.message)
         return
     if phase != COMPLETED:
-        raise AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, f"the target has lost the record again: its phase is {phase}")
+        raise _lost(f"its phase is {phase}")
+
+
+def _lost(why: str) -> AmbiguousError:
+    return AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, why)
 
 
 def not_durable(why: str) -> None:

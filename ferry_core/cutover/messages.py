@@ -21,3 +21,12 @@ def locked(why: str, by_hand: str) -> str:
         f"answer, this run allows them, or the next start of the Ferry, or `ferry abort`. To allow writes by hand, "
         f"{CHECK_FIRST}, on {by_hand}"
     )
+
+
+def record_lost(why: str, by_hand: str) -> str:
+    """The target has the record of the cutover no more; it was not reported to anybody."""
+    return (
+        f"the target recorded the cutover and has lost that record again ({why}). The cutover is not reported as done, "
+        f"and writes on the source stay blocked. Bring back the target as it was at the cutover, and start the Ferry "
+        f"again; or, {CHECK_FIRST}, allow writes on {by_hand}, and start the Ferry again"
+    )

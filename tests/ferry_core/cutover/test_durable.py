@@ -8,7 +8,7 @@ from ferry_core.errors import AmbiguousError
 from ferry_core.mysql.session import Purpose, Session
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.servers import Server
+from tests.support.servers import Pair, Server
 
 UID = "uid-durable"
 
@@ -18,6 +18,7 @@ def connect(server: Server) -> Session:
 
 
 def fence_of(server: Server) -> Fence:
+    """Of the next run; a run after a cutover is refused elsewhere."""
     return Fence.take(lambda: connect(server), UID, "ns/name", "source")[0]
 
 
@@ -62,7 +63,24 @@ def test_without_it_the_record_may_be_lost(server: Server) -> None:
     assert lease is None or lease.phase != COMPLETED
 
 
-def test_a_record_that_is_lost_already_is_ambiguous(server: Server) -> None:
-    fence = fence_of(server)
-    with pytest.raises(AmbiguousError, match="has lost the record"):
-        make_durable(lambda: connect(server), fence)
+LOST = {
+    "record": "UPDATE mysql_ferry.lease SET phase = 'CuttingOver'",
+    "epoch too": "UPDATE mysql_ferry.lease SET phase = 'New', epoch = epoch - 1",
+    "lease row": "DELETE FROM mysql_ferry.lease",
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_record_that_is_lost_already_is_ambiguous(pair: Pair, lost: str) -> None:
+    fence = fence_of(pair.target)
+    fence.complete()
+    pair.target.execute(f"{LOST[lost]} WHERE ferry_uid = '{UID}'")
+    with pytest.raises(AmbiguousError, match="OwnershipAmbiguous"):
+        make_durable(lambda: connect(pair.target), fence)
+
+
+def test_a_newer_run_has_read_the_record(pair: Pair) -> None:
+    fence = fence_of(pair.target)
+    fence.complete()
+    fence_of(pair.target)
+    make_durable(lambda: connect(pair.target), fence)

@@ -4,6 +4,7 @@ An attempt is held at a step, the target fails there, and the time from the firs
 first one that passes again must keep to the deadline. Whole runs are in ``tests/e2e/test_target_fails.py``.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ferry_core.consistency.fence import Fence
+from ferry_core.cutover.durable import make_durable
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import AmbiguousError, ConfigError, FerryError, RetriableError, Terminated
 from ferry_core.mysql.session import Purpose, Session
@@ -120,6 +122,27 @@ def test_a_record_whose_answer_is_lost_says_so_while_it_finds_out(cutover: Cutov
     cutover.heal()
     attempting.join(60)
     assert tried[0].done == (cutover.phase() == "Completed") == cutover.read_only()
+
+
+@pytest.mark.parametrize("lost", ["epoch = epoch - 1, phase = 'New', cutover = '{}'", "ferry_uid = 'gone'"])
+def test_a_record_that_the_target_loses_at_once_is_not_reported_as_a_cutover(
+    cutover: CutoverInProcess, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """As by a backup that is brought back, or a failover, in these milliseconds: a person decides."""
+
+    def lose(connect: Callable[[], Session], fence: Fence) -> None:
+        cutover.pair.target.execute(f"UPDATE mysql_ferry.lease SET {lost} WHERE ferry_uid = '{cutover.run.uid}'")
+        make_durable(connect, fence)
+
+    monkeypatch.setattr("ferry_core.cutover.attempt.make_durable", lose)
+    try:
+        with pytest.raises(AmbiguousError) as said:
+            cutover.attempt().run()
+        assert cutover.read_only()
+    finally:
+        cutover.lock.unlock()
+    assert "has lost that record again" in said.value.message
+    assert re.search(r"allow writes on source .*: SET GLOBAL read_only = OFF", said.value.message)
 
 
 def test_a_stop_does_not_wait_for_long_for_a_lost_answer(
