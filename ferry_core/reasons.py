@@ -81,6 +81,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     COPIER_SILENT = "CopierSilent"
     ABORT_FAILED = "AbortFailed"
+    CLEANED_UP = "CleanedUp"
     CLEANUP_FAILED = "CleanupFailed"
     # mistakes in a manifest, its Secrets and the command line
     MANIFEST_UNREADABLE = "ManifestUnreadable"

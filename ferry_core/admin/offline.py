@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ferry_core.admin.drop_target import drop_target
 from ferry_core.api.choices import DeletionPolicy
-from ferry_core.api.report import Phase, Stage
+from ferry_core.api.report import Outcome, Phase, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
-from ferry_core.consistency.fence import COMPLETED, Fence, Lease
+from ferry_core.consistency.fence import COMPLETED, PERHAPS_LIVE, Fence, Lease
 from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE, aborted_by_hand, removed_by_hand
 from ferry_core.cutover.durable import drop_left_behind
 from ferry_core.cutover.source_lock import Released
@@ -37,8 +37,11 @@ from ferry_core.run.options import RunOptions
 from ferry_core.workers.connections import Connections
 
 
-def abort(loaded: LoadedFerry, options: RunOptions) -> str:
-    """Fence off whatever runs, allow writes on the source again, keep the target. Says what was done."""
+def abort(loaded: LoadedFerry, options: RunOptions) -> Outcome:
+    """Fence off whatever runs, allow writes on the source again, keep the target.
+
+    Where the target may be live without a record of it, the lease row says so: a later cleanup must not drop tables.
+    """
     connections = _connections(loaded)
     lease = _lease(loaded, connections)
     where = loaded.target.address
@@ -46,17 +49,23 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> str:
     if lease is None:
         refuse_other_target(loaded.ferry, options.state_path)
         nothing = f"nothing to abort: target {where} knows nothing of this Ferry"
-        return nothing + _namesakes(loaded, connections) + unknown_lock(loaded.ferry, connections)
+        nothing += _namesakes(loaded, connections)
+        return Outcome(message=nothing, needs_person=unknown_lock(loaded.ferry, connections))
     _refuse_cut_over(lease, where)
     fence, before, unlocked = _take(loaded, connections, options.state_path)
     _refuse_cut_over(before, where)  # a run that went on until then may just have done so
-    fence.record(phase=Phase.ABORTED.value)
-    locked = perhaps_forgotten(loaded.ferry, connections, before) if not unlocked else ""
-    locked = locked and f". {locked}"
-    return f"aborted: target {where} is kept as it is{unlocked}{_state(options.state_path)}{locked}"
+    locked = unasked = ""
+    if not unlocked:
+        try:
+            locked = perhaps_forgotten(loaded.ferry, connections, before, must_know=True)
+        except FerryError as error:
+            unasked = f"; the source was not asked whether it is read-only ({error.message})"
+    fence.record(phase=Phase.ABORTED.value, cutover=PERHAPS_LIVE if locked or unasked else {})
+    done = f"aborted: target {where} is kept as it is{unlocked}{unasked}{_state(options.state_path)}"
+    return Outcome(message=done, needs_person=locked)
 
 
-def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
+def cleanup(loaded: LoadedFerry, options: RunOptions) -> Outcome:
     """As ``abort``, and remove what this Ferry keeps, on the target but for the tombstone of a cutover.
 
     With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live. Where the target may be
@@ -70,12 +79,11 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
         with connections.target_control() as session:
             drop_leftovers(session, ferry_uid(loaded.ferry))
         nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
-        nothing += _namesakes(loaded, connections) + unknown_lock(loaded.ferry, connections)
-        return nothing + _remove_state(options.state_path, ferry_uid(loaded.ferry))
+        nothing += _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
+        return Outcome(message=nothing, needs_person=unknown_lock(loaded.ferry, connections))
     fence, before, unlocked = _take(loaded, connections, options.state_path)
     drops = loaded.ferry.spec.deletion_policy is DeletionPolicy.DROP_TARGET
     locked = _perhaps_live(loaded, connections, before, drops=drops) if not unlocked else ""
-    locked = locked and f". {locked}"
     dropped = ""
     if drops:
         if locked:
@@ -102,9 +110,8 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> str:
             ", and run ferry cleanup again, which removes that row; if the source is to stay read-only, run on the "
             f"target: {removed_by_hand(ferry_uid(loaded.ferry))}"
         )
-    return f"cleaned up: target {loaded.target.address} holds nothing of this Ferry any more{kept}{dropped}" + (
-        unlocked + removed + locked
-    )
+    done = f"cleaned up: target {loaded.target.address} holds nothing of this Ferry any more{kept}{dropped}"
+    return Outcome(message=f"{done}{unlocked}{removed}", needs_person=locked)
 
 
 def _refuse_cut_over(lease: Lease, where: str) -> None:
@@ -183,10 +190,10 @@ def _unlock(loaded: LoadedFerry, connections: Connections, lease: Lease, state_p
 def _perhaps_live(loaded: LoadedFerry, connections: Connections, lease: Lease, *, drops: bool) -> str:
     """What a source that is read-only means. Tables are not dropped while the source cannot be asked.
 
-    A Ferry that was aborted was not cut over after that: there nothing has to be asked.
+    A Ferry that was aborted was not cut over after that: unless the abort was in doubt, nothing has to be asked.
     """
     try:
-        must_know = drops and lease.phase != Phase.ABORTED.value
+        must_know = drops and (lease.phase != Phase.ABORTED.value or lease.perhaps_live)
         return perhaps_forgotten(loaded.ferry, connections, lease, must_know=must_know)
     except FerryError as error:
         error.add(

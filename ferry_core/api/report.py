@@ -237,6 +237,18 @@ class Report(Status):
         return bool(self.model_fields_set & {"stage", "phase"})
 
 
+class Outcome(Told):
+    """What ``ferry abort`` or ``ferry cleanup`` did: also the termination message of its Pod."""
+
+    message: str
+    """What was done, for people."""
+    needs_person: str = ""
+    """What only a person can decide now, and how; empty: nothing."""
+
+    def __str__(self) -> str:
+        return ". ".join(text for text in (self.message, self.needs_person) if text)
+
+
 class TableReport(Told):
     """One entry of ``GET /api/v1/tables``."""
 

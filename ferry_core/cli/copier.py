@@ -41,9 +41,7 @@ from ferry_core.run.options import RunOptions
     metavar="FILE",
     help="Keeps the newest directive for a process that is started again.",
 )
-@click.option(
-    "--termination-log", type=inputs.FilePath, metavar="FILE", help="Where the last report is written at the end."
-)
+@inputs.termination_log_option
 @click.pass_obj
 def copier(
     out: Output,

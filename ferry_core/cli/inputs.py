@@ -47,6 +47,13 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def termination_log_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--termination-log."""
+    return click.option(
+        "--termination-log", type=FilePath, metavar="FILE", help="Where an operator reads how it ended."
+    )(command)
+
+
 def state_path(ferry: Ferry, given: Path | None) -> Path | None:
     """Where the checkpoint is stored; None means a table on the target.
 

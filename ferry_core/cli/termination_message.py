@@ -1,7 +1,7 @@
-"""Writes the termination message of a copier's container: its last report, of which Kubernetes keeps 4096 bytes.
+"""Writes the termination message of a container: a copier's last report, or what an abort or a cleanup did.
 
-An operator that was down meanwhile learns only from it how the run ended, because the process no longer exists. Called
-by ``copier``.
+Kubernetes keeps 4096 bytes of it. An operator that was down meanwhile learns only from it how the process ended. An
+abort or a cleanup that fails writes none; the kubelet then uses the end of its log. Called by ``copier`` and ``verbs``.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ferry_core.api.report import Failure, Phase, Report
+from ferry_core.api.report import Failure, Outcome, Phase, Report
 from ferry_core.errors import FerryError, RetriableError
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,24 @@ def written_at_exit(path: Path | None, report: Callable[[], Report | None]) -> I
             _write(path, report() or Report(), error)
 
 
+def write_outcome(path: Path | None, outcome: Outcome) -> None:
+    """How an abort or a cleanup ended that did not fail."""
+    if path is not None:
+        _write_text(path, fitting_outcome(outcome))
+
+
 def _write(path: Path, report: Report, error: FerryError | None) -> None:
     if error is not None and report.failure is None:
         failure = Failure(
             reason=error.reason, message=error.message[:BYTES], retriable=isinstance(error, RetriableError)
         )
         report = report.model_copy(update={"failure": failure, "phase": Phase.FAILED.value})
+    _write_text(path, fitting(report))
+
+
+def _write_text(path: Path, text: str) -> None:
     try:
-        path.write_text(fitting(report), "utf-8")
+        path.write_text(text, "utf-8")
     except OSError as problem:
         log.warning("the termination message could not be written to %s: %s", path, problem)
 
@@ -54,7 +64,17 @@ def fitting(report: Report) -> str:
     return text
 
 
-def _json(report: Report) -> str:
+def fitting_outcome(outcome: Outcome) -> str:
+    """The same for an outcome: first what was done is shortened, which may name many tables."""
+    text = _json(outcome)
+    for most in _MESSAGE_BYTES:
+        if len(text.encode()) <= BYTES:
+            break
+        text = _json(Outcome(message=_cut(outcome.message, most), needs_person=_cut(outcome.needs_person, most + 600)))
+    return text
+
+
+def _json(report: Report | Outcome) -> str:
     return report.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
 
 

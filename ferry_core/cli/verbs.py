@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ferry_core.api.report import Report, TableReport
+from ferry_core.api.report import Outcome, Report, TableReport
 from ferry_core.cli import inputs, offline
 from ferry_core.cli.client import ControlClient
 from ferry_core.cli.progress import summary
+from ferry_core.cli.termination_message import write_outcome
 from ferry_core.cli.units import count, size
 from ferry_core.errors import ConfigError, ExitCode
 from ferry_core.reasons import Reason
@@ -106,14 +107,21 @@ def throttle(server: str, token_file: Path | None, rows: str) -> None:
 )
 @click.option("--secrets-dir", type=inputs.FilePath, metavar="DIR", help="As for ferry run; with -f.")
 @inputs.state_option
+@inputs.termination_log_option
 @server_options
 def abort(
-    *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, server: str, token_file: Path | None
+    *,
+    files: tuple[Path, ...],
+    secrets_dir: Path | None,
+    state: Path | None,
+    termination_log: Path | None,
+    server: str,
+    token_file: Path | None,
 ) -> ExitCode:
     """Stop permanently, allow writes on the source again, keep the target. With -f it also works if nothing runs."""
     _refuse_mixed(offline=bool(files))
     if files:
-        click.echo(offline.abort(files, secrets_dir, state))
+        _say(offline.abort(files, secrets_dir, state), termination_log)
     else:
         click.echo(client(server, token_file).act("abort") or "aborted")
     return ExitCode.DONE
@@ -122,7 +130,7 @@ def abort(
 def _refuse_mixed(*, offline: bool) -> None:
     """Refuse an option that belongs to the other kind of abort and would otherwise be ignored."""
     given = click.get_current_context().get_parameter_source
-    others = ("server", "token_file") if offline else ("state", "secrets_dir")
+    others = ("server", "token_file") if offline else ("state", "secrets_dir", "termination_log")
     wrong = [f"--{name.replace('_', '-')}" for name in others if given(name) is ParameterSource.COMMANDLINE]
     if wrong and offline:
         raise ConfigError(
@@ -137,10 +145,18 @@ def _refuse_mixed(*, offline: bool) -> None:
 @click.command()
 @inputs.manifest_options
 @inputs.state_option
-def cleanup(*, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None) -> ExitCode:
+@inputs.termination_log_option
+def cleanup(
+    *, files: tuple[Path, ...], secrets_dir: Path | None, state: Path | None, termination_log: Path | None
+) -> ExitCode:
     """Release the target: stop older runs, remove this Ferry's records there. The record of a cutover stays."""
-    click.echo(offline.cleanup(files, secrets_dir, state))
+    _say(offline.cleanup(files, secrets_dir, state), termination_log)
     return ExitCode.DONE
+
+
+def _say(outcome: Outcome, termination_log: Path | None) -> None:
+    write_outcome(termination_log, outcome)
+    click.echo(str(outcome))
 
 
 def draw_status(report: Report, console: Console) -> None:

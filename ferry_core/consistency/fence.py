@@ -42,6 +42,8 @@ SLOTS = 128
 TAKE_SECONDS = 60
 ENTRIES = 10
 """How often to create the helper tables again if cleanups of other Ferries drop them meanwhile."""
+PERHAPS_LIVE = {"perhapsLive": "1"}
+"""``Lease.cutover`` of an abort that could not rule out an earlier cutover whose record the target has lost."""
 
 
 @dataclass
@@ -53,6 +55,11 @@ class Lease:
     source_id: str
     tables: list[str]
     cutover: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def perhaps_live(self) -> bool:
+        """See ``PERHAPS_LIVE``."""
+        return self.cutover == PERHAPS_LIVE
 
 
 def _read(session: Session, uid: str, lock: str = "") -> Lease | None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ferry_core.api.report import Phase
 from ferry_core.consistency.own_tables import LEASE, SCHEMA
 from ferry_core.errors import DataError
 from ferry_core.mysql.faults import table_is_gone
@@ -48,4 +49,5 @@ def _lease(texts: list[str]) -> Lease:
     readings = [TableName.readings(text) for text in json.loads(tables or "[]")]
     certain = frozenset(read[0] for read in readings if len(read) == 1)
     perhaps = frozenset(table for read in readings if len(read) > 1 for table in read)
-    return Lease(uid, name, phase, source_id, certain, perhaps, bool(json.loads(cutover or "{}")))
+    locks_source = bool(json.loads(cutover or "{}")) and phase != Phase.ABORTED.value
+    return Lease(uid, name, phase, source_id, certain, perhaps, locks_source)

@@ -284,7 +284,7 @@ def unknown_lock(ferry: FerryManifest, connections: Connections) -> str:
     if by_hand is None:
         return ""
     return (
-        ". The source is read-only: if this Ferry set that, the target is not the one it began with, or has lost its "
+        "The source is read-only: if this Ferry set that, the target is not the one it began with, or has lost its "
         f"record. If nobody needs it to be read-only, {CHECK_FIRST} allow writes on {by_hand}"
     )
 

@@ -17,7 +17,16 @@ from ferry_operator.identity import Identity
 from ferry_operator.kube import MAX_REQUESTS, Kube, KubeError
 from ferry_operator.names import FINALIZER, Object, full_name
 from ferry_operator.observe import Refusal
-from ferry_operator.plan import AddFinalizer, CreatePod, DeleteFerry, DeletePod, EnsureSecret, Plan, SendDirective
+from ferry_operator.plan import (
+    AddFinalizer,
+    CreatePod,
+    DeleteFerry,
+    DeletePod,
+    EnsureSecret,
+    Plan,
+    PostEvent,
+    SendDirective,
+)
 from ferry_operator.pod_maker import PodMaker
 from ferry_operator.round_state import RoundState
 from ferry_operator.settings import Settings
@@ -133,6 +142,8 @@ class Actor:
                 case DeletePod(pod):
                     log.info("%s: deleting Pod %s", full_name(body), pod.name)
                     await self.kube.delete_pod(meta["namespace"], pod.name, pod.uid)
+                case PostEvent(kind, reason, message):
+                    await self.events.post_once(body, kind, reason, message)
                 case AddFinalizer():
                     await self.kube.add_finalizer(body)
                 case DeleteFerry():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from ferry_core.api.report import Phase, Report, Stage
+from ferry_core.api.report import Outcome, Phase, Report, Stage
 from ferry_core.errors import ExitCode
 from ferry_core.reasons import Condition, Reason
 from ferry_operator.names import SKIP_CLEANUP, Role
@@ -21,6 +21,7 @@ from ferry_operator.plan import (
     DeletePod,
     EnsureSecret,
     Plan,
+    PostEvent,
 )
 from ferry_operator.status import Draft
 
@@ -36,14 +37,15 @@ def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
     draft.no_failure()
     if said:
         draft.report(said[-1])
-    else:
-        draft.message("cut over; writes may move to the target")
+    text = "; ".join(filter(None, ("cut over; writes may move to the target", draft.not_compared)))
+    if not said:
+        draft.message(text)
         draft.condition(Condition.CUT_OVER, "True", Reason.DONE)
     _late_writes(draft, said)
     draft.stage(Stage.COMPLETED)
     draft.phase(Stage.COMPLETED)
     draft.finished()
-    draft.condition(Condition.SUCCEEDED, "True", Reason.COMPLETED, "cut over; writes may move to the target")
+    draft.condition(Condition.SUCCEEDED, "True", Reason.COMPLETED, text)
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     return Plan(draft.status())
 
@@ -108,7 +110,7 @@ def _ever_started(seen: Observed) -> bool:
 def abort(seen: Observed, draft: Draft) -> Plan:
     """Stop the copier, then run ``ferry abort``: it fences off what may still run and allows writes on the source."""
     if not _ever_started(seen):
-        return _aborted(draft, "aborted before anything was moved")
+        return _aborted(draft, Outcome(message="aborted before anything was moved"))
     helper = seen.helper
     if seen.copier is not None:
         last = seen.copier.last_end
@@ -119,7 +121,7 @@ def abort(seen: Observed, draft: Draft) -> Plan:
             actions = () if seen.copier.deleting else (DeletePod(seen.copier),)
             return Plan(draft.status(), actions, SOON_SECONDS, urgent=True)
     elif helper is not None and helper.role is Role.ABORT and helper.phase == "Succeeded":
-        return _aborted(draft, "aborted; the target is kept")
+        return _aborted(draft, _outcome(helper, "aborted; the target is kept"))
     if helper is not None and _was_cut_over(helper):
         return completed(draft, ())
     problem = _failure(seen) or _delay(seen)
@@ -151,14 +153,23 @@ def _was_cut_over(helper: PodView) -> bool:
     return end is not None and end.exit_code == ExitCode.CONFIG and end.error == Reason.ALREADY_CUT_OVER
 
 
-def _aborted(draft: Draft, message: str) -> Plan:
+def _outcome(helper: PodView, otherwise: str) -> Outcome:
+    """What a helper that succeeded has done; one of another version may not say."""
+    said = None if helper.last_end is None else helper.last_end.outcome
+    return said or Outcome(message=otherwise)
+
+
+def _aborted(draft: Draft, outcome: Outcome) -> Plan:
     draft.no_failure()
     draft.phase(Phase.ABORTED)
     draft.finished()
-    draft.aborted(message)
-    draft.message(message)
-    draft.condition(Condition.SUCCEEDED, "False", Reason.ABORTED, message)
-    draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
+    draft.aborted(outcome.message)
+    draft.message(str(outcome))
+    draft.condition(Condition.SUCCEEDED, "False", Reason.ABORTED, outcome.message)
+    if outcome.needs_person:
+        draft.condition(Condition.STALLED, "True", Reason.SOURCE_READ_ONLY, outcome.needs_person)
+    else:
+        draft.condition(Condition.STALLED, "False", Reason.NOT_STALLED)
     draft.condition(Condition.RECONCILING, "False", Reason.SETTLED)
     return Plan(draft.status())
 
@@ -193,7 +204,7 @@ def release(seen: Observed) -> Plan:
         return Plan(draft.status(), _run_helper(seen, Role.ABORT) if beside else ending, SOON_SECONDS, urgent=True)
     if seen.helper is not None and seen.helper.phase == "Succeeded":
         # The Pod stays until the Ferry is gone: kopf may call again, and must see that the cleanup is done.
-        return Plan(None, released=True)
+        return Plan(None, _report_cleanup(_outcome(seen.helper, "cleaned up")), released=True)
     if seen.ferry.spec is None:
         return _needs_person(seen, draft, Reason.INVALID_FIELD, f"cannot clean up: {seen.ferry.problem}")
     _report_progress(seen, draft, "being deleted", "cleaning up on the target" + (_failure(seen) or _delay(seen)))
@@ -202,6 +213,14 @@ def release(seen: Observed) -> Plan:
     if not problem:
         return plan
     return replace(plan, status=_needs_person(seen, draft, Reason.CLEANUP_FAILED, problem).status)
+
+
+def _report_cleanup(outcome: Outcome) -> tuple[Action, ...]:
+    """By Events, which outlive the Ferry; what a person needs is one of its own, since an Event is short."""
+    done = PostEvent("Normal", Reason.CLEANED_UP, outcome.message)
+    if not outcome.needs_person:
+        return (done,)
+    return (done, PostEvent("Warning", Reason.SOURCE_READ_ONLY, outcome.needs_person))
 
 
 def _cleanup_failed(seen: Observed) -> str:

@@ -27,10 +27,14 @@ class EventPoster:
     """The operator's own."""
 
     async def post_refusal(self, ferry: Object, error: KubeError) -> None:
-        """Report once what a rule of the cluster refuses. The Event's name is derived from the message."""
+        """Report once what a rule of the cluster refuses."""
         if error.refused:
-            suffix = hashlib.sha256(error.message.encode()).hexdigest()[:12]
-            await self.post(ferry, "Warning", error.reason or "Refused", error.message, suffix)
+            await self.post_once(ferry, "Warning", error.reason or "Refused", error.message)
+
+    async def post_once(self, ferry: Object, kind: str, reason: str, message: str) -> None:
+        """However often it is called: the Event's name is derived from the message."""
+        suffix = hashlib.sha256(f"{ferry['metadata']['uid']} {message}".encode()).hexdigest()[:12]
+        await self.post(ferry, kind, reason, message, suffix)
 
     async def post(self, ferry: Object, kind: str, reason: str, message: str, suffix: str = "") -> None:
         """``kind``: Normal or Warning."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ferry_core.api.report import Report, Stage
+from ferry_core.api.report import Outcome, Report, Stage
 from ferry_core.api.spec import Spec
 from ferry_operator.names import (
     COMPONENT,
@@ -57,6 +57,14 @@ class Ended:
         except ValidationError:
             return None
         return report if report.says_where_it_is else None  # a line of its log is JSON too
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What ``ferry abort`` or ``ferry cleanup`` did, if that is in the termination message."""
+        try:
+            return Outcome.model_validate_json(self.message)
+        except ValidationError:
+            return None
 
     @property
     def error(self) -> str | None:

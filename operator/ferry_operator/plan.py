@@ -56,7 +56,17 @@ class AddFinalizer:
     """Add our finalizer. kopf does it too, but fails whenever somebody else changes the object just before."""
 
 
-Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry | AddFinalizer
+@dataclass(frozen=True)
+class PostEvent:
+    """Report what no condition holds, once: of a Ferry that is about to vanish."""
+
+    kind: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+Action = CreatePod | EnsureSecret | DeletePod | SendDirective | DeleteFerry | AddFinalizer | PostEvent
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,7 @@ def _container(meta: Object, spec: Spec, role: Role, template: Template, image: 
 
 def _arguments(meta: Object, spec: Spec, role: Role, listen: str) -> list[str]:
     arguments = [role.value, "-f", f"{_OWN}/ferry.yaml", "--secrets-dir", _SECRETS]
+    arguments += ["--termination-log", "/dev/termination-log"]
     if _has_state(spec, role):
         arguments += ["--state", f"{_STATE}/{meta['uid']}.db"]  # other Ferries may use the same claim
     if role is not Role.COPIER:
@@ -208,7 +209,6 @@ def _arguments(meta: Object, spec: Spec, role: Role, listen: str) -> list[str]:
         *("--tls-dir", _OWN),
         *("--metrics-listen", f"{listen}:{METRICS_PORT}"),
         *("--directive-file", f"{_RUN}/directive.json"),
-        *("--termination-log", "/dev/termination-log"),
     ]
 
 

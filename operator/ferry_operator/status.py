@@ -103,6 +103,12 @@ class Draft:
         self._said["stage"] = stage
 
     @property
+    def not_compared(self) -> str:
+        """What the verification that was passed says of rows that it could not see."""
+        verified = self._conditions[Condition.VERIFIED]
+        return str(verified["message"]) if verified["status"] == "True" else ""
+
+    @property
     def stage_now(self) -> str:
         return str(self._said["stage"])
 

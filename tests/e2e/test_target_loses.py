@@ -210,6 +210,35 @@ def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: Fer
     assert count(bench) == 500
 
 
+@pytest.mark.parametrize(("asked", "then"), [("read-only", "is live"), ("away", "is not live")])
+def test_the_doubt_of_an_abort_keeps_a_later_cleanup_from_dropping_what_may_be_live(
+    bench: FerryCli, asked: str, then: str
+) -> None:
+    """The abort could not rule out a cutover, and the source is away when the cleanup would have to ask it."""
+    bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
+    with bench.process() as process:
+        process.arguments = []
+        process.start().wait_stage("ReadyForCutover")
+        wait_until(lambda: checkpoint_is_copied(bench), "a checkpoint of the copy")
+        process.kill()
+    with read_only_source(bench):
+        with source_away(bench) if asked == "away" else contextlib.nullcontext():
+            done = ferry("abort", "-f", str(bench.manifest()), cwd=bench.folder)
+        assert done.code == 0, done.stderr
+        assert ("the source was not asked" if asked == "away" else "applications may write there") in done.stdout
+        with source_away(bench):
+            done = ferry("cleanup", "-f", str(bench.manifest()), cwd=bench.folder)
+        done.refused(75, "ServerUnreachable", "Nothing was dropped or removed", "with deletionPolicy: Retain")
+        assert count(bench) == 500
+        if then == "is live":
+            done = ferry("cleanup", "-f", str(bench.manifest()), cwd=bench.folder)
+            assert (done.code, count(bench)) == (0, 500)
+            assert "its tables are kept because they may be live" in done.stdout
+    if then == "is not live":
+        done = ferry("cleanup", "-f", str(bench.manifest()), cwd=bench.folder)
+        assert (done.code, f"dropped {bench.schema}.t" in done.stdout) == (0, True), done
+
+
 @pytest.mark.parametrize("way", ["run again", "by hand"])
 def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench: FerryCli, way: str) -> None:
     """The source was read-only for another reason; both ways are told by the first cleanup."""
@@ -236,6 +265,15 @@ def read_only_source(bench: FerryCli) -> Iterator[None]:
         yield
     finally:
         bench.pair.source.execute("SET GLOBAL read_only = OFF")
+
+
+@contextlib.contextmanager
+def source_away(bench: FerryCli) -> Iterator[None]:
+    port, bench.spec["source"]["port"] = bench.spec["source"]["port"], 1
+    try:
+        yield
+    finally:
+        bench.spec["source"]["port"] = port
 
 
 def advised(said: str, verb: str) -> str:

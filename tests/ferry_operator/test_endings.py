@@ -11,7 +11,7 @@ from ferry_core.reasons import Reason
 from ferry_operator.decide import decide
 from ferry_operator.names import Role
 from ferry_operator.observe import Ended, FerryView, Link, Observed, PodView, Refusal
-from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret
+from ferry_operator.plan import CreatePod, DeleteFerry, DeletePod, EnsureSecret, PostEvent
 from tests.support.observed import NOW, after, condition, ferry, helper, pod, report, said, see, spec, status
 
 # -- the end --------------------------------------------------------------------------------------------------------
@@ -38,6 +38,15 @@ def test_success_without_a_termination_message() -> None:
     plan = decide(see(copier=pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW))))
     assert condition(plan, "Succeeded")["status"] == "True"
     assert condition(plan, "CutOver")["status"] == "True"
+
+
+def test_what_was_not_compared_is_said_also_without_a_termination_message() -> None:
+    unseen = "not compared: rows that others changed on the target after 2026-11-23T11:00:00Z"
+    ready = report(Stage.READY_FOR_CUTOVER, conditions=[said("Verified", "True", "NoDifference", unseen)])
+    gone = pod(phase="Succeeded", running=False, ended=Ended(0, "Completed", "", NOW))
+    plan = decide(after(see(copier=pod(), link=Link(ready)), copier=gone))
+    assert status(plan)["message"] == f"cut over; writes may move to the target; {unseen}"
+    assert condition(plan, "Succeeded")["message"] == status(plan)["message"]
 
 
 def test_a_source_that_was_written_after_the_cutover_is_a_success_that_needs_a_person() -> None:
@@ -312,7 +321,8 @@ def test_deletion_step_by_step() -> None:
     assert decide(see(ferry=deleted(), copier=ending)).actions == ()
     assert decide(see(ferry=deleted())).actions == (CreatePod(Role.CLEANUP),)
     assert not decide(see(ferry=deleted(), helper=helper(Role.CLEANUP))).released
-    assert decide(see(ferry=deleted(), helper=helper(Role.CLEANUP, phase="Succeeded", running=False))).released
+    over = decide(see(ferry=deleted(), helper=helper(Role.CLEANUP, phase="Succeeded", running=False)))
+    assert (over.released, over.actions) == (True, (PostEvent("Normal", Reason.CLEANED_UP, "cleaned up"),))
 
 
 def test_deletion_of_an_aborting_ferry_ends_the_abort_first() -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from ferry_core.api.report import Stage
+from ferry_core.api.report import Outcome, Stage
 from ferry_operator import handlers
 from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, running
 from tests.support.kubelet import Kubelet, words
@@ -66,6 +66,45 @@ def test_a_refused_abort_continues_with_the_corrected_spec(cluster: Cluster, kub
     cluster.patch("orders", throttle={"maxReplicaLag": None})
     wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
     assert kubelet.started == ["orders-copier", "orders-abort", "orders-abort"]
+
+
+NEEDS_PERSON = "source old.db has read_only=ON already: if this Ferry was cut over, UPDATE mysql_ferry.lease"
+
+
+def _succeeds(kubelet: Kubelet, message: str, needs_person: str = NEEDS_PERSON) -> None:
+    """The Pod of an abort or a cleanup does so, and leaves this as its termination message."""
+    kubelet.helper_exit = 0, Outcome(message=message, needs_person=needs_person).model_dump_json(by_alias=True)
+
+
+@pytest.mark.usefixtures("operator")
+def test_what_an_abort_leaves_to_a_person_is_in_the_status(cluster: Cluster, kubelet: Kubelet) -> None:
+    """Nobody reads the log of a Pod that has succeeded."""
+    running(cluster, kubelet)
+    done = "aborted: target new.db is kept as it is"
+    _succeeds(kubelet, done)
+    cluster.patch("orders", aborted=True)
+    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=60)
+    assert cluster.status("orders")["message"] == f"{done}. {NEEDS_PERSON}"
+    assert cluster.condition("orders", "Succeeded")["message"] == done
+    stalled = cluster.condition("orders", "Stalled")
+    assert (stalled["status"], stalled["reason"], stalled["message"]) == ("True", "SourceReadOnly", NEEDS_PERSON)
+    told = {("Normal", "Aborted"), ("Warning", "SourceReadOnly")}
+    wait_until(lambda: told <= {*cluster.events("orders")}, seconds=60)
+
+
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize("needs_person", ["", NEEDS_PERSON], ids=["done", "a person is needed"])
+def test_what_a_cleanup_has_done_outlives_the_ferry_as_an_event(
+    cluster: Cluster, kubelet: Kubelet, needs_person: str
+) -> None:
+    running(cluster, kubelet)
+    done = "cleaned up: kept shop.orders (not provably this Ferry's alone)"
+    _succeeds(kubelet, done, needs_person)
+    cluster.delete("orders")
+    wait_until(lambda: cluster.ferry("orders") is None, seconds=60)
+    told = cluster.notes("orders")
+    assert told["CleanedUp"] == done
+    assert told.get("SourceReadOnly", "") == needs_person
 
 
 def _is_refused(cluster: Cluster, name: str) -> bool:

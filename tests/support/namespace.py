@@ -85,9 +85,16 @@ class Namespace:
 
     def events(self, name: str) -> list[tuple[str, str]]:
         """Type and reason of a Ferry's Events, in order."""
+        return [(each["type"], each["reason"]) for each in self._events(name)]
+
+    def notes(self, name: str) -> dict[str, str]:
+        """The text of a Ferry's Events, of each reason the last one."""
+        return {each["reason"]: each["note"] for each in self._events(name)}
+
+    def _events(self, name: str) -> list[Object]:
         listed: Object = self.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         told = [each for each in listed["items"] if each["regarding"]["name"] == name]
-        return [(each["type"], each["reason"]) for each in sorted(told, key=lambda each: each["eventTime"])]
+        return sorted(told, key=lambda each: each["eventTime"])
 
     def _get(self, path: str) -> Object | None:
         try:

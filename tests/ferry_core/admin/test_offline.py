@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from ferry_core.admin import offline
-from ferry_core.api.report import Stage
+from ferry_core.api.report import Outcome, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState, TableState
@@ -328,6 +328,25 @@ def test_a_cleanup_that_drops_nothing_needs_no_source(manifest: Path, loaded: Lo
     document["spec"]["source"]["port"] = 1
     manifest.write_text(yaml.safe_dump_all([document, *others]))
     assert ferry("cleanup", manifest).exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["abort", "cleanup"])
+def test_what_was_done_is_the_termination_message(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path, verb: str
+) -> None:
+    """An operator reads no log of a Pod that has succeeded. What a person must decide is a field of its own."""
+    died(loaded).record(tables=["shop.t"])
+    pair.source.execute("SET GLOBAL read_only = ON")
+    try:
+        done = ferry(verb, manifest, "--termination-log", str(tmp_path / "log"))
+    finally:
+        pair.source.execute("SET GLOBAL read_only = OFF")
+    outcome = Outcome.model_validate_json((tmp_path / "log").read_text())
+    assert (done.exit_code, done.stdout.strip()) == (0, str(outcome))
+    assert "SET GLOBAL read_only = OFF" in outcome.needs_person
+    again = ferry(verb, manifest, "--termination-log", str(tmp_path / "log"))
+    outcome = Outcome.model_validate_json((tmp_path / "log").read_text())
+    assert (again.stdout.strip(), outcome.needs_person) == (outcome.message, "")
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])

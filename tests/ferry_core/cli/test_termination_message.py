@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ferry_core.api.report import ConditionReport, Progress, Replication, Report
-from ferry_core.cli.termination_message import BYTES, fitting, written_at_exit
+from ferry_core.api.report import ConditionReport, Outcome, Progress, Replication, Report
+from ferry_core.cli.termination_message import BYTES, fitting, fitting_outcome, written_at_exit
 from ferry_core.errors import ConfigError, ConnectionLost, DataError
 from ferry_core.reasons import Reason
 
@@ -34,6 +34,16 @@ def test_it_fits_and_can_be_read_back(message: str) -> None:
     assert back.stage == "Completed"
     assert back.progress.rows_copied == 10**15
     assert len(back.conditions) == 11
+
+
+@pytest.mark.parametrize("message", ["", "short", "é" * 4000, '"\\' * 4000])
+def test_an_outcome_fits_and_keeps_what_a_person_needs(message: str) -> None:
+    needs_person = "the statement " * 80
+    text = fitting_outcome(Outcome(message=message, needs_person=needs_person))
+    assert len(text.encode()) <= BYTES
+    back = Outcome.model_validate_json(text)
+    assert back.needs_person == needs_person
+    assert back.message == message or len(back.message) >= 500
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ferry_core.admin import offline
-from ferry_core.api.report import Stage
+from ferry_core.api.report import Outcome, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState, TableState
@@ -95,7 +95,7 @@ def died_in_cutover(ends: Ends, loaded: LoadedFerry) -> None:
 
 @pytest.mark.parametrize("verb", [offline.abort, offline.cleanup])
 def test_whatever_ends_a_ferry(
-    ends: Ends, verb: Callable[[LoadedFerry, RunOptions], str], monkeypatch: pytest.MonkeyPatch
+    ends: Ends, verb: Callable[[LoadedFerry, RunOptions], Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through each of its connections; and it can be done again."""
     monkeypatch.setattr("ferry_core.cutover.unlocking.UNLOCK_SECONDS", 5.0)
