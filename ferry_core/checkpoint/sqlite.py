@@ -44,12 +44,16 @@ class SqliteStore:
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
             try:
+                # It holds keys of rows: for its owner alone. SQLite's journal gets the same mode.
+                os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o600))
                 # Two runs may open the file at once: the epoch decides, SQLite's own lock serializes the writes.
                 database = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
                 foreign = [name for (name,) in database.execute(_TABLES) if name not in _OURS]
                 if not foreign:
                     database.execute("PRAGMA synchronous = FULL")
                     database.execute(_TABLE)
+            except OSError as error:
+                raise self._unusable(sqlite3.OperationalError(error.strerror)) from error
             except sqlite3.DatabaseError as error:
                 raise self._unusable(error) from error
             if foreign:

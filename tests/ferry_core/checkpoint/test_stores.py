@@ -32,6 +32,17 @@ def test_sqlite_keeps_the_state_over_processes(tmp_path: Path) -> None:
     assert SqliteStore(path).load() == state()
 
 
+def test_a_new_state_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It holds keys of rows."""
+    path = tmp_path / "orders.ferry.db"
+    store = SqliteStore(path)
+    store.save(state(), 1)
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    path.chmod(0o640)
+    SqliteStore(path).save(state(), 2)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_sqlite_refuses_an_older_epoch(tmp_path: Path) -> None:
     path = tmp_path / "orders.ferry.db"
     older, newer = SqliteStore(path), SqliteStore(path)
