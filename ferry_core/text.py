@@ -1,4 +1,7 @@
-"""Lists in messages: the first items and the number of further ones. Used wherever a message names many things."""
+"""Text of messages: lists with the number of further items, and names that cannot forge a line.
+
+Used wherever a message names many things, and where text reaches a log or a terminal.
+"""
 
 from collections.abc import Collection
 from itertools import islice
@@ -9,3 +12,16 @@ def shortlist(items: Collection[object], most: int, separator: str = ", ", rest:
     shown = separator.join(map(str, islice(items, most)))
     left = len(items) - most
     return f"{shown} and {left} {rest}" if left > 0 else shown
+
+
+def printable(text: str) -> str:
+    r"""Without line breaks or other control characters, which names of tables and errors of servers may hold.
+
+    They become escapes, as ``\n`` or ``\x1b``: otherwise a table's name could forge a line of the log or steer the
+    terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

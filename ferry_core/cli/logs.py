@@ -5,6 +5,8 @@ import sys
 
 from pythonjsonlogger.json import JsonFormatter
 
+from ferry_core.text import printable
+
 
 class CurrentStderr:
     """Writes to the current ``sys.stderr``: rich replaces it while a live view is shown."""
@@ -14,6 +16,14 @@ class CurrentStderr:
 
     def flush(self) -> None:
         sys.stderr.flush()
+
+
+class TextFormatter(logging.Formatter):
+    """One line for each message, whatever it quotes; tracebacks follow on lines of their own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
 
 def configure(log_format: str, level: str) -> None:
@@ -28,5 +38,5 @@ def configure(log_format: str, level: str) -> None:
             )
         )
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

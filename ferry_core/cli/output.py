@@ -12,6 +12,7 @@ from typing import TextIO
 
 from ferry_core.errors import FerryError
 from ferry_core.reasons import Reason
+from ferry_core.text import printable
 
 REPORT_AT = "the issue tracker of mysql-ferry"
 
@@ -55,6 +56,7 @@ class Output:
         if self.as_json:
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
             plain = json.dumps({"time": stamp, "message": message, **fields}, default=str)
+        lines = "\n".join(map(printable, plain.split("\n")))
         with self._lock:
-            stream.write(plain + "\n")
+            stream.write(lines + "\n")
             stream.flush()
