@@ -38,6 +38,7 @@ def client_context(mode: TlsMode, material: TlsMaterial, origin: str) -> ssl.SSL
     # From Python 3.13 the strict mode would refuse the CAs that MySQL generates.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = mode is TlsMode.VERIFY_IDENTITY
+    context.hostname_checks_common_name = False  # RFC 6125: the name stands in subjectAltName
     context.verify_mode = ssl.CERT_REQUIRED if mode in VERIFYING else ssl.CERT_NONE
     if material.ca is not None:
         _trust(context, material.ca, origin)

@@ -77,17 +77,22 @@ def test_refuses_a_certificate_of_another_ca(verified: Server, mode: TlsMode) ->
     assert caught.value.exit_code == 64
 
 
+@pytest.mark.parametrize(
+    ("name", "alternative_names"),
+    [("elsewhere.example", True), ("localhost", False)],
+    ids=["another name", "the name in the subject alone"],
+)
 def test_refuses_a_certificate_for_another_host(
-    make_server: ServerFactory, authority: Authority, tmp_path: Path
+    make_server: ServerFactory, authority: Authority, tmp_path: Path, name: str, alternative_names: bool
 ) -> None:
-    signed = authority.sign("elsewhere.example")
-    for name, content in (("cert", signed.certificate), ("key", signed.key)):
-        Path(tmp_path, name).write_bytes(content)
+    signed = authority.sign(name, alternative_names=alternative_names)
+    for file, content in (("cert", signed.certificate), ("key", signed.key)):
+        Path(tmp_path, file).write_bytes(content)
     server = make_server("mariadb", ssl_cert=str(tmp_path / "cert"), ssl_key=str(tmp_path / "key"))
     material = TlsMaterial(ca=authority.certificate)
     assert cipher(endpoint(server, TlsMode.VERIFY_CA, material)) != b""
-    with pytest.raises(ConfigError, match=r"127\.0\.0\.1") as caught:
-        cipher(endpoint(server, TlsMode.VERIFY_IDENTITY, material))
+    with pytest.raises(ConfigError, match="localhost") as caught:
+        cipher(endpoint(server, TlsMode.VERIFY_IDENTITY, material, host="localhost"))
     assert caught.value.reason == "TlsCertificateRejected"
 
 
