@@ -1,8 +1,8 @@
-"""A process that stands in for kubelet and a thousand copiers, so that the operator's process is measured alone.
+"""Simulates the kubelet and a thousand copiers in one process, so that the operator's process is measured alone.
 
-    python bench/copier_farm.py URL TOKEN CA NAMESPACE
+python bench/copier_farm.py URL TOKEN CA NAMESPACE
 
-Commands come as JSON lines on standard input, each is answered by one line. Started by ``fleet``.
+It reads commands as JSON lines from standard input and answers each with one line. Started by ``fleet``.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _GTIDS = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{0},8a94f357-aab4-11df-86ab-c80
 
 
 class Farm:
-    """The copiers, and what ``fleet`` may ask of them."""
+    """The copiers, and the commands that ``fleet`` may send."""
 
     def __init__(self, kubelet: Kubelet) -> None:
         self._kubelet = kubelet
@@ -35,15 +35,15 @@ class Farm:
         return list(self._kubelet.copiers.values())
 
     async def count(self, **_: Any) -> int:
-        """Copiers that were told what to do."""
+        """Number of copiers that have received a directive."""
         return sum(bool(copier.directives) for copier in self._copiers)
 
     async def look(self, every: float, **_: Any) -> None:
-        """How often the kubelet looks for Pods: seldom while something is measured."""
+        """How often the simulated kubelet looks for Pods; rarely while something is measured."""
         self._kubelet.look_seconds = every
 
     async def stage(self, stage: str, **_: Any) -> None:
-        """All copiers go on to this stage; their reports are as long as those of real ones."""
+        """Move all copiers to this stage. Their reports are as long as real ones."""
         conditions = RealProgress().report().conditions
         for copier in self._copiers:
             others = [each for each in conditions if copier.report.condition(each.type) is None]
@@ -55,12 +55,12 @@ class Farm:
         self._moving = asyncio.create_task(self._move())
 
     async def rest(self, **_: Any) -> None:
-        """Numbers stay as they are."""
+        """The numbers stop changing."""
         if self._moving is not None:
             self._moving.cancel()
 
     async def told(self, **_: Any) -> dict[str, list[tuple[int, float]]]:
-        """For each Ferry the generations that its copier was told, and when by the machine's monotonic clock."""
+        """For each Ferry, the generations that its copier received, and when (monotonic clock of this machine)."""
         return {
             copier.manifest["metadata"]["name"]: [
                 (each.generation, at) for each, at in zip(copier.directives, copier.told_at, strict=True)

@@ -1,7 +1,7 @@
-"""``ferry run`` as a user would start it, in a process of its own, watched over its ControlServer.
+"""Runs ``ferry run`` as a user would, in a process of its own, and watches it through its ControlServer.
 
-Called by ``bench/run.py``. The copy counts from the start of the process, so that reading the manifest, preflight and
-creating the table are in it, as they are for the rivals; it ends when the stage is no longer Copying.
+Called by ``bench/run.py``. The copy is timed from the start of the process, so it includes reading the manifest,
+preflight and creating the table, as for the rival tools. It ends when the stage is no longer Copying.
 """
 
 import json
@@ -27,7 +27,7 @@ BEFORE_STREAMING = {"Pending", "Validating", "Copying"}
 
 @dataclass
 class Watch:
-    """Moments of one run, in seconds since the process started, as seen from outside."""
+    """Times of one run, in seconds since the process started, observed from outside."""
 
     started: float = field(default_factory=time.monotonic)
     copying: float | None = None
@@ -52,12 +52,12 @@ class Watch:
 class Crossed:
     """One finished ``ferry run``."""
 
-    copy: Measured  # seconds are those of the copy; CPU and memory those of the whole run
+    copy: Measured  # seconds are for the copy; CPU and memory for the whole run
     verify_seconds: float | None
 
 
 def cross(source: Instance, target: Instance, folder: Path, rows: int, *, verify: bool) -> Crossed:
-    """Move the bench's table with 4 workers; the source's writes stand still by themselves."""
+    """Move the bench's table with 4 workers. Nothing writes to the source."""
     name = "verified" if verify else "copy-only"
     manifest = folder / f"{name}.yaml"
     manifest.write_text(yaml.safe_dump_all(_documents(source, target, name, verify=verify)))
@@ -140,6 +140,6 @@ def _secret(server: Instance, role: str) -> dict[str, object]:
 
 
 def forget(folder: Path) -> None:
-    """Remove what runs of this bench left in the folder."""
+    """Remove the files that runs of this bench left in the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

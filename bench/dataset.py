@@ -1,7 +1,7 @@
-"""The table that every tool of the bench copies: rows x 12 columns of everyday types, one secondary index.
+"""The table that every tool of the bench copies: 12 columns of common types, one secondary index.
 
-Made on the server itself, out of hashes of the row's number: the same rows every time, and no client's CPU in the way.
-Called by ``bench/run.py`` once; afterwards the table is only read.
+The server itself generates the rows from hashes of the row number, so they are the same every time and cost no CPU of a
+client. Called once by ``bench/run.py``; afterwards the table is only read.
 """
 
 from ferry_core.mysql.literals import identifier, qualified
@@ -27,7 +27,7 @@ DEFINITION = """CREATE TABLE {table} (
   KEY tenant (tenant_id, id)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4"""
 
-# h is 64 hexadecimal digits out of the row's number; each column takes its own stretch of it.
+# h is a string of 64 hexadecimal digits made from the row number; each column uses a different part of it.
 ROWS = """INSERT INTO {table}
 SELECT n,
   1 + CONV(SUBSTR(h, 1, 6), 16, 10) % 100,
@@ -55,7 +55,7 @@ def table_name(schema: str = SCHEMA) -> str:
 
 
 def fill(session: Session, rows: int, schema: str = SCHEMA) -> None:
-    """Make the table with ``rows`` rows (a multiple of the batch), unless it already has them."""
+    """Create the table with ``rows`` rows (a multiple of the batch), unless it already has them."""
     tables = session.number(
         f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema='{schema}' AND table_name='{TABLE}'"
     )

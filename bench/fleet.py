@@ -1,10 +1,10 @@
 """``make bench-fleet``: what a thousand Ferries cost the operator, and how soon a patch reaches a copier.
 
-    python bench/fleet.py [--ferries N]
+python bench/fleet.py [--ferries N]
 
-Real etcd and kube-apiserver, the operator as its own process, and simulated copiers in another one (TLS servers that
-answer as a copier does). Prints a table, writes build/bench-fleet.json, and exits with 1 if a bound is missed.
-docs/benchmarks.md says what the figures mean.
+Uses a real etcd and kube-apiserver, the operator in its own process, and simulated copiers in another one (TLS servers
+that answer as a copier does). Prints a table, writes build/bench-fleet.json, and exits with 1 if a bound is missed.
+docs/benchmarks.md explains the figures.
 """
 
 import argparse
@@ -47,7 +47,7 @@ rules: [{level: Metadata, omitStages: [RequestReceived, ResponseStarted]}]
 
 @dataclass(frozen=True)
 class Cost:
-    """What the operator used while nothing but this went on."""
+    """What the operator used during one activity."""
 
     state: str
     rss_mib: float
@@ -58,7 +58,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Latency:
-    """From a patch of spec.paused to the directive at the copier."""
+    """Time from a patch of spec.paused until the copier has the directive."""
 
     state: str
     patches: int
@@ -80,7 +80,7 @@ class Results:
         return next(each for each in self.costs if each.state == state)
 
     def floors(self) -> list[Floor]:
-        bounds = {"running": (333, 0.5, 10), "idle": (190, 0.05, 1)}  # of memory 350 and 200 MB
+        bounds = {"running": (333, 0.5, 10), "idle": (190, 0.05, 1)}  # the memory limits are 350 and 200 MB
         floors = [
             Floor(f"{each.state}: patch to directive, p99", each.p99_ms, 2000, at_least=False, unit="ms")
             for each in self.latencies
@@ -112,7 +112,7 @@ class Farm:
 
 
 class Operator:
-    """The operator's process and what it uses."""
+    """The operator's process and its resource usage."""
 
     def __init__(self, api: KubeApi, log: Path) -> None:
         environment = os.environ | {
@@ -132,7 +132,7 @@ class Operator:
         return False
 
     def measure(self, state: str, seconds: float) -> Cost:
-        """Over so many seconds from now."""
+        """Measure for that many seconds."""
         began, cpu, place = time.monotonic(), self._cpu_seconds(), self._audit.stat().st_size
         time.sleep(seconds)
         lasted = time.monotonic() - began
@@ -150,7 +150,7 @@ class Operator:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _requests(self, place: int) -> dict[str, int]:
-        """What kube-apiserver's audit log has of the operator: neither of its two clients can hide anything there."""
+        """Requests of the operator in kube-apiserver's audit log, which records both of its clients."""
         found: dict[str, int] = {}
         with self._audit.open() as log:
             log.seek(place)
@@ -166,7 +166,7 @@ class Operator:
 
 @contextlib.contextmanager
 def processes(folder: Path) -> Iterator[tuple[KubeApi, str, Farm, Operator]]:
-    """API, copiers, operator; gone afterwards."""
+    """Starts API server, copiers and operator; stops them at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     policy = folder / "audit-policy.yaml"
@@ -190,7 +190,7 @@ def processes(folder: Path) -> Iterator[tuple[KubeApi, str, Farm, Operator]]:
 
 
 def wait(what: Callable[[], bool], seconds: float, name: str) -> None:
-    """Until it is so."""
+    """Wait until the condition is true."""
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:
@@ -199,14 +199,14 @@ def wait(what: Callable[[], bool], seconds: float, name: str) -> None:
 
 
 def patch(api: KubeApi, namespace: str, name: str, spec: object) -> int:
-    """Gives the new generation."""
+    """Patch a Ferry; returns the new generation."""
     path = f"/apis/mysqlferry.io/v1alpha1/namespaces/{namespace}/ferries/{name}"
     body = api.request("PATCH", path, {"spec": spec}, content_type="application/merge-patch+json", seconds=60)
     return int(body["metadata"]["generation"])
 
 
 def latency(api: KubeApi, namespace: str, farm: Farm, state: str, patches: int) -> Latency:
-    """Ten patches a second, each of another Ferry's spec.paused."""
+    """Ten patches a second, each of spec.paused of a different Ferry."""
     asked: dict[str, tuple[int, float]] = {}
     paused = state == "running"
     for number in range(patches):
@@ -232,7 +232,7 @@ def latency(api: KubeApi, namespace: str, farm: Farm, state: str, patches: int) 
 
 
 def settled(api: KubeApi, namespace: str, phase: str) -> bool:
-    """Whether every Ferry's status says so, and nothing is under way."""
+    """Whether every Ferry has this status and no request is in progress."""
     listed = api.request("GET", f"/apis/mysqlferry.io/v1alpha1/namespaces/{namespace}/ferries", seconds=60)
     return all(
         item["status"].get("phase") == phase
@@ -274,7 +274,7 @@ def measure(ferries: int, seconds: float, folder: Path, say: Callable[[str], Non
 
 
 def show(results: Results, console: Console) -> None:
-    """Tables, bounds and the line for ten thousand."""
+    """Print tables, bounds and the estimate for ten thousand Ferries."""
     table = Table(title=f"{results.ferries:,} Ferries, one operator, {os.cpu_count()} cores for all")
     for heading in ("state", "memory MiB", "CPU cores", "API requests/s", "of which"):
         table.add_column(heading, justify="left" if heading == "state" else "right")
@@ -298,7 +298,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def as_json(results: Results) -> str:
-    """What build/bench-fleet.json holds."""
+    """The content of build/bench-fleet.json."""
     floors = [asdict(floor) | {"reached": floor.reached} for floor in results.floors()]
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     return json.dumps({"machine": machine, **asdict(results), "floors": floors}, indent=2) + "\n"

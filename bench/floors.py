@@ -1,4 +1,4 @@
-"""What a bench must reach, and how it says whether it did. Called by ``run`` and ``fleet``."""
+"""Minimum figures that a bench must reach, and the report of whether it did. Used by ``run`` and ``fleet``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from rich.console import Console
 
 @dataclass(frozen=True)
 class Floor:
-    """One figure that must be reached."""
+    """One figure with its minimum."""
 
     name: str
     value: float
@@ -26,7 +26,7 @@ class Floor:
 
 
 def show_floors(floors: Iterable[Floor], console: Console) -> None:
-    """A line each."""
+    """Print one line for each."""
     for floor in floors:
         console.print(
             f"{'ok  ' if floor.reached else 'MISSED'} {floor}", style="green" if floor.reached else "bold red"

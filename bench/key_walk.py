@@ -1,8 +1,8 @@
-"""Row changes a second that one core walks: a stream captured from a real server, replayed from memory.
+"""Measures how many row changes a second one core can walk: a stream captured from a real server, replayed from memory.
 
-``python bench/key_walk.py [mysql|mariadb] [rows]`` starts a throwaway server, inserts, updates and deletes rows of a
-12-column table, captures the dump's packets, and feeds them to the same loop that a run uses, checksums included, with
-a sink that only counts. ``bench/run.py`` calls ``slowest``. Wanted: at least 120,000 a second.
+``python bench/key_walk.py [mysql|mariadb] [rows]`` starts a temporary server, inserts, updates and deletes rows of a
+12-column table, captures the dump's packets, and feeds them to the loop that a run uses, including checksums, with a
+sink that only counts. ``bench/run.py`` calls ``slowest``. The minimum is 120,000 a second.
 """
 
 import contextlib
@@ -39,16 +39,16 @@ FROM bench.numbers a JOIN bench.numbers b WHERE a.n < {thousands}"""
 
 @dataclass
 class Capture:
-    """Packets of a dump, and what is needed to read them again."""
+    """Packets of a dump, and what is needed to replay them."""
 
     packets: list[bytes]
     table: Table
     start: Position
-    seconds: float  # wall clock that the source took to send them
+    seconds: float  # wall-clock time that the source took to send them
 
 
 class CountingSink:
-    """Counts, and holds nothing."""
+    """Counts changes and stores nothing."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -77,7 +77,7 @@ class _Replay:
 
 
 def capture(server: Server, rows: int) -> Capture:
-    """A third each of inserts, updates and deletes, about ``rows`` in all."""
+    """Equal numbers of inserts, updates and deletes, about ``rows`` in all."""
     digits = " UNION ALL ".join(f"SELECT {n} n" for n in range(10))
     server.execute(
         "DROP DATABASE IF EXISTS bench",
@@ -112,7 +112,7 @@ def _packets(server: Server, start: Position) -> list[bytes]:
 
 
 def replay(captured: Capture, tables: Sequence[Table]) -> tuple[int, float, int]:
-    """Row changes seen, CPU seconds, bytes."""
+    """Returns row changes, CPU seconds and bytes."""
     sink, counters = CountingSink(), Counters(StreamMark(0, captured.start))
     transactions = Transactions(MoveSet.of(tables, Copy()), sink, counters, checksums=True, folds=False)
     began = time.process_time()
@@ -122,7 +122,7 @@ def replay(captured: Capture, tables: Sequence[Table]) -> tuple[int, float, int]
 
 
 def measure(server: Server, rows: int = 600_000) -> float:
-    """Row changes a second, the median of three; prints what it saw."""
+    """Row changes a second, the median of three runs; prints the details."""
     captured = capture(server, rows)
     print(f"{server.family}: the source sent {sum(map(len, captured.packets)) / captured.seconds / 1e6:.0f} MB/s")
     speeds = []
@@ -141,7 +141,7 @@ def measure(server: Server, rows: int = 600_000) -> float:
 
 
 def slowest(families: Sequence[Family], rows: int = 600_000) -> float:
-    """Row changes a second of the family that takes longest, each on a server of its own."""
+    """Row changes a second of the slower family, each measured on its own server."""
     pool = ServerPool()
     try:
         return min(measure(pool.start(family, {"innodb_buffer_pool_size": "512M"}), rows) for family in families)

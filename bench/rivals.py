@@ -1,7 +1,7 @@
-"""The tools that ferry is compared with, as their own documents say to use them, and how any child process is measured.
+"""The tools that ferry is compared with, used as their documentation says, and how child processes are measured.
 
-Called by ``bench/run.py``. Every tool finds the same source and an empty target, both with the same flags, both writing
-their binlogs.
+Called by ``bench/run.py``. Every tool gets the same source and an empty target, both with the same flags and with
+binlogs enabled.
 """
 
 import os
@@ -21,12 +21,12 @@ PACKAGES = {"mysqldump": "mariadb-client", "mysql": "mariadb-client", "mydumper"
 
 
 class ToolFailed(Exception):
-    """A tool ended with an error: nothing can be compared."""
+    """A tool ended with an error, so there is nothing to compare."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one way of copying took. ``cpu_seconds`` and ``peak_bytes`` are the tools', not the servers'."""
+    """The cost of one way of copying. ``cpu_seconds`` and ``peak_bytes`` are the tools', not the servers'."""
 
     name: str
     seconds: float
@@ -37,21 +37,21 @@ class Measured:
 
 @dataclass(frozen=True)
 class Ended:
-    """What the kernel says of a child that ended."""
+    """What the kernel reports about an ended child process."""
 
     cpu_seconds: float
     peak_bytes: int
 
 
 def install() -> None:
-    """Install the Debian packages of what is missing."""
+    """Install the Debian packages of missing tools."""
     missing = {package for tool, package in PACKAGES.items() if shutil.which(tool) is None}
     if missing:
         apt_install(*sorted(missing))
 
 
 def reap(child: "subprocess.Popen[bytes]", log: Path) -> Ended:
-    """Wait for a child; its resource usage, or ToolFailed with the end of its log."""
+    """Wait for a child process. Returns its resource usage, or raises ToolFailed with the end of its log."""
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -65,7 +65,7 @@ def _login(server: Instance) -> list[str]:
 
 
 def mysqldump_pipe(source: Instance, target: Instance, folder: Path) -> Measured:
-    """``mysqldump | mysql``: one connection a side."""
+    """``mysqldump | mysql``: one connection to each server."""
     dump = ["mysqldump", "--no-defaults", *_login(source), "--single-transaction", "--quick", SCHEMA, TABLE]
     load = ["mysql", "--no-defaults", *_login(target), "--max-allowed-packet=64M", SCHEMA]
     _make_schema(target, folder)
@@ -75,13 +75,13 @@ def mysqldump_pipe(source: Instance, target: Instance, folder: Path) -> Measured
         reader = subprocess.Popen(dump, stdout=subprocess.PIPE, stderr=errors)
         writer = subprocess.Popen(load, stdin=reader.stdout, stderr=errors)
         assert reader.stdout is not None
-        reader.stdout.close()  # the writer's copy is the only one: it ends when the reader ends
+        reader.stdout.close()  # only the writer keeps this end open: it ends when the reader ends
         ended = [reap(reader, log), reap(writer, log)]
     return _measured("mysqldump | mysql", started, ended)
 
 
 def mydumper_myloader(source: Instance, target: Instance, folder: Path) -> Measured:
-    """``mydumper`` into files, then ``myloader``, 4 threads each, the table cut into chunks for both."""
+    """``mydumper`` to files, then ``myloader``, each with 4 threads and the table split into chunks."""
     dump = folder / "dump"
     shutil.rmtree(dump, ignore_errors=True)
     started = time.monotonic()

@@ -1,10 +1,10 @@
-"""``make bench``: ferry beside the tools that people use today, in one run, on the same data and servers.
+"""``make bench``: compares ferry with common tools in one run, on the same data and servers.
 
-    python bench/run.py [--rows N]
+python bench/run.py [--rows N]
 
-Starts two throwaway MySQL servers, fills one, lets each tool copy the table to the other (emptied between), checks that
-every copy is equal, prints a table, writes build/bench.json, and exits with 1 if a floor is missed. The floors are what
-a change may not lose; docs/benchmarks.md says what the figures mean.
+Starts two temporary MySQL servers, fills one, lets each tool copy the table to the other (emptied in between), checks
+that every copy is equal, prints a table, writes build/bench.json, and exits with 1 if a floor is missed. A change must
+not make a figure worse than its floor; docs/benchmarks.md explains the figures.
 """
 
 import argparse
@@ -62,7 +62,7 @@ class Results:
 
 @contextlib.contextmanager
 def servers() -> Iterator[tuple[Instance, Instance]]:
-    """Source and target, with the same flags; gone afterwards."""
+    """Starts source and target with the same flags; removes them at the end."""
     install(Family.MYSQL)
     pair = [create(Family.MYSQL, flags=FLAGS) for _ in ("source", "target")]
     try:
@@ -80,7 +80,7 @@ def control(server: Instance, role: ServerRole) -> Session:
 
 
 def wipe(target: Instance) -> None:
-    """Empty the target: schemas, lease, binlogs. The next tool finds what the one before found."""
+    """Empty the target (schemas, lease, binlogs), so that every tool starts with the same target."""
     with control(target, ServerRole.TARGET) as session:
         for schema in (dataset.SCHEMA, "mysql_ferry"):
             session.execute(f"DROP DATABASE IF EXISTS {schema}")
@@ -88,7 +88,7 @@ def wipe(target: Instance) -> None:
 
 
 def cpu_seconds(*servers: Instance) -> float:
-    """CPU that the servers' processes have used so far."""
+    """CPU time that the servers' processes have used so far."""
     ticks = 0
     for server in servers:
         assert server.process is not None
@@ -98,7 +98,7 @@ def cpu_seconds(*servers: Instance) -> float:
 
 
 def assert_equal(source: Instance, target: Instance, name: str) -> None:
-    """A fast copy that is not equal is no copy."""
+    """A copy that is not equal does not count, however fast it was."""
     sums = []
     for server, role in ((source, ServerRole.SOURCE), (target, ServerRole.TARGET)):
         with control(server, role) as session:
@@ -143,7 +143,7 @@ def measure(rows: int, say: Callable[[str], None]) -> Results:
 
 
 def show(results: Results, console: Console) -> None:
-    """The table and the floors."""
+    """Print the table and the floors."""
     table = Table(title=f"{results.rows:,} rows of 12 columns, MySQL to MySQL, {os.cpu_count()} cores for all")
     for heading in ("way", "seconds", "rows/s", "tool's CPU s", "servers' CPU s", "peak MiB", "ferry is"):
         table.add_column(heading, justify="left" if heading == "way" else "right")
@@ -161,7 +161,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def as_json(results: Results) -> str:
-    """What build/bench.json holds."""
+    """The content of build/bench.json."""
     floors = [asdict(floor) | {"reached": floor.reached} for floor in results.floors()]
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     return json.dumps({"machine": machine, **asdict(results), "floors": floors}, indent=2) + "\n"

@@ -1,6 +1,6 @@
-"""Lints the Helm chart and checks what it makes against the schemas of each Kubernetes that it is for.
+"""Lints the Helm chart and checks its output against the schemas of each supported Kubernetes version.
 
-``make check`` runs it over the default values and every set in the chart's ``ci`` folder; tests use ``helm`` and
+``make check`` runs it for the default values and every set in the chart's ``ci`` folder. Tests use ``helm`` and
 ``render``.
 """
 
@@ -17,27 +17,27 @@ from kubernetes_validate.utils import SchemaNotFoundError, ValidationError, all_
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "deploy" / "helm" / "ferry"
 OLDEST = (1, 31)
-"""The oldest Kubernetes that the chart is for, as its kubeVersion says."""
+"""The oldest supported Kubernetes, as in the chart's kubeVersion."""
 
 NO_SCHEMA = {"monitoring.coreos.com/v1"}
-"""Of other projects: Kubernetes has no schema of theirs. tests/chart compares such objects word by word."""
+"""API groups of other projects, for which Kubernetes has no schema. tests/chart compares such objects word by word."""
 
 Object = dict[str, Any]
 
 
 class ChartError(Exception):
-    """Helm refused, or an object is not as Kubernetes wants it."""
+    """Helm failed, or an object does not match Kubernetes' schema."""
 
 
 @functools.cache
 def binary() -> str:
-    """The real Helm 4; fetched on first use."""
+    """A real Helm 4, downloaded on first use."""
     script = ROOT / "hack" / "kubernetes" / "helm.sh"
     return subprocess.run([script], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def helm(*arguments: str | Path) -> str:
-    """What Helm prints; ChartError with its own words if it fails."""
+    """Helm's output. Raises ChartError with Helm's message if it fails."""
     done = subprocess.run([binary(), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ChartError(f"helm {arguments[0]}: {done.stderr.strip() or done.stdout.strip()}")
@@ -45,13 +45,13 @@ def helm(*arguments: str | Path) -> str:
 
 
 def value_sets() -> list[tuple[str, list[str]]]:
-    """Name and options of each set of values that the chart must take."""
+    """Name and options of each set of values that the chart must accept."""
     files = sorted((CHART / "ci").glob("*-values.yaml"))
     return [("default", []), *((file.stem.removesuffix("-values"), ["--values", str(file)]) for file in files)]
 
 
 def render(*options: str) -> list[Object]:
-    """The objects that an installation makes, its test Pod included."""
+    """The objects of an installation, including its test Pod."""
     return [each for each in yaml.safe_load_all(_template(*options)) if each]
 
 
@@ -61,13 +61,13 @@ def _template(*options: str) -> str:
 
 
 def versions() -> list[str]:
-    """Every Kubernetes from the oldest we are for to the newest known, as 1.N."""
+    """Every Kubernetes from the oldest supported to the newest known, as 1.N."""
     known = {tuple(int(part) for part in each.split(".")[:2]) for each in all_versions()}
     return [".".join(map(str, each)) for each in sorted(known) if each >= OLDEST]
 
 
 def problems(objects: list[Object]) -> Iterator[str]:
-    """What Kubernetes would refuse, version by version; fields that no schema knows included."""
+    """What each version of Kubernetes would refuse, including unknown fields."""
     for one in objects:
         if one["apiVersion"] in NO_SCHEMA:
             continue

@@ -1,6 +1,6 @@
-"""Prints the table of the chart's values, out of values.yaml and its ``# --`` comments, as docs/install.md has it.
+"""Prints the table of the chart's values from values.yaml and its ``# --`` comments, in the form of docs/install.md.
 
-.venv/bin/python hack/chart_values.py --write    # into docs/install.md; a test compares
+.venv/bin/python hack/chart_values.py --write # into docs/install.md; a test compares them
 """
 
 import json
@@ -19,7 +19,7 @@ _BEGIN, _END = "<!-- values: hack/chart_values.py --write -->", "<!-- end of val
 
 
 def described() -> Iterator[tuple[str, str]]:
-    """Path of each value and what is said of it."""
+    """Path and description of each value."""
     path: list[tuple[int, str]] = []
     said = ""
     for line in VALUES.read_text().splitlines():
@@ -33,7 +33,7 @@ def described() -> Iterator[tuple[str, str]]:
 
 
 def default(path: str) -> Any:
-    """What values.yaml has there."""
+    """The default in values.yaml."""
     found = yaml.safe_load(VALUES.read_text())
     for part in path.split("."):
         found = found[part]
@@ -46,7 +46,7 @@ def table() -> str:
 
 
 def section() -> str:
-    """The table between its marks."""
+    """The table between its markers."""
     return f"{_BEGIN}\n{table()}\n{_END}"
 
 

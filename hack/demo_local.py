@@ -1,6 +1,7 @@
-"""`make demo-local`: two throwaway servers, tables that are hard to copy, writers that never stop, and one `ferry run`.
+"""`make demo-local`: two temporary servers, tables that are hard to copy, writers that never stop, and one `ferry run`.
 
-It shows the whole crossing in half a minute and judges it by the tests' comparer, which shares nothing with the engine.
+It shows a whole migration in half a minute and compares the result with the tests' comparer, which shares no code with
+the engine.
 """
 
 import argparse
@@ -46,7 +47,7 @@ _CARGO = OddTable("cargo", "id BIGINT NOT NULL PRIMARY KEY", ("id",), _number, s
 
 @dataclass
 class Watch:
-    """What the run's ControlServer said while it ran."""
+    """What the run's ControlServer reported."""
 
     address: str
     last: dict[str, Any] = field(default_factory=dict)
@@ -78,14 +79,14 @@ def _server(family: Family) -> Iterator[Server]:
 
 
 def _fill(source: Server, family: Family, rows: int) -> list[OddTable]:
-    """The tables, with their rows; returns those that the writers know."""
+    """Create and fill the tables; returns those that the writers know."""
     source.execute(f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4")
     tables = [table for table in odd_tables(family) if table.name in _ODD]
     create_odd_tables(source, SCHEMA, tables, share=0.5)
     create_odd_tables(source, SCHEMA, [_CARGO], share=1)
     count = _FIRST_ROWS
     while count < rows:
-        # Past the writers' slots, so that every doubling finds its ids free.
+        # After the writers' slots, so that every doubling finds its ids free.
         source.execute(f"INSERT INTO {SCHEMA}.cargo SELECT id + {count}, n, s, f, b FROM {SCHEMA}.cargo")
         count *= 2
     source.execute(all_types.ddl(family, SCHEMA), *all_types.rows(family, SCHEMA))
@@ -129,7 +130,7 @@ def _free_address() -> str:
 
 
 def _ferry(folder: Path, manifest: Path) -> tuple[int, Watch]:
-    """`ferry run` in a process of its own, on this terminal; its exit code and what was seen of it."""
+    """`ferry run` in a process of its own, on this terminal; returns its exit code and what was observed."""
     watch = Watch(_free_address())
     command = [sys.executable, "-m", "ferry_core", "run", "-f", str(manifest)]
     command += ["--listen", watch.address, "--state", str(folder / "demo.ferry.db"), "--log-level", "warning"]
@@ -139,7 +140,7 @@ def _ferry(folder: Path, manifest: Path) -> tuple[int, Watch]:
     try:
         code = process.wait()
     finally:
-        if process.poll() is None:  # Ctrl-C reached it too: it unlocks and keeps its state
+        if process.poll() is None:  # it received the Ctrl-C too: it unlocks and keeps its state
             process.wait(15)
         watch.ended.set()
         follower.join()

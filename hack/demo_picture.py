@@ -1,7 +1,7 @@
-"""Draws docs/demo.svg from a real run of the demo: what a user sees of a Ferry, nothing made up.
+"""Draws docs/demo.svg from a real run of the demo: the output that a user sees of a Ferry.
 
-Run as ``.venv/bin/python hack/demo_picture.py``, by hand, when what the demo prints has changed. The way to a running
-cluster is left out.
+Run ``.venv/bin/python hack/demo_picture.py`` by hand when the demo's output has changed. The creation of the cluster is
+left out.
 """
 
 import io
@@ -19,7 +19,7 @@ FIRST_LINE, LAST_LINE = "the Ferry, ", "both sides are equal"
 
 
 def main() -> None:
-    """Run the demo in a pipe and export its lines, from the Ferry to the verdict."""
+    """Run the demo in a pipe and export its lines, from the Ferry to the final comparison."""
     run = subprocess.run(
         [sys.executable, str(ROOT / "hack" / "demo" / "run.py")],
         stdout=subprocess.PIPE,
@@ -34,7 +34,7 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     for line in lines[first : last + 1]:
         console.print(Text(line, style="bold" if line.startswith("$ ") else ""))
-    # Without fonts from elsewhere: whoever shows it has one of a fixed width.
+    # Uses no downloaded fonts: every viewer has a fixed-width font.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="make demo"), flags=re.DOTALL)
     (ROOT / "docs" / "demo.svg").write_text(picture)
     print(run.stdout)

@@ -1,6 +1,6 @@
 """The two server families of the test bed: how each is installed, initialised once, and started.
 
-Standard library only: it runs before anything is installed. Called by ``hack/servers.py``.
+Standard library only, because it runs before anything is installed. Used by ``hack/servers.py``.
 """
 
 import contextlib
@@ -31,25 +31,27 @@ _COMMON_FLAGS: dict[str, str | int | bool | None] = {
     "local_infile": True,
     "max_allowed_packet": "64M",
     "innodb_buffer_pool_size": "256M",
-    # The servers are thrown away: what a power cut would lose does not matter.
+    # These servers are temporary, so it does not matter what a power cut would lose.
     "innodb_flush_log_at_trx_commit": 2,
     "sync_binlog": 0,
 }
 
 
 class Unavailable(Exception):
-    """A family cannot be had on this machine; says why."""
+    """A family cannot be installed on this machine; the message says why."""
 
 
 class Family(StrEnum):
-    """Which server; the value is the word used in fixtures, folders and environment variables."""
+    """Which server. The value is the word used in fixtures, folders and environment variables."""
 
     MYSQL = "mysql"
     MARIADB = "mariadb"
 
 
 def cache_folder() -> Path:
-    """Where installed servers, templates and instances live: outside the clone, so that a new clone finds them."""
+    """Where installed servers, templates and instances are stored: outside the clone, so that a new clone finds
+    them.
+    """
     given = os.environ.get("MYSQL_FERRY_CACHE")
     folder = Path(given) if given else Path.home() / ".cache" / "mysql-ferry"
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,14 +60,14 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """One process at a time does what ``name`` stands for; a dead holder's lock is gone with it."""
+    """Only one process at a time enters for ``name``. The lock of a dead holder is released."""
     with (cache_folder() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _run(*command: str, stdin: str | None = None) -> str:
-    """Output of ``command``; its last lines go into the error."""
+    """Output of ``command``; the error contains its last lines."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
@@ -86,10 +88,10 @@ def _run(*command: str, stdin: str | None = None) -> str:
 
 
 def apt_install(*packages: str) -> None:
-    """Install Debian packages; asks for a fresh index only when the one at hand does not do."""
+    """Install Debian packages. Updates the package index only if the present one fails."""
     if os.geteuid() != 0:
         raise Unavailable(f"installing {', '.join(packages)} needs root")
-    # No service of a package may start: the servers here are started by hand on ports of their own.
+    # No service of a package may start: the servers are started here, on their own ports.
     options = ("-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3")
     install = ("env", "RUNLEVEL=1", "apt-get", *options, "install", "-y", "--no-install-recommends", *packages)
     try:
@@ -100,7 +102,7 @@ def apt_install(*packages: str) -> None:
 
 
 def _debian_mirror() -> list[str]:
-    """The mirror this machine's apt uses, as debootstrap's argument; none means debootstrap's own default."""
+    """The mirror that this machine's apt uses, as debootstrap's argument; empty means debootstrap's default."""
     targets = _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
     for line in targets.splitlines():
         uri, _, release = line.partition(" ")
@@ -111,7 +113,7 @@ def _debian_mirror() -> list[str]:
 
 def _own_mounts(script: str) -> list[str]:
     """A command line whose shell script makes mounts that nobody else sees and that end with it."""
-    # Where / is a chroot already it is no mount point, and there is nothing to make private.
+    # In a chroot / is not a mount point, and there is nothing to make private.
     private = "mount --make-rprivate / 2>/dev/null; "
     return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", private + script]
 
@@ -121,7 +123,7 @@ def _mysql_tree() -> Path:
 
 
 def _install_mysql() -> None:
-    """A whole Debian sid in a folder, since no release of Debian carries MySQL 9; a minute, 1 GB."""
+    """A complete Debian sid in a folder, because no release of Debian contains MySQL 9; takes a minute and 1 GB."""
     tree = _mysql_tree()
     if (tree / "usr/sbin/mysqld").exists():
         return
@@ -130,20 +132,20 @@ def _install_mysql() -> None:
     partial = tree.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     variant = ("--variant=minbase", "--include=mysql-server-core")
-    # What it mounts in the tree must be gone before a failed one is removed.
+    # Its mounts inside the tree must be gone before a failed tree is removed.
     _run(*_own_mounts('exec debootstrap "$0" "$@"'), *variant, "sid", str(partial), *_debian_mirror())
     shutil.rmtree(partial / "var/cache/apt", ignore_errors=True)
     partial.rename(tree)
 
 
 def _install_mariadb() -> None:
-    # The -core packages have the server without the system service, which would take port 3306.
+    # The -core packages contain the server without the system service, which would take port 3306.
     if not all(shutil.which(program) for program in ("mariadbd", "mariadb-install-db", "my_print_defaults")):
         apt_install("mariadb-server-core", "mariadb-client-core")  # the latter for my_print_defaults
 
 
 def _in_mysql_tree(folder: Path, *arguments: str) -> list[str]:
-    """``mysqld`` inside its tree with ``folder`` as /mnt."""
+    """``mysqld`` inside its tree, with ``folder`` mounted on /mnt."""
     script = 'mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && mount --rbind "$1" "$0/mnt" && shift && '
     script += 'exec chroot "$0" mysqld "$@"'
     return [*_own_mounts(script), str(_mysql_tree()), str(folder), "--no-defaults", "--user=root", *arguments]
@@ -151,7 +153,7 @@ def _in_mysql_tree(folder: Path, *arguments: str) -> list[str]:
 
 @functools.cache
 def install(family: Family) -> str:
-    """Install ``family`` where it is missing, once whatever the number of processes; returns its version."""
+    """Install ``family`` if it is missing, once for all processes; returns its version."""
     if os.geteuid() != 0:
         raise Unavailable(f"the {family} servers of the test bed run as root; or give servers by environment variables")
     with locked(f"install-{family}"):
@@ -165,7 +167,7 @@ def install(family: Family) -> str:
 
 
 def template(family: Family) -> Path:
-    """A data folder with root's password set, made once for each version: an instance starts as a copy of it."""
+    """A data folder with root's password set, made once per version. An instance starts as a copy of it."""
     version = install(family)
     made_by = zlib.crc32((_USERS + _MARIADB_USERS).encode())  # a change of these makes a new template
     folder = cache_folder() / "templates" / f"{family}-{version}-{made_by:08x}"
@@ -185,9 +187,9 @@ def template(family: Family) -> Path:
 
 def _initialize_mysql(folder: Path) -> None:
     flags = ("--initialize-insecure", "--datadir=/mnt/data", "--init-file=/mnt/users.sql")
-    # A small redo log: the template is copied for every instance.
+    # A small redo log, because every instance copies the template.
     _run(*_in_mysql_tree(folder, *flags, "--innodb-redo-log-capacity=8M"))
-    (folder / "data/auto.cnf").unlink()  # server_uuid: each copy makes its own
+    (folder / "data/auto.cnf").unlink()  # contains server_uuid: each copy makes its own
 
 
 def _initialize_mariadb(folder: Path) -> None:
@@ -200,7 +202,7 @@ def _initialize_mariadb(folder: Path) -> None:
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
     )
-    # --bootstrap starts without grant tables; FLUSH loads them, and statements are a line each.
+    # --bootstrap starts without grant tables; FLUSH loads them. It reads one statement per line.
     _run(
         "mariadbd",
         "--no-defaults",
@@ -212,7 +214,7 @@ def _initialize_mariadb(folder: Path) -> None:
 
 
 def default_flags(family: Family, server_id: int) -> dict[str, str | int | bool | None]:
-    """What a source or target is started with unless a test says otherwise."""
+    """Flags of a source or target, unless a test sets others."""
     flags = _COMMON_FLAGS | {"server_id": server_id}
     if family is Family.MYSQL:
         own: Flags = {
@@ -228,7 +230,7 @@ def default_flags(family: Family, server_id: int) -> dict[str, str | int | bool 
 
 
 def render_flag(name: str, value: str | int | bool) -> str:
-    """One command line flag. ``False`` for log_bin is its own spelling: OFF would be a file name."""
+    """One command line flag. For log_bin, False becomes --skip-log-bin, because OFF would be a file name."""
     if name == "log_bin" and isinstance(value, bool):
         return "--log-bin" if value else "--skip-log-bin"
     if isinstance(value, bool):
@@ -238,7 +240,7 @@ def render_flag(name: str, value: str | int | bool) -> str:
 
 
 def command(family: Family, folder: Path, port: int, flags: Flags) -> list[str]:
-    """The command line that serves ``folder/data``; a flag with value None is left to the server's default."""
+    """The command line that serves ``folder/data``. A flag with value None keeps the server's default."""
     seen = Path("/mnt") if family is Family.MYSQL else folder
     own: Flags = {
         "datadir": str(seen / "data"),

@@ -44,14 +44,15 @@ from hack.families import (
 
 __all__ = ["PASSWORD", "Family", "Flags", "Instance", "Unavailable", "create", "install", "instances", "sweep"]
 
-_PORTS = range(27000, 32000)  # below the kernel's range for outgoing connections: a port stays ours over a restart
+# below the kernel's range for outgoing connections, so that a port stays free during a restart
+_PORTS = range(27000, 32000)
 _START_SECONDS = 60
 _STOP_SECONDS = 60
 _GREETING_PAUSE = 0.03
 
 
 def _started_at(pid: int) -> str | None:
-    """The kernel's start time of a live process, which tells it from a later one with the same id."""
+    """The kernel's start time of a live process, which distinguishes it from a later process with the same id."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -61,7 +62,7 @@ def _started_at(pid: int) -> str | None:
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process, recorded so that a reused id is never mistaken for it."""
+    """A process, recorded so that another process with a reused id is never mistaken for it."""
 
     pid: int
     started_at: str
@@ -76,7 +77,7 @@ class ProcessId:
         return _started_at(self.pid) == self.started_at
 
     def end(self, signal_number: signal.Signals, seconds: float) -> bool:
-        """Signal it and wait; True when it is gone."""
+        """Send a signal and wait. True when the process has ended."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -100,17 +101,17 @@ class Instance:
     folder: Path
     port: int
     flags: dict[str, str | int | bool | None]
-    owner: ProcessId | None = None  # who ends it; None: it stays until ``stop`` is called for it
+    owner: ProcessId | None = None  # the process that ends it; None: it runs until ``stop`` is called for it
     process: ProcessId | None = None
     user: str = "root"
     password: str = PASSWORD
     through: tuple[str, ...] = ()
-    """A command that runs the server's command line, as one that gives it another host name."""
+    """A command that runs the server's command line, for example to give it another host name."""
     _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
     def host(self) -> str:
-        """Where it listens: loopback, unless a flag says an address that Pods reach."""
+        """Where it listens: loopback, unless a flag gives an address that Pods can reach."""
         return str(self.flags["bind_address"])
 
     @property
@@ -127,7 +128,7 @@ class Instance:
             return
         line = [*self.through, *command(self.family, self.folder, self.port, self.flags)]
         with (self.folder / "output.log").open("ab") as output:
-            # Its own session, else a Ctrl-C meant for the tests would reach it.
+            # In its own session; otherwise a Ctrl-C meant for the tests would reach it.
             self._child = subprocess.Popen(
                 line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
             )
@@ -136,11 +137,11 @@ class Instance:
         self._await_greeting()
 
     def stop(self) -> None:
-        """An orderly shutdown; killed when it takes longer than a minute."""
+        """An orderly shutdown. The server is killed if it takes longer than a minute."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """The power cut: SIGKILL."""
+        """Like a power cut: SIGKILL."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -148,14 +149,14 @@ class Instance:
         self.start()
 
     def remove(self) -> None:
-        """End it and forget its data."""
+        """Stop it and delete its data."""
         self.kill()
         if os.path.ismount(self.folder / "data"):
             subprocess.run(["umount", "--lazy", str(self.folder / "data")], check=True)
         shutil.rmtree(self.folder)
 
     def log_tail(self, lines: int = 25) -> str:
-        """The end of what the server logged."""
+        """The end of the server's log."""
         texts = [
             path.read_text(errors="replace") for path in (self.folder / "output.log", self.error_log) if path.exists()
         ]
@@ -175,7 +176,7 @@ class Instance:
                 self._child = None
 
     def _await_greeting(self) -> None:
-        """A server sends its greeting on connect only once it takes logins."""
+        """Wait until the server sends a greeting on connect, which means that it accepts logins."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if not self.running:
@@ -239,7 +240,7 @@ def _free_port(taken: set[int]) -> int:
 
 
 def sweep() -> None:
-    """End and remove what a killed process left behind: instances whose owner is gone."""
+    """End and remove instances whose owner was killed."""
     for instance in instances():
         if instance.owner is not None and not instance.owner.alive:
             instance.remove()
@@ -253,9 +254,9 @@ def create(
     owned: bool = True,
     disk_megabytes: int | None = None,
 ) -> Instance:
-    """A new stopped instance with a port of its own. ``owned``: it does not outlive this process for long.
+    """A new stopped instance with a port of its own. ``owned``: it ends soon after this process.
 
-    ``disk_megabytes`` gives it a disk of that size, to be filled by tests of full disks (at least 400).
+    ``disk_megabytes`` gives it a disk of that size, for tests of full disks (at least 400).
     """
     source = template(family)
     with locked("instances"):

@@ -1,6 +1,6 @@
-"""A shop that takes orders all the time: fills its tables, writes until its database turns read-only, says how much.
+"""A shop that takes orders all the time: fills its tables, writes until its database becomes read-only, prints totals.
 
-It runs in a Pod from mysql-ferry's image, of which it uses Python and PyMySQL. Called by ``app.yaml``.
+It runs in a Pod with mysql-ferry's image, of which it uses Python and PyMySQL. Called by ``app.yaml``.
 """
 
 import random
@@ -27,7 +27,7 @@ ORDER = (
 
 
 def fill(cursor: "pymysql.cursors.Cursor") -> None:
-    """Rows double until there are enough."""
+    """Double the rows until there are enough."""
     for table in TABLES:
         cursor.execute(table)
     cursor.executemany("INSERT INTO stock VALUES (%s, 1000, %s)", [(f"item-{n}", n) for n in range(1000)])
@@ -42,7 +42,7 @@ def fill(cursor: "pymysql.cursors.Cursor") -> None:
 
 
 def order(cursor: "pymysql.cursors.Cursor") -> None:
-    """Some of what a shop does, in one transaction."""
+    """Some typical work of a shop in one transaction."""
     number = random.randrange(ROWS)
     cursor.execute("START TRANSACTION")
     cursor.execute(ORDER, [number, number, number])
@@ -50,7 +50,7 @@ def order(cursor: "pymysql.cursors.Cursor") -> None:
     cursor.execute("UPDATE orders SET amount = amount + 1, note = %s WHERE id = %s", [f"changed {number}", number])
     if number % 5 == 0:
         cursor.execute("DELETE FROM orders WHERE id = %s", [random.randrange(ROWS)])
-    if number % 7 == 0:  # two items change places under a UNIQUE index, one moves to another key and back
+    if number % 7 == 0:  # two items swap places under a UNIQUE index, one changes its key and back
         one, other = (f"item-{each}" for each in random.sample(range(1000), 2))
         cursor.execute("SELECT item, shelf FROM stock WHERE item IN (%s, %s) FOR UPDATE", [one, other])
         shelves = dict(cursor.fetchall())
@@ -62,7 +62,7 @@ def order(cursor: "pymysql.cursors.Cursor") -> None:
 
 
 def connect() -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
-    """A Service leads nowhere for a moment after its Pod has become ready."""
+    """Connect. For a moment after its Pod has become ready, a Service has no endpoint."""
     end = time.monotonic() + 60
     while True:
         try:
@@ -74,7 +74,7 @@ def connect() -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
 
 
 def main() -> None:
-    """Until the database refuses."""
+    """Run until the database refuses writes."""
     connection = connect()
     cursor = connection.cursor()
     fill(cursor)

@@ -1,4 +1,4 @@
-"""`make demo-down`: takes away what the demo made: its cluster, or its parts of a cluster that somebody has."""
+"""`make demo-down`: removes what the demo created: its own cluster, or its objects in an existing cluster."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""An image of MySQL where no registry can be had: mysqld, its libraries and messages, out of the test bed's tree.
+"""Builds an image of MySQL without a registry: mysqld, its libraries and messages, from the installed test server.
 
-It takes the same ``command`` as the public image. Called by ``place``.
+It accepts the same ``command`` as the public image. Called by ``place``.
 """
 
 import re
@@ -14,7 +14,7 @@ NAME = "localhost/mysql:9.7"
 
 
 def archive() -> Path:
-    """Made once for each version of the server."""
+    """Built once for each version of the server."""
     version = install(Family.MYSQL)
     path = cache_folder() / "images" / f"mysql-{version}.tar"
     if not path.exists():
@@ -33,6 +33,6 @@ def _files(tree: Path) -> dict[str, Path]:
 
 
 def _inside(tree: Path, name: str) -> Path:
-    """What a path means to who has the tree for root: its links may be absolute."""
+    """Resolve a path in a tree that its own programs use as root: its links may be absolute."""
     done = subprocess.run(["chroot", str(tree), "readlink", "-f", name], stdout=subprocess.PIPE, text=True, check=True)
     return tree / done.stdout.strip().lstrip("/")

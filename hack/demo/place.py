@@ -1,7 +1,7 @@
-"""Where the demo runs: a throwaway cluster of this machine, or one that somebody has, and the commands on it.
+"""Where the demo runs, a temporary cluster on this machine or an existing one, and the commands on it.
 
-KUBECONFIG and IMAGE together name a cluster that is there and an image of mysql-ferry that its nodes can pull;
-MYSQL_IMAGE then replaces the public one of MySQL. Called by ``run`` and ``down``.
+KUBECONFIG and IMAGE together name an existing cluster and an image of mysql-ferry that its nodes can pull; MYSQL_IMAGE
+then replaces the public MySQL image. Called by ``run`` and ``down``.
 """
 
 import argparse
@@ -23,13 +23,13 @@ PUBLIC_MYSQL = "mysql:9.7"
 
 
 def say(text: str) -> None:
-    """What happens, for people."""
+    """Print what happens next."""
     print(f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text, flush=True)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A cluster and the images that its nodes know."""
+    """A cluster, and the images that its nodes have."""
 
     environment: dict[str, str]
     image: str
@@ -46,21 +46,21 @@ class Place:
             raise Unavailable(f"`{shlex.join(line)}` took longer than {seconds:.0f} s") from error
 
     def start(self, *line: str, quiet: bool = False) -> "subprocess.Popen[bytes]":
-        """The same for one that goes on beside others; ``quiet`` shows its errors only."""
+        """The same for a command that runs in the background; ``quiet`` shows only its errors."""
         print(f"$ {shlex.join(line)} &", flush=True)
         shown = subprocess.DEVNULL if quiet else None
         return subprocess.Popen(line, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=shown)
 
     def read(self, *line: str) -> str:
-        """The output of a command that is for us, not for the user."""
+        """The output of a command that is read by the demo, not by the user."""
         done = subprocess.run(line, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            why = done.stderr.splitlines()[-1:]  # kubectl logs each try before it says what is wrong
+            why = done.stderr.splitlines()[-1:]  # kubectl logs each attempt before it prints the error
             raise Unavailable(f"`{shlex.join(line)}` ended with {done.returncode}: {' '.join(why)}")
         return done.stdout.strip()
 
     def manifest(self, name: str) -> str:
-        """A manifest of this folder with its images named, under build/; gives the path for kubectl."""
+        """A manifest of this folder with image names filled in, written under build/; returns the path for kubectl."""
         text = (Path(__file__).parent / name).read_text()
         BUILD.mkdir(parents=True, exist_ok=True)
         (BUILD / name).write_text(text.replace("MYSQL_IMAGE", self.mysql_image).replace("FERRY_IMAGE", self.image))
@@ -68,14 +68,14 @@ class Place:
 
 
 def options(description: str) -> argparse.Namespace:
-    """Of ``run`` and ``down`` alike."""
+    """Options of ``run`` and of ``down``."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--cluster", default="demo", help="name of the throwaway cluster")
     return parser.parse_args()
 
 
 def given() -> Place | None:
-    """The cluster that the user names, if any."""
+    """The cluster that the user named, if any."""
     kubeconfig, image = os.environ.get("KUBECONFIG"), os.environ.get("IMAGE")
     if not image and (not kubeconfig or _ours(kubeconfig)):
         return None
@@ -88,12 +88,12 @@ def given() -> Place | None:
 
 
 def _ours(kubeconfig: str) -> bool:
-    """The demo itself has said to export it, and perhaps that cluster is no more."""
+    """KUBECONFIG may be the demo's own, which it told the user to export; that cluster may be gone."""
     return Path(kubeconfig).is_relative_to(clusters.clusters_folder())
 
 
 def own(name: str) -> Place:
-    """A new cluster on this machine; a former demo's is ended first."""
+    """Create a cluster on this machine; an earlier demo's cluster is removed first."""
     say("one node of Kubernetes, the images of mysql-ferry and MySQL (minutes the first time, then seconds)")
     image = subprocess.run([ROOT / "hack" / "image.sh"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if image.returncode:
@@ -106,7 +106,7 @@ def own(name: str) -> Place:
 
 
 def end(name: str) -> bool:
-    """End the demo's own cluster, if there is one."""
+    """Remove the demo's own cluster, if there is one."""
     found = [each for each in clusters.clusters() if each.name == name]
     for each in found:
         each.remove()
@@ -114,7 +114,7 @@ def end(name: str) -> bool:
 
 
 def _environment(kubeconfig: str) -> dict[str, str]:
-    """Kubectl and helm by their names, whoever installed them."""
+    """Makes kubectl and helm available by name, whoever installed them."""
     found = subprocess.run([ROOT / "hack" / "kubernetes" / "helm.sh"], stdout=subprocess.PIPE, text=True, check=False)
     if found.returncode:
         raise Unavailable("helm could not be had; see above")

@@ -1,7 +1,7 @@
 """`make demo`: a real Kubernetes, two MySQL servers, an application that never stops writing, and one Ferry.
 
-Every command is printed as a user would type it. At the end the tests' comparer, which shares nothing with the engine,
-judges both sides. Then everything stays for a look around; `make demo-down` ends it.
+Every command is printed as a user would type it. At the end the tests' comparer, which shares no code with the engine,
+compares both servers. Everything keeps running afterwards; `make demo-down` removes it.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ WAIT_SECONDS = 300
 
 
 def install(at: Place) -> None:
-    """The operator, as docs/install.md says."""
+    """Install the operator as docs/install.md says."""
     say("the operator, by its Helm chart")
     at.run("kubectl", "apply", "--filename", "hack/demo/namespace.yaml")
     chart = ("helm", "upgrade", "--install", "ferry", "deploy/helm/ferry", "--namespace=ferry-system")
@@ -34,7 +34,7 @@ def install(at: Place) -> None:
 
 
 def image_values(image: str) -> list[str]:
-    """An image's name as the chart's values."""
+    """The chart's values for an image's name."""
     name, _, digest = image.partition("@")
     folder, slash, last = name.rpartition("/")
     last, _, tag = last.partition(":")
@@ -43,7 +43,7 @@ def image_values(image: str) -> list[str]:
 
 
 def databases(at: Place) -> None:
-    """A source, a target, and the application on the source."""
+    """Start a source, a target, and the application on the source."""
     say("two MySQL servers, and an application that fills the source and goes on writing to it")
     at.run("kubectl", "apply", "--filename", at.manifest("databases.yaml"))
     at.run("kubectl", "wait", "--for=condition=Ready", "pod/source", "pod/target", "--namespace=shop", "--timeout=180s")
@@ -66,7 +66,7 @@ def status(at: Place) -> dict[str, dict[str, object]]:
 
 
 def cross(at: Place) -> None:
-    """Everything that a person does to a Ferry."""
+    """Everything that a person does with a Ferry."""
     say("the Ferry, at first no faster than 20,000 rows a second")
     at.run("kubectl", "apply", "--filename", "hack/demo/ferry.yaml")
     wait(at, "jsonpath={.status.stage}=Copying")
@@ -86,7 +86,7 @@ def cross(at: Place) -> None:
 
 @contextlib.contextmanager
 def watched(at: Place) -> Iterator[None]:
-    """The Ferry's line again whenever it changes, between what else is printed."""
+    """Print the Ferry's line whenever it changes, between other output."""
     watch = at.start("kubectl", "get", *FERRY, "--watch")
     try:
         yield
@@ -96,7 +96,7 @@ def watched(at: Place) -> Iterator[None]:
 
 
 def judge(at: Place) -> Compared:
-    """Both sides as the comparer sees them."""
+    """Compare both servers with the comparer."""
     say("are both sides equal?")
     with forwarded(at, "source") as source, forwarded(at, "target") as target:
         return assert_equal_schemas(source, target, "shop")
@@ -104,7 +104,7 @@ def judge(at: Place) -> Compared:
 
 @contextlib.contextmanager
 def forwarded(at: Place, name: str) -> Iterator[Server]:
-    """A server in the cluster, by way of this machine's loopback."""
+    """A server in the cluster, forwarded to this machine's loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -128,7 +128,7 @@ def _listens(port: int) -> bool:
 
 
 def report(at: Place, found: Compared, seconds: float) -> None:
-    """What was done, in figures."""
+    """Print what was done, in figures."""
     seen = status(at)
     at.run("kubectl", "logs", "pod/app", "--namespace=shop")
     blocked = seen["cutover"]["writesBlockedMilliseconds"]

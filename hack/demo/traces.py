@@ -1,7 +1,7 @@
-"""What the demo has made on a cluster, told from what is somebody's.
+"""Distinguishes what the demo created on a cluster from what belongs to others.
 
-Its namespaces bear a mark; the CRD is the demo's if the release in such a namespace has made it. Called by ``run``,
-which refuses to take over what is somebody's, and by ``down``, which leaves it alone.
+The demo's namespaces have a label; the CRD is the demo's if the release in such a namespace created it. Called by
+``run``, which refuses to take over objects of others, and by ``down``, which leaves them alone.
 """
 
 import json
@@ -19,14 +19,14 @@ _RELEASE = {"meta.helm.sh/release-name": "ferry", "meta.helm.sh/release-namespac
 
 @dataclass(frozen=True)
 class Traces:
-    """Which of the names that the demo uses are taken, and by whom."""
+    """Which of the demo's names are taken, and by whom."""
 
     ours: frozenset[str]
     foreign: frozenset[str]
 
     @classmethod
     def among(cls, objects: Iterable[Mapping[str, Any]]) -> "Traces":
-        """Objects as the API tells of them."""
+        """From objects as returned by the API."""
         found = {f"{each['kind'].lower()}/{each['metadata']['name']}": each["metadata"] for each in objects}
         ours = {name for name, said in found.items() if _MARK.items() <= said.get("labels", {}).items()}
         if SYSTEM in ours and _RELEASE.items() <= found.get(CRD, {}).get("annotations", {}).items():
@@ -35,13 +35,13 @@ class Traces:
 
 
 def find(at: Place) -> Traces:
-    """On the cluster as it is."""
+    """From the cluster as it is now."""
     said = at.read("kubectl", "get", SYSTEM, SHOP, CRD, "--ignore-not-found", "--output=json")
     return Traces.among(json.loads(said)["items"] if said else [])
 
 
 def refuse_foreign(at: Place) -> None:
-    """Before anything is done: the demo would take over somebody's operator, Ferries or shop."""
+    """Refuse to start if the demo would take over an operator, Ferries or a shop of others."""
     foreign = find(at).foreign
     if foreign:
         raise Unavailable(
@@ -51,13 +51,13 @@ def refuse_foreign(at: Place) -> None:
 
 
 def clear_shop(at: Place) -> None:
-    """Away with databases and Ferry of a former demo. The operator lets a Ferry go whose namespace goes."""
+    """Delete databases and Ferry of an earlier demo. The operator releases a Ferry whose namespace is deleted."""
     if SHOP in find(at).ours:
         at.run("kubectl", "delete", SHOP, "--timeout=180s")
 
 
 def clear(at: Place) -> None:
-    """Away with all that the demo has made, and a word on what stays."""
+    """Delete everything that the demo created, and print what remains."""
     clear_shop(at)
     found = find(at)
     ferries = _ferries(at) if CRD in found.ours else []
@@ -66,7 +66,7 @@ def clear(at: Place) -> None:
     else:
         if SYSTEM in found.ours:
             at.run("helm", "uninstall", "ferry", "--namespace=ferry-system", "--ignore-not-found", "--wait")
-            # The namespace last: by its mark an interrupted one of these is taken up again.
+            # The namespace last: its label lets an interrupted clean-up be continued.
             at.run("kubectl", "delete", *sorted(found.ours))
         say("what the demo made is gone")
     for name in sorted(found.foreign):
@@ -74,6 +74,6 @@ def clear(at: Place) -> None:
 
 
 def _ferries(at: Place) -> list[str]:
-    """Those left, of other namespaces than the demo's."""
+    """Remaining Ferries in other namespaces than the demo's."""
     fields = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}"
     return at.read("kubectl", "get", "ferries", "--all-namespaces", f"--output={fields}").split()

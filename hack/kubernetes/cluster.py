@@ -43,7 +43,7 @@ def _run(*line: str | Path, check: bool = True) -> str:
 
 
 def _script(name: str, *arguments: str) -> Path:
-    """What a script beside this module prints: a path."""
+    """Path of a script, which the script beside this module prints."""
     done = subprocess.run([_HERE / name, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"hack/kubernetes/{name} failed; see above")
@@ -56,13 +56,13 @@ def kubectl_path() -> Path:
 
 @dataclass
 class Cluster:
-    """One that runs. Its folder holds everything that it ever wrote."""
+    """A running cluster. Its folder contains everything that it ever wrote."""
 
     name: str
     folder: Path
     network: Network
     init: ProcessId
-    """Process 1 of the node: its end is the end of the cluster."""
+    """Process 1 of the node. The cluster ends with it."""
     owner: ProcessId | None
     child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
@@ -72,14 +72,14 @@ class Cluster:
 
     @property
     def gateway(self) -> str:
-        """The machine's address for Pods."""
+        """This machine's address for Pods."""
         return self.network.gateway
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         return _run(kubectl_path(), f"--kubeconfig={self.kubeconfig}", *arguments, check=check)
 
     def load(self, *archives: Path) -> None:
-        """Make the images of these archives known to the node."""
+        """Import the images of these archives into the node."""
         for archive in archives:
             self._ctr("images", "import", str(archive))
 
@@ -92,7 +92,7 @@ class Cluster:
         _run(ctr, f"--address={self.folder}/containerd.sock", "--namespace=k8s.io", *arguments)
 
     def signal(self, program: str, signal_name: str) -> None:
-        """Send a signal to one of the node's programs; one that ends is started again by process 1."""
+        """Send a signal to one of the node's programs. Process 1 restarts a program that ends."""
         pid = (self.folder / "pid" / program).read_text()
         _run("nsenter", f"--target={self.init.pid}", "--pid", "kill", f"-{signal_name}", pid)
 
@@ -103,11 +103,11 @@ class Cluster:
         return "\n".join(f"--- {name}\n" + "\n".join(tail) for name, tail in tails)
 
     def remove(self) -> None:
-        """End it; nothing of it is left but what the cache keeps."""
+        """End it, and remove everything except the cache."""
         self.init.end(signal.SIGKILL, 30)
         if self.child is not None:
             self.child.wait(30)
-        _run("ip", "link", "delete", self.network.link, check=False)  # gone already once the node's network is
+        _run("ip", "link", "delete", self.network.link, check=False)  # removed together with the node's network
         _remove_cgroups(_cgroup(self.name))
         shutil.rmtree(self.folder)
 
@@ -116,7 +116,7 @@ class Cluster:
 
 
 def clusters_folder() -> Path:
-    """Each one's folder is in it, by its name."""
+    """Contains one folder per cluster, by name."""
     folder = cache_folder() / "clusters"
     folder.mkdir(exist_ok=True)
     return folder
@@ -133,12 +133,12 @@ def clusters() -> Iterator[Cluster]:
 
 
 def find(name: str) -> Cluster | None:
-    """The one of that name, if it runs."""
+    """The cluster of that name, if it runs."""
     return next((each for each in clusters() if each.name == name and each.init.alive), None)
 
 
 def sweep() -> None:
-    """Remove what a killed process, or a restart of the machine, left behind."""
+    """Remove clusters that a killed process, or a restart of the machine, left behind."""
     for cluster in clusters():
         if not cluster.init.alive or (cluster.owner is not None and not cluster.owner.alive):
             cluster.remove()
@@ -149,7 +149,7 @@ def sweep() -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """Where the programs are; building them takes some minutes, once."""
+    """Where the programs are. Building them takes some minutes, once."""
 
     kubernetes: Path
     debian: Path
@@ -167,7 +167,7 @@ class Parts:
         return cls(_script("build.sh"), debian, _script("etcd.sh"))
 
     def pause_image(self) -> Path:
-        """What holds a Pod's network: it sleeps."""
+        """The image of the container that holds a Pod's network; it only sleeps."""
         path = cache_folder() / "kubernetes" / "pause.tar"
         if not path.exists():
             write_image(path, PAUSE_IMAGE, {"/bin/sleep": self.debian / "bin/busybox"}, ["/bin/sleep", "1000000000"])
@@ -175,7 +175,7 @@ class Parts:
 
 
 def create(name: str, *archives: Path, owned: bool = False) -> Cluster:
-    """A new cluster with a ready node that knows the images of ``archives``. ``owned``: it ends with this process."""
+    """A new cluster with a ready node that has the images of ``archives``. ``owned``: it ends with this process."""
     parts = Parts.provide()
     with locked("clusters"):
         sweep()
@@ -191,7 +191,7 @@ def create(name: str, *archives: Path, owned: bool = False) -> Cluster:
 
 
 def _launch(name: str, parts: Parts, *, owned: bool) -> Cluster:
-    """Its process 1, and the link to it."""
+    """Start process 1, and the link to it."""
     folder = clusters_folder() / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -208,7 +208,7 @@ def _launch(name: str, parts: Parts, *, owned: bool) -> Cluster:
         child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     init = _child_of(child)
     if not owned:
-        child.returncode = 0  # it outlives this process, which must not complain about that
+        child.returncode = 0  # it outlives this process, which must not warn about that
     owner = ProcessId.of(os.getpid()) if owned else None
     cluster = Cluster(name, folder, network, init, owner, child)
     state = {"index": network.index, "init": [init.pid, init.started_at]}
@@ -219,7 +219,7 @@ def _launch(name: str, parts: Parts, *, owned: bool) -> Cluster:
 
 
 def _child_of(process: "subprocess.Popen[bytes]") -> ProcessId:
-    """What ``unshare`` has forked."""
+    """The process that ``unshare`` has forked."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while process.poll() is None:
         for pid in children.read_text().split():
@@ -231,7 +231,7 @@ def _child_of(process: "subprocess.Popen[bytes]") -> ProcessId:
 
 
 def _link(cluster: Cluster) -> None:
-    """A veth pair whose other end is in the node's network, and the ways to its Pods and Services."""
+    """Create a veth pair whose other end is in the node's network, and routes to its Pods and Services."""
     network = cluster.network
     _run("ip", "link", "delete", network.link, check=False)
     peer = ("peer", "name", process_1.UPLINK, "netns", str(cluster.init.pid))
@@ -270,14 +270,14 @@ def _cgroup(name: str) -> str:
 
 
 def _make_cgroups(name: str) -> None:
-    """One for all Pods of the cluster, in each hierarchy: v1 has one a controller, v2 one for all."""
+    """One for all Pods of the cluster, in each hierarchy: v1 has one per controller, v2 a single one."""
     unified = (_CGROUPS / "cgroup.controllers").exists()
     for top in [_CGROUPS] if unified else (each for each in _CGROUPS.iterdir() if each.name != "unified"):
         (top / name).mkdir(exist_ok=True)
 
 
 def _remove_cgroups(name: str) -> None:
-    """Killed processes leave a cgroup only once the kernel has buried them."""
+    """Remove them. Killed processes leave a cgroup only once the kernel has reaped them."""
     deadline = time.monotonic() + 10
     for top in (*_CGROUPS.glob(f"*/{name}"), *_CGROUPS.glob(name)):
         while top.exists():

@@ -1,6 +1,6 @@
-"""What a node is made of: the command line and the files of each of its programs.
+"""The programs of a node: command line and files of each. The only side effect is writing the files.
 
-Pure but for writing the files. Called by ``cluster.py``; ``node.py`` runs the lines.
+Used by ``cluster.py``; ``node.py`` runs the command lines.
 """
 
 import base64
@@ -19,7 +19,7 @@ PAUSE_IMAGE = "localhost/pause:1"
 _API_PORT = 6443
 _DAYS = 3650
 
-# User, groups of each account that logs in by a token.
+# User and groups of each account that logs in with a token.
 _ACCOUNTS = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
@@ -32,18 +32,18 @@ _ACCOUNTS = {
 
 @dataclass(frozen=True)
 class Network:
-    """Addresses of cluster number ``index``: benchmark and documentation ranges, which no real host has."""
+    """Addresses of cluster number ``index``, from benchmark and documentation ranges that no real host uses."""
 
     index: int
 
     @property
     def gateway(self) -> str:
-        """The machine's end of the link: servers that Pods shall reach listen here."""
+        """This machine's end of the link. Servers that Pods must reach listen here."""
         return f"198.51.100.{4 * self.index + 1}"
 
     @property
     def node(self) -> str:
-        """The node's end: kube-apiserver, DNS."""
+        """The node's end of the link: kube-apiserver and DNS."""
         return f"198.51.100.{4 * self.index + 2}"
 
     @property
@@ -56,30 +56,30 @@ class Network:
 
     @property
     def link(self) -> str:
-        """The machine's end of the link by name."""
+        """Name of this machine's end of the link."""
         return f"ferry{self.index}"
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node's files and command lines."""
+    """Files and command lines of one node."""
 
     folder: Path
     network: Network
     cgroup: str
     kubernetes: Path
-    """Folder of the Kubernetes binaries."""
+    """Folder with the Kubernetes binaries."""
     debian: Path
     """Folder with unpacked Debian packages."""
     etcd: Path
 
     @property
     def socket(self) -> Path:
-        """Of containerd."""
+        """Socket of containerd."""
         return self.folder / "containerd.sock"
 
     def write(self) -> None:
-        """Everything that the programs and ``node.py`` read."""
+        """Write everything that the programs and ``node.py`` read."""
         for name in ("log", "pid", "keys", "cni", "var"):
             (self.folder / name).mkdir()
         self._write_keys()
@@ -169,13 +169,13 @@ class Node:
             "cgroupRoot": f"/{self.cgroup}",
             "failCgroupV1": False,
             "failSwapOn": False,
-            "oomScoreAdj": 0,  # lower ones need a capability that root lacks in some sandboxes
+            "oomScoreAdj": 0,  # lower values need a capability that root lacks in some sandboxes
             "containerRuntimeEndpoint": f"unix://{self.socket}",
             "volumePluginDir": str(self.folder / "var" / "plugins"),
             "resolvConf": str(self.folder / "resolv.conf"),
             "clusterDNS": [self.network.node],
             "clusterDomain": DOMAIN,
-            # A developer's disk may be nearly full; what is left is theirs to judge.
+            # A developer's disk may be nearly full, which is not the tests' concern.
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
             "imageGCHighThresholdPercent": 100,
             "syncFrequency": "2s",
@@ -219,7 +219,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 """
 
     def _corefile(self) -> str:
-        # No way out: a name that the cluster does not know does not exist.
+        # No upstream: a name that the cluster does not know does not exist.
         return f"""\
 {DOMAIN} {{
     bind {self.network.node}
@@ -274,7 +274,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync",  # thrown away: what a power cut would lose does not matter
+            "--unsafe-no-fsync",  # temporary, so it does not matter what a power cut would lose
             "--logger=zap",
         ]
 
@@ -312,7 +312,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--bind-address=127.0.0.1",
-            # A lost node is noticed within seconds: tests wait for it.
+            # A lost node is detected within seconds, because tests wait for it.
             "--node-monitor-period=1s",
             "--node-monitor-grace-period=10s",
         ]

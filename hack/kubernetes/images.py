@@ -1,6 +1,6 @@
-"""Container images without a registry: an archive made of files of this machine, and how big ones get into a cluster.
+"""Container images without a registry: archives made from files of this machine.
 
-Called by ``cluster.py`` for the pause image, and by the demo and the tests for a MySQL image.
+Used by ``cluster.py`` for the pause image, and by the demo and the tests for a MySQL image.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def write_image(path: Path, name: str, files: Mapping[str, Path], command: Sequence[str]) -> None:
-    """A Docker archive at ``path`` with one layer: ``files`` maps paths in the image to files of this machine."""
+    """Write a Docker archive with one layer to ``path``. ``files`` maps paths in the image to files of this machine."""
     layer = path.with_suffix(".layer")
     with tarfile.open(layer, "w") as tar:
         for inside, outside in sorted(files.items()):

@@ -1,8 +1,8 @@
-"""Process 1 of a node: prepares its private view of the machine, keeps its programs running, buries what they leave.
+"""Process 1 of a node: prepares its private view of the machine, keeps its programs running, reaps child processes.
 
-Started by ``cluster.py`` in a network, mount and process namespace of its own. When it dies, the kernel ends every
-process in there, and mounts, interfaces and Pods go with them: that is the whole of taking a node down.
-Standard library only: ``node.py FOLDER`` reads ``FOLDER/node.json``.
+Started by ``cluster.py`` in its own network, mount and process namespace. When it dies, the kernel ends every process
+in there, together with mounts, interfaces and Pods: nothing else is needed to remove a node. Standard library only:
+``node.py FOLDER`` reads ``FOLDER/node.json``.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 UPLINK = "uplink"
 _RESTART_SECONDS = 1.0
-# The kubelet wants these set; they are the machine's, so it gets copies.
+# The kubelet sets these; they belong to the machine, so the node gets copies.
 _SYSCTLS = {"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
 
@@ -24,7 +24,7 @@ def _mount(*arguments: str) -> None:
 
 
 def _own_view(folder: Path) -> None:
-    """Fixed paths that kubelet, containerd and kube-proxy write to become folders of this node."""
+    """Bind-mount folders of this node over the fixed paths that kubelet, containerd and kube-proxy write to."""
     _mount("-t", "tmpfs", "node-run", "/run")
     for path, name in (("/var/lib", "var-lib"), ("/var/log", "var-log")):
         (folder / name).mkdir()
@@ -34,11 +34,11 @@ def _own_view(folder: Path) -> None:
         copy.write_text(value)
         _mount("--bind", str(copy), f"/proc/sys/{name}")
     if os.path.ismount("/sys/fs/cgroup/unified"):
-        subprocess.run(["umount", "--lazy", "/sys/fs/cgroup/unified"], check=True)  # runc takes cgroups for v2 by it
+        subprocess.run(["umount", "--lazy", "/sys/fs/cgroup/unified"], check=True)  # by this runc recognises cgroups v2
 
 
 def _network(address: str, gateway: str) -> None:
-    """The other end of the uplink is put here by ``cluster.py``."""
+    """``cluster.py`` moves the other end of the link here."""
     while UPLINK not in (name for _, name in socket.if_nameindex()):
         time.sleep(0.02)
     for line in (
@@ -52,7 +52,7 @@ def _network(address: str, gateway: str) -> None:
 
 
 class Programs:
-    """What runs on the node; started again a second after it has ended."""
+    """The programs of the node. A program that ends is restarted after a second."""
 
     def __init__(self, folder: Path, lines: dict[str, list[str]]) -> None:
         self._folder = folder
@@ -62,16 +62,16 @@ class Programs:
     def start(self, name: str) -> None:
         with (self._folder / "log" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(self._lines[name], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
-        process.returncode = 0  # it is waited for below, with all the other children of process 1
+        process.returncode = 0  # reaped below, with all the other children of process 1
         self._running[process.pid] = name
-        (self._folder / "pid" / name).write_text(str(process.pid))  # in the node's own counting
+        (self._folder / "pid" / name).write_text(str(process.pid))  # process ids of the node's namespace
 
     def keep(self) -> None:
-        """For ever."""
+        """Never returns."""
         for name in self._lines:
             self.start(name)
         while True:
-            pid, _ = os.wait()  # orphans too
+            pid, _ = os.wait()  # reaps orphans too
             if pid in self._running:
                 time.sleep(_RESTART_SECONDS)
                 self.start(self._running.pop(pid))

@@ -9,8 +9,9 @@ from collections.abc import Callable
 EACH_SECONDS = 10.0
 ALL_PER_SECOND = 5.0
 BURST, BURST_SECONDS = 20, 1.0
-"""Transitions of one Ferry: so many at once, then one per so many seconds. A start has about ten within a second. One
-copier whose every answer was news (its image is the user's) caused 357 status writes a second."""
+"""Transitions of one Ferry: a burst of that many at once, then one per that many seconds. A start has about ten within
+a second. One copier whose every answer was news (its image is the user's) caused 357 status writes a second.
+"""
 
 
 class TokenBucket:
@@ -39,6 +40,6 @@ class StatusBudget:
         self._all = TokenBucket(int(ALL_PER_SECOND), 1 / ALL_PER_SECOND, now)
 
     def take(self, written_at: float | None) -> float:
-        """Take one write of numbers and return 0; or return the seconds until to ask again."""
+        """Take a token for one write of numbers and return 0; or return the seconds to wait before asking again."""
         lately = written_at is not None and self.now() - written_at < EACH_SECONDS
         return EACH_SECONDS if lately or self._all.take() else 0.0

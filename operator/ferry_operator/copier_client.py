@@ -32,11 +32,11 @@ POLLS_PER_SECOND = 15.0
 POLLS_AT_ONCE, POLL_SECONDS = 20, 0.5
 """Of one copier whose every answer is news. A start or a cutover has about ten within a second."""
 MINOR_NEWS_PAUSE = 2.0
-"""Before the next poll of a copier whose news changed only a message."""
+"""Pause before the next poll of a copier whose news changed only a message."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-"""Between polls that fail: a new process listens within moments."""
+"""Pauses between failed polls: a new process listens within moments."""
 _MOST_BYTES = 1 << 20
-"""Of an answer; a report has about 3 KiB."""
+"""Maximum size of an answer; a report has about 3 KiB."""
 _DIRECTIVE_TIMEOUT = aiohttp.ClientTimeout(total=10)
 """A copier waits for no database before it answers. One that needs longer hangs, and the Ferry's loop with it."""
 _GRACE_SECONDS = 15.0

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 60.0
 _LAG_SECONDS = 0.5
 _LONGEST_CHECK = 60.0
-"""Of one comparison. Queued behind a thousand requests to a hanging API server it would take half an hour."""
+"""Timeout of one comparison. Queued behind a thousand requests to a hanging API server it would take half an hour."""
 _GONE = -1
 
 

@@ -23,11 +23,13 @@ from ferry_operator.object_memory import drop_managed_fields, intern_strings
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _SECONDS = 30.0
-"""For one request. A busy kube-apiserver may need many; a Ferry whose request hangs is not reconciled meanwhile."""
+"""Timeout of one request. A busy kube-apiserver may need many seconds; a Ferry whose request hangs is not reconciled
+meanwhile.
+"""
 _PAGE_SIZE = 250
 """Objects per page of a list: parsing blocks the event loop."""
 MAX_REQUESTS = 16
-"""At once, per session. Without a limit, 30 Ferries that start open 53 connections of 45 KiB each."""
+"""Concurrent requests per session. Without a limit, 30 Ferries that start open 53 connections of 45 KiB each."""
 _Read = TypeVar("_Read")
 _RESOURCE = re.compile(r"(?:/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/([a-z]+)")
 _DENIED = re.compile(r'admission webhook "[^"]*" denied the request')

@@ -23,9 +23,9 @@ FERRY_UID = f"{GROUP}/ferry-uid"
 POD_SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 # on Pods
-DIGEST = f"{GROUP}/spec-digest"  # of what a running copier cannot be told: a change of it needs a new Pod
+DIGEST = f"{GROUP}/spec-digest"  # digest of what a running copier cannot be told: a change of it needs a new Pod
 SECRET = f"{GROUP}/secret"  # the Secret with manifest, token and TLS pair that was made for this Pod
-GENERATION = f"{GROUP}/generation"  # of the spec that the Pod was made from
+GENERATION = f"{GROUP}/generation"  # generation of the spec that the Pod was made from
 
 # on Ferries, by users
 RECONCILE = f"{GROUP}/reconcile"  # "disabled": the operator leaves the Ferry alone

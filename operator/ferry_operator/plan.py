@@ -6,13 +6,17 @@ from ferry_operator.names import Object, Role
 from ferry_operator.observe import PodView
 
 RESYNC_SECONDS = 120.0
-"""Between rounds that nothing has caused, in case an event was lost."""
+"""Time between rounds that nothing has caused, in case an event was lost."""
 SOON_SECONDS = 2.0
-"""After an action, in case the watch does not deliver its result; it mostly does within a second."""
+"""Time until the round after an action, in case the watch does not deliver its result; usually it does within a
+second.
+"""
 SHORTEST_BACKOFF = 10.0
-"""Before a refused action is retried: short enough for a person who has just fixed the cause."""
+"""Pause before a refused action is retried: short enough for a person who has just fixed the cause."""
 LONGEST_BACKOFF = 300.0
-"""For a copier whose configuration is wrong: each try connects to both databases. As long as the kubelet's own."""
+"""Pause for a copier whose configuration is wrong, because each try connects to both databases. Equals the kubelet's
+own.
+"""
 SILENCE_SECONDS = 15.0
 """A copier that has not answered for so long counts as silent."""
 

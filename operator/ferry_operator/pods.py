@@ -32,7 +32,7 @@ from ferry_operator.names import (
 )
 
 GRACE_SECONDS = 60
-"""For a checkpoint and for unlocking the source; a healthy copier needs 5."""
+"""Time for a checkpoint and for unlocking the source; a healthy copier needs 5 s."""
 
 _USER = 65532
 _OWN = "/etc/ferry/copier"
@@ -47,7 +47,7 @@ _LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
 
 def digest(spec: Spec, role: Role) -> str:
-    """Of everything whose change needs a new Pod. Defaults are left out, so that a new field does not change it.
+    """Digest of everything whose change needs a new Pod. Defaults are left out, so that a new field does not change it.
 
     ``ferry abort`` and ``ferry cleanup`` receive no directives, so their digest covers the whole manifest.
     """

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ERROR_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
-"""After rounds that fail. Most causes end within seconds; a person who fixes the others can wait for the last one."""
+"""Pauses after failed rounds. Most causes end within seconds; a person who fixes the others can wait for the last
+one.
+"""
 _FEW_CONFLICTS = 5
 """In a row: no error, since kopf and users change a Ferry too."""
 _CONFLICT_PAUSES = (0.02,) * _FEW_CONFLICTS + (0.1, 0.2, 0.5, 1.0)
-"""After rounds that end with a conflict: observe again at once. Varied by half, so that two operators do not meet again
-and again."""
+"""Pauses after rounds that end with a conflict: observe again at once. Varied by half, so that two operators do not
+meet again and again.
+"""
 _RELEASE_POLL = 3.0
 """While kopf handles a deletion it delivers no events of the Ferry, so a change by its user is found by polling."""
 
