@@ -1,4 +1,4 @@
-"""Fixtures: real servers of both families, started when asked for. The work is in ``tests/support/servers.py``."""
+"""Fixtures: real servers of both families, started on demand. ``tests/support/servers.py`` does the work."""
 
 import atexit
 import signal
@@ -17,7 +17,7 @@ from tests.support.slices import Slice
 
 
 class ServerFactory(Protocol):
-    """Starts a server of ``family`` with flags over the defaults; None takes a default away."""
+    """Starts a server of ``family`` with flags in addition to the defaults; None removes a default."""
 
     def __call__(self, family: str, *, disk_megabytes: int | None = None, **flags: Flag) -> Server: ...
 
@@ -59,11 +59,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure() -> None:
     """SIGTERM and Ctrl-C end the session, and its servers too."""
     signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)  # which a shell's background job would have inherited as ignored
+    signal.signal(signal.SIGINT, _interrupt)  # a shell's background job ignores it by default
 
 
 class OneByOne(LoadScopeScheduling):
-    """Tests that share a cluster or a kube-apiserver are done by one worker: one takes 10 s of CPU to start."""
+    """One worker runs all tests that share a cluster or a kube-apiserver, because starting one takes 10 s of CPU."""
 
     SHARED: ClassVar = {
         "tests/e2e/kubernetes/": "whole cluster",
@@ -80,7 +80,7 @@ class OneByOne(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
-    """Asked by pytest-xdist, whose own marks for this do nothing under pytest 9.2."""
+    """Called by pytest-xdist. Its own marks for this do nothing under pytest 9.2."""
     return OneByOne(config, log)
 
 
@@ -104,7 +104,7 @@ def mariadb_pair(server_pool: ServerPool) -> Pair:
 
 @pytest.fixture(scope="session", params=[family.value for family in Family])
 def pair(request: pytest.FixtureRequest, server_pool: ServerPool) -> Pair:
-    """Runs its test once a family."""
+    """Runs its test once per family."""
     return server_pool.pair(Family(request.param))
 
 
@@ -130,19 +130,21 @@ def _factory(pool: ServerPool) -> Iterator[ServerFactory]:
 
 @pytest.fixture
 def make_server(server_pool: ServerPool) -> Iterator[ServerFactory]:
-    """Servers for one test."""
+    """Starts servers for one test."""
     yield from _factory(server_pool)
 
 
 @pytest.fixture(scope="module")
 def make_module_server(server_pool: ServerPool) -> Iterator[ServerFactory]:
-    """Servers for all tests of a module."""
+    """Starts servers for all tests of a module."""
     yield from _factory(server_pool)
 
 
 @pytest.fixture
 def schema(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A new schema on the source of every pair the test uses; so named ones are dropped on both ends after it."""
+    """A new schema on the source of every pair that the test uses; schemas with this prefix are dropped on both servers
+    afterwards.
+    """
     wanted = [name for name in ("pair", "mysql_pair", "mariadb_pair") if name in request.fixturenames]
     pairs: list[Pair] = [request.getfixturevalue(name) for name in wanted]
     name = schema_name(request.node.name, uuid.uuid4().hex[:6])
@@ -156,7 +158,7 @@ def schema(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def kube_api() -> Iterator[KubeApi]:
-    """A real kube-apiserver that knows Ferries; nothing runs Pods."""
+    """A real kube-apiserver with the Ferry CRD; nothing runs Pods."""
     api = KubeApi()
     try:
         api.start()

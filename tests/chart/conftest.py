@@ -22,7 +22,9 @@ _RBAC = "rbac.authorization.k8s.io/v1"
 
 
 class StrictApi(KubeApi):
-    """With the admission plugin that guards owner references, as some distributions have it, and with an audit log."""
+    """With the admission plugin that protects owner references, which some distributions enable, and with an audit
+    log.
+    """
 
     def __init__(self, folder: Path) -> None:
         policy, self._log = folder / "audit.yaml", folder / "audit.log"
@@ -58,7 +60,7 @@ def strict_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictApi]:
 
 
 def _wait_for_owners(api: KubeApi) -> None:
-    """The admission plugin learns new kinds every 10 s; until then it refuses everybody's owner references."""
+    """The admission plugin discovers new kinds every 10 s; until then it refuses everybody's owner references."""
     owner = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "name": "x", "uid": "x"}
     pod = {
         "apiVersion": "v1",
@@ -71,7 +73,7 @@ def _wait_for_owners(api: KubeApi) -> None:
 
 
 class Account:
-    """The ServiceAccount that the chart makes, with the chart's roles and no others, and what it runs with."""
+    """The ServiceAccount of the chart with exactly the chart's roles, and the objects that the operator runs with."""
 
     def __init__(self, api: KubeApi, namespace: str, served: tuple[str, ...] = ()) -> None:
         self._api = api
@@ -90,12 +92,12 @@ class Account:
         self._variables = {each["name"]: each.get("value", "") for each in pod["containers"][0]["env"]}
 
     def operator(self, **how: Any) -> OperatorThread:
-        """The real operator as this account, set up as the chart's Deployment sets it up."""
+        """The real operator with this account, configured like the chart's Deployment."""
         assert self._variables["FERRY_WATCH_NAMESPACES"] == ",".join(self.served)
         return OperatorThread(self.kubeconfig, self.namespace, watch_namespaces=self.served, **how)
 
     def grants(self) -> set[Grant]:
-        """All that the operator's own roles allow."""
+        """All permissions in the operator's own roles."""
         return {
             (role["metadata"].get("namespace", ""), Permission(verb, resource, group, name))
             for role in self._operators()
@@ -107,16 +109,16 @@ class Account:
         }
 
     def take(self, permission: Permission) -> None:
-        """Remove it from the roles; returns once the API server applies that."""
+        """Remove a permission from the roles; returns once the API server applies that."""
         self._apply(*(_less(role, permission) for role in self._operators()))
         wait_until(lambda: not self._may(permission))
 
     def lose(self, namespace: str) -> None:
-        """Remove all permissions in this namespace, as when it is deleted."""
+        """Remove all permissions in this namespace, as when the namespace is deleted."""
         self._api.kubectl("delete", "role", "--all", f"--namespace={namespace}")
 
     def give_back(self) -> None:
-        """As in the chart."""
+        """Restore the chart's roles."""
         self._apply(*self._operators())
 
     def _may(self, permission: Permission) -> bool:

@@ -1,4 +1,6 @@
-"""Limited accounts: what docs/preflight.md grants is enough for a whole crossing; a lack is named with its GRANT."""
+"""Limited accounts: the grants in docs/preflight.md are enough for a whole migration; a missing one is named with its
+GRANT.
+"""
 
 import json
 import re
@@ -21,7 +23,7 @@ def make_account(server: Server, name: str) -> None:
 
 @pytest.fixture
 def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
-    """Parent and child, one row filter, accounts on both sides that may do nothing."""
+    """Parent and child tables, one row filter, and accounts without any privilege on both servers."""
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE p (id INT PRIMARY KEY, v VARCHAR(40)) ENGINE=InnoDB",
@@ -54,7 +56,7 @@ def documented(pair: Pair, schema: str) -> tuple[list[str], list[str]]:
 
 
 def give(server: Server, statements: list[str]) -> None:
-    """As they are pasted from the docs."""
+    """Run them as pasted from the docs."""
     server.execute("DROP USER IF EXISTS ferry@'%'", *statements)
 
 
@@ -73,7 +75,7 @@ def test_the_documented_grants_are_enough(bench: FerryCli, store: str) -> None:
 
 
 def test_without_creating_the_first_five_are_enough(bench: FerryCli) -> None:
-    """Also at the end: the foreign keys are then what who made the tables wants them to be."""
+    """Enough to the end: foreign keys are then the business of whoever created the tables."""
     source, target = documented(bench.pair, bench.schema)
     give(bench.pair.source, source)
     account, tables, *others = target
@@ -91,7 +93,7 @@ def test_without_creating_the_first_five_are_enough(bench: FerryCli) -> None:
 
 
 def messages(bench: FerryCli) -> list[str]:
-    """What ``ferry check`` says of failures."""
+    """Messages of failures from ``ferry check``."""
     done = bench.check("--output", "json")
     answer = json.loads(done.stdout)
     assert done.code == (0 if answer["passed"] else 64)
@@ -99,7 +101,7 @@ def messages(bench: FerryCli) -> list[str]:
 
 
 def test_doing_what_the_messages_say_is_enough(bench: FerryCli) -> None:
-    """From an account that may do nothing to a whole crossing by running the GRANTs in the messages."""
+    """Starts with an account without privileges, runs the GRANTs from the messages, and completes a whole migration."""
     seen: list[str] = []
     for _ in range(8):
         said = messages(bench)
@@ -119,7 +121,7 @@ def test_doing_what_the_messages_say_is_enough(bench: FerryCli) -> None:
 
 
 def test_a_missing_privilege_is_named(bench: FerryCli) -> None:
-    """Also by ``ferry run``, and before anything is done."""
+    """``ferry run`` names it too, before it does anything."""
     source, target = documented(bench.pair, bench.schema)
     give(bench.pair.source, source)
     give(bench.pair.target, target)

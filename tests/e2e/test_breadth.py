@@ -1,4 +1,4 @@
-"""Many tables, many rows, long rows, long transactions, no writes at all, and data that nobody made for a test."""
+"""Many tables, many rows, long rows, long transactions, no writes at all, and data that was not made for a test."""
 
 import contextlib
 import dataclasses
@@ -49,13 +49,13 @@ def test_two_hundred_tables_under_writes(pair: Pair, schema: str, tmp_path: Path
 
 
 def definition_of(server: Server, name: str) -> str:
-    """Of a table of the mysql schema, as an application's table: LIKE would want the reserved tablespace."""
+    """Definition of a table of the mysql schema as an application's table; LIKE would use the reserved tablespace."""
     text = str(server.query(f"SHOW CREATE TABLE mysql.`{name}`")[0][1])
     return re.sub(r"/\*!50100 TABLESPACE `mysql` \*/|ENGINE=Aria|PAGE_CHECKSUM=\d|TRANSACTIONAL=\d", "", text)
 
 
 def copy_help_tables(server: Server, schema: str) -> int:
-    """The server's own manual; gives the number of rows."""
+    """The server's own manual; returns the number of rows."""
     rows = 0
     for (name,) in server.query("SHOW TABLES FROM mysql LIKE 'help\\_%'"):
         table = f"`{schema}`.`{name}`"
@@ -68,7 +68,7 @@ def copy_help_tables(server: Server, schema: str) -> int:
 
 
 def copy_time_zones(server: Server, schema: str) -> int:
-    """The IANA time zone database as the servers keep it, from the machine's tzdata package; 0 where it is not."""
+    """The IANA time zone database in the servers' format, from the machine's tzdata package; 0 if there is none."""
     tool = shutil.which("mariadb-tzinfo-to-sql") or shutil.which("mysql_tzinfo_to_sql")
     if tool is None or not Path("/usr/share/zoneinfo").is_dir():
         return 0
@@ -86,8 +86,8 @@ def copy_time_zones(server: Server, schema: str) -> int:
 
 
 def test_data_that_nobody_made_for_a_test_from_an_idle_source(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Nobody writes: that nothing is behind is known from heartbeats alone. An empty table, and one of which nothing is
-    chosen, are cut over too.
+    """Nothing writes, so only heartbeats tell that nothing is behind. Includes an empty table, and one with a filter
+    that matches no row.
     """
     manual, zones = copy_help_tables(pair.source, schema), copy_time_zones(pair.source, schema)
     bare = f"{schema}_bare"
@@ -123,7 +123,7 @@ def position(server: Server) -> str:
 
 @contextlib.contextmanager
 def packets(source: Server, target: Server, source_mib: int, target_mib: int) -> Iterator[None]:
-    """Other values of max_allowed_packet for a while, for sessions begun meanwhile."""
+    """Set other values of max_allowed_packet temporarily, for new sessions."""
     before = [(server, server.value("SELECT @@global.max_allowed_packet")) for server in (source, target)]
     try:
         for server, mib in ((source, source_mib), (target, target_mib)):
@@ -135,7 +135,7 @@ def packets(source: Server, target: Server, source_mib: int, target_mib: int) ->
 
 
 MB = 1_000_000
-NASTY = "X'275C0A002C0D1A'"  # quote, backslash, newline, NUL: half of it doubles when escaped
+NASTY = "X'275C0A002C0D1A'"  # quote, backslash, newline, NUL: escaping doubles half of it
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schem
 
 @pytest.mark.slow
 def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
-    """MySQL bounds a JSON value by the packet, however it comes."""
+    """MySQL limits a JSON value by the packet, however it is sent."""
     table = f"`{schema}`.wide"
     with packets(mysql_pair.source, mysql_pair.target, 32, 8):
         mysql_pair.source.execute(
@@ -184,7 +184,7 @@ def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, sche
             line = ferry.start().fail(65, "RowTooLarge", f"{schema}.wide", b"it's wide".hex(), "max_allowed_packet")
             print(line)
         mysql_pair.target.execute(f"SET GLOBAL max_allowed_packet = {32 << 20}")
-        with ferry:  # mended as the message says
+        with ferry:  # fixed as the message advises
             ferry.start_streaming().cut_over()
         print(assert_equal_schemas(mysql_pair.source, mysql_pair.target, schema))
 
@@ -195,7 +195,7 @@ def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, sche
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_five_million_rows(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
-    """On MySQL alone: it takes two minutes. MariaDB copied 240,000 rows/s with the same memory."""
+    """On MySQL only, because it takes two minutes. MariaDB copied 240,000 rows/s with the same memory."""
     pair, rows = mysql_pair, 5_000_000
     began = time.monotonic()
     fill_narrow(pair.source, schema, "many", rows)
@@ -246,5 +246,5 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
         f"{pair.family}: {rows / seconds:,.0f} changed rows/s until nothing was pending ({seconds:.0f} s); "
         f"peak RSS {before} MiB before the transaction, {peak} MiB after it"
     )
-    assert peak < 250  # every key is held for a while, by the flusher and by the verification
+    assert peak < 250  # flusher and verification hold every key for a while
     assert assert_equal_tables(pair.source, pair.target, f"{schema}.many").rows == rows

@@ -1,6 +1,6 @@
-"""A server is shut down and started again, or falls silent, at each moment of a run: it goes on, and nothing is lost.
+"""A server is shut down and started again, or stops answering, at each moment of a run: the run continues without loss.
 
-FERRY_TEST_EVERY_MOMENT=1 tries every moment on both ends of both families; otherwise one of each kind.
+FERRY_TEST_EVERY_MOMENT=1 tries every moment on both servers of both families; otherwise one of each kind.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 AGAIN = "going on from the checkpoint"
 BULK_ROWS = 6_000
 SILENT_SECONDS = 15.0
-"""Longer than the stream bears."""
+"""Longer than the stream's timeout."""
 
 
 class Befallen:
-    """A run whose source is written to, with a proxy before each end, and the end that something befalls."""
+    """A run with writes on the source, a proxy before each server, and the server on which the fault happens."""
 
     def __init__(self, pair: Pair, schema: str, folder: Path, end: str) -> None:
         self.end = end
@@ -48,7 +48,7 @@ class Befallen:
             self.server.start()
         else:
             self.proxy.pause()
-            time.sleep(SILENT_SECONDS)  # the length of the fault
+            time.sleep(SILENT_SECONDS)  # duration of the fault
             self.proxy.resume()
             self._release()
         self._over = time.monotonic()
@@ -59,15 +59,15 @@ class Befallen:
                 proxy.release()
 
     def wait_moved(self) -> None:
-        """Until a row that is written now is on the target, or the run has ended well."""
+        """Wait until a row written now is on the target, or the run has ended successfully."""
         aim = f"`{self.live.schema}`.aim"
-        with contextlib.suppress(pymysql.OperationalError):  # it is locked already
+        with contextlib.suppress(pymysql.OperationalError):  # already locked
             self.pair.source.execute(f"UPDATE {aim} SET v = 77 WHERE id = 2")
         assert self.ferry.process is not None
         ended = self.ferry.process.poll
 
         def moved() -> bool:
-            with contextlib.suppress(pymysql.ProgrammingError):  # there is no table yet
+            with contextlib.suppress(pymysql.ProgrammingError):  # the table does not exist yet
                 return self.pair.target.query(f"SELECT v FROM {aim} WHERE id = 2") == [(77,)]
             return False
 
@@ -196,7 +196,7 @@ def test_it_goes_on(pair: Pair, schema: str, tmp_path: Path, fault: str, moment:
 
 @pytest.mark.parametrize(("end", "family"), [("source", "mysql"), ("source", "mariadb"), ("target", "mysql")])
 def test_after_the_cutover(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
-    """A restarted source takes writes again, and the watch sees them; of a target nothing is asked any more."""
+    """A restarted source accepts writes again, and the watch sees them. The target is not used any more."""
     with FerryUnderLoad(
         pair, schema, tmp_path, odd=1, cutover={"watchFor": "3m" if end == "source" else "20s"}
     ) as live:

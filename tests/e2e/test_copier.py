@@ -1,4 +1,4 @@
-"""The real ``ferry copier`` between real servers, spoken to by the operator's own link, over its own TLS and token."""
+"""The real ``ferry copier`` between real servers, driven by the operator's own client over TLS and with its token."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ _ADDRESSES = itertools.count(os.getpid() % 200)
 
 
 class RealCopier:
-    """What a Pod would be: the files of its Secrets, and the command of its container."""
+    """Simulates a Pod: the files of its Secrets, and the command of its container."""
 
     def __init__(self, folder: Path, pair: Pair, schema: str, **parts: Any) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class RealCopier:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        # The very arguments of the Pod, with this folder's paths.
+        # The Pod's exact arguments, with this folder's paths.
         made = pods.pod(meta, self.spec, Role.COPIER, "image", "secret", self.address)
         places = {"/etc/ferry/copier": folder, "/etc/ferry/secrets": folder / "secrets", "/run/ferry": folder}
         self.arguments: list[str] = made["spec"]["containers"][0]["args"]
@@ -223,7 +223,7 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
 
 
 def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
-    """A field beside them that was not built kept both from being heard: the copier cut over against the spec."""
+    """The directive also has an unsupported field, which must not keep pause and withdrawal from taking effect."""
     fill(mariadb_pair, schema)
     copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 1000})
     unbuilt = Throttle(query="SELECT 1")

@@ -1,4 +1,4 @@
-"""``ferry copier``, as its Pod starts it again and again, while a source crashes: its state is on the target."""
+"""``ferry copier``, restarted again and again like by its Pod, while a source crashes: its state is on the target."""
 
 import asyncio
 import time
@@ -36,7 +36,9 @@ def cut_over(copier: RealCopier) -> None:
 
 
 def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, make_copier: Make) -> None:
-    """Both are killed at once, as with a node. Without a source a start ends by 75, for its Pod to try again."""
+    """Both are killed at once, as with their node. Without a source each start ends with 75, so that the Pod tries
+    again.
+    """
     fill(pair, schema)
     copier = make_copier(pair, schema)
     assert ready(copier).copier.epoch == 1
@@ -61,7 +63,7 @@ def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, m
 
 
 def test_a_source_that_lost_its_last_transaction_ends_it_for_good(pair: Pair, schema: str, make_copier: Make) -> None:
-    """A crash with sync_binlog=0 while the copier is down as well: the number is another transaction's by then."""
+    """A crash with sync_binlog=0 while the copier is down: another transaction has the number by then."""
     fill(pair, schema)
     copier = make_copier(pair, schema)
     ready(copier)
@@ -69,7 +71,7 @@ def test_a_source_that_lost_its_last_transaction_ends_it_for_good(pair: Pair, sc
     rows = f"{schema}.orders"
     pair.source.execute(f"INSERT INTO {rows} VALUES (900001, 'lost')")
     wait_until(lambda: pair.target.value(f"SELECT COUNT(*) FROM {rows} WHERE id = 900001") == 1, "it is on the target")
-    time.sleep(2.5)  # a checkpoint lags by a second
+    time.sleep(2.5)  # a checkpoint is up to a second old
     copier.kill()
     cut_tail(pair.source, end)
     copier.start()

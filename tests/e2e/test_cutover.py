@@ -1,4 +1,6 @@
-"""The cutover as users and trouble meet it: every way out unlocks exactly, and there is never a second truth."""
+"""The cutover with all its failures: every outcome restores the source exactly, and never both servers accept
+writes.
+"""
 
 import contextlib
 import sqlite3
@@ -12,7 +14,7 @@ from tests.support.ferry_under_load import ASIDE, FerryUnderLoad, condition, fai
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-# Together these take longer than all other whole crossings: they have a target of their own.
+# These tests take longer than all other end-to-end tests together: `make test-slow` runs them alone.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ODD = 3
@@ -25,7 +27,7 @@ def _folder(tmp_path: Path) -> Path:
 
 
 def hold_commit(live: FerryUnderLoad) -> None:
-    """The same, but it is the COMMIT that does not get there: from its sending on nobody knows but the target."""
+    """Like ``hold_record``, but holds the COMMIT: once it is sent only the target knows the outcome."""
     live.hold_record()
     live.proxy.release(then=b"COMMIT")
     live.proxy.wait_held()
@@ -76,7 +78,7 @@ def test_the_next_start_restores_a_read_only_that_was_on_before(mysql_pair: Pair
         with live.held_in_drain():
             assert live.read_only() == (1, 1)
             live.ferry.kill()
-        # Restored exactly as it was; and no start accepts a source that somebody else has made read-only.
+        # Restored exactly; and no start accepts a source that somebody else has made read-only.
         assert live.ferry.start().wait_end() == 64
         assert "SourceReadOnly" in live.ferry.tail()
         assert live.read_only() == (1, 0)
@@ -168,7 +170,7 @@ def test_a_series_that_ran_out_stays_so_over_a_restart(pair: Pair, schema: str, 
 
 
 def test_an_attempt_that_cannot_be_written_down_stops_no_writes(pair: Pair, schema: str, folder: Path) -> None:
-    """A successor would not know of it, and make one more than was allowed."""
+    """A successor would not know of it, and would make more attempts than allowed."""
     with FerryUnderLoad(pair, schema, folder, odd=ODD) as live, live.crew() as crew:
         live.ferry.start().wait_stage("ReadyForCutover")
         with contextlib.closing(sqlite3.connect(live.ferry.state, isolation_level=None)) as somebody:
@@ -190,7 +192,7 @@ def test_a_drain_past_its_deadline_unlocks_and_names_open_transactions(pair: Pai
         with live.held_in_drain():
             status = failed_attempt(live.ferry, "DeadlineExceeded")
             assert not any(live.read_only())
-            # Though a row write of ours that waits for its row holds the lease row meanwhile.
+            # Meanwhile a row write of ours that waits for its row holds the lease row.
             assert status["cutover"]["writesBlockedMilliseconds"] < 40_000
             assert f"connection {live.id_of(idle)} " in condition(status, "CutOver")["message"]
             print(condition(status, "CutOver")["message"])
@@ -215,7 +217,7 @@ def test_a_prepared_transaction_refuses_the_attempt_by_its_xid(pair: Pair, schem
 
 
 def test_a_pause_during_an_attempt_takes_effect_only_if_it_fails(pair: Pair, schema: str, folder: Path) -> None:
-    """Obeyed at once it would keep the source read-only until the deadline, with nothing moving."""
+    """If it took effect at once, the source would stay read-only until the deadline while nothing moves."""
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover={"maxAttempts": 1}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         with live.held_in_drain():
@@ -253,14 +255,16 @@ def test_an_open_xa_transaction_refuses_the_attempt_and_loses_no_row(
 
 
 def test_a_change_that_slips_in_after_the_lock_fails_the_attempt(mariadb_pair: Pair, schema: str, folder: Path) -> None:
-    """By an account with READ ONLY ADMIN. MySQL's super_read_only lets XA transactions through only: see above."""
+    """Written by an account with READ ONLY ADMIN. MySQL's super_read_only lets only XA transactions through: see
+    above.
+    """
     with FerryUnderLoad(mariadb_pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as live:
         live.ferry.start().wait_stage("ReadyForCutover")
         late = live.connect(mariadb_pair.source).cursor()
         first, second = (f"DELETE FROM `{schema}`.`{table.name}` LIMIT 1" for table in live.tables[:2])
         with live.held_in_drain():
             late.execute(first)
-            # Seen while it drains: its final position is taken, and the next change is one too many.
+            # Noticed during the drain: the final position is known, and the next change is after it.
             live.ferry.wait_status(lambda status: status["replication"]["pendingKeys"] >= 2)
             late.execute(second)
         status = failed_attempt(live.ferry, "SourceStillWritten")
@@ -295,7 +299,7 @@ def test_a_target_lost_before_the_record_lands_settles_as_not_done(pair: Pair, s
 def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, folder: Path) -> None:
     with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         hold_commit(live)
-        live.proxy.refuse()  # or the run could end the recording's connection before its COMMIT is read
+        live.proxy.refuse()  # otherwise the run could end the recording's connection before its COMMIT is read
         live.proxy.cut_clients()
         live.proxy.release()
         wait_until(lambda: live.phase() == "Completed", "the record lands")
@@ -309,7 +313,8 @@ def test_a_record_whose_answer_is_lost_settles_as_done(pair: Pair, schema: str, 
 def test_a_record_that_lands_after_the_copiers_death_counts(pair: Pair, schema: str, folder: Path) -> None:
     with FerryUnderLoad(pair, schema, folder, odd=ODD) as live:
         hold_commit(live)
-        with live.ferry.frozen():  # awake it would end the recording's connection, to be certain that nothing lands
+        # if it were running it would end the recording's connection, to be certain that nothing commits
+        with live.ferry.frozen():
             live.proxy.cut_clients()
             live.ferry.kill()
         live.proxy.release()
@@ -334,7 +339,7 @@ def test_nobody_unlocks_while_it_is_unknown_whether_the_target_was_handed_over(
         assert live.ferry.wait_end(120) == 65
         assert "OwnershipAmbiguous" in live.ferry.tail()
         assert live.locked
-        # And a start that cannot ask the target says what a person can do.
+        # And a start that cannot reach the target tells people what to do.
         assert live.ferry.start().wait_end() == 75
         assert "SET GLOBAL read_only = OFF" in live.ferry.tail()
         assert live.locked
@@ -351,7 +356,7 @@ def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path
         live.ferry.start()
         live.finish(crew=crew)
         assert (live.phase(), live.locked) == ("Completed", True)
-        pair.source.execute("SET GLOBAL read_only = OFF")  # as its owner may, for the tests below
+        pair.source.execute("SET GLOBAL read_only = OFF")  # with the owner's privileges, for the tests below
         pair.target.execute(f"INSERT INTO `{schema}`.aim VALUES (3, 3)")
         assert live.ferry.start().wait_end() == 0
         assert "cut over already" in live.ferry.tail()
@@ -364,7 +369,7 @@ def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path
 
 
 def test_writes_after_the_cutover_are_reported(pair: Pair, schema: str, folder: Path) -> None:
-    """Also one that comes between the last look and the record of the cutover."""
+    """Including a write between the last check and the record of the cutover."""
     cutover = {"sourceLock": "None", "watchFor": "3s"}
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as live:
         live.hold_record()

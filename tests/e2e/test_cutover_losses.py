@@ -1,4 +1,6 @@
-"""A server is lost while writes on the source are stopped, past the deadline: once it is back they are allowed."""
+"""A server is unavailable past the deadline while writes on the source are stopped: afterwards writes are allowed
+again.
+"""
 
 from pathlib import Path
 
@@ -14,7 +16,9 @@ ODD = 3
 
 
 def test_a_target_lost_past_the_deadline_leaves_the_source_writable(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """While it is away: it is asked only once the record was sent. Its lease row says so when it is back."""
+    """Writes are allowed even while the target is away, because it is asked only after the record was sent. Its lease
+    row is corrected when it is back.
+    """
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "20s"}) as live:
         before = live.read_only()
         live.ferry.start()
@@ -32,20 +36,20 @@ def test_a_target_lost_past_the_deadline_leaves_the_source_writable(pair: Pair, 
 
 
 def test_a_source_lost_past_the_deadline_is_writable_when_it_is_back(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """It has forgotten the lock, and must not be locked by what the lost one was told."""
+    """The restarted source has no lock, and nothing sent to the old one may lock it."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "20s"}) as live:
         before = live.read_only()
         live.ferry.start()
         with live.held_in_drain():
             pair.source.kill()
-            # Said once the attempt has failed, while nobody can unlock the source.
+            # Reported once the attempt has failed, while nothing can unlock the source.
             live.ferry.wait_status(lambda status: condition(status, "CutOver")["reason"] == "SourceLocked")
             pair.source.start()
             status = live.ferry.wait_status(lambda status: status["cutover"]["lastResult"])
             assert live.read_only() == before == (0,) * len(before)
             print(condition(status, "CutOver")["message"], status["cutover"])
             assert status["cutover"]["attempts"] == 1
-            # The drain may have been asking the source just then.
+            # The drain may have been waiting for the source at that moment.
             assert status["cutover"]["lastResult"] in ("DeadlineExceeded", "ConnectionLost", "ServerUnreachable")
             assert live.phase() == "Streaming"
         pair.source.execute(f"UPDATE `{schema}`.aim SET v = 5 WHERE id = 2")

@@ -1,4 +1,4 @@
-"""Definitions that change between our look at them and the moment from which the stream would tell: never unnoticed."""
+"""Definitions that change after they were read and before the stream would report it: never unnoticed."""
 
 import contextlib
 import time
@@ -36,7 +36,7 @@ def until(there: Callable[[], object], what: str, seconds: float = 90) -> None:
 
 @contextlib.contextmanager
 def reading_only(target: Server) -> Iterator[Callable[[], object]]:
-    """The target lets nobody write meanwhile; gives whether somebody waits for that."""
+    """The target accepts no writes meanwhile; yields a function that tells whether something waits for that."""
     waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for % read lock'"
     waiting += " OR state LIKE 'Waiting for backup lock'"
     with contextlib.closing(target.connect()) as connection, connection.cursor() as cursor:
@@ -57,7 +57,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_table_altered_between_validation_and_the_stream(bench: FerryCli, change: str) -> None:
-    """The target lets nobody write: the run has read everything, and cannot yet begin. It reads everything again."""
+    """The target accepts no writes, so the run has read everything and cannot start. It reads everything again."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     source.execute(f"USE `{schema}`", "CREATE TABLE o2 (id INT PRIMARY KEY)", "INSERT INTO o2 VALUES (1), (2)")
     with bench.process() as process:
@@ -82,7 +82,7 @@ WHILE_DOWN = {
 
 @pytest.mark.parametrize("change", WHILE_DOWN)
 def test_a_table_altered_while_the_run_was_stopped(bench: FerryCli, change: str) -> None:
-    """Named as what it is, before preflight calls the target unlike the source; what the message advises works."""
+    """Reported before preflight can compare the target with the source; the advice in the message works."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     numbers = ", ".join(f"({number}, 'v', 'x')" for number in range(10, ROWS))
     source.execute(f"USE `{schema}`", f"INSERT INTO t VALUES {numbers}")
@@ -106,11 +106,11 @@ def test_a_table_altered_while_the_run_was_stopped(bench: FerryCli, change: str)
     "statement", ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1", "ALTER TABLE t ADD INDEX (v)"]
 )
 def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: FerryCli, statement: str) -> None:
-    """All has been read again, and the stream is not connected yet: its start is fixed, so it sees the statement."""
+    """Everything was read again and the stream is not connected yet. Its start is fixed, so it sees the statement."""
     source, schema = bench.pair.source, bench.schema
     with Proxy(source.host, source.port) as proxy:
         bench.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
-        proxy.hold(b"heartbeat_period")  # what the stream's connection says first
+        proxy.hold(b"heartbeat_period")  # the first packet of the stream's connection
         with bench.process() as process:
             process.start()
             proxy.wait_held(60)
@@ -128,7 +128,9 @@ def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: F
 
 
 def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_chunk(bench: FerryCli) -> None:
-    """It was made by hand: it is not dropped, and no more like the source's. The rows of the first start are gone."""
+    """It was created by hand, so it is not dropped, and differs from the source's now. Rows of the first start are
+    gone.
+    """
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
     target.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL)")
@@ -151,7 +153,7 @@ def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_ch
 
 @pytest.mark.parametrize("cut_off", ["killed", "connection lost"])
 def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench: FerryCli, cut_off: str) -> None:
-    """They are as the source's were, and nothing was copied: the next start makes them anew."""
+    """The tables equal the source's old ones, and nothing was copied: the next start creates them again."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     dropping = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DROP TABLE%`t`'"
     with Proxy(source.host, source.port) as proxy, contextlib.closing(target.connect()) as holder:
@@ -179,11 +181,11 @@ def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench:
 
 
 def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(bench: FerryCli) -> None:
-    """Nothing of the start is undone: the next one knows which tables are its own, and makes them anew."""
+    """Nothing of the start is undone: the next start knows which tables are its own, and creates them again."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     with Proxy(target.host, target.port) as proxy:
         bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
-        proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())  # the second: `other` is made
+        proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())  # the second: `other` is created
         with bench.process() as process:
             process.start()
             proxy.wait_held(60)
@@ -193,7 +195,8 @@ def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(benc
     target.execute(f"INSERT INTO `{schema}`.other (id, v) VALUES (4711, 'by hand')")
     refused = bench.run()
     assert (refused.code, "TargetTableDiffers" in refused.stderr) == (64, True), refused
-    assert target.query(f"SELECT id FROM `{schema}`.other") == [(4711,)]  # somebody loaded it: not dropped
+    # it has rows that somebody loaded: not dropped
+    assert target.query(f"SELECT id FROM `{schema}`.other") == [(4711,)]
     target.execute(f"DELETE FROM `{schema}`.other")
     ended = bench.run()
     assert ended.code == 0, ended
@@ -201,7 +204,7 @@ def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(benc
 
 
 def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench: FerryCli) -> None:
-    """The run goes on from its checkpoint, past the statements: of those that are compared there is one alone."""
+    """The run resumes from its checkpoint after the statements; only one of them requires a comparison alone."""
     source, schema = bench.pair.source, bench.schema
     bench.spec["cutover"] = {"watchFor": "0s"}
     with bench.process() as process:
@@ -219,7 +222,7 @@ def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench:
 
 
 def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: FerryCli) -> None:
-    """No event tells of it; the last look before the cutover finds it, and nothing is locked."""
+    """No event reports it. The last check before the cutover finds it, and nothing is locked."""
     source, schema = bench.pair.source, bench.schema
     bench.spec["cutover"] = {"watchFor": "0s"}
     with bench.process() as process:
@@ -234,13 +237,13 @@ def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: FerryCli) 
 
 
 def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: FerryCli) -> None:
-    """It is created by hand beforehand, and loses a column once the run has looked at it."""
+    """Created by hand beforehand; loses a column after the run has read it."""
     target, schema = bench.pair.target, bench.schema
     columns = "id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL"
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.t ({columns})")
     with Proxy(target.host, target.port) as proxy:
         bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
-        proxy.hold(f"CREATE DATABASE IF NOT EXISTS `{schema}`".encode())  # which it does for the table that is missing
+        proxy.hold(f"CREATE DATABASE IF NOT EXISTS `{schema}`".encode())  # done for the missing table
         with bench.process() as process:
             process.start()
             proxy.wait_held(60)
@@ -251,7 +254,7 @@ def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: Fe
 
 
 def test_partitions_that_only_the_source_has_got(bench: FerryCli) -> None:
-    """The target has no place for a row; once it has, the run goes on."""
+    """The target has no partition for a row; once it has one, the run continues."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     by_range = "PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10))"
     more = f"ALTER TABLE `{schema}`.parts ADD PARTITION (PARTITION high VALUES LESS THAN (20))"

@@ -1,4 +1,4 @@
-"""What tables are called and how they are defined: all of it arrives, under new names where the Ferry says so."""
+"""Names and definitions of tables: all of them arrive, with new names where the Ferry says so."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def both(pair: Pair, mysql: str, mariadb: str) -> str:
 
 
 def next_id(server: Server, schema: str, table: str) -> int:
-    """What the next row without an id is given."""
+    """The id of the next row without one."""
     text = server.query(f"SHOW CREATE TABLE {quoted(schema)}.{quoted(table)}")[0][1]
     found = re.search(r" AUTO_INCREMENT=(\d+)", text)
     return int(found[1]) if found else 1
@@ -32,7 +32,7 @@ def next_id(server: Server, schema: str, table: str) -> int:
 
 
 def defined(pair: Pair) -> dict[str, str]:
-    """Tables by name, and what stands between the parentheses and after them."""
+    """Tables by name, with the text in the parentheses and the text after them."""
     tables = {
         "comments": "(id INT PRIMARY KEY COMMENT 'it''s a \\\\ key, \"quoted\" `ticked`\\nnext', "
         "v INT COMMENT '日本 🚢') COMMENT='table''s ''own'' \\\\ (comment), ÜNÏ'",
@@ -100,7 +100,7 @@ STREAMED = (
     "UPDATE collated SET id = 'b' WHERE id = 'a'",
     "DELETE FROM only_key WHERE id = 0; INSERT INTO only_key VALUES (2)",
     "INSERT INTO nothing VALUES (1, 1); DELETE FROM nothing",
-    # Ids that were given away and whose rows are gone must not be given away again.
+    # Ids of deleted rows must not be assigned again.
     "INSERT INTO numbered VALUES (9000, 1); DELETE FROM numbered WHERE id = 9000; INSERT INTO numbered (v) VALUES (4)",
     "INSERT INTO numbered_second (v) VALUES (5); DELETE FROM numbered_second WHERE v = 5",
 )
@@ -123,7 +123,7 @@ def streamed(pair: Pair, schema: str) -> None:
 
 
 def create_odd_names(server: Server, schema: str) -> None:
-    """A table of each name, with a column and an index of each other name."""
+    """A table for each name, with a column and an index for each of the other names."""
     columns = ", ".join(f"{quoted(name)} VARCHAR(20)" for name in ODD_NAMES[1:])
     for name in ODD_NAMES:
         table = f"{quoted(schema)}.{quoted(name)}"
@@ -149,7 +149,7 @@ def change_odd_names(server: Server, schema: str) -> None:
 
 
 def create_related(server: Server, schema: str, other: str) -> None:
-    """References within a schema, to another one, to itself, in a circle, to a UNIQUE index, of two columns."""
+    """References within a schema, to another schema, to itself, in a circle, to a UNIQUE index, with two columns."""
     server.execute(
         f"USE {quoted(schema)}",
         "CREATE TABLE parent (id INT PRIMARY KEY, u VARCHAR(10) UNIQUE, a INT NOT NULL, b INT NOT NULL, UNIQUE (a, b))",
@@ -193,7 +193,7 @@ def change_related(server: Server, schema: str, other: str) -> None:
 
 
 def foreign_keys_work(server: Server, schema: str) -> None:
-    """They hold on the target: an orphan is refused."""
+    """The target enforces them: an orphan is refused."""
     with pytest.raises(pymysql.MySQLError, match="foreign key constraint"):
         server.execute(f"INSERT INTO {quoted(schema)}.child (id, p) VALUES (99, 99)")
 
@@ -258,9 +258,8 @@ def same(pair: Pair, source: tuple[str, str], target: tuple[str, str], renames: 
 
 
 def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Source and target are one server; a table may even stay in its schema under another name.
-
-    Without a verification: the cutover then says so.
+    """Source and target are one server; a table may even stay in its schema under another name. Without verification,
+    which the cutover then reports.
     """
     copy = f"{schema}_copy"
     create_defined(pair, schema)
@@ -289,7 +288,7 @@ def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str
     moved = {"checks": (schema, "checks_2"), "child": (schema, "child_2")}
     renames = {schema: copy}
     found = [same(here, (schema, name), moved.get(name, (copy, name)), renames) for name in sorted(names - set(moved))]
-    # Constraints of their names are there already; the rules themselves are what counts.
+    # Constraints with their names exist already; only the rules matter.
     found += [
         assert_equal_tables(here.source, here.target, (schema, name), moved[name], definitions=False) for name in moved
     ]
@@ -309,7 +308,7 @@ CASCADES = ("ON DELETE CASCADE", "ON DELETE SET NULL", "ON UPDATE CASCADE", "ON 
 
 
 def test_cascades_that_are_in_the_binlog_are_followed(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
-    """MySQL's own, above InnoDB's; also by REPLACE and by a chain of two."""
+    """MySQL's own cascades above InnoDB, also those caused by REPLACE and by a chain of two constraints."""
     pair = mysql_pair
     source = pair.source
     source.execute(f"USE `{schema}`", "CREATE TABLE parent (id INT PRIMARY KEY, v INT)")
@@ -322,7 +321,7 @@ def test_cascades_that_are_in_the_binlog_are_followed(mysql_pair: Pair, schema: 
         f"USE `{schema}`",
         "CREATE TABLE grandchild (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES child0 (p) ON DELETE SET NULL)",
     )
-    deletes = [{0, 1}, {2, 3}]  # each refuses what the other kind of constraint lets pass: their parents are apart
+    deletes = [{0, 1}, {2, 3}]  # each refuses what the other kind of constraint allows, so their parents are separate
     for kind, numbers in enumerate(deletes):
         keys = range(kind * 100 + 1, kind * 100 + 21)
         source.execute(
@@ -349,7 +348,7 @@ def test_cascades_that_are_in_the_binlog_are_followed(mysql_pair: Pair, schema: 
 
 
 def test_foreign_keys_with_cascades_are_refused_by_name(mariadb_pair: Pair, schema: str, tmp_path: Path) -> None:
-    """MySQL's are in its binlog."""
+    """MySQL logs its cascades."""
     pair = mariadb_pair
     pair.source.execute(f"CREATE TABLE `{schema}`.parent (id INT PRIMARY KEY)")
     for number, action in enumerate(CASCADES):

@@ -1,4 +1,4 @@
-"""What a directive changes on a run under way, as the operator sends it; and what it cannot change."""
+"""Changes that a directive makes to a running copier, as the operator sends it; and what it cannot change."""
 
 import json
 import urllib.error
@@ -14,7 +14,7 @@ from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.servers import Pair
 
 ROWS = 3000
-SLOW = {"maxRowsPerSecond": 10}  # five minutes, unless a directive takes effect
+SLOW = {"maxRowsPerSecond": 10}  # would take five minutes, unless a directive takes effect
 
 
 def put(process: FerryProcess, directive: dict[str, Any]) -> Any:
@@ -29,7 +29,7 @@ def put(process: FerryProcess, directive: dict[str, Any]) -> Any:
 
 
 def workers(process: FerryProcess) -> int:
-    """At work or idle."""
+    """Number of busy and idle workers."""
     with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=60) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     found = next(family for family in families if family.name == "ferry_copy_workers")

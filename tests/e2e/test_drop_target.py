@@ -1,4 +1,4 @@
-"""``deletionPolicy: DropTarget``: a deleted Ferry takes along what it has copied, and nothing else."""
+"""``deletionPolicy: DropTarget``: deleting a Ferry drops what it has copied, and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def names(pair: Pair, schema: str) -> set[str]:
 
 
 def begun(live: FerryUnderLoad) -> None:
-    """Killed in the middle of its copy."""
+    """A Ferry that was killed in the middle of its copy."""
     live.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
     wait_until(lambda: live.moved() > 0, "a checkpoint with rows")
     live.ferry.kill()
@@ -84,7 +84,9 @@ def test_a_cutover_and_retain_keep_everything(pair: Pair, schema: str, tmp_path:
 
 
 def test_what_a_schema_out_of_sight_references_stays(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The account sees nothing of the schema; the server refuses. Tables that reference each other are dropped."""
+    """The account cannot see that schema, so the server refuses the drop. Tables that reference each other are
+    dropped.
+    """
     unseen, user = f"{schema}_unseen", f"d{schema[-6:]}"
     pair.source.execute(
         f"CREATE TABLE `{schema}`.one (id INT PRIMARY KEY, two INT)",

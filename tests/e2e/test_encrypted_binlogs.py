@@ -1,4 +1,4 @@
-"""Binlogs that the source keeps encrypted: it sends them in the clear, and their places stay what they were."""
+"""Binlogs that the source stores encrypted: it sends them decrypted, with unchanged positions."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ KEY_PLUGIN = "file_key_management.so"
 
 
 def mariadb_plugin() -> Path:
-    """Of the package of the whole server, which is not installed; skips the test where it cannot be had."""
+    """From the full server package, which is not installed; skips the test if it is not available."""
     installed, kept = Path("/usr/lib/mysql/plugin") / KEY_PLUGIN, cache_folder() / "mariadb-plugins"
     if installed.exists():
         return installed
@@ -37,7 +37,7 @@ def mariadb_plugin() -> Path:
 
 
 def encrypt_mysql(instance: Instance) -> None:
-    """The keyring is told to the program by a file beside it: a folder of this instance lies over that of all."""
+    """A file beside the program configures its keyring, so this instance mounts its own folder over the shared one."""
     tree = cache_folder() / "mysql-sid"
     programs, plugins = instance.folder / "programs", instance.folder / "plugins"
     programs.mkdir()
@@ -65,7 +65,7 @@ def encrypt_mariadb(instance: Instance) -> None:
 
 
 def encrypted(server: Server) -> Server:
-    """The same, with encrypted binlogs from its next one on."""
+    """The same server, with encrypted binlogs from the next one on."""
     assert server.instance is not None
     server.stop()
     (encrypt_mysql if server.family is Family.MYSQL else encrypt_mariadb)(server.instance)
@@ -81,7 +81,7 @@ def newest_binlog(server: Server) -> bytes:
 
 @pytest.mark.parametrize("family", [family.value for family in Family])
 def test_a_stop_and_a_crash(make_server: ServerFactory, family: str, tmp_path: Path) -> None:
-    """The last event is proven by its bytes at a resume, and again after a restart of the source."""
+    """A resume compares the bytes of the last event, also after a restart of the source."""
     pair = Pair(encrypted(make_server(family)), make_server(family))
     pair.source.execute("CREATE DATABASE kept")
     fill(pair.source, "kept", 1000)

@@ -1,4 +1,4 @@
-"""Every type of both families through the copy and through the stream of one real run, byte-exact at the end."""
+"""Every type of both families through copy and stream of one real run, byte-exact at the end."""
 
 import contextlib
 from pathlib import Path
@@ -31,7 +31,7 @@ def writing(server: Server, image: str) -> "Iterator[Cursor]":
 
 
 def copied_columns(server: Server, schema: str, table: str) -> str:
-    """All that can be given a value, invisible ones included."""
+    """All columns that accept a value, invisible ones included."""
     rows = server.query(
         "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
         "AND COALESCE(GENERATION_EXPRESSION, '') = '' AND COLUMN_NAME <> 'id' ORDER BY ORDINAL_POSITION",
@@ -41,7 +41,7 @@ def copied_columns(server: Server, schema: str, table: str) -> str:
 
 
 def write_everything(pair: Pair, schema: str, table: str, image: str) -> int:
-    """Each value of each type inserted, updated and deleted by events of this image; gives the number of changes."""
+    """Insert, update and delete each value of each type with events of this image; returns the number of changes."""
     names = copied_columns(pair.source, schema, table)
     name = f"`{schema}`.`{table}`"
     done = 0
@@ -49,7 +49,7 @@ def write_everything(pair: Pair, schema: str, table: str, image: str) -> int:
         done += cursor.execute(f"INSERT INTO {name} (id, {names}) SELECT id + {LATER}, {names} FROM {name}")
         for statement in all_types.updates(pair.family, schema, table, shift=1):
             done += cursor.execute(statement)
-        # Single columns, so that a MINIMAL image holds one of them; and keys that move with every type in their row.
+        # Tables with a single column, so that a MINIMAL image contains it; and key changes in a row of every type.
         done += cursor.execute(f"UPDATE {name} SET c_longblob = NULL WHERE id = {LATER}")
         done += cursor.execute(f"UPDATE {name} SET id = id + {LATER} WHERE id > {LATER + 2}")
         done += cursor.execute(f"UPDATE {name} SET c_bit_64 = ~c_bit_64, c_set_64 = ~c_set_64 WHERE id MOD 3 = 0")
@@ -67,7 +67,7 @@ def test_every_type_through_copy_and_stream(pair: Pair, schema: str, tmp_path: P
     with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         changes = sum(write_everything(pair, schema, image, image) for image in IMAGES)
-        with writing(pair.source, "full") as cursor:  # nothing of this one was there to be copied
+        with writing(pair.source, "full") as cursor:  # none of this existed when the copy ran
             for statement in all_types.rows(pair.family, schema, "arrived", shift=2):
                 changes += cursor.execute(statement)
         result = ferry.cut_over()
@@ -80,11 +80,11 @@ def test_every_type_through_copy_and_stream(pair: Pair, schema: str, tmp_path: P
 
 KEYLESS = ("TEXT", "BLOB", "JSON", "GEOM", "POINT", "LINESTRING", "POLYGON", "MULTI", "VECTOR", "CHAR(0)", "GENERATED")
 PAD = 30_000
-"""Bytes of a row beside its key: with chunks of 64 KiB nearly every key is a chunk's bound."""
+"""Bytes of a row besides its key: with chunks of 64 KiB nearly every key becomes a chunk's bound."""
 
 
 def as_keys(pair: Pair) -> list[all_types.TypedColumn]:
-    """Types that a PRIMARY KEY may have, with the values that become keys."""
+    """Types that a PRIMARY KEY may have, with their key values."""
     more = [
         all_types.TypedColumn("m_time", "TIME(6)", ("'-00:00:00.000001'", "'-838:59:59.000000'", "'00:00:00.000001'")),
         all_types.TypedColumn(
@@ -104,7 +104,7 @@ def as_keys(pair: Pair) -> list[all_types.TypedColumn]:
 
 
 def key_table(pair: Pair, schema: str, column: all_types.TypedColumn) -> int:
-    """A table whose key is of this type, with a row for each literal; gives the number of different keys."""
+    """A table whose key has this type, with a row for each literal; returns the number of different keys."""
     kind = column.ddl.replace(" NULL DEFAULT NULL", "").replace("NULL INVISIBLE", "")
     name = f"`{schema}`.`{column.name}`"
     with writing(pair.source, "full") as cursor:
@@ -119,7 +119,7 @@ def key_table(pair: Pair, schema: str, column: all_types.TypedColumn) -> int:
 
 
 def change_keys(pair: Pair, schema: str, column: all_types.TypedColumn, image: str) -> int:
-    """Rows change in place, go, come back, and move to another key of their type."""
+    """Rows change in place, are deleted, inserted again, and get another key of their type."""
     name = f"`{schema}`.`{column.name}`"
     first, last = column.literals[0], column.literals[-1]
     with writing(pair.source, image) as cursor:
@@ -152,7 +152,7 @@ INEXACT = all_types.JSON_CHANGED_BY_REPARSING
 
 
 def documents(schema: str, first: int, count: int) -> list[str]:
-    """Rows of which each second one changes by being parsed again."""
+    """Rows of which every second one changes when it is parsed again."""
     values = [f"({first + n}, {INEXACT[n // 2 % len(INEXACT)] if n % 2 else repr('{}')})" for n in range(count)]
     return [f"INSERT INTO `{schema}`.j VALUES {', '.join(values)}"]
 
@@ -165,11 +165,11 @@ def with_json(mysql_pair: Pair, schema: str) -> str:
 
 def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, with_json: str, tmp_path: Path) -> None:
     plain = [", ".join(f"({number}, '1')" for number in range(at, at + 500)) for at in (-500, 1000)]
-    around = [f"INSERT INTO `{with_json}`.j VALUES {rows}" for rows in plain]  # all that preflight looks at
+    around = [f"INSERT INTO `{with_json}`.j VALUES {rows}" for rows in plain]  # all that preflight samples
     mysql_pair.source.execute(*documents(with_json, 0, 20), *around)
     selection = {"include": [f"{with_json}.*"]}
     with FerryProcess(tmp_path / "ferry", mysql_pair, tables=selection) as ferry:
-        for _ in range(2):  # started again it must not pass for what is on the target already
+        for _ in range(2):  # a restart must not count it as being on the target already
             line = ferry.start().fail(65, "JsonPrecision", f"10 rows of {with_json}.j", "acknowledge: [JsonPrecision]")
             print(line)
         ferry.edit(lambda documents: documents[0]["spec"].update(acknowledge=["JsonPrecision"]))
@@ -181,7 +181,7 @@ def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, 
     assert "15 rows with JSON re-parsed" in result
     reparsed = f"SELECT id, CAST(CAST(j AS CHAR) AS JSON) = j FROM `{with_json}`.j"
     assert all(equal for _, equal in mysql_pair.target.query(reparsed))
-    # What the text of the source says, parsed again.
+    # The text from the source, parsed again.
     expected = f"SELECT id, CAST(CAST(CAST(j AS CHAR) AS JSON) AS CHAR) FROM `{with_json}`.j ORDER BY id"
     found = f"SELECT id, CAST(j AS CHAR) FROM `{with_json}`.j ORDER BY id"
     assert mysql_pair.source.query(expected) == mysql_pair.target.query(found)
@@ -196,8 +196,8 @@ def test_inexact_json_that_comes_through_the_stream_is_refused(
         ferry.start_streaming()
         mysql_pair.source.execute(*documents(with_json, 100, 4))
         ferry.fail(65, "JsonPrecision", f"2 rows of {with_json}.j")
-        ferry.start().fail(64, "JsonPrecision", f"{with_json}.j")  # preflight finds them, among the few that there are
-        # Mended at the source: the same run goes on, and nothing has to be acknowledged.
+        ferry.start().fail(64, "JsonPrecision", f"{with_json}.j")  # preflight finds them, because there are few rows
+        # Fixed on the source: the same run continues, and nothing has to be acknowledged.
         mysql_pair.source.execute(f"UPDATE `{with_json}`.j SET j = '[1.5]' WHERE id > 1")
         ferry.start_streaming().cut_over()
     print(assert_equal_tables(mysql_pair.source, mysql_pair.target, f"{with_json}.j"))

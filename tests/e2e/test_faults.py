@@ -1,4 +1,4 @@
-"""Faults that befall a run under way, through the real command: it goes on by itself, or stops with one clear line."""
+"""Faults during a run, with the real command: it continues by itself, or stops with one clear line."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Flag, Pair, Server, ServerPool
 
-# Together these take longer than all other whole crossings: they have a target of their own.
+# These tests take longer than all other end-to-end tests together: `make test-slow` runs them alone.
 pytestmark = pytest.mark.slow
 
 ROWS = 12_000
@@ -39,7 +39,7 @@ def fill(server: Server, schema: str, rows: int = ROWS, table: str = "t") -> Non
 
 @pytest.fixture
 def schema_of() -> Iterator[Callable[[Server], str]]:
-    """Makes a schema on a server that no other fixture knows of; dropped afterwards."""
+    """Creates a schema on a server that no other fixture uses; drops it afterwards."""
     made: list[tuple[Server, str]] = []
 
     def make(server: Server) -> str:
@@ -60,14 +60,14 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
 
 @pytest.fixture
 def running(bench: FerryCli) -> Iterator[FerryProcess]:
-    """A run that streams."""
+    """A run that is streaming."""
     with bench.process() as process:
         process.start().wait_stage(*STREAMING)
         yield process
 
 
 def write(bench: FerryCli, mark: str) -> None:
-    """A few changes of every kind, some with a UNIQUE value that moves."""
+    """A few changes of every kind, some of which move a UNIQUE value."""
     with closing(bench.pair.source.connect(database=bench.schema)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT MIN(id), MAX(id) FROM t")
         low, high = cursor.fetchone() or (0, 0)
@@ -89,7 +89,7 @@ def finish(bench: FerryCli, process: FerryProcess) -> None:
 
 
 def stopped(process: FerryProcess, seconds: float = 120) -> Ended:
-    """How it ended by itself."""
+    """How the run ended by itself."""
     code = process.wait_end(seconds)
     text = process.log.read_text()
     return Ended(code, "", text[text.rindex("--- start") :])
@@ -109,7 +109,7 @@ DDL = {
 def test_ddl_on_a_selected_table(bench: FerryCli, running: FerryProcess, statement: str) -> None:
     bench.tell(running, DDL[statement])
     bench.pair.source.execute(f"USE `{bench.schema}`", DDL[statement])
-    # The server writes a DROP in words of its own.
+    # The server rewrites a DROP when it logs it.
     words = DDL[statement].replace("TABLE t", "TABLE `t`") if statement == "drop" else DDL[statement]
     stopped(running).refused(65, "SchemaChanged", f"{bench.schema}.t", words)
     rows = bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t")
@@ -141,7 +141,7 @@ def test_a_session_that_logs_statements(bench: FerryCli, running: FerryProcess) 
     bench.tell(running, statement)
     bench.pair.source.execute(f"USE `{bench.schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
     stopped(running).refused(65, "StatementFormat", f"{bench.schema}.t", statement)
-    # The state is kept, and the event is still there: it must not be passed over by starting again.
+    # The state is kept, and the event is still there: a restart must not skip it.
     again = bench.run()
     again.refused(65, "StatementFormat", statement)
 
@@ -154,7 +154,7 @@ def wait_until(reached: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def purged_to(source: Server, name: str) -> bool:
-    """A file that a dump still reads, if only that of a client that has gone, is not purged."""
+    """The server does not purge a file that a dump still reads, even if its client is gone."""
     source.execute(f"PURGE BINARY LOGS TO '{name}'")
     return [row[0] for row in source.query("SHOW BINARY LOGS")] == [name]
 
@@ -167,7 +167,7 @@ def test_binlog_purged_between_stop_and_resume(bench: FerryCli, running: FerryPr
     write(bench, "lost")
     source.execute("FLUSH BINARY LOGS")
     if bench.pair.family is Family.MARIADB:
-        # The last GTIDs of a purged file are still known by the next file's list; one more makes them unknown.
+        # The next file's header still lists the last GTIDs of a purged file; after one more file they are unknown.
         write(bench, "lost too")
         source.execute("FLUSH BINARY LOGS")
     logs = [row[0] for row in source.query("SHOW BINARY LOGS")]
@@ -183,11 +183,11 @@ def test_binlog_purged_between_stop_and_resume(bench: FerryCli, running: FerryPr
 
 
 def away(bench: FerryCli, server: Server, fault: str, process: FerryProcess, seconds: float = 2) -> None:
-    """Down for a while; the run must not end meanwhile."""
+    """Unavailable for a while; the run must not end meanwhile."""
     how = server.kill if fault == "killed" else server.stop
     bench.tell(process, f"{server} {fault}")
     how()
-    time.sleep(seconds)  # the length of the fault
+    time.sleep(seconds)  # duration of the fault
     assert process.process is not None
     assert process.process.poll() is None, process.tail()
     server.start()
@@ -238,7 +238,7 @@ def test_source_goes_away(bench: FerryCli, fault: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_network_is_cut_for_20_seconds(bench: FerryCli, end: str) -> None:
-    """Packets vanish on the one family, connections break on the other: what follows is the same code."""
+    """On one family packets vanish, on the other connections break; the code after that is the same."""
     how = "silent" if bench.pair.family is Family.MYSQL else "refused"
     server = bench.pair.source if end == "source" else bench.pair.target
     bench.spec["throttle"] = SLOWLY
@@ -254,7 +254,7 @@ def test_network_is_cut_for_20_seconds(bench: FerryCli, end: str) -> None:
                     proxy.refuse()
                     proxy.cut()
                 write(bench, mark)
-                time.sleep(20)  # the length of the fault
+                time.sleep(20)  # duration of the fault
                 proxy.resume()
                 proxy.accept()
                 process.post("throttle", {"maxRowsPerSecond": None})
@@ -263,7 +263,7 @@ def test_network_is_cut_for_20_seconds(bench: FerryCli, end: str) -> None:
 
 
 def test_a_step_is_retried_for_as_long_as_asked(bench: FerryCli) -> None:
-    """Then exit 75 with what is wrong; started again it goes on from there."""
+    """Then it exits with 75 and the cause; started again, it resumes."""
     target = bench.pair.target
     bench.spec["throttle"] = SLOWLY
     with bench.process("--retry-for", "3s") as process:
@@ -295,7 +295,7 @@ def put_secrets(bench: FerryCli, folder: Path, password: str) -> None:
 
 
 def rotate(servers: Sequence[Server], password: str) -> None:
-    """And nobody stays logged in with the old one."""
+    """Change the password, and end all sessions with the old one."""
     for server in servers:
         server.execute(f"ALTER USER rotating@'%' IDENTIFIED BY '{password}'")
         server.kill_connections()
@@ -304,7 +304,7 @@ def rotate(servers: Sequence[Server], password: str) -> None:
 @pytest.mark.parametrize("first", ["secrets", "servers"])
 @pytest.mark.parametrize("stage", ["Copying", "ReadyForCutover"])
 def test_password_rotated(bench: FerryCli, tmp_path: Path, stage: str, first: str) -> None:
-    """The new one is never in both places at the same moment: what is refused meanwhile is tried again."""
+    """The new password never reaches both places at once: refused logins are retried meanwhile."""
     servers = (bench.pair.source, bench.pair.target)
     for server in servers:
         server.execute(
@@ -341,7 +341,7 @@ def test_password_rotated(bench: FerryCli, tmp_path: Path, stage: str, first: st
 
 @pytest.fixture(params=["mysql", "mariadb"])
 def small_target(make_server: ServerFactory, request: pytest.FixtureRequest, server_pool: ServerPool) -> Pair:
-    """The target's disk holds 900 MB. No binlog there: MySQL would end itself when that cannot be written."""
+    """The target's disk has 900 MB. It has no binlog, because MySQL would end itself when it cannot write that."""
     family = Family(request.param)
     flags: dict[str, Flag] = (
         {"log_bin": False, "gtid_mode": None, "innodb_redo_log_capacity": "64M"}
@@ -352,7 +352,7 @@ def small_target(make_server: ServerFactory, request: pytest.FixtureRequest, ser
 
 
 def fill_disk(folder: Path, megabytes_left: int) -> Path:
-    """A file that takes the room. The server's own files get all of theirs: it would die of a hole it cannot fill."""
+    """A file that fills the disk, once the server's own files are allocated: it would crash on a hole in them."""
     for path in folder.rglob("*"):
         if path.is_file() and path.stat().st_size:
             with path.open("r+b") as file:
@@ -372,7 +372,7 @@ def test_disk_full_on_the_target(small_target: Pair, schema_of: Callable[[Server
         rows = ", ".join(f"({start + n}, REPEAT(CHAR(65 + {n} % 26), 400000))" for n in range(50))
         source.execute(f"INSERT INTO {schema}.t VALUES {rows}")
     ballast = fill_disk(target.instance.folder / "data", 70)
-    # Four workers' chunks of 20 MB at once would fill the disk before one of them has committed.
+    # Four workers' chunks of 20 MB at once would fill the disk before one of them commits.
     sections = {"copy": {"workers": 1}, "cutover": {"mode": "Automatic", "watchFor": "1s"}}
     bench = FerryCli(tmp_path / "ferry", small_target, schema, **sections)
     with bench.process("--retry-for", "5s") as process:

@@ -1,4 +1,6 @@
-"""Row filters with text beyond ASCII: rows move in and out while the run goes on; the target holds those inside."""
+"""Row filters with text beyond ASCII: rows start and stop matching while the run goes on; the target holds the matching
+ones.
+"""
 
 import random
 from pathlib import Path
@@ -29,7 +31,7 @@ def create(server: Server, schema: str, rng: random.Random) -> None:
             f"CREATE TABLE `{schema}`.{name} (id INT PRIMARY KEY, stadt VARCHAR(40) CHARACTER SET {charset}, n INT)",
             f"INSERT IGNORE INTO `{schema}`.{name} VALUES {rows}",
         )
-    # The key itself decides, and moves.
+    # The filter is on the key itself, and keys change.
     server.execute(
         f"CREATE TABLE `{schema}`.by_key (stadt VARCHAR(40) CHARACTER SET gbk NOT NULL, n INT NOT NULL, v INT UNIQUE, "
         "PRIMARY KEY (stadt, n))",
@@ -41,13 +43,13 @@ def create(server: Server, schema: str, rng: random.Random) -> None:
 
 
 def city(rng: random.Random, table: str) -> str:
-    """Any that the column's character set knows."""
+    """A text that the column's character set can hold."""
     charset = "utf-8" if table.startswith("utf") else table
     return text(rng.choice([one for one in CITIES if one.encode(charset, "ignore").decode(charset) == one]))
 
 
 def move(server: Server, schema: str, rng: random.Random, times: int) -> int:
-    """Rows enter filters, leave them, come, go, and change their keys."""
+    """Rows start and stop matching filters, are inserted and deleted, and change their keys."""
     done = 0
     for _ in range(times):
         name, low = rng.choice(list(FILTERS)), rng.randrange(ROWS)
@@ -85,7 +87,7 @@ def test_rows_move_in_and_out_of_filters(pair: Pair, schema: str, tmp_path: Path
     with FerryProcess(tmp_path / "ferry", pair, tables=tables, throttle=throttle) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 500)
         written = move(pair.source, schema, rng, 60)
-        ferry.wait_stage("Copying")  # else the copy was over before the rows moved
+        ferry.wait_stage("Copying")  # otherwise the copy would be over before the rows change
         ferry.post("throttle", {"maxRowsPerSecond": None})
         ferry.wait_stage("Streaming", "ReadyForCutover")
         written += move(pair.source, schema, rng, 120)

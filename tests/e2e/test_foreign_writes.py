@@ -1,4 +1,4 @@
-"""What others do to the target after the verification pass: no event tells of it."""
+"""Writes by others to the target after the verification pass: no event reports them."""
 
 import re
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
 
 
 def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: FerryCli) -> None:
-    """A pass that took seconds is made once more before writes are stopped."""
+    """A pass that took only seconds is repeated before writes are stopped."""
     source, target, schema = bench.pair.source, bench.pair.target, bench.schema
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -35,7 +35,7 @@ def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: FerryCli) -> No
         status = process.wait_status(lambda status: "RowsDiffer" in str(status["cutover"]))
         assert "2 rows differ" in str(status)
         assert source.value("SELECT @@global.read_only") == 0
-        # As the message says.
+        # As the message advises.
         target.execute(f"DELETE FROM `{schema}`.t WHERE id IN (2, 9)")
         source.execute(f"UPDATE `{schema}`.t SET v = 'two!' WHERE id = 2")
         status = process.wait_stage("Completed")
@@ -49,12 +49,12 @@ def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: FerryCli) -> No
 
 
 def pass_is_old(status: dict[str, Any]) -> bool:
-    """Old enough to be made again, by the moment that the condition tells."""
+    """Old enough to be repeated, according to the time in the condition."""
     began = datetime.fromisoformat(moment(str(status["conditions"])))
     return (datetime.now(UTC) - began).total_seconds() > FRESH_SECONDS + 1
 
 
 def moment(text: str) -> str:
-    """From which on nothing was compared."""
+    """The time after which nothing was compared."""
     (found,) = re.findall(r"after (\d{4}-\d\S+Z)", text)
     return str(found)

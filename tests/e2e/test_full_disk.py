@@ -1,4 +1,6 @@
-"""The target's disk is full when the source is locked: writes are allowed again in time, and it goes on with room."""
+"""The target's disk is full when the source is locked: writes are allowed again in time, and the run continues with
+free space.
+"""
 
 import re
 from collections.abc import Callable
@@ -22,7 +24,7 @@ KIB = 1 << 10
 def test_a_full_disk_while_the_source_is_locked(
     small_target: Pair, schema_of: Callable[[Server], str], tmp_path: Path
 ) -> None:
-    """What was changed before the lock does not fit on the target. A server may end itself for that."""
+    """Changes from before the lock do not fit on the target. A server may end itself because of that."""
     source, target = small_target.source, small_target.target
     assert target.instance is not None
     schema = schema_of(source)

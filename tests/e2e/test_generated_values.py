@@ -1,4 +1,4 @@
-"""Stored generated columns: computed on the target under the source's settings, and compared by the verification."""
+"""Stored generated columns: computed on the target with the source's settings, and compared by the verification."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ZONED = "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, {}day DATE AS (D
 
 
 def test_the_source_s_settings_compute_on_the_target(tmp_path: Path, mysql_pair: Pair, schema: str) -> None:
-    """MariaDB stores nothing that these decide."""
+    """MariaDB does not allow storing values that depend on these settings."""
     source, target = mysql_pair.source, mysql_pair.target
     globally = ("lc_time_names = 'de_DE'", "div_precision_increment = 9", "sql_mode = 'NO_UNSIGNED_SUBTRACTION'")
     with set_global(source, *globally):
@@ -33,7 +33,7 @@ def test_the_source_s_settings_compute_on_the_target(tmp_path: Path, mysql_pair:
 
 
 def test_values_of_another_session_end_the_run_and_can_be_acknowledged(tmp_path: Path, pair: Pair, schema: str) -> None:
-    """Nothing can put them into the target's rows. What is copied must be equal all the same."""
+    """Nothing can put these values into the target's rows. Copied values must still be equal."""
     source, target = pair.source, pair.target
     more = "name VARCHAR(20) AS (MONTHNAME(at)) STORED, " if pair.family is Family.MYSQL else ""
     source.execute(

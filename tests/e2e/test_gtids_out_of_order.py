@@ -1,4 +1,4 @@
-"""A MariaDB source without gtid_strict_mode writes under GTIDs that are not above those before."""
+"""A MariaDB source without gtid_strict_mode logs GTIDs that are not above the earlier ones."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ LAST = "SELECT CAST(SUBSTRING_INDEX(@@GLOBAL.gtid_binlog_pos, '-', -1) AS UNSIGN
 
 @pytest.mark.parametrize("lower", [True, False], ids=["lower", "the same"])
 def test_the_last_write_before_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, lower: bool) -> None:
-    """The stream is cut off as writes are stopped, and has read a number that is not below that of the last write."""
+    """The stream is cut off when writes are stopped, after it has read a number not below that of the last write."""
     source = mariadb_pair.source
     with Proxy(source.host, source.port) as way, FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1) as live:
         source.execute("SET GLOBAL gtid_strict_mode = OFF")
@@ -35,7 +35,7 @@ def test_the_last_write_before_the_lock(mariadb_pair: Pair, schema: str, tmp_pat
                 cursor.execute(f"SET SESSION gtid_seq_no = {number}")
                 cursor.execute(f"UPDATE `{schema}`.aim SET v = 7 WHERE id = 1")
             wait_until(lambda: live.locked, "the source is locked")
-            time.sleep(2)  # the length of the fault: the drain looks many times
+            time.sleep(2)  # duration of the fault: the drain checks many times
             assert live.phase() != "Completed"
             way.release()
             live.finish(approve=False)

@@ -1,4 +1,4 @@
-"""The source was reset or lost the tail of its binlog, which does not tell what the run has missed: no cutover."""
+"""The source was reset or lost the end of its binlog, so nobody knows what the run has missed: no cutover."""
 
 import contextlib
 import sqlite3
@@ -21,7 +21,7 @@ POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELE
 @pytest.fixture
 def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     pair.source.execute(
-        RESET[pair.family],  # so that its binlog is in the first file, as it will be after the next reset
+        RESET[pair.family],  # so that its binlog is in the first file, as after the next reset
         f"USE `{schema}`",
         *("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)"),
     )
@@ -29,7 +29,7 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
 
 
 def test_reset_under_a_stream(bench: FerryCli) -> None:
-    """The dump goes on, and sends heartbeats that say that there is nothing new."""
+    """The dump continues, with heartbeats that say that there is nothing new."""
     source = bench.pair.source
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -44,7 +44,7 @@ def test_reset_under_a_stream(bench: FerryCli) -> None:
 
 @pytest.mark.parametrize("pair", ["mariadb"], indirect=True)
 def test_reset_between_stop_and_resume(bench: FerryCli) -> None:
-    """MariaDB would accept the old position, and stay silent for as long as nobody writes. MySQL refuses it itself."""
+    """MariaDB would accept the old position, and stay silent until somebody writes. MySQL refuses it by itself."""
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.kill()
@@ -53,7 +53,7 @@ def test_reset_between_stop_and_resume(bench: FerryCli) -> None:
 
 
 def test_reset_between_stop_and_resume_and_outgrown(bench: FerryCli) -> None:
-    """By then every GTID that the run has read is known again, as another transaction."""
+    """By then every GTID that the run has read exists again, as another transaction."""
     source = bench.pair.source
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -65,9 +65,9 @@ def test_reset_between_stop_and_resume_and_outgrown(bench: FerryCli) -> None:
 
 @pytest.mark.parametrize(("when", "lost"), [("connected", 1), ("connected", 2), ("down", 1)])
 def test_numbers_given_again_after_a_crash(bench: FerryCli, when: str, lost: int) -> None:
-    """A power cut with sync_binlog=0: what the target has got was lost, and its GTIDs name other rows.
+    """A power cut with sync_binlog=0: the source lost what the target has, and reused the GTIDs for other rows.
 
-    Also if it is the first transaction since the run began, right behind the place where that found the binlog's end.
+    Also if it is the first transaction since the run began, right after the end of the binlog at that time.
     """
     source, rows = bench.pair.source, f"`{bench.schema}`.t"
     others = [f"INSERT INTO {rows} VALUES ({number})" for number in range(100, 110)]
@@ -77,7 +77,7 @@ def test_numbers_given_again_after_a_crash(bench: FerryCli, when: str, lost: int
         source.execute(*[f"INSERT INTO {rows} VALUES ({number})" for number in range(3, 3 + lost)])
         wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 2 + lost, "rows on the target")
         if when == "down":
-            # A checkpoint lags a second behind what was read; what is lost within that second the verification finds.
+            # A checkpoint is up to a second behind what was read; verification finds losses within that second.
             wait_until(lambda: bench.stored()["position"] == source.value(POSITION[bench.pair.family]), "checkpoint")
             process.kill()
         lose_tail(source, end)
@@ -90,7 +90,7 @@ def test_numbers_given_again_after_a_crash(bench: FerryCli, when: str, lost: int
 
 
 def test_numbers_given_again_that_no_checkpoint_knows(bench: FerryCli) -> None:
-    """The state file cannot be written while they are read: the run itself knows them when it goes on."""
+    """The state file cannot be written while they are read, but the same process remembers them when it resumes."""
     source, rows = bench.pair.source, f"`{bench.schema}`.t"
     bench.spec.update(verify={"mode": "None"}, acknowledge=["Unverified"])
     with bench.process() as process:
@@ -109,7 +109,7 @@ def test_numbers_given_again_that_no_checkpoint_knows(bench: FerryCli) -> None:
 
 
 def test_resume_from_an_empty_position(bench: FerryCli) -> None:
-    """A source without any transaction, at the start and at the stop: what is written while the run is down counts."""
+    """A source without any transaction, at the start and at the stop: writes while the run is down must be found."""
     source = bench.pair.source
     source.execute(RESET[bench.pair.family])
     with bench.process() as process:

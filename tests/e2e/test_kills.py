@@ -1,4 +1,4 @@
-"""kill -9 at random moments of one crossing, in every stage, while the source is written to; nothing is lost."""
+"""kill -9 at random moments of one migration, in every stage, under writes to the source; nothing is lost."""
 
 import contextlib
 import random
@@ -22,7 +22,7 @@ STREAMING = ("Streaming", "ReadyForCutover")
 
 
 class Killer:
-    """Kills one crossing again and again; a kill counts only when the stage it names was under way."""
+    """Kills one migration again and again. A kill counts only if the named stage was in progress."""
 
     def __init__(self, live: FerryUnderLoad, crew: Crew) -> None:
         self.live = live
@@ -33,7 +33,7 @@ class Killer:
         self.began = time.monotonic()
 
     def kill(self, moment: str, happened: Callable[[], object]) -> bool:
-        """Kill now and, if ``happened`` says so afterwards, count it."""
+        """Kill now, and count it if ``happened`` confirms the stage afterwards."""
         self.ferry.kill()
         if not happened():
             print(f"  does not count: {moment} was not so")
@@ -46,7 +46,7 @@ class Killer:
         return True
 
     def in_copying(self) -> None:
-        """Also before the first chunk, and between chunks: whenever the stage says Copying."""
+        """Includes the time before the first chunk and between chunks: whenever the stage is Copying."""
         for _ in range(5):
             self.ferry.start().wait_stage("Copying")
             if self.rng.random() < 0.7:
@@ -57,7 +57,9 @@ class Killer:
         raise AssertionError("no kill fell into Copying")
 
     def _was_copying(self, stage: str) -> bool:
-        """Of the checkpoint too: the stage may end between the look and the kill. Alone it lags by up to a second."""
+        """Checks the checkpoint too, because the stage may end between the check and the kill. Alone it lags by up to a
+        second.
+        """
         return stage == "Copying" and not self._all_copied()
 
     def in_streaming(self) -> None:
@@ -73,7 +75,7 @@ class Killer:
         return stage in STREAMING and self.live.phase() not in ("CuttingOver", "Completed")
 
     def in_cutting_over(self, moment: str) -> None:
-        """``moment`` is where the attempt is held meanwhile; each starts only when the source is writable."""
+        """``moment`` holds the attempt meanwhile. Each attempt starts only when the source is writable."""
         for _ in range(5):
             self._start_and_pass_copying()
             assert not any(self.live.read_only()), "the start has not unlocked the source"
@@ -101,7 +103,7 @@ class Killer:
         return bool(tables) and all(table["walked"] and not table["unfinished"] for table in tables)
 
     def _linger(self, longest: float, still: Callable[[], bool]) -> None:
-        """A random time, cut short when the stage is over."""
+        """A random time, ended early when the stage is over."""
         end = time.monotonic() + self.rng.uniform(0, longest)
         while time.monotonic() < end and still():
             time.sleep(0.005)
@@ -109,7 +111,7 @@ class Killer:
 
 @contextlib.contextmanager
 def _held_in_recording(live: FerryUnderLoad) -> Iterator[None]:
-    """Everything is proven; the statement that records the cutover does not get to the target."""
+    """Everything is proven; the statement that records the cutover does not reach the target."""
     live.proxy.hold(RECORDS_COMPLETED)
     live.ferry.wait_stage("ReadyForCutover")
     live.ferry.post("cutover")
@@ -119,7 +121,7 @@ def _held_in_recording(live: FerryUnderLoad) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _not_held(live: FerryUnderLoad) -> Iterator[None]:
-    """Wherever an attempt just is, once it is recorded; its end is held, so that it cannot be over."""
+    """Anywhere in an attempt, once it is recorded. Its end is held, so that it cannot be over."""
     live.proxy.hold(RECORDS_COMPLETED)
     live.ferry.wait_stage("ReadyForCutover")
     live.ferry.post("cutover")
@@ -138,7 +140,7 @@ IN_CUTTING_OVER = ("stopping writes", "draining", "recording", "anywhere", "anyw
 
 
 def cross(live: FerryUnderLoad, crew: Crew, copying: int, streaming: int, cutting_over: Sequence[str]) -> None:
-    """One crossing with so many kills; equal at its end."""
+    """One migration with that many kills; both servers are equal at its end."""
     killer = Killer(live, crew)
     for _ in range(copying):
         killer.in_copying()

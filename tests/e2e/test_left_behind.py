@@ -1,4 +1,4 @@
-"""What a run makes for itself on the target is gone after its end, also where it was killed in between."""
+"""What a run creates for itself on the target is removed after its end, even if it was killed in between."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ OWN = {"lease", "holder", "checkpoint"}
 
 @pytest.mark.slow
 def test_a_kill_while_the_record_is_brought_to_the_disk(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The helper table for that goes by the next start; where that has not been, by ``ferry cleanup``."""
+    """The next start drops the helper table for that; if there is no next start, ``ferry cleanup`` does."""
     source, target = pair.source, pair.target
     source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (1)")
     bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})

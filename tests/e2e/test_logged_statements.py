@@ -1,4 +1,4 @@
-"""Sessions that log statements instead of rows: what they may have written is told by no row event."""
+"""Sessions that log statements instead of rows: no row event reports what they wrote."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ BY_ANOTHER_NAME = {
 
 @pytest.mark.parametrize("way", BY_ANOTHER_NAME)
 def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: Pair, schema: str, way: str) -> None:
-    """The row is written by what stands behind the name."""
+    """A view, trigger or function behind the name writes the row."""
     source = pair.source
     source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80))")
     bench = FerryCli(tmp_path / "ferry", pair, schema)

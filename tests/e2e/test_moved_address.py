@@ -1,7 +1,7 @@
 """An address that leads to another server, for seconds or for good: nothing is read, proven or written there.
 
-The other server of the pair stands for the wrong one: it has tables of the same names with rows of its own. A source's
-address that leads to the target would have stale rows copied, and proven by comparing them with themselves.
+The other server of the pair serves as the wrong one: it has tables of the same names with rows of its own. If a
+source's address led to the target, stale rows would be copied, and proven by comparing them with themselves.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ENDS = ["source", "target"]
 
 
 class Moved:
-    """A run whose ``end`` is reached through a proxy that may lead to the pair's other server."""
+    """A run whose ``end`` is reached through a proxy that can lead to the pair's other server."""
 
     def __init__(self, bench: FerryCli, end: str, proxy: Proxy) -> None:
         self.bench, self.proxy = bench, proxy
@@ -30,7 +30,7 @@ class Moved:
         (self.wrong,) = servers.values()
 
     def move(self, *, stream_too: bool = True) -> None:
-        """From now on to the wrong one. Without ``stream_too`` the binlog's connection stays where it is."""
+        """Lead to the wrong server from now on. Without ``stream_too`` the binlog's connection is not moved."""
         self.proxy.lead_to(self.wrong.host, self.wrong.port)
         if stream_too:
             self.proxy.cut()
@@ -41,7 +41,7 @@ class Moved:
         self.proxy.lead_to(self.right.host, self.right.port)
 
     def wait_tried(self, times: int) -> None:
-        """Until so many more connections were made."""
+        """Wait until that many more connections were made."""
         before = self.proxy.counts.connections
         wait_until(lambda: self.proxy.counts.connections >= before + times)
 

@@ -1,6 +1,5 @@
-"""Tables whose names joined by a dot are one text, `a`.`b.c` and `a.b`.`c`: each is moved, resumed, dropped alone.
-
-So are two whose names differ in case only.
+"""Tables whose names joined by a dot are the same text, `a`.`b.c` and `a.b`.`c`: each is moved, resumed and dropped
+alone. So are two whose names differ only in case.
 """
 
 import contextlib
@@ -35,7 +34,7 @@ def quoted(name: Name) -> str:
 
 
 def fill(pair: Pair, name: Name, first: int, value: str) -> None:
-    """A table of its own keys and values: how far one is copied says nothing of another."""
+    """A table with its own keys and values, so that the progress of one says nothing about the other."""
     numbers = ", ".join(f"({number}, '{value}{number}')" for number in range(first, first + ROWS))
     pair.source.execute(
         f"CREATE DATABASE IF NOT EXISTS `{name[0].replace('`', '``')}`",
@@ -50,10 +49,10 @@ def alike(schema: str) -> tuple[Name, Name]:
 
 @contextlib.contextmanager
 def killed(bench: FerryCli, copied: int) -> Iterator[FerryProcess]:
-    """A run that was killed by SIGKILL while it copied; started again it has no cap any more."""
+    """A run that was killed by SIGKILL while it copied. Its restart has no rate limit."""
     with bench.process() as process:
         if "checkpoint" in bench.spec:
-            process.arguments = []  # a --state would be a file all the same
+            process.arguments = []  # --state would select a file anyway
         process.start().wait_status(lambda status: copied < status["progress"]["rowsCopied"] < 2 * ROWS)
         process.kill()
         bench.spec["throttle"] = {}
@@ -98,7 +97,8 @@ def test_ferries_of_tables_whose_names_join_alike_keep_and_drop_their_own(
     with killed(begun, ROWS // 4) as process:
         ended = done.run()
         assert ended.code == 0, ended
-        pair.source.execute("SET GLOBAL read_only = OFF")  # else nothing is dropped, for the target may be live
+        # otherwise nothing is dropped, because the target may be live
+        pair.source.execute("SET GLOBAL read_only = OFF")
         cleaned = process.command("cleanup")
     assert (cleaned.code, f"dropped {schema}.`b.c`\n" in cleaned.stdout.replace("; ", "\n")) == (0, True)
     assert begun.target_tables() == [other]
@@ -107,7 +107,7 @@ def test_ferries_of_tables_whose_names_join_alike_keep_and_drop_their_own(
 
 @contextlib.contextmanager
 def writing(pair: Pair, names: tuple[Name, ...]) -> Iterator[None]:
-    """Inside, each table is written to, with values of its own."""
+    """While entered, each table is written to, with values of its own."""
     over = threading.Event()
 
     def write() -> None:
@@ -130,7 +130,7 @@ def writing(pair: Pair, names: tuple[Name, ...]) -> Iterator[None]:
 
 
 def test_two_tables_whose_names_differ_in_case_only(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Where the servers tell them apart: both hold the same keys, are written to, and the run is killed on its way."""
+    """On servers that distinguish them: both hold the same keys, are written to, and the run is killed meanwhile."""
     assert {server.value("SELECT @@lower_case_table_names") for server in (pair.source, pair.target)} == {0}
     names = (schema, "Orders"), (schema, "orders")
     fill(pair, names[0], 0, "one")

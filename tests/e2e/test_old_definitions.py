@@ -1,4 +1,4 @@
-"""Definitions that were made under other settings than the target's: they arrive as they are, through a whole run."""
+"""Definitions that were created under other settings than the target's: they arrive unchanged, through a whole run."""
 
 from pathlib import Path
 
@@ -54,12 +54,14 @@ OWN = {
     },
 }
 NOT_PRINTED_ALIKE = ("elsewhere", "parts_elsewhere", "other_options", "bytes")
-"""The target keeps its files where it keeps files; and MariaDB prints bytes that the judge cannot read."""
+"""Their text differs: the target stores its files in its own folders, and MariaDB prints bytes that the comparer cannot
+read.
+"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One that the server's own account may write to."""
+    """A folder to which the server's account may write."""
     made = tmp_path / "data"
     made.mkdir()
     for each in (made, *made.parents):

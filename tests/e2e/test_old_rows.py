@@ -1,4 +1,4 @@
-"""Rows that came in under other settings than today's: days that no month has, CHECKs that were not checked."""
+"""Rows inserted under other settings than today's: days that do not exist, CHECKs that were not enforced."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ ANY_DATE = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'"
 
 
 def carried(pair: Pair, schema: str, folder: Path, *statements: str) -> None:
-    """Everything in ``schema`` arrives, while ``statements`` run on the source."""
+    """Checks that everything in ``schema`` arrives, while ``statements`` run on the source."""
     with FerryProcess(folder / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()
         pair.source.execute(f"USE `{schema}`", ANY_DATE, *statements)
@@ -21,7 +21,7 @@ def carried(pair: Pair, schema: str, folder: Path, *statements: str) -> None:
 
 
 def test_days_that_no_month_has(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """As values, as keys (also bounds of chunks), as defaults and in expressions."""
+    """As values, as keys (also as bounds of chunks), as defaults and in expressions."""
     days = [f"2024-{month:02}-{day}" for month in range(1, 13) for day in (28, 29, 30, 31)]
     pair.source.execute(
         f"USE `{schema}`",
@@ -52,7 +52,7 @@ def test_days_that_no_month_has(pair: Pair, schema: str, tmp_path: Path) -> None
 
 
 def test_rows_that_break_a_check(mariadb_pair: Pair, schema: str, tmp_path: Path) -> None:
-    """On MySQL no way was found to get one in: neither ADD, ENFORCED nor EXCHANGE PARTITION leaves a row unchecked."""
+    """On MySQL no way was found to insert one: neither ADD, ENFORCED nor EXCHANGE PARTITION leaves a row unchecked."""
     unchecked = "SET SESSION check_constraint_checks = 0"
     mariadb_pair.source.execute(
         f"USE `{schema}`",

@@ -1,6 +1,7 @@
-"""A state that is not the newest of its Ferry: of an earlier copy, without any row, or beside one on the target.
+"""States that are not the newest of their Ferry: from an earlier copy, without any row, or besides one on the target.
 
-It tells of rows that a later run has deleted, or of none where a later run has copied all. Neither is gone on from.
+They contain rows that a later run has deleted, or none although a later run has copied all. A run must not resume from
+them.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ def count(bench: FerryCli) -> int:
 
 
 def forget_rows(bench: FerryCli) -> None:
-    """As a run leaves its state that was ended before its first row."""
+    """Leaves the state of a run that ended before its first row."""
     body = bench.stored() | {"tables": {}, "run": None, "number": 0, "position": None, "last_read": None}
     with contextlib.closing(sqlite3.connect(bench.state)) as database, database:
         database.execute("UPDATE ferry_state SET body = ?", [json.dumps(body)])
@@ -42,7 +43,7 @@ def forget_rows(bench: FerryCli) -> None:
 
 
 def test_a_state_of_a_copy_that_was_started_over(bench: FerryCli) -> None:
-    """It says that all rows are there; the later run has deleted them, and has copied some so far."""
+    """The state counts all rows as copied; the later run has deleted them and has copied only some so far."""
     old = bench.state
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -62,7 +63,7 @@ def test_a_state_of_a_copy_that_was_started_over(bench: FerryCli) -> None:
 
 @pytest.mark.parametrize("store", ["Local", "Target"])
 def test_a_state_without_rows_where_a_later_run_has_copied(bench: FerryCli, store: str) -> None:
-    """The target's own table may hold a checkpoint of the Ferry, too."""
+    """The target's own table may hold a checkpoint of the Ferry too."""
     early = bench.state.with_name("early.ferry.db")
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -91,7 +92,7 @@ def test_a_state_without_rows_where_a_later_run_has_copied(bench: FerryCli, stor
 def test_a_target_brought_back_to_before_the_newest_runs(
     bench: FerryCli, make_server: ServerFactory, tmp_path: Path, alive: bool
 ) -> None:
-    """Runs that it knows nothing of have stored states: its count of them begins again where it was."""
+    """Runs unknown to the target have saved states: its count of runs continues from an old value."""
     target = make_server(bench.pair.family.value)
     bench = FerryCli(
         tmp_path / "brought back", Pair(bench.pair.source, target), bench.schema, cutover={"watchFor": "0s"}

@@ -1,4 +1,4 @@
-"""What a run says it has proven: a row changed behind its back is found and named."""
+"""The verification's claims: a row changed on the target by others is found and named."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
         print(line)
         assert all(re.search(rf"(?<![-\d]){key}(?!\d)", line) for key in ("77", "78", "79", "-5"))
         assert pair.source.value("SELECT @@global.read_only") == 0
-        # Mended as the message says, the same run goes on.
+        # Fixed as the message advises, the same run continues.
         pair.target.execute(f"DELETE FROM `{schema}`.t WHERE id IN {KEYS}")
         pair.source.execute(f"UPDATE `{schema}`.t SET v = 'touched' WHERE id IN {KEYS}")
         result = ferry.start_streaming().cut_over()
@@ -55,7 +55,7 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
 
 @pytest.mark.slow
 def test_a_row_changed_behind_our_back_and_then_on_the_source_is_right(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The newest row of the source wins, whatever stood on the target."""
+    """The newest row of the source replaces whatever was on the target."""
     fill(pair, schema)
     with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:
         ferry.start_streaming()

@@ -1,6 +1,6 @@
-"""A MariaDB server that comes back under another host name, as in a container that was made anew over the same data.
+"""A MariaDB server that comes back with another host name, as in a container recreated over the same data.
 
-It has no uuid, so it has to prove that it is the one: the run then goes on as after a restart. Else it is refused.
+It has no uuid, so it has to prove its identity: then the run continues as after a restart. Otherwise it is refused.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ KNOWN_AGAIN = "it is the server that was"
 
 
 def renamed(server: Server) -> None:
-    """Restart it, on a machine that is called otherwise."""
+    """Restart it with another host name."""
     assert server.instance is not None
     server.stop()
     server.instance.through = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', NEW)
@@ -45,7 +45,7 @@ def bench(tmp_path: Path, mariadb_pair: Pair, schema: str) -> FerryCli:
 
 
 def lose_binlogs(server: Server) -> None:
-    """It loses them, as one that was brought back from a backup of its data alone."""
+    """The server loses its binlogs, as if only its data had been restored from a backup."""
     assert server.instance is not None
     for path in (server.instance.folder / "data").glob("binlog.*"):
         path.unlink()
@@ -104,7 +104,7 @@ def test_under_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, alive: 
 
 
 def test_one_with_another_binlog_is_another_server(bench: FerryCli) -> None:
-    """Nobody can tell: the run ends, a new start is refused, and both say how to go on."""
+    """Nothing can prove it: the run ends, a new start is refused, and both say how to continue."""
     source = bench.pair.source
     with bench.process("--retry-for", "5s") as process:
         process.start().wait_stage("ReadyForCutover")

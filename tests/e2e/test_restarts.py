@@ -1,6 +1,6 @@
-"""A server that is restarted: the run notices, and goes on from its checkpoint as a new one would, in one process.
+"""A server is restarted: the run notices, and resumes from its checkpoint like a new one, in the same process.
 
-And one that goes away before the first chunk, where no worker tries anything again by itself.
+Also a server that goes away before the first chunk, when no worker would retry by itself.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def verified(status: dict[str, object]) -> object:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_what_was_proven_before_is_proven_again(bench: FerryCli, end: str, how: str) -> None:
-    """Nobody writes and nobody asks: it is noticed all the same."""
+    """Nothing writes and nothing is asked: the restart is noticed anyway."""
     server = server_of(bench, end)
     with bench.process() as process:
         before = process.start().wait_status(lambda status: status["stage"] == "ReadyForCutover")
@@ -84,7 +84,7 @@ def test_a_pause_and_the_attempts_of_a_series_outlast_it(bench: FerryCli, end: s
 
 
 def attempt_in_vain(bench: FerryCli, process: FerryProcess) -> None:
-    """One that fails, since somebody holds a table for longer than its deadline."""
+    """An attempt that fails because somebody holds a table for longer than its deadline."""
     with bench.pair.source.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLES `{bench.schema}`.t WRITE")
         process.post("cutover")
@@ -95,7 +95,7 @@ def attempt_in_vain(bench: FerryCli, process: FerryProcess) -> None:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("after_bytes", [40, 2_500])
 def test_a_connection_that_is_lost_before_the_first_chunk(bench: FerryCli, end: str, after_bytes: int) -> None:
-    """In the login, in validation, in what follows it: tried again like every later one."""
+    """At login, during validation, and in the steps after it: retried like every later connection."""
     server = server_of(bench, end)
     with Proxy(server.host, server.port) as proxy:
         bench.spec[end]["port"] = proxy.port

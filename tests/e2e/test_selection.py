@@ -1,4 +1,4 @@
-"""The selection is made once: tables that vanish stop the run that began with them, tables that appear are named."""
+"""The selection is made once: a run stops when one of its tables vanishes, and names tables that appear."""
 
 import re
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_table_that_vanished_while_down(bench: FerryCli, statement: str) -> No
     source, schema = bench.pair.source, bench.schema
     source.execute(f"CREATE DATABASE `{schema}_other`")
     if "RENAME" in statement:
-        # A pattern that matches nothing any more, and another that matches the new name, must not hide it.
+        # Neither a pattern that matches nothing any more, nor one that matches the new name, may hide it.
         bench.spec["tables"]["include"] = [f"{schema}.a", f"{schema}.b", f"{schema}_other.*"]
         source.execute(f"CREATE TABLE `{schema}_other`.c (id INT PRIMARY KEY)")
     killed_while_copying(bench)
@@ -68,7 +68,7 @@ def test_a_table_that_vanished_while_down(bench: FerryCli, statement: str) -> No
 
 
 def test_a_table_that_was_hidden_while_down(bench: FerryCli) -> None:
-    """Not gone: the account may not see it any more."""
+    """It still exists, but the account may not see it any more."""
     source, schema = bench.pair.source, bench.schema
     source.execute(
         *("DROP USER IF EXISTS blinded@'%'", "CREATE USER blinded@'%' IDENTIFIED BY 'secret'"),
@@ -86,7 +86,7 @@ def test_a_table_that_was_hidden_while_down(bench: FerryCli) -> None:
 def test_a_table_that_appeared_while_down(bench: FerryCli) -> None:
     source, schema = bench.pair.source, bench.schema
     killed_while_copying(bench)
-    # Without a key: as one of the selection it would be refused.
+    # Without a key: it would be refused if it were part of the selection.
     source.execute(f"USE `{schema}`", "CREATE TABLE newt (v INT)", "INSERT INTO newt VALUES (1)")
     ended = bench.run()
     said = f"not moved, because they were created after the start: {schema}.newt"
@@ -95,7 +95,7 @@ def test_a_table_that_appeared_while_down(bench: FerryCli) -> None:
     for name in "ab":
         assert_equal_tables(source, bench.pair.target, f"{schema}.{name}")
     assert sorted(table for _, table in bench.target_tables()) == ["a", "b"]
-    # A start after the end has nothing to do, whatever the source has by now.
+    # A start after the end has nothing to do, whatever the source contains by now.
     source.execute("SET GLOBAL read_only = 0", f"DROP TABLE `{schema}`.a, `{schema}`.newt")
     again = last_line(bench.run())
     assert "was cut over already" in again
@@ -106,7 +106,7 @@ def test_a_table_that_appeared_while_streaming(bench: FerryCli) -> None:
     source, schema = bench.pair.source, bench.schema
     bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
     bench.spec["tables"]["exclude"] = [f"{schema}.x*"]
-    source.execute(f"CREATE TABLE `{schema}`.x (id INT PRIMARY KEY)")  # else the pattern would be refused
+    source.execute(f"CREATE TABLE `{schema}`.x (id INT PRIMARY KEY)")  # otherwise the pattern would be refused
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         source.execute(
@@ -128,7 +128,7 @@ def test_a_table_that_appeared_while_streaming(bench: FerryCli) -> None:
 
 
 def test_a_table_that_appeared_while_paused_is_named_with_the_word_that_it_is_ready(bench: FerryCli) -> None:
-    """At once: that word is what a person is told by, and what an Event is made of."""
+    """In the same update, because people and Events act on that condition."""
     bench.spec.update(throttle={}, cutover={"watchFor": "0s"})
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")

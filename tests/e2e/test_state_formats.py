@@ -1,6 +1,6 @@
-"""A state of an earlier version is gone on from; that of a newer one, or a damaged one, is refused by one name.
+"""A state of an earlier version is resumed; a state of a newer one, or a damaged one, is refused with a clear reason.
 
-``state_format_1.json`` is what a run of the first version had stored when it was killed after 1,000 of 3,000 rows: the
+``state_format_1.json`` is what a run of the first version had saved when it was killed after 1,000 of 3,000 rows: the
 state file, and the tables that it kept on the target. Names, server and position are replaced.
 """
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["Local", "Target"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
-    """Servers and state as that run had left them, and changes on the source since."""
+    """Servers and state as that run left them, and changes on the source since."""
     table = f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(40) NOT NULL)"
     for server, count in ((pair.source, ROWS), (pair.target, COPIED)):
         rows = ", ".join(f"({number}, 'v{number}')" for number in range(1, count + 1))
@@ -77,7 +77,7 @@ def leave_behind(bench: FerryCli, store: str) -> None:
 
 
 def change(bench: FerryCli, changed: Callable[[dict[str, Any]], str], form: int) -> None:
-    """The stored state's text and format."""
+    """Change the saved state's text and format."""
     if "checkpoint" in bench.spec:
         stored = bench.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", [bench.uid])
         body = changed(json.loads(stored[0][0]))

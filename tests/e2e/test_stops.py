@@ -1,4 +1,6 @@
-"""Stops, pauses and the other verbs on a live crossing: in time, without losing progress, the source left writable."""
+"""Stops, pauses and the other verbs on a running migration: in time, without losing progress, the source left
+writable.
+"""
 
 import os
 import signal
@@ -22,7 +24,7 @@ CHILD = "id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{}`.aim (id)"
 SLOW = {"maxRowsPerSecond": 1500}
 STREAMING = ("Streaming", "ReadyForCutover")
 STOP_SECONDS = 25.0
-"""A kubelet kills after 30 s. An idle machine takes 1 to 3."""
+"""A kubelet kills after 30 s. An idle machine takes 1 to 3 s."""
 
 
 def copied(ferry: FerryProcess) -> int:
@@ -38,7 +40,7 @@ def at_full_speed(ferry: FerryProcess) -> None:
 
 
 def checksums(live: FerryUnderLoad) -> dict[str, int]:
-    """Any row that is written to the target changes these."""
+    """Any row written to the target changes these."""
     names = [row[0] for row in live.pair.target.query(f"SHOW TABLES FROM `{live.schema}`")]
     listed = ", ".join(f"`{live.schema}`.`{name}`" for name in names)
     return dict(live.pair.target.query(f"CHECKSUM TABLE {listed}"))
@@ -49,7 +51,7 @@ def checksums(live: FerryUnderLoad) -> dict[str, int]:
 
 def test_sigterm_ends_every_stage_in_time_and_no_table_starts_over(pair: Pair, schema: str, tmp_path: Path) -> None:
     with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as live:
-        bulk = live.tables.pop()  # nobody writes to it: each of its rows is to be copied once
+        bulk = live.tables.pop()  # nothing writes to it: each of its rows is to be copied once
         ferry = live.ferry
         took: dict[str, float] = {}
         with live.crew() as crew:
@@ -102,7 +104,7 @@ def test_sigterm_ends_in_time_while_the_source_hangs(pair: Pair, schema: str, tm
         live.ferry.start().wait_stage("ReadyForCutover")
         os.kill(pair.source.pid, signal.SIGSTOP)
         try:
-            live.ferry.wait_stage("Streaming")  # it has run into it: nobody knows the lag
+            live.ferry.wait_stage("Streaming")  # the run has met it: the lag is unknown
             took = live.ferry.terminate()
         finally:
             os.kill(pair.source.pid, signal.SIGCONT)
@@ -113,7 +115,7 @@ def test_sigterm_ends_in_time_while_the_source_hangs(pair: Pair, schema: str, tm
 
 
 def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Somebody reads the target in a long transaction: the ALTER tries again and again, and lets go at once."""
+    """Somebody reads the target in a long transaction, so the ALTER is retried; a stop ends the retries at once."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
         live.ferry.start().wait_stage("Copying")
@@ -131,7 +133,7 @@ def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, sc
 
 
 def test_sigterm_ends_in_time_while_an_alter_takes_long(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """And it does not land after the end, in the midst of the next run."""
+    """And it must not take effect after the end, during the next run."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
         live.proxy.hold(b"ADD CONSTRAINT")
@@ -209,7 +211,7 @@ def test_a_restart_takes_nothing_back_of_a_copy_that_was_complete(pair: Pair, sc
 
 
 def assert_still(live: FerryUnderLoad, seconds: float = 3.0) -> None:
-    """Once what was under way has landed, no row is written on the target for so long."""
+    """Once running steps have ended, no row is written on the target for this long."""
 
     def still() -> bool:
         before = checksums(live)
@@ -281,7 +283,7 @@ def test_a_pause_while_streaming_is_told_as_one_after_a_restart(pair: Pair, sche
 
 
 def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """A resume verb over ``paused: true`` outlives a restart; a manifest that was changed since has the last word."""
+    """A resume verb over ``paused: true`` survives a restart; a manifest changed since then takes precedence."""
     spec = {"throttle": SLOW}
     with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, paused=True, **spec) as live:
         ferry = live.ferry
@@ -311,7 +313,7 @@ def test_the_last_writer_of_paused_wins(pair: Pair, schema: str, tmp_path: Path)
 
 
 def test_a_resume_is_kept_before_anything_else_is(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The run dies while it validates once more, and is told of another selection then: nothing has begun."""
+    """The run dies while it validates again with another selection: nothing has begun."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, paused=True) as live:
         live.ferry.start().wait_status(lambda status: status["phase"] == "Paused")
         live.proxy.pause()
@@ -341,10 +343,10 @@ def test_paused_from_the_start_validates_and_waits(pair: Pair, schema: str, tmp_
 
 
 def test_the_throttle_verb_acts_at_once(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """A chunk is admitted when nothing is owed, and takes all its rows at once: half a second's worth of the cap.
+    """A chunk is admitted when nothing is owed, and takes all its rows at once: half a second's worth of the limit.
 
-    So with one worker any 5 s see at most 5 s of rows, a quarter of a second's that were saved, and one chunk; what a
-    larger chunk from before the change owes is paid first.
+    So with one worker any 5 s contain at most 5 s of rows, a quarter of a second's saved allowance, and one chunk. The
+    debt of a larger chunk from before the change is paid first.
     """
     one_worker = {"workers": 1, "chunkTargetBytes": "64Ki"}
     with FerryUnderLoad(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=SLOW, copy=one_worker) as live:

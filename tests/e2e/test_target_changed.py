@@ -1,4 +1,4 @@
-"""The target is not what the state tells of: rows that it lost must not be taken for copied."""
+"""The target does not match the state: rows that it lost must not count as copied."""
 
 from pathlib import Path
 
@@ -33,20 +33,20 @@ def test_a_table_that_was_dropped(bench: FerryCli) -> None:
 
 
 def test_another_server(bench: FerryCli) -> None:
-    """It has the tables, even, but nothing of ours."""
+    """It even has the tables, but no records of this Ferry."""
     target, schema = bench.pair.target, bench.schema
     target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{bench.uid}'")
     target.execute(f"TRUNCATE `{schema}`.a", f"TRUNCATE `{schema}`.b")
     bench.run().refused(64, "StateOfOtherTarget", "state file", "target", "127.0.0.1")
     assert bench.lease() == []
-    # What the message says does start over.
+    # The advice in the message starts over.
     bench.state.unlink()
     ended = bench.run()
     assert (ended.code, "moved 4 rows of 2 tables" in ended.stdout) == (0, True), ended
 
 
 def test_a_target_from_a_backup(bench: FerryCli) -> None:
-    """Taken before this run began: the lease is that of an earlier one, and no checkpoint has left a mark."""
+    """Taken before this run began: it has the lease of an earlier run, and marks of no checkpoint."""
     bench.pair.target.execute(
         f"UPDATE mysql_ferry.lease SET epoch = epoch - 1 WHERE ferry_uid = '{bench.uid}'",
         f"DELETE FROM mysql_ferry.checkpoint WHERE ferry_uid = '{bench.uid}'",

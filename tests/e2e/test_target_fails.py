@@ -1,4 +1,4 @@
-"""The target fails while the source is locked: the source is writable again in time, whatever becomes of the run."""
+"""The target fails while the source is locked: the source is writable again in time, whatever happens to the run."""
 
 import contextlib
 import json
@@ -22,12 +22,12 @@ ODD = 1
 STOP_SECONDS = 5.0
 BUSY_SECONDS = 20.0
 DEADLINE_SECONDS = 15
-"""Enough for an attempt on a busy machine to come to its drain."""
+"""Enough for an attempt on a busy machine to reach its drain."""
 
 
 @contextlib.contextmanager
 def suspended(server: Server) -> Iterator[None]:
-    """Inside, the server is stopped (SIGSTOP): it answers nobody, and nobody's connection breaks."""
+    """While entered, the server is stopped (SIGSTOP): it answers nobody, and no connection breaks."""
     os.kill(server.pid, signal.SIGSTOP)
     try:
         yield
@@ -37,7 +37,7 @@ def suspended(server: Server) -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusing(server: Server, uid: str) -> Iterator[None]:
-    """Inside, the Ferry may read on the server, and write nothing to its lease row."""
+    """While entered, the Ferry may read on the server, but not write its lease row."""
     if server.family is Family.MYSQL:
         server.execute("SET GLOBAL super_read_only = ON")
         try:
@@ -45,7 +45,7 @@ def refusing(server: Server, uid: str) -> Iterator[None]:
         finally:
             server.execute("SET GLOBAL read_only = OFF")
         return
-    # An account with SUPER, as the tests have, writes to a MariaDB that is read-only.
+    # An account with SUPER, such as the tests', can write to a read-only MariaDB.
     server.execute(
         "CREATE TRIGGER mysql_ferry.refusing BEFORE UPDATE ON mysql_ferry.lease FOR EACH ROW "
         f"IF NEW.ferry_uid = '{uid}' THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'no'; END IF"
@@ -137,7 +137,7 @@ def test_an_abort_unlocks_a_source_though_the_target_refuses_every_write(
 
 
 def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The unlock of an old attempt that the lease never heard of: days later a person made the source read-only."""
+    """An old attempt was unlocked, but the lease did not record that; days later a person made the source read-only."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         stored = live.lease()[2]
@@ -172,7 +172,7 @@ def test_a_read_only_that_is_perhaps_not_the_ferrys_is_left_and_said(pair: Pair,
 def test_what_meets_another_source_first_leaves_the_unlock_to_the_next(
     pair: Pair, schema: str, tmp_path: Path, verb: str
 ) -> None:
-    """A failover or a moved Service: a lease that was aborted or removed would tell nobody what to restore."""
+    """A failover or a moved Service: once the lease is aborted or removed, nothing knows what to restore."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)
         right = live.ferry.manifest.read_text()
@@ -190,7 +190,7 @@ def test_what_meets_another_source_first_leaves_the_unlock_to_the_next(
 def test_an_account_that_may_not_see_the_lease_is_told_of_a_locked_source(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    """What information_schema does not show is not absent."""
+    """What information_schema does not show may still exist."""
     user = f"d{schema[-6:]}"
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live:
         killed_in_drain(live)

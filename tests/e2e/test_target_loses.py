@@ -1,4 +1,4 @@
-"""A target that loses its last seconds in a crash, or is brought back from a snapshot, while the state is elsewhere."""
+"""A target loses its last seconds in a crash, or is restored from a snapshot, while the state is elsewhere."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ def stored_all(bench: FerryCli) -> bool:
 
 
 def test_power_cut_while_the_run_is_down(bench: FerryCli, tmp_path: Path) -> None:
-    """The newest state says that the rows are there; the stream would not bring them again."""
+    """The newest state counts the rows as copied, and the stream would not send them again."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -69,7 +69,7 @@ def test_power_cut_while_the_run_is_down(bench: FerryCli, tmp_path: Path) -> Non
 
 
 def test_a_snapshot_brought_back(bench: FerryCli, tmp_path: Path) -> None:
-    """As old as the copy's end: the state file remembers that far back."""
+    """As old as the end of the copy: the state file remembers states from then."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -89,7 +89,7 @@ def test_a_snapshot_brought_back(bench: FerryCli, tmp_path: Path) -> None:
 
 
 def test_a_target_that_lost_the_record_of_the_cutover_is_not_copied_over(bench: FerryCli, tmp_path: Path) -> None:
-    """The state file says Completed: the source stays locked, and what applications wrote to the target stays."""
+    """The state file says Completed: the source stays locked, and what applications wrote to the target is kept."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -118,7 +118,9 @@ def test_a_target_that_lost_the_record_of_the_cutover_is_not_copied_over(bench: 
 
 
 def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(bench: FerryCli) -> None:
-    """The lease knows of no attempt, so nobody may unlock: the start says that the source is read-only, and how."""
+    """The lease records no attempt, so nobody may unlock: the start reports that the source is read-only, and how to
+    unlock it.
+    """
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -140,7 +142,7 @@ def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(
 
 
 def test_a_target_without_any_record_of_a_cutover_is_not_copied_over(bench: FerryCli) -> None:
-    """Its helper schema is gone. Whether the source is locked is said, with the statement that unlocks it."""
+    """Its helper schema is gone. The message says whether the source is locked, with the statement that unlocks it."""
     source, target = bench.pair.source, bench.pair.target
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -160,7 +162,7 @@ def test_a_target_without_any_record_of_a_cutover_is_not_copied_over(bench: Ferr
 
 
 def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(bench: FerryCli, tmp_path: Path) -> None:
-    """Nothing but the source's read_only tells of the cutover: the start refuses, and says what that may mean."""
+    """Only the source's read_only is left of the cutover: the start refuses, and explains what that may mean."""
     source, target = bench.pair.source, bench.pair.target
     bench.spec["checkpoint"] = {"store": "Target"}
     with bench.process() as process:
@@ -168,7 +170,7 @@ def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(bench: F
         process.start().wait_stage("ReadyForCutover")
         wait_until(lambda: bench.lease() and checkpoint_is_copied(bench), "a checkpoint of the copy")
         disk = DurableDisk(target, tmp_path / "disk")
-        source.execute(f"INSERT INTO `{bench.schema}`.t VALUES (1001)")  # the stream will bring it again
+        source.execute(f"INSERT INTO `{bench.schema}`.t VALUES (1001)")  # the stream will send it again
         process.post("cutover")
         process.succeed()
         disk.cut_power()
@@ -190,7 +192,7 @@ def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(bench: F
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
 def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: FerryCli, verb: str) -> None:
-    """As after the cutover, with a target that was brought back from a backup."""
+    """As after a cutover whose target was restored from a backup."""
     bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
     with bench.process() as process:
         process.arguments = []
@@ -241,7 +243,7 @@ def test_the_doubt_of_an_abort_keeps_a_later_cleanup_from_dropping_what_may_be_l
 
 @pytest.mark.parametrize("way", ["run again", "by hand"])
 def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench: FerryCli, way: str) -> None:
-    """The source was read-only for another reason; both ways are told by the first cleanup."""
+    """The source was read-only for another reason; the first cleanup names both ways to continue."""
     with bench.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.kill()
@@ -277,7 +279,7 @@ def source_away(bench: FerryCli) -> Iterator[None]:
 
 
 def advised(said: str, verb: str) -> str:
-    """The statement on the lease table that a message prints."""
+    """The statement on the lease table that a message contains."""
     found = re.search(rf"{verb} [A-Z ]*mysql_ferry\.lease .*?WHERE ferry_uid = '[^']+'", said)
     assert found, said
     return found[0]

@@ -1,4 +1,4 @@
-"""Two Ferries that leave one source: its read_only is one switch, and neither may use the other's."""
+"""Two Ferries with the same source: its read_only is one switch, and neither may use the other's lock."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ODD = 1
 def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
-    """The other one would have cut over under the first one's lock, which was taken away then."""
+    """Otherwise the other Ferry would cut over under the first one's lock, which is then removed."""
     other = f"{schema}_2"
     pair.source.execute(f"CREATE DATABASE `{other}`")
     create_small_tables(pair.source, other, "t")

@@ -1,5 +1,6 @@
-"""Two runs of one Ferry at once: the second is refused, unless it is told to take over. Then the newer one wins, the
-older one says so and ends, and no row of either is wrong.
+"""Two runs of one Ferry at once: the second is refused, unless it is told to take over.
+
+Then the newer one wins, the older one reports that and ends, and no row of either is wrong.
 """
 
 import contextlib
@@ -24,14 +25,14 @@ STREAMING = ("Streaming", "ReadyForCutover")
 
 
 def taking_over(live: FerryUnderLoad, **spec: Any) -> FerryProcess:
-    """A second run, with a state of its own, that is told to end the first and to copy its rows again."""
+    """A second run with a state of its own, told to end the first and to copy its rows again."""
     newer = live.another("newer", **spec)
     newer.options = ["--take-over", "--restart"]
     return newer
 
 
 def superseded(ferry: FerryProcess, seconds: float = 60) -> None:
-    """The older run's end."""
+    """How the older run ended."""
     code = ferry.wait_end(seconds)
     errors = re.findall(r"^ferry: ([A-Z]\w+): .*", ferry.tail(), re.MULTILINE)
     print(f"the older one ended with {code}: {ferry.tail(1)}")
@@ -79,7 +80,7 @@ def test_a_second_run_is_refused_and_the_first_goes_on(pair: Pair, schema: str, 
 
 
 def test_a_run_that_was_killed_is_followed_at_once(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Its connections are gone, whatever the target still does for them; nobody has to wait or to say --take-over."""
+    """Its connections are gone, whatever the target still does for them: no waiting, and no --take-over needed."""
     with FerryUnderLoad(pair, schema, tmp_path, rows=5_000, odd=1, throttle=SLOW) as live:
         for _ in range(3):
             live.ferry.start().wait_stage("Copying")
@@ -121,7 +122,7 @@ def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, s
 
 
 def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The older run is suspended, its lock statement is under way, while the newer one takes over and unlocks."""
+    """The older run is suspended with its lock statement under way, while the newer one takes over and unlocks."""
     with (
         FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as live,
         Proxy(pair.source.host, pair.source.port) as proxy,
@@ -134,7 +135,8 @@ def test_a_lock_that_reaches_the_source_late_does_not_outlive_its_run(pair: Pair
             proxy.wait_held(120)
             with older.frozen():
                 newer.start().wait_stage(*STREAMING)
-                with contextlib.suppress(OSError):  # the newer run has killed the connection that it would have come on
+                # the newer run has killed the connection on which it would have arrived
+                with contextlib.suppress(OSError):
                     proxy.release()
                 newer.wait_stage("ReadyForCutover")
                 assert not any(live.read_only())
@@ -162,7 +164,7 @@ def test_a_newer_run_takes_over_in_the_middle_of_a_cutover(pair: Pair, schema: s
 def test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good(
     pair: Pair, schema: str, tmp_path: Path, stopped: bool
 ) -> None:
-    """On a node that nobody can reach its copier may go on, and be started again there."""
+    """On an unreachable node its copier may continue, and be restarted there."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD, cutover={"deadline": "60s"}) as live:
         live.ferry.start()
         with live.held_in_drain():
@@ -179,7 +181,7 @@ def test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good(
 
 
 def test_a_forgotten_runs_rows_are_emptied_and_nobody_elses(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """The state file is gone: a row that was deleted meanwhile must not come back; other rows there are not ours."""
+    """The state file is gone: a row that was deleted meanwhile must not come back; rows of others are kept."""
     with FerryUnderLoad(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as live:
         live.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
         live.ferry.kill()

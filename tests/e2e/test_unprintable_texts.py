@@ -1,4 +1,4 @@
-"""Texts that servers print as question marks: a whole run carries them, and a table made by hand is taken as it is."""
+"""Texts that servers print as question marks: a whole run transfers them, and accepts tables created by hand."""
 
 from pathlib import Path
 

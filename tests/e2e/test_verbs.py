@@ -1,4 +1,4 @@
-"""The verbs as a person types them, against a run under way; and Ctrl-C."""
+"""The verbs as a person types them during a run; and Ctrl-C."""
 
 import json
 import signal
@@ -34,7 +34,7 @@ def bench(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
 
 
 class Person:
-    """Types verbs at a run with a token."""
+    """Runs verbs against a run with a token."""
 
     def __init__(self, process: FerryProcess, token_file: Path) -> None:
         self.process = process
@@ -73,7 +73,7 @@ def person(bench: FerryCli) -> Iterator[Person]:
 
 
 def scraped(person: Person) -> dict[tuple[str, str], float]:
-    """What a scrape gets: values by name and by the value of the label."""
+    """The result of a scrape: values by name and by the value of the label."""
     request = urllib.request.Request(f"{person.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
@@ -81,7 +81,7 @@ def scraped(person: Person) -> dict[tuple[str, str], float]:
 
 
 def assert_metrics_tell(bench: FerryCli, person: Person) -> None:
-    """Of a run that streams: three rows more and one fewer, once they are on the target."""
+    """For a streaming run: three rows more and one fewer, once they are on the target."""
     table = f"{bench.schema}.t"
     bench.pair.source.execute(
         f"INSERT INTO {table} VALUES (-1, 'y'), (-2, 'y'), (-3, 'y')", f"DELETE FROM {table} WHERE id = 0"
@@ -90,7 +90,7 @@ def assert_metrics_tell(bench: FerryCli, person: Person) -> None:
     def applied() -> bool:
         found = scraped(person)
         keys = [found["ferry_changed_keys_flushed_total", how] for how in ("written", "deleted")]
-        told = ("ferry_binlog_events_total", "delete_rows") in found  # at the coordinator's next look
+        told = ("ferry_binlog_events_total", "delete_rows") in found  # at the coordinator's next tick
         return told and keys == [3, 1] and found["ferry_changed_keys_pending", ""] == 0
 
     wait_until(applied, "four changed keys are told as flushed")
@@ -144,7 +144,7 @@ def test_abort(bench: FerryCli, person: Person) -> None:
     assert person.process.wait_end(60) == 143
     assert [phase for _, phase in bench.lease()] == ["Aborted"]
     assert bench.pair.source.value("SELECT @@global.read_only") == 0
-    # For good: who is started again all the time must not undo it.
+    # Permanently: an automatic restart must not undo it.
     bench.run().refused(64, "Aborted", "ferry cleanup")
     assert [phase for _, phase in bench.lease()] == ["Aborted"]
 
@@ -176,7 +176,7 @@ def test_check_says_what_a_run_would_say(bench: FerryCli) -> None:
 
 
 def test_ctrl_c_twice_while_the_target_hangs(bench: FerryCli) -> None:
-    """The first waits for what is under way, as long as it must; the second leaves at once, and nothing is lost."""
+    """The first waits for running steps, as long as necessary; the second exits at once, and nothing is lost."""
     target = bench.pair.target
     with Proxy(target.host, target.port) as proxy:
         bench.spec["target"]["port"] = proxy.port
@@ -184,9 +184,9 @@ def test_ctrl_c_twice_while_the_target_hangs(bench: FerryCli) -> None:
             process.start().wait_status(lambda status: status["progress"]["rowsCopied"] >= 1000)
             assert process.process is not None
             proxy.pause()
-            time.sleep(1)  # the next step is due within that, and hangs
+            time.sleep(1)  # the next step begins within that time, and hangs
             process.process.send_signal(signal.SIGINT)
-            time.sleep(0.3)  # two presses of a person
+            time.sleep(0.3)  # a person presses it twice
             began = time.monotonic()
             process.process.send_signal(signal.SIGINT)
             assert process.wait_end(60) == 143

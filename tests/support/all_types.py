@@ -1,7 +1,7 @@
-"""One table with every column type of a family, and rows of edge values for it.
+"""One table with every column type of a family, and rows with edge values for it.
 
-Written in SQL literals with introducers, so that neither the client's character set nor its types matter. Sessions
-that insert them use ``SESSION``: the old sql_mode under which zero dates and ENUM 0 came into real tables.
+Written in SQL literals with introducers, so that neither the client's character set nor its types matter. Sessions that
+insert them use ``SESSION``: the old sql_mode under which zero dates and ENUM 0 came into real tables.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SESSION = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'"
 
 @dataclass(frozen=True)
 class TypedColumn:
-    """A column and literals for it. No literals: the server fills it in."""
+    """A column and literals for it. Without literals the server fills it in."""
 
     name: str
     ddl: str
@@ -61,7 +61,7 @@ def _times() -> list[TypedColumn]:
     )
     stamps = (
         *("'0000-00-00 00:00:00'", "'1970-01-01 00:00:01'", "'2038-01-19 03:14:07.999999'"),
-        *("'2024-10-27 00:30:00'", "'2024-10-27 01:30:00'"),  # one wall clock time in half of Europe
+        *("'2024-10-27 00:30:00'", "'2024-10-27 01:30:00'"),  # the same wall clock time occurs twice in half of Europe
     )
     spans = ("'00:00:00'", "'-838:59:59.000000'", "'838:59:59.000000'", "'-00:00:00.000001'", "'12:34:56.789'")
     columns = [TypedColumn("c_date", "DATE", dates), TypedColumn("c_year", "YEAR", ("0", "1901", "2155"))]
@@ -83,7 +83,7 @@ _TEXTS = tuple(
 )
 _ALL_OCTETS = octets(bytes(range(256)))
 _CHARSETS = {
-    # Second bytes that are a backslash or a quote to whoever reads them as latin1.
+    # Second bytes that look like a backslash or a quote when decoded as latin1.
     "gbk": ("815c", "bf5c27", "b0a15c", "5c"),
     "sjis": ("835c", "95c3835c27", "b1", "5c"),
     "cp932": ("835c", "8160", "fa5c"),
@@ -150,7 +150,7 @@ def _choices() -> list[TypedColumn]:
     many = ", ".join(f"'e{number}'" for number in range(300))
     bits = ", ".join(f"'s{number}'" for number in range(64))
     return [
-        # 0 is the value a non-strict server stores for a word that is no member; 1 is the member ''.
+        # A non-strict server stores 0 for a word that is not a member; 1 is the member ''.
         TypedColumn(
             "c_enum", f"ENUM({', '.join(members)}) CHARACTER SET utf8mb4", ("0", "1", "2", "3", "4", "5", "6", "7")
         ),
@@ -174,7 +174,7 @@ _JSON = (
     '{"deep": {"er": [[[]]]}}',
 )
 JSON_CHANGED_BY_REPARSING = ("JSON_OBJECT('price', CAST('1.10' AS DECIMAL(20,2)))", "JSON_ARRAY(DATE '2024-01-01')")
-"""MySQL values whose text, parsed again, is another value: a DECIMAL and a date inside JSON."""
+"""MySQL values whose text, parsed again, is a different value: a DECIMAL and a date inside JSON."""
 
 
 def _documents_and_shapes(family: Family) -> list[TypedColumn]:
@@ -228,7 +228,9 @@ def _special() -> list[TypedColumn]:
 
 
 def columns(family: Family) -> list[TypedColumn]:
-    """All columns but the key; generated ones in the middle, so that places in row images and load files differ."""
+    """All columns but the key. Generated ones are in the middle, so that indexes in row images and load files
+    differ.
+    """
     return [*_integers(), *_special(), *_numbers(), *_times(), *_strings(), *_choices(), *_documents_and_shapes(family)]
 
 
@@ -242,12 +244,12 @@ def ddl(family: Family, schema: str, name: str = "all_types") -> str:
 
 
 def row_count(family: Family) -> int:
-    """Rows that show every literal of every column once."""
+    """Number of rows needed to show every literal of every column once."""
     return max(len(column.literals) for column in columns(family)) + 1
 
 
 def rows(family: Family, schema: str, name: str = "all_types", *, shift: int = 0) -> list[str]:
-    """SESSION and one REPLACE a row. Row 0 is all NULL; another ``shift`` moves every row to other literals."""
+    """SESSION and one REPLACE per row. Row 0 is all NULL; another ``shift`` moves every row to other literals."""
     filled = [column for column in columns(family) if column.literals]
     names = ", ".join(f"`{column.name}`" for column in filled)
     statements = [SESSION]
@@ -258,7 +260,7 @@ def rows(family: Family, schema: str, name: str = "all_types", *, shift: int = 0
 
 
 def updates(family: Family, schema: str, name: str = "all_types", *, shift: int = 1) -> list[str]:
-    """SESSION and one UPDATE a row: the same end as ``rows`` with that shift, by another kind of event."""
+    """SESSION and one UPDATE per row, with the same result as ``rows`` with that shift, but another kind of event."""
     filled = [column for column in columns(family) if column.literals]
     statements = [SESSION]
     for number in range(1, row_count(family)):

@@ -1,5 +1,6 @@
-"""One Ferry on a whole cluster: a namespace with its Secrets, a source under constant writes, and what a user does and
-sees with kubectl. The result is checked by the independent comparer.
+"""One Ferry on a whole cluster: a namespace with its Secrets, a source under constant writes, and a user with kubectl.
+
+The independent comparer checks the result.
 """
 
 import contextlib
@@ -22,7 +23,9 @@ SCHEMA = "shop"
 
 
 class ClusterFerry(Namespace):
-    """Tables of schema ``shop``: unusual ones, a bulk table of ``rows`` rows, ``aim`` for single changes by tests."""
+    """Tables of schema ``shop``: unusual ones, a bulk table of ``rows`` rows, and ``aim`` for single changes by
+    tests.
+    """
 
     def __init__(self, cluster: WholeCluster, pair: Pair, prefix: str, *, rows: int = 0, odd: int = 3) -> None:
         super().__init__(cluster, cluster.make_namespace(prefix))
@@ -67,7 +70,7 @@ class ClusterFerry(Namespace):
         self.kubectl("apply", "-f", "-", given=ferry)
 
     def delete_namespace(self) -> None:
-        """With everything in it: a Ferry whose servers are gone would be retried for ever."""
+        """Delete the namespace with everything in it: a Ferry whose servers are gone would be retried for ever."""
         self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false")
         # Its copier could connect to the next test's server, which may get the same address.
         self.wait_until(lambda: not self.kubectl("get", "pods", "-o", "name"), "its Pods are gone")
@@ -192,9 +195,9 @@ class ClusterFerry(Namespace):
                 for server in (self.pair.source, self.pair.target)
             )
             with blocker.cursor() as cursor, holder.cursor() as row:
-                # A copier that was just started again proves that table first, and would wait.
+                # A restarted copier proves that table first, and would wait.
                 self.wait_until(lambda: self.is_true("CaughtUp") and self.is_true("Verified"), "it is as far as before")
-                cursor.execute(f"LOCK TABLES {SCHEMA}.aim WRITE")  # the statement that stops writes waits for it
+                cursor.execute(f"LOCK TABLES {SCHEMA}.aim WRITE")  # blocks the statement that stops writes
                 self.patch_spec(cutover={"approved": True})
                 self.wait_until(self._is_being_locked, "the lock statement reached the source")
                 row.execute(f"SELECT v FROM {SCHEMA}.aim WHERE id = 1 FOR UPDATE")

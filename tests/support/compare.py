@@ -1,8 +1,8 @@
-"""An independent judge of whether a target table equals its source table, definition and rows.
+"""Independently checks whether a target table equals its source table, in definition and rows.
 
-It shares nothing with the engine: own SQL, own way to render values, no import of ferry_core. Rows are compared by a
-hash over the hexadecimal rendering of every column (generated and invisible ones too); only where that differs are
-rows fetched, to name keys and columns.
+It shares no code with the engine: own SQL, own rendering of values, no import of ferry_core. Rows are compared by a
+hash over the hexadecimal text of every column (generated and invisible ones too); only where that differs rows are
+fetched, to name keys and columns.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ _GEOMETRIES = (
 )
 
 TableRef = tuple[str, str] | str
-"""Schema and name, or both with a dot between them."""
+"""Schema and name, or both joined by a dot."""
 
 
 class Comparable(Protocol):
-    """What is needed of a server: a connection."""
+    """The required part of a server: a connection."""
 
     def connect(self, **options: Any) -> "Connection[Any]": ...
 
@@ -106,7 +106,7 @@ class _Side:
         return int(count), int(digest)
 
     def part_digests(self) -> dict[str, tuple[int, int]]:
-        """``digest`` of 256 parts of the table, parted by the key's hash."""
+        """``digest`` of 256 parts of the table, split by the key's hash."""
         part = f"LEFT(SHA2({self.key_text}, 256), 2) AS part"
         rows = f"({self._rows_select(part, f'SHA2({self.row_text}, 256) AS h')}) AS hashed"
         xor = "BIT_XOR(CAST(CONV(LEFT(h, 16), 16, 10) AS UNSIGNED))"
@@ -114,7 +114,7 @@ class _Side:
         return {part: (int(count), int(digest)) for part, count, digest in found}
 
     def part_rows(self, part: str) -> dict[str, str]:
-        """Key text to row hash of one part."""
+        """Key text -> row hash, for one part."""
         joined = "AND" if self.where else "WHERE"
         select = self._rows_select(self.key_text, f"SHA2({self.row_text}, 256)")
         return dict(self.query(f"{select} {joined} LEFT(SHA2({self.key_text}, 256), 2) = '{part}'"))
@@ -132,7 +132,7 @@ class _Side:
         last = re.sub(r" AUTO_INCREMENT=\d+", "", lines[-1])
         body = [_plain(line.strip().rstrip(","), self.name, schema_renames) for line in lines[1:-1]]
         columns = [line for line in body if line.startswith("`")]
-        # The order of indexes and constraints means nothing.
+        # The order of indexes and constraints is irrelevant.
         return columns + sorted(line for line in body if not line.startswith("`")) + [last]
 
 
@@ -149,7 +149,7 @@ def _plain(line: str, table: str, schema_renames: Mapping[str, str]) -> str:
 
 
 def _rendered(column: str, kind: str) -> str:
-    """Text that is equal only for equal values; NULL has one no value has."""
+    """Text that is equal only for equal values; NULL has a text that no value has."""
     if kind in _STRINGS or kind in _GEOMETRIES:
         text = f"HEX({column})"
     elif kind in _LARGE:
@@ -161,7 +161,7 @@ def _rendered(column: str, kind: str) -> str:
     elif kind == "bit":
         text = f"CAST({column} AS UNSIGNED)"
     elif kind == "float":
-        text = f"CAST({column} * 1e0 AS CHAR)"  # as a float it prints six digits; adding 0 would lose the sign of -0
+        text = f"CAST({column} * 1e0 AS CHAR)"  # a bare float prints six digits; adding 0 would lose the sign of -0
     else:
         text = f"HEX(CAST({column} AS CHAR))"
     return f"IFNULL({text}, '~')"
@@ -200,8 +200,8 @@ def assert_equal_tables(
 ) -> Compared:
     """Fail, naming definition lines or keys and columns, unless the target table equals the source's.
 
-    ``where`` chooses rows of the source; the target must hold exactly those. ``schema_renames`` are applied to what
-    the source's foreign keys refer to.
+    ``where`` selects rows of the source; the target must hold exactly those. ``schema_renames`` are applied to tables
+    that the source's foreign keys reference.
     """
     target_table = target_table or source_table
     with contextlib.closing(_connected(source)) as one, contextlib.closing(_connected(target)) as other:
@@ -257,7 +257,7 @@ def _assert_equal_definitions(left: _Side, right: _Side, schema_renames: Mapping
 
 
 def _differences(left: _Side, right: _Side, left_count: int, right_count: int) -> str:
-    """What a person needs to see: how many rows, which keys, which columns."""
+    """The differences for a person: number of rows, keys, columns."""
     left_parts, right_parts = left.part_digests(), right.part_digests()
     missing, ghosts, changed = [], [], []
     for part in sorted(left_parts.keys() | right_parts.keys()):

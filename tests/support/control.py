@@ -1,4 +1,4 @@
-"""A ControlServer for tests, over real HTTP: ``Run`` stands for the run and remembers what it was asked."""
+"""A ControlServer for tests over real HTTP, with a fake ``Run`` that records what it was asked."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TOKEN = "s3cret-ü"
 
 
 class Run:
-    """Remembers what it was asked."""
+    """Records what it was asked."""
 
     def __init__(self) -> None:
         self.progress = Progress()
@@ -59,7 +59,7 @@ class Run:
         self._ask("stop")
 
     def check(self, _: Directive) -> None:
-        """Takes any, unless told otherwise."""
+        """Accepts any, unless told otherwise."""
         if self.refuse_directives_with is not None:
             raise self.refuse_directives_with
 
@@ -91,7 +91,7 @@ async def client(server: ControlServer, **options: Any) -> AsyncIterator[aiohttp
 def ask(
     server: ControlServer, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
 ) -> tuple[int, Any]:
-    """Status and body, JSON read."""
+    """Status and parsed JSON body."""
 
     async def once() -> tuple[int, Any]:
         async with client(server, headers=headers or {}) as session, session.request(method, path, **options) as answer:

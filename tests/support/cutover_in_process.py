@@ -38,7 +38,7 @@ INTENT = f"phase = {string(Stage.CUTTING_OVER.value)}".encode()
 
 
 class Clock:
-    """Writes a row every few milliseconds as an application's account, and notes when that was not possible."""
+    """Writes a row every few milliseconds with an application's account, and records when that was not possible."""
 
     def __init__(self, server: Server, table: str, account: str) -> None:
         self._server, self._table, self._account = server, table, account
@@ -77,7 +77,7 @@ class Clock:
         return self._blocked_since is not None
 
     def longest(self) -> float:
-        """Of the blocks that are over, once one write has passed."""
+        """Longest of the blocks that are over, after one more successful write."""
         wait_until(lambda: not self.blocked, "writes are allowed again", 600)
         self._over.set()
         self._thread.join(60)
@@ -85,7 +85,7 @@ class Clock:
 
 
 class CutoverInProcess:
-    """A run in this process that has copied all, a proxy before its target, and attempts on its source."""
+    """A run in this process that has copied everything, a proxy before its target, and attempts on its source."""
 
     def __init__(self, pair: Pair, schema: str, account: str) -> None:
         self.pair, self.schema = pair, schema
@@ -180,7 +180,7 @@ class CutoverInProcess:
 
 
 def held(cutover: CutoverInProcess, pattern: bytes, fails: Callable[[], None]) -> None:
-    """The target fails when a statement with the pattern is on its way to it."""
+    """Make the target fail when a statement with this pattern is on its way."""
     cutover.proxy.hold(pattern)
 
     def then() -> None:
@@ -227,7 +227,7 @@ Link: TypeAlias = "Connection[Cursor]"
 
 
 def stop_writes(lock: SourceLock, seconds: float = 5, confirm: Check = bool) -> None:
-    """As an attempt does."""
+    """Stop writes as an attempt does."""
     lock.begin(seconds)
     lock.acquire(seconds, confirm)
 

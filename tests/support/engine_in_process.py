@@ -1,7 +1,7 @@
 """The engine in this process, without its coordinator: threads that a test starts and stops one by one.
 
-For tests that force an interleaving: a ``Stall`` stops a copy step between its source read and its target write, and
-everything the coordinator would decide (when to flush, when to copy, from which state) is the test's to decide.
+For tests that force an interleaving. A ``Stall`` stops a copy step between its source read and its target write, and
+the test decides everything that the coordinator would (when to flush, when to copy, from which state).
 """
 
 import itertools
@@ -52,7 +52,7 @@ _SERVER_ID = 0x70000000
 
 
 def chunks_of(*bounds: str) -> Frontier:
-    """A table's state in which exactly the ranges between these bounds are still to be copied, the last one first."""
+    """A table's state in which exactly the ranges between these bounds remain to be copied, the last one first."""
     edges = [None, *([bound] for bound in bounds), None]
     return Frontier(None, list(itertools.pairwise(edges)), True, 0, 0)
 
@@ -63,14 +63,14 @@ def keys_of(selector: Selector) -> list[str]:
 
 
 class Stall:
-    """Stops the first copy step that ``chosen`` picks after its source read, before its target write."""
+    """Stops the first copy step that ``chosen`` selects, after its source read and before its target write."""
 
     def __init__(self, chosen: Callable[[Table, Selector], bool]) -> None:
         self._chosen = chosen
         self._reached = threading.Event()
         self._released = threading.Event()
         self._once = threading.Lock()
-        self.steps: list[Selector] = []  # everything that got this far, in order
+        self.steps: list[Selector] = []  # every step that got this far, in order
 
     def pass_through(self, table: Table, selector: Selector) -> None:
         self.steps.append(selector)
@@ -87,7 +87,7 @@ class Stall:
 
 @contextmanager
 def stalled(monkeypatch: "pytest.MonkeyPatch", chosen: Callable[[Table, Selector], bool]) -> Iterator[Stall]:
-    """Let one step stall; released at the latest when the block ends."""
+    """Stall one step; it is released at the latest when the block ends."""
     stall = Stall(chosen)
     write = RowCopier._write
 
@@ -108,7 +108,7 @@ def any_chunk(_: Table, selector: Selector) -> bool:
 
 
 class EngineInProcess:
-    """One run. ``resumed`` makes its successor, with the state that the checkpoint of this moment would have kept."""
+    """One run. ``resumed`` makes its successor from the state that a checkpoint would contain now."""
 
     def __init__(
         self,
@@ -176,24 +176,24 @@ class EngineInProcess:
 
     @property
     def table(self) -> Table:
-        """The only one."""
+        """The only table."""
         (only,) = self.tables
         return only
 
     @property
     def move(self) -> TableMove:
-        """The only one."""
+        """The only move."""
         (only,) = self.moves
         return only
 
     # -- threads --------------------------------------------------------------------------------------------------
 
     def stream(self) -> None:
-        """The streamer alone: keys gather, nothing is flushed but by ``flush``."""
+        """Start only the streamer: keys are collected, and only ``flush`` flushes them."""
         self.engine.start("streamer", self.streamer.run)
 
     def flusher(self, copy_keys: Callable[[TableMove, tuple[KeyLiterals, ...]], bool] | None = None) -> Flusher:
-        """The engine's own, to be stepped by hand."""
+        """The engine's own flusher, called step by step."""
         engine = self.engine
         return Flusher(
             self.buffer,
@@ -205,11 +205,11 @@ class EngineInProcess:
         )
 
     def flush(self) -> Background:
-        """One generation of the only table."""
+        """Flush one generation of the only table."""
         return Background(lambda: self.flusher().flush(self.move))
 
     def chunk(self) -> Background:
-        """The next chunk, in a thread and on sessions of its own; it has been handed out when this returns."""
+        """The next chunk, in a thread and sessions of its own. It has been handed out when this returns."""
         engine = self.engine
         out = threading.Event()
 
@@ -225,7 +225,7 @@ class EngineInProcess:
         return background
 
     def make_readable(self, say: Callable[[str], None] = lambda _: None) -> bool:
-        """R2's waits, as the coordinator does them."""
+        """The waits of R2, as the coordinator does them."""
         with self.connections.source_control() as session:
             return make_readable(
                 session, self.visibility, self.buffer.processed, self._streamed_to_the_end, lambda: False, say
@@ -238,7 +238,7 @@ class EngineInProcess:
         return self.buffer.processed
 
     def go(self) -> None:
-        """Everything, in the coordinator's order."""
+        """Do everything, in the coordinator's order."""
         self.engine.start_streaming()
         assert self.make_readable()
         self.engine.start_copying()
@@ -246,23 +246,23 @@ class EngineInProcess:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def pending(self, keys: int) -> None:
-        """Until exactly so many changed keys are known and not on the target."""
+        """Wait until exactly that many changed keys are known and not on the target."""
         wait_until(lambda: self.sound() and self.buffer.pending_keys() == keys, f"{keys} pending keys")
 
     def streamed(self) -> None:
-        """Until everything that is visible on the source now has been streamed."""
+        """Wait until everything visible on the source now has been streamed."""
         with self.connections.source_control() as session:
             end = source_position(session)
         wait_until(lambda: self.sound() and self.buffer.processed.position.contains(end), f"the stream reaches {end}")
 
     def quiet(self, seconds: float = 60) -> None:
-        """Until all chunks are copied and everything streamed is flushed; the flusher's thread must run."""
+        """Wait until all chunks are copied and everything streamed is flushed. The flusher's thread must run."""
         wait_until(lambda: self.sound() and self.chunks.all_done, "all chunks copied", seconds)
         self.streamed()
         wait_until(lambda: self.sound() and not self.buffer.pending_keys(), "everything flushed", seconds)
 
     def equal(self) -> None:
-        """The independent comparer's verdict on every table."""
+        """Check every table with the independent comparer."""
         for table in self.tables:
             assert_equal_tables(self.pair.source, self.pair.target, table.source, table.target)
 
@@ -271,7 +271,7 @@ class EngineInProcess:
         return True
 
     def rows(self, columns: str = "*", *, source: bool = False) -> list[tuple[Any, ...]]:
-        """All rows of the only table, by key, on the target."""
+        """All rows of the only table on the target, by key."""
         server = self.pair.source if source else self.pair.target
         key = ", ".join(f"`{column.name}`" for column in self.table.key.columns)
         return server.query(f"SELECT {columns} FROM {self.table.target.sql} ORDER BY {key}")
@@ -279,7 +279,7 @@ class EngineInProcess:
     # -- the next run ---------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> dict[str, Any]:
-        """What a run that dies now leaves to its successor."""
+        """The state that a run that dies now leaves to its successor."""
         states = {move.id: self.chunks.state(move) for move in self.moves}
         counts_from = {move.id: move.counts_from for move in self.moves if move.counts_from is not None}
         start = self.buffer.checkpoint_mark().position

@@ -1,7 +1,7 @@
 """The ``ferry`` command between two real servers, as a user types it.
 
-``FerryCli`` is a manifest to be changed, and commands on it that run to their ends; ``FerryProcess`` is one
-``ferry run`` in the background, its ControlServer on a free port.
+``FerryCli`` is a manifest that tests may change, and commands on it that run to their end. ``FerryProcess`` is one
+``ferry run`` in the background with its ControlServer on a free port.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _FAILURE = re.compile(r"^ferry: ([A-Z][A-Za-z]+): ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that is over."""
+    """The result of a finished command."""
 
     code: int
     stdout: str
@@ -43,11 +43,11 @@ class Ended:
 
     @property
     def failures(self) -> list[str]:
-        """Lines that are an error for people: ``ferry: Reason: ...``."""
+        """Its error lines: ``ferry: Reason: ...``."""
         return [line for line in self.stderr.splitlines() if _FAILURE.match(line)]
 
     def refused(self, code: int, reason: str, *words: str) -> str:
-        """It must have failed with this code and one line of this reason that holds all ``words``; gives the line."""
+        """Asserts this exit code and one line with this reason that contains all ``words``; returns the line."""
         shown = f"exit {self.code}\n{self.stdout}\n{self.stderr}"
         assert self.code == code, shown
         assert "Traceback" not in self.stdout + self.stderr, shown
@@ -75,12 +75,12 @@ def ferry(*arguments: str, cwd: Path, seconds: float = 120) -> Ended:
 
 
 class FerryProcess:
-    """Started and started again over the same state. ``spec`` are sections of the manifest's spec."""
+    """Started again and again over the same state. ``spec`` are sections of the manifest's spec."""
 
     def __init__(self, folder: Path, pair: Pair, *, target_port: int | None = None, **spec: Any) -> None:
-        """``spec`` over the defaults: manual cutover, nothing watched after it, small chunks.
+        """``spec`` is merged over the defaults: manual cutover, no watching after it, small chunks.
 
-        An identity of its own: a target remembers the Ferries that were cut over to it.
+        It has an identity of its own, because a target remembers the Ferries that were cut over to it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -98,7 +98,7 @@ class FerryProcess:
         self.starts = 0
         self.arguments = ["--state", str(self.state)]
         self.options: list[str] = []
-        """Further ones, for example --take-over."""
+        """Further options, for example --take-over."""
 
     def edit(self, change: Any) -> None:
         """Change the manifest's documents on disk."""
@@ -137,7 +137,7 @@ class FerryProcess:
     # -- its API --------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> Any:
-        """JSON of a GET; raises OSError while nobody answers."""
+        """JSON of a GET; raises OSError while nothing answers."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             return json.load(answer)
 
@@ -161,7 +161,7 @@ class FerryProcess:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def wait_status(self, reached: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
-        """Until a report satisfies ``reached``; fails with the log if the process ends or time is up."""
+        """Wait until a report satisfies ``reached``. Fails with the log if the process ends or time is up."""
         for status in self._reports(seconds):
             if status and reached(status):
                 return status
@@ -180,7 +180,7 @@ class FerryProcess:
             time.sleep(0.01)
 
     def wait_end(self, seconds: float = 180) -> int:
-        """The exit code."""
+        """Wait for the exit code."""
         assert self.process is not None
         try:
             return self.process.wait(seconds)
@@ -210,18 +210,18 @@ class FerryProcess:
         return took
 
     def tail(self, lines: int = 60) -> str:
-        """The end of what it printed."""
+        """The end of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     # -- its end and its cost --------------------------------------------------------------------------------------
 
     def start_streaming(self, seconds: float = 120) -> Self:
-        """Start, until every chunk is on the target: what is written from now on comes through the stream."""
+        """Start, and wait until every chunk is on the target: later writes arrive through the stream."""
         self.start().wait_stage(*STREAMING, seconds=seconds)
         return self
 
     def cut_over(self, seconds: float = 180) -> str:
-        """Ask for the cutover, wait for a good end; gives the line that says what was done."""
+        """Request the cutover and wait for a successful end; returns the result line."""
         self.post("cutover")
         self.succeed(seconds)
         return self.result()
@@ -233,7 +233,7 @@ class FerryProcess:
         return lines[-1]
 
     def fail(self, code: int, *words: str, seconds: float = 180) -> str:
-        """It must end by itself with this code and one line of failure that holds all ``words``."""
+        """It must end by itself with this exit code and one error line that contains all ``words``."""
         found = self.wait_end(seconds)
         assert found == code, f"exit code {found}\n{self.tail()}"
         log = self.log.read_text(errors="replace")
@@ -246,7 +246,7 @@ class FerryProcess:
 
     @property
     def rss_peak(self) -> int:
-        """The most memory that the child has held, in MiB; while it runs."""
+        """Peak memory of the child process in MiB; while it runs."""
         assert self.process is not None
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
         assert found is not None
@@ -268,23 +268,23 @@ class FerryProcess:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Inside, the process is stopped (SIGSTOP), as a suspended machine is."""
+        """While entered, the process is stopped (SIGSTOP), like a suspended machine."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self.process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
+            self.process.send_signal(signal.SIGCONT)  # no effect if it was killed meanwhile
 
 
 class FerryCli:
-    """A Ferry of one schema between the servers of a pair; ``documents`` (Ferry and two Secrets) may be changed."""
+    """A Ferry of one schema between the servers of a pair. Tests may change ``documents`` (Ferry and two Secrets)."""
 
     def __init__(self, folder: Path, pair: Pair, schema: str, **spec: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.writes = 0
-        """What the source has acknowledged of the test's own writes."""
+        """Number of the test's own writes that the source has acknowledged."""
         self.pair = pair
         self.schema = schema
         self.state = folder / "state.ferry.db"
@@ -292,7 +292,7 @@ class FerryCli:
         self.documents: tuple[Data, ...] = ferry_between(
             pair.source.endpoint(), pair.target.endpoint("target"), **(selected | spec)
         )
-        # A name of its own: a target remembers the Ferries that were cut over to it.
+        # A unique name, because a target remembers the Ferries that were cut over to it.
         self.documents[0]["metadata"]["name"] = schema.replace("_", "-")
         for document in self.documents:
             document["metadata"]["namespace"] = "tests"
@@ -307,11 +307,11 @@ class FerryCli:
         return ferry_uid(Ferry.model_validate(deepcopy(self.documents[0]), by_alias=True, by_name=False))
 
     def credentials(self, role: str, user: str, password: str) -> None:
-        """What the Secret of ``role`` holds."""
+        """The content of the Secret of ``role``."""
         self.documents[1 if role == "source" else 2]["stringData"] = {"username": user, "password": password}
 
     def manifest(self) -> Path:
-        """The documents as they are now, on disk."""
+        """Write the documents to disk."""
         return write(self.folder, *self.documents)
 
     def run(self, *arguments: str, seconds: float = 120) -> Ended:
@@ -324,7 +324,7 @@ class FerryCli:
         return ferry("check", "-f", str(self.manifest()), *arguments, cwd=self.folder)
 
     def process(self, *arguments: str) -> FerryProcess:
-        """``ferry run`` in the background, not started yet; over the same state."""
+        """``ferry run`` in the background over the same state; not started yet."""
         process = FerryProcess(self.folder, self.pair)
         process.manifest = self.manifest()
         process.state = self.state
@@ -332,7 +332,7 @@ class FerryCli:
         return process
 
     def tell(self, process: FerryProcess, fault: str) -> None:
-        """Print where a run stands when a fault befalls it."""
+        """Print the run's progress at the time of a fault."""
         status = process.status()
         rows = status["progress"]["rowsCopied"]
         print(f"{fault} in {status['stage']}: {rows} rows moved, {self.writes} writes acknowledged")
@@ -355,7 +355,7 @@ class FerryCli:
         return body
 
     def target_tables(self) -> list[tuple[Any, ...]]:
-        """Everything in target schemas of this test's name."""
+        """Everything in target schemas whose names begin with this test's."""
         return self.pair.target.query(
             "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE %s",
             [self.schema.replace("_", r"\_") + "%"],

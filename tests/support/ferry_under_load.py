@@ -1,5 +1,6 @@
-"""A whole crossing under fire: tables on a source that is written to all the time, a proxy before the target, and the
-means to hold a cutover at a chosen moment. For tests that act through the user's door and judge by the comparer.
+"""A whole migration under load: a source with constant writes, a proxy before the target, and ways to hold a cutover.
+
+For tests that use the same interfaces as a user and check the result with the comparer.
 """
 
 import contextlib
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 ASIDE = "aside"
-"""A table that is not selected: for locks that have nothing to do with the rows under way."""
+"""A table that is not selected, for locks unrelated to the migrated rows."""
 RECORDS_COMPLETED = f"phase = {string(COMPLETED)}".encode()
-"""In the statement that records the cutover."""
+"""Part of the statement that records the cutover."""
 
 
 def bulk(rows: int) -> OddTable:
-    """A table that is filled whole, so that its copy takes a while; ``aim`` is a table for single chosen changes."""
+    """A table that is filled completely, so that its copy takes a while; ``aim`` is for single changes by tests."""
     return OddTable("bulk", "id BIGINT NOT NULL PRIMARY KEY", ("id",), lambda slot: (str(slot),), True, rows)
 
 
@@ -42,7 +43,9 @@ XA_KINDS = {"xa", "xa decided elsewhere", "xa rollback"}
 
 
 class Crew:
-    """Two crews of writers that go on through failed attempts: XA is rare, since no cutover passes a prepared one."""
+    """Two groups of writers that continue through failed attempts. XA is rare, because no cutover succeeds during a
+    prepared one.
+    """
 
     def __init__(self, server: Server, schema: str, tables: Sequence[OddTable], seed: int, threads: int = 3) -> None:
         self.plain = Writers(
@@ -58,7 +61,7 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # The XA crew first: what it prepared must be decided before anybody compares.
+        # XA writers end first: their prepared transactions must be decided before the comparison.
         self.xa.__exit__(kind, error, traceback)
         self.plain.__exit__(kind, error, traceback)
 
@@ -67,12 +70,12 @@ class Crew:
         return self.plain.total + self.xa.total
 
     def wait_for_every_kind(self) -> None:
-        """Until the server has acknowledged at least one write of each kind."""
+        """Wait until the server has acknowledged at least one write of each kind."""
         self.plain.wait_for_kinds(PLAIN_KINDS)
         self.xa.wait_for_kinds(XA_KINDS)
 
     def meet_the_lock(self) -> None:
-        """Until both crews were refused once more: they wrote until the source was locked for good."""
+        """Wait until both groups were refused once more: they wrote until the source was locked for good."""
         before = self._refused()
         wait_until(
             lambda: all(now > then for now, then in zip(self._refused(), before, strict=True)),
@@ -87,12 +90,12 @@ class Crew:
 
 
 class FerryUnderLoad:
-    """One Ferry of one schema. ``spec`` are sections of its manifest, over the defaults here."""
+    """One Ferry of one schema. ``spec`` are sections of its manifest, merged over the defaults here."""
 
     def __init__(
         self, pair: Pair, schema: str, folder: Path, *, rows: int = 0, odd: int | None = None, **spec: Any
     ) -> None:
-        """``rows`` of a bulk table beside the first ``odd`` odd ones (None: all)."""
+        """``rows``: size of a bulk table besides the first ``odd`` odd ones (None: all)."""
         self.pair = pair
         self.schema = schema
         self.folder = folder
@@ -113,7 +116,7 @@ class FerryUnderLoad:
             "tables": {"include": [f"{schema}.*"], "exclude": [f"{schema}.{ASIDE}"]},
             "copy": {"chunkTargetBytes": "64Ki"},
         } | spec
-        # A noisy machine must not keep a run from its cutover, nor end an attempt that a test holds, nor keep a test
+        # A busy machine must not keep a run from its cutover, nor end an attempt that a test holds, nor keep a test
         # from its end.
         patient = {"watchFor": "0s", "maxLag": "20s", "maxAttempts": 100, "deadline": "5m"}
         self.spec["cutover"] = patient | spec.get("cutover", {})
@@ -121,13 +124,14 @@ class FerryUnderLoad:
         self._connections: list[Connection[Cursor]] = []
 
     def another(self, name: str, *, source_port: int | None = None, **spec: Any) -> FerryProcess:
-        """A further process of the same Ferry, with a state file of its own."""
+        """Another process of the same Ferry, with a state file of its own."""
         ferry = FerryProcess(self.folder / name, self.pair, target_port=self.proxy.port, **self._spec(spec))
 
         def change(documents: list[dict[str, Any]]) -> None:
             documents[0]["metadata"]["uid"] = self.uid
             for side in ("source", "target"):
-                documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}  # or the proxy would recognise nothing
+                # with TLS the proxy could not recognise statements
+                documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}
             if source_port is not None:
                 documents[0]["spec"]["source"]["port"] = source_port
 
@@ -167,7 +171,7 @@ class FerryUnderLoad:
         return found
 
     def lease(self) -> tuple[str, int, dict[str, str]]:
-        """Phase, epoch and what an unlock would restore, as the target has them."""
+        """Phase, epoch and values to restore, as on the target."""
         phase, epoch, cutover = self.pair.target.query(
             "SELECT phase, epoch, cutover FROM mysql_ferry.lease WHERE ferry_uid = %s", (self.uid,)
         )[0]
@@ -186,11 +190,11 @@ class FerryUnderLoad:
         return all(self.read_only())
 
     def moved(self) -> int:
-        """Rows that checkpoints say are copied, of all tables."""
+        """Rows of all tables that checkpoints count as copied."""
         return sum(table["rows_copied"] for table in self.state()["tables"].values())
 
     def state(self, ferry: FerryProcess | None = None) -> dict[str, Any]:
-        """The newest checkpoint, from where the Ferry keeps it."""
+        """The newest checkpoint, from wherever the Ferry stores it."""
         ferry = ferry or self.ferry
         if not ferry.arguments:
             rows = self.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", (self.uid,))
@@ -208,7 +212,7 @@ class FerryUnderLoad:
         return int(self.pair.target.value(f"SELECT COUNT(*) FROM `{self.schema}`.`{table}`"))
 
     def finish(self, ferry: FerryProcess | None = None, crew: Crew | None = None, *, approve: bool = True) -> None:
-        """Approve the cutover of a started run, unless it is approved; the run must end well, with equal tables."""
+        """Approve the cutover of a started run, unless it is approved; the run must succeed, with equal tables."""
         ferry = ferry or self.ferry
         if approve:
             ferry.wait_stage("ReadyForCutover")
@@ -236,21 +240,21 @@ class FerryUnderLoad:
         return int(cursor.fetchall()[0][0])
 
     def block_lock(self) -> "Connection[Cursor]":
-        """A session whose LOCK TABLES makes the source lock wait; ``release_lock`` lets it through."""
+        """A session whose LOCK TABLES blocks the source lock; ``release_lock`` ends it."""
         connection = self.connect(self.pair.source)
         cursor = connection.cursor()
         cursor.execute(f"LOCK TABLES `{self.schema}`.`{ASIDE}` WRITE, `{self.schema}`.aim WRITE")
         return connection
 
     def block_row(self) -> "Connection[Cursor]":
-        """A transaction on the target that holds the row of ``aim`` whose change the drain must bring."""
+        """A transaction on the target that locks the row of ``aim`` whose change the drain must write."""
         connection = self.connect(self.pair.target, autocommit=False)
         connection.cursor().execute(f"SELECT * FROM `{self.schema}`.aim WHERE id = 1 FOR UPDATE")
         return connection
 
     @contextlib.contextmanager
     def held_in_acquire(self, ferry: FerryProcess | None = None) -> Iterator["Connection[Cursor]"]:
-        """Inside, an attempt is under way that cannot get its lock. Approves the cutover."""
+        """Inside, an attempt is in progress that cannot get its lock. Approves the cutover."""
         ferry = ferry or self.ferry
         ferry.wait_stage("ReadyForCutover")
         blocker = self.block_lock()
@@ -261,13 +265,13 @@ class FerryUnderLoad:
         blocker.close()
 
     def approve(self) -> FerryProcess:
-        """Start, and cut over as soon as it can."""
+        """Start, and cut over as soon as possible."""
         self.ferry.start().wait_stage("ReadyForCutover")
         self.ferry.post("cutover")
         return self.ferry
 
     def hold_record(self) -> None:
-        """Start, and cut over up to the statement that records it, which does not get to the target."""
+        """Start, and cut over up to the statement that records it, which the proxy holds back."""
         self.proxy.hold(RECORDS_COMPLETED)
         self.approve()
         self.proxy.wait_held(120)
@@ -281,12 +285,14 @@ class FerryUnderLoad:
 
     @contextlib.contextmanager
     def held_in_drain(self, ferry: FerryProcess | None = None) -> Iterator["Connection[Cursor]"]:
-        """Inside, the source is locked and a change of ``aim`` cannot get to the target. Gives the row's holder."""
+        """Inside, the source is locked and a change of ``aim`` cannot reach the target. Yields the session that locks
+        the row.
+        """
         with self.held_in_acquire(ferry) as blocker:
             holder = self.block_row()
             blocker.cursor().execute(f"UPDATE `{self.schema}`.aim SET v = v + 1 WHERE id = 1")
         wait_until(lambda: self.locked, "the source is locked")
-        # And that was looked at: who unlocks it sooner ends the run, not the attempt.
+        # Wait for that too: unlocking earlier would end the run, not the attempt.
         (ferry or self.ferry).wait_status(lambda status: "writes on the source are stopped" in status["message"])
         yield holder
         holder.close()

@@ -1,8 +1,8 @@
 """etcd and kube-apiserver alone: a real API without nodes, enough for the CRD, watches, status and permissions.
 
-Nothing runs Pods here: a test that needs a Pod's life writes its status by hand. The binaries come from
-``make kubernetes``; the fixture is in ``tests/conftest.py``. ``KubeClient`` speaks to any other kube-apiserver too;
-``Authority`` signs the throwaway certificates of whoever needs some.
+Nothing runs Pods here: a test that needs a Pod's life cycle writes its status by hand. ``make kubernetes`` provides the
+binaries; the fixture is in ``tests/conftest.py``. ``KubeClient`` works with any other kube-apiserver too; ``Authority``
+signs temporary certificates.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Signed:
 
 
 class Authority:
-    """A CA that lives as long as the test, or as the test cluster."""
+    """A CA for the lifetime of the test, or of the test cluster."""
 
     def __init__(self, name: str = "ferry test CA", days: int = 1) -> None:
         self._days = days
@@ -97,7 +97,7 @@ CRD = Path(__file__).resolve().parents[2] / "deploy" / "crds" / "ferries.yaml"
 
 
 class Admin:
-    """Requests to an API server that runs, as somebody who may do everything."""
+    """Requests to a running API server with full permissions."""
 
     def __init__(self, url: str, token: str, authority: Path) -> None:
         self.url = url
@@ -124,7 +124,7 @@ class Admin:
 
 
 class KubeClient(Admin):
-    """The same with kubectl."""
+    """The same, and kubectl."""
 
     def __init__(self, url: str, token: str, authority: Path, kubeconfig: Path, kubectl: Path) -> None:
         super().__init__(url, token, authority)
@@ -134,7 +134,7 @@ class KubeClient(Admin):
     def kubectl(
         self, *arguments: str, given: object = None, kubeconfig: Path | None = None, check: bool = True
     ) -> "subprocess.CompletedProcess[str]":
-        """The real kubectl; ``given`` goes to its standard input as YAML."""
+        """The real kubectl; ``given`` is sent to its standard input as YAML."""
         line = [str(self._kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
         text = None if given is None else yaml.safe_dump(given)
         done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=60)
@@ -154,7 +154,7 @@ class KubeClient(Admin):
         raise AssertionError("the API does not serve Ferries")
 
     def remove_crd(self) -> None:
-        """With all Ferries, whoever holds on to them by a finalizer."""
+        """Delete it with all Ferries, even those with a finalizer."""
         path = "/apis/mysqlferry.io/v1alpha1"
         with contextlib.suppress(urllib.error.HTTPError):
             for meta in (each["metadata"] for each in self.request("GET", f"{path}/ferries")["items"]):
@@ -164,7 +164,7 @@ class KubeClient(Admin):
         self.kubectl("delete", "crd", "ferries.mysqlferry.io", "--ignore-not-found")
 
     def make_namespace(self, prefix: str) -> str:
-        """A namespace of the test's own. Nothing would end it, so it stays until the API server goes."""
+        """A namespace for the test. Nothing would finish its deletion, so it stays until the API server ends."""
         name = f"{prefix}-{secrets.token_hex(3)}"
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         return name
@@ -175,7 +175,9 @@ _SCRIPTS = Path(__file__).resolve().parents[2] / "hack" / "kubernetes"
 
 
 def binaries() -> Path:
-    """The folder with kube-apiserver and kubectl; skips loudly, or fails on a CI machine, when they are not built."""
+    """The folder with kube-apiserver and kubectl. If they are not built: skips with a message, or fails on a CI
+    machine.
+    """
     built = sorted((cache_folder() / "kubernetes").glob("1.*/bin/kube-apiserver"))
     if not built or not (built[-1].parent / "kubectl").exists():
         refuse("kube-apiserver and kubectl are not built: run `make kubernetes` (some minutes, once)")
@@ -183,14 +185,14 @@ def binaries() -> Path:
 
 
 def refuse(reason: str) -> NoReturn:
-    """Loud on a desk, fatal where it counts."""
+    """Skips with a message on a developer's machine; fails on a CI machine."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    # Should the tests be killed, these end too: nobody would know their process ids any more.
+    # If the tests are killed these must end too, because nothing else knows their process ids.
     with log.open("ab") as output:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *line], stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -198,7 +200,7 @@ def _spawn(line: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 
 
 class KubeApi(KubeClient):
-    """One API server with its etcd. ``stop`` and ``start`` again keep the data. ``flags`` are kube-apiserver's."""
+    """One API server with its etcd. ``stop`` followed by ``start`` keeps the data. ``flags`` are kube-apiserver's."""
 
     def __init__(self, *flags: str) -> None:
         self._flags = flags
@@ -230,7 +232,7 @@ class KubeApi(KubeClient):
             (self.folder / name).write_bytes(content)
 
     def write_kubeconfig(self, user: str, token: str) -> Path:
-        """A kubeconfig that logs in as ``user`` by ``token``."""
+        """A kubeconfig that logs in as ``user`` with ``token``."""
         path = self.folder / f"{user}.kubeconfig"
         cluster = {"server": self.url, "certificate-authority": str(self.folder / "ca.crt")}
         config = {
@@ -261,7 +263,7 @@ class KubeApi(KubeClient):
                 f"--listen-peer-urls={peer}",
                 f"--initial-advertise-peer-urls={peer}",
                 f"--initial-cluster=default={peer}",
-                "--unsafe-no-fsync",  # thrown away: what a power cut would lose does not matter
+                "--unsafe-no-fsync",  # temporary, so it does not matter what a power cut would lose
                 "--logger=zap",
             ],
             self.folder / "etcd.log",
@@ -279,7 +281,7 @@ class KubeApi(KubeClient):
                 f"--tls-private-key-file={self.folder / 'serving.key'}",
                 f"--token-auth-file={self.folder / 'tokens.csv'}",
                 "--authorization-mode=RBAC",
-                # No controller makes the default ServiceAccounts that it would ask for.
+                # No controller creates the default ServiceAccounts that it would require.
                 "--disable-admission-plugins=ServiceAccount",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-key-file={self.folder / 'accounts.crt'}",
@@ -304,7 +306,7 @@ class KubeApi(KubeClient):
             return False
 
     def compact(self) -> None:
-        """etcd forgets all but the newest of everything; kube-apiserver itself does so every 5 min."""
+        """Make etcd forget all but the newest versions, as kube-apiserver itself does every 5 min."""
         revision = self._etcd_gateway("/v3/kv/range", {"key": "AA=="})["header"]["revision"]
         self._etcd_gateway("/v3/kv/compaction", {"revision": revision, "physical": True})
 
@@ -314,12 +316,12 @@ class KubeApi(KubeClient):
             return json.load(answer)
 
     def stop_api(self, *, kill: bool = False) -> None:
-        """End kube-apiserver alone: clients see an API that is away."""
+        """End kube-apiserver alone: for clients the API is unavailable."""
         _end(self._api, kill=kill)
         self._api = None
 
     def stop(self) -> None:
-        """End both and forget everything."""
+        """End both and delete their data."""
         self.stop_api(kill=True)
         _end(self._etcd, kill=True)
         self._etcd = None

@@ -1,4 +1,4 @@
-"""Manifests for tests: a Ferry that is right, as data to be spoilt, and how to write it to a file."""
+"""Manifests for tests: a valid Ferry as data that tests can break, and functions that write it to a file."""
 
 import base64
 from pathlib import Path

@@ -42,9 +42,9 @@ def opened(
     started: Collection[str] = (),
     **fields: object,
 ) -> Iterator[PreflightContext]:
-    """A context over fresh sessions, closed at the end; users other than root have ``password``.
+    """A context over new sessions, closed at the end; users other than root have ``password``.
 
-    Tables are found by root, unless ``own_eyes`` says that ``source_user`` shall.
+    Root discovers the tables, unless ``own_eyes`` says that ``source_user`` does.
     """
     spec = make_spec(schema, **fields)
     endpoints = [source.endpoint("source"), target.endpoint("target")]
@@ -81,7 +81,7 @@ def told(results: list[CheckResult], status: Status = Status.FAILED) -> dict[str
 
 @contextlib.contextmanager
 def registered(server: Server, server_id: int) -> Iterator[None]:
-    """A replica with this id, which says that it is ``reporter.test``, until the end of the block."""
+    """Registers a replica with this id, which reports the host ``reporter.test``, until the end of the block."""
     host = b"reporter.test"
     command = struct.pack("<IB", server_id, len(host)) + host + struct.pack("<BBHII", 0, 0, 3306, 0, 0)
     with contextlib.closing(server.connect()) as replica:

@@ -35,7 +35,7 @@ class Direction(Enum):
 
 @dataclass
 class Counts:
-    """What went through so far."""
+    """Traffic so far."""
 
     connections: int = 0
     refused: int = 0
@@ -60,7 +60,7 @@ class _Link:
     tail: bytes = b""
     budget: dict[Direction, int] = field(default_factory=dict)
     sent: bytearray | None = None
-    """What the client said, where it was led to another server."""
+    """What the client sent, if it was led to another server."""
 
     def end(self) -> None:
         for one in (self.client, self.server):
@@ -69,7 +69,7 @@ class _Link:
 
 
 class Proxy:
-    """Listens on ``host``:``port`` from construction until ``close``; controls act on live connections at once."""
+    """Listens on ``host``:``port`` from construction until ``close``; controls affect live connections at once."""
 
     def __init__(self, server_host: str, server_port: int) -> None:
         self._home = self._upstream = (server_host, server_port)
@@ -100,12 +100,12 @@ class Proxy:
     # Controls
 
     def pause(self, *directions: Direction) -> None:
-        """Forward nothing that way (default both ways) until ``resume``; connections stay open."""
+        """Forward nothing in that direction (default both) until ``resume``; connections stay open."""
         with self._state:
             self._paused.update(directions or Direction)
 
     def wait_stuck(self, seconds: float = 60) -> None:
-        """Until ``pause`` keeps back a request or an answer of every open connection."""
+        """Wait until ``pause`` holds back a request or an answer of every open connection."""
         with self._state:
             stuck = self._state.wait_for(lambda: self._links and self._stuck.issuperset(self._links), seconds)
         assert stuck, f"{len(self._stuck)} of {len(self._links)} connections ran into the pause within {seconds} s"
@@ -116,33 +116,32 @@ class Proxy:
             self._state.notify_all()
 
     def refuse(self) -> None:
-        """Close every new connection at once; the open ones go on."""
+        """Close every new connection at once; open ones continue."""
         self._refusing = True
 
     def accept(self) -> None:
         self._refusing = False
 
     def lead_to(self, server_host: str, server_port: int) -> None:
-        """Take new connections to another server; the open ones stay where they are."""
+        """Lead new connections to another server; open ones stay where they are."""
         with self._state:
             self._upstream = (server_host, server_port)
 
     def lead_astray(self, server_host: str, server_port: int, gaps: Iterable[int]) -> None:
-        """Take single new connections to another server, and as many as ``gaps`` says to the proxy's own before each.
-
-        After the last gap none any more.
+        """Lead single new connections to another server, with as many to the proxy's own before each as ``gaps`` says.
+        None after the last gap.
         """
         with self._state:
             self._visits = (upstream for gap in gaps for upstream in [*[self._home] * gap, (server_host, server_port)])
 
     @property
     def led_astray(self) -> int:
-        """How many connections were taken to another server than the proxy's own."""
+        """Number of connections that were led to another server."""
         with self._state:
             return len(self._strays)
 
     def asked_elsewhere(self) -> list[str]:
-        """The statements that clients sent to other servers than the proxy's own; any other command as <number>."""
+        """Statements that clients sent to other servers than the proxy's own; any other command as <number>."""
         with self._state:
             return [command for sent in self._strays for command in _commands(bytes(sent))]
 
@@ -154,7 +153,7 @@ class Proxy:
             self._state.notify_all()
 
     def cut_clients(self) -> None:
-        """Break the clients' side only: what the server was sent, or is sent by ``release``, it still carries out."""
+        """Break only the clients' side: the server still executes what it received or receives by ``release``."""
         with self._state:
             for link in self._links:
                 link.client_gone = True
@@ -162,36 +161,37 @@ class Proxy:
                     link.client.shutdown(socket.SHUT_RDWR)
 
     def cut_after(self, count: int, direction: Direction = Direction.TO_SERVER) -> None:
-        """Break each connection, open or new, when it has moved ``count`` more bytes that way."""
+        """Break each connection, open or new, when it has moved ``count`` more bytes in that direction."""
         with self._state:
             self._cut_after[direction] = count
             for link in self._links:
                 link.budget[direction] = count
 
     def cut_no_more(self) -> None:
-        """Take ``cut_after`` back."""
+        """Undo ``cut_after``."""
         with self._state:
             self._cut_after.clear()
             for link in self._links:
                 link.budget.clear()
 
     def hold(self, pattern: bytes, skip: int = 0) -> None:
-        """Keep back the first command (after ``skip`` others) with ``pattern`` and all its connection sends after."""
+        """Hold back the first command (after ``skip`` others) with ``pattern``, and everything its connection sends
+        afterwards.
+        """
         with self._state:
             self._hold = _Hold(pattern, skip)
             for link in self._links:
-                link.tail = b""  # what was sent before is no such command
+                link.tail = b""  # bytes sent before are not the command
 
     def wait_held(self, seconds: float = 60) -> None:
-        """Until ``hold`` has caught something."""
+        """Wait until ``hold`` has caught a command."""
         with self._state:
             caught = self._state.wait_for(lambda: any(link.holding for link in self._links), seconds)
         assert caught, f"no client sent the command to hold within {seconds} s"
 
     def release(self, then: bytes | None = None) -> None:
-        """Send the server what was held back, even if the client is gone.
-
-        ``then`` is held back next, of what the same connection sends.
+        """Send the held command to the server, even if the client is gone. ``then`` is held next on the same
+        connection.
         """
         with self._state:
             self._hold = None
@@ -273,7 +273,9 @@ class Proxy:
         link.server.close()
 
     def _pump(self, link: _Link, direction: Direction) -> None:
-        """Carry bytes one way until either side ends; a client that was cut leaves the server's side alone."""
+        """Carry bytes in one direction until either side ends. A client that was cut does not close the server's
+        side.
+        """
         to_server = direction is Direction.TO_SERVER
         incoming = link.client if to_server else link.server
         while True:
@@ -299,7 +301,7 @@ class Proxy:
                 self._stuck.discard(link)
 
     def _forward(self, link: _Link, direction: Direction, data: bytes) -> bool:
-        """Send it on as far as the test lets it; False when that ended the connection."""
+        """Pass it on as far as the test allows; False when that ended the connection."""
         with self._state:
             if direction is Direction.TO_SERVER:
                 if link.sent is not None:
@@ -314,12 +316,12 @@ class Proxy:
         try:
             outgoing.sendall(data)
         except OSError:
-            # Replies to a client that was cut are read and dropped, so that the server is not stopped by them.
+            # Replies to a client that was cut are read and dropped, so that the server does not block on them.
             return link.client_gone and direction is Direction.TO_CLIENT
         return link.budget.get(direction) != 0
 
     def _keep_back(self, link: _Link, data: bytes) -> bytes:
-        """The part of ``data`` that may go on; the rest is kept for ``release``."""
+        """Returns the part of ``data`` to pass on; the rest is kept for ``release``."""
         if link.holding:
             link.kept += data
             return b""
@@ -336,7 +338,7 @@ class Proxy:
             return data
         at = max(at - len(seen) + len(data), 0)
         if at >= _HEADER and data[at - 1] == _COM_QUERY:
-            at -= _HEADER  # the whole packet: a server that has half of one gives up after net_read_timeout
+            at -= _HEADER  # the whole packet: a server with half of one gives up after net_read_timeout
         link.kept += data[at:]
         link.holding = True
         self.counts.held += 1
@@ -346,7 +348,7 @@ class Proxy:
 
 
 def _commands(sent: bytes) -> list[str]:
-    """Of all that a client said: the packets that begin something, not those of the login or of a file's content."""
+    """Of everything that a client sent: the packets that begin a command, without the login and file contents."""
     found = []
     while len(sent) >= _HEADER:
         size, number = int.from_bytes(sent[:3], "little"), sent[3]
@@ -358,7 +360,7 @@ def _commands(sent: bytes) -> list[str]:
 
 
 def is_closed(connection: socket.socket, seconds: float) -> bool:
-    """Whether the peer ends ``connection`` within the time."""
+    """Whether the peer closes ``connection`` within the time."""
     readable, _, _ = select.select([connection], [], [], seconds)
     if not readable:
         return False
@@ -372,6 +374,6 @@ _OF_ITS_OWN_SESSION = ("SET NAMES ", "SET AUTOCOMMIT ", f"SET {NO_LIMITS}", "SET
 
 
 def assert_not_used(proxy: Proxy) -> None:
-    """No stray connection said more than it had to for knowing that it was one. Only without TLS can that be seen."""
+    """Stray connections sent only what was needed to find out that they were stray. Visible only without TLS."""
     said = [one for one in proxy.asked_elsewhere() if COLUMNS not in one and not one.startswith(_OF_ITS_OWN_SESSION)]
     assert not said, said

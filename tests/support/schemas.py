@@ -34,7 +34,7 @@ SMALL_TABLE = "CREATE TABLE `{}`.{} (id INT PRIMARY KEY, v VARCHAR(40), u INT) E
 
 
 class Executes(Protocol):
-    """What is needed of a server."""
+    """The required part of a server."""
 
     def execute(self, *statements: str) -> None: ...
 
@@ -44,7 +44,7 @@ def quoted(name: str) -> str:
 
 
 def text(value: str) -> str:
-    """A literal of any text, whatever the session's sql_mode."""
+    """A literal for any text, whatever the session's sql_mode."""
     return "''" if not value else f"_utf8mb4 X'{value.encode().hex()}'"
 
 
@@ -55,7 +55,7 @@ def octets(value: bytes) -> str:
 
 @dataclass(frozen=True)
 class OddTable:
-    """A table and how its keys are written: ``key_of(slot)`` gives one SQL literal per key column."""
+    """A table, and ``key_of(slot)``, which returns one SQL literal per key column."""
 
     name: str
     columns: str  # the key's DDL, with its index
@@ -63,9 +63,9 @@ class OddTable:
     key_of: Callable[[int], tuple[str, ...]]
     unique: bool = False
     slots: int = SLOTS
-    # Another spelling of the same key under the column's collation; a key change that is none to the index.
+    # Another spelling of the same key under the column's collation: a key change that the index does not see.
     respelt: Callable[[int], tuple[str, ...]] | None = None
-    hashed: bool = False  # the UNIQUE index is one of MariaDB's that InnoDB does not know
+    hashed: bool = False  # MariaDB enforces the UNIQUE index itself, without InnoDB
 
     def ddl(self, schema: str) -> str:
         using = " USING HASH" if self.hashed else ""
@@ -76,7 +76,7 @@ class OddTable:
         return " AND ".join(f"`{column}` = {value}" for column, value in zip(self.key, self.key_of(slot), strict=True))
 
     def values(self, slot: int, rng: random.Random) -> str:
-        """A row for VALUES, in the order of ``column_list``."""
+        """One row for VALUES, in the order of ``column_list``."""
         unique = (str(slot),) if self.unique else ()
         return f"({', '.join((*self.key_of(slot), *payload(rng), *unique))})"
 
@@ -200,7 +200,7 @@ def _small(slot: int) -> tuple[str, ...]:
 
 def _uuid_text(slot: int) -> tuple[str, ...]:
     digits = random.Random(slot).randbytes(16).hex()
-    version = "14"[slot % 2]  # the server orders those of version 1 by their time part, not as text
+    version = "14"[slot % 2]  # the server orders version 1 by its time part, not as text
     return (f"'{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-8{digits[17:20]}-{digits[20:]}'",)
 
 
@@ -275,7 +275,7 @@ _OWN: dict[Family, tuple[OddTable, ...]] = {
 
 
 def odd_tables(family: Family) -> Sequence[OddTable]:
-    """Every odd table that the family can hold."""
+    """Every odd table that the family supports."""
     return _BOTH + _OWN[family]
 
 
@@ -296,7 +296,7 @@ FIRST = 1000
 
 
 def fill_narrow(server: Server, schema: str, name: str, rows: int) -> None:
-    """``rows`` rows of an id, a number and a short text; not in the binlog, which a run has no need of."""
+    """``rows`` rows of an id, a number and a short text; not logged, because runs do not need these events."""
     with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SET SESSION sql_log_bin = 0")
         table = f"`{schema}`.`{name}`"
@@ -313,7 +313,7 @@ def fill_narrow(server: Server, schema: str, name: str, rows: int) -> None:
 
 
 def create_small_tables(server: Executes, schema: str, *tables: str) -> None:
-    """Each of two rows."""
+    """Tables with two rows each."""
     for table in tables:
         server.execute(
             SMALL_TABLE.format(schema, table), f"INSERT INTO `{schema}`.{table} VALUES (1, 'one', 1), (2, 'two', 2)"

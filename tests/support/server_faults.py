@@ -60,12 +60,12 @@ class StalledCommits:
     ) -> None:
         self.release()
         if self._replica is not None:
-            # Not close(): it would wait for the thread that reads.
+            # Not close(): it would wait for the reading thread.
             with contextlib.suppress(OSError):
                 self._replica._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
 
     def release(self) -> None:
-        """Let everything that stalls go on, and nothing stall any more."""
+        """Let everything stalled continue, and stall nothing any more."""
         self._set("enabled", "0")
 
     def _set(self, name: str, value: str) -> None:
@@ -75,7 +75,7 @@ class StalledCommits:
         return bool(self._server.query("SHOW VARIABLES LIKE 'rpl_semi_sync_source_enabled'"))
 
     def _register(self) -> None:
-        """As a semi-synchronous replica that reads everything from now on and acknowledges nothing."""
+        """Register as a semi-synchronous replica that reads everything from now on and acknowledges nothing."""
         connection = self._server.connect(read_timeout=None)
         with connection.cursor() as cursor:
             names = ("rpl_semi_sync_slave", "rpl_semi_sync_replica")
@@ -115,7 +115,7 @@ def binlog_end(server: Server) -> BinlogEnd:
 
 
 def cut_tail(server: Server, end: BinlogEnd) -> None:
-    """Kill it, and take away all that its binlog holds behind ``end``; in its last file."""
+    """Kill it, and remove everything after ``end`` from its binlog; ``end`` must be in its last file."""
     assert binlog_end(server).file == end.file, "the binlog was rotated meanwhile"
     server.kill()
     assert server.instance is not None
@@ -128,7 +128,7 @@ def lose_tail(server: Server, end: BinlogEnd) -> None:
 
 
 class DurableDisk:
-    """The data folder of a server as it is now; nothing that is written later survives ``cut_power``."""
+    """The data folder of a server as it is now. Nothing written later survives ``cut_power``."""
 
     def __init__(self, server: Server, folder: Path) -> None:
         assert server.instance is not None

@@ -1,7 +1,7 @@
 """Real servers for tests: pairs that live for the session, and single ones with chosen flags.
 
-The fixtures in ``tests/conftest.py`` are thin wrappers of this. Servers that somebody already runs are used instead of
-throwaway ones when environment variables give them (docs/development.md).
+The fixtures in ``tests/conftest.py`` are thin wrappers of this. Environment variables can name existing servers to use
+instead (docs/development.md).
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _SERVER_USERS = ("system user", "event_scheduler")
 
 
 class Server:
-    """One running server. ``instance`` is None for one that was given by an environment variable."""
+    """One running server. ``instance`` is None if an environment variable named it."""
 
     def __init__(
         self, family: Family, host: str, port: int, user: str, password: str, instance: testbed.Instance | None = None
@@ -68,7 +68,7 @@ class Server:
             "autocommit": True,
             "connect_timeout": 10,
             "read_timeout": 300,
-            "ssl_disabled": True,  # else PyMySQL reads the machine's CA certificates each time: 20 ms of CPU
+            "ssl_disabled": True,  # otherwise PyMySQL reads the machine's CA certificates each time: 20 ms of CPU
         }
         return Connection(**(defaults | options))
 
@@ -112,7 +112,7 @@ class Server:
         return self._owned().error_log
 
     def drop_schemas(self, prefix: str) -> None:
-        """Drop every schema whose name starts with ``prefix``, whatever transactions are still open on them."""
+        """Drop every schema whose name starts with ``prefix``, even if transactions are open on them."""
         self.execute(*self._writable_again())
         for xid in self._prepared_xids():
             self.execute(f"XA ROLLBACK {xid}")
@@ -149,7 +149,7 @@ class Server:
         return self.flavor is Flavor.MYSQL
 
     def kill_connections(self) -> None:
-        """End every client's connection but replication dumps' and our own."""
+        """End every client's connection except replication dumps and our own."""
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(
                 "SELECT id, CONNECTION_ID() FROM information_schema.PROCESSLIST WHERE user NOT IN %s", (_SERVER_USERS,)
@@ -195,7 +195,7 @@ def given_server(family: Family, role: str) -> Server | None:
 
 
 class ServerPool:
-    """The servers that live as long as the test session; each family's pair is started when first asked for."""
+    """Servers for the whole test session. Each family's pair is started on first use."""
 
     def __init__(self) -> None:
         self._pairs: dict[Family, Pair] = {}
@@ -209,7 +209,7 @@ class ServerPool:
         return self._pairs[family]
 
     def start(self, family: Family, flags: dict[str, Flag], disk_megabytes: int | None = None) -> Server:
-        """A server of its own; skips the test (fails it when CI=true) if the family cannot be had."""
+        """A new server. If the family is not available, skips the test (fails it when CI=true)."""
         if family in self._missing:
             refuse_family(family, self._missing[family])
         try:
@@ -228,7 +228,7 @@ class ServerPool:
             server.instance.remove()
 
     def revive(self) -> None:
-        """Start again what a test of a pair has stopped."""
+        """Start servers of a pair that a test has stopped."""
         for pair in self._pairs.values():
             for server in (pair.source, pair.target):
                 if server.instance is not None and not server.instance.running:
@@ -241,7 +241,7 @@ class ServerPool:
 
 
 def refuse_family(family: Family, why: str) -> NoReturn:
-    """Without a server its tests prove nothing: loud on a desk, fatal where it counts."""
+    """Without a server its tests prove nothing: skip with a message on a developer's machine, fail on a CI machine."""
     message = f"NO {family.name} SERVER, ITS TESTS DO NOT RUN: {why}"
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
@@ -249,7 +249,7 @@ def refuse_family(family: Family, why: str) -> NoReturn:
 
 
 def schema_name(test_name: str, unique: str) -> str:
-    """A name that tells which test a forgotten schema belongs to; room is left for suffixes of renamed ones."""
+    """A name that shows which test a forgotten schema belongs to; leaves room for suffixes of renamed ones."""
     return "t_" + re.sub(r"\W+", "_", test_name.lower())[:36].strip("_") + "_" + unique
 
 
@@ -262,7 +262,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def set_global(server: Server, *settings: str) -> Iterator[None]:
-    """``name = value`` settings in turn, and what was there before in the opposite order afterwards."""
+    """Apply ``name = value`` settings in order, and restore the old values in reverse order afterwards."""
     before = []
     for setting in settings:
         name = setting.partition("=")[0].strip()

@@ -1,8 +1,8 @@
-"""Which cells of the slow tests a run of ``make test`` does. Called by ``tests/conftest.py`` after collection.
+"""Which cells of the slow tests ``make test`` runs. Called by ``tests/conftest.py`` after collection.
 
-A slow test that is parametrised (over the two server families, the stages of a run, both ends) has its cells dealt into
-slices; one slice is run, chosen by the commit, so that successive commits cover all cells. ``make test`` then fits its
-45 minutes on two cores. A test with one cell is always run, and so is everything that is not slow.
+The cells of a parametrised slow test (server families, stages of a run, both servers) are divided into slices. One
+slice is run, chosen by the commit, so that successive commits cover all cells, and ``make test`` fits its 45 minutes on
+two cores. A test with a single cell is always run, and so is everything that is not slow.
 """
 
 import subprocess
@@ -55,11 +55,11 @@ class Slice:
 
 
 def _first_place(name: str) -> int:
-    """From the test's name: of tests that have a cell for each family, a slice is to hold some of either."""
+    """Derived from the test's name, so that a slice contains cells of both families."""
     return zlib.crc32(name.encode())
 
 
 def _commit() -> int:
-    """The commit's hash: unlike a count of commits it differs in a shallow clone, too. 0 outside of a repository."""
+    """The commit's hash; unlike the number of commits it works in a shallow clone too. 0 outside of a repository."""
     found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return int(found.stdout, 16) if found.returncode == 0 else 0

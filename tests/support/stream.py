@@ -1,4 +1,4 @@
-"""A real stream into a sink that remembers: for tests of the binlog room and of whoever feeds on it."""
+"""A real stream into a sink that records everything: for tests of the binlog package and its users."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from tests.support.servers import Server
 
 @dataclass
 class Change:
-    """One transaction as the sink saw it, decided XA transactions included."""
+    """One transaction as the sink received it, decided XA transactions included."""
 
     before: StreamMark
     seen: StreamMark
@@ -33,7 +33,7 @@ class Change:
 
 
 class RecordingSink:
-    """Keeps everything, unless ``count_only``."""
+    """Records everything, unless ``count_only``."""
 
     def __init__(self, *, count_only: bool = False) -> None:
         self.changes: list[Change] = []
@@ -49,7 +49,7 @@ class RecordingSink:
         assert before < seen
         self.begins += 1
         if self.changes and not self.changes[-1].ended:
-            assert self.changes.pop().seen == seen  # begun again after a cut
+            assert self.changes.pop().seen == seen  # begun again after a lost connection
         self.changes.append(Change(before, seen, xid))
 
     def changed(self, followed: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
@@ -83,7 +83,7 @@ class RecordingSink:
 
 
 class Streaming:
-    """``with Streaming(server, tables) as stream``: streams from now on; a failure of the thread fails the wait."""
+    """``with Streaming(server, tables) as stream``: streams from now on. An error of the thread fails the wait."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Streaming:
         assert not self._thread.is_alive(), "the streamer did not stop"
 
     def wait(self, done: Callable[[], object], what: str, seconds: float = 30) -> None:
-        """Until ``done``; raises the streamer's own failure."""
+        """Wait until ``done``; raises the streamer's own error."""
         deadline = time.monotonic() + seconds
         while not done():
             if self.failure is not None:
@@ -142,13 +142,13 @@ class Streaming:
             self._thread.join(0.01)
 
     def caught_up(self, seconds: float = 30) -> None:
-        """Until everything that is in the binlog now has been processed."""
+        """Wait until everything in the binlog now has been processed."""
         with self.control() as session:
             wanted = source_position(session)
         self.wait(lambda: self.streamer.status().processed.position.contains(wanted), f"position {wanted}", seconds)
 
     def failed(self, seconds: float = 30) -> BaseException:
-        """Until the streamer gives up; its failure."""
+        """Wait until the streamer gives up; returns its error."""
         self._thread.join(seconds)
         assert self.failure is not None, f"the streamer goes on: {self.streamer.status()}"
         return self.failure

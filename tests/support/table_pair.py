@@ -1,6 +1,6 @@
 """Tables on the source and the target of a pair, and sessions on both: for tests of rows, tables, schema and verify.
 
-No stream, no run: ``copy_all`` copies by the copier and chunks alone.
+There is no stream and no run: ``copy_all`` copies with the copier and chunks alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from tests.support.tables import describe
 
 
 class PlainFence:
-    """Begin and commit, nothing to check."""
+    """Begin and commit without any check."""
 
     @contextmanager
     def transaction(self, session: Session) -> Iterator[None]:
@@ -44,7 +44,7 @@ class PlainFence:
 
 
 class TablePair:
-    """Closes the sessions that it has opened. ``schema``, where one is given, is made on the target too."""
+    """Closes the sessions that it opened. ``schema``, if given, is created on the target too."""
 
     def __init__(self, pair: Pair, schema: str = "") -> None:
         self.pair = pair
@@ -119,7 +119,7 @@ class TablePair:
     def copy_all(
         self, tables: Sequence[Table], pace: Copy | None = None, seen: Callable[[CopyResult], None] | None = None
     ) -> int:
-        """Every table by chunks, in this thread; returns the rows sent."""
+        """Copy every table by chunks, in this thread; returns the number of rows sent."""
         chunks = ChunkSource(MoveSet.of(tables, pace or Copy()))
         copiers = {text: self.copier(text=text) for text in (False, True)}
         sent = 0
@@ -150,7 +150,7 @@ def make_table(pair: Pair, schema: str, columns: str, *rows: str, on_target: boo
     statements = [f"CREATE TABLE {name} ({columns})", *(f"INSERT INTO {name} VALUES {row}" for row in rows)]
     settings = ("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'", f"USE `{schema}`")
     if pair.family is Family.MARIADB:
-        # Long rows that another test has left in this file would have the copier read with locks.
+        # Long rows of another test in the same binlog file would make the copier read with locks.
         pair.source.execute("FLUSH BINARY LOGS")
     pair.source.execute(*settings, *statements)
     if on_target:

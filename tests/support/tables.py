@@ -1,4 +1,6 @@
-"""Descriptions of tables: without a server, as a server has them, and by every function that asks a server for one."""
+"""Table descriptions: made up without a server, read from a server, and all functions that query a server about
+tables.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -37,7 +39,7 @@ UUID = "00000000-0000-0000-0000-000000000001"
 
 
 def simple_table(name: str = "t", *, row_filter: str | None = None, rows: int = 0) -> Table:
-    """``shop.NAME`` with a bigint key ``id`` and a text column; ``rows`` are what the source estimates."""
+    """``shop.NAME`` with a bigint key ``id`` and a text column. ``rows`` is the source's estimate."""
     identity = Column("id", 0, "bigint", "bigint", None, None, False, False, False, 8)
     note = Column("note", 1, "varchar", "varchar(20)", "utf8mb4", "utf8mb4_bin", True, False, False, 80)
     source = TableName("shop", name)
@@ -88,7 +90,7 @@ def finish_chunk(move: TableMove, result: CopyResult, *, last: bool = False) -> 
 
 
 def mark(sequence: int) -> StreamMark:
-    """The place in a stream after ``sequence`` transactions of one server."""
+    """The mark in a stream after ``sequence`` transactions of one server."""
     return StreamMark(sequence, GtidSet.parse(f"{UUID}:1-{sequence}" if sequence else ""))
 
 
@@ -102,7 +104,7 @@ class _NoFence:
 
 
 CatalogueQuery = Callable[[Session, Table], object]
-"""Its answer can be compared with another one's."""
+"""A query whose answers can be compared."""
 
 
 def _shape(tables: Iterable[Table]) -> object:
@@ -132,4 +134,4 @@ CATALOGUE_QUERIES: dict[str, CatalogueQuery] = {
     "missing tables": lambda session, table: create_missing(session, session, [table], _NoFence()),
     "foreign keys": lambda session, table: add_foreign_keys(session, session, [table], _NoFence()),
 }
-"""Every function of ours that asks a server about its tables, for tests of what a server may leave out."""
+"""Every function of ours that queries a server about its tables, for tests of incomplete answers."""

@@ -1,4 +1,4 @@
-"""The comparer must see every kind of difference: it is what all other tests are judged by."""
+"""The comparer must detect every kind of difference, because all other tests rely on it."""
 
 import ast
 import inspect
@@ -28,7 +28,7 @@ def test_twins_are_equal(twins: Pair, schema: str) -> None:
 
 
 def test_every_column_of_every_type_counts(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One changed value in each column that can be written, in as few comparisons as there are rows for."""
+    """One changed value in each writable column, with as few comparisons as there are rows."""
     pair.target.execute(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
     for server in (pair.source, pair.target):
         server.execute(all_types.ddl(pair.family, schema), *all_types.rows(pair.family, schema))

@@ -1,4 +1,4 @@
-"""The proxy breaks connections as told; above all, a commit may land after its client was cut off."""
+"""The proxy breaks connections as told; in particular, a commit may succeed after its client was cut off."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from tests.support.servers import Pair
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
-    """A server that sends back what it gets."""
+    """A server that sends back what it receives."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def answer(connection: socket.socket) -> None:
@@ -150,5 +150,5 @@ def test_a_commit_lands_after_its_client_was_cut(pair: Pair, schema: str) -> Non
         assert isinstance(lost[0], pymysql.OperationalError)
         assert pair.source.value(f"SELECT COUNT(*) FROM {schema}.t") == 0
         proxy.release()
-        # Waits for the row's lock, which the commit lets go.
+        # Waits for the row's lock, which the commit releases.
         assert pair.source.query(f"SELECT id FROM {schema}.t WHERE id = 1 LOCK IN SHARE MODE") == [(1,)]

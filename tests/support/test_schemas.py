@@ -1,4 +1,4 @@
-"""Odd tables hold what they promise: every slot another key, found again by its literals; every literal accepted."""
+"""Odd tables are as described: each slot has another key that its literals find again; every literal is accepted."""
 
 import contextlib
 import random
@@ -66,7 +66,7 @@ def test_updates_end_where_rows_of_the_same_shift_do(pair: Pair, schema: str, sh
 
 
 def test_literals_keep_their_value(pair: Pair, schema: str) -> None:
-    """A few whose loss would go unnoticed: the insert itself, not the copy, would be to blame."""
+    """Values whose loss would go unnoticed, because the insert, not the copy, would cause it."""
     pair.source.execute(all_types.ddl(pair.family, schema), *all_types.rows(pair.family, schema))
     with contextlib.closing(pair.source.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT 1 FROM {schema}.all_types WHERE c_enum = 0 AND c_enum IS NOT NULL")

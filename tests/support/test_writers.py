@@ -1,4 +1,4 @@
-"""Writers do every kind of write, count only what was confirmed, and stop when the source turns read-only."""
+"""Writers make every kind of write, count only confirmed ones, and stop when the source becomes read-only."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_they_stop_by_themselves_when_the_source_turns_read_only(
         writers.wait_for(200)
         pair.source.execute("SET GLOBAL read_only = 1")
         for writer in writers._writers:
-            writer.thread.join(3)  # one with a prepared transaction may not be allowed to decide it
+            writer.thread.join(3)  # a writer with a prepared transaction may not be allowed to decide it
         wait_until(
             lambda: all(writer.undecided or not writer.thread.is_alive() for writer in writers._writers),
             "only who has a prepared transaction to decide is left",

@@ -1,4 +1,4 @@
-"""What a test waits for: a condition, or something under way in a thread of its own."""
+"""What a test waits for: a condition, or work in a thread of its own."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def wait_until(reached: Callable[[], object], what: str = "it happens", seconds: float = 60) -> float:
-    """Until ``reached`` gives something true; returns the seconds that it took."""
+    """Wait until ``reached`` returns something true; returns how many seconds that took."""
     began = time.monotonic()
     while not reached():
         assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
@@ -15,7 +15,7 @@ def wait_until(reached: Callable[[], object], what: str = "it happens", seconds:
 
 
 class Background:
-    """Something under way in a thread of its own."""
+    """Work in a thread of its own."""
 
     def __init__(self, body: Callable[[], object]) -> None:
         self._body = body
@@ -34,12 +34,12 @@ class Background:
         return self._thread.is_alive()
 
     def stays(self, seconds: float = 1.0) -> bool:
-        """Whether it is still under way after so long."""
+        """Whether it is still running after that long."""
         self._thread.join(seconds)
         return self.running
 
     def join(self, seconds: float = 60) -> None:
-        """Its end; raises what it raised."""
+        """Wait for its end; raises what it raised."""
         self._thread.join(seconds)
         assert not self.running, "it does not end"
         if self._error is not None:

@@ -30,9 +30,9 @@ _CHART = ROOT / "deploy" / "helm" / "ferry"
 
 @functools.cache
 def image_archive() -> Path:
-    """The OCI archive of the image under test, built once a session by the script behind ``make image``.
+    """The OCI archive of the image under test, built once per session by the script of ``make image``.
 
-    Skips loudly, or fails on a CI machine, where it cannot be built.
+    If it cannot be built: skips with a message, or fails on a CI machine.
     """
     if os.geteuid() != 0:
         refuse("NO IMAGE, ITS TESTS DO NOT RUN: building it needs root")
@@ -158,7 +158,7 @@ class WholeCluster(KubeClient):
 
     @property
     def operator_restarts(self) -> int:
-        """Of the container in its Pod."""
+        """Restarts of the container in its Pod."""
         return int(self._operator_pod["status"]["containerStatuses"][0]["restartCount"])
 
     @property

@@ -1,9 +1,9 @@
-"""Writers: what an application does to a source while it is ferried, as hard on the copy as it can be.
+"""Writers: simulate an application that makes the migration of a source as hard as possible.
 
-Threads with a connection each insert, update, delete, move keys, swap unique values, write several tables in one
+Threads with a connection each insert, update, delete, change keys, swap unique values, write several tables in one
 transaction, prepare and decide XA transactions (also on another connection than the one that prepared them), and roll
-back. A write counts only when the server has acknowledged it. They log in as an ordinary account, which read_only
-stops on both families; then they stop by themselves.
+back. A write counts only when the server has acknowledged it. They use an ordinary account, which read_only stops on
+both families; then they stop by themselves.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _CONFLICTS = (
     *(1205, 1213),  # lock wait, deadlock
     *(1402, 1613, 1614),  # the same for an XA transaction: rolled back
 )
-_LOST = (2003, 2006, 2013, 1053, 1317, 1927, 4031, 0)  # the server goes or went away, or a connection was killed
+_LOST = (2003, 2006, 2013, 1053, 1317, 1927, 4031, 0)  # the server is unavailable, or a connection was killed
 _UNKNOWN_XID = 1397
 _HOLD_SECONDS = 0.03
 _LONG_HOLD_SECONDS = 0.5
@@ -43,7 +43,7 @@ _SWAP_TRIES = 8
 
 
 def seed_of_run(given: int | None = None) -> int:
-    """The seed a test was given, else FERRY_TEST_SEED, else a new one; printed, so that a failure can be run again."""
+    """The seed passed by a test, or FERRY_TEST_SEED, or a new one; printed, so that a failure can be repeated."""
     chosen = os.environ.get("FERRY_TEST_SEED") or random.SystemRandom().randrange(10**6)
     seed = int(chosen) if given is None else given
     print(f"FERRY_TEST_SEED={seed}")
@@ -65,7 +65,7 @@ class Writers:
         xa: bool = True,
         stop_when_read_only: bool = True,
     ) -> None:
-        """``pause`` is the rest after each transaction; without ``stop_when_read_only`` refused writers try on."""
+        """``pause`` is the time after each transaction; without ``stop_when_read_only`` refused writers keep trying."""
         self.seed = seed_of_run(seed)
         self.server = server
         self.schema = schema
@@ -97,19 +97,19 @@ class Writers:
             writer.thread.start()
 
     def stop(self) -> None:
-        """End all; fails if a writer met something it should not have."""
+        """Stop all; fails if a writer met an unexpected error."""
         self._end()
         self._raise_error()
 
     @property
     def acknowledged(self) -> Counter[str]:
-        """Transactions whose commit the server has confirmed, by kind."""
+        """Number of transactions whose commit the server has confirmed, by kind."""
         with self._lock:
             return Counter(self._acknowledged)
 
     @property
     def refused(self) -> Counter[str]:
-        """Attempts that came to nothing: ``conflict``, ``read only``, ``lost``, ``nothing to do``."""
+        """Attempts without effect: ``conflict``, ``read only``, ``lost``, ``nothing to do``."""
         with self._lock:
             return Counter(self._refused)
 
@@ -123,12 +123,12 @@ class Writers:
         return any(writer.thread.is_alive() for writer in self._writers)
 
     def wait_for(self, count: int, seconds: float = 60) -> None:
-        """Until ``count`` more writes were acknowledged."""
+        """Wait until ``count`` more writes were acknowledged."""
         wanted = self.total + count
         self._wait(lambda: self.total >= wanted, lambda: f"{self.total} of {wanted} writes", seconds)
 
     def wait_for_kinds(self, kinds: set[str], seconds: float = 60) -> None:
-        """Until at least one write of each kind was acknowledged: chance says when, so no count does."""
+        """Wait until at least one write of each kind, chosen at random, was acknowledged."""
         self._wait(
             lambda: kinds <= self.acknowledged.keys(),
             lambda: f"no {', '.join(sorted(kinds - self.acknowledged.keys()))}: {self.summary()}",
@@ -162,7 +162,7 @@ class Writers:
 
     def _create_account(self) -> None:
         statements = []
-        # An anonymous account of localhost, where there is one, would come before '%'.
+        # An anonymous account of localhost, if there is one, would take precedence over '%'.
         for host in ("%", "localhost"):
             statements.append(f"CREATE USER IF NOT EXISTS '{USER}'@'{host}' IDENTIFIED BY '{PASSWORD}'")
             statements.append(f"GRANT ALL PRIVILEGES ON `{self.schema}`.* TO '{USER}'@'{host}'")
@@ -184,7 +184,7 @@ class Writers:
 
 
 class _Writer:
-    """One of them. Every operation runs in one transaction and leaves its connection outside of any."""
+    """One writer. Every operation runs in one transaction and leaves its connection outside of any."""
 
     def __init__(self, crew: Writers, number: int) -> None:
         self.thread = threading.Thread(target=self._run, name=f"writer-{number}", daemon=True)
@@ -194,7 +194,7 @@ class _Writer:
         self._connection: Connection[Cursor] | None = None
         self.undecided: list[str] = []
         self._xa_count = 0
-        # How often each is done, and the one it is.
+        # Relative frequency of each operation, and the operation.
         self._operations: list[tuple[int, str, Callable[[], bool]]] = [
             (22, "insert", self._insert),
             (22, "update", self._update),
@@ -215,7 +215,7 @@ class _Writer:
         try:
             while not self._crew.stopping.is_set() and self._once():
                 self._crew.stopping.wait(self._crew.pause)
-            # MariaDB under read_only refuses an ordinary account's decision on what it let it prepare.
+            # A read_only MariaDB refuses an ordinary account's decision about a transaction that it could prepare.
             while self.undecided and not self._crew.stopping.wait(0.05):
                 self._decide_leftovers()
         except BaseException as error:  # noqa: BLE001 - shown by the thread that joins this one
@@ -226,7 +226,7 @@ class _Writer:
     # One attempt and its outcome
 
     def _once(self) -> bool:
-        """One transaction; False when this writer is to stop."""
+        """One transaction; False when this writer must stop."""
         self._decide_leftovers()
         weights = [weight for weight, _, _ in self._operations]
         _, kind, operation = self._rng.choices(self._operations, weights)[0]
@@ -241,7 +241,7 @@ class _Writer:
 
     def _go_on_after(self, error: Exception) -> bool:
         code = error.args[0] if error.args else 0
-        self._disconnect()  # whatever was begun is rolled back by the server
+        self._disconnect()  # the server rolls back whatever was begun
         if code in _READ_ONLY:
             self._crew.count("read only", refused=True)
             return not self._crew.stop_when_read_only and not self._crew.stopping.wait(0.05)
@@ -280,7 +280,7 @@ class _Writer:
         return f"`{self._crew.schema}`.`{table.name}`"
 
     def _slot(self, table: OddTable) -> int:
-        """Mostly one of a few, so that the same rows are hit again and again."""
+        """Usually one of a few, so that the same rows are changed again and again."""
         return self._rng.randrange(min(table.slots, _HOT_SLOTS) if self._rng.random() < _HOT_SHARE else table.slots)
 
     def _insert_into(self, cursor: "Cursor", table: OddTable) -> bool:
@@ -310,7 +310,7 @@ class _Writer:
         return self._delete_from(self._cursor(), self._table())
 
     def _move_key(self) -> bool:
-        """To another key, or to another spelling of the same one."""
+        """Change to another key, or to another spelling of the same one."""
         table = self._table()
         slot = self._slot(table)
         respell = table.respelt is not None and self._rng.random() < 0.4
@@ -319,14 +319,14 @@ class _Writer:
         return self._cursor().execute(f"UPDATE {self._name(table)} SET {sets} WHERE {table.where(slot)}") > 0
 
     def _swap_unique(self) -> bool:
-        """Two rows exchange their values under a UNIQUE index, by way of NULL; or one hands its value to the other."""
+        """Two rows swap their values under a UNIQUE index through NULL; or one passes its value to the other."""
         tables = [table for table in self._crew.tables if table.unique]
         if not tables:
             return False
         table = self._rng.choice(tables)
         name, rows = self._name(table), dict[int, str | None]()
         with self._transaction() as cursor:
-            for slot in {self._slot(table) for _ in range(_SWAP_TRIES)}:  # many a slot has no row
+            for slot in {self._slot(table) for _ in range(_SWAP_TRIES)}:  # many slots have no row
                 if len(rows) < 2 and cursor.execute(f"SELECT u FROM {name} WHERE {table.where(slot)} FOR UPDATE"):
                     rows[slot] = cursor.fetchall()[0][0]
             if len(rows) < 2:
@@ -353,7 +353,7 @@ class _Writer:
     # XA
 
     def _prepare(self) -> tuple[str, bool]:
-        """A prepared transaction's XID, and whether it changed anything. Until decided it is in ``undecided``."""
+        """A prepared transaction's XID, and whether it changed anything. It is in ``undecided`` until decided."""
         self._xa_count += 1
         branch = self._rng.choice(("", "b'1", "\\"))
         gtrid = f"{self._crew.schema}-{self._number}-{self._xa_count}-{self._crew.seed}"[-60:]
@@ -381,7 +381,7 @@ class _Writer:
         return True
 
     def _xa_elsewhere(self) -> bool:
-        """Prepared on one connection, decided on another. Seldom late: meanwhile no cutover can succeed."""
+        """Prepared on one connection, decided on another; rarely late, because no cutover can succeed meanwhile."""
         xid, changed = self._prepare()
         self._disconnect()
         longest = _LONG_HOLD_SECONDS if self._rng.random() < _LONG_HOLD_SHARE else _HOLD_SECONDS
@@ -390,11 +390,11 @@ class _Writer:
         return changed
 
     def _decide_leftovers(self) -> None:
-        """What a lost connection or read_only left prepared, so that nothing hangs over the run."""
+        """Decide transactions that a lost connection or read_only left prepared, so that nothing blocks the run."""
         for xid in list(self.undecided):
             try:
                 self._decide(xid, "ROLLBACK")
             except (pymysql.MySQLError, OSError) as error:
-                if error.args[0] == _UNKNOWN_XID:  # it was never prepared, or decided before the connection broke
+                if error.args[0] == _UNKNOWN_XID:  # it was never prepared, or was decided before the connection broke
                     self.undecided.remove(xid)
                 self._disconnect()

@@ -1,4 +1,4 @@
-"""A Ferry of one small table, to be spoilt by each test in its way."""
+"""A Ferry of one small table, which each test breaks in its own way."""
 
 from pathlib import Path
 
@@ -17,6 +17,6 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
 
 @pytest.fixture
 def one(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
-    """For mistakes that no server hears of, or both families answer alike."""
+    """For mistakes that need no server, or that both families report alike."""
     create_small_tables(mysql_pair.source, schema, "t")
     return FerryCli(tmp_path / "ferry", mysql_pair, schema)

@@ -1,4 +1,4 @@
-"""Servers that cannot be reached, or do not let us in: one clear line, the right exit code, nothing half-done."""
+"""Servers that cannot be reached, or that refuse the login: one clear line, the right exit code, nothing half-done."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ from tests.support.servers import Pair, Server, free_port
 
 
 def failed_checks(output: str) -> list[str]:
-    """Lines of the table whose status is failed."""
+    """Lines of the table with status failed."""
     return [line for line in output.splitlines() if re.search(r" (source|target|both) +failed ", line)]
 
 
@@ -51,7 +51,7 @@ def test_host_without_address(one: FerryCli) -> None:
 
 
 def test_not_a_mysql_server(one: FerryCli) -> None:
-    """An HTTP port, say: it talks, but not MySQL's language; or it says nothing at all."""
+    """For example an HTTP port, which answers in another protocol or not at all."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         one.spec["target"]["port"] = listener.getsockname()[1]
         one.run().refused(75, "ServerUnreachable", "target 127.0.0.1:", "spec.target.host")
@@ -67,7 +67,7 @@ def authority() -> Authority:
 def tls_server(
     make_module_server: ServerFactory, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
-    """Its certificate is for another host."""
+    """A server whose certificate is for another host."""
     folder = tmp_path_factory.mktemp("tls")
     signed = authority.sign("elsewhere.example")
     for name, content in (("cert", signed.certificate), ("key", signed.key)):
@@ -77,7 +77,7 @@ def tls_server(
 
 @pytest.fixture(scope="module")
 def bare_mysql(make_module_server: ServerFactory) -> Server:
-    """MySQL makes its own certificate and offers TLS, unless it is told of one that is not there."""
+    """MySQL generates its own certificate and offers TLS, unless it is configured with one that does not exist."""
     return make_module_server("mysql", ssl_cert="nowhere")
 
 
@@ -114,7 +114,7 @@ def test_tls_is_not_offered(
         ("mariadb", "source", "VerifyCA", "stranger"),
         ("mariadb", "source", "VerifyIdentity", "authority"),
         ("mariadb", "target", "VerifyIdentity", "authority"),
-        ("mysql", "target", "VerifyCA", "stranger"),  # by the certificate that it made for itself
+        ("mysql", "target", "VerifyCA", "stranger"),  # by the certificate that it generated
     ],
 )
 def test_certificate_does_not_verify(
@@ -138,7 +138,7 @@ def test_certificate_does_not_verify(
 def test_account_that_requires_tls(
     tmp_path: Path, request: pytest.FixtureRequest, schema: str, family: str, role: str
 ) -> None:
-    """A server answers as to a wrong password."""
+    """The server's error is the same as for a wrong password."""
     pair: Pair = request.getfixturevalue(f"{family}_pair")
     server = request.getfixturevalue("tls_server") if family == "mariadb" else getattr(pair, role)
     pair = on(role, server, pair.target if role == "source" else pair.source)

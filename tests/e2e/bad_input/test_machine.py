@@ -1,4 +1,4 @@
-"""What is wrong on the machine that runs the command: ports, tokens, state files, the command line."""
+"""Mistakes on the machine that runs the command: ports, tokens, state files, the command line."""
 
 import socket
 import sqlite3

@@ -1,4 +1,4 @@
-"""What is wrong in a manifest or a Secret: one clear line, the right exit code, nothing half-done."""
+"""Mistakes in a manifest or a Secret: one clear line, the right exit code, nothing half-done."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +130,7 @@ def test_secret(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
 
 
 def test_secrets_folder(tmp_path: Path, one: FerryCli) -> None:
-    """As a pod sees them; what is missing is said with the path."""
+    """Secrets as a Pod sees them; the message for a missing one contains its path."""
     folder = tmp_path / "secrets"
     (folder / "orders-source").mkdir(parents=True)
     (folder / "orders-source" / "username").write_text("root\n")

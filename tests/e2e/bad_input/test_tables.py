@@ -1,4 +1,4 @@
-"""A selection, a row filter, target tables or a binlog that will not do: said before anything is written."""
+"""Unusable selections, row filters, target tables and binlogs: reported before anything is written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_source_is_target(bench: FerryCli, proxied: Proxy, spelling: str) -> Non
     }[spelling]
     bench.spec["target"] |= {"host": host, "port": port}
     bench.credentials("target", source.user, source.password)
-    # Where even the spelling is the same, the manifest alone is refused; else the servers have to be asked.
+    # If even the spelling is the same, the manifest alone is refused; otherwise the servers must be asked.
     reason = "RuleViolated" if spelling == "the same" else "SourceIsTarget"
     bench.run().refused(64, reason, "rename")
     assert not bench.state.exists()
@@ -109,7 +109,7 @@ def test_tables_without_a_key_are_named(bench: FerryCli) -> None:
 
 
 def named(value: Any, schema: str) -> Any:
-    """``{}`` in all texts becomes the schema."""
+    """``{}`` in all texts is replaced by the schema."""
     if isinstance(value, dict):
         return {named(key, schema): named(inner, schema) for key, inner in value.items()}
     if isinstance(value, list):
@@ -150,7 +150,7 @@ def test_target_table_with_other_columns(bench: FerryCli) -> None:
     before = target.query(f"SHOW CREATE TABLE `{bench.schema}`.t")
     words = ("the column u is missing", "the column extra is not on the source", "varchar(10) and not varchar(40)")
     target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (7, 'mine', 7)")
-    both = "-- and TargetNotEmpty: target"  # all that must be mended, at once
+    both = "-- and TargetNotEmpty: target"  # everything that must be fixed, in one message
     bench.run().refused(64, "TargetTableDiffers", f"{bench.schema}.t", *words, both)
     assert target.query(f"SHOW CREATE TABLE `{bench.schema}`.t") == before
     assert bench.lease() == []
@@ -182,7 +182,7 @@ def test_read_only_target(bench: FerryCli) -> None:
 
 @pytest.fixture(scope="module", params=["mysql", "mariadb"])
 def silent_source(make_module_server: ServerFactory, request: pytest.FixtureRequest) -> Server:
-    """Without a binlog, hence without what needs one."""
+    """A source without a binlog, and so without anything that needs one."""
     needs_one: dict[str, None] = {"gtid_mode": None} if request.param == "mysql" else {"gtid_strict_mode": None}
     return make_module_server(request.param, log_bin=False if request.param == "mysql" else None, **needs_one)
 

@@ -12,7 +12,7 @@ from tests.support.whole_cluster import WholeCluster
 
 
 class MakeFerry(Protocol):
-    """Starts two servers for this test; the Ferry between them is not created yet."""
+    """Starts two servers for this test. The Ferry between them is not created yet."""
 
     def __call__(self, family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> ClusterFerry: ...
 

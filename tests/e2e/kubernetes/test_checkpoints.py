@@ -1,4 +1,4 @@
-"""A checkpoint on a claim instead of the target: it outlives Pods, and goes with the Ferry."""
+"""A checkpoint on a claim instead of the target: it survives Pods and is deleted with the Ferry."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ CLAIM = "checkpoint"
 
 
 def make_claim(ferry: ClusterFerry) -> Path:
-    """A claim of the namespace, bound to a folder of the one node."""
+    """A claim in the namespace, bound to a folder of the only node."""
     folder = ferry.cluster.machine.folder / "claims" / ferry.namespace
     folder.mkdir(parents=True)
     node = ferry.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout

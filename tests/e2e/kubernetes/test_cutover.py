@@ -1,4 +1,4 @@
-"""From `kubectl apply` to Completed on a whole cluster, with a source that is written to all the time."""
+"""From `kubectl apply` to Completed on a whole cluster, with a source under constant writes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ ROWS = 30_000
 def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, family: Family) -> None:
     ferry = make_ferry(family, rows=ROWS)
     with ferry.writers() as crew:
-        ferry.create(throttle={"maxRowsPerSecond": 200})  # not over in time, unless the patch takes effect
+        ferry.create(throttle={"maxRowsPerSecond": 200})  # would take too long, unless the patch takes effect
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.wait_until(
             lambda: ferry.current_status["throttle"]["active"] and ferry.is_true("Throttled"), "it is held back"
@@ -48,7 +48,7 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, f
 def test_killed_five_times_and_the_operator_restarted_on_the_way(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=ROWS)
     with ferry.writers() as crew:
-        ferry.create(throttle={"maxRowsPerSecond": 500})  # a minute, in which two of them fall
+        ferry.create(throttle={"maxRowsPerSecond": 500})  # a minute, during which two of them happen
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.kill_copier()
         ferry.cluster.restart_operator()

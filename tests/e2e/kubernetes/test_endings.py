@@ -1,4 +1,4 @@
-"""Abort and deletion on a whole cluster: Pods of their own clean up, and nothing keeps a Ferry from going."""
+"""Abort and deletion on a whole cluster: dedicated Pods clean up, and nothing keeps a Ferry from being deleted."""
 
 import pytest
 

@@ -18,7 +18,7 @@ SLOW = {"maxRowsPerSecond": 1000}
 
 @dataclass(frozen=True)
 class Mistake:
-    """Parts of a spec that are wrong, words that its message must have, and what the user then does."""
+    """Wrong parts of a spec, words that the message must contain, and how the user fixes it."""
 
     spec: dict[str, Any]
     said: tuple[str, ...]
@@ -32,7 +32,7 @@ def source(ferry: ClusterFerry, **wrong: object) -> dict[str, Any]:
 
 
 def mistakes(ferry: ClusterFerry) -> dict[str, Mistake]:
-    """One Ferry each; all at once."""
+    """One Ferry for each, all at once."""
     server = ferry.pair.source
     ferry.make_secret("wrong", server.user, "not-the-password")
     ferry.kubectl("create", "secret", "generic", "half", "--from-literal=username=root")
@@ -149,13 +149,13 @@ def test_a_node_that_does_not_answer_keeps_its_copier(make_ferry: MakeFerry) -> 
 
 
 def test_a_node_that_is_lost_is_left_to_a_person(make_ferry: MakeFerry) -> None:
-    """Its kubelet does not answer, so nobody knows whether the copier has ended. Here it still runs."""
+    """Its kubelet does not answer, so nobody knows whether the copier has ended. In this test it is still running."""
     ferry = make_ferry(rows=60_000)
     machine = ferry.cluster.machine
     taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
     at_once = [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1} for key in taints]
     with ferry.writers(), ferry.cluster.another_node():
-        # Enough rows for five minutes: it is found lost after the 60 s of its grace and some more.
+        # Enough rows for five minutes: the Pod counts as lost 60 s after its grace period.
         ferry.create(throttle={"maxRowsPerSecond": 200}, copier={"template": {"tolerations": at_once}})
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         epoch = ferry.epoch

@@ -1,4 +1,4 @@
-"""What docs/install.md has a user type, once the operator is there."""
+"""The commands that docs/install.md gives to a user, once the operator is installed."""
 
 import pytest
 

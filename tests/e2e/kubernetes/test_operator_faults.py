@@ -1,5 +1,5 @@
-"""Faults of the operator: no API, no CRD, a missing permission, another operator, somebody who changes the same objects
-all the time. Faults of a copier are in ``test_faults.py``.
+"""Faults of the operator: no API, no CRD, a missing permission, a second operator, another client that changes the same
+objects all the time. Faults of a copier are in ``test_faults.py``.
 """
 
 import contextlib
@@ -50,14 +50,14 @@ def test_a_copier_that_dies_while_the_operator_is_down_is_restarted_in_place(mak
 
 
 def test_an_operator_killed_after_every_request(make_ferry: MakeFerry) -> None:
-    """Within a second after each thing that is asked of it: its successor goes on, and no copier notices."""
+    """It is killed within a second after each kind of request: its successor continues, and no copier notices."""
     ferry = make_ferry(rows=20_000)
     moments = random.Random(ferry.seed)
 
     def killed(after: Callable[[], object]) -> None:
         after()
         moment = moments.uniform(0, 1)
-        time.sleep(moment)  # the moment is what is tried
+        time.sleep(moment)  # the moment under test
         ferry.cluster.kill_operator()
         print(f"the operator was killed {moment:.2f} s later")
 
@@ -92,7 +92,7 @@ def test_an_api_server_outage_of_a_minute_stops_no_copier(make_ferry: MakeFerry)
         machine.signal("kube-apiserver", "STOP")
         try:
             copied = ferry.target_rows
-            # At 1,000 rows a second this is the minute.
+            # At 1,000 rows a second this takes a minute.
             ferry.wait_until(lambda: ferry.target_rows > copied + 60_000, "rows go on", 120)
         finally:
             machine.signal("kube-apiserver", "CONT")
@@ -103,7 +103,7 @@ def test_an_api_server_outage_of_a_minute_stops_no_copier(make_ferry: MakeFerry)
 
 
 def test_watches_whose_resource_version_has_expired(make_ferry: MakeFerry) -> None:
-    """It is restarted while the operator is stopped, and answers the old watches with 410 Gone."""
+    """The API server is restarted while the operator is stopped, and answers the old watches with 410 Gone."""
     ferry = make_ferry(rows=30_000)
     cluster = ferry.cluster
     with ferry.writers():
@@ -118,7 +118,7 @@ def test_watches_whose_resource_version_has_expired(make_ferry: MakeFerry) -> No
             ferry.wait_until(lambda: watching_from(cluster, place) == 410, "the API server has forgotten")
         finally:
             cluster.signal_operator("CONT")
-        # Well before a look without cause, which is every two minutes.
+        # Well before the periodic round, which happens every two minutes.
         ferry.wait_until(lambda: ferry.is_true("Paused"), "Paused", 100)
         ferry.patch_spec(paused=False, throttle={"maxRowsPerSecond": None})
         ferry.cut_over()
@@ -127,7 +127,7 @@ def test_watches_whose_resource_version_has_expired(make_ferry: MakeFerry) -> No
 
 
 def watching_from(cluster: WholeCluster, place: str) -> int | None:
-    """The error with which a watch of all Ferries begins, if it does; None too while the API is away."""
+    """The error with which a watch of all Ferries starts, or None; also None while the API is unavailable."""
     try:
         told = cluster.request("GET", f"{FERRIES}?watch=1&timeoutSeconds=1&resourceVersion={place}", as_text=True)
     except (urllib.error.URLError, ConnectionError):
@@ -138,7 +138,7 @@ def watching_from(cluster: WholeCluster, place: str) -> int | None:
 
 @contextlib.contextmanager
 def somebody_annotates(ferry: ClusterFerry) -> Iterator[list[int]]:
-    """As fast as the API takes it; gives the list of what was written."""
+    """Annotates as fast as the API allows; yields the list of written annotations."""
     done, written = threading.Event(), list[int]()
 
     def annotate() -> None:
@@ -200,7 +200,7 @@ def test_an_operator_started_before_its_crd(make_ferry: MakeFerry) -> None:
     ferry.assert_equal()
 
 
-@pytest.mark.slow  # the liveness probe needs a check of the watches, a minute, and six failures, another one
+@pytest.mark.slow  # the check of the watches takes a minute, and six failures of the liveness probe another one
 def test_a_deleted_crd_deletes_its_ferries_and_can_be_installed_again(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     cluster = ferry.cluster

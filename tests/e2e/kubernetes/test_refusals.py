@@ -1,5 +1,7 @@
-"""What is refused on a whole cluster: by kube-apiserver a Ferry that contradicts itself, a change of what is fixed, and
-a Pod that a policy does not let in; by the copier what it cannot do. Each says what to do, and doing it is enough.
+"""Refusals on a whole cluster, each with advice that is enough to fix it.
+
+kube-apiserver refuses a Ferry that contradicts itself, a change of an immutable field, and a Pod that violates a
+policy; the copier refuses what it does not support.
 """
 
 import json
@@ -15,7 +17,7 @@ SLOW = {"maxRowsPerSecond": 1000}
 
 
 def refused(ferry: ClusterFerry, spec: dict[str, Any]) -> str:
-    """What kubectl prints where the API server does not take this change of the Ferry."""
+    """The output of kubectl when the API server refuses this change of the Ferry."""
     line = (f"--namespace={ferry.namespace}", "patch", "ferry", FERRY, "--type=merge", "-p")
     done = ferry.cluster.kubectl(*line, json.dumps({"spec": spec}), check=False)
     assert done.returncode != 0, f"it was taken: {spec}"
@@ -74,7 +76,7 @@ def test_a_policy_that_refuses_the_pod_is_reported_and_retried(make_ferry: MakeF
         ferry.patch_spec(copier={"template": {"metadata": {"labels": {"team": "shop"}}}})
         ferry.wait_for_stage("ReadyForCutover")
         assert not ferry.is_true("Stalled")
-        ferry.kubectl("delete", "ferry", FERRY)  # its cleanup is a Pod too
+        ferry.kubectl("delete", "ferry", FERRY)  # its cleanup runs in a Pod too
         only_the_users = ["secret/source", "secret/target"]
         ferry.wait_until(lambda: ferry.own_objects() == only_the_users, "only the user's Secrets are left")
     finally:
@@ -83,7 +85,7 @@ def test_a_policy_that_refuses_the_pod_is_reported_and_retried(make_ferry: MakeF
 
 
 def apply_policy(ferry: ClusterFerry, name: str) -> None:
-    """Every Pod of the namespace needs a label ``team``; returns once that is enforced."""
+    """Require a label ``team`` on every Pod of the namespace; returns once that is enforced."""
     api = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
     pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     check = {"expression": "'team' in object.metadata.?labels.orValue({})", "message": "each Pod has to name its team"}

@@ -1,4 +1,4 @@
-"""Commands that run in the tests' own process set up logging for all of it: taken back after each test."""
+"""Commands that run in the tests' own process configure logging globally: restored after each test."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A ControlServer over a run that only remembers what it was asked."""
+"""A ControlServer over a fake run that only records what it was asked."""
 
 from collections.abc import Iterator
 

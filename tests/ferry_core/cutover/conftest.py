@@ -1,4 +1,4 @@
-"""A source whose writes are stopped, and somebody who writes to it."""
+"""A source whose writes are stopped, and a client that writes to it."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def table(server: Server, schema: str) -> str:
 
 @pytest.fixture
 def writer(server: Server, schema: str) -> Iterator[Callable[[], Link]]:
-    """Connections of an account without any administrative privilege, as applications have."""
+    """Connections of an account without administrative privileges, like an application's."""
     user = f"w{schema[-6:]}"
     host = "%"
     server.execute(

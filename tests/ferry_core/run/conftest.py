@@ -1,4 +1,4 @@
-"""A coordinator without servers: its operations, its checkpoints and its startup are played; time passes by itself."""
+"""A coordinator without servers: operations, checkpoints and startup are simulated, and so is time."""
 
 import time
 from collections import defaultdict
@@ -34,7 +34,7 @@ MOST_SECONDS = 5000.0
 
 
 class PlayedIntent(Intent):
-    """Waiting takes no time: the clock is set forward, and what the test has planned for this phase happens."""
+    """Waiting takes no time: it advances the clock and triggers what the test has planned for this phase."""
 
     def __init__(self, directive: Directive, run: "PlayedRun") -> None:
         super().__init__(directive)
@@ -45,7 +45,7 @@ class PlayedIntent(Intent):
 
 
 class PlayedOperations:
-    """Writes down what it is asked for. ``chunks`` of the run is the number of ticks that the copy takes."""
+    """Records calls. ``chunks`` of the run is the number of ticks that the copy takes."""
 
     def __init__(self, run: "PlayedRun") -> None:
         self._run = run
@@ -143,7 +143,7 @@ class PlayedCheckpoints:
         self.saved.append((self.state.stage, self.state.series.attempts))
 
     def save_if_due(self) -> None:
-        """Never is."""
+        """Never due."""
 
     def save_now_if_possible(self) -> bool:
         if not self._run.stores:
@@ -184,15 +184,15 @@ class PlayedStartup:
 
 
 class PlayedRun:
-    """One run and all that a test does to it. ``during[stage]`` happens at the first wait in that stage."""
+    """One simulated run and all that a test does to it. ``during[stage]`` happens at the first wait in that stage."""
 
     def __init__(self, clock: list[float], directive: Directive) -> None:
         self.clock = clock
         self.during: dict[Stage, Callable[[], object]] = {}
         self.planned: list[FerryError] = []
-        """Raised by the next look at the threads, one at a time."""
+        """Raised one at a time by the checks of the threads."""
         self.failing: dict[str, FerryError] = {}
-        """Raised by the operation of that name, once."""
+        """Raised once by the operation of that name."""
         self.chunks = 3
         self.reached = Stage.COPYING
         self.cut_over_before = False
@@ -200,7 +200,7 @@ class PlayedRun:
         self.stores = True
         self.lag: float | None = 0.1
         self.attempts: list[AttemptOutcome] = []
-        """How attempts end; when it is empty they succeed."""
+        """Outcomes of attempts, in order. When it is empty, attempts succeed."""
         self.attempts_at: list[float] = []
         self.stages: list[Stage] = []
         self.seconds_in: dict[Stage, float] = defaultdict(float)
@@ -236,7 +236,7 @@ class PlayedRun:
         self.happen()
 
     def happen(self) -> None:
-        """What is planned for this stage, once."""
+        """Trigger what is planned for this stage, once."""
         if action := self.during.pop(self.reporter.stage, None):
             action()
 
@@ -247,11 +247,11 @@ class PlayedRun:
     # -- what tests do --------------------------------------------------------------------------------------------
 
     def wish(self, change: Callable[[DesiredState], DesiredState]) -> Callable[[], object]:
-        """To be put into ``during``."""
+        """An action for ``during``."""
         return lambda: self.intent.change(change)
 
     def pause(self) -> Callable[[], object]:
-        """For three seconds."""
+        """Pause for three seconds."""
 
         def paused() -> None:
             self.intent.change(lambda wanted: wanted.paused_or_resumed(True))
@@ -279,7 +279,7 @@ MakeRun = Callable[..., PlayedRun]
 
 @pytest.fixture
 def make_run(monkeypatch: pytest.MonkeyPatch) -> MakeRun:
-    """Makes a run whose spec.cutover has these fields; its clock begins at 1000 s."""
+    """Makes a run with these fields of spec.cutover; its clock begins at 1000 s."""
     clock = [1000.0]
 
     def make(**cutover: Any) -> PlayedRun:

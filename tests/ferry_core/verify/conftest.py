@@ -1,4 +1,4 @@
-"""Both ends of one schema, with nothing in it yet."""
+"""Both servers with one schema, which is still empty."""
 
 from collections.abc import Iterator
 
