@@ -10,7 +10,7 @@ import yaml
 
 from ferry_core.api.spec import Ferry
 from ferry_operator import pods
-from ferry_operator.names import METRICS_PORT, Role
+from ferry_operator.names import FERRY_NAME, METRICS_PORT, Role
 from ferry_operator.settings import Settings
 from hack import chart_values
 from hack.chart import CHART, ROOT, ChartError, problems, render, value_sets
@@ -113,10 +113,38 @@ def test_pod_monitors_keep_the_namespace_of_the_ferry() -> None:
     own, copiers = only("PodMonitor", EVERYTHING)
     for each in (own, copiers):
         assert each["metadata"]["labels"]["release"] == "prometheus"
-        assert each["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "interval": "15s", "honorLabels": True}]
+        (endpoint,) = each["spec"]["podMetricsEndpoints"]
+        assert {"port": "metrics", "interval": "15s", "honorLabels": True}.items() <= endpoint.items()
     assert copiers["spec"]["namespaceSelector"] == {"matchNames": ["shop", "billing"]}
     anywhere = only("PodMonitor", "--set=metrics.podMonitor.enabled=true")[1]
     assert anywhere["spec"]["namespaceSelector"] == {"any": True}
+
+
+def test_series_of_copiers_get_the_name_of_their_ferry() -> None:
+    """As Prometheus sees a Pod's label: every character that it does not allow in names becomes an underscore."""
+    _, copiers = only("PodMonitor", EVERYTHING)
+    (endpoint,) = copiers["spec"]["podMetricsEndpoints"]
+    label = re.sub(r"\W", "_", FERRY_NAME)
+    assert endpoint["relabelings"] == [
+        {"sourceLabels": [f"__meta_kubernetes_pod_label_{label}"], "targetLabel": "ferry"}
+    ]
+
+
+def test_the_alerts_are_those_of_the_rules_file() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "monitoring" / "rules" / "mysql-ferry.yaml").read_text())
+    assert only("PrometheusRule") == []
+    (as_it_is,) = only("PrometheusRule", "--set=metrics.prometheusRule.enabled=true")
+    assert as_it_is["spec"] == rules
+    (linked,) = only("PrometheusRule", EVERYTHING)
+    assert linked["metadata"]["labels"]["release"] == "prometheus"
+    links = {
+        rule["annotations"]["runbook_url"]
+        for group in linked["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    assert "https://docs.example/alerts#ferryfailed" in links
+    assert all(link.startswith("https://docs.example/alerts#") for link in links)
 
 
 def ports(pod: Object) -> dict[str, int]:
