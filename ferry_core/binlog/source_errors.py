@@ -1,7 +1,8 @@
 """Interprets a source's refusal of a dump, and lost connections. Raised by ``frames``, handled by ``streamer``.
 
-Error 1236 covers a dozen cases that differ only in their text. The texts are those of MySQL 8.0 to 9.7
-(sql/rpl_binlog_sender.cc) and MariaDB 10.6 to 11.8 (sql/sql_repl.cc).
+Error 1236 covers a dozen cases that differ only in their text: MySQL 9.7 and MariaDB 10.11 send purged binlogs, a
+source that lacks what was read and (MySQL) a second stream with our server id all as 1236 with SQLSTATE HY000. The
+texts are those of MySQL 8.0 to 9.7 (sql/rpl_binlog_sender.cc) and MariaDB 10.6 to 11.8 (sql/sql_repl.cc).
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 FATAL_READING_BINLOG = 1236
-_ALREADY_CONNECTED = 4052  # MariaDB
+_ALREADY_CONNECTED = 4052  # MariaDB: a second stream with our server id
 _KILLED_OR_STOPPING = {1053, 1077, 1079, 1094, 1158, 1159, 1160, 1161, 1317, 1927, 2013, 4031}
 
 _PURGED = (
@@ -34,7 +35,7 @@ _AHEAD = (
     "the binlog on the master is missing the gtid",
     "which is not in the source's binlog",
 )
-_SAME_ID = ("with the same server_uuid", "with the same server_id", "a slave with the same server")
+_SAME_ID = "with the same server_uuid"
 _NO_GTID = ("gtid_mode", "auto_position")
 
 
@@ -73,7 +74,7 @@ def judge(  # noqa: PLR0911 - one meaning a line
         return SourceAhead("ahead", f"{where}: {refusal}")
     if any(words in text for words in _PURGED):
         return purged(endpoint, position, control)
-    if any(words in text for words in _SAME_ID):
+    if refusal.code == _ALREADY_CONNECTED or _SAME_ID in text:
         return DataError(
             Reason.SERVER_ID_CLASH,
             f"{where} ended the stream because another replica uses the same server id; is a second run of this Ferry "

@@ -7,6 +7,7 @@ import ssl
 from typing import NamedTuple
 
 from pymysql import err
+from pymysql.constants import CR
 
 from ferry_core.errors import (
     ConfigError,
@@ -90,8 +91,8 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
 
 
 def _unnumbered(error: Exception, code: int) -> _Meaning:
-    if isinstance(error, RuntimeError) or "auth switch request" in str(error):
-        return _UNKNOWN_LOGIN  # from PyMySQL: a package for a login method is missing, or the method is unknown
+    if code == 0 and isinstance(error, RuntimeError | err.OperationalError):
+        return _UNKNOWN_LOGIN  # PyMySQL 2.2 raises these without a number during a login, and nowhere else
     if code == 0 and isinstance(error, err.InterfaceError | err.InternalError | OSError):
         return _LOST
     if isinstance(error, err.OperationalError) and 2000 <= code < 3000:
@@ -116,7 +117,7 @@ def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
         return found
     cause = getattr(error, "original_exception", None) or error
     text = getattr(cause, "strerror", None) or str(cause.args[-1] if cause.args else cause)
-    if "during query" in text:
+    if found.code == CR.CR_SERVER_LOST:
         text = "what listens there does not answer like a MySQL server"
     return ConnectionLost(
         Reason.SERVER_UNREACHABLE,

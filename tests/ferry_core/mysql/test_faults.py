@@ -1,9 +1,14 @@
 """What a server's refusal becomes: code decides by the fields of the error, never by its message."""
 
+import socket
+import threading
+
 import pytest
+from pymysql import err
 
 from ferry_core.errors import ConnectionLost, DataError, FerryError, LockConflict, ServerRole
-from ferry_core.mysql.faults import is_referenced, table_is_gone
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.faults import classify, is_referenced, table_is_gone
 from ferry_core.mysql.processes import kill, processes
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
@@ -55,6 +60,33 @@ def test_a_killed_connection(pair: Pair) -> None:
             session.query("SELECT 1")
         assert caught.value.server is ServerRole.TARGET
         kill(other, session.connection_id)  # gone: no error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (err.OperationalError("received unknown auth switch request"), Reason.ACCOUNT_UNSUPPORTED),
+        (RuntimeError("'cryptography' package is required"), Reason.ACCOUNT_UNSUPPORTED),
+        (err.InternalError("Packet sequence number wrong - got 3 expected 1"), Reason.CONNECTION_LOST),
+        (err.InterfaceError(0, ""), Reason.CONNECTION_LOST),
+        (err.OperationalError(2014, "out of sync"), Reason.CONNECTION_LOST),
+    ],
+    ids=str,
+)
+def test_what_the_driver_reports_without_a_server_is_told_apart_by_class(error: Exception, reason: Reason) -> None:
+    found = classify(error, Endpoint(ServerRole.SOURCE, "db.test", 3306, "u", "p"))
+    assert (found.reason, found.code) == (reason, error.args[0] if isinstance(error.args[0], int) else 0)
+
+
+def test_a_port_on_which_something_else_listens() -> None:
+    """It accepts the connection and closes it, as an HTTP server does with a request that it cannot read."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closing = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
+        closing.start()
+        endpoint = Endpoint(ServerRole.SOURCE, *listener.getsockname(), "u", "p")
+        with pytest.raises(ConnectionLost, match="what listens there does not answer like a MySQL server"):
+            Session(endpoint, Purpose.CONTROL)
+        closing.join(30)
 
 
 def test_what_is_added_stands_behind_the_statement() -> None:
