@@ -92,7 +92,7 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
 
 def _unnumbered(error: Exception, code: int) -> _Meaning:
     if code == 0 and isinstance(error, RuntimeError | err.OperationalError):
-        return _UNKNOWN_LOGIN  # PyMySQL 2.2 raises these without a number during a login, and nowhere else
+        return _UNKNOWN_LOGIN  # PyMySQL 1.2 raises these without a number during a login, and nowhere else
     if code == 0 and isinstance(error, err.InterfaceError | err.InternalError | OSError):
         return _LOST
     if isinstance(error, err.OperationalError) and 2000 <= code < 3000:

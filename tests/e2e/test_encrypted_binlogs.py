@@ -10,9 +10,10 @@ import pytest
 from hack.families import Family, cache_folder, locked
 from hack.servers import Instance
 from tests.conftest import ServerFactory
-from tests.e2e.test_faults import fill, finish, wait_until, write
+from tests.e2e.test_faults import fill, finish, write
 from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

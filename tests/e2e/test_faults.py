@@ -1,22 +1,19 @@
 """Faults during a run, with the real command: it continues by itself, or stops with one clear line."""
 
-import os
 import re
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hack.servers import Family
-from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_tables
 from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.proxy import Proxy
-from tests.support.servers import Flag, Pair, Server, ServerPool
+from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 # These tests take longer than all other end-to-end tests together: `make test-slow` runs them alone.
 pytestmark = pytest.mark.slow
@@ -35,21 +32,6 @@ def fill(server: Server, schema: str, rows: int = ROWS, table: str = "t") -> Non
         " SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9 UNION ALL SELECT 10)"
         f" SELECT @i := @i + 1, REPEAT('x', 60), @i FROM d a, d b, d c, d e, d f LIMIT {rows}",
     )
-
-
-@pytest.fixture
-def schema_of() -> Iterator[Callable[[Server], str]]:
-    """Creates a schema on a server that no other fixture uses; drops it afterwards."""
-    made: list[tuple[Server, str]] = []
-
-    def make(server: Server) -> str:
-        made.append((server, f"t_{uuid.uuid4().hex[:12]}"))
-        server.execute(f"CREATE DATABASE {made[-1][1]} CHARACTER SET utf8mb4")
-        return made[-1][1]
-
-    yield make
-    for server, name in made:
-        server.drop_schemas(name)
 
 
 @pytest.fixture
@@ -144,13 +126,6 @@ def test_a_session_that_logs_statements(bench: FerryCli, running: FerryProcess) 
     # The state is kept, and the event is still there: a restart must not skip it.
     again = bench.run()
     again.refused(65, "StatementFormat", statement)
-
-
-def wait_until(reached: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def purged_to(source: Server, name: str) -> bool:
@@ -334,68 +309,3 @@ def test_password_rotated(bench: FerryCli, tmp_path: Path, stage: str, first: st
         write(bench, "afterwards")
         finish(bench, process)
         assert process.starts == 1
-
-
-# -- a full disk ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["mysql", "mariadb"])
-def small_target(make_server: ServerFactory, request: pytest.FixtureRequest, server_pool: ServerPool) -> Pair:
-    """The target's disk has 900 MB. It has no binlog, because MySQL would end itself when it cannot write that."""
-    family = Family(request.param)
-    flags: dict[str, Flag] = (
-        {"log_bin": False, "gtid_mode": None, "innodb_redo_log_capacity": "64M"}
-        if family is Family.MYSQL
-        else {"log_bin": None, "gtid_strict_mode": None}
-    )
-    return Pair(server_pool.pair(family).source, make_server(family.value, disk_megabytes=900, **flags))
-
-
-def fill_disk(folder: Path, megabytes_left: int) -> Path:
-    """A file that fills the disk, once the server's own files are allocated: it would crash on a hole in them."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path.stat().st_size:
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    ballast = folder / "ballast"
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - (megabytes_left << 20))
-    return ballast
-
-
-def test_disk_full_on_the_target(small_target: Pair, schema_of: Callable[[Server], str], tmp_path: Path) -> None:
-    source, target = small_target.source, small_target.target
-    assert target.instance is not None
-    schema = schema_of(source)
-    source.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY, b LONGBLOB)")
-    for start in range(0, 400, 50):
-        rows = ", ".join(f"({start + n}, REPEAT(CHAR(65 + {n} % 26), 400000))" for n in range(50))
-        source.execute(f"INSERT INTO {schema}.t VALUES {rows}")
-    ballast = fill_disk(target.instance.folder / "data", 70)
-    # Four workers' chunks of 20 MB at once would fill the disk before one of them commits.
-    sections = {"copy": {"workers": 1}, "cutover": {"mode": "Automatic", "watchFor": "1s"}}
-    bench = FerryCli(tmp_path / "ferry", small_target, schema, **sections)
-    with bench.process("--retry-for", "5s") as process:
-        process.start()
-        ended = stopped(process, 180)
-        survived = target.instance.running
-        if survived:
-            assert "retrying: ServerResourceExhausted: target 127.0.0.1" in ended.stderr
-            ended.refused(75, "ServerResourceExhausted", "target 127.0.0.1")
-        else:  # MariaDB ends itself when it cannot write what it must
-            assert re.search("retrying: (ServerResourceExhausted|ConnectionLost): target 127.0.0.1", ended.stderr)
-            found = re.match("ferry: (ServerUnreachable|ConnectionLost|ServerResourceExhausted): ", ended.failures[-1])
-            assert found, ended
-            ended.refused(75, found[1], "target 127.0.0.1")
-        assert bench.state.exists()
-        ballast.unlink()
-        target.start()  # a server may not survive it
-        there = target.value(f"SELECT COUNT(*) FROM {schema}.t")
-        kept = process.start().wait_stage("Copying")["progress"]["rowsCopied"]
-        bench.tell(process, f"goes on over {there} rows")
-        assert kept > 0
-        assert target.value(f"SELECT COUNT(*) FROM {schema}.t") >= there > 0
-        process.succeed()
-        assert "resumes what it records" in process.log.read_text()
-    compared = assert_equal_tables(source, target, f"{schema}.t", f"{schema}.t")
-    print(f"server survived: {'yes' if survived else 'no'}; {compared.rows} rows equal")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, stopped, wait_copied, wait_until, write
+from tests.e2e.test_faults import SLOWLY, STREAMING, fill, finish, stopped, wait_copied, write
 from tests.support.ferry_cli import FerryCli
 from tests.support.proxy import Proxy, assert_not_used
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_faults import STREAMING, fill, finish, stopped, wait_until, write
+from tests.e2e.test_faults import STREAMING, fill, finish, stopped, write
 from tests.support.ferry_cli import FerryCli
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_faults import STREAMING, fill, finish, wait_until, write
+from tests.e2e.test_faults import STREAMING, fill, finish, write
 from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -1,147 +1,32 @@
 """A Ferry's loop against an API whose answers the test chooses, and its slot."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from ferry_core.api.report import Stage
 from ferry_operator import reconciler as loop
-from ferry_operator.act import Actor
-from ferry_operator.budget import StatusBudget
-from ferry_operator.copier_client import CopierClients, Unreachable
-from ferry_operator.identity import Identity
+from ferry_operator.copier_client import Unreachable
 from ferry_operator.kube import MAX_REQUESTS, KubeError
-from ferry_operator.metrics import Metrics
-from ferry_operator.names import FINALIZER, SKIP_CLEANUP, Object, Role
-from ferry_operator.observe import Link, PodView
+from ferry_operator.observe import Link
 from ferry_operator.plan import Plan
-from ferry_operator.reconciler import OperatorContext, Reconciler
 from ferry_operator.round_state import RoundState
-from ferry_operator.run_slots import RunSlots
-from ferry_operator.settings import Settings
-from tests.support.kubelet import SPEC
 from tests.support.observed import pod, report
-from tests.support.operator_thread import samples
+from tests.support.played_reconciler import COPIER, Cluster, Harness, played, said, until
 
-UID = "uid-1"
-IDENTITY = Identity.new()
-COPIER = PodView(Role.COPIER, "orders-copier", "pod-1", phase="Running", running=True)
+if TYPE_CHECKING:
+    from ferry_operator.names import Object
+
 DENIED = 'admission webhook "pods.example" denied the request: no Pods on Sundays'
-
-
-class Cluster:
-    """``Kube`` of one Ferry: ``says`` gives the error of a call, by its name."""
-
-    def __init__(self) -> None:
-        meta: Object = {"name": "orders", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"}
-        meta |= {"creationTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]}
-        self.ferry: Object | None = {"kind": "Ferry", "metadata": meta, "spec": SPEC}
-        self.asked: list[str] = []
-        self.says: dict[str, KubeError] = {}
-        self.told: list[tuple[str, str]] = []
-        """Reason and note of each Event."""
-        self.pods: list[PodView] = []
-
-    async def get_ferry(self, _: str, __: str) -> Object:
-        self._answer("get_ferry")
-        if self.ferry is None:
-            raise KubeError(404, "NotFound", 'ferries.mysqlferry.io "orders" not found')
-        return self.ferry
-
-    async def write_status(self, ferry: Object, status: Object, *, locked: bool = True) -> Object:
-        self._answer("write_status" if locked else "write_status, unlocked")
-        version = str(int(ferry["metadata"]["resourceVersion"]) + 1)
-        self.ferry = ferry | {"metadata": ferry["metadata"] | {"resourceVersion": version}, "status": status}
-        return self.ferry
-
-    async def add_finalizer(self, _: Object) -> None:
-        self._answer("add_finalizer")
-
-    async def create_pod(self, _: str, pod: Object) -> Object:
-        self._answer("create_pod")
-        return pod | {"metadata": pod["metadata"] | {"uid": "pod-1"}}
-
-    async def delete_pod(self, *_: str) -> None:
-        self._answer("delete_pod")
-
-    async def create_secret(self, _: str, secret: Object) -> Object:
-        self._answer("create_secret")
-        return secret
-
-    async def create_event(self, _: str, event: Object) -> None:
-        self.told.append((event["reason"], event["note"]))
-
-    def _answer(self, name: str) -> None:
-        self.asked.append(name)
-        if name in self.says:
-            raise self.says[name]
-
-    def delete(self) -> None:
-        assert self.ferry is not None
-        meta = self.ferry["metadata"] | {"deletionTimestamp": "2026-01-02T00:00:00Z", "resourceVersion": "9"}
-        self.ferry = self.ferry | {"metadata": meta}
-
-
-class Harness:
-    """A reconciler with its context; ``body`` is the object that the watch delivered last."""
-
-    def __init__(self, cluster: Cluster, most: int = 0) -> None:
-        self.cluster = cluster
-        self.body = cluster.ferry or {}
-        actor = Actor(cluster, IDENTITY, Settings("ferry", "image:1"), StatusBudget())  # type: ignore[arg-type]
-        self.metrics = Metrics(list)
-        self.slots = RunSlots(most, lambda _: None)
-        copier_clients = CopierClients(None, None)  # type: ignore[arg-type]
-        self.context = OperatorContext(actor, copier_clients, self.slots, self.metrics, {}, {})
-        self.reconciler = Reconciler(self.context, UID, lambda: self.body, lambda: list(cluster.pods))
-        self.stopped = False
-
-    async def until(self, what: Callable[[], object]) -> None:
-        """The reconciler runs until this is so, or it has ended by itself."""
-        running = asyncio.create_task(self.reconciler.run(lambda: self.stopped))
-        async with asyncio.timeout(10):
-            while not what() and not running.done():  # noqa: ASYNC110 - no event tells of it
-                await asyncio.sleep(0.001)
-        self.stopped = True
-        self.reconciler.wake()
-        await asyncio.wait_for(running, 1)
-
-    def errors(self, reason: str) -> float:
-        return samples(self.metrics).get(("ferry_operator_reconcile_errors_total", (reason,)), 0)
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (0.01,))
     return Cluster()
-
-
-def played(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: int = 0) -> Harness:
-    """The harness, after the scene."""
-
-    async def play() -> Harness:
-        harness = Harness(cluster, most)
-        async with asyncio.timeout(10):
-            await scene(harness)
-        return harness
-
-    return asyncio.run(play())
-
-
-async def until(what: Callable[[], object]) -> None:
-    """In a scene."""
-    while not what():  # noqa: ASYNC110 - no event tells of it
-        await asyncio.sleep(0.001)
-
-
-def said(cluster: Cluster) -> str:
-    """The message of its status."""
-    return "" if cluster.ferry is None else str(cluster.ferry.get("status", {}).get("message", ""))
 
 
 # -- answers that may be of something else ----------------------------------------------------------------------------
@@ -365,100 +250,3 @@ def test_status_writes_are_rate_limited_except_for_new_generations(cluster: Clus
         assert state.held_back == 0
 
     played(cluster, scene)
-
-
-# -- deletion -----------------------------------------------------------------------------------------------------
-
-STARTED = {"startTime": "2026-01-01T00:00:00Z"}
-
-
-def deleted(cluster: Cluster, **status: Any) -> None:
-    assert cluster.ferry is not None
-    cluster.ferry["status"] = STARTED | status
-    cluster.delete()
-
-
-def test_a_cleanup_that_gets_a_404_is_retried_and_counted(cluster: Cluster) -> None:
-    deleted(cluster)
-    cluster.says["create_pod"] = KubeError(404, "NotFound", "no such thing")
-
-    async def release(harness: Harness) -> None:
-        assert not await harness.reconciler.release(0.2)
-
-    harness = played(cluster, release)
-    assert cluster.asked.count("create_pod") >= 2
-    assert harness.errors("NotFound") >= 2
-
-
-def test_an_unavailable_api_server_releases_nothing(cluster: Cluster) -> None:
-    deleted(cluster)
-    cluster.says = {name: KubeError(0, "Unreachable", "away") for name in ("get_ferry", "write_status", "create_pod")}
-
-    async def release(harness: Harness) -> None:
-        assert not await harness.reconciler.release(0.1)
-
-    assert played(cluster, release).errors("Unreachable") >= 2
-
-
-def test_a_ferry_that_is_gone_is_released(cluster: Cluster) -> None:
-    async def release(harness: Harness) -> None:
-        cluster.ferry = None
-        assert await harness.reconciler.release(10)
-
-    played(cluster, release)
-    assert cluster.asked == ["get_ferry"]
-
-
-# -- places -----------------------------------------------------------------------------------------------------
-
-
-def test_a_copier_that_is_still_ending_keeps_its_slot(cluster: Cluster) -> None:
-    deleted(cluster)
-    cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
-
-    async def release(harness: Harness) -> None:
-        assert not await harness.reconciler.release(0.1)
-        harness.reconciler.release_slot()
-        assert not harness.slots.acquire("next", "2026-01-02")
-        cluster.pods.clear()
-        assert not await harness.reconciler.release(0.1)
-        assert harness.slots.acquire("next", "2026-01-02")
-
-    played(cluster, release, most=1)
-
-
-def test_a_ferry_deleted_without_cleanup_releases_its_slot(cluster: Cluster) -> None:
-    assert cluster.ferry is not None
-    cluster.ferry["metadata"]["annotations"] = {SKIP_CLEANUP: "true"}
-    deleted(cluster)
-    cluster.pods = [replace(COPIER, deletion_due=datetime.now(UTC))]
-
-    async def release(harness: Harness) -> None:
-        assert await harness.reconciler.release(10)
-        assert harness.slots.acquire("next", "2026-01-02")
-
-    played(cluster, release, most=1)
-
-
-def test_a_ferry_without_finalizer_acquires_no_slot(cluster: Cluster) -> None:
-    assert cluster.ferry is not None
-    cluster.ferry["metadata"]["finalizers"] = []
-
-    async def scene(harness: Harness) -> None:
-        harness.slots.adopt("other")
-        await harness.reconciler.round()
-        harness.slots.release("other")
-        assert harness.slots.acquire("younger", "2026-02-01")
-
-    played(cluster, scene, most=1)
-
-
-def test_a_queued_ferry_that_is_not_reconciled_any_more_blocks_nobody(cluster: Cluster) -> None:
-    async def scene(harness: Harness) -> None:
-        harness.slots.adopt("other")
-        await harness.reconciler.round()
-        harness.reconciler.release_slot()
-        harness.slots.release("other")
-        assert harness.slots.acquire("younger", "2026-02-01")
-
-    played(cluster, scene, most=1)

@@ -81,9 +81,9 @@ def test_what_the_driver_reports_without_a_server_is_told_apart_by_class(error: 
 def test_a_port_on_which_something_else_listens() -> None:
     """It accepts the connection and closes it, as an HTTP server does with a request that it cannot read."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        closing = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
+        closing = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)  # noqa: PLW0108 - accept waits
         closing.start()
-        endpoint = Endpoint(ServerRole.SOURCE, *listener.getsockname(), "u", "p")
+        endpoint = Endpoint(ServerRole.SOURCE, "127.0.0.1", listener.getsockname()[1], "u", "p")
         with pytest.raises(ConnectionLost, match="what listens there does not answer like a MySQL server"):
             Session(endpoint, Purpose.CONTROL)
         closing.join(30)

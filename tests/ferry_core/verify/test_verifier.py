@@ -1,4 +1,3 @@
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
 from ferry_core.verify.verifier import Proof, Verdict, Verifier
 from tests.support.table_pair import TablePair
-from tests.support.tables import decode, move_of
+from tests.support.tables import decode
 
 
 class Interposed(Session):
@@ -52,22 +51,6 @@ def full_pass(verifier: Verifier) -> Verdict:
 
 def soon() -> float:
     return time.monotonic() + 60
-
-
-@pytest.fixture
-def move(both: TablePair) -> TableMove:
-    both.on_both(
-        "CREATE TABLE t (id int PRIMARY KEY, a varchar(20))",
-        "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
-    )
-    return move_of(both.table())
-
-
-@pytest.fixture
-def verifier(both: TablePair, move: TableMove) -> Verifier:
-    made = Verifier([move], both.connect_source, both.connect_target, workers=2, rows_per_chunk=2)
-    made.unproven.begin(move)
-    return made
 
 
 def texts(differences: list[Difference]) -> list[str]:
@@ -320,88 +303,3 @@ def test_over_the_cap_the_table_needs_another_pass(both: TablePair, move: TableM
     verifier.unproven.begin(move)
     full_pass(verifier)
     assert verifier.prove_all(soon(), check_cancelled) == []
-
-
-class ChangePath:
-    """A model of the change path: writes on the source, late flushes, each event told to the verifier.
-
-    The key that ``lost`` names is not flushed after its last change: the defect that verification must find.
-    """
-
-    def __init__(self, both: TablePair, move: TableMove, seed: int) -> None:
-        self._both = both
-        self._move = move
-        self._random = random.Random(seed)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.verifier: Verifier | None = None
-        self.pending: set[bytes] = set()
-        self.lost: bytes | None = None
-        self.changes = 0
-
-    def is_pending(self, _move: TableMove, key: bytes) -> bool:
-        return key in self.pending
-
-    def start(self, verifier: Verifier) -> None:
-        self.verifier = verifier
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        assert self.verifier is not None
-        name = self._move.table.source.sql
-        with self._both.pair.source.connect() as source, self._both.pair.target.connect() as target:
-            write, flush = source.cursor(), target.cursor()
-            while not self._stop.is_set():
-                key = self._random.randrange(300)
-                raw = b"%d" % key
-                write.execute(f"REPLACE INTO {name} VALUES ({key}, {self._random.randrange(10**6)})")
-                self.pending.add(raw)
-                self.verifier.changed(self._move, [raw], decode)
-                self._stop.wait(self._random.random() * 0.002)
-                if raw != self.lost:
-                    write.execute(f"SELECT a FROM {name} WHERE id = {key}")
-                    ((value,),) = write.fetchall()
-                    flush.execute(f"REPLACE INTO {name} VALUES ({key}, '{value}')")
-                self.pending.discard(raw)
-                self.changes += 1
-
-
-@pytest.mark.parametrize("lost", [None, b"77"])
-def test_proofs_hold_while_rows_change(
-    both: TablePair, move: TableMove, verifier: Verifier, lost: bytes | None
-) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    path = ChangePath(both, move, seed)
-    path.lost = lost
-    path.start(verifier)
-    try:
-        turns = 0
-        end = time.monotonic() + 60
-        while path.changes <= 300 or turns <= 10:
-            assert time.monotonic() < end, f"only {path.changes} changes and {turns} turns in a minute, seed {seed}"
-            if turns % 10 == 0:
-                verifier.unproven.begin(move)
-                verifier.changed(move, list(path.pending), decode)
-                assert verifier.full_pass(Cancellation(), no_progress, no_wait).unfinished == set()
-            verifier.prove_some(path.is_pending, 50)
-            turns += 1
-    finally:
-        path.stop()
-    left = verifier.unproven.size()
-    print(f"{path.changes} changes, {turns} turns, {left} keys left to the lock")
-    both.on_source("REPLACE INTO t VALUES (77, 'the last change')")
-    if lost is None:
-        both.on_target("REPLACE INTO t VALUES (77, 'the last change')")
-    verifier.changed(move, [b"77"], decode)
-    assert texts(verifier.prove_all(soon(), check_cancelled)) == (
-        [] if lost is None else ["changed 77"] if _there(both) else ["missing 77"]
-    )
-
-
-def _there(both: TablePair) -> bool:
-    return bool(both.pair.target.query(f"SELECT 1 FROM `{both.schema}`.t WHERE id = 77"))
