@@ -29,7 +29,7 @@ CHOICES: dict[str, Object] = {
 }
 
 
-class Team:
+class PolicyNamespace:
     """A namespace with one Ferry, the chart's policy, and ``kubectl`` as a user with a role of some verbs."""
 
     def __init__(self, api: StrictApi) -> None:
@@ -69,11 +69,11 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(strict_api: StrictApi) -> Iterator[Team]:
+def team(strict_api: StrictApi) -> Iterator[PolicyNamespace]:
     made = [each for each in render() if each["kind"].startswith("ValidatingAdmissionPolicy")]
     assert [each["kind"] for each in made] == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
     strict_api.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": made})
-    team = Team(strict_api)
+    team = PolicyNamespace(strict_api)
     team.grant("oncall", ["get", "create", "patch"], "ferries", "mysqlferry.io")
     team.grant("owner", ["get", "create", "patch"], "ferries", "mysqlferry.io")
     team.grant("owner", ["create"], "pods", "")
@@ -83,7 +83,7 @@ def team(strict_api: StrictApi) -> Iterator[Team]:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_who_may_create_no_pods_cannot_choose_what_they_run(team: Team, choice: str) -> None:
+def test_an_account_that_cannot_create_pods_cannot_choose_what_they_run(team: PolicyNamespace, choice: str) -> None:
     taken, said = team.patch("oncall", CHOICES[choice])
     assert not taken
     assert "only who may create Pods in this namespace may create a Ferry or change these" in said
@@ -91,7 +91,7 @@ def test_who_may_create_no_pods_cannot_choose_what_they_run(team: Team, choice: 
     assert taken, said
 
 
-def test_whoever_may_patch_may_do_all_that_people_on_call_do(team: Team) -> None:
+def test_an_account_that_may_patch_can_do_everything_that_on_call_people_do(team: PolicyNamespace) -> None:
     for spec in (
         {"paused": True},
         {"throttle": {"maxRowsPerSecond": 10}},
@@ -103,7 +103,7 @@ def test_whoever_may_patch_may_do_all_that_people_on_call_do(team: Team) -> None
         assert taken, said
 
 
-def test_a_ferry_is_created_only_by_who_may_create_pods(team: Team) -> None:
+def test_only_an_account_that_may_create_pods_can_create_a_ferry(team: PolicyNamespace) -> None:
     taken, said = team.create("oncall", "new")
     assert not taken
     assert "only who may create Pods" in said
@@ -111,6 +111,6 @@ def test_a_ferry_is_created_only_by_who_may_create_pods(team: Team) -> None:
     assert taken, said
 
 
-def test_it_is_installed_with_the_crd_unless_disabled() -> None:
+def test_the_admission_policy_is_installed_with_the_crd_unless_disabled() -> None:
     for option in ("crds.enabled=false", "admissionPolicy.enabled=false"):
         assert not [each for each in render(f"--set={option}") if "Admission" in each["kind"]]

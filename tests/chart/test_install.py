@@ -121,7 +121,7 @@ def test_install_upgrade_and_uninstall_keep_the_ferries(installer: Installer, ne
     assert description(installer.crd()).startswith("One move")
 
 
-def test_a_kept_crd_belongs_to_the_release_that_made_it(installer: Installer) -> None:
+def test_a_kept_crd_belongs_to_the_release_that_created_it(installer: Installer) -> None:
     installer.helm("install", "ferry", CHART)
     installer.helm("uninstall", "ferry")
     assert 'must equal "other": current value is "ferry"' in installer.refused("install", "other", CHART)
@@ -167,7 +167,7 @@ def test_a_crd_that_is_not_kept_is_deleted_with_all_ferries(installer: Installer
     wait_until(lambda: installer.crd() is None)
 
 
-def test_an_operator_started_before_its_crd_serves_once_it_is_there(
+def test_an_operator_started_before_its_crd_serves_once_it_is_installed(
     installer: Installer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with OperatorThread(installer.api.kubeconfig, "default"):

@@ -111,12 +111,12 @@ async def _missing(account: Account) -> list[str]:
         await kube.close()
 
 
-def test_nothing_is_missing(poor: Account) -> None:
+def test_with_the_charts_roles_no_permission_is_missing(poor: Account) -> None:
     assert asyncio.run(_missing(poor)) == []
 
 
 @pytest.mark.parametrize("permission", [*SERVED, Permission("get", "secrets", name="ferry-operator-identity")], ids=str)
-def test_what_is_missing_is_named(poor: Account, permission: Permission) -> None:
+def test_a_missing_permission_is_named(poor: Account, permission: Permission) -> None:
     poor.take(permission)
     wait_until(lambda: asyncio.run(_missing(poor)) == [f"{permission} in namespace {poor.namespace}"])
     poor.give_back()

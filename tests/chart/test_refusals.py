@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 BY_NAME = {str(each): each for each in SERVED}
 
 
-class Scene:
+class RestrictedOperator:
     """A namespace whose operator has all permissions at first."""
 
     def __init__(self, cluster: Cluster, account: Account, kubelet: Kubelet) -> None:
@@ -45,15 +45,15 @@ class Scene:
 
 
 @pytest.fixture
-def scene(strict_api: StrictApi) -> Iterator[Scene]:
+def scene(strict_api: StrictApi) -> Iterator[RestrictedOperator]:
     namespace = strict_api.make_namespace("lacking")
     account = Account(strict_api, namespace, (namespace,))
     with Kubelet(strict_api, namespace) as kubelet:
-        yield Scene(Cluster(strict_api, namespace), account, kubelet)
+        yield RestrictedOperator(Cluster(strict_api, namespace), account, kubelet)
 
 
 @pytest.fixture
-def operator(scene: Scene) -> Iterator[OperatorThread]:
+def operator(scene: RestrictedOperator) -> Iterator[OperatorThread]:
     with scene.account.operator() as operator:
         # Once it has created a copier, its checks at the start are over.
         scene.cluster.apply("first")
@@ -63,7 +63,7 @@ def operator(scene: Scene) -> Iterator[OperatorThread]:
 
 @pytest.mark.parametrize("name", ["list ferries", "watch ferries", "list pods", "watch pods"])
 def test_an_operator_without_vital_permissions_waits_and_logs_them(
-    scene: Scene, name: str, caplog: pytest.LogCaptureFixture
+    scene: RestrictedOperator, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.take(name)
     with scene.account.operator():
@@ -95,7 +95,9 @@ def test_a_deleted_namespace_does_not_affect_the_others(
         assert kubelet.started == ["orders-copier"]
 
 
-def test_all_missing_permissions_are_logged_in_one_line(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_missing_permissions_are_logged_in_one_line(
+    scene: RestrictedOperator, caplog: pytest.LogCaptureFixture
+) -> None:
     scene.take("delete ferries")
     with scene.account.operator():
         line = f"the operator's account lacks permissions: delete ferries in namespace {scene.cluster.namespace}"
@@ -112,7 +114,7 @@ def test_all_missing_permissions_are_logged_in_one_line(scene: Scene, caplog: py
         ("update ferries/finalizers", "you can't set finalizers on"),
     ],
 )
-def test_a_copier_that_cannot_be_created(scene: Scene, name: str, words: str) -> None:
+def test_a_copier_that_cannot_be_created(scene: RestrictedOperator, name: str, words: str) -> None:
     scene.take(name)
     scene.cluster.apply("orders")
     wait_until(lambda: scene.cluster.condition("orders", "Stalled").get("reason") == "PodRefused")
@@ -124,7 +126,7 @@ def test_a_copier_that_cannot_be_created(scene: Scene, name: str, words: str) ->
 
 
 @pytest.mark.usefixtures("operator")
-def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleaned_up(scene: Scene) -> None:
+def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleaned_up(scene: RestrictedOperator) -> None:
     scene.take("patch ferries")
     scene.cluster.apply("orders")
     words = "waiting for the operator's finalizer"
@@ -135,7 +137,7 @@ def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleane
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_status_that_cannot_be_written_leaves_the_copier_alone(scene: Scene) -> None:
+def test_a_status_that_cannot_be_written_leaves_the_copier_alone(scene: RestrictedOperator) -> None:
     scene.copying()
     scene.take("patch ferries/status")
     copier = scene.kubelet.copier("orders")
@@ -149,7 +151,7 @@ def test_a_status_that_cannot_be_written_leaves_the_copier_alone(scene: Scene) -
 
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("name", ["delete pods", "get ferries"])
-def test_a_deletion_that_cannot_go_on(scene: Scene, name: str) -> None:
+def test_a_deletion_without_permission_is_reported(scene: RestrictedOperator, name: str) -> None:
     scene.copying()
     scene.take(name)
     scene.cluster.delete("orders")
@@ -161,7 +163,7 @@ def test_a_deletion_that_cannot_go_on(scene: Scene, name: str) -> None:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_time_to_live_that_cannot_end(scene: Scene) -> None:
+def test_a_time_to_live_without_permission_to_delete_is_reported(scene: RestrictedOperator) -> None:
     scene.take("delete ferries")
     scene.cluster.apply("orders", ttlSecondsAfterFinished=0)
     copier = scene.kubelet.copier("orders")
@@ -175,7 +177,9 @@ def test_a_time_to_live_that_cannot_end(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("operator")
-def test_events_that_cannot_be_posted_block_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_events_that_cannot_be_posted_block_nothing(
+    scene: RestrictedOperator, caplog: pytest.LogCaptureFixture
+) -> None:
     scene.take("create events")
     scene.copying()
     scene.cluster.patch("orders", aborted=True)
@@ -184,7 +188,7 @@ def test_events_that_cannot_be_posted_block_nothing(scene: Scene, caplog: pytest
     wait_until(lambda: any(refused in each.getMessage() for each in caplog.records))
 
 
-def test_every_permission_is_tested_here() -> None:
+def test_every_permission_has_a_test_in_this_module() -> None:
     here = {*BY_NAME} - {"list ferries", "watch ferries", "list pods", "watch pods"}
     assert here == {
         *("create pods", "create secrets", "update ferries/finalizers", "patch ferries", "patch ferries/status"),

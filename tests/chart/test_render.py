@@ -54,7 +54,7 @@ def settings(*options: str) -> Settings:
 
 
 @pytest.mark.parametrize("options", SETS)
-def test_each_object_says_what_it_belongs_to(options: list[str]) -> None:
+def test_each_object_has_the_labels_of_its_release(options: list[str]) -> None:
     objects = render(*options)
     assert {"Deployment", "Pod"} <= {each["kind"] for each in objects}
     for each in objects:
@@ -64,7 +64,7 @@ def test_each_object_says_what_it_belongs_to(options: list[str]) -> None:
         assert labels["app.kubernetes.io/managed-by"] == "Helm", "the operator would take it for one of its copiers"
 
 
-def test_what_kubernetes_would_refuse_is_found() -> None:
+def test_an_object_that_kubernetes_would_refuse_is_found() -> None:
     (deployment,) = only("Deployment")
     deployment["spec"]["replica"] = deployment["spec"].pop("replicas")
     assert "'replica' was unexpected" in next(problems([deployment]))
@@ -242,7 +242,7 @@ def test_every_value_is_described_and_bounded() -> None:
             at = at["properties"][part]
 
 
-def test_the_page_has_the_values_as_they_are() -> None:
+def test_the_documented_values_equal_the_charts() -> None:
     assert chart_values.section() in chart_values.PAGE.read_text(), "run hack/chart_values.py --write"
 
 
@@ -252,7 +252,7 @@ def test_the_versions_agree() -> None:
     assert chart["version"] == chart["appVersion"] == project["version"]
 
 
-def test_the_example_of_the_chart_is_a_good_ferry(kube_api: KubeApi) -> None:
+def test_the_charts_example_is_a_valid_ferry(kube_api: KubeApi) -> None:
     assert Ferry.model_validate_json(json.dumps(example())).spec.cutover.mode.value == "Manual"
     kube_api.kubectl("create", "--dry-run=server", "-f", "-", given=example())
 

@@ -69,7 +69,7 @@ def test_the_same_fields_are_known(root: Schema, model: type[BaseModel], place: 
     assert described == known
 
 
-def test_every_field_of_the_spec_has_its_default_and_says_whether_it_is_required(root: Schema) -> None:
+def test_every_field_of_the_spec_has_its_default_and_is_required_or_optional(root: Schema) -> None:
     for place, field, _ in _fields(Spec, "spec"):
         said = _at(root, place)
         above, _, name = place.rpartition(".")
@@ -105,7 +105,7 @@ def test_every_field_of_the_spec_has_its_bounds(root: Schema) -> None:
     assert seen > 20
 
 
-def test_a_status_has_no_defaults_since_it_says_only_what_is_so(root: Schema) -> None:
+def test_the_status_has_no_defaults(root: Schema) -> None:
     for place in _places(root["properties"]["status"], "status"):
         assert "default" not in _at(root, place), place
 

@@ -142,7 +142,7 @@ def test_it_installs_without_a_warning(kube_api: KubeApi) -> None:
     assert "NonStructuralSchema" not in conditions
 
 
-def test_the_whole_example_is_accepted_and_comes_back_as_it_was(ferries: Ferries) -> None:
+def test_the_whole_example_is_accepted_and_returned_unchanged(ferries: Ferries) -> None:
     stored = ferries.create(EXAMPLE, "example")
     wanted = copy.deepcopy(EXAMPLE)
     wanted["source"]["credentialsSecretRef"] |= {"usernameKey": "username", "passwordKey": "password"}
@@ -243,7 +243,7 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
 
 
 @pytest.mark.parametrize(("name", "changes", "words"), REFUSED_AT_CREATION, ids=[row[0] for row in REFUSED_AT_CREATION])
-def test_what_is_wrong_is_refused_with_words_that_help(
+def test_an_invalid_ferry_is_refused_with_a_helpful_message(
     ferries: Ferries, name: str, changes: list[Change], words: str
 ) -> None:
     spec = copy.deepcopy(SMALL)
@@ -257,7 +257,7 @@ def test_a_long_name_is_refused(ferries: Ferries) -> None:
     assert "at most 52 characters" in refusal(lambda: ferries.create(SMALL, "n" * 53))
 
 
-def test_the_same_server_is_fine_with_a_rename(ferries: Ferries) -> None:
+def test_source_and_target_may_be_one_server_with_renamed_schemas(ferries: Ferries) -> None:
     same = copy.deepcopy(SMALL) | {"target": SMALL["source"]}
     same["tables"]["renameSchemas"] = {"shop": "shop_v2"}
     ferries.create(same, "rename")
@@ -278,7 +278,7 @@ def test_the_same_server_is_fine_with_a_rename(ferries: Ferries) -> None:
     ],
     ids=lambda value: value.replace(".", "-") if isinstance(value, str) else "",
 )
-def test_what_is_moved_is_fixed_once_validated(
+def test_the_selection_cannot_change_once_validated(
     ferries: Ferries, stage: str | None, patch: Manifest, field: str
 ) -> None:
     name = f"fixed-{field.replace('.', '-')}-{stage}".lower()
@@ -293,7 +293,7 @@ def test_what_is_moved_is_fixed_once_validated(
         ferries.patch(name, {"copy": {"workers": 2}, "source": {"credentialsSecretRef": {"name": "renewed"}}})
 
 
-def test_aborted_cannot_be_taken_back_not_even_by_way_of_null(ferries: Ferries) -> None:
+def test_aborted_cannot_be_undone_even_through_null(ferries: Ferries) -> None:
     ferries.create(SMALL, "abort")
     ferries.patch("abort", {"aborted": True})
     assert "aborted cannot be undone" in refusal(lambda: ferries.patch("abort", {"aborted": False}))
@@ -336,7 +336,7 @@ def test_an_approval_can_be_withdrawn_until_the_cutover_begins(
         assert "approval can no longer be withdrawn" in said
 
 
-def test_an_approval_may_be_given_in_another_way_while_the_cutover_is_under_way(ferries: Ferries) -> None:
+def test_the_form_of_an_approval_may_change_during_the_cutover(ferries: Ferries) -> None:
     ferries.create(SMALL, "another-way")
     ferries.patch("another-way", {"cutover": {"mode": "Automatic"}})
     ferries.say("another-way", stage="CuttingOver")
@@ -344,7 +344,7 @@ def test_an_approval_may_be_given_in_another_way_while_the_cutover_is_under_way(
     ferries.patch("another-way", {"cutover": {"mode": "Automatic", "approved": False}})
 
 
-def test_every_list_may_be_as_long_as_its_bound_says(ferries: Ferries) -> None:
+def test_every_list_may_be_as_long_as_its_limit(ferries: Ferries) -> None:
     spec = copy.deepcopy(SMALL)
     spec["tables"] = {
         "include": [f"s{n}.*" for n in range(1000)],

@@ -22,7 +22,7 @@ def make_account(server: Server, name: str) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     """Parent and child tables, one row filter, and accounts without any privilege on both servers."""
     pair.source.execute(
         f"USE `{schema}`",
@@ -31,12 +31,12 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
         "INSERT INTO p VALUES (1, 'one'), (2, 'two'), (3, 'three')",
         "INSERT INTO c VALUES (1, 1), (2, 2)",
     )
-    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover=AUTOMATIC)
-    bench.spec["tables"]["rules"] = [{"match": f"{schema}.p", "where": "id > 0"}]
+    cli = FerryCli(tmp_path / "ferry", pair, schema, cutover=AUTOMATIC)
+    cli.spec["tables"]["rules"] = [{"match": f"{schema}.p", "where": "id > 0"}]
     for role, server in (("source", pair.source), ("target", pair.target)):
         make_account(server, "ferry")
-        bench.credentials(role, "ferry", PASSWORD)
-    return bench
+        cli.credentials(role, "ferry", PASSWORD)
+    return cli
 
 
 def documented(pair: Pair, schema: str) -> tuple[list[str], list[str]]:
@@ -61,50 +61,50 @@ def give(server: Server, statements: list[str]) -> None:
 
 
 @pytest.mark.parametrize("store", ["file", "target"])
-def test_the_documented_grants_are_enough(bench: FerryCli, store: str) -> None:
-    grants = documented(bench.pair, bench.schema)
-    assert [len(lines) for lines in grants] == [5 if bench.pair.family is Family.MYSQL else 4, 3]
-    for server, lines in zip((bench.pair.source, bench.pair.target), grants, strict=True):
+def test_the_documented_grants_are_enough(cli: FerryCli, store: str) -> None:
+    grants = documented(cli.pair, cli.schema)
+    assert [len(lines) for lines in grants] == [5 if cli.pair.family is Family.MYSQL else 4, 3]
+    for server, lines in zip((cli.pair.source, cli.pair.target), grants, strict=True):
         give(server, lines)
     if store == "target":
-        bench.spec["checkpoint"] = {"store": "Target"}
-    done = bench.run()
+        cli.spec["checkpoint"] = {"store": "Target"}
+    done = cli.run()
     assert done.code == 0, done.stderr
     for table in ("p", "c"):
-        assert_equal_tables(bench.pair.source, bench.pair.target, f"{bench.schema}.{table}", f"{bench.schema}.{table}")
+        assert_equal_tables(cli.pair.source, cli.pair.target, f"{cli.schema}.{table}", f"{cli.schema}.{table}")
 
 
-def test_without_creating_the_first_five_are_enough(bench: FerryCli) -> None:
+def test_with_existing_tables_the_first_five_grants_are_enough(cli: FerryCli) -> None:
     """Enough to the end: foreign keys are then the business of whoever created the tables."""
-    source, target = documented(bench.pair, bench.schema)
-    give(bench.pair.source, source)
+    source, target = documented(cli.pair, cli.schema)
+    give(cli.pair.source, source)
     account, tables, *others = target
-    bench.pair.target.execute(
-        f"CREATE DATABASE `{bench.schema}` CHARACTER SET utf8mb4",
-        f"USE `{bench.schema}`",
+    cli.pair.target.execute(
+        f"CREATE DATABASE `{cli.schema}` CHARACTER SET utf8mb4",
+        f"USE `{cli.schema}`",
         "CREATE TABLE p (id INT PRIMARY KEY, v VARCHAR(40)) ENGINE=InnoDB",
         "CREATE TABLE c (id INT PRIMARY KEY, p INT NOT NULL) ENGINE=InnoDB",
     )
-    give(bench.pair.target, [account, tables.replace(", CREATE, ALTER, INDEX, REFERENCES", ""), *others])
-    bench.spec["schema"] = {"create": "Never"}
-    done = bench.run()
+    give(cli.pair.target, [account, tables.replace(", CREATE, ALTER, INDEX, REFERENCES", ""), *others])
+    cli.spec["schema"] = {"create": "Never"}
+    done = cli.run()
     assert done.code == 0, done.stderr
-    assert bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.c") == 2
+    assert cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.c") == 2
 
 
-def messages(bench: FerryCli) -> list[str]:
+def messages(cli: FerryCli) -> list[str]:
     """Messages of failures from ``ferry check``."""
-    done = bench.check("--output", "json")
+    done = cli.check("--output", "json")
     answer = json.loads(done.stdout)
     assert done.code == (0 if answer["passed"] else 64)
     return [f"{one['reason']}: {one['message']}" for one in answer["checks"] if one["status"] == "failed"]
 
 
-def test_doing_what_the_messages_say_is_enough(bench: FerryCli) -> None:
+def test_the_grants_in_the_messages_are_enough(cli: FerryCli) -> None:
     """Starts with an account without privileges, runs the GRANTs from the messages, and completes a whole migration."""
     seen: list[str] = []
     for _ in range(8):
-        said = messages(bench)
+        said = messages(cli)
         if not said:
             break
         seen += said
@@ -112,23 +112,23 @@ def test_doing_what_the_messages_say_is_enough(bench: FerryCli) -> None:
             assert message.startswith(("MissingPrivilege: ", "PatternMatchesNothing: ")), message
             found = re.search(r"(source|target) 127.*?(GRANT .*? ON .*? TO \S+)", message)
             assert found, message
-            server = bench.pair.source if found[1] == "source" else bench.pair.target
+            server = cli.pair.source if found[1] == "source" else cli.pair.target
             server.execute(found[2])
-    assert messages(bench) == []
+    assert messages(cli) == []
     assert {"source", "target"} <= {word for message in seen for word in message.split()}
-    done = bench.run()
+    done = cli.run()
     assert done.code == 0, done.stderr
 
 
-def test_a_missing_privilege_is_named(bench: FerryCli) -> None:
+def test_a_missing_privilege_is_named(cli: FerryCli) -> None:
     """``ferry run`` names it too, before it does anything."""
-    source, target = documented(bench.pair, bench.schema)
-    give(bench.pair.source, source)
-    give(bench.pair.target, target)
-    bench.pair.source.execute("REVOKE REPLICATION SLAVE ON *.* FROM ferry@'%'")
-    bench.run().refused(64, "MissingPrivilege", "source 127.0.0.1", "GRANT REPLICATION SLAVE ON *.* TO")
-    bench.assert_nothing_begun()
-    bench.pair.source.execute("GRANT REPLICATION SLAVE ON *.* TO ferry@'%'")
-    bench.pair.target.execute(f"REVOKE INSERT, DROP ON `{bench.schema}`.* FROM ferry@'%'")
-    bench.run().refused(64, "MissingPrivilege", "target 127.0.0.1", "GRANT INSERT, DROP ON")
-    bench.assert_nothing_begun()
+    source, target = documented(cli.pair, cli.schema)
+    give(cli.pair.source, source)
+    give(cli.pair.target, target)
+    cli.pair.source.execute("REVOKE REPLICATION SLAVE ON *.* FROM ferry@'%'")
+    cli.run().refused(64, "MissingPrivilege", "source 127.0.0.1", "GRANT REPLICATION SLAVE ON *.* TO")
+    cli.assert_nothing_begun()
+    cli.pair.source.execute("GRANT REPLICATION SLAVE ON *.* TO ferry@'%'")
+    cli.pair.target.execute(f"REVOKE INSERT, DROP ON `{cli.schema}`.* FROM ferry@'%'")
+    cli.run().refused(64, "MissingPrivilege", "target 127.0.0.1", "GRANT INSERT, DROP ON")
+    cli.assert_nothing_begun()

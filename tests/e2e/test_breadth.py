@@ -85,7 +85,7 @@ def copy_time_zones(server: Server, schema: str) -> int:
     return sum(int(server.value(f"SELECT COUNT(*) FROM `{schema}`.{name}")) for name in names)
 
 
-def test_data_that_nobody_made_for_a_test_from_an_idle_source(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_real_world_data_from_an_idle_source(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Nothing writes, so only heartbeats tell that nothing is behind. Includes an empty table, and one with a filter
     that matches no row.
     """
@@ -139,7 +139,7 @@ NASTY = "X'275C0A002C0D1A'"  # quote, backslash, newline, NUL: escaping doubles 
 
 
 @pytest.mark.slow
-def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_rows_of_20_mb_with_a_packet_of_32_mb(pair: Pair, schema: str, tmp_path: Path) -> None:
     table = f"`{schema}`.long_rows"
     with packets(pair.source, pair.target, 32, 32):
         pair.source.execute(
@@ -172,7 +172,7 @@ def test_rows_of_twenty_megabytes_under_a_packet_of_thirty_two(pair: Pair, schem
 
 
 @pytest.mark.slow
-def test_a_row_that_fits_no_packet_of_the_target_is_named(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_row_larger_than_the_targets_packet_is_named(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
     """MySQL limits a JSON value by the packet, however it is sent."""
     table = f"`{schema}`.wide"
     with packets(mysql_pair.source, mysql_pair.target, 32, 8):

@@ -26,19 +26,19 @@ SILENT_SECONDS = 15.0
 """Longer than the stream's timeout."""
 
 
-class Befallen:
+class FaultedRun:
     """A run with writes on the source, a proxy before each server, and the server on which the fault happens."""
 
     def __init__(self, pair: Pair, schema: str, folder: Path, end: str) -> None:
         self.end = end
-        self.live = FerryUnderLoad(
+        self.under_load = FerryUnderLoad(
             pair, schema, folder, rows=BULK_ROWS, odd=2, cutover={"deadline": "10s", "watchFor": "1s"}
         )
         self.source_proxy = Proxy(pair.source.host, pair.source.port)
-        self.ferry = self.live.ferry = self.live.another("run", source_port=self.source_proxy.port)
+        self.ferry = self.under_load.ferry = self.under_load.another("run", source_port=self.source_proxy.port)
         self.pair = pair
         self.server: Server = pair.source if end == "source" else pair.target
-        self.proxy = self.source_proxy if end == "source" else self.live.proxy
+        self.proxy = self.source_proxy if end == "source" else self.under_load.proxy
         self._over = 0.0
 
     def befalls(self, fault: str) -> None:
@@ -54,13 +54,13 @@ class Befallen:
         self._over = time.monotonic()
 
     def _release(self) -> None:
-        for proxy in (self.source_proxy, self.live.proxy):
+        for proxy in (self.source_proxy, self.under_load.proxy):
             with contextlib.suppress(OSError):
                 proxy.release()
 
     def wait_moved(self) -> None:
         """Wait until a row written now is on the target, or the run has ended successfully."""
-        aim = f"`{self.live.schema}`.aim"
+        aim = f"`{self.under_load.schema}`.aim"
         with contextlib.suppress(pymysql.OperationalError):  # already locked
             self.pair.source.execute(f"UPDATE {aim} SET v = 77 WHERE id = 2")
         assert self.ferry.process is not None
@@ -80,66 +80,66 @@ class Befallen:
         print(f"{time.monotonic() - self._over:.1f} s afterwards {what}")
 
 
-def held(run: Befallen, proxy: Proxy, pattern: bytes) -> None:
+def held(run: FaultedRun, proxy: Proxy, pattern: bytes) -> None:
     proxy.hold(pattern)
     run.ferry.start()
     proxy.wait_held(120)
 
 
 @contextlib.contextmanager
-def validating(run: Befallen) -> Iterator[None]:
+def validating(run: FaultedRun) -> Iterator[None]:
     held(run, run.proxy, b"SHOW GRANTS")
     yield
 
 
 @contextlib.contextmanager
-def first_chunk(run: Befallen) -> Iterator[None]:
+def first_chunk(run: FaultedRun) -> Iterator[None]:
     held(run, run.proxy, b"LOAD DATA LOCAL" if run.end == "target" else b"GROUP_CONCAT(")
     yield
 
 
 @contextlib.contextmanager
-def copying(run: Befallen) -> Iterator[None]:
+def copying(run: FaultedRun) -> Iterator[None]:
     run.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 1000)
     yield
 
 
 @contextlib.contextmanager
-def verifying(run: Befallen) -> Iterator[None]:
+def verifying(run: FaultedRun) -> Iterator[None]:
     held(run, run.proxy, b"BIT_XOR(")
     yield
 
 
 @contextlib.contextmanager
-def ready(run: Befallen) -> Iterator[None]:
+def ready(run: FaultedRun) -> Iterator[None]:
     run.ferry.start().wait_stage("ReadyForCutover")
     yield
 
 
 @contextlib.contextmanager
-def locking(run: Befallen) -> Iterator[None]:
+def locking(run: FaultedRun) -> Iterator[None]:
     run.ferry.start()
-    with run.live.held_in_acquire(run.ferry):
+    with run.under_load.held_in_acquire(run.ferry):
         yield
 
 
 @contextlib.contextmanager
-def draining(run: Befallen) -> Iterator[None]:
+def draining(run: FaultedRun) -> Iterator[None]:
     run.ferry.start()
-    with run.live.held_in_drain(run.ferry):
+    with run.under_load.held_in_drain(run.ferry):
         yield
 
 
 @contextlib.contextmanager
-def recording(run: Befallen) -> Iterator[None]:
+def recording(run: FaultedRun) -> Iterator[None]:
     run.ferry.start().wait_stage("ReadyForCutover")
-    run.live.proxy.hold(RECORDS_COMPLETED)
+    run.under_load.proxy.hold(RECORDS_COMPLETED)
     run.ferry.post("cutover")
-    run.live.proxy.wait_held(120)
+    run.under_load.proxy.wait_held(120)
     yield
 
 
-Moment = Callable[[Befallen], contextlib.AbstractContextManager[None]]
+Moment = Callable[[FaultedRun], contextlib.AbstractContextManager[None]]
 MOMENTS: dict[str, Moment] = {
     "validating": validating,
     "first chunk": first_chunk,
@@ -178,42 +178,44 @@ def pair(server_pool: ServerPool, family: str) -> Pair:
 @pytest.mark.parametrize(
     ("fault", "moment", "end", "family"), EVERY if os.environ.get("FERRY_TEST_EVERY_MOMENT") else ONE_OF_EACH
 )
-def test_it_goes_on(pair: Pair, schema: str, tmp_path: Path, fault: str, moment: str, end: str) -> None:
-    run = Befallen(pair, schema, tmp_path, end)
-    live, ferry = run.live, run.ferry
+def test_the_run_continues_after_the_restart(
+    pair: Pair, schema: str, tmp_path: Path, fault: str, moment: str, end: str
+) -> None:
+    run = FaultedRun(pair, schema, tmp_path, end)
+    under_load, ferry = run.under_load, run.ferry
     if moment == "copying":
-        live.spec["throttle"] = {"maxRowsPerSecond": 1500}
-    with run.source_proxy, live, live.crew(threads=2) as crew:
+        under_load.spec["throttle"] = {"maxRowsPerSecond": 1500}
+    with run.source_proxy, under_load, under_load.writers(threads=2) as writers:
         with MOMENTS[moment](run):
             run.befalls(fault)
         run.wait_moved()
         asked = moment in ("locking", "draining", "recording")
-        live.finish(crew=crew, approve=not asked)
+        under_load.finish(writers=writers, approve=not asked)
     assert ferry.starts == 1
     if fault == "restart" and moment != "validating":
         assert AGAIN in ferry.log.read_text()
 
 
 @pytest.mark.parametrize(("end", "family"), [("source", "mysql"), ("source", "mariadb"), ("target", "mysql")])
-def test_after_the_cutover(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
+def test_a_restart_after_the_cutover_is_harmless(pair: Pair, schema: str, tmp_path: Path, end: str) -> None:
     """A restarted source accepts writes again, and the watch sees them. The target is not used any more."""
     with FerryUnderLoad(
         pair, schema, tmp_path, odd=1, cutover={"watchFor": "3m" if end == "source" else "20s"}
-    ) as live:
-        live.ferry.start().wait_stage("ReadyForCutover")
-        live.ferry.post("cutover")
-        live.ferry.wait_stage("Completed")
+    ) as under_load:
+        under_load.ferry.start().wait_stage("ReadyForCutover")
+        under_load.ferry.post("cutover")
+        under_load.ferry.wait_stage("Completed")
         (pair.source if end == "source" else pair.target).restart()
         if end == "source":
             began = time.monotonic()
-            assert not any(live.read_only())
+            assert not any(under_load.read_only())
             pair.source.execute(f"UPDATE `{schema}`.aim SET v = 5 WHERE id = 2")
-            live.ferry.wait_status(lambda status: "after the cutover" in str(status["conditions"]))
+            under_load.ferry.wait_status(lambda status: "after the cutover" in str(status["conditions"]))
             print(f"seen after {time.monotonic() - began:.1f} s")
-            assert live.ferry.process is not None
-            live.ferry.process.terminate()
-            assert live.ferry.wait_end() == 65
+            assert under_load.ferry.process is not None
+            under_load.ferry.process.terminate()
+            assert under_load.ferry.wait_end() == 65
         else:
-            live.ferry.succeed()
-            live.equal()
-        assert live.phase() == "Completed"
+            under_load.ferry.succeed()
+            under_load.equal()
+        assert under_load.phase() == "Completed"

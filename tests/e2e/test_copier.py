@@ -142,7 +142,7 @@ def told(copier: RealCopier, generation: int, **parts: Any) -> Directive:
     return Directive(generation=generation, **(said | parts))
 
 
-def test_it_crosses_only_once_it_is_told_that_it_may(pair: Pair, schema: str, make_copier: Make) -> None:
+def test_the_copier_cuts_over_only_after_permission(pair: Pair, schema: str, make_copier: Make) -> None:
     fill(pair, schema)
     copier = make_copier(pair, schema)
 
@@ -259,7 +259,9 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
     assert copier.wait() == 0, copier.log()
 
 
-def test_what_is_wrong_is_left_behind(mariadb_pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_failed_copier_leaves_its_error_in_the_termination_message(
+    mariadb_pair: Pair, schema: str, tmp_path: Path
+) -> None:
     fill(mariadb_pair, schema)
     copier = RealCopier(tmp_path, mariadb_pair, schema)
     (tmp_path / "secrets/target/password").unlink()
@@ -271,7 +273,7 @@ def test_what_is_wrong_is_left_behind(mariadb_pair: Pair, schema: str, tmp_path:
     assert "password" in failure.message
 
 
-def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
+def test_sigterm_saves_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
     fill(mariadb_pair, schema)
     copier = make_copier(mariadb_pair, schema)
 
@@ -286,7 +288,7 @@ def test_sigterm_is_a_checkpoint(mariadb_pair: Pair, schema: str, make_copier: M
     assert copier.last_report.stage in ("Streaming", "ReadyForCutover")
 
 
-def test_verbs_are_for_the_resource_and_metrics_for_everybody(
+def test_verbs_are_refused_under_an_operator_and_metrics_need_no_token(
     mariadb_pair: Pair, schema: str, make_copier: Make
 ) -> None:
     fill(mariadb_pair, schema)

@@ -35,7 +35,7 @@ def cut_over(copier: RealCopier) -> None:
     assert copier.wait() == 0, copier.log()
 
 
-def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, make_copier: Make) -> None:
+def test_a_copier_is_restarted_until_the_source_is_back(pair: Pair, schema: str, make_copier: Make) -> None:
     """Both are killed at once, as with their node. Without a source each start ends with 75, so that the Pod tries
     again.
     """
@@ -62,7 +62,7 @@ def test_it_is_started_again_until_the_source_is_back(pair: Pair, schema: str, m
     assert_equal_schemas(pair.source, pair.target, schema)
 
 
-def test_a_source_that_lost_its_last_transaction_ends_it_for_good(pair: Pair, schema: str, make_copier: Make) -> None:
+def test_a_source_that_lost_its_last_transaction_fails_the_ferry(pair: Pair, schema: str, make_copier: Make) -> None:
     """A crash with sync_binlog=0 while the copier is down: another transaction has the number by then."""
     fill(pair, schema)
     copier = make_copier(pair, schema)

@@ -16,7 +16,7 @@ AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL)",
@@ -56,11 +56,11 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_table_altered_between_validation_and_the_stream(bench: FerryCli, change: str) -> None:
+def test_a_table_altered_between_validation_and_the_stream(cli: FerryCli, change: str) -> None:
     """The target accepts no writes, so the run has read everything and cannot start. It reads everything again."""
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     source.execute(f"USE `{schema}`", "CREATE TABLE o2 (id INT PRIMARY KEY)", "INSERT INTO o2 VALUES (1), (2)")
-    with bench.process() as process:
+    with cli.process() as process:
         with reading_only(target) as somebody_waits:
             process.start()
             until(somebody_waits, "write of the run on the target")
@@ -81,37 +81,37 @@ WHILE_DOWN = {
 
 
 @pytest.mark.parametrize("change", WHILE_DOWN)
-def test_a_table_altered_while_the_run_was_stopped(bench: FerryCli, change: str) -> None:
+def test_a_table_altered_while_the_run_was_stopped(cli: FerryCli, change: str) -> None:
     """Reported before preflight can compare the target with the source; the advice in the message works."""
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     numbers = ", ".join(f"({number}, 'v', 'x')" for number in range(10, ROWS))
     source.execute(f"USE `{schema}`", f"INSERT INTO t VALUES {numbers}")
-    bench.spec["throttle"] = {"maxRowsPerSecond": 200}
-    with bench.process() as process:
+    cli.spec["throttle"] = {"maxRowsPerSecond": 200}
+    with cli.process() as process:
         process.start().wait_status(lambda status: 300 < status["progress"]["rowsCopied"] < ROWS)
         process.kill()
-    bench.spec["throttle"] = {}
+    cli.spec["throttle"] = {}
     source.execute(f"USE `{schema}`", *WHILE_DOWN[change])
-    line = bench.run().refused(65, "SchemaChanged", f"{schema}.t")
+    line = cli.run().refused(65, "SchemaChanged", f"{schema}.t")
     if change != "without its key":
         assert f"drop the changed tables on the target (`{schema}`.`t`)" in line
-        where = ["-f", str(bench.manifest()), "--state", str(bench.state)]
-        assert ferry("cleanup", *where, cwd=bench.folder).code == 0
+        where = ["-f", str(cli.manifest()), "--state", str(cli.state)]
+        assert ferry("cleanup", *where, cwd=cli.folder).code == 0
         target.execute(f"DROP TABLE `{schema}`.t", f"DELETE FROM `{schema}`.other")
-        assert bench.run().code == 0
+        assert cli.run().code == 0
         assert_equal_tables(source, target, f"{schema}.t")
 
 
 @pytest.mark.parametrize(
     "statement", ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1", "ALTER TABLE t ADD INDEX (v)"]
 )
-def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: FerryCli, statement: str) -> None:
+def test_a_table_altered_between_the_streams_start_and_its_first_event(cli: FerryCli, statement: str) -> None:
     """Everything was read again and the stream is not connected yet. Its start is fixed, so it sees the statement."""
-    source, schema = bench.pair.source, bench.schema
+    source, schema = cli.pair.source, cli.schema
     with Proxy(source.host, source.port) as proxy:
-        bench.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         proxy.hold(b"heartbeat_period")  # the first packet of the stream's connection
-        with bench.process() as process:
+        with cli.process() as process:
             process.start()
             proxy.wait_held(60)
             source.execute(f"USE `{schema}`", statement, "UPDATE t SET v = 'later'")
@@ -120,24 +120,24 @@ def test_a_table_altered_between_the_stream_s_start_and_its_first_event(bench: F
     if "INDEX" in statement:
         assert ended.code == 0, ended
         assert "t was altered on the source (ALTER TABLE t ADD INDEX (v))" in ended.stderr
-        assert_equal_tables(source, bench.pair.target, f"{schema}.t", definitions=False)
+        assert_equal_tables(source, cli.pair.target, f"{schema}.t", definitions=False)
     else:
         assert ended.code == 0, ended
         assert "nothing is copied yet, validating again: SchemaChanged" in ended.stderr
-        assert_equal_schemas(source, bench.pair.target, schema)
+        assert_equal_schemas(source, cli.pair.target, schema)
 
 
-def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_chunk(bench: FerryCli) -> None:
+def test_a_hand_made_target_table_whose_source_is_altered_before_the_first_chunk(cli: FerryCli) -> None:
     """It was created by hand, so it is not dropped, and differs from the source's now. Rows of the first start are
     gone.
     """
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
     target.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL)")
     with Proxy(source.host, source.port) as proxy:
-        bench.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         proxy.hold(b"heartbeat_period")
-        with bench.process() as process:
+        with cli.process() as process:
             process.start()
             proxy.wait_held(60)
             source.execute(f"USE `{schema}`", "UPDATE t SET v = 'later'", "ALTER TABLE t ADD COLUMN w INT")
@@ -145,21 +145,21 @@ def test_a_table_of_the_target_s_own_whose_source_is_altered_before_the_first_ch
             ended = Ended(process.wait_end(120), "", process.log.read_text())
     ended.refused(64, "TargetTableDiffers", "the column w is missing")
     target.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT")
-    del bench.spec["source"]["tls"]
-    bench.spec["source"]["port"] = source.port
-    assert bench.run().code == 0
+    del cli.spec["source"]["tls"]
+    cli.spec["source"]["port"] = source.port
+    assert cli.run().code == 0
     assert_equal_schemas(source, target, schema)
 
 
 @pytest.mark.parametrize("cut_off", ["killed", "connection lost"])
-def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench: FerryCli, cut_off: str) -> None:
+def test_an_undone_start_that_is_killed_before_it_drops_its_tables(cli: FerryCli, cut_off: str) -> None:
     """The tables equal the source's old ones, and nothing was copied: the next start creates them again."""
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     dropping = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DROP TABLE%`t`'"
     with Proxy(source.host, source.port) as proxy, contextlib.closing(target.connect()) as holder:
-        bench.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         proxy.hold(b"heartbeat_period")
-        with bench.process() as process:
+        with cli.process() as process:
             process.start()
             proxy.wait_held(60)
             held = holder.cursor()
@@ -173,59 +173,59 @@ def test_an_undone_start_that_is_cut_off_before_it_has_dropped_its_tables(bench:
             until(lambda: not target.query(dropping), "end of the DROP")
             held.execute("UNLOCK TABLES")
             if cut_off == "killed":
-                assert not bench.stored()["tables"]
+                assert not cli.stored()["tables"]
                 process.start()
             ended = Ended(process.wait_end(120), "", process.log.read_text())
     assert ended.code == 0, ended
     assert_equal_schemas(source, target, schema)
 
 
-def test_a_table_altered_after_a_start_that_was_killed_with_its_tables_made(bench: FerryCli) -> None:
+def test_a_table_altered_after_a_start_that_was_killed_once_it_had_created_its_tables(cli: FerryCli) -> None:
     """Nothing of the start is undone: the next start knows which tables are its own, and creates them again."""
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())  # the second: `other` is created
-        with bench.process() as process:
+        with cli.process() as process:
             process.start()
             proxy.wait_held(60)
             process.kill()
     source.execute(f"ALTER TABLE `{schema}`.other ADD COLUMN w INT NOT NULL DEFAULT 1")
-    bench.spec["target"]["port"] = target.port
+    cli.spec["target"]["port"] = target.port
     target.execute(f"INSERT INTO `{schema}`.other (id, v) VALUES (4711, 'by hand')")
-    refused = bench.run()
+    refused = cli.run()
     assert (refused.code, "TargetTableDiffers" in refused.stderr) == (64, True), refused
     # it has rows that somebody loaded: not dropped
     assert target.query(f"SELECT id FROM `{schema}`.other") == [(4711,)]
     target.execute(f"DELETE FROM `{schema}`.other")
-    ended = bench.run()
+    ended = cli.run()
     assert ended.code == 0, ended
     assert_equal_schemas(source, target, schema)
 
 
-def test_a_table_altered_in_nothing_that_counts_while_the_run_was_stopped(bench: FerryCli) -> None:
+def test_an_irrelevant_alteration_while_the_run_was_stopped(cli: FerryCli) -> None:
     """The run resumes from its checkpoint after the statements; only one of them requires a comparison alone."""
-    source, schema = bench.pair.source, bench.schema
-    bench.spec["cutover"] = {"watchFor": "0s"}
-    with bench.process() as process:
+    source, schema = cli.pair.source, cli.schema
+    cli.spec["cutover"] = {"watchFor": "0s"}
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.kill()
     source.execute(
         f"USE `{schema}`", "ALTER TABLE t ADD INDEX (v)", "ALTER TABLE t MODIFY v VARCHAR(20) COMMENT 'a remark'",
         "ALTER TABLE t ENGINE=InnoDB", "UPDATE t SET v = 'later'",
     )  # fmt: skip
-    bench.spec["cutover"] = AT_ONCE
-    ended = bench.run()
+    cli.spec["cutover"] = AT_ONCE
+    ended = cli.run()
     assert ended.code == 0, ended
     assert ended.stderr.count("was altered on the source") == 3
-    assert_equal_tables(source, bench.pair.target, f"{schema}.t", definitions=False)
+    assert_equal_tables(source, cli.pair.target, f"{schema}.t", definitions=False)
 
 
-def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: FerryCli) -> None:
+def test_a_table_altered_outside_of_the_binlog_while_streaming(cli: FerryCli) -> None:
     """No event reports it. The last check before the cutover finds it, and nothing is locked."""
-    source, schema = bench.pair.source, bench.schema
-    bench.spec["cutover"] = {"watchFor": "0s"}
-    with bench.process() as process:
+    source, schema = cli.pair.source, cli.schema
+    cli.spec["cutover"] = {"watchFor": "0s"}
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         source.execute(
             f"USE `{schema}`", "SET SESSION sql_log_bin = 0", "ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1"
@@ -236,15 +236,15 @@ def test_a_table_altered_outside_of_the_binlog_while_streaming(bench: FerryCli) 
     assert source.value("SELECT @@global.read_only") == 0
 
 
-def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: FerryCli) -> None:
+def test_a_table_of_the_target_altered_between_validation_and_the_copy(cli: FerryCli) -> None:
     """Created by hand beforehand; loses a column after the run has read it."""
-    target, schema = bench.pair.target, bench.schema
+    target, schema = cli.pair.target, cli.schema
     columns = "id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL"
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.t ({columns})")
     with Proxy(target.host, target.port) as proxy:
-        bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         proxy.hold(f"CREATE DATABASE IF NOT EXISTS `{schema}`".encode())  # done for the missing table
-        with bench.process() as process:
+        with cli.process() as process:
             process.start()
             proxy.wait_held(60)
             target.execute(f"ALTER TABLE `{schema}`.t DROP COLUMN v")
@@ -253,19 +253,19 @@ def test_a_table_of_the_target_altered_between_validation_and_the_copy(bench: Fe
     ended.refused(64, "TargetTableDiffers", f"{schema}.t", "the column v is missing")
 
 
-def test_partitions_that_only_the_source_has_got(bench: FerryCli) -> None:
+def test_partitions_that_exist_only_on_the_source(cli: FerryCli) -> None:
     """The target has no partition for a row; once it has one, the run continues."""
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     by_range = "PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10))"
     more = f"ALTER TABLE `{schema}`.parts ADD PARTITION (PARTITION high VALUES LESS THAN (20))"
     source.execute(f"CREATE TABLE `{schema}`.parts (id INT PRIMARY KEY) {by_range}")
-    bench.spec["cutover"] = {"watchFor": "0s"}
-    with bench.process() as process:
+    cli.spec["cutover"] = {"watchFor": "0s"}
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         source.execute(more, f"INSERT INTO `{schema}`.parts VALUES (15)")
         ended = Ended(process.wait_end(90), "", process.log.read_text())
     ended.refused(65, "StatementFailed", f"`{schema}`.`parts`", "add them to the target's too and start again")
     target.execute(more)
-    bench.spec["cutover"] = AT_ONCE
-    assert bench.run().code == 0
+    cli.spec["cutover"] = AT_ONCE
+    assert cli.run().code == 0
     assert_equal_tables(source, target, f"{schema}.parts")

@@ -201,7 +201,7 @@ def foreign_keys_work(server: Server, schema: str) -> None:
 # -- the tests --------------------------------------------------------------------------------------------------------
 
 
-def test_everything_defined_arrives_under_other_names(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_every_kind_of_definition_arrives_under_new_names(pair: Pair, schema: str, tmp_path: Path) -> None:
     odd, kept, other = f"{schema} o`d'd ü", f"{schema}_kept", f"{schema}_new"
     renames = {schema: other, odd: f"{schema} an`other ö"}
     pair.source.execute(*(f"CREATE DATABASE {quoted(name)} CHARACTER SET utf8mb4" for name in (odd, kept)))
@@ -257,7 +257,7 @@ def same(pair: Pair, source: tuple[str, str], target: tuple[str, str], renames: 
     return assert_equal_tables(pair.source, pair.target, source, target, schema_renames=renames)
 
 
-def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_copy_into_another_schema_of_the_same_server(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Source and target are one server; a table may even stay in its schema under another name. Without verification,
     which the cutover then reports.
     """
@@ -307,7 +307,7 @@ def test_a_schema_beside_the_original_on_the_same_server(pair: Pair, schema: str
 CASCADES = ("ON DELETE CASCADE", "ON DELETE SET NULL", "ON UPDATE CASCADE", "ON UPDATE SET NULL")
 
 
-def test_cascades_that_are_in_the_binlog_are_followed(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_logged_cascades_are_followed(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
     """MySQL's own cascades above InnoDB, also those caused by REPLACE and by a chain of two constraints."""
     pair = mysql_pair
     source = pair.source

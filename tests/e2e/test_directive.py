@@ -36,13 +36,13 @@ def workers(process: FerryProcess) -> int:
     return sum(int(sample.value) for sample in found.samples)
 
 
-def test_throttle_workers_and_cutover_change_on_the_way(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_throttle_workers_and_cutover_change_during_a_run(pair: Pair, schema: str, tmp_path: Path) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(40))",
         f"INSERT INTO `{schema}`.t VALUES {', '.join(f'({number}, 1)' for number in range(ROWS))}",
     )
-    bench = FerryCli(tmp_path / "ferry", pair, schema, throttle=SLOW, copy={"workers": 1}, cutover={"watchFor": "0s"})
-    with bench.process() as process:
+    cli = FerryCli(tmp_path / "ferry", pair, schema, throttle=SLOW, copy={"workers": 1}, cutover={"watchFor": "0s"})
+    with cli.process() as process:
         process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 0)
         process.wait_status(lambda _: workers(process) == 1)
         assert put(process, {"generation": 7, "throttle": SLOW, "copy": {"workers": 5}}) == {

@@ -81,22 +81,24 @@ def newest_binlog(server: Server) -> bytes:
 
 
 @pytest.mark.parametrize("family", [family.value for family in Family])
-def test_a_stop_and_a_crash(make_server: ServerFactory, family: str, tmp_path: Path) -> None:
+def test_a_resume_finds_its_place_in_an_encrypted_binlog(
+    make_server: ServerFactory, family: str, tmp_path: Path
+) -> None:
     """A resume compares the bytes of the last event, also after a restart of the source."""
     pair = Pair(encrypted(make_server(family)), make_server(family))
     pair.source.execute("CREATE DATABASE kept")
     fill(pair.source, "kept", 1000)
-    bench = FerryCli(tmp_path / "ferry", pair, "kept", cutover={"watchFor": "1s"})
-    assert bench.check().code == 0
-    with bench.process() as process:
+    cli = FerryCli(tmp_path / "ferry", pair, "kept", cutover={"watchFor": "1s"})
+    assert cli.check().code == 0
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        write(bench, "streamed")
+        write(cli, "streamed")
         process.terminate()
-        write(bench, "written while it was stopped")
+        write(cli, "written while it was stopped")
         assert b"written while it was stopped" not in newest_binlog(pair.source)
         process.start().wait_stage("ReadyForCutover")
         pair.source.kill()
         pair.source.start()
         wait_until(lambda: AGAIN in process.log.read_text())
-        write(bench, "after the crash")
-        finish(bench, process)
+        write(cli, "after the crash")
+        finish(cli, process)

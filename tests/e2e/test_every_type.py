@@ -57,7 +57,7 @@ def write_everything(pair: Pair, schema: str, table: str, image: str) -> int:
     return done
 
 
-def test_every_type_through_copy_and_stream(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_every_type_is_copied_and_streamed(pair: Pair, schema: str, tmp_path: Path) -> None:
     tables = ["copied", *IMAGES]
     for number, table in enumerate(tables):
         pair.source.execute(
@@ -163,7 +163,7 @@ def with_json(mysql_pair: Pair, schema: str) -> str:
     return schema
 
 
-def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, with_json: str, tmp_path: Path) -> None:
+def test_inexact_json_is_refused_unless_acknowledged(mysql_pair: Pair, with_json: str, tmp_path: Path) -> None:
     plain = [", ".join(f"({number}, '1')" for number in range(at, at + 500)) for at in (-500, 1000)]
     around = [f"INSERT INTO `{with_json}`.j VALUES {rows}" for rows in plain]  # all that preflight samples
     mysql_pair.source.execute(*documents(with_json, 0, 20), *around)
@@ -188,9 +188,7 @@ def test_inexact_json_is_refused_and_passes_when_acknowledged(mysql_pair: Pair, 
 
 
 @pytest.mark.slow
-def test_inexact_json_that_comes_through_the_stream_is_refused(
-    mysql_pair: Pair, with_json: str, tmp_path: Path
-) -> None:
+def test_inexact_json_from_the_stream_is_refused(mysql_pair: Pair, with_json: str, tmp_path: Path) -> None:
     mysql_pair.source.execute(f"INSERT INTO `{with_json}`.j VALUES (1, '{{}}')")
     with FerryProcess(tmp_path / "ferry", mysql_pair, tables={"include": [f"{with_json}.*"]}) as ferry:
         ferry.start_streaming()

@@ -41,32 +41,32 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
 
 
 @pytest.fixture
-def running(bench: FerryCli) -> Iterator[FerryProcess]:
+def running(cli: FerryCli) -> Iterator[FerryProcess]:
     """A run that is streaming."""
-    with bench.process() as process:
+    with cli.process() as process:
         process.start().wait_stage(*STREAMING)
         yield process
 
 
-def write(bench: FerryCli, mark: str) -> None:
+def write(cli: FerryCli, mark: str) -> None:
     """A few changes of every kind, some of which move a UNIQUE value."""
-    with closing(bench.pair.source.connect(database=bench.schema)) as connection, connection.cursor() as cursor:
+    with closing(cli.pair.source.connect(database=cli.schema)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT MIN(id), MAX(id) FROM t")
         low, high = cursor.fetchone() or (0, 0)
         cursor.execute("DELETE FROM t WHERE id = %s", [low])
         cursor.execute("INSERT INTO t VALUES (%s, %s, %s)", [high + 1, mark, low])
         cursor.execute("UPDATE t SET v = %s WHERE id IN (%s, %s)", [mark, low + 10, high])
-    bench.writes += 3
+    cli.writes += 3
 
 
-def finish(bench: FerryCli, process: FerryProcess) -> None:
+def finish(cli: FerryCli, process: FerryProcess) -> None:
     """Cut over and compare."""
     process.post("throttle", {"maxRowsPerSecond": None})
     process.wait_stage(*STREAMING)
     process.post("cutover")
     process.succeed()
-    name = f"{bench.schema}.t"
-    compared = assert_equal_tables(bench.pair.source, bench.pair.target, name, name)
+    name = f"{cli.schema}.t"
+    compared = assert_equal_tables(cli.pair.source, cli.pair.target, name, name)
     print(f"{compared.rows} rows equal")
 
 
@@ -88,24 +88,24 @@ DDL = {
 
 
 @pytest.mark.parametrize("statement", DDL)
-def test_ddl_on_a_selected_table(bench: FerryCli, running: FerryProcess, statement: str) -> None:
-    bench.tell(running, DDL[statement])
-    bench.pair.source.execute(f"USE `{bench.schema}`", DDL[statement])
+def test_ddl_on_a_selected_table(cli: FerryCli, running: FerryProcess, statement: str) -> None:
+    cli.tell(running, DDL[statement])
+    cli.pair.source.execute(f"USE `{cli.schema}`", DDL[statement])
     # The server rewrites a DROP when it logs it.
     words = DDL[statement].replace("TABLE t", "TABLE `t`") if statement == "drop" else DDL[statement]
-    stopped(running).refused(65, "SchemaChanged", f"{bench.schema}.t", words)
-    rows = bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t")
-    assert (rows, bench.state.exists()) == (ROWS, True)
+    stopped(running).refused(65, "SchemaChanged", f"{cli.schema}.t", words)
+    rows = cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t")
+    assert (rows, cli.state.exists()) == (ROWS, True)
 
 
-def test_ddl_on_other_tables_goes_unnoticed(bench: FerryCli) -> None:
-    source = bench.pair.source
-    source.execute(f"USE `{bench.schema}`", "CREATE TABLE other (id INT PRIMARY KEY)")
-    bench.spec["tables"]["exclude"] = [f"{bench.schema}.other"]
-    with bench.process() as process:
+def test_ddl_on_other_tables_goes_unnoticed(cli: FerryCli) -> None:
+    source = cli.pair.source
+    source.execute(f"USE `{cli.schema}`", "CREATE TABLE other (id INT PRIMARY KEY)")
+    cli.spec["tables"]["exclude"] = [f"{cli.schema}.other"]
+    with cli.process() as process:
         process.start().wait_stage(*STREAMING)
         source.execute(
-            f"USE `{bench.schema}`",
+            f"USE `{cli.schema}`",
             *(
                 "ALTER TABLE other ADD COLUMN t INT",
                 "CREATE TABLE more (t INT PRIMARY KEY)",
@@ -114,17 +114,17 @@ def test_ddl_on_other_tables_goes_unnoticed(bench: FerryCli) -> None:
             *("TRUNCATE TABLE other", "RENAME TABLE other TO another", "DROP TABLE another, more"),
             *("CREATE VIEW v AS SELECT * FROM t", "DROP VIEW v", "ANALYZE TABLE t"),
         )
-        write(bench, "after")
-        finish(bench, process)
+        write(cli, "after")
+        finish(cli, process)
 
 
-def test_a_session_that_logs_statements(bench: FerryCli, running: FerryProcess) -> None:
+def test_a_session_that_logs_statements(cli: FerryCli, running: FerryProcess) -> None:
     statement = "UPDATE t SET v = 'as a statement' WHERE id < 10"
-    bench.tell(running, statement)
-    bench.pair.source.execute(f"USE `{bench.schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
-    stopped(running).refused(65, "StatementFormat", f"{bench.schema}.t", statement)
+    cli.tell(running, statement)
+    cli.pair.source.execute(f"USE `{cli.schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
+    stopped(running).refused(65, "StatementFormat", f"{cli.schema}.t", statement)
     # The state is kept, and the event is still there: a restart must not skip it.
-    again = bench.run()
+    again = cli.run()
     again.refused(65, "StatementFormat", statement)
 
 
@@ -134,33 +134,33 @@ def purged_to(source: Server, name: str) -> bool:
     return [row[0] for row in source.query("SHOW BINARY LOGS")] == [name]
 
 
-def test_binlog_purged_between_stop_and_resume(bench: FerryCli, running: FerryProcess) -> None:
-    source = bench.pair.source
-    bench.tell(running, "stopped")
+def test_binlog_purged_between_stop_and_resume(cli: FerryCli, running: FerryProcess) -> None:
+    source = cli.pair.source
+    cli.tell(running, "stopped")
     running.terminate()
     source.execute("FLUSH BINARY LOGS")
-    write(bench, "lost")
+    write(cli, "lost")
     source.execute("FLUSH BINARY LOGS")
-    if bench.pair.family is Family.MARIADB:
+    if cli.pair.family is Family.MARIADB:
         # The next file's header still lists the last GTIDs of a purged file; after one more file they are unknown.
-        write(bench, "lost too")
+        write(cli, "lost too")
         source.execute("FLUSH BINARY LOGS")
     logs = [row[0] for row in source.query("SHOW BINARY LOGS")]
     wait_until(lambda: purged_to(source, logs[-1]))
-    before = bench.stored()
-    line = bench.run().refused(65, "SourceBinlogPurged", "source 127.0.0.1", logs[-1])
+    before = cli.stored()
+    line = cli.run().refused(65, "SourceBinlogPurged", "source 127.0.0.1", logs[-1])
     assert re.search(r"it stands at '[0-9a-f-]+:\d+-\d+|still has \d+-\d+-\d+, the last transaction", line), line
-    after = bench.stored()
+    after = cli.stored()
     assert (after["position"], after["tables"]) == (before["position"], before["tables"]), "nothing is forgotten"
 
 
 # -- servers that go away ---------------------------------------------------------------------------------------------
 
 
-def away(bench: FerryCli, server: Server, fault: str, process: FerryProcess, seconds: float = 2) -> None:
+def away(cli: FerryCli, server: Server, fault: str, process: FerryProcess, seconds: float = 2) -> None:
     """Unavailable for a while; the run must not end meanwhile."""
     how = server.kill if fault == "killed" else server.stop
-    bench.tell(process, f"{server} {fault}")
+    cli.tell(process, f"{server} {fault}")
     how()
     time.sleep(seconds)  # duration of the fault
     assert process.process is not None
@@ -177,74 +177,74 @@ def copied(process: FerryProcess) -> int:
 
 
 @pytest.mark.parametrize("fault", ["killed", "restarted"])
-def test_target_goes_away(bench: FerryCli, fault: str) -> None:
-    target = bench.pair.target
-    bench.spec["throttle"] = SLOWLY
-    with bench.process() as process:
+def test_a_run_continues_when_the_target_is_back(cli: FerryCli, fault: str) -> None:
+    target = cli.pair.target
+    cli.spec["throttle"] = SLOWLY
+    with cli.process() as process:
         wait_copied(process.start(), 1000)
-        away(bench, target, fault, process)
-        write(bench, "copying")
+        away(cli, target, fault, process)
+        write(cli, "copying")
         assert process.status()["stage"] == "Copying"
         wait_copied(process, copied(process) + 1000)
         process.post("throttle", {"maxRowsPerSecond": None})
         process.wait_stage(*STREAMING)
-        write(bench, "streaming")
-        away(bench, target, fault, process)
-        write(bench, "streaming on")
-        finish(bench, process)
+        write(cli, "streaming")
+        away(cli, target, fault, process)
+        write(cli, "streaming on")
+        finish(cli, process)
         assert process.starts == 1
 
 
 @pytest.mark.parametrize("fault", ["killed", "restarted"])
-def test_source_goes_away(bench: FerryCli, fault: str) -> None:
-    source = bench.pair.source
-    bench.spec["throttle"] = SLOWLY
-    with bench.process() as process:
+def test_a_run_continues_when_the_source_is_back(cli: FerryCli, fault: str) -> None:
+    source = cli.pair.source
+    cli.spec["throttle"] = SLOWLY
+    with cli.process() as process:
         wait_copied(process.start(), 1000)
-        away(bench, source, fault, process)
-        write(bench, "copying")
+        away(cli, source, fault, process)
+        write(cli, "copying")
         process.post("throttle", {"maxRowsPerSecond": None})
         process.wait_stage(*STREAMING)
-        away(bench, source, fault, process)
-        write(bench, "streaming")
-        finish(bench, process)
+        away(cli, source, fault, process)
+        write(cli, "streaming")
+        finish(cli, process)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["source", "target"])
-def test_network_is_cut_for_20_seconds(bench: FerryCli, end: str) -> None:
+def test_a_network_outage_of_20_seconds(cli: FerryCli, end: str) -> None:
     """On one family packets vanish, on the other connections break; the code after that is the same."""
-    how = "silent" if bench.pair.family is Family.MYSQL else "refused"
-    server = bench.pair.source if end == "source" else bench.pair.target
-    bench.spec["throttle"] = SLOWLY
+    how = "silent" if cli.pair.family is Family.MYSQL else "refused"
+    server = cli.pair.source if end == "source" else cli.pair.target
+    cli.spec["throttle"] = SLOWLY
     with Proxy(server.host, server.port) as proxy, closing(server.connect()):
-        bench.spec[end]["port"] = proxy.port
-        with bench.process() as process:
+        cli.spec[end]["port"] = proxy.port
+        with cli.process() as process:
             wait_copied(process.start(), 1000)
             for mark in ("copying", "streaming"):
-                bench.tell(process, f"{end} {how}")
+                cli.tell(process, f"{end} {how}")
                 if how == "silent":
                     proxy.pause()
                 else:
                     proxy.refuse()
                     proxy.cut()
-                write(bench, mark)
+                write(cli, mark)
                 time.sleep(20)  # duration of the fault
                 proxy.resume()
                 proxy.accept()
                 process.post("throttle", {"maxRowsPerSecond": None})
                 process.wait_stage(*STREAMING)
-            finish(bench, process)
+            finish(cli, process)
 
 
-def test_a_step_is_retried_for_as_long_as_asked(bench: FerryCli) -> None:
+def test_a_step_is_retried_for_the_configured_time(cli: FerryCli) -> None:
     """Then it exits with 75 and the cause; started again, it resumes."""
-    target = bench.pair.target
-    bench.spec["throttle"] = SLOWLY
-    with bench.process("--retry-for", "3s") as process:
+    target = cli.pair.target
+    cli.spec["throttle"] = SLOWLY
+    with cli.process("--retry-for", "3s") as process:
         wait_copied(process.start(), 1000)
-        wait_until(lambda: sum(table["rows_copied"] for table in bench.stored()["tables"].values()) >= 1000)
-        bench.tell(process, "target stopped")
+        wait_until(lambda: sum(table["rows_copied"] for table in cli.stored()["tables"].values()) >= 1000)
+        cli.tell(process, "target stopped")
         began = time.monotonic()
         target.stop()
         stopped(process).refused(75, "ServerUnreachable", "target 127.0.0.1", "refused")
@@ -253,20 +253,20 @@ def test_a_step_is_retried_for_as_long_as_asked(bench: FerryCli) -> None:
         target.start()
         kept = process.start().wait_stage("Copying")["progress"]["rowsCopied"]
         assert kept >= 1000
-        write(bench, "resumed")
-        finish(bench, process)
+        write(cli, "resumed")
+        finish(cli, process)
 
 
 # -- credentials ------------------------------------------------------------------------------------------------------
 
 
-def put_secrets(bench: FerryCli, folder: Path, password: str) -> None:
+def put_secrets(cli: FerryCli, folder: Path, password: str) -> None:
     for role in ("source", "target"):
         secret = folder / f"orders-{role}"
         secret.mkdir(parents=True, exist_ok=True)
         (secret / "username").write_text("rotating")
         (secret / "password").write_text(password)
-    bench.documents = bench.documents[:1]
+    cli.documents = cli.documents[:1]
 
 
 def rotate(servers: Sequence[Server], password: str) -> None:
@@ -278,34 +278,34 @@ def rotate(servers: Sequence[Server], password: str) -> None:
 
 @pytest.mark.parametrize("first", ["secrets", "servers"])
 @pytest.mark.parametrize("stage", ["Copying", "ReadyForCutover"])
-def test_password_rotated(bench: FerryCli, tmp_path: Path, stage: str, first: str) -> None:
+def test_password_rotated(cli: FerryCli, tmp_path: Path, stage: str, first: str) -> None:
     """The new password never reaches both places at once: refused logins are retried meanwhile."""
-    servers = (bench.pair.source, bench.pair.target)
+    servers = (cli.pair.source, cli.pair.target)
     for server in servers:
         server.execute(
             "DROP USER IF EXISTS rotating@'%'",
             "CREATE USER rotating@'%' IDENTIFIED BY 'old'",
             "GRANT ALL ON *.* TO rotating@'%'",
         )
-    bench.spec["throttle"] = SLOWLY if stage == "Copying" else {}
-    put_secrets(bench, tmp_path / "secrets", "old")
-    with bench.process("--secrets-dir", str(tmp_path / "secrets"), "--log-level", "debug") as process:
+    cli.spec["throttle"] = SLOWLY if stage == "Copying" else {}
+    put_secrets(cli, tmp_path / "secrets", "old")
+    with cli.process("--secrets-dir", str(tmp_path / "secrets"), "--log-level", "debug") as process:
         wait_copied(process.start(), 1000)
         process.wait_stage(stage)
-        bench.tell(process, "password rotated")
+        cli.tell(process, "password rotated")
         if first == "secrets":
-            put_secrets(bench, tmp_path / "secrets", "new")
+            put_secrets(cli, tmp_path / "secrets", "new")
             for server in servers:
                 server.kill_connections()
         else:
             rotate(servers, "new")
-        write(bench, "meanwhile")
+        write(cli, "meanwhile")
         refused = re.compile(r"AccessDenied: (?:source|target)")
         wait_until(lambda: len(refused.findall(process.log.read_text())) >= 3)
         if first == "secrets":
             rotate(servers, "new")
         else:
-            put_secrets(bench, tmp_path / "secrets", "new")
-        write(bench, "afterwards")
-        finish(bench, process)
+            put_secrets(cli, tmp_path / "secrets", "new")
+        write(cli, "afterwards")
+        finish(cli, process)
         assert process.starts == 1

@@ -15,7 +15,7 @@ from tests.support.servers import Pair
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))",
@@ -24,10 +24,10 @@ def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "5m", "maxAttempts": 50})
 
 
-def test_a_foreign_write_after_the_pass_fails_the_attempt(bench: FerryCli) -> None:
+def test_a_foreign_write_after_the_pass_fails_the_attempt(cli: FerryCli) -> None:
     """A pass that took only seconds is repeated before writes are stopped."""
-    source, target, schema = bench.pair.source, bench.pair.target, bench.schema
-    with bench.process() as process:
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         target.execute(f"USE `{schema}`", "UPDATE t SET v = 'else' WHERE id = 2", "INSERT INTO t VALUES (9, 'nine')")
         process.wait_status(pass_is_old)

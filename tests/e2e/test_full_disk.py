@@ -110,8 +110,8 @@ def test_a_full_disk_while_the_source_is_locked(
     rows = ", ".join(f"({number}, REPEAT('x', {100 * KIB}))" for number in range(100))
     source.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY, b LONGBLOB)", f"INSERT INTO {schema}.t VALUES {rows}")
     cutover = {"watchFor": "0s", "maxLag": "10m", "deadline": f"{DEADLINE_SECONDS}s", "maxAttempts": 50}
-    bench = FerryCli(tmp_path / "ferry", small_target, schema, cutover=cutover)
-    with bench.process() as process:
+    cli = FerryCli(tmp_path / "ferry", small_target, schema, cutover=cutover)
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         ballast = fill_disk(target.instance.folder / "data", 0)
         source.execute(f"UPDATE {schema}.t SET b = REPEAT('y', {400 * KIB})")
@@ -126,4 +126,4 @@ def test_a_full_disk_while_the_source_is_locked(
         ballast.unlink()
         if not target.instance.running:
             target.start()
-        finish(bench, process)
+        finish(cli, process)

@@ -11,7 +11,7 @@ AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 ZONED = "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, {}day DATE AS (DATE(at)) STORED)"
 
 
-def test_the_source_s_settings_compute_on_the_target(tmp_path: Path, mysql_pair: Pair, schema: str) -> None:
+def test_the_target_computes_with_the_sources_settings(tmp_path: Path, mysql_pair: Pair, schema: str) -> None:
     """MariaDB does not allow storing values that depend on these settings."""
     source, target = mysql_pair.source, mysql_pair.target
     globally = ("lc_time_names = 'de_DE'", "div_precision_increment = 9", "sql_mode = 'NO_UNSIGNED_SUBTRACTION'")
@@ -32,7 +32,9 @@ def test_the_source_s_settings_compute_on_the_target(tmp_path: Path, mysql_pair:
     assert target.value(f"SELECT day FROM `{schema}`.t WHERE id = 1") == "Dienstag"
 
 
-def test_values_of_another_session_end_the_run_and_can_be_acknowledged(tmp_path: Path, pair: Pair, schema: str) -> None:
+def test_values_of_other_session_settings_fail_the_run_unless_acknowledged(
+    tmp_path: Path, pair: Pair, schema: str
+) -> None:
     """Nothing can put these values into the target's rows. Copied values must still be equal."""
     source, target = pair.source, pair.target
     more = "name VARCHAR(20) AS (MONTHNAME(at)) STORED, " if pair.family is Family.MYSQL else ""
@@ -42,11 +44,11 @@ def test_values_of_another_session_end_the_run_and_can_be_acknowledged(tmp_path:
         ZONED.format(more),
         "INSERT INTO t (id, at) VALUES (1, '2024-03-05 02:00:00'), (2, '2024-01-01 20:00:00'), (3, NULL)",
     )
-    bench = FerryCli(tmp_path, pair, schema, cutover=AT_ONCE)
-    line = bench.run().refused(65, "RowsDiffer", f"{schema}.t (id=1): other values in generated columns")
+    cli = FerryCli(tmp_path, pair, schema, cutover=AT_ONCE)
+    line = cli.run().refused(65, "RowsDiffer", f"{schema}.t (id=1): other values in generated columns")
     assert "acknowledge: [GeneratedValues]" in line
-    bench.spec["acknowledge"] = ["GeneratedValues"]
-    ended = bench.run()
+    cli.spec["acknowledge"] = ["GeneratedValues"]
+    ended = cli.run()
     assert ended.code == 0, ended.stderr
     assert "GeneratedFromTimestamp" in ended.stderr
     columns = "id, UNIX_TIMESTAMP(at)"

@@ -17,15 +17,17 @@ LAST = "SELECT CAST(SUBSTRING_INDEX(@@GLOBAL.gtid_binlog_pos, '-', -1) AS UNSIGN
 
 
 @pytest.mark.parametrize("lower", [True, False], ids=["lower", "the same"])
-def test_the_last_write_before_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, lower: bool) -> None:
+def test_an_out_of_order_write_just_before_the_lock_is_not_lost(
+    mariadb_pair: Pair, schema: str, tmp_path: Path, lower: bool
+) -> None:
     """The stream is cut off when writes are stopped, after it has read a number not below that of the last write."""
     source = mariadb_pair.source
-    with Proxy(source.host, source.port) as way, FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1) as live:
+    with Proxy(source.host, source.port) as way, FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1) as under_load:
         source.execute("SET GLOBAL gtid_strict_mode = OFF")
         try:
-            live.ferry = live.another("run", source_port=way.port)
-            live.ferry.start()
-            with live.held_in_acquire() as blocker:
+            under_load.ferry = under_load.another("run", source_port=way.port)
+            under_load.ferry.start()
+            with under_load.held_in_acquire() as blocker:
                 way.hold(b"slave_connect_state")
                 for (dump,) in source.query(DUMPS):
                     source.execute(f"KILL {dump}")
@@ -34,10 +36,10 @@ def test_the_last_write_before_the_lock(mariadb_pair: Pair, schema: str, tmp_pat
                 cursor = blocker.cursor()
                 cursor.execute(f"SET SESSION gtid_seq_no = {number}")
                 cursor.execute(f"UPDATE `{schema}`.aim SET v = 7 WHERE id = 1")
-            wait_until(lambda: live.locked, "the source is locked")
+            wait_until(lambda: under_load.locked, "the source is locked")
             time.sleep(2)  # duration of the fault: the drain checks many times
-            assert live.phase() != "Completed"
+            assert under_load.phase() != "Completed"
             way.release()
-            live.finish(approve=False)
+            under_load.finish(approve=False)
         finally:
             source.execute("SET GLOBAL gtid_strict_mode = ON")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.ferry_under_load import RECORDS_COMPLETED, Crew, FerryUnderLoad
+from tests.support.ferry_under_load import RECORDS_COMPLETED, FerryUnderLoad, WriterGroups
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
@@ -24,11 +24,11 @@ STREAMING = ("Streaming", "ReadyForCutover")
 class Killer:
     """Kills one migration again and again. A kill counts only if the named stage was in progress."""
 
-    def __init__(self, live: FerryUnderLoad, crew: Crew) -> None:
-        self.live = live
-        self.ferry = live.ferry
-        self.crew = crew
-        self.rng = random.Random(live.seed)
+    def __init__(self, under_load: FerryUnderLoad, writers: WriterGroups) -> None:
+        self.under_load = under_load
+        self.ferry = under_load.ferry
+        self.writers = writers
+        self.rng = random.Random(under_load.seed)
         self.count = 0
         self.began = time.monotonic()
 
@@ -41,7 +41,7 @@ class Killer:
         self.count += 1
         print(
             f"  kill {self.count:2} after {time.monotonic() - self.began:5.1f} s in {moment}: "
-            f"{self.crew.total} writes acknowledged, {self.live.moved()} rows copied"
+            f"{self.writers.total} writes acknowledged, {self.under_load.moved()} rows copied"
         )
         return True
 
@@ -72,16 +72,16 @@ class Killer:
         raise AssertionError("no kill fell into Streaming")
 
     def _was_streaming(self, stage: str) -> bool:
-        return stage in STREAMING and self.live.phase() not in ("CuttingOver", "Completed")
+        return stage in STREAMING and self.under_load.phase() not in ("CuttingOver", "Completed")
 
     def in_cutting_over(self, moment: str) -> None:
         """``moment`` holds the attempt meanwhile. Each attempt starts only when the source is writable."""
         for _ in range(5):
             self._start_and_pass_copying()
-            assert not any(self.live.read_only()), "the start has not unlocked the source"
-            with HELD[moment](self.live):
+            assert not any(self.under_load.read_only()), "the start has not unlocked the source"
+            with HELD[moment](self.under_load):
                 self._linger(0.5, lambda: self._stage() == "CuttingOver")
-                if self.kill(f"CuttingOver ({moment})", lambda: self.live.phase() == "CuttingOver"):
+                if self.kill(f"CuttingOver ({moment})", lambda: self.under_load.phase() == "CuttingOver"):
                     return
         raise AssertionError(f"no kill fell into CuttingOver ({moment})")
 
@@ -99,7 +99,7 @@ class Killer:
         return str(self.ferry.status().get("stage", ""))
 
     def _all_copied(self) -> bool:
-        tables = self.live.state()["tables"].values()
+        tables = self.under_load.state()["tables"].values()
         return bool(tables) and all(table["walked"] and not table["unfinished"] for table in tables)
 
     def _linger(self, longest: float, still: Callable[[], bool]) -> None:
@@ -110,22 +110,22 @@ class Killer:
 
 
 @contextlib.contextmanager
-def _held_in_recording(live: FerryUnderLoad) -> Iterator[None]:
+def _held_in_recording(under_load: FerryUnderLoad) -> Iterator[None]:
     """Everything is proven; the statement that records the cutover does not reach the target."""
-    live.proxy.hold(RECORDS_COMPLETED)
-    live.ferry.wait_stage("ReadyForCutover")
-    live.ferry.post("cutover")
-    live.proxy.wait_held(120)
+    under_load.proxy.hold(RECORDS_COMPLETED)
+    under_load.ferry.wait_stage("ReadyForCutover")
+    under_load.ferry.post("cutover")
+    under_load.proxy.wait_held(120)
     yield
 
 
 @contextlib.contextmanager
-def _not_held(live: FerryUnderLoad) -> Iterator[None]:
+def _not_held(under_load: FerryUnderLoad) -> Iterator[None]:
     """Anywhere in an attempt, once it is recorded. Its end is held, so that it cannot be over."""
-    live.proxy.hold(RECORDS_COMPLETED)
-    live.ferry.wait_stage("ReadyForCutover")
-    live.ferry.post("cutover")
-    wait_until(lambda: live.phase() == "CuttingOver", "an attempt has begun", 120)
+    under_load.proxy.hold(RECORDS_COMPLETED)
+    under_load.ferry.wait_stage("ReadyForCutover")
+    under_load.ferry.post("cutover")
+    wait_until(lambda: under_load.phase() == "CuttingOver", "an attempt has begun", 120)
     yield
 
 
@@ -139,9 +139,11 @@ HELD: dict[str, Callable[[FerryUnderLoad], contextlib.AbstractContextManager[Any
 IN_CUTTING_OVER = ("stopping writes", "draining", "recording", "anywhere", "anywhere", "draining")
 
 
-def cross(live: FerryUnderLoad, crew: Crew, copying: int, streaming: int, cutting_over: Sequence[str]) -> None:
+def cross(
+    under_load: FerryUnderLoad, writers: WriterGroups, copying: int, streaming: int, cutting_over: Sequence[str]
+) -> None:
     """One migration with that many kills; both servers are equal at its end."""
-    killer = Killer(live, crew)
+    killer = Killer(under_load, writers)
     for _ in range(copying):
         killer.in_copying()
     for _ in range(streaming):
@@ -149,22 +151,28 @@ def cross(live: FerryUnderLoad, crew: Crew, copying: int, streaming: int, cuttin
     for moment in cutting_over:
         killer.in_cutting_over(moment)
     assert killer.count == copying + streaming + len(cutting_over)
-    live.proxy.release()
-    live.ferry.start().wait_stage("ReadyForCutover")
-    crew.wait_for_every_kind()
-    live.finish(crew=crew)
-    assert live.locked
+    under_load.proxy.release()
+    under_load.ferry.start().wait_stage("ReadyForCutover")
+    writers.wait_for_every_kind()
+    under_load.finish(writers=writers)
+    assert under_load.locked
 
 
-def test_twenty_kills_in_one_crossing_lose_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_twenty_kills_in_one_migration_lose_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
     throttle = {"maxRowsPerSecond": ROWS_PER_SECOND}
-    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as live, live.crew() as crew:
-        cross(live, crew, 8, 6, IN_CUTTING_OVER)
+    with (
+        FerryUnderLoad(pair, schema, tmp_path, rows=BULK_ROWS, odd=6, throttle=throttle) as under_load,
+        under_load.writers() as writers,
+    ):
+        cross(under_load, writers, 8, 6, IN_CUTTING_OVER)
 
 
 def test_kills_lose_nothing_with_the_checkpoint_on_the_target(pair: Pair, schema: str, tmp_path: Path) -> None:
     spec: dict[str, Any] = {"throttle": {"maxRowsPerSecond": ROWS_PER_SECOND}, "checkpoint": {"store": "Target"}}
-    with FerryUnderLoad(pair, schema, tmp_path, rows=BULK_ROWS // 2, odd=4, **spec) as live, live.crew() as crew:
-        cross(live, crew, 3, 2, ("draining", "recording", "anywhere"))
-        assert live.ferry.start().wait_end() == 0, "the tombstone and the state are both on the target"
-        assert "cut over already" in live.ferry.tail()
+    with (
+        FerryUnderLoad(pair, schema, tmp_path, rows=BULK_ROWS // 2, odd=4, **spec) as under_load,
+        under_load.writers() as writers,
+    ):
+        cross(under_load, writers, 3, 2, ("draining", "recording", "anywhere"))
+        assert under_load.ferry.start().wait_end() == 0, "the tombstone and the state are both on the target"
+        assert "cut over already" in under_load.ferry.tail()

@@ -12,19 +12,19 @@ OWN = {"lease", "holder", "checkpoint"}
 
 
 @pytest.mark.slow
-def test_a_kill_while_the_record_is_brought_to_the_disk(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_kill_while_the_record_is_flushed_to_disk(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The next start drops the helper table for that; if there is no next start, ``ferry cleanup`` does."""
     source, target = pair.source, pair.target
     source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (1)")
-    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
+    cli = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
 
     def own_tables() -> set[str]:
         return {name for (name,) in target.query("SHOW TABLES FROM mysql_ferry")}
 
     with Proxy(target.host, target.port) as proxy:
-        bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
         proxy.hold(b"`to_disk_", skip=2)  # its DROP TABLE
-        with bench.process() as process:
+        with cli.process() as process:
             process.start().wait_stage("ReadyForCutover")
             process.post("cutover")
             proxy.wait_held()
@@ -35,6 +35,6 @@ def test_a_kill_while_the_record_is_brought_to_the_disk(pair: Pair, schema: str,
             process.start().succeed()
         assert own_tables() == OWN
         target.execute(f"CREATE TABLE mysql_ferry.{left} (id INT PRIMARY KEY)")
-        done = ferry("cleanup", "-f", str(bench.manifest()), "--state", str(bench.state), cwd=bench.folder)
+        done = ferry("cleanup", "-f", str(cli.manifest()), "--state", str(cli.state), cwd=cli.folder)
         assert done.code == 0, done.stderr
         assert own_tables() == OWN

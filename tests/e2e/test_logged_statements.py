@@ -22,8 +22,8 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
     """A view, trigger or function behind the name writes the row."""
     source = pair.source
     source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80))")
-    bench = FerryCli(tmp_path / "ferry", pair, schema)
-    bench.spec["tables"]["exclude"] = [f"{schema}.other"]
+    cli = FerryCli(tmp_path / "ferry", pair, schema)
+    cli.spec["tables"]["exclude"] = [f"{schema}.other"]
     source.execute(
         f"USE `{schema}`",
         "CREATE TABLE other (id INT PRIMARY KEY)",
@@ -33,7 +33,7 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
         "CREATE FUNCTION written(a INT) RETURNS INT DETERMINISTIC MODIFIES SQL DATA "
         "BEGIN INSERT INTO t (id, v) VALUES (a, 'called'); RETURN a; END",
     )
-    with bench.process() as process:
+    with cli.process() as process:
         process.start().wait_stage(*STREAMING)
         statement = BY_ANOTHER_NAME[way]
         source.execute(f"USE `{schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 ENDS = ["source", "target"]
 
 
-class Moved:
+class MovedAddress:
     """A run whose ``end`` is reached through a proxy that can lead to the pair's other server."""
 
-    def __init__(self, bench: FerryCli, end: str, proxy: Proxy) -> None:
-        self.bench, self.proxy = bench, proxy
-        servers = {"source": bench.pair.source, "target": bench.pair.target}
+    def __init__(self, cli: FerryCli, end: str, proxy: Proxy) -> None:
+        self.cli, self.proxy = cli, proxy
+        servers = {"source": cli.pair.source, "target": cli.pair.target}
         self.right = servers.pop(end)
         (self.wrong,) = servers.values()
 
@@ -60,43 +60,43 @@ def end_all_but_dumps(server: Server) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema)
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"}, throttle=SLOWLY)
 
 
 @pytest.fixture(params=ENDS)
-def moved(request: pytest.FixtureRequest, bench: FerryCli) -> Iterator[Moved]:
+def moved(request: pytest.FixtureRequest, cli: FerryCli) -> Iterator[MovedAddress]:
     end = request.param
-    server = bench.pair.source if end == "source" else bench.pair.target
+    server = cli.pair.source if end == "source" else cli.pair.target
     with Proxy(server.host, server.port) as proxy:
-        bench.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
-        yield Moved(bench, end, proxy)
+        cli.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        yield MovedAddress(cli, end, proxy)
         assert_not_used(proxy)
 
 
 @pytest.mark.parametrize("stream_too", [True, False])
-def test_for_seconds(moved: Moved, stream_too: bool) -> None:
-    if moved.right is moved.bench.pair.target and not stream_too:
+def test_an_address_that_leads_elsewhere_for_seconds(moved: MovedAddress, stream_too: bool) -> None:
+    if moved.right is moved.cli.pair.target and not stream_too:
         pytest.skip("a target has no stream")
-    bench = moved.bench
-    with bench.process() as process:
+    cli = moved.cli
+    with cli.process() as process:
         wait_copied(process.start(), 1000)
         for mark in ("copying", "streaming"):
-            bench.tell(process, f"{mark}: moved")
+            cli.tell(process, f"{mark}: moved")
             moved.move(stream_too=stream_too)
-            write(bench, mark)
+            write(cli, mark)
             moved.wait_tried(4)
             moved.back()
             process.post("throttle", {"maxRowsPerSecond": None})
             process.wait_stage(*STREAMING)
-        finish(bench, process)
+        finish(cli, process)
 
 
-def test_for_good(moved: Moved) -> None:
-    bench = moved.bench
-    reason = "SourceReplaced" if moved.right is bench.pair.source else "TargetReplaced"
-    with bench.process("--retry-for", "2s") as process:
+def test_an_address_that_leads_elsewhere_for_good(moved: MovedAddress) -> None:
+    cli = moved.cli
+    reason = "SourceReplaced" if moved.right is cli.pair.source else "TargetReplaced"
+    with cli.process("--retry-for", "2s") as process:
         wait_copied(process.start(), 1000)
         moved.move()
         stopped(process).refused(65, reason, "is another server now", "Point the Ferry at the server itself")

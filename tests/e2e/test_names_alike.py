@@ -48,15 +48,15 @@ def alike(schema: str) -> tuple[Name, Name]:
 
 
 @contextlib.contextmanager
-def killed(bench: FerryCli, copied: int) -> Iterator[FerryProcess]:
+def killed(cli: FerryCli, copied: int) -> Iterator[FerryProcess]:
     """A run that was killed by SIGKILL while it copied. Its restart has no rate limit."""
-    with bench.process() as process:
-        if "checkpoint" in bench.spec:
+    with cli.process() as process:
+        if "checkpoint" in cli.spec:
             process.arguments = []  # --state would select a file anyway
         process.start().wait_status(lambda status: copied < status["progress"]["rowsCopied"] < 2 * ROWS)
         process.kill()
-        bench.spec["throttle"] = {}
-        process.manifest = bench.manifest()
+        cli.spec["throttle"] = {}
+        process.manifest = cli.manifest()
         yield process
 
 
@@ -67,8 +67,8 @@ def test_a_killed_run_resumes_each_of_two_tables_whose_names_join_alike(
     names = alike(schema)
     fill(pair, names[0], 0, "one")
     fill(pair, names[1], ROWS, "other")
-    bench = FerryCli(tmp_path, pair, schema, tables={"include": [f"{schema}*.*"]}, **(COMMON | spec))
-    with killed(bench, ROWS // 2) as process:
+    cli = FerryCli(tmp_path, pair, schema, tables={"include": [f"{schema}*.*"]}, **(COMMON | spec))
+    with killed(cli, ROWS // 2) as process:
         process.start().wait_stage("ReadyForCutover")
         assert {one["name"] for one in process.get("/api/v1/tables")["tables"]} == {
             f"{schema}.`b.c`",
@@ -135,10 +135,10 @@ def test_two_tables_whose_names_differ_in_case_only(pair: Pair, schema: str, tmp
     names = (schema, "Orders"), (schema, "orders")
     fill(pair, names[0], 0, "one")
     fill(pair, names[1], 0, "other")
-    bench = FerryCli(tmp_path, pair, schema, **(COMMON | {"verify": {"mode": "Final"}}))
-    with writing(pair, names), killed(bench, ROWS // 2) as process:
+    cli = FerryCli(tmp_path, pair, schema, **(COMMON | {"verify": {"mode": "Final"}}))
+    with writing(pair, names), killed(cli, ROWS // 2) as process:
         process.start().wait_stage("ReadyForCutover")
-    with bench.process() as process:
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         assert {one["name"] for one in process.get("/api/v1/tables")["tables"]} == {
             f"{schema}.Orders",

@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_definitions_of_other_days_arrive(pair: Pair, schema: str, tmp_path: Path, folder: Path) -> None:
+def test_definitions_from_older_settings_arrive(pair: Pair, schema: str, tmp_path: Path, folder: Path) -> None:
     tables = COMMON | OWN[pair.family]
     for name, (setting, body) in tables.items():
         lax = ["SET SESSION restrict_fk_on_non_standard_key = 0"] if pair.family is Family.MYSQL else []

@@ -20,7 +20,7 @@ def carried(pair: Pair, schema: str, folder: Path, *statements: str) -> None:
         assert_equal_tables(pair.source, pair.target, (schema, name))
 
 
-def test_days_that_no_month_has(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_dates_that_do_not_exist(pair: Pair, schema: str, tmp_path: Path) -> None:
     """As values, as keys (also as bounds of chunks), as defaults and in expressions."""
     days = [f"2024-{month:02}-{day}" for month in range(1, 13) for day in (28, 29, 30, 31)]
     pair.source.execute(

@@ -31,7 +31,7 @@ def fill(pair: Pair, schema: str) -> None:
     )
 
 
-def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_rows_that_others_changed_on_the_target_are_found_and_named(pair: Pair, schema: str, tmp_path: Path) -> None:
     fill(pair, schema)
     selected = {"include": [f"{schema}.*"]}
     with FerryProcess(tmp_path / "ferry", pair, tables=selected, throttle={"maxRowsPerSecond": 2000}) as ferry:
@@ -54,7 +54,9 @@ def test_rows_changed_behind_our_back_are_found_and_named(pair: Pair, schema: st
 
 
 @pytest.mark.slow
-def test_a_row_changed_behind_our_back_and_then_on_the_source_is_right(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_row_changed_on_the_target_and_then_on_the_source_is_corrected(
+    pair: Pair, schema: str, tmp_path: Path
+) -> None:
     """The newest row of the source replaces whatever was on the target."""
     fill(pair, schema)
     with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}) as ferry:

@@ -40,7 +40,7 @@ def _as_before(mariadb_pair: Pair) -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, mariadb_pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, mariadb_pair: Pair, schema: str) -> FerryCli:
     fill(mariadb_pair.source, schema, 500)
     return FerryCli(tmp_path / "ferry", mariadb_pair, schema, cutover={"watchFor": "1s"})
 
@@ -52,67 +52,67 @@ def lose_binlogs(server: Server) -> None:
         path.unlink()
 
 
-def server_of(bench: FerryCli, end: str) -> Server:
-    return bench.pair.source if end == "source" else bench.pair.target
+def server_of(cli: FerryCli, end: str) -> Server:
+    return cli.pair.source if end == "source" else cli.pair.target
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_run_goes_on(bench: FerryCli, end: str) -> None:
-    with bench.process() as process:
+def test_a_run_continues_with_the_renamed_server(cli: FerryCli, end: str) -> None:
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        write(bench, "before")
-        wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t WHERE v = 'before'"))
-        renamed(server_of(bench, end))
-        write(bench, "after")
+        write(cli, "before")
+        wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t WHERE v = 'before'"))
+        renamed(server_of(cli, end))
+        write(cli, "after")
         wait_until(lambda: "going on from the checkpoint: ServerRestarted" in process.log.read_text())
         assert KNOWN_AGAIN in process.log.read_text()
-        finish(bench, process)
+        finish(cli, process)
         assert process.starts == 1
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_new_start_goes_on(bench: FerryCli, end: str) -> None:
-    with bench.process() as process:
+def test_a_new_start_resumes_with_the_renamed_server(cli: FerryCli, end: str) -> None:
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        write(bench, "before")
-        wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t WHERE v = 'before'"))
+        write(cli, "before")
+        wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t WHERE v = 'before'"))
         process.terminate()
-        renamed(server_of(bench, end))
-        write(bench, "down")
+        renamed(server_of(cli, end))
+        write(cli, "down")
         process.start().wait_stage("ReadyForCutover")
         assert (KNOWN_AGAIN in process.log.read_text()) is (end == "source")
         process.terminate()
         process.start().wait_stage(*STREAMING)
-        finish(bench, process)
+        finish(cli, process)
     assert process.log.read_text().count(KNOWN_AGAIN) == (end == "source"), "the new name is kept"
 
 
 @pytest.mark.parametrize("alive", [True, False], ids=["running", "killed"])
-def test_under_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, alive: bool) -> None:
-    with FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1, cutover={"deadline": "20s"}) as live:
-        live.ferry.start().wait_stage("ReadyForCutover")
+def test_a_source_renamed_under_the_lock(mariadb_pair: Pair, schema: str, tmp_path: Path, alive: bool) -> None:
+    with FerryUnderLoad(mariadb_pair, schema, tmp_path, odd=1, cutover={"deadline": "20s"}) as under_load:
+        under_load.ferry.start().wait_stage("ReadyForCutover")
         mariadb_pair.source.execute(f"UPDATE `{schema}`.aim SET v = 1 WHERE id = 2")
         position = mariadb_pair.source.value("SELECT @@gtid_binlog_pos")
-        wait_until(lambda: live.state()["position"] == position)
-        with live.held_in_drain():
+        wait_until(lambda: under_load.state()["position"] == position)
+        with under_load.held_in_drain():
             if not alive:
-                live.ferry.kill()
+                under_load.ferry.kill()
             renamed(mariadb_pair.source)
         if not alive:
-            live.ferry.start()
-        live.finish(approve=not alive)
-        assert KNOWN_AGAIN in live.ferry.log.read_text()
+            under_load.ferry.start()
+        under_load.finish(approve=not alive)
+        assert KNOWN_AGAIN in under_load.ferry.log.read_text()
 
 
-def test_one_with_another_binlog_is_another_server(bench: FerryCli) -> None:
+def test_a_renamed_server_with_another_binlog_is_another_server(cli: FerryCli) -> None:
     """Nothing can prove it: the run ends, a new start is refused, and both say how to continue."""
-    source = bench.pair.source
-    with bench.process("--retry-for", "5s") as process:
+    source = cli.pair.source
+    with cli.process("--retry-for", "5s") as process:
         process.start().wait_stage("ReadyForCutover")
-        write(bench, "before")
-        wait_until(lambda: bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t WHERE v = 'before'"))
+        write(cli, "before")
+        wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t WHERE v = 'before'"))
         source.stop()
         lose_binlogs(source)
         renamed(source)
         stopped(process).refused(65, "SourceReplaced", NEW, "give it back its former host name and port")
-    bench.run().refused(64, "OtherSource", NEW, "give it back its former host name and port", "start over")
+    cli.run().refused(64, "OtherSource", NEW, "give it back its former host name and port", "start over")

@@ -21,13 +21,13 @@ PASS = "full pass of the verification begins"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema, 500)
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
 
 
-def server_of(bench: FerryCli, end: str) -> Server:
-    return bench.pair.source if end == "source" else bench.pair.target
+def server_of(cli: FerryCli, end: str) -> Server:
+    return cli.pair.source if end == "source" else cli.pair.target
 
 
 def logged(process: FerryProcess, text: str) -> int:
@@ -41,10 +41,10 @@ def verified(status: dict[str, object]) -> object:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_what_was_proven_before_is_proven_again(bench: FerryCli, end: str, how: str) -> None:
+def test_rows_are_verified_again_after_a_restart(cli: FerryCli, end: str, how: str) -> None:
     """Nothing writes and nothing is asked: the restart is noticed anyway."""
-    server = server_of(bench, end)
-    with bench.process() as process:
+    server = server_of(cli, end)
+    with cli.process() as process:
         before = process.start().wait_status(lambda status: status["stage"] == "ReadyForCutover")
         assert verified(before) == "True"
         assert logged(process, PASS) == 1
@@ -53,41 +53,41 @@ def test_what_was_proven_before_is_proven_again(bench: FerryCli, end: str, how: 
         server.start()
         wait_until(lambda: logged(process, AGAIN) == 1)
         assert f"ServerRestarted: {end} 127.0.0.1" in process.log.read_text()
-        write(bench, "after the restart")
+        write(cli, "after the restart")
         process.wait_status(lambda status: status["copier"]["epoch"] > epoch)
         after = process.wait_status(lambda status: status["stage"] == "ReadyForCutover")
         assert verified(after) == "True"
         assert logged(process, PASS) == 2
         assert process.starts == 1
-        finish(bench, process)
+        finish(cli, process)
     assert logged(process, "stage Validating") == 1, "it would pass for a new start"
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_pause_and_the_attempts_of_a_series_outlast_it(bench: FerryCli, end: str) -> None:
-    server = server_of(bench, end)
-    bench.spec["cutover"] = {"watchFor": "1s", "maxAttempts": 1, "deadline": "2s"}
-    with bench.process() as process:
+def test_a_pause_and_the_count_of_attempts_survive_a_restart(cli: FerryCli, end: str) -> None:
+    server = server_of(cli, end)
+    cli.spec["cutover"] = {"watchFor": "1s", "maxAttempts": 1, "deadline": "2s"}
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        attempt_in_vain(bench, process)
+        attempt_in_vain(cli, process)
         process.post("pause")
         process.wait_status(lambda status: status["phase"] == "Paused")
         server.restart()
         wait_until(lambda: logged(process, AGAIN) == 1)
         process.wait_status(lambda status: status["phase"] == "Paused" and status["cutover"]["attempts"] == 1)
-        write(bench, "while paused")
+        write(cli, "while paused")
         process.post("resume")
         exhausted = process.wait_status(
             lambda status: any(each["reason"] == "AttemptsExhausted" for each in status["conditions"])
         )
         assert exhausted["cutover"]["attempts"] == 1
-        finish(bench, process)
+        finish(cli, process)
 
 
-def attempt_in_vain(bench: FerryCli, process: FerryProcess) -> None:
+def attempt_in_vain(cli: FerryCli, process: FerryProcess) -> None:
     """An attempt that fails because somebody holds a table for longer than its deadline."""
-    with bench.pair.source.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES `{bench.schema}`.t WRITE")
+    with cli.pair.source.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{cli.schema}`.t WRITE")
         process.post("cutover")
         process.wait_status(lambda status: any(each["reason"] == "AttemptsExhausted" for each in status["conditions"]))
         cursor.execute("UNLOCK TABLES")
@@ -95,17 +95,17 @@ def attempt_in_vain(bench: FerryCli, process: FerryProcess) -> None:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("after_bytes", [40, 2_500])
-def test_a_connection_that_is_lost_before_the_first_chunk(bench: FerryCli, end: str, after_bytes: int) -> None:
+def test_a_connection_that_is_lost_before_the_first_chunk(cli: FerryCli, end: str, after_bytes: int) -> None:
     """At login, during validation, and in the steps after it: retried like every later connection."""
-    server = server_of(bench, end)
+    server = server_of(cli, end)
     with Proxy(server.host, server.port) as proxy:
-        bench.spec[end]["port"] = proxy.port
+        cli.spec[end]["port"] = proxy.port
         proxy.cut_after(after_bytes)
-        with bench.process() as process:
+        with cli.process() as process:
             process.start()
             wait_until(lambda: logged(process, AGAIN) >= 1)
             proxy.cut_no_more()
             process.wait_stage(*STREAMING)
-            write(bench, "streaming")
-            finish(bench, process)
+            write(cli, "streaming")
+            finish(cli, process)
         assert process.starts == 1

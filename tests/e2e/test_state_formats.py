@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["Local", "Target"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     """Servers and state as that run left them, and changes on the source since."""
     table = f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(40) NOT NULL)"
     for server, count in ((pair.source, ROWS), (pair.target, COPIED)):
@@ -40,28 +40,28 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, pair: Pair, schema: st
             table,
             f"INSERT INTO `{schema}`.t VALUES {rows}",
         )
-    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s", "maxLag": "20s"})
+    cli = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s", "maxLag": "20s"})
     if request.param == "Target":
-        bench.spec["checkpoint"] = {"store": "Target"}
-    leave_behind(bench, request.param)
+        cli.spec["checkpoint"] = {"store": "Target"}
+    leave_behind(cli, request.param)
     pair.source.execute(
         f"DELETE FROM `{schema}`.t WHERE id IN (7, 2007)",
         f"UPDATE `{schema}`.t SET v = 'changed' WHERE id IN (8, 2008)",
         f"INSERT INTO `{schema}`.t VALUES (9001, 'new')",
     )
-    return bench
+    return cli
 
 
-def leave_behind(bench: FerryCli, store: str) -> None:
-    source, target = bench.pair.source, bench.pair.target
+def leave_behind(cli: FerryCli, store: str) -> None:
+    source, target = cli.pair.source, cli.pair.target
     with Session(source.endpoint(), Purpose.CONTROL) as session:
         identity = source_identity(session)
     known = {
         "@source@": identity,
-        "@position@": str(source.value(POSITION[bench.pair.family])).replace("\n", ""),
-        "@uid@": bench.uid,
-        "@name@": bench.documents[0]["metadata"]["name"],
-        "@schema@": bench.schema,
+        "@position@": str(source.value(POSITION[cli.pair.family])).replace("\n", ""),
+        "@uid@": cli.uid,
+        "@name@": cli.documents[0]["metadata"]["name"],
+        "@schema@": cli.schema,
     }
 
     def named(text: str) -> str:
@@ -72,36 +72,36 @@ def leave_behind(bench: FerryCli, store: str) -> None:
         row = [named(value) for value in KEPT["rows"][name]]
         target.query(f"INSERT INTO mysql_ferry.{name} VALUES ({', '.join(['%s'] * len(row))})", row)
     if store == "Local":
-        with contextlib.closing(sqlite3.connect(bench.state)) as database:
+        with contextlib.closing(sqlite3.connect(cli.state)) as database:
             database.executescript("\n".join(map(named, KEPT["sqlite"])))
 
 
-def change(bench: FerryCli, changed: Callable[[dict[str, Any]], str], form: int) -> None:
+def change(cli: FerryCli, changed: Callable[[dict[str, Any]], str], form: int) -> None:
     """Change the saved state's text and format."""
-    if "checkpoint" in bench.spec:
-        stored = bench.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", [bench.uid])
+    if "checkpoint" in cli.spec:
+        stored = cli.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", [cli.uid])
         body = changed(json.loads(stored[0][0]))
         written = "UPDATE mysql_ferry.checkpoint SET body = %s, format = %s WHERE ferry_uid = %s"
-        bench.pair.target.query(written, [body, form, bench.uid])
+        cli.pair.target.query(written, [body, form, cli.uid])
         return
-    with contextlib.closing(sqlite3.connect(bench.state)) as database, database:
-        database.execute("UPDATE ferry_state SET body = ?, format = ?", [changed(bench.stored()), form])
+    with contextlib.closing(sqlite3.connect(cli.state)) as database, database:
+        database.execute("UPDATE ferry_state SET body = ?, format = ?", [changed(cli.stored()), form])
 
 
-def arguments(bench: FerryCli) -> list[str]:
-    return [] if "checkpoint" in bench.spec else ["--state", str(bench.state)]
+def arguments(cli: FerryCli) -> list[str]:
+    return [] if "checkpoint" in cli.spec else ["--state", str(cli.state)]
 
 
-def test_a_state_of_the_first_format_is_gone_on_from(bench: FerryCli) -> None:
-    with bench.process() as process:
-        process.arguments = arguments(bench)
+def test_a_state_of_the_first_format_is_resumed(cli: FerryCli) -> None:
+    with cli.process() as process:
+        process.arguments = arguments(cli)
         process.start().wait_stage("ReadyForCutover")
         told = process.log.read_text()
         assert "goes on from its checkpoint" in told
         assert "deleted" not in told
         process.post("cutover")
         process.succeed()
-    assert_equal_schemas(bench.pair.source, bench.pair.target, bench.schema)
+    assert_equal_schemas(cli.pair.source, cli.pair.target, cli.schema)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_a_state_of_the_first_format_is_gone_on_from(bench: FerryCli) -> None:
     ],
     ids=["newer", "unknown field", "cut off"],
 )
-def test_another_state_is_refused_by_name(
-    bench: FerryCli, reason: str, changed: Callable[[dict[str, Any]], str], form: int
+def test_a_newer_or_damaged_state_is_refused_with_its_reason(
+    cli: FerryCli, reason: str, changed: Callable[[dict[str, Any]], str], form: int
 ) -> None:
-    change(bench, changed, form)
-    with bench.process() as process:
-        process.arguments = arguments(bench)
+    change(cli, changed, form)
+    with cli.process() as process:
+        process.arguments = arguments(cli)
         assert process.start().wait_end() == 64
         assert f"ferry: {reason}: " in process.tail()
-    assert bench.lease() == [(1, "New")]
-    assert bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t") == COPIED
+    assert cli.lease() == [(1, "New")]
+    assert cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t") == COPIED

@@ -27,7 +27,7 @@ def target(pair: Pair, make_server: ServerFactory) -> Server:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, target: Server, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, target: Server, schema: str) -> FerryCli:
     rows = ", ".join(f"({number})" for number in range(1, 501))
     pair.source.execute(f"USE `{schema}`", "CREATE TABLE t (id INT PRIMARY KEY)", f"INSERT INTO t VALUES {rows}")
     return FerryCli(
@@ -40,96 +40,96 @@ def bench(tmp_path: Path, pair: Pair, target: Server, schema: str) -> FerryCli:
     )
 
 
-def count(bench: FerryCli) -> int:
-    return int(bench.pair.target.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t"))
+def count(cli: FerryCli) -> int:
+    return int(cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t"))
 
 
-def stored_all(bench: FerryCli) -> bool:
-    return bool(bench.stored()["position"] == bench.pair.source.value(POSITION[bench.pair.family]))
+def stored_all(cli: FerryCli) -> bool:
+    return bool(cli.stored()["position"] == cli.pair.source.value(POSITION[cli.pair.family]))
 
 
-def test_power_cut_while_the_run_is_down(bench: FerryCli, tmp_path: Path) -> None:
+def test_power_cut_while_the_run_is_down(cli: FerryCli, tmp_path: Path) -> None:
     """The newest state counts the rows as copied, and the stream would not send them again."""
-    source, target = bench.pair.source, bench.pair.target
-    with bench.process() as process:
+    source, target = cli.pair.source, cli.pair.target
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        wait_until(lambda: stored_all(bench), "a checkpoint of the copy")
+        wait_until(lambda: stored_all(cli), "a checkpoint of the copy")
         disk = DurableDisk(target, tmp_path / "disk")
         for number in range(1001, 1021):
-            source.execute(f"INSERT INTO `{bench.schema}`.t VALUES ({number})")
-        wait_until(lambda: count(bench) == 520 and stored_all(bench), "a checkpoint with the new rows")
+            source.execute(f"INSERT INTO `{cli.schema}`.t VALUES ({number})")
+        wait_until(lambda: count(cli) == 520 and stored_all(cli), "a checkpoint with the new rows")
         process.kill()
         disk.cut_power()
-        assert count(bench) == 500
+        assert count(cli) == 500
         process.start().wait_stage("ReadyForCutover")
         assert "has lost its last writes" in process.log.read_text()
         process.post("cutover")
         process.succeed()
-    assert_equal_schemas(source, target, bench.schema)
+    assert_equal_schemas(source, target, cli.schema)
 
 
-def test_a_snapshot_brought_back(bench: FerryCli, tmp_path: Path) -> None:
+def test_a_target_restored_from_a_snapshot(cli: FerryCli, tmp_path: Path) -> None:
     """As old as the end of the copy: the state file remembers states from then."""
-    source, target = bench.pair.source, bench.pair.target
-    with bench.process() as process:
+    source, target = cli.pair.source, cli.pair.target
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        wait_until(lambda: stored_all(bench), "a checkpoint of the copy")
+        wait_until(lambda: stored_all(cli), "a checkpoint of the copy")
         process.kill()
         disk = DurableDisk(target, tmp_path / "disk")
-        source.execute(f"DELETE FROM `{bench.schema}`.t WHERE id <= 100")
+        source.execute(f"DELETE FROM `{cli.schema}`.t WHERE id <= 100")
         process.start()
-        wait_until(lambda: count(bench) == 400 and stored_all(bench), "a checkpoint with the deletion")
+        wait_until(lambda: count(cli) == 400 and stored_all(cli), "a checkpoint with the deletion")
         process.kill()
         disk.cut_power()
-        assert count(bench) == 500
+        assert count(cli) == 500
         process.start().wait_stage("ReadyForCutover")
         process.post("cutover")
         process.succeed()
-    assert_equal_schemas(source, target, bench.schema)
+    assert_equal_schemas(source, target, cli.schema)
 
 
-def test_a_target_that_lost_the_record_of_the_cutover_is_not_copied_over(bench: FerryCli, tmp_path: Path) -> None:
+def test_a_target_that_lost_the_record_of_the_cutover_is_not_copied_over(cli: FerryCli, tmp_path: Path) -> None:
     """The state file says Completed: the source stays locked, and what applications wrote to the target is kept."""
-    source, target = bench.pair.source, bench.pair.target
-    with bench.process() as process:
+    source, target = cli.pair.source, cli.pair.target
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         disk = DurableDisk(target, tmp_path / "disk")
         process.post("cutover")
         process.succeed()
         disk.cut_power()
-        target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (9001)")
+        target.execute(f"INSERT INTO `{cli.schema}`.t VALUES (9001)")
         for phase, cutover in (
             ("Streaming", "{}"),
             ("CuttingOver", '{"read_only": "0", "super_read_only": "0"}'),
         ):
             changed = "UPDATE mysql_ferry.lease SET phase = %s, cutover = %s WHERE ferry_uid = %s"
-            target.query(changed, (phase, cutover, bench.uid))
+            target.query(changed, (phase, cutover, cli.uid))
             assert process.start().wait_end() == 64
             assert "HandOverForgotten" in process.tail()
             for verb in ("abort", "cleanup"):
-                done = ferry(verb, "-f", str(bench.manifest()), "--state", str(bench.state), cwd=bench.folder)
+                done = ferry(verb, "-f", str(cli.manifest()), "--state", str(cli.state), cwd=cli.folder)
                 assert done.code == 64
                 assert "HandOverForgotten" in done.stderr
             assert source.value("SELECT @@global.read_only") == 1
-            assert count(bench) == 501
-        target.query("UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = %s", (bench.uid,))
+            assert count(cli) == 501
+        target.query("UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = %s", (cli.uid,))
         process.start().succeed()
-        assert count(bench) == 501
+        assert count(cli) == 501
 
 
-def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(bench: FerryCli) -> None:
+def test_a_locked_source_is_reported_when_the_target_lost_the_start_of_the_attempt(cli: FerryCli) -> None:
     """The lease records no attempt, so nobody may unlock: the start reports that the source is read-only, and how to
     unlock it.
     """
-    source, target = bench.pair.source, bench.pair.target
-    with bench.process() as process:
+    source, target = cli.pair.source, cli.pair.target
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        wait_until(lambda: stored_all(bench), "a checkpoint of the copy")
+        wait_until(lambda: stored_all(cli), "a checkpoint of the copy")
         process.kill()
-        with contextlib.closing(sqlite3.connect(bench.state)) as database, database:
-            stored = bench.stored() | {"stage": "CuttingOver"}
+        with contextlib.closing(sqlite3.connect(cli.state)) as database, database:
+            stored = cli.stored() | {"stage": "CuttingOver"}
             database.execute("UPDATE ferry_state SET body = ?", (json.dumps(stored),))
-        assert bench.lease()[0][1] == "New"
+        assert cli.lease()[0][1] == "New"
         source.execute("SET GLOBAL read_only = ON")
         assert process.start().wait_end() == 64
         assert "SourceLocked" in process.tail()
@@ -138,144 +138,144 @@ def test_a_target_that_lost_the_begin_of_an_attempt_leaves_a_locked_source_said(
         process.start().wait_stage("ReadyForCutover")
         process.post("cutover")
         process.succeed()
-    assert_equal_schemas(source, target, bench.schema)
+    assert_equal_schemas(source, target, cli.schema)
 
 
-def test_a_target_without_any_record_of_a_cutover_is_not_copied_over(bench: FerryCli) -> None:
+def test_a_target_without_any_record_of_a_cutover_is_not_copied_over(cli: FerryCli) -> None:
     """Its helper schema is gone. The message says whether the source is locked, with the statement that unlocks it."""
-    source, target = bench.pair.source, bench.pair.target
-    with bench.process() as process:
+    source, target = cli.pair.source, cli.pair.target
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.post("cutover")
         process.succeed()
-    at = time.strftime("%F %H:", time.gmtime(bench.stored()["completed_at"]))
-    target.execute("DROP DATABASE mysql_ferry", f"INSERT INTO `{bench.schema}`.t VALUES (9001)")
-    known = ["--state", str(bench.state)]
+    at = time.strftime("%F %H:", time.gmtime(cli.stored()["completed_at"]))
+    target.execute("DROP DATABASE mysql_ferry", f"INSERT INTO `{cli.schema}`.t VALUES (9001)")
+    known = ["--state", str(cli.state)]
     for said in ("SET GLOBAL read_only = OFF", "the source accepts writes"):
-        bench.run().refused(64, "HandOverForgotten", f"cut over at {at}", "no record", said)
+        cli.run().refused(64, "HandOverForgotten", f"cut over at {at}", "no record", said)
         for verb in ("abort", "cleanup"):
-            done = ferry(verb, "-f", str(bench.manifest()), *known, cwd=bench.folder)
+            done = ferry(verb, "-f", str(cli.manifest()), *known, cwd=cli.folder)
             done.refused(64, "HandOverForgotten", f"cut over at {at}", said)
-        assert bench.state.exists()
-        assert count(bench) == 501
+        assert cli.state.exists()
+        assert count(cli) == 501
         source.execute("SET GLOBAL read_only = OFF")
 
 
-def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(bench: FerryCli, tmp_path: Path) -> None:
+def test_a_backup_from_before_the_cutover_that_holds_the_checkpoint_too(cli: FerryCli, tmp_path: Path) -> None:
     """Only the source's read_only is left of the cutover: the start refuses, and explains what that may mean."""
-    source, target = bench.pair.source, bench.pair.target
-    bench.spec["checkpoint"] = {"store": "Target"}
-    with bench.process() as process:
+    source, target = cli.pair.source, cli.pair.target
+    cli.spec["checkpoint"] = {"store": "Target"}
+    with cli.process() as process:
         process.arguments = []
         process.start().wait_stage("ReadyForCutover")
-        wait_until(lambda: bench.lease() and checkpoint_is_copied(bench), "a checkpoint of the copy")
+        wait_until(lambda: cli.lease() and checkpoint_is_copied(cli), "a checkpoint of the copy")
         disk = DurableDisk(target, tmp_path / "disk")
-        source.execute(f"INSERT INTO `{bench.schema}`.t VALUES (1001)")  # the stream will send it again
+        source.execute(f"INSERT INTO `{cli.schema}`.t VALUES (1001)")  # the stream will send it again
         process.post("cutover")
         process.succeed()
         disk.cut_power()
-        target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (1001), (9001)")
+        target.execute(f"INSERT INTO `{cli.schema}`.t VALUES (1001), (9001)")
         for arguments in ([], ["--restart"]):
             process.arguments = arguments
             assert process.start().wait_end() == 64
             told = process.tail()
             assert "SourceReadOnly" in told
             assert "restored from an earlier backup" in told
-            if bench.pair.family is Family.MYSQL:
+            if cli.pair.family is Family.MYSQL:
                 assert "set by the account" in told
         assert source.value("SELECT @@global.read_only") == 1
-        assert count(bench) == 502
-        target.query("UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = %s", (bench.uid,))
+        assert count(cli) == 502
+        target.query("UPDATE mysql_ferry.lease SET phase = 'Completed' WHERE ferry_uid = %s", (cli.uid,))
         process.start().succeed()
-        assert count(bench) == 502
+        assert count(cli) == 502
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_what_ends_a_ferry_drops_nothing_where_the_target_may_be_live(bench: FerryCli, verb: str) -> None:
+def test_abort_and_cleanup_drop_nothing_where_the_target_may_be_live(cli: FerryCli, verb: str) -> None:
     """As after a cutover whose target was restored from a backup."""
-    bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
-    with bench.process() as process:
+    cli.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
+    with cli.process() as process:
         process.arguments = []
         process.start().wait_stage("ReadyForCutover")
-        wait_until(lambda: checkpoint_is_copied(bench), "a checkpoint of the copy")
+        wait_until(lambda: checkpoint_is_copied(cli), "a checkpoint of the copy")
         process.kill()
-    with read_only_source(bench):
-        done = ferry(verb, "-f", str(bench.manifest()), cwd=bench.folder)
+    with read_only_source(cli):
+        done = ferry(verb, "-f", str(cli.manifest()), cwd=cli.folder)
         assert done.code == 0, done.stderr
         assert "applications may write there" in done.stdout
-        bench.pair.target.execute(advised(done.stdout, "UPDATE"))
-        again = ferry("run", "-f", str(bench.manifest()), "--listen", "none", cwd=bench.folder)
+        cli.pair.target.execute(advised(done.stdout, "UPDATE"))
+        again = ferry("run", "-f", str(cli.manifest()), "--listen", "none", cwd=cli.folder)
         if verb == "abort":
             assert (again.code, "was cut over already" in again.stdout) == (0, True), again
         else:
             again.refused(64, "AlreadyCutOver", "its tables are live there")
-    assert count(bench) == 500
+    assert count(cli) == 500
 
 
 @pytest.mark.parametrize(("asked", "then"), [("read-only", "is live"), ("away", "is not live")])
 def test_the_doubt_of_an_abort_keeps_a_later_cleanup_from_dropping_what_may_be_live(
-    bench: FerryCli, asked: str, then: str
+    cli: FerryCli, asked: str, then: str
 ) -> None:
     """The abort could not rule out a cutover, and the source is away when the cleanup would have to ask it."""
-    bench.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
-    with bench.process() as process:
+    cli.spec.update(checkpoint={"store": "Target"}, deletionPolicy="DropTarget")
+    with cli.process() as process:
         process.arguments = []
         process.start().wait_stage("ReadyForCutover")
-        wait_until(lambda: checkpoint_is_copied(bench), "a checkpoint of the copy")
+        wait_until(lambda: checkpoint_is_copied(cli), "a checkpoint of the copy")
         process.kill()
-    with read_only_source(bench):
-        with source_away(bench) if asked == "away" else contextlib.nullcontext():
-            done = ferry("abort", "-f", str(bench.manifest()), cwd=bench.folder)
+    with read_only_source(cli):
+        with source_away(cli) if asked == "away" else contextlib.nullcontext():
+            done = ferry("abort", "-f", str(cli.manifest()), cwd=cli.folder)
         assert done.code == 0, done.stderr
         assert ("the source was not asked" if asked == "away" else "applications may write there") in done.stdout
-        with source_away(bench):
-            done = ferry("cleanup", "-f", str(bench.manifest()), cwd=bench.folder)
+        with source_away(cli):
+            done = ferry("cleanup", "-f", str(cli.manifest()), cwd=cli.folder)
         done.refused(75, "ServerUnreachable", "Nothing was dropped or removed", "with deletionPolicy: Retain")
-        assert count(bench) == 500
+        assert count(cli) == 500
         if then == "is live":
-            done = ferry("cleanup", "-f", str(bench.manifest()), cwd=bench.folder)
-            assert (done.code, count(bench)) == (0, 500)
+            done = ferry("cleanup", "-f", str(cli.manifest()), cwd=cli.folder)
+            assert (done.code, count(cli)) == (0, 500)
             assert "its tables are kept because they may be live" in done.stdout
     if then == "is not live":
-        done = ferry("cleanup", "-f", str(bench.manifest()), cwd=bench.folder)
-        assert (done.code, f"dropped {bench.schema}.t" in done.stdout) == (0, True), done
+        done = ferry("cleanup", "-f", str(cli.manifest()), cwd=cli.folder)
+        assert (done.code, f"dropped {cli.schema}.t" in done.stdout) == (0, True), done
 
 
 @pytest.mark.parametrize("way", ["run again", "by hand"])
-def test_what_a_cleanup_keeps_of_a_target_that_is_not_live_can_be_removed(bench: FerryCli, way: str) -> None:
+def test_what_a_cleanup_keeps_can_be_removed_if_the_target_is_not_live(cli: FerryCli, way: str) -> None:
     """The source was read-only for another reason; the first cleanup names both ways to continue."""
-    with bench.process() as process:
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.kill()
-    arguments = ["cleanup", "-f", str(bench.manifest()), "--state", str(bench.state)]
-    with read_only_source(bench):
-        done = ferry(*arguments, cwd=bench.folder)
-    assert (done.code, len(bench.lease())) == (0, 1), done
+    arguments = ["cleanup", "-f", str(cli.manifest()), "--state", str(cli.state)]
+    with read_only_source(cli):
+        done = ferry(*arguments, cwd=cli.folder)
+    assert (done.code, len(cli.lease())) == (0, 1), done
     if way == "by hand":
-        bench.pair.target.execute(advised(done.stdout, "DELETE"))
+        cli.pair.target.execute(advised(done.stdout, "DELETE"))
     else:
         assert "run ferry cleanup again" in done.stdout
-        assert ferry(*arguments, cwd=bench.folder).code == 0
-    assert bench.lease() == []
-    assert count(bench) == 500
+        assert ferry(*arguments, cwd=cli.folder).code == 0
+    assert cli.lease() == []
+    assert count(cli) == 500
 
 
 @contextlib.contextmanager
-def read_only_source(bench: FerryCli) -> Iterator[None]:
-    bench.pair.source.execute("SET GLOBAL read_only = ON")
+def read_only_source(cli: FerryCli) -> Iterator[None]:
+    cli.pair.source.execute("SET GLOBAL read_only = ON")
     try:
         yield
     finally:
-        bench.pair.source.execute("SET GLOBAL read_only = OFF")
+        cli.pair.source.execute("SET GLOBAL read_only = OFF")
 
 
 @contextlib.contextmanager
-def source_away(bench: FerryCli) -> Iterator[None]:
-    port, bench.spec["source"]["port"] = bench.spec["source"]["port"], 1
+def source_away(cli: FerryCli) -> Iterator[None]:
+    port, cli.spec["source"]["port"] = cli.spec["source"]["port"], 1
     try:
         yield
     finally:
-        bench.spec["source"]["port"] = port
+        cli.spec["source"]["port"] = port
 
 
 def advised(said: str, verb: str) -> str:
@@ -285,7 +285,7 @@ def advised(said: str, verb: str) -> str:
     return found[0]
 
 
-def checkpoint_is_copied(bench: FerryCli) -> bool:
-    rows = bench.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", (bench.uid,))
+def checkpoint_is_copied(cli: FerryCli) -> bool:
+    rows = cli.pair.target.query("SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = %s", (cli.uid,))
     known = json.loads(str(rows[0][0]))["tables"].values() if rows else []
     return bool(known) and all(table["walked"] for table in known)

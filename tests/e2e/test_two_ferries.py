@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ODD = 1
 
 
-def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
+def test_a_failed_attempt_does_not_unlock_a_source_that_another_ferry_has_cut_over(
     pair: Pair, schema: str, tmp_path: Path
 ) -> None:
     """Otherwise the other Ferry would cut over under the first one's lock, which is then removed."""
@@ -23,9 +23,9 @@ def test_a_failed_attempt_does_not_unlock_what_another_ferry_has_handed_over(
     pair.source.execute(f"CREATE DATABASE `{other}`")
     create_small_tables(pair.source, other, "t")
     patient = {"maxLag": "20s", "watchFor": "0s", "maxAttempts": 100, "deadline": "5m"}
-    bench = FerryCli(tmp_path / "other", pair, other, cutover=patient)
+    cli = FerryCli(tmp_path / "other", pair, other, cutover=patient)
     once = {"maxAttempts": 1}
-    with FerryUnderLoad(pair, schema, tmp_path / "first", odd=ODD, cutover=once) as first, bench.process() as second:
+    with FerryUnderLoad(pair, schema, tmp_path / "first", odd=ODD, cutover=once) as first, cli.process() as second:
         second.start().wait_stage("ReadyForCutover")
         first.hold_record()
         second.post("cutover")

@@ -13,7 +13,7 @@ COLUMNS = (
 )
 
 
-def test_a_run_carries_them(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_unprintable_texts_arrive(pair: Pair, schema: str, tmp_path: Path) -> None:
     source, target = pair.source, pair.target
     source.execute(
         f"USE `{schema}`",

@@ -21,7 +21,7 @@ NUMBERS = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(10))
 
 
 @pytest.fixture
-def bench(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
     mysql_pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(80)) ENGINE=InnoDB",
@@ -33,7 +33,7 @@ def bench(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
     )
 
 
-class Person:
+class VerbUser:
     """Runs verbs against a run with a token."""
 
     def __init__(self, process: FerryProcess, token_file: Path) -> None:
@@ -63,16 +63,16 @@ class Person:
 
 
 @pytest.fixture
-def person(bench: FerryCli) -> Iterator[Person]:
-    token_file = bench.folder / "token"
+def person(cli: FerryCli) -> Iterator[VerbUser]:
+    token_file = cli.folder / "token"
     token_file.write_text(TOKEN + "\n")
-    with bench.process("--token-file", str(token_file)) as process:
-        person = Person(process.start(), token_file)
+    with cli.process("--token-file", str(token_file)) as process:
+        person = VerbUser(process.start(), token_file)
         person.wait("Copying")
         yield person
 
 
-def scraped(person: Person) -> dict[tuple[str, str], float]:
+def scraped(person: VerbUser) -> dict[tuple[str, str], float]:
     """The result of a scrape: values by name and by the value of the label."""
     request = urllib.request.Request(f"{person.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -80,10 +80,10 @@ def scraped(person: Person) -> dict[tuple[str, str], float]:
     return {(one.name, ",".join(one.labels.values())): one.value for family in families for one in family.samples}
 
 
-def assert_metrics_tell(bench: FerryCli, person: Person) -> None:
+def assert_metrics_tell(cli: FerryCli, person: VerbUser) -> None:
     """For a streaming run: three rows more and one fewer, once they are on the target."""
-    table = f"{bench.schema}.t"
-    bench.pair.source.execute(
+    table = f"{cli.schema}.t"
+    cli.pair.source.execute(
         f"INSERT INTO {table} VALUES (-1, 'y'), (-2, 'y'), (-3, 'y')", f"DELETE FROM {table} WHERE id = 0"
     )
 
@@ -108,10 +108,10 @@ def assert_metrics_tell(bench: FerryCli, person: Person) -> None:
     assert found["ferry_throttle_seconds_total", "rows-per-second"] > 0
 
 
-def test_a_crossing_by_verbs(bench: FerryCli, person: Person) -> None:
+def test_a_whole_migration_controlled_by_verbs(cli: FerryCli, person: VerbUser) -> None:
     status = json.loads(person.says("status", "--output", "json"))
     assert (status["stage"], status["progress"]["tablesTotal"]) == ("Copying", 1)
-    assert f"{bench.schema}.t" in person.says("tables")
+    assert f"{cli.schema}.t" in person.says("tables")
     assert json.loads(person.says("tables", "--output", "json"))[0]["state"] == "Copying"
 
     person.types("status", token=False).refused(64, "ServerRefused", "wants a token", "--token-file")
@@ -129,7 +129,7 @@ def test_a_crossing_by_verbs(bench: FerryCli, person: Person) -> None:
     person.types("verify").refused(64, "ServerRefused", "not on request")
 
     person.wait("ReadyForCutover")
-    assert_metrics_tell(bench, person)
+    assert_metrics_tell(cli, person)
     assert "approved" in person.says("cutover")
     person.process.succeed()
     last = person.process.log.read_text().splitlines()[-1]
@@ -139,48 +139,48 @@ def test_a_crossing_by_verbs(bench: FerryCli, person: Person) -> None:
     person.types("status").refused(75, "ServerUnreachable", person.url)
 
 
-def test_abort(bench: FerryCli, person: Person) -> None:
+def test_abort(cli: FerryCli, person: VerbUser) -> None:
     assert "the target is kept" in person.says("abort")
     assert person.process.wait_end(60) == 143
-    assert [phase for _, phase in bench.lease()] == ["Aborted"]
-    assert bench.pair.source.value("SELECT @@global.read_only") == 0
+    assert [phase for _, phase in cli.lease()] == ["Aborted"]
+    assert cli.pair.source.value("SELECT @@global.read_only") == 0
     # Permanently: an automatic restart must not undo it.
-    bench.run().refused(64, "Aborted", "ferry cleanup")
-    assert [phase for _, phase in bench.lease()] == ["Aborted"]
+    cli.run().refused(64, "Aborted", "ferry cleanup")
+    assert [phase for _, phase in cli.lease()] == ["Aborted"]
 
 
-def test_check_says_what_a_run_would_say(bench: FerryCli) -> None:
-    table = bench.check()
+def test_check_reports_what_a_run_would_report(cli: FerryCli) -> None:
+    table = cli.check()
     assert table.code == 0, table
     lines = table.stdout.splitlines()
     assert lines[0].split() == ["CHECK", "SERVER", "STATUS", "REASON", "AND", "FIX"]
     assert "checks, none failed" in lines[-1]
-    answer = json.loads(bench.check("--output", "json").stdout)
+    answer = json.loads(cli.check("--output", "json").stdout)
     assert answer["passed"] is True
     assert len(answer["checks"]) > 30
     assert {one["status"] for one in answer["checks"]} <= {"passed", "warning"}
     assert any("deferIndexes" in notice for notice in answer["notices"])
 
-    bench.pair.target.execute("SET GLOBAL local_infile = 0")
+    cli.pair.target.execute("SET GLOBAL local_infile = 0")
     try:
-        table = bench.check()
-        answer = json.loads(bench.check("--output", "json").stdout)
+        table = cli.check()
+        answer = json.loads(cli.check("--output", "json").stdout)
     finally:
-        bench.pair.target.execute("SET GLOBAL local_infile = 1")
+        cli.pair.target.execute("SET GLOBAL local_infile = 1")
     assert table.code == 64
     assert "LocalInfileDisabled: target 127.0.0.1" in table.stdout.splitlines()[-2]
     assert "1 of " in table.stdout.splitlines()[-1]
     failed = [one for one in answer["checks"] if one["status"] == "failed"]
     assert [(one["server"], one["reason"]) for one in failed] == [("target", "LocalInfileDisabled")]
-    bench.assert_nothing_begun()
+    cli.assert_nothing_begun()
 
 
-def test_ctrl_c_twice_while_the_target_hangs(bench: FerryCli) -> None:
+def test_ctrl_c_twice_while_the_target_hangs(cli: FerryCli) -> None:
     """The first waits for running steps, as long as necessary; the second exits at once, and nothing is lost."""
-    target = bench.pair.target
+    target = cli.pair.target
     with Proxy(target.host, target.port) as proxy:
-        bench.spec["target"]["port"] = proxy.port
-        with bench.process() as process:
+        cli.spec["target"]["port"] = proxy.port
+        with cli.process() as process:
             process.start().wait_status(lambda status: status["progress"]["rowsCopied"] >= 1000)
             assert process.process is not None
             proxy.pause()
@@ -197,5 +197,5 @@ def test_ctrl_c_twice_while_the_target_hangs(bench: FerryCli) -> None:
             process.wait_stage("Streaming", "ReadyForCutover")
             process.post("cutover")
             process.succeed()
-    rows = target.query(f"SELECT COUNT(*), SUM(id) FROM `{bench.schema}`.t")
-    assert rows == bench.pair.source.query(f"SELECT COUNT(*), SUM(id) FROM `{bench.schema}`.t")
+    rows = target.query(f"SELECT COUNT(*), SUM(id) FROM `{cli.schema}`.t")
+    assert rows == cli.pair.source.query(f"SELECT COUNT(*), SUM(id) FROM `{cli.schema}`.t")

@@ -61,7 +61,7 @@ def test_idle_connections_leave_room_for_others(server: ControlServer) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-def test_a_request_whose_head_does_not_come_is_closed(
+def test_a_request_without_a_complete_head_is_closed(
     server: ControlServer, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.5)
@@ -79,7 +79,9 @@ def test_a_connection_that_sends_no_further_request_is_closed(
         wait_until(lambda: closed(link), "it is closed")
 
 
-def test_a_body_that_does_not_come_is_refused(server: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_whose_body_does_not_arrive_is_refused(
+    server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_limits, "BODY_SECONDS", 0.5)
     authorization = b"Authorization: Bearer " + TOKEN.encode()
     head = b"POST /api/v1/pause HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 100\r\n"
@@ -127,7 +129,7 @@ def test_deeply_nested_json_is_a_bad_request(server: ControlServer, caplog: pyte
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-def test_missing_file_descriptors_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lack_of_file_descriptors_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     others: list[object] = []
     handler = http_limits._AcceptErrors(lambda _, context: others.append(context["message"]))
     error = OSError(24, "Too many open files")

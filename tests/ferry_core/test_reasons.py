@@ -99,16 +99,16 @@ def rows(page: str, first: str) -> list[list[str]]:
     return [re.split(r" \| ", line.strip("| ")) for table in tables for line in table.splitlines()]
 
 
-def test_every_reason_is_given_by_somebody() -> None:
+def test_every_reason_is_used() -> None:
     assert set(Reason) - set().union(*map(named, TREES.values())) == set()
 
 
-def test_nothing_is_explained_that_nobody_gives() -> None:
+def test_no_unused_reason_is_explained() -> None:
     told = {reason for page in PAGES for row in rows(page, "reason") for reason in re.findall(r"\b[A-Z]\w+", row[0])}
     assert told - KUBELETS - set(Reason) == set()
 
 
-def test_no_reason_is_spelled_out() -> None:
+def test_no_reason_is_written_as_a_string() -> None:
     """A member is found when it is searched for. Some conditions and phases have the same name."""
     values = set(Reason) - {"Running", "Failed", *Condition, *Stage, *Phase, *TableState}
     spelled = [
@@ -121,7 +121,7 @@ def test_no_reason_is_spelled_out() -> None:
     assert spelled == []
 
 
-def test_the_table_of_classes_lists_what_is_raised(raised: dict[str, set[Reason]]) -> None:
+def test_the_docs_list_every_raised_class(raised: dict[str, set[Reason]]) -> None:
     preflight = {reason for row in rows("preflight", "reason") for reason in re.findall(r"\w+", row[0])}
     for word, *_, reasons in rows("errors", "class"):
         told, gives = set(re.findall(r"`(\w+)`", reasons)), set(raised[word])

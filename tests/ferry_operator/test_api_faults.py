@@ -30,7 +30,7 @@ def copying(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> Copier:
     return copier
 
 
-class Storm:
+class ForeignWriteStorm:
     """Another controller that writes annotations and a condition of its own, 50 times a second."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -61,7 +61,7 @@ class Storm:
 def test_another_controller_writes_constantly(cluster: Cluster, kubelet: Kubelet) -> None:
     copier = copying(cluster, kubelet)
     took = []
-    with Storm(cluster) as storm:
+    with ForeignWriteStorm(cluster) as storm:
         for paused in (True, False) * 10:
             generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
             took.append(wait_until(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]

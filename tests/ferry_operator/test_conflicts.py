@@ -31,7 +31,7 @@ def operator(proxy: ApiProxy, cluster: Cluster) -> Iterator[OperatorThread]:
         yield operator
 
 
-class Somebody:
+class ForeignWriter:
     """Annotates the Ferry whenever asked to."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -51,7 +51,7 @@ def test_a_pause_while_every_status_write_meets_a_foreign_change(
 ) -> None:
     running(cluster, kubelet)
     copier = kubelet.copier("orders")
-    somebody = Somebody(cluster)
+    somebody = ForeignWriter(cluster)
     proxy.interfere("PATCH", STATUS, somebody.annotate)
     for paused in (True, False, True):
         generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
@@ -94,7 +94,7 @@ def test_start_and_deletion_while_every_write_meets_a_foreign_change(
     cluster: Cluster, kubelet: Kubelet, proxy: ApiProxy
 ) -> None:
     """The finalizer is added and removed although no optimistic lock on the object ever succeeds."""
-    somebody = Somebody(cluster)
+    somebody = ForeignWriter(cluster)
     proxy.interfere("PATCH", FERRY, somebody.annotate)
     cluster.apply("orders")
     copier = kubelet.copier("orders")

@@ -147,7 +147,7 @@ def test_a_termination_message_that_is_no_report_is_shown_as_it_is(words: str) -
     assert status(plan)["message"].startswith(words)
 
 
-def test_a_copier_that_cuts_over_is_replaced_afterwards_and_the_status_says_so() -> None:
+def test_a_copier_in_a_cutover_is_replaced_afterwards_and_the_status_reports_it() -> None:
     changed = ferry({"stage": "CuttingOver"}, 2, spec=spec(cutover={"sourceLock": "None"}))
     plan = decide(see(ferry=changed, copier=pod(), link=Link(report(Stage.CUTTING_OVER))))
     assert plan.actions == ()

@@ -16,7 +16,7 @@ from tests.support.observed import NOW, Object, after, condition, ferry, pod, re
 
 
 @pytest.mark.parametrize("stage", list(Stage)[1:-1])
-def test_every_stage_is_taken_over(stage: Stage) -> None:
+def test_every_stage_of_the_report_is_used(stage: Stage) -> None:
     numbers = Progress(tables_total=4, percent=50)
     plan = decide(see(copier=pod(), link=Link(report(stage, progress=numbers, message="hard at work"))))
     assert (status(plan)["stage"], status(plan)["phase"]) == (stage.value, stage.value)
@@ -32,7 +32,7 @@ def test_every_stage_is_taken_over(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in Condition if kind is not Condition.RECONCILING])
 @pytest.mark.parametrize("truth", ["True", "False", "Unknown"])
-def test_every_condition_of_the_copier_is_taken_over(kind: Condition, truth: str) -> None:
+def test_every_condition_of_the_copier_is_used(kind: Condition, truth: str) -> None:
     link = Link(report(Stage.STREAMING, conditions=[said(kind, truth, "SomeReason", "some words")]))
     plan = decide(see(copier=pod(), link=link))
     taken = condition(plan, kind)
@@ -82,7 +82,7 @@ def test_a_restarted_copier_does_not_reset_the_stage() -> None:
     assert plan.actions == (SendDirective(),)
 
 
-def test_the_stage_after_a_failed_cutover_is_taken_over() -> None:
+def test_the_stage_after_a_failed_cutover_is_used() -> None:
     first = see(copier=pod(), link=Link(report(Stage.CUTTING_OVER)))
     back = report(Stage.STREAMING, cutover=CutoverReport(attempts=1, last_result="DeadlineExceeded"))
     plan = decide(after(first, copier=pod(), link=Link(back)))

@@ -208,7 +208,7 @@ def test_a_secret_that_somebody_deletes_before_the_copier_starts_is_created_agai
     kubelet.copier("orders")
 
 
-def test_the_api_server_away_for_a_while(
+def test_the_api_server_is_unavailable_for_a_while(
     cluster: Cluster,
     kubelet: Kubelet,
     operator: OperatorThread,
@@ -243,7 +243,7 @@ def test_two_operators_by_mistake(cluster: Cluster, kubelet: Kubelet, operator: 
     assert operator.failure is None
 
 
-def test_no_more_ferries_run_than_may(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_no_more_ferries_run_than_the_limit(cluster: Cluster, kubelet: Kubelet) -> None:
     with OperatorThread(cluster.api.kubeconfig, cluster.namespace, max_running=1):
         running(cluster, kubelet, "first")
         cluster.apply("second")

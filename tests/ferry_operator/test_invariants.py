@@ -153,7 +153,7 @@ def test_a_corrected_spec_gets_a_new_copier(situations: list[Situation]) -> None
 
 @thoroughly
 @histories
-def test_whatever_waits_for_nobody_is_retried(situations: list[Situation]) -> None:
+def test_everything_that_needs_no_person_is_retried(situations: list[Situation]) -> None:
     """Once time has passed: also with the trouble still there, and unless the data themselves are what is wrong."""
     for seen, plan in rounds(situations):
         status = record(seen, plan)

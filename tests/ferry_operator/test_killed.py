@@ -43,7 +43,7 @@ def proxy(cluster: Cluster) -> Iterator[ApiProxy]:
         yield proxy
 
 
-class Doomed:
+class DoomedOperator:
     """An operator that will be killed at a request."""
 
     def __init__(self, cluster: Cluster, proxy: ApiProxy) -> None:
@@ -79,8 +79,8 @@ class Doomed:
 
 
 @pytest.fixture
-def doomed(cluster: Cluster, proxy: ApiProxy) -> Doomed:
-    return Doomed(cluster, proxy)
+def doomed(cluster: Cluster, proxy: ApiProxy) -> DoomedOperator:
+    return DoomedOperator(cluster, proxy)
 
 
 def copying(cluster: Cluster, kubelet: Kubelet) -> None:
@@ -97,7 +97,7 @@ def copying(cluster: Cluster, kubelet: Kubelet) -> None:
 )
 @AT
 def test_while_a_copier_is_started(
-    cluster: Cluster, kubelet: Kubelet, doomed: Doomed, method: str, path: str, when: When
+    cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, method: str, path: str, when: When
 ) -> None:
     def apply() -> None:
         cluster.apply("orders")
@@ -113,7 +113,7 @@ def test_while_a_copier_is_started(
 
 
 @AT
-def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
     copier = kubelet.copier("orders")
@@ -125,7 +125,7 @@ def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed
 
 
 @AT
-def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
     copier = kubelet.copier("orders")
@@ -138,7 +138,7 @@ def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: Doom
 
 
 @AT
-def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
     renewed = {"credentialsSecretRef": {"name": "renewed"}}
@@ -149,7 +149,7 @@ def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: Doo
 
 
 @AT
-def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
     copier = kubelet.copier("orders")
@@ -165,7 +165,7 @@ def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Do
 
 
 @AT
-def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed: Doomed, when: When) -> None:
+def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders", ttlSecondsAfterFinished=1)
     copying(cluster, kubelet)
     copier = kubelet.copier("orders")
@@ -186,7 +186,7 @@ def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed:
 )
 @AT
 def test_while_a_ferry_is_deleted(
-    cluster: Cluster, kubelet: Kubelet, doomed: Doomed, method: str, path: str, when: When
+    cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, method: str, path: str, when: When
 ) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
@@ -203,7 +203,7 @@ def test_while_a_ferry_is_deleted(
 )
 @AT
 def test_while_a_ferry_is_aborted(
-    cluster: Cluster, kubelet: Kubelet, doomed: Doomed, method: str, path: str, when: When
+    cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, method: str, path: str, when: When
 ) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)

@@ -85,7 +85,7 @@ def test_an_unreadable_answer(text: str) -> None:
     assert caught.value.reason == "Unreadable"
 
 
-def test_a_token_that_cannot_be_read_is_an_api_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_token_counts_as_an_unavailable_api_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its file is empty while the kubelet renews it."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -106,7 +106,7 @@ def test_a_token_that_cannot_be_read_is_an_api_server_that_is_away(monkeypatch: 
     assert (caught.value.status, caught.value.reason) == (0, "Unreachable")
 
 
-def test_only_the_half_that_is_used_is_imported() -> None:
+def test_only_the_used_part_of_kubernetes_is_imported() -> None:
     code = "import sys, ferry_operator.app; print({'requests', 'oauthlib', 'jsonschema'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

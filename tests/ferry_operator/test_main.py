@@ -15,7 +15,7 @@ from ferry_operator import __main__ as program
 from tests.support.servers import free_port
 
 
-def test_what_kopf_says_of_a_ferry_is_one_line_of_json() -> None:
+def test_a_log_record_of_kopf_is_one_line_of_json() -> None:
     record = logging.LogRecord("kopf.objects", logging.ERROR, "", 0, "it failed", None, None)
     said = {"settings": kopf.OperatorSettings(), "k8s_skip": True, "k8s_ref": {"kind": "Ferry", "name": "orders"}}
     record.__dict__.update(said)
@@ -29,7 +29,7 @@ def test_what_kopf_says_of_a_ferry_is_one_line_of_json() -> None:
     }
 
 
-def test_an_environment_that_the_chart_did_not_set(
+def test_an_incomplete_environment_is_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("FERRY_IMAGE", raising=False)
@@ -39,7 +39,7 @@ def test_an_environment_that_the_chart_did_not_set(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_while_it_waits_for_what_it_needs(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_ends_the_operator_while_it_waits_for_its_needs(number: signal.Signals, tmp_path: Path) -> None:
     """As process 1 it would be deaf to a signal without a handler, and a rollout wait for the grace of 30 s."""
     nobody, port = free_port(), free_port()
     config = {

@@ -81,7 +81,7 @@ def test_without_a_template_it_is_restricted() -> None:
     assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
 
 
-def test_it_has_time_for_a_checkpoint_and_is_restarted_in_place() -> None:
+def test_the_copier_has_time_for_a_checkpoint_and_is_restarted_in_place() -> None:
     spec = made()["spec"]
     assert spec["restartPolicy"] == "OnFailure"
     assert spec["terminationGracePeriodSeconds"] == 60

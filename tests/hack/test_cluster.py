@@ -134,7 +134,7 @@ def test_a_program_that_ends_is_started_again(cluster: Cluster) -> None:
         assert cluster.init.alive
 
 
-def test_one_is_taken_down_beside_another_and_leaves_nothing(cluster: Cluster, pod: str) -> None:
+def test_a_cluster_can_be_removed_beside_another_and_leaves_nothing(cluster: Cluster, pod: str) -> None:
     other = clusters.create(f"other-{os.getpid()}", owned=True)
     assert len(_left(other)) > 2
     other.remove()

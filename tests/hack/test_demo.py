@@ -59,7 +59,7 @@ def demo() -> Iterator[tuple[int, str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_it_ends_with_both_sides_equal(demo: tuple[int, str]) -> None:
+def test_the_demo_ends_with_both_servers_equal(demo: tuple[int, str]) -> None:
     code, said = demo
     assert code == 0, said
     assert "both sides are equal: 2 tables" in said
@@ -69,7 +69,7 @@ def test_it_ends_with_both_sides_equal(demo: tuple[int, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_command_is_printed_as_one_would_type_it(demo: tuple[int, str]) -> None:
+def test_every_command_is_printed_as_a_user_would_type_it(demo: tuple[int, str]) -> None:
     typed = [line.removeprefix("$ ") for line in demo[1].splitlines() if line.startswith("$ ")]
     patches = [shlex.split(line)[-1] for line in typed if line.startswith("kubectl patch ferry orders ")]
     assert [json.loads(patch)["spec"] for patch in patches] == [
@@ -91,7 +91,7 @@ def test_every_command_is_printed_as_one_would_type_it(demo: tuple[int, str]) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_on_a_cluster_that_is_given_it_touches_only_what_a_demo_has_made(demo: tuple[int, str]) -> None:
+def test_on_an_existing_cluster_only_the_demos_objects_are_changed(demo: tuple[int, str]) -> None:
     kubeconfig = re.findall(r"export KUBECONFIG=(\S+)", demo[1])[0]
     given = {"KUBECONFIG": kubeconfig, "IMAGE": place.IMAGE, "MYSQL_IMAGE": mysql_image.NAME}
 
@@ -137,14 +137,14 @@ def objects(**found: dict[str, Any]) -> list[dict[str, Any]]:
         pytest.param({"shop": {"labels": {"app.kubernetes.io/created-by": "us"}}}, set(), {SHOP}, id="somebody's shop"),
     ],
 )
-def test_what_the_demo_has_made_is_told_from_what_is_somebodys(
+def test_the_demos_objects_are_distinguished_from_others(
     found: dict[str, dict[str, Any]], ours: set[str], foreign: set[str]
 ) -> None:
     assert Traces.among(objects(**found)) == Traces(frozenset(ours), frozenset(foreign))
 
 
 @dataclass(frozen=True)
-class Paper(Place):
+class RecordingPlace(Place):
     """A cluster that is described, and what is done to it."""
 
     told: dict[str, str] = field(default_factory=dict)
@@ -157,9 +157,9 @@ class Paper(Place):
         return self.told[line[2]]
 
 
-def test_an_operator_that_serves_others_by_now_stays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_operator_that_serves_other_ferries_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     marked = json.dumps({"items": objects(system=MARKED, crd=BY_HELM)})
-    at = Paper({}, "", "", {SYSTEM: marked, "ferries": "billing/invoices "})
+    at = RecordingPlace({}, "", "", {SYSTEM: marked, "ferries": "billing/invoices "})
     traces.clear(at)
     assert at.done == []
     assert capsys.readouterr().out == f"{CRD} and {SYSTEM} stay, with the operator: it serves billing/invoices\n"
@@ -175,17 +175,17 @@ def test_an_operator_that_serves_others_by_now_stays(capsys: pytest.CaptureFixtu
         ("ghcr.example/ferry:1@sha256:0a", "repository=ghcr.example/ferry tag=1 digest=sha256:0a"),
     ],
 )
-def test_the_chart_is_told_of_any_image(image: str, values: str) -> None:
+def test_the_chart_receives_any_image(image: str, values: str) -> None:
     assert [each.removeprefix("--set=image.") for each in run.image_values(image)] == values.split()
 
 
-def test_a_command_that_fails_is_told_in_one_line() -> None:
+def test_a_failed_command_is_reported_in_one_line() -> None:
     with pytest.raises(Unavailable, match=r"ended with 3: why$"):
         Place(dict(os.environ), "", "").read("sh", "-c", "echo a try >&2; echo why >&2; exit 3")
 
 
 @pytest.mark.parametrize(("variable", "value"), [("KUBECONFIG", "/some/where"), ("IMAGE", "ferry:1")])
-def test_a_cluster_without_an_image_is_refused_and_the_other_way_round(
+def test_a_cluster_without_an_image_and_an_image_without_a_cluster_are_refused(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     for name in ("KUBECONFIG", "IMAGE"):
@@ -195,7 +195,7 @@ def test_a_cluster_without_an_image_is_refused_and_the_other_way_round(
         place.given()
 
 
-def test_the_demos_own_cluster_is_no_given_one_where_it_was_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exported_kubeconfig_of_the_demo_is_not_an_existing_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMAGE", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(clusters.clusters_folder() / "demo" / "keys" / "admin.kubeconfig"))
     assert place.given() is None

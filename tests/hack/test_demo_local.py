@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", Family)
-def test_it_ends_with_both_sides_equal(family: Family) -> None:
+def test_the_demo_ends_with_both_servers_equal(family: Family) -> None:
     try:
         install(family)
     except Unavailable as error:

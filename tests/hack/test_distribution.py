@@ -31,13 +31,13 @@ def call(*line: str | Path, given: str = "") -> "subprocess.CompletedProcess[str
     return subprocess.run(line, cwd="/", input=given, capture_output=True, text=True, check=False)
 
 
-def test_the_command_and_the_module_say_their_version(scripts: Path) -> None:
+def test_the_command_and_the_module_print_their_version(scripts: Path) -> None:
     for line in ([scripts / "ferry"], [scripts / "python", "-m", "ferry_core"]):
         said = call(*line, "--version")
         assert (said.returncode, said.stdout) == (0, f"ferry, version {__version__}\n"), said.stderr
 
 
-def test_the_readmes_ferry_is_understood(scripts: Path) -> None:
+def test_the_readmes_ferry_is_valid(scripts: Path) -> None:
     (manifest,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     said = call(scripts / "ferry", "check", "-f", "/dev/stdin", given=manifest.replace(".db", ".invalid"))
     assert said.returncode == 64, said.stderr

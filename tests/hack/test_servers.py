@@ -23,7 +23,7 @@ print(instance.name, instance.process.pid, flush=True)
 sys.stdin.read()
 """
 _SESSION = """
-def test_waits(mariadb_pair):
+def test_waiting_for_a_condition(mariadb_pair):
     print("\\nSTARTED", mariadb_pair.source.instance.name, mariadb_pair.target.instance.name, flush=True)
     import time
     while True:  # a signal just before signal.pause() would be slept over
@@ -39,7 +39,7 @@ def _mariadb_is_there() -> None:
         refuse_family(Family.MARIADB, str(error))
 
 
-def test_the_server_of_a_killed_process_is_ended_by_the_next_one() -> None:
+def test_the_next_process_ends_the_servers_of_a_killed_one() -> None:
     orphaned = subprocess.Popen(
         [sys.executable, "-c", _ORPHAN], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -58,7 +58,7 @@ def test_the_server_of_a_killed_process_is_ended_by_the_next_one() -> None:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_test_session_ends_its_servers(tmp_path: Path, ending: signal.Signals) -> None:
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
-    (tmp_path / "test_waits.py").write_text(_SESSION)
+    (tmp_path / "test_waiting_for_a_condition.py").write_text(_SESSION)
     command = [
         sys.executable,
         "-m",

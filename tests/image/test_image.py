@@ -70,14 +70,14 @@ def _config(path: Path) -> Any:
         return by_digest(manifest["config"])["config"]
 
 
-def test_it_names_its_user_by_number_and_starts_without_a_shell(built: Path) -> None:
+def test_the_image_has_a_numeric_user_and_starts_without_a_shell(built: Path) -> None:
     config = _config(built)
     assert config["User"] == f"{_USER}:{_USER}", "runAsNonRoot can be checked for numbers alone"
     assert config["Entrypoint"] == ["ferry"]
     assert "PYTHONDONTWRITEBYTECODE=1" in config["Env"]
 
 
-def test_its_labels_say_what_it_is(built: Path) -> None:
+def test_the_images_labels(built: Path) -> None:
     labels = _config(built)["Labels"]
     assert labels["org.opencontainers.image.title"] == "mysql-ferry"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
@@ -93,12 +93,12 @@ def test_copier_and_operator_start_from_a_read_only_root(run: Run) -> None:
     assert "FERRY_OPERATOR_NAMESPACE is missing" in operator.stderr
 
 
-def test_nothing_of_it_may_be_written_by_its_user(run: Run) -> None:
+def test_the_images_files_are_not_writable_by_its_user(run: Run) -> None:
     found = run("find", "/opt", "/usr", "-writable", "-not", "-type", "l")
     assert (found.returncode, found.stdout) == (0, ""), found.stderr
 
 
-def test_it_holds_what_the_lock_file_says_and_no_more(run: Run) -> None:
+def test_the_image_contains_exactly_the_locked_packages(run: Run) -> None:
     code = "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
     held = set(run("python", "-c", code).stdout.lower().replace("_", "-").split())
     locked = dict(re.findall(r'\[\[package\]\]\nname = "([^"]+)"\nversion = "([^"]+)"', (ROOT / "uv.lock").read_text()))

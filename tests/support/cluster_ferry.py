@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.support.compare import assert_equal_schemas
-from tests.support.ferry_under_load import Crew, bulk
+from tests.support.ferry_under_load import WriterGroups, bulk
 from tests.support.namespace import Namespace, Object
 from tests.support.schemas import create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
@@ -85,9 +85,9 @@ class ClusterFerry(Namespace):
         self.patch_spec(cutover={"approved": True})
         self.wait_for_stage("Completed")
 
-    def writers(self, threads: int = 2) -> Crew:
+    def writers(self, threads: int = 2) -> WriterGroups:
         """Writers on the source until the end of the block."""
-        return Crew(self.pair.source, SCHEMA, self.tables, self.seed, threads)
+        return WriterGroups(self.pair.source, SCHEMA, self.tables, self.seed, threads)
 
     # -- state --------------------------------------------------------------------------------------------------------
 

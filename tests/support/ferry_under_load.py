@@ -42,7 +42,7 @@ PLAIN_KINDS = {"insert", "update", "delete", "key move", "unique swap", "several
 XA_KINDS = {"xa", "xa decided elsewhere", "xa rollback"}
 
 
-class Crew:
+class WriterGroups:
     """Two groups of writers that continue through failed attempts. XA is rare, because no cutover succeeds during a
     prepared one.
     """
@@ -79,14 +79,14 @@ class Crew:
         before = self._refused()
         wait_until(
             lambda: all(now > then for now, then in zip(self._refused(), before, strict=True)),
-            f"writers of both crews meet the lock: {self.summary()}",
+            f"writers of both groups meet the lock: {self.summary()}",
         )
 
     def _refused(self) -> list[int]:
-        return [crew.refused["read only"] for crew in (self.plain, self.xa)]
+        return [writers.refused["read only"] for writers in (self.plain, self.xa)]
 
     def summary(self) -> str:
-        return f"{self.total} writes acknowledged; {self.plain.summary()}; XA crew: {self.xa.summary()}"
+        return f"{self.total} writes acknowledged; {self.plain.summary()}; XA writers: {self.xa.summary()}"
 
 
 class FerryUnderLoad:
@@ -150,8 +150,8 @@ class FerryUnderLoad:
         merged = self.spec | changed
         return merged | {"cutover": self.spec["cutover"] | changed.get("cutover", {})}
 
-    def crew(self, threads: int = 3) -> Crew:
-        return Crew(self.pair.source, self.schema, self.tables, self.seed, threads)
+    def writers(self, threads: int = 3) -> WriterGroups:
+        return WriterGroups(self.pair.source, self.schema, self.tables, self.seed, threads)
 
     def __enter__(self) -> Self:
         return self
@@ -211,18 +211,20 @@ class FerryUnderLoad:
     def target_rows(self, table: str = "bulk") -> int:
         return int(self.pair.target.value(f"SELECT COUNT(*) FROM `{self.schema}`.`{table}`"))
 
-    def finish(self, ferry: FerryProcess | None = None, crew: Crew | None = None, *, approve: bool = True) -> None:
+    def finish(
+        self, ferry: FerryProcess | None = None, writers: WriterGroups | None = None, *, approve: bool = True
+    ) -> None:
         """Approve the cutover of a started run, unless it is approved; the run must succeed, with equal tables."""
         ferry = ferry or self.ferry
         if approve:
             ferry.wait_stage("ReadyForCutover")
             ferry.post("cutover")
         ferry.succeed()
-        if crew is not None:
+        if writers is not None:
             if self.locked:
-                crew.meet_the_lock()
-            crew.__exit__(None, None, None)
-            print(crew.summary())
+                writers.meet_the_lock()
+            writers.__exit__(None, None, None)
+            print(writers.summary())
         assert self.phase() == "Completed"
         self.equal()
 

@@ -186,11 +186,11 @@ class Writers:
 class _Writer:
     """One writer. Every operation runs in one transaction and leaves its connection outside of any."""
 
-    def __init__(self, crew: Writers, number: int) -> None:
+    def __init__(self, writers: Writers, number: int) -> None:
         self.thread = threading.Thread(target=self._run, name=f"writer-{number}", daemon=True)
-        self._crew = crew
+        self._writers = writers
         self._number = number
-        self._rng = random.Random(crew.seed * 1000 + number)
+        self._rng = random.Random(writers.seed * 1000 + number)
         self._connection: Connection[Cursor] | None = None
         self.undecided: list[str] = []
         self._xa_count = 0
@@ -204,7 +204,7 @@ class _Writer:
             (12, "several tables", self._write_several),
             (5, "rollback", self._roll_back),
         ]
-        if crew.xa:
+        if writers.xa:
             self._operations += [
                 (3, "xa", self._xa_here),
                 (2, "xa decided elsewhere", self._xa_elsewhere),
@@ -213,13 +213,13 @@ class _Writer:
 
     def _run(self) -> None:
         try:
-            while not self._crew.stopping.is_set() and self._once():
-                self._crew.stopping.wait(self._crew.pause)
+            while not self._writers.stopping.is_set() and self._once():
+                self._writers.stopping.wait(self._writers.pause)
             # A read_only MariaDB refuses an ordinary account's decision about a transaction that it could prepare.
-            while self.undecided and not self._crew.stopping.wait(0.05):
+            while self.undecided and not self._writers.stopping.wait(0.05):
                 self._decide_leftovers()
         except BaseException as error:  # noqa: BLE001 - shown by the thread that joins this one
-            self._crew.failed(error)
+            self._writers.failed(error)
         finally:
             self._disconnect()
 
@@ -232,9 +232,9 @@ class _Writer:
         _, kind, operation = self._rng.choices(self._operations, weights)[0]
         try:
             if operation():
-                self._crew.count(kind)
+                self._writers.count(kind)
             else:
-                self._crew.count("nothing to do", refused=True)
+                self._writers.count("nothing to do", refused=True)
         except (pymysql.MySQLError, OSError) as error:
             return self._go_on_after(error)
         return True
@@ -243,19 +243,19 @@ class _Writer:
         code = error.args[0] if error.args else 0
         self._disconnect()  # the server rolls back whatever was begun
         if code in _READ_ONLY:
-            self._crew.count("read only", refused=True)
-            return not self._crew.stop_when_read_only and not self._crew.stopping.wait(0.05)
+            self._writers.count("read only", refused=True)
+            return not self._writers.stop_when_read_only and not self._writers.stopping.wait(0.05)
         if code in _CONFLICTS:
-            self._crew.count("conflict", refused=True)
+            self._writers.count("conflict", refused=True)
             return True
         if code in _LOST or isinstance(error, OSError | pymysql.InterfaceError):
-            self._crew.count("lost", refused=True)
-            return not self._crew.stopping.wait(0.2)
+            self._writers.count("lost", refused=True)
+            return not self._writers.stopping.wait(0.2)
         raise error
 
     def _cursor(self) -> "Cursor":
         if self._connection is None:
-            self._connection = self._crew.connect()
+            self._connection = self._writers.connect()
         return self._connection.cursor()
 
     def _disconnect(self) -> None:
@@ -274,10 +274,10 @@ class _Writer:
     # What a transaction does; each returns whether it changed anything
 
     def _table(self) -> OddTable:
-        return self._rng.choice(self._crew.tables)
+        return self._rng.choice(self._writers.tables)
 
     def _name(self, table: OddTable) -> str:
-        return f"`{self._crew.schema}`.`{table.name}`"
+        return f"`{self._writers.schema}`.`{table.name}`"
 
     def _slot(self, table: OddTable) -> int:
         """Usually one of a few, so that the same rows are changed again and again."""
@@ -320,7 +320,7 @@ class _Writer:
 
     def _swap_unique(self) -> bool:
         """Two rows swap their values under a UNIQUE index through NULL; or one passes its value to the other."""
-        tables = [table for table in self._crew.tables if table.unique]
+        tables = [table for table in self._writers.tables if table.unique]
         if not tables:
             return False
         table = self._rng.choice(tables)
@@ -356,7 +356,7 @@ class _Writer:
         """A prepared transaction's XID, and whether it changed anything. It is in ``undecided`` until decided."""
         self._xa_count += 1
         branch = self._rng.choice(("", "b'1", "\\"))
-        gtrid = f"{self._crew.schema}-{self._number}-{self._xa_count}-{self._crew.seed}"[-60:]
+        gtrid = f"{self._writers.schema}-{self._number}-{self._xa_count}-{self._writers.seed}"[-60:]
         xid = f"X'{gtrid.encode().hex()}',X'{branch.encode().hex()}',{self._rng.choice((1, 7, 2**31 - 1))}"
         cursor = self._cursor()
         cursor.execute(f"XA START {xid}")
@@ -385,7 +385,7 @@ class _Writer:
         xid, changed = self._prepare()
         self._disconnect()
         longest = _LONG_HOLD_SECONDS if self._rng.random() < _LONG_HOLD_SHARE else _HOLD_SECONDS
-        self._crew.stopping.wait(self._rng.uniform(0, longest))
+        self._writers.stopping.wait(self._rng.uniform(0, longest))
         self._decide(xid, "COMMIT" if self._rng.random() < 0.8 else "ROLLBACK")
         return changed
 

@@ -10,7 +10,7 @@ from tests.support.servers import Pair
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     create_small_tables(pair.source, schema, "t")
     return FerryCli(tmp_path / "ferry", pair, schema)
 

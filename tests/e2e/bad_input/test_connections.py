@@ -20,20 +20,20 @@ def failed_checks(output: str) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_wrong_password(bench: FerryCli, role: str) -> None:
-    bench.credentials(role, "root", "not-the-password")
-    done = bench.run()
+def test_wrong_password(cli: FerryCli, role: str) -> None:
+    cli.credentials(role, "root", "not-the-password")
+    done = cli.run()
     line = done.refused(64, "AccessDenied", role, "127.0.0.1", "root", "check the user name, password")
     assert "not-the-password" not in done.stderr + done.stdout, line
-    bench.assert_nothing_begun()
-    checked = bench.check()
+    cli.assert_nothing_begun()
+    checked = cli.check()
     assert checked.code == 64
     assert len(failed_checks(checked.stdout)) == 1
     assert "AccessDenied" in checked.stdout
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_nobody_listens(one: FerryCli, role: str) -> None:
+def test_a_port_without_a_listener(one: FerryCli, role: str) -> None:
     port = free_port()
     one.spec[role]["port"] = port
     done = one.run()
@@ -44,13 +44,13 @@ def test_nobody_listens(one: FerryCli, role: str) -> None:
     assert "ServerUnreachable" in checked.stdout
 
 
-def test_host_without_address(one: FerryCli) -> None:
+def test_a_host_name_that_does_not_resolve(one: FerryCli) -> None:
     one.spec["source"]["host"] = "no-such-host.invalid"
     one.run().refused(75, "ServerUnreachable", "source no-such-host.invalid:", "spec.source.host")
     one.assert_nothing_begun()
 
 
-def test_not_a_mysql_server(one: FerryCli) -> None:
+def test_a_port_of_another_protocol(one: FerryCli) -> None:
     """For example an HTTP port, which answers in another protocol or not at all."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         one.spec["target"]["port"] = listener.getsockname()[1]
@@ -100,11 +100,11 @@ def test_tls_is_not_offered(
     pair: Pair = request.getfixturevalue(f"{family}_pair")
     if family == "mysql":
         pair = on(role, request.getfixturevalue("bare_mysql"), pair.target)
-    bench = FerryCli(tmp_path / "ferry", pair, schema)
-    bench.spec[role]["tls"] = {"mode": mode}
-    bench.run().refused(64, "TlsNotOffered", f"{role} 127.0.0.1", "does not offer TLS", "tls.mode")
-    bench.assert_nothing_begun()
-    checked = bench.check()
+    cli = FerryCli(tmp_path / "ferry", pair, schema)
+    cli.spec[role]["tls"] = {"mode": mode}
+    cli.run().refused(64, "TlsNotOffered", f"{role} 127.0.0.1", "does not offer TLS", "tls.mode")
+    cli.assert_nothing_begun()
+    checked = cli.check()
     assert (checked.code, "TlsNotOffered" in checked.stdout) == (64, True)
 
 
@@ -123,14 +123,14 @@ def test_certificate_does_not_verify(
     pair: Pair = request.getfixturevalue(f"{family}_pair")
     if family == "mariadb":
         pair = on(role, request.getfixturevalue("tls_server"), pair.target)
-    bench = FerryCli(tmp_path / "ferry", pair, "never_made")
+    cli = FerryCli(tmp_path / "ferry", pair, "never_made")
     trusted = authority if signer == "authority" else Authority("a stranger")
     material = secret_data("orders-tls") | {"stringData": {"ca.crt": trusted.certificate.decode()}}
     material["metadata"]["namespace"] = "tests"
-    bench.documents = (*bench.documents, material)
-    bench.spec[role]["tls"] = {"mode": mode, "secretRef": {"name": "orders-tls"}}
-    bench.run().refused(64, "TlsCertificateRejected", f"{role} 127.0.0.1", "does not verify", "ca.crt")
-    bench.assert_nothing_begun()
+    cli.documents = (*cli.documents, material)
+    cli.spec[role]["tls"] = {"mode": mode, "secretRef": {"name": "orders-tls"}}
+    cli.run().refused(64, "TlsCertificateRejected", f"{role} 127.0.0.1", "does not verify", "ca.crt")
+    cli.assert_nothing_begun()
 
 
 @pytest.mark.parametrize("family", ["mysql", "mariadb"])
@@ -143,26 +143,26 @@ def test_account_that_requires_tls(
     server = request.getfixturevalue("tls_server") if family == "mariadb" else getattr(pair, role)
     pair = on(role, server, pair.target if role == "source" else pair.source)
     server.execute("DROP USER IF EXISTS safe@'%'", "CREATE USER safe@'%' IDENTIFIED BY 'safe-1' REQUIRE SSL")
-    bench = FerryCli(tmp_path / "ferry", pair, schema)
-    bench.credentials(role, "safe", "safe-1")
-    bench.spec[role]["tls"] = {"mode": "Disabled"}
+    cli = FerryCli(tmp_path / "ferry", pair, schema)
+    cli.credentials(role, "safe", "safe-1")
+    cli.spec[role]["tls"] = {"mode": "Disabled"}
     try:
-        bench.run().refused(64, "TlsWanted", f"{role} 127.0.0.1", "by TLS only", f"spec.{role}.tls.mode is Disabled")
-        bench.credentials(role, "safe", "wrong")
-        bench.run().refused(64, "AccessDenied", role)
+        cli.run().refused(64, "TlsWanted", f"{role} 127.0.0.1", "by TLS only", f"spec.{role}.tls.mode is Disabled")
+        cli.credentials(role, "safe", "wrong")
+        cli.run().refused(64, "AccessDenied", role)
     finally:
         server.execute("DROP USER safe@'%'")
-    bench.assert_nothing_begun()
+    cli.assert_nothing_begun()
 
 
-def test_account_that_logs_in_in_a_way_we_lack(tmp_path: Path, mariadb_pair: Pair, schema: str) -> None:
+def test_an_account_with_an_unsupported_login_method(tmp_path: Path, mariadb_pair: Pair, schema: str) -> None:
     source = mariadb_pair.source
     old = "IDENTIFIED VIA mysql_old_password USING '0123456789abcdef'"
     source.execute("SET GLOBAL secure_auth = 0", f"CREATE OR REPLACE USER old@'%' {old}")
-    bench = FerryCli(tmp_path / "ferry", mariadb_pair, schema)
-    bench.credentials("source", "old", "x")
+    cli = FerryCli(tmp_path / "ferry", mariadb_pair, schema)
+    cli.credentials("source", "old", "x")
     try:
-        bench.run().refused(64, "AccountUnsupported", "source 127.0.0.1", "caching_sha2_password")
+        cli.run().refused(64, "AccountUnsupported", "source 127.0.0.1", "caching_sha2_password")
     finally:
         source.execute("DROP USER old@'%'", "SET GLOBAL secure_auth = 1")
-    bench.assert_nothing_begun()
+    cli.assert_nothing_begun()

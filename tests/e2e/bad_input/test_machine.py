@@ -59,7 +59,7 @@ def test_corrupt_state(one: FerryCli, how: str) -> None:
     assert (one.lease(), one.target_tables()) == ([], [])
 
 
-def test_state_in_no_folder(one: FerryCli) -> None:
+def test_a_state_file_in_a_missing_folder(one: FerryCli) -> None:
     one.state = one.folder / "nowhere" / "state.db"
     one.run().refused(64, "StateUnusable", str(one.state), "check path")
     one.assert_nothing_begun()

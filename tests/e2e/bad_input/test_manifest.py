@@ -52,11 +52,11 @@ MANIFESTS: dict[str, tuple[Spoil, str, tuple[str, ...]]] = {
 @pytest.mark.parametrize("mistake", MANIFESTS)
 def test_manifest(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
     spoil, reason, words = MANIFESTS[mistake]
-    bench = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
-    spoil(bench.spec)
+    cli = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
+    spoil(cli.spec)
     where = () if reason == "NotBuiltYet" else ("ferry.yaml",)
-    bench.run().refused(64, reason, *where, *words)
-    assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml"]
+    cli.run().refused(64, reason, *where, *words)
+    assert sorted(entry.name for entry in cli.folder.iterdir()) == ["ferry.yaml"]
 
 
 MALFORMED = {
@@ -85,33 +85,33 @@ def test_no_file(tmp_path: Path, given: str) -> None:
 
 
 def test_two_ferries(tmp_path: Path, mysql_pair: Pair) -> None:
-    bench = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
-    first = bench.manifest()
+    cli = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
+    first = cli.manifest()
     second = first.rename(first.with_name("other.yaml"))
     for verb in ("run", "check"):
-        done = ferry(verb, "-f", str(bench.manifest()), "-f", str(second), cwd=bench.folder)
+        done = ferry(verb, "-f", str(cli.manifest()), "-f", str(second), cwd=cli.folder)
         done.refused(64, "SeveralFerries", "ferry.yaml", "other.yaml")
-        assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml", "other.yaml"]
+        assert sorted(entry.name for entry in cli.folder.iterdir()) == ["ferry.yaml", "other.yaml"]
 
 
 SECRETS: dict[str, tuple[Callable[[FerryCli], object], str, tuple[str, ...]]] = {
     "missing": (
-        lambda bench: bench.documents[1]["metadata"].update(name="orders-sauce"),
+        lambda cli: cli.documents[1]["metadata"].update(name="orders-sauce"),
         "SecretNotFound",
         ("Secret orders-source", "spec.source.credentialsSecretRef", "did you mean orders-sauce?"),
     ),
     "key missing": (
-        lambda bench: bench.documents[2]["stringData"].pop("password"),
+        lambda cli: cli.documents[2]["stringData"].pop("password"),
         "SecretKeyNotFound",
         ("Secret orders-target", "no key password", "it has username"),
     ),
     "no base64": (
-        lambda bench: bench.documents[1].update(data={"username": "r%%t", "password": encoded("x")}, stringData={}),
+        lambda cli: cli.documents[1].update(data={"username": "r%%t", "password": encoded("x")}, stringData={}),
         "SecretInvalid",
         ("data.username", "base64"),
     ),
     "elsewhere": (
-        lambda bench: bench.documents[1]["metadata"].update(namespace="lager"),
+        lambda cli: cli.documents[1]["metadata"].update(namespace="lager"),
         "SecretNotFound",
         ("there is one in namespace lager",),
     ),
@@ -121,12 +121,12 @@ SECRETS: dict[str, tuple[Callable[[FerryCli], object], str, tuple[str, ...]]] = 
 @pytest.mark.parametrize("mistake", SECRETS)
 def test_secret(tmp_path: Path, mysql_pair: Pair, mistake: str) -> None:
     spoil, reason, words = SECRETS[mistake]
-    bench = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
-    spoil(bench)
-    for done in (bench.run(), bench.check()):
+    cli = FerryCli(tmp_path / "ferry", mysql_pair, "never_made")
+    spoil(cli)
+    for done in (cli.run(), cli.check()):
         line = done.refused(64, reason, *words)
         assert mysql_pair.source.password not in line
-        assert sorted(entry.name for entry in bench.folder.iterdir()) == ["ferry.yaml"]
+        assert sorted(entry.name for entry in cli.folder.iterdir()) == ["ferry.yaml"]
 
 
 def test_secrets_folder(tmp_path: Path, one: FerryCli) -> None:

@@ -23,22 +23,22 @@ def proxied(pair: Pair) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("spelling", ["the same", "localhost", "another address"])
-def test_source_is_target(bench: FerryCli, proxied: Proxy, spelling: str) -> None:
-    source = bench.pair.source
+def test_source_is_target(cli: FerryCli, proxied: Proxy, spelling: str) -> None:
+    source = cli.pair.source
     host, port = {
         "the same": (source.host, source.port),
         "localhost": ("localhost", source.port),
         "another address": ("127.0.0.1", proxied.port),
     }[spelling]
-    bench.spec["target"] |= {"host": host, "port": port}
-    bench.credentials("target", source.user, source.password)
+    cli.spec["target"] |= {"host": host, "port": port}
+    cli.credentials("target", source.user, source.password)
     # If even the spelling is the same, the manifest alone is refused; otherwise the servers must be asked.
     reason = "RuleViolated" if spelling == "the same" else "SourceIsTarget"
-    bench.run().refused(64, reason, "rename")
-    assert not bench.state.exists()
-    assert source.query(f"SELECT COUNT(*) FROM `{bench.schema}`.t") == [(2,)]
-    bench.spec["tables"]["renameSchemas"] = {bench.schema: f"{bench.schema}_copy"}
-    bench.run().refused(64, "SourceIsTarget", "sourceLock")
+    cli.run().refused(64, reason, "rename")
+    assert not cli.state.exists()
+    assert source.query(f"SELECT COUNT(*) FROM `{cli.schema}`.t") == [(2,)]
+    cli.spec["tables"]["renameSchemas"] = {cli.schema: f"{cli.schema}_copy"}
+    cli.run().refused(64, "SourceIsTarget", "sourceLock")
     assert source.query("SHOW DATABASES LIKE 't\\_%\\_copy'") == []
 
 
@@ -80,15 +80,15 @@ def test_selection(one: FerryCli, mistake: str) -> None:
     assert (checked.code, reason in checked.stdout) == (64, True)
 
 
-def test_a_pattern_that_can_be_read_in_two_ways(bench: FerryCli) -> None:
-    create_small_tables(bench.pair.source, bench.schema, "`b.c`")
-    bench.pair.source.execute(f"CREATE DATABASE `{bench.schema}.b`")
-    create_small_tables(bench.pair.source, f"{bench.schema}.b", "c")
-    bench.spec["tables"] = {"include": [f"{bench.schema}.b.*"]}
-    said = f"'{bench.schema}.b.*' (`{bench.schema}`.`b.*` or `{bench.schema}.b`.`*`?)"
-    bench.run().refused(64, "PatternAmbiguous", said, "in backticks")
-    bench.assert_nothing_begun()
-    assert "PatternAmbiguous" in bench.check().stdout
+def test_an_ambiguous_pattern(cli: FerryCli) -> None:
+    create_small_tables(cli.pair.source, cli.schema, "`b.c`")
+    cli.pair.source.execute(f"CREATE DATABASE `{cli.schema}.b`")
+    create_small_tables(cli.pair.source, f"{cli.schema}.b", "c")
+    cli.spec["tables"] = {"include": [f"{cli.schema}.b.*"]}
+    said = f"'{cli.schema}.b.*' (`{cli.schema}`.`b.*` or `{cli.schema}.b`.`*`?)"
+    cli.run().refused(64, "PatternAmbiguous", said, "in backticks")
+    cli.assert_nothing_begun()
+    assert "PatternAmbiguous" in cli.check().stdout
 
 
 KEYLESS = {
@@ -99,12 +99,12 @@ KEYLESS = {
 }
 
 
-def test_tables_without_a_key_are_named(bench: FerryCli) -> None:
-    known = [name for name in KEYLESS if name != "functional" or bench.pair.family is Family.MYSQL]
-    bench.pair.source.execute(*(f"CREATE TABLE `{bench.schema}`.`{name}` {KEYLESS[name]}" for name in known))
-    bench.run().refused(64, "NoUsableKey", *(f"{bench.schema}.{name}" for name in known), "exclude")
-    bench.assert_nothing_begun()
-    checked = bench.check()
+def test_tables_without_a_key_are_named(cli: FerryCli) -> None:
+    known = [name for name in KEYLESS if name != "functional" or cli.pair.family is Family.MYSQL]
+    cli.pair.source.execute(*(f"CREATE TABLE `{cli.schema}`.`{name}` {KEYLESS[name]}" for name in known))
+    cli.run().refused(64, "NoUsableKey", *(f"{cli.schema}.{name}" for name in known), "exclude")
+    cli.assert_nothing_begun()
+    checked = cli.check()
     assert (checked.code, "NoUsableKey" in checked.stdout) == (64, True)
 
 
@@ -130,51 +130,51 @@ FILTERS = {
 
 
 @pytest.mark.parametrize("mistake", FILTERS)
-def test_row_filter(bench: FerryCli, mistake: str) -> None:
+def test_row_filter(cli: FerryCli, mistake: str) -> None:
     where, reason, word = FILTERS[mistake]
-    bench.spec["tables"]["rules"] = [{"match": f"{bench.schema}.t", "where": where}]
-    bench.run().refused(64, reason, f"{bench.schema}.t", word)
-    bench.assert_nothing_begun()
-    assert bench.pair.source.value(f"SELECT COUNT(*) FROM `{bench.schema}`.t") == 2
+    cli.spec["tables"]["rules"] = [{"match": f"{cli.schema}.t", "where": where}]
+    cli.run().refused(64, reason, f"{cli.schema}.t", word)
+    cli.assert_nothing_begun()
+    assert cli.pair.source.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t") == 2
 
 
 # -- the target's tables ----------------------------------------------------------------------------------------------
 
 
-def test_target_table_with_other_columns(bench: FerryCli) -> None:
-    target = bench.pair.target
+def test_target_table_with_other_columns(cli: FerryCli) -> None:
+    target = cli.pair.target
     target.execute(
-        f"CREATE DATABASE `{bench.schema}`",
-        f"CREATE TABLE `{bench.schema}`.t (id INT PRIMARY KEY, v VARCHAR(10), extra INT)",
+        f"CREATE DATABASE `{cli.schema}`",
+        f"CREATE TABLE `{cli.schema}`.t (id INT PRIMARY KEY, v VARCHAR(10), extra INT)",
     )
-    before = target.query(f"SHOW CREATE TABLE `{bench.schema}`.t")
+    before = target.query(f"SHOW CREATE TABLE `{cli.schema}`.t")
     words = ("the column u is missing", "the column extra is not on the source", "varchar(10) and not varchar(40)")
-    target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (7, 'mine', 7)")
+    target.execute(f"INSERT INTO `{cli.schema}`.t VALUES (7, 'mine', 7)")
     both = "-- and TargetNotEmpty: target"  # everything that must be fixed, in one message
-    bench.run().refused(64, "TargetTableDiffers", f"{bench.schema}.t", *words, both)
-    assert target.query(f"SHOW CREATE TABLE `{bench.schema}`.t") == before
-    assert bench.lease() == []
-    assert not bench.state.exists()
+    cli.run().refused(64, "TargetTableDiffers", f"{cli.schema}.t", *words, both)
+    assert target.query(f"SHOW CREATE TABLE `{cli.schema}`.t") == before
+    assert cli.lease() == []
+    assert not cli.state.exists()
 
 
-def test_target_table_that_holds_rows(bench: FerryCli) -> None:
-    target = bench.pair.target
-    target.execute(f"CREATE DATABASE `{bench.schema}` CHARACTER SET utf8mb4", SMALL_TABLE.format(bench.schema, "t"))
-    target.execute(f"INSERT INTO `{bench.schema}`.t VALUES (7, 'mine', 7)")
-    bench.run().refused(64, "TargetNotEmpty", f"{bench.schema}.t", "empty or drop")
-    assert target.query(f"SELECT id, v FROM `{bench.schema}`.t") == [(7, "mine")]
-    assert bench.lease() == []
-    assert not bench.state.exists()
+def test_target_table_that_holds_rows(cli: FerryCli) -> None:
+    target = cli.pair.target
+    target.execute(f"CREATE DATABASE `{cli.schema}` CHARACTER SET utf8mb4", SMALL_TABLE.format(cli.schema, "t"))
+    target.execute(f"INSERT INTO `{cli.schema}`.t VALUES (7, 'mine', 7)")
+    cli.run().refused(64, "TargetNotEmpty", f"{cli.schema}.t", "empty or drop")
+    assert target.query(f"SELECT id, v FROM `{cli.schema}`.t") == [(7, "mine")]
+    assert cli.lease() == []
+    assert not cli.state.exists()
 
 
-def test_read_only_target(bench: FerryCli) -> None:
-    target = bench.pair.target
+def test_read_only_target(cli: FerryCli) -> None:
+    target = cli.pair.target
     target.execute("SET GLOBAL read_only = 1")
     try:
-        bench.run().refused(64, "TargetReadOnly", "read_only=ON", "SET GLOBAL read_only = OFF")
+        cli.run().refused(64, "TargetReadOnly", "read_only=ON", "SET GLOBAL read_only = OFF")
     finally:
         target.execute("SET GLOBAL read_only = 0")
-    bench.assert_nothing_begun()
+    cli.assert_nothing_begun()
 
 
 # -- the source's binlog ----------------------------------------------------------------------------------------------
@@ -191,16 +191,16 @@ def test_binlog_off(tmp_path: Path, silent_source: Server, schema: str, server_p
     pair = Pair(silent_source, server_pool.pair(silent_source.family).target)
     silent_source.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`")
     create_small_tables(silent_source, schema, "t")
-    bench = FerryCli(tmp_path / "ferry", pair, schema)
-    bench.run().refused(64, "BinlogDisabled", "source 127.0.0.1", "log_bin")
-    bench.assert_nothing_begun()
+    cli = FerryCli(tmp_path / "ferry", pair, schema)
+    cli.run().refused(64, "BinlogDisabled", "source 127.0.0.1", "log_bin")
+    cli.assert_nothing_begun()
 
 
-def test_statement_format(bench: FerryCli) -> None:
-    source = bench.pair.source
+def test_statement_format(cli: FerryCli) -> None:
+    source = cli.pair.source
     source.execute("SET GLOBAL binlog_format = 'STATEMENT'")
     try:
-        bench.run().refused(64, "BinlogFormatNotRow", "binlog_format=STATEMENT", "SET GLOBAL binlog_format = ROW")
+        cli.run().refused(64, "BinlogFormatNotRow", "binlog_format=STATEMENT", "SET GLOBAL binlog_format = ROW")
     finally:
         source.execute("SET GLOBAL binlog_format = 'ROW'")
-    bench.assert_nothing_begun()
+    cli.assert_nothing_begun()

@@ -14,7 +14,7 @@ ROWS = 30_000
 @pytest.mark.parametrize("family", list(Family))
 def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, family: Family) -> None:
     ferry = make_ferry(family, rows=ROWS)
-    with ferry.writers() as crew:
+    with ferry.writers() as writers:
         ferry.create(throttle={"maxRowsPerSecond": 200})  # would take too long, unless the patch takes effect
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.wait_until(
@@ -32,7 +32,7 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, f
         assert ferry.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk") == standing < ROWS
         ferry.patch_spec(paused=False)
         ferry.cut_over()
-    print(crew.summary())
+    print(writers.summary())
     assert ferry.is_true("Succeeded")
     assert ferry.is_true("CutOver")
     assert ferry.current_status["cutover"]["writesBlockedMilliseconds"] > 0
@@ -45,9 +45,9 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, f
     assert ferry.pod(COPIER) is not None
 
 
-def test_killed_five_times_and_the_operator_restarted_on_the_way(make_ferry: MakeFerry) -> None:
+def test_five_kills_and_an_operator_restart_lose_nothing(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=ROWS)
-    with ferry.writers() as crew:
+    with ferry.writers() as writers:
         ferry.create(throttle={"maxRowsPerSecond": 500})  # a minute, during which two of them happen
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
         ferry.kill_copier()
@@ -64,12 +64,12 @@ def test_killed_five_times_and_the_operator_restarted_on_the_way(make_ferry: Mak
         with ferry.drain_held():
             ferry.kill_copier()
         ferry.wait_for_stage("Completed")
-    print(crew.summary())
+    print(writers.summary())
     ferry.assert_equal()
     assert ferry.epoch >= 6
 
 
-def test_rows_that_a_filter_keeps_and_no_others(make_ferry: MakeFerry) -> None:
+def test_only_rows_that_match_the_filter_are_moved(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=2000, odd=0)
     kept = "id % 3 = 0"
     tables = {"include": [f"{SCHEMA}.bulk"], "rules": [{"match": f"{SCHEMA}.bulk", "where": kept}]}

@@ -54,7 +54,7 @@ def test_a_ferry_deleted_while_the_operator_is_down_vanishes_once_it_is_back(mak
     assert ferry.pod(COPIER) is None
 
 
-def test_a_deletion_with_an_unreachable_target_reports_the_way_out(make_ferry: MakeFerry) -> None:
+def test_a_deletion_with_an_unreachable_target_reports_how_to_finish_it(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     ferry.create(throttle={"maxRowsPerSecond": 1000})
     ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")

@@ -112,7 +112,7 @@ def test_a_hanging_copier_is_reported_silent_and_ended_by_its_probe(make_ferry: 
     ferry.assert_equal()
 
 
-def test_a_copier_that_needs_more_memory_than_it_may_take(make_ferry: MakeFerry) -> None:
+def test_a_copier_over_its_memory_limit_is_reported(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=2000)
 
     def memory(limit: str) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_a_node_that_does_not_answer_keeps_its_copier(make_ferry: MakeFerry) -> 
     ferry.assert_equal()
 
 
-def test_a_node_that_is_lost_is_left_to_a_person(make_ferry: MakeFerry) -> None:
+def test_a_lost_node_is_reported_and_needs_a_person(make_ferry: MakeFerry) -> None:
     """Its kubelet does not answer, so nobody knows whether the copier has ended. In this test it is still running."""
     ferry = make_ferry(rows=60_000)
     machine = ferry.cluster.machine

@@ -7,7 +7,7 @@ from tests.support.whole_cluster import OPERATOR_NAMESPACE, WholeCluster
 pytestmark = pytest.mark.timeout(200)
 
 
-def test_helm_test_tells_an_operator_that_is_ready_from_one_that_is_not(whole_cluster: WholeCluster) -> None:
+def test_helm_test_succeeds_only_when_the_operator_is_ready(whole_cluster: WholeCluster) -> None:
     said = whole_cluster.helm("test", "ferry", "--logs")
     assert "Phase:          Succeeded" in said
     assert "/ferries: " in said

@@ -59,13 +59,13 @@ def read_only(pair: Pair) -> int:
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_nothing_was_begun(manifest: Path, verb: str) -> None:
+def test_abort_and_cleanup_of_a_ferry_that_never_started(manifest: Path, verb: str) -> None:
     done = ferry(verb, manifest)
     assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_others_of_the_same_name_are_said_and_left_alone(
+def test_other_ferries_of_the_same_name_are_reported_and_left_alone(
     pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str
 ) -> None:
     """As after the end of a namespace: the cluster's uid is not in the manifest at hand."""
@@ -86,7 +86,7 @@ def test_others_of_the_same_name_are_said_and_left_alone(
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_what_this_version_cannot_do_keeps_nobody_from_ending_a_ferry(manifest: Path, verb: str) -> None:
+def test_a_spec_with_unsupported_fields_can_still_be_ended(manifest: Path, verb: str) -> None:
     """The field may be why: a run refuses it, and the source may be locked by an earlier attempt."""
     document, *others = yaml.safe_load_all(manifest.read_text())
     document["spec"]["cutover"] = {"notBefore": "2026-12-01T02:00:00Z"}
@@ -118,7 +118,7 @@ def test_a_source_that_was_left_locked_is_unlocked(pair: Pair, manifest: Path, l
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_a_source_that_another_ferry_has_locked_since_is_not_said_to_be_unlocked(
+def test_a_source_that_another_ferry_has_locked_since_is_not_reported_as_unlocked(
     pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ferry_core.cutover.source_lock.MUTEX_SECONDS", 0.5)
@@ -139,7 +139,7 @@ def test_a_source_that_another_ferry_has_locked_since_is_not_said_to_be_unlocked
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_a_locked_source_is_unlocked_also_if_the_spec_has_another_lock_by_now(
+def test_a_locked_source_is_unlocked_even_if_the_spec_now_has_another_lock(
     pair: Pair, tmp_path: Path, manifest: Path, loaded: LoadedFerry, verb: str
 ) -> None:
     names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
@@ -163,7 +163,7 @@ def test_a_cutover_cannot_be_aborted_and_its_tombstone_outlives_a_cleanup(
     pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{uid}'")
 
 
-def test_an_abort_does_not_undo_a_cutover_that_ends_just_then(
+def test_an_abort_does_not_undo_a_cutover_that_completes_meanwhile(
     pair: Pair, manifest: Path, loaded: LoadedFerry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tombstone would be gone, and the target taken for one that was never cut over."""
@@ -262,7 +262,7 @@ def test_a_cleanup_that_died_before_it_removed_the_state_file_is_completed(
     assert "nothing to clean up" in done.stdout
 
 
-def test_what_is_no_state_file_stays(manifest: Path, loaded: LoadedFerry, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_state_file_is_kept(manifest: Path, loaded: LoadedFerry, tmp_path: Path) -> None:
     died(loaded)
     path = tmp_path / "letter.txt"
     path.write_text("Dear all,")
@@ -272,7 +272,7 @@ def test_what_is_no_state_file_stays(manifest: Path, loaded: LoadedFerry, tmp_pa
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_a_target_that_knows_nothing_of_rows_that_the_state_tells_of_is_not_the_one(
+def test_a_target_without_the_rows_that_the_state_records_is_refused(
     manifest: Path, loaded: LoadedFerry, tmp_path: Path, verb: str
 ) -> None:
     """The address leads elsewhere for a moment: the state file is all that would be left of the copy."""
@@ -291,7 +291,7 @@ def test_a_target_that_knows_nothing_of_rows_that_the_state_tells_of_is_not_the_
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_a_locked_source_is_said_where_the_target_knows_nothing(pair: Pair, manifest: Path, verb: str) -> None:
+def test_a_locked_source_is_reported_when_the_target_has_no_record(pair: Pair, manifest: Path, verb: str) -> None:
     pair.source.execute("SET GLOBAL read_only = ON")
     try:
         done = ferry(verb, manifest)
@@ -350,7 +350,7 @@ def test_what_was_done_is_the_termination_message(
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_an_address_that_leads_elsewhere_for_long_is_no_end_of_an_unlock(
+def test_an_unlock_keeps_waiting_while_the_address_leads_elsewhere(
     pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is to be run again, and does the rest then."""

@@ -37,7 +37,7 @@ def test_a_quantity_is_bytes_and_keeps_its_text(number: int, unit: str) -> None:
 
 
 @given(st.text(max_size=12))
-def test_whatever_else_is_refused_or_means_what_it_says(text: str) -> None:
+def test_any_other_text_is_refused_or_keeps_its_meaning(text: str) -> None:
     for kind in (Duration, Quantity):
         try:
             value = kind(text)
@@ -49,13 +49,13 @@ def test_whatever_else_is_refused_or_means_what_it_says(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "1.5s", "5 s", "1d", "5S", "\u0665s", "1s\n", "9" * 40 + "s"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         Duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "-5Mi", "1.5Mi", "8MB", "8mi", "8 Mi", "Mi", "8Mi\n", "9" * 21])
-def test_what_is_no_quantity(text: str) -> None:
+def test_invalid_quantities(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         Quantity(text)
 
@@ -68,12 +68,12 @@ def test_models_read_text_and_write_it_back() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"wait": 5}, {"wait": None}, {"wait": "soon"}, {"room": 8}, {"room": "8MB"}])
-def test_models_refuse_anything_but_such_text(bad: dict[str, object]) -> None:
+def test_models_refuse_other_types(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Model.model_validate(bad)
 
 
-def test_bounds_are_said_in_cel_as_well() -> None:
+def test_bounds_are_also_in_the_schema_as_cel() -> None:
     assert Between(Duration("1s"), Duration("10m")).cel == (
         "duration(self) >= duration('1s') && duration(self) <= duration('10m')"
     )

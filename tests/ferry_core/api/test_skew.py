@@ -9,7 +9,7 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
 
 
-def test_a_report_of_a_newer_copier_is_read_by_an_older_operator() -> None:
+def test_an_older_operator_reads_the_report_of_a_newer_copier() -> None:
     said = {
         "revision": 7,
         "stage": "Copying",
@@ -32,7 +32,7 @@ def test_a_report_of_a_newer_copier_is_read_by_an_older_operator() -> None:
     assert "mood" not in report.model_dump()
 
 
-def test_a_directive_says_no_more_than_the_spec_does_so_that_an_older_copier_takes_it() -> None:
+def test_a_directive_without_defaults_is_accepted_by_an_older_copier() -> None:
     assert json.loads(Directive(generation=3).as_json()) == {"generation": 3}
     asked = {"generation": 4, "paused": True, "throttle": {"maxRowsPerSecond": 5}}
     directive = Directive.model_validate_json(json.dumps(asked))
@@ -40,7 +40,7 @@ def test_a_directive_says_no_more_than_the_spec_does_so_that_an_older_copier_tak
     assert Directive.model_validate_json(directive.as_json()) == directive
 
 
-def test_a_directive_with_a_field_that_is_not_known_is_refused() -> None:
+def test_a_directive_with_an_unknown_field_is_refused() -> None:
     """A person wrote it into the spec, and waits for it to be done."""
     with pytest.raises(ValidationError, match="mood"):
         Directive.model_validate_json('{"generation": 1, "mood": "good"}')

@@ -121,7 +121,7 @@ def test_rules_between_fields(spec: dict[str, Any], told: str) -> None:
         {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]},
     ],
 )
-def test_what_the_rules_let_pass(spec: dict[str, Any]) -> None:
+def test_specs_that_the_rules_accept(spec: dict[str, Any]) -> None:
     assert valid(**spec)
 
 
@@ -132,7 +132,7 @@ def test_a_long_name_is_refused() -> None:
         Ferry.model_validate(data)
 
 
-def test_the_uid_is_the_clusters_or_made_of_the_name() -> None:
+def test_the_uid_is_the_clusters_or_derived_from_the_name() -> None:
     data = ferry_data()
     made = ferry_uid(Ferry.model_validate(data))
     assert made == ferry_uid(Ferry.model_validate(data))
@@ -189,7 +189,7 @@ def test_rules_and_bounds_are_in_the_schema_as_cel() -> None:
     assert schema["x-kubernetes-validations"][0]["fieldPath"] == ".metadata"
 
 
-def test_a_directive_carries_what_may_change_and_travels_as_json() -> None:
+def test_a_directive_holds_every_changeable_field_and_survives_json() -> None:
     ferry = valid(paused=True, throttle={"maxRowsPerSecond": 5}, copy={"workers": 2}, cutover={"approved": True})
     directive = Directive.of(ferry.metadata.generation, ferry.spec)
     assert (directive.generation, directive.paused, directive.copy_.workers) == (1, True, 2)
@@ -197,7 +197,7 @@ def test_a_directive_carries_what_may_change_and_travels_as_json() -> None:
     assert "copy" in json.loads(directive.model_dump_json())
 
 
-def test_a_report_travels_as_json_in_the_contracts_words() -> None:
+def test_a_report_survives_json_with_the_contracts_field_names() -> None:
     now = datetime(2026, 11, 23, tzinfo=UTC)
     condition = ConditionReport(type="Verified", status="Unknown", reason="Running", last_transition_time=now)
     report = Report(stage=Stage.COPYING, conditions=[condition], revision=3)

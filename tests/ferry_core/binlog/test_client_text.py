@@ -48,14 +48,14 @@ def test_a_character_set(charset: str) -> None:
 
 
 @given(st.binary(max_size=40), st.integers(0, 400))
-def test_no_bytes_fail(raw: bytes, number: int) -> None:
+def test_any_bytes_can_be_decoded(raw: bytes, number: int) -> None:
     text = decoded(raw, number)
     assert text.isascii() or max(raw) > 0x7F or number == 10
     if raw.isascii() and number != 10:
         assert text.encode() == raw
 
 
-def test_the_sets_that_clients_have(pair: Pair, schema: str) -> None:
+def test_the_character_sets_of_clients(pair: Pair, schema: str) -> None:
     """A session of each, with a statement about another table: the stream goes on, and sees the change behind it."""
     source = pair.source
     make(source, schema)

@@ -88,7 +88,7 @@ def test_xa_prepare() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_an_event_or_our_own_error(body: bytes) -> None:
+def test_any_bytes_parse_or_raise_our_own_error(body: bytes) -> None:
     data = HEADER + body
     for parse in (
         events.parse_gtid,

@@ -15,7 +15,7 @@ def packet(sequence: int, payload: bytes) -> bytes:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=300))
-def test_events_come_out_as_they_went_in(bodies: list[bytes]) -> None:
+def test_events_are_returned_unchanged(bodies: list[bytes]) -> None:
     wire = b"".join(packet(number, b"\0" + body) for number, body in enumerate(bodies, 1))
     frames = Frames(io.BytesIO(wire).read)
     assert [frames.next_event() for _ in bodies] == [b"\0" + body for body in bodies]
@@ -38,7 +38,7 @@ def test_packets_of_16_mib_are_joined(size: int) -> None:
 
 
 @given(st.binary(min_size=1, max_size=50), st.integers(min_value=0, max_value=40))
-def test_a_cut_anywhere_is_a_lost_connection(body: bytes, at: int) -> None:
+def test_a_cut_at_any_byte_is_a_lost_connection(body: bytes, at: int) -> None:
     wire = packet(1, b"\0" + body)
     frames = Frames(io.BytesIO(wire[: min(at, len(wire) - 1)]).read)
     with pytest.raises(StreamLost):
@@ -62,7 +62,7 @@ def test_error_and_end_packets() -> None:
     assert lost.value.cause == "ended"
 
 
-def test_a_timeout_is_silence() -> None:
+def test_a_timeout_is_reported_as_silence() -> None:
     def read(_: int) -> bytes:
         raise TimeoutError("timed out")
 

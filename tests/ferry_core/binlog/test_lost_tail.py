@@ -72,7 +72,7 @@ def refused(stream: Streaming, *words: str) -> None:
     print(failure.message)
 
 
-def test_while_connected(source: Server) -> None:
+def test_a_crash_that_loses_events_while_connected(source: Server) -> None:
     """Its numbers are long given again when the stream comes back: a position says that they are known."""
     with Proxy(source.host, source.port) as proxy:
         endpoint = dataclasses.replace(source.endpoint(), port=proxy.port)
@@ -87,7 +87,7 @@ def test_while_connected(source: Server) -> None:
             refused(stream)
 
 
-def test_while_connected_and_nothing_is_written(source: Server) -> None:
+def test_a_crash_that_loses_events_while_connected_and_idle(source: Server) -> None:
     """Not forgiven as a stalled commit is: the source was asked for the transaction itself."""
     with Streaming(source, [describe(source, "s", "t")]) as stream:
         end = binlog_end(source)
@@ -97,7 +97,7 @@ def test_while_connected_and_nothing_is_written(source: Server) -> None:
         refused(stream)
 
 
-def test_while_nobody_streamed(source: Server) -> None:
+def test_a_crash_that_loses_events_while_not_connected(source: Server) -> None:
     end = binlog_end(source)
     position, last = read(source, "INSERT INTO s.t VALUES (2)", "INSERT INTO s.t VALUES (3)")
     lose_tail(source, end)
@@ -106,7 +106,7 @@ def test_while_nobody_streamed(source: Server) -> None:
         refused(stream, last.file)
 
 
-def test_beyond_the_position_of_the_checkpoint(source: Server) -> None:
+def test_lost_events_after_the_checkpoints_position(source: Server) -> None:
     """A checkpoint lags behind what was read and written: what is lost may lie between the two."""
     position, _ = read(source, "INSERT INTO s.t VALUES (2)")
     end = binlog_end(source)
@@ -144,7 +144,7 @@ def test_a_restart_that_loses_nothing(source: Server, how: str) -> None:
         stream.wait(lambda: ids(stream) == [2, *range(100, 110)], "rows of the new file")
 
 
-def test_nothing_read_but_a_place(source: Server) -> None:
+def test_lost_events_of_a_run_that_has_read_only_a_place(source: Server) -> None:
     """An idle source: the run knows from its heartbeats how far the file was written."""
     end = binlog_end(source)
     source.execute("INSERT INTO s.t VALUES (2)")
@@ -155,7 +155,7 @@ def test_nothing_read_but_a_place(source: Server) -> None:
 
 
 @pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
-def test_checksums_switched_meanwhile(source: Server, checksum: str) -> None:
+def test_checksums_switched_before_the_reconnect(source: Server, checksum: str) -> None:
     """Events keep in their file what they were written with."""
     source.execute(f"SET GLOBAL binlog_checksum = {'CRC32' if checksum == 'NONE' else 'NONE'}")
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
@@ -165,7 +165,7 @@ def test_checksums_switched_meanwhile(source: Server, checksum: str) -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_compressed_transactions(source: Server, lost: bool) -> None:
+def test_the_last_transaction_was_compressed(source: Server, lost: bool) -> None:
     """What they hold has no place of its own in the file."""
     mysql = source.family is Family.MYSQL
     name = "binlog_transaction_compression" if mysql else "log_bin_compress"
@@ -184,7 +184,7 @@ def test_compressed_transactions(source: Server, lost: bool) -> None:
 
 
 @pytest.mark.parametrize("flushes", [1, 2])
-def test_purged_meanwhile_though_nothing_was_written(source: Server, flushes: int) -> None:
+def test_the_last_file_was_purged_without_new_writes(source: Server, flushes: int) -> None:
     """The file with the last transaction is gone; its successor tells that it lay before."""
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     source.execute("FLUSH BINARY LOGS")
@@ -202,7 +202,7 @@ def test_purged_meanwhile_though_nothing_was_written(source: Server, flushes: in
         assert newest in failure.message
 
 
-def test_rotated_while_connected_then_purged(source: Server) -> None:
+def test_the_last_file_was_rotated_and_purged(source: Server) -> None:
     """However often: the stream has seen each new file begin."""
     with Streaming(source, [describe(source, "s", "t")]) as stream:
         source.execute("INSERT INTO s.t VALUES (2)", *["FLUSH BINARY LOGS"] * 3)
@@ -214,7 +214,7 @@ def test_rotated_while_connected_then_purged(source: Server) -> None:
         stream.wait(lambda: ids(stream) == [2, 3], "rows")
 
 
-def test_lost_with_its_file(source: Server) -> None:
+def test_lost_events_whose_file_was_purged(source: Server) -> None:
     """What was lost was given again, and purged: the oldest file that is left begins before it."""
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     gone = last._replace(file=last.file.replace("binlog.00", "binlog.99"))

@@ -36,7 +36,7 @@ def write(source: Server, number: int, *ids_: int) -> None:
 
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("outgrown", [False, True])
-def test_a_reconnect_reads_what_was_numbered_out_of_order(source: Server, rotated: bool, outgrown: bool) -> None:
+def test_a_reconnect_reads_transactions_numbered_out_of_order(source: Server, rotated: bool, outgrown: bool) -> None:
     """Outgrown, the source knows the position's number again, in a file behind transactions that were not read."""
     with Proxy(source.host, source.port) as proxy:
         endpoint = dataclasses.replace(source.endpoint(), port=proxy.port)
@@ -56,7 +56,9 @@ def test_a_reconnect_reads_what_was_numbered_out_of_order(source: Server, rotate
 
 
 @pytest.mark.parametrize("outgrown", [False, True])
-def test_a_new_run_that_would_skip_what_was_numbered_out_of_order_is_refused(source: Server, outgrown: bool) -> None:
+def test_a_new_run_that_would_skip_transactions_numbered_out_of_order_is_refused(
+    source: Server, outgrown: bool
+) -> None:
     with Streaming(source, [describe(source, "s", "t")]) as stream:
         source.execute("INSERT INTO s.t VALUES (2)")
         stream.wait(lambda: ids(stream) == [2], "row")

@@ -55,7 +55,7 @@ def native(make_module_server: ServerFactory) -> Server:
 
 
 @pytest.mark.parametrize("change", ["DELETE FROM p WHERE id = 1", "UPDATE p SET id = 9 WHERE id = 1"])
-def test_cascades_that_the_binlog_does_not_tell_stop_the_stream(native: Server, mysql_pair: Pair, change: str) -> None:
+def test_cascades_that_are_not_logged_stop_the_stream(native: Server, mysql_pair: Pair, change: str) -> None:
     """The setting may have been another one when preflight asked; MariaDB has none, and is refused beforehand."""
     told: BaseException | None = None
     for server in (mysql_pair.source, native):
@@ -111,7 +111,7 @@ def test_a_session_in_statement_format_stops_the_stream(pair: Pair, schema: str)
     assert f"{FOR_GOOD}see that every session has binlog_format=ROW" in failure.message
 
 
-def test_a_statement_in_another_charset_is_read_in_it(pair: Pair, schema: str) -> None:
+def test_a_statement_is_decoded_in_its_clients_charset(pair: Pair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.`tä` (id INT PRIMARY KEY)")
     with Streaming(pair.source, [describe(pair.source, schema, "tä")]) as stream:
         with contextlib.closing(pair.source.connect(charset="latin1")) as connection, connection.cursor() as cursor:
@@ -138,7 +138,9 @@ def test_partial_json_updates_are_refused(mysql_pair: Pair, schema: str) -> None
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_purged_binlogs_name_our_place_and_the_oldest_left(make_server: ServerFactory, family: str) -> None:
+def test_the_message_about_purged_binlogs_names_our_place_and_the_oldest_left(
+    make_server: ServerFactory, family: str
+) -> None:
     server = make_server(family)
     server.execute("CREATE DATABASE s")
     make(server, "s")
@@ -215,7 +217,7 @@ def test_a_second_stream_with_our_server_id_is_noticed(pair: Pair, schema: str) 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_from_the_beginning_of_time(make_server: ServerFactory, family: str) -> None:
+def test_a_stream_from_the_empty_position(make_server: ServerFactory, family: str) -> None:
     """An empty position means everything, not "from now on"."""
     server = make_server(family)
     server.execute("CREATE DATABASE s")
@@ -235,7 +237,7 @@ def test_a_wrong_password_ends_the_stream(pair: Pair, schema: str) -> None:
     assert failure.reason == "AccessDenied"
 
 
-def test_a_source_that_lets_us_in_no_more_is_asked_again_for_a_while(
+def test_a_source_that_refuses_a_known_login_is_retried_for_a_while(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A changed password reaches the server and the Secret at different moments."""

@@ -37,7 +37,7 @@ def refused(stream: Streaming, *words: str) -> None:
     print(failure.message)
 
 
-def test_reset_while_nobody_streamed(source: Server) -> None:
+def test_a_reset_while_not_connected(source: Server) -> None:
     """An idle source; MariaDB would take a domain that it does not know for one of another server, and say nothing."""
     start = parse_position(source.flavor, source.value(POSITION[source.family]))
     source.execute(RESET[source.family])
@@ -46,7 +46,7 @@ def test_reset_while_nobody_streamed(source: Server) -> None:
 
 
 @pytest.mark.parametrize("rotated", [False, True])
-def test_reset_while_the_connection_was_lost(source: Server, rotated: bool) -> None:
+def test_a_reset_while_the_connection_was_lost(source: Server, rotated: bool) -> None:
     """The new history is longer than the old one by then: its GTIDs alone look as if nothing had happened."""
     if rotated:
         source.execute("FLUSH BINARY LOGS")

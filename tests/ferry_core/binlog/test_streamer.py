@@ -28,7 +28,7 @@ def deep(server: Server) -> str:
     return f"SET SESSION {name} = 100000000"
 
 
-def test_transactions_keep_their_bounds(pair: Pair, schema: str) -> None:
+def test_transactions_begin_and_end_as_on_the_source(pair: Pair, schema: str) -> None:
     make(pair.source, schema)
     make(pair.source, schema, "other")
     tables = [describe(pair.source, schema, "t")]
@@ -76,7 +76,7 @@ def test_a_table_that_is_not_transactional_is_streamed_too(pair: Pair, schema: s
     assert ids(stream) == [1, 2, 3]
 
 
-def test_xa_transactions_carry_their_xid_and_their_decision(pair: Pair, schema: str) -> None:
+def test_xa_transactions_are_reported_with_xid_and_decision(pair: Pair, schema: str) -> None:
     make(pair.source, schema)
     with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
         for number, xid in enumerate(("'kept','b',3", "'dropped'", "X'00ff27',X'5c00',2147483647")):
@@ -150,7 +150,7 @@ def test_the_end_of_the_binlog_is_reached_only_when_it_was_read(pair: Pair, sche
         assert stream.sink.changes[-1].ended
 
 
-def test_silence_is_a_lost_connection_and_the_stream_goes_on(
+def test_a_silent_connection_is_replaced_and_the_stream_continues(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ferry_core.binlog.handshake.SILENCE_SECONDS", 2.0)
@@ -168,7 +168,7 @@ def test_silence_is_a_lost_connection_and_the_stream_goes_on(
     assert ids(stream) == [1]
 
 
-def test_a_cut_in_the_middle_of_a_transaction_begins_it_again(pair: Pair, schema: str) -> None:
+def test_a_transaction_that_is_cut_off_is_read_again(pair: Pair, schema: str) -> None:
     make(pair.source, schema)
     rows = 150_000
     with Proxy(pair.source.host, pair.source.port) as proxy:
@@ -194,7 +194,7 @@ def test_a_cut_in_the_middle_of_a_transaction_begins_it_again(pair: Pair, schema
     assert ids(stream) == [*range(1, rows + 1), 1]
 
 
-def test_a_restarted_source_is_followed_on(make_server: ServerFactory, pair: Pair) -> None:
+def test_the_stream_continues_after_a_restart_of_the_source(make_server: ServerFactory, pair: Pair) -> None:
     server = make_server(pair.family.value)
     server.execute("CREATE DATABASE s")
     make(server, "s")
@@ -210,7 +210,7 @@ def test_a_restarted_source_is_followed_on(make_server: ServerFactory, pair: Pai
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
-def test_checksums_on_and_off_and_changed_on_the_way(make_server: ServerFactory, family: str, checksum: str) -> None:
+def test_checksums_on_off_and_changed_while_streaming(make_server: ServerFactory, family: str, checksum: str) -> None:
     server = make_server(family, binlog_checksum=checksum)
     server.execute("CREATE DATABASE s")
     make(server, "s")
@@ -229,7 +229,7 @@ def test_checksums_on_and_off_and_changed_on_the_way(make_server: ServerFactory,
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
-def test_checksums_changed_in_the_moment_of_connecting(
+def test_checksums_changed_while_connecting(
     make_server: ServerFactory, family: str, checksum: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first event comes before the one that says whether events have checksums."""

@@ -19,7 +19,7 @@ def transaction(buffer: ChangeBuffer, move: TableMove, number: int, *keys: bytes
     buffer.end(mark(number), float(number))
 
 
-def test_the_checkpoint_stays_before_what_waits_and_what_is_in_flight() -> None:
+def test_the_checkpoint_stays_before_waiting_keys_and_keys_in_flight() -> None:
     move = move_of()
     buffer = ChangeBuffer(mark(0))
     transaction(buffer, move, 1, b"a")
@@ -32,7 +32,7 @@ def test_the_checkpoint_stays_before_what_waits_and_what_is_in_flight() -> None:
     assert buffer.checkpoint_mark() == mark(1)
 
 
-def test_the_checkpoint_is_held_until_it_may_go_on() -> None:
+def test_a_held_checkpoint_advances_once_released() -> None:
     reached = threading.Event()
     buffer = ChangeBuffer(mark(0))
     buffer.alive(mark(1), None)
@@ -75,7 +75,7 @@ def test_xa_keys_wait_for_their_decision_and_hold_the_checkpoint_before_the_prep
     assert buffer.checkpoint_mark() == mark(3)
 
 
-def test_a_rolled_back_xa_transaction_lets_the_checkpoint_go() -> None:
+def test_a_rolled_back_xa_transaction_releases_the_checkpoint() -> None:
     move = move_of()
     buffer = ChangeBuffer(mark(0))
     transaction(buffer, move, 1, b"x", xid="1,aa,")
@@ -84,7 +84,7 @@ def test_a_rolled_back_xa_transaction_lets_the_checkpoint_go() -> None:
     assert buffer.checkpoint_mark() == mark(2)
 
 
-def test_a_transaction_begun_again_after_a_lost_connection_is_no_other() -> None:
+def test_a_transaction_begun_again_after_a_lost_connection_counts_once() -> None:
     move = move_of()
     buffer = ChangeBuffer(mark(0))
     buffer.begin(mark(0), mark(1), "1,aa,")
@@ -109,7 +109,7 @@ def test_a_full_buffer_stops_the_streamer_until_a_generation_was_taken_and_commi
     blocked.join()
 
 
-def test_the_listener_hears_of_a_key_after_it_is_pending() -> None:
+def test_the_listener_is_called_after_a_key_is_pending() -> None:
     move = move_of()
     heard: list[bool] = []
     buffer = ChangeBuffer(mark(0), listener=lambda t, keys, _: heard.append(len(keys) == 1 and t is move))
@@ -158,7 +158,7 @@ def test_the_checkpoint_never_passes_a_key_that_is_not_on_the_target(steps: list
         assert buffer.checkpoint_mark().sequence < min(not_there, default=number + 1)
 
 
-def test_waiting_for_a_table_waits_for_the_keys_of_now_only() -> None:
+def test_waiting_for_a_table_ignores_keys_that_come_later() -> None:
     move = move_of()
     buffer = ChangeBuffer(mark(0))
     transaction(buffer, move, 1, b"a")

@@ -57,7 +57,7 @@ def prepared(pair: Pair, schema: str) -> Iterator[Prepared]:
         yield prepared
 
 
-def test_one_that_is_gone(prepared: Prepared) -> None:
+def test_a_prepared_transaction_that_the_source_lost(prepared: Prepared) -> None:
     buffer = prepared.run.buffer
     held = buffer.checkpoint_mark()
     prepared.decide("ROLLBACK", log_bin=0)
@@ -70,7 +70,7 @@ def test_one_that_is_gone(prepared: Prepared) -> None:
     assert held < buffer.checkpoint_mark()
 
 
-def test_one_that_waits(prepared: Prepared) -> None:
+def test_a_prepared_transaction_that_still_waits(prepared: Prepared) -> None:
     for _ in range(3):
         prepared.look()
     assert prepared.run.buffer.undecided()
@@ -78,7 +78,7 @@ def test_one_that_waits(prepared: Prepared) -> None:
     wait_until(lambda: prepared.run.buffer.pending_keys() == 2, "its keys")
 
 
-def test_one_that_was_given_up_and_is_committed_after_all(prepared: Prepared) -> None:
+def test_a_dropped_transaction_that_is_committed_after_all(prepared: Prepared) -> None:
     """No server does that, as far as is known; its keys are kept all the same."""
     buffer = prepared.run.buffer
     for xid, mark in buffer.undecided().items():

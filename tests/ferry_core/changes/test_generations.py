@@ -90,7 +90,9 @@ def test_a_unique_value_that_moves_between_two_batches_of_a_generation(
     run.equal()
 
 
-def test_without_generations_that_row_is_lost(unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_generations_a_moved_unique_value_loses_a_row(
+    unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Why the rule: the same with a flusher that gives each key its own way through."""
     run = unique
     copy = run.engine._copy_keys
@@ -199,7 +201,7 @@ def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: py
     assert most == [2, 1, 1, 1, 2]
 
 
-def test_a_lock_conflict_is_told_and_idle_sessions_are_replaced(
+def test_a_lock_conflict_is_reported_and_idle_sessions_are_replaced(
     unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, copy = unique, RowCopier.copy

@@ -16,7 +16,7 @@ sys.stdin.read()
 """
 
 
-def test_a_second_process_is_told_who_has_it_until_that_is_killed(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_told_the_holder_until_that_is_killed(tmp_path: Path) -> None:
     state = tmp_path / "orders.ferry.db"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -38,7 +38,7 @@ def test_a_second_process_is_told_who_has_it_until_that_is_killed(tmp_path: Path
     assert list(tmp_path.iterdir()) == [tmp_path / "alias.db"]
 
 
-def test_a_lock_whose_file_was_removed_keeps_nobody_out_and_takes_no_other_away(tmp_path: Path) -> None:
+def test_a_lock_whose_file_was_removed_blocks_nobody_and_removes_no_other_lock(tmp_path: Path) -> None:
     state = tmp_path / "orders.ferry.db"
     late = os.open(tmp_path / "orders.ferry.db.lock", os.O_RDWR | os.O_CREAT)
     first, second = StateLock(state), StateLock(state)
@@ -50,7 +50,7 @@ def test_a_lock_whose_file_was_removed_keeps_nobody_out_and_takes_no_other_away(
     second.release()
 
 
-def test_a_folder_that_does_not_exist_is_said_elsewhere(tmp_path: Path) -> None:
+def test_a_missing_folder_is_left_to_the_store_to_report(tmp_path: Path) -> None:
     lock = StateLock(tmp_path / "nowhere" / "orders.ferry.db")
     assert lock.acquire() is None
     lock.release()

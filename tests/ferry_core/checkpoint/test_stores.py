@@ -53,7 +53,7 @@ def test_sqlite_refuses_an_older_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all, but text long enough to be read", b"\0" * 4096])
-def test_sqlite_refuses_a_file_that_is_no_state(tmp_path: Path, content: bytes) -> None:
+def test_sqlite_refuses_a_file_that_is_not_a_state(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"notes\.txt") as caught:
@@ -62,7 +62,7 @@ def test_sqlite_refuses_a_file_that_is_no_state(tmp_path: Path, content: bytes) 
     assert path.read_bytes() == content
 
 
-def test_sqlite_leaves_the_database_of_something_else_alone(tmp_path: Path) -> None:
+def test_sqlite_leaves_foreign_databases_alone(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE orders (id INTEGER)")
@@ -111,7 +111,7 @@ def old_state(include: str, *tables: str) -> str:
         ("*.*", "shop.or`ders", "shop.`or``ders`"),
     ],
 )
-def test_a_state_of_the_first_format_goes_on_where_each_table_is_certain(
+def test_a_state_of_the_first_format_is_resumed_if_no_table_is_ambiguous(
     include: str, joined: str, now: str | None
 ) -> None:
     body = old_state(include, "shop.first", joined)
@@ -125,19 +125,19 @@ def test_a_state_of_the_first_format_goes_on_where_each_table_is_certain(
     assert caught.value.reason == "StateAmbiguous"
 
 
-def test_a_damaged_state_of_the_first_format_is_said_to_be_damaged() -> None:
+def test_a_damaged_state_of_the_first_format_is_reported_as_damaged() -> None:
     for body in ('{"tables": []}', '{"tables": {"a.b.c": {}}}', "[]", '{"tables": {"a.b": 1}}'):
         with pytest.raises(ConfigError) as caught:
             parse(body, 1, "here")
         assert caught.value.reason == "StateCorrupt"
 
 
-def test_sqlite_says_where_it_cannot_write(tmp_path: Path) -> None:
+def test_sqlite_names_the_file_that_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         SqliteStore(tmp_path / "nowhere" / "x.db")
 
 
-def test_the_target_keeps_the_state_and_refuses_an_overtaken_run(pair: Pair) -> None:
+def test_the_target_stores_the_state_and_refuses_a_superseded_run(pair: Pair) -> None:
     uid = str(uuid.uuid4())
 
     def connect() -> Session:
@@ -171,7 +171,7 @@ def test_the_target_refuses_a_damaged_body_and_a_newer_format(pair: Pair) -> Non
     store.close()
 
 
-def test_sqlite_keeps_earlier_states_and_fewer_the_older_they_are(tmp_path: Path) -> None:
+def test_sqlite_thins_out_earlier_states(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "orders.ferry.db")
     for number in range(1, 301):
         store.save(state().model_copy(update={"run": "r", "number": number}), 1)
@@ -184,7 +184,7 @@ def test_sqlite_keeps_earlier_states_and_fewer_the_older_they_are(tmp_path: Path
     assert [(each.run, each.number) for each in store.earlier()][:2] == [("s", 297), ("r", 296)]
 
 
-def test_the_newest_state_whose_rows_the_target_has(tmp_path: Path) -> None:
+def test_the_newest_state_whose_rows_the_target_has_is_chosen(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "orders.ferry.db")
     for number in range(1, 9):
         update = {"run": "one" if number < 5 else "two", "number": number, "paused": number == 8}
@@ -206,7 +206,7 @@ def test_the_newest_state_whose_rows_the_target_has(tmp_path: Path) -> None:
     assert caught.value.reason == "StateOfOtherTarget"
 
 
-def test_the_mark_of_a_state_outlasts_runs_that_cannot_store_theirs(pair: Pair) -> None:
+def test_the_mark_of_a_state_survives_runs_that_cannot_save_theirs(pair: Pair) -> None:
     """A disk that is full for an hour, and a supervisor that starts the run again and again."""
     uid = f"u-{uuid.uuid4()}"
 
@@ -230,7 +230,7 @@ def test_the_mark_of_a_state_outlasts_runs_that_cannot_store_theirs(pair: Pair) 
         assert not others_copied(read_marks(session, uid))
 
 
-def test_an_epoch_that_the_target_has_lost_is_not_given_again(pair: Pair) -> None:
+def test_an_epoch_that_the_target_has_lost_is_not_reused(pair: Pair) -> None:
     uid = f"u-{uuid.uuid4()}"
 
     def connect() -> Session:

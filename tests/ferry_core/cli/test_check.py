@@ -51,7 +51,7 @@ def test_json_holds_the_same() -> None:
     assert said["checks"][0]["reason"] == "AccessDenied"
 
 
-def test_passes_on_servers_that_are_right(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_check_passes_on_suitable_servers(pair: Pair, schema: str, tmp_path: Path) -> None:
     pair.source.execute(
         f"CREATE TABLE {schema}.t (id INT PRIMARY KEY, note TEXT)", f"INSERT INTO {schema}.t VALUES (1, 'x')"
     )
@@ -68,7 +68,7 @@ def test_passes_on_servers_that_are_right(pair: Pair, schema: str, tmp_path: Pat
     assert pair.target.query(f"SHOW DATABASES LIKE '{schema}'") == []
 
 
-def test_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> None:
+def test_check_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> None:
     documents = ferry_between(pair.source.endpoint("source"), pair.target.endpoint("target"))
     documents[1]["stringData"]["password"] = "wrong"
     documents[0]["spec"]["target"]["port"] = 9
@@ -81,7 +81,9 @@ def test_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("away", ["source", "target"])
-def test_one_server_away_does_not_hide_what_the_other_says(pair: Pair, schema: str, tmp_path: Path, away: str) -> None:
+def test_an_unreachable_server_does_not_hide_failures_of_the_other(
+    pair: Pair, schema: str, tmp_path: Path, away: str
+) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (a INT) ENGINE=MyISAM")
     ends = pair.source.endpoint("source"), pair.target.endpoint("target")
     documents = ferry_between(*ends, tables={"include": [f"{schema}.*"]})
@@ -108,7 +110,7 @@ def test_a_pattern_that_matches_nothing(pair: Pair, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
-def test_a_bad_manifest_is_the_same_one_line(tmp_path: Path, output: str) -> None:
+def test_a_bad_manifest_is_one_line_here_too(tmp_path: Path, output: str) -> None:
     (tmp_path / "x").write_text("kind: Ferry")
     done = CliRunner().invoke(main, ["check", "-f", str(tmp_path / "x"), "--output", output])
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (64, "", 1)

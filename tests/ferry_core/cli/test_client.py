@@ -112,14 +112,14 @@ def test_refusals(server: Server, code: int, body: bytes, exit_code: int, told: 
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}x", b'{"stage": 5}', b'{"hello": "world"}'])
-def test_a_server_of_something_else(server: Server, body: bytes) -> None:
+def test_a_server_of_another_kind(server: Server, body: bytes) -> None:
     server.answers["GET /api/v1/status"] = server.answers["GET /api/v1/tables"] = (200, body)
     for verb in ("status", "tables"):
         done = server.ferry(verb)
         assert (done.exit_code, "is not the ControlServer" in done.stderr) == (64, True)
 
 
-def test_nobody_there() -> None:
+def test_no_server_at_the_address() -> None:
     done = CliRunner().invoke(main, ["pause", "--server", "http://127.0.0.1:9"])
     assert done.exit_code == 75
     assert "no answer from http://127.0.0.1:9: Connection refused" in done.stderr
@@ -134,7 +134,7 @@ def test_nobody_there() -> None:
         (("--secrets-dir", "s"), "--secrets-dir goes with -f"),
     ],
 )
-def test_an_abort_is_of_one_kind(server: Server, arguments: tuple[str, ...], said: str) -> None:
+def test_options_of_both_kinds_of_abort_cannot_be_mixed(server: Server, arguments: tuple[str, ...], said: str) -> None:
     done = server.ferry("abort", *arguments)
     assert done.exit_code == 64
     assert f"Usage: {said}" in done.output

@@ -68,7 +68,7 @@ def fail(out: Output, *, name: str, as_json: bool, debug: bool) -> ExitCode:
         ("DATA", 65, ""),
     ],
 )
-def test_what_is_raised_becomes_a_line_and_a_code(name: str, code: int, line: str) -> None:
+def test_an_exception_becomes_one_line_and_an_exit_code(name: str, code: int, line: str) -> None:
     result = CliRunner().invoke(group, ["fail", name])
     assert (result.exit_code, result.stderr.lstrip(), result.stdout) == (code, line, "")
 
@@ -115,7 +115,7 @@ def test_wrong_usage_is_a_config_error(arguments: list[str], told: str) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe", b" \n"])
-def test_a_token_file_that_holds_no_token(tmp_path: Path, content: bytes | None) -> None:
+def test_a_token_file_without_a_token(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content)
@@ -139,7 +139,7 @@ def test_without_a_command_the_help_is_printed() -> None:
     assert result.stdout == ""
 
 
-def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+def test_the_list_of_commands_has_each_commands_own_summary() -> None:
     context = click.Context(main)
     own = {name: main.get_command(context, name) for name in COMMANDS}
     assert {name: command.get_short_help_str(300) for name, command in own.items() if command} == {

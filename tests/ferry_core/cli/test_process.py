@@ -67,13 +67,13 @@ def test_a_missing_secret_is_64(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.split(":")[1]) == (64, " SecretNotFound")
 
 
-def test_a_server_that_is_not_there_is_75(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_75(tmp_path: Path) -> None:
     done = ferry("status", "--server", "http://127.0.0.1:9", cwd=tmp_path)
     assert done.returncode == 75
     assert "is ferry run active there" in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_stdout_is_not_an_error(tmp_path: Path) -> None:
     line = f"{sys.executable} -m ferry_core --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", line],
@@ -94,7 +94,7 @@ STAND_IN = textwrap.dedent(
     from ferry_core.cli.main import main
     from ferry_core.errors import Terminated
 
-    class StandIn:
+    class FakeEngine:
         def __init__(self, stubborn):
             self.stopping = threading.Event()
             self.stubborn = stubborn
@@ -116,7 +116,7 @@ STAND_IN = textwrap.dedent(
             return "done"
 
     stubborn = sys.argv.pop(1) == "stubborn"
-    engine.make_engine = lambda loaded, options: StandIn(stubborn)
+    engine.make_engine = lambda loaded, options: FakeEngine(stubborn)
     main()
     """
 )
@@ -206,7 +206,7 @@ with stop_on_signal(asked.set):
 """
 
 
-def test_signals_that_hit_another_thread_act_while_the_main_thread_waits_for_a_server(tmp_path: Path) -> None:
+def test_a_signal_to_another_thread_works_while_the_main_thread_waits_for_a_server(tmp_path: Path) -> None:
     """The kernel hands the second of two quick signals to any thread that will take it."""
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE],

@@ -58,7 +58,7 @@ class Engine:
         ]
 
 
-def test_a_line_says_it_all() -> None:
+def test_a_line_contains_the_whole_status() -> None:
     engine, clock = Engine(), Clock()
     view = View(engine, clock)
     engine.at(10_000)
@@ -70,11 +70,11 @@ def test_a_line_says_it_all() -> None:
     assert "1,000 rows/s, ETA 1m 20s, lag 0.4s" in view.line()
 
 
-def test_unknown_lag_is_said_and_is_not_0() -> None:
+def test_unknown_lag_is_shown_as_unknown() -> None:
     assert summary(Report(), None) == "Pending, 0 rows, 0 B, lag unknown"
 
 
-def test_a_rate_looks_at_the_last_seconds_only() -> None:
+def test_a_rate_covers_only_the_last_seconds() -> None:
     clock = Clock()
     rate = Rate(clock)
     assert rate.look(0) is None
@@ -123,7 +123,7 @@ def _looking(engine: Engine, mode: str, out: Output) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mode", ["auto", "plain"])
-def test_in_a_pipe_a_plain_line_comes_now_and_then(
+def test_in_a_pipe_a_plain_line_is_printed_at_intervals(
     mode: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert progress.PLAIN_SECONDS == 10
@@ -144,7 +144,7 @@ def test_lines_are_json_where_logs_are(capsys: pytest.CaptureFixture[str], monke
     assert json.loads(first)["message"].startswith("Copying")
 
 
-def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_none_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     engine = Engine()
     with _looking(engine, "none", Output()):
         pass
@@ -177,7 +177,7 @@ def test_spans(seconds: float, text: str) -> None:
 
 
 @given(st.floats(0, 1e15))
-def test_sizes_have_at_most_four_digits_or_are_huge(number: float) -> None:
+def test_sizes_have_at_most_four_digits_unless_huge(number: float) -> None:
     digits, unit = size(number).split()
     assert unit in ("B", "KiB", "MiB", "GiB", "TiB")
     assert float(digits) <= 1024 or unit == "TiB"

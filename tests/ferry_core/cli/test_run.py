@@ -16,7 +16,7 @@ from ferry_core.run.options import RunOptions
 from tests.support.manifests import ferry_data, write_ferry
 
 
-class StandIn:
+class FakeEngine:
     def __init__(self, outcome: ExitCode | FerryError) -> None:
         self.outcome = outcome
         self.options: RunOptions | None = None
@@ -41,11 +41,11 @@ class StandIn:
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExitCode | FerryError], StandIn]:
-    def make(outcome: ExitCode | FerryError = ExitCode.DONE) -> StandIn:
-        made = StandIn(outcome)
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExitCode | FerryError], FakeEngine]:
+    def make(outcome: ExitCode | FerryError = ExitCode.DONE) -> FakeEngine:
+        made = FakeEngine(outcome)
 
-        def start(loaded: LoadedFerry, options: RunOptions) -> StandIn:
+        def start(loaded: LoadedFerry, options: RunOptions) -> FakeEngine:
             made.loaded, made.options = loaded, options
             return made
 
@@ -55,7 +55,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExitCode | FerryError
     return make
 
 
-Make = Callable[..., StandIn]
+Make = Callable[..., FakeEngine]
 
 
 def test_the_defaults(stand_in: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_the_defaults(stand_in: Make, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "resumes" not in done.stderr
 
 
-def test_every_option_arrives(stand_in: Make, tmp_path: Path) -> None:
+def test_every_option_reaches_the_engine(stand_in: Make, tmp_path: Path) -> None:
     made = stand_in()
     token = tmp_path / "token"
     token.write_text("s3cret\n")
@@ -84,14 +84,14 @@ def test_every_option_arrives(stand_in: Make, tmp_path: Path) -> None:
     assert "s3cret" not in done.output + repr(made.options)
 
 
-def test_only_a_manifest_that_says_target_means_the_table_there(stand_in: Make, tmp_path: Path) -> None:
+def test_only_a_manifest_that_says_target_stores_the_state_on_the_target(stand_in: Make, tmp_path: Path) -> None:
     made = stand_in()
     file = write_ferry(tmp_path, ferry_data(checkpoint={"store": "Target"}))
     assert CliRunner().invoke(main, ["run", "-f", str(file), "--listen", "none"]).exit_code == 0
     assert made.options == RunOptions(state_path=None, listen=None)
 
 
-def test_an_error_of_the_run_is_its_line_and_code(stand_in: Make, tmp_path: Path) -> None:
+def test_an_error_of_the_run_is_one_line_and_its_exit_code(stand_in: Make, tmp_path: Path) -> None:
     stand_in(DataError(Reason.SCHEMA_CHANGED, "ALTER TABLE shop.a"))
     done = CliRunner().invoke(main, ["run", "-f", str(write_ferry(tmp_path, ferry_data()))])
     assert done.exit_code == 65

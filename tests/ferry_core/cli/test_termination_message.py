@@ -27,7 +27,7 @@ def crowded(message: str) -> Report:
 
 
 @pytest.mark.parametrize("message", ["", "short", "é" * 2000, "\u2028" * 1300, '"\\' * 2000])
-def test_it_fits_and_can_be_read_back(message: str) -> None:
+def test_the_message_fits_and_can_be_parsed(message: str) -> None:
     text = fitting(crowded(message))
     assert len(text.encode()) <= BYTES
     back = Report.model_validate_json(text)
@@ -63,6 +63,6 @@ def test_an_error_before_there_is_a_report(tmp_path: Path, error: Exception, *, 
     assert report.phase == "Failed"
 
 
-def test_a_file_that_cannot_be_written_hides_no_error(tmp_path: Path) -> None:
+def test_an_unwritable_file_does_not_hide_the_error(tmp_path: Path) -> None:
     with pytest.raises(DataError), written_at_exit(tmp_path / "no" / "folder", Report):
         raise DataError(Reason.ROWS_DIFFER, "y")

@@ -30,9 +30,7 @@ def take(connect: Callable[[], Session], uid: str) -> Fence:
     return Fence.take(connect, uid, "shop/orders", "source-1")[0]
 
 
-def test_each_run_takes_the_next_epoch_and_finds_what_the_last_one_recorded(
-    connect: Callable[[], Session], uid: str
-) -> None:
+def test_each_run_takes_the_next_epoch_and_reads_the_last_runs_lease(connect: Callable[[], Session], uid: str) -> None:
     first = take(connect, uid)
     first.record(phase="Copying", tables=["shop.orders"])
     second, lease = Fence.take(connect, uid, "shop/orders", "source-1")
@@ -40,7 +38,7 @@ def test_each_run_takes_the_next_epoch_and_finds_what_the_last_one_recorded(
     assert (lease.phase, lease.tables, lease.source_id) == ("Copying", ["shop.orders"], "source-1")
 
 
-def test_the_helper_tables_are_made_again_when_another_ferrys_cleanup_drops_them_meanwhile(
+def test_helper_tables_that_another_ferrys_cleanup_drops_are_created_again(
     connect: Callable[[], Session], uid: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute, drops = Session.execute, iter(["once"])
@@ -75,7 +73,7 @@ def test_an_older_run_cannot_commit_after_its_successor(connect: Callable[[], Se
         assert lease.phase == "New"
 
 
-def test_a_run_that_goes_on_leaves_a_newer_one_alone(connect: Callable[[], Session], uid: str) -> None:
+def test_a_run_that_starts_again_leaves_a_newer_run_alone(connect: Callable[[], Session], uid: str) -> None:
     """It would fence off a run that somebody has started since."""
     first = take(connect, uid)
     own, _ = Fence.take(connect, uid, "shop/orders", "source-1", first.epoch)
@@ -85,7 +83,7 @@ def test_a_run_that_goes_on_leaves_a_newer_one_alone(connect: Callable[[], Sessi
     assert newer.read().epoch == newer.epoch
 
 
-def test_after_a_restart_of_the_target_all_is_done_but_the_cutover(pair: Pair, uid: str) -> None:
+def test_after_a_restart_of_the_target_everything_but_the_cutover_still_works(pair: Pair, uid: str) -> None:
     """The source must be unlocked even then; but what was proven before may be so no more."""
     known = KnownServer(ServerRole.TARGET, 60)
     endpoint = dataclasses.replace(pair.target.endpoint("target"), known=known, any_start=True)
@@ -159,7 +157,7 @@ def test_a_removed_lease_row_means_fenced(connect: Callable[[], Session], uid: s
             raise AssertionError("must not get here")
 
 
-def test_a_run_ends_its_own_statements_and_nobody_elses(connect: Callable[[], Session], uid: str) -> None:
+def test_a_run_kills_only_its_own_statements(connect: Callable[[], Session], uid: str) -> None:
     older = take(connect, uid)
 
     def wait() -> None:
@@ -178,7 +176,7 @@ def test_a_run_ends_its_own_statements_and_nobody_elses(connect: Callable[[], Se
         older.end_statements()
 
 
-def test_a_bump_waits_while_ddl_is_under_way(connect: Callable[[], Session], uid: str) -> None:
+def test_a_new_epoch_waits_for_running_ddl(connect: Callable[[], Session], uid: str) -> None:
     fence = take(connect, uid)
     successor: list[Fence] = []
     with connect() as working, fence.hold(working):

@@ -10,14 +10,14 @@ def never() -> bool:
     return False
 
 
-def test_chunks_run_beside_chunks() -> None:
+def test_chunks_run_in_parallel() -> None:
     gate = TableGate()
     with gate.chunk(never) as first, gate.chunk(never) as second:
         assert first
         assert second
 
 
-def test_a_flush_waits_for_open_chunks_and_keeps_new_ones_out() -> None:
+def test_a_flush_waits_for_open_chunks_and_blocks_new_ones() -> None:
     gate = TableGate()
     order: list[str] = []
     inside = threading.Event()
@@ -54,7 +54,7 @@ def test_a_flush_waits_for_open_chunks_and_keeps_new_ones_out() -> None:
     assert order == ["chunk committed", "flush", "late chunk"]
 
 
-def test_a_cancelled_waiter_leaves_without_having_entered() -> None:
+def test_a_cancelled_waiter_does_not_enter() -> None:
     gate = TableGate()
     with gate.flush(never) as entered:
         assert entered

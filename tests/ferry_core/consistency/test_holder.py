@@ -45,13 +45,13 @@ def test_a_live_run_keeps_a_second_one_out_until_it_leaves(make: Maker) -> None:
     assert make().enter(take_over=False, wait=time.sleep) is None
 
 
-def test_who_takes_over_stays(make: Maker) -> None:
+def test_a_run_that_takes_over_keeps_the_lock(make: Maker) -> None:
     assert make().enter(take_over=False, wait=time.sleep) is None
     assert make().enter(take_over=True, wait=time.sleep) is None
     assert make().enter(take_over=False, wait=time.sleep) is not None
 
 
-def test_a_silent_one_is_waited_for(pair: Pair, uid: str, make: Maker) -> None:
+def test_a_silent_holder_is_waited_for(pair: Pair, uid: str, make: Maker) -> None:
     """As a machine that is off: its connection stays open until the server has waited for long enough."""
     waits = 0
 
@@ -69,7 +69,7 @@ def test_a_silent_one_is_waited_for(pair: Pair, uid: str, make: Maker) -> None:
     assert waits > 1
 
 
-def test_a_run_whose_connection_was_killed_is_soon_alive_again(pair: Pair, uid: str, make: Maker) -> None:
+def test_a_run_whose_connection_was_killed_takes_the_lock_again(pair: Pair, uid: str, make: Maker) -> None:
     assert make().enter(take_over=False, wait=time.sleep) is None
     name = f"IS_USED_LOCK('ferry:{uid}:run')"
     before = pair.target.value(f"SELECT {name}")
@@ -80,7 +80,7 @@ def test_a_run_whose_connection_was_killed_is_soon_alive_again(pair: Pair, uid: 
         time.sleep(0.1)
 
 
-def test_the_row_tells_of_the_first_run_and_of_the_newest(pair: Pair, uid: str) -> None:
+def test_the_row_names_the_first_and_the_newest_run(pair: Pair, uid: str) -> None:
     def connect() -> Session:
         return Session(pair.target.endpoint("target"), Purpose.TARGET)
 

@@ -67,7 +67,7 @@ FATES = pytest.mark.parametrize("lands", [True, False], ids=["the commit lands",
 
 
 @FATES
-def test_a_chunk_whose_commit_may_still_land(pair: Pair, schema: str, proxy: Proxy, lands: bool) -> None:
+def test_a_chunk_whose_commit_may_still_succeed(pair: Pair, schema: str, proxy: Proxy, lands: bool) -> None:
     make_table(pair, schema, TABLE, ROWS)
     with run_through(proxy, pair, schema) as run:
         run.stream()
@@ -99,7 +99,7 @@ def test_a_chunk_whose_commit_may_still_land(pair: Pair, schema: str, proxy: Pro
 
 
 @FATES
-def test_a_batch_whose_commit_may_still_land(pair: Pair, schema: str, proxy: Proxy, lands: bool) -> None:
+def test_a_batch_whose_commit_may_still_succeed(pair: Pair, schema: str, proxy: Proxy, lands: bool) -> None:
     name = make_table(pair, schema, TABLE, ROWS, on_target=True)
     with run_through(proxy, pair, schema, states={name: COPIED}) as run:
         run.stream()
@@ -190,7 +190,7 @@ def test_a_killed_connections_slot_is_not_given_to_the_next_one_while_the_server
         assert run.fence.enrol(next_one) != slot
 
 
-def test_a_target_that_lets_nobody_in_keeps_the_window_open(pair: Pair, schema: str) -> None:
+def test_a_target_that_refuses_connections_keeps_the_window_open(pair: Pair, schema: str) -> None:
     """``recover`` fails by anything that may pass: it is tried again, and the step goes on afterwards."""
     make_table(pair, schema, TABLE, ROWS)
     with EngineInProcess(pair, schema) as run:

@@ -67,7 +67,7 @@ def test_the_oldest_mark_is_kept_while_only_a_part_is_taken() -> None:
     assert pending.oldest() is None
 
 
-def test_bytes_return_to_zero() -> None:
+def test_the_byte_count_returns_to_zero() -> None:
     pending = filled(b"1", b"22", b"333")
     for _ in range(3):
         generation = pending.take(1, mark(2))

@@ -84,7 +84,7 @@ def test_the_first_chunk_waits_for_transactions_prepared_before_the_start(
         run.equal()
 
 
-def test_without_that_wait_its_rows_are_lost(pair: Pair, schema: str, table: str) -> None:
+def test_without_the_wait_for_prepared_transactions_rows_are_lost(pair: Pair, schema: str, table: str) -> None:
     del table
     transaction = Prepared(pair, schema)
     with EngineInProcess(pair, schema) as run:

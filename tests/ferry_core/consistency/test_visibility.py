@@ -86,7 +86,7 @@ def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibil
         run.equal()
 
 
-def test_a_naive_flush_loses_the_update(stalling: Pair, schema: str) -> None:
+def test_a_flush_without_r1_loses_the_update(stalling: Pair, schema: str) -> None:
     """Why the rule: reading at once writes the old row, and nobody comes back to the key."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
@@ -142,7 +142,7 @@ def after_the_stall(server: Server) -> Position:
     return position.add(own, position.intervals[own][-1][1] + 1)
 
 
-def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema: str) -> None:
+def test_chunks_without_r1_lose_commits_stalled_at_the_start(stalling: Pair, schema: str) -> None:
     make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
     with StalledCommits(stalling.source) as stalled:
@@ -159,7 +159,7 @@ def test_naive_chunks_lose_what_was_stalled_at_the_start(stalling: Pair, schema:
             assert run.rows() == OLD != run.rows(source=True), "the change should have been lost"
 
 
-def test_a_new_run_begins_where_everything_is_visible(stalling: Pair, schema: str) -> None:
+def test_a_new_run_begins_at_a_visible_position(stalling: Pair, schema: str) -> None:
     """Its own choice of a start leaves a stalled transaction to the stream."""
     make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
@@ -245,7 +245,7 @@ def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) ->
         commit.join()
 
 
-def test_a_wait_without_end_is_an_error_that_names_the_position(
+def test_an_endless_wait_fails_and_names_the_position(
     stalling: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ferry_core.consistency.visibility.DEADLINE_SECONDS", 0.2)

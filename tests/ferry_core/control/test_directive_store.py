@@ -25,7 +25,7 @@ def directive(generation: int, **parts: object) -> Directive:
     return Directive.model_validate_json(json.dumps({"generation": generation} | parts))
 
 
-def test_what_was_told_last_counts_but_for_permissions(tmp_path: Path) -> None:
+def test_the_last_directive_applies_except_for_permissions(tmp_path: Path) -> None:
     kept = DirectiveStore(tmp_path / "directive.json")
     kept.write(directive(7, paused=True, copy={"workers": 2}, cutover={"approved": True, "maxAttempts": 9}))
     spec = kept.applied_to(ferry()).spec
@@ -36,7 +36,9 @@ def test_what_was_told_last_counts_but_for_permissions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"generation": "x"}'])
-def test_without_a_readable_file_the_manifest_counts_but_for_permissions(tmp_path: Path, content: str | None) -> None:
+def test_without_a_readable_file_the_manifest_applies_except_for_permissions(
+    tmp_path: Path, content: str | None
+) -> None:
     path = tmp_path / "directive.json"
     if content is not None:
         path.write_text(content)
@@ -45,7 +47,7 @@ def test_without_a_readable_file_the_manifest_counts_but_for_permissions(tmp_pat
     assert spec.cutover.mode == "Manual"
 
 
-def test_a_directive_is_kept_before_it_is_acted_on(tmp_path: Path) -> None:
+def test_a_directive_is_stored_before_it_is_applied(tmp_path: Path) -> None:
     kept, run = DirectiveStore(tmp_path / "directive.json"), Run()
     run.refuse_with = RuntimeError("killed here")
     with pytest.raises(RuntimeError):
@@ -55,7 +57,7 @@ def test_a_directive_is_kept_before_it_is_acted_on(tmp_path: Path) -> None:
     assert last.paused
 
 
-def test_an_old_directive_is_not_kept(tmp_path: Path) -> None:
+def test_an_old_directive_is_not_stored(tmp_path: Path) -> None:
     kept, run = DirectiveStore(tmp_path / "directive.json"), Run()
     verbs = StoringVerbs(run, kept, directive(0))
     verbs.directive(directive(5, paused=True))
@@ -65,7 +67,7 @@ def test_an_old_directive_is_not_kept(tmp_path: Path) -> None:
     assert last.generation == 5
 
 
-def test_what_a_refused_directive_holds_back_is_kept(tmp_path: Path) -> None:
+def test_the_override_of_a_refused_directive_is_stored(tmp_path: Path) -> None:
     """A copier that was killed then moved rows again, by the directive before it."""
     kept = DirectiveStore(tmp_path / "directive.json")
     verbs = StoringVerbs(Run(), kept, directive(0, copy={"workers": 3}))
@@ -77,19 +79,19 @@ def test_what_a_refused_directive_holds_back_is_kept(tmp_path: Path) -> None:
     assert not kept.applied_to(ferry()).spec.paused
 
 
-def test_what_cannot_be_kept_is_held_back_all_the_same(tmp_path: Path) -> None:
+def test_an_override_that_cannot_be_stored_is_applied_anyway(tmp_path: Path) -> None:
     run, override = Run(), SafetyOverride(5, paused=True, withdrawn=True, aborted=False)
     StoringVerbs(run, DirectiveStore(tmp_path / "no such folder" / "directive.json"), directive(0)).override(override)
     assert run.asked == [override]
 
 
-def test_a_directive_of_aborted_stays(tmp_path: Path) -> None:
+def test_a_stored_abort_is_kept(tmp_path: Path) -> None:
     kept = DirectiveStore(tmp_path / "directive.json")
     kept.write(directive(2, aborted=True))
     assert kept.applied_to(ferry()).spec.aborted
 
 
-def test_metrics_have_a_plain_port_with_nothing_else_on_it() -> None:
+def test_the_plain_metrics_port_serves_only_metrics() -> None:
     with serving(Run(), token="secret", metrics_listen="127.0.0.1:0") as server:
         with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=5) as answer:
             assert b"ferry_copy_rows_estimated" in answer.read()
@@ -100,7 +102,7 @@ def test_metrics_have_a_plain_port_with_nothing_else_on_it() -> None:
             refused.value.close()
 
 
-def test_a_metrics_port_in_use_is_said() -> None:
+def test_a_metrics_port_in_use_is_reported() -> None:
     with serving(Run(), metrics_listen="127.0.0.1:0") as server:
         second = ControlServer(Run(), "127.0.0.1:0", metrics_listen=str(server.metrics_address))
         with pytest.raises(ConfigError, match="in use"):

@@ -69,7 +69,7 @@ def test_bad_bodies_get_one_clear_message(server: ControlServer, run: Run, path:
     assert run.asked == []
 
 
-def test_a_directive_is_taken_whole(server: ControlServer, run: Run) -> None:
+def test_a_directive_is_applied_as_a_whole(server: ControlServer, run: Run) -> None:
     body = {
         "generation": 7,
         "paused": True,
@@ -96,7 +96,7 @@ def test_a_directive_is_taken_whole(server: ControlServer, run: Run) -> None:
         ('[{"generation": 7, "paused": true}]', 400, "InvalidField", "object"),
     ],
 )
-def test_what_is_no_directive_changes_nothing(
+def test_an_invalid_directive_changes_nothing(
     server: ControlServer, run: Run, body: str, status: int, reason: str, said: str
 ) -> None:
     assert said in refused(ask(server, "PUT", "/api/v1/directive", data=body), status, reason)
@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
         ({"cutover": {"approved": True}, "paused": True, "aborted": True}, (True, False, True)),
     ],
 )
-def test_a_refused_directive_holds_back_and_does_nothing_else(
+def test_a_refused_directive_only_pauses_withdraws_or_aborts(
     server: ControlServer, run: Run, by: str, brakes: dict[str, Any], held: tuple[bool, bool, bool]
 ) -> None:
     """One field that was not built kept a pause and a withdrawn approval from being heard: it cut over."""
@@ -144,7 +144,7 @@ def test_a_refused_directive_holds_back_and_does_nothing_else(
     assert ask(server, "GET", "/api/v1/status")[1]["copier"]["acknowledgedGeneration"] != 7
 
 
-def test_what_the_run_refuses_is_told_with_its_reason(server: ControlServer, run: Run) -> None:
+def test_a_refusal_by_the_run_is_answered_with_its_reason(server: ControlServer, run: Run) -> None:
     run.refuse_with = DataError(Reason.ALREADY_CUT_OVER, "it is done")
     assert refused(ask(server, "POST", "/api/v1/abort"), 409, "AlreadyCutOver") == "it is done"
     run.refuse_with = RuntimeError("secret detail")
@@ -153,7 +153,7 @@ def test_what_the_run_refuses_is_told_with_its_reason(server: ControlServer, run
     assert ask(server, "POST", "/api/v1/abort")[0] == 200
 
 
-def test_verify_on_request_is_not_built(server: ControlServer) -> None:
+def test_verify_on_request_is_not_supported(server: ControlServer) -> None:
     refused(ask(server, "POST", "/api/v1/verify"), 422, "NotBuiltYet")
 
 
@@ -170,7 +170,7 @@ def test_bad_polls(server: ControlServer, query: str) -> None:
     refused(ask(server, "GET", f"/api/v1/status?{query}"), 400, "BadRequest")
 
 
-def test_a_poll_answers_at_once_when_something_happens(server: ControlServer, run: Run) -> None:
+def test_a_poll_answers_at_once_after_a_change(server: ControlServer, run: Run) -> None:
     known = run.progress.report().revision
     with concurrent.futures.ThreadPoolExecutor() as pool:
         waiting = [pool.submit(ask, server, "GET", f"/api/v1/status?wait=30s&since={known}") for _ in range(20)]
@@ -193,7 +193,7 @@ def test_a_poll_ends_after_its_wait(server: ControlServer, run: Run) -> None:
     assert (status, body["revision"]) == (200, known)
 
 
-def test_polls_and_a_slow_verb_do_not_stop_the_others(server: ControlServer, run: Run) -> None:
+def test_polls_and_a_slow_verb_do_not_block_other_requests(server: ControlServer, run: Run) -> None:
     known = run.progress.report().revision
     run.block = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
@@ -251,7 +251,7 @@ def test_under_an_operator_verbs_name_the_patch(run: Run, verb: str, body: objec
 # The description
 
 
-def test_the_description_covers_every_route(server: ControlServer) -> None:
+def test_the_openapi_document_covers_every_route(server: ControlServer) -> None:
     status, document = ask(server, "GET", "/openapi.json")
     assert status == 200
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
@@ -269,7 +269,7 @@ async def _table(routes: Any, pool: concurrent.futures.Executor) -> set[tuple[st
     return {(route.method, route.path) for route in routes(Run(), None, None, pool, pool).table()}
 
 
-def test_the_descriptions_references_lead_somewhere(server: ControlServer) -> None:
+def test_the_openapi_documents_references_resolve(server: ControlServer) -> None:
     document = ask(server, "GET", "/openapi.json")[1]
     names: set[str] = set()
 

@@ -27,7 +27,7 @@ def test_stopping_does_not_wait_for_polls(run: Run) -> None:
         assert waiting.result(5)[0] == 200
 
 
-def test_the_page_stands_alone_and_holds_no_secret(run: Run) -> None:
+def test_the_page_is_self_contained_and_holds_no_secret(run: Run) -> None:
     async def fetch(server: ControlServer) -> tuple[str, str]:
         async with client(server) as session, session.get("/") as answer:
             assert answer.status == 200
@@ -57,7 +57,7 @@ def test_the_token(run: Run) -> None:
         assert ask(server, "GET", "/readyz")[0] == 200
 
 
-def test_web_pages_from_elsewhere_cannot_use_a_browser_as_their_way_in(server: ControlServer, run: Run) -> None:
+def test_requests_from_foreign_web_pages_are_refused(server: ControlServer, run: Run) -> None:
     refused(ask(server, "POST", "/api/v1/cutover", headers={"Origin": "https://evil.example"}), 403, "ForeignOrigin")
     refused(ask(server, "POST", "/api/v1/cutover", headers={"Origin": "null"}), 403, "ForeignOrigin")
     refused(ask(server, "GET", "/api/v1/status", headers={"Host": "evil.example:8080"}), 403, "ForeignHost")
@@ -89,7 +89,7 @@ def test_a_port_in_use_is_named(run: Run) -> None:
     assert caught.value.reason == "PortInUse"
 
 
-def test_a_host_that_is_not_ours(run: Run) -> None:
+def test_an_address_of_another_machine(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"--listen 192\.0\.2\.1:1"):
         ControlServer(run, "192.0.2.1:1", token=TOKEN).start()
 
@@ -115,7 +115,7 @@ def test_tls(run: Run, tmp_path: Path) -> None:
     assert served.num_tickets == 0
 
 
-def test_tls_material_that_is_none(run: Run, tmp_path: Path) -> None:
+def test_invalid_tls_material(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tls\.crt") as caught:
         ControlServer(run, "127.0.0.1:0", tls_dir=tmp_path).start()
     assert caught.value.reason == "TlsMaterialInvalid"

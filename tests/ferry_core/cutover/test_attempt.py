@@ -61,7 +61,7 @@ def no_session() -> Session:
     raise LockConflict(Reason.LOCK_CONFLICT, "not asked")
 
 
-def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> None:
+def test_waiting_for_the_target_before_writes_are_stopped_is_not_write_block_time() -> None:
     cutover = attempt.CutoverAttempt(
         fence=cast("Fence", LockedTarget()),
         lock=NoLock(),
@@ -80,7 +80,7 @@ def test_a_wait_for_the_target_before_writes_are_stopped_is_no_write_block() -> 
 
 
 @pytest.mark.parametrize("away", ["source", "target"])
-def test_an_unlock_that_reaches_no_server_ends_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, away: str) -> None:
+def test_an_unlock_that_reaches_no_server_fails_with_advice(monkeypatch: pytest.MonkeyPatch, away: str) -> None:
     """Not in silence: nobody but a person knows whether the source is locked."""
     monkeypatch.setattr(unlocking, "UNLOCK_SECONDS", 0.3)
     endpoint = nobody(away)

@@ -97,7 +97,7 @@ part = st.binary(min_size=0, max_size=64)
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(xids=st.lists(st.tuples(st.integers(0, 2**31 - 1), part.filter(len), part), min_size=1, max_size=4, unique=True))
-def test_any_xid_comes_back_in_normal_form(
+def test_any_xid_is_returned_in_normal_form(
     pair: Pair, session: Session, table: str, xids: list[tuple[int, bytes, bytes]]
 ) -> None:
     before = set(prepared_xids(session))

@@ -34,7 +34,7 @@ def syncs(server: Server) -> int:
     return int(server.query("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_fsyncs'")[0][1])
 
 
-def test_the_record_outlives_a_power_cut(server: Server) -> None:
+def test_the_record_survives_a_power_cut(server: Server) -> None:
     """MySQL hands its redo log to the operating system all the time, which a kill does not lose: there syncs count."""
     fence = fence_of(server)
     fence.complete()
@@ -51,7 +51,7 @@ def test_the_record_outlives_a_power_cut(server: Server) -> None:
     assert lease.phase == COMPLETED
 
 
-def test_without_it_the_record_may_be_lost(server: Server) -> None:
+def test_without_the_flush_the_record_may_be_lost(server: Server) -> None:
     """That the test above shows something."""
     if server.family is Family.MYSQL:
         pytest.skip("what a kill does not lose")

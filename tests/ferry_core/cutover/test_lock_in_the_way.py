@@ -16,7 +16,7 @@ from tests.support.servers import Server
 from tests.support.waits import wait_until
 
 
-def test_open_transactions_do_not_hold_it_up_and_cannot_commit(
+def test_open_transactions_do_not_delay_the_lock_and_cannot_commit(
     lock: ReadOnlyLock, server: Server, table: str, writer: Callable[[], Link]
 ) -> None:
     plain, xa = writer(), writer()
@@ -61,7 +61,7 @@ HOLDERS = {
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_timeout_leaves_no_trace_and_names_who_was_in_the_way(
+def test_a_timeout_leaves_no_trace_and_names_the_blocker(
     lock: ReadOnlyLock, server: Server, table: str, writer: Callable[[], Link], holder: str
 ) -> None:
     link = writer()

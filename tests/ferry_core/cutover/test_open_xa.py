@@ -49,7 +49,7 @@ def asked(server: Server, user: str) -> list[str]:
 
 @pytest.mark.parametrize("user", ["root", "least"])
 @pytest.mark.parametrize("ended", [[], ["XA END 'x'"]], ids=["active", "idle"])
-def test_an_open_xa_transaction_is_named_and_would_pass_the_lock(
+def test_an_open_xa_transaction_is_named_and_could_still_commit(
     server: Server, schema: str, user: str, ended: list[str]
 ) -> None:
     begun = ["XA START 'x'", f"INSERT INTO `{schema}`.t VALUES (1)", *ended]
@@ -65,7 +65,7 @@ def test_an_open_xa_transaction_is_named_and_would_pass_the_lock(
     assert asked(server, user) == []
 
 
-def test_an_ordinary_transaction_is_none_and_cannot_commit(server: Server, schema: str) -> None:
+def test_an_ordinary_transaction_is_not_listed_and_cannot_commit(server: Server, schema: str) -> None:
     with application(server, "BEGIN", f"INSERT INTO `{schema}`.t VALUES (1)") as connection:
         server.execute("SET GLOBAL super_read_only = 1")
         assert asked(server, "root") == []
@@ -84,7 +84,7 @@ def test_an_xa_transaction_without_changes_cannot_change_anything_any_more(serve
             connection.cursor().execute(f"INSERT INTO `{schema}`.t VALUES (1)")
 
 
-def test_where_transactions_are_not_watched_every_change_counts(server: Server, schema: str) -> None:
+def test_without_transaction_instruments_every_change_counts(server: Server, schema: str) -> None:
     consumer = "UPDATE performance_schema.setup_consumers SET enabled = '{}' WHERE name = 'events_transactions_current'"
     server.execute(consumer.format("NO"))
     try:
@@ -95,7 +95,7 @@ def test_where_transactions_are_not_watched_every_change_counts(server: Server, 
         server.execute(consumer.format("YES"))
 
 
-def test_a_session_that_is_not_watched_counts_if_it_changed_rows(server: Server, schema: str) -> None:
+def test_an_uninstrumented_session_counts_if_it_changed_rows(server: Server, schema: str) -> None:
     with application(server) as connection:
         unwatched = "UPDATE performance_schema.threads SET instrumented = 'NO' WHERE processlist_id = {}"
         server.execute(unwatched.format(connection.thread_id()))
@@ -104,7 +104,7 @@ def test_a_session_that_is_not_watched_counts_if_it_changed_rows(server: Server,
         assert f"connection {connection.thread_id()} " in asked(server, "root")[0]
 
 
-def test_a_list_of_transactions_that_is_not_renewed_is_not_trusted(
+def test_an_outdated_list_of_transactions_is_not_trusted(
     server: Server, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A monitor that reads innodb_trx more often than every 100 ms keeps it as it was."""

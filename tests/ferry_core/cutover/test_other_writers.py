@@ -35,7 +35,7 @@ def replicating(server: Server, channel: str, threads: str | None) -> Iterator[N
 
 @pytest.mark.parametrize("channel", ["", "second"])
 @pytest.mark.parametrize("threads", ["IO_THREAD", "SQL_THREAD"])
-def test_replication_that_runs_on_the_source_by_now_refuses_the_attempt(
+def test_replication_running_on_the_source_fails_the_attempt(
     cutover: CutoverInProcess, channel: str, threads: str
 ) -> None:
     with replicating(cutover.pair.source, channel, threads):
@@ -46,7 +46,7 @@ def test_replication_that_runs_on_the_source_by_now_refuses_the_attempt(
     assert cutover.attempt().run().done
 
 
-def test_replication_that_starts_under_the_lock_refuses_the_attempt(cutover: CutoverInProcess) -> None:
+def test_replication_that_starts_under_the_lock_fails_the_attempt(cutover: CutoverInProcess) -> None:
     """After the first look: the second one is right before the record."""
     with contextlib.ExitStack() as stack:
         cutover.steps["proving"] = lambda: stack.enter_context(replicating(cutover.pair.source, "", "SQL_THREAD"))
@@ -54,7 +54,7 @@ def test_replication_that_starts_under_the_lock_refuses_the_attempt(cutover: Cut
     wait_until(lambda: not cutover.read_only(), "writes are allowed again")
 
 
-def test_replication_that_is_not_logged_refuses_the_attempt_also_once_it_is_stopped(
+def test_unlogged_replication_fails_the_attempt_even_when_stopped(
     make_server: Callable[..., Server], pair: Pair, schema: str
 ) -> None:
     """It was set up after preflight: what it may have written is in no event."""

@@ -21,7 +21,9 @@ from tests.support.servers import Server
 from tests.support.waits import wait_until
 
 
-def test_writes_stop_and_go_on(lock: ReadOnlyLock, server: Server, table: str, writer: Callable[[], Link]) -> None:
+def test_writes_stop_and_are_allowed_again(
+    lock: ReadOnlyLock, server: Server, table: str, writer: Callable[[], Link]
+) -> None:
     link = writer()
     stored = lock.stored()
     assert not lock.held()
@@ -40,7 +42,7 @@ def test_writes_stop_and_go_on(lock: ReadOnlyLock, server: Server, table: str, w
     assert not refused(link, f"UPDATE {table} SET v = 5 WHERE id = 1")
 
 
-def test_what_refuses_before_the_statement_stops_no_writes(lock: ReadOnlyLock) -> None:
+def test_a_refusal_before_the_lock_statement_stops_no_writes(lock: ReadOnlyLock) -> None:
     def refuse() -> None:
         raise LockConflict(Reason.LOCK_CONFLICT, "target: the lease row is locked")
 
@@ -49,7 +51,7 @@ def test_what_refuses_before_the_statement_stops_no_writes(lock: ReadOnlyLock) -
     assert lock.block.milliseconds == 0
 
 
-def test_writes_allowed_by_somebody_at_once_fail_the_attempt_only(
+def test_a_lock_removed_at_once_by_somebody_only_fails_the_attempt(
     lock: ReadOnlyLock, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = ReadOnlyLock._read
@@ -66,7 +68,7 @@ def test_writes_allowed_by_somebody_at_once_fail_the_attempt_only(
     assert not lock.held()
 
 
-def test_exactly_the_stored_values_come_back(lock: ReadOnlyLock, server: Server) -> None:
+def test_exactly_the_stored_values_are_restored(lock: ReadOnlyLock, server: Server) -> None:
     known = [("0", "0"), ("1", "0")] if server.flavor is Flavor.MYSQL else [("0",)]
     for wanted in known:
         for name, value in zip(("read_only", "super_read_only"), wanted, strict=False):
@@ -162,7 +164,7 @@ def test_another_ferrys_attempt_is_left_alone(
     assert lock.held()
 
 
-def test_an_unreachable_source_is_said_to_be_perhaps_locked(lock: ReadOnlyLock, server: Server, table: str) -> None:
+def test_an_unreachable_source_is_reported_as_possibly_locked(lock: ReadOnlyLock, server: Server, table: str) -> None:
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
     with Proxy(server.host, server.port) as proxy:
@@ -242,7 +244,7 @@ def test_a_statement_is_not_sent_without_the_mutex(lock: ReadOnlyLock, server: S
 
 
 @pytest.mark.parametrize("since", ["set by somebody", "restarted"])
-def test_a_lock_that_is_not_surely_ours_is_left_as_it_is(lock: ReadOnlyLock, server: Server, since: str) -> None:
+def test_a_lock_that_is_not_certainly_ours_is_kept(lock: ReadOnlyLock, server: Server, since: str) -> None:
     """An unlock that the lease never heard of, and days later a person made the source read-only."""
     intent = lock.intent(5)
     days = 2 * 86400.0
@@ -266,7 +268,7 @@ def lock_intent_of_now(lock: ReadOnlyLock, intent: dict[str, str]) -> dict[str, 
     return lock.intent(5) | dict.fromkeys(set(intent) & {"read_only", "super_read_only"}, "0")
 
 
-def test_a_lock_of_an_account_whose_name_holds_an_at_sign_is_known_again(server: Server, schema: str) -> None:
+def test_a_lock_by_an_account_with_an_at_sign_is_recognised(server: Server, schema: str) -> None:
     """As in managed services; a run that died under the lock would leave it to a person."""
     user = f"ferry@{schema[-6:]}"
     server.execute(f"CREATE USER `{user}`@'%' IDENTIFIED BY 'pw'", f"GRANT ALL ON *.* TO `{user}`@'%'")

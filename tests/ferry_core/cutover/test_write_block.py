@@ -108,7 +108,7 @@ def test_a_record_that_the_target_refuses_leaves_the_source_writable(cutover: Cu
     wait_until(lambda: cutover.phase() == "Streaming", "the lease says that the attempt is over")
 
 
-def test_a_record_whose_answer_is_lost_says_so_while_it_finds_out(cutover: CutoverInProcess) -> None:
+def test_a_record_whose_answer_is_lost_is_reported_as_unknown_meanwhile(cutover: CutoverInProcess) -> None:
     """What may have been recorded is never given up, whatever the deadline."""
     tried: list[AttemptOutcome] = []
     cutover.steps["before the commit"] = cutover.stalls
@@ -168,7 +168,7 @@ def test_a_stop_does_not_wait_for_long_for_a_lost_answer(
 
 
 @pytest.mark.parametrize("stalled", [False, True], ids=["target answers", "target stalls"])
-def test_without_the_mutex_a_run_asks_the_lease_before_it_unlocks(cutover: CutoverInProcess, stalled: bool) -> None:
+def test_without_the_mutex_a_run_reads_the_lease_before_it_unlocks(cutover: CutoverInProcess, stalled: bool) -> None:
     """The session that held the mutex is lost: a successor may hold it now, and only the lease tells."""
 
     def fails() -> None:

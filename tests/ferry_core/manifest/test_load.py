@@ -54,7 +54,7 @@ def test_reads_several_files_and_base64(tmp_path: Path) -> None:
     assert (loaded.target.user, loaded.target.password) == ("mover", "geheim")
 
 
-def test_reads_what_kubectl_prints(tmp_path: Path) -> None:
+def test_reads_the_output_of_kubectl(tmp_path: Path) -> None:
     data = ferry_data(ttlSecondsAfterFinished=None)
     data["metadata"] |= {"uid": "4a7c", "resourceVersion": "17", "managedFields": [{"manager": "kubectl"}]}
     data["status"] = {"stage": "Pending"}
@@ -208,7 +208,7 @@ def test_a_rule_between_fields_and_other_mistakes_are_named(tmp_path: Path) -> N
     assert "did you mean workers?; also wrong: spec.copy.workers" in error.message
 
 
-def test_a_field_that_is_not_built_yet(tmp_path: Path) -> None:
+def test_a_field_that_is_not_supported_yet(tmp_path: Path) -> None:
     error = refusal(spoilt(tmp_path, "spec.throttle.maxReplicaLag", "5s"))
     assert error.reason == "NotBuiltYet"
     assert "spec.throttle.maxReplicaLag" in error.message
@@ -245,7 +245,7 @@ def test_a_missing_secret(tmp_path: Path) -> None:
     assert refusal(write(tmp_path, ferry_data()), secrets=tmp_path / "none").reason == "SecretNotFound"
 
 
-def test_an_empty_folder_is_what_a_pod_has_of_a_missing_secret(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported_as_a_missing_secret(tmp_path: Path) -> None:
     (tmp_path / "orders-source").mkdir()
     error = refusal(write(tmp_path, ferry_data()), secrets=tmp_path)
     assert error.reason == "SecretNotFound"
@@ -254,7 +254,7 @@ def test_an_empty_folder_is_what_a_pod_has_of_a_missing_secret(tmp_path: Path) -
     )
 
 
-def test_a_secret_of_another_namespace_is_another_secret(tmp_path: Path) -> None:
+def test_a_secret_of_another_namespace_is_not_used(tmp_path: Path) -> None:
     stranger = secret_data("orders-source")
     stranger["metadata"]["namespace"] = "other"
     error = refusal(write(tmp_path, ferry_data(), stranger))
@@ -300,7 +300,7 @@ def test_a_secret_given_twice(tmp_path: Path) -> None:
     assert refusal(write(tmp_path, ferry_data(), *twice)).reason == "SecretInvalid"
 
 
-def test_a_key_that_is_no_file(tmp_path: Path) -> None:
+def test_a_key_that_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "orders-source" / "username").mkdir(parents=True)
     assert refusal(write(tmp_path, ferry_data()), secrets=tmp_path).reason == "SecretInvalid"
 
@@ -320,6 +320,6 @@ def test_tls_material_comes_from_its_secret(tmp_path: Path) -> None:
     assert "tls, named by spec.source.tls.secretRef" in error.message
 
 
-def test_disabled_tls_makes_no_context(tmp_path: Path) -> None:
+def test_disabled_tls_has_no_context(tmp_path: Path) -> None:
     source = ferry_data()["spec"]["source"] | {"tls": {"mode": "Disabled"}}
     assert load([write_ferry(tmp_path, ferry_data(source=source))]).source.tls is None

@@ -17,7 +17,7 @@ from tests.ferry_core.binlog.test_transactions import COMMIT, Replay, descriptio
 from tests.support.tables import mark, simple_table
 
 
-def test_what_is_followed_changes_when_the_streamer_looks() -> None:
+def test_the_followed_tables_change_when_the_streamer_asks() -> None:
     moves = MoveSet.of([simple_table("a")], Copy())
     (first,) = moves
     assert moves.followed(mark(1)) == [first]
@@ -34,7 +34,7 @@ def test_what_is_followed_changes_when_the_streamer_looks() -> None:
     assert joined.counts_from == mark(3).position
 
 
-def test_a_move_is_handed_on_when_the_streamer_has_let_go_of_it() -> None:
+def test_a_move_is_handed_on_once_the_streamer_no_longer_follows_it() -> None:
     moves = MoveSet.of([simple_table("a"), simple_table("b")], Copy())
     first, second = moves
     version = moves.unfollow(second)

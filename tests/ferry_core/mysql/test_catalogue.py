@@ -119,7 +119,7 @@ def test_a_table_under_ddl_is_never_left_out(
     assert CATALOGUE_QUERIES[look](session, table) == whole
 
 
-def test_it_is_asked_again_until_the_ddl_has_ended(
+def test_the_query_is_repeated_until_the_ddl_has_ended(
     pair: Pair, tables: str, session: Session, ddl: Callable[[], Ddl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MySQL's answer about indexes does not depend on open tables; its counters do."""
@@ -140,7 +140,7 @@ def test_it_is_asked_again_until_the_ddl_has_ended(
     assert pair.source.query(f"SHOW TABLES FROM `{tables}` LIKE 't'") == [("t",)]
 
 
-def test_views_of_what_is_gone_leave_no_table_out(pair: Pair, tables: str, session: Session) -> None:
+def test_broken_views_hide_no_table(pair: Pair, tables: str, session: Session) -> None:
     pair.source.execute(
         f"USE `{tables}`", "CREATE TABLE gone (id INT PRIMARY KEY)", "CREATE VIEW v AS SELECT * FROM gone",
         "DROP TABLE gone", "CREATE DEFINER = nobody@nowhere VIEW w AS SELECT * FROM t",
@@ -149,7 +149,7 @@ def test_views_of_what_is_gone_leave_no_table_out(pair: Pair, tables: str, sessi
     assert [table.source.name for table in found] == ["mine", "t", "zz", "zz_away"]
 
 
-def test_a_lasting_hole_is_named(mariadb_pair: Pair, schema: str) -> None:
+def test_a_permanently_missing_table_is_named(mariadb_pair: Pair, schema: str) -> None:
     """MySQL keeps its catalogue in tables, of which none can be spoiled from outside."""
     with Session(mariadb_pair.source.endpoint("source"), Purpose.CONTROL) as session:
         datadir = session.text("SELECT @@datadir")
@@ -180,7 +180,7 @@ def out_of_the_folder(server: Server, schema: str, table: str) -> Iterator[Calla
 
 
 @pytest.mark.parametrize("look", CATALOGUE_QUERIES)
-def test_a_table_that_is_in_no_folder_for_a_moment_is_never_left_out(
+def test_a_table_without_a_file_for_a_moment_is_never_left_out(
     mariadb_pair: Pair, schema: str, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server says nothing of it. MySQL keeps its catalogue in tables, whose answers are those of one moment."""

@@ -16,7 +16,7 @@ from tests.support.servers import Pair
 
 
 @pytest.mark.parametrize("role", ServerRole)
-def test_a_refused_statement_is_in_the_fields(pair: Pair, schema: str, role: ServerRole) -> None:
+def test_an_error_contains_the_refused_statement(pair: Pair, schema: str, role: ServerRole) -> None:
     statement = f"SELECT '{'x' * 300}' FROM `{schema}`.nothing"
     with Session(pair.source.endpoint(role), Purpose.CONTROL) as session, pytest.raises(DataError) as caught:
         session.query(statement)

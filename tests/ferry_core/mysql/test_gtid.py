@@ -42,7 +42,7 @@ def test_bad_mariadb_positions_are_refused(text: str) -> None:
 
 
 @given(numbers, numbers)
-def test_a_gtid_set_is_a_set(left: set[tuple[str, int]], right: set[tuple[str, int]]) -> None:
+def test_gtid_sets_behave_like_sets(left: set[tuple[str, int]], right: set[tuple[str, int]]) -> None:
     mine, theirs = mysql_set(left), mysql_set(right)
     assert mine.contains(theirs) == (right <= left)
     assert mine.union(theirs) == mysql_set(left | right)

@@ -48,14 +48,14 @@ def nobody(pair: Pair) -> Iterator[str]:
     pair.source.execute("DROP USER nobody@'%'")
 
 
-def test_an_account_without_privileges_sees_it(pair: Pair, nobody: str) -> None:
+def test_an_account_without_privileges_can_read_the_identity(pair: Pair, nobody: str) -> None:
     endpoint = dataclasses.replace(pair.source.endpoint(), user=nobody, password="x")
     with Session(endpoint, Purpose.CONTROL) as session:
         assert session.identity == identity(pair.source)
         assert session.identity.start.split(":")[0].isdigit()
 
 
-def test_it_is_the_same_at_each_look_whatever_a_clock_says(pair: Pair) -> None:
+def test_the_identity_does_not_depend_on_the_clock(pair: Pair) -> None:
     expected = identity(pair.source)
     seen = set()
     with contextlib.closing(pair.source.connect()) as connection, connection.cursor() as cursor:
@@ -95,7 +95,7 @@ def test_a_restart_is_another_start_of_the_same_server(make_server: ServerFactor
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_must_be_done_after_a_restart_too_only_notes_it(make_server: ServerFactory, family: str) -> None:
+def test_steps_allowed_after_a_restart_only_record_it(make_server: ServerFactory, family: str) -> None:
     server = make_server(family)
     kept = known(server)
     again(server)
@@ -142,7 +142,7 @@ def test_a_server_id_stays_with_another_host_name_or_port(other: str, perhaps: b
 
 
 @pytest.mark.parametrize("proves", [True, False])
-def test_one_under_another_name_is_the_same_if_it_proves_that(proves: bool) -> None:
+def test_a_renamed_server_is_the_same_once_it_proves_that(proves: bool) -> None:
     kept = KnownServer(ServerRole.SOURCE, 60)
     kept.learn(ServerIdentity("7:3306:a", "100"))
     asked: list[bool] = []

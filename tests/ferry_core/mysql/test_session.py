@@ -36,7 +36,7 @@ def hostile(pair: Pair, schema: str) -> Iterator[Server]:  # noqa: ARG001 - the 
 
 
 @pytest.mark.parametrize("purpose", list(Purpose))
-def test_the_servers_limits_for_people_do_not_reach_it(hostile: Server, schema: str, purpose: Purpose) -> None:
+def test_the_servers_limits_do_not_apply_to_our_sessions(hostile: Server, schema: str, purpose: Purpose) -> None:
     with Session(hostile.endpoint(), purpose) as session:
         assert len(session.query("SELECT 1 UNION SELECT 2 UNION SELECT 3")) == 3
         assert session.number("SELECT @@sql_big_selects") == 1
@@ -78,7 +78,7 @@ def asks_without_limits(sent: list[str]) -> bool:
     return not any(text.startswith(("SELECT", "SHOW")) for text in sent[:lifted])
 
 
-def test_nothing_is_asked_before_the_servers_limits_are_lifted(logged: Server) -> None:
+def test_no_query_is_sent_before_the_limits_are_removed(logged: Server) -> None:
     """On a busy server with a small limit the very first SELECT would be interrupted."""
     with Session(logged.endpoint(), Purpose.CONTROL) as session:
         sent = statements(logged, session.connection_id)
@@ -92,7 +92,7 @@ def test_nothing_is_asked_before_the_servers_limits_are_lifted(logged: Server) -
     assert asks_without_limits(sent), sent
 
 
-def test_a_limit_that_interrupts_even_that_is_met_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_interrupts_its_own_removal_is_retried(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """MariaDB's max_statement_time is for all statements, also for the one that lifts it."""
     execute, failures = Session.execute, iter(range(3))
 

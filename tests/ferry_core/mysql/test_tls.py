@@ -96,7 +96,7 @@ def test_refuses_a_certificate_for_another_host(
     assert caught.value.reason == "TlsCertificateRejected"
 
 
-def test_a_server_that_forbids_big_joins_can_be_asked_for_its_cipher(verified: Server, mysql_pair: Pair) -> None:
+def test_the_cipher_can_be_read_on_a_server_that_forbids_big_joins(verified: Server, mysql_pair: Pair) -> None:
     """SHOW STATUS is a SELECT to it, and the stream's connection asks too."""
     for server in (verified, mysql_pair.source):
         with set_global(server, "max_join_size = 1", "sql_big_selects = 0"):
@@ -107,7 +107,7 @@ def test_a_server_that_forbids_big_joins_can_be_asked_for_its_cipher(verified: S
             close(open_dump(at, server.flavor, 0x80000001, here, lambda _: None).connection)
 
 
-def test_preferred_goes_on_where_tls_is_not_offered(mariadb_pair: Pair) -> None:
+def test_preferred_connects_without_tls_if_it_is_not_offered(mariadb_pair: Pair) -> None:
     assert cipher(endpoint(mariadb_pair.source, TlsMode.PREFERRED)) == b""
 
 

@@ -53,14 +53,14 @@ def test_settings_of_mysql(mysql_pair: Pair, schema: str, setting: str, reason: 
     _refused(mysql_pair, schema, setting, reason, fix)
 
 
-def test_a_server_id_that_the_source_has(pair: Pair, tables: str) -> None:
+def test_the_source_has_our_server_id(pair: Pair, tables: str) -> None:
     with set_global(pair.source, f"server_id = {server_id_of(FERRY_UID)}"):
         found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["ServerIdClash"]
     assert "already used by the source itself; give that one another server_id" in found["ServerIdClash"]
 
 
-def test_a_server_id_that_a_replica_has(pair: Pair, tables: str) -> None:
+def test_a_replica_has_our_server_id(pair: Pair, tables: str) -> None:
     with registered(pair.source, server_id_of(FERRY_UID)):
         found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["ServerIdClash"]

@@ -24,23 +24,23 @@ USED = {
 """Of a table that went away after the copy began a run says SchemaChanged: that is an operator's to read."""
 
 
-def test_there_are_reasons() -> None:
+def test_reasons_were_found() -> None:
     assert len(USED) > 30
 
 
 @pytest.mark.parametrize("reason", sorted(USED))
-def test_documented(reason: Reason) -> None:
+def test_every_reason_is_documented(reason: Reason) -> None:
     rows = [line for line in (ROOT / "docs/preflight.md").read_text().splitlines() if line.startswith(f"| {reason} |")]
     assert len(rows) == 1
     assert all(cell.strip() for cell in rows[0].strip("|").split("|"))
 
 
 @pytest.mark.parametrize("reason", sorted(USED))
-def test_provoked(reason: Reason) -> None:
+def test_every_reason_is_provoked_by_a_test(reason: Reason) -> None:
     tests = "".join(path.read_text() for path in TESTS)
     assert f'"{reason}"' in tests
 
 
-def test_nothing_else_is_documented() -> None:
+def test_no_unknown_reason_is_documented() -> None:
     told = set(re.findall(r"^\| ([A-Z]\w+) \|", (ROOT / "docs/preflight.md").read_text(), re.MULTILINE))
     assert told == {reason.value for reason in USED}

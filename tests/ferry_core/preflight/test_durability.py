@@ -15,7 +15,7 @@ def tables(pair: Pair, schema: str) -> str:
     return schema
 
 
-def test_both_ends_are_warned_of(pair: Pair, tables: str) -> None:
+def test_settings_of_both_servers_cause_warnings(pair: Pair, tables: str) -> None:
     """The servers of the test bed are thrown away, and run with such settings."""
     results = check(pair.source, pair.target, tables)
     warned = told(results, Status.WARNING)
@@ -26,7 +26,7 @@ def test_both_ends_are_warned_of(pair: Pair, tables: str) -> None:
     assert not REASONS.intersection(told(results))
 
 
-def test_durable_servers_are_not(pair: Pair, tables: str) -> None:
+def test_durable_servers_cause_no_warning(pair: Pair, tables: str) -> None:
     durable = ("sync_binlog = 1", "innodb_flush_log_at_trx_commit = 1")
     with set_global(pair.source, *durable), set_global(pair.target, *durable):
         assert not REASONS.intersection(told(check(pair.source, pair.target, tables), Status.WARNING))

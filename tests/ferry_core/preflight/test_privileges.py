@@ -76,7 +76,7 @@ def test_an_account_that_cannot_see_open_xa_transactions_is_warned(mysql_pair: P
         mysql_pair.source.execute(f"DROP USER {SOURCE_USER}@'%'")
 
 
-def test_nothing_to_lock_needs_no_lock_privilege(pair: Pair, users: str) -> None:
+def test_source_lock_none_needs_no_lock_privilege(pair: Pair, users: str) -> None:
     pattern = schema_pattern(users, wildcards=True)
     _user(pair.source, SOURCE_USER, f"SELECT ON {pattern}.*", f"{ON_ALL[pair.flavor]} ON *.*")
     _user(pair.target, TARGET_USER, "ALL ON *.*")
@@ -85,7 +85,7 @@ def test_nothing_to_lock_needs_no_lock_privilege(pair: Pair, users: str) -> None
     assert f"GRANT {LOCKING[pair.flavor]} ON *.*" in lock
 
 
-def test_super_locks_where_it_includes_that(pair: Pair, users: str) -> None:
+def test_super_is_enough_where_it_includes_read_only_admin(pair: Pair, users: str) -> None:
     _user(pair.source, SOURCE_USER, "SELECT ON *.*", f"SUPER, PROCESS, {ON_ALL[pair.flavor]} ON *.*")
     _user(pair.target, TARGET_USER, "ALL ON *.*")
     missing = _missing(pair, users)
@@ -95,7 +95,7 @@ def test_super_locks_where_it_includes_that(pair: Pair, users: str) -> None:
         assert "READ_ONLY ADMIN" in missing[0]
 
 
-def test_privileges_by_roles_count(pair: Pair, users: str) -> None:
+def test_privileges_from_roles_count(pair: Pair, users: str) -> None:
     role = "preflight_role"
     pair.source.execute(f"DROP ROLE IF EXISTS {role}", f"CREATE ROLE {role}")
     try:
@@ -172,7 +172,7 @@ def test_partial_revokes() -> None:
     assert grants.on_schema("INSERT", "secret")
 
 
-def test_other_lines_are_not_tripped_over() -> None:
+def test_other_lines_of_show_grants_are_ignored() -> None:
     grants = _grants(
         "GRANT PROXY ON ``@`%` TO `root`@`localhost` WITH GRANT OPTION",
         "GRANT EXECUTE ON PROCEDURE `a`.`p` TO `u`@`%`",

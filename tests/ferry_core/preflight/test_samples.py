@@ -36,7 +36,7 @@ def test_json_that_does_not_survive_its_text(mysql_pair: Pair, schema: str) -> N
     assert f"{schema}.dates hold" in told(check(pair.source, pair.target, schema, tables=tables))["JsonPrecision"]
 
 
-def test_timestamps_after_the_targets_last(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timestamps_after_the_targets_last_moment(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As between MariaDB 11.8 and 10.11, with a last moment that these servers can hold."""
     pair.source.execute(
         f"USE `{schema}`",

@@ -32,7 +32,7 @@ def test_old_versions(pair: Pair, tables: str) -> None:
     assert "upgrade it" in found["UnsupportedVersion"]
 
 
-def test_the_same_server_by_another_name(pair: Pair, tables: str) -> None:
+def test_the_same_server_with_another_name(pair: Pair, tables: str) -> None:
     """127.0.0.1 and localhost are spelled differently and lead to one server."""
     with opened(pair.source, pair.source, tables) as context:
         other = replace(context.target.endpoint, host="localhost")
@@ -49,7 +49,7 @@ def test_one_server_with_renames_cannot_be_locked_read_only(pair: Pair, tables: 
     assert not told(check(pair.source, pair.source, tables, tables=selection, cutover={"sourceLock": "None"}))
 
 
-def test_names_whose_case_counts_differently(pair: Pair, make_server: ServerFactory, tables: str) -> None:
+def test_servers_that_treat_the_case_of_names_differently(pair: Pair, make_server: ServerFactory, tables: str) -> None:
     if pair.flavor is Flavor.MARIADB:
         target = make_server(pair.family.value, lower_case_table_names=1)
         found = told(check(pair.source, target, tables))
@@ -137,7 +137,7 @@ def test_a_collation_that_the_target_does_not_know(pair: Pair, tables: str) -> N
     assert f"utf8mb4_later_ci of {tables}.t" in found["UnknownCollation"]
 
 
-def test_all_failures_are_told_at_once(pair: Pair, tables: str) -> None:
+def test_all_failures_are_reported_at_once(pair: Pair, tables: str) -> None:
     with set_global(pair.target, "local_infile = OFF"), set_global(pair.source, "binlog_format = STATEMENT"):
         results = check(pair.source, pair.target, tables)
     with pytest.raises(ConfigError) as caught:

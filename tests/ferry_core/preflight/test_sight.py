@@ -83,7 +83,7 @@ UNSEEN = {
 """Checks whose answer says that it is not whole; all others must see with the documented account what root sees."""
 
 
-def test_every_check_sees_what_root_sees_or_says_that_it_does_not(pair: Pair, one_of_each: str) -> None:
+def test_every_check_sees_what_root_sees_or_reports_that_it_cannot(pair: Pair, one_of_each: str) -> None:
     source, schema = pair.source, one_of_each
     source.execute(
         "XA START 'sight'", f"INSERT INTO `{schema}`.parts VALUES (7)", "XA END 'sight'", "XA PREPARE 'sight'"
@@ -121,7 +121,7 @@ def test_every_check_sees_what_root_sees_or_says_that_it_does_not(pair: Pair, on
     [("source", look) for look in CATALOGUE_QUERIES if look != "taken names"]
     + [("target", look) for look in CATALOGUE_QUERIES],
 )  # names are taken on the target only
-def test_every_look_at_tables_sees_what_root_sees(pair: Pair, one_of_each: str, side: str, look: str) -> None:
+def test_every_table_query_sees_what_root_sees(pair: Pair, one_of_each: str, side: str, look: str) -> None:
     server = pair.source if side == "source" else pair.target
     endpoint = server.endpoint(side)
     answers = []
@@ -135,7 +135,7 @@ def test_every_look_at_tables_sees_what_root_sees(pair: Pair, one_of_each: str, 
     assert answers[0] == answers[1]
 
 
-def test_triggers_that_cannot_be_seen_are_asked_for(mysql_pair: Pair, schema: str) -> None:
+def test_the_privilege_to_see_triggers_is_requested(mysql_pair: Pair, schema: str) -> None:
     """MariaDB shows them to whoever may write."""
     pair = mysql_pair
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
@@ -153,7 +153,7 @@ def test_triggers_that_cannot_be_seen_are_asked_for(mysql_pair: Pair, schema: st
         pair.target.execute("DROP USER ferry@'%'")
 
 
-def test_events_that_cannot_be_seen_are_said(pair: Pair, schema: str) -> None:
+def test_invisible_events_are_reported(pair: Pair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     give(pair.source, documented(pair, schema)[0])
     pair.source.execute("REVOKE EVENT ON *.* FROM ferry@'%'")
@@ -170,7 +170,7 @@ def test_events_that_cannot_be_seen_are_said(pair: Pair, schema: str) -> None:
         pair.source.execute("DROP USER ferry@'%'")
 
 
-def test_a_pattern_that_reaches_further_than_the_account_sees(pair: Pair, schema: str) -> None:
+def test_a_pattern_wider_than_the_accounts_grants(pair: Pair, schema: str) -> None:
     """A table without any privilege is not even listed: it would stay behind without a word."""
     pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (id INT PRIMARY KEY)" for name in ("a", "b")))
     give(pair.source, documented(pair, schema)[0])
@@ -189,7 +189,7 @@ def test_a_pattern_that_reaches_further_than_the_account_sees(pair: Pair, schema
         pair.source.execute("DROP USER ferry@'%'")
 
 
-def test_what_root_sees_is_whole(pair: Pair, schema: str) -> None:
+def test_root_sees_everything(pair: Pair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     results = check(pair.source, pair.target, schema)
     assert "HiddenTables" not in told(results, Status.WARNING)

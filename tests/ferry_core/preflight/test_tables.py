@@ -153,13 +153,13 @@ def test_a_row_filter_with_a_stored_function(pair: Pair, schema: str) -> None:
     assert list(found) == ["RowFilterNotPure"]
 
 
-def test_a_row_filter_is_compiled_whatever_else_is_wrong_with_the_tables(pair: Pair, schema: str) -> None:
+def test_a_row_filter_is_compiled_even_if_the_tables_have_other_problems(pair: Pair, schema: str) -> None:
     pair.source.execute(FILTERED.format(schema), f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MyISAM")
     assert list(_filtered(pair, schema, "at < NOW()")) == ["UnsupportedTable", "RowFilterNotPure"]
     assert list(_filtered(pair, schema, "at <")) == ["UnsupportedTable", "RowFilterInvalid"]
 
 
-def test_nothing_is_made_on_a_target_that_is_not_the_one_to_write_to(pair: Pair, schema: str) -> None:
+def test_nothing_is_created_on_a_wrong_target(pair: Pair, schema: str) -> None:
     pair.source.execute(FILTERED.format(schema))
     tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.t", "where": "at < NOW()"}]}
     pair.target.execute("DROP DATABASE IF EXISTS mysql_ferry")
@@ -188,7 +188,7 @@ def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
     assert f"{schema}.m use the engine MyISAM" in found["UnsupportedTable"]
 
 
-def test_what_excluding_a_table_leads_to_is_said_at_once(pair: Pair, schema: str) -> None:
+def test_the_consequences_of_excluding_a_table_are_reported_at_once(pair: Pair, schema: str) -> None:
     """Its children would be ForeignKeyOutsideSelection in the next round, and theirs in the one after."""
     pair.source.execute(
         f"USE `{schema}`",
@@ -207,7 +207,7 @@ def test_what_excluding_a_table_leads_to_is_said_at_once(pair: Pair, schema: str
     )
 
 
-def test_kept_values_that_are_generated_from_timestamps(pair: Pair, schema: str) -> None:
+def test_stored_columns_generated_from_timestamps(pair: Pair, schema: str) -> None:
     """The session's time_zone decides what is stored, and the target's sessions are all in UTC."""
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, at TIMESTAMP NULL, day DATE AS (DATE(at)) STORED, "

@@ -54,7 +54,7 @@ def test_a_missing_table(pair: Pair, tables: str) -> None:
     assert not told(check(pair.source, pair.target, tables))
 
 
-def test_a_target_that_would_change_the_tables_made_there(mysql_pair: Pair, schema: str) -> None:
+def test_a_target_that_would_change_created_tables(mysql_pair: Pair, schema: str) -> None:
     """MariaDB has no such variable."""
     pair = mysql_pair
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT NOT NULL UNIQUE)")
@@ -72,7 +72,7 @@ def test_a_target_that_would_change_the_tables_made_there(mysql_pair: Pair, sche
     pair.target.execute(f"DROP USER {POOR}")
 
 
-def test_an_empty_table_like_the_source_s(pair: Pair, tables: str) -> None:
+def test_an_empty_table_equal_to_the_sources(pair: Pair, tables: str) -> None:
     _on_target(pair, tables, SOURCE_TABLE)
     assert not told(check(pair.source, pair.target, tables, schema={"create": "Never"}))
 
@@ -98,7 +98,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("columns", "said"), DIFFERENT, ids=[said[:20] for _, said in DIFFERENT])
-def test_a_table_that_is_not_like_the_source_s(pair: Pair, tables: str, columns: str, said: str) -> None:
+def test_a_table_that_differs_from_the_sources(pair: Pair, tables: str, columns: str, said: str) -> None:
     _on_target(pair, tables, columns)
     found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["TargetTableDiffers"]
@@ -113,7 +113,7 @@ RICH = r"""id INT PRIMARY KEY, v INT, name VARCHAR(20), d DATETIME, doc JSON,
   h INT AS (v IS NULL XOR v BETWEEN 1 AND 2), CHECK (v > 0 OR name REGEXP '^[a-z]'), CHECK (name <> 'é')"""
 
 
-def test_a_table_made_from_the_source_s_own_words(pair: Pair, schema: str) -> None:
+def test_a_table_created_from_the_sources_definition(pair: Pair, schema: str) -> None:
     pair.source.execute(f"USE `{schema}`", f"CREATE TABLE t ({RICH}) CHARACTER SET utf8mb4")
     words = pair.source.query(f"SHOW CREATE TABLE `{schema}`.t")[0][1]
     pair.target.execute(f"CREATE DATABASE `{schema}`", f"USE `{schema}`", words)
@@ -127,7 +127,7 @@ def test_another_engine_or_a_view(pair: Pair, tables: str) -> None:
     assert "it is a view" in told(check(pair.source, pair.target, tables))["TargetTableDiffers"]
 
 
-def test_an_expression_index_of_the_target_alone(mysql_pair: Pair, schema: str) -> None:
+def test_an_expression_index_only_on_the_target(mysql_pair: Pair, schema: str) -> None:
     mysql_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v INT)")
     mysql_pair.target.execute(
         f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v INT, UNIQUE KEY e ((v % 10)))"
@@ -146,7 +146,7 @@ def test_a_generated_invisible_key(mysql_pair: Pair, schema: str) -> None:
     assert not told(check(mysql_pair.source, mysql_pair.target, schema))
 
 
-def test_rows_that_are_nobody_s(pair: Pair, tables: str) -> None:
+def test_rows_that_belong_to_nobody(pair: Pair, tables: str) -> None:
     _on_target(pair, tables, SOURCE_TABLE)
     pair.target.execute(f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')")
     found = told(check(pair.source, pair.target, tables))
@@ -156,7 +156,7 @@ def test_rows_that_are_nobody_s(pair: Pair, tables: str) -> None:
 
 
 @pytest.mark.usefixtures("lease")
-def test_rows_that_the_lease_says_are_ours(pair: Pair, tables: str) -> None:
+def test_rows_that_our_lease_claims(pair: Pair, tables: str) -> None:
     _on_target(pair, tables, SOURCE_TABLE)
     pair.target.execute(f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')")
     _hold(pair, FERRY_UID, "Copying", f"{tables}.t")
@@ -215,7 +215,7 @@ def test_triggers(pair: Pair, tables: str) -> None:
 
 
 @pytest.mark.usefixtures("lease")
-def test_a_source_that_is_read_only_already(pair: Pair, tables: str) -> None:
+def test_a_source_that_is_already_read_only(pair: Pair, tables: str) -> None:
     with set_global(pair.source, "read_only = ON"):
         found = told(check(pair.source, pair.target, tables))
         unlocked = check(pair.source, pair.target, tables, cutover={"sourceLock": "None"})

@@ -83,7 +83,7 @@ def test_each_definition_that_the_target_refuses_is_named(pair: Pair, schema: st
         pair.source.execute(f"USE `{schema}`", "DROP TABLE one, two, third", f"DROP TABLESPACE {space}")
 
 
-def test_what_comes_out_other_than_it_is_on_the_source(pair: Pair, schema: str) -> None:
+def test_a_created_table_that_differs_from_the_sources(pair: Pair, schema: str) -> None:
     """A target that cuts an index without strictness, rather than refuse it."""
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(900) CHARSET latin1, KEY long_one (v))"
@@ -95,13 +95,13 @@ def test_what_comes_out_other_than_it_is_on_the_source(pair: Pair, schema: str) 
     assert "long_one" in found.get("DefinitionDiffers", "long_one")
 
 
-def test_how_the_target_compresses_its_pages_is_its_own_affair(mariadb_pair: Pair, schema: str) -> None:
+def test_the_targets_page_compression_is_ignored(mariadb_pair: Pair, schema: str) -> None:
     mariadb_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     with set_global(mariadb_pair.target, "innodb_compression_default = ON"):
         assert not told(check(mariadb_pair.source, mariadb_pair.target, schema))
 
 
-def test_constraints_are_tried_between_all_that_they_connect(pair: Pair, schema: str) -> None:
+def test_constraints_are_tried_between_all_tables_that_they_connect(pair: Pair, schema: str) -> None:
     """In a circle, to itself, over schemas, to a parent that is there already; only what is refused is told."""
     other = f"{schema}_other"
     pair.source.execute(
@@ -133,7 +133,7 @@ def test_constraints_are_tried_between_all_that_they_connect(pair: Pair, schema:
     assert pair.target.query(f"SHOW TABLES IN `{schema}`") == [("there",)]
 
 
-def test_an_account_that_may_not_make_a_schema_is_told_the_grant(pair: Pair, schema: str, account: str) -> None:
+def test_an_account_that_cannot_create_a_schema_is_told_the_grant(pair: Pair, schema: str, account: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     results = check(pair.source, pair.target, schema, target_user=account)
     warned = told(results, Status.WARNING)["DefinitionsNotTried"]
@@ -145,7 +145,7 @@ def test_an_account_that_may_not_make_a_schema_is_told_the_grant(pair: Pair, sch
     assert "1 tables of 1 shapes" in tried(results)
 
 
-def test_strictness_is_turned_off_by_those_who_may(pair: Pair, schema: str, account: str) -> None:
+def test_strict_mode_is_turned_off_if_the_account_may(pair: Pair, schema: str, account: str) -> None:
     """Everybody on MariaDB; on MySQL who has SESSION_VARIABLES_ADMIN, which the message asks for."""
     pair.source.execute("SET SESSION innodb_strict_mode = 0", f"CREATE TABLE `{schema}`.wide {WIDE}")
     pair.target.execute(rf"GRANT ALL ON `mysql\_ferry%`.* TO {account}")
@@ -179,7 +179,7 @@ def test_a_table_that_needs_another_sql_mode_does_not_hide_the_others(pair: Pair
         pair.source.execute(f"DROP TABLE `{schema}`.refused", f"DROP TABLESPACE ts_{schema[-6:]}")
 
 
-def test_what_a_killed_check_left_is_dropped_and_no_other(pair: Pair, schema: str) -> None:
+def test_only_leftovers_of_a_killed_check_are_dropped(pair: Pair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     left, held, foreign = prefix_of(FERRY_UID) + "00000001", prefix_of(FERRY_UID) + "00000002", prefix_of("x") + "1"
     pair.target.execute(
@@ -221,7 +221,7 @@ def test_two_checks_at_once(pair: Pair, schema: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("how", ["interrupted", "lost"])
-def test_nothing_stays_on_any_way_out(pair: Pair, how: str) -> None:
+def test_the_trial_schema_is_dropped_on_every_exit(pair: Pair, how: str) -> None:
     session = Session(pair.target.endpoint("target"), Purpose.CONTROL)
     expected = KeyboardInterrupt if how == "interrupted" else ConnectionLost
     with pytest.raises(expected), trial_schema(session, FERRY_UID) as name:  # noqa: PT012 - a way out of the block
@@ -235,7 +235,9 @@ def test_nothing_stays_on_any_way_out(pair: Pair, how: str) -> None:
     assert trials(pair.target) == []
 
 
-def test_without_time_it_says_what_was_not_tried(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_time_the_check_names_what_was_not_tried(
+    pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE p (id INT PRIMARY KEY)",
@@ -249,7 +251,7 @@ def test_without_time_it_says_what_was_not_tried(pair: Pair, schema: str, monkey
     assert not told(results)
 
 
-def test_nothing_is_made_where_nothing_would_be(pair: Pair, schema: str) -> None:
+def test_nothing_is_tried_where_nothing_would_be_created(pair: Pair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     pair.target.execute(f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     for create in ("IfMissing", "Never"):
@@ -257,7 +259,7 @@ def test_nothing_is_made_where_nothing_would_be(pair: Pair, schema: str) -> None
             assert not tried(run_checks(context))
 
 
-def test_a_check_that_is_stopped_leaves_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_stopped_check_leaves_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Stopped while the target is about to make the schema, which it then would do without its client."""
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     ferry = FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]})

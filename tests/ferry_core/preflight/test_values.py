@@ -27,7 +27,7 @@ def test_members_beyond_the_basic_plane(pair: Pair, schema: str, there: str, sai
     assert said in found.get("TargetTableDiffers", "")
 
 
-def test_kept_values_that_settings_decide(mysql_pair: Pair, schema: str) -> None:
+def test_stored_values_that_depend_on_settings(mysql_pair: Pair, schema: str) -> None:
     """MariaDB keeps nothing that these decide."""
     mysql_pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, at DATETIME, c CHAR(9), v VARCHAR(9), n VARCHAR(20) AS "

@@ -52,7 +52,7 @@ def value(samples: list[Sample], name: str, **labels: str) -> float | None:
     return found[0] if found else None
 
 
-def test_every_promised_family_is_described_from_the_start() -> None:
+def test_every_documented_metric_exists_from_the_start() -> None:
     text = exposition(registry_of(Progress())).decode()
     described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert described >= PROMISED
@@ -60,7 +60,7 @@ def test_every_promised_family_is_described_from_the_start() -> None:
     assert all(line.endswith(".") for line in helps), helps
 
 
-def test_unknown_is_missing_and_not_zero() -> None:
+def test_an_unknown_value_is_missing_and_not_zero() -> None:
     samples = scrape(Progress())
     for name in (
         "ferry_stream_lag_seconds",
@@ -73,7 +73,7 @@ def test_unknown_is_missing_and_not_zero() -> None:
     assert value(samples, "ferry_checkpoint_writes_total", result="failure") == 0
 
 
-def test_the_numbers_are_those_of_the_report() -> None:
+def test_metrics_equal_the_report() -> None:
     progress = Progress()
     orders, users = moves = moves_of(simple_table(name, rows=100) for name in ("orders", 'us"ers\n\\'))
     progress.begin(moves)

@@ -61,7 +61,7 @@ def progress(time: Time) -> Progress:
     return Progress(3, time.monotonic, time.wall)
 
 
-def test_a_new_one_knows_that_it_knows_nothing(progress: Progress) -> None:
+def test_a_new_report_is_unknown_everywhere(progress: Progress) -> None:
     report = progress.report()
     assert report.stage == report.phase == "Pending"
     assert report.progress.percent == 0
@@ -115,7 +115,7 @@ def test_estimates_are_corrected_and_100_percent_means_done(progress: Progress) 
     assert [table.percent for table in progress.tables()] == [100, 100]
 
 
-def test_what_a_checkpoint_knew_is_not_counted_as_speed(progress: Progress, time: Time) -> None:
+def test_rows_restored_from_a_checkpoint_do_not_count_as_speed(progress: Progress, time: Time) -> None:
     known = TableState(started=True, frontier=["1000"], rows_copied=1000, bytes_copied=9999)
     table = simple_table(rows=2000)
     (move,) = MoveSet.of([table], Copy(), {table.id: known})
@@ -185,7 +185,7 @@ def test_a_terminal_failure_needs_a_person_a_retriable_one_does_not(progress: Pr
     assert (stalled.status, stalled.reason) == ("True", "SourceBinlogPurged")
 
 
-def test_the_end(progress: Progress, time: Time) -> None:
+def test_a_completed_run(progress: Progress, time: Time) -> None:
     progress.attempt_begins(1)
     progress.attempt_ended("DeadlineExceeded", 9000)
     time.now += 5
@@ -199,7 +199,7 @@ def test_the_end(progress: Progress, time: Time) -> None:
     assert report.cutover.writes_blocked_milliseconds == 120
 
 
-def test_the_revision_rises_with_what_people_wait_for(progress: Progress) -> None:
+def test_the_revision_rises_with_every_transition(progress: Progress) -> None:
     def rises(change: object) -> bool:
         before = progress.report().revision
         assert callable(change)
@@ -276,7 +276,7 @@ def lives_after(progress: Progress, time: Time, seconds: float) -> bool:
     return progress.alive
 
 
-def test_alive_is_who_says_so_or_waits_for_a_server(progress: Progress, time: Time) -> None:
+def test_alive_means_a_recent_heartbeat_or_a_long_statement(progress: Progress, time: Time) -> None:
     assert lives_after(progress, time, 2 * ALIVE_SECONDS), "validation only asks servers"
     before = progress.ready
     progress.set_stage(Stage.COPYING)
@@ -353,7 +353,7 @@ def seconds_of_reports(tables: int) -> float:
     [(seconds_of_chunks_and_pending_keys, 1, 5000, 1), (seconds_of_reports, 1000, 10_000, 10)],
     ids=["an event costs the same", "a report grows with the tables"],
 )
-def test_what_it_costs_with_many_tables(seconds: Callable[[int], float], few: int, many: int, factor: int) -> None:
+def test_the_cost_with_many_tables(seconds: Callable[[int], float], few: int, many: int, factor: int) -> None:
     for attempt in count():
         one, other = (min(seconds(tables) for _ in range(3)) for tables in (few, many))
         if other < 3 * factor * one:

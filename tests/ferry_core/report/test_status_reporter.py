@@ -37,7 +37,7 @@ def test_a_time_span_in_its_two_largest_units(seconds: float, text: str) -> None
     assert roughly(seconds) == text
 
 
-def test_a_long_gtid_set_is_told_by_its_digest() -> None:
+def test_a_long_gtid_set_is_replaced_by_its_digest() -> None:
     fits, longer = "x" * 4096, "x" * 4097
     assert at_most_4_kib(fits) == fits
     assert at_most_4_kib(longer) == f"sha256:{hashlib.sha256(longer.encode()).hexdigest()}"
@@ -63,7 +63,7 @@ def reporter(intent: Intent, monkeypatch: pytest.MonkeyPatch) -> StatusReporter:
         (None, "paused by spec.paused"),
     ],
 )
-def test_a_pause_says_how_long_it_may_last_and_gives_the_word_back(
+def test_a_pause_reports_how_long_it_may_last_and_restores_the_message(
     reporter: StatusReporter, intent: Intent, retained: float | None, said: str
 ) -> None:
     reporter.enter(Stage.COPYING)
@@ -105,7 +105,7 @@ def test_many_long_warnings_are_all_named_where_an_event_has_room(reporter: Stat
     assert "whole in the copier's log" in said
 
 
-def test_an_exhausted_series_says_what_its_last_attempt_failed_by(reporter: StatusReporter) -> None:
+def test_an_exhausted_series_reports_why_its_last_attempt_failed(reporter: StatusReporter) -> None:
     reporter.attempt_ended(
         AttemptOutcome(Reason.DEADLINE_EXCEEDED, "changes of shop.orders were not there after 10 s", 10_004)
     )
@@ -119,7 +119,7 @@ def test_an_exhausted_series_says_what_its_last_attempt_failed_by(reporter: Stat
     assert (told.reason, told.message) == (Reason.ATTEMPTS_EXHAUSTED, message)
 
 
-def test_a_restart_knows_the_reason_at_least(reporter: StatusReporter) -> None:
+def test_after_a_restart_the_reason_is_still_reported(reporter: StatusReporter) -> None:
     series = SeriesState(attempts=5, last_result="DeadlineExceeded")
     reporter.begin([], 2, RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", series=series))
     reporter.attempts_exhausted(5, CutoverMode.MANUAL)
@@ -132,7 +132,7 @@ def reason(reporter: StatusReporter, kind: Condition) -> tuple[str, str]:
     return said.status, said.reason
 
 
-def test_what_is_advised_is_possible_in_mode_automatic(reporter: StatusReporter) -> None:
+def test_the_advice_is_possible_in_mode_automatic(reporter: StatusReporter) -> None:
     """The API server refuses ``approved`` beside it."""
     reporter.attempts_exhausted(5, CutoverMode.AUTOMATIC)
     message = reporter.report().message
@@ -140,7 +140,7 @@ def test_what_is_advised_is_possible_in_mode_automatic(reporter: StatusReporter)
     assert "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved" in message
 
 
-def test_what_changes_is_logged_once(reporter: StatusReporter, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_change_is_logged_once(reporter: StatusReporter, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for lag in ("9 s", "8 s"):
         reporter.enter(Stage.STREAMING)
@@ -171,7 +171,7 @@ def test_a_person_is_needed_until_there_are_attempts_again(reporter: StatusRepor
     assert said == [("True", "AttemptsExhausted")] * 2 + [("False", "NotStalled")]
 
 
-def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(reporter: StatusReporter) -> None:
+def test_rows_that_differ_are_in_condition_status_and_metrics(reporter: StatusReporter) -> None:
     move = move_of()
     reporter.progress.begin([move])
     reporter.gates([], wanted=False)
@@ -184,7 +184,7 @@ def test_rows_that_differ_are_told_of_in_condition_status_and_metrics(reporter: 
     )
 
 
-def test_a_failed_attempt_is_told_of_until_the_next_one(reporter: StatusReporter) -> None:
+def test_a_failed_attempt_is_reported_until_the_next_one(reporter: StatusReporter) -> None:
     reporter.attempt_ended(AttemptOutcome(Reason.ROWS_DIFFER, "1 row of shop.orders differs", 40))
     for missing, wanted in (([LAGS], True), ([], False)):
         reporter.gates(missing, wanted=wanted)
@@ -204,7 +204,7 @@ def test_a_cutover_that_is_approved_does_not_wait_for_approval(reporter: StatusR
     assert said == ["InProgress", *["AwaitingApproval"] * 2, "LagAboveThreshold", "PausedByUser", "AwaitingApproval"]
 
 
-def test_how_an_attempt_ended_stands_until_the_next_one(reporter: StatusReporter) -> None:
+def test_the_outcome_of_an_attempt_stays_until_the_next_one(reporter: StatusReporter) -> None:
     reporter.gates([], wanted=False)
     reporter.attempt_begins(1, 1.0)
     reporter.attempt_ended(AttemptOutcome(Reason.DEADLINE_EXCEEDED, "too slow", 10_000))
@@ -212,7 +212,7 @@ def test_how_an_attempt_ended_stands_until_the_next_one(reporter: StatusReporter
     assert reason(reporter, Condition.CUT_OVER) == ("False", "DeadlineExceeded")
 
 
-def test_who_lags_during_an_attempt_is_not_said_to_have_caught_up(
+def test_a_lag_during_an_attempt_is_not_reported_as_caught_up(
     reporter: StatusReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lag: list[float | None] = [0.2]

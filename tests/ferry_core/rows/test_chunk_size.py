@@ -20,14 +20,14 @@ def test_sizes_grow_at_most_twofold_towards_the_time_wanted() -> None:
     assert sizer.rows == FIRST
 
 
-def test_bytes_bound_a_chunk_even_if_the_spec_allows_more() -> None:
+def test_bytes_limit_a_chunk_even_if_the_spec_allows_more() -> None:
     sizer = ChunkSizer(ChunkTarget(seconds=60, bytes=256 << 20), 100)
     for _ in range(20):
         sizer.learn(sizer.rows, sizer.rows * 1000, 0.1)
     assert sizer.rows * 1000 <= MOST_BYTES
 
 
-def test_time_alone_makes_no_chunk_of_a_few_rows() -> None:
+def test_time_alone_never_shrinks_a_chunk_to_a_few_rows() -> None:
     """On a busy machine 10 ms were over with the chunk's own statements: it had 5 rows, and the copy crept."""
     sizer = ChunkSizer(ChunkTarget(seconds=0.01, bytes=8 << 20), 100)
     for _ in range(20):
@@ -38,7 +38,7 @@ def test_time_alone_makes_no_chunk_of_a_few_rows() -> None:
     assert sizer.rows == 8, "rows of a megabyte are bounded by their bytes all the same"
 
 
-def test_a_cap_of_rows_bounds_the_next_chunk_at_once_and_is_lifted_at_once() -> None:
+def test_a_row_limit_applies_to_the_next_chunk_and_is_removed_at_once() -> None:
     pace = target()
     sizer = ChunkSizer(pace, 100)
     pace.rows = 50

@@ -182,7 +182,7 @@ def test_rows_too_large_together_are_split_and_alone_are_fetched_raw(small_packe
     assert_equal_tables(pair.source, pair.target, "s.t")
 
 
-def test_an_unfilled_session_is_as_it_was_after_errors(pair: Pair, both: TablePair, schema: str) -> None:
+def test_a_copier_works_again_after_an_error(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         SESSION, f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.t VALUES (0)"
     )
@@ -197,7 +197,7 @@ def test_an_unfilled_session_is_as_it_was_after_errors(pair: Pair, both: TablePa
 
 
 @pytest.mark.parametrize("family", [family.value for family in Family])
-def test_rows_of_20_mb_pass_a_packet_of_32_mb(family: str, make_server: ServerFactory) -> None:
+def test_rows_of_20_mb_fit_a_packet_of_32_mb(family: str, make_server: ServerFactory) -> None:
     source, target = (make_server(family, max_allowed_packet="32M") for _ in range(2))
     pair = Pair(source, target)
     parts = ("REPEAT(X'5C', 20000000)", "REPEAT(X'27005C0A', 5000000)", "REPEAT('x', 20000000)", "'small'")
@@ -220,7 +220,7 @@ def test_rows_of_20_mb_pass_a_packet_of_32_mb(family: str, make_server: ServerFa
 
 
 @pytest.mark.parametrize("family", [family.value for family in Family])
-def test_a_target_with_smaller_packets_takes_all_but_json(family: str, make_server: ServerFactory) -> None:
+def test_a_target_with_smaller_packets_accepts_everything_but_json(family: str, make_server: ServerFactory) -> None:
     pair = Pair(make_server(family, max_allowed_packet="64M"), make_server(family, max_allowed_packet="8M"))
     pair.source.execute(
         "CREATE DATABASE s",

@@ -140,7 +140,7 @@ def test_odd_tables_are_copied_by_range_then_followed_by_key(pair: Pair, both: T
     assert_equal_schemas(pair.source, pair.target, schema)
 
 
-def test_a_key_respelt_within_its_collation_is_replaced(pair: Pair, both: TablePair, schema: str) -> None:
+def test_a_key_changed_within_its_collation_is_replaced(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (w VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY, n INT)",
         f"INSERT INTO `{schema}`.t VALUES ('key', 1), ('other', 2), ('gone', 3)",

@@ -33,10 +33,10 @@ LATE = AttemptOutcome(Reason.DEADLINE_EXCEEDED, "too slow", 10_000)
 MOST_SECONDS = 5000.0
 
 
-class PlayedIntent(Intent):
+class FakeIntent(Intent):
     """Waiting takes no time: it advances the clock and triggers what the test has planned for this phase."""
 
-    def __init__(self, directive: Directive, run: "PlayedRun") -> None:
+    def __init__(self, directive: Directive, run: "FakeRun") -> None:
         super().__init__(directive)
         self._run = run
 
@@ -44,10 +44,10 @@ class PlayedIntent(Intent):
         self._run.pass_time(timeout)
 
 
-class PlayedOperations:
+class FakeOperations:
     """Records calls. ``chunks`` of the run is the number of ticks that the copy takes."""
 
-    def __init__(self, run: "PlayedRun") -> None:
+    def __init__(self, run: "FakeRun") -> None:
         self._run = run
         self.calls: list[str] = []
         self.proven = True
@@ -127,10 +127,10 @@ class PlayedOperations:
         self.closed = True
 
 
-class PlayedCheckpoints:
+class FakeCheckpoints:
     """``saved`` has the stage and the number of attempts of each checkpoint."""
 
-    def __init__(self, run: "PlayedRun") -> None:
+    def __init__(self, run: "FakeRun") -> None:
         self._run = run
         self.state = run.state
         self.saved: list[tuple[str, int]] = []
@@ -152,10 +152,10 @@ class PlayedCheckpoints:
         return True
 
 
-class PlayedStartup:
+class FakeStartup:
     """Counts the starts."""
 
-    def __init__(self, run: "PlayedRun") -> None:
+    def __init__(self, run: "FakeRun") -> None:
         self._run = run
         self.has_run = False
         self.let_in = True
@@ -176,14 +176,14 @@ class PlayedStartup:
         if self._run.cut_over_before:
             return None
         run = self._run
-        run.operations, run.checkpoints = PlayedOperations(run), PlayedCheckpoints(run)
+        run.operations, run.checkpoints = FakeOperations(run), FakeCheckpoints(run)
         series.adopt(run.state, again=self.has_run)
         self.has_run = True
         max_lag = run.intent.now.directive.cutover.max_lag
         return Started(run.operations, run.checkpoints, run.reached, True, CaughtUp(max_lag))
 
 
-class PlayedRun:
+class FakeRun:
     """One simulated run and all that a test does to it. ``during[stage]`` happens at the first wait in that stage."""
 
     def __init__(self, clock: list[float], directive: Directive) -> None:
@@ -206,12 +206,12 @@ class PlayedRun:
         self.seconds_in: dict[Stage, float] = defaultdict(float)
         self.paused_in: set[Stage] = set()
         self.state = RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", position="")
-        self.intent = PlayedIntent(directive, self)
+        self.intent = FakeIntent(directive, self)
         self.throttle = Throttle(paused_by=lambda: decisions.paused_by(self.reporter.stage, self.intent.now))
         self.reporter = StatusReporter(Ferry.model_validate(ferry_data()), self.throttle, self.intent)
-        self.startup = PlayedStartup(self)
-        self.operations = PlayedOperations(self)
-        self.checkpoints = PlayedCheckpoints(self)
+        self.startup = FakeStartup(self)
+        self.operations = FakeOperations(self)
+        self.checkpoints = FakeCheckpoints(self)
         enter = self.reporter.enter
 
         def entered(stage: Stage) -> None:
@@ -274,7 +274,7 @@ class PlayedRun:
         return entry.status, entry.reason
 
 
-MakeRun = Callable[..., PlayedRun]
+MakeRun = Callable[..., FakeRun]
 
 
 @pytest.fixture
@@ -282,12 +282,12 @@ def make_run(monkeypatch: pytest.MonkeyPatch) -> MakeRun:
     """Makes a run with these fields of spec.cutover; its clock begins at 1000 s."""
     clock = [1000.0]
 
-    def make(**cutover: Any) -> PlayedRun:
-        return PlayedRun(clock, Directive.model_validate({"generation": 1, "cutover": {"mode": "Automatic"} | cutover}))
+    def make(**cutover: Any) -> FakeRun:
+        return FakeRun(clock, Directive.model_validate({"generation": 1, "cutover": {"mode": "Automatic"} | cutover}))
 
-    run: list[PlayedRun] = []
+    run: list[FakeRun] = []
 
-    def made(**cutover: Any) -> PlayedRun:
+    def made(**cutover: Any) -> FakeRun:
         run.append(make(**cutover))
         monkeypatch.setattr("ferry_core.run.coordinator.time.monotonic", lambda: clock[0])
         monkeypatch.setattr(StatusReporter, "lag", lambda _: run[-1].lag)

@@ -81,7 +81,7 @@ HARMLESS = [
 ]
 
 
-def test_what_keeps_all_that_counts_goes_on(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_alteration_without_relevant_changes_continues(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
     """One after another, each with a row behind it."""
     with watched.streaming() as stream:
         for number, statement in enumerate(HARMLESS):
@@ -93,7 +93,7 @@ def test_what_keeps_all_that_counts_goes_on(watched: Watched, caplog: pytest.Log
     assert "ADD INDEX i (v, u)" in said[2]
 
 
-def test_a_table_in_partitions_goes_on(watched: Watched) -> None:
+def test_alterations_of_a_partitioned_table_continue(watched: Watched) -> None:
     watched.execute("DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY HASH (id) PARTITIONS 2")
     with watched.session() as session:
         watched.tables = discover(session, watched.selection)
@@ -128,7 +128,7 @@ CHANGES: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("words", CHANGES)
-def test_what_changes_something_ends_the_stream(watched: Watched, words: str) -> None:
+def test_a_relevant_alteration_ends_the_stream(watched: Watched, words: str) -> None:
     assert words in watched.refused(*CHANGES[words])
 
 
@@ -149,7 +149,7 @@ def test_a_column_whose_name_is_a_kind_of_index(watched: Watched, how: str) -> N
     watched.refused(since=start)
 
 
-def test_there_and_back_before_anybody_could_compare(watched: Watched) -> None:
+def test_two_alterations_that_cancel_out_before_a_comparison(watched: Watched) -> None:
     """The table is as it was, its rows are not: values were cut off, or the column was empty for a while."""
     start = watched.position()
     watched.execute("ALTER TABLE t MODIFY v VARCHAR(2)", "ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b'")
@@ -170,7 +170,7 @@ def test_one_statement_from_before_the_stream_is_compared(watched: Watched) -> N
     assert stream.sink.keys == [("1",), ("2",)]
 
 
-def test_the_checkpoint_stays_before_it_until_all_was_read_that_was_there_when_it_was_compared(
+def test_the_checkpoint_stays_before_the_statement_until_the_compared_end_was_read(
     watched: Watched,
 ) -> None:
     """Else a run that is killed between two statements would take the second for the only one."""
@@ -188,7 +188,7 @@ def test_the_checkpoint_stays_before_it_until_all_was_read_that_was_there_when_i
     assert [until() for until in held] == [False]
 
 
-def test_the_checkpoint_goes_on_behind_it(watched: Watched) -> None:
+def test_the_checkpoint_advances_past_the_statement(watched: Watched) -> None:
     held: list[Callable[[], bool]] = []
     with watched.session() as session:
         altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
@@ -212,7 +212,7 @@ def test_a_table_that_no_checkpoint_describes(watched: Watched) -> None:
         assert "another statement altered it too" in str(stream.failed())
 
 
-def test_a_table_that_is_gone_when_it_is_compared(watched: Watched) -> None:
+def test_a_table_dropped_before_it_is_compared(watched: Watched) -> None:
     start = watched.position()
     watched.execute("ALTER TABLE t ADD INDEX i (v)", "DROP TABLE t")
     said = watched.refused(since=start)
@@ -220,7 +220,7 @@ def test_a_table_that_is_gone_when_it_is_compared(watched: Watched) -> None:
     assert "ADD INDEX i (v)" in said
 
 
-def test_several_statements_that_only_keep_need_no_comparison_between_them(watched: Watched) -> None:
+def test_several_harmless_statements_need_no_comparison_in_between(watched: Watched) -> None:
     start = watched.position()
     watched.execute("ALTER TABLE t ADD INDEX i (v)", "ALTER TABLE t FORCE", "CREATE INDEX j ON t (g)")
     watched.execute("INSERT INTO t (id) VALUES (1)")
@@ -306,7 +306,7 @@ UNSELECTED: dict[str, Callable[[str], list[str]]] = {
 }
 
 
-def test_statements_about_other_things_go_on(watched: Watched) -> None:
+def test_statements_about_other_objects_continue(watched: Watched) -> None:
     for number, (what, statements) in enumerate(UNSELECTED.items()):
         with watched.streaming() as stream:
             watched.execute(*statements(f"x_{watched.schema}"[:60]), f"INSERT INTO t (id) VALUES ({number})")
@@ -347,7 +347,7 @@ WRITING = [
 
 
 @pytest.mark.parametrize("statement", WRITING)
-def test_logged_statements_that_write_though_they_do_not_look_it(
+def test_logged_statements_that_write_although_they_look_harmless(
     mariadb_pair: Pair, schema: str, statement: str
 ) -> None:
     """MySQL has no ANALYZE UPDATE, and lets no function write while a table is made (error 1746)."""

@@ -16,7 +16,7 @@ from ferry_core.run.attempts import AttemptSeries, CaughtUp
 GRANTED = CutoverRequest(wanted=True, max_attempts=1)
 
 
-def test_a_lag_that_is_small_but_not_for_long_enough_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lag_that_is_not_small_for_long_enough_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("ferry_core.run.attempts.time.monotonic", lambda: clock[0])
     caught_up, said = CaughtUp(Duration("1s")), []
@@ -43,7 +43,7 @@ def held() -> DesiredState:
 
 @pytest.mark.parametrize("first", ["directive", "state"])
 @pytest.mark.parametrize("cutover", [{"approved": True}, {"mode": "Automatic"}])
-def test_the_same_said_again_to_the_next_process_is_nothing_new(first: str, cutover: dict[str, Any]) -> None:
+def test_the_same_request_to_the_next_process_is_not_new(first: str, cutover: dict[str, Any]) -> None:
     wanted = held()
     if first == "state":
         wanted = wanted.with_stored_request(GRANTED)
@@ -65,7 +65,7 @@ def test_the_same_said_again_to_the_next_process_is_nothing_new(first: str, cuto
     ],
     ids=["withdrawn and granted", "granted, withdrawn and granted", "more attempts"],
 )
-def test_a_new_word_after_a_restart_begins_a_new_series(first: str, said: list[Directive]) -> None:
+def test_a_new_request_after_a_restart_begins_a_new_series(first: str, said: list[Directive]) -> None:
     wanted = held()
     if first == "state":
         wanted = wanted.with_stored_request(GRANTED)
@@ -76,7 +76,7 @@ def test_a_new_word_after_a_restart_begins_a_new_series(first: str, said: list[D
     assert wanted.series > 1
 
 
-def test_a_withdrawal_that_an_earlier_run_saw_lasts() -> None:
+def test_a_withdrawal_received_by_an_earlier_run_is_remembered() -> None:
     wanted = held()
     wanted = wanted.with_stored_request(CutoverRequest(wanted=False, max_attempts=1))
     wanted = wanted.replaced(directive(approved=True))
@@ -84,7 +84,7 @@ def test_a_withdrawal_that_an_earlier_run_saw_lasts() -> None:
 
 
 @pytest.mark.parametrize("cutover", [{"approved": True}, {"mode": "Automatic"}])
-def test_a_manifest_that_grants_it_grants_it_once(cutover: dict[str, Any]) -> None:
+def test_a_manifest_with_permission_grants_it_once(cutover: dict[str, Any]) -> None:
     wanted = DesiredState.at_start(directive(**cutover))
     wanted = wanted.with_stored_request(GRANTED)
     assert (wanted.series, wanted.cutover_request) == (1, GRANTED)
@@ -94,7 +94,7 @@ def override(*, generation: int = 3, paused: bool = False, withdrawn: bool = Tru
     return SafetyOverride(generation, paused, withdrawn, aborted=False)
 
 
-def test_a_permission_that_a_refused_directive_withdraws_is_news_once_it_is_given_again() -> None:
+def test_permission_granted_after_a_refused_directive_withdrew_it_begins_a_new_series() -> None:
     wanted = DesiredState.at_start(directive(approved=True))
     wanted = wanted.overridden(override())
     assert not wanted.wants_cutover
@@ -103,7 +103,7 @@ def test_a_permission_that_a_refused_directive_withdraws_is_news_once_it_is_give
     assert (wanted.series, wanted.cutover_request) == (2, GRANTED)
 
 
-def test_what_refused_directives_hold_back_lasts_until_one_is_taken() -> None:
+def test_an_override_lasts_until_a_directive_is_accepted() -> None:
     wanted = DesiredState.at_start(directive(approved=True))
     wanted = wanted.overridden(override(paused=True))
     wanted = wanted.overridden(override(generation=4, withdrawn=False))  # not paused: nothing is resumed by it
@@ -113,14 +113,14 @@ def test_what_refused_directives_hold_back_lasts_until_one_is_taken() -> None:
     assert (bool(wanted.paused_by), wanted.wants_cutover, wanted.directive.generation) == (False, True, 4)
 
 
-def test_an_older_one_that_is_refused_holds_nothing_back() -> None:
+def test_an_older_refused_directive_overrides_nothing() -> None:
     wanted = DesiredState.at_start(directive(generation=5, approved=True))
     wanted = wanted.overridden(override(generation=4, paused=True))
     assert wanted.wants_cutover
     assert not wanted.paused_by
 
 
-def test_a_refused_directive_without_a_brake_leaves_a_verbs_pause() -> None:
+def test_a_refused_directive_keeps_the_pause_of_a_verb() -> None:
     wanted = DesiredState.at_start(directive(approved=True))
     wanted = wanted.paused_or_resumed(True)
     wanted = wanted.overridden(override(withdrawn=False))
@@ -139,7 +139,7 @@ def test_the_verb_always_begins_a_new_series() -> None:
     assert wanted.wants_cutover
 
 
-def test_a_series_goes_on_where_the_state_says_and_a_new_one_at_zero() -> None:
+def test_a_series_continues_from_the_state_and_a_new_one_starts_at_zero() -> None:
     kept = SeriesState(attempts=1, wanted=True, max_attempts=1)
     series = AttemptSeries(kept)
     assert not series.follow(1, GRANTED)

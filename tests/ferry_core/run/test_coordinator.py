@@ -18,7 +18,7 @@ from ferry_core.reasons import Condition, Reason
 from ferry_core.run.attempts import CAUGHT_UP_SECONDS
 from ferry_core.run.coordinator import TICK_SECONDS
 from ferry_core.run.restart_policy import MOST_RESTARTS
-from tests.ferry_core.run.conftest import DONE, LATE, MakeRun, PlayedRun
+from tests.ferry_core.run.conftest import DONE, LATE, FakeRun, MakeRun
 
 WAY = [
     Stage.VALIDATING,
@@ -33,7 +33,7 @@ MOVING = WAY[1:5]
 BEFORE_THE_ATTEMPT = WAY[1:4]
 
 
-def run_until(make_run: MakeRun, stage: Stage) -> PlayedRun:
+def run_until(make_run: MakeRun, stage: Stage) -> FakeRun:
     """One that waits in ``stage``, where nothing is approved before a test does so."""
     return make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")
 
@@ -54,7 +54,7 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.condition(Condition.SUCCEEDED) == ("True", "Completed")
 
 
-def test_one_that_was_copied_goes_on_with_the_stream(make_run: MakeRun) -> None:
+def test_a_copied_run_resumes_with_the_stream(make_run: MakeRun) -> None:
     run = make_run()
     run.reached, run.chunks = Stage.STREAMING, 0
     assert run.run() is ExitCode.DONE
@@ -62,14 +62,14 @@ def test_one_that_was_copied_goes_on_with_the_stream(make_run: MakeRun) -> None:
     assert not {"make readable", "copy", "foreign keys"} & set(run.operations.calls)
 
 
-def test_one_that_was_cut_over_before_does_nothing(make_run: MakeRun) -> None:
+def test_a_run_after_the_cutover_does_nothing(make_run: MakeRun) -> None:
     run = make_run()
     run.cut_over_before = True
     assert run.run() is ExitCode.DONE
     assert run.stages == [Stage.VALIDATING]
 
 
-def test_a_source_that_is_written_to_after_the_cutover(make_run: MakeRun) -> None:
+def test_writes_on_the_source_after_the_cutover_are_an_error(make_run: MakeRun) -> None:
     run = make_run()
 
     def write() -> None:
@@ -80,7 +80,7 @@ def test_a_source_that_is_written_to_after_the_cutover(make_run: MakeRun) -> Non
     assert run.condition(Condition.STALLED) == ("True", "SourceWrittenAfterCutover")
 
 
-def test_it_waits_for_approval_and_for_every_gate(make_run: MakeRun) -> None:
+def test_the_run_waits_for_approval_and_every_gate(make_run: MakeRun) -> None:
     run = make_run(mode="Manual")
     said: list[str] = []
 
@@ -127,7 +127,7 @@ def test_a_table_that_joins_is_copied_before_an_attempt(make_run: MakeRun, stage
 
 
 @pytest.mark.parametrize("stage", BEFORE_THE_ATTEMPT)
-def test_a_pause_holds_and_ends(make_run: MakeRun, stage: Stage) -> None:
+def test_a_pause_begins_and_ends(make_run: MakeRun, stage: Stage) -> None:
     run = make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")
     run.during[stage] = run.pause()
     if stage is Stage.READY_FOR_CUTOVER:
@@ -170,7 +170,7 @@ def test_a_pause_verb_is_stored_at_once(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("stage", MOVING)
-def test_a_stop_stores_what_is_known_and_leaves(make_run: MakeRun, stage: Stage) -> None:
+def test_a_stop_saves_the_state_and_ends_the_run(make_run: MakeRun, stage: Stage) -> None:
     run = run_until(make_run, stage)
     run.during[stage] = run.wish(DesiredState.stopped)
     with pytest.raises(Terminated) as caught:
@@ -200,7 +200,7 @@ def test_an_abort_is_recorded_in_the_lease(make_run: MakeRun, stage: Stage) -> N
     assert run.operations.closed
 
 
-def test_an_abort_is_told_although_a_server_went_away_with_it(make_run: MakeRun) -> None:
+def test_an_abort_is_reported_even_if_a_server_is_lost(make_run: MakeRun) -> None:
     run = make_run()
 
     def abort() -> None:
@@ -239,7 +239,7 @@ def test_an_error_ends_the_run_where_it_is(make_run: MakeRun, stage: Stage, erro
     assert run.startup.starts == 1
 
 
-def test_what_cannot_be_watched_is_no_failure(make_run: MakeRun) -> None:
+def test_an_unwatchable_source_is_not_a_failure(make_run: MakeRun) -> None:
     run = make_run(watchFor="1h")
     run.during[Stage.COMPLETED] = lambda: run.planned.append(ConnectionLost(Reason.CONNECTION_LOST, "source: gone"))
     assert run.run() is ExitCode.DONE
@@ -252,7 +252,7 @@ def test_what_cannot_be_watched_is_no_failure(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("stage", MOVING)
-def test_a_restarted_server_makes_it_begin_again(make_run: MakeRun, stage: Stage) -> None:
+def test_a_restarted_server_starts_the_run_again(make_run: MakeRun, stage: Stage) -> None:
     run = run_until(make_run, stage)
     saved: list[int] = []
 
@@ -274,7 +274,7 @@ def test_a_restarted_server_makes_it_begin_again(make_run: MakeRun, stage: Stage
     assert run.state.series.attempts == (2 if stage is Stage.CUTTING_OVER else 1)
 
 
-def test_servers_that_fall_again_and_again_end_it(make_run: MakeRun) -> None:
+def test_repeated_server_restarts_end_the_run(make_run: MakeRun) -> None:
     run = make_run()
 
     def restart() -> None:
@@ -287,7 +287,7 @@ def test_servers_that_fall_again_and_again_end_it(make_run: MakeRun) -> None:
     assert run.startup.starts == MOST_RESTARTS + 1
 
 
-def test_before_the_first_chunk_a_server_that_is_away_is_waited_for(make_run: MakeRun) -> None:
+def test_before_the_first_chunk_an_unreachable_server_is_retried(make_run: MakeRun) -> None:
     run = make_run()
     run.failing["make readable"] = ConnectionLost(Reason.CONNECTION_LOST, "source: gone")
     run.planned = [ConnectionLost(Reason.CONNECTION_LOST, "target: refused")]

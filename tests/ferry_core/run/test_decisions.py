@@ -28,7 +28,7 @@ def test_an_abort_goes_before_a_stop() -> None:
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_a_pause_holds_in_every_phase_but_those_where_it_would_block_the_source(stage: Stage) -> None:
+def test_a_pause_applies_in_every_phase_where_it_cannot_block_the_source(stage: Stage) -> None:
     held = decisions.paused_by(stage, wanted(paused=True))
     assert held == ("" if stage in (Stage.CUTTING_OVER, Stage.COMPLETED) else "spec.paused")
     assert decisions.paused_by(stage, wanted()) == ""
@@ -54,7 +54,7 @@ def test_steps_get_a_moment_to_end_by_themselves() -> None:
         ),
     ],
 )
-def test_the_gates_that_are_missing_in_their_order(facts: dict[str, Any], reasons: list[Reason]) -> None:
+def test_missing_gates_are_in_order(facts: dict[str, Any], reasons: list[Reason]) -> None:
     all_passed = Facts(lag=0.1, caught_up=True, lag_message="", copied=True, proven=True, paused=False)
     assert [gate.reason for gate in decisions.missing_gates(replace(all_passed, **facts))] == reasons
 

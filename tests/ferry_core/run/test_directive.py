@@ -31,14 +31,14 @@ def ferry(tmp_path: Path) -> Ferry:
         ({"verify": {"mode": "Final"}, "cutover": {"sourceLock": "None"}}, "cutover.sourceLock (ReadOnly, asked"),
     ],
 )
-def test_what_needs_another_start_is_refused(ferry: Ferry, change: dict[str, Any], named: str) -> None:
+def test_a_change_that_needs_a_restart_is_refused(ferry: Ferry, change: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match="cannot change while the Ferry runs") as caught:
         ferry.check(Directive.model_validate({"generation": 1} | change))
     assert caught.value.reason == "NeedsRestart"
     assert named in caught.value.message
 
 
-def test_everything_else_is_taken(ferry: Ferry) -> None:
+def test_every_other_change_is_accepted(ferry: Ferry) -> None:
     said = {"paused": True, "cutover": {"approved": True}, "verify": {"mode": "Final", "onMismatch": "Fail"}}
     ferry.check(Directive.model_validate({"generation": 1} | said))
 

@@ -34,7 +34,7 @@ from tests.support.waits import wait_until
 ENDS = ["source", "target"]
 
 
-class Ends:
+class MisleadingServers:
     """A Ferry of one table; one end is reached through a proxy, and the pair's other server is the wrong one there."""
 
     def __init__(self, pair: Pair, schema: str, folder: Path, end: str) -> None:
@@ -62,8 +62,8 @@ class Ends:
 
 
 @pytest.fixture(params=ENDS)
-def ends(request: pytest.FixtureRequest, pair: Pair, schema: str, tmp_path: Path) -> Iterator[Ends]:
-    made = Ends(pair, schema, tmp_path, request.param)
+def ends(request: pytest.FixtureRequest, pair: Pair, schema: str, tmp_path: Path) -> Iterator[MisleadingServers]:
+    made = MisleadingServers(pair, schema, tmp_path, request.param)
     with made.proxy:
         yield made
     for server in (pair.source, pair.target):
@@ -75,7 +75,7 @@ def read_only(server: Server) -> bool:
     return bool(server.value("SELECT @@global.read_only"))
 
 
-def died_in_cutover(ends: Ends, loaded: LoadedFerry) -> None:
+def died_in_cutover(ends: MisleadingServers, loaded: LoadedFerry) -> None:
     """All that a run leaves that was killed under its lock, on both servers: the wrong one must not be told apart."""
     mysql = ends.pair.flavor.value == "MySQL"
     names = ["read_only", "super_read_only"] if mysql else ["read_only"]
@@ -95,8 +95,8 @@ def died_in_cutover(ends: Ends, loaded: LoadedFerry) -> None:
 
 
 @pytest.mark.parametrize("verb", [offline.abort, offline.cleanup])
-def test_whatever_ends_a_ferry(
-    ends: Ends, verb: Callable[[LoadedFerry, RunOptions], Outcome], monkeypatch: pytest.MonkeyPatch
+def test_abort_and_cleanup_refuse_another_server(
+    ends: MisleadingServers, verb: Callable[[LoadedFerry, RunOptions], Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through each of its connections; and it can be done again."""
     monkeypatch.setattr("ferry_core.cutover.unlocking.UNLOCK_SECONDS", 5.0)
@@ -123,7 +123,7 @@ def test_whatever_ends_a_ferry(
 
 
 @pytest.mark.slow
-def test_a_run(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run(ends: MisleadingServers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Led astray at its second connection, at the second after that, and so on: the start begins anew each time."""
     monkeypatch.setattr(restart_policy, "LONGEST_PAUSE", restart_policy.FIRST_PAUSE)
     for name in ("CAUGHT_UP_SECONDS", "BETWEEN_ATTEMPTS_SECONDS"):

@@ -42,7 +42,7 @@ def test_each_table_has_its_own_place_in_the_stream() -> None:
 
 
 @pytest.mark.parametrize("form", [1, 2])
-def test_a_state_of_an_earlier_format_is_gone_on_from(form: int) -> None:
+def test_a_state_of_an_earlier_format_is_resumed(form: int) -> None:
     table = TableState(started=True, walked=True)
     written = (
         state(t=table)

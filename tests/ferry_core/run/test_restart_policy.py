@@ -28,7 +28,7 @@ def goes_on(decision: RestartPolicy, error: FerryError, *, under_way: bool = Fal
 
 
 @pytest.mark.parametrize("under_way", [True, False])
-def test_a_restart_is_borne_but_not_for_ever(clock: list[float], under_way: bool) -> None:
+def test_a_limited_number_of_restarts_is_tolerated(clock: list[float], under_way: bool) -> None:
     decision = RestartPolicy(120)
     assert all(goes_on(decision, RESTARTED, under_way=under_way) for _ in range(MOST_RESTARTS))
     assert not goes_on(decision, RESTARTED, under_way=under_way)
@@ -37,7 +37,9 @@ def test_a_restart_is_borne_but_not_for_ever(clock: list[float], under_way: bool
 
 
 @pytest.mark.parametrize("error", [LOST, LockConflict(Reason.LOCK_CONFLICT, "target: busy")])
-def test_before_the_first_chunk_a_passing_error_gets_the_time_of_a_step(clock: list[float], error: FerryError) -> None:
+def test_before_the_first_chunk_a_retriable_error_gets_the_time_of_a_step(
+    clock: list[float], error: FerryError
+) -> None:
     decision = RestartPolicy(120)
     assert goes_on(decision, error)
     clock[0] += 119
@@ -46,7 +48,7 @@ def test_before_the_first_chunk_a_passing_error_gets_the_time_of_a_step(clock: l
     assert not goes_on(decision, error)
 
 
-def test_that_time_begins_anew_once_it_was_under_way(clock: list[float]) -> None:
+def test_the_retry_time_starts_again_once_the_run_was_under_way(clock: list[float]) -> None:
     decision = RestartPolicy(120)
     assert goes_on(decision, LOST)
     clock[0] += 1000
@@ -54,7 +56,7 @@ def test_that_time_begins_anew_once_it_was_under_way(clock: list[float]) -> None
     assert goes_on(decision, LOST)
 
 
-def test_a_server_that_never_let_us_in_gets_less(clock: list[float]) -> None:
+def test_a_server_that_never_accepted_us_gets_less_time(clock: list[float]) -> None:
     decision = RestartPolicy(120)
     assert goes_on(decision, LOST, let_in=False)
     clock[0] += restart_policy.FIRST_CONTACT_SECONDS
@@ -64,11 +66,11 @@ def test_a_server_that_never_let_us_in_gets_less(clock: list[float]) -> None:
 @pytest.mark.parametrize(
     "error", [DataError(Reason.ROWS_DIFFER, "one row"), RetriableError(Reason.XA_UNDECIDED, "prepared for 10 min")]
 )
-def test_what_takes_long_or_is_final_is_not_tried_again(error: FerryError) -> None:
+def test_permanent_or_late_errors_are_not_retried(error: FerryError) -> None:
     assert not goes_on(RestartPolicy(120), error)
 
 
-def test_once_under_way_each_step_has_had_its_time() -> None:
+def test_once_under_way_a_step_is_not_retried_again() -> None:
     assert not goes_on(RestartPolicy(120), LOST, under_way=True)
 
 
@@ -83,7 +85,7 @@ def test_the_wait_ends_with_a_stop() -> None:
     decision.wait(intent)
 
 
-def test_altered_tables_are_validated_again_a_few_times_if_nothing_is_kept() -> None:
+def test_altered_tables_are_validated_again_a_few_times_if_the_start_was_undone() -> None:
     decision, altered = RestartPolicy(120), DataError(Reason.SCHEMA_CHANGED, "t is another")
 
     def allowed(policy: RestartPolicy, *, undone: bool) -> bool:

@@ -36,7 +36,7 @@ def both(pair: Pair) -> Iterator[TablePair]:
     it.close()
 
 
-def test_a_definition_is_read_by_tokens() -> None:
+def test_definitions_are_parsed_by_tokens() -> None:
     table = TableName("s", "o`dd, (t)")
     read = parse(ODD, table)
     assert len(read.elements) == 7
@@ -52,7 +52,7 @@ def test_a_definition_is_read_by_tokens() -> None:
     assert read.create(TableName("n", "w")).startswith("CREATE TABLE `n`.`w` (\n  `id` int NOT NULL AUTO_INCREMENT,")
 
 
-def test_odd_definitions_arrive_whole_under_new_names(pair: Pair, both: TablePair, schema: str) -> None:
+def test_unusual_definitions_arrive_under_new_names(pair: Pair, both: TablePair, schema: str) -> None:
     hidden = "INVISIBLE"
     functional = ", UNIQUE KEY expr ((LOWER(`a``b`)))" if pair.family is Family.MYSQL else ""
     pair.source.execute(
@@ -90,7 +90,7 @@ def test_odd_definitions_arrive_whole_under_new_names(pair: Pair, both: TablePai
     assert "AUTO_INCREMENT=80" in kept
 
 
-def test_foreign_keys_follow_under_new_names_and_once(pair: Pair, both: TablePair, schema: str) -> None:
+def test_foreign_keys_are_added_once_under_new_names(pair: Pair, both: TablePair, schema: str) -> None:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE out_of_it (id INT PRIMARY KEY)",

@@ -116,7 +116,7 @@ def test_literals_of_other_character_sets_in_expressions(mysql_pair: Pair, schem
     assert on_target == on_source
 
 
-def test_another_member_in_place_of_one_is_a_change(pair: Pair, both: TablePair, schema: str) -> None:
+def test_a_replaced_enum_member_is_a_change(pair: Pair, both: TablePair, schema: str) -> None:
     """SHOW CREATE TABLE says the same of both."""
     column = "k ENUM('b', '\U0001f600', 'a,0x', '?') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     pair.source.execute(

@@ -191,12 +191,12 @@ ALTERATIONS = {
 
 
 @pytest.mark.parametrize(("how", "clauses"), [(how, one) for how, many in ALTERATIONS.items() for one in many])
-def test_what_an_alter_table_may_do(how: Alteration, clauses: str) -> None:
+def test_the_effect_of_alter_table(how: Alteration, clauses: str) -> None:
     effect = effect_on(f"alter table shop.a {clauses}", "", names(SELECTED))
     assert effect == StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset({A}), alteration=how)
 
 
-def test_what_other_statements_may_do() -> None:
+def test_the_effect_of_other_statements() -> None:
     found = {
         statement: effect_on(statement, "shop", names(SELECTED)).alteration
         for statement in (
@@ -212,7 +212,7 @@ def test_what_other_statements_may_do() -> None:
     assert [how.name for how in found.values()] == ["KEEPS", "COMPARE", "COMPARE", *["CHANGES"] * 4]
 
 
-def test_rows_that_follow_a_create_table() -> None:
+def test_rows_logged_after_a_create_table() -> None:
     """MySQL's CREATE TABLE ... SELECT goes on; a procedure whose text ends alike does not."""
     made = "CREATE TABLE `made` (`id` int NOT NULL) START TRANSACTION"
     assert effect_on(made, "shop", names(SELECTED)).kind is StatementKind.BEGIN
@@ -235,12 +235,12 @@ def test_rows_that_follow_a_create_table() -> None:
         "create table if not exists x with c as (select f()) select * from c",
     ],
 )
-def test_a_table_made_from_a_query(statement: str) -> None:
+def test_a_table_created_from_a_query(statement: str) -> None:
     """MariaDB lets a function in it write to any table."""
     assert effect_on(statement, "shop", names(SELECTED)).kind is StatementKind.TABLE_FROM_QUERY
 
 
-def test_partitions_are_no_query() -> None:
+def test_partitions_are_not_a_query() -> None:
     for statement in (
         "create table x (id int) partition by range (id) (partition p values less than (5))",
         "create table x (id int) partition by list (id) (partition p values in (5))",
@@ -249,7 +249,7 @@ def test_partitions_are_no_query() -> None:
         assert effect_on(statement, "shop", names(SELECTED)).kind is StatementKind.NONE, statement
 
 
-def test_a_name_that_cannot_be_read_whole_may_be_a_selected_one() -> None:
+def test_an_undecodable_name_may_be_a_selected_one() -> None:
     selected = [TableName("shop", "größe"), TableName("shop", "other")]
     assert effect_on("drop table gr\ufffd\ufffde", "shop", names(selected)).tables == {selected[0]}
     assert effect_on("drop table `gr\ufffde`", "shop", names(selected)).kind is StatementKind.NONE
@@ -316,7 +316,7 @@ def test_the_default_schema_decides_unqualified_names() -> None:
     assert effect_on("truncate a", "", names(SELECTED)).kind is StatementKind.NONE
 
 
-def test_case_counts_only_where_the_server_says_so() -> None:
+def test_case_matters_only_if_the_server_says_so() -> None:
     assert effect_on("truncate SHOP.A", "", names(SELECTED)).kind is StatementKind.NONE
     assert effect_on("truncate SHOP.A", "", names(SELECTED, fold=True)).tables == {A}
     assert effect_on("drop database Shop", "", names(SELECTED, fold=True)).tables == {A, B}
@@ -363,7 +363,7 @@ def test_the_same_statement_about_another_table_is_harmless(schema: str, name: s
 
 
 @given(st.text(max_size=60))
-def test_no_text_trips_the_reader(text: str) -> None:
+def test_any_text_can_be_parsed(text: str) -> None:
     effect_on(text, "shop", names(SELECTED))
 
 
@@ -372,7 +372,7 @@ WORDS += list(".,()'\"`\\x7")
 
 
 @given(st.lists(st.sampled_from(WORDS)))
-def test_no_mix_of_words_trips_the_reader(words: list[str]) -> None:
+def test_any_mix_of_words_can_be_parsed(words: list[str]) -> None:
     try:
         effect_on(" ".join(words), "shop", names(SELECTED))
     except DataError as error:
@@ -380,6 +380,6 @@ def test_no_mix_of_words_trips_the_reader(words: list[str]) -> None:
 
 
 @given(st.binary(max_size=64), st.binary(max_size=64), st.integers(0, 2**31 - 1))
-def test_any_xid_comes_back(gtrid: bytes, bqual: bytes, format_id: int) -> None:
+def test_any_xid_is_recognised(gtrid: bytes, bqual: bytes, format_id: int) -> None:
     statement = f"XA COMMIT X'{gtrid.hex()}',X'{bqual.hex()}',{format_id}"
     assert effect_on(statement, "", names(())).xid == normal_xid(format_id, gtrid, bqual)

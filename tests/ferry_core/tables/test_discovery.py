@@ -60,13 +60,13 @@ def test_patterns_match_schema_and_table_apart() -> None:
         ("a.b.c", [TableName("a", "b.c"), TableName("a.b", "c")]),
     ],
 )
-def test_backticks_in_a_pattern_say_which_dot_is_meant(pattern: str, found: list[TableName]) -> None:
+def test_backticks_in_a_pattern_decide_which_dot_separates(pattern: str, found: list[TableName]) -> None:
     names = [TableName("a", "b.c"), TableName("a.b", "c"), TableName("a`b", "c")]
     assert [name for name in names if matches(name, pattern)] == found
 
 
 @pytest.mark.parametrize("where", ["include", "exclude", "rule"])
-def test_a_pattern_that_names_two_tables_by_two_readings_is_refused(where: str) -> None:
+def test_an_ambiguous_pattern_is_refused(where: str) -> None:
     alike = [TableName("a", "b.c"), TableName("a.b", "c"), TableName("a", "d")]
     wanted = {
         "include": selection("a.b.c"),
@@ -82,12 +82,12 @@ def test_a_pattern_that_names_two_tables_by_two_readings_is_refused(where: str) 
 @pytest.mark.parametrize(
     "name", [("a", "b.c"), ("a.b", "c"), ("a`", "`b"), ("`a`", "b"), ("a.`b", "c`.d"), ("ä ö", 'q"\\/{}'), (".", "``")]
 )
-def test_the_text_of_a_name_stands_for_no_other(name: tuple[str, str]) -> None:
+def test_the_text_of_a_name_is_unambiguous(name: tuple[str, str]) -> None:
     assert TableName.parse(str(TableName(*name))) == name
     assert TableName.readings(str(TableName(*name))) == [name]
 
 
-def test_plain_names_are_written_plainly_and_joined_ones_are_read_in_every_way() -> None:
+def test_plain_names_need_no_backticks_and_old_texts_have_every_reading() -> None:
     assert str(TableName("shop", "orders")) == "shop.orders"
     assert TableName.readings("a.b.c") == [TableName("a", "b.c"), TableName("a.b", "c")]
     for text in ("a", ".a", "a.", "`a.b", "a.b.c", "``.a"):
@@ -124,11 +124,11 @@ def test_excludes_and_names_on_the_target() -> None:
         (selection("shop.*", exclude=["shop.tmp", "*.orders"]), "exclude 'shop.tmp'"),
     ],
 )
-def test_idle_patterns_are_refused(wanted: Tables, said: str) -> None:
+def test_patterns_that_match_nothing_are_refused(wanted: Tables, said: str) -> None:
     assert said in ", ".join(map(str, misread(Existing(NAMES, []), wanted)))
 
 
-def test_patterns_that_are_not_idle() -> None:
+def test_patterns_that_match_something() -> None:
     """Excluding a view says nothing new, but it is no slip."""
     views = [TableName("shop", "v")]
     wanted = selection("shop.*", exclude=["shop.v", "*.tmp_*"], rules=[{"match": "shop.orders", "where": "1"}])
@@ -151,7 +151,7 @@ def test_names_that_no_table_can_have_on_the_target_are_refused(schema: str) -> 
 
 
 @pytest.mark.parametrize("folds", [True, False])
-def test_names_that_differ_in_case_are_one_only_where_the_servers_say_so(folds: bool) -> None:
+def test_names_that_differ_in_case_conflict_only_if_the_servers_ignore_case(folds: bool) -> None:
     both = {TableName("shop", name): TableName("shop", name) for name in ("Orders", "orders")}
     assert [problem.reason for problem in wrong_targets(both, folds=folds)] == ["TargetNameTaken"] * folds
 
@@ -184,7 +184,7 @@ def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
     assert primary.index_name == "PRIMARY"
 
 
-def test_tables_are_described_as_the_server_knows_them(pair: Pair, session: Session, schema: str) -> None:
+def test_descriptions_of_tables_match_the_server(pair: Pair, session: Session, schema: str) -> None:
     mysql = pair.family is Family.MYSQL
     hidden = "INVISIBLE" if mysql else "IGNORED"
     pair.source.execute(
@@ -210,7 +210,7 @@ def test_tables_are_described_as_the_server_knows_them(pair: Pair, session: Sess
     assert [one.name for one in table.copied_columns] == ["id", "e", "d", "h", "w", "od`d,"]
 
 
-def test_forced_indexes_refuse_hidden_ones(pair: Pair, session: Session, schema: str) -> None:
+def test_force_index_refuses_hidden_indexes(pair: Pair, session: Session, schema: str) -> None:
     hidden = "INVISIBLE" if pair.family is Family.MYSQL else "IGNORED"
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (a INT NOT NULL, b INT NOT NULL, UNIQUE (a), UNIQUE b (b) {hidden})"
@@ -239,7 +239,7 @@ def test_system_schemas_views_and_our_own_helper_tables_are_left_out(pair: Pair,
     assert {"mysql_ferry", "mysql", "sys"} < LEFT_OUT
 
 
-def test_everything_without_a_key_is_named(pair: Pair, session: Session, schema: str) -> None:
+def test_every_table_without_a_key_is_named(pair: Pair, session: Session, schema: str) -> None:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE none (a INT)",
@@ -255,7 +255,7 @@ def test_everything_without_a_key_is_named(pair: Pair, session: Session, schema:
     assert "good" not in raised.value.message
 
 
-def test_all_that_is_wrong_with_a_selection_is_said_at_once(pair: Pair, session: Session, schema: str) -> None:
+def test_all_problems_of_a_selection_are_reported_at_once(pair: Pair, session: Session, schema: str) -> None:
     pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (a INT PRIMARY KEY)" for name in ("one", "two")))
     pair.source.execute(f"CREATE TABLE `{schema}`.none (a INT)")
     rules = [{"match": f"{schema}.two", "target": f"{schema}.one"}, {"match": f"{schema}.none", "target": "sys.x"}]
@@ -287,7 +287,7 @@ def test_a_generated_invisible_primary_key_is_found(mysql_pair: Pair, schema: st
     assert table.key.index_name == "PRIMARY"
 
 
-def test_what_has_become_of_the_tables_of_a_run(pair: Pair, session: Session, schema: str) -> None:
+def test_rediscovery_of_a_runs_tables(pair: Pair, session: Session, schema: str) -> None:
     names = ("kept", "newt", "x_newt")
     pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (a INT PRIMARY KEY)" for name in names))
     pair.source.execute(f"CREATE TABLE `{schema}`.keyless (a INT)")  # none of the run's: no reason to refuse it

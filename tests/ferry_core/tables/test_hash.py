@@ -20,7 +20,7 @@ def test_rows_hash_alike_in_every_session_and_apart_from_others(pair: Pair, both
         assert not nulls & {text for text, null in found if null == b"0"}, column.name
 
 
-def test_fields_do_not_run_into_each_other(pair: Pair, both: TablePair, schema: str) -> None:
+def test_neighbouring_fields_are_kept_apart(pair: Pair, both: TablePair, schema: str) -> None:
     values = ("''", "NULL", "','", "'N'", "'1:N'", "'a'", "'a,1:b'", "'0:'", "'b'", "'N,N'")
     pairs = [(one, other) for one in values for other in values]
     pair.source.execute(

@@ -33,7 +33,7 @@ class Never:
     rate=st.integers(1, 10**9),
     steps=st.lists(st.tuples(st.floats(0, 100), st.integers(0, 10**6)), min_size=1, max_size=60),
 )
-def test_the_average_never_exceeds_the_cap(rate: int, steps: list[tuple[float, int]]) -> None:
+def test_the_average_never_exceeds_the_limit(rate: int, steps: list[tuple[float, int]]) -> None:
     now = 0.0
     bucket = TokenBucket(rate, now)
     moved, last = 0, 0
@@ -50,7 +50,7 @@ def test_the_average_never_exceeds_the_cap(rate: int, steps: list[tuple[float, i
 
 
 @given(rate=st.integers(1, 10**6), seconds=st.floats(0.001, 5))
-def test_the_cap_is_used_up_by_who_asks_without_a_break(rate: int, seconds: float) -> None:
+def test_a_constant_caller_uses_the_whole_limit(rate: int, seconds: float) -> None:
     rows = max(1, round(rate * seconds))
     clock = VirtualClock()
     limit = RateLimit(rate, clock)
@@ -62,7 +62,7 @@ def test_the_cap_is_used_up_by_who_asks_without_a_break(rate: int, seconds: floa
     assert clock.time - start == pytest.approx((count - 1) * rows / rate, rel=1e-3, abs=1e-3)
 
 
-def test_no_cap_lets_everything_through_at_once() -> None:
+def test_without_a_limit_everything_is_admitted_at_once() -> None:
     clock = VirtualClock()
     limit = RateLimit(None, clock)
     for _ in range(1000):
@@ -72,7 +72,7 @@ def test_no_cap_lets_everything_through_at_once() -> None:
     assert limit.largest_step is None
 
 
-def test_what_was_charged_afterwards_is_waited_for_by_the_next() -> None:
+def test_rows_charged_afterwards_delay_the_next_request() -> None:
     clock = VirtualClock()
     limit = RateLimit(100, clock)
     assert limit.admit(0, Never())
@@ -86,12 +86,12 @@ def test_what_was_charged_afterwards_is_waited_for_by_the_next() -> None:
     assert clock.time == pytest.approx(105.0)
 
 
-def test_one_request_is_told_what_it_may_ask_for() -> None:
+def test_the_largest_step_is_half_a_second_of_rows() -> None:
     assert RateLimit(20000).largest_step == 20000 * STEP_SECONDS
     assert RateLimit(1).largest_step == 1
 
 
-def test_a_change_reaches_those_who_wait() -> None:
+def test_a_changed_limit_applies_to_waiting_threads() -> None:
     limit = RateLimit(1)
     limit.charge(10_000)
     cancelled = threading.Event()

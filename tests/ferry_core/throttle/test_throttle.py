@@ -39,7 +39,7 @@ def make(limit: int | None = None) -> tuple[Throttle, VirtualClock]:
     return throttle, clock
 
 
-def test_nothing_holds_by_default() -> None:
+def test_nothing_is_throttled_by_default() -> None:
     throttle, _ = make()
     assert throttle.admit(0, threading.Event())
     throttle.charge(10**9)
@@ -48,7 +48,7 @@ def test_nothing_holds_by_default() -> None:
     assert throttle.seconds() == {}
 
 
-def test_the_cap_says_why_and_for_how_long() -> None:
+def test_the_limit_reports_reason_and_duration() -> None:
     throttle, clock = make(20000)
     assert throttle.admit(0, threading.Event())
     throttle.charge(100_000)
@@ -72,7 +72,7 @@ def test_cancelling_ends_the_wait() -> None:
     assert not throttle.admit(0, cancelled)
 
 
-def test_a_pause_holds_back_and_is_no_throttle() -> None:
+def test_a_pause_blocks_and_is_not_a_throttle() -> None:
     throttle, clock = make()
     clock.paused_by = "spec.paused"
     clock.on_wait = lambda: setattr(clock, "paused_by", "") if clock.time > 3 else None
@@ -82,7 +82,7 @@ def test_a_pause_holds_back_and_is_no_throttle() -> None:
     assert throttle.seconds() == {}
 
 
-def test_who_is_paused_while_waiting_for_the_cap_is_not_admitted() -> None:
+def test_a_pause_while_waiting_for_the_limit_blocks_admission() -> None:
     throttle, clock = make(10)
     throttle.charge(100)
     clock.on_wait = lambda: setattr(clock, "paused_by", "ferry pause" if 2 < clock.time < 30 else "")
@@ -92,7 +92,7 @@ def test_who_is_paused_while_waiting_for_the_cap_is_not_admitted() -> None:
     assert 2 < throttle.seconds()["rows-per-second"] < 2.3
 
 
-def test_a_pause_ends_at_once_for_those_who_wait() -> None:
+def test_the_end_of_a_pause_wakes_waiting_threads() -> None:
     paused_by = ["spec.paused"]
     throttle = Throttle(paused_by=lambda: paused_by[0])
     admitted = threading.Event()

@@ -36,7 +36,7 @@ def test_null_empty_and_the_word_null_are_three_values(both: TablePair) -> None:
     assert len(set(hashes(both, table).values())) == 8
 
 
-def test_where_a_text_ends_counts(both: TablePair) -> None:
+def test_the_boundary_between_two_texts_matters(both: TablePair) -> None:
     both.on_source(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(9), b varchar(9), c text, d text)",
         "INSERT INTO t VALUES (1, 'a,b', 'c', '', ''), (2, 'a', 'b,c', '', ''), (3, 'a,1:b', 'c', '', '')",
@@ -143,7 +143,7 @@ def test_only_the_source_evaluates_the_row_filter(both: TablePair) -> None:
     assert sums(both, both.table(row_filter="city = 'Köln'"))[1].rows == 2
 
 
-def test_a_warning_is_never_passed_over(both: TablePair) -> None:
+def test_a_warning_is_never_ignored(both: TablePair) -> None:
     both.on_source("CREATE TABLE t (id int PRIMARY KEY, note varchar(20))", "INSERT INTO t VALUES (1, 'abc')")
     with pytest.raises(DataError, match=r"VerificationWarning.*1292"):
         chunk_sum(
@@ -159,7 +159,7 @@ def test_generated_columns_are_left_out(both: TablePair) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ENUM", "SET"])
-def test_a_number_that_means_another_text_differs(both: TablePair, kind: str) -> None:
+def test_equal_numbers_with_different_member_texts_differ(both: TablePair, kind: str) -> None:
     """Rows travel by number: a table with other members takes them all, and every value is another."""
     column = f"CREATE TABLE t (id int PRIMARY KEY, v {kind}({{}}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)"
     both.on_source(column.format("'\U0001f600', 'b', 'c'"))

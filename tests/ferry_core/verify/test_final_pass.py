@@ -70,19 +70,19 @@ def test_each_kind_of_difference(both: TablePair) -> None:
     assert text == f"{both.schema}.t (id=500): different values on the target"
 
 
-def test_ghosts_before_the_first_and_behind_the_last_key(both: TablePair) -> None:
+def test_ghost_rows_before_the_first_and_after_the_last_key(both: TablePair) -> None:
     fill(both)
     both.on_target("INSERT INTO t VALUES (-5, 'ghost'), (0, 'ghost'), (1001, 'ghost'), (2147483647, 'ghost')")
     assert found(compare(both, both.table())) == ["extra -5", "extra 0", "extra 1001", "extra 2147483647"]
 
 
-def test_ghosts_in_a_table_that_is_empty_on_the_source(both: TablePair) -> None:
+def test_ghost_rows_in_a_table_that_is_empty_on_the_source(both: TablePair) -> None:
     both.on_both("CREATE TABLE t (id int PRIMARY KEY)")
     both.on_target("INSERT INTO t VALUES (1), (-1)")
     assert found(compare(both, both.table())) == ["extra -1", "extra 1"]
 
 
-def test_very_many_ghosts_are_fetched_in_parts_and_end_the_tables_pass(
+def test_very_many_ghost_rows_are_fetched_in_parts_and_end_the_tables_pass(
     both: TablePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(narrow, "FETCH_ROWS", 10)
@@ -116,7 +116,7 @@ def test_equal_values_swapped_between_rows(both: TablePair) -> None:
     assert found(compare(both, both.table())) == ["changed 100", "changed 110"]
 
 
-def test_keys_that_are_equal_for_sql_and_differ_in_bytes(both: TablePair) -> None:
+def test_keys_that_sql_considers_equal_but_whose_bytes_differ(both: TablePair) -> None:
     both.on_both("CREATE TABLE t (id varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY)")
     both.on_source("INSERT INTO t VALUES ('a'), ('b'), ('C'), ('ä2')")
     both.on_target("INSERT INTO t VALUES ('A'), ('b'), ('c'), ('ä2')")
@@ -174,7 +174,7 @@ def test_lost_connections_are_replaced(both: TablePair) -> None:
     assert found(result) == ["missing 500"]
 
 
-def test_an_error_that_is_not_passing_ends_the_pass(both: TablePair) -> None:
+def test_a_permanent_error_ends_the_pass(both: TablePair) -> None:
     fill(both)
     fill(both, 10, "other")
     both.on_target("DROP TABLE t")

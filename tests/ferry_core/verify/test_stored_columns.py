@@ -23,7 +23,7 @@ def compared(both: TablePair, table: Table) -> list[Difference]:
     return found
 
 
-def test_what_each_server_has_stored_is_compared(both: TablePair) -> None:
+def test_stored_generated_values_of_both_servers_are_compared(both: TablePair) -> None:
     both.on_both(
         "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, v INT, hour INT AS (HOUR(at)) STORED, "
         "again INT AS (HOUR(at)) VIRTUAL, j JSON AS (JSON_ARRAY(v)) STORED, g VARCHAR(9) AS (v) STORED)"

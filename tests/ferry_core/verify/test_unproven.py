@@ -54,7 +54,7 @@ def test_a_proof_that_began_before_a_new_pass_proves_nothing_in_it() -> None:
     assert keys_of(unproven, move) == [b"1"]
 
 
-def test_keys_that_stay_unproven_do_not_hide_the_others() -> None:
+def test_keys_that_stay_unproven_do_not_delay_the_others() -> None:
     move = move_of()
     unproven = UnprovenKeys([move])
     unproven.begin(move)
@@ -63,7 +63,7 @@ def test_keys_that_stay_unproven_do_not_hide_the_others() -> None:
     assert sorted(seen) == [b"1", b"2", b"3", b"4"]
 
 
-def test_over_the_cap_the_largest_table_is_unproven_as_a_whole() -> None:
+def test_over_the_memory_limit_the_largest_table_is_unproven_as_a_whole() -> None:
     small, large = move_of(simple_table("small")), move_of(simple_table("large"))
     unproven = UnprovenKeys([small, large], max_bytes=10 * (ENTRY_BYTES + 4))
     unproven.begin(small)

@@ -73,7 +73,7 @@ def test_single_keys_are_compared(both: TablePair, move: TableMove) -> None:
     assert texts(check_keys(filtered, keys, source, target)) == ["changed 2", "extra 4"]
 
 
-def test_keys_spelt_in_another_way_name_the_same_row(both: TablePair, move: TableMove) -> None:
+def test_two_spellings_of_a_key_name_the_same_row(both: TablePair, move: TableMove) -> None:
     both.on_target("UPDATE t SET a = '' WHERE id = 2")
     source, target = both.connect_source(Purpose.SOURCE), both.connect_target()
     assert texts(check_keys(move.table, [("2e0",), ("+2",), ("0x02 + 0",)], source, target)) == ["changed 2"]
@@ -96,9 +96,7 @@ def test_a_difference_is_named_before_the_lock(both: TablePair, verifier: Verifi
     assert texts(full_pass(verifier).differing) == ["changed 2", "missing 3"]
 
 
-def test_a_change_that_was_not_flushed_yet_is_no_difference(
-    both: TablePair, move: TableMove, verifier: Verifier
-) -> None:
+def test_an_unflushed_change_is_not_a_difference(both: TablePair, move: TableMove, verifier: Verifier) -> None:
     both.on_source("UPDATE t SET a = 'zwei' WHERE id = 2")
     verifier.changed(move, [b"2"], decode)
 
@@ -131,7 +129,7 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(both: TablePair, verifier
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_row_that_flips_between_two_values_is_no_difference(
+def test_a_row_that_flips_between_two_values_is_not_a_difference(
     both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:
     """Written many times a second, its change always on the way, it shows the same pair of hashes at every look."""
@@ -193,14 +191,14 @@ def test_a_change_between_the_two_reads_proves_nothing(both: TablePair, move: Ta
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_an_event_between_the_two_reads_outlives_an_equal_result(both: TablePair, move: TableMove) -> None:
+def test_an_event_between_the_two_reads_keeps_the_key_unproven(both: TablePair, move: TableMove) -> None:
     verifier, proof = between_the_reads(both, move, ["UPDATE t SET a = 'two' WHERE id = 2"], on_event=True)
     assert proof.differing == []
     assert proof.proven == 0, "the rows were equal, but the event is newer than the source's read"
     assert verifier.unproven.size() == 1
 
 
-def test_a_change_between_the_reads_of_the_pass_is_a_candidate_only(both: TablePair, move: TableMove) -> None:
+def test_a_change_between_the_reads_of_a_pass_is_only_a_candidate(both: TablePair, move: TableMove) -> None:
     changed = threading.Event()
 
     def connect_target() -> Session:
@@ -229,9 +227,7 @@ def test_no_verdict_past_the_deadline(both: TablePair, move: TableMove, verifier
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(
-    both: TablePair, move: TableMove, verifier: Verifier
-) -> None:
+def test_a_stopping_run_does_not_wait_for_the_verdict(both: TablePair, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
     verifier.changed(move, [b"2"], decode)
     looks = 0
@@ -256,7 +252,7 @@ def test_a_run_that_is_to_end_does_not_wait_for_the_verdict(
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
-def test_a_background_turn_that_hangs_does_not_outlast_the_deadline(
+def test_a_hanging_background_turn_does_not_delay_the_deadline(
     both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:
     full_pass(verifier)
@@ -293,7 +289,7 @@ def test_many_keys_under_the_lock(both: TablePair, move: TableMove, verifier: Ve
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 11", "changed 999", "extra 9999"]
 
 
-def test_over_the_cap_the_table_needs_another_pass(both: TablePair, move: TableMove) -> None:
+def test_over_the_memory_limit_the_table_needs_another_pass(both: TablePair, move: TableMove) -> None:
     verifier = Verifier([move], both.connect_source, both.connect_target, max_bytes=1000)
     verifier.unproven.begin(move)
     full_pass(verifier)

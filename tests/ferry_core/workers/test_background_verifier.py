@@ -23,7 +23,7 @@ MOVE = move_of()
 DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
 
 
-class Rig:
+class VerifierRig:
     """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
 
     def __init__(self, source_now: Callable[[], Position]) -> None:
@@ -41,8 +41,8 @@ class Rig:
         return thread
 
 
-def test_waits_for_what_the_stream_has_not_told_yet() -> None:
-    rig = Rig(lambda: mark(3).position)
+def test_verification_waits_for_changes_still_in_the_stream() -> None:
+    rig = VerifierRig(lambda: mark(3).position)
     waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
     rig.buffer.alive(mark(2), None)
     waiting.join(0.3)
@@ -52,15 +52,15 @@ def test_waits_for_what_the_stream_has_not_told_yet() -> None:
     assert not waiting.is_alive()
 
 
-def test_waits_while_the_source_is_away() -> None:
+def test_verification_waits_while_the_source_is_unreachable() -> None:
     answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1).position])
-    rig = Rig(answers)
+    rig = VerifierRig(answers)
     assert rig.verification._wait_flushed(MOVE)
     assert answers.call_count == 4
 
 
-def test_the_end_of_the_run_ends_the_wait() -> None:
-    rig = Rig(lambda: mark(3).position)
+def test_the_end_of_the_run_ends_the_verifications_wait() -> None:
+    rig = VerifierRig(lambda: mark(3).position)
     waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
     rig.ending.cancel()
     waiting.join(10)
@@ -68,7 +68,7 @@ def test_the_end_of_the_run_ends_the_wait() -> None:
 
 
 def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
-    rig = Rig(lambda: mark(3).position)
+    rig = VerifierRig(lambda: mark(3).position)
     looking = rig.in_thread(rig.verification._look)
     looking.join(0.3)
     assert looking.is_alive()
@@ -80,8 +80,8 @@ def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
         rig.verification._look()
 
 
-def test_a_row_that_is_written_all_the_time_is_never_judged_by_its_looks() -> None:
-    rig = Rig(lambda: mark(1).position)
+def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
+    rig = VerifierRig(lambda: mark(1).position)
     rig.verifier.steady.return_value = []
     for _ in range(3 * SAME_DIFFERENCE_TIMES):
         rig.verification._look()
@@ -92,9 +92,9 @@ def test_a_row_that_is_written_all_the_time_is_never_judged_by_its_looks() -> No
         rig.verification._look()
 
 
-def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that hangs then keeps nobody waiting, and what the verdict speaks of stays as old as it is."""
-    rig = Rig(lambda: mark(1).position)
+    rig = VerifierRig(lambda: mark(1).position)
     left = threading.Event()
     rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
     monkeypatch.setattr(background_verifier, "FRESH_SECONDS", -1)
@@ -113,9 +113,9 @@ def test_the_last_look_is_bounded_and_heeds_a_stop(monkeypatch: pytest.MonkeyPat
     assert rig.verifier.compare_again.call_count == 1
 
 
-def test_a_pass_that_took_long_says_so_in_the_verdict() -> None:
+def test_the_verdict_mentions_a_pass_that_is_too_old() -> None:
     """Nothing is compared once more before the cutover then."""
-    verification = Rig(lambda: mark(1).position).verification
+    verification = VerifierRig(lambda: mark(1).position).verification
     assert "took" not in verification.unseen
     verification._took = background_verifier.QUICK_SECONDS + 35
     assert verification.unseen.endswith("(that pass took 45 s: too long to repeat it)")

@@ -126,7 +126,7 @@ def test_one_row_that_is_too_large_is_named(both: TablePair, tables: list[Table]
             found = chunks.next_chunk(both.plain)
 
 
-def test_sizes_follow_bytes_and_time() -> None:
+def test_chunk_sizes_adapt_to_bytes_and_time() -> None:
     sizer = ChunkSizer(ChunkTarget(0.5, 8 << 20), 100)
     first = sizer.rows
     sizer.learn(first, first * 100, 0.01)
@@ -143,7 +143,7 @@ def test_sizes_follow_bytes_and_time() -> None:
     assert sizer.rows == before // 2
 
 
-def test_sizes_have_bounds() -> None:
+def test_chunk_sizes_have_limits() -> None:
     sizer = ChunkSizer(ChunkTarget(60, 256 << 20), 0)
     for _ in range(30):
         sizer.learn(sizer.rows, sizer.rows * 10, 0.001)

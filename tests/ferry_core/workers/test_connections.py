@@ -9,7 +9,7 @@ from ferry_core.workers.connections import Connections
 from tests.support.servers import Pair
 
 
-def test_a_password_is_wrong_at_first_and_about_to_be_changed_later(pair: Pair) -> None:
+def test_a_refused_password_is_an_error_at_first_and_retried_later(pair: Pair) -> None:
     """What a server refuses ends a run only if it has never let it in."""
     logins = [dataclasses.replace(pair.source.endpoint(), password="wrong"), pair.source.endpoint()]
     connections = Connections(lambda: logins[0], lambda: pair.target.endpoint("target"))

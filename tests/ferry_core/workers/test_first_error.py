@@ -11,7 +11,7 @@ from tests.support.table_pair import make_table
 from tests.support.waits import wait_until
 
 
-def test_a_dropped_table_is_told_by_the_stream_also_when_a_read_meets_it_first(pair: Pair, schema: str) -> None:
+def test_the_stream_reports_a_dropped_table_even_if_a_read_fails_first(pair: Pair, schema: str) -> None:
     name = make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
     with EngineInProcess(pair, schema) as run:
         pair.source.execute(f"DROP TABLE {name}")
@@ -30,7 +30,7 @@ def test_a_dropped_table_is_told_by_the_stream_also_when_a_read_meets_it_first(p
         assert found.value.reason == "SchemaChanged"
 
 
-def test_a_missing_table_that_the_stream_does_not_explain_is_told_as_it_was_met(pair: Pair, schema: str) -> None:
+def test_a_missing_table_without_a_logged_statement_is_reported_as_read(pair: Pair, schema: str) -> None:
     make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
     with EngineInProcess(pair, schema) as run:
         run.stream()

@@ -38,7 +38,7 @@ def alike(pair: Pair, schema: str) -> None:
     assert rows(pair.source, schema)
 
 
-def test_one_engine_after_another_runs_there_and_back(ends: Pair, schema: str) -> None:
+def test_the_engine_runs_in_both_directions(ends: Pair, schema: str) -> None:
     ends.source.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`")
     name = make_table(ends, schema, COLUMNS, *ROWS)
     ends.target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.t ({COLUMNS})")

@@ -126,9 +126,7 @@ def test_a_table_joins_a_running_set_and_is_copied(pair: Pair, schema: str) -> N
         run.alike("b")
 
 
-def test_a_move_that_starts_over_is_copied_from_its_new_definition_while_the_others_go_on(
-    pair: Pair, schema: str
-) -> None:
+def test_a_move_that_starts_over_is_copied_while_the_others_continue(pair: Pair, schema: str) -> None:
     make_table(pair, schema, COLUMNS, "(1, 1), (2, 2)", name="a")
     make_table(pair, schema, COLUMNS, "(1, 1), (2, 2), (3, 3)", name="b")
     with Run(pair, schema, workers=2) as run:
@@ -196,7 +194,7 @@ def test_keys_of_an_undecided_xa_transaction_are_read_by_the_new_copy(pair: Pair
 # -- over a kill -9 -----------------------------------------------------------------------------------------------
 
 
-class Deaf:
+class NoReport:
     """Hears of checkpoints, and reports nothing."""
 
     json_changed = 0
@@ -209,7 +207,7 @@ def recorded(run: Run, path: Path) -> None:
     """Give the run a state file."""
     state = RunState(ferry_uid=run.uid, ferry_name="t/t", source_id="s", selection="{}", foreign_keys_added=True)
     stored = Stored(SqliteStore(path), run.fence.epoch)
-    run.checkpoints = Checkpoints(stored, state, run.chunks, run.buffer, Deaf())
+    run.checkpoints = Checkpoints(stored, state, run.chunks, run.buffer, NoReport())
 
 
 def dies_while_one_starts_over(pair: Pair, schema: str, path: Path, copying: Event) -> None:

@@ -61,7 +61,7 @@ def test_an_interrupted_step_is_redone_after_the_pause(ending: Cancellation, pai
     assert resumed.call_count == 2
 
 
-def test_a_conflict_without_end_is_given_up_after_a_while(ending: Cancellation, pair: Mock) -> None:
+def test_an_endless_conflict_is_given_up_after_a_while(ending: Cancellation, pair: Mock) -> None:
     failed = Mock()
     body = Mock(side_effect=LockConflict(Reason.LOCK_CONFLICT, "deadlock"))
     with pytest.raises(LockConflict):
@@ -70,7 +70,7 @@ def test_a_conflict_without_end_is_given_up_after_a_while(ending: Cancellation, 
     pair.recover.assert_not_called()
 
 
-def test_a_run_that_ends_does_not_begin_another_try(ending: Cancellation, pair: Mock) -> None:
+def test_a_stopping_run_does_not_retry(ending: Cancellation, pair: Mock) -> None:
     ending.cancel()
     body = Mock()
     with pytest.raises(Terminated):
@@ -78,7 +78,7 @@ def test_a_run_that_ends_does_not_begin_another_try(ending: Cancellation, pair: 
     body.assert_not_called()
 
 
-def test_a_try_that_took_long_is_made_again(ending: Cancellation, pair: Mock) -> None:
+def test_a_try_that_took_long_is_repeated(ending: Cancellation, pair: Mock) -> None:
     """A server that is about to die, or a network that is cut, keeps a statement waiting longer than we retry."""
     outcomes = iter([ConnectionLost(Reason.CONNECTION_LOST, "died at last"), None])
 
@@ -92,7 +92,7 @@ def test_a_try_that_took_long_is_made_again(ending: Cancellation, pair: Mock) ->
     assert CopyStep(Mock(), ending, Mock(), RETRY_SECONDS).retrying(pair, body) == "copied"
 
 
-def test_a_chunk_in_trouble_is_told_before_each_repetition_and_a_pause_is_none(
+def test_a_failed_chunk_is_reported_before_each_repetition_but_not_for_a_pause(
     ending: Cancellation, pair: Mock
 ) -> None:
     outcomes = iter(
