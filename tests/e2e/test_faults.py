@@ -35,7 +35,7 @@ def fill(server: Server, schema: str, rows: int = ROWS, table: str = "t") -> Non
 
 
 @pytest.fixture
-def bench(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     fill(pair.source, schema)
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "1s"})
 

@@ -73,8 +73,8 @@ def test_disk_full_on_the_target(small_target: Pair, schema_of: Callable[[Server
     ballast = fill_disk(target.instance.folder / "data", 70)
     # Four workers' chunks of 20 MB at once would fill the disk before one of them commits.
     sections = {"copy": {"workers": 1}, "cutover": {"mode": "Automatic", "watchFor": "1s"}}
-    bench = FerryCli(tmp_path / "ferry", small_target, schema, **sections)
-    with bench.process("--retry-for", "5s") as process:
+    cli = FerryCli(tmp_path / "ferry", small_target, schema, **sections)
+    with cli.process("--retry-for", "5s") as process:
         process.start()
         ended = stopped(process, 180)
         survived = target.instance.running
@@ -86,12 +86,12 @@ def test_disk_full_on_the_target(small_target: Pair, schema_of: Callable[[Server
             found = re.match("ferry: (ServerUnreachable|ConnectionLost|ServerResourceExhausted): ", ended.failures[-1])
             assert found, ended
             ended.refused(75, found[1], "target 127.0.0.1")
-        assert bench.state.exists()
+        assert cli.state.exists()
         ballast.unlink()
         target.start()  # a server may not survive it
         there = target.value(f"SELECT COUNT(*) FROM {schema}.t")
         kept = process.start().wait_stage("Copying")["progress"]["rowsCopied"]
-        bench.tell(process, f"goes on over {there} rows")
+        cli.tell(process, f"goes on over {there} rows")
         assert kept > 0
         assert target.value(f"SELECT COUNT(*) FROM {schema}.t") >= there > 0
         process.succeed()

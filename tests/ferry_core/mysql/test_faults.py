@@ -89,7 +89,7 @@ def test_a_port_on_which_something_else_listens() -> None:
         closing.join(30)
 
 
-def test_what_is_added_stands_behind_the_statement() -> None:
+def test_added_text_follows_the_statement() -> None:
     error = FerryError(Reason.STATEMENT_FAILED, "no", statement="DO 1")
     error.add(". More")
     assert (str(error), error.problem) == ("StatementFailed: no; statement: DO 1. More", "no")

@@ -323,8 +323,8 @@ def test_a_stop_is_not_followed_by_another_start(make_run: MakeRun) -> None:
     assert run.startup.starts == 1
 
 
-def test_more_workers_are_taken_up_while_it_copies(make_run: MakeRun) -> None:
-    run: PlayedRun = make_run()
+def test_more_workers_start_during_the_copy(make_run: MakeRun) -> None:
+    run: FakeRun = make_run()
     more = run.intent.now.directive.copy_.model_copy(update={"workers": 9})
     run.during[Stage.COPYING] = run.wish(lambda wanted: wanted.changed(copy_=more))
     assert run.run() is ExitCode.DONE

@@ -67,7 +67,7 @@ def test_an_attempt_that_cannot_be_prepared_fails_with_writes_allowed(
     assert len(run.attempts_at) == 1, "the first one stopped no writes"
 
 
-def test_an_attempt_has_the_deadline_that_is_wanted_by_then(make_run: MakeRun) -> None:
+def test_an_attempt_uses_the_newest_deadline(make_run: MakeRun) -> None:
     run = make_run()
     deadline = run.intent.now.directive.cutover.model_validate({"mode": "Automatic", "deadline": "3s"})
     run.during[Stage.STREAMING] = run.wish(lambda wanted: wanted.changed(cutover=deadline))
@@ -75,7 +75,7 @@ def test_an_attempt_has_the_deadline_that_is_wanted_by_then(make_run: MakeRun) -
     assert "attempt 1 within 3s" in run.operations.calls
 
 
-def test_a_state_that_is_not_stored_after_the_cutover_undoes_nothing(make_run: MakeRun) -> None:
+def test_a_failed_save_after_the_cutover_undoes_nothing(make_run: MakeRun) -> None:
     run = make_run()
 
     def fail() -> None:

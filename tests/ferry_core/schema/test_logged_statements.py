@@ -42,7 +42,7 @@ LOGGED_BY_MARIADB = [
 ]
 
 
-def test_what_servers_really_log(pair: Pair, schema: str) -> None:
+def test_statements_as_servers_log_them(pair: Pair, schema: str) -> None:
     """Runs each statement and reads it back from the binlog: servers rewrite some of them."""
     selected = [TableName(schema, name) for name in ("a", "b")]
     statements = LOGGED + (LOGGED_BY_MARIADB if pair.source.flavor.name == "MARIADB" else [])
