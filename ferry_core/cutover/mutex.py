@@ -109,10 +109,15 @@ class CutoverMutex:
             return False
 
     def release(self) -> None:
-        with self._using:
-            if self._session is not None:
-                self._session.close()  # and the server releases the named lock
-                self._session = None
+        """Never waits: a thread that uses the session, and waits for a server that hangs, gets an error at once."""
+        session = self._session
+        if session is None:
+            return
+        session.abort()
+        if self._using.acquire(blocking=False):  # else whoever uses it releases it upon that error
+            session.close()  # and the server releases the named lock
+            self._session = None
+            self._using.release()
 
     @contextlib.contextmanager
     def acquired(self, seconds: float) -> Iterator[bool]:

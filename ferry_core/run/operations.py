@@ -137,8 +137,6 @@ class DataOperations:
         self._new_tables = NewTables(parts.context, reporter)
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
-        self._kept_lock: SourceLock | None = None
-        """Set only after a cutover: a thread of an abandoned attempt may use its lock while a server hangs."""
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -189,8 +187,8 @@ class DataOperations:
 
     def close(self) -> None:
         self._engine.stop()
-        if self._kept_lock is not None:
-            self._kept_lock.end()  # the cutover mutex must be released with this run, not only with the process
+        if self._used_lock is not None:
+            self._used_lock.end()  # the cutover mutex must be released with this run, not only with the process
         self._closing()
 
     # -- servers --------------------------------------------------------------------------------------------------
@@ -299,7 +297,6 @@ class DataOperations:
         return differing
 
     def keep_lock(self, seconds: float) -> None:
-        self._kept_lock = self._used_lock
         if self._used_lock is not None:
             try:
                 self._used_lock.keep(seconds)

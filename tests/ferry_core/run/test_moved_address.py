@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,10 +18,13 @@ from ferry_core.api.report import Outcome, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState, TableState
+from ferry_core.cli.preflight import preflight
 from ferry_core.consistency.fence import Fence
 from ferry_core.errors import ExitCode, FerryError
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.preflight.result import Status
+from ferry_core.preflight.trial_schema import prefix_of
 from ferry_core.run import attempts, restart_policy
 from ferry_core.run.ferry import Ferry
 from ferry_core.run.options import RunOptions
@@ -29,7 +32,10 @@ from tests.support.compare import assert_equal_tables
 from tests.support.manifests import ferry_between, write
 from tests.support.proxy import Proxy, assert_not_used
 from tests.support.servers import Pair, Server
-from tests.support.waits import wait_until
+from tests.support.waits import Background, wait_until
+
+if TYPE_CHECKING:
+    from ferry_core.preflight import CheckResult
 
 ENDS = ["source", "target"]
 
@@ -120,6 +126,23 @@ def test_abort_and_cleanup_refuse_another_server(
             break
     print(f"{before - 1} connections, each led astray once")
     assert before > 2
+
+
+@pytest.mark.parametrize("ends", ["target"], indirect=True)
+def test_a_check(ends: Ends) -> None:
+    """It loses its connection with its trial schema made: by another one it ends the first, and drops the schema."""
+    ends.fill(ends.pair.source)
+    loaded = ends.load()
+    ends.proxy.hold(f"CREATE DATABASE `{prefix_of(ends.schema)}".encode())
+    results: list[CheckResult] = []
+    checking = Background(lambda: results.extend(preflight(loaded, ends.state)))
+    ends.proxy.wait_held()
+    ends.proxy.lead_to(ends.wrong.host, ends.wrong.port)
+    ends.proxy.cut()
+    checking.join()
+    assert ends.proxy.led_astray > 0
+    assert_not_used(ends.proxy)
+    assert [one for one in results if one.status is Status.FAILED and "ConnectionLost" in (one.reason or "")], results
 
 
 @pytest.mark.slow
