@@ -44,10 +44,9 @@ from hack.families import (
 
 __all__ = ["PASSWORD", "Family", "Flags", "Instance", "Unavailable", "create", "install", "instances", "sweep"]
 
-# below the kernel's range for outgoing connections, so that a port stays free during a restart
-_PORTS = range(27000, 32000)
-_START_SECONDS = 60
-_STOP_SECONDS = 60
+_PORTS = range(27000, 32000)  # below the kernel's range for outgoing connections: a port stays ours over a restart
+_START_SECONDS = 180
+_STOP_SECONDS = 180
 _GREETING_PAUSE = 0.03
 
 
@@ -137,7 +136,7 @@ class Instance:
         self._await_greeting()
 
     def stop(self) -> None:
-        """An orderly shutdown. The server is killed if it takes longer than a minute."""
+        """An orderly shutdown. The server is killed if it takes longer than three minutes."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -241,6 +240,11 @@ def _free_port(taken: set[int]) -> int:
 
 def sweep() -> None:
     """End and remove instances whose owner was killed."""
+    with locked("instances"):
+        _sweep()
+
+
+def _sweep() -> None:
     for instance in instances():
         if instance.owner is not None and not instance.owner.alive:
             instance.remove()
@@ -260,7 +264,7 @@ def create(
     """
     source = template(family)
     with locked("instances"):
-        sweep()
+        _sweep()
         others = list(instances())
         name = name or f"{family}-{uuid.uuid4().hex[:8]}"
         folder = _instances_folder() / name

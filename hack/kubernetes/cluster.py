@@ -30,7 +30,8 @@ from hack.kubernetes.images import write_image
 from hack.servers import ProcessId
 
 _HERE = Path(__file__).resolve().parent
-_START_SECONDS = 120
+_START_SECONDS = 300
+_END_SECONDS = 120
 _MOST = 64  # networks of four addresses in one of 256
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -104,9 +105,9 @@ class Cluster:
 
     def remove(self) -> None:
         """End it, and remove everything except the cache."""
-        self.init.end(signal.SIGKILL, 30)
+        self.init.end(signal.SIGKILL, _END_SECONDS)
         if self.child is not None:
-            self.child.wait(30)
+            self.child.wait(_END_SECONDS)
         _run("ip", "link", "delete", self.network.link, check=False)  # removed together with the node's network
         _remove_cgroups(_cgroup(self.name))
         shutil.rmtree(self.folder)
@@ -278,7 +279,7 @@ def _make_cgroups(name: str) -> None:
 
 def _remove_cgroups(name: str) -> None:
     """Remove them. Killed processes leave a cgroup only once the kernel has reaped them."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _END_SECONDS
     for top in (*_CGROUPS.glob(f"*/{name}"), *_CGROUPS.glob(name)):
         while top.exists():
             for folder, _, _ in os.walk(top, topdown=False):

@@ -69,7 +69,7 @@ def _wait_for_owners(api: KubeApi) -> None:
         "spec": {"containers": [{"name": "x", "image": "x"}]},
     }
     line = ("create", "--dry-run=server", "--namespace=default", "-f", "-")
-    wait_until(lambda: api.kubectl(*line, given=pod, check=False).returncode == 0, seconds=30)
+    wait_until(lambda: api.kubectl(*line, given=pod, check=False).returncode == 0)
 
 
 class Account:

@@ -77,7 +77,7 @@ def team(strict_api: StrictApi) -> Iterator[PolicyNamespace]:
     team.grant("oncall", ["get", "create", "patch"], "ferries", "mysqlferry.io")
     team.grant("owner", ["get", "create", "patch"], "ferries", "mysqlferry.io")
     team.grant("owner", ["create"], "pods", "")
-    wait_until(lambda: not team.patch("oncall", CHOICES["image"])[0], seconds=30)  # the policy is in force
+    wait_until(lambda: not team.patch("oncall", CHOICES["image"])[0])  # the policy is in force
     yield team
     strict_api.kubectl("delete", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": made})
 

@@ -41,7 +41,7 @@ class Installer:
 
     def _run(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
         line = [binary(), f"--kubeconfig={self.api.kubeconfig}", f"--namespace={HOME}", *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
 
     def get(self, kind: str, *where: str) -> list[Object]:
         listed = json.loads(self.api.kubectl("get", kind, *where, "--output=json").stdout)

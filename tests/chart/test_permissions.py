@@ -38,7 +38,7 @@ def live(cluster: Cluster, kubelet: Kubelet) -> None:
     kubelet.call(lambda: copier.condition(Condition.CUT_OVER, "True", Reason.DONE))
     kubelet.call(lambda: copier.stage(Stage.COMPLETED))
     kubelet.end(copier, 0, words(copier.report))
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
     assert ("Normal", "Completed") in cluster.events("orders")
 
     cluster.apply("regretted")
@@ -49,7 +49,7 @@ def live(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("dropped")
     kubelet.copier("dropped")
     cluster.delete("dropped")
-    wait_until(lambda: cluster.ferry("dropped") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("dropped") is None)
     assert kubelet.started.count("dropped-cleanup") == 1
 
 

@@ -83,15 +83,15 @@ def test_a_deleted_namespace_does_not_affect_the_others(
     account.lose(billing)
     with account.operator(check_seconds=0.5) as operator, Kubelet(strict_api, shop) as kubelet:
         Cluster(strict_api, shop).apply("orders")
-        kubelet.copier("orders", 30)
+        kubelet.copier("orders")
         assert f"namespace {billing} is not served until the operator's account may watch it" in caplog.text
         account.give_back()
-        wait_until(lambda: f"namespace {billing} can be served now: restarting" in caplog.text, seconds=30)
+        wait_until(lambda: f"namespace {billing} can be served now: restarting" in caplog.text)
         operator.wait()
         operator.start()  # as the kubelet does
         with Kubelet(strict_api, billing) as later:
             Cluster(strict_api, billing).apply("orders")
-            later.copier("orders", 30)
+            later.copier("orders")
         assert kubelet.started == ["orders-copier"]
 
 
@@ -121,8 +121,8 @@ def test_a_copier_that_cannot_be_created(scene: RestrictedOperator, name: str, w
     assert words in scene.cluster.status("orders")["message"]
     assert ("Warning", "PodRefused") in scene.cluster.events("orders")
     scene.account.give_back()
-    scene.kubelet.copier("orders", 30)
-    wait_until(lambda: scene.cluster.condition("orders", "Stalled")["status"] == "False")
+    scene.kubelet.copier("orders")
+    wait_until(lambda: scene.cluster.condition("orders", "Stalled").get("status") == "False")
 
 
 @pytest.mark.usefixtures("operator")
@@ -130,10 +130,10 @@ def test_no_copier_without_the_finalizer_that_keeps_its_ferry_until_it_is_cleane
     scene.take("patch ferries")
     scene.cluster.apply("orders")
     words = "waiting for the operator's finalizer"
-    wait_until(lambda: words in scene.cluster.status("orders").get("message", ""), seconds=30)
+    wait_until(lambda: words in scene.cluster.status("orders").get("message", ""))
     assert scene.cluster.pod("orders-copier") is None
     scene.account.give_back()
-    scene.kubelet.copier("orders", 30)
+    scene.kubelet.copier("orders")
 
 
 @pytest.mark.usefixtures("operator")
@@ -146,7 +146,7 @@ def test_a_status_that_cannot_be_written_leaves_the_copier_alone(scene: Restrict
     scene.cluster.patch("orders", paused=True)
     wait_until(lambda: copier.directives[-1].paused)
     scene.account.give_back()
-    wait_until(lambda: scene.cluster.status("orders")["stage"] == "Streaming", seconds=30)
+    wait_until(lambda: scene.cluster.status("orders").get("stage") == "Streaming")
 
 
 @pytest.mark.usefixtures("operator")
@@ -158,7 +158,7 @@ def test_a_deletion_without_permission_is_reported(scene: RestrictedOperator, na
     wait_until(lambda: scene.event(name))
     assert scene.kubelet.started == ["first-copier", "orders-copier"]
     scene.account.give_back()
-    wait_until(lambda: scene.cluster.ferry("orders") is None, seconds=60)
+    wait_until(lambda: scene.cluster.ferry("orders") is None)
     assert scene.kubelet.started[-1] == "orders-cleanup"
 
 
@@ -173,7 +173,7 @@ def test_a_time_to_live_without_permission_to_delete_is_reported(scene: Restrict
     wait_until(lambda: scene.event("delete ferries"))
     assert scene.cluster.condition("orders", "Succeeded")["status"] == "True"
     scene.account.give_back()
-    wait_until(lambda: scene.cluster.ferry("orders") is None, seconds=60)
+    wait_until(lambda: scene.cluster.ferry("orders") is None)
 
 
 @pytest.mark.usefixtures("operator")
@@ -183,7 +183,7 @@ def test_events_that_cannot_be_posted_block_nothing(
     scene.take("create events")
     scene.copying()
     scene.cluster.patch("orders", aborted=True)
-    wait_until(lambda: scene.cluster.status("orders").get("phase") == "Aborted", seconds=60)
+    wait_until(lambda: scene.cluster.status("orders").get("phase") == "Aborted")
     refused = 'cannot create resource "events"'  # after the status, of which it tells
     wait_until(lambda: any(refused in each.getMessage() for each in caplog.records))
 

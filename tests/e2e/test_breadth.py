@@ -16,6 +16,7 @@ from tests.support.compare import assert_equal_schemas, assert_equal_tables
 from tests.support.ferry_cli import FerryProcess
 from tests.support.schemas import OddTable, create_odd_tables, fill_narrow, odd_tables
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 from tests.support.writers import Writers
 
 RSS_MIB = 190  # 200 MB
@@ -30,7 +31,7 @@ def test_two_hundred_tables_under_writes(pair: Pair, schema: str, tmp_path: Path
         for kind in [kinds[number % len(kinds)]]
     ]
     rows = create_odd_tables(pair.source, schema, tables)
-    cutover = {"mode": "Automatic", "watchFor": "0s", "maxAttempts": 50, "maxLag": "5s"}
+    cutover = {"mode": "Automatic", "watchFor": "0s", "maxAttempts": 50, "maxLag": "20s", "deadline": "5m"}
     with (
         Writers(pair.source, schema, tables, threads=3, pause=0.02, xa=False) as writers,
         FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, cutover=cutover) as ferry,
@@ -38,10 +39,11 @@ def test_two_hundred_tables_under_writes(pair: Pair, schema: str, tmp_path: Path
         writers.wait_for(50)
         ferry.start().succeed()
         result = ferry.result()
+        wait_until(lambda: writers.refused["read only"], "a writer meets the lock")
     print(f"{rows} rows at first; {writers.summary()}")
     assert " of 200 tables" in result
     found = assert_equal_schemas(pair.source, pair.target, schema)
-    assert (found.tables, writers.refused["read only"] > 0) == (200, True)
+    assert found.tables == 200
     print(found)
 
 
@@ -193,7 +195,6 @@ def test_a_row_larger_than_the_targets_packet_is_named(mysql_pair: Pair, schema:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_five_million_rows(mysql_pair: Pair, schema: str, tmp_path: Path) -> None:
     """On MySQL only, because it takes two minutes. MariaDB copied 240,000 rows/s with the same memory."""
     pair, rows = mysql_pair, 5_000_000
@@ -218,7 +219,6 @@ def test_five_million_rows(mysql_pair: Pair, schema: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema: str, tmp_path: Path) -> None:
     rows = 2_000_000
     fill_narrow(pair.source, schema, "many", rows)
@@ -227,8 +227,8 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
     with FerryProcess(
         tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, copy=copy, cutover=cutover
     ) as ferry:
-        ferry.start_streaming(300)
-        ferry.wait_status(lambda status: status["stage"] == "ReadyForCutover", 300)
+        ferry.start_streaming(600)
+        ferry.wait_status(lambda status: status["stage"] == "ReadyForCutover", 600)
         before = ferry.rss_peak
         pair.source.execute(f"UPDATE `{schema}`.many SET n = n + 1")
         began = time.monotonic()

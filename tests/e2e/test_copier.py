@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from ferry_operator.copier_client import CopierClient, DirectiveRefused, copier_
 from ferry_operator.identity import Identity
 from ferry_operator.names import CONTROL_PORT, METRICS_PORT, Role
 from ferry_operator.observe import PodView
+from tests.support.ferry_cli import LONG_SECONDS
 from tests.support.operator_thread import goodbyes
 from tests.support.servers import Pair
 
@@ -47,7 +49,8 @@ class RealCopier:
             role: {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
             for role, server in sides
         }
-        spec |= {"tables": {"include": [f"{schema}.*"]}, "cutover": {"mode": "Automatic", "watchFor": "0s"}} | parts
+        cutover = {"mode": "Automatic", "watchFor": "0s", "deadline": "2m", "maxLag": "20s"}
+        spec |= {"tables": {"include": [f"{schema}.*"]}, "cutover": cutover} | parts
         self.spec = Spec.model_validate_json(json.dumps(spec))
         meta = {"name": "orders", "namespace": "shop", "uid": self.uid, "generation": 1}
         certificate, key = self.identity.tls_pair(self.uid)
@@ -76,11 +79,11 @@ class RealCopier:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(60)
+            self.process.wait()
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self) -> int:
         assert self.process is not None
-        return self.process.wait(seconds)
+        return self.process.wait(LONG_SECONDS)
 
     @property
     def last_report(self) -> Report:
@@ -119,8 +122,9 @@ async def linked(copier: RealCopier) -> AsyncIterator[CopierClient]:
     await goodbyes()
 
 
-async def until(link: CopierClient, what: Callable[[Report], bool], copier: RealCopier, seconds: float = 60) -> Report:
-    for _ in range(round(seconds * 50)):
+async def until(link: CopierClient, what: Callable[[Report], bool], copier: RealCopier) -> Report:
+    end = time.monotonic() + LONG_SECONDS
+    while time.monotonic() < end:
         view = link.view
         if view.report is not None and view.silent_since is None and what(view.report):
             return view.report
@@ -198,7 +202,7 @@ def test_the_copier_cuts_over_only_after_permission(pair: Pair, schema: str, mak
 
 def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
     fill(mariadb_pair, schema)
-    copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 500})
+    copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 100})
 
     async def pause() -> None:
         async with linked(copier) as link:
@@ -237,8 +241,11 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
     async def withdraw_and_pause() -> None:
         async with linked(copier) as link:
             await until(link, lambda report: report.progress.rows_copied > 0, copier)
-            await link.send(told(copier, 1, throttle=copier.spec.throttle))
-            await refused(link, generation=2, cutover=window)
+            with mariadb_pair.source.connect() as somebody:
+                # Until both were told it can read no more rows, and so not cut over.
+                somebody.cursor().execute(f"LOCK TABLES {schema}.orders WRITE")
+                await link.send(told(copier, 1, throttle=copier.spec.throttle))
+                await refused(link, generation=2, cutover=window)
             held = await until(link, lambda report: report.stage == "ReadyForCutover", copier)
             await asyncio.sleep(1)
             assert copier.process is not None

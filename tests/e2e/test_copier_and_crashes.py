@@ -1,11 +1,13 @@
 """``ferry copier``, restarted again and again like by its Pod, while a source crashes: its state is on the target."""
 
 import asyncio
+import json
 import time
 
 import pytest
 
 from ferry_core.api.report import Report
+from hack.servers import Family
 from tests.e2e.test_copier import Make, RealCopier, fill, linked, make_copier, told, until
 from tests.support.compare import assert_equal_schemas
 from tests.support.server_faults import binlog_end, cut_tail
@@ -15,6 +17,8 @@ from tests.support.waits import wait_until
 __all__ = ["make_copier"]
 
 pytestmark = pytest.mark.slow
+
+POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}
 
 
 def ready(copier: RealCopier) -> Report:
@@ -33,6 +37,12 @@ def cut_over(copier: RealCopier) -> None:
 
     asyncio.run(approve())
     assert copier.wait() == 0, copier.log()
+
+
+def stored_position(pair: Pair, copier: RealCopier) -> str:
+    """Of the newest checkpoint."""
+    body = pair.target.value(f"SELECT body FROM mysql_ferry.checkpoint WHERE ferry_uid = '{copier.uid}'")
+    return str(json.loads(body)["position"])
 
 
 def test_a_copier_is_restarted_until_the_source_is_back(pair: Pair, schema: str, make_copier: Make) -> None:
@@ -71,7 +81,7 @@ def test_a_source_that_lost_its_last_transaction_fails_the_ferry(pair: Pair, sch
     rows = f"{schema}.orders"
     pair.source.execute(f"INSERT INTO {rows} VALUES (900001, 'lost')")
     wait_until(lambda: pair.target.value(f"SELECT COUNT(*) FROM {rows} WHERE id = 900001") == 1, "it is on the target")
-    time.sleep(2.5)  # a checkpoint is up to a second old
+    wait_until(lambda: stored_position(pair, copier) == pair.source.value(POSITION[pair.family]), "a checkpoint")
     copier.kill()
     cut_tail(pair.source, end)
     copier.start()

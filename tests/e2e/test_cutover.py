@@ -15,7 +15,7 @@ from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
 # These tests take longer than all other end-to-end tests together: `make test-slow` runs them alone.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 ODD = 3
 STREAMING = ("Streaming", "ReadyForCutover")
@@ -58,7 +58,7 @@ def test_the_next_start_unlocks_the_source_after_a_killed_run(
             status = under_load.ferry.wait_status(lambda status: said in status["message"])
             cut_over = condition(status, "CutOver")
             assert (cut_over["status"], cut_over["reason"]) == ("False", "InProgress")
-            assert cut_over["message"] == "attempt 1 is running"
+            assert cut_over["message"] == f"attempt {status['cutover']['attempts']} is running"
             under_load.ferry.kill()
             phase, _, stored = under_load.lease()
             print(f"killed in {phase}, source {under_load.read_only()}, stored {stored}, {writers.total} writes")
@@ -131,8 +131,12 @@ def test_a_start_that_is_paused_still_unlocks(pair: Pair, schema: str, folder: P
 
 
 def test_a_blocked_lock_names_the_blocker_and_attempts_run_out(pair: Pair, schema: str, folder: Path) -> None:
-    cutover = {"deadline": "1s", "maxAttempts": 2, "watchFor": "0s"}
-    with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as under_load, under_load.writers() as writers:
+    cutover = {"deadline": "10s", "maxAttempts": 2, "watchFor": "0s"}
+    # Without XA: a transaction that is prepared at the moment would fail an attempt for another reason.
+    with (
+        FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as under_load,
+        under_load.writers().plain as writers,
+    ):
         under_load.ferry.start()
         with under_load.held_in_acquire() as blocker:
             status = failed_attempt(under_load.ferry, "SourceLockTimeout")
@@ -142,15 +146,14 @@ def test_a_blocked_lock_names_the_blocker_and_attempts_run_out(pair: Pair, schem
             named = (
                 f"connection {under_load.id_of(blocker)} " if pair.family is Family.MYSQL else "LOCK TABLES ... WRITE"
             )
-            message = condition(status, "CutOver")["message"]
-            assert named in message or (pair.family is Family.MARIADB and "prepared XA transaction" in message)
+            assert named in condition(status, "CutOver")["message"]
             assert not any(under_load.read_only())
             status = under_load.ferry.wait_status(
                 lambda now: condition(now, "CutOver")["reason"] == "AttemptsExhausted"
             )
             assert status["cutover"]["attempts"] == 2
-            writers.plain.wait_for(20)
-        under_load.finish(writers=writers)
+            writers.wait_for(20)
+        under_load.finish()
 
 
 @pytest.mark.parametrize("how", ["automatic", "approved"])
@@ -158,7 +161,7 @@ def test_an_exhausted_series_of_attempts_stays_exhausted_after_a_restart(
     pair: Pair, schema: str, folder: Path, how: str
 ) -> None:
     wanted: dict[str, Any] = {"mode": "Automatic"} if how == "automatic" else {"approved": True}
-    cutover = {"deadline": "1s", "maxAttempts": 1, "watchFor": "0s"} | wanted
+    cutover = {"deadline": "15s", "maxAttempts": 1, "watchFor": "0s"} | wanted
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as under_load:
         blocker = under_load.connect(pair.source)
         blocker.cursor().execute(f"LOCK TABLES `{schema}`.`{ASIDE}` WRITE")
@@ -338,7 +341,7 @@ def test_nobody_unlocks_while_the_outcome_of_the_cutover_is_unknown(pair: Pair, 
         status = under_load.ferry.wait_status(lambda now: condition(now, "CutOver")["reason"] == "OwnershipAmbiguous")
         assert "SET GLOBAL read_only = OFF" in status["message"]
         assert "phase Completed" in condition(status, "CutOver")["message"]
-        assert under_load.ferry.wait_end(120) == 65
+        assert under_load.ferry.wait_end() == 65
         assert "OwnershipAmbiguous" in under_load.ferry.tail()
         assert under_load.locked
         # And a start that cannot reach the target tells people what to do.
@@ -387,5 +390,5 @@ def test_a_schema_change_after_the_cutover_is_reported(pair: Pair, schema: str, 
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as under_load:
         under_load.approve().wait_stage("Completed")
         pair.source.execute(f"TRUNCATE TABLE `{schema}`.aim")
-        assert under_load.ferry.wait_end(60) == 65
+        assert under_load.ferry.wait_end() == 65
         assert under_load.phase() == "Completed"

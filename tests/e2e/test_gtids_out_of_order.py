@@ -10,7 +10,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 DUMPS = "SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'"
 LAST = "SELECT CAST(SUBSTRING_INDEX(@@GLOBAL.gtid_binlog_pos, '-', -1) AS UNSIGNED)"

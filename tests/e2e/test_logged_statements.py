@@ -37,6 +37,6 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
         process.start().wait_stage(*STREAMING)
         statement = BY_ANOTHER_NAME[way]
         source.execute(f"USE `{schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
-        code = process.wait_end(60)
+        code = process.wait_end()
         ended = Ended(code, "", process.log.read_text())
         ended.refused(65, "StatementFormat", "through a view, trigger or function", statement)

@@ -15,14 +15,14 @@ from tests.support.compare import assert_equal_tables
 from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.servers import Pair
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 ROWS = 6_000
 UNVERIFIED: dict[str, Any] = {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]}
 VERIFIED: dict[str, Any] = {"verify": {"mode": "Final"}, "checkpoint": {"store": "Target"}}
 AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 COMMON: dict[str, Any] = {
-    "throttle": {"maxRowsPerSecond": 1500},
+    "throttle": {"maxRowsPerSecond": 600},
     "copy": {"chunkTargetBytes": "64Ki", "workers": 2},
     "cutover": {"maxLag": "20s", "watchFor": "0s"},
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_faults import STREAMING, fill, finish, write
+from tests.support.cutover_in_process import waiting
 from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
@@ -66,7 +67,7 @@ def test_rows_are_verified_again_after_a_restart(cli: FerryCli, end: str, how: s
 @pytest.mark.parametrize("end", ENDS)
 def test_a_pause_and_the_count_of_attempts_survive_a_restart(cli: FerryCli, end: str) -> None:
     server = server_of(cli, end)
-    cli.spec["cutover"] = {"watchFor": "1s", "maxAttempts": 1, "deadline": "2s"}
+    cli.spec["cutover"] = {"watchFor": "1s", "maxAttempts": 1, "deadline": "5m"}
     with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         attempt_in_vain(cli, process)
@@ -85,10 +86,13 @@ def test_a_pause_and_the_count_of_attempts_survive_a_restart(cli: FerryCli, end:
 
 
 def attempt_in_vain(cli: FerryCli, process: FerryProcess) -> None:
-    """An attempt that fails because somebody holds a table for longer than its deadline."""
-    with cli.pair.source.connect() as connection, connection.cursor() as cursor:
+    """An attempt that fails because somebody kills the statement that waits for the table."""
+    source = cli.pair.source
+    with source.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLES `{cli.schema}`.t WRITE")
         process.post("cutover")
+        wait_until(lambda: waiting(source), "the lock statement waits")
+        cursor.execute(f"KILL QUERY {waiting(source)[0]}")
         process.wait_status(lambda status: any(each["reason"] == "AttemptsExhausted" for each in status["conditions"]))
         cursor.execute("UNLOCK TABLES")
 

@@ -12,7 +12,7 @@ from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.servers import Pair
 
 ROWS = 3000
-SLOWLY = {"maxRowsPerSecond": 1000}
+SLOWLY = {"maxRowsPerSecond": 150}
 SOURCE_PRIVILEGES = {
     Family.MYSQL: "PROCESS, REPLICATION SLAVE, REPLICATION CLIENT, XA_RECOVER_ADMIN, SYSTEM_VARIABLES_ADMIN, "
     "CONNECTION_ADMIN",

@@ -3,6 +3,7 @@ writable.
 """
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -16,13 +17,15 @@ from tests.support.ferry_under_load import FerryUnderLoad, condition
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 ODD = 4
 BULK = 12_000
 CHILD = "id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES `{}`.aim (id)"
-SLOW = {"maxRowsPerSecond": 1500}
+SLOW = {"maxRowsPerSecond": 300}
 STREAMING = ("Streaming", "ReadyForCutover")
+LATE_SECONDS = 4.0
+"""The report of a busy machine may lag so far behind what was done; without the cap 2,000 rows take 2 s."""
 STOP_SECONDS = 25.0
 """A kubelet kills after 30 s. An idle machine takes 1 to 3 s."""
 
@@ -55,7 +58,7 @@ def test_sigterm_ends_every_stage_in_time_and_no_table_starts_over(pair: Pair, s
         ferry = under_load.ferry
         took: dict[str, float] = {}
         with under_load.writers() as writers:
-            wait_copied(ferry.start(), 2000)
+            wait_copied(ferry.start(), 1000)
             took["Copying"] = ferry.terminate()
             kept = under_load.moved()
             wait_copied(ferry.start(), kept)
@@ -87,7 +90,7 @@ def test_sigterm_ends_every_stage_in_time_and_no_table_starts_over(pair: Pair, s
 def test_sigterm_ends_in_time_while_the_target_hangs(pair: Pair, schema: str, tmp_path: Path, store: str) -> None:
     spec = {} if store == "Volume" else {"checkpoint": {"store": "Target"}}
     with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW, **spec) as under_load:
-        wait_copied(under_load.ferry.start(), 2000)
+        wait_copied(under_load.ferry.start(), 1000)
         under_load.proxy.pause()
         under_load.proxy.wait_stuck()
         took = under_load.ferry.terminate()
@@ -118,10 +121,12 @@ def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, sc
     """Somebody reads the target in a long transaction, so the ALTER is retried; a stop ends the retries at once."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as under_load:
         pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
-        under_load.ferry.start().wait_stage("Copying")
-        wait_until(lambda: pair.target.query(f"SHOW TABLES FROM `{schema}` LIKE 'child'"), "the tables are made")
+        under_load.proxy.hold(f"ALTER TABLE `{schema}`.`child` ADD".encode())
+        under_load.ferry.start()
+        under_load.proxy.wait_held()
         reader = under_load.connect(pair.target, autocommit=False)
         reader.cursor().execute(f"SELECT * FROM `{schema}`.child")
+        under_load.proxy.release()
         under_load.ferry.wait_status(lambda status: "a table is in use" in (status["message"] or ""))
         took = under_load.ferry.terminate()
         print(f"{took:.1f} s")
@@ -136,7 +141,7 @@ def test_sigterm_ends_in_time_while_an_alter_takes_long(pair: Pair, schema: str,
     """And it must not take effect after the end, during the next run."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as under_load:
         pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
-        under_load.proxy.hold(b"ADD CONSTRAINT")
+        under_load.proxy.hold(f"ALTER TABLE `{schema}`.`child` ADD".encode())
         under_load.ferry.start()
         under_load.proxy.wait_held()
         took = under_load.ferry.terminate()
@@ -157,11 +162,11 @@ def statements(server: Server, words: str) -> list[tuple[Any, ...]]:
 
 def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: str, tmp_path: Path) -> None:
     with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as under_load:
-        wait_copied(under_load.ferry.start(), 2000)
+        wait_copied(under_load.ferry.start(), 1000)
         under_load.ferry.post("stop")
-        assert under_load.ferry.wait_end(30) == 143
+        assert under_load.ferry.wait_end() == 143
         kept = under_load.moved()
-        assert kept > 2000
+        assert kept > 1000
         under_load.ferry.start().wait_stage("Copying")
         assert copied(under_load.ferry) >= kept
         at_full_speed(under_load.ferry)
@@ -173,9 +178,9 @@ def test_the_stop_verb_ends_the_run_and_keeps_its_progress(pair: Pair, schema: s
 
 def test_abort_keeps_the_target(pair: Pair, schema: str, tmp_path: Path) -> None:
     with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as under_load:
-        wait_copied(under_load.ferry.start(), 2000)
+        wait_copied(under_load.ferry.start(), 1000)
         under_load.ferry.post("abort")
-        assert under_load.ferry.wait_end(30) == 143
+        assert under_load.ferry.wait_end() == 143
         assert (under_load.phase(), under_load.target_rows() > 0) == ("Aborted", True)
         print(under_load.ferry.tail(3))
 
@@ -185,7 +190,7 @@ def test_abort_in_the_middle_of_a_cutover_unlocks(pair: Pair, schema: str, tmp_p
         under_load.ferry.start()
         with under_load.held_in_drain():
             under_load.ferry.post("abort")
-            assert under_load.ferry.wait_end(30) == 143
+            assert under_load.ferry.wait_end() == 143
         assert not any(under_load.read_only())
         assert under_load.phase() == "Aborted"
 
@@ -203,8 +208,13 @@ def test_copy_complete_stays_true_after_a_restart(pair: Pair, schema: str, tmp_p
             return bool(status["stage"] == "ReadyForCutover")
 
         under_load.ferry.start().wait_status(ready)
-        assert seen == {("Streaming", "True"), ("ReadyForCutover", "True")}
+        assert seen <= {("Streaming", "True"), ("ReadyForCutover", "True")}
+        assert stages_logged(under_load.ferry)[-3:] == ["Validating", "Streaming", "ReadyForCutover"]
         under_load.finish()
+
+
+def stages_logged(ferry: FerryProcess) -> list[str]:
+    return re.findall(r"stage (\w+)", ferry.log.read_text())
 
 
 # -- pause and throttle ------------------------------------------------------------------------------------------------
@@ -222,13 +232,13 @@ def assert_still(under_load: FerryUnderLoad, seconds: float = 3.0) -> None:
 
 
 def test_a_pause_stops_row_writes(pair: Pair, schema: str, tmp_path: Path) -> None:
-    throttle = {"maxRowsPerSecond": 3000}
+    throttle = {"maxRowsPerSecond": 500}
     with (
-        FerryUnderLoad(pair, schema, tmp_path, rows=30_000, odd=ODD, throttle=throttle) as under_load,
+        FerryUnderLoad(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=throttle) as under_load,
         under_load.writers() as writers,
     ):
         ferry = under_load.ferry
-        wait_copied(ferry.start(), 3000)
+        wait_copied(ferry.start(), 1000)
         ferry.post("pause")
         assert_still(under_load)
         status = ferry.status()
@@ -238,7 +248,7 @@ def test_a_pause_stops_row_writes(pair: Pair, schema: str, tmp_path: Path) -> No
         ferry.post("resume")
         wait_copied(ferry, status["progress"]["rowsCopied"])
         at_full_speed(ferry)
-        ferry.wait_stage("Streaming")
+        ferry.wait_stage(*STREAMING)
         ferry.post("pause")
         assert_still(under_load)
         ferry.wait_status(lambda now: now["replication"]["pendingKeys"] > 0)
@@ -251,7 +261,7 @@ def test_a_pause_stops_row_writes(pair: Pair, schema: str, tmp_path: Path) -> No
 def test_a_pause_verb_survives_a_kill_and_so_does_a_resume(pair: Pair, schema: str, tmp_path: Path) -> None:
     with FerryUnderLoad(pair, schema, tmp_path, rows=BULK, odd=ODD, throttle=SLOW) as under_load:
         ferry = under_load.ferry
-        wait_copied(ferry.start(), 2000)
+        wait_copied(ferry.start(), 1000)
         ferry.post("pause")
         wait_until(lambda: under_load.state()["paused"] is True, "the pause is stored")
         ferry.kill()
@@ -348,17 +358,17 @@ def test_the_throttle_verb_takes_effect_at_once(pair: Pair, schema: str, tmp_pat
     So with one worker any 5 s contain at most 5 s of rows, a quarter of a second's saved allowance, and one chunk. The
     debt of a larger chunk from before the change is paid first.
     """
-    one_worker = {"workers": 1, "chunkTargetBytes": "64Ki"}
-    with FerryUnderLoad(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=SLOW, copy=one_worker) as under_load:
-        wait_copied(under_load.ferry.start(), 3000)
+    one_worker, fast = {"workers": 1, "chunkTargetBytes": "64Ki"}, {"maxRowsPerSecond": 1500}
+    with FerryUnderLoad(pair, schema, tmp_path, rows=20_000, odd=ODD, throttle=fast, copy=one_worker) as under_load:
+        wait_copied(under_load.ferry.start(), 1000)
         under_load.ferry.post("throttle", {"maxRowsPerSecond": 200})
         status = under_load.ferry.wait_status(lambda status: "200" in (status["throttle"]["reason"] or ""))
         print(status["throttle"])
         wait_copied(under_load.ferry, copied(under_load.ferry))
         began, before = time.monotonic(), copied(under_load.ferry)
-        wait_copied(under_load.ferry, before + 800)
+        wait_copied(under_load.ferry, before + 2000)
         moved, took = copied(under_load.ferry) - before, time.monotonic() - began
         print(f"{moved} rows in {took:.1f} s under a cap of 200 rows/s")
-        assert moved <= 200 * (took + BURST_SECONDS + STEP_SECONDS)
+        assert moved <= 200 * (took + BURST_SECONDS + STEP_SECONDS + LATE_SECONDS)
         at_full_speed(under_load.ferry)
         under_load.finish()

@@ -17,10 +17,10 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 ODD = 4
-SLOW = {"maxRowsPerSecond": 1500}
+SLOW = {"maxRowsPerSecond": 400}
 STREAMING = ("Streaming", "ReadyForCutover")
 
 
@@ -31,9 +31,9 @@ def taking_over(under_load: FerryUnderLoad, **spec: Any) -> FerryProcess:
     return newer
 
 
-def superseded(ferry: FerryProcess, seconds: float = 60) -> None:
+def superseded(ferry: FerryProcess) -> None:
     """How the older run ended."""
-    code = ferry.wait_end(seconds)
+    code = ferry.wait_end()
     errors = re.findall(r"^ferry: ([A-Z]\w+): .*", ferry.tail(), re.MULTILINE)
     print(f"the older one ended with {code}: {ferry.tail(1)}")
     assert (code, errors) == (65, ["NewerRun"])
@@ -53,7 +53,7 @@ def test_the_newer_of_two_copying_runs_completes(pair: Pair, schema: str, tmp_pa
         if store == "one state file":
             newer.arguments = older.arguments
         with newer:
-            older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
+            older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 1000)
             newer.start().wait_stage("Copying", *STREAMING)
             superseded(older)
             newer.post("throttle", {"maxRowsPerSecond": None})
@@ -113,7 +113,7 @@ def test_a_run_that_was_suspended_cannot_write_after_its_successor(pair: Pair, s
     ):
         older, newer = under_load.ferry, taking_over(under_load, throttle={})
         with newer:
-            older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 2000)
+            older.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 1000)
             with older.frozen():
                 newer.start().wait_stage("ReadyForCutover")
                 newer.post("cutover")
@@ -135,7 +135,7 @@ def test_a_lock_statement_that_arrives_late_does_not_outlive_its_run(pair: Pair,
             proxy.hold(b" */ GLOBAL ")
             older.start().wait_stage("ReadyForCutover")
             older.post("cutover")
-            proxy.wait_held(120)
+            proxy.wait_held()
             with older.frozen():
                 newer.start().wait_stage(*STREAMING)
                 # the newer run has killed the connection on which it would have arrived
@@ -186,7 +186,7 @@ def test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good(
 def test_only_the_rows_of_a_run_whose_state_is_lost_are_emptied(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The state file is gone: a row that was deleted meanwhile must not come back; rows of others are kept."""
     with FerryUnderLoad(pair, schema, tmp_path, rows=15_000, odd=ODD, throttle=SLOW) as under_load:
-        under_load.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 3000)
+        under_load.ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 1000)
         under_load.ferry.kill()
         before = under_load.target_rows()
         ghost = pair.target.value(f"SELECT MIN(id) FROM `{schema}`.bulk")

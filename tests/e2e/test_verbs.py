@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.ferry_cli import Ended, FerryCli, FerryProcess, ferry
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 ROWS = 6000
 TOKEN = "open-sesame"
@@ -29,7 +29,7 @@ def cli(tmp_path: Path, mysql_pair: Pair, schema: str) -> FerryCli:
         f" FROM d a, d b, d c, d e WHERE e.n < {ROWS // 1000}",
     )
     return FerryCli(
-        tmp_path / "ferry", mysql_pair, schema, throttle={"maxRowsPerSecond": 500}, cutover={"watchFor": "1s"}
+        tmp_path / "ferry", mysql_pair, schema, throttle={"maxRowsPerSecond": 50}, cutover={"watchFor": "1s"}
     )
 
 
@@ -50,7 +50,7 @@ class VerbUser:
         assert (done.code, done.stderr) == (0, ""), done
         return done.stdout
 
-    def wait(self, words: str, seconds: float = 60) -> str:
+    def wait(self, words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Until the first line of ``ferry status`` has these words."""
         end = time.monotonic() + seconds
         while True:
@@ -141,7 +141,7 @@ def test_a_whole_migration_controlled_by_verbs(cli: FerryCli, person: VerbUser) 
 
 def test_abort(cli: FerryCli, person: VerbUser) -> None:
     assert "the target is kept" in person.says("abort")
-    assert person.process.wait_end(60) == 143
+    assert person.process.wait_end() == 143
     assert [phase for _, phase in cli.lease()] == ["Aborted"]
     assert cli.pair.source.value("SELECT @@global.read_only") == 0
     # Permanently: an automatic restart must not undo it.
@@ -178,6 +178,7 @@ def test_check_reports_what_a_run_would_report(cli: FerryCli) -> None:
 def test_ctrl_c_twice_while_the_target_hangs(cli: FerryCli) -> None:
     """The first waits for running steps, as long as necessary; the second exits at once, and nothing is lost."""
     target = cli.pair.target
+    cli.spec["throttle"] = {"maxRowsPerSecond": 500}
     with Proxy(target.host, target.port) as proxy:
         cli.spec["target"]["port"] = proxy.port
         with cli.process() as process:
@@ -189,7 +190,7 @@ def test_ctrl_c_twice_while_the_target_hangs(cli: FerryCli) -> None:
             time.sleep(0.3)  # a person presses it twice
             began = time.monotonic()
             process.process.send_signal(signal.SIGINT)
-            assert process.wait_end(60) == 143
+            assert process.wait_end() == 143
             assert time.monotonic() - began < 4, "it waited for the 5 s that the first allows"
             proxy.resume()
             process.start().wait_stage("Copying")

@@ -13,7 +13,7 @@ from tests.support.namespace import Namespace, Object
 from tests.support.operator_thread import OperatorThread
 from tests.support.waits import wait_until
 
-__all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "running"]
+__all__ = ["CUT_CONNECTIONS", "Cluster", "Object", "at_once", "running"]
 
 CUT_CONNECTIONS = pytest.mark.filterwarnings("ignore::ResourceWarning")
 """Copiers and API servers end here with open TLS connections; asyncio leaves some to the garbage collector."""
@@ -23,6 +23,11 @@ class Cluster(Namespace):
     """A namespace whose kube-apiserver the tests may stop."""
 
     api: KubeApi
+
+
+def at_once(took: list[float]) -> bool:
+    """Within two seconds each; on a busy machine most of them, and none of them only by a look without cause."""
+    return sorted(took)[len(took) // 3] < 2 and max(took) < 30
 
 
 def running(cluster: Cluster, kubelet: Kubelet, name: str = "orders") -> None:

@@ -1,8 +1,10 @@
 """Faults of kube-apiserver: expired watches, constant foreign writes, outages, a CRD that comes and goes."""
 
+import contextlib
 import gc
 import threading
 import time
+import urllib.error
 from collections.abc import Iterator
 from typing import Self
 
@@ -10,7 +12,7 @@ import pytest
 
 from ferry_core.api.report import Stage
 from ferry_core.reasons import Condition
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, at_once
 from tests.support.api_proxy import ApiProxy
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import Copier, Kubelet
@@ -45,16 +47,20 @@ class ForeignWriteStorm:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join()
 
     def _blow(self) -> None:
         while not self._stop.wait(0.02):
             self.written += 1
-            if self.written % 2:
-                annotations = {"theirs/number": str(self.written)}
-                self._cluster.merge("orders", {"metadata": {"annotations": annotations}})
-            else:
-                self._cluster.apply_condition("orders", "Theirs", f"number {self.written}")
+            with contextlib.suppress(urllib.error.HTTPError):  # 409, where it meets a write of the operator
+                self._write()
+
+    def _write(self) -> None:
+        if self.written % 2:
+            annotations = {"theirs/number": str(self.written)}
+            self._cluster.merge("orders", {"metadata": {"annotations": annotations}})
+        else:
+            self._cluster.apply_condition("orders", "Theirs", f"number {self.written}")
 
 
 @pytest.mark.usefixtures("operator")
@@ -65,11 +71,11 @@ def test_another_controller_writes_constantly(cluster: Cluster, kubelet: Kubelet
         for paused in (True, False) * 10:
             generation = cluster.patch("orders", paused=paused)["metadata"]["generation"]
             took.append(wait_until(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
-            wait_until(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+            wait_until(lambda p=paused: cluster.condition("orders", "Paused").get("status") == str(p))  # type: ignore[misc]
         wait_until(lambda: storm.written > 100)
     print(f"{storm.written} foreign writes; patch to directive {sorted(round(each * 1000) for each in took)} ms")
-    assert max(took) < 2
-    wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    assert at_once(took)
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
     assert {each["type"] for each in cluster.status("orders")["conditions"]} == {*map(str, Condition), "Theirs"}
     owners = cluster.owners("orders", "Theirs")
     assert owners == {"theirs"}, "what others say is theirs alone"
@@ -102,7 +108,7 @@ def test_a_ferry_that_is_deleted_while_it_starts(cluster: Cluster, kubelet: Kube
     cluster.delete("orders")
     wait_until(lambda: cluster.pod("orders-copier") is None)
     kubelet.hold = False
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-cleanup"], "nobody can know that the copier never ran"
 
 
@@ -141,7 +147,7 @@ def test_an_operator_that_starts_before_its_crd(own_api: KubeApi, caplog: pytest
         wait_until(lambda: "ferries.mysqlferry.io is not installed yet" in caplog.text)
         own_api.install_crd()
         cluster.apply("orders")
-        kubelet.copier("orders", 30)
+        kubelet.copier("orders")
 
 
 def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
@@ -159,8 +165,8 @@ def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
         assert "spec.magic" in cluster.status("orders")["message"]
         assert kubelet.copiers == {"orders-copier": copier}, "it goes on as it was told last"
         cluster.patch("orders", magic=None)
-        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
-        wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
+        wait_until(lambda: cluster.condition("orders", "Stalled").get("status") == "False")
 
 
 def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
@@ -173,7 +179,7 @@ def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
         copying(cluster, kubelet)
         own_api.kubectl("delete", "crd", "ferries.mysqlferry.io", "--wait=false")
         gone = (503, "the CustomResourceDefinition ferries.mysqlferry.io does not exist any more")
-        wait_until(lambda: probed.get("/healthz") == gone, seconds=60)
+        wait_until(lambda: probed.get("/healthz") == gone)
         assert kubelet.started == ["orders-copier", "orders-cleanup"]
         blind.kill()  # as the kubelet does
         blind.wait()
@@ -181,7 +187,7 @@ def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:
             own_api.install_crd()
             cluster.delete_pod("orders-cleanup")
             cluster.apply("again")
-            copier = kubelet.copier("again", 60)
+            copier = kubelet.copier("again")
             wait_until(lambda: copier.directives)
         assert kubelet.started == ["orders-copier", "orders-cleanup", "again-copier"]
 
@@ -198,8 +204,8 @@ def test_a_watch_whose_resource_version_has_expired(own_api: KubeApi) -> None:
             cluster.apply("other")
             own_api.compact()
             proxy.come_back()
-            wait_until(lambda: copier.directives[-1].paused, seconds=60)
-            kubelet.copier("other", 30)
+            wait_until(lambda: copier.directives[-1].paused)
+            kubelet.copier("other")
             assert proxy.gone.is_set(), "the API server did not forget"
             assert operator.failure is None
         assert kubelet.started == ["orders-copier", "other-copier"]

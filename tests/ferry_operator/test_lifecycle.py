@@ -8,7 +8,7 @@ import pytest
 from ferry_core.api.report import CutoverReport, Progress, Stage
 from ferry_core.reasons import Condition, Reason
 from ferry_operator.pods import GRACE_SECONDS
-from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster
+from tests.ferry_operator.conftest import CUT_CONNECTIONS, Cluster, at_once
 from tests.support.kubelet import Kubelet, words
 from tests.support.operator_thread import OperatorThread
 from tests.support.waits import wait_until
@@ -31,17 +31,17 @@ def test_from_apply_to_completed(cluster: Cluster, kubelet: Kubelet) -> None:
 
     kubelet.call(lambda: copier.condition(Condition.READY_FOR_CUTOVER, "True", Reason.GATES_PASSED))
     kubelet.call(lambda: copier.stage(Stage.READY_FOR_CUTOVER))
-    wait_until(lambda: cluster.condition("orders", "ReadyForCutover")["status"] == "True")
+    wait_until(lambda: cluster.condition("orders", "ReadyForCutover").get("status") == "True")
 
     cluster.patch("orders", cutover={"approved": True})
     wait_until(lambda: copier.directives[-1].cutover.approved)
     kubelet.call(lambda: copier.stage(Stage.CUTTING_OVER, cutover=CutoverReport(attempts=1)))
-    wait_until(lambda: cluster.status("orders")["phase"] == "CuttingOver")
+    wait_until(lambda: cluster.status("orders").get("phase") == "CuttingOver")
     kubelet.call(lambda: copier.condition(Condition.CUT_OVER, "True", Reason.DONE))
     kubelet.call(lambda: copier.stage(Stage.COMPLETED, cutover=CutoverReport(writes_blocked_milliseconds=1830)))
     kubelet.end(copier, 0, words(copier.report))
 
-    wait_until(lambda: cluster.condition("orders", "Succeeded")["status"] == "True")
+    wait_until(lambda: cluster.condition("orders", "Succeeded").get("status") == "True")
     status = cluster.status("orders")
     assert status["phase"] == status["stage"] == "Completed"
     assert status["cutover"]["writesBlockedMilliseconds"] == 1830
@@ -50,7 +50,7 @@ def test_from_apply_to_completed(cluster: Cluster, kubelet: Kubelet) -> None:
     assert kubelet.started == ["orders-copier"]
 
 
-def test_a_patch_reaches_the_copier_within_two_seconds_and_is_acknowledged(cluster: Cluster, kubelet: Kubelet) -> None:
+def test_a_patch_reaches_the_copier_at_once_and_is_acknowledged(cluster: Cluster, kubelet: Kubelet) -> None:
     cluster.apply("orders")
     copier = kubelet.copier("orders")
     kubelet.call(lambda: copier.stage(Stage.COPYING))
@@ -61,9 +61,9 @@ def test_a_patch_reaches_the_copier_within_two_seconds_and_is_acknowledged(clust
         took.append(wait_until(lambda g=generation: copier.directives[-1].generation == g))  # type: ignore[misc]
         assert copier.directives[-1].paused is paused
         wait_until(lambda g=generation: cluster.status("orders")["copier"]["acknowledgedGeneration"] == g)  # type: ignore[misc]
-        wait_until(lambda p=paused: cluster.condition("orders", "Paused")["status"] == str(p))  # type: ignore[misc]
+        wait_until(lambda p=paused: cluster.condition("orders", "Paused").get("status") == str(p))  # type: ignore[misc]
     print(f"patch to directive: {sorted(round(each * 1000) for each in took)} ms")
-    assert max(took) < 2
+    assert at_once(took)
 
 
 def test_the_pod_is_restricted(cluster: Cluster, kubelet: Kubelet) -> None:
@@ -91,7 +91,7 @@ def test_deletion_ends_the_copier_and_cleans_up(cluster: Cluster, kubelet: Kubel
     kubelet.copier("orders")
     wait_until(lambda: "startTime" in cluster.status("orders"))
     cluster.delete("orders")
-    wait_until(lambda: cluster.ferry("orders") is None, seconds=30)
+    wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
     assert kubelet.copiers == {}
 
@@ -100,7 +100,7 @@ def test_an_abort_ends_the_copier_and_makes_sure_that_writes_are_allowed(cluster
     cluster.apply("orders")
     kubelet.copier("orders")
     cluster.patch("orders", aborted=True)
-    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
+    wait_until(lambda: cluster.status("orders").get("phase") == "Aborted")
     assert kubelet.started == ["orders-copier", "orders-abort"]
     assert cluster.condition("orders", "Succeeded")["reason"] == "Aborted"
 
@@ -115,13 +115,13 @@ def test_abort_while_the_copiers_node_is_lost(
     wait_until(lambda: cluster.status("orders").get("stage") == "CuttingOver")
     kubelet.slow_to_end = True
     cluster.patch("orders", aborted=True)
-    wait_until(lambda: kubelet.started == ["orders-copier", "orders-abort"], seconds=30)
-    wait_until(lambda: "released both databases" in cluster.status("orders")["message"], seconds=30)
+    wait_until(lambda: kubelet.started == ["orders-copier", "orders-abort"])
+    wait_until(lambda: "released both databases" in cluster.status("orders").get("message", ""))
     assert cluster.condition("orders", "Stalled")["reason"] == "NodeLost"
     assert cluster.condition("orders", "Succeeded")["status"] == "Unknown"
     assert cluster.pod("orders-copier") is not None
     kubelet.slow_to_end = False
-    wait_until(lambda: cluster.status("orders")["phase"] == "Aborted", seconds=30)
+    wait_until(lambda: cluster.status("orders").get("phase") == "Aborted")
     assert cluster.condition("orders", "Stalled")["status"] == "False"
 
 
@@ -138,8 +138,8 @@ def test_a_copier_outlives_the_operator_and_its_upgrade(
     before, image = cluster.pod("orders-copier"), "localhost/mysql-ferry:next"
     with OperatorThread(cluster.api.kubeconfig, cluster.namespace, image=image) as upgraded:
         wait_until(lambda: copier.directives[-1].paused)
-        wait_until(lambda: cluster.status("orders")["stage"] == "Streaming")
-        wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+        wait_until(lambda: cluster.status("orders").get("stage") == "Streaming")
+        wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
         after = cluster.pod("orders-copier")
         assert before is not None
         assert after is not None
@@ -163,7 +163,7 @@ def test_a_restarted_operator_repeats_no_events(cluster: Cluster, kubelet: Kubel
     kubelet.call(lambda: copier.condition("Stalled", "True", "AttemptsExhausted", "5 of 5 attempts"))
     kubelet.call(lambda: copier.stage(Stage.READY_FOR_CUTOVER, message="before"))
     wait_until(lambda: cluster.status("orders").get("message") == "before")
-    wait_until(lambda: cluster.condition("orders", "Reconciling")["status"] == "False")
+    wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
     wait_until(lambda: ("Warning", "AttemptsExhausted") in cluster.events("orders"))
     told = datetime.fromisoformat(cluster.condition("orders", "Stalled")["lastTransitionTime"])
     wait_until(lambda: datetime.now(UTC) - told > timedelta(seconds=1))
@@ -172,6 +172,6 @@ def test_a_restarted_operator_repeats_no_events(cluster: Cluster, kubelet: Kubel
     assert status["stage"] == "ReadyForCutover"
     operator.start()
     kubelet.call(lambda: copier.count(message="after"))
-    wait_until(lambda: cluster.status("orders")["message"] == "after")
+    wait_until(lambda: cluster.status("orders").get("message") == "after")
     assert cluster.status("orders")["conditions"] == status["conditions"], "also when each of them came to be so"
     assert cluster.events("orders") == events

@@ -86,7 +86,7 @@ def test_withdrawn_and_approved_while_the_copier_is_away(cluster: Cluster, kubel
     cluster.patch("orders", cutover={"approved": False})
     wait_until(lambda: cluster.status("orders")["copier"].get("withdrawnGeneration") == 2)
     cluster.patch("orders", cutover={"approved": True})
-    wait_until(lambda: cluster.status("orders")["observedGeneration"] == 3)
+    wait_until(lambda: cluster.status("orders").get("observedGeneration") == 3)
     kubelet.hold = False
     second = kubelet.copier("orders")
     wait_until(lambda: second.directives and second.directives[-1].generation == 3)

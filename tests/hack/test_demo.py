@@ -58,7 +58,6 @@ def demo() -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_the_demo_ends_with_both_servers_equal(demo: tuple[int, str]) -> None:
     code, said = demo
     assert code == 0, said
@@ -68,7 +67,6 @@ def test_the_demo_ends_with_both_servers_equal(demo: tuple[int, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_every_command_is_printed_as_a_user_would_type_it(demo: tuple[int, str]) -> None:
     typed = [line.removeprefix("$ ") for line in demo[1].splitlines() if line.startswith("$ ")]
     patches = [shlex.split(line)[-1] for line in typed if line.startswith("kubectl patch ferry orders ")]
@@ -90,7 +88,6 @@ def test_every_command_is_printed_as_a_user_would_type_it(demo: tuple[int, str])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_on_an_existing_cluster_only_the_demos_objects_are_changed(demo: tuple[int, str]) -> None:
     kubeconfig = re.findall(r"export KUBECONFIG=(\S+)", demo[1])[0]
     given = {"KUBECONFIG": kubeconfig, "IMAGE": place.IMAGE, "MYSQL_IMAGE": mysql_image.NAME}

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from hack import servers
-from hack.families import render_flag
+from hack.families import locked, render_flag
 from hack.servers import Family
 from tests.support.servers import refuse_family
+from tests.support.waits import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 _ORPHAN = """
@@ -48,11 +49,15 @@ def test_the_next_process_ends_the_servers_of_a_killed_one() -> None:
         name, pid = orphaned.stdout.readline().split()
         servers.sweep()
         assert name in {instance.name for instance in servers.instances()}
-        orphaned.kill()
-    assert servers.ProcessId.of(int(pid)) is not None
+        server = servers.ProcessId.of(int(pid))
+        with locked("instances"):  # or another test session that starts a server would be the next one
+            orphaned.kill()
+            orphaned.wait()
+            assert server is not None
+            assert server.alive
     servers.sweep()
     assert name not in {instance.name for instance in servers.instances()}
-    assert servers.ProcessId.of(int(pid)) is None
+    assert not server.alive
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
@@ -85,7 +90,7 @@ def test_an_interrupted_test_session_ends_its_servers(tmp_path: Path, ending: si
         assert names <= {instance.name for instance in servers.instances()}, "".join(seen)
         session.send_signal(ending)
         session.stdout.read()
-        assert session.wait(60) == pytest.ExitCode.INTERRUPTED
+        assert session.wait(PATIENCE_SECONDS) == pytest.ExitCode.INTERRUPTED
     assert not names & {instance.name for instance in servers.instances()}
 
 

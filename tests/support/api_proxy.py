@@ -19,6 +19,7 @@ from aiohttp import web
 
 from tests.support.kube_api import KubeApi
 from tests.support.kubelet import end_all
+from tests.support.waits import PATIENCE_SECONDS
 
 
 @dataclass
@@ -78,11 +79,11 @@ class ApiProxy:
         self._do(self._stop())
         self._do(end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_SECONDS)
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
     @property
     def kubeconfig(self) -> Path:

@@ -14,6 +14,7 @@ from tests.support.ferry_under_load import WriterGroups, bulk
 from tests.support.namespace import Namespace, Object
 from tests.support.schemas import create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
+from tests.support.waits import PATIENCE_SECONDS
 from tests.support.whole_cluster import WholeCluster
 from tests.support.writers import seed_of_run
 
@@ -127,7 +128,7 @@ class ClusterFerry(Namespace):
         containers = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
         return int(containers[0].get("restartCount", 0))
 
-    def wait_until(self, reached: Callable[[], object], what: str, seconds: float = 60) -> None:
+    def wait_until(self, reached: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Fails with the diagnostics if ``reached`` does not become true."""
         end = time.monotonic() + seconds
         while not reached():
@@ -135,7 +136,7 @@ class ClusterFerry(Namespace):
                 raise AssertionError(f"not within {seconds} s: {what}\n{self.diagnostics()}")
             time.sleep(0.05)
 
-    def wait_for_message(self, name: str, *words: str, seconds: float = 90) -> None:
+    def wait_for_message(self, name: str, *words: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Until the Ferry's message has all these words."""
         self.wait_until(
             lambda: all(word in self.status(name).get("message", "") for word in words),
@@ -143,7 +144,7 @@ class ClusterFerry(Namespace):
             seconds,
         )
 
-    def wait_for_stage(self, *stages: str, seconds: float = 90) -> None:
+    def wait_for_stage(self, *stages: str, seconds: float = PATIENCE_SECONDS) -> None:
         self.wait_until(lambda: self.current_status.get("stage") in stages, f"stage {' or '.join(stages)}", seconds)
 
     def diagnostics(self) -> str:
@@ -169,7 +170,7 @@ class ClusterFerry(Namespace):
         """Inside, the copier is ended. Returns once the status is about another process, which holds the lease."""
         before = self.epoch
         yield
-        self.wait_until(lambda: self.epoch > before, "another process of the copier", 150)
+        self.wait_until(lambda: self.epoch > before, "another process of the copier", 300)
 
     @property
     def epoch(self) -> int:

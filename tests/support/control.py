@@ -15,6 +15,7 @@ from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.server import ControlServer
 from ferry_core.report.progress import Progress
 from tests.support.tables import moves_of, simple_table
+from tests.support.waits import PATIENCE_SECONDS
 
 TOKEN = "s3cret-ü"
 
@@ -35,7 +36,7 @@ class Run:
     def _ask(self, what: object) -> None:
         self.threads.add(threading.current_thread().name)
         if self.block is not None:
-            self.block.wait(30)
+            self.block.wait(PATIENCE_SECONDS)
         if self.refuse_with is not None:
             raise self.refuse_with
         self.asked.append(what)

@@ -25,7 +25,7 @@ from tests.support.ferry_under_load import RECORDS_COMPLETED
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 from tests.support.table_pair import make_table
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -53,7 +53,7 @@ class Clock:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(60)
+        self._thread.join(PATIENCE_SECONDS)
 
     def _run(self) -> None:
         link: Connection[Cursor] | None = None
@@ -80,7 +80,7 @@ class Clock:
         """Longest of the blocks that are over, after one more successful write."""
         wait_until(lambda: not self.blocked, "writes are allowed again", 600)
         self._over.set()
-        self._thread.join(60)
+        self._thread.join(PATIENCE_SECONDS)
         return max(self.blocks, default=0.0)
 
 
@@ -226,7 +226,7 @@ READ_ONLY_ERROR = 1290
 Link: TypeAlias = "Connection[Cursor]"
 
 
-def stop_writes(lock: SourceLock, seconds: float = 5, confirm: Check = bool) -> None:
+def stop_writes(lock: SourceLock, seconds: float = 60, confirm: Check = bool) -> None:
     """Stop writes as an attempt does."""
     lock.begin(seconds)
     lock.acquire(seconds, confirm)

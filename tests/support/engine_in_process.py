@@ -41,7 +41,7 @@ from ferry_core.workers.engine import Engine, EngineEvents, Shared
 from ferry_core.workers.flow import Flow
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
-from tests.support.waits import Background, wait_until
+from tests.support.waits import PATIENCE_SECONDS, Background, wait_until
 
 if TYPE_CHECKING:
     import pytest
@@ -76,10 +76,10 @@ class Stall:
         self.steps.append(selector)
         if self._chosen(table, selector) and self._once.acquire(blocking=False):
             self._reached.set()
-            assert self._released.wait(120), "a stalled step was never released"
+            assert self._released.wait(2 * PATIENCE_SECONDS), "a stalled step was never released"
 
     def wait(self) -> None:
-        assert self._reached.wait(30), "no step came to the stall"
+        assert self._reached.wait(PATIENCE_SECONDS), "no step came to the stall"
 
     def release(self) -> None:
         self._released.set()
@@ -221,7 +221,7 @@ class EngineInProcess:
             engine._copy_chunk(pair, *found)
 
         background = Background(body)
-        assert out.wait(30), "no chunk was handed out"
+        assert out.wait(PATIENCE_SECONDS), "no chunk was handed out"
         return background
 
     def make_readable(self, say: Callable[[str], None] = lambda _: None) -> bool:
@@ -255,7 +255,7 @@ class EngineInProcess:
             end = source_position(session)
         wait_until(lambda: self.sound() and self.buffer.processed.position.contains(end), f"the stream reaches {end}")
 
-    def quiet(self, seconds: float = 60) -> None:
+    def quiet(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until all chunks are copied and everything streamed is flushed. The flusher's thread must run."""
         wait_until(lambda: self.sound() and self.chunks.all_done, "all chunks copied", seconds)
         self.streamed()

@@ -30,6 +30,8 @@ from tests.support.servers import Pair, free_port
 
 ROOT = Path(__file__).parents[2]
 STREAMING = ("Streaming", "ReadyForCutover")
+LONG_SECONDS = 300.0
+"""What a whole phase of a run may take on a busy machine."""
 _FAILURE = re.compile(r"^ferry: ([A-Z][A-Za-z]+): ", re.MULTILINE)
 
 
@@ -59,7 +61,7 @@ class Ended:
         return line
 
 
-def ferry(*arguments: str, cwd: Path, seconds: float = 120) -> Ended:
+def ferry(*arguments: str, cwd: Path, seconds: float = LONG_SECONDS) -> Ended:
     """Run the command to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "ferry_core", *arguments],
@@ -138,7 +140,7 @@ class FerryProcess:
 
     def get(self, path: str) -> Any:
         """JSON of a GET; raises OSError while nothing answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
             return json.load(answer)
 
     def post(self, verb: str, body: dict[str, Any] | None = None) -> Any:
@@ -148,7 +150,7 @@ class FerryProcess:
             headers={"Content-Type": "application/json"},
             method="POST",
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
     def status(self) -> dict[str, Any]:
@@ -160,14 +162,14 @@ class FerryProcess:
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
-    def wait_status(self, reached: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
+    def wait_status(self, reached: Callable[[dict[str, Any]], bool], seconds: float = LONG_SECONDS) -> dict[str, Any]:
         """Wait until a report satisfies ``reached``. Fails with the log if the process ends or time is up."""
         for status in self._reports(seconds):
             if status and reached(status):
                 return status
         raise AssertionError(f"not reached within {seconds} s; last: {self.status()}\n{self.tail()}")
 
-    def wait_stage(self, *stages: str, seconds: float = 120) -> dict[str, Any]:
+    def wait_stage(self, *stages: str, seconds: float = LONG_SECONDS) -> dict[str, Any]:
         return self.wait_status(lambda status: status["stage"] in stages, seconds)
 
     def _reports(self, seconds: float) -> Iterator[dict[str, Any]]:
@@ -179,7 +181,7 @@ class FerryProcess:
                 raise AssertionError(f"ferry ended with {self.process.returncode} meanwhile\n{self.tail()}")
             time.sleep(0.01)
 
-    def wait_end(self, seconds: float = 180) -> int:
+    def wait_end(self, seconds: float = LONG_SECONDS) -> int:
         """Wait for the exit code."""
         assert self.process is not None
         try:
@@ -188,7 +190,7 @@ class FerryProcess:
             self.process.send_signal(signal.SIGABRT)
             raise AssertionError(f"still running after {seconds} s: {self.status()}\n{self.tail()}") from None
 
-    def succeed(self, seconds: float = 180) -> None:
+    def succeed(self, seconds: float = LONG_SECONDS) -> None:
         """It must end with 0."""
         code = self.wait_end(seconds)
         assert code == 0, f"exit code {code}\n{self.tail()}"
@@ -204,7 +206,7 @@ class FerryProcess:
         assert self.process is not None
         began = time.monotonic()
         self.process.terminate()
-        code = self.wait_end(60)
+        code = self.wait_end()
         took = time.monotonic() - began
         assert code == 143, f"exit code {code}\n{self.tail()}"
         return took
@@ -215,12 +217,12 @@ class FerryProcess:
 
     # -- its end and its cost --------------------------------------------------------------------------------------
 
-    def start_streaming(self, seconds: float = 120) -> Self:
+    def start_streaming(self, seconds: float = LONG_SECONDS) -> Self:
         """Start, and wait until every chunk is on the target: later writes arrive through the stream."""
         self.start().wait_stage(*STREAMING, seconds=seconds)
         return self
 
-    def cut_over(self, seconds: float = 180) -> str:
+    def cut_over(self, seconds: float = LONG_SECONDS) -> str:
         """Request the cutover and wait for a successful end; returns the result line."""
         self.post("cutover")
         self.succeed(seconds)
@@ -232,7 +234,7 @@ class FerryProcess:
         print(f"  {lines[-1]}")
         return lines[-1]
 
-    def fail(self, code: int, *words: str, seconds: float = 180) -> str:
+    def fail(self, code: int, *words: str, seconds: float = LONG_SECONDS) -> str:
         """It must end by itself with this exit code and one error line that contains all ``words``."""
         found = self.wait_end(seconds)
         assert found == code, f"exit code {found}\n{self.tail()}"
@@ -314,7 +316,7 @@ class FerryCli:
         """Write the documents to disk."""
         return write(self.folder, *self.documents)
 
-    def run(self, *arguments: str, seconds: float = 120) -> Ended:
+    def run(self, *arguments: str, seconds: float = LONG_SECONDS) -> Ended:
         """``ferry run`` to its end."""
         given = ["--listen", "none"] if "--listen" not in arguments else []
         where = ["-f", str(self.manifest()), "--state", str(self.state)]
@@ -350,7 +352,7 @@ class FerryCli:
 
     def stored(self) -> Data:
         """The newest checkpoint in the state file."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=10)) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=60)) as database:
             body: Data = json.loads(database.execute("SELECT body FROM ferry_state").fetchone()[0])
         return body
 

@@ -201,7 +201,7 @@ class FerryUnderLoad:
             return dict(json.loads(rows[0][0])) if rows else {"tables": {}}
         if not ferry.state.exists():
             return {"tables": {}}
-        with contextlib.closing(sqlite3.connect(f"file:{ferry.state}?mode=ro", uri=True, timeout=10)) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{ferry.state}?mode=ro", uri=True, timeout=60)) as database:
             try:
                 row = database.execute("SELECT body FROM ferry_state").fetchone()
             except sqlite3.OperationalError:
@@ -276,7 +276,7 @@ class FerryUnderLoad:
         """Start, and cut over up to the statement that records it, which the proxy holds back."""
         self.proxy.hold(RECORDS_COMPLETED)
         self.approve()
-        self.proxy.wait_held(120)
+        self.proxy.wait_held()
 
     def _wait_lock_statement(self) -> None:
         def waits() -> bool:

@@ -32,6 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from hack.families import cache_folder
 from tests.support.servers import free_port
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Admin:
         *,
         content_type: str = "application/json",
         as_text: bool = False,
-        seconds: float = 10,
+        seconds: float = 60,
     ) -> Any:
         """One request; raises urllib's HTTPError."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
@@ -137,7 +138,7 @@ class KubeClient(Admin):
         """The real kubectl; ``given`` is sent to its standard input as YAML."""
         line = [str(self._kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
         text = None if given is None else yaml.safe_dump(given)
-        done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done
@@ -145,13 +146,14 @@ class KubeClient(Admin):
     def install_crd(self) -> None:
         """What a user does first; returns once the API serves Ferries."""
         self.kubectl("apply", "--server-side", "-f", str(CRD))
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(urllib.error.HTTPError):
-                self.request("GET", "/apis/mysqlferry.io/v1alpha1/ferries")
-                return
-            time.sleep(0.05)
-        raise AssertionError("the API does not serve Ferries")
+        wait_until(self._serves_ferries, "the API serves Ferries")
+
+    def _serves_ferries(self) -> bool:
+        try:
+            self.request("GET", "/apis/mysqlferry.io/v1alpha1/ferries")
+        except urllib.error.HTTPError:
+            return False
+        return True
 
     def remove_crd(self) -> None:
         """Delete it with all Ferries, even those with a finalizer."""
@@ -170,7 +172,6 @@ class KubeClient(Admin):
         return name
 
 
-_START_SECONDS = 90
 _SCRIPTS = Path(__file__).resolve().parents[2] / "hack" / "kubernetes"
 
 
@@ -293,7 +294,7 @@ class KubeApi(KubeClient):
             ],
             self.folder / "kube-apiserver.log",
         )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._ready():
             if time.monotonic() > deadline or self._api.poll() is not None:
                 raise AssertionError(f"kube-apiserver does not start:\n{self.log_tail()}")
@@ -312,7 +313,7 @@ class KubeApi(KubeClient):
 
     def _etcd_gateway(self, path: str, body: object) -> Any:
         url = f"http://127.0.0.1:{self._etcd_port}{path}"
-        with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=30) as answer:
+        with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=60) as answer:
             return json.load(answer)
 
     def stop_api(self, *, kill: bool = False) -> None:
@@ -341,7 +342,7 @@ def _end(process: "subprocess.Popen[bytes] | None", *, kill: bool) -> None:
     else:
         process.terminate()
     try:
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)

@@ -29,6 +29,7 @@ from ferry_core.api.report import ConditionReport, Report, Stage
 from ferry_core.control.listen import tls_context
 from ferry_core.reasons import Condition, Reason
 from tests.support.kube_api import Admin
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -200,12 +201,12 @@ class Kubelet:
             self.do(copier.stop())
         self.do(end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_SECONDS)
         self._loop.close()
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something in the kubelet's loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
     def call(self, work: Callable[[], object]) -> None:
         """The same for a plain function."""
@@ -215,12 +216,9 @@ class Kubelet:
 
         self.do(run())
 
-    def copier(self, ferry: str, seconds: float = 15) -> Copier:
+    def copier(self, ferry: str) -> Copier:
         """The running copier of a Ferry; waits for it."""
-        end = time.monotonic() + seconds
-        while f"{ferry}-copier" not in self.copiers:
-            assert time.monotonic() < end, f"no copier of {ferry} was started: {self.started}"
-            time.sleep(0.02)
+        wait_until(lambda: f"{ferry}-copier" in self.copiers, f"a copier of {ferry} is started")
         return self.copiers[f"{ferry}-copier"]
 
     def end(self, copier: Copier, exit_code: int, message: str = "") -> None:

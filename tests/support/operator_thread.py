@@ -14,6 +14,7 @@ from ferry_operator.app import running
 from ferry_operator.health import CHECK_SECONDS
 from ferry_operator.metrics import Metrics
 from ferry_operator.settings import Settings
+from tests.support.waits import PATIENCE_SECONDS
 
 
 class OperatorThread:
@@ -51,7 +52,7 @@ class OperatorThread:
         if self._thread is None:
             return
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "the operator does not end"
         self._thread = None
         if self.failure is not None:
@@ -66,7 +67,7 @@ class OperatorThread:
     def wait(self) -> None:
         """Until a killed one has ended."""
         assert self._thread is not None
-        self._thread.join(60)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "the operator does not end"
 
     def _run(self) -> None:
@@ -104,7 +105,7 @@ class OperatorPort:
     def get(self, path: str) -> tuple[int, str]:
         """Status, 0 while nobody listens, and text."""
         try:
-            with urllib.request.urlopen(self._url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self._url + path, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -92,12 +92,12 @@ class Harness:
     async def until(self, what: Callable[[], object]) -> None:
         """The reconciler runs until this is so, or it has ended by itself."""
         running = asyncio.create_task(self.reconciler.run(lambda: self.stopped))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while not what() and not running.done():  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(0.001)
         self.stopped = True
         self.reconciler.wake()
-        await asyncio.wait_for(running, 1)
+        await asyncio.wait_for(running, 60)
 
     def errors(self, reason: str) -> float:
         return samples(self.metrics).get(("ferry_operator_reconcile_errors_total", (reason,)), 0)
@@ -108,7 +108,7 @@ def played(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: 
 
     async def play() -> Harness:
         harness = Harness(cluster, most)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await scene(harness)
         return harness
 

@@ -22,6 +22,7 @@ from typing import Self
 
 from ferry_core.mysql.identity import COLUMNS
 from ferry_core.mysql.session import NO_LIMITS
+from tests.support.waits import PATIENCE_SECONDS
 
 _COM_QUERY = 3
 _COM_QUIT = 1
@@ -104,7 +105,7 @@ class Proxy:
         with self._state:
             self._paused.update(directions or Direction)
 
-    def wait_stuck(self, seconds: float = 60) -> None:
+    def wait_stuck(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until ``pause`` holds back a request or an answer of every open connection."""
         with self._state:
             stuck = self._state.wait_for(lambda: self._links and self._stuck.issuperset(self._links), seconds)
@@ -183,7 +184,7 @@ class Proxy:
             for link in self._links:
                 link.tail = b""  # bytes sent before are not the command
 
-    def wait_held(self, seconds: float = 60) -> None:
+    def wait_held(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until ``hold`` has caught a command."""
         with self._state:
             caught = self._state.wait_for(lambda: any(link.holding for link in self._links), seconds)
@@ -213,7 +214,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
         self._listener.close()
 
     @property
@@ -235,7 +236,7 @@ class Proxy:
                 continue
             upstream = self._next_upstream()
             try:
-                server = socket.create_connection(upstream, timeout=10)
+                server = socket.create_connection(upstream, timeout=PATIENCE_SECONDS)
             except OSError:
                 self.counts.refused += 1
                 client.close()

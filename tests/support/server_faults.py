@@ -28,6 +28,7 @@ import pymysql
 
 from ferry_core.mysql.flavor import Flavor
 from tests.support.servers import Server
+from tests.support.waits import wait_until
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -90,11 +91,7 @@ class StalledCommits:
         self._replica = connection
         threading.Thread(target=self._drain, args=(connection,), daemon=True).start()
         status = f"SHOW STATUS LIKE 'Rpl_semi_sync_{self._side}_clients'"
-        for _ in range(3000):
-            if int(self._server.query(status)[0][1]) >= 1:
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError("the replica was not registered")
+        wait_until(lambda: int(self._server.query(status)[0][1]) >= 1, "the replica is registered")
 
     @staticmethod
     def _drain(connection: "Connection[Any]") -> None:

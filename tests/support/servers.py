@@ -6,6 +6,7 @@ instead (docs/development.md).
 
 import contextlib
 import os
+import random
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -23,12 +24,14 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from hack import servers as testbed
 from hack.servers import Family
+from tests.support.waits import wait_until
 
 if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 Flag = str | int | bool | None
 _LOCK_WAIT_TIMEOUT = 1205
+_UNKNOWN_XID = 1397
 _SERVER_USERS = ("system user", "event_scheduler")
 
 
@@ -66,7 +69,7 @@ class Server:
             "password": self.password,
             "charset": "utf8mb4",
             "autocommit": True,
-            "connect_timeout": 10,
+            "connect_timeout": 60,
             "read_timeout": 300,
             "ssl_disabled": True,  # otherwise PyMySQL reads the machine's CA certificates each time: 20 ms of CPU
         }
@@ -115,10 +118,16 @@ class Server:
         """Drop every schema whose name starts with ``prefix``, even if transactions are open on them."""
         self.execute(*self._writable_again())
         for xid in self._prepared_xids():
-            self.execute(f"XA ROLLBACK {xid}")
+            self.decide_xa(f"XA ROLLBACK {xid}")
         for (name,) in self.query("SHOW DATABASES"):
             if name.startswith(prefix):
                 self._drop(name)
+
+    def decide_xa(self, decision: str, before: str = "DO 0") -> None:
+        """XA COMMIT or XA ROLLBACK on a connection of its own, after the statement ``before``."""
+        with contextlib.closing(self.connect()) as connection:
+            connection.cursor().execute(before)
+            decide_xa(connection, decision)
 
     def _drop(self, name: str) -> None:
         statement = f"DROP DATABASE IF EXISTS `{name.replace('`', '``')}`"
@@ -128,7 +137,7 @@ class Server:
             if error.args[0] != _LOCK_WAIT_TIMEOUT:
                 raise
             self.kill_connections()
-            self.execute("SET lock_wait_timeout = 20, foreign_key_checks = 0", statement)
+            self.execute("SET lock_wait_timeout = 120, foreign_key_checks = 0", statement)
 
     def _writable_again(self) -> list[str]:
         if self.flavor is Flavor.MYSQL:
@@ -163,6 +172,21 @@ class Server:
         if self.instance is None:
             pytest.skip(f"{self} was given by an environment variable: tests must not stop it")
         return self.instance
+
+
+def decide_xa(connection: "Connection[Cursor]", decision: str) -> None:
+    """On this connection. Nobody may decide before the connection that has prepared it, closed already, has ended."""
+
+    def decided() -> bool:
+        try:
+            connection.cursor().execute(decision)
+        except pymysql.MySQLError as error:
+            if error.args[0] != _UNKNOWN_XID:
+                raise
+            return False
+        return True
+
+    wait_until(decided, decision)
 
 
 @dataclass(frozen=True)
@@ -253,11 +277,21 @@ def schema_name(test_name: str, unique: str) -> str:
     return "t_" + re.sub(r"\W+", "_", test_name.lower())[:36].strip("_") + "_" + unique
 
 
+_PORTS = range(16000, 27000)  # below those of hack/servers.py, and of the kernel's for outgoing connections
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that no connection of anybody takes meanwhile.
+
+    By chance, so that test sessions side by side do not come upon the same one.
+    """
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.table import KeyLiterals, Table
 from tests.support.servers import Server
+from tests.support.waits import PATIENCE_SECONDS
 
 
 @dataclass
@@ -129,10 +130,10 @@ class Streaming:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.streamer.stop()
-        self._thread.join(20)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "the streamer did not stop"
 
-    def wait(self, done: Callable[[], object], what: str, seconds: float = 30) -> None:
+    def wait(self, done: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until ``done``; raises the streamer's own error."""
         deadline = time.monotonic() + seconds
         while not done():
@@ -141,13 +142,13 @@ class Streaming:
             assert time.monotonic() < deadline, f"no {what} within {seconds} s: {self.streamer.status()}"
             self._thread.join(0.01)
 
-    def caught_up(self, seconds: float = 30) -> None:
+    def caught_up(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until everything in the binlog now has been processed."""
         with self.control() as session:
             wanted = source_position(session)
         self.wait(lambda: self.streamer.status().processed.position.contains(wanted), f"position {wanted}", seconds)
 
-    def failed(self, seconds: float = 30) -> BaseException:
+    def failed(self, seconds: float = PATIENCE_SECONDS) -> BaseException:
         """Wait until the streamer gives up; returns its error."""
         self._thread.join(seconds)
         assert self.failure is not None, f"the streamer goes on: {self.streamer.status()}"

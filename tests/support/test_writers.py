@@ -5,7 +5,7 @@ import pytest
 from ferry_core.mysql.flavor import Flavor
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 from tests.support.writers import Writers, seed_of_run
 
 
@@ -44,9 +44,8 @@ def test_they_stop_by_themselves_when_the_source_turns_read_only(
     with Writers(pair.source, schema, tables) as writers:
         writers.wait_for(200)
         pair.source.execute("SET GLOBAL read_only = 1")
-        for writer in writers._writers:
-            writer.thread.join(3)  # a writer with a prepared transaction may not be allowed to decide it
-        wait_until(
+        wait_until(lambda: writers.refused["read only"] == 4, "each is refused once")
+        wait_until(  # a writer with a prepared transaction may not be allowed to decide it
             lambda: all(writer.undecided or not writer.thread.is_alive() for writer in writers._writers),
             "only who has a prepared transaction to decide is left",
         )
@@ -63,8 +62,8 @@ def test_they_may_try_on_until_writes_are_allowed_again(pair: Pair, schema: str,
     with Writers(pair.source, schema, tables, stop_when_read_only=False) as writers:
         writers.wait_for(50)
         pair.source.execute("SET GLOBAL read_only = 1")
-        while not writers.refused["read only"]:
-            assert writers.alive
+        wait_until(lambda: writers.refused["read only"] or not writers.alive, "a writer is refused")
+        assert writers.alive
         pair.source.execute("SET GLOBAL read_only = 0")
         writers.wait_for(50)
 
@@ -86,7 +85,7 @@ def test_a_programming_error_fails_the_test(pair: Pair, schema: str) -> None:
     table = odd_tables(pair.family)[0]  # never created
     writers = Writers(pair.source, schema, [table], threads=1)
     writers.start()
-    writers._writers[0].thread.join(60)
+    writers._writers[0].thread.join(PATIENCE_SECONDS)
     with pytest.raises(AssertionError, match="a writer failed, seed"):
         writers.stop()
 

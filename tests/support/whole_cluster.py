@@ -76,7 +76,7 @@ class WholeCluster(KubeClient):
         self.await_operator()
 
     def await_operator(self) -> None:
-        wait = ("rollout", "status", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, "--timeout=50s")
+        wait = ("rollout", "status", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE, "--timeout=170s")
         done = self.kubectl(*wait, check=False)
         assert done.returncode == 0, f"{done.stderr}\n{self.operator_log()}"
 
@@ -105,7 +105,7 @@ class WholeCluster(KubeClient):
     @contextlib.contextmanager
     def without_crd(self) -> Iterator[None]:
         """Inside, an operator runs without its CRD, which is installed at the end of the block."""
-        self.kubectl("wait", "--for=delete", "ferries", "--all", "--all-namespaces", "--timeout=50s")
+        self.kubectl("wait", "--for=delete", "ferries", "--all", "--all-namespaces", "--timeout=170s")
         scale = ("scale", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
         try:
             self.kubectl(*scale, "--replicas=0")
@@ -145,7 +145,7 @@ class WholeCluster(KubeClient):
         thread = threading.Thread(target=beat, name="heartbeat")
         thread.start()
         try:
-            self.kubectl("wait", "--for=condition=Ready", "node/elsewhere", "--timeout=30s")
+            self.kubectl("wait", "--for=condition=Ready", "node/elsewhere", "--timeout=170s")
             yield
         finally:
             beating.set()

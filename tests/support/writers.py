@@ -20,6 +20,7 @@ import pymysql
 
 from tests.support.schemas import OddTable, payload
 from tests.support.servers import Server
+from tests.support.waits import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -122,12 +123,12 @@ class Writers:
         """False once every writer has stopped, for example because the source is read-only."""
         return any(writer.thread.is_alive() for writer in self._writers)
 
-    def wait_for(self, count: int, seconds: float = 60) -> None:
+    def wait_for(self, count: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until ``count`` more writes were acknowledged."""
         wanted = self.total + count
         self._wait(lambda: self.total >= wanted, lambda: f"{self.total} of {wanted} writes", seconds)
 
-    def wait_for_kinds(self, kinds: set[str], seconds: float = 60) -> None:
+    def wait_for_kinds(self, kinds: set[str], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until at least one write of each kind, chosen at random, was acknowledged."""
         self._wait(
             lambda: kinds <= self.acknowledged.keys(),
@@ -152,7 +153,7 @@ class Writers:
             self._errors.append(error)
 
     def connect(self) -> "Connection[Cursor]":
-        connection = self.server.connect(user=USER, password=PASSWORD, connect_timeout=5, read_timeout=60)
+        connection = self.server.connect(user=USER, password=PASSWORD, connect_timeout=60, read_timeout=120)
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION innodb_lock_wait_timeout = 2, time_zone = '+00:00'")
         return connection
@@ -172,7 +173,7 @@ class Writers:
         self.stopping.set()
         for writer in self._writers:
             if writer.thread.ident is not None:
-                writer.thread.join(90)
+                writer.thread.join(PATIENCE_SECONDS)
                 assert not writer.thread.is_alive(), f"{writer.thread.name} hangs"
             for xid in writer.undecided:
                 with contextlib.suppress(pymysql.MySQLError):  # decided before its connection broke

@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import COPIER, FERRY, ClusterFerry
 
-pytestmark = pytest.mark.timeout(600)
 CLAIM = "checkpoint"
 
 

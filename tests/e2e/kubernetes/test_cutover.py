@@ -7,7 +7,6 @@ from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import COPIER, FERRY, SCHEMA
 from tests.support.compare import assert_equal_tables
 
-pytestmark = pytest.mark.timeout(600)
 ROWS = 30_000
 
 

@@ -1,11 +1,7 @@
 """Abort and deletion on a whole cluster: dedicated Pods clean up, and nothing keeps a Ferry from being deleted."""
 
-import pytest
-
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import COPIER, FERRY, SCHEMA
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def test_an_aborted_ferry_unlocks_the_source_and_keeps_the_target(make_ferry: MakeFerry) -> None:

@@ -4,8 +4,6 @@ import pytest
 
 from tests.support.whole_cluster import OPERATOR_NAMESPACE, WholeCluster
 
-pytestmark = pytest.mark.timeout(200)
-
 
 def test_helm_test_succeeds_only_when_the_operator_is_ready(whole_cluster: WholeCluster) -> None:
     said = whole_cluster.helm("test", "ferry", "--logs")

@@ -12,7 +12,6 @@ import pytest
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import COPIER, FERRY, ClusterFerry
 
-pytestmark = pytest.mark.timeout(600)
 SLOW = {"maxRowsPerSecond": 1000}
 
 

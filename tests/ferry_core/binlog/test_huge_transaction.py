@@ -17,7 +17,6 @@ def resident_megabytes() -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_two_million_rows_in_one_transaction(pair: Pair, schema: str) -> None:
     source = pair.source
     digits = " UNION ALL ".join(f"SELECT {n} n" for n in range(10))

@@ -105,7 +105,7 @@ def test_a_full_buffer_stops_the_streamer_until_a_generation_was_taken_and_commi
     generation = buffer.take(move, 100)
     assert generation is not None
     buffer.committed(move, generation)
-    assert buffer.wait_processed(lambda reached: reached == mark(1), time.monotonic() + 60)
+    assert buffer.wait_processed(lambda reached: reached == mark(1), time.monotonic() + 180)
     blocked.join()
 
 
@@ -168,7 +168,7 @@ def test_waiting_for_a_table_ignores_keys_that_come_later() -> None:
     assert not buffer.wait_flushed(move, time.monotonic())
 
     flushed: list[bool] = []
-    thread = threading.Thread(target=lambda: flushed.append(buffer.wait_flushed(move, time.monotonic() + 10)))
+    thread = threading.Thread(target=lambda: flushed.append(buffer.wait_flushed(move, time.monotonic() + 180)))
     thread.start()
     while not buffer._condition._waiters:  # type: ignore[attr-defined]
         time.sleep(0.001)

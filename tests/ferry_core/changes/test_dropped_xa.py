@@ -41,13 +41,7 @@ class Prepared:
         ).look
 
     def decide(self, decision: str, log_bin: int = 1) -> None:
-        def decided() -> bool:
-            with contextlib.suppress(Exception):  # its connection may still be on its way out
-                self.pair.source.execute(f"SET sql_log_bin = {log_bin}", f"XA {decision} {self.xid}")
-                return True
-            return False
-
-        wait_until(decided, f"XA {decision}")
+        self.pair.source.decide_xa(f"XA {decision} {self.xid}", before=f"SET sql_log_bin = {log_bin}")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ferry_core.errors import ConnectionLost, Fenced, FerryError, ServerRestarte
 from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair
+from tests.support.waits import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -116,16 +117,16 @@ def test_a_transaction_under_way_is_killed_by_the_successor(
             with old.transaction(session):
                 session.execute(f"INSERT INTO {schema}.t VALUES (1)")
                 opened.set()
-                overtaken.wait(30)
+                overtaken.wait(PATIENCE_SECONDS)
         except FerryError as error:
             outcome.append(error)
 
     thread = threading.Thread(target=zombie)
     thread.start()
-    assert opened.wait(30)
+    assert opened.wait(PATIENCE_SECONDS)
     take(connect, uid)
     overtaken.set()
-    thread.join(30)
+    thread.join(PATIENCE_SECONDS)
     assert isinstance(outcome[0], ConnectionLost)
     with connect() as other:
         assert other.number(f"SELECT COUNT(*) FROM {schema}.t") == 0
@@ -162,15 +163,15 @@ def test_a_run_kills_only_its_own_statements(connect: Callable[[], Session], uid
 
     def wait() -> None:
         with connect() as session, older.hold(session):
-            session.query("SELECT SLEEP(60)")
+            session.query("SELECT SLEEP(600)")
 
     with ThreadPoolExecutor(1) as pool, connect() as looking:
         waiting = pool.submit(wait)
-        while not looking.query("SELECT id FROM information_schema.processlist WHERE info = 'SELECT SLEEP(60)'"):
+        while not looking.query("SELECT id FROM information_schema.processlist WHERE info = 'SELECT SLEEP(600)'"):
             assert not waiting.done(), waiting.exception()
             time.sleep(0.05)
         older.end_statements()
-        assert isinstance(waiting.exception(20), FerryError)
+        assert isinstance(waiting.exception(PATIENCE_SECONDS), FerryError)
     take(connect, uid)
     with pytest.raises(Fenced):
         older.end_statements()
@@ -184,5 +185,5 @@ def test_a_new_epoch_waits_for_running_ddl(connect: Callable[[], Session], uid: 
         thread.start()
         thread.join(1.0)
         assert not successor, "the bump did not wait"
-    thread.join(30)
+    thread.join(PATIENCE_SECONDS)
     assert successor[0].epoch == fence.epoch + 1

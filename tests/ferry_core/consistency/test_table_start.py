@@ -45,14 +45,7 @@ class Prepared:
                 cursor.execute(statement)
 
     def decide(self, decision: str) -> None:
-        # Its connection may still be on its way out.
-        def decided() -> bool:
-            with contextlib.suppress(Exception):
-                self._pair.source.execute(f"XA {decision} {self._xid}")
-                return True
-            return False
-
-        wait_until(decided, f"XA {decision}")
+        self._pair.source.decide_xa(f"XA {decision} {self._xid}")
 
 
 @pytest.fixture
@@ -74,6 +67,7 @@ def test_the_first_chunk_waits_for_transactions_prepared_before_the_start(
     with EngineInProcess(pair, schema) as run:
         run.stream()
         waiting = Background(lambda: run.make_readable(said.append))
+        wait_until(lambda: said, "it says what it waits for")
         assert waiting.stays(), "chunks may be read although a transaction is undecided"
         assert transaction.shown in said[0]
         transaction.decide(decision)

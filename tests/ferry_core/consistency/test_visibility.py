@@ -13,7 +13,7 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine_in_process import COPIED, EngineInProcess
 from tests.support.server_faults import StalledCommits
-from tests.support.servers import Pair, Server, ServerPool, schema_name
+from tests.support.servers import Pair, Server, ServerPool, decide_xa, schema_name
 from tests.support.table_pair import make_table
 from tests.support.waits import Background, wait_until
 
@@ -196,7 +196,7 @@ def test_a_flush_waits_for_a_stalled_xa_commit(
             wait_until(lambda: stalling.source.query("XA RECOVER"), "the transaction is prepared")
             connection = stalling.source.connect()
         with StalledCommits(stalling.source) as stalled:
-            commit = Background(lambda: connection.cursor().execute(f"XA COMMIT {xid}"))
+            commit = Background(lambda: decide_xa(connection, f"XA COMMIT {xid}"))
             run.pending(KEYS)
             assert run.rows(source=True) == OLD, "the XA COMMIT was not stalled"
             flush = run.flush()
@@ -239,7 +239,7 @@ def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) ->
             flush = run.flush()
             assert flush.stays(0.5)
             run.engine.ending.cancel()
-            flush.join(5)
+            flush.join()
             assert run.buffer.pending_keys() == KEYS
             assert run.buffer.checkpoint_mark() == before
         commit.join()

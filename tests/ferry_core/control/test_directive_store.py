@@ -93,11 +93,11 @@ def test_a_stored_abort_is_kept(tmp_path: Path) -> None:
 
 def test_the_plain_metrics_port_serves_only_metrics() -> None:
     with serving(Run(), token="secret", metrics_listen="127.0.0.1:0") as server:
-        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=60) as answer:
             assert b"ferry_copy_rows_estimated" in answer.read()
         for path in ("/api/v1/status", "/healthz", "/"):
             with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"http://{server.metrics_address}{path}", timeout=5)
+                urllib.request.urlopen(f"http://{server.metrics_address}{path}", timeout=60)
             assert refused.value.code == 404
             refused.value.close()
 

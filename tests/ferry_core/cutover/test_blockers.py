@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import pymysql
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.xa import prepared_xids
 from tests.conftest import ServerFactory
 from tests.support.servers import Pair, Server
+from tests.support.waits import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def test_the_list_is_bounded(pair: Pair, session: Session, table: str) -> None:
         assert lines[-1].startswith("and ")
 
 
-def _eventually(ask: Callable[[], list[str]], seconds: float = 60) -> list[str]:
+def _eventually(ask: Callable[[], list[str]]) -> list[str]:
     # InnoDB refreshes innodb_trx only if nobody has read it for 100 ms.
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE_SECONDS
     while not (found := ask()):
         assert time.monotonic() < end
         time.sleep(0.3)
@@ -134,21 +134,7 @@ def _check(
         assert set(prepared_xids(session)) - before == expected
     finally:
         for xid in written:
-            _roll_back(server, xid)
-
-
-def _roll_back(server: Server, xid: str) -> None:
-    """Its connection may still be on its way out: then the XID is not free yet."""
-    end = time.monotonic() + 60
-    while True:
-        try:
-            server.execute(f"XA ROLLBACK {xid}")
-        except pymysql.MySQLError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+            server.decide_xa(f"XA ROLLBACK {xid}")
 
 
 @pytest.mark.parametrize("family", ["mysql", "mariadb"])
@@ -176,15 +162,15 @@ def test_a_commit_stalled_inside_the_server_is_named_and_survives_the_attempt(
         _eventually(lambda: of(blockers(session), thread))
     lock = ReadOnlyLock(server.endpoint, server.flavor)
     stored = lock.stored()
-    lock.begin(5)
+    lock.begin(60)
     with pytest.raises(LockConflict) as caught:
-        lock.acquire(1)
+        lock.acquire(5)
     print(caught.value)
     assert of(caught.value.message.split("blocked by: ")[1].split("; "), thread)
     assert lock.stored() == stored
     server.execute(f"SET GLOBAL {name}_enabled = 0")
-    committing.join(20)
-    lock.acquire(5)
+    committing.join()
+    lock.acquire(60)
     assert server.value("SELECT COUNT(*) FROM s.t") == 1
     lock.release(stored)
     lock.end()

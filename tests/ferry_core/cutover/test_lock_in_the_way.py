@@ -26,7 +26,7 @@ def test_open_transactions_do_not_delay_the_lock_and_cannot_commit(
         run(xa, statement)
     started = time.monotonic()
     stop_writes(lock)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert refused(plain, "COMMIT")
     # Why a prepared XA transaction forbids the cutover: MySQL lets it commit through the lock.
     assert refused(xa, "XA COMMIT 'x'") == (server.flavor is Flavor.MARIADB)
@@ -48,13 +48,14 @@ def test_commits_behind_a_global_read_lock_are_refused(
     )
     stop_writes(lock)
     run(ftwrl, "UNLOCK TABLES")
-    thread.join(10)
+    thread.join(60)
     assert outcome == [True]
     assert server.value(f"SELECT v FROM {table} WHERE id = 1") == 1
 
 
+DEADLINE = 5
 HOLDERS = {
-    "a running update": ["UPDATE {t} SET v = v + SLEEP(20) WHERE id = 1"],
+    "a running update": ["UPDATE {t} SET v = v + SLEEP(300) WHERE id = 1"],
     "an update that waits for a row lock": ["BEGIN", "UPDATE {t} SET v = 3 WHERE id = 1"],
     "lock tables write": ["LOCK TABLES {t} WRITE"],
 }
@@ -85,13 +86,13 @@ def test_a_timeout_leaves_no_trace_and_names_the_blocker(
     stored = lock.stored()
     started = time.monotonic()
     with pytest.raises(LockConflict) as caught:
-        stop_writes(lock, 1.5)
+        stop_writes(lock, DEADLINE)
     took = time.monotonic() - started
     print(f"{holder}: {took:.2f} s: {caught.value}")
     assert caught.value.reason == "SourceLockTimeout"
-    assert 1.4 < took < 4
+    assert DEADLINE - 1 < took < DEADLINE + 20
     blocked = lock.block.milliseconds
-    assert 1400 < blocked <= took * 1000, "writers queue behind the statement while it waits, and no longer"
+    assert (DEADLINE - 2) * 1000 < blocked <= took * 1000, "writers queue while the statement waits, and no longer"
     assert lock.block.milliseconds == blocked
     if holder != "lock tables write" or server.flavor is Flavor.MYSQL:
         assert f"connection {culprit} " in caught.value.message
@@ -101,7 +102,7 @@ def test_a_timeout_leaves_no_trace_and_names_the_blocker(
     assert not refused(other, f"UPDATE {table} SET v = 8 WHERE id = 2") if holder != "lock tables write" else True
     server.execute(*(f"KILL {thread}" for thread in {culprit, ident(link)}))
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert lock.stored() == stored, "it came late"
     stop_writes(lock)
     lock.release(stored)

@@ -12,6 +12,8 @@ from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
 NOWHERE = "'127.0.0.1'"
+PATIENT = 120.0
+"""No attempt here ends by its deadline."""
 
 
 @contextlib.contextmanager
@@ -39,18 +41,18 @@ def test_replication_running_on_the_source_fails_the_attempt(
     cutover: CutoverInProcess, channel: str, threads: str
 ) -> None:
     with replicating(cutover.pair.source, channel, threads):
-        tried = cutover.attempt().run()
+        tried = cutover.attempt(PATIENT).run()
         assert tried.reason == "SourceIsReplica"
         assert "STOP REPLICA" in tried.message
         assert not cutover.read_only()
-    assert cutover.attempt().run().done
+    assert cutover.attempt(PATIENT).run().done
 
 
 def test_replication_that_starts_under_the_lock_fails_the_attempt(cutover: CutoverInProcess) -> None:
     """After the first look: the second one is right before the record."""
     with contextlib.ExitStack() as stack:
         cutover.steps["proving"] = lambda: stack.enter_context(replicating(cutover.pair.source, "", "SQL_THREAD"))
-        assert cutover.attempt().run().reason == "SourceIsReplica"
+        assert cutover.attempt(PATIENT).run().reason == "SourceIsReplica"
     wait_until(lambda: not cutover.read_only(), "writes are allowed again")
 
 
@@ -67,19 +69,19 @@ def test_unlogged_replication_fails_the_attempt_even_when_stopped(
     source.execute(*(f"GRANT INSERT ON `{schema}`.* TO {account}" for account in accounts))
     with CutoverInProcess(Pair(source, pair.target), schema, "clerk") as cutover:
         with replicating(source, "", None):
-            tried = cutover.attempt().run()
+            tried = cutover.attempt(PATIENT).run()
             assert tried.reason == "ReplicaChangesNotLogged", tried
             assert "start over with a fresh copy" in tried.message
             assert not cutover.read_only()
-        assert cutover.attempt().run().done
+        assert cutover.attempt(PATIENT).run().done
 
 
 @pytest.mark.parametrize("pair", ["mysql"], indirect=True)
 def test_transactions_that_no_binlog_holds_fail_the_attempt_at_once(cutover: CutoverInProcess) -> None:
     """As after a dump with its GTIDs was loaded into the source: the stream would be waited for until the deadline."""
     cutover.pair.source.execute(f"SET GLOBAL gtid_purged = '+{uuid.uuid4()}:1-7'")
-    tried = cutover.attempt(deadline=20).run()
+    tried = cutover.attempt(PATIENT).run()
     assert tried.reason == "SourceBinlogPurged", tried
     assert ":1-7" in tried.message
-    assert tried.blocked_milliseconds < 10_000
+    assert tried.blocked_milliseconds < PATIENT * 1000 / 2
     assert not cutover.read_only()

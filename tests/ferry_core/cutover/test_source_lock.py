@@ -18,7 +18,7 @@ from hack.servers import Family
 from tests.support.cutover_in_process import Link, refused, run, stop_writes, through, waiting
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 
 def test_writes_stop_and_are_allowed_again(
@@ -94,10 +94,10 @@ def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: 
     assert lock.block.milliseconds == 0
     assert server.value("SELECT IS_USED_LOCK('mysql-ferry-source-lock')") is None, "the mutex is still held"
     server.execute(f"SET GLOBAL {name} = 0")
-    lock.begin(5)
+    lock.begin(60)
     server.execute(f"SET GLOBAL {name} = 1")
     with pytest.raises(RetriableError):
-        lock.acquire(5)
+        lock.acquire(60)
     assert set(lock.stored().values()) == {"1"}
 
 
@@ -117,7 +117,7 @@ def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLo
     stored = lock.stored()
     with Proxy(server.host, server.port) as proxy:
         dead = ReadOnlyLock(lambda: through(proxy, server), server.flavor, "uid-1")
-        thread = threading.Thread(target=_attempt, args=(dead, 30.0))
+        thread = threading.Thread(target=_attempt, args=(dead, 150.0))
         thread.start()
         wait_until(lambda: waiting(server), "the attempt waits")
         proxy.pause()
@@ -127,7 +127,7 @@ def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLo
         run(holder, "UNLOCK TABLES")
         assert lock.stored() == stored
         assert not lock.held()
-    thread.join(60)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert lock.stored() == stored
 
@@ -144,14 +144,14 @@ def test_another_ferrys_attempt_is_left_alone(
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
     other = ReadOnlyLock(server.endpoint, server.flavor, "uid-2")
-    thread = threading.Thread(target=stop_writes, args=(other, 20.0))
+    thread = threading.Thread(target=stop_writes, args=(other, 150.0))
     thread.start()
     wait_until(lambda: waiting(server), "the other's attempt waits")
     assert len(waiting(server)) == 1
     lock.release(dict.fromkeys(lock.stored(), "0"))
     assert len(waiting(server)) == 1
     run(holder, "UNLOCK TABLES")
-    thread.join(20)
+    thread.join(PATIENCE_SECONDS)
     assert other.held()
     lock.release(dict.fromkeys(lock.stored(), "0"))
     assert other.held(), "what a dead copier of ours wanted to restore is not so any more"
@@ -173,14 +173,14 @@ def test_an_unreachable_source_is_reported_as_possibly_locked(lock: ReadOnlyLock
 
         def attempt() -> None:
             try:
-                stop_writes(cut_off, 20)
+                stop_writes(cut_off, 60)
             except RetriableError as error:
                 failures.append(error)
 
         thread = threading.Thread(target=attempt)
         thread.start()
         wait_until(lambda: waiting(server), "the attempt waits")
-    thread.join(40)
+    thread.join(PATIENCE_SECONDS)
     assert [getattr(error, "reason", "") for error in failures] == ["SourceMayBeLocked"], failures
     run(holder, "UNLOCK TABLES")
     mended = ReadOnlyLock(server.endpoint, server.flavor, "u")
@@ -231,14 +231,14 @@ def test_only_the_session_that_holds_the_mutex_unlocks(lock: ReadOnlyLock, serve
 
 def test_a_statement_is_not_sent_without_the_mutex(lock: ReadOnlyLock, server: Server) -> None:
     """It was lost between the last questions and the statement: by then somebody else may have taken it."""
-    lock.begin(5)
+    lock.begin(60)
     (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
 
     def lose() -> None:
         server.execute(f"KILL {holder}")
 
     with pytest.raises(CutoverMutexLost):
-        lock.acquire(5, confirm=lose)
+        lock.acquire(60, confirm=lose)
     assert not lock.is_read_only()
     assert lock.block.milliseconds == 0
 
@@ -246,7 +246,7 @@ def test_a_statement_is_not_sent_without_the_mutex(lock: ReadOnlyLock, server: S
 @pytest.mark.parametrize("since", ["set by somebody", "restarted"])
 def test_a_lock_that_is_not_certainly_ours_is_kept(lock: ReadOnlyLock, server: Server, since: str) -> None:
     """An unlock that the lease never heard of, and days later a person made the source read-only."""
-    intent = lock.intent(5)
+    intent = lock.intent(60)
     days = 2 * 86400.0
     if since == "restarted":
         intent["uptime"] = str(float(intent["uptime"]) + days)
@@ -265,7 +265,7 @@ def test_a_lock_that_is_not_certainly_ours_is_kept(lock: ReadOnlyLock, server: S
 
 def lock_intent_of_now(lock: ReadOnlyLock, intent: dict[str, str]) -> dict[str, str]:
     """As if the attempt that stopped the writes had written it down."""
-    return lock.intent(5) | dict.fromkeys(set(intent) & {"read_only", "super_read_only"}, "0")
+    return lock.intent(60) | dict.fromkeys(set(intent) & {"read_only", "super_read_only"}, "0")
 
 
 def test_a_lock_by_an_account_with_an_at_sign_is_recognised(server: Server, schema: str) -> None:
@@ -275,9 +275,9 @@ def test_a_lock_by_an_account_with_an_at_sign_is_recognised(server: Server, sche
     endpoint = server.endpoint()
     account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, user, "pw")
     died = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
-    died.begin(5)
-    intent = died.intent(5)
-    died.acquire(5)
+    died.begin(60)
+    intent = died.intent(60)
+    died.acquire(60)
     died.end()
     try:
         assert ReadOnlyLock(lambda: account, server.flavor, "uid-1").release(intent) is Released.ALLOWED

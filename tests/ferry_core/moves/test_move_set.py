@@ -41,7 +41,7 @@ def test_a_move_is_handed_on_once_the_streamer_no_longer_follows_it() -> None:
     assert not moves.wait_seen(version, 0)
     streamer = threading.Timer(0.1, moves.followed, [mark(1)])
     streamer.start()
-    assert moves.wait_seen(version, 30)
+    assert moves.wait_seen(version, 180)
     streamer.join()
     moves.hand_on(second)
     assert list(moves) == [first]
@@ -57,11 +57,11 @@ def transactions_of(tables: int) -> float:
         begin = query("BEGIN" if number % 2 else f"SAVEPOINT s{number}")
         packets += [gtid(number), query("BEGIN"), begin, table_map(), insert(number), COMMIT]
     transactions = Transactions(moves, buffer, Counters(mark(0)), checksums=True, folds=False)
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(StreamLost):
         transactions.follow(Replay(packets))
     buffer.checkpoint_mark()
-    took = time.process_time() - began
+    took = time.thread_time() - began
     assert buffer.changes == 399
     return took
 

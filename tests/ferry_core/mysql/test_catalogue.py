@@ -35,7 +35,7 @@ class Ddl:
             cursor.execute("SELECT * FROM zz")
         self._thread.start()
         state = f"SELECT state FROM information_schema.processlist WHERE id = {own}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while server.query(state) != [("Waiting for table metadata lock",)]:
             assert time.monotonic() < deadline, "the RENAME does not wait"
             time.sleep(0.01)

@@ -198,7 +198,7 @@ def test_only_leftovers_of_a_killed_check_are_dropped(pair: Pair, schema: str) -
 def test_two_checks_at_once(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are between making and dropping at the same moment."""
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
-    both, seen, results = threading.Barrier(2, timeout=60), [], []
+    both, seen, results = threading.Barrier(2, timeout=180), [], []
 
     def meet(*arguments: object) -> object:
         both.wait()
@@ -270,7 +270,7 @@ def test_a_stopped_check_leaves_nothing(pair: Pair, schema: str, tmp_path: Path)
         checking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(lambda: pair.target.value(making) > 0, "the schema is about to be made")
         checking.terminate()
-        assert checking.wait(60) == 143
+        assert checking.wait(180) == 143
         holder.cursor().execute("UNLOCK TABLES")
     everywhere = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE LEFT(SCHEMA_NAME, 18) = 'mysql_ferry_trial_'"
     wait_until(lambda: pair.target.value(everywhere) + pair.target.value(making) == 0, "nothing is left")

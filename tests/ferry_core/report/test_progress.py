@@ -251,7 +251,7 @@ def test_a_poll_wakes_at_once_or_at_its_end() -> None:
     thread = threading.Thread(target=lambda: found.append(progress.wait_changed(known, 60)))
     thread.start()
     progress.set_message("now")
-    thread.join(5)
+    thread.join(60)
     assert [report and report.message for report in found] == ["now"]
     assert progress.wait_changed(progress.report().revision, 0.05) is None
 

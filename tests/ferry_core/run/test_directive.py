@@ -50,18 +50,18 @@ def test_a_pause_that_arrives_as_an_attempt_begins_takes_effect_after_it(ferry: 
 
     def paused(wanted: DesiredState) -> DesiredState:
         inside.set()
-        assert release.wait(30)
+        assert release.wait(180)
         return wanted.paused_or_resumed(True)
 
     verb = threading.Thread(target=ferry.intent.change, args=[paused])
     verb.start()
-    assert inside.wait(30), "the pause is asked for and not in force yet"
+    assert inside.wait(180), "the pause is asked for and not in force yet"
     for begins in (not earlier, earlier):
         if begins:
             ferry.reporter.enter(Stage.CUTTING_OVER)
         else:
             release.set()
-            verb.join(30)
+            verb.join(180)
     assert not ferry.throttle.pause.paused
     assert ferry.throttle.admit(1, threading.Event()), "rows move on"
     ferry.reporter.enter(Stage.STREAMING)

@@ -1,6 +1,7 @@
 """The door: what holds, why, since when, and how many seconds it came to."""
 
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def test_the_end_of_a_pause_wakes_waiting_threads() -> None:
     assert not admitted.wait(0.2)
     paused_by[0] = ""
     assert admitted.wait(60)
-    thread.join(5)
+    thread.join(60)
 
 
 def test_a_cancelled_pause_admits_nobody() -> None:
@@ -117,7 +118,7 @@ def test_a_cancelled_pause_admits_nobody() -> None:
     thread = threading.Thread(target=lambda: results.append(throttle.admit(1, cancelled)))
     thread.start()
     cancelled.set()
-    thread.join(5)
+    thread.join(60)
     assert results == [False]
 
 
@@ -125,9 +126,10 @@ def test_seconds_count_once_however_many_wait() -> None:
     throttle = Throttle()
     throttle.rate.set(100)
     throttle.charge(40)
+    began = time.monotonic()
     threads = [threading.Thread(target=throttle.admit, args=(0, threading.Event())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
-    assert throttle.seconds()["rows-per-second"] < 2.0
+        thread.join(60)
+    assert throttle.seconds()["rows-per-second"] <= time.monotonic() - began

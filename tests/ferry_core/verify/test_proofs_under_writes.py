@@ -73,9 +73,9 @@ def test_proofs_hold_while_rows_change(
     path.start(verifier)
     try:
         turns = 0
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while path.changes <= 300 or turns <= 10:
-            assert time.monotonic() < end, f"only {path.changes} changes and {turns} turns in a minute, seed {seed}"
+            assert time.monotonic() < end, f"only {path.changes} changes and {turns} turns, seed {seed}"
             if turns % 10 == 0:
                 verifier.unproven.begin(move)
                 verifier.changed(move, list(path.pending), decode)

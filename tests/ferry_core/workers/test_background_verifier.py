@@ -48,7 +48,7 @@ def test_verification_waits_for_changes_still_in_the_stream() -> None:
     waiting.join(0.3)
     assert waiting.is_alive()
     rig.buffer.alive(mark(3), None)
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -63,7 +63,7 @@ def test_the_end_of_the_run_ends_the_verifications_wait() -> None:
     rig = VerifierRig(lambda: mark(3).position)
     waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
     rig.ending.cancel()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 
@@ -73,7 +73,7 @@ def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
     looking.join(0.3)
     assert looking.is_alive()
     rig.buffer.alive(mark(3), None)
-    looking.join(10)
+    looking.join(60)
     for _ in range(SAME_DIFFERENCE_TIMES - 2):
         rig.verification._look()
     with pytest.raises(DataError, match="1 rows differ"):
@@ -104,6 +104,7 @@ def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.Monke
     assert left.wait(60)
     monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 0.1)
     rig.verification.look_again(lambda: None)
+    monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 60)
     rig.verifier.compare_again = Mock(side_effect=ConnectionLost(Reason.CONNECTION_LOST, "away"))
     rig.verification.look_again(lambda: None)
     assert rig.verification.unseen == before

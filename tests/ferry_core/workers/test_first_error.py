@@ -8,7 +8,7 @@ from ferry_core.errors import DataError
 from tests.support.engine_in_process import EngineInProcess
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 
 def test_the_stream_reports_a_dropped_table_even_if_a_read_fails_first(pair: Pair, schema: str) -> None:
@@ -23,7 +23,7 @@ def test_the_stream_reports_a_dropped_table_even_if_a_read_fails_first(pair: Pai
                 session.query(f"SELECT * FROM {name}")
 
         run.engine.start("reader", read)
-        assert reading.wait(30)
+        assert reading.wait(PATIENCE_SECONDS)
         run.stream()
         with pytest.raises(DataError, match="DROP TABLE") as found:
             wait_until(run.engine.check, "the run ends")

@@ -25,7 +25,7 @@ from ferry_core.workers.starting import MoveStarter, StartSteps
 from tests.support.engine_in_process import COPIED, EngineInProcess, stalled
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 COLUMNS = "id INT NOT NULL PRIMARY KEY, v INT"
 
@@ -99,7 +99,7 @@ def writing(pair: Pair, *statements: str) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert not failed, failed
 
 
@@ -184,8 +184,8 @@ def test_keys_of_an_undecided_xa_transaction_are_read_by_the_new_copy(pair: Pair
         )
         start.join(1.5)
         assert start.is_alive(), "it did not wait for the decision"
-        pair.source.execute("XA COMMIT 'x'")
-        start.join(60)
+        pair.source.decide_xa("XA COMMIT 'x'")
+        start.join(PATIENCE_SECONDS)
         assert not start.is_alive()
         run.quiet()
         run.alike("b")
@@ -239,7 +239,7 @@ def dies_while_one_starts_over(pair: Pair, schema: str, path: Path, copying: Eve
             never.wait()
             run.checkpoints.save([])
             copying.set()
-            threading.Event().wait(120)
+            threading.Event().wait(2 * PATIENCE_SECONDS)
 
 
 def test_a_run_that_is_killed_while_a_move_starts_over_resumes_it_at_its_own_position(
@@ -253,7 +253,7 @@ def test_a_run_that_is_killed_while_a_move_starts_over_resumes_it_at_its_own_pos
     child = fork.Process(target=dies_while_one_starts_over, args=(pair, schema, path, copying))
     child.start()
     try:
-        assert copying.wait(90)
+        assert copying.wait(PATIENCE_SECONDS)
     finally:
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
