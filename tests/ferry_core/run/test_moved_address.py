@@ -129,7 +129,7 @@ def test_abort_and_cleanup_refuse_another_server(
 
 
 @pytest.mark.parametrize("ends", ["target"], indirect=True)
-def test_a_check(ends: Ends) -> None:
+def test_check_refuses_another_server(ends: MisleadingServers) -> None:
     """It loses its connection with its trial schema made: by another one it ends the first, and drops the schema."""
     ends.fill(ends.pair.source)
     loaded = ends.load()
