@@ -147,6 +147,19 @@ def test_the_alerts_are_those_of_the_rules_file() -> None:
     assert all(link.startswith("https://docs.example/alerts#") for link in links)
 
 
+def test_the_dashboards_are_those_of_the_files() -> None:
+    assert [each["metadata"]["name"] for each in only("ConfigMap")] == []
+    made = only("ConfigMap", "--set=metrics.dashboards.enabled=true")
+    files = sorted((ROOT / "deploy" / "monitoring" / "dashboards").glob("*.json"))
+    assert len(files) == len(made) == 2
+    contents = {name: text for each in made for name, text in each["data"].items()}
+    assert {name: json.loads(text) for name, text in contents.items()} == {
+        f"mysql-ferry-{file.name}": json.loads(file.read_text()) for file in files
+    }
+    assert {each["metadata"]["labels"]["grafana_dashboard"] for each in made} == {"1"}
+    assert only("ConfigMap", EVERYTHING)[0]["metadata"]["labels"]["dashboards"] == "databases"
+
+
 def ports(pod: Object) -> dict[str, int]:
     return {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "deploy" / "monitoring" / "rules" / "mysql-ferry.yaml"
+from hack.chart import ROOT
+from tests.support.prometheus import RULES, program
+
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
 RECORDED = {rule["record"]: rule for group in GROUPS for rule in group["rules"] if "record" in rule}
@@ -103,9 +104,7 @@ OTHERS = {
 
 
 def promtool(*arguments: str | Path) -> str:
-    script = ROOT / "hack" / "kubernetes" / "debian.sh"
-    folder = subprocess.run([script, "prometheus"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    ended = subprocess.run([f"{folder}/usr/bin/promtool", *arguments], capture_output=True, text=True, check=False)
+    ended = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

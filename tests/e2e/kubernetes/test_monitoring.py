@@ -1,0 +1,49 @@
+"""Every panel of the dashboards shows data, and the alerts see a real run: scraped as the chart's PodMonitors say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hack.chart import render
+from hack.dashboards.panels import DETAIL_PANELS, FLEET_PANELS
+from tests.e2e.kubernetes.conftest import MakeFerry
+from tests.support.cluster_ferry import FERRY
+from tests.support.prometheus import prometheus
+from tests.support.whole_cluster import OPERATOR_NAMESPACE
+
+pytestmark = pytest.mark.timeout(600)
+
+EMPTY = {"Errors"}
+"""Panels without data in a run without trouble."""
+
+
+def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> None:
+    ferry = make_ferry(rows=20_000)
+    monitors = [each for each in render("--set=metrics.podMonitor.enabled=true") if each["kind"] == "PodMonitor"]
+    for monitor in monitors:
+        monitor["metadata"]["namespace"] = OPERATOR_NAMESPACE
+    panels = {
+        (row, panel.title, expression): expression.replace("$namespace", ferry.namespace).replace("$ferry", FERRY)
+        for rows in (FLEET_PANELS, DETAIL_PANELS)
+        for row, shown in rows.items()
+        for panel in shown
+        if panel.title not in EMPTY
+        for expression, _ in panel.queries
+    }
+    with prometheus(monitors, tmp_path) as server, ferry.writers():
+        ferry.create(throttle={"maxRowsPerSecond": 2000}, cutover={"watchFor": "10m"})
+        seen: set[tuple[str, str, str]] = set()
+
+        def look() -> bool:
+            pods = ferry.cluster.kubectl("get", "pods", "--all-namespaces", "-o", "json").stdout
+            server.discover(json.loads(pods)["items"])
+            seen.update(place for place, expression in panels.items() if place not in seen and server.query(expression))
+            return seen == panels.keys()
+
+        ferry.wait_until(lambda: look() or ferry.current_status.get("stage") == "ReadyForCutover", "copied", 300)
+        assert server.query(f'ALERTS{{namespace="{ferry.namespace}", alertstate="firing"}}') == []
+        ferry.cut_over()
+        ferry.wait_until(look, f"data in {sorted(panels.keys() - seen)}", 60)
+        copiers = server.query(f'ferry_copy_progress_ratio{{namespace="{ferry.namespace}", ferry="{FERRY}"}}')
+        assert len(copiers) == 1
