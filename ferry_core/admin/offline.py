@@ -140,9 +140,8 @@ def _namesakes(loaded: LoadedFerry, connections: Connections) -> str:
         return ""
     listed = ", ".join(f"{lease.ferry_uid} ({lease.phase})" for lease in others)
     return (
-        f"; but it knows other Ferries named {name}, with these uids: {listed}. If you mean one of them, and its "
-        f"Ferry no longer exists in any cluster, add its uid to the manifest, for example metadata.uid: "
-        f"{others[0].ferry_uid}"
+        f"; but it knows other Ferries named {name}, with these uids: {listed}. If you mean one of them, and its Ferry "
+        f"no longer exists in any cluster, add its uid to the manifest, for example metadata.uid: {others[0].ferry_uid}"
     )
 
 

@@ -22,11 +22,23 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
-class Duration(float):
-    """Seconds, written as in Go and CEL: whole numbers with ``ms``, ``s``, ``m`` or ``h``."""
+class _Written:
+    """A number that is shown as the user wrote it."""
 
-    __slots__ = ("text",)
     text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return (type(self), (self.text,))
+
+
+class Duration(_Written, float):
+    """Seconds, written as in Go and CEL: whole numbers with ``ms``, ``s``, ``m`` or ``h``."""
 
     def __new__(cls, text: str) -> Self:
         if len(text) > DURATION_MAX_LENGTH or not re.fullmatch(DURATION_PATTERN, text, re.ASCII):
@@ -39,15 +51,6 @@ class Duration(float):
         self.text = text
         return self
 
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return f"Duration({self.text!r})"
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        return (type(self), (self.text,))
-
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         return _text_schema(cls, "duration", "a duration as text, for example 500ms or 1h30m")
@@ -57,10 +60,8 @@ class Duration(float):
         return {"type": "string", "pattern": DURATION_PATTERN, "maxLength": DURATION_MAX_LENGTH}
 
 
-class Quantity(int):
+class Quantity(_Written, int):
     """Bytes, written as in Kubernetes: a whole number, then nothing or ``Ki``, ``Mi`` and so on."""
-
-    text: str
 
     def __new__(cls, text: str) -> Self:
         match = re.fullmatch(r"([0-9]+)(Ki|Mi|Gi|k|M|G)?", text, re.ASCII)
@@ -71,15 +72,6 @@ class Quantity(int):
         self = super().__new__(cls, int(match[1]) * _BYTES[match[2] or ""])
         self.text = text
         return self
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return f"Quantity({self.text!r})"
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        return (type(self), (self.text,))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -100,9 +100,8 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
         still = f"(could not be asked: {error.message})"
     return DataError(
         Reason.SOURCE_BINLOG_PURGED,
-        f"{endpoint.where} has purged binlogs that this run still needs: it stands at "
-        f"'{position}', {still}. Start over with a fresh copy, and keep binlogs longer "
-        "(binlog_expire_logs_seconds) than the longest stop",
+        f"{endpoint.where} has purged binlogs that this run still needs: it stands at '{position}', {still}. Start "
+        "over with a fresh copy, and keep binlogs longer (binlog_expire_logs_seconds) than the longest stop",
         server=endpoint.role,
     )
 

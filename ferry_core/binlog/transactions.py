@@ -373,9 +373,8 @@ class Transactions(Generic[M]):
                 raise DataError(
                     Reason.SOURCE_HISTORY_LOST,
                     f"the source began its binlog {counters.file} again from the start although this run had read up "
-                    f"to {last}: it was "
-                    "reset, or is another server. Rows may differ without any event about them: start over with a "
-                    "fresh copy",
+                    f"to {last}: it was reset, or is another server. Rows may differ without any event about them: "
+                    "start over with a fresh copy",
                 )
         counters.newest = counters.file, begun
 

@@ -73,8 +73,7 @@ class SqliteStore:
         return ConfigError(
             Reason.STATE_CORRUPT,
             f"{self._path} is not an intact state file of a Ferry ({problem}); give another --state, restore it, or "
-            f"remove "
-            "it and start with --restart: rows already copied by this Ferry are then deleted and copied again",
+            "remove it and start with --restart: rows already copied by this Ferry are then deleted and copied again",
         )
 
     def load(self) -> RunState | None:

@@ -67,7 +67,7 @@ def copier(
         ferry = kept.applied_to(loaded.ferry)
         # This process was started to replace whichever process ran before it, on this node or another.
         options = RunOptions(state_path=state, take_over=True)
-        run = engine.make_steered(dataclasses.replace(loaded, ferry=ferry), options)
+        run = engine.make_engine(dataclasses.replace(loaded, ferry=ferry), options)
         started.append(run)
         server = ControlServer(
             StoringVerbs(run, kept, Directive.of(ferry.metadata.generation, ferry.spec)),

@@ -35,15 +35,8 @@ class SteeredEngine(Engine, Verbs, Protocol):
     """A run that its caller controls through directives."""
 
 
-def make_engine(loaded: LoadedFerry, options: RunOptions) -> Engine:
+def make_engine(loaded: LoadedFerry, options: RunOptions) -> SteeredEngine:
     """Make the real engine."""
-    from ferry_core.run.ferry import Ferry
-
-    return Ferry(loaded, options)
-
-
-def make_steered(loaded: LoadedFerry, options: RunOptions) -> SteeredEngine:
-    """Make the real engine for a caller that controls it."""
     from ferry_core.run.ferry import Ferry
 
     return Ferry(loaded, options)

@@ -6,10 +6,9 @@ CHECK_FIRST = "after making sure that applications do not write to the target"
 def ambiguous(why: str, by_hand: str) -> str:
     """The record of the cutover was sent and its outcome is unknown."""
     return (
-        f"the record of the cutover was sent to the target, and its answer is not known ({why}). Writes on the "
-        "source stay blocked until the target answers: bring it back and start the Ferry again; it checks by itself. "
-        "Or check yourself: if the Ferry's row in mysql_ferry.lease on the target has phase Completed, the target is "
-        "live; if "
+        f"the record of the cutover was sent to the target, and its answer is not known ({why}). Writes on the source "
+        "stay blocked until the target answers: bring it back and start the Ferry again; it checks by itself. Or check "
+        "yourself: if the Ferry's row in mysql_ferry.lease on the target has phase Completed, the target is live; if "
         f"not, allow writes on {by_hand}"
     )
 

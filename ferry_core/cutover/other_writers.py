@@ -39,9 +39,8 @@ def refuse_unlogged(control: Session) -> None:
             Reason.REPLICA_CHANGES_NOT_LOGGED,
             f"replication was set up on the source ({'; '.join(unlogged)}), and the source does not log what it "
             "applies (log_replica_updates, on MariaDB log_slave_updates, is OFF): rows may differ without any event "
-            "about them. If it applied anything since this run began, start over with a fresh copy; else RESET "
-            "REPLICA ALL "
-            "(MariaDB: RESET SLAVE ALL) there before the next attempt",
+            "about them. If it applied anything since this run began, start over with a fresh copy; else RESET REPLICA "
+            "ALL (MariaDB: RESET SLAVE ALL) there before the next attempt",
         )
 
 

@@ -70,8 +70,7 @@ def _format(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.BINLOG_FORMAT_NOT_ROW,
             f"{source.where} has binlog_format={value}, which does not log changed rows: SET GLOBAL binlog_format = "
-            "ROW, "
-            "write it into the server's configuration too, and let sessions reconnect",
+            "ROW, write it into the server's configuration too, and let sessions reconnect",
         )
 
 
@@ -81,8 +80,7 @@ def _image(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.BINLOG_ROW_IMAGE,
             f"{source.where} has binlog_row_image={value}, which is not supported yet: SET GLOBAL binlog_row_image = "
-            f"FULL "
-            f"(or one of {', '.join(ROW_IMAGES)})",
+            f"FULL (or one of {', '.join(ROW_IMAGES)})",
         )
 
 
@@ -147,8 +145,7 @@ def _retention(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.BINLOG_RETENTION_SHORT,
             f"{source.where} purges binlogs after {seconds} s ({seconds / 3600:.1f} h): a copy or a pause that takes "
-            "longer "
-            f"must start over; SET GLOBAL binlog_expire_logs_seconds = {max(needed, 7 * 86400)}",
+            f"longer must start over; SET GLOBAL binlog_expire_logs_seconds = {max(needed, 7 * 86400)}",
         )
     else:
         yield passed(f"binlogs are kept for {seconds / 3600:.0f} h")
@@ -171,8 +168,7 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.SOURCE_IS_REPLICA,
             f"{message}, and sourceLock ReadOnly cannot stop that; STOP REPLICA (MariaDB: STOP SLAVE) there, ferry "
-            "from "
-            "the primary, or stop the writes yourself with cutover.sourceLock: None",
+            "from the primary, or stop the writes yourself with cutover.sourceLock: None",
         )
     elif running:
         yield refused(context, Reason.SOURCE_IS_REPLICA, message)

@@ -90,8 +90,7 @@ def _prepared(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.PREPARED_TRANSACTIONS,
             f"{source.where} holds {len(rows)} prepared XA transactions: the copy of a table waits until they are "
-            "decided, "
-            "and the cutover needs none; commit or roll back forgotten ones (XA RECOVER lists them)",
+            "decided, and the cutover needs none; commit or roll back forgotten ones (XA RECOVER lists them)",
         )
 
 

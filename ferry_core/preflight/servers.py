@@ -74,8 +74,7 @@ def _name_case(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.NAME_CASE_DIFFERS,
             f"lower_case_table_names is {values[0]} on {source.where} and {values[1]} on {target.where}: names that "
-            "differ "
-            "only in case could become one; use a target with the source's value (it is fixed when a server is "
+            "differ only in case could become one; use a target with the source's value (it is fixed when a server is "
             "initialised)",
         )
 

@@ -60,8 +60,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.UNSUPPORTED_TABLE,
             f"{context.source_facts.where}: {', '.join(names)} have an index WITHOUT OVERLAPS, which is not copied "
-            "exactly; "
-            "leave them out with tables.exclude",
+            "exactly; leave them out with tables.exclude",
         )
 
 

@@ -43,8 +43,7 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
             yield failed(
                 Reason.ALREADY_CUT_OVER,
                 f"{where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry into "
-                "them again, "
-                f"empty them and {removed_by_hand(lease.ferry_uid)}",
+                f"them again, empty them and {removed_by_hand(lease.ferry_uid)}",
             )
         elif ours and lease.phase in ABANDONED:
             yield failed(
@@ -55,9 +54,8 @@ def _leases(context: PreflightContext) -> Iterator[Finding]:
         elif tables and not ours and lease.phase not in ABANDONED:
             yield failed(
                 Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
-                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that "
-                f"Ferry exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and "
-                f"metadata.uid: "
+                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that Ferry "
+                "exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and metadata.uid: "
                 f"{lease.ferry_uid}; or choose other target tables",
             )
 
@@ -98,8 +96,7 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.TARGET_NOT_EMPTY,
             f"{context.target_facts.where}: {', '.join(full)} hold rows that this Ferry did not write; empty or drop "
-            "them, or "
-            "choose other target tables (renameSchemas, a rule's target)",
+            "them, or choose other target tables (renameSchemas, a rule's target)",
         )
 
 
@@ -176,8 +173,7 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
             yield failed(
                 Reason.TARGET_TABLE_DIFFERS,
                 f"{context.target_facts.where}: {table.target} differs from {table.source} on the source: "
-                f"{'; '.join(found)}. "
-                "Alter it, or drop it and let schema.create: IfMissing make it",
+                f"{'; '.join(found)}. Alter it, or drop it and let schema.create: IfMissing make it",
             )
 
 
@@ -195,9 +191,8 @@ def _triggers(context: PreflightContext) -> Iterator[Finding]:
         yield refused(
             context,
             Reason.TARGET_TRIGGERS,
-            f"{context.target_facts.where} has triggers that would fire for every copied row: {', '.join(found)}; "
-            "drop them and "
-            "create them again after the cutover",
+            f"{context.target_facts.where} has triggers that would fire for every copied row: {', '.join(found)}; drop "
+            "them and create them again after the cutover",
         )
 
 

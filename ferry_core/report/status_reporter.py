@@ -22,7 +22,6 @@ from ferry_core.preflight import CheckResult
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
 from ferry_core.report.logged_progress import LoggedProgress
-from ferry_core.report.sources import DataMovement
 from ferry_core.report.wording import (
     AT_FIRST,
     NOTHING_PROVEN,
@@ -38,6 +37,7 @@ from ferry_core.text import shortlist
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import RowsDiffer
 from ferry_core.workers.background_verifier import BackgroundVerifier
+from ferry_core.workers.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class StatusReporter(CutoverReporter):
         self._throttle = throttle
         self._intent = intent
         self._applying = ""
-        self._engine: DataMovement | None = None
+        self._engine: Engine | None = None
         self._began = time.time()
         self._json_before = 0
         self._counting = threading.Lock()
@@ -128,7 +128,7 @@ class StatusReporter(CutoverReporter):
         names = shortlist(self._new_tables, NAMED_TABLES)
         return f"not moved, because they were created after the start: {names}" if names else ""
 
-    def watch(self, engine: DataMovement, verification: BackgroundVerifier | None) -> None:
+    def watch(self, engine: Engine, verification: BackgroundVerifier | None) -> None:
         """Read these objects at each tick from now on."""
         self._engine = engine
         self._verification = verification

@@ -49,8 +49,7 @@ def applying(wanted: DesiredState) -> str:
     pace = "unlimited" if cap is None else f"at most {cap}"
     return (
         f"applying generation {directive.generation}: {'paused' if directive.paused else 'running'}, cutover {how}, "
-        f"{wanted.workers} workers, rows/s {pace}"
-        f"{', aborting' if wanted.aborted else ''}"
+        f"{wanted.workers} workers, rows/s {pace}{', aborting' if wanted.aborted else ''}"
     )
 
 

@@ -252,8 +252,7 @@ def _refuse_foreign_state(context: RunContext) -> None:
             raise ConfigError(
                 Reason.SELECTION_CHANGED,
                 f"spec.tables is not the one with which {where} was written; restore it, or give this Ferry another "
-                f"name: "
-                "the selection cannot change once copying has begun",
+                "name: the selection cannot change once copying has begun",
             )
         if state.tables and (lease is None or (lease.epoch < state.epoch and state.run is None)):
             raise ConfigError(

@@ -264,9 +264,8 @@ def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Ite
         yield ConfigError(
             Reason.TARGET_NAME_INVALID,
             f"tables cannot go from {', '.join(impossible)}: {', '.join(sorted(LEFT_OUT))} belong to the server or to "
-            f"mysql-ferry, and a name cannot end with a space or contain a NUL; correct tables.renameSchemas or the "
-            f"rule's "
-            "target",
+            "mysql-ferry, and a name cannot end with a space or contain a NUL; correct tables.renameSchemas or the "
+            "rule's target",
         )
     sources: dict[TableName, list[TableName]] = defaultdict(list)
     for source, target in targets.items():

@@ -90,6 +90,13 @@ def copying(cluster: Cluster, kubelet: Kubelet) -> None:
     wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
 
 
+def complete(kubelet: Kubelet) -> None:
+    """The copier has cut over and ends."""
+    copier = kubelet.copier("orders")
+    kubelet.call(lambda: copier.stage(Stage.COMPLETED))
+    kubelet.end(copier, 0, words(copier.report))
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("PATCH", FERRY), ("PATCH", STATUS), ("POST", "/pods"), ("POST", "/secrets"), ("POST", "/events")],
@@ -152,13 +159,7 @@ def test_while_a_pod_is_replaced(cluster: Cluster, kubelet: Kubelet, doomed: Doo
 def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders")
     copying(cluster, kubelet)
-    copier = kubelet.copier("orders")
-
-    def finish() -> None:
-        kubelet.call(lambda: copier.stage(Stage.COMPLETED))
-        kubelet.end(copier, 0, words(copier.report))
-
-    with doomed.dies_at("PATCH", STATUS, when, finish):
+    with doomed.dies_at("PATCH", STATUS, when, lambda: complete(kubelet)):
         wait_until(lambda: cluster.condition("orders", "Succeeded").get("status") == "True")
     assert cluster.status("orders")["phase"] == "Completed"
     assert kubelet.started == ["orders-copier"]
@@ -168,13 +169,7 @@ def test_while_success_is_written(cluster: Cluster, kubelet: Kubelet, doomed: Do
 def test_while_its_time_to_live_ends(cluster: Cluster, kubelet: Kubelet, doomed: DoomedOperator, when: When) -> None:
     cluster.apply("orders", ttlSecondsAfterFinished=1)
     copying(cluster, kubelet)
-    copier = kubelet.copier("orders")
-
-    def finish() -> None:
-        kubelet.call(lambda: copier.stage(Stage.COMPLETED))
-        kubelet.end(copier, 0, words(copier.report))
-
-    with doomed.dies_at("DELETE", FERRY, when, finish):
+    with doomed.dies_at("DELETE", FERRY, when, lambda: complete(kubelet)):
         wait_until(lambda: cluster.ferry("orders") is None)
     assert kubelet.started == ["orders-copier", "orders-cleanup"]
 

@@ -62,7 +62,7 @@ def test_invalid_quantities(text: str) -> None:
 
 def test_models_read_text_and_write_it_back() -> None:
     model = Model.model_validate({"wait": "1h30m", "room": "64Ki"})
-    assert [model.wait, model.room] == [5400.0, 65536]
+    assert (model.wait, model.room) == (5400.0, 65536)
     assert model.model_dump_json() == '{"wait":"1h30m","room":"64Ki"}'
     assert Model.model_validate_json(model.model_dump_json()) == model
 
