@@ -60,7 +60,7 @@ def test_every_row_says_what_to_do() -> None:
         assert all(row), row
 
 
-ROOMS = ("cutover", "mysql", "schema", "verify", "run")
+PACKAGES = ("cutover", "mysql", "schema", "verify", "run")
 NEVER_AN_ATTEMPTS = {
     *("Done", "Paused", "StandingAside", "Stopped", "VerificationCancelled"),
     "RowsTooLarge",  # makes for a smaller step
@@ -72,7 +72,7 @@ def of_attempts() -> set[str]:
     core = ROOT / "ferry_core"
     tried_again: list[type[RetriableError]] = [RetriableError, *RetriableError.__subclasses__()]
     kinds = "|".join(kind.__name__ for kind in tried_again)
-    code = "".join(path.read_text() for room in ROOMS for path in (core / room).glob("*.py"))
+    code = "".join(path.read_text() for package in PACKAGES for path in (core / package).glob("*.py"))
     said = re.findall(rf"\b(?:AttemptFailed|AttemptOutcome|{kinds})\(\s*Reason\.(\w+)", code)
     by_number = {meaning.reason for meaning in _GROUPS if issubclass(meaning.kind, RetriableError)}
     return {Reason[name].value for name in said} | by_number | {_REFUSED_NOW.reason}
