@@ -21,15 +21,15 @@ _BEGIN, _END = "<!-- values: hack/chart_values.py --write -->", "<!-- end of val
 def described() -> Iterator[tuple[str, str]]:
     """Path and description of each value."""
     path: list[tuple[int, str]] = []
-    said = ""
+    description = ""
     for line in VALUES.read_text().splitlines():
         if comment := re.match(r"\s*# -- (.*)", line):
-            said = comment[1]
+            description = comment[1]
         elif key := re.match(r"( *)(\w+):", line):
             path = [each for each in path if each[0] < len(key[1])] + [(len(key[1]), key[2])]
-            if said:
-                yield ".".join(name for _, name in path), said
-            said = ""
+            if description:
+                yield ".".join(name for _, name in path), description
+            description = ""
 
 
 def default(path: str) -> Any:
@@ -41,7 +41,7 @@ def default(path: str) -> Any:
 
 
 def table() -> str:
-    rows = [f"| `{path}` | `{json.dumps(default(path))}` | {said} |" for path, said in described()]
+    rows = [f"| `{path}` | `{json.dumps(default(path))}` | {description} |" for path, description in described()]
     return "\n".join(["| value | default | what it does |", "|---|---|---|", *rows])
 
 

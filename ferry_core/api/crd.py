@@ -123,8 +123,8 @@ def _columns() -> list[Schema]:
         return f'.status.conditions[?(@.type=="{kind}")].status'
 
     def column(name: str, kind: str, path: str, *, wide: bool = False) -> Schema:
-        said = {"name": name, "type": kind, "jsonPath": path}
-        return said | {"priority": 1} if wide else said
+        result = {"name": name, "type": kind, "jsonPath": path}
+        return result | {"priority": 1} if wide else result
 
     return [
         column("Phase", "string", ".status.phase"),
@@ -143,14 +143,14 @@ def _columns() -> list[Schema]:
 def _structural(field: Schema, definitions: Mapping[str, Schema], *, defaults: bool = True) -> Schema:
     """A pydantic schema in the form that kube-apiserver accepts: no references, no null, no titles."""
     inner = _resolved(field, definitions)
-    said: Schema = {key: field.get(key, inner.get(key)) for key in _KEPT if key in field or key in inner}
-    if "description" in said:
-        said["description"] = " ".join(said["description"].split())
+    result: Schema = {key: field.get(key, inner.get(key)) for key in _KEPT if key in field or key in inner}
+    if "description" in result:
+        result["description"] = " ".join(result["description"].split())
     if inner.get("type") == "integer":
-        said["format"] = "int64"
+        result["format"] = "int64"
     if defaults and field.get("default") is not None:
-        said["default"] = _without_null(field["default"])
-    return said | _inside(inner, definitions, defaults=defaults)
+        result["default"] = _without_null(field["default"])
+    return result | _inside(inner, definitions, defaults=defaults)
 
 
 def _inside(inner: Schema, definitions: Mapping[str, Schema], *, defaults: bool) -> Schema:

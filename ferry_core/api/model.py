@@ -58,5 +58,5 @@ class Model(BaseModel):
 
 
 def _described(rule: Rule) -> dict[str, str]:
-    said = {"rule": rule.cel, "message": rule.message}
-    return said | ({"fieldPath": rule.field_path} if rule.field_path else {})
+    validation = {"rule": rule.cel, "message": rule.message}
+    return validation | ({"fieldPath": rule.field_path} if rule.field_path else {})

@@ -92,7 +92,7 @@ def _default(field: Schema) -> str:
 
 
 def _bounds(field: Schema) -> str:
-    said = [rule["message"].removeprefix("must be ") for rule in field.get("x-kubernetes-validations", ())]
+    texts = [rule["message"].removeprefix("must be ") for rule in field.get("x-kubernetes-validations", ())]
     if "properties" in field:
         return ""
     words = {
@@ -106,8 +106,8 @@ def _bounds(field: Schema) -> str:
     is_number_text = "(ms|" in field.get("pattern", "") or "(Ki|" in field.get("pattern", "")
     for key, text in words.items():
         if key in field and not (is_number_text and key == "maxLength"):
-            said.append(text.format(field[key]))
-    return ", ".join(said)
+            texts.append(text.format(field[key]))
+    return ", ".join(texts)
 
 
 def _escaped(cell: str) -> str:

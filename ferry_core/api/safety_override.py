@@ -36,14 +36,14 @@ class SafetyOverride:
         verification that the run has. Otherwise an attempt could ignore a setting that the user asked for.
         """
         try:
-            said = from_json(refused)
+            raw = from_json(refused)
         except ValueError:
             return None
-        if not isinstance(said, dict) or type(said.get("generation")) is not int:
+        if not isinstance(raw, dict) or type(raw.get("generation")) is not int:
             return None
         otherwise = isinstance(why, FerryError) and why.reason == Reason.NEEDS_RESTART
-        withdrawn = otherwise or not _permits(said.get("cutover", {}))
-        return cls(said["generation"], said.get("paused") is True, withdrawn, said.get("aborted") is True)
+        withdrawn = otherwise or not _permits(raw.get("cutover", {}))
+        return cls(raw["generation"], raw.get("paused") is True, withdrawn, raw.get("aborted") is True)
 
     def with_what_held(self, before: "SafetyOverride | None") -> Self:
         """This override combined with an earlier one: a refused directive never resumes what another one paused."""
@@ -68,9 +68,9 @@ class SafetyOverride:
         )
 
 
-def _permits(said: object) -> bool:
+def _permits(raw: object) -> bool:
     try:
-        cutover = Cutover.model_validate_json(to_json(said))
+        cutover = Cutover.model_validate_json(to_json(raw))
         refuse_unsupported_directive(Directive(generation=0, cutover=cutover))
     except (ValidationError, ConfigError):
         return False

@@ -33,18 +33,18 @@ def refuse_unsupported_directive(directive: Directive) -> None:
 def notices(ferry: Ferry) -> list[str]:
     """Notices where the run is stricter than the spec, or where a field has no effect outside a cluster."""
     spec = ferry.spec
-    said = []
+    texts = []
     if spec.verify.mode is VerifyMode.CONTINUOUS:
-        said.append("verify.mode: Continuous is not supported yet; this run verifies as Final does")
+        texts.append("verify.mode: Continuous is not supported yet; this run verifies as Final does")
     if spec.verify.mode is not VerifyMode.NONE and spec.verify.on_mismatch is OnMismatch.REPAIR:
-        said.append("verify.onMismatch: Repair is not supported yet; this run stops at a difference, as Fail does")
+        texts.append("verify.onMismatch: Repair is not supported yet; this run stops at a difference, as Fail does")
     if spec.schema_.defer_indexes:
-        said.append("schema.deferIndexes: true is not supported yet; this run creates all indexes with the tables")
+        texts.append("schema.deferIndexes: true is not supported yet; this run creates all indexes with the tables")
     if spec.ttl_seconds_after_finished is not None:
-        said.append("ttlSecondsAfterFinished has an effect in a cluster only")
+        texts.append("ttlSecondsAfterFinished has an effect in a cluster only")
     if spec.copier.image or spec.copier.template.model_fields_set:
-        said.append("copier.image and copier.template have an effect in a cluster only")
-    return said
+        texts.append("copier.image and copier.template have an effect in a cluster only")
+    return texts
 
 
 def _throttle(throttle: Throttle) -> list[str]:

@@ -169,13 +169,13 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
         f"@slave_uuid = '{own}', @replica_uuid = '{own}', SESSION net_write_timeout = {_NET_WRITE_TIMEOUT}, "
         f"{NO_LIMITS}",  # the server treats SHOW STATUS as a SELECT
     )
-    asked = time.time()
+    sent = time.time()
     checksum, folds, now, name, start, purged, logged = _row(
         connection,
         "SELECT @@GLOBAL.binlog_checksum, @@GLOBAL.lower_case_table_names, UNIX_TIMESTAMP(NOW(6)), "
         f"{COLUMNS}, {history}",
     )
-    ahead = float(now) - (asked + time.time()) / 2
+    ahead = float(now) - (sent + time.time()) / 2
     past = parse_position(flavor, purged), parse_position(flavor, logged)
     return SourceFacts(ServerIdentity(name, start), checksum != "NONE", bool(folds), *past, ahead)
 

@@ -82,10 +82,10 @@ def judge(  # noqa: PLR0911 - one meaning a line
             server=endpoint.role,
         )
     if any(words in text for words in _NO_GTID):
-        said = f"{where} cannot stream by GTID: {refusal}; set gtid_mode=ON"
-        return ConfigError(Reason.GTID_MODE_OFF, said, server=endpoint.role)
-    said = f"{where} cannot read its own binlog at {position}: {refusal}"
-    return DataError(Reason.SOURCE_BINLOG_UNREADABLE, said, server=endpoint.role)
+        detail = f"{where} cannot stream by GTID: {refusal}; set gtid_mode=ON"
+        return ConfigError(Reason.GTID_MODE_OFF, detail, server=endpoint.role)
+    detail = f"{where} cannot read its own binlog at {position}: {refusal}"
+    return DataError(Reason.SOURCE_BINLOG_UNREADABLE, detail, server=endpoint.role)
 
 
 def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session]) -> DataError:
@@ -144,12 +144,12 @@ def in_no_binlog(endpoint: Endpoint, position: Position, oldest: OldestBinlog) -
     )
 
 
-def history_lost(endpoint: Endpoint, position: Position, said: str) -> DataError:
+def history_lost(endpoint: Endpoint, position: Position, detail: str) -> DataError:
     """The source no longer has transactions that we have processed."""
     return DataError(
         Reason.SOURCE_HISTORY_LOST,
         f"{endpoint.where} does not have the transactions up to '{position}' that this run has "
-        f"already read from it: it lost them in a crash, was reset, or is another server ({said}). "
+        f"already read from it: it lost them in a crash, was reset, or is another server ({detail}). "
         "Rows may differ without any event about them: start over with a fresh copy",
         server=endpoint.role,
     )

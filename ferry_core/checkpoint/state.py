@@ -78,7 +78,7 @@ class RunState(_State):
         return frozenset(table_id for table_id, table in self.tables.items() if table.started)
 
     @property
-    def makes_anew(self) -> frozenset[str]:
+    def recreatable(self) -> frozenset[str]:
         """Ids of its own tables that it may drop and create again, because no row was copied."""
         return frozenset() if self.tables else frozenset(self.created)
 

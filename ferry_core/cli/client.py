@@ -84,7 +84,7 @@ class ControlClient:
         ):
             return answer.status, await answer.read()
 
-    def _refused(self, code: int, said: str) -> FerryError:
+    def _refused(self, code: int, message: str) -> FerryError:
         if code in (401, 403):
             return ConfigError(
                 Reason.SERVER_REFUSED,
@@ -93,9 +93,9 @@ class ControlClient:
         if code < 400 or code == 404:
             return self._no_ferry()
         if code < 500:
-            return Refused(Reason.SERVER_REFUSED, said or f"{self.url} refused (HTTP {code})")
+            return Refused(Reason.SERVER_REFUSED, message or f"{self.url} refused (HTTP {code})")
         return FerryError(
-            Reason.SERVER_UNREACHABLE, f"{self.url} failed (HTTP {code}): {said or 'see the log of ferry run'}"
+            Reason.SERVER_UNREACHABLE, f"{self.url} failed (HTTP {code}): {message or 'see the log of ferry run'}"
         )
 
     def _no_ferry(self) -> ConfigError:
@@ -119,5 +119,5 @@ def _message(answer: bytes) -> str:
         return answer.decode("utf-8", "replace").strip()[:400]
     if not isinstance(body, dict):
         return ""
-    said = body.get("message") or body.get("error") or ""
-    return said if isinstance(said, str) else ""
+    message = body.get("message") or body.get("error") or ""
+    return message if isinstance(message, str) else ""

@@ -27,11 +27,11 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         target = _session(loaded.target, opened, results)
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [], [])
-            started, state_at, stateless, makes_anew = _started(target, state_path, uid, opened, results)
+            started, state_at, stateless, recreatable = _started(target, state_path, uid, opened, results)
             context = PreflightContext(
                 *(spec, uid, source, target, found.tables, started, state_at, found.keyless, found.problems),
                 stateless=stateless,
-                makes_anew=makes_anew,
+                recreatable=recreatable,
             )
             results.extend(checked(context))  # keep the results before an error
         except FerryError as error:  # a server became unreachable meanwhile
@@ -58,7 +58,7 @@ def _started(
         return (), store.describe(), True, ()
     early = state_path is not None and target is not None and not state.tables
     stateless = early and others_copied(read_marks(_open(target), uid))
-    return state.started, store.describe(), stateless, state.makes_anew
+    return state.started, store.describe(), stateless, state.recreatable
 
 
 def _open(session: Session | None) -> Session:

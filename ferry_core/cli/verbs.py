@@ -91,8 +91,8 @@ def throttle(server: str, token_file: Path | None, rows: str) -> None:
         raise ConfigError(
             Reason.USAGE, f"ROWS must be a whole number above 0 or off, not {rows!r}; ferry pause stops all"
         )
-    said = client(server, token_file).act("throttle", maxRowsPerSecond=limit)
-    click.echo(said or ("no cap" if limit is None else f"at most {count(limit)} rows/s"))
+    message = client(server, token_file).act("throttle", maxRowsPerSecond=limit)
+    click.echo(message or ("no cap" if limit is None else f"at most {count(limit)} rows/s"))
 
 
 @click.command()

@@ -177,10 +177,10 @@ def furthest_place(session: Session) -> LastRead:
 def _snapshot_place(session: Session) -> Place:
     """The place in the binlog up to which InnoDB has committed."""
     session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-    told = {(name or b"").decode(): (value or b"").decode() for name, value in session.query(_SNAPSHOT)}
+    status = {(name or b"").decode(): (value or b"").decode() for name, value in session.query(_SNAPSHOT)}
     session.rollback()
-    file = told["Binlog_snapshot_file"]
-    return len(file), file, int(told["Binlog_snapshot_position"])
+    file = status["Binlog_snapshot_file"]
+    return len(file), file, int(status["Binlog_snapshot_position"])
 
 
 def _gtids_at(session: Session, place: Place) -> MariaDbGtids | None:

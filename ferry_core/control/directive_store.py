@@ -48,12 +48,12 @@ class DirectiveStore:
 
 
 class StoringVerbs:
-    """``Verbs`` that store each directive before it takes effect. ``begun`` is what the run began with."""
+    """``Verbs`` that store each directive before it takes effect. ``initial`` is what the run began with."""
 
-    def __init__(self, verbs: Verbs, kept: DirectiveStore, begun: Directive) -> None:
+    def __init__(self, verbs: Verbs, kept: DirectiveStore, initial: Directive) -> None:
         self._verbs = verbs
         self._kept = kept
-        self._told = begun
+        self._current = initial
         self._newest = 0
 
     @property
@@ -89,7 +89,7 @@ class StoringVerbs:
     def override(self, override: SafetyOverride) -> None:
         """Applied even if it cannot be stored."""
         try:
-            self._keep(override.applied_to(self._told), override.generation)
+            self._keep(override.applied_to(self._current), override.generation)
         except OSError as error:
             log.warning("%s; a restarted copier will not know it", error)
         self._verbs.override(override)
@@ -98,4 +98,4 @@ class StoringVerbs:
         acknowledged = self._verbs.progress.report().copier.acknowledged_generation or 0
         if generation >= max(acknowledged, self._newest):
             self._kept.write(directive)
-            self._told, self._newest = directive, generation
+            self._current, self._newest = directive, generation

@@ -200,8 +200,8 @@ class CutoverAttempt:
         finally:
             self.lock.end()
         if self._intent:
-            told = self.corrector.correct(self.fence.by(self.hurried), self._intent.get(ATTEMPT, ""))
-            self._waited(lambda: told.ended(SLICE_SECONDS), LEASE_SECONDS)
+            correction = self.corrector.correct(self.fence.by(self.hurried), self._intent.get(ATTEMPT, ""))
+            self._waited(lambda: correction.ended(SLICE_SECONDS), LEASE_SECONDS)
 
     def _allow(self, over: threading.Event) -> None:
         """Unlock by the cutover mutex on the source, which needs no target; without the mutex, as the lease says."""

@@ -34,5 +34,5 @@ class AdvisoryLock:
 
 def holders(session: Session, locks: Sequence[AdvisoryLock]) -> list[int]:
     """The same for several locks at once."""
-    asked = ", ".join(f"IS_USED_LOCK({string(lock.name)})" for lock in locks)
-    return [int(value or 0) for value in session.query(f"SELECT {asked}")[0]]
+    columns = ", ".join(f"IS_USED_LOCK({string(lock.name)})" for lock in locks)
+    return [int(value or 0) for value in session.query(f"SELECT {columns}")[0]]

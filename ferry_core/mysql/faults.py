@@ -84,10 +84,10 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
     meaning = _MEANINGS.get(code) or _unnumbered(error, code)
     if meaning is _REFUSED and endpoint.accepted:
         meaning = _REFUSED_NOW
-    said = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
-    said += f"; {meaning.advice}" if meaning.advice else ""
+    message = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
+    message += f"; {meaning.advice}" if meaning.advice else ""
     shown = statement if meaning.shows_statement else ""
-    return meaning.kind(meaning.reason, said, server=endpoint.role, code=code, statement=shown)
+    return meaning.kind(meaning.reason, message, server=endpoint.role, code=code, statement=shown)
 
 
 def _unnumbered(error: Exception, code: int) -> _Meaning:

@@ -66,10 +66,10 @@ def rows_of(
     found = {(row[0], row[1]) for row in rows}
     absent = sorted(table for table in names if tuple(part.encode() for part in table) not in found)
     for first in range(0, len(absent), AT_ONCE):
-        asked = " UNION ALL ".join(
+        query = " UNION ALL ".join(
             f"{selected} {schema_column} = {string(schema)} AND {name_column} = {string(name)}"
             for schema, name in absent[first : first + AT_ONCE]
         )
         # A server that ignores the case of names answers with its own spelling, which it has returned before.
-        rows += [row for row in session.query(f"{asked} {ordered}") if (row[0], row[1]) not in found]
+        rows += [row for row in session.query(f"{query} {ordered}") if (row[0], row[1]) not in found]
     return rows

@@ -41,8 +41,8 @@ def _channels(session: Session) -> list[tuple[str, bool]]:
     found = []
     for row in session.query(statement):
         channel = (row[name] or b"").decode("utf-8", "replace")
-        said = f"from {(row[host] or b'').decode()}" + (f", channel {channel!r}" if channel else "")
-        found.append((said, any(row[column] != b"No" for column in (io, io + 1))))
+        description = f"from {(row[host] or b'').decode()}" + (f", channel {channel!r}" if channel else "")
+        found.append((description, any(row[column] != b"No" for column in (io, io + 1))))
     return found
 
 

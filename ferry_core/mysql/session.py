@@ -184,10 +184,10 @@ class Session:
         """
         endpoint = self.endpoint
         self._lift_limits()
-        told = [(value or b"").decode() for value in self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")[0]]
-        self.connection_id, self.version = int(told[0]), told[1]
+        facts = [(value or b"").decode() for value in self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")[0]]
+        self.connection_id, self.version = int(facts[0]), facts[1]
         self.flavor = Flavor.of_version(self.version)
-        self.identity = ServerIdentity(told[2], told[3])
+        self.identity = ServerIdentity(facts[2], facts[3])
         endpoint.check(self.identity)
         settings = _settings(self.purpose, self.flavor) | extra
         self.sql_mode = settings["sql_mode"].strip("'")
@@ -297,8 +297,8 @@ class Session:
         found = [Warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
         if count > len(found) or count == MOST_WARNINGS:
             advice = "grant SESSION_VARIABLES_ADMIN to the account or raise the server's max_error_count"
-            said = f"{count} warnings, of which the server lists {len(found)}: {advice}"
-            found.append(Warned("Warning", UNLISTED, said))
+            message = f"{count} warnings, of which the server lists {len(found)}: {advice}"
+            found.append(Warned("Warning", UNLISTED, message))
         return [warned for warned in found if warned.code not in DEPRECATIONS]
 
     def begin(self) -> None:

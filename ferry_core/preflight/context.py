@@ -25,7 +25,7 @@ class PreflightContext:
     ``movable`` are the tables that discovery found, ``keyless`` those that it found and no run can move, ``problems``
     what is wrong with the selection. ``started`` are the ids of tables that the stored state resumes, None if the state
     could not be read. ``state_at`` says where the state was looked for, ``stateless`` that there is none, ``restart``
-    that rows of an earlier run may be deleted then. ``makes_anew`` are the ids of tables that an earlier start created
+    that rows of an earlier run may be deleted then. ``recreatable`` are the ids of tables that an earlier start created
     without copying any row; they may differ from the source's.
     """
 
@@ -40,7 +40,7 @@ class PreflightContext:
     problems: Sequence[ConfigError] = ()
     stateless: bool = False
     restart: bool = False
-    makes_anew: Collection[str] = ()
+    recreatable: Collection[str] = ()
 
     @cached_property
     def tables(self) -> Sequence[Table]:

@@ -20,8 +20,8 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     if context.own_lease is not None and context.own_lease.locks_source:
         return  # locked by an attempt of this Ferry, which has stored the old values
     name = "super_read_only" if source.is_on("super_read_only") else "read_only"
-    begun = bool(context.own_lease and context.own_lease.tables)
-    perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if begun else ""
+    started = bool(context.own_lease and context.own_lease.tables)
+    perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if started else ""
     yield failed(
         Reason.SOURCE_READ_ONLY,
         f"{found_read_only(context.source, name)}, and not because of an attempt that the target knows of: after an "

@@ -71,13 +71,13 @@ def _settings(context: PreflightContext) -> Iterator[Finding]:
         for setting, depending in _by_setting(columns, context.source_facts, context.target_facts):
             stored = stored or bool(depending & columns.stored)
             found.setdefault(setting, set()).update(f"{table}.{column}" for column in depending)
-    told = [f"{', '.join(sorted(names))} of {setting}" for setting, names in found.items() if names]
-    if told:
+    parts = [f"{', '.join(sorted(names))} of {setting}" for setting, names in found.items() if names]
+    if parts:
         yield _finding(
             context,
             Reason.GENERATED_BY_SESSION,
-            f"generated columns store values that depend on settings of the session that wrote a row: {'; '.join(told)}"
-            ". The target computes its own, which differ where that session had others.",
+            f"generated columns store values that depend on settings of the session that wrote a row: "
+            f"{'; '.join(parts)}. The target computes its own, which differ where that session had others.",
             stored=stored,
         )
 

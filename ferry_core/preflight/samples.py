@@ -40,7 +40,7 @@ def _json(context: PreflightContext) -> Iterator[Finding]:
             conditions[table] = condition
     if not conditions:
         return
-    found, unseen = _looked_for(context, conditions, _at_both_ends)
+    found, unseen = _sampled(context, conditions, _at_both_ends)
     if found:
         yield refused(
             context,
@@ -71,7 +71,7 @@ def _timestamps(context: PreflightContext) -> Iterator[Finding]:
         names = [identifier(column.name) for column in table.copied_columns if column.data_type == "timestamp"]
         if names and context.source_facts.grants.on_table("SELECT", *table.source):
             conditions[table] = " OR ".join(f"{name} > '{last}.999999'" for name in names)
-    found, unseen = _looked_for(context, conditions, _anywhere)
+    found, unseen = _sampled(context, conditions, _anywhere)
     if found:
         yield failed(
             Reason.TIMESTAMP_OUT_OF_RANGE,
@@ -88,7 +88,7 @@ def _anywhere(table: Table, condition: str) -> Iterator[str]:
     yield f"SELECT 1 FROM {table.source.sql} WHERE ({condition}){where} LIMIT 1"
 
 
-def _looked_for(
+def _sampled(
     context: PreflightContext, conditions: dict[Table, str], statements: Callable[[Table, str], Iterator[str]]
 ) -> tuple[list[Table], list[Table]]:
     """Tables in which a row was found, and tables whose statements took too long."""

@@ -29,8 +29,8 @@ def _selection(context: PreflightContext) -> Iterator[Finding]:
             message += f"; or it is hidden: {hidden}"
         yield failed(Reason(problem.reason), message)
     if context.keyless:
-        said = keyless(context.keyless).message
-        yield failed(Reason.NO_USABLE_KEY, said + and_dependants(context, set(context.keyless)))
+        explanation = keyless(context.keyless).message
+        yield failed(Reason.NO_USABLE_KEY, explanation + and_dependants(context, set(context.keyless)))
 
 
 def refuse_gone(session: Session, gone: Sequence[str]) -> None:

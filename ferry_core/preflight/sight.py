@@ -50,14 +50,14 @@ def _left_behind(context: PreflightContext) -> Iterator[Finding]:
     unseen = [
         kind for kind, privileges in _NEEDED.items() if not all(_may(source, privileges, schema) for schema in schemas)
     ]
-    said = f"not moved from {', '.join(schemas)}: {', '.join(counted)}"
+    message = f"not moved from {', '.join(schemas)}: {', '.join(counted)}"
     if unseen:
         scopes = [f"{schema_pattern(schema, wildcards=not source.is_on('partial_revokes'))}.*" for schema in schemas]
         grant = ", ".join(_NEEDED[kind][0] for kind in unseen)
-        said += f"; {', '.join(unseen)}, of which the account {source.account} may not see all: " + "; ".join(
+        message += f"; {', '.join(unseen)}, of which the account {source.account} may not see all: " + "; ".join(
             f"GRANT {grant} ON {scope} TO {source.account}" for scope in scopes[:3]
         )
-    yield passed(said)
+    yield passed(message)
 
 
 _NEEDED = {

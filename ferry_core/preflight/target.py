@@ -156,20 +156,20 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
             yield table, found
 
 
-def made_anew(context: PreflightContext, table: Table) -> bool:
+def is_recreated(context: PreflightContext, table: Table) -> bool:
     """Whether the run drops a table that differs from the source's and creates it again, because an earlier start
     created it.
 
     Not if it holds rows: somebody may have loaded them since.
     """
-    ours = context.creates_tables and table.id in context.makes_anew and table in _own(context)
+    ours = context.creates_tables and table.id in context.recreatable and table in _own(context)
     return ours and not _holds_rows(context, table)
 
 
 def unlike(context: PreflightContext) -> Iterator[Finding]:
     """The differing tables that are not created again. ``run`` checks again before the copy."""
     for table, found in unlike_tables(context):
-        if not made_anew(context, table):
+        if not is_recreated(context, table):
             yield failed(
                 Reason.TARGET_TABLE_DIFFERS,
                 f"{context.target_facts.where}: {table.target} differs from {table.source} on the source: "

@@ -52,7 +52,7 @@ class _Kind:
     """Tables of the same shape, of which the first is created."""
 
     tables: list[Table] = field(default_factory=list)
-    made: TableName | None = None
+    created: TableName | None = None
 
 
 @dataclass
@@ -94,7 +94,7 @@ class _Trial:
                 self.untried += [table.id for table in kind.tables]
             else:
                 yield from self._make(kind, schema, build)
-        yield from self._compare([kind for kind in self.kinds.values() if kind.made])
+        yield from self._compare([kind for kind in self.kinds.values() if kind.created])
         for alike in self.keys.values():
             if time.monotonic() > deadline:
                 self.untried += [f"the foreign key {key.name} of {child.id}" for child, _, key in alike]
@@ -120,17 +120,17 @@ class _Trial:
         except DataError as error:
             yield self._refused(kind.tables, error)
         else:
-            kind.made = name
+            kind.created = name
 
     def _compare(self, kinds: Sequence[_Kind]) -> Iterator[Finding]:
-        pairs = [(kind.tables[0], kind.made) for kind in kinds if kind.made]
+        pairs = [(kind.tables[0], kind.created) for kind in kinds if kind.created]
         found = differences(self.context.source, self.context.target, pairs, definition)
         for kind in kinds:
-            if said := found.get(kind.tables[0]):
+            if difference := found.get(kind.tables[0]):
                 yield failed(
                     Reason.DEFINITION_DIFFERS,
                     f"{self.context.target_facts.where} makes {_names(kind.tables)} differently from the source: "
-                    f"{said}; {_ELSE}",
+                    f"{difference}; {_ELSE}",
                 )
 
     def _constrain(
@@ -138,9 +138,9 @@ class _Trial:
     ) -> Iterator[Finding]:
         child, parent, key = alike[0]
         try:
-            made, referenced = (self._standing_for(table, schema, build) for table in (child, parent))
-            if made is not None and referenced is not None:  # refused above otherwise
-                build(f"ALTER TABLE {made.sql} ADD {key.referencing(referenced, self._taken([key.name]))}")
+            created, referenced = (self._standing_for(table, schema, build) for table in (child, parent))
+            if created is not None and referenced is not None:  # refused above otherwise
+                build(f"ALTER TABLE {created.sql} ADD {key.referencing(referenced, self._taken([key.name]))}")
         except DataError as error:
             yield self._refused([child for child, _, _ in alike], error, f"the foreign key {key.name} of ")
 
@@ -163,7 +163,7 @@ class _Trial:
         """The trial's table; for a table that exists on the target, an empty copy of it."""
         if table.target not in self.context.existing_targets:
             kind = self.kinds.get(self._shape(table))
-            return kind.made if kind else None
+            return kind.created if kind else None
         if table not in self.stand_ins:
             name = self._name(table, schema)
             build(f"CREATE TABLE {name.sql} LIKE {table.target.sql}")

@@ -61,47 +61,47 @@ class CutoverReporter(ABC):
 
     def gates(self, missing: Sequence[MissingGate], *, wanted: bool, exhausted: bool = False) -> None:
         """Report the missing gates. ``exhausted``: no attempt is left until a person acts."""
-        say = self.progress.set_condition
+        set_condition = self.progress.set_condition
         failed = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
         if missing:
-            say(Condition.READY_FOR_CUTOVER, False, missing[0].reason, listed(missing))
+            set_condition(Condition.READY_FOR_CUTOVER, False, missing[0].reason, listed(missing))
             self.message(f"streaming changes{failed}; before the cutover: {'; '.join(map(str, missing))}")
         else:
-            say(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self.left_out())
+            set_condition(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self.left_out())
             if not wanted:
                 self.message(self.and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE}){failed}"))
         if not exhausted:
-            say(Condition.STALLED, False, Reason.NOT_STALLED)
-        self._tell_hold(missing, wanted=wanted)
-        self._tell_caught_up(next((gate for gate in missing if gate.reason in LAG), None))
+            set_condition(Condition.STALLED, False, Reason.NOT_STALLED)
+        self._report_hold(missing, wanted=wanted)
+        self._report_caught_up(next((gate for gate in missing if gate.reason in LAG), None))
         if self._verification is None:
-            say(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
+            set_condition(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
         elif self._verification.differing:
-            say(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._verification.differing)
+            set_condition(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._verification.differing)
         elif self._verification.proven:
-            say(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
+            set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
         else:
-            say(Condition.VERIFIED, None, Reason.RUNNING)
+            set_condition(Condition.VERIFIED, None, Reason.RUNNING)
 
-    def _tell_caught_up(self, lagging: MissingGate | None) -> None:
-        say = self.progress.set_condition
+    def _report_caught_up(self, lagging: MissingGate | None) -> None:
+        set_condition = self.progress.set_condition
         if lagging is None:
-            say(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
+            set_condition(Condition.CAUGHT_UP, True, Reason.LAG_BELOW_THRESHOLD)
         else:
             unknown = lagging.reason is Reason.LAG_UNKNOWN
-            say(Condition.CAUGHT_UP, None if unknown else False, lagging.reason, lagging.message)
+            set_condition(Condition.CAUGHT_UP, None if unknown else False, lagging.reason, lagging.message)
 
-    def _tell_hold(self, missing: Sequence[MissingGate], *, wanted: bool) -> None:
+    def _report_hold(self, missing: Sequence[MissingGate], *, wanted: bool) -> None:
         """Report what the cutover waits for: approval first, then a gate.
 
         The outcome of an attempt stays visible longer than a gate.
         """
-        say = self.progress.set_condition
+        set_condition = self.progress.set_condition
         if not wanted and (self._held or not missing):
-            say(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
+            set_condition(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
             self._held = True
         elif missing and self._held:
-            say(Condition.CUT_OVER, False, missing[0].reason, listed(missing))
+            set_condition(Condition.CUT_OVER, False, missing[0].reason, listed(missing))
 
     def attempt_begins(self, number: int, max_lag: float) -> None:
         self._held = False
@@ -129,7 +129,7 @@ class CutoverReporter(ABC):
         self.progress.set_condition(Condition.CUT_OVER, attempt.done, attempt.reason, attempt.message)
         if attempt.done:
             self._blocked_milliseconds = attempt.blocked_milliseconds
-            self._tell_caught_up(None)
+            self._report_caught_up(None)
         else:
             self._last_failure = f"{attempt.reason}: {attempt.message}"
             then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
@@ -165,7 +165,7 @@ class CutoverReporter(ABC):
     def written_after(self) -> int:
         return self._written_after
 
-    def tell_lag_of_attempt(self) -> None:
+    def report_lag_of_attempt(self) -> None:
         """Report the lag during an attempt.
 
         At other times the gates report it, and they also require it to stay small for a while.
@@ -173,6 +173,6 @@ class CutoverReporter(ABC):
         if self.stage is Stage.CUTTING_OVER:
             lag = self.lag()
             if lag is None:
-                self._tell_caught_up(MissingGate(Reason.LAG_UNKNOWN, "lag unknown during the attempt"))
+                self._report_caught_up(MissingGate(Reason.LAG_UNKNOWN, "lag unknown during the attempt"))
             elif lag > self._max_lag:
-                self._tell_caught_up(MissingGate(Reason.LAG_ABOVE_THRESHOLD, f"lag {lag:.1f} s during the attempt"))
+                self._report_caught_up(MissingGate(Reason.LAG_ABOVE_THRESHOLD, f"lag {lag:.1f} s during the attempt"))

@@ -97,27 +97,27 @@ def _copy(report: Report, moves: Sequence[TableMove], counters: Counters) -> lis
 
 
 def _stream(report: Report, counters: Counters) -> list[Metric]:
-    said = report.replication
-    last_event = None if said.last_event_time is None else said.last_event_time.timestamp()
+    replication = report.replication
+    last_event = None if replication.last_event_time is None else replication.last_event_time.timestamp()
     checkpoint = _only(counters.checkpoint_at)
     return [
         _counter("ferry_binlog_events", "Binlog events read, by type.", _by(counters.binlog_events), ["type"]),
         _counter("ferry_binlog_bytes", "Bytes of binlog read.", _only(counters.binlog_bytes)),
         _counter("ferry_binlog_reconnects", "Reconnects of the stream.", _by(counters.reconnects), ["reason"]),
-        _gauge("ferry_changed_keys_pending", "Changed keys not yet on the target.", _only(said.pending_keys)),
+        _gauge("ferry_changed_keys_pending", "Changed keys not yet on the target.", _only(replication.pending_keys)),
         _counter(
             "ferry_changed_keys_flushed", "Changed keys applied, by operation.", _by(counters.keys_flushed), ["op"]
         ),
         _gauge(
             "ferry_stream_lag_seconds",
             "Source's clock minus commit time of the oldest change not yet on the target; missing: unknown.",
-            _only(said.lag_seconds),
+            _only(replication.lag_seconds),
         ),
-        _gauge("ferry_stream_last_event_timestamp_seconds", "When the source last said something.", _only(last_event)),
+        _gauge("ferry_stream_last_event_timestamp_seconds", "When the source last sent an event.", _only(last_event)),
         _gauge(
             "ferry_source_binlog_retained_seconds",
             "How long the source keeps its binlogs.",
-            _only(said.source_binlog_retained_seconds),
+            _only(replication.source_binlog_retained_seconds),
         ),
         _counter("ferry_checkpoint_writes", "Checkpoints written.", _by(counters.checkpoints), ["result"]),
         _gauge("ferry_checkpoint_last_success_timestamp_seconds", "When a checkpoint was last written.", checkpoint),

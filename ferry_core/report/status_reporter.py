@@ -25,7 +25,7 @@ from ferry_core.report.logged_progress import LoggedProgress
 from ferry_core.report.wording import (
     AT_FIRST,
     NOTHING_PROVEN,
-    Said,
+    ConditionState,
     applying,
     at_most_4_kib,
     roughly,
@@ -58,14 +58,14 @@ class StatusReporter(CutoverReporter):
         self._json_before = 0
         self._counting = threading.Lock()
         self._message = ""
-        self._pause_said = ""
+        self._pause_message = ""
         self._retained: float | None = None
         self._result: str | None = None
         self._new_tables: Sequence[TableName] = ()
-        self._say(AT_FIRST)
+        self._set_conditions(AT_FIRST)
         self._report_intent()
 
-    def _say(self, conditions: Sequence[Said]) -> None:
+    def _set_conditions(self, conditions: Sequence[ConditionState]) -> None:
         for kind, status, reason in conditions:
             self.progress.set_condition(kind, status, reason)
 
@@ -109,7 +109,7 @@ class StatusReporter(CutoverReporter):
         """
         self._engine = self._verification = None
         self.progress.set_verification(rows_verified=0, unproven_keys=0)
-        self._say(NOTHING_PROVEN)
+        self._set_conditions(NOTHING_PROVEN)
         if self.stage is Stage.READY_FOR_CUTOVER:
             self.enter(Stage.STREAMING)
         how = "going on from the checkpoint" if from_checkpoint else "nothing is copied yet, validating again"
@@ -141,16 +141,16 @@ class StatusReporter(CutoverReporter):
             self.progress.set_stage(stage)
 
     def _complete(self) -> None:
-        said = "cut over; writes may move to the target"
+        message = "cut over; writes may move to the target"
         if self._verification is not None:
             # The time in the condition before the attempt may be older than the last check.
             self.progress.set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
-            said += f"; {self._verification.unseen}"
-        self.progress.completed(self.and_left_out(said))
+            message += f"; {self._verification.unseen}"
+        self.progress.completed(self.and_left_out(message))
 
     def message(self, text: str) -> None:
         self._message = text
-        if not self._pause_said:
+        if not self._pause_message:
             self.progress.set_message(text)
 
     def long_step(self) -> AbstractContextManager[None]:
@@ -181,10 +181,10 @@ class StatusReporter(CutoverReporter):
             else:
                 self.message(error.message)
         else:
-            self._tell_differences(error)
+            self._report_differences(error)
             self.progress.failed(error)
 
-    def _tell_differences(self, error: FerryError) -> None:
+    def _report_differences(self, error: FerryError) -> None:
         if isinstance(error, RowsDiffer):
             self.progress.set_condition(Condition.VERIFIED, False, Reason.ROWS_DIFFER, error.message)
             self.progress.differ({table.id: rows for table, rows in error.by_table.items()})
@@ -265,8 +265,8 @@ class StatusReporter(CutoverReporter):
         self.progress.heartbeat.beat()
         self._report_intent()
         self.progress.throttled(self._throttle.state(), self._throttle.seconds())
-        self._tell_pause()
-        self.tell_lag_of_attempt()
+        self._report_pause()
+        self.report_lag_of_attempt()
         if self._engine is None:
             return
         stream = self._engine.streamer.status()
@@ -285,14 +285,14 @@ class StatusReporter(CutoverReporter):
             self.progress.set_verification(unproven_keys=self._verification.unproven_keys)
         self.progress.set_workers(*self._engine.workers)
 
-    def _tell_pause(self) -> None:
+    def _report_pause(self) -> None:
         """During a pause this message replaces every other one."""
         pause = self._throttle.pause
-        said = f"paused by {pause.by}{self._binlogs_last()}" if pause.paused else ""
-        self.progress.set_paused(pause.paused, said)
-        if said != self._pause_said and self.stage is not Stage.COMPLETED:
-            self._pause_said = said
-            self.progress.set_message(said or self._message)
+        message = f"paused by {pause.by}{self._binlogs_last()}" if pause.paused else ""
+        self.progress.set_paused(pause.paused, message)
+        if message != self._pause_message and self.stage is not Stage.COMPLETED:
+            self._pause_message = message
+            self.progress.set_message(message or self._message)
 
     def _binlogs_last(self) -> str:
         """For how long the binlogs still suffice during a pause: the oldest change that is not on the target is as old

@@ -8,9 +8,9 @@ from ferry_core.api.choices import CutoverMode
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Condition, Reason
 
-Said = tuple[Condition, bool | None, Reason]
+ConditionState = tuple[Condition, bool | None, Reason]
 """A condition, its status (None: unknown) and the reason."""
-AT_FIRST: tuple[Said, ...] = (
+AT_FIRST: tuple[ConditionState, ...] = (
     (Condition.SUCCEEDED, None, Reason.IN_PROGRESS),
     (Condition.VALIDATED, None, Reason.VALIDATING),
     (Condition.COPY_COMPLETE, False, Reason.COPYING),
@@ -21,7 +21,7 @@ AT_FIRST: tuple[Said, ...] = (
     (Condition.STALLED, False, Reason.NOT_STALLED),
 )
 """Every condition exists from the start, because absent and unknown are not the same."""
-NOTHING_PROVEN: tuple[Said, ...] = (
+NOTHING_PROVEN: tuple[ConditionState, ...] = (
     (Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN),
     (Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN),
     (Condition.VERIFIED, None, Reason.VERIFICATION_PENDING),
@@ -72,6 +72,6 @@ def with_warnings(warnings: Sequence[tuple[str, str]]) -> str:
     if not warnings:
         return ""
     share = max(60, _WARNINGS_CHARACTERS // len(warnings))
-    told = [textwrap.shorten(f"{reason}: {message}", share, placeholder=" ...") for reason, message in warnings]
-    whole = "" if not any(text.endswith(" ...") for text in told) else " (whole in the copier's log)"
-    return f"passed, with warnings{whole}: {'; '.join(told)}"
+    texts = [textwrap.shorten(f"{reason}: {message}", share, placeholder=" ...") for reason, message in warnings]
+    whole = "" if not any(text.endswith(" ...") for text in texts) else " (whole in the copier's log)"
+    return f"passed, with warnings{whole}: {'; '.join(texts)}"

@@ -273,8 +273,8 @@ class RowCopier:
 
 def _excused(error: DataError) -> _WarnedError | None:
     """The error as the warning that a lenient server would have given, if it may be harmless."""
-    said = re.search(r"\(error (\d+)\)", error.message)
-    code = int(said[1]) if said else 0
+    number = re.search(r"\(error (\d+)\)", error.message)
+    code = int(number[1]) if number else 0
     return _WarnedError([Warned("Error", code, error.message)]) if code in EXCUSABLE else None
 
 

@@ -31,10 +31,10 @@ class CaughtUp:
 
     def missing(self, lag: float | None) -> str:
         """Why it is not caught up yet."""
-        said = "lag unknown" if lag is None else f"lag {lag:.1f} s"
+        text = "lag unknown" if lag is None else f"lag {lag:.1f} s"
         if self.since is None:
-            return f"{said}, must stay under {float(self.max_lag):g} s for {CAUGHT_UP_SECONDS:g} s"
-        return f"{said}, under {float(self.max_lag):g} s for {int(self.seconds)} of {CAUGHT_UP_SECONDS:g} s"
+            return f"{text}, must stay under {float(self.max_lag):g} s for {CAUGHT_UP_SECONDS:g} s"
+        return f"{text}, under {float(self.max_lag):g} s for {int(self.seconds)} of {CAUGHT_UP_SECONDS:g} s"
 
     @property
     def seconds(self) -> float:
@@ -72,10 +72,10 @@ class AttemptSeries:
         else:
             self.kept = state.series
 
-    def follow(self, number: int, asked: CutoverRequest) -> bool:
+    def follow(self, number: int, request: CutoverRequest) -> bool:
         """Reset the count if this is another series. Returns True if there is something to store."""
         before = self.kept.model_copy()
-        self.kept.wanted, self.kept.max_attempts = asked
+        self.kept.wanted, self.kept.max_attempts = request
         if number != self.number:
             self.number, self.kept.attempts, self.next_at = number, 0, 0.0
         return self.kept != before

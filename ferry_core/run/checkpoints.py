@@ -142,8 +142,8 @@ class Checkpoints:
             self._marks.write(self.state.number)
         except RetriableError:
             if self._marked is not None:  # requests by people are stored even if the target is unreachable
-                said = {name: getattr(self.state, name) for name in ("paused", "paused_over", "series")}
-                self._store.save(self._marked.model_copy(update=said), self._epoch)
+                requests = {name: getattr(self.state, name) for name in ("paused", "paused_over", "series")}
+                self._store.save(self._marked.model_copy(update=requests), self._epoch)
             raise
         self._marked = self.state.model_copy(update={"tables": dict(self.state.tables)})
 

@@ -39,7 +39,7 @@ SHOWN = 3
 def refuse_changed(source: Session, selection: Tables, tables: Sequence[Table], since: str) -> None:
     """Raise SchemaChanged for tables whose definitions changed. ``since`` says since when, in words."""
     now = reread(source, selection, [table.source for table in tables])
-    found = {table: said for table in tables if (said := differences(table, now.get(table.source)))}
+    found = {table: difference for table in tables if (difference := differences(table, now.get(table.source)))}
     if found:
         raise _schema_changed(source, found, since)
 
@@ -152,7 +152,7 @@ class AlteredTables:
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:
-    shown = shortlist([f"{table.id}: {said}" for table, said in found.items()], SHOWN, "; ")
+    shown = shortlist([f"{table.id}: {difference}" for table, difference in found.items()], SHOWN, "; ")
     return DataError(
         Reason.SCHEMA_CHANGED,
         f"{source.endpoint.where}: definitions were changed {since}: {shown}. {_start_over(found)}",

@@ -84,9 +84,9 @@ class RunContext:
         return self.state.started if self.state is not None else ()
 
     @property
-    def makes_anew(self) -> Collection[str]:
+    def recreatable(self) -> Collection[str]:
         """Ids of tables that an earlier start created without copying any row."""
-        return self.state.makes_anew if self.state is not None else ()
+        return self.state.recreatable if self.state is not None else ()
 
     @property
     def may_replicate(self) -> bool:
@@ -173,7 +173,7 @@ def validate(
                 problems=found.problems,
                 stateless=context.stateless,
                 restart=options.restart,
-                makes_anew=context.makes_anew,
+                recreatable=context.recreatable,
             )
             _refuse_lost_tables(context, checked.existing_targets)
             results = run_checks(checked)

@@ -15,7 +15,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.errors import RetriableError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
-from ferry_core.preflight.target import made_anew, unlike_tables
+from ferry_core.preflight.target import is_recreated, unlike_tables
 from ferry_core.run.setup import RunContext
 from ferry_core.tables.table import Table
 
@@ -44,12 +44,12 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
 
 def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Session) -> None:
     """Drop tables that an earlier start created without copying a row, if the source's table differs now."""
-    made = [table for table in context.tables if table.id in context.makes_anew]
-    if not made:
+    created = [table for table in context.tables if table.id in context.recreatable]
+    if not created:
         return
-    spec, known = context.ferry.spec, context.makes_anew
-    checked = PreflightContext(spec, context.uid, source, target, made, context.started, makes_anew=known)
-    outdated = [table for table, _ in unlike_tables(checked) if made_anew(checked, table)]
+    spec, known = context.ferry.spec, context.recreatable
+    checked = PreflightContext(spec, context.uid, source, target, created, context.started, recreatable=known)
+    outdated = [table for table, _ in unlike_tables(checked) if is_recreated(checked, table)]
     if outdated:
         _drop(target, fence, outdated)
         log.info("dropped %d tables of an earlier start: they were altered on the source since", len(outdated))

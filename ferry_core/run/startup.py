@@ -129,7 +129,7 @@ class RunStartup:
         self._context, self._created, self._planned, self._start_undone = None, [], [], False
         with ExitStack() as opened, self._reporter.long_step():  # nothing ticks until the threads are started
             self._be_alone()
-            context = self._begun()
+            context = self._before_fence()
             opened.callback(context.store.close)
             if context.was_cut_over:
                 self._report_cut_over(context)
@@ -163,7 +163,7 @@ class RunStartup:
         self._leave_if_asked()
         self._intent.wait_changed(seconds)
 
-    def _begun(self) -> RunContext:
+    def _before_fence(self) -> RunContext:
         """Everything before the fence. A run that starts again does not take over from another run."""
         if self.fence is not None:
             self.fence.refuse_newer()
@@ -220,7 +220,7 @@ class RunStartup:
             self._restore_intent(context.state)
         if not self._waits(context):
             return context
-        self._tell_waiting(context)
+        self._report_waiting(context)
         while self._waits(context):
             self._reporter.tick()
             self._leave_if_asked()
@@ -240,17 +240,17 @@ class RunStartup:
     def _keep_verb(self, context: RunContext, epoch: int) -> None:
         """Save a pause or resume verb before there is anything else to save, so that it survives a restart."""
         wanted = self._intent.now
-        said = wanted.paused_by_verb
-        if said is not None and said != (context.state.paused if context.state else None):
+        verb = wanted.paused_by_verb
+        if verb is not None and verb != (context.state.paused if context.state else None):
             state = self._state(context)
-            state.paused, state.paused_over, state.epoch = said, wanted.spec_paused, epoch
+            state.paused, state.paused_over, state.epoch = verb, wanted.spec_paused, epoch
             context.store.save(state, epoch)
 
     def _waits(self, context: RunContext) -> bool:
         wanted = self._intent.now
         return bool(wanted.paused_by) and not (context.was_cut_over or wanted.aborted)
 
-    def _tell_waiting(self, context: RunContext) -> None:
+    def _report_waiting(self, context: RunContext) -> None:
         """A resumed run is shown as paused in its stage.
 
         Under an operator a Validating run would be shown as starting.
@@ -301,7 +301,7 @@ class RunStartup:
             ferry_name=context.name,
             source_id=context.source_id,
             selection=selection_of(self._ferry),
-            created=sorted({*context.makes_anew, *self._planned}),
+            created=sorted({*context.recreatable, *self._planned}),
             paused=wanted.paused_by_verb,
             paused_over=wanted.spec_paused,
             started_at=time.time(),

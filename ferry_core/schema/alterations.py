@@ -43,8 +43,8 @@ def alteration(tokens: Sequence[Token]) -> Alteration:
     if not clauses:
         return Alteration.KEEPS
     words = [[token.word for token in clause] for clause in clauses]
-    found = [_judged(clause, said) for clause, said in zip(clauses, words, strict=True)]
-    drops, adds = (any(_of_column(said, verb) for said in words) for verb in ("DROP", "ADD"))
+    found = [_judged(clause, clause_words) for clause, clause_words in zip(clauses, words, strict=True)]
+    drops, adds = (any(_of_column(clause_words, verb) for clause_words in words) for verb in ("DROP", "ADD"))
     return Alteration.CHANGES if drops and adds else max(found)
 
 

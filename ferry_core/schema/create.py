@@ -68,7 +68,10 @@ def _refuse_unlike(source: Session, target: Session, created: Sequence[Table], f
                 target.execute(f"DROP TABLE {table.target.sql}")
     raise ConfigError(
         Reason.DEFINITION_DIFFERS,
-        "; ".join(f"{target.endpoint.address} made {table.target} differently: {said}" for table, said in found.items())
+        "; ".join(
+            f"{target.endpoint.address} made {table.target} differently: {difference}"
+            for table, difference in found.items()
+        )
         + "; create these tables there yourself, or leave them out with tables.exclude",
     )
 

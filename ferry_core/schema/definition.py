@@ -145,6 +145,6 @@ def _action(words: list[str], event: str) -> str:
     """The action after ``ON event``; a server omits the default."""
     for at, pair in enumerate(pairwise(words)):
         if pair == ("ON", event):
-            said = " ".join(words[at + 2 : at + 4])
-            return said if said in ("NO ACTION", "SET NULL", "SET DEFAULT") else words[at + 2]
+            action = " ".join(words[at + 2 : at + 4])
+            return action if action in ("NO ACTION", "SET NULL", "SET DEFAULT") else words[at + 2]
     return "NO ACTION"

@@ -41,23 +41,27 @@ def differences(
     """Differences, in words, between tables and the ones created from them. Equal tables have no entry."""
     there = columns_of(target, [name for _, name in pairs])
     found = {}
-    for table, made in pairs:
-        wanted, got = read(source, table.source), read(target, made)
-        said = [
-            *_column_differences(table.columns, [_spelled(target, made, column) for column in there[made]]),
-            *(_text_differences(wanted, got) if source.version == target.version else _index_differences(wanted, got)),
+    for table, created in pairs:
+        expected, got = read(source, table.source), read(target, created)
+        texts = [
+            *_column_differences(table.columns, [_spelled(target, created, column) for column in there[created]]),
+            *(
+                _text_differences(expected, got)
+                if source.version == target.version
+                else _index_differences(expected, got)
+            ),
         ]
-        if said:
-            found[table] = shortlist(said, 3, "; ", "more differences")
+        if texts:
+            found[table] = shortlist(texts, 3, "; ", "more differences")
     return found
 
 
-def _column_differences(wanted: Sequence[Column], got: Sequence[Column]) -> Iterator[str]:
-    names = [[column.name for column in columns] for columns in (wanted, got)]
+def _column_differences(expected: Sequence[Column], got: Sequence[Column]) -> Iterator[str]:
+    names = [[column.name for column in columns] for columns in (expected, got)]
     if names[0] != names[1]:
         yield f"its columns are {', '.join(names[1])} and not {', '.join(names[0])}"
         return
-    for one, other in zip(wanted, got, strict=True):
+    for one, other in zip(expected, got, strict=True):
         if _collation(one) != _collation(other):
             yield f"the column {one.name} has the collation {other.collation} and not {one.collation}"
         elif _kind(one) != _kind(other):
@@ -80,8 +84,8 @@ def _kind(column: Column) -> tuple[str, ...]:
     return _DISPLAY_WIDTH.sub(r"\1", column.column_type), *(name for name, has in traits.items() if has and name)
 
 
-def _text_differences(wanted: Definition, got: Definition) -> Iterator[str]:
-    parts = [{_plain(part) for part in (*_unnamed(one), one.options)} for one in (wanted, got)]
+def _text_differences(expected: Definition, got: Definition) -> Iterator[str]:
+    parts = [{_plain(part) for part in (*_unnamed(one), one.options)} for one in (expected, got)]
     lost, gained = sorted(parts[0] - parts[1]), sorted(parts[1] - parts[0])
     for line in gained[:2]:
         yield f"it has {line[:SHOWN]}"
@@ -101,8 +105,8 @@ def _plain(text: str) -> str:
     return _FREE.sub("", text).strip()
 
 
-def _index_differences(wanted: Definition, got: Definition) -> Iterator[str]:
-    indexes = [dict(_indexes(one)) for one in (wanted, got)]
+def _index_differences(expected: Definition, got: Definition) -> Iterator[str]:
+    indexes = [dict(_indexes(one)) for one in (expected, got)]
     for name in sorted(indexes[0].keys() | indexes[1].keys()):
         if indexes[0].get(name) != indexes[1].get(name):
             yield f"the index {name} is {indexes[1].get(name, 'missing')} and not {indexes[0].get(name, 'there')}"

@@ -163,8 +163,8 @@ class _Selection:
         return StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset(found)) if found else NOTHING
 
 
-def _may_be(said: str, name: str) -> bool:
-    return len(said) == len(name) and all(one in (UNKNOWN, other) for one, other in zip(said, name, strict=True))
+def _may_be(text: str, name: str) -> bool:
+    return len(text) == len(name) and all(one in (UNKNOWN, other) for one, other in zip(text, name, strict=True))
 
 
 class _Reader(Cursor):

@@ -12,19 +12,19 @@ from ferry_core.throttle.clock import LOOK_SECONDS, Cancelled, Clock, SystemCloc
 class Pause:
     """Thread-safe. ``asked`` returns what pauses the run, for people (``spec.paused``); empty while nothing does."""
 
-    def __init__(self, asked: Callable[[], str] = str, clock: Clock | None = None) -> None:
-        self._asked = asked
+    def __init__(self, paused_by: Callable[[], str] = str, clock: Clock | None = None) -> None:
+        self._paused_by = paused_by
         self._clock = clock or SystemClock()
         self._waiting = threading.Condition()
 
     @property
     def by(self) -> str:
         """What pauses the run now."""
-        return self._asked()
+        return self._paused_by()
 
     @property
     def paused(self) -> bool:
-        return bool(self._asked())
+        return bool(self._paused_by())
 
     def wait_resumed(self, cancelled: Cancelled) -> bool:
         """Block while paused; False if ``cancelled`` was set first."""

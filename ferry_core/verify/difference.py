@@ -21,7 +21,7 @@ class DifferenceKind(StrEnum):
     CHANGED = "changed"
 
 
-_SAID = {
+_TEXTS = {
     DifferenceKind.MISSING: "missing on the target",
     DifferenceKind.EXTRA: "on the target, but not on the source, or excluded by the row filter",
     DifferenceKind.CHANGED: "different values on the target",
@@ -95,10 +95,10 @@ class Difference:
     def __str__(self) -> str:
         columns = self.table.key.columns
         key = ", ".join(f"{column.name}={readable(part)}" for column, part in zip(columns, self.key, strict=True))
-        said = _SAID[self.kind]
+        text = _TEXTS[self.kind]
         if self.only_generated:
-            said = f"other values in generated columns ({', '.join(one.name for one in self.table.stored_columns)})"
-        return f"{self.table.source} ({key}): {said}"
+            text = f"other values in generated columns ({', '.join(one.name for one in self.table.stored_columns)})"
+        return f"{self.table.source} ({key}): {text}"
 
 
 _WRITTEN = (

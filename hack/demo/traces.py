@@ -28,7 +28,7 @@ class Traces:
     def among(cls, objects: Iterable[Mapping[str, Any]]) -> "Traces":
         """From objects as returned by the API."""
         found = {f"{each['kind'].lower()}/{each['metadata']['name']}": each["metadata"] for each in objects}
-        ours = {name for name, said in found.items() if _MARK.items() <= said.get("labels", {}).items()}
+        ours = {name for name, output in found.items() if _MARK.items() <= output.get("labels", {}).items()}
         if SYSTEM in ours and _RELEASE.items() <= found.get(CRD, {}).get("annotations", {}).items():
             ours.add(CRD)
         return cls(frozenset(ours), frozenset(found.keys() - ours))
@@ -36,8 +36,8 @@ class Traces:
 
 def find(at: Place) -> Traces:
     """From the cluster as it is now."""
-    said = at.read("kubectl", "get", SYSTEM, SHOP, CRD, "--ignore-not-found", "--output=json")
-    return Traces.among(json.loads(said)["items"] if said else [])
+    output = at.read("kubectl", "get", SYSTEM, SHOP, CRD, "--ignore-not-found", "--output=json")
+    return Traces.among(json.loads(output)["items"] if output else [])
 
 
 def refuse_foreign(at: Place) -> None:

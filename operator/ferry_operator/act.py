@@ -81,8 +81,8 @@ class Actor:
         self, body: Object, spec: Spec, withdrawn: int | None, copier: CopierClient, state: RoundState
     ) -> None:
         newest = body["metadata"]["generation"]
-        said = spec if withdrawn is None else spec.model_copy(update={"cutover": spec.cutover.held()})
-        directive = Directive.of(newest if withdrawn is None else withdrawn, said)
+        effective = spec if withdrawn is None else spec.model_copy(update={"cutover": spec.cutover.held()})
+        directive = Directive.of(newest if withdrawn is None else withdrawn, effective)
         state.undelivered = False
         try:
             await copier.send(directive)

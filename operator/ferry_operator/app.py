@@ -56,7 +56,7 @@ async def running(
     reconcilers: dict[str, Reconciler] = {}
     metrics = Metrics(lambda: [reconciler.newest() for reconciler in list(reconcilers.values())])
     access = await configuration(settings.kubeconfig)
-    kube = ApiKube(access, metrics.asked)
+    kube = ApiKube(access, metrics.count_request)
     versions: dict[str, int] = {}
     watch_checker = WatchChecker(kube, versions, settings.watch_namespaces, metrics, check_seconds)
     ready = asyncio.Event()
@@ -97,7 +97,7 @@ async def _operate(settings: Settings, context: OperatorContext, end: Flag, read
 
     names = settings.watch_namespaces
     # Each namespace has a watch of Ferries and one of Pods, with a connection each.
-    login = _Login(settings.kubeconfig, MAX_REQUESTS + 2 * max(1, len(names)), context.metrics.asked)
+    login = _Login(settings.kubeconfig, MAX_REQUESTS + 2 * max(1, len(names)), context.metrics.count_request)
     handlers.register(registry, context, login)
     await kopf.operator(
         registry=registry,
@@ -114,11 +114,11 @@ async def _operate(settings: Settings, context: OperatorContext, end: Flag, read
 class _Login:
     """Gives kopf a session with a connection limit and request metrics; its own has neither."""
 
-    def __init__(self, kubeconfig: str | None, limit: int, asked: Callable[[ApiRequest], None]) -> None:
+    def __init__(self, kubeconfig: str | None, limit: int, count_request: Callable[[ApiRequest], None]) -> None:
         self._kubeconfig = kubeconfig
         self._limit = limit
-        self._asked = asked
-        self._made: tuple[kopf.ConnectionInfo, kopf.AiohttpSession] | None = None
+        self._count_request = count_request
+        self._session: tuple[kopf.ConnectionInfo, kopf.AiohttpSession] | None = None
 
     async def __call__(self) -> kopf.AiohttpSession:
         found = access_of(await configuration(self._kubeconfig))  # read each time: tokens of Pods change every hour
@@ -129,13 +129,13 @@ class _Login:
             certificate_path=found.certificate_path,
             private_key_path=found.key_path,
         )
-        if self._made is None or self._made[0] != info:
+        if self._session is None or self._session[0] != info:
             connector = aiohttp.TCPConnector(limit=self._limit, ssl=info.as_ssl_context())
             session = aiohttp.ClientSession(
-                connector=connector, headers=info.as_http_headers(), trace_configs=[count_requests(self._asked)]
+                connector=connector, headers=info.as_http_headers(), trace_configs=[count_requests(self._count_request)]
             )
-            self._made = info, kopf.AiohttpSession(server=found.server, aiohttp_session=session)
-        return self._made[1]  # if nothing has changed it is the one that was refused, and kopf ends
+            self._session = info, kopf.AiohttpSession(server=found.server, aiohttp_session=session)
+        return self._session[1]  # if nothing has changed it is the one that was refused, and kopf ends
 
 
 @contextlib.asynccontextmanager

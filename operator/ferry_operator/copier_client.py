@@ -137,8 +137,8 @@ class CopierClient:
         if status == HTTPStatus.OK:
             return
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            said = json.loads(body)
-            raise DirectiveRefused(str(said["reason"]), str(said["message"]))
+            refusal = json.loads(body)
+            raise DirectiveRefused(str(refusal["reason"]), str(refusal["message"]))
         raise Unreachable(f"HTTP {status}")
 
     # -- the long poll ------------------------------------------------------------------------------------------------
@@ -151,18 +151,18 @@ class CopierClient:
         while True:
             while wait := polls.take():  # noqa: ASYNC110 - a bucket wakes nobody
                 await asyncio.sleep(wait)
-            asked, asked_at = now(), datetime.now(UTC)
+            polled, polled_at = now(), datetime.now(UTC)
             try:
                 since, news = await self._poll(since)
             except Exception as error:  # noqa: BLE001 - otherwise the last report would count as current for ever
                 timed_out = isinstance(error, Unreachable) and error.timed_out
-                self._unanswered(self._problem(error), asked_at if timed_out else datetime.now(UTC))
+                self._unanswered(self._problem(error), polled_at if timed_out else datetime.now(UTC))
                 since = None  # a copier that was restarted counts from 1
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause = _SHORTEST_PAUSE
-            if not news and now() - asked < MINOR_NEWS_PAUSE:
+            if not news and now() - polled < MINOR_NEWS_PAUSE:
                 await asyncio.sleep(MINOR_NEWS_PAUSE)
 
     def _problem(self, error: Exception) -> str:

@@ -41,7 +41,7 @@ class Metrics:
         self._seconds = Histogram(
             "ferry_operator_reconcile_duration_seconds", "How long a round took.", registry=self.registry
         )
-        self._asked = Counter(
+        self._requests = Counter(
             "ferry_operator_kube_requests",
             "Requests to kube-apiserver, kopf's too; a watch counts once, when it begins; code 0: no answer.",
             ["verb", "resource", "code"],
@@ -62,8 +62,8 @@ class Metrics:
         self._rounds.labels("error").inc()
         self._errors.labels(reason).inc()
 
-    def asked(self, request: "ApiRequest") -> None:
-        self._asked.labels(request.verb, request.resource, str(request.code)).inc()
+    def count_request(self, request: "ApiRequest") -> None:
+        self._requests.labels(request.verb, request.resource, str(request.code)).inc()
 
     def snapshot(self) -> Callable[[], bytes]:
         """Called in the event loop; the function that it returns makes the text, in any thread."""
@@ -119,9 +119,9 @@ class FerryCollector(Collector):
             info.add_metric(key, {"source": spec["source"]["host"], "target": spec["target"]["host"]})
             for each in PHASES:
                 phase.add_metric((*key, each), float(status.get("phase", "Pending") == each))
-            for said in status.get("conditions", ()):
+            for each in status.get("conditions", ()):
                 for state in _STATES:
-                    condition.add_metric((*key, said["type"], state), float(said["status"] == state))
+                    condition.add_metric((*key, each["type"], state), float(each["status"] == state))
             for name, value in _numbers(ferry["metadata"], spec, status):
                 single[name].add_metric(key, value)
             restarts.add_metric(key, float(status.get("copier", {}).get("restarts", 0)))

@@ -251,8 +251,11 @@ def pod_view(body: Object) -> PodView:
     meta, status = body["metadata"], body.get("status") or {}
     annotations, labels = meta.get("annotations") or {}, meta["labels"]
     role = Role(labels[COMPONENT])
-    made, said = _own(body["spec"]["containers"], role), _own(status.get("containerStatuses") or (), role)
-    state, before = said.get("state") or {}, said.get("lastState") or {}
+    container, container_status = (
+        _own(body["spec"]["containers"], role),
+        _own(status.get("containerStatuses") or (), role),
+    )
+    state, before = container_status.get("state") or {}, container_status.get("lastState") or {}
     succeeded = (state.get("terminated") or {}).get("exitCode") == 0
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     return PodView(
@@ -261,7 +264,7 @@ def pod_view(body: Object) -> PodView:
         uid=meta["uid"],
         phase="Succeeded" if succeeded else status.get("phase", "Pending"),
         ip=status.get("podIP"),
-        image=made.get("image", ""),
+        image=container.get("image", ""),
         digest=annotations.get(DIGEST, ""),
         generation=int(annotations.get(GENERATION, "0")),
         secret=annotations.get(SECRET, ""),
@@ -274,7 +277,7 @@ def pod_view(body: Object) -> PodView:
         set_up=conditions.get("PodReadyToStartContainers", {}).get("status") == "True",
         waiting=_waiting(state),
         running="running" in state,
-        restarts=said.get("restartCount", 0),
+        restarts=container_status.get("restartCount", 0),
         ended=_ended(state) or (_ended(before) if "waiting" in state else None),
         ended_before=_ended(before),
     )

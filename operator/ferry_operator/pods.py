@@ -52,26 +52,26 @@ def digest(spec: Spec, role: Role) -> str:
     ``ferry abort`` and ``ferry cleanup`` receive no directives, so their digest covers the whole manifest.
     """
     copies = role is Role.COPIER
-    told = {*TOLD} | _LATER if copies else set()
-    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=told)
+    excluded = {*TOLD} | _LATER if copies else set()
+    document = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=excluded)
     for field, part in _BEGUN_WITH.items() if copies else ():
         if begun_with := getattr(spec, field).model_dump(mode="json", include=part, exclude_defaults=True):
-            said[field] = begun_with
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+            document[field] = begun_with
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def manifest(meta: Object, spec: Spec) -> str:
     """The Ferry as its copier reads it, with generation 0: the first directive is newer."""
-    said = spec.model_dump(
+    document = spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"copier", "ttl_seconds_after_finished"}
     )
     # A restarted copier may not cut over until it receives a directive.
-    said["cutover"]["approved"] = False
-    said["aborted"] = False
-    said["copier"] = {"logLevel": spec.copier.log_level.value}
+    document["cutover"]["approved"] = False
+    document["aborted"] = False
+    document["copier"] = {"logLevel": spec.copier.log_level.value}
     identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"], "generation": 0}
     text = yaml.safe_dump(
-        {"apiVersion": API_VERSION, "kind": KIND, "metadata": identity, "spec": said}, sort_keys=False
+        {"apiVersion": API_VERSION, "kind": KIND, "metadata": identity, "spec": document}, sort_keys=False
     )
     return str(text)
 

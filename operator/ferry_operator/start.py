@@ -19,7 +19,7 @@ from ferry_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_SAY_SECONDS = 60.0
+_LOG_AGAIN_SECONDS = 60.0
 Result = TypeVar("Result")
 
 
@@ -62,14 +62,14 @@ async def servable_namespace(kube: Kube, settings: Settings, left_out: tuple[str
 
 
 async def _retry(step: Callable[[], Awaitable[Result]], pause: float) -> Result:
-    said = ""
-    said_at = 0.0
+    logged = ""
+    logged_at = 0.0
     while True:
         try:
             return await step()
         except (NotReady, IdentityUnusable, KubeError) as error:
-            if str(error) != said or time.monotonic() - said_at > _SAY_SECONDS:
-                said, said_at = str(error), time.monotonic()
+            if str(error) != logged or time.monotonic() - logged_at > _LOG_AGAIN_SECONDS:
+                logged, logged_at = str(error), time.monotonic()
                 log.warning("waiting: %s", error)
         await asyncio.sleep(pause)
 

@@ -54,11 +54,11 @@ class Draft:
         self._generation = generation
         self._made_from = 0
         self._now = now
-        self._said: Object = copy.deepcopy({**present})
-        self._said.setdefault("stage", Stage.PENDING.value)
-        self._said.setdefault("phase", Stage.PENDING.value)
-        self._said["observedGeneration"] = generation
-        listed: list[Object] = self._said.pop("conditions", [])
+        self._next: Object = copy.deepcopy({**present})
+        self._next.setdefault("stage", Stage.PENDING.value)
+        self._next.setdefault("phase", Stage.PENDING.value)
+        self._next["observedGeneration"] = generation
+        listed: list[Object] = self._next.pop("conditions", [])
         self._before = {each["type"]: each for each in listed if each["type"] in _OURS}
         self._conditions = dict(self._before)
         for kind, status, reason in _FIRST:
@@ -90,17 +90,17 @@ class Draft:
 
     def stalled_for(self, reason: str) -> str | None:
         """The message of Stalled if it is True for this reason."""
-        said = self._conditions[Condition.STALLED]
-        return str(said["message"]) if (said["status"], said["reason"]) == ("True", reason) else None
+        reported = self._conditions[Condition.STALLED]
+        return str(reported["message"]) if (reported["status"], reported["reason"]) == ("True", reason) else None
 
     def message(self, message: str) -> None:
-        self._said["message"] = message[:MESSAGE_CHARACTERS]
+        self._next["message"] = message[:MESSAGE_CHARACTERS]
 
     def phase(self, phase: str) -> None:
-        self._said["phase"] = phase
+        self._next["phase"] = phase
 
     def stage(self, stage: str) -> None:
-        self._said["stage"] = stage
+        self._next["stage"] = stage
 
     @property
     def not_compared(self) -> str:
@@ -110,10 +110,10 @@ class Draft:
 
     @property
     def stage_now(self) -> str:
-        return str(self._said["stage"])
+        return str(self._next["stage"])
 
     def failure(self, reason: str, message: str, *, retriable: bool) -> None:
-        self._said["failure"] = {
+        self._next["failure"] = {
             "reason": reason,
             "message": message[:MESSAGE_CHARACTERS],
             "retriable": retriable,
@@ -122,16 +122,16 @@ class Draft:
     @property
     def failed(self) -> bool:
         """Whether it failed in a way that a restart in place does not fix."""
-        return self._conditions[Condition.SUCCEEDED]["reason"] == Reason.FAILED and "failure" in self._said
+        return self._conditions[Condition.SUCCEEDED]["reason"] == Reason.FAILED and "failure" in self._next
 
     def stalled_by_failure(self) -> str:
         """Set Stalled for the recorded failure, whatever was set for a Pod since; returns the failure's message."""
-        failure, generation = self._said["failure"], self._conditions[Condition.SUCCEEDED].get("observedGeneration")
+        failure, generation = self._next["failure"], self._conditions[Condition.SUCCEEDED].get("observedGeneration")
         self.condition(Condition.STALLED, "True", failure["reason"], failure["message"], generation)
         return str(failure["message"])
 
     def no_failure(self) -> None:
-        self._said.pop("failure", None)
+        self._next.pop("failure", None)
 
     def over(self) -> None:
         """The conditions are final: a changed spec does not make them outdated."""
@@ -140,7 +140,7 @@ class Draft:
         }
 
     def finished(self) -> None:
-        self._said.setdefault("completionTime", stamp(self._now))
+        self._next.setdefault("completionTime", stamp(self._now))
         self._no_lag()
 
     def aborted(self, message: str) -> None:
@@ -156,16 +156,16 @@ class Draft:
         if self._conditions[Condition.READY_FOR_CUTOVER]["status"] != "False":
             self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
         self.condition(Condition.THROTTLED, "False", Reason.NOT_THROTTLED)
-        if "throttle" in self._said:
-            self._said["throttle"] = {"active": False}
+        if "throttle" in self._next:
+            self._next["throttle"] = {"active": False}
 
     def started(self) -> None:
-        self._said.setdefault("startTime", stamp(self._now))
+        self._next.setdefault("startTime", stamp(self._now))
 
     def pod(self, pod: PodView) -> None:
         """Record the copier's Pod."""
         self._made_from = pod.generation
-        copier = self._said.setdefault("copier", {})
+        copier = self._next.setdefault("copier", {})
         copier |= {"podName": pod.name, "image": pod.image, "restarts": pod.restarts}
         end = pod.last_end
         # A Pod that is deleted after its failure may be restarted in place once more; SIGTERM is not why it failed.
@@ -175,7 +175,7 @@ class Draft:
                 copier["lastTermination"]["time"] = stamp(end.at)
 
     def _no_lag(self) -> None:
-        self._said.get("replication", {}).pop("lagSeconds", None)
+        self._next.get("replication", {}).pop("lagSeconds", None)
 
     def lag_unknown(self, reason: str, message: str) -> None:
         """Nobody has seen the stream recently: conditions that depend on it are unknown."""
@@ -184,8 +184,8 @@ class Draft:
         if self._conditions[Condition.READY_FOR_CUTOVER]["status"] == "True":
             self.condition(Condition.READY_FOR_CUTOVER, "Unknown", reason, message)
         for name in ("stage", "phase"):
-            if self._said[name] == Stage.READY_FOR_CUTOVER:
-                self._said[name] = Stage.STREAMING.value
+            if self._next[name] == Stage.READY_FOR_CUTOVER:
+                self._next[name] = Stage.STREAMING.value
 
     def node_lost(self, message: str) -> None:
         """A person must find out whether a Pod still runs."""
@@ -194,32 +194,32 @@ class Draft:
 
     def report(self, report: Report) -> None:
         """Take over the copier's report. A copier that has just restarted knows less than the status does."""
-        said = report.model_dump(mode="json", by_alias=True, exclude_none=True)
+        reported = report.model_dump(mode="json", by_alias=True, exclude_none=True)
         known = self.stage_now not in _EARLY
-        if known and said["stage"] in _EARLY:
+        if known and reported["stage"] in _EARLY:
             self._restarted(report)
             return
-        self._said["stage"] = said["stage"]
-        self._said["phase"] = said["phase"]
+        self._next["stage"] = reported["stage"]
+        self._next["phase"] = reported["phase"]
         for part in ("message", "progress", "replication", "throttle", "verification", "cutover"):
-            self._said[part] = said[part]
+            self._next[part] = reported[part]
         for part in ("startTime", "completionTime"):
-            if part in said:
-                self._said.setdefault(part, said[part])
-        if said["stage"] == Stage.COMPLETED:
+            if part in reported:
+                self._next.setdefault(part, reported[part])
+        if reported["stage"] == Stage.COMPLETED:
             self._no_lag()  # the copier still reads the stream, but moves nothing
-        self._acknowledged(said["copier"])
-        if self.withdrawal_missed(report) is None and said["stage"] not in _EARLY:
-            self._said["copier"].pop("withdrawnGeneration", None)  # earlier, a restart could lose the withdrawal
+        self._acknowledged(reported["copier"])
+        if self.withdrawal_missed(report) is None and reported["stage"] not in _EARLY:
+            self._next["copier"].pop("withdrawnGeneration", None)  # earlier, a restart could lose the withdrawal
         # An earlier failure is kept until this process has passed validation.
-        keep = _FAILURE if "failure" in self._present and said["stage"] in _EARLY else ()
+        keep = _FAILURE if "failure" in self._present and reported["stage"] in _EARLY else ()
         self._conditions_of(report, _OURS.difference(keep))
 
     def _restarted(self, report: Report) -> None:
         if report.message:
             self.message(report.message)
         self._acknowledged(report.copier.model_dump(mode="json", by_alias=True, exclude_none=True))
-        self._said["phase"] = self.stage_now
+        self._next["phase"] = self.stage_now
         self.lag_unknown(Reason.COPIER_STARTING, "the copier was started again and goes on from its checkpoint")
         self._conditions_of(report, {Condition.VALIDATED, Condition.PAUSED})
 
@@ -232,7 +232,7 @@ class Draft:
                 self.condition(entry.type, entry.status, entry.reason, entry.message, generation)
 
     def _acknowledged(self, copier: Object) -> None:
-        own = self._said.setdefault("copier", {})
+        own = self._next.setdefault("copier", {})
         for name in ("acknowledgedGeneration", "epoch"):
             if name in copier:
                 own[name] = copier[name]
@@ -240,19 +240,19 @@ class Draft:
     def withdrawn(self) -> None:
         """Record that no cutover is permitted, for a copier that could not be told: see ``SendDirective``."""
         if self.stage_now not in _EARLY:
-            self._said.setdefault("copier", {})["withdrawnGeneration"] = self._generation
+            self._next.setdefault("copier", {})["withdrawnGeneration"] = self._generation
 
     def withdrawal_missed(self, report: Report) -> int | None:
         """The generation of a withdrawal that this copier has not been told."""
-        withdrawn: int | None = self._said.get("copier", {}).get("withdrawnGeneration")
-        heard = report.copier.acknowledged_generation or 0
-        return withdrawn if withdrawn is not None and withdrawn > heard else None
+        withdrawn: int | None = self._next.get("copier", {}).get("withdrawnGeneration")
+        acknowledged = report.copier.acknowledged_generation or 0
+        return withdrawn if withdrawn is not None and withdrawn > acknowledged else None
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def status(self) -> Object:
         """The complete status."""
-        return self._said | {"conditions": list(self._conditions.values())}
+        return self._next | {"conditions": list(self._conditions.values())}
 
 
 def stamp(moment: datetime) -> str:
@@ -277,7 +277,7 @@ def _without_numbers(status: Mapping[str, Any]) -> Object:
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The Events to post: type, reason, message."""
-    told = []
+    events = []
     old = {each["type"]: each for each in before.get("conditions", ())}
     for new in after["conditions"]:
         was = old.get(new["type"], {})
@@ -285,8 +285,8 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
             continue
         how = _worth_telling(new, after.get("cutover", {}).get("lastResult"), first=not was)
         if how is not None:
-            told.append((how, new["reason"], new.get("message") or f"{new['type']} is {new['status']}"))
-    return list(dict.fromkeys(told))
+            events.append((how, new["reason"], new.get("message") or f"{new['type']} is {new['status']}"))
+    return list(dict.fromkeys(events))
 
 
 _WARNINGS = {(Condition.STALLED, "True"), (Condition.VERIFIED, "False"), (Condition.VALIDATED, "False")}

@@ -140,9 +140,9 @@ def test_a_restarted_copier_is_noticed_before_it_answers() -> None:
     plan = decide(replace(well(), copier=pod(restarts=1)))
     assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
     assert condition(plan, "Reconciling")["reason"] == "CopierStarting"
-    made_anew = after(replace(well(), copier=None), copier=pod())
-    assert condition(decide(made_anew), "ReadyForCutover")["status"] == "Unknown"
-    assert condition(decide(made_anew), "Reconciling")["reason"] == "CopierStarting"
+    recreated = after(replace(well(), copier=None), copier=pod())
+    assert condition(decide(recreated), "ReadyForCutover")["status"] == "Unknown"
+    assert condition(decide(recreated), "Reconciling")["reason"] == "CopierStarting"
 
 
 def test_a_refused_directive_is_reported() -> None:

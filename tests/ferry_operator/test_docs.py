@@ -100,7 +100,7 @@ def test_every_metric_of_the_operator_has_a_line() -> None:
     metrics = Metrics(lambda: [{"metadata": meta, "spec": SPEC, "status": status}])
     metrics.reconciled(0.01)
     metrics.failed("Forbidden")
-    metrics.asked(ApiRequest("GET", "ferries", 200))
+    metrics.count_request(ApiRequest("GET", "ferries", 200))
     # Each process says of a counter when it began, by a series of its own.
     families = text_string_to_metric_families(metrics.snapshot()().decode())
     known = {}

@@ -43,7 +43,7 @@ def test_the_operators_own_metrics() -> None:
     metrics = Metrics(list)
     metrics.reconciled(0.01)
     metrics.failed("Forbidden")
-    metrics.asked(ApiRequest("GET", "ferries", 200))
+    metrics.count_request(ApiRequest("GET", "ferries", 200))
     found = samples(metrics)
     assert found["ferry_operator_reconcile_total", ("ok",)] == 1
     assert found["ferry_operator_reconcile_errors_total", ("Forbidden",)] == 1
@@ -131,10 +131,10 @@ class Listing:
 
     def __init__(self, say: Callable[[], Awaitable[dict[str, int]]]) -> None:
         self.say = say
-        self.asked = asyncio.Event()
+        self.count_request = asyncio.Event()
 
     async def list_versions(self, _: str | None) -> dict[str, int]:
-        self.asked.set()
+        self.count_request.set()
         return await self.say()
 
 
@@ -176,8 +176,8 @@ def test_an_unavailable_api_server_is_not_unhealthy(
         async with asyncio.timeout(120):
             for _ in range(5):
                 now[0] += 2 * patience
-                kube.asked.clear()
-                await kube.asked.wait()
+                kube.count_request.clear()
+                await kube.count_request.wait()
                 assert watch_checker.unhealthy == ""
         running.cancel()
 
