@@ -42,7 +42,7 @@ class Schema(Model):
     Fail: the run stops and names the statement. Recopy: the table is copied again; not supported yet.
     """
     defer_indexes: bool = True
-    """Create non-unique secondary indexes after a table's rows are copied; not supported yet: the table has them at once."""
+    """Create non-unique secondary indexes after a table's rows; not supported yet: they are created with the table."""
 
 
 class Copy(Model):
