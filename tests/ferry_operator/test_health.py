@@ -131,10 +131,10 @@ class Listing:
 
     def __init__(self, say: Callable[[], Awaitable[dict[str, int]]]) -> None:
         self.say = say
-        self.count_request = asyncio.Event()
+        self.asked = asyncio.Event()
 
     async def list_versions(self, _: str | None) -> dict[str, int]:
-        self.count_request.set()
+        self.asked.set()
         return await self.say()
 
 
@@ -176,8 +176,8 @@ def test_an_unavailable_api_server_is_not_unhealthy(
         async with asyncio.timeout(120):
             for _ in range(5):
                 now[0] += 2 * patience
-                kube.count_request.clear()
-                await kube.count_request.wait()
+                kube.asked.clear()
+                await kube.asked.wait()
                 assert watch_checker.unhealthy == ""
         running.cancel()
 
