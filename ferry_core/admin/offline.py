@@ -48,7 +48,7 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> Outcome:
     refuse_forgotten(loaded.ferry, connections, lease, options.state_path)
     if lease is None:
         refuse_other_target(loaded.ferry, options.state_path)
-        nothing = f"nothing to abort: target {where} knows nothing of this Ferry"
+        nothing = f"nothing to abort: target {where} has no record of this Ferry"
         nothing += _namesakes(loaded, connections)
         return Outcome(message=nothing, needs_person=unknown_lock(loaded.ferry, connections))
     _refuse_cut_over(lease, where)
@@ -78,7 +78,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> Outcome:
         refuse_other_target(loaded.ferry, options.state_path)
         with connections.target_control() as session:
             drop_leftovers(session, ferry_uid(loaded.ferry))
-        nothing = f"nothing to clean up: target {loaded.target.address} knows nothing of this Ferry"
+        nothing = f"nothing to clean up: target {loaded.target.address} has no record of this Ferry"
         nothing += _namesakes(loaded, connections) + _remove_state(options.state_path, ferry_uid(loaded.ferry))
         return Outcome(message=nothing, needs_person=unknown_lock(loaded.ferry, connections))
     fence, before, unlocked = _take(loaded, connections, options.state_path)

@@ -74,7 +74,7 @@ def plain(data: bytes, end: int) -> bytes:
         text_at = at + 1 + (head & 7)
         text = zlib.decompress(data[text_at:end])
         if len(text) != int.from_bytes(data[at + 1 : text_at], "big"):
-            raise unreadable("a compressed event that has another size than it says")
+            raise unreadable("a compressed event whose size differs from the one in its header")
     except (IndexError, KeyError, zlib.error) as error:
         raise unreadable(f"a malformed compressed event ({error})") from error
     return data[:5] + bytes([kind]) + data[6:at] + text

@@ -42,7 +42,9 @@ def refuse_skipped(counters: "Counters", data: bytes) -> None:
         if known is not None and known.server_id == server_id and sequence < known.sequence:
             counters.out_of_order = position
             counters.newest = (last.file, last.begun) if last.begun else None  # an earlier file is sent again
-            raise StreamLost("order", f"the source begins in {counters.file}, which is behind what was read")
+            raise StreamLost(
+                "order", f"the source begins in {counters.file}, which is after the position that was read"
+            )
 
 
 def place_to_begin(counters: "Counters", endpoint: "Endpoint") -> tuple[str, int] | None:

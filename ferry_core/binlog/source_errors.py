@@ -78,7 +78,7 @@ def judge(  # noqa: PLR0911 - one meaning a line
         return DataError(
             Reason.SERVER_ID_CLASH,
             f"{where} ended the stream because another replica uses the same server id; is a second run of this Ferry "
-            f"active? The source said: {refusal}",
+            f"active? The source's message: {refusal}",
             server=endpoint.role,
         )
     if any(words in text for words in _NO_GTID):
@@ -100,7 +100,7 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
         still = f"(could not be asked: {error.message})"
     return DataError(
         Reason.SOURCE_BINLOG_PURGED,
-        f"{endpoint.where} has purged binlogs that this run still needs: it stands at '{position}', {still}. Start "
+        f"{endpoint.where} has purged binlogs that this run still needs: its position is '{position}', {still}. Start "
         "over with a fresh copy, and keep binlogs longer (binlog_expire_logs_seconds) than the longest stop",
         server=endpoint.role,
     )

@@ -71,7 +71,7 @@ class DroppedXa:
         for xid, mark in gone.items():
             if self._gone.get(xid) is mark and self._buffer.dropped(xid, mark):
                 log.warning(
-                    "XA transaction %s (formatID,gtrid,bqual) is gone from the source without a decision, in a crash: "
+                    "a crash removed XA transaction %s (formatID,gtrid,bqual) from the source without a decision: "
                     "its rows are read again",
                     xid,
                 )

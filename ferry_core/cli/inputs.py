@@ -50,7 +50,7 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def termination_log_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--termination-log."""
     return click.option(
-        "--termination-log", type=FilePath, metavar="FILE", help="Where an operator reads how it ended."
+        "--termination-log", type=FilePath, metavar="FILE", help="File for the last report, which an operator reads."
     )(command)
 
 

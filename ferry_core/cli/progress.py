@@ -148,7 +148,7 @@ def _surviving(look: Look, view: View, out: Output, done: threading.Event) -> No
     try:
         look(view, out, done)
     except Exception:  # an error in the view must not stop the run
-        log.exception("the progress view stopped; the run goes on")
+        log.exception("the progress view stopped; the run continues")
 
 
 def _plain(view: View, out: Output, done: threading.Event) -> None:

@@ -24,7 +24,7 @@ VERBS = {
     "resume": "Move rows again.",
     "cutover": "Approve the cutover.",
     "abort": "End the run for good, allow writes on the source, keep the target. Refused after the cutover.",
-    "stop": "Store the progress and end; a later start goes on from there.",
+    "stop": "Store the progress and end; a later start resumes from there.",
     "verify": "Verify now. Not supported yet.",
 }
 
@@ -96,7 +96,7 @@ def _paths() -> dict[str, object]:
         "/api/v1/directive": {
             "put": _operation(
                 "directive",
-                "All that the spec says at a generation; idempotent, an older generation is ignored.",
+                "All changeable settings of the spec at one generation. Idempotent; an older generation is ignored.",
                 _json(acknowledged),
                 _ref("Directive"),
             )

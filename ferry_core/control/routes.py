@@ -226,5 +226,5 @@ def _since(request: web.Request) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise web.HTTPBadRequest(text=f"since: {text!r} is no revision, which is a whole number")
+        raise web.HTTPBadRequest(text=f"since: {text!r} is not a revision; give a whole number")
     return int(text)

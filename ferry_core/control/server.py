@@ -92,7 +92,7 @@ class ControlServer:
             asyncio.run(self._serve())
         except Exception as error:
             if self._started.is_set():
-                log.exception("the control server ended; the run goes on")
+                log.exception("the control server ended; the run continues")
             self._failure = error
         finally:
             self._started.set()

@@ -214,7 +214,7 @@ class CutoverAttempt:
         try:
             retrying(self.lock.unlock)
         except CutoverMutexLost as lost:
-            log.warning("%s: asking the lease who may allow writes", lost.message)
+            log.warning("%s: reading the lease to find out who may allow writes", lost.message)
             with self.corrector.suspend_writes():
                 undo(self.fence.by(self.hurried), self.lock, over)
 

@@ -281,7 +281,9 @@ class ReadOnlyLock:
         """
         for name in self._variables:
             if not re.fullmatch("[0-9A-Z_]+", stored.get(name, "")):
-                raise DataError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: {stored.get(name)!r} is no value of {name}")
+                raise DataError(
+                    Reason.SOURCE_LOCK_FAILED, f"{self._where}: {stored.get(name)!r} is not a value of {name}"
+                )
         with self._open() as session:
             self._kill_leftovers(session)
             with self._mutex.acquired(MUTEX_SECONDS) as ours:

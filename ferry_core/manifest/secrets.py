@@ -80,7 +80,9 @@ class SecretStore:
 
     def _not_found(self, name: str, asked_by: str) -> ConfigError:
         looked = (
-            f"and {self._folder / name} is no folder" if self._folder is not None else "and no --secrets-dir is given"
+            f"and {self._folder / name} is not a folder"
+            if self._folder is not None
+            else "and no --secrets-dir is given"
         )
         known = list(self._documents)
         if self._folder is not None and self._folder.is_dir():

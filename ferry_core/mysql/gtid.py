@@ -40,7 +40,7 @@ def _merged(intervals: list[Interval]) -> tuple[Interval, ...]:
 def _parse_interval(text: str, whole: str) -> Interval:
     match = _INTERVAL.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r} in GTID set {whole!r} is no interval")
+        raise ValueError(f"{text!r} in GTID set {whole!r} is not an interval")
     first = int(match[1])
     last = int(match[2] or first)
     if not 1 <= first <= last <= _LARGEST:

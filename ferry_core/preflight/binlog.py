@@ -161,7 +161,7 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.REPLICA_CHANGES_NOT_LOGGED,
             f"{source.where} is a replica that does not log what it applies: start it with log_replica_updates=ON "
-            "(MariaDB: log_slave_updates), or ferry from its primary",
+            "(MariaDB: log_slave_updates), or use its primary as the source",
         )
     message = f"{source.where} is a replica: its primary writes to it in spite of any lock"
     if running and context.makes_source_read_only:

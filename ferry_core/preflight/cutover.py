@@ -24,7 +24,7 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if started else ""
     yield failed(
         Reason.SOURCE_READ_ONLY,
-        f"{found_read_only(context.source, name)}, and not because of an attempt that the target knows of: after an "
+        f"{found_read_only(context.source, name)}, and the target records no cutover attempt that set it: after an "
         f"abort nobody would know what to restore. {perhaps}SET GLOBAL read_only = OFF, or, if it is to stay "
         f"read-only, stop the writes yourself with cutover.sourceLock: None",
     )
@@ -42,8 +42,8 @@ def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
             status,
             Reason.PRIVILEGED_WRITERS,
             f"{source.where}: the account {source.account} may not see which accounts write through read_only (SELECT "
-            "ON mysql.* would show them); see that none that holds READ ONLY ADMIN writes during the cutover (its "
-            "checks around the lock fail an attempt during which one does), and acknowledge it",
+            "ON mysql.* would show them); make sure that no account with READ ONLY ADMIN writes during the cutover "
+            "(its checks around the lock fail an attempt during which one does), and acknowledge it",
         )
         return
     privileges = ["'READ_ONLY ADMIN'", "'READ ONLY ADMIN'"] + ["'SUPER'"] * (source.version < (10, 11))

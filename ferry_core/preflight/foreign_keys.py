@@ -76,7 +76,7 @@ def _parents(context: PreflightContext) -> Iterator[Finding]:
                     Reason.FOREIGN_KEY_OUTSIDE_SELECTION,
                     f"{table.source} has the foreign key {key.name} to {key.references}, which is not selected, so the "
                     f"constraint cannot be made on {context.target_facts.where}: include {key.references}, or create "
-                    f"{table.target} on the target yourself the way you want it",
+                    f"{table.target} on the target yourself",
                 )
 
 

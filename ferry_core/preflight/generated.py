@@ -59,7 +59,7 @@ def _time_zone(context: PreflightContext) -> Iterator[Finding]:
             context,
             Reason.GENERATED_FROM_TIMESTAMP,
             f"{', '.join(sorted(names))} store values that are generated from TIMESTAMP columns or UNIX times: the "
-            "target computes its own under time_zone '+00:00', which differ where the writing session had another.",
+            "target computes its own under time_zone '+00:00', which differ if the writing session used another.",
             stored=stored,
         )
 
@@ -77,7 +77,7 @@ def _settings(context: PreflightContext) -> Iterator[Finding]:
             context,
             Reason.GENERATED_BY_SESSION,
             f"generated columns store values that depend on settings of the session that wrote a row: "
-            f"{'; '.join(parts)}. The target computes its own, which differ where that session had others.",
+            f"{'; '.join(parts)}. The target computes its own, which differ if that session used other settings.",
             stored=stored,
         )
 

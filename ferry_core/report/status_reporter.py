@@ -112,7 +112,7 @@ class StatusReporter(CutoverReporter):
         self._set_conditions(NOTHING_PROVEN)
         if self.stage is Stage.READY_FOR_CUTOVER:
             self.enter(Stage.STREAMING)
-        how = "going on from the checkpoint" if from_checkpoint else "nothing is copied yet, validating again"
+        how = "resuming from the checkpoint" if from_checkpoint else "nothing is copied yet, validating again"
         self.message(f"{how}: {error.message}")
         log.warning("%s: %s", how, error)
 

@@ -158,7 +158,7 @@ class Checkpoints:
             self.save()
         except RetriableError as error:
             self._last = time.monotonic()
-            log.warning("checkpoint not written, going on: %s", error)
+            log.warning("checkpoint not written, continuing: %s", error)
             return False
         return True
 

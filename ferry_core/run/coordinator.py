@@ -207,7 +207,7 @@ class Coordinator:
         self._reporter.attempt_ended(attempt)
         if not attempt.done:
             log.warning(
-                "cutover attempt %d failed; writes were blocked for %d ms and go on: %s: %s",
+                "cutover attempt %d failed; writes were blocked for %d ms and are allowed again: %s: %s",
                 number, attempt.blocked_milliseconds, attempt.reason, attempt.message,
             )  # fmt: skip
             run.caught_up.since = None

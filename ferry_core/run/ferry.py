@@ -157,7 +157,7 @@ class Ferry:
             "verify.mode": (spec.verify.mode, directive.verify.mode),
             "cutover.sourceLock": (spec.cutover.source_lock, directive.cutover.source_lock),
         }
-        changed = [f"{name} ({before}, asked for: {now})" for name, (before, now) in pairs.items() if before is not now]
+        changed = [f"{name} ({before}, requested: {now})" for name, (before, now) in pairs.items() if before is not now]
         if changed:
             raise ConfigError(
                 Reason.NEEDS_RESTART,

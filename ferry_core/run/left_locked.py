@@ -108,7 +108,7 @@ def refuse_other_target(ferry: FerryManifest, state_path: Path | None) -> None:
     if state is not None and state.tables:
         raise ConfigError(
             Reason.STATE_OF_OTHER_TARGET,
-            f"target {_target(ferry)} knows nothing of this Ferry, and {state_path} records rows that it has copied: "
+            f"target {_target(ferry)} has no record of this Ferry, and {state_path} records rows that it has copied: "
             f"the target is not the server that the Ferry began with, was restored from a backup, or was cleaned up "
             f"without this file. Nothing was changed. Point the Ferry at the target it began with and run this again; "
             f"if that one was cleaned up or is gone, remove the file",

@@ -35,7 +35,7 @@ class NewTables:
             with self._context.connections.source_control(PATIENCE_SECONDS) as source:
                 self._reporter.set_new_tables(new_tables(source, self._context.ferry.spec.tables, self._known))
         except FerryError as error:
-            log.warning("the source could not be asked for tables that appeared since the start: %s", error)
+            log.warning("the source did not list tables, so new ones are not reported: %s", error)
 
     def look_if_due(self) -> None:
         """The same, unless it was done recently."""

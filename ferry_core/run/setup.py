@@ -251,8 +251,8 @@ def _refuse_foreign_state(context: RunContext) -> None:
         if state.tables and state.selection != selection_of(context.ferry):
             raise ConfigError(
                 Reason.SELECTION_CHANGED,
-                f"spec.tables is not the one with which {where} was written; restore it, or give this Ferry another "
-                "name: the selection cannot change once copying has begun",
+                f"spec.tables differs from the one with which {where} was written; restore it, or give this Ferry "
+                "another name: the selection cannot change once copying has begun",
             )
         if state.tables and (lease is None or (lease.epoch < state.epoch and state.run is None)):
             raise ConfigError(

@@ -199,7 +199,7 @@ class RunStartup:
         moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
         self._reporter.begin(moves, fence.epoch, state)
         estimated = self._reporter.report().progress.rows_estimated
-        how = "goes on from its checkpoint" if context.begun else "begins anew"
+        how = "resumes from its checkpoint" if context.begun else "starts from the beginning"
         log.info("%s: %d tables, about %d rows", how, len(context.tables), estimated)
         self._reporter.set_new_tables(context.new_tables)
         return _Start(context, fence, visibility, state, altered, moves)
@@ -259,7 +259,7 @@ class RunStartup:
             self._reporter.message("validated; paused before the copy begins")
             return
         self._report_stored(context, context.state)
-        self._reporter.message("validated; paused, goes on from its checkpoint when resumed")
+        self._reporter.message("validated; paused, continues from its checkpoint when resumed")
         self._reporter.tick()
         self._reporter.enter(context.reached)
 

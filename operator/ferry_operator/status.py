@@ -220,7 +220,7 @@ class Draft:
             self.message(report.message)
         self._acknowledged(report.copier.model_dump(mode="json", by_alias=True, exclude_none=True))
         self._next["phase"] = self.stage_now
-        self.lag_unknown(Reason.COPIER_STARTING, "the copier was started again and goes on from its checkpoint")
+        self.lag_unknown(Reason.COPIER_STARTING, "the copier was restarted and resumes from its checkpoint")
         self._conditions_of(report, {Condition.VALIDATED, Condition.PAUSED})
 
     def _conditions_of(self, report: Report, kinds: Collection[str]) -> None:

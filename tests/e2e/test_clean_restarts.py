@@ -20,7 +20,7 @@ from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 
-AGAIN = "going on from the checkpoint"
+AGAIN = "resuming from the checkpoint"
 BULK_ROWS = 6_000
 SILENT_SECONDS = 15.0
 """Longer than the stream's timeout."""

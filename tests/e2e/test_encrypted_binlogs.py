@@ -17,7 +17,7 @@ from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.slow
 
-AGAIN = "going on from the checkpoint"
+AGAIN = "resuming from the checkpoint"
 KEY_PLUGIN = "file_key_management.so"
 
 

@@ -149,7 +149,7 @@ def test_binlog_purged_between_stop_and_resume(cli: FerryCli, running: FerryProc
     wait_until(lambda: purged_to(source, logs[-1]))
     before = cli.stored()
     line = cli.run().refused(65, "SourceBinlogPurged", "source 127.0.0.1", logs[-1])
-    assert re.search(r"it stands at '[0-9a-f-]+:\d+-\d+|still has \d+-\d+-\d+, the last transaction", line), line
+    assert re.search(r"its position is '[0-9a-f-]+:\d+-\d+|still has \d+-\d+-\d+, the last transaction", line), line
     after = cli.stored()
     assert (after["position"], after["tables"]) == (before["position"], before["tables"]), "nothing is forgotten"
 

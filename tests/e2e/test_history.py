@@ -102,7 +102,7 @@ def test_reused_gtids_that_no_checkpoint_knows(cli: FerryCli) -> None:
             wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 4, "rows on the target")
             lose_tail(source, end)
             source.execute(*[f"INSERT INTO {rows} VALUES ({number})" for number in range(100, 110)])
-            wait_until(lambda: "going on from the checkpoint" in process.log.read_text(), "a second beginning")
+            wait_until(lambda: "resuming from the checkpoint" in process.log.read_text(), "a second beginning")
         assert process.wait_end() == 65, process.tail()
         assert "SourceHistoryLost" in process.tail()
     assert cli.lease()[0][1] != "Completed"

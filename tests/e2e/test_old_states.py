@@ -110,6 +110,6 @@ def test_a_target_restored_to_before_the_newest_runs(
         if not alive:
             process.start()
         else:
-            wait_until(lambda: "going on from the checkpoint" in process.log.read_text(), "a second beginning")
+            wait_until(lambda: "resuming from the checkpoint" in process.log.read_text(), "a second beginning")
         process.wait_stage(*STREAMING)
         finish(cli, process)

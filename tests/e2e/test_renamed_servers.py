@@ -64,7 +64,7 @@ def test_a_run_continues_with_the_renamed_server(cli: FerryCli, end: str) -> Non
         wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM `{cli.schema}`.t WHERE v = 'before'"))
         renamed(server_of(cli, end))
         write(cli, "after")
-        wait_until(lambda: "going on from the checkpoint: ServerRestarted" in process.log.read_text())
+        wait_until(lambda: "resuming from the checkpoint: ServerRestarted" in process.log.read_text())
         assert KNOWN_AGAIN in process.log.read_text()
         finish(cli, process)
         assert process.starts == 1

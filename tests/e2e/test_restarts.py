@@ -17,7 +17,7 @@ from tests.support.waits import wait_until
 pytestmark = pytest.mark.slow
 
 ENDS = ["source", "target"]
-AGAIN = "going on from the checkpoint"
+AGAIN = "resuming from the checkpoint"
 PASS = "full pass of the verification begins"
 
 

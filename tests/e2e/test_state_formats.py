@@ -97,7 +97,7 @@ def test_a_state_of_the_first_format_is_resumed(cli: FerryCli) -> None:
         process.arguments = arguments(cli)
         process.start().wait_stage("ReadyForCutover")
         told = process.log.read_text()
-        assert "goes on from its checkpoint" in told
+        assert "resumes from its checkpoint" in told
         assert "deleted" not in told
         process.post("cutover")
         process.succeed()

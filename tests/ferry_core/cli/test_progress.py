@@ -165,7 +165,7 @@ def test_a_view_that_breaks_does_not_break_the_run(
     engine = Broken()
     with _looking(engine, "plain", Output()):
         assert engine.looked.wait(60)
-    assert "the run goes on" in caplog.text
+    assert "the run continues" in caplog.text
 
 
 @pytest.mark.parametrize(

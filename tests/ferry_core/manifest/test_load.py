@@ -241,7 +241,7 @@ def test_a_missing_secret(tmp_path: Path) -> None:
     assert "orders-source, named by spec.source.credentialsSecretRef" in error.message
     assert "did you mean orders-sorce?" in error.message
     error = refusal(write(tmp_path, ferry_data()), secrets=tmp_path)
-    assert f"{tmp_path / 'orders-source'} is no folder" in error.message
+    assert f"{tmp_path / 'orders-source'} is not a folder" in error.message
     assert refusal(write(tmp_path, ferry_data()), secrets=tmp_path / "none").reason == "SecretNotFound"
 
 

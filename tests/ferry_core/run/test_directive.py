@@ -27,7 +27,7 @@ def ferry(tmp_path: Path) -> Ferry:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"verify": {"mode": "None"}}, "verify.mode (Final, asked for: None)"),
+        ({"verify": {"mode": "None"}}, "verify.mode (Final, requested: None)"),
         ({"verify": {"mode": "Final"}, "cutover": {"sourceLock": "None"}}, "cutover.sourceLock (ReadOnly, asked"),
     ],
 )
