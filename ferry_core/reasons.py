@@ -57,7 +57,6 @@ class Reason(StrEnum):
     UNPROVEN = "Unproven"
     # Paused, Throttled
     PAUSED_BY_USER = "PausedByUser"
-    REPLICA_LAG = "ReplicaLag"
     RATE_LIMIT = "RateLimit"
     # Stalled
     SOURCE_BINLOG_PURGED = "SourceBinlogPurged"

@@ -15,6 +15,7 @@ from ferry_core.moves.move import TableMove
 from ferry_core.report.counters import Counters
 from ferry_core.report.progress import Progress
 from ferry_core.report.tables import rows_expected
+from ferry_core.throttle import SIGNALS
 
 MOST_TABLES = 200
 OTHER = "_other"
@@ -126,7 +127,7 @@ def _stream(report: Report, counters: Counters) -> list[Metric]:
 
 def _outcome(report: Report, moves: Sequence[TableMove], counters: Counters) -> list[Metric]:
     proof, blocked = report.verification, report.cutover.writes_blocked_milliseconds
-    throttles = {"rows-per-second": 0.0} | counters.throttle_seconds
+    throttles = dict.fromkeys(SIGNALS, 0.0) | counters.throttle_seconds
     holding = [((name,), float(name == counters.throttled_by)) for name in throttles]
     mismatched = _per_table(moves, lambda move: move.progress.mismatched_rows)
     errors = [(labels, count) for labels, count in counters.errors.items()]

@@ -23,7 +23,7 @@ from ferry_core.report.revisions import Revisions
 from ferry_core.report.tables import copy_report, state_of, table_report
 from ferry_core.report.timings import Timings
 from ferry_core.rows.copier import CopyResult
-from ferry_core.throttle import ThrottleState
+from ferry_core.throttle import SIGNALS, ThrottleState
 
 
 class Progress:
@@ -254,10 +254,8 @@ class Progress:
             self._counters.throttled_by = state.signal
             since = state.since.replace(microsecond=0) if state.since else None
             self._say(throttle=api.ThrottleReport(active=state.active, reason=state.reason, since=since))
-        reason = Reason.RATE_LIMIT if state.signal == "rows-per-second" else Reason.REPLICA_LAG
-        self.set_condition(
-            Condition.THROTTLED, state.active, reason if state.active else Reason.NOT_THROTTLED, state.reason or ""
-        )
+        reason = SIGNALS[state.signal] if state.signal else Reason.NOT_THROTTLED
+        self.set_condition(Condition.THROTTLED, state.active, reason, state.reason or "")
 
     def retried(self, server: str, kind: str) -> None:
         """A step failed with an error of class ``kind`` on ``server`` and is done again."""

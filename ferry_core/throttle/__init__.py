@@ -5,7 +5,7 @@ Copy workers and the flusher use ``Throttle`` only; the other modules are its pa
 
 from ferry_core.throttle.pause import Pause
 from ferry_core.throttle.rate import RateLimit
-from ferry_core.throttle.throttle import Throttle
+from ferry_core.throttle.throttle import SIGNALS, Throttle
 from ferry_core.throttle.tracker import ThrottleState
 
-__all__ = ["Pause", "RateLimit", "Throttle", "ThrottleState"]
+__all__ = ["SIGNALS", "Pause", "RateLimit", "Throttle", "ThrottleState"]

@@ -6,12 +6,15 @@ Copy workers and the flusher call ``admit`` before a read-write pair and ``charg
 
 from collections.abc import Callable, Mapping
 
+from ferry_core.reasons import Reason
 from ferry_core.throttle.clock import Cancelled, Clock, SystemClock
 from ferry_core.throttle.pause import Pause
 from ferry_core.throttle.rate import RateLimit
 from ferry_core.throttle.tracker import ThrottleState, ThrottleTracker
 
 ROWS_PER_SECOND = "rows-per-second"
+SIGNALS: Mapping[str, Reason] = {ROWS_PER_SECOND: Reason.RATE_LIMIT}
+"""What may throttle, and the reason that the condition Throttled then has."""
 
 
 class _Either:

@@ -214,8 +214,9 @@ def test_the_revision_rises_with_every_transition(progress: Progress) -> None:
     assert not rises(lambda: progress.set_message("x"))
     assert rises(lambda: progress.set_condition("A", True, Reason.DONE))
     assert not rises(lambda: progress.set_condition("A", True, Reason.DONE))
-    assert rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {}))
-    assert not rises(lambda: progress.throttled(ThrottleState(active=True, reason="r", signal="s"), {"s": 1.0}))
+    throttled = ThrottleState(active=True, reason="r", signal="rows-per-second")
+    assert rises(lambda: progress.throttled(throttled, {}))
+    assert not rises(lambda: progress.throttled(throttled, {"rows-per-second": 1.0}))
     assert rises(lambda: copy(progress, move, 1)), "the table's state changed"
     assert not rises(lambda: copy(progress, move, 1))
     assert not rises(lambda: progress.set_pending({move: 5}))
