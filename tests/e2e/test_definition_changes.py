@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.consistency.own_tables import CHECKPOINT
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
 from tests.support.ferry_cli import Ended, FerryCli, ferry
 from tests.support.proxy import Proxy
@@ -170,6 +171,33 @@ def test_an_undone_start_that_is_killed_before_it_drops_its_tables(cli: FerryCli
                 process.start()
             ended = Ended(process.wait_end(), "", process.log.read_text())
     assert ended.code == 0, ended
+    assert_equal_schemas(source, target, schema)
+
+
+def test_a_start_that_is_killed_right_before_it_is_undone(cli: FerryCli) -> None:
+    """Its state says that the copy has begun, so the next start ends. What the message advises works."""
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    with Proxy(source.host, source.port) as from_source, Proxy(target.host, target.port) as to_target:
+        for end, proxy in (("source", from_source), ("target", to_target)):
+            cli.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        from_source.hold(b"heartbeat_period")
+        with cli.process() as process:
+            process.start()
+            from_source.wait_held(120)
+            to_target.hold(f"DELETE FROM {CHECKPOINT}".encode())  # the first statement of the undo that writes
+            source.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT NOT NULL DEFAULT 1")
+            from_source.release()
+            to_target.wait_held(120)
+            process.kill()
+    for end, server in (("source", source), ("target", target)):
+        cli.spec[end]["port"] = server.port
+    assert all(table["started"] and not table["rows_copied"] for table in cli.stored()["tables"].values())
+    line = cli.run().refused(65, "SchemaChanged", f"{schema}.t")
+    assert f"drop the changed tables on the target (`{schema}`.`t`)" in line
+    assert source.value("SELECT @@global.read_only") == 0
+    assert ferry("cleanup", "-f", str(cli.manifest()), "--state", str(cli.state), cwd=cli.folder).code == 0
+    target.execute(f"DROP TABLE `{schema}`.t", f"DELETE FROM `{schema}`.other")
+    assert cli.run().code == 0
     assert_equal_schemas(source, target, schema)
 
 
