@@ -70,8 +70,12 @@ TELL_SECONDS = 2.0
 """How long a server may stay silent before people are told that the source may stay locked."""
 LEASE_SECONDS = 2.0
 """How long a failed attempt waits until the lease row records that. Writes are allowed by then."""
+LOCK_TIMEOUT_SECONDS = 2.0
+"""How long a failed attempt waits to learn who kept writes from being stopped. Writes are allowed by then."""
 STOP_SECONDS = 10.0
 """How long a stop waits for a server that decides whether the source may be unlocked. A Pod's grace period is 60 s."""
+
+STOPPING_WRITES = "stopping writes"
 
 T = TypeVar("T")
 
@@ -123,8 +127,8 @@ class CutoverAttempt:
                 self._undone.set()
             if not isinstance(error, AttemptFailed | RetriableError):
                 raise
-            message = error.message + self._in_the_way(error)
-            return AttemptOutcome(error.reason, message, self.lock.block.milliseconds)
+            cause = self._lock_timeout(steps) or error
+            return AttemptOutcome(cause.reason, cause.message + self._in_the_way(cause), self.lock.block.milliseconds)
         self._keep_record()
         return AttemptOutcome(Reason.DONE, "writes may move to the target", self.lock.block.milliseconds, changes)
 
@@ -218,6 +222,17 @@ class CutoverAttempt:
             with self.corrector.suspend_writes():
                 undo(self.fence.by(self.hurried), self.lock, over)
 
+    def _lock_timeout(self, steps: Background[int]) -> RetriableError | None:
+        """The error of abandoned steps that end now, if it names who kept writes from being stopped.
+
+        A busy source takes longer than LATE_SECONDS to end the statement that waited: that it answered late says less.
+        """
+        if self._doing != STOPPING_WRITES:
+            return None
+        self._waited(lambda: steps.ended(SLICE_SECONDS), LOCK_TIMEOUT_SECONDS)
+        error = steps.error
+        return error if isinstance(error, RetriableError) and error.reason is Reason.SOURCE_LOCK_TIMEOUT else None
+
     def _waited(self, ended: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds
         while not ended() and time.monotonic() < end and not self._asked_to_stop():
@@ -271,7 +286,7 @@ class CutoverAttempt:
         self._doing = doing
 
     def _drain(self, deadline: float) -> int:
-        self._step("stopping writes")
+        self._step(STOPPING_WRITES)
         self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
         self._stopped.set()
         self.reached("writes are stopped")

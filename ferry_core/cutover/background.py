@@ -31,6 +31,11 @@ class Background(Generic[T]):
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    @property
+    def error(self) -> BaseException | None:
+        """The exception raised, if it has ended with one."""
+        return self._error
+
     def result(self) -> T:
         """The return value, or the exception raised."""
         if self._error is not None:

@@ -47,13 +47,13 @@ class Killer:
     def _wait(self, end: float) -> bool:
         """Wait until it is done (True), until ``end``, or until the caller gives up."""
         while (left := end - time.monotonic()) > 0:
-            if self._done.wait(min(left, LOOK_SECONDS)):
-                return True
             try:
                 self._check_cancelled()
             except Exception as error:  # noqa: BLE001 - raised by the owner of the wait, once the victim is dead
                 self.given_up = error
                 return False
+            if self._done.wait(min(left, LOOK_SECONDS)):
+                return True
         return False
 
     def _run(self, deadline_seconds: float) -> None:

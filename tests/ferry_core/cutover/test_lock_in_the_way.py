@@ -4,14 +4,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pymysql
 import pytest
 
+from ferry_core.cutover import killing
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import LockConflict
+from ferry_core.mysql import processes
 from ferry_core.mysql.flavor import Flavor
-from tests.support.cutover_in_process import Link, ident, refused, run, stop_writes, waiting
+from tests.support.cutover_in_process import CutoverInProcess, Link, ident, refused, run, stop_writes, waiting
 from tests.support.servers import Server
 from tests.support.waits import wait_until
 
@@ -106,6 +109,27 @@ def test_a_timeout_leaves_no_trace_and_names_the_blocker(
     assert lock.stored() == stored, "it came late"
     stop_writes(lock)
     lock.release(stored)
+
+
+def test_who_was_in_the_way_is_told_although_the_attempt_was_abandoned_meanwhile(
+    cutover: CutoverInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the statement that waited ends only after the attempt was given up."""
+    attempt = cutover.attempt()
+    kill = processes.kill
+
+    def kill_later(*arguments: Any) -> None:
+        if threading.current_thread().name == "source-lock-killer":
+            assert attempt._undone.wait(60)
+        kill(*arguments)
+
+    monkeypatch.setattr(killing, "kill", kill_later)
+    with cutover.pair.source.connect() as holder:
+        holder.cursor().execute(f"LOCK TABLES `{cutover.schema}`.t WRITE")
+        tried = attempt.run()
+    assert tried.reason == "SourceLockTimeout", tried
+    assert "blocked by: " in tried.message
+    assert not cutover.read_only()
 
 
 def _quietly(link: Link, statement: str) -> None:
