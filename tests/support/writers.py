@@ -1,9 +1,8 @@
 """Writers: simulate an application that makes the migration of a source as hard as possible.
 
 Threads with a connection each insert, update, delete, change keys, swap unique values, write several tables in one
-transaction, prepare and decide XA transactions (also on another connection than the one that prepared them), and roll
-back. A write counts only when the server has acknowledged it. They use an ordinary account, which read_only stops on
-both families; then they stop by themselves.
+transaction, roll back, and decide XA transactions also on another connection than the one that prepared them. A write
+counts only when the server has acknowledged it. They use an ordinary account, which read_only stops on both families.
 """
 
 import contextlib
