@@ -1,4 +1,4 @@
-"""The chart's life on a kube-apiserver, by the real helm: install, upgrade, uninstall, and who owns the CRD."""
+"""Installs, upgrades and uninstalls the chart on a kube-apiserver with the real helm, and checks who owns the CRD."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def installer(empty_api: KubeApi) -> Iterator[Installer]:
 
 @pytest.fixture
 def newer_chart(tmp_path: Path) -> Path:
-    """The chart of a later version, whose CRD says something else."""
+    """The chart of a later version, with a different CRD."""
     chart = tmp_path / "ferry"
     shutil.copytree(CHART, chart)
     path = chart / "files" / "crds" / "ferries.yaml"

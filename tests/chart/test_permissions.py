@@ -1,5 +1,5 @@
-"""The chart's roles are what the operator needs and no more: with them a Ferry's whole life works, each verb in them is
-used on the way, and the operator says which one is missing.
+"""The chart's roles are exactly what the operator needs: a Ferry's whole life works with them, each verb is used, and
+the operator names a missing one.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ def test_a_ferrys_life_with_roles_in_named_namespaces(strict_api: StrictApi, own
 
 @pytest.fixture(scope="module")
 def poor(strict_api: StrictApi) -> Account:
-    """The account from which one permission after the other is removed."""
+    """The account from which one permission after another is removed."""
     namespace = strict_api.make_namespace("poor")
     return Account(strict_api, namespace, (namespace,))
 

@@ -184,7 +184,7 @@ def test_events_that_cannot_be_posted_block_nothing(
     scene.copying()
     scene.cluster.patch("orders", aborted=True)
     wait_until(lambda: scene.cluster.status("orders").get("phase") == "Aborted")
-    refused = 'cannot create resource "events"'  # after the status, of which it tells
+    refused = 'cannot create resource "events"'  # posted after the status, which it describes
     wait_until(lambda: any(refused in each.getMessage() for each in caplog.records))
 
 

@@ -121,7 +121,7 @@ def test_pod_monitors_keep_the_namespace_of_the_ferry() -> None:
 
 
 def test_series_of_copiers_get_the_name_of_their_ferry() -> None:
-    """As Prometheus sees a Pod's label: every character that it does not allow in names becomes an underscore."""
+    """Prometheus replaces each character of a Pod's label that its names do not allow by an underscore."""
     _, copiers = only("PodMonitor", EVERYTHING)
     (endpoint,) = copiers["spec"]["podMetricsEndpoints"]
     label = re.sub(r"\W", "_", FERRY_NAME)

@@ -1,4 +1,4 @@
-"""The committed CRD is the one that the models make, and says of every field what the models say."""
+"""The committed CRD equals the one generated from the models, and describes every field as the models do."""
 
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin

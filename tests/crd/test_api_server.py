@@ -1,4 +1,4 @@
-"""The CRD on a real kube-apiserver: what it accepts, fills in and refuses, with which words."""
+"""The CRD on a real kube-apiserver: what it accepts, defaults and refuses, and its messages."""
 
 import copy
 import json
@@ -97,7 +97,7 @@ def namespace(kube_api: KubeApi) -> str:
 
 
 class Ferries:
-    """Ferries of one namespace, over plain HTTP: the words are kube-apiserver's own."""
+    """Ferries of one namespace, over plain HTTP, so that messages are kube-apiserver's own."""
 
     def __init__(self, api: KubeApi, namespace: str) -> None:
         self._api = api
@@ -124,7 +124,7 @@ def ferries(kube_api: KubeApi, namespace: str) -> Ferries:
 
 
 def refusal(call: Callable[[], object]) -> str:
-    """What kube-apiserver says no with."""
+    """The message with which kube-apiserver refuses."""
     with pytest.raises(urllib.error.HTTPError) as caught:
         call()
     answer = json.loads(caught.value.read())

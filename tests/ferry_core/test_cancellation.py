@@ -1,4 +1,4 @@
-"""One object ends a wait, says why, and may have a deadline."""
+"""A Cancellation ends a wait, says why, and may have a deadline."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Every reason is a member of ``Reason`` that somebody gives; docs/errors.md says its class and exit code."""
+"""Every reason is a member of ``Reason`` that is used; docs/errors.md gives its class and exit code."""
 
 import ast
 import importlib
@@ -49,7 +49,7 @@ def kinds(kind: type[FerryError] = FerryError) -> Iterator[type[FerryError]]:
 
 @pytest.fixture(scope="module")
 def raised() -> dict[str, set[Reason]]:
-    """The reasons of each word of the table; whatever is none of those may be tried again."""
+    """The reasons of each class of the table; all others are retriable."""
     for module in pkgutil.walk_packages(ferry_core.__path__, "ferry_core."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -70,7 +70,7 @@ def word(kind: type[FerryError]) -> str:
 
 
 def constructed(tree: ast.Module) -> Iterator[tuple[str, Reason]]:
-    """What is called with a reason as its first argument; a constructor's call of the one above is the class itself."""
+    """Callables with a reason as first argument, including constructors."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             yield from ((node.name, reason) for name, reason in calls(node) if name == "__init__")
@@ -93,7 +93,7 @@ def named(tree: ast.AST) -> set[Reason]:
 
 
 def rows(page: str, first: str) -> list[list[str]]:
-    """The cells of all tables whose first column is called ``first``, a row each."""
+    """The cells of all tables whose first column is called ``first``, one list per row."""
     text = (ROOT / "docs" / f"{page}.md").read_text()
     tables = re.findall(rf"^\| {first} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     return [re.split(r" \| ", line.strip("| ")) for table in tables for line in table.splitlines()]
@@ -109,7 +109,7 @@ def test_no_unused_reason_is_explained() -> None:
 
 
 def test_no_reason_is_written_as_a_string() -> None:
-    """A member is found when it is searched for. Some conditions and phases have the same name."""
+    """A search for a member finds all its uses. Some conditions and phases have the same name."""
     values = set(Reason) - {"Running", "Failed", *Condition, *Stage, *Phase, *TableState}
     spelled = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"

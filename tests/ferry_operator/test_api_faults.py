@@ -124,7 +124,7 @@ def eventually_pod(cluster: Cluster, name: str) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def lone_api() -> Iterator[KubeApi]:
-    """Its watches are etcd's own: with a cache between, it would forget only what was before its last start."""
+    """Without a cache its watches are etcd's own; with one it would forget only what was before its last start."""
     api = KubeApi("--watch-cache=false")
     try:
         api.start()

@@ -75,7 +75,7 @@ def test_the_failures_exit_code_survives_the_deletion_of_its_pod(code: int, last
 
 
 def test_the_failure_is_reported_while_it_is_retried() -> None:
-    """Not only that the container is starting: the Secret that is missing stays in the message."""
+    """The message must not only say that the container is starting: the missing Secret stays in it."""
     first = after(see(copier=failed(64, "SecretNotFound", "no Secret old")), now=NOW + timedelta(seconds=11))
     assert status(decide(first))["message"] == "no Secret old (retrying: starting the copier)"
     later: list[Object] = [

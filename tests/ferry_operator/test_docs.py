@@ -21,7 +21,7 @@ OPERATOR = (DOCS / "operator.md").read_text()
 
 
 def rows(page: str, first: str) -> list[list[str]]:
-    """The cells of all tables whose first column is called ``first``, a row each."""
+    """The cells of all tables whose first column is called ``first``, one list per row."""
     tables = re.findall(rf"^\| {first} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     return [re.split(r" \| ", line.strip("| ")) for table in tables for line in table.splitlines()]
 
@@ -31,7 +31,7 @@ def words(cell: str) -> list[str]:
 
 
 def explained(page: str) -> Counter[str]:
-    """How many rows each reason has that say what to do."""
+    """For each reason, the number of rows that say what to do."""
     return Counter(reason for row in rows(page, "reason") for reason in words(row[0]))
 
 
@@ -63,7 +63,7 @@ def test_every_row_says_what_to_do() -> None:
 PACKAGES = ("cutover", "mysql", "schema", "verify", "run")
 NEVER_AN_ATTEMPTS = {
     *("Done", "Paused", "StandingAside", "Stopped", "VerificationCancelled"),
-    "RowsTooLarge",  # makes for a smaller step
+    "RowsTooLarge",  # causes a smaller step
 }
 
 

@@ -93,7 +93,7 @@ def test_the_count_of_late_writes_follows_the_copier() -> None:
 
 
 def test_late_writes_stay_reported_when_the_copier_is_restarted() -> None:
-    """It ends with 65, the kubelet starts it in place, and the second process only finds that all is done."""
+    """It ends with 65, the kubelet restarts it in place, and the second process only finds that everything is done."""
     first = Ended(65, "Error", late().model_dump_json(by_alias=True), NOW)
     second = Ended(0, "Completed", done().model_dump_json(by_alias=True), NOW)
     watched = after(see(copier=pod(), link=Link(done())), copier=pod(), link=Link(late()))
@@ -193,7 +193,9 @@ def test_abort_is_done_when_the_databases_say_so() -> None:
 
 
 def test_an_abort_resets_conditions_that_need_a_running_copier() -> None:
-    """Its last report was shown for ever: ready for the cutover, waiting for approval, a lag, a throttle."""
+    """Its last report must not stay visible for ever: ready for the cutover, waiting for approval, a lag, a
+    throttle.
+    """
     last = report(
         Stage.READY_FOR_CUTOVER,
         replication=Replication(lag_seconds=0.4, pending_keys=7),
@@ -257,7 +259,7 @@ def test_abort_that_comes_too_late_is_a_success(log: str, *, completed: bool) ->
     ids=["crashes", "runs", "evicted", "ends", "succeeded"],
 )
 def test_a_finished_ferry_keeps_no_pod_that_would_restart(parts: dict[str, Any], goes: bool) -> None:
-    """An abort that had come too late was refused by both databases every five minutes, for ever."""
+    """Otherwise an abort that came too late would be refused by both databases every five minutes, for ever."""
     finished = ferry(status(decide(see(copier=pod(phase="Succeeded", running=False)))), spec=ABORTED)
     left = helper(Role.ABORT, **{"running": False} | parts)
     assert decide(see(ferry=finished, helper=left)).actions == ((DeletePod(left),) if goes else ())
@@ -267,7 +269,7 @@ def test_a_finished_ferry_keeps_no_pod_that_would_restart(parts: dict[str, Any],
 
 
 def test_an_abort_that_does_not_succeed_is_stalled_after_ten_minutes() -> None:
-    """Writes on the source may be blocked as long as it has not."""
+    """Until it succeeds, writes on the source may be blocked."""
     ended = Ended(75, "Error", "ServerUnreachable: source old.db refuses", NOW)
     aborting = {"running": False, "ended": ended}
     for minutes, truth in ((9, "False"), (11, "True")):
@@ -296,7 +298,7 @@ def test_deletion_before_anything_started() -> None:
 
 
 def refused(**template: Any) -> FerryView:
-    """One whose Pod was never accepted: what was to be done is on record, and what became of it."""
+    """A Ferry whose Pod was never accepted: the status records what was to be done, and the result."""
     wrong = ferry(spec=spec(copier={"template": template}))
     first = see(ferry=wrong)
     told = after(first, ferry=replace(wrong, status=status(decide(first))), refusal=Refusal("PodRefused", "bad", NOW))
@@ -352,7 +354,7 @@ def test_deletion_with_an_unreachable_database_is_stalled_after_ten_minutes() ->
 
 
 def test_deletion_of_a_ferry_that_never_passed_validation_is_stalled_at_once() -> None:
-    """The commonest mistake is a wrong password: waiting does not fix it."""
+    """The most common mistake is a wrong password: waiting does not fix it."""
     ended = Ended(64, "Error", "AccessDenied: new.db", NOW)
     stuck = helper(Role.CLEANUP, running=False, waiting=("CrashLoopBackOff", ""), ended=ended)
     never = replace(deleted(since=NOW), status=STARTED | {"stage": "Validating", "conditions": []})

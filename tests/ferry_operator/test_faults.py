@@ -16,7 +16,7 @@ pytestmark = CUT_CONNECTIONS
 
 
 def seen_to(cluster: Cluster, kubelet: Kubelet, name: str) -> None:
-    """Create a Ferry and wait until the operator has acted on it: then it has seen all earlier changes."""
+    """Create a Ferry and wait until the operator has acted on it: then it has processed all earlier changes."""
     cluster.apply(name)
     later = kubelet.copier(name)
     wait_until(lambda: later.directives)
@@ -135,7 +135,7 @@ def test_a_directive_that_is_refused_leaves_the_copier_as_it_was(cluster: Cluste
 
 @pytest.mark.usefixtures("operator")
 def test_a_spec_so_big_that_annotations_have_no_room_for_it_twice(cluster: Cluster, kubelet: Kubelet) -> None:
-    """kubectl keeps a copy of it in one, and all of them together may have 256 KiB."""
+    """kubectl keeps a copy of it in an annotation, and all annotations together may have 256 KiB."""
     rules = [{"match": f"shop.t{number}", "where": "id > 0 AND " * 360 + "id < 9"} for number in range(50)]
     kept = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(rules)}
     cluster.apply("orders", tables=SPEC["tables"] | {"rules": rules})
@@ -176,7 +176,7 @@ def test_a_copier_that_dies_without_a_message_and_is_not_restarted_at_once(clust
 def test_a_secret_that_somebody_made_under_the_copiers_name_is_not_given_to_it(
     cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It could name another host, which would be sent the databases' passwords."""
+    """It could name another host, to which the databases' passwords would be sent."""
     names = iter(("known", "unknown"))
     monkeypatch.setattr("ferry_operator.pod_maker.secrets.token_hex", lambda _: next(names))
     foreign = {"metadata": {"name": "orders-copier-known"}, "stringData": {"ferry.yaml": "source: {host: elsewhere}"}}

@@ -1,4 +1,4 @@
-"""Deletions and aborts that meet with trouble, against a real kube-apiserver."""
+"""Deletions and aborts that meet problems, against a real kube-apiserver."""
 
 import time
 from functools import partial
@@ -36,7 +36,7 @@ def test_the_same_name_again_at_once(cluster: Cluster, kubelet: Kubelet) -> None
     cluster.delete("orders")
     wait_until(lambda: cluster.ferry("orders") is None)
     second = cluster.apply("orders")
-    # Nothing collects garbage here: what a real cluster takes along with its owner is deleted by hand.
+    # There is no garbage collector here: objects that a real cluster deletes with their owner are deleted by hand.
     cluster.delete_pod("orders-cleanup")
     copier = kubelet.copier("orders")
     assert first is not None
@@ -55,7 +55,7 @@ def test_a_cleanup_that_fails_and_is_skipped(cluster: Cluster, kubelet: Kubelet)
 
 @pytest.mark.usefixtures("operator", "hasty")
 def test_a_refused_abort_continues_with_the_corrected_spec(cluster: Cluster, kubelet: Kubelet) -> None:
-    """A source may be locked until it does."""
+    """Until then a source may be locked."""
     running(cluster, kubelet)
     kubelet.helper_exit = (64, "ferry: NotBuiltYet: spec.throttle.maxReplicaLag")
     cluster.patch("orders", aborted=True, throttle={"maxReplicaLag": "5s"})
@@ -126,7 +126,7 @@ def test_a_template_that_is_refused_keeps_no_ferry_from_being_deleted(cluster: C
 def test_why_a_cleanup_cannot_start_stays_reported(
     cluster: Cluster, kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was gone whenever kopf came back: every 30 s."""
+    """It must not disappear whenever kopf calls again, every 30 s."""
     monkeypatch.setattr(handlers, "_RELEASE_SECONDS", 0.3)
     monkeypatch.setattr(handlers, "_RELEASE_PAUSE", 0.1)
     running(cluster, kubelet)

@@ -52,7 +52,7 @@ def test_the_operators_own_metrics() -> None:
 
 
 def test_ferries_are_read_in_the_event_loop_only() -> None:
-    """The set of Ferries changes there while a thread makes the text of a scrape."""
+    """The set of Ferries changes there while a thread renders the text of a scrape."""
     seen_in = []
 
     def ferries() -> list[Object]:
@@ -127,7 +127,7 @@ def test_a_deleted_crd_is_detected() -> None:
 
 
 class Listing:
-    """An API server that says what the test likes when versions are asked for."""
+    """An API server that returns what the test chooses when versions are listed."""
 
     def __init__(self, say: Callable[[], Awaitable[dict[str, int]]]) -> None:
         self.say = say

@@ -81,7 +81,7 @@ def test_the_operator_waits_until_a_damaged_identity_is_restored(caplog: pytest.
 
 
 class Ready:
-    """An API server that has all that is waited for but the identity."""
+    """An API server that has everything but the identity."""
 
     def __init__(self, secrets: Secrets) -> None:
         self.get_secret = secrets.get_secret

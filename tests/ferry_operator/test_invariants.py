@@ -1,4 +1,4 @@
-"""Properties of every decision, with a status that grew from random observations."""
+"""Properties of every decision, with a status built from random observations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ PODS: st.SearchStrategy[Object | None] = st.one_of(st.none(), st.just({}), st.ju
 
 @dataclass(frozen=True)
 class Situation:
-    """What one look sees beside the record; seconds are those since the last look."""
+    """What one observation contains besides the recorded status; seconds are since the last one."""
 
     seconds: int
     changed: bool
@@ -81,7 +81,7 @@ def wanted(generation: int, **parts: bool) -> Spec:
 
 
 def see(situation: Situation, view: FerryView, now: datetime) -> Observed:
-    """``view`` and beside it what ``situation`` says."""
+    """``view`` combined with ``situation``."""
     generation, copier, link = view.generation, None, Link()
     if situation.pod is not None:
         made = digest(wanted(generation - situation.outdated), Role.COPIER)
@@ -100,7 +100,7 @@ def see(situation: Situation, view: FerryView, now: datetime) -> Observed:
 
 
 def rounds(situations: list[Situation]) -> Iterator[tuple[Observed, Plan]]:
-    """Each look of an operator, at what its last one has written."""
+    """Successive rounds of an operator, each with the status that the last one wrote."""
     status: Object = {}
     generation, now = 1, NOW
     for situation in situations:
@@ -140,7 +140,7 @@ def test_every_plan_has_a_next_round(situations: list[Situation]) -> None:
 @thoroughly
 @histories
 def test_a_corrected_spec_gets_a_new_copier(situations: list[Situation]) -> None:
-    """Without a Pod at once, whatever the status; with a Pod of an older spec as soon as it may be replaced."""
+    """Without a Pod at once, whatever the status is; with a Pod of an older spec as soon as it may be replaced."""
     for seen, plan in rounds(situations):
         status, newer = record(seen, plan), seen.ferry.generation + 1
         corrected = Observed(ferry(status, newer, spec=wanted(newer)), seen.now + timedelta(seconds=1))
@@ -154,7 +154,7 @@ def test_a_corrected_spec_gets_a_new_copier(situations: list[Situation]) -> None
 @thoroughly
 @histories
 def test_everything_that_needs_no_person_is_retried(situations: list[Situation]) -> None:
-    """Once time has passed: also with the trouble still there, and unless the data themselves are what is wrong."""
+    """After some time, even if the problem persists, unless the data themselves are wrong."""
     for seen, plan in rounds(situations):
         status = record(seen, plan)
         failure = condition(status, "Succeeded")
@@ -175,7 +175,7 @@ def test_a_second_round_without_a_change_changes_nothing(situations: list[Situat
         status = record(seen, plan)
         again = record(seen, decide(replace(seen, ferry=replace(seen.ferry, status=status))))
         if isinstance(next(iter(plan.actions), None), DeletePod):
-            continue  # what was found out of a Pod that ends is said before it goes
+            continue  # what is known about a Pod that ends is reported before it is deleted
         for name in ("stage", "phase", "message", "failure"):
             assert again.get(name) == status.get(name), name
         assert again["conditions"] == status["conditions"]

@@ -1,7 +1,7 @@
-"""The operator killed in the middle of an action: a new one continues, there are never two Pods, nothing is forgotten.
+"""The operator is killed during an action: a new one continues, there are never two Pods, nothing is forgotten.
 
-A proxy cuts the operator off at a chosen request, before the API server has seen it or after it has done it; then that
-operator is killed and another one started.
+A proxy cuts the operator off at a chosen request, before the API server receives it or after it has processed it; then
+that operator is killed and another one started.
 """
 
 import itertools
@@ -54,14 +54,14 @@ class DoomedOperator:
         KILLED.append(self._operator)
 
     def dies_at(self, method: str, path: str, when: When, by: Callable[[], object]) -> OperatorThread:
-        """``by`` is what makes it send that request; gives its successor."""
+        """``by`` causes the operator to send that request; returns its successor."""
         cut = self._proxy.cut(method, path, when)
         by()
         assert cut.happened.wait(PATIENCE_SECONDS), f"there was no {method} {path}: {self._proxy.answers[-20:]}"
         return self._succeeded()
 
     def dies_telling(self, copier: Copier, when: When, by: Callable[[], object]) -> OperatorThread:
-        """The same at a directive, before the copier has it or after."""
+        """The same for a directive, before or after the copier receives it."""
         told = threading.Event()
 
         def cut_off() -> None:

@@ -1,4 +1,4 @@
-"""A Ferry's way through the operator, against a real kube-apiserver and simulated copiers."""
+"""The life of a Ferry under the operator, against a real kube-apiserver and simulated copiers."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial

@@ -1,4 +1,4 @@
-"""What the process does before it is an operator: its log, and the environment that it cannot use."""
+"""The process before the operator starts: its log, and an invalid environment."""
 
 import json
 import logging
@@ -40,7 +40,9 @@ def test_an_incomplete_environment_is_refused(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_operator_while_it_waits_for_its_needs(number: signal.Signals, tmp_path: Path) -> None:
-    """As process 1 it would be deaf to a signal without a handler, and a rollout wait for the grace of 30 s."""
+    """As process 1 without a handler it would ignore the signal, and a rollout would wait for the grace period of
+    30 s.
+    """
     nobody, port = free_port(), free_port()
     config = {
         "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{nobody}"}}],

@@ -39,7 +39,7 @@ def _time(moment: timedelta) -> str:
 
 
 def seen(said: Object, due: timedelta | None = None) -> PodView:
-    """``due``: when the grace of its deletion is over, from now."""
+    """``due``: when the grace period of its deletion ends, from now."""
     meta = {"name": "orders", "namespace": "shop", "uid": "uid-1", "generation": 1}
     raw = pods.pod(meta, spec(), Role.COPIER, "ferry:1", "orders-copier-abc", "0.0.0.0")
     raw["metadata"] |= {"uid": "pod-1", "creationTimestamp": "2026-11-23T11:00:00Z"}
@@ -91,7 +91,9 @@ def test_a_pod_whose_node_does_not_answer(said: Object, words: str) -> None:
     ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"],
 )
 def test_a_pod_that_waits_out_the_unreachable_node_is_left_alone(taint: str) -> None:
-    """For as long as it tolerates the taint, by default 300 s: the node may come back, and the copier still work."""
+    """For as long as it tolerates the taint, by default 300 s: the node may come back, and the copier may still
+    work.
+    """
     ready = {"type": "Ready", "status": "False", "reason": taint}
     unready = seen(RUNNING | {"conditions": [ready]})
     assert (unready.lost, unready.evicted, unready.running) == ("", "", True)
@@ -165,7 +167,7 @@ def test_a_pod_that_no_node_accepts() -> None:
 
 
 def creating(seconds: float, **more: str) -> Object:
-    """A container that the kubelet has been about to start for so long, and further conditions of its Pod."""
+    """A container that the kubelet has been starting for that long, with further conditions of its Pod."""
     conditions = {"PodScheduled": "True"} | more
     since = _time(timedelta(seconds=-seconds))
     waiting = {"name": "copier", "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
@@ -189,7 +191,7 @@ def creating(seconds: float, **more: str) -> Object:
 )
 @pytest.mark.parametrize("role", list(Role))
 def test_a_container_that_is_not_started_for_long(said: Object, role: Role, told: bool) -> None:
-    """A volume of a Secret that does not exist, say. Only Events tell of it, which the operator may not read."""
+    """For example a volume of a Secret that does not exist. Only Events report it, which the operator may not read."""
     if role is Role.COPIER:
         plan = decide(see(copier=seen(said)))
     else:
@@ -218,7 +220,7 @@ def test_a_pod_without_a_status_yet() -> None:
 
 
 def beside(*, phase: str = "Running", **copier: Any) -> PodView:
-    """The copier's container so, and a sidecar that runs, before it by name."""
+    """The copier's container with this state, and before it by name a running sidecar."""
     sidecar = {"name": "agent", "image": "agent:7", "restartCount": 9, "state": {"running": {}}, "lastState": {}}
     own = {"name": "copier", "image": "ferry:1", "restartCount": 0, "lastState": {}} | copier
     return seen(RUNNING | {"phase": phase, "containerStatuses": [sidecar, own]})

@@ -124,7 +124,7 @@ def test_pods_of_abort_and_cleanup_use_the_part_of_the_template_that_lets_them_r
 
 
 def test_an_abort_does_without_the_volume_that_the_copiers_node_may_hold() -> None:
-    """A claim that one node may mount at a time would keep it from starting for as long as that node is away."""
+    """A claim that only one node may mount would keep it from starting for as long as that node is unreachable."""
     store = {"store": "Volume", "claimName": "state"}
     for role in Role:
         spec = made(role, checkpoint=store)["spec"]

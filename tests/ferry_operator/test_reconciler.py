@@ -69,7 +69,7 @@ def test_a_denial_by_a_webhook_is_reported_whatever_its_code(cluster: Cluster, c
 
 @pytest.mark.parametrize("letter", ["e", "é", "漢", "🛶"])
 def test_a_long_event_is_cut_to_the_bytes_that_the_api_accepts(cluster: Cluster, letter: str) -> None:
-    """It counts 1,024 bytes, where a condition has room for 4,096 characters."""
+    """The API limits a note to 1,024 bytes, while a condition can have 4,096 characters."""
     cluster.says["create_pod"] = KubeError(403, "Forbidden", f"x{letter * 5000}")
 
     async def refused(harness: Harness) -> None:
@@ -116,7 +116,7 @@ def test_a_status_whose_basis_has_changed_is_a_conflict(cluster: Cluster, change
 
 
 def test_a_ferry_without_our_finalizer_is_written_with_a_lock_only(cluster: Cluster) -> None:
-    """It may be gone any time, and another one have its name."""
+    """It may vanish at any time, and another Ferry may get its name."""
     assert cluster.ferry is not None
     cluster.ferry["metadata"]["finalizers"] = []
     cluster.says["write_status"] = CONFLICT
@@ -131,7 +131,7 @@ def test_a_ferry_without_our_finalizer_is_written_with_a_lock_only(cluster: Clus
 
 @pytest.mark.parametrize("call", ["write_status, unlocked", "create_pod"])
 def test_conflicts_are_retried_soon(cluster: Cluster, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a quota too. The pauses of errors are not theirs, nor is an end that is asked for held up."""
+    """Conflicts about a quota too. They do not use the pauses of errors, and do not delay a requested end."""
     monkeypatch.setattr(loop, "_ERROR_PAUSES", (60.0,))
     cluster.says |= {"write_status": CONFLICT, call: CONFLICT}
     played(cluster, lambda harness: harness.until(lambda: harness.errors("Conflict") == 3))
@@ -155,7 +155,7 @@ def test_many_conflicts_lengthen_no_pause_of_an_error(cluster: Cluster, monkeypa
 def test_a_name_that_our_own_pod_had_is_not_reported_as_taken(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer was lost, or the watch was late; once the Pod is seen that is over."""
+    """An answer was lost, or the watch was late; once the Pod is seen the problem is over."""
     monkeypatch.setattr("ferry_operator.pod_maker._NAME_TAKEN", timedelta(0))
     cluster.says["create_pod"] = KubeError(409, "AlreadyExists", "exists")
 
@@ -177,7 +177,7 @@ def test_a_name_that_our_own_pod_had_is_not_reported_as_taken(
 
 
 def test_a_reconciler_that_had_to_wait_observes_again(cluster: Cluster) -> None:
-    """A thousand plans would wait beside each other otherwise, most of them outdated when their turn comes."""
+    """Otherwise a thousand plans would wait at the same time, most of them outdated when their turn comes."""
 
     async def scene(harness: Harness) -> None:
         turns = harness.context.actor.concurrency

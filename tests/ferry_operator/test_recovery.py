@@ -70,7 +70,7 @@ NO_IMAGE = pod(running=False, phase="Pending", waiting=("ErrImagePull", "no such
 
 
 def held_up(code: int, held: Object) -> Observed:
-    """Failed at generation 1; by generation 2 it is tried again, and that is held up."""
+    """Failed at generation 1; generation 2 is tried, and something blocks that."""
     gone = after(see(copier=failed(code, "RowsDiffer", "orders 7")))
     return after(gone, generation=2, **held)
 
@@ -78,7 +78,7 @@ def held_up(code: int, held: Object) -> Observed:
 @pytest.mark.parametrize("code", [64, 65])
 @pytest.mark.parametrize("held", [{"refusal": QUOTA}, {"copier": NO_IMAGE}], ids=["refused", "no image"])
 def test_a_failed_ferry_is_retried_once_what_blocked_the_retry_is_gone(code: int, held: Object) -> None:
-    """The refusal was taken for a failure of the spec that had just been corrected, and waited for a person again."""
+    """The refusal must not count as a failure of the spec that was just corrected and wait for a person again."""
     seen = held_up(code, held)
     assert condition(decide(seen), "Stalled")["reason"] in ("PodRefused", "ErrImagePull")
     assert condition(decide(seen), "Stalled")["observedGeneration"] == 2
@@ -103,12 +103,12 @@ def test_a_second_failure_with_a_corrected_spec_waits_again(code: int) -> None:
     again = after(seen, generation=2, copier=replace(failing, generation=2), now=NOW + timedelta(seconds=60))
     waits = after(again, generation=2, now=NOW + timedelta(seconds=65))
     assert decide(waits).actions == ()
-    expected = {64: 55, 65: 120}  # it has failed for 60 s; a data error waits for a person
+    expected = {64: 55, 65: 120}  # it has been failing for 60 s; a data error waits for a person
     assert decide(waits).next_look == pytest.approx(expected[code])
 
 
 def test_a_lost_node_is_not_reported_once_its_pod_is_gone() -> None:
-    """A person has deleted it by force; what failed before that is what is left to say."""
+    """A person has deleted it by force; the status then reports the failure from before."""
     failure = failed(65, "RowsDiffer", "orders 7")
     lost = after(see(copier=failure), copier=replace(failure, deletion_due=NOW - timedelta(seconds=90)))
     assert condition(decide(lost), "Stalled")["reason"] == "NodeLost"
@@ -119,7 +119,7 @@ def test_a_lost_node_is_not_reported_once_its_pod_is_gone() -> None:
 
 
 def test_a_queued_ferry_is_not_stalled_for_an_earlier_reason() -> None:
-    """Its node was lost, its Pod deleted by force, and meanwhile as many Ferries run as may."""
+    """Its node was lost, its Pod deleted by force, and meanwhile the limit of running Ferries is reached."""
     lost = after(
         see(copier=pod(), link=Link(report(Stage.STREAMING))), copier=pod(deletion_due=NOW - timedelta(days=1))
     )

@@ -33,7 +33,7 @@ def deleted(since: datetime = NOW) -> FerryView:
 )
 @pytest.mark.parametrize("ending", ["abort", "deletion", "deletion during abort"])
 def test_an_end_that_waits_for_a_lost_node_is_reported(ending: str, lost: str, over: int, stalled: str) -> None:
-    """The status names the Pod and the way out, not only that it waits."""
+    """The status names the Pod and how to continue, not only that it waits."""
     view = aborted() if ending == "abort" else deleted()
     gone = {"lost": lost, "deletion_due": NOW - timedelta(seconds=over)}
     if ending == "deletion during abort":
@@ -60,10 +60,13 @@ DONE = helper(Role.ABORT, running=False, phase="Succeeded", ended=Ended(0, "Comp
 @pytest.mark.parametrize("ending", ["abort", "deletion"])
 @pytest.mark.parametrize("stage", list(Stage)[:-1])
 def test_an_abort_does_not_wait_for_a_lost_node(ending: str, stage: Stage) -> None:
-    """The source may be locked, for as long as the node is away; ``ferry abort`` fences off what may still run."""
+    """The source may be locked for as long as the node is unreachable; ``ferry abort`` fences off a copier that still
+    runs.
+    """
     spec_ = spec(aborted=ending == "abort")
     view = ferry(STARTED | {"stage": stage.value}, spec=spec_, deleting_since=None if ending == "abort" else NOW)
-    started = stage not in (Stage.PENDING, Stage.VALIDATING)  # before, the databases know of nothing to abort
+    # before that, the databases have no record of anything to abort
+    started = stage not in (Stage.PENDING, Stage.VALIDATING)
     plan = decide(see(ferry=view, copier=LOST))
     assert plan.actions == ((CreatePod(Role.ABORT),) if started else ())
     assert condition(plan, "Stalled")["reason"] == "NodeLost"
@@ -130,7 +133,7 @@ def test_it_is_not_stalled_any_more_once_the_lost_pod_is_gone(role: Role) -> Non
     ids=["volumes", "no node"],
 )
 def test_a_cleanup_that_is_slow_to_start_has_not_failed(slow: dict[str, Any], started: bool) -> None:
-    """After 20 s of waiting for a volume it was reported as failed if no copy was known to have started."""
+    """Waiting for a volume for 20 s must not count as a failure, even if no copy is known to have started."""
     early = {} if started else {"stage": "Validating", "conditions": []}
     view = replace(deleted(NOW - timedelta(hours=1)), status=STARTED | early)
     for minutes, stalled in ((9, "False"), (11, "True")):

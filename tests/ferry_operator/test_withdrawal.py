@@ -1,4 +1,6 @@
-"""A permission to cut over, withdrawn and given again, begins a new series also if no copier was there to see."""
+"""A permission to cut over that is withdrawn and given again begins a new series even if no copier was there to see
+it.
+"""
 
 from dataclasses import replace
 

@@ -73,13 +73,13 @@ def pod(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     cluster.kubectl("apply", "-f", str(manifest))
     cluster.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
     service = cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}:80")
-    # kube-proxy writes a Service's rules in its own time after the Pod is ready.
+    # kube-proxy applies a Service's rules some time after the Pod is ready.
     wait_until(lambda: _answer(service, 2) is not None, "the Service answers", 180)
     return "web"
 
 
 def _answer(address: str, timeout: float = 60) -> bytes | None:
-    """What the web server says, None when nothing answers."""
+    """The web server's answer, or None."""
     try:
         with urllib.request.urlopen(f"http://{address}/said", timeout=timeout) as answer:
             return bytes(answer.read())
@@ -88,7 +88,7 @@ def _answer(address: str, timeout: float = 60) -> bytes | None:
 
 
 def _left(cluster: Cluster) -> list[str]:
-    """What of it is still to be seen on this machine."""
+    """What is left of it on this machine."""
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/ferry-{cluster.name}")]
     links = [name for _, name in socket.if_nameindex() if name == cluster.network.link]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(cluster.folder) in line]

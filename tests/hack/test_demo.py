@@ -1,4 +1,4 @@
-"""What a newcomer types first does what it says, leaves nothing behind, and touches nothing of somebody's."""
+"""The commands that a newcomer types first work, leave nothing behind, and change nothing that belongs to others."""
 
 import itertools
 import json
@@ -30,14 +30,14 @@ BY_HELM = {
 
 
 def start(script: str, *arguments: str, **given: str) -> "subprocess.Popen[str]":
-    """A target of the Makefile, on the cluster of ``given`` or on the demo's own."""
+    """A target of the Makefile, on an existing cluster or on the demo's own."""
     others = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "IMAGE", "MYSQL_IMAGE")}
     line = [sys.executable, str(ROOT / "hack/demo" / script), *arguments]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=others | given)
 
 
 def call(script: str, *arguments: str, **given: str) -> tuple[int, str]:
-    """The same to its end: exit code, and all that it printed."""
+    """The same to its end: exit code and complete output."""
     with start(script, *arguments, **given) as process:
         said, _ = process.communicate()
     return process.returncode, said
@@ -117,7 +117,7 @@ def test_on_an_existing_cluster_only_the_demos_objects_are_changed(demo: tuple[i
 
 
 def objects(**found: dict[str, Any]) -> list[dict[str, Any]]:
-    """As the API tells of them."""
+    """Objects as the API returns them."""
     names = {"system": ("Namespace", "ferry-system"), "shop": ("Namespace", "shop")}
     names["crd"] = ("CustomResourceDefinition", "ferries.mysqlferry.io")
     return [{"kind": names[key][0], "metadata": {"name": names[key][1]} | said} for key, said in found.items()]
@@ -142,7 +142,7 @@ def test_the_demos_objects_are_distinguished_from_others(
 
 @dataclass(frozen=True)
 class RecordingPlace(Place):
-    """A cluster that is described, and what is done to it."""
+    """A described cluster that records what is done to it."""
 
     told: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What `pip install .` leaves in an environment that has nothing else."""
+"""What `pip install .` installs into an empty environment."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a new environment with the distribution, built and installed from this folder by the lock file's tool."""
     folder = tmp_path_factory.mktemp("installed") / "venv"
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
-    # Fresh: else a wheel is taken that was made before the code has changed.
+    # Built again, because an old wheel might contain old code.
     install = ("pip", "install", f"--python={folder}", "--refresh-package=mysql-ferry", str(ROOT))
     for line in (("venv", str(folder)), install):
         subprocess.run([ROOT / "hack/uv.sh", *line, "--quiet"], env=environment, check=True)
@@ -27,7 +27,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(*line: str | Path, given: str = "") -> "subprocess.CompletedProcess[str]":
-    """Where nothing of the clone is found by chance."""
+    """Runs in a folder where nothing of the clone can be found by accident."""
     return subprocess.run(line, cwd="/", input=given, capture_output=True, text=True, check=False)
 
 

@@ -1,4 +1,4 @@
-"""The test bed cleans up after itself, whatever way its users end."""
+"""The test bed cleans up after itself, however its users end."""
 
 import os
 import signal

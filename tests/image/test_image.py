@@ -1,4 +1,4 @@
-"""The image that `make image` builds: what is in it, who it runs as, and that it needs to write nowhere."""
+"""The image that `make image` builds: its content, its user, and that it writes nowhere."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def built() -> Path:
 
 @pytest.fixture(scope="module")
 def run(built: Path) -> Iterator[Run]:
-    """Run a command in the image as a Pod would: its user, a root that is read-only."""
+    """Run a command in the image as a Pod would: with its user and a read-only root."""
     assert built.exists()
     container = _buildah("from", "--pull-never", IMAGE)
     root = _buildah("mount", container)

@@ -1,4 +1,4 @@
-"""An operator and a copier of different versions: an upgrade restarts the one and leaves the other running."""
+"""An operator and a copier of different versions: an upgrade restarts the operator and keeps the copier running."""
 
 import json
 
@@ -41,6 +41,6 @@ def test_a_directive_without_defaults_is_accepted_by_an_older_copier() -> None:
 
 
 def test_a_directive_with_an_unknown_field_is_refused() -> None:
-    """A person wrote it into the spec, and waits for it to be done."""
+    """The user put it into the spec and expects it to take effect."""
     with pytest.raises(ValidationError, match="mood"):
         Directive.model_validate_json('{"generation": 1, "mood": "good"}')

@@ -1,4 +1,4 @@
-"""Logged statements in every character set that a client may have: never an error, names right or not known."""
+"""Logged statements in every character set that a client may have: never an error, names correct or unknown."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ SETS = {
     ),
     "eucjpms": (97, "日本".encode("euc_jp"), "日本"),
     "ujis": (12, b"\x8e\xb1", "ｱ"),
-    # Two bytes that are one character to the server and nothing to anybody
+    # Two bytes that are one character to the server, but not an assigned one.
     "nothing in gbk": (28, b"\xa2\x5c'", UNKNOWN + "'"),
     "a lone first byte": (28, b"a\x81", "a" + UNKNOWN),
     "a collation of tomorrow": (9999, "größe".encode(), "größe"),
@@ -56,14 +56,14 @@ def test_any_bytes_can_be_decoded(raw: bytes, number: int) -> None:
 
 
 def test_the_character_sets_of_clients(pair: Pair, schema: str) -> None:
-    """A session of each, with a statement about another table: the stream goes on, and sees the change behind it."""
+    """A session in each, with a statement about another table: the stream continues, and sees the change after it."""
     source = pair.source
     make(source, schema)
     numbers = {row[0]: None for row in source.query("SELECT character_set_name FROM information_schema.character_sets")}
     with Streaming(source, [describe(source, schema, "t")]) as stream:
         for charset in numbers:
             if charset in ("ucs2", "utf16", "utf16le", "utf32"):
-                continue  # no client may have them
+                continue  # not allowed for clients
             source.execute(
                 f"USE `{schema}`",
                 f"SET NAMES {charset}",

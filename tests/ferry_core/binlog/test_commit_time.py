@@ -1,4 +1,4 @@
-"""When a transaction was committed, as the stream tells: what the lag is counted from."""
+"""The commit time that the stream reports for a transaction, from which the lag is computed."""
 
 from tests.support.servers import Pair
 from tests.support.stream import Streaming
@@ -6,7 +6,9 @@ from tests.support.tables import describe
 
 
 def test_no_commit_is_dated_before_it_happened(pair: Pair, schema: str) -> None:
-    """MariaDB's events hold whole seconds: dated by their begin, a source that is followed at once seems to lag."""
+    """MariaDB's events contain whole seconds: dated by the start of the second, a source followed at once would seem to
+    lag.
+    """
     source = pair.source
     source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     moments = []

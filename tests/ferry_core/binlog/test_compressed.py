@@ -25,7 +25,9 @@ def compresses(server: Server) -> list[str]:
 
 
 def changes(server: Server, schema: str) -> list[int]:
-    """Rows of a selected table and of another, in transactions of every size; gives the ids that a stream must see."""
+    """Rows of a selected table and of another, in transactions of every size; returns the ids that a stream must
+    see.
+    """
     server.execute(
         *compresses(server),
         f"USE `{schema}`",
@@ -54,7 +56,7 @@ def streamed(server: Server, schema: str, kinds: set[str]) -> None:
         seen = {name for name, count in stream.streamer.status().events.items() if count}
     assert ids(stream) == expected
     assert kinds <= seen
-    # A statement that is compressed is read as any other.
+    # A compressed statement is handled like any other.
     with Streaming(server, [describe(server, schema, "t")]) as stream:
         server.execute(f"ALTER TABLE `{schema}`.t ADD w INT COMMENT '{'a long remark ' * 40}'")
         failure = stream.failed()
@@ -62,7 +64,7 @@ def streamed(server: Server, schema: str, kinds: set[str]) -> None:
 
 
 def test_a_session_that_compresses_its_transactions(mysql_pair: Pair, schema: str) -> None:
-    """MariaDB has no such setting for a session."""
+    """MariaDB has no such session setting."""
     streamed(mysql_pair.source, schema, {"transaction_payload"})
 
 

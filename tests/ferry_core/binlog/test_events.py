@@ -35,7 +35,7 @@ def test_mariadb_gtid_of_an_xa_transaction() -> None:
 
 
 def test_mariadb_gtid_of_an_alter_in_two_phases() -> None:
-    """More flags lie behind the group commit id, or at once behind the fixed part; 8 is: rolled back."""
+    """Further flags follow the group commit id, or directly the fixed part; 8 means rolled back."""
     for flags, more, nothing in ((1, 2, True), (3, 2, True), (1, 4, False), (3, 12, True), (1, 1, False)):
         data = HEADER + struct.pack("<QIB", 9, 5, flags) + bytes(8 if flags & 2 else 0) + bytes([more]) + bytes(8)
         assert events.parse_mariadb_gtid(data, len(data)).alters_nothing is nothing
@@ -44,7 +44,7 @@ def test_mariadb_gtid_of_an_alter_in_two_phases() -> None:
 
 
 def encoded(value: int) -> bytes:
-    """As mysql::serialization writes an unsigned integer."""
+    """An unsigned integer as mysql::serialization writes it."""
     for extra in range(8):
         if value < 1 << (7 * (extra + 1)):
             return (value << extra + 1 | (1 << extra) - 1).to_bytes(extra + 1, "little")

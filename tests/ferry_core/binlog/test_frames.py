@@ -1,4 +1,4 @@
-"""Packets: any split of the bytes gives the same events; anything else is a lost connection or a refusal."""
+"""Packets: any split of the bytes gives the same events; everything else is a lost connection or a refusal."""
 
 import io
 

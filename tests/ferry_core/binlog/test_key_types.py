@@ -11,7 +11,7 @@ from tests.support.servers import Pair, Server
 from tests.support.stream import Streaming
 from tests.support.tables import describe
 
-# Definition of the key's columns, the key, and one list of values a row.
+# Definition of the key's columns, the key, and one list of values per row.
 INTEGERS = {
     f"{kind}{sign}".lower().replace(" ", "_"): (f"k {kind}{sign} NOT NULL", values)
     for kind, bits in {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 24, "INT": 32, "BIGINT": 64}.items()
@@ -125,7 +125,9 @@ MODE = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'"
 
 
 def finds(session: Session, table: Table, literals: KeyLiterals) -> list[int]:
-    """Row numbers that the literals select, asked for as the engine does; the index must serve, long SETs excepted."""
+    """Numbers of the rows that the literals select, queried as the engine does; must use the index, except for long
+    SETs.
+    """
     chosen = where(table.key, KeySet((literals,)))
     statement = f"SELECT v FROM {table.source.sql} FORCE INDEX (PRIMARY) WHERE {chosen}"
     rows = [int(row[0] or -1) for row in session.query(statement)]
@@ -177,7 +179,7 @@ def test_every_key_type_finds_its_row(
 
 
 def assert_spelled_alike(source: Server, tables: list[Table], seen: list[tuple[str, KeyLiterals]]) -> None:
-    """The source renders each key as the decoder does: one that is spelled in two ways is looked for twice."""
+    """The source renders each key as the decoder does; a key with two spellings would be looked up twice."""
     with Session(source.endpoint(), Purpose.SOURCE) as session:
         for table in tables:
             columns = ", ".join(codec(column, session.flavor).key_literal() for column in table.key.columns)

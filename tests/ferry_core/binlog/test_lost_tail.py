@@ -1,4 +1,4 @@
-"""A source that loses the tail of its binlog in a crash gives the same numbers again: found before they are passed."""
+"""A source that loses the end of its binlog in a crash reuses numbers: detected before they are skipped."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def source(server: Server) -> Iterator[Server]:
 
 
 def read(source: Server, *statements: str) -> tuple[Position, LastRead]:
-    """A run that reads these and ends; where it got."""
+    """A run that reads these and ends; returns where it got to."""
     with Streaming(source, [describe(source, "s", "t")]) as stream:
         source.execute(*statements)
         stream.caught_up()
@@ -45,7 +45,7 @@ def read(source: Server, *statements: str) -> tuple[Position, LastRead]:
 
 
 def purge(source: Server) -> str:
-    """All but the newest file, which it gives; one that a dump still reads stays for a moment."""
+    """Purge all files but the newest, which it returns; a file that a dump still reads stays for a moment."""
     newest = binlog_end(source).file
 
     def gone() -> bool:
@@ -57,7 +57,7 @@ def purge(source: Server) -> str:
 
 
 def persisted(source: Server) -> list[str]:
-    """The newest transactions that mysql.gtid_executed names; a thread of InnoDB writes it in its own time."""
+    """The newest transactions in mysql.gtid_executed, which a thread of InnoDB writes asynchronously."""
     rows = source.query("SELECT CONCAT(source_uuid, ':', interval_end) FROM mysql.gtid_executed")
     return [str(gtid) for (gtid,) in rows]
 
@@ -73,7 +73,7 @@ def refused(stream: Streaming, *words: str) -> None:
 
 
 def test_a_crash_that_loses_events_while_connected(source: Server) -> None:
-    """Its numbers are long given again when the stream comes back: a position says that they are known."""
+    """Its numbers have been reused when the stream reconnects: by its position they are known."""
     with Proxy(source.host, source.port) as proxy:
         endpoint = dataclasses.replace(source.endpoint(), port=proxy.port)
         with Streaming(source, [describe(source, "s", "t")], login=lambda: endpoint) as stream:
@@ -88,7 +88,7 @@ def test_a_crash_that_loses_events_while_connected(source: Server) -> None:
 
 
 def test_a_crash_that_loses_events_while_connected_and_idle(source: Server) -> None:
-    """Not forgiven as a stalled commit is: the source was asked for the transaction itself."""
+    """Unlike during a stalled commit this is an error at once, because the transaction itself was requested."""
     with Streaming(source, [describe(source, "s", "t")]) as stream:
         end = binlog_end(source)
         source.execute("INSERT INTO s.t VALUES (2)")
@@ -107,7 +107,7 @@ def test_a_crash_that_loses_events_while_not_connected(source: Server) -> None:
 
 
 def test_lost_events_after_the_checkpoints_position(source: Server) -> None:
-    """A checkpoint lags behind what was read and written: what is lost may lie between the two."""
+    """A checkpoint lags behind what was read and written: the loss may lie between the two."""
     position, _ = read(source, "INSERT INTO s.t VALUES (2)")
     end = binlog_end(source)
     _, last = read(source, "INSERT INTO s.t VALUES (3)")
@@ -119,7 +119,7 @@ def test_lost_events_after_the_checkpoints_position(source: Server) -> None:
 
 @pytest.mark.parametrize("processed", [False, True])
 def test_innodb_keeps_the_gtid_of_a_lost_event(source: Server, processed: bool) -> None:
-    """The source counts it in gtid_purged from then on, as if it had purged a file."""
+    """From then on the source lists it in gtid_purged, as if it had purged a file."""
     if source.family is Family.MARIADB:
         pytest.skip("MariaDB has its GTIDs in the binlog alone")
     position, _ = read(source, "INSERT INTO s.t VALUES (2)")
@@ -145,7 +145,7 @@ def test_a_restart_that_loses_nothing(source: Server, how: str) -> None:
 
 
 def test_lost_events_of_a_run_that_has_read_only_a_place(source: Server) -> None:
-    """An idle source: the run knows from its heartbeats how far the file was written."""
+    """On an idle source the run knows from heartbeats how far the file was written."""
     end = binlog_end(source)
     source.execute("INSERT INTO s.t VALUES (2)")
     with Streaming(source, [describe(source, "s", "t")]) as stream:
@@ -156,7 +156,7 @@ def test_lost_events_of_a_run_that_has_read_only_a_place(source: Server) -> None
 
 @pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
 def test_checksums_switched_before_the_reconnect(source: Server, checksum: str) -> None:
-    """Events keep in their file what they were written with."""
+    """Events in a file keep their original checksum setting."""
     source.execute(f"SET GLOBAL binlog_checksum = {'CRC32' if checksum == 'NONE' else 'NONE'}")
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     source.execute(f"SET GLOBAL binlog_checksum = {checksum}", "INSERT INTO s.t VALUES (3)")
@@ -166,7 +166,7 @@ def test_checksums_switched_before_the_reconnect(source: Server, checksum: str) 
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_the_last_transaction_was_compressed(source: Server, lost: bool) -> None:
-    """What they hold has no place of its own in the file."""
+    """Events inside a compressed transaction have no place of their own in the file."""
     mysql = source.family is Family.MYSQL
     name = "binlog_transaction_compression" if mysql else "log_bin_compress"
     with set_global(source, f"{name} = ON", *([] if mysql else ["log_bin_compress_min_len = 10"])):
@@ -185,7 +185,7 @@ def test_the_last_transaction_was_compressed(source: Server, lost: bool) -> None
 
 @pytest.mark.parametrize("flushes", [1, 2])
 def test_the_last_file_was_purged_without_new_writes(source: Server, flushes: int) -> None:
-    """The file with the last transaction is gone; its successor tells that it lay before."""
+    """The file with the last transaction is gone; its successor shows that the transaction came before."""
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     source.execute("FLUSH BINARY LOGS")
     if flushes > 1:
@@ -203,7 +203,7 @@ def test_the_last_file_was_purged_without_new_writes(source: Server, flushes: in
 
 
 def test_the_last_file_was_rotated_and_purged(source: Server) -> None:
-    """However often: the stream has seen each new file begin."""
+    """However often: the stream has seen the start of each new file."""
     with Streaming(source, [describe(source, "s", "t")]) as stream:
         source.execute("INSERT INTO s.t VALUES (2)", *["FLUSH BINARY LOGS"] * 3)
         newest = binlog_end(source).file
@@ -215,7 +215,7 @@ def test_the_last_file_was_rotated_and_purged(source: Server) -> None:
 
 
 def test_lost_events_whose_file_was_purged(source: Server) -> None:
-    """What was lost was given again, and purged: the oldest file that is left begins before it."""
+    """The lost numbers were reused and purged: the oldest remaining file begins before them."""
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     gone = last._replace(file=last.file.replace("binlog.00", "binlog.99"))
     with Streaming(source, [describe(source, "s", "t")], start=position, last_read=gone) as stream:

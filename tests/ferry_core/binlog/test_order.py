@@ -1,4 +1,6 @@
-"""A MariaDB source whose GTIDs run out of order: a reconnect reads all, a new run reads all or is refused."""
+"""A MariaDB source whose GTIDs are out of order: a reconnect reads everything, a new run reads everything or is
+refused.
+"""
 
 import dataclasses
 
@@ -24,7 +26,7 @@ def source(make_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> Serve
 
 
 def write(source: Server, number: int, *ids_: int) -> None:
-    """Transactions from this GTID number on."""
+    """Write transactions with GTID numbers from this one on."""
     source.execute(
         *(
             statement
@@ -37,7 +39,7 @@ def write(source: Server, number: int, *ids_: int) -> None:
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("outgrown", [False, True])
 def test_a_reconnect_reads_transactions_numbered_out_of_order(source: Server, rotated: bool, outgrown: bool) -> None:
-    """Outgrown, the source knows the position's number again, in a file behind transactions that were not read."""
+    """Outgrown: the source knows the position's number again, in a file after transactions that were not read."""
     with Proxy(source.host, source.port) as proxy:
         endpoint = dataclasses.replace(source.endpoint(), port=proxy.port)
         with Streaming(source, [describe(source, "s", "t")], login=lambda: endpoint) as stream:

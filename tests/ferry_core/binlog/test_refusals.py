@@ -1,4 +1,4 @@
-"""What ends a stream with one clear error, on real servers: changes that it must not pass over, lost history."""
+"""Conditions that end a stream with one clear error, on real servers: changes that it must not skip, lost history."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from tests.support.tables import describe
 
 FAMILIES = [family.value for family in Family]
 FOR_GOOD = "no run can stream past this event: "
-"""The setting that wrote an event may be right again by the time somebody reads of it."""
+"""Part of the message, because the setting that caused the event may be corrected by the time somebody reads it."""
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_ddl_on_a_selected_table_stops_the_stream(pair: Pair, schema: str, state
 
 @pytest.fixture(scope="module")
 def native(make_module_server: ServerFactory) -> Server:
-    """Its InnoDB cascades by itself, as MariaDB's and older MySQL's do, and writes nothing of that to the binlog."""
+    """A server whose InnoDB executes cascades itself, like MariaDB's and older MySQL's, without logging them."""
     return make_module_server("mysql", innodb_native_foreign_keys=True)
 
 
 @pytest.mark.parametrize("change", ["DELETE FROM p WHERE id = 1", "UPDATE p SET id = 9 WHERE id = 1"])
 def test_cascades_that_are_not_logged_stop_the_stream(native: Server, mysql_pair: Pair, change: str) -> None:
-    """The setting may have been another one when preflight asked; MariaDB has none, and is refused beforehand."""
+    """The setting may have been different during preflight. MariaDB has no such setting, and is refused beforehand."""
     told: BaseException | None = None
     for server in (mysql_pair.source, native):
         server.execute(
@@ -225,7 +225,7 @@ def test_a_stream_from_the_empty_position(make_server: ServerFactory, family: st
     with Streaming(server, [describe(server, "s", "t")], start=parse_position(server.flavor, "")) as stream:
         failure = stream.failed()
     assert isinstance(failure, DataError)
-    assert failure.reason == "SchemaChanged"  # it saw the table being made
+    assert failure.reason == "SchemaChanged"  # it saw the CREATE TABLE
 
 
 def test_a_wrong_password_ends_the_stream(pair: Pair, schema: str) -> None:
@@ -240,7 +240,7 @@ def test_a_wrong_password_ends_the_stream(pair: Pair, schema: str) -> None:
 def test_a_source_that_refuses_a_known_login_is_retried_for_a_while(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A changed password reaches the server and the Secret at different moments."""
+    """A changed password reaches the server and the Secret at different times."""
     make(pair.source, schema)
     with Proxy(pair.source.host, pair.source.port) as proxy:
         good = dataclasses.replace(pair.source.endpoint(), port=proxy.port, accepted=True)

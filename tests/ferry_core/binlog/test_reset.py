@@ -1,4 +1,4 @@
-"""A source whose binlog was reset: nothing that was written since the old position can be known, so the stream ends."""
+"""A source whose binlog was reset: what was written since the old position cannot be known, so the stream ends."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def refused(stream: Streaming, *words: str) -> None:
 
 
 def test_a_reset_while_not_connected(source: Server) -> None:
-    """An idle source; MariaDB would take a domain that it does not know for one of another server, and say nothing."""
+    """An idle source. MariaDB would take an unknown domain for another server's, and send nothing."""
     start = parse_position(source.flavor, source.value(POSITION[source.family]))
     source.execute(RESET[source.family])
     with Streaming(source, [describe(source, "s", "t")], start=start) as stream:
@@ -47,7 +47,7 @@ def test_a_reset_while_not_connected(source: Server) -> None:
 
 @pytest.mark.parametrize("rotated", [False, True])
 def test_a_reset_while_the_connection_was_lost(source: Server, rotated: bool) -> None:
-    """The new history is longer than the old one by then: its GTIDs alone look as if nothing had happened."""
+    """By then the new history is longer than the old one: judged by its GTIDs alone, nothing happened."""
     if rotated:
         source.execute("FLUSH BINARY LOGS")
     with Proxy(source.host, source.port) as proxy:
@@ -57,7 +57,7 @@ def test_a_reset_while_the_connection_was_lost(source: Server, rotated: bool) ->
             stream.wait(lambda: stream.sink.keys == [("3",)], "row")
             proxy.refuse()
             proxy.cut()
-            # A file tells in whole seconds when it was begun.
+            # A file records its creation time in whole seconds.
             source.execute("DO SLEEP(1.1)", RESET[source.family], *MANY)
             proxy.accept()
             refused(stream, f"binlog.00000{1 + rotated}")

@@ -1,4 +1,6 @@
-"""Row images of real servers: every column type stepped over, in FULL, MINIMAL and NOBLOB images, NULLs and not."""
+"""Row images of real servers: every column type is skipped correctly in FULL, MINIMAL and NOBLOB images, with and
+without NULLs.
+"""
 
 import pytest
 
@@ -15,7 +17,7 @@ IMAGES = ["FULL", "MINIMAL", "NOBLOB"]
 
 @pytest.fixture(params=[family.value for family in Family], scope="module")
 def server(request: pytest.FixtureRequest, make_module_server: ServerFactory) -> Server:
-    """Rotation after every few events, in the middle of everything."""
+    """A server that rotates its binlog after every few events."""
     started = make_module_server(request.param, max_binlog_size=4096)
     started.execute("CREATE DATABASE images CHARACTER SET utf8mb4")
     return started
@@ -104,7 +106,7 @@ def test_generated_hidden_and_functional_columns_do_not_shift_the_key(server: Se
 
 
 def test_wide_tables_have_wide_bitmaps(server: Server, image: str) -> None:
-    """300 columns: the count itself takes three bytes."""
+    """With 300 columns the column count itself takes three bytes."""
     name = f"wide_{image.lower()}"
     columns = ", ".join(f"c{n} {'INT' if n % 3 else 'VARCHAR(9)'}" for n in range(300))
     server.execute(f"CREATE TABLE images.{name} ({columns}, id INT PRIMARY KEY) ROW_FORMAT=DYNAMIC")
@@ -120,7 +122,7 @@ def test_wide_tables_have_wide_bitmaps(server: Server, image: str) -> None:
 
 
 def test_an_insert_with_a_default_key(server: Server, image: str) -> None:
-    """In a MINIMAL image the key may be missing: then the run stops, it does not guess."""
+    """In a MINIMAL image the key may be missing: then the run stops, because it cannot guess."""
     name = f"defaults_{image.lower()}"
     server.execute(f"CREATE TABLE images.{name} (id INT NOT NULL DEFAULT 5 PRIMARY KEY, n INT)")
     table = describe(server, "images", name)

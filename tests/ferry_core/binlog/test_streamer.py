@@ -98,7 +98,7 @@ def test_xa_transactions_are_reported_with_xid_and_decision(pair: Pair, schema: 
     assert with_xid[:4] == [(kept, ["0"]), (dropped, ["1"]), (odd, ["2"]), (None, ["50"])]
     assert with_xid[4][1] == ["60"]
     at_once = f"1,{b'at once'.hex()},"
-    one_phase = [(at_once, True)] if pair.flavor is Flavor.MYSQL else []  # MariaDB writes a plain transaction
+    one_phase = [(at_once, True)] if pair.flavor is Flavor.MYSQL else []  # MariaDB logs a plain transaction
     assert stream.sink.decisions == [(kept, True), (dropped, False), (odd, True), *one_phase]
     assert with_xid[4][0] == (at_once if one_phase else None)
 
@@ -117,7 +117,7 @@ def test_an_idle_source_is_known_to_be_caught_up(pair: Pair, schema: str) -> Non
 
 
 def test_heartbeats_while_the_source_skips_known_transactions_are_not_the_end(pair: Pair, schema: str) -> None:
-    """The source reads its first binlog from the start to find our place: it must not pass for an idle one."""
+    """The source reads its first binlog from the start to find our place; it must not count as idle meanwhile."""
     make(pair.source, schema)
     pair.source.execute(*[f"INSERT INTO `{schema}`.t VALUES ({n}, '')" for n in range(50)])
     with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
@@ -129,7 +129,7 @@ def test_heartbeats_while_the_source_skips_known_transactions_are_not_the_end(pa
 
 
 def test_the_end_of_the_binlog_is_reached_only_when_it_was_read(pair: Pair, schema: str) -> None:
-    """Though the last heartbeat still says "caught up"."""
+    """Although the last heartbeat still says "caught up"."""
     make(pair.source, schema)
     entered, go_on = threading.Event(), threading.Event()
 
@@ -233,7 +233,7 @@ def test_checksums_on_off_and_changed_while_streaming(make_server: ServerFactory
 def test_checksums_changed_while_connecting(
     make_server: ServerFactory, family: str, checksum: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first event comes before the one that says whether events have checksums."""
+    """The first event precedes the one that tells whether events have checksums."""
     server = make_server(family, binlog_checksum=checksum)
     server.execute("CREATE DATABASE s")
     make(server, "s")

@@ -1,4 +1,4 @@
-"""Events that no healthy server sends, and those that must be refused: made by hand, fed to the real loop."""
+"""Events that no healthy server sends, and events that must be refused: hand-made, processed by the real loop."""
 
 import struct
 from zlib import crc32

@@ -1,4 +1,4 @@
-"""Generated walkers against a plain reading of the same images."""
+"""Generated walkers compared with a straightforward reading of the same images."""
 
 from collections.abc import Sequence
 

@@ -179,12 +179,12 @@ def test_waiting_for_a_table_ignores_keys_that_come_later() -> None:
     transaction(buffer, move, 4, b"d")
     buffer.committed(move, second)
     thread.join()
-    # b"d" still waits, and on a busy move others always will.
+    # b"d" still waits, and on a busy move there is always a waiting key.
     assert flushed == [True]
 
 
 def test_the_cost_of_an_event_does_not_depend_on_the_number_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sum over all moves' keys took 1.2 ms an event with 5,000 tables; only those with keys may be asked."""
+    """Summing over all moves' keys took 1.2 ms per event with 5,000 tables; only moves with keys may be visited."""
     moves = [move_of(simple_table(f"t{number}")) for number in range(1000)]
     buffer = ChangeBuffer(mark(0))
     asked: set[str] = set()

@@ -1,6 +1,7 @@
-"""A prepared XA transaction that is gone without a decision in the binlog, as after a crash: it must hold nothing back.
+"""A prepared XA transaction that vanished without a decision in the binlog, as after a crash, must not hold anything
+back.
 
-XA ROLLBACK with sql_log_bin=0 takes one away in just this manner on both families, without a crash.
+XA ROLLBACK with sql_log_bin=0 removes one in the same way on both families, without a crash.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ CHANGES = ("INSERT INTO t VALUES (2, 'two')", "UPDATE t SET v = 'other' WHERE id
 
 
 class Prepared:
-    """An XA transaction of the run's table, prepared and left alone; ``run`` has streamed it."""
+    """An XA transaction of the run's table, prepared and left undecided; ``run`` has streamed it."""
 
     def __init__(self, pair: Pair, schema: str) -> None:
         self.pair = pair
@@ -73,7 +74,7 @@ def test_a_prepared_transaction_that_still_waits(prepared: Prepared) -> None:
 
 
 def test_a_dropped_transaction_that_is_committed_after_all(prepared: Prepared) -> None:
-    """No server does that, as far as is known; its keys are kept all the same."""
+    """No server is known to do that; its keys are kept anyway."""
     buffer = prepared.run.buffer
     for xid, mark in buffer.undecided().items():
         assert buffer.dropped(xid, mark)

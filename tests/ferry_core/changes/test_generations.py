@@ -1,4 +1,4 @@
-"""R3 and R4 on real servers: each interleaving that loses a row is forced, once with the rule and once without it."""
+"""R3 and R4 on real servers: each interleaving that loses a row is forced, with and without the rule."""
 
 import contextlib
 import itertools
@@ -29,7 +29,7 @@ UNIQUE = "id INT NOT NULL PRIMARY KEY, u INT, v INT NOT NULL DEFAULT 0, UNIQUE (
 
 
 class NoGate(TableGate):
-    """R3 taken away: everybody enters at once."""
+    """Disables R3: everybody enters at once."""
 
     @contextlib.contextmanager
     def chunk(self, cancelled: Callable[[], bool]) -> Iterator[bool]:
@@ -54,7 +54,7 @@ def on_source(pair: Pair, schema: str, *statements: str) -> None:
 
 @pytest.fixture
 def unique(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineInProcess]:
-    """Rows 1 and 2 on both sides, one key a batch, stream on, flushes by hand."""
+    """Rows 1 and 2 on both servers, one key per batch, the stream running, flushes by hand."""
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     name = make_table(pair, schema, UNIQUE, "(1, 5, 0), (2, 6, 0)", on_target=True)
     with EngineInProcess(pair, schema, states={name: COPIED}) as run:
@@ -63,7 +63,7 @@ def unique(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def move_unique_value(run: EngineInProcess) -> None:
-    """u = 5 goes from row 1 to row 2."""
+    """Move u = 5 from row 1 to row 2."""
     on_source(run.pair, run.schema, "UPDATE t SET u = NULL WHERE id = 1", "UPDATE t SET u = 5 WHERE id = 2")
 
 
@@ -93,7 +93,7 @@ def test_a_unique_value_that_moves_between_two_batches_of_a_generation(
 def test_without_generations_a_moved_unique_value_loses_a_row(
     unique: EngineInProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Why the rule: the same with a flusher that gives each key its own way through."""
+    """Shows why the rule exists: the same with a flusher that handles each key independently."""
     run = unique
     copy = run.engine._copy_keys
     on_source(run.pair, run.schema, "UPDATE t SET v = 1 WHERE id = 1")
@@ -103,7 +103,7 @@ def test_without_generations_a_moved_unique_value_loses_a_row(
         stall.wait()
         move_unique_value(run)
         run.streamed()
-        # Key 2 is read, written and forgotten; key 1, which changed again, waits for the batch under way.
+        # Key 2 is read, written and forgotten; key 1, which changed again, waits for the running batch.
         copy(run.move, (("2",),))
         assert run.rows("id, u") == [(2, 5)]
         stall.release()
@@ -162,7 +162,9 @@ def test_a_table_with_few_changes_is_not_starved_by_a_busy_one() -> None:
 
 
 def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batches meet in the first generation and the last one; in between they must not even try."""
+    """Two batches deadlock in the first generation and in the last one; in between they must not even try in
+    parallel.
+    """
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     monkeypatch.setattr(flusher, "CALM_GENERATIONS", 3)
     move = move_of()
@@ -230,9 +232,9 @@ def test_a_lock_conflict_is_reported_and_idle_sessions_are_replaced(
 
 @contextlib.contextmanager
 def chunk_under_way(run: EngineInProcess, monkeypatch: pytest.MonkeyPatch, *, gated: bool = True) -> Iterator[None]:
-    """A chunk has been read and not yet written inside the block; afterwards it is written and all is flushed.
+    """Inside the block a chunk has been read and not yet written; afterwards it is written and everything is flushed.
 
-    What the block changes is flushed before the chunk is written, if nothing holds the flush up.
+    Changes made in the block are flushed before the chunk is written, unless something blocks the flush.
     """
     if not gated:
         run.move.gate = NoGate()
@@ -289,7 +291,9 @@ def test_a_row_deleted_between_a_chunks_read_and_its_write(
 def test_a_unique_value_that_leaves_a_chunk_being_copied(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch, gated: bool
 ) -> None:
-    """The chunk has read u = 5 of row 9; it moves to row 1, which is flushed; the chunk replaces row 1 away."""
+    """The chunk has read u = 5 of row 9; u = 5 moves to row 1, which is flushed; writing the chunk removes row 1 by
+    REPLACE.
+    """
     name = make_table(pair, schema, UNIQUE, "(1, 4, 0), (9, 5, 0)")
     with EngineInProcess(pair, schema, states={name: chunks_of("5")}) as run:
         started(run)
@@ -318,7 +322,7 @@ def test_a_unique_value_that_leaves_a_chunk_being_copied(
 def test_keys_that_move_while_a_chunk_is_being_copied(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch, changes: list[str]
 ) -> None:
-    """One range, up to 0, is copied, the one behind it is read and not written; each change is a transaction."""
+    """The range up to 0 is copied, the next one is read and not written; each change is a transaction."""
     name = make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v INT", "(-5, 5), (0, 0), (3, 3), (7, 7)")
     with EngineInProcess(pair, schema, states={name: chunks_of("0")}) as run:
         started(run)
@@ -338,7 +342,7 @@ def nth_step(wanted: int) -> Callable[[Table, Selector], bool]:
 def test_collation_equal_keys_in_two_batches_of_a_generation(
     pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """'a' is respelt to 'A': two keys by their bytes, one row. Each batch has its turn at being the late one."""
+    """'a' becomes 'A': two keys by their bytes, one row. Each of the two batches is the late one once."""
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     columns = "k VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v INT"
     name = make_table(pair, schema, columns, "('a', 1), ('b', 2)", on_target=True)

@@ -1,4 +1,4 @@
-"""A state file is one process's at a time, and nobody's once that process is gone."""
+"""One process at a time uses a state file; the lock ends with its process."""
 
 import os
 import subprocess

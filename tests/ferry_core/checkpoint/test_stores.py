@@ -1,4 +1,4 @@
-"""Both checkpoint stores keep a state, refuse what is not theirs, and refuse an overtaken run."""
+"""Both checkpoint stores keep a state, refuse foreign ones, and refuse a superseded run."""
 
 import contextlib
 import json
@@ -93,7 +93,7 @@ OLD = '{"format": 1, "ferry_uid": "u", "ferry_name": "n", "source_id": "s", "sel
 
 
 def old_state(include: str, *tables: str) -> str:
-    """As format 1 has it: tables by schema and name joined by a dot."""
+    """As in format 1: tables by schema and name joined by a dot."""
     selection = json.dumps(json.dumps({"include": [include]}))
     return OLD % (
         selection,
@@ -179,7 +179,7 @@ def test_sqlite_thins_out_earlier_states(tmp_path: Path) -> None:
     assert kept[:5] == [300, 299, 298, 297, 296]
     assert kept[-1] <= 128
     assert len(kept) < 40, kept
-    # The target has lost all behind 296: what was stored of it is not there any more.
+    # The target has lost everything after 296: states stored for that are gone too.
     store.save(state().model_copy(update={"run": "s", "number": 297}), 2)
     assert [(each.run, each.number) for each in store.earlier()][:2] == [("s", 297), ("r", 296)]
 
@@ -197,7 +197,7 @@ def test_the_newest_state_whose_rows_the_target_has_is_chosen(tmp_path: Path) ->
         return held.number
 
     assert found(one=4, two=8) == 8
-    assert found(one=4, two=9) == 8  # it was killed before it stored the state
+    assert found(one=4, two=9) == 8  # it was killed before it saved the state
     assert found(one=4, two=6) == 6
     assert found(one=4) == 4
     assert found(one=2) == 2
@@ -207,7 +207,7 @@ def test_the_newest_state_whose_rows_the_target_has_is_chosen(tmp_path: Path) ->
 
 
 def test_the_mark_of_a_state_survives_runs_that_cannot_save_theirs(pair: Pair) -> None:
-    """A disk that is full for an hour, and a supervisor that starts the run again and again."""
+    """The disk is full for an hour, and a supervisor restarts the run again and again."""
     uid = f"u-{uuid.uuid4()}"
 
     def connect() -> Session:

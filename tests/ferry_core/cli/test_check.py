@@ -1,4 +1,4 @@
-"""``ferry check`` on real servers and its table."""
+"""``ferry check`` on real servers, and its table."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The verbs against a small server that answers as the ControlServer does, and against ones that do not."""
+"""The verbs against a small server that answers like the ControlServer, and against other servers."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ from ferry_core.cli.main import main
 
 @dataclass
 class Server:
-    """``answers`` by method and path; ``asked`` is what came."""
+    """``answers`` by method and path; ``asked`` records the requests."""
 
     url: str
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""docs/cli.md says what the command has: every option of ``ferry run``, every subcommand, a manifest that is right."""
+"""docs/cli.md matches the command: every option of ``ferry run``, every subcommand, a valid manifest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every way out of the command: one line, the right code, never a traceback."""
+"""Every exit of the command: one line, the right code, never a traceback."""
 
 import json
 import subprocess
@@ -148,7 +148,7 @@ def test_the_list_of_commands_has_each_commands_own_summary() -> None:
 
 
 def test_help_imports_no_command() -> None:
-    """Each brings the driver, pydantic and aiohttp: 1.4 s instead of 0.15 s until the help is there."""
+    """Each command imports the driver, pydantic and aiohttp: help would take 1.4 s instead of 0.15 s."""
     program = (
         "import sys; from click.testing import CliRunner; from ferry_core.cli.main import main;"
         "print(CliRunner().invoke(main, ['--help']).exit_code, {'pymysql', 'pydantic', 'aiohttp'} & set(sys.modules))"

@@ -207,7 +207,7 @@ with stop_on_signal(asked.set):
 
 
 def test_a_signal_to_another_thread_works_while_the_main_thread_waits_for_a_server(tmp_path: Path) -> None:
-    """The kernel hands the second of two quick signals to any thread that will take it."""
+    """The kernel may deliver the second of two quick signals to any thread."""
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -294,7 +294,7 @@ def test_on_a_terminal_the_view_is_live(tmp_path: Path) -> None:
             seen += os.read(ours, 65536)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=180) == 143
-    with contextlib.suppress(OSError):  # Linux says EIO when the other side is closed and all is read
+    with contextlib.suppress(OSError):  # Linux returns EIO when the other side is closed and everything is read
         while more := os.read(ours, 65536):
             seen += more
     os.close(ours)

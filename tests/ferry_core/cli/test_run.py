@@ -1,4 +1,4 @@
-"""What ``ferry run`` hands to the engine and says around it; the engine is stood in for."""
+"""What ``ferry run`` passes to the engine and prints around it, with a fake engine."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a copier leaves behind when it ends."""
+"""The termination message that a copier writes when it ends."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The fence on real servers: after a bump nothing of an older run commits, however late it wakes up."""
+"""The fence on real servers: after a new epoch nothing of an older run commits, however late it wakes up."""
 
 import dataclasses
 import threading
@@ -75,7 +75,7 @@ def test_an_older_run_cannot_commit_after_its_successor(connect: Callable[[], Se
 
 
 def test_a_run_that_starts_again_leaves_a_newer_run_alone(connect: Callable[[], Session], uid: str) -> None:
-    """It would fence off a run that somebody has started since."""
+    """Otherwise it would fence off a run that somebody has started since."""
     first = take(connect, uid)
     own, _ = Fence.take(connect, uid, "shop/orders", "source-1", first.epoch)
     newer = take(connect, uid)
@@ -85,7 +85,7 @@ def test_a_run_that_starts_again_leaves_a_newer_run_alone(connect: Callable[[], 
 
 
 def test_after_a_restart_of_the_target_everything_but_the_cutover_still_works(pair: Pair, uid: str) -> None:
-    """The source must be unlocked even then; but what was proven before may be so no more."""
+    """The source must be unlocked even then, but earlier proofs may no longer hold."""
     known = KnownServer(ServerRole.TARGET, 60)
     endpoint = dataclasses.replace(pair.target.endpoint("target"), known=known, any_start=True)
     fence = take(lambda: Session(endpoint, Purpose.TARGET), uid)

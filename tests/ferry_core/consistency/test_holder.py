@@ -1,4 +1,4 @@
-"""One run of a Ferry is alive at a time: a silent one is waited for, a live one refuses others, a taker ends it."""
+"""One live run of a Ferry at a time: a silent holder is waited for, a live one blocks others, a takeover ends it."""
 
 import contextlib
 import time
@@ -53,7 +53,7 @@ def test_a_run_that_takes_over_keeps_the_lock(make: Maker) -> None:
 
 
 def test_a_silent_holder_is_waited_for(pair: Pair, uid: str, make: Maker) -> None:
-    """As a machine that is off: its connection stays open until the server has waited for long enough."""
+    """Like a machine that is off: its connection stays open until the server's timeout."""
     waits = 0
 
     def wait(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""A target connection breaks while its COMMIT may still land: its window stays open until it is proven ended."""
+"""A target connection breaks while its COMMIT may still succeed: its window stays open until it is proven ended."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
 ROWS = "(1, 10), (2, 20), (3, 30)"
 
 SETTINGS = 1
-"""Statements with COMMIT in them that a new session sends before its first one: the isolation level's name."""
+"""Statements containing COMMIT that a new session sends before its first one: the isolation level's name."""
 THROUGH_PROXY = threading.local()
 
 
@@ -34,7 +34,7 @@ def proxy(pair: Pair) -> Iterator[Proxy]:
 
 
 def run_through(proxy: Proxy, pair: Pair, schema: str, **options: object) -> EngineInProcess:
-    """Threads that set ``THROUGH_PROXY.on`` reach the target by the proxy, all others directly."""
+    """Threads that set ``THROUGH_PROXY.on`` reach the target through the proxy, all others directly."""
     direct = pair.target.endpoint("target")
     proxied = Endpoint(direct.role, proxy.host, proxy.port, direct.user, direct.password)
     return EngineInProcess(
@@ -77,7 +77,7 @@ def test_a_chunk_whose_commit_may_still_succeed(pair: Pair, schema: str, proxy: 
         proxy.wait_held()
         pair.source.execute(f"DELETE FROM {run.table.source.sql} WHERE id = 2")
         run.pending(1)
-        proxy.refuse()  # nobody can be asked yet how the commit ended
+        proxy.refuse()  # nobody can find out yet how the commit ended
         proxy.cut_clients()
         flush = run.flush()
         assert flush.stays(), "the window was closed although the commit may still land"
@@ -139,7 +139,7 @@ def test_a_batch_whose_commit_may_still_succeed(pair: Pair, schema: str, proxy: 
 def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_up(
     pair: Pair, schema: str, proxy: Proxy
 ) -> None:
-    """The run ends then; until it has, nobody may write what that window read."""
+    """The run ends then; until it has ended, nobody may write what that window read."""
     make_table(pair, schema, TABLE, ROWS)
     with run_through(proxy, pair, schema) as run:
         run.engine._step._retries = Retries(0.5, run.engine.ending)
@@ -169,7 +169,7 @@ def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_u
 
 
 def test_only_the_holder_of_a_slot_is_killed(pair: Pair, schema: str) -> None:
-    """After a restart of the server the id of a lost connection is somebody else's."""
+    """After a restart of the server the id of a lost connection belongs to another one."""
     make_table(pair, schema, TABLE, ROWS)
     with EngineInProcess(pair, schema) as run, run.connections.target() as innocent, run.connections.target() as lost:
         slot = run.fence.enrol(lost)
@@ -191,7 +191,7 @@ def test_a_killed_connections_slot_is_not_given_to_the_next_one_while_the_server
 
 
 def test_a_target_that_refuses_connections_keeps_the_window_open(pair: Pair, schema: str) -> None:
-    """``recover`` fails by anything that may pass: it is tried again, and the step goes on afterwards."""
+    """``recover`` fails with retriable errors: it is retried, and the step continues afterwards."""
     make_table(pair, schema, TABLE, ROWS)
     with EngineInProcess(pair, schema) as run:
         run.stream()

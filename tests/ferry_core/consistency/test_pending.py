@@ -1,4 +1,4 @@
-"""R4: nothing is forgotten before the generation that read it has committed."""
+"""R4: no key is forgotten before the generation that read it has committed."""
 
 import pytest
 

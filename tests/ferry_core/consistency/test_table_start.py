@@ -1,4 +1,4 @@
-"""R2 and R5 on real servers: XA transactions that were prepared before somebody began to look."""
+"""R2 and R5 on real servers: XA transactions that were prepared before the run began."""
 
 import contextlib
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ DECISIONS = pytest.mark.parametrize(("decision", "rows"), [("COMMIT", NEW), ("RO
 def test_the_first_chunk_waits_for_transactions_prepared_before_the_start(
     pair: Pair, schema: str, table: str, decision: str, rows: list[tuple[int, int]]
 ) -> None:
-    """Their XA COMMIT will carry no keys: only the chunks can bring their rows."""
+    """Their XA COMMIT contains no keys, so only the chunks can copy their rows."""
     del table
     transaction = Prepared(pair, schema)
     said: list[str] = []

@@ -1,4 +1,6 @@
-"""R1 on real servers: a commit is stalled between the binlog and InnoDB, where its event is out and its row is not."""
+"""R1 on real servers: a commit is stalled between the binlog and InnoDB, where its event can be read and its row
+cannot.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ NEW = [(-4, 40), (1, 11), (2, 22)]
 
 @pytest.fixture(scope="module", params=[family.value for family in Family])
 def stalling(request: pytest.FixtureRequest, make_module_server: ServerFactory, server_pool: ServerPool) -> Pair:
-    """A source of this module's own, whose commits may be stalled."""
+    """A source for this module alone, whose commits can be stalled."""
     return Pair(make_module_server(request.param), server_pool.pair(Family(request.param)).target)
 
 
@@ -47,12 +49,12 @@ def schema(request: pytest.FixtureRequest, stalling: Pair) -> Iterator[str]:
 
 @pytest.fixture(params=["wait", "lock"])
 def visibility(request: pytest.FixtureRequest) -> Visibility | None:
-    """The family's own wait, and the locking reads that any source understands."""
+    """The family's own wait, and the locking reads that work on any source."""
     return LockingVisibility() if request.param == "lock" else None
 
 
 def committing(server: Server, schema: str, *statements: str) -> Background:
-    """One transaction, which stalls at its COMMIT; without statements all of ``CHANGES``."""
+    """One transaction that stalls at its COMMIT; without statements it makes all of ``CHANGES``."""
     return Background(lambda: server.execute(f"USE `{schema}`", "BEGIN", *(statements or CHANGES), "COMMIT"))
 
 
@@ -87,7 +89,7 @@ def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibil
 
 
 def test_a_flush_without_r1_loses_the_update(stalling: Pair, schema: str) -> None:
-    """Why the rule: reading at once writes the old row, and nobody comes back to the key."""
+    """Shows why the rule exists: reading at once writes the old row, and the key is never read again."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
         run.engine._make_visible = lambda _: True  # type: ignore[method-assign,assignment]
@@ -107,7 +109,7 @@ def test_a_flush_without_r1_loses_the_update(stalling: Pair, schema: str) -> Non
 def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
     stalling: Pair, schema: str, visibility: Visibility | None
 ) -> None:
-    """The stream begins behind the stalled transaction: only the chunks can bring its rows."""
+    """The stream begins after the stalled transaction, so only the chunks can copy its rows."""
     make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
     with StalledCommits(stalling.source) as stalled:
@@ -133,7 +135,7 @@ def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
 
 
 def after_the_stall(server: Server) -> Position:
-    """The position behind the one transaction that stalls."""
+    """The position after the one transaction that stalls."""
     if server.flavor is Flavor.MARIADB:
         return binlog_end(server)
     executed = server.value("SELECT @@gtid_executed")
@@ -160,7 +162,7 @@ def test_chunks_without_r1_lose_commits_stalled_at_the_start(stalling: Pair, sch
 
 
 def test_a_new_run_begins_at_a_visible_position(stalling: Pair, schema: str) -> None:
-    """Its own choice of a start leaves a stalled transaction to the stream."""
+    """The start that it chooses leaves a stalled transaction to the stream."""
     make_table(stalling, schema, TABLE, ROWS)
     before = binlog_size(stalling.source)
     with StalledCommits(stalling.source) as stalled:
@@ -209,7 +211,7 @@ def test_a_flush_waits_for_a_stalled_xa_commit(
 
 
 def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, schema: str) -> None:
-    """A row of MyISAM is visible before its event is: its place in the binlog must not stand for those before it."""
+    """A row of MyISAM is visible before its event: its place in the binlog must not stand for earlier transactions."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     stalling.source.execute(f"CREATE TABLE `{schema}`.other (id INT PRIMARY KEY) ENGINE = MyISAM")
     with EngineInProcess(stalling, schema, states={name: COPIED}, include=[name]) as run:
@@ -218,7 +220,7 @@ def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, sch
             commit = committing(stalling.source, schema)
             run.pending(KEYS)
             other = committing(stalling.source, schema, "INSERT INTO other VALUES (1)")
-            # Its event is written and stalls too; on MariaDB even SHOW BINARY LOGS hangs behind it now.
+            # Its event is logged and stalls too; on MariaDB even SHOW BINARY LOGS hangs after it.
             assert other.stays()
             flush = run.flush()
             assert flush.stays(), "the flush read a row that was not visible yet"

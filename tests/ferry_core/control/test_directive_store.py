@@ -1,4 +1,4 @@
-"""Directives that outlive the process, and the plain port for metrics."""
+"""Directives that survive the process, and the plain port for metrics."""
 
 import json
 import urllib.error
@@ -68,7 +68,7 @@ def test_an_old_directive_is_not_stored(tmp_path: Path) -> None:
 
 
 def test_the_override_of_a_refused_directive_is_stored(tmp_path: Path) -> None:
-    """A copier that was killed then moved rows again, by the directive before it."""
+    """Otherwise a restarted copier would move rows again, following the directive before it."""
     kept = DirectiveStore(tmp_path / "directive.json")
     verbs = StoringVerbs(Run(), kept, directive(0, copy={"workers": 3}))
     verbs.override(SafetyOverride(5, paused=True, withdrawn=True, aborted=False))

@@ -1,4 +1,4 @@
-"""What the ControlServer answers, over real HTTP: status, verbs, directives, polls, metrics, its description."""
+"""The ControlServer's answers over real HTTP: status, verbs, directives, polls, metrics, its OpenAPI document."""
 
 import asyncio
 import concurrent.futures
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 def test_a_refused_directive_only_pauses_withdraws_or_aborts(
     server: ControlServer, run: Run, by: str, brakes: dict[str, Any], held: tuple[bool, bool, bool]
 ) -> None:
-    """One field that was not built kept a pause and a withdrawn approval from being heard: it cut over."""
+    """An unsupported field must not keep a pause or a withdrawn approval from taking effect."""
     fields, status, reason = REFUSED[by]
     if by == "needs restart":
         run.refuse_directives_with = ConfigError(Reason.NEEDS_RESTART, "stop it")
@@ -137,7 +137,7 @@ def test_a_refused_directive_only_pauses_withdraws_or_aborts(
         run.refuse_with = OSError("No space left on device")
     answer = ask(server, "PUT", "/api/v1/directive", json={"generation": 7, **fields, **brakes})
     assert answer[0] >= 400
-    if "cutover" not in brakes:  # else either fault may be named
+    if "cutover" not in brakes:  # otherwise either error may be named
         refused(answer, status, reason)
     paused, withdrawn, aborted = held
     assert run.asked == [SafetyOverride(7, paused, withdrawn, aborted)]

@@ -1,4 +1,4 @@
-"""Who may reach the ControlServer, and where: token, TLS, addresses, pages from elsewhere."""
+"""Access to the ControlServer: token, TLS, addresses, foreign web pages."""
 
 import asyncio
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""What an attempt says of itself; whole attempts on real servers are in ``tests/e2e/test_cutover.py``."""
+"""What an attempt reports; whole attempts on real servers are in ``tests/e2e/test_cutover.py``."""
 
 import contextlib
 import threading
@@ -25,16 +25,16 @@ NOBODY_SETS_IT = threading.Event()
 
 
 class LockedTarget:
-    """A target whose lease row is locked by others for a while."""
+    """A target whose lease row others keep locked for a while."""
 
     def read(self) -> None:
-        """It may be read."""
+        """Reading is possible."""
 
     def by(self, _: object) -> "LockedTarget":
         return self
 
     def end_recording(self) -> None:
-        """Nothing was."""
+        """Nothing was being recorded."""
 
     def record(self, **_: Any) -> None:
         NOBODY_SETS_IT.wait(0.05)
@@ -45,7 +45,7 @@ class LockedTarget:
 
 
 class LeaseOfALockedSource:
-    """Of an attempt whose source is to be unlocked."""
+    """The lease of an attempt whose source must be unlocked."""
 
     def exclusively(self) -> contextlib.AbstractContextManager[tuple[None, Any]]:
         lease = type("Lease", (), {"phase": "CuttingOver", "cutover": {"read_only": "0"}})
@@ -81,7 +81,7 @@ def test_waiting_for_the_target_before_writes_are_stopped_is_not_write_block_tim
 
 @pytest.mark.parametrize("away", ["source", "target"])
 def test_an_unlock_that_reaches_no_server_fails_with_advice(monkeypatch: pytest.MonkeyPatch, away: str) -> None:
-    """Not in silence: nobody but a person knows whether the source is locked."""
+    """It must not fail silently: only a person can find out whether the source is locked."""
     monkeypatch.setattr(unlocking, "UNLOCK_SECONDS", 0.3)
     endpoint = nobody(away)
     lock = ReadOnlyLock(lambda: endpoint, Flavor.MARIADB)

@@ -1,4 +1,4 @@
-"""Who is in the way, on real servers; prepared XA transactions under any name."""
+"""Finding blockers on real servers; prepared XA transactions with any XID."""
 
 import contextlib
 import threading

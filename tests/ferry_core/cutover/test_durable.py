@@ -1,4 +1,6 @@
-"""The record of a cutover is on the target's disk before anybody is told of it, whatever the target's settings."""
+"""The record of a cutover is on the target's disk before the cutover is reported, whatever the target's settings
+are.
+"""
 
 import pytest
 
@@ -18,13 +20,13 @@ def connect(server: Server) -> Session:
 
 
 def fence_of(server: Server) -> Fence:
-    """Of the next run; a run after a cutover is refused elsewhere."""
+    """The fence of the next run; other checks refuse a run after a cutover."""
     return Fence.take(lambda: connect(server), UID, "ns/name", "source")[0]
 
 
 @pytest.fixture(params=list(Family))
 def server(request: pytest.FixtureRequest, make_server: ServerFactory) -> Server:
-    """One that writes its redo log to the disk every half hour."""
+    """A server that flushes its redo log to disk only every half hour."""
     return make_server(
         request.param.value, innodb_flush_log_at_trx_commit="0", innodb_flush_log_at_timeout="1800", sync_binlog="0"
     )
@@ -35,7 +37,9 @@ def syncs(server: Server) -> int:
 
 
 def test_the_record_survives_a_power_cut(server: Server) -> None:
-    """MySQL hands its redo log to the operating system all the time, which a kill does not lose: there syncs count."""
+    """MySQL writes its redo log to the operating system all the time, which survives a kill: so the test counts
+    syncs.
+    """
     fence = fence_of(server)
     fence.complete()
     before = syncs(server) if server.family is Family.MYSQL else 0
@@ -52,7 +56,7 @@ def test_the_record_survives_a_power_cut(server: Server) -> None:
 
 
 def test_without_the_flush_the_record_may_be_lost(server: Server) -> None:
-    """That the test above shows something."""
+    """Proves that the test above can fail."""
     if server.family is Family.MYSQL:
         pytest.skip("what a kill does not lose")
     fence_of(server).complete()

@@ -1,4 +1,4 @@
-"""What holds up stopping the writes of a real server, and what does not."""
+"""What delays stopping the writes of a real server, and what does not."""
 
 import contextlib
 import threading
@@ -31,7 +31,7 @@ def test_open_transactions_do_not_delay_the_lock_and_cannot_commit(
     stop_writes(lock)
     assert time.monotonic() - started < 30
     assert refused(plain, "COMMIT")
-    # Why a prepared XA transaction forbids the cutover: MySQL lets it commit through the lock.
+    # This is why a prepared XA transaction prevents the cutover: MySQL lets it commit in spite of the lock.
     assert refused(xa, "XA COMMIT 'x'") == (server.flavor is Flavor.MARIADB)
 
 

@@ -1,4 +1,4 @@
-"""Who may still commit under super_read_only: an XA transaction that has changed rows, and nobody else."""
+"""Who can still commit under super_read_only: only an XA transaction that has changed rows."""
 
 import contextlib
 import threading
@@ -19,7 +19,7 @@ PASSWORD = "open-Xa-1"
 
 @pytest.fixture
 def server(mysql_pair: Pair, schema: str) -> Iterator[Server]:
-    """With one transaction open that is no XA one, and an account that sees no more than preflight asks for."""
+    """A server with one open ordinary transaction, and an account with no more privileges than preflight asks for."""
     server = mysql_pair.source
     server.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)",
@@ -108,12 +108,12 @@ def test_an_uninstrumented_session_counts_if_it_changed_rows(server: Server, sch
 def test_an_outdated_list_of_transactions_is_not_trusted(
     server: Server, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A monitor that reads innodb_trx more often than every 100 ms keeps it as it was."""
+    """A monitor that reads innodb_trx more often than every 100 ms prevents its refresh."""
     monkeypatch.setattr("ferry_core.cutover.open_xa.FRESH_SECONDS", 0.3)
     reading = "WHILE TRUE DO SELECT COUNT(*) INTO @seen FROM information_schema.innodb_trx; END WHILE"
     server.execute(f"CREATE PROCEDURE `{schema}`.monitor() BEGIN {reading}; END")
     with contextlib.ExitStack() as monitors:
-        for _ in range(3):  # in the server, and several: none of them is away from a busy CPU for so long
+        for _ in range(3):  # in the server, and several threads: a busy CPU never delays all of them that long
             monitors.enter_context(calling(server, f"CALL `{schema}`.monitor()"))
         with application(server, "XA START 'x'", f"INSERT INTO `{schema}`.t VALUES (1)"):
             assert "stale" in asked(server, "least")[0]
@@ -122,7 +122,7 @@ def test_an_outdated_list_of_transactions_is_not_trusted(
 
 @contextlib.contextmanager
 def calling(server: Server, statement: str) -> Iterator[None]:
-    """Inside, the statement, which has no end, runs."""
+    """While entered, an endless statement is running."""
     connection: Any = server.connect()
     thread = threading.Thread(target=_until_killed, args=(connection, statement))
     thread.start()

@@ -84,7 +84,7 @@ def test_exactly_the_stored_values_are_restored(lock: ReadOnlyLock, server: Serv
 
 
 def test_a_source_that_somebody_else_made_read_only_is_not_taken_for_ours(lock: ReadOnlyLock, server: Server) -> None:
-    """It would be writable again when they are done, under our cutover."""
+    """The others would make it writable again when they are done, during our cutover."""
     name = "super_read_only" if server.flavor is Flavor.MYSQL else "read_only"
     server.execute(f"SET GLOBAL {name} = 1")
     for step in (partial(lock.begin, 5), partial(lock.acquire, 5)):
@@ -121,7 +121,7 @@ def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLo
         thread.start()
         wait_until(lambda: waiting(server), "the attempt waits")
         proxy.pause()
-        # The dead one says nothing any more, its statement waits on. A successor restores at once.
+        # The dead copier sends nothing more, but its statement still waits. A successor restores at once.
         lock.release(stored)
         assert not waiting(server)
         run(holder, "UNLOCK TABLES")
@@ -216,7 +216,7 @@ def test_no_lock_does_nothing() -> None:
 
 
 def test_only_the_session_that_holds_the_mutex_unlocks(lock: ReadOnlyLock, server: Server) -> None:
-    """A run that was suspended wakes up under the lock of its successor, which has ended that session first."""
+    """A suspended run wakes up under the lock of its successor, which has ended that session first."""
     stop_writes(lock)
     successor = ReadOnlyLock(server.endpoint, server.flavor, "uid-1")
     successor.release(dict.fromkeys(lock.stored(), "0"))
@@ -230,7 +230,7 @@ def test_only_the_session_that_holds_the_mutex_unlocks(lock: ReadOnlyLock, serve
 
 
 def test_a_statement_is_not_sent_without_the_mutex(lock: ReadOnlyLock, server: Server) -> None:
-    """It was lost between the last questions and the statement: by then somebody else may have taken it."""
+    """It was lost between the last checks and the statement: by then somebody else may have it."""
     lock.begin(60)
     (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
 
@@ -245,7 +245,7 @@ def test_a_statement_is_not_sent_without_the_mutex(lock: ReadOnlyLock, server: S
 
 @pytest.mark.parametrize("since", ["set by somebody", "restarted"])
 def test_a_lock_that_is_not_certainly_ours_is_kept(lock: ReadOnlyLock, server: Server, since: str) -> None:
-    """An unlock that the lease never heard of, and days later a person made the source read-only."""
+    """The lease does not record an unlock, and days later a person made the source read-only."""
     intent = lock.intent(60)
     days = 2 * 86400.0
     if since == "restarted":
@@ -264,12 +264,12 @@ def test_a_lock_that_is_not_certainly_ours_is_kept(lock: ReadOnlyLock, server: S
 
 
 def lock_intent_of_now(lock: ReadOnlyLock, intent: dict[str, str]) -> dict[str, str]:
-    """As if the attempt that stopped the writes had written it down."""
+    """As if the attempt that stopped the writes had recorded it."""
     return lock.intent(60) | dict.fromkeys(set(intent) & {"read_only", "super_read_only"}, "0")
 
 
 def test_a_lock_by_an_account_with_an_at_sign_is_recognised(server: Server, schema: str) -> None:
-    """As in managed services; a run that died under the lock would leave it to a person."""
+    """As in managed services. Otherwise a person would have to unlock after a run that died under the lock."""
     user = f"ferry@{schema[-6:]}"
     server.execute(f"CREATE USER `{user}`@'%' IDENTIFIED BY 'pw'", f"GRANT ALL ON *.* TO `{user}`@'%'")
     endpoint = server.endpoint()

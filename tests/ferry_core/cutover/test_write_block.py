@@ -1,7 +1,7 @@
-"""For how long writers wait when the target fails in the middle of an attempt: measured by one who writes, not by us.
+"""How long writers wait when the target fails during an attempt, measured by a writer, not by us.
 
-An attempt is held at a step, the target fails there, and the time from the first write that waits or is refused to the
-first one that passes again must keep to the deadline. Whole runs are in ``tests/e2e/test_target_fails.py``.
+An attempt is held at a step, the target fails there, and the time from the first blocked or refused write to the first
+one that succeeds again must respect the deadline. Whole runs are in ``tests/e2e/test_target_fails.py``.
 """
 
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ALLOWED = DEADLINE + 1.0
 BUSY = 2.0
-"""What a machine under load may add to every figure. Without the bound the writers wait for 20 s to some minutes."""
+"""What a loaded machine may add to every figure. Without the limit writers would wait for 20 s to some minutes."""
 CASES = [
     *((step, CutoverInProcess.stalls) for step in ("recording the intent", "locking", "writes are stopped")),
     *(
@@ -88,7 +88,7 @@ REFUSALS = {"read-only": 1290, "out of disk": 1114, "not allowed": 1142}
 
 @pytest.mark.parametrize("errno", REFUSALS.values(), ids=REFUSALS)
 def test_a_record_that_the_target_refuses_leaves_the_source_writable(cutover: CutoverInProcess, errno: int) -> None:
-    """By a trigger: a target that turned read-only lets accounts with SUPER write on MariaDB."""
+    """Refused by a trigger, because on MariaDB accounts with SUPER can write to a read-only target."""
     name = f"mysql_ferry.refuses_{cutover.schema}"
     cutover.pair.target.execute(
         f"CREATE TRIGGER {name} BEFORE UPDATE ON mysql_ferry.lease FOR EACH ROW "
@@ -109,7 +109,7 @@ def test_a_record_that_the_target_refuses_leaves_the_source_writable(cutover: Cu
 
 
 def test_a_record_whose_answer_is_lost_is_reported_as_unknown_meanwhile(cutover: CutoverInProcess) -> None:
-    """What may have been recorded is never given up, whatever the deadline."""
+    """An attempt that may have been recorded is never given up, whatever the deadline is."""
     tried: list[AttemptOutcome] = []
     cutover.steps["before the commit"] = cutover.stalls
     attempting = Background(lambda: tried.append(cutover.attempt().run()))
@@ -128,7 +128,7 @@ def test_a_record_whose_answer_is_lost_is_reported_as_unknown_meanwhile(cutover:
 def test_a_record_that_the_target_loses_at_once_is_not_reported_as_a_cutover(
     cutover: CutoverInProcess, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    """As by a backup that is brought back, or a failover, in these milliseconds: a person decides."""
+    """As by a restored backup or a failover in these milliseconds: a person decides."""
 
     def lose(connect: Callable[[], Session], fence: Fence) -> None:
         cutover.pair.target.execute(f"UPDATE mysql_ferry.lease SET {lost} WHERE ferry_uid = '{cutover.run.uid}'")
@@ -169,7 +169,7 @@ def test_a_stop_does_not_wait_for_long_for_a_lost_answer(
 
 @pytest.mark.parametrize("stalled", [False, True], ids=["target answers", "target stalls"])
 def test_without_the_mutex_a_run_reads_the_lease_before_it_unlocks(cutover: CutoverInProcess, stalled: bool) -> None:
-    """The session that held the mutex is lost: a successor may hold it now, and only the lease tells."""
+    """The session that held the mutex is lost: a successor may hold the mutex now, and only the lease tells."""
 
     def fails() -> None:
         (holder,) = cutover.pair.source.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
@@ -193,7 +193,7 @@ def test_without_the_mutex_a_run_reads_the_lease_before_it_unlocks(cutover: Cuto
 
 
 def test_a_run_that_was_superseded_does_not_unlock_its_successors_lock(cutover: CutoverInProcess) -> None:
-    """It hangs in its drain, its successor takes over and stops writes for itself, and then it wakes up."""
+    """It hangs in its drain, its successor takes over and stops writes for itself, and then the run wakes up."""
     successor = ReadOnlyLock(cutover.pair.source.endpoint, cutover.pair.flavor, cutover.run.uid)
 
     def fails() -> None:

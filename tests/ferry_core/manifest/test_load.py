@@ -1,4 +1,4 @@
-"""Every way in which a manifest and its Secrets can be wrong: one message that says where, what and how to fix it."""
+"""Everything that can be wrong with a manifest and its Secrets: one message that says where, what and how to fix it."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def refusal(*files: Path, secrets: Path | None = None) -> ConfigError:
 
 
 def spoilt(folder: Path, place: str, value: object) -> Path:
-    """A Ferry whose field at ``place`` is set to ``value``."""
+    """A Ferry whose field at ``place`` has an invalid ``value``."""
     data = ferry_data()
     at: dict[str, Any] = data
     *above, last = place.split(".")

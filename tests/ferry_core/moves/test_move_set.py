@@ -49,7 +49,9 @@ def test_a_move_is_handed_on_once_the_streamer_no_longer_follows_it() -> None:
 
 
 def transactions_of(tables: int) -> float:
-    """CPU seconds a transaction of one table takes beside so many others: XA ones too, whose statements are parsed."""
+    """CPU seconds per transaction of one table beside that many others; XA ones included, whose statements are
+    parsed.
+    """
     moves = MoveSet.of([simple_table("t"), *(simple_table(f"other_{number}") for number in range(tables))], Copy())
     buffer = ChangeBuffer(mark(0))
     packets = [description()]
@@ -67,7 +69,7 @@ def transactions_of(tables: int) -> float:
 
 
 def test_the_cost_of_an_event_does_not_depend_on_the_number_of_tables() -> None:
-    """With 5,000 tables a statement alone took 2 ms when their names were gone through for each."""
+    """With 5,000 tables a statement took 2 ms when all their names were compared."""
     for attempt in count():
         few, many = (min(transactions_of(tables) for _ in range(3)) for tables in (1, 5000))
         if many < 3 * few:

@@ -1,4 +1,4 @@
-"""information_schema leaves out tables under DDL with no more than a warning: such an answer is none.
+"""information_schema leaves out tables under DDL with only a warning; such an answer does not count.
 
 The DDL is a RENAME that holds one table and waits for another, which a transaction keeps in use.
 """
@@ -22,7 +22,7 @@ from tests.support.tables import CATALOGUE_QUERIES
 
 
 class Ddl:
-    """A RENAME of ``t`` that stays under way until ``end``, and then fails: its other new name is taken."""
+    """A RENAME of ``t`` that runs until ``end`` and then fails, because its other new name is taken."""
 
     def __init__(self, server: Server, schema: str) -> None:
         self._reader, self._renaming = server.connect(database=schema), server.connect(database=schema)
@@ -89,7 +89,7 @@ def session(pair: Pair) -> Iterator[Session]:
 
 
 SLOW = ("selection", "indexes", "counters", "foreign keys")
-"""Looks that are also made without locks of one's own: the server gives up after a second then."""
+"""Queries that are also made without holding locks; then the server gives up after a second."""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_table_under_ddl_is_never_left_out(
 def test_the_query_is_repeated_until_the_ddl_has_ended(
     pair: Pair, tables: str, session: Session, ddl: Callable[[], Ddl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MySQL's answer about indexes does not depend on open tables; its counters do."""
+    """MySQL's answer about indexes does not need open tables; its counters do."""
     statement = f"SELECT auto_increment FROM information_schema.tables WHERE table_schema = '{tables}' ORDER BY 1"
     whole = session.query(statement)
     assert whole[-1] == (b"71",)
@@ -150,7 +150,7 @@ def test_broken_views_hide_no_table(pair: Pair, tables: str, session: Session) -
 
 
 def test_a_permanently_missing_table_is_named(mariadb_pair: Pair, schema: str) -> None:
-    """MySQL keeps its catalogue in tables, of which none can be spoiled from outside."""
+    """MySQL keeps its catalogue in tables that cannot be damaged from outside."""
     with Session(mariadb_pair.source.endpoint("source"), Purpose.CONTROL) as session:
         datadir = session.text("SELECT @@datadir")
         mariadb_pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY) ENGINE=Aria")
@@ -170,7 +170,7 @@ def test_a_permanently_missing_table_is_named(mariadb_pair: Pair, schema: str) -
 
 @contextlib.contextmanager
 def out_of_the_folder(server: Server, schema: str, table: str) -> Iterator[Callable[[], object]]:
-    """As an ALTER of MariaDB's has it for a moment: open, and in the folder under no name. Gives what ends that."""
+    """As during an ALTER of MariaDB: the table is open, but no file has its name. Returns a function that ends it."""
     file = Path(server.value("SELECT @@datadir")) / schema / f"{table}.frm"
     aside = file.with_suffix(".aside")
     file.rename(aside)
@@ -183,12 +183,12 @@ def out_of_the_folder(server: Server, schema: str, table: str) -> Iterator[Calla
 def test_a_table_without_a_file_for_a_moment_is_never_left_out(
     mariadb_pair: Pair, schema: str, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server says nothing of it. MySQL keeps its catalogue in tables, whose answers are those of one moment."""
+    """The server gives no warning. MySQL keeps its catalogue in tables, whose answers are consistent."""
     make_tables(mariadb_pair.source, schema)
     with Session(mariadb_pair.source.endpoint("source"), Purpose.CONTROL) as session:
         table = next(one for one in discover(session, Tables(include=[f"{schema}.*"])) if one.source.name == "t")
         whole = CATALOGUE_QUERIES[look](session, table)
         with out_of_the_folder(mariadb_pair.source, schema, "t") as end:
-            # Names that nobody knows beforehand are read more than once.
+            # Lists of names that are not known beforehand are read more than once.
             monkeypatch.setattr("ferry_core.mysql.listings.time.sleep", lambda _: end())
             assert CATALOGUE_QUERIES[look](session, table) == whole

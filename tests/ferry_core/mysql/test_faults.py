@@ -1,4 +1,4 @@
-"""What a server's refusal becomes: code decides by the fields of the error, never by its message."""
+"""How a server's error is classified: code uses the fields of the error, never its message."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Which server a session speaks to, and since which start: exact, seen by anybody, and asked before all else."""
+"""The identity and start time of a server: exact, readable by any account, and checked before anything else."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ def again(server: Server, *, kill: bool = False) -> None:
 
 
 def known(server: Server, patience_seconds: float = 60) -> KnownServer:
-    """What a run keeps of the server as it is now."""
+    """What a run remembers of the server as it is now."""
     kept = KnownServer(ServerRole.SOURCE, patience_seconds)
     kept.learn(identity(server))
     return kept
@@ -59,7 +59,7 @@ def test_the_identity_does_not_depend_on_the_clock(pair: Pair) -> None:
     expected = identity(pair.source)
     seen = set()
     with contextlib.closing(pair.source.connect()) as connection, connection.cursor() as cursor:
-        end = time.monotonic() + 1.2  # over the turn of a second, where rounding would show
+        end = time.monotonic() + 1.2  # across a change of the second, where rounding would show
         while time.monotonic() < end:
             cursor.execute(f"SELECT {COLUMNS}")
             seen.add(cursor.fetchone())
@@ -108,7 +108,7 @@ def test_steps_allowed_after_a_restart_only_record_it(make_server: ServerFactory
 
 
 def test_another_server_is_refused_before_anything_is_asked_there(pair: Pair) -> None:
-    """At first it may be a slip of the address; in the end it is not."""
+    """First it may be a temporary mistake of the address; after a while it is permanent."""
     kept = known(pair.source, patience_seconds=0.2)
     moved = dataclasses.replace(pair.target.endpoint(), known=kept, any_start=True)
     with pytest.raises(OtherServer, match="is another server now"):

@@ -1,4 +1,4 @@
-"""A session trusts no global default: whatever a server's administrator set, ours means what it should."""
+"""A session relies on no global default: whatever a server's administrator set, our statements work as intended."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ HOSTILE_MARIADB = {"idle_transaction_timeout": "1", "max_statement_time": "0.001
 
 @pytest.fixture
 def hostile(pair: Pair, schema: str) -> Iterator[Server]:  # noqa: ARG001 - the schema is dropped after our values are
-    """A server whose global defaults are set for people who must not do much."""
+    """A server whose global defaults restrict its users as far as possible."""
     server = pair.source
     values = HOSTILE | (HOSTILE_MYSQL if pair.flavor is Flavor.MYSQL else HOSTILE_MARIADB)
     server.execute(*(f"SET GLOBAL {name} = {value}" for name, value in values.items()))
@@ -56,7 +56,7 @@ def test_the_servers_limits_do_not_apply_to_our_sessions(hostile: Server, schema
 
 @pytest.fixture
 def logged(pair: Pair) -> Iterator[Server]:
-    """A server that writes down each statement it is sent."""
+    """A server that logs each statement it receives."""
     server = pair.source
     server.execute("SET GLOBAL log_output = 'TABLE'", "TRUNCATE mysql.general_log", "SET GLOBAL general_log = ON")
     yield server
@@ -64,7 +64,7 @@ def logged(pair: Pair) -> Iterator[Server]:
 
 
 def statements(server: Server, connection_id: int) -> list[str]:
-    """What one connection has sent."""
+    """Statements sent on one connection."""
     sent = server.query(
         "SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log WHERE thread_id = %s AND command_type = 'Query'",
         [connection_id],
@@ -73,7 +73,7 @@ def statements(server: Server, connection_id: int) -> list[str]:
 
 
 def asks_without_limits(sent: list[str]) -> bool:
-    """Whether nothing was asked before the server's limit for statements was lifted."""
+    """Whether no query was sent before the server's statement limit was removed."""
     lifted = next(place for place, text in enumerate(sent) if "max_execution_time = 0" in text)
     return not any(text.startswith(("SELECT", "SHOW")) for text in sent[:lifted])
 
@@ -93,7 +93,7 @@ def test_no_query_is_sent_before_the_limits_are_removed(logged: Server) -> None:
 
 
 def test_a_limit_that_interrupts_its_own_removal_is_retried(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MariaDB's max_statement_time is for all statements, also for the one that lifts it."""
+    """MariaDB's max_statement_time applies to all statements, including the one that removes it."""
     execute, failures = Session.execute, iter(range(3))
 
     def interrupted(session: Session, statement: str | bytes) -> int:

@@ -97,7 +97,7 @@ def test_refuses_a_certificate_for_another_host(
 
 
 def test_the_cipher_can_be_read_on_a_server_that_forbids_big_joins(verified: Server, mysql_pair: Pair) -> None:
-    """SHOW STATUS is a SELECT to it, and the stream's connection asks too."""
+    """That server treats SHOW STATUS as a SELECT, and the stream's connection sends it too."""
     for server in (verified, mysql_pair.source):
         with set_global(server, "max_join_size = 1", "sql_big_selects = 0"):
             at = endpoint(server, TlsMode.REQUIRED)

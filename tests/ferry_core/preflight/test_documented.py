@@ -1,4 +1,4 @@
-"""Every reason that preflight can give stands in docs/preflight.md and is provoked by a test."""
+"""Every reason that preflight can give is in docs/preflight.md and is provoked by a test."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ TESTS = [
 USED = {
     Reason[name] for path in SOURCES for name in re.findall(r"\bReason\.([A-Z_]+)\b", path.read_text())
 } - {Reason.PASSED, Reason.SCHEMA_CHANGED}  # fmt: skip
-"""Of a table that went away after the copy began a run says SchemaChanged: that is an operator's to read."""
+"""A run reports SchemaChanged for a table that disappeared after the copy began; docs/operator.md explains that one."""
 
 
 def test_reasons_were_found() -> None:

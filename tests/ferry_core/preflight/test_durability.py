@@ -1,4 +1,4 @@
-"""Settings that lose commits in a crash are told, on both ends; nothing is refused for them."""
+"""Settings that lose commits in a crash cause warnings on both servers, never a refusal."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def tables(pair: Pair, schema: str) -> str:
 
 
 def test_settings_of_both_servers_cause_warnings(pair: Pair, tables: str) -> None:
-    """The servers of the test bed are thrown away, and run with such settings."""
+    """The test servers are temporary, and run with such settings."""
     results = check(pair.source, pair.target, tables)
     warned = told(results, Status.WARNING)
     for end, reason in (("source", "SourceLosesCommits"), ("target", "TargetLosesCommits")):

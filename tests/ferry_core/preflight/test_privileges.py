@@ -44,7 +44,7 @@ def _missing(pair: Pair, schema: str, /, **fields: object) -> list[str]:
 
 
 def test_each_missing_privilege_comes_with_a_grant_that_fixes_it(pair: Pair, users: str) -> None:
-    """Runs the GRANTs out of the messages until none is missing, and then has just enough."""
+    """Runs the GRANTs from the messages until none is missing, and then has just enough privileges."""
     for _ in range(3):
         missing = _missing(pair, users)
         if not missing:

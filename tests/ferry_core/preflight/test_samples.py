@@ -1,4 +1,4 @@
-"""Values that the target cannot hold are looked for before the copy."""
+"""Preflight looks for values that the target cannot hold."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def rows(pair: Pair, schema: str, table: str, *values: str) -> None:
 
 
 def test_json_that_does_not_survive_its_text(mysql_pair: Pair, schema: str) -> None:
-    """MariaDB's JSON is text. The first and the last rows are looked at, under the row filter."""
+    """MariaDB's JSON is text. The first and the last rows that match the filter are examined."""
     pair = mysql_pair
     pair.source.execute(
         f"USE `{schema}`",

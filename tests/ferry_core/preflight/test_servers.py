@@ -26,7 +26,7 @@ def test_families_do_not_mix(mysql_pair: Pair, mariadb_pair: Pair, schema: str) 
 
 def test_old_versions(pair: Pair, tables: str) -> None:
     with opened(pair.source, pair.target, tables) as context:
-        # No such server can be had here.
+        # No such server is available here.
         context.target.version = "5.7.44-log" if pair.flavor is Flavor.MYSQL else "10.4.30-MariaDB"
         found = told(run_checks(context))
     assert "upgrade it" in found["UnsupportedVersion"]
@@ -55,7 +55,7 @@ def test_servers_that_treat_the_case_of_names_differently(pair: Pair, make_serve
         found = told(check(pair.source, target, tables))
     else:
         with opened(pair.source, pair.target, tables) as context:
-            # MySQL fixes it when a data folder is made.
+            # MySQL fixes it when a data folder is created.
             context.target_facts.variables["lower_case_table_names"] = "1"
             found = told(run_checks(context))
     assert "lower_case_table_names is 0 on source" in found["NameCaseDiffers"]

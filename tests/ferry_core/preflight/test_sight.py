@@ -1,6 +1,7 @@
-"""What the documented account cannot see is never passed: each look is asked with it and with root, on both families.
+"""Preflight never passes what the documented account cannot see: each check runs with that account and with root, on
+both families.
 
-information_schema leaves out what an account has no privilege for, without a word.
+information_schema silently leaves out objects for which an account has no privilege.
 """
 
 import re
@@ -40,7 +41,7 @@ REST = (
 
 @pytest.fixture
 def one_of_each(pair: Pair, schema: str) -> Iterator[str]:
-    """Tables of every kind on both ends, the documented accounts, and all that a check looks for."""
+    """Tables of every kind on both servers, the documented accounts, and everything that a check looks for."""
     pair.target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
     for server in (pair.source, pair.target):
         server.execute(f"USE `{schema}`", *TABLES, *REST)
@@ -61,7 +62,7 @@ def one_of_each(pair: Pair, schema: str) -> Iterator[str]:
 
 
 def _results(pair: Pair, schema: str, user: str) -> list[CheckResult]:
-    """All results, with what this test is about: servers whose settings, replicas and transactions a check reports."""
+    """All results, with servers whose settings, replicas and transactions the checks report."""
     tables = {"include": [f"{schema}.*"], "exclude": [f"{schema}.outside"]}
     with opened(
         pair.source,
@@ -80,7 +81,9 @@ UNSEEN = {
     Flavor.MYSQL: {"left behind"},
     Flavor.MARIADB: {"left behind", "writers past the lock", "server id"},
 }
-"""Checks whose answer says that it is not whole; all others must see with the documented account what root sees."""
+"""Checks that report that they cannot see everything. All others must see with the documented account what root
+sees.
+"""
 
 
 def test_every_check_sees_what_root_sees_or_reports_that_it_cannot(pair: Pair, one_of_each: str) -> None:
@@ -136,7 +139,7 @@ def test_every_table_query_sees_what_root_sees(pair: Pair, one_of_each: str, sid
 
 
 def test_the_privilege_to_see_triggers_is_requested(mysql_pair: Pair, schema: str) -> None:
-    """MariaDB shows them to whoever may write."""
+    """MariaDB shows them to any account that may write."""
     pair = mysql_pair
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     pair.target.execute(f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
@@ -171,7 +174,7 @@ def test_invisible_events_are_reported(pair: Pair, schema: str) -> None:
 
 
 def test_a_pattern_wider_than_the_accounts_grants(pair: Pair, schema: str) -> None:
-    """A table without any privilege is not even listed: it would stay behind without a word."""
+    """A table without any privilege is not even listed: it would silently be left behind."""
     pair.source.execute(*(f"CREATE TABLE `{schema}`.{name} (id INT PRIMARY KEY)" for name in ("a", "b")))
     give(pair.source, documented(pair, schema)[0])
     pair.source.execute(f"REVOKE SELECT ON `{schema}`.* FROM ferry@'%'", f"GRANT SELECT ON `{schema}`.a TO ferry@'%'")

@@ -171,7 +171,7 @@ def test_nothing_is_created_on_a_wrong_target(pair: Pair, schema: str) -> None:
 
 
 def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
-    """A slip in a pattern, tables without a key, of another engine, and with cascades: all in one round."""
+    """A wrong pattern, tables without a key, of another engine, and with cascades: all reported in one round."""
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE keyless (a INT, b INT NOT NULL, INDEX (b)) ENGINE=InnoDB",
@@ -189,7 +189,7 @@ def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
 
 
 def test_the_consequences_of_excluding_a_table_are_reported_at_once(pair: Pair, schema: str) -> None:
-    """Its children would be ForeignKeyOutsideSelection in the next round, and theirs in the one after."""
+    """Otherwise its children would be ForeignKeyOutsideSelection in the next round, and theirs in the round after."""
     pair.source.execute(
         f"USE `{schema}`",
         "SET SESSION foreign_key_checks = 0"
@@ -208,7 +208,7 @@ def test_the_consequences_of_excluding_a_table_are_reported_at_once(pair: Pair, 
 
 
 def test_stored_columns_generated_from_timestamps(pair: Pair, schema: str) -> None:
-    """The session's time_zone decides what is stored, and the target's sessions are all in UTC."""
+    """The session's time_zone determines the stored value, and the target's sessions use UTC."""
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, at TIMESTAMP NULL, day DATE AS (DATE(at)) STORED, "
         "hour INT AS (HOUR(at)) VIRTUAL, next INT AS (hour + 1) STORED, indexed INT AS (YEAR(at)) VIRTUAL, "

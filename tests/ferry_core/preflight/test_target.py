@@ -1,4 +1,4 @@
-"""What lies on the target, whose it is, and the state of the source before a cutover."""
+"""Tables on the target and their owners, and the state of the source before a cutover."""
 
 import json
 from collections.abc import Iterator
@@ -298,7 +298,7 @@ def test_rows_of_ours_whose_state_is_missing(pair: Pair, tables: str) -> None:
 
 @pytest.mark.usefixtures("lease")
 def test_a_claim_of_an_earlier_version_may_mean_two_tables(pair: Pair) -> None:
-    """They are refused to others, and are not taken for one's own."""
+    """They are refused to others, and do not count as ours either."""
     _hold(pair, FERRY_UID, "Copying", "a.b.c", "a.d", "`a.b`.e")
     with Session(pair.target.endpoint("target"), Purpose.CONTROL) as session:
         (found,) = read_leases(session)

@@ -1,4 +1,4 @@
-"""Definitions are tried for real on the target, in a schema of their own that is gone afterwards."""
+"""Definitions are really tried on the target, in a temporary schema that is dropped afterwards."""
 
 import contextlib
 import subprocess
@@ -26,18 +26,18 @@ ACCOUNT = "preflight_trial"
 
 
 def trials(server: Server) -> list[str]:
-    """Schemas of this Ferry's trials."""
+    """Trial schemas of this Ferry."""
     return [name for (name,) in server.query("SHOW DATABASES") if name.startswith(prefix_of(FERRY_UID))]
 
 
 def tried(results: list[CheckResult]) -> str:
-    """What the check says when it has tried something."""
+    """The check's message when it has tried something."""
     return "\n".join(one.message for one in results if one.name == "definitions tried" and one.status is Status.PASSED)
 
 
 @pytest.fixture
 def account(pair: Pair, schema: str) -> Iterator[str]:
-    """May do on the target what the docs grant, in ``schema``."""
+    """An account with the documented grants on the target, for ``schema``."""
     pair.target.execute(
         f"DROP USER IF EXISTS {ACCOUNT}",
         f"CREATE USER {ACCOUNT} IDENTIFIED BY '{PASSWORD}'",
@@ -49,7 +49,7 @@ def account(pair: Pair, schema: str) -> Iterator[str]:
 
 
 def only_on_the_source(pair: Pair, schema: str) -> tuple[str, str]:
-    """A table whose definition works on the source alone, and what the target says."""
+    """A table whose definition works only on the source, and the target's error."""
     if pair.family is Family.MYSQL:
         space = f"ts_{schema[-6:]}"
         pair.source.execute(f"CREATE TABLESPACE {space} ADD DATAFILE '{space}.ibd'")
@@ -84,7 +84,7 @@ def test_each_definition_that_the_target_refuses_is_named(pair: Pair, schema: st
 
 
 def test_a_created_table_that_differs_from_the_sources(pair: Pair, schema: str) -> None:
-    """A target that cuts an index without strictness, rather than refuse it."""
+    """Without strict mode the target shortens an index instead of refusing it."""
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(900) CHARSET latin1, KEY long_one (v))"
     )
@@ -102,7 +102,7 @@ def test_the_targets_page_compression_is_ignored(mariadb_pair: Pair, schema: str
 
 
 def test_constraints_are_tried_between_all_tables_that_they_connect(pair: Pair, schema: str) -> None:
-    """In a circle, to itself, over schemas, to a parent that is there already; only what is refused is told."""
+    """In a circle, to itself, between schemas, to an existing parent; only refused ones are reported."""
     other = f"{schema}_other"
     pair.source.execute(
         f"CREATE DATABASE `{other}`",
@@ -146,7 +146,7 @@ def test_an_account_that_cannot_create_a_schema_is_told_the_grant(pair: Pair, sc
 
 
 def test_strict_mode_is_turned_off_if_the_account_may(pair: Pair, schema: str, account: str) -> None:
-    """Everybody on MariaDB; on MySQL who has SESSION_VARIABLES_ADMIN, which the message asks for."""
+    """Any account on MariaDB; on MySQL one with SESSION_VARIABLES_ADMIN, which the message asks for."""
     pair.source.execute("SET SESSION innodb_strict_mode = 0", f"CREATE TABLE `{schema}`.wide {WIDE}")
     pair.target.execute(rf"GRANT ALL ON `mysql\_ferry%`.* TO {account}")
     found = told(check(pair.source, pair.target, schema, target_user=account))
@@ -196,7 +196,7 @@ def test_only_leftovers_of_a_killed_check_are_dropped(pair: Pair, schema: str) -
 
 
 def test_two_checks_at_once(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are between making and dropping at the same moment."""
+    """Both are between creating and dropping at the same moment."""
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     both, seen, results = threading.Barrier(2, timeout=180), [], []
 
@@ -260,7 +260,7 @@ def test_nothing_is_tried_where_nothing_would_be_created(pair: Pair, schema: str
 
 
 def test_a_stopped_check_leaves_nothing(pair: Pair, schema: str, tmp_path: Path) -> None:
-    """Stopped while the target is about to make the schema, which it then would do without its client."""
+    """Stopped while the target is about to create the schema, which it would then do without its client."""
     pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
     ferry = FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]})
     making = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'CREATE DATABASE `mysql_ferry_trial%'"

@@ -28,7 +28,7 @@ def test_members_beyond_the_basic_plane(pair: Pair, schema: str, there: str, sai
 
 
 def test_stored_values_that_depend_on_settings(mysql_pair: Pair, schema: str) -> None:
-    """MariaDB keeps nothing that these decide."""
+    """MariaDB does not store values that depend on them."""
     mysql_pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, at DATETIME, c CHAR(9), v VARCHAR(9), n VARCHAR(20) AS "
         "(DAYNAME(at)) STORED, f VARCHAR(30) AS (DATE_FORMAT(at, '%Y %M')) STORED, y INT AS (DATE_FORMAT(at, '%Y')) "

@@ -1,4 +1,4 @@
-"""What a scrape sees: names, labels, what is missing while unknown."""
+"""What a scrape sees: names, labels, and no sample for unknown values."""
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample

@@ -1,4 +1,4 @@
-"""The snapshot: numbers, transitions, percent, estimate, and who is woken by what."""
+"""The snapshot: numbers, transitions, percentage, estimate, and which changes wake which waiter."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a run says of itself: words and figures that people act on."""
+"""What a run reports: texts and figures that people act on."""
 
 import hashlib
 import logging
@@ -91,7 +91,7 @@ def checked(reporter: StatusReporter, *warnings: tuple[Reason, str]) -> str:
 
 
 def test_warnings_of_the_preflight_are_in_the_condition(reporter: StatusReporter) -> None:
-    """All that who has kubectl alone gets to see."""
+    """Users who have only kubectl see nothing else."""
     assert checked(reporter) == ""
     short, events = (Reason.BINLOG_RETENTION_SHORT, "binlogs go after 1 h"), (Reason.EVENTS_ENABLED, "2 events write")
     said = "passed, with warnings: BinlogRetentionShort: binlogs go after 1 h; EventsEnabled: 2 events write"
@@ -133,7 +133,7 @@ def reason(reporter: StatusReporter, kind: Condition) -> tuple[str, str]:
 
 
 def test_the_advice_is_possible_in_mode_automatic(reporter: StatusReporter) -> None:
-    """The API server refuses ``approved`` beside it."""
+    """The API server refuses ``approved`` in this mode."""
     reporter.attempts_exhausted(5, CutoverMode.AUTOMATIC)
     message = reporter.report().message
     assert "raise spec.cutover.maxAttempts" in message
@@ -195,7 +195,7 @@ def test_a_failed_attempt_is_reported_until_the_next_one(reporter: StatusReporte
 
 
 def test_a_cutover_that_is_approved_does_not_wait_for_approval(reporter: StatusReporter) -> None:
-    """It was paused, or lagged, and said until its end that nobody had approved it."""
+    """It was paused, or lagged; it must not say that nobody has approved it."""
     lag, pause = [LAGS, PAUSED], [PAUSED]
     said = []
     for missing, wanted in ((lag, False), ([], False), (lag, False), (lag, True), (pause, True), (pause, False)):
@@ -231,7 +231,7 @@ def test_a_lag_during_an_attempt_is_not_reported_as_caught_up(
 
 
 def test_a_retry_counts_for_the_server_of_its_error(reporter: StatusReporter) -> None:
-    """By the field: a message may begin with anything."""
+    """Determined by the error's field: a message may begin with anything."""
     reporter.retried(LockConflict(Reason.LOCK_CONFLICT, "source rows wait", server=ServerRole.TARGET))
     reporter.retried(Interrupted(Reason.PAUSED, "source and target rest"))
     counted = exposition(registry_of(reporter.progress)).decode()

@@ -1,4 +1,4 @@
-"""Chunks follow time, bytes and the cap of rows a second, and shrink at once on trouble."""
+"""Chunk sizes adapt to time, bytes and the row limit, and shrink at once after trouble."""
 
 from ferry_core.rows.chunk_size import FIRST, MOST_BYTES, ChunkSizer, ChunkTarget
 
@@ -28,7 +28,7 @@ def test_bytes_limit_a_chunk_even_if_the_spec_allows_more() -> None:
 
 
 def test_time_alone_never_shrinks_a_chunk_to_a_few_rows() -> None:
-    """On a busy machine 10 ms were over with the chunk's own statements: it had 5 rows, and the copy crept."""
+    """On a busy machine a chunk's fixed cost alone took 10 ms: chunks shrank to 5 rows, and the copy crept."""
     sizer = ChunkSizer(ChunkTarget(seconds=0.01, bytes=8 << 20), 100)
     for _ in range(20):
         sizer.learn(sizer.rows, sizer.rows * 100, 0.2)

@@ -1,4 +1,4 @@
-"""What a copy refuses, what it lets pass when proven, and what it does with rows that do not fit."""
+"""What a copy refuses, what it accepts once proven, and how it handles rows that do not fit."""
 
 import contextlib
 import dataclasses
@@ -111,7 +111,7 @@ def test_a_unique_value_that_moved_replaces_its_old_row(pair: Pair, both: TableP
 
 @pytest.mark.parametrize("more", ["", ", UNIQUE (n)", ", d TEXT, UNIQUE (d, n)"])
 def test_values_that_move_under_a_hash_index(mariadb_pair: Pair, schema: str, more: str) -> None:
-    """MariaDB's UNIQUE over TEXT, which its REPLACE does not know under READ COMMITTED."""
+    """MariaDB's UNIQUE index over TEXT, which its REPLACE handles wrongly under READ COMMITTED."""
     mariadb_pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, b TEXT, UNIQUE (b), n INT{more})",
         f"INSERT INTO `{schema}`.t (id, b, n) VALUES (1, 'aaa', 1), (2, 'bbb', 2), (3, 'ccc', 3), (4, NULL, 4)",
@@ -242,7 +242,7 @@ def test_a_target_with_smaller_packets_accepts_everything_but_json(family: str, 
 
 @pytest.fixture
 def poor(mysql_pair: Pair, schema: str) -> Iterator[TablePair]:
-    """Accounts that may not lengthen the server's list of 1024 warnings, as most are."""
+    """Accounts that may not lengthen the server's list of 1024 warnings, as is usual."""
     name = f"p{schema[-8:]}"
     for server in (mysql_pair.source, mysql_pair.target):
         server.execute(
@@ -269,7 +269,7 @@ UTF8MB3_KEY = (
 
 
 def test_deprecations_do_not_hide_a_warning_that_matters(mysql_pair: Pair, poor: TablePair, schema: str) -> None:
-    """Each literal of a utf8mb3 key is one; the server lists 1024 and goes on counting what comes in the execution."""
+    """Each literal of a utf8mb3 key causes one; the server lists 1024 and only counts the others."""
     mysql_pair.source.execute(
         UTF8MB3_KEY.format(schema),
         f"INSERT INTO `{schema}`.t VALUES " + ", ".join(f"('{n:04}', 'x', '{n}')" for n in range(1200)),

@@ -53,7 +53,9 @@ def test_json_that_changes_as_text_is_counted(mysql_pair: Pair, schema: str) -> 
 
 
 def test_unsigned_integers_in_json_arrive_exactly(mysql_pair: Pair, schema: str) -> None:
-    """A small one is an INTEGER on the target, of the same value: its text tells no more. MariaDB's JSON is text."""
+    """A small one becomes an INTEGER of equal value on the target, because its text says no more. MariaDB's JSON is
+    text.
+    """
     values = (
         "CAST(CAST(5 AS UNSIGNED) AS JSON)",
         "CAST(9223372036854775808 AS JSON)",

@@ -1,4 +1,4 @@
-"""Which JSON documents their text cannot tell. One that was updated in place is no loss by that."""
+"""Which JSON documents change as text. A document updated in place does not."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_holes_and_old_offsets_are_not_counted_as_changed(mysql_pair: Pair, sche
         f"UPDATE {table} SET j = JSON_SET(j, '$.b[1]', 'short')",
         f"UPDATE {table} SET j = JSON_REMOVE(j, '$.c.d')",
         f"UPDATE {table} SET j = JSON_REPLACE(j, '$.c', 7) WHERE id = 2000",
-        # Begun as a document of more than 64 KiB, whose offsets take four bytes each, and small by now.
+        # Created with more than 64 KiB, so that its offsets take four bytes each; small by now.
         f"UPDATE {table} SET j = JSON_SET(j, '$.a', 'small') WHERE id = 70000",
     )
     assert mysql_pair.source.value(SIZED.format(schema)) == 3, "these updates were not made in place"
@@ -31,7 +31,7 @@ def test_holes_and_old_offsets_are_not_counted_as_changed(mysql_pair: Pair, sche
 
 
 def test_decimals_as_long_as_a_double(mysql_pair: Pair, schema: str) -> None:
-    """Equal to the double in value, text and size, alone and together, at any depth; its type is another."""
+    """Equal to the double in value, text and size, alone and combined, at any depth; only its type differs."""
     table = f"`{schema}`.t"
     exact = ("[1.5, 2]", '{"a.b": [[1, [2.25]]]}', '"12345.67"', "[]", "-0.0", '[1, "1.5"]')
     lost = (

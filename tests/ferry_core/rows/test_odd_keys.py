@@ -1,4 +1,4 @@
-"""Keys of every kind: chunks partition the table, key sets find each row, the key's index serves both."""
+"""Keys of every kind: chunks partition the table, key sets find each row, and the key's index is used for both."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""DDL on a selected table while it is streamed: it goes on where all that counts is known to be as it was."""
+"""DDL on a selected table while it is streamed: the run continues if nothing relevant is known to have changed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ TABLE = (
 
 
 class Watched:
-    """One table, its selection and the streams that watch it."""
+    """One table, its selection and the streams that follow it."""
 
     def __init__(self, pair: Pair, schema: str) -> None:
         self.pair, self.schema = pair, schema
@@ -82,7 +82,7 @@ HARMLESS = [
 
 
 def test_an_alteration_without_relevant_changes_continues(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
-    """One after another, each with a row behind it."""
+    """One statement after another, each followed by a row."""
     with watched.streaming() as stream:
         for number, statement in enumerate(HARMLESS):
             watched.execute(statement, f"INSERT INTO t (id) VALUES ({number})")
@@ -140,7 +140,7 @@ VECTORS = {
 
 @pytest.mark.parametrize("how", VECTORS)
 def test_a_column_whose_name_is_a_kind_of_index(watched: Watched, how: str) -> None:
-    """VECTOR is not reserved: the column is dropped and made anew, with its values, and looks as it was."""
+    """VECTOR is not reserved: the column is dropped and created again, and looks the same, but its values are lost."""
     watched.execute("DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, vector INT)", "INSERT INTO t VALUES (1, 1)")
     with watched.session() as session:
         watched.tables = discover(session, watched.selection)
@@ -150,7 +150,9 @@ def test_a_column_whose_name_is_a_kind_of_index(watched: Watched, how: str) -> N
 
 
 def test_two_alterations_that_cancel_out_before_a_comparison(watched: Watched) -> None:
-    """The table is as it was, its rows are not: values were cut off, or the column was empty for a while."""
+    """The table's definition is the same, its rows are not: values were cut off, or the column was empty for a
+    while.
+    """
     start = watched.position()
     watched.execute("ALTER TABLE t MODIFY v VARCHAR(2)", "ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b'")
     assert "another statement altered it too" in watched.refused(since=start)
@@ -160,7 +162,7 @@ MODIFY = "ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b' COMMENT 'a remark'"
 
 
 def test_one_statement_from_before_the_stream_is_compared(watched: Watched) -> None:
-    """As after a stop: the table is what the checkpoint says it was, and nothing else was done to it between."""
+    """As after a stop: the table equals the checkpoint's record, and nothing else altered it in between."""
     start = watched.position()
     watched.execute(MODIFY, "INSERT INTO t (id) VALUES (1)")
     with watched.streaming(start) as stream:
@@ -173,7 +175,7 @@ def test_one_statement_from_before_the_stream_is_compared(watched: Watched) -> N
 def test_the_checkpoint_stays_before_the_statement_until_the_compared_end_was_read(
     watched: Watched,
 ) -> None:
-    """Else a run that is killed between two statements would take the second for the only one."""
+    """Otherwise a run that is killed between two statements would take the second for the only one."""
     start = watched.position()
     watched.execute("ALTER TABLE t MODIFY v VARCHAR(2)", "INSERT INTO t (id) VALUES (1)")
     watched.execute("ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b'")
@@ -200,7 +202,7 @@ def test_the_checkpoint_advances_past_the_statement(watched: Watched) -> None:
 
 
 def test_a_table_that_no_checkpoint_describes(watched: Watched) -> None:
-    """Its state is of an older version: what it was before the statement is not known."""
+    """Its state is from an older version, so its earlier definition is unknown."""
     start = watched.position()
     watched.execute(MODIFY)
     with watched.session() as session:
@@ -231,7 +233,7 @@ def test_several_harmless_statements_need_no_comparison_in_between(watched: Watc
 
 @pytest.mark.parametrize("rebuild", ["ALTER TABLE t FORCE, ALGORITHM=COPY", "OPTIMIZE TABLE t"])
 def test_stored_generated_columns_count_as_unproven_after_a_rebuild(watched: Watched, rebuild: str) -> None:
-    """It may compute them anew under its settings (OPTIMIZE: beside a FULLTEXT index), and no row event tells."""
+    """It may recompute them with its own settings (OPTIMIZE: with a FULLTEXT index), without any row event."""
     with watched.session() as session:
         altered = AlteredTables(watched.session, watched.selection, watched.visibility, end_of_binlog(session))
     told: list[str] = []
@@ -243,7 +245,7 @@ def test_stored_generated_columns_count_as_unproven_after_a_rebuild(watched: Wat
 
 
 def test_an_alter_that_mariadb_logs_in_two_phases(mariadb_pair: Pair, schema: str) -> None:
-    """Both of its events may be there before the first is read, and one that fails is rolled back."""
+    """Both of its events may be there before the first is read; one that fails is rolled back."""
     watched = Watched(mariadb_pair, schema)
     for statement in ("ALTER TABLE t ADD INDEX i (v)", "ALTER TABLE t MODIFY v VARCHAR(40) DEFAULT 'a, b' COMMENT 'x'"):
         with watched.streaming() as stream:
@@ -259,7 +261,7 @@ def test_an_alter_that_mariadb_logs_in_two_phases(mariadb_pair: Pair, schema: st
 
 
 def test_rows_of_another_shape_than_before(watched: Watched) -> None:
-    """Its session keeps the DDL out of the binlog; the rows behind it tell."""
+    """Its session keeps the DDL out of the binlog; the rows after it reveal it."""
     with watched.streaming() as stream:
         watched.execute("INSERT INTO t (id) VALUES (1)")
         stream.caught_up()
@@ -315,7 +317,7 @@ def test_statements_about_other_objects_continue(watched: Watched) -> None:
 
 
 def test_logged_statements_that_reach_no_selected_schema(mysql_pair: Pair, schema: str) -> None:
-    """MySQL's event tells the schemas of all tables that were opened, by views, triggers and functions too.
+    """MySQL's event names the schemas of all tables that were opened, also through views, triggers and functions.
 
     MariaDB's does not: there any such statement ends the run (tests/e2e/test_logged_statements.py).
     """
@@ -350,7 +352,7 @@ WRITING = [
 def test_logged_statements_that_write_although_they_look_harmless(
     mariadb_pair: Pair, schema: str, statement: str
 ) -> None:
-    """MySQL has no ANALYZE UPDATE, and lets no function write while a table is made (error 1746)."""
+    """MySQL has no ANALYZE UPDATE, and does not let a function write while a table is created (error 1746)."""
     watched = Watched(mariadb_pair, schema)
     watched.execute(
         "CREATE FUNCTION written(a INT) RETURNS INT DETERMINISTIC MODIFIES SQL DATA "

@@ -1,4 +1,4 @@
-"""A series of cutover attempts belongs to what a person said: only a new word of theirs begins another."""
+"""A series of cutover attempts belongs to a person's request: only a new request begins another series."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def directive(*, generation: int = 1, **cutover: Any) -> Directive:
 
 
 def held() -> DesiredState:
-    """As a copier starts: without any permission."""
+    """As at the start of a copier: without any permission."""
     return DesiredState.at_start(directive(generation=0))
 
 

@@ -29,12 +29,12 @@ WAY = [
     Stage.COMPLETED,
 ]
 MOVING = WAY[1:5]
-"""The phases in which a stop, an abort or an error ends the run by an error."""
+"""Phases in which a stop, an abort or an error ends the run with an error."""
 BEFORE_THE_ATTEMPT = WAY[1:4]
 
 
 def run_until(make_run: MakeRun, stage: Stage) -> FakeRun:
-    """One that waits in ``stage``, where nothing is approved before a test does so."""
+    """A run that waits in ``stage``, where nothing is approved before a test does so."""
     return make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")
 
 
@@ -105,7 +105,7 @@ def test_the_run_waits_for_approval_and_every_gate(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize("stage", [Stage.STREAMING, Stage.READY_FOR_CUTOVER])
 def test_a_table_that_joins_is_copied_before_an_attempt(make_run: MakeRun, stage: Stage) -> None:
-    """Also where verify.mode is None: nothing else would wait for its rows."""
+    """Even if verify.mode is None: nothing else would wait for its rows."""
     run = run_until(make_run, stage)
     left_at_the_attempt: list[int] = []
 

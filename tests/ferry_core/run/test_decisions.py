@@ -1,4 +1,4 @@
-"""What the coordinator decides, without a run."""
+"""The coordinator's decisions, without a run."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A directive that could only be acted on in part is refused, not taken in silence."""
+"""A directive that could be applied only in part is refused, not silently accepted."""
 
 import threading
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_every_other_change_is_accepted(ferry: Ferry) -> None:
 
 @pytest.mark.parametrize("earlier", [True, False], ids=["just before", "just after"])
 def test_a_pause_that_arrives_as_an_attempt_begins_takes_effect_after_it(ferry: Ferry, earlier: bool) -> None:
-    """In the attempt it would keep writes on the source refused until the deadline."""
+    """During the attempt it would keep writes on the source blocked until the deadline."""
     inside, release = threading.Event(), threading.Event()
 
     def paused(wanted: DesiredState) -> DesiredState:

@@ -1,7 +1,6 @@
 """An address that leads to another server for one connection, whichever it is: nothing is read or written there.
 
-The wrong server has what the right one has, tables of the same names and the same lease: whatever is done there would
-succeed.
+The wrong server has the same tables and the same lease as the right one, so anything done there would succeed.
 """
 
 import itertools
@@ -82,7 +81,7 @@ def read_only(server: Server) -> bool:
 
 
 def died_in_cutover(ends: MisleadingServers, loaded: LoadedFerry) -> None:
-    """All that a run leaves that was killed under its lock, on both servers: the wrong one must not be told apart."""
+    """Leaves what a run leaves that was killed under its lock, on both servers, so that they look alike."""
     mysql = ends.pair.flavor.value == "MySQL"
     names = ["read_only", "super_read_only"] if mysql else ["read_only"]
     with Session(ends.pair.source.endpoint(), Purpose.CONTROL) as source:
@@ -104,7 +103,7 @@ def died_in_cutover(ends: MisleadingServers, loaded: LoadedFerry) -> None:
 def test_abort_and_cleanup_refuse_another_server(
     ends: MisleadingServers, verb: Callable[[LoadedFerry, RunOptions], Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through each of its connections; and it can be done again."""
+    """Through each of its connections; and the command can be repeated."""
     monkeypatch.setattr("ferry_core.cutover.unlocking.UNLOCK_SECONDS", 5.0)
     loaded = ends.load(deletionPolicy="DropTarget")
     for before in itertools.count(1):
@@ -130,7 +129,9 @@ def test_abort_and_cleanup_refuse_another_server(
 
 @pytest.mark.parametrize("ends", ["target"], indirect=True)
 def test_check_refuses_another_server(ends: MisleadingServers) -> None:
-    """It loses its connection with its trial schema made: by another one it ends the first, and drops the schema."""
+    """The check loses its connection after creating its trial schema; it ends that session and drops the schema over
+    another one.
+    """
     ends.fill(ends.pair.source)
     loaded = ends.load()
     ends.proxy.hold(f"CREATE DATABASE `{prefix_of(ends.schema)}".encode())
@@ -147,7 +148,9 @@ def test_check_refuses_another_server(ends: MisleadingServers) -> None:
 
 @pytest.mark.slow
 def test_a_run(ends: MisleadingServers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Led astray at its second connection, at the second after that, and so on: the start begins anew each time."""
+    """A misleading connection at the second connection, at the second after that, and so on: the run starts again each
+    time.
+    """
     monkeypatch.setattr(restart_policy, "LONGEST_PAUSE", restart_policy.FIRST_PAUSE)
     for name in ("CAUGHT_UP_SECONDS", "BETWEEN_ATTEMPTS_SECONDS"):
         monkeypatch.setattr(attempts, name, 0.1)

@@ -1,4 +1,4 @@
-"""From where on events count of the tables that a checkpoint knows, and of those that it begins anew."""
+"""The position from which a table's events count: tables known to a checkpoint, and tables that start over."""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""The table of phases is whole: every phase is reached, every exit is used, and docs/architecture.md shows the same."""
+"""The table of phases is complete: every phase is reached, every exit is used, and docs/architecture.md shows the
+same.
+"""
 
 from pathlib import Path
 

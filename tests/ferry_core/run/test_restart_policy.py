@@ -1,4 +1,4 @@
-"""After which errors a run begins again from its checkpoint, and for how long."""
+"""After which errors, and for how long, a run starts again from its checkpoint."""
 
 import threading
 

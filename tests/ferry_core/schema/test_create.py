@@ -1,4 +1,4 @@
-"""Tables and foreign keys are made anew under their target names, whatever stands in names, defaults and comments."""
+"""Tables and foreign keys are created under their target names, whatever names, defaults and comments contain."""
 
 from collections.abc import Iterator
 
@@ -120,7 +120,7 @@ def test_foreign_keys_are_added_once_under_new_names(pair: Pair, both: TablePair
 
 
 def test_the_targets_defaults_do_not_change_a_definition(pair: Pair, both: TablePair, schema: str) -> None:
-    """An application's next UPDATE would rewrite a TIMESTAMP that was given ON UPDATE CURRENT_TIMESTAMP."""
+    """Otherwise the application's next UPDATE would rewrite a TIMESTAMP that got ON UPDATE CURRENT_TIMESTAMP."""
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t (id INT NOT NULL, a TIMESTAMP NOT NULL, b TIMESTAMP NULL, UNIQUE KEY k (id))"
     )

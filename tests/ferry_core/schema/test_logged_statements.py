@@ -1,4 +1,4 @@
-"""Statements as servers of both families log them: run, read back from the binlog, and understood."""
+"""Statements as servers of both families log them: executed, read back from the binlog, and interpreted."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ LOGGED_BY_MARIADB = [
 
 
 def test_statements_as_servers_log_them(pair: Pair, schema: str) -> None:
-    """Runs each statement and reads it back from the binlog: servers rewrite some of them."""
+    """Executes each statement and reads it back from the binlog, because servers rewrite some of them."""
     selected = [TableName(schema, name) for name in ("a", "b")]
     statements = LOGGED + (LOGGED_BY_MARIADB if pair.source.flavor.name == "MARIADB" else [])
     for statement, expected in statements:

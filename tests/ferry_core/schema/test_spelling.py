@@ -1,4 +1,4 @@
-"""Texts that SHOW CREATE TABLE prints as question marks arrive as what they are."""
+"""Texts that SHOW CREATE TABLE prints as question marks arrive unchanged."""
 
 from collections.abc import Iterator
 
@@ -63,7 +63,9 @@ def test_enum_and_set_members_beyond_the_basic_plane(pair: Pair, both: TablePair
 
 
 def test_members_that_are_equal_to_their_collation(pair: Pair, both: TablePair, schema: str) -> None:
-    """utf8mb4_general_ci takes every character beyond the basic plane for the same; only a lax sql_mode lets two in."""
+    """For utf8mb4_general_ci all characters beyond the basic plane are equal; only a lax sql_mode accepts two of
+    them.
+    """
     pair.source.execute(
         "SET SESSION sql_mode = ''",
         f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, e ENUM('\U0001f600', '\U0001f601', '?') CHARACTER SET utf8mb4 "
@@ -92,7 +94,7 @@ def test_defaults_beyond_the_basic_plane_or_binary(pair: Pair, both: TablePair, 
 
 
 def test_literals_of_other_character_sets_in_expressions(mysql_pair: Pair, schema: str) -> None:
-    """MySQL prints them as raw bytes. MariaDB itself works by another text than it was given."""
+    """MySQL prints them as raw bytes. MariaDB itself uses another text than it was given."""
     literals = ("_latin1 x'e9'", "_binary x'ff'", "_utf16 x'd83dde00'", "_gbk x'815c'", "_sjis x'835c'", "'\U0001f600'")
     columns = ", ".join(
         f"g{number} VARBINARY(40) AS (CONCAT(v, {literal})) STORED, d{number} VARBINARY(40) DEFAULT "
@@ -117,7 +119,7 @@ def test_literals_of_other_character_sets_in_expressions(mysql_pair: Pair, schem
 
 
 def test_a_replaced_enum_member_is_a_change(pair: Pair, both: TablePair, schema: str) -> None:
-    """SHOW CREATE TABLE says the same of both."""
+    """SHOW CREATE TABLE prints the same for both."""
     column = "k ENUM('b', '\U0001f600', 'a,0x', '?') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     pair.source.execute(
         f"CREATE TABLE `{schema}`.t ({column} NOT NULL PRIMARY KEY)",

@@ -1,4 +1,4 @@
-"""Statements as users write them, as both families log them, and as nobody would write them."""
+"""Statements as users write them, as both families log them, and in unusual forms."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ CHANGES = {
     "frobnicate the a": {A},
     "frobnicate shop": {A, B},
     "frobnicate other": set(),
-    "truncate 'a": {A, ELSE},  # does not end: nobody knows
+    "truncate 'a": {A, ELSE},  # does not end: its meaning is unknown
 }
 
 
@@ -121,7 +121,7 @@ def test_schema_changes(statement: str, tables: set[TableName]) -> None:
     assert (effect.kind, effect.tables) == (kind, frozenset(tables)), statement
 
 
-# What follows ALTER TABLE shop.a: is a definition that is the same afterwards a proof that nothing has changed?
+# What follows ALTER TABLE shop.a: does an unchanged definition afterwards prove that nothing has changed?
 ALTERATIONS = {
     Alteration.KEEPS: [
         "tablespace innodb_file_per_table",
@@ -213,7 +213,7 @@ def test_the_effect_of_other_statements() -> None:
 
 
 def test_rows_logged_after_a_create_table() -> None:
-    """MySQL's CREATE TABLE ... SELECT goes on; a procedure whose text ends alike does not."""
+    """MySQL's CREATE TABLE ... SELECT continues; a procedure whose text ends the same way does not."""
     made = "CREATE TABLE `made` (`id` int NOT NULL) START TRANSACTION"
     assert effect_on(made, "shop", names(SELECTED)).kind is StatementKind.BEGIN
     for statement in (
@@ -282,7 +282,7 @@ DML = {
 
 @pytest.mark.parametrize(("statement", "tables"), DML.items(), ids=range(len(DML)))
 def test_statement_format(statement: str, tables: set[TableName]) -> None:
-    """Whatever it names: a view, a trigger or a function may take it to a selected table."""
+    """Whatever it names: a view, a trigger or a function may change a selected table."""
     expected = StatementEffect(StatementKind.STATEMENT_DML, frozenset(tables))
     assert effect_on(statement, "shop", names(SELECTED)) == expected, statement
 

@@ -1,4 +1,4 @@
-"""Which tables are selected, under which names, by which key; what is refused names everything at once."""
+"""Which tables are selected, with which names and keys; a refusal names all problems at once."""
 
 from collections.abc import Iterator
 
@@ -129,7 +129,7 @@ def test_patterns_that_match_nothing_are_refused(wanted: Tables, said: str) -> N
 
 
 def test_patterns_that_match_something() -> None:
-    """Excluding a view says nothing new, but it is no slip."""
+    """Excluding a view has no effect, but it is not a mistake."""
     views = [TableName("shop", "v")]
     wanted = selection("shop.*", exclude=["shop.v", "*.tmp_*"], rules=[{"match": "shop.orders", "where": "1"}])
     assert list(misread(Existing(NAMES, views), wanted)) == []

@@ -1,4 +1,4 @@
-"""The hash expression tells any two different rows apart and equal rows alike, in every kind of session."""
+"""The hash expression distinguishes different rows and equals for equal ones, in every kind of session."""
 
 from ferry_core.tables.codecs import codec
 from tests.support.all_types import ddl, rows

@@ -1,4 +1,4 @@
-"""The cap of rows a second, by a virtual clock."""
+"""The limit of rows per second, with a virtual clock."""
 
 import threading
 
@@ -10,7 +10,7 @@ from ferry_core.throttle.rate import BURST_SECONDS, STEP_SECONDS, RateLimit, Tok
 
 
 class VirtualClock:
-    """Waiting passes the time at once."""
+    """Waiting advances the time at once."""
 
     def __init__(self) -> None:
         self.time = 100.0
@@ -42,7 +42,7 @@ def test_the_average_never_exceeds_the_limit(rate: int, steps: list[tuple[float,
         now += bucket.delay(now) * (1 + 1e-9)
         if bucket.delay(now) > 1e-6:
             raise AssertionError("the wait it asked for was not enough")
-        # Everything before the newest request fits under the cap; the newest may be in debt.
+        # Everything before the newest request stays under the limit; the newest may cause debt.
         assert moved <= rate * (now + BURST_SECONDS) * (1 + 1e-6) + 1
         bucket.take(rows, now)
         moved, last = moved + rows, rows

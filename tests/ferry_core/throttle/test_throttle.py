@@ -1,4 +1,4 @@
-"""The door: what holds, why, since when, and how many seconds it came to."""
+"""The throttle: what blocks, why, since when, and for how many seconds in total."""
 
 import threading
 import time

@@ -26,7 +26,7 @@ def hashes(both: TablePair, table: Table) -> dict[tuple[str, ...], bytes]:
 
 
 def different_rows(both: TablePair) -> int:
-    """By their hashes without the id, which is hashed too."""
+    """Rows that differ, by their hashes without the id, which is hashed too."""
     table = both.table()
     return len(set(hashes(both, replace(table, columns=table.columns[1:])).values()))
 
@@ -163,7 +163,7 @@ def test_generated_columns_are_left_out(both: TablePair) -> None:
 
 @pytest.mark.parametrize("kind", ["ENUM", "SET"])
 def test_equal_numbers_with_different_member_texts_differ(both: TablePair, kind: str) -> None:
-    """Rows travel by number: a table with other members takes them all, and every value is another."""
+    """Rows are copied by number: a table with other members accepts them all, and every value means something else."""
     column = f"CREATE TABLE t (id int PRIMARY KEY, v {kind}({{}}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)"
     both.on_source(column.format("'\U0001f600', 'b', 'c'"))
     both.on_target(column.format("'?', 'b', 'C'"))
@@ -179,7 +179,7 @@ def test_equal_numbers_with_different_member_texts_differ(both: TablePair, kind:
 
 
 def test_negative_zero_is_zero_and_every_other_digit_counts(both: TablePair) -> None:
-    """MariaDB stores 0 for -0 from 11.8 on; to SQL they are one value."""
+    """MariaDB stores 0 for -0 from 11.8 on; SQL treats them as equal."""
     both.on_both("CREATE TABLE t (id DOUBLE NOT NULL PRIMARY KEY, d DOUBLE, m DOUBLE(20,3), f FLOAT NOT NULL)")
     smallest, next_to_it = "-2.2250738585072014e-308", "-2.225073858507202e-308"
     both.on_source(f"INSERT INTO t VALUES (-0e0, -0e0, -0e0, -0e0), (1, {smallest}, 1, 1)")

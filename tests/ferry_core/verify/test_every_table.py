@@ -36,7 +36,7 @@ def test_every_odd_key_is_compared(both: TablePair) -> None:
     result = compare(both, tables)
     assert result.candidates == []
     assert result.rows == rows
-    # Of each table a row from the middle goes, and one is changed: on the target by the key's own spelling there.
+    # A row from the middle of each table is deleted, and one is changed, on the target by the key's own spelling there.
     for table in tables:
         name, key = table.target.sql, ", ".join(f"`{column.name}`" for column in table.key.columns)
         both.on_target(
@@ -54,7 +54,7 @@ def test_every_odd_key_is_compared(both: TablePair) -> None:
 
 
 def test_every_two_values_of_every_type_differ(both: TablePair) -> None:
-    """The server's own count of changed rows is the judge: what it calls a change must change the hash."""
+    """The server's own count of changed rows decides: what it counts as a change must change the hash."""
     family = both.pair.family
     both.on_both(all_types.ddl(family, both.schema), *all_types.rows(family, both.schema))
     tables = found(both)

@@ -17,7 +17,7 @@ NUMBERS = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHER
 
 
 def no_progress(_table: Table, _rows: int) -> None:
-    """Nobody looks."""
+    """Ignores progress."""
 
 
 def compare(both: TablePair, *tables: Table, rows_per_chunk: int = 7, workers: int = 3) -> PassResult:

@@ -1,4 +1,4 @@
-"""Passes and proofs while rows change: what is equal is proven, a change that was lost is found."""
+"""Passes and proofs while rows change: equal rows are proven, a lost change is found."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Values that each server has computed and kept are compared too, and told apart from values that were copied."""
+"""Values that each server has computed and stored are compared too, and distinguished from copied values."""
 
 from dataclasses import replace
 

@@ -18,7 +18,7 @@ from tests.support.tables import decode
 
 
 class Interposed(Session):
-    """A session before whose first query something else happens: forces a race between two reads."""
+    """A session that runs a callback before its first query, to force a race between two reads."""
 
     before: Callable[[], None] | None = None
 
@@ -34,15 +34,15 @@ def nothing_pending(_move: TableMove, _key: bytes) -> bool:
 
 
 def no_wait(_move: TableMove) -> None:
-    """Nothing is under way."""
+    """Nothing is pending."""
 
 
 def no_progress(_table: Table, _rows: int) -> None:
-    """Nobody looks."""
+    """Ignores progress."""
 
 
 def check_cancelled() -> None:
-    """Nobody ends the run."""
+    """Never cancels."""
 
 
 def full_pass(verifier: Verifier) -> Verdict:
@@ -132,7 +132,9 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(both: TablePair, verifier
 def test_a_row_that_flips_between_two_values_is_not_a_difference(
     both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:
-    """Written many times a second, its change always on the way, it shows the same pair of hashes at every look."""
+    """It changes many times a second, and its change is always pending; each comparison shows the same pair of
+    hashes.
+    """
 
     def flip(_move: TableMove) -> None:
         both.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
@@ -147,7 +149,7 @@ def test_a_row_that_flips_between_two_values_is_not_a_difference(
         assert texts(proof.differing) == ["changed 2"]
         flip(move)
         assert verifier.steady(proof) == []
-    # It comes to rest, and its last change never arrives.
+    # It stops changing, and its last change never arrives.
     assert texts(verifier.steady(verifier.prove_some(nothing_pending))) == ["changed 2"]
 
 
@@ -165,7 +167,7 @@ def test_unproven_keys_are_proven_in_the_background(both: TablePair, move: Table
 
 
 def between_the_reads(both: TablePair, move: TableMove, happen: list[str], on_event: bool) -> tuple[Verifier, Proof]:
-    """``prove_some`` over key 2 while, after the source's read and before the target's, both rows change."""
+    """``prove_some`` over key 2 while both rows change after the source's read and before the target's."""
 
     def change() -> None:
         both.on_both(*happen)

@@ -1,4 +1,4 @@
-"""The verification's waits: rows may differ while their changes are on the way; that is not reported."""
+"""The verification's waits: rows may differ while their changes are on the way, which is not reported."""
 
 import threading
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
 
 
 def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that hangs then keeps nobody waiting, and what the verdict speaks of stays as old as it is."""
+    """A target that hangs then blocks nobody, and the verdict keeps the time of the earlier pass."""
     rig = VerifierRig(lambda: mark(1).position)
     left = threading.Event()
     rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
@@ -115,7 +115,7 @@ def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.Monke
 
 
 def test_the_verdict_mentions_a_pass_that_is_too_old() -> None:
-    """Nothing is compared once more before the cutover then."""
+    """In that case nothing is compared again before the cutover."""
     verification = VerifierRig(lambda: mark(1).position).verification
     assert "took" not in verification.unseen
     verification._took = background_verifier.QUICK_SECONDS + 35
@@ -127,7 +127,7 @@ def test_the_verdict_mentions_a_pass_that_is_too_old() -> None:
 
 @pytest.mark.parametrize("how", ["joins", "starts over"])
 def test_a_move_needs_a_pass_of_its_own(how: str) -> None:
-    """Before the next look, too, which comes half a second later."""
+    """Even before the next check, which comes half a second later."""
     moves = MoveSet.of([simple_table("a"), simple_table("b")], Copy())
     verifier = Verifier(moves, Mock(), Mock())
     verification = BackgroundVerifier(verifier, moves, ChangeBuffer(mark(1)), Mock(), Cancellation(), Mock())

@@ -72,7 +72,7 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
                         found = keys_in(session, chunk)
                         finished.extend((chunk.table.id, key) for key in found)
                         chunks.finished(move, chunk, result(len(found)))
-                    # else: out when the run dies
+                    # otherwise: handed out when the run dies
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
@@ -139,7 +139,7 @@ def test_chunk_sizes_adapt_to_bytes_and_time() -> None:
     before = sizer.rows
     sizer.shrink()
     assert sizer.rows == before // 2
-    sizer.learn(3, 30_000_000, 10)  # a table's last rows tell nothing
+    sizer.learn(3, 30_000_000, 10)  # the last rows of a table say nothing about its size
     assert sizer.rows == before // 2
 
 

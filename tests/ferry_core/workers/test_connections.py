@@ -1,4 +1,4 @@
-"""A run's connections: with the credentials of now, and what becomes of one that is refused."""
+"""A run's connections: with the current credentials, and what happens to a refused one."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from tests.support.servers import Pair
 
 
 def test_a_refused_password_is_an_error_at_first_and_retried_later(pair: Pair) -> None:
-    """What a server refuses ends a run only if it has never let it in."""
+    """A refused login ends a run only if the server has never accepted one."""
     logins = [dataclasses.replace(pair.source.endpoint(), password="wrong"), pair.source.endpoint()]
     connections = Connections(lambda: logins[0], lambda: pair.target.endpoint("target"))
     with pytest.raises(ConfigError, match="AccessDenied"):

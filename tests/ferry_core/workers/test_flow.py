@@ -1,4 +1,4 @@
-"""The same engine runs one way and then the other; each end is the server that it is."""
+"""The same engine runs in one direction and then in the other; each end has its own family."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Rows that must not pass are judged before their chunk counts as done: the next start must meet them again."""
+"""Rows that must be refused are checked before their chunk counts as done, so that the next start meets them again."""
 
 import dataclasses
 

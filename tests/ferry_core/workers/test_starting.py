@@ -1,4 +1,4 @@
-"""Moves that begin while others go on: one joins, one starts over from another definition, also over a kill -9."""
+"""Moves that start while others continue: one joins, one starts over with another definition, also across a kill -9."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ COLUMNS = "id INT NOT NULL PRIMARY KEY, v INT"
 
 
 class Run(EngineInProcess):
-    """With what the coordinator does for a move that begins."""
+    """With the coordinator's steps for a move that starts."""
 
     checkpoints: Checkpoints | None = None
 
@@ -63,7 +63,7 @@ class Run(EngineInProcess):
         return table
 
     def let_go(self, name: str) -> TableMove:
-        """As if the stream had met a DDL statement after which the table is to be copied again."""
+        """As if the stream had seen a DDL statement after which the table must be copied again."""
         move = self.named(name)
         seen = self.moves.unfollow(move)
         wait_until(lambda: self.sound() and self.moves.wait_seen(seen, 0.1), "the stream has let go")
@@ -80,7 +80,7 @@ class Run(EngineInProcess):
 
 @contextmanager
 def writing(pair: Pair, *statements: str) -> Iterator[None]:
-    """Statements with ``{n}`` all the time, in turn."""
+    """Runs statements containing ``{n}`` all the time, in turn."""
     over = threading.Event()
     failed: list[BaseException] = []
 
@@ -169,7 +169,7 @@ def test_a_chunk_that_was_handed_out_before_the_move_started_over_is_void(pair: 
 
 
 def test_keys_of_an_undecided_xa_transaction_are_read_by_the_new_copy(pair: Pair, schema: str) -> None:
-    """Prepared before the move starts over, decided meanwhile: no event will tell of its rows."""
+    """Prepared before the move starts over, decided meanwhile: no event contains its rows."""
     make_table(pair, schema, COLUMNS, "(1, 1)", name="b")
     with Run(pair, schema) as run:
         run.go()
@@ -195,7 +195,7 @@ def test_keys_of_an_undecided_xa_transaction_are_read_by_the_new_copy(pair: Pair
 
 
 class NoReport:
-    """Hears of checkpoints, and reports nothing."""
+    """Receives notices of checkpoints, and reports nothing."""
 
     json_changed = 0
 
@@ -211,7 +211,7 @@ def recorded(run: Run, path: Path) -> None:
 
 
 def dies_while_one_starts_over(pair: Pair, schema: str, path: Path, copying: Event) -> None:
-    """The child: b starts over while keys of a cannot be flushed; its first chunk is read and never written."""
+    """The child process: b starts over while keys of a cannot be flushed; its first chunk is read and never written."""
     patch = pytest.MonkeyPatch()
 
     def of(name: str, kind: type) -> Callable[[Table, Selector], bool]:
@@ -277,7 +277,7 @@ def test_a_run_that_is_killed_while_a_move_starts_over_resumes_it_at_its_own_pos
 
 
 def test_without_its_own_position_the_resumed_run_meets_the_old_definition(pair: Pair, schema: str) -> None:
-    """Why it is stored: events of before the ALTER, and the ALTER itself, are behind the run's position."""
+    """Shows why it is stored: events from before the ALTER, and the ALTER itself, are after the run's position."""
     make_table(pair, schema, COLUMNS, "(1, 1)", name="b", on_target=True)
     with Run(pair, schema, states={f"{schema}.b": COPIED}) as run:
         start = run.start.position

@@ -1,4 +1,4 @@
-"""One copy step: what is retried, for how long, and what a pause does to it. Sessions are stand-ins here."""
+"""One copy step: what is retried, for how long, and the effect of a pause. Sessions are fakes here."""
 
 import time
 from unittest.mock import Mock
@@ -26,7 +26,7 @@ def pair() -> Mock:
 
 
 def test_a_pause_does_not_use_up_the_time_for_retries(ending: Cancellation, pair: Mock) -> None:
-    """After a long pause the first thing met is a connection that the server has closed meanwhile."""
+    """After a long pause the step first finds a connection that the server has closed meanwhile."""
     waited: list[float] = []
 
     def paused_once() -> None:
@@ -79,7 +79,7 @@ def test_a_stopping_run_does_not_retry(ending: Cancellation, pair: Mock) -> None
 
 
 def test_a_try_that_took_long_is_repeated(ending: Cancellation, pair: Mock) -> None:
-    """A server that is about to die, or a network that is cut, keeps a statement waiting longer than we retry."""
+    """A server that is about to die, or a cut network, may delay a statement for longer than we retry."""
     outcomes = iter([ConnectionLost(Reason.CONNECTION_LOST, "died at last"), None])
 
     def body() -> str:
