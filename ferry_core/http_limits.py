@@ -1,7 +1,7 @@
-"""Limits for HTTP servers: how many connections there are, and for how long one may send nothing.
+"""Limits for HTTP servers: the number of connections, and how long one may be silent.
 
-Each connection costs a file descriptor, and a copier without free ones reaches neither of its databases. Nobody needs a
-token to open a connection, so the limits come before any request is read. Used by the copier's ControlServer and by the
+Each connection costs a file descriptor, and a copier without free ones reaches neither of its databases. Opening a
+connection needs no token, so the limits apply before any request is read. Used by the copier's ControlServer and by the
 operator's metrics and probes.
 """
 
@@ -25,7 +25,7 @@ HEAD_SECONDS = 10.0
 """From the connection to the end of the first request's head."""
 BODY_SECONDS = 10.0
 IDLE_SECONDS = 75.0
-"""Between two requests, and for a client that does not read its answer."""
+"""Timeout between two requests, and for a client that does not read its answer."""
 HANDSHAKE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 60.0
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -35,7 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class ConnectionLimits:
-    """All connections of one server. Lives in its event loop; nothing else touches it."""
+    """All connections of one server. Used only in its event loop."""
 
     _idle: dict["_Connection", asyncio.TimerHandle] = field(default_factory=dict)
     """In order of when they became idle."""
@@ -47,7 +47,7 @@ class ConnectionLimits:
     async def start(
         self, runner: web.AppRunner, listener: socket.socket, tls: ssl.SSLContext | None = None
     ) -> "LimitedSite":
-        """Serve what ``runner`` has set up; its cleanup ends it."""
+        """Serve the application of ``runner``; its cleanup ends the server."""
         site = LimitedSite(runner, listener, self, tls)
         await site.start()
         return site
@@ -67,13 +67,13 @@ class ConnectionLimits:
                 self.wait(connection, IDLE_SECONDS)
 
     def opened(self, connection: "_Connection") -> None:
-        """One more. Beyond the limit, the one that has been idle for longest is closed."""
+        """A new connection. Beyond the limit, the one that has been idle for longest is closed."""
         if len(self) >= MOST_CONNECTIONS:
             _close(next(iter(self._idle), connection))
         self.wait(connection, HEAD_SECONDS)
 
     def wait(self, connection: "_Connection", seconds: float) -> None:
-        """Close it unless a request comes within that time."""
+        """Close the connection unless a request arrives within that time."""
         loop = asyncio.get_running_loop()
         self._idle[connection] = loop.call_later(seconds, _close, connection)
 
@@ -85,7 +85,7 @@ class ConnectionLimits:
 
 @web.middleware
 async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The innermost middleware: handlers find the whole body in memory, or the client took too long for it."""
+    """The innermost middleware reads the body: handlers find it in memory, or the client was too slow."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             await request.read()
@@ -110,7 +110,7 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """A malformed request gets its 400; a traceback for each would fill the disk at a client's wish."""
+        """A malformed request is answered with 400; logging a traceback for each would let a client fill the disk."""
         if not isinstance(kw.get("exc_info"), HttpProcessingError):
             super().log_exception(*args, **kw)
 
@@ -147,7 +147,7 @@ class LimitedSite(web.BaseSite):
 
 
 class _AcceptErrors:
-    """asyncio logs a traceback a second for each listener while there are no file descriptors: one line a minute."""
+    """Without free file descriptors asyncio logs a traceback per second and listener; this logs one line a minute."""
 
     def __init__(self, others: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], Any] | None) -> None:
         self._others = others

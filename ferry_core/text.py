@@ -1,4 +1,4 @@
-"""Text of messages: lists with the number of further items, and names that cannot forge a line.
+"""Text of messages: lists that end with the number of further items, and names that cannot forge a line.
 
 Used wherever a message names many things, and where text reaches a log or a terminal.
 """
@@ -15,10 +15,10 @@ def shortlist(items: Collection[object], most: int, separator: str = ", ", rest:
 
 
 def printable(text: str) -> str:
-    r"""Without line breaks or other control characters, which names of tables and errors of servers may hold.
+    r"""Without line breaks or other control characters, which names of tables and errors of servers may contain.
 
-    They become escapes, as ``\n`` or ``\x1b``: otherwise a table's name could forge a line of the log or steer the
-    terminal.
+    They become escapes such as ``\n`` or ``\x1b``: otherwise a table's name could forge a line of the log or control
+    the terminal.
     """
     if text.isprintable():
         return text

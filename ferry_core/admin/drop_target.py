@@ -1,8 +1,8 @@
-"""``deletionPolicy: DropTarget``: what a Ferry copied is dropped with it, as long as nobody may live on it.
+"""``deletionPolicy: DropTarget``: drops the tables that a Ferry copied, unless they may be in use.
 
-Dropped is a table that is provably this Ferry's: its lease names it (preflight saw it empty or absent then), and the
-checkpoint has the record of its start (R2). Never after a cutover, never what another Ferry's lease names too, and
-never what a table of somebody else references. All else stays, and is named. Called by ``offline``.
+A table is dropped only if it is provably this Ferry's: its lease names the table (preflight saw it empty or absent
+then), and the checkpoint has the record of its start (R2). Tables are never dropped after a cutover, nor if another
+Ferry's lease names them, nor if a foreign table references them. All others are kept and named. Called by ``offline``.
 """
 
 import json
@@ -25,7 +25,9 @@ from ferry_core.workers.connections import Connections
 
 
 def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections, fence: Fence, lease: Lease) -> str:
-    """Drop what is ours; says what was dropped and what stays. ``fence`` has just been taken, ``lease`` was before."""
+    """Drop our tables; returns what was dropped and what is kept. ``fence`` has just been taken, ``lease`` is from
+    before.
+    """
     if lease.phase == COMPLETED:
         return "; its tables are kept because they are live"
     started, trouble = _started(ferry, state_path, connections)
@@ -55,13 +57,13 @@ def _said(dropped: list[TableName], kept: list[TableName], trouble: str) -> str:
 
 
 def _certain(text: str) -> list[TableName]:
-    """The name in a lease row; none if an earlier version wrote it so that it may be one of two."""
+    """The name in a lease row; empty if an earlier version wrote it ambiguously."""
     readings = TableName.readings(text)
     return readings if len(readings) == 1 else []
 
 
 def _started(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[set[TableName], str]:
-    """Target names of tables that a checkpoint says were begun, and why there may be none."""
+    """Target names of tables whose start a checkpoint records, and the reason if there are none."""
     missing = "no checkpoint records which tables it filled"
     if state_path is not None and not os.path.lexists(state_path):
         return set(), f"{missing} at {state_path}"
@@ -80,26 +82,27 @@ def _started(ferry: Ferry, state_path: Path | None, connections: Connections) ->
 def tables_named(
     session: Session, claimed: set[TableName], folded: Callable[[TableName], TableName]
 ) -> list[TableName]:
-    """Tables on the target under the claimed names."""
+    """Existing tables on the target with the claimed names."""
     rows = rows_of(session, claimed, "tables", "table_type", condition="table_type = 'BASE TABLE'")
     names = {TableName((schema or b"").decode(), (name or b"").decode()) for schema, name, _ in rows}
     return sorted(name for name in names if folded(name) in claimed and name.schema not in LEFT_OUT)
 
 
 def _claimed_by_others(session: Session, uid: str) -> set[TableName]:
-    """Whatever the phase, and all that their rows may mean.
+    """Tables that other Ferries' rows name, whatever their phase, in every reading.
 
-    An aborted Ferry has let go of its tables, and another may have filled them since.
+    An aborted Ferry has released its tables, and another one may have filled them since.
     """
     rows = session.query(f"SELECT tables FROM {LEASE} WHERE ferry_uid <> {string(uid)}")
     return {name for (tables,) in rows for text in json.loads(tables or b"[]") for name in TableName.readings(text)}
 
 
 def _drop(session: Session, tables: list[TableName]) -> list[TableName]:
-    """Those that could be dropped: whatever else references one, seen by this account or not, the server refuses.
+    """Drop these tables; returns those that could be dropped. The server refuses the others because something
+    references them.
 
-    Under foreign_key_checks it does so by itself. They reference each other too: children go first, and where they go
-    round in a circle their constraints.
+    With foreign_key_checks the server checks that itself, even for tables that the account cannot see. Tables may
+    reference each other: children are dropped first, and in a circle their constraints are.
     """
     session.execute("SET SESSION foreign_key_checks = 1")
     dropped: list[TableName] = []
@@ -124,7 +127,7 @@ def _drop_table(session: Session, table: TableName, _: list[TableName]) -> bool:
 
 
 def _drop_constraints(session: Session, table: TableName, left: list[TableName]) -> bool:
-    """Those to tables that are left as well; never one more table is gone by that."""
+    """Drop constraints to remaining tables. It drops no table."""
     rows = session.query(
         "SELECT DISTINCT constraint_name, referenced_table_schema, referenced_table_name"
         " FROM information_schema.key_column_usage WHERE referenced_table_name IS NOT NULL"

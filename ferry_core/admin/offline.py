@@ -1,7 +1,7 @@
 """Acts on a Ferry's databases without a running copier: ``ferry abort -f`` and ``ferry cleanup -f``. Called by the CLI.
 
-Both take the next epoch first: a copier that still runs somewhere is fenced off and stops. Both undo the source lock of
-a run that died while cutting over, from the values stored in the lease row.
+Both take the next epoch first, so a copier that still runs somewhere is fenced off and stops. Both undo the source lock
+of a run that died while cutting over, with the values stored in the lease row.
 """
 
 import math
@@ -38,9 +38,9 @@ from ferry_core.workers.connections import Connections
 
 
 def abort(loaded: LoadedFerry, options: RunOptions) -> Outcome:
-    """Fence off whatever runs, allow writes on the source again, keep the target.
+    """Fence off any running copier, allow writes on the source again, keep the target.
 
-    Where the target may be live without a record of it, the lease row says so: a later cleanup must not drop tables.
+    If the target may be live without a record of that, the lease row says so: a later cleanup must not drop tables.
     """
     connections = _connections(loaded)
     lease = _lease(loaded, connections)
@@ -53,7 +53,7 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> Outcome:
         return Outcome(message=nothing, needs_person=unknown_lock(loaded.ferry, connections))
     _refuse_cut_over(lease, where)
     fence, before, unlocked = _take(loaded, connections, options.state_path)
-    _refuse_cut_over(before, where)  # a run that went on until then may just have done so
+    _refuse_cut_over(before, where)  # a run that continued until then may just have done so
     locked = unasked = ""
     if not unlocked:
         try:
@@ -66,10 +66,10 @@ def abort(loaded: LoadedFerry, options: RunOptions) -> Outcome:
 
 
 def cleanup(loaded: LoadedFerry, options: RunOptions) -> Outcome:
-    """As ``abort``, and remove what this Ferry keeps, on the target but for the tombstone of a cutover.
+    """Like ``abort``, and remove the Ferry's records from the target, except the tombstone of a cutover.
 
-    With ``deletionPolicy: DropTarget`` first the tables that it filled, unless they are live. Where the target may be
-    live without a record of it, the lease row stays: a person makes it the tombstone.
+    With ``deletionPolicy: DropTarget`` first drop the tables that it filled, unless they are live. If the target may be
+    live without a record of that, the lease row is kept, so that a person can make it the tombstone.
     """
     connections = _connections(loaded)
     lease = _lease(loaded, connections)
@@ -90,14 +90,14 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> Outcome:
             dropped = "; its tables are kept because they may be live"
         else:
             dropped = drop_target(loaded.ferry, options.state_path, connections, fence, before)
-    # Before the lease: a state that tells of rows where the target knows nothing of them is that of another target.
+    # Before the lease: a state with rows of which the target has no record belongs to another target.
     removed = _remove_state(options.state_path, ferry_uid(loaded.ferry))
     own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
         session.execute(f"DELETE FROM {HOLDER} {own}")
         if lease.phase != COMPLETED and not locked:
-            # A missing lease row fences too, so nothing is lost with it.
+            # A missing lease row counts as fenced too, so removing it loses nothing.
             session.execute(removed_by_hand(ferry_uid(loaded.ferry)))
     with connections.target() as session:
         _drop_if_unused(session)
@@ -123,7 +123,9 @@ def _refuse_cut_over(lease: Lease, where: str) -> None:
 
 
 def _connections(loaded: LoadedFerry) -> Connections:
-    """Another server at an address is no end here, however long it is there: run again, the command does the rest."""
+    """Another server at an address never becomes an error here, however long it answers: the command can be run
+    again.
+    """
     return Connections(lambda: loaded.source, lambda: loaded.target, math.inf)
 
 
@@ -132,7 +134,7 @@ def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:
 
 
 def _namesakes(loaded: LoadedFerry, connections: Connections) -> str:
-    """A Ferry that was in a cluster is known there by a uid that its manifest need not have."""
+    """A Ferry from a cluster is known to the target by a uid that its manifest may lack."""
     own, name = ferry_uid(loaded.ferry), _name(loaded)
     with connections.target_control() as session:
         others = [lease for lease in read_leases(session) if lease.name == name and lease.ferry_uid != own]
@@ -150,12 +152,13 @@ def _name(loaded: LoadedFerry) -> str:
 
 
 def _take(loaded: LoadedFerry, connections: Connections, state_path: Path | None) -> tuple[Fence, Lease, str]:
-    """The fence, the lease as it was before, and what became of the writes on the source."""
+    """Take the fence; returns it with the lease as it was before, and what became of the writes on the source."""
     uid = ferry_uid(loaded.ferry)
     unlocked = ""
     lease = _lease(loaded, connections)
     if lease is not None and lease.phase == Stage.CUTTING_OVER.value:
-        # Only now must the source be reached: an abort of a mere copy works while it is away.
+        # The source is needed only from here on: a Ferry that is still copying can be aborted while the source is
+        # unreachable.
         unlocked = _unlock(loaded, connections, lease, state_path)
     try:
         fence, before = Fence.take(connections.lease, uid, _name(loaded), "")
@@ -169,13 +172,15 @@ def _take(loaded: LoadedFerry, connections: Connections, state_path: Path | None
 
 
 def _unlock(loaded: LoadedFerry, connections: Connections, lease: Lease, state_path: Path | None) -> str:
-    """What became of the writes. Refused where that is not certain: with the lease went what says how to unlock."""
+    """Unlock the source; returns what became of the writes. Refuses if that is uncertain: the lease holds the values to
+    restore.
+    """
     try:
         left = unlock_left(loaded.ferry, connections, lease, state_path)
     except AmbiguousError as error:
         if error.reason != Reason.SOURCE_LOCKED:
             raise
-        raise RetriableError(Reason.SOURCE_LOCKED, error.message) from error  # run again, it does the rest
+        raise RetriableError(Reason.SOURCE_LOCKED, error.message) from error  # running the command again does the rest
     if left.released is Released.UNCLEAR:
         raise ConfigError(
             Reason.SOURCE_LOCKED,
@@ -187,9 +192,10 @@ def _unlock(loaded: LoadedFerry, connections: Connections, lease: Lease, state_p
 
 
 def _perhaps_live(loaded: LoadedFerry, connections: Connections, lease: Lease, *, drops: bool) -> str:
-    """What a source that is read-only means. Tables are not dropped while the source cannot be asked.
+    """What a read-only source means. No table is dropped while the source cannot be asked.
 
-    A Ferry that was aborted was not cut over after that: unless the abort was in doubt, nothing has to be asked.
+    A Ferry that was aborted was not cut over afterwards: unless the abort recorded a doubt, the source need not be
+    asked.
     """
     try:
         must_know = drops and (lease.phase != Phase.ABORTED.value or lease.perhaps_live)
@@ -204,13 +210,13 @@ def _perhaps_live(loaded: LoadedFerry, connections: Connections, lease: Lease, *
 
 
 def _drop_if_unused(session: Session) -> None:
-    """Drop the helper tables with the last row; the lock keeps another Ferry from adding one in between."""
+    """Drop the helper tables with the last row; the lock keeps another Ferry from adding a row in between."""
     try:
         session.execute(f"LOCK TABLES {LEASE} WRITE, {CHECKPOINT} WRITE, {HOLDER} WRITE")
     except DataError as error:
         if not table_is_gone(error):
             raise
-        return  # another Ferry's cleanup was the last
+        return  # the cleanup of the last other Ferry dropped them
     if session.number(f"SELECT COUNT(*) FROM {LEASE}") == 0:
         session.execute(f"DROP TABLE {CHECKPOINT}, {HOLDER}, {LEASE}")
     session.execute("UNLOCK TABLES")
@@ -221,7 +227,7 @@ def _state(path: Path | None) -> str:
 
 
 def _remove_state(path: Path | None, uid: str) -> str:
-    """Only a file that is surely this Ferry's."""
+    """Remove the state file only if it certainly belongs to this Ferry."""
     if path is None or not path.exists():
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The checkpoint in a table on the target, a pod's default: it needs no volume, and a lost node loses nothing."""
+"""The checkpoint in a table on the target, the default in a Pod: it needs no volume, and a lost node loses nothing."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TargetStore:
-    """One row a Ferry in ``mysql_ferry.checkpoint``; every write is a fenced transaction."""
+    """One row per Ferry in ``mysql_ferry.checkpoint``; every write is a fenced transaction."""
 
     def __init__(self, connect: Callable[[], Session], uid: str) -> None:
         self._connect = connect
@@ -41,7 +41,7 @@ class TargetStore:
             f" {string(state.model_dump_json())}, NOW(6))"
         )
         if state.stage == Stage.COMPLETED.value:
-            # The fence lets no transaction of a copier through after the cutover; this record of it is the exception.
+            # After the cutover the fence refuses every transaction of a copier, except this record of the cutover.
             with self.fence.exclusively() as (exclusive, _):
                 exclusive.execute(statement)
             return

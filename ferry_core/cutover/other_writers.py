@@ -1,8 +1,8 @@
-"""Who may write to the source in spite of the lock: XA transactions and replication. Asked under the lock, twice.
+"""Writers that bypass the lock on the source: XA transactions and replication. Checked twice under the lock.
 
-XA COMMIT passes MySQL's super_read_only, and so do the appliers of replication (all channels, also those of Group
-Replication) and of Galera on both families. Preflight asks for the latter as well, but that may be days ago. Reads
-only. Called by ``attempt``.
+MySQL's super_read_only allows XA COMMIT, and on both families replication (all channels, including Group Replication)
+and Galera write in spite of it. Preflight checks for replication as well, but that may be days ago. Reads only. Called
+by ``attempt``.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from ferry_core.mysql.xa import prepared_xids
 from ferry_core.reasons import Reason
 
 OTHER_WRITERS_SECONDS = 2.0
-"""How long writes stay blocked for XA transactions to end: those of applications are over within milliseconds."""
+"""How long writes stay blocked so that XA transactions can end; those of applications end within milliseconds."""
 
 
 def refuse_replication(control: Session) -> None:
-    """AttemptFailed while it runs."""
+    """AttemptFailed while replication is running."""
     running = running_replication(control)
     if running:
         raise AttemptFailed(
@@ -32,7 +32,7 @@ def refuse_replication(control: Session) -> None:
 
 
 def refuse_unlogged(control: Session) -> None:
-    """AttemptFailed where replication is set up, be it stopped by now, of which the binlog tells nothing."""
+    """AttemptFailed if replication is set up, even if stopped, whose changes the source does not log."""
     unlogged = unlogged_replication(control)
     if unlogged:
         raise AttemptFailed(
@@ -45,9 +45,11 @@ def refuse_unlogged(control: Session) -> None:
 
 
 def refuse_unstreamed(control: Session, streamed: Position) -> None:
-    """AttemptFailed where the source counts transactions as its own that are in none of its binlogs, nor streamed."""
+    """AttemptFailed if the source counts transactions as executed that are in none of its binlogs and were not
+    streamed.
+    """
     if control.flavor is Flavor.MARIADB:
-        return  # what is set there is another position than that of the binlog
+        return  # a value set there is a position independent of the binlog
     gone = control.text("SELECT @@GLOBAL.gtid_purged")
     if not streamed.contains(parse_position(control.flavor, gone)):
         raise AttemptFailed(
@@ -59,9 +61,9 @@ def refuse_unstreamed(control: Session, streamed: Position) -> None:
 
 
 def refuse_xa(control: Session, wait: Callable[[Callable[[float], bool]], bool], lock: SourceLock) -> None:
-    """AttemptFailed if any is open or prepared; ``wait`` asks again for ``OTHER_WRITERS_SECONDS``.
+    """AttemptFailed if an XA transaction is open or prepared; ``wait`` checks again for ``OTHER_WRITERS_SECONDS``.
 
-    Nobody can begin one under the lock, and most end within milliseconds.
+    None can begin under the lock, and most end within milliseconds.
     """
     found: list[str] = []
 
@@ -75,7 +77,7 @@ def refuse_xa(control: Session, wait: Callable[[Callable[[float], bool]], bool],
             f"XA transactions were open when writes were stopped, and could be committed after the cutover: "
             f"{'; '.join(found)}; end them first",
         )
-    xids = prepared_xids(control)  # in this order: what is open becomes prepared, never the other way round
+    xids = prepared_xids(control)  # in this order: an open one may become prepared, never the other way round
     if xids:
         raise AttemptFailed(
             Reason.XA_PREPARED,

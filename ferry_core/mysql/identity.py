@@ -1,14 +1,15 @@
-"""Which server a connection speaks to, and which start of it: read by every session as it opens, and by the stream.
+"""Which server a connection is connected to, and when that server was started. Read by every session as it opens, and
+by the stream.
 
-An address may lead to another server for a moment (a failover, a Service, a balancer), and a server that was restarted
-may have forgotten what it told before. So a run keeps one ``KnownServer`` for each end, and so does every command
-without a run (abort, cleanup, check): whatever opens a connection asks it, before anything is read or written there,
-whether that is still the server that answered first. MariaDB has no name that stays with its data: one that answers
-under another host name or port is asked for a proof (``run.renamed``).
+An address may lead to another server for a moment (a failover, a Service, a balancer), and a restarted server may have
+lost data. So a run keeps one ``KnownServer`` for each end, and so does every command without a run (abort, cleanup,
+check). Every new connection asks it, before anything is read or written there, whether this is still the server that
+answered first. MariaDB stores no name with its data: a server that answers with another host name or port is asked for
+a proof (``run.renamed``).
 
-The time of the start is exact: the server's uptime is the time of the statement less that of its start, so that the
-same statement's time less its uptime is the start, whatever the clock or ``SET timestamp`` says. It is told in whole
-seconds: a server that is started twice within one passes for one that was started once.
+The start time is exact: a server's uptime is the time of the statement minus that of the start, so the statement's time
+minus the uptime is the start, whatever the clock or ``SET timestamp`` says. It is in whole seconds: two starts within
+one second look like one.
 """
 
 import logging
@@ -23,15 +24,15 @@ from ferry_core.reasons import Reason
 log = logging.getLogger(__name__)
 
 STORED_CHARACTERS = 64
-"""What the lease and the checkpoint keep of a name."""
+"""Maximum length of a name in the lease and the checkpoint."""
 UNPROVEN = (
     ". If it is the same server under another host name or port, that could not be proven: give it back its former "
     "host name and port"
 )
 APART_SECONDS = 30.0
-"""Whoever meets another server tries again sooner: what was met longer ago has passed since."""
+"""A retry meets another server sooner again than this; one met longer ago was a separate, finished incident."""
 
-# To each family the other's part is a comment: nothing has to be asked before. Nobody needs a privilege for any of it.
+# Each family sees the other's part as a comment, so the family need not be known before. No privilege is needed.
 _UPTIME = (
     "(SELECT VARIABLE_VALUE FROM /*!50708 performance_schema */ /*M!100000 information_schema */ .global_status "
     "WHERE VARIABLE_NAME = 'Uptime')"
@@ -42,44 +43,44 @@ COLUMNS = (
     f"CONCAT_WS(':', CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(CAST({_UPTIME} AS UNSIGNED) AS SIGNED), "
     f"@@hostname, @@port, @@datadir /*M!100000 , {_UID} */)"
 )
-"""Two columns of a SELECT, of which ``ServerIdentity`` is made."""
+"""Two columns of a SELECT, from which a ``ServerIdentity`` is made."""
 
 
 class ServerIdentity(NamedTuple):
-    """``name`` stays over restarts; ``start`` is another after each one."""
+    """``name`` survives restarts; ``start`` changes with each one."""
 
     name: str  # MySQL's server_uuid; MariaDB has none: server_id, port and host name
     start: str  # time, and whatever else a server cannot change while it runs
 
     @property
     def stored(self) -> str:
-        """The name as lease and checkpoint keep it."""
+        """The name as stored in lease and checkpoint."""
         return self.name[:STORED_CHARACTERS]
 
 
 def perhaps_renamed(name: str, other: str) -> bool:
-    """Whether both may be one MariaDB server, under another host name or port: its server_id stays."""
+    """Whether both may be one MariaDB server with another host name or port: its server_id stays."""
     (server_id, _, rest), (other_id, _, other_rest) = name.partition(":"), other.partition(":")
     return rest != "" != other_rest and server_id == other_id and rest != other_rest
 
 
 class KnownServer:
-    """One end of a run. Thread-safe: every thread that opens connections there asks ``check``."""
+    """One end of a run. Thread-safe: every thread that opens connections there calls ``check``."""
 
     def __init__(self, role: ServerRole, patience_seconds: float) -> None:
-        """``patience_seconds``: how long its address may lead to another server before that ends the run."""
+        """``patience_seconds``: how long the address may lead to another server before that ends the run."""
         self._role = role
         self._patience = patience_seconds
         self._lock = threading.Lock()
         self._identity: ServerIdentity | None = None
         self._any_start = False
-        self._other: tuple[float, float] | None = None  # since when, and when last, another server was met
+        self._other: tuple[float, float] | None = None  # since when, and when last, another server answered
         self._restarted: ServerRestarted | None = None
         self._names: set[str] = set()
         self._proving = threading.Lock()
 
     def learn(self, identity: ServerIdentity) -> None:
-        """This one, since this start: from now on no other start either."""
+        """Expect this server with this start from now on."""
         with self._lock:
             self._identity, self._any_start, self._restarted = identity, False, None
 
@@ -89,14 +90,15 @@ class KnownServer:
             self._any_start, self._restarted = True, None
 
     def was(self, stored: str) -> bool:
-        """Whether a server that was met under this name has proven to be the one that is known now."""
+        """Whether a server that was met under this name has proven to be the one known now."""
         return stored in self._names
 
     def check(self, address: str, found: ServerIdentity, proof: Callable[[], bool], *, any_start: bool) -> None:
-        """Raise OtherServer for another server, in the end DataError; ServerRestarted for another start.
+        """Raise OtherServer for another server, DataError once that lasts too long, ServerRestarted for another start.
 
-        The first that is asked for is the one; restarts count once it was learnt. ``proof`` tells whether one of
-        another name is the same. With ``any_start`` the restart is noted only: for what has to be done after one too.
+        The first server that is checked becomes the known one; restarts count once it was learnt. ``proof`` tells
+        whether a server with another name is the same one. With ``any_start`` a restart is only recorded, for steps
+        that must be done after one too.
         """
         self._recognise(address, found, proof)
         with self._lock:
@@ -118,13 +120,13 @@ class KnownServer:
                 raise self._restarted
 
     def refuse_restarted(self) -> None:
-        """Raise the ServerRestarted that was noted by whoever met it, if anybody did."""
+        """Raise the recorded ServerRestarted, if a thread has noticed a restart."""
         with self._lock:
             if self._restarted is not None:
                 raise self._restarted
 
     def _recognise(self, address: str, found: ServerIdentity, proof: Callable[[], bool]) -> None:
-        """Under another name than before: a server reads its host name and port as it starts."""
+        """Another name than before: a server reads its host name and port when it starts."""
         with self._proving:
             known = self._identity
             if known is None or found.start == known.start or not perhaps_renamed(known.name, found.name):
@@ -138,7 +140,7 @@ class KnownServer:
                     self._identity = known._replace(name=found.name)
 
     def _replaced(self, address: str, found: str, known: str) -> OtherServer | DataError:
-        """Under the lock. A failover or a moved Service may be undone in a moment; for long it is no slip."""
+        """Under the lock. A failover or a moved Service may be reverted in a moment; if it lasts, it is permanent."""
         now = time.monotonic()
         since, last = self._other or (now, now)
         self._other = (since if now - last < APART_SECONDS else now), now

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counters:
-    """Everything but the gauges only grows."""
+    """All except the gauges only grow."""
 
     chunks: Counter[str] = field(default_factory=lambda: Counter({"copied": 0, "split": 0, "retried": 0}))
     workers: dict[str, int] = field(default_factory=lambda: {"busy": 0, "idle": 0})

@@ -1,7 +1,6 @@
 """The one snapshot of a run: written by all its threads, read by the ControlServer, the metrics and the CLI.
 
-Numbers are added up here and judged elsewhere: which stage it is and which gates are passed, the coordinator says.
-What is known of one table is in its ``TableMove``.
+It only collects: the coordinator decides the stage and the gates. Figures of one table are in its ``TableMove``.
 """
 
 import time
@@ -46,7 +45,7 @@ class Progress:
         self._rate = SmoothedRate()
         self._stage = Stage.PENDING
         self._phase: Phase | None = None
-        # Parts of the report that others say whole, by its field names.
+        # Parts of the report that callers replace as a whole, by field name.
         self._said: dict[str, Any] = {
             "message": "",
             "start_time": self._moment(),
@@ -63,13 +62,13 @@ class Progress:
         return datetime.fromtimestamp(self._wall(), UTC).replace(microsecond=0)
 
     def _say(self, **parts: object) -> None:
-        """Under the lock: replace parts of the report; the revision is raised if that changed anything."""
+        """Under the lock: replace parts of the report. The revision rises if that changed anything."""
         if any(self._said[name] != part for name, part in parts.items()):
             self._said |= parts
             self._revisions.news()
 
     def _count(self, **parts: object) -> None:
-        """Under the lock: numbers changed, those of ``parts`` or, without, others."""
+        """Validated and running, or completed."""
         if not parts or any(self._said[name] != part for name, part in parts.items()):
             self._said |= parts
             self._revisions.numbers()
@@ -111,7 +110,7 @@ class Progress:
                 self._revisions.news()
 
     def acknowledge(self, generation: int) -> None:
-        """Directives up to this generation are acted on; an older one that is said late changes nothing."""
+        """Directives up to this generation are applied. An older generation changes nothing."""
         with self._lock:
             self._generation = generation = max(generation, self._generation)
             self._say(copier=self._said["copier"].model_copy(update={"acknowledged_generation": generation}))
@@ -121,7 +120,7 @@ class Progress:
             self._say(copier=self._said["copier"].model_copy(update={"epoch": epoch}))
 
     def set_paused(self, paused: bool, message: str = "") -> None:
-        """Lays the phase Paused over the stage, or takes it away."""
+        """Show the phase Paused instead of the stage, or end that."""
         with self._lock:
             if self._phase in (None, Phase.PAUSED):
                 before, self._phase = self._phase, Phase.PAUSED if paused else None
@@ -157,7 +156,7 @@ class Progress:
     # -- the copy -------------------------------------------------------------------------------------------------
 
     def begin(self, moves: Iterable[TableMove]) -> None:
-        """These are reported from now on, with what an earlier run has copied, and whatever joins or leaves them."""
+        """Report these moves from now on, with what an earlier run has copied, and moves that join or leave later."""
         with self._lock:
             self._moves = moves
             for move in moves:
@@ -165,7 +164,7 @@ class Progress:
             self._revisions.news()
 
     def chunk(self, move: TableMove, result: CopyResult) -> bool:
-        """A chunk is on the target. Whether people see the table in another state by that."""
+        """A chunk is on the target. Returns whether the table's visible state changed."""
         with self._lock:
             state = state_of(move)
             if changed := state is not move.progress.announced:
@@ -202,7 +201,7 @@ class Progress:
         total_bytes: int,
         reconnects: Mapping[str, int],
     ) -> None:
-        """The streamer's state. ``lag_seconds`` is that of the target: None is unknown, never 0."""
+        """The streamer's state. ``lag_seconds`` is the target's lag: None is unknown, never 0."""
         with self._lock:
             counters = self._counters
             counters.binlog_events, counters.binlog_bytes = dict(events), total_bytes
@@ -218,13 +217,13 @@ class Progress:
             self._count(replication=said.model_copy(update=update))
 
     def set_binlog_retained(self, seconds: float | None) -> None:
-        """How long the source keeps what was not read yet."""
+        """How long the source keeps binlogs that were not read yet."""
         with self._lock:
             said = self._said["replication"]
             self._count(replication=said.model_copy(update={"source_binlog_retained_seconds": seconds}))
 
     def set_pending(self, by_move: Mapping[TableMove, int]) -> None:
-        """Changed keys that are not yet on the target; a move left out has none."""
+        """Changed keys that are not yet on the target. A move that is not in the mapping has none."""
         with self._lock:
             for move in self._with_pending:
                 move.progress.pending_keys = 0
@@ -248,7 +247,7 @@ class Progress:
     # -- the rest -------------------------------------------------------------------------------------------------
 
     def throttled(self, state: ThrottleState, seconds: Mapping[str, float]) -> None:
-        """As ``Throttle.state()`` and ``Throttle.seconds()`` say."""
+        """From ``Throttle.state()`` and ``Throttle.seconds()``."""
         with self._lock:
             self._counters.throttle_seconds = dict(seconds)
             self._counters.throttled_by = state.signal
@@ -258,7 +257,7 @@ class Progress:
         self.set_condition(Condition.THROTTLED, state.active, reason, state.reason or "")
 
     def retried(self, server: str, kind: str) -> None:
-        """A step failed with an error of class ``kind`` on ``server`` and is done again."""
+        """A step failed with an error of class ``kind`` on ``server`` and is retried."""
         with self._lock:
             self._counters.errors[server, kind] += 1
             self._count()
@@ -271,7 +270,7 @@ class Progress:
             self._count()
 
     def verified(self, rows: int) -> None:
-        """So many more rows were compared."""
+        """That many more rows were compared."""
         with self._lock:
             said = self._said["verification"]
             self._count(verification=said.model_copy(update={"rows_verified": said.rows_verified + rows}))
@@ -282,7 +281,7 @@ class Progress:
             self._count(verification=self._said["verification"].model_copy(update=numbers))
 
     def differ(self, by_table: Mapping[str, int]) -> None:
-        """So many more rows of these tables differ, by their ids."""
+        """That many more rows of these tables differ, by table id."""
         with self._lock:
             for move in self._moves:
                 move.progress.mismatched_rows += by_table.get(move.id, 0)
@@ -291,7 +290,7 @@ class Progress:
             self._say(verification=said.model_copy(update={"rows_differing": rows}))
 
     def restore_attempts(self, attempts: int, began_at: float | None, result: str | None, blocked: int | None) -> None:
-        """What a checkpoint says of cutover attempts; ``blocked`` is in milliseconds."""
+        """Cutover attempts from a checkpoint; ``blocked`` is in milliseconds."""
         began = None if began_at is None else datetime.fromtimestamp(began_at, UTC).replace(microsecond=0)
         report = api.CutoverReport(
             attempts=attempts, last_attempt_time=began, last_result=result, writes_blocked_milliseconds=blocked
@@ -313,7 +312,7 @@ class Progress:
     # -- readers --------------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
-        """Everything as it is now."""
+        """The current report."""
         with self._lock:
             self._revisions.raise_if_due()
             return Report(
@@ -340,15 +339,15 @@ class Progress:
             return [table_report(move) for move in self._moves]
 
     def read_numbers(self, read: Callable[[Sequence[TableMove], Counters], None]) -> None:
-        """Call ``read`` with all numbers while nobody writes: what a scrape does."""
+        """Call ``read`` with all numbers while no thread writes; used by scrapes."""
         with self._lock:
             read(list(self._moves), self._counters)
 
     def wait_changed(self, since: int, timeout: float, *, only_news: bool = False) -> Report | None:
         """The report as soon as it is newer than ``since``; None if it is not within ``timeout`` seconds.
 
-        ``only_news``: changed numbers are not waited for. An orchestrator with a thousand copiers would hear of all of
-        them every second otherwise.
+        ``only_news``: changes of numbers alone do not count. Otherwise an orchestrator with a thousand copiers would
+        get all of them every second.
         """
         with self._lock:
             newer = self._revisions.wait_newer(since, timeout, only_news=only_news)

@@ -1,6 +1,6 @@
-"""What a report says of tables: of each ``TableMove``, and of all together. Called by ``progress`` and ``metrics``.
+"""The report's figures of tables: of each ``TableMove``, and of all together. Used by ``progress`` and ``metrics``.
 
-Read without the locks of those who write the moves: each figure is one value that is replaced as a whole.
+Read without the locks of the threads that write the moves: each figure is one value that is replaced as a whole.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,21 +11,21 @@ from ferry_core.moves.move import MoveState, TableMove
 
 
 def state_of(move: TableMove) -> TableState:
-    """As people see it: Pending before its first chunk, Copied once it lives from events."""
+    """The visible state: Pending before its first chunk, Copied once only events change it."""
     if move.copied:
         return TableState.COPIED
     return TableState.COPYING if move.state is MoveState.COPYING and move.chunks.begun else TableState.PENDING
 
 
 def rows_expected(move: TableMove) -> int:
-    """The estimate, corrected by what is known better: a statistic may be off by a lot."""
+    """The estimate, corrected by the number of rows already copied: a statistic may be far off."""
     copied = move.chunks.copied.rows
     return copied if move.copied else max(move.table.rows_estimated, copied)
 
 
 def table_report(move: TableMove) -> TableReport:
     """One table."""
-    state = state_of(move)  # asked first: of what is done by now, all figures are in
+    state = state_of(move)  # read first: figures of work finished by then are complete
     copied, expected = move.chunks.copied, rows_expected(move)
     return TableReport(
         name=move.id,
@@ -40,8 +40,8 @@ def table_report(move: TableMove) -> TableReport:
 
 
 def copy_report(moves: Sequence[TableMove], completion: Callable[[int], datetime | None]) -> Progress:
-    """All tables together; ``completion`` tells when so many more rows will be in."""
-    done = sum(move.copied for move in moves)  # asked first, as above
+    """All tables together. ``completion`` returns when a given number of remaining rows will be copied."""
+    done = sum(move.copied for move in moves)  # read first, as above
     figures = [move.chunks.copied for move in moves]
     copied = sum(each.rows for each in figures)
     expected = sum(map(rows_expected, moves))
@@ -58,7 +58,7 @@ def copy_report(moves: Sequence[TableMove], completion: Callable[[int], datetime
 
 
 def _percent(copied: int, expected: int, *, done: bool) -> float:
-    """100 is for what is done: a table that outgrew its estimate is not."""
+    """100 means done. A table that outgrew its estimate is not done."""
     if done:
         return 100.0
     return min(99.0, round(100 * copied / expected, 1)) if expected else 0.0

@@ -1,12 +1,14 @@
-"""What both servers compute of their rows: one number a chunk, one hash a row. Called by ``narrow`` and ``final_pass``.
+"""What both servers compute over their rows: one number per chunk, one hash per row. Used by ``narrow`` and
+``final_pass``.
 
-The number of a chunk is the XOR over the first 64 bits of each row's SHA-256. Not CRC32: that is linear, so the same
-flip in two rows cancels out in an XOR. Measured on 200,000 rows of 12 columns, MySQL 9.7: 0.53 s, of which the hash is
-0.08 s and most of the rest is turning numbers into text (0.42 s).
+The number of a chunk is the XOR over the first 64 bits of each row's SHA-256. CRC32 would be wrong: it is linear, so
+the same bit flipped in two rows cancels out in the XOR. Measured on 200,000 rows of 12 columns, MySQL 9.7: 0.53 s, of
+which the hash takes 0.08 s and converting numbers to text most of the rest (0.42 s).
 
-The hashed bytes are the codecs' hash expressions joined by commas. Each of them tells where it ends (numbers and dates
-hold no comma, texts begin with their length, long values are their own hash), so no two rows share a rendering: NULL,
-'' and 'NULL' neither, nor 'a,b' with 'c' and 'a' with 'b,c'. And they are the same in sessions of any character set.
+The hashed bytes are the codecs' hash expressions joined by commas. Each expression shows where it ends (numbers and
+dates contain no comma, texts begin with their length, long values are hashed themselves), so two different rows never
+have the same text: not NULL, '' and 'NULL', nor 'a,b' with 'c' and 'a' with 'b,c'. The text is the same in sessions of
+any character set.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
 from ferry_core.text import shortlist
 
 DIGEST_DIGITS = 64
-"""Of one hash, in hexadecimal."""
+"""Hexadecimal digits of one hash."""
 
 
 class ChunkSum(NamedTuple):
@@ -40,7 +42,7 @@ def row_hash(columns: Sequence[Column], flavor: Flavor) -> str:
 
 
 def chunk_sum(session: Session, table: Table, selector: Selector, role: ServerRole) -> ChunkSum:
-    """COUNT and XOR over the selected rows of one end."""
+    """COUNT and XOR over the selected rows of one server."""
     digits = f"LEFT({row_hash([*table.copied_columns, *table.stored_columns], session.flavor)}, 16)"
     sums = f"COUNT(*), BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))"
     ((rows, xor),) = _select(session, sums, table, selector, role)
@@ -50,9 +52,10 @@ def chunk_sum(session: Session, table: Table, selector: Selector, role: ServerRo
 def row_hashes(
     session: Session, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
 ) -> dict[KeyLiterals, bytes]:
-    """The hash of each selected row of one end, under its key as that server renders it.
+    """The hash of each selected row of one server, by its key as that server renders it.
 
-    With stored generated columns it is two: of what was copied, and of what that server has computed.
+    With stored generated columns there are two hashes: of the copied values, and of the values that this server
+    computed.
     """
     keys = [codec(column, session.flavor).key_literal() for column in table.key.columns]
     wanted = ", ".join([*keys, _digest(table, session.flavor)])
@@ -76,9 +79,9 @@ def _select(
     name = table.source if role is ServerRole.SOURCE else table.target
     condition = f"({where(table.key, selector)})"
     if role is ServerRole.SOURCE and table.row_filter:
-        condition += f" AND (\n{table.row_filter}\n)"  # a comment in the filter ends where the filter does
-    # Without the hint a composite range may become a scan of the whole table, for every chunk. A target made by
-    # somebody else may call a UNIQUE index by another name.
+        condition += f" AND (\n{table.row_filter}\n)"  # a comment in the filter ends with the filter
+    # Without the hint a composite range may become a table scan for every chunk. A UNIQUE index may have another name
+    # on a target that somebody else created.
     hint = ""
     if role is ServerRole.SOURCE or table.key.index_name == "PRIMARY":
         hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
@@ -88,9 +91,10 @@ def _select(
 
 
 def _refuse_warnings(session: Session, table: Table, role: ServerRole) -> None:
-    """Some warnings mean that a value became NULL (1301), and a NULL would pass for equal; notes do not.
+    """Some warnings mean that a value became NULL (1301), which would compare as equal; notes do not.
 
-    MariaDB notes each SET and BIT value of 2^63 and more (1105); the sessions of this room suppress notes.
+    MariaDB sends a note for each SET and BIT value of 2^63 and more (1105); the sessions of this package suppress
+    notes.
     """
     serious = [warned for warned in session.warnings() if warned.level != "Note"]
     if serious:

@@ -32,7 +32,7 @@ _NO_POD = {Reason.POD_REFUSED, Reason.POD_NAME_TAKEN, Reason.NAMESPACE_TERMINATI
 
 
 def completed(draft: Draft, reports: Sequence[Report | None]) -> Plan:
-    """The cutover is done. ``reports``: of the copier's processes, newest last."""
+    """The cutover is done. ``reports``: reports of the copier's processes, newest last."""
     said = [each for each in reports if each is not None and each.stage == Stage.COMPLETED]
     draft.no_failure()
     if said:
@@ -80,7 +80,7 @@ def finished(seen: Observed, draft: Draft) -> Plan:
     ended = moment(seen.ferry.status.get("completionTime"))
     called = seen.ferry.condition(Condition.STALLED)
     if ttl is None or ended is None or (called is not None and called["status"] == "True"):
-        return Plan(draft.status(), stop_helper)  # a Ferry that needs a person stays
+        return Plan(draft.status(), stop_helper)  # a Ferry that needs a person is kept
     left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
     if left <= 0:
         return Plan(draft.status(), (DeleteFerry(),))
@@ -154,7 +154,7 @@ def _was_cut_over(helper: PodView) -> bool:
 
 
 def _outcome(helper: PodView, otherwise: str) -> Outcome:
-    """What a helper that succeeded has done; one of another version may not say."""
+    """What a helper that succeeded has done; a helper of another version may not report it."""
     said = None if helper.last_end is None else helper.last_end.outcome
     return said or Outcome(message=otherwise)
 
@@ -216,7 +216,9 @@ def release(seen: Observed) -> Plan:
 
 
 def _report_cleanup(outcome: Outcome) -> tuple[Action, ...]:
-    """By Events, which outlive the Ferry; what a person needs is one of its own, since an Event is short."""
+    """Report by Events, which survive the Ferry; what a person must decide gets its own Event, because an Event is
+    short.
+    """
     done = PostEvent("Normal", Reason.CLEANED_UP, outcome.message)
     if not outcome.needs_person:
         return (done,)
