@@ -149,6 +149,9 @@ class Reason(StrEnum):
     DEFINITION_DIFFERS = "DefinitionDiffers"
     DEFINITIONS_NOT_TRIED = "DefinitionsNotTried"
     TARGET_TRIGGERS = "TargetTriggers"
+    TARGET_OBJECT_DIFFERS = "TargetObjectDiffers"
+    OBJECT_NAMES_RENAMED = "ObjectNamesRenamed"
+    DEFINER_MISSING = "DefinerMissing"
     STATE_MISSING = "StateMissing"
     FORGOTTEN_ROWS = "ForgottenRows"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
@@ -243,6 +246,8 @@ class Reason(StrEnum):
     SOURCE_STILL_WRITTEN = "SourceStillWritten"
     SOURCE_TURN_LOST = "SourceTurnLost"
     TARGET_LOST = "TargetLost"
+    OBJECTS_CHANGED = "ObjectsChanged"
+    OBJECTS_MISSING = "ObjectsMissing"
     XA_OPEN = "XaOpen"
     XA_PREPARED = "XaPrepared"
     # the end of a step or of a run on request

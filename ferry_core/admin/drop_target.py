@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ferry_core.api.spec import Ferry, ferry_uid
+from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError, DataError
@@ -18,6 +19,7 @@ from ferry_core.mysql.faults import is_referenced
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
+from ferry_core.run.objects import drop_own_objects
 from ferry_core.run.setup import open_store
 from ferry_core.tables.discovery import LEFT_OUT, target_name
 from ferry_core.tables.table import TableName
@@ -30,7 +32,8 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
     """
     if lease.phase == COMPLETED:
         return "; its tables are kept because they are live"
-    started, trouble = _started(ferry, state_path, connections)
+    state, trouble = _state(ferry, state_path, connections)
+    started = {target_name(TableName.parse(known), ferry.spec.tables) for known in state.started} if state else set()
     with connections.target() as session:
         folds = session.number("SELECT @@lower_case_table_names") != 0
 
@@ -44,8 +47,9 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         ours_alone = (set(map(folded, started)) & claimed) - others
         ours = [table for table in found if folded(table) in ours_alone]
         with fence.hold(session):
+            objects = drop_own_objects(session, state.objects if state else ())
             dropped = _drop(session, ours)
-    return _said(dropped, [table for table in found if table not in dropped], trouble)
+    return _said(dropped, [table for table in found if table not in dropped], trouble) + objects
 
 
 def _said(dropped: list[TableName], kept: list[TableName], trouble: str) -> str:
@@ -62,21 +66,21 @@ def _certain(text: str) -> list[TableName]:
     return readings if len(readings) == 1 else []
 
 
-def _started(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[set[TableName], str]:
-    """Target names of tables whose start a checkpoint records, and the reason if there are none."""
+def _state(ferry: Ferry, state_path: Path | None, connections: Connections) -> tuple[RunState | None, str]:
+    """The checkpoint that records which tables were started, and the reason if there is none."""
     missing = "no checkpoint records which tables it filled"
     if state_path is not None and not os.path.lexists(state_path):
-        return set(), f"{missing} at {state_path}"
+        return None, f"{missing} at {state_path}"
     store = open_store(state_path, connections.target, ferry_uid(ferry))
     try:
         state = store.load()
     except ConfigError as error:
-        return set(), error.message
+        return None, error.message
     finally:
         store.close()
     if state is None or state.ferry_uid != ferry_uid(ferry):
-        return set(), missing
-    return {target_name(TableName.parse(known), ferry.spec.tables) for known in state.started}, ""
+        return None, missing
+    return state, ""
 
 
 def tables_named(

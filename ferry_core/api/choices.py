@@ -21,6 +21,16 @@ class OnSchemaChange(StrEnum):
     RECOPY = "Recopy"
 
 
+class OtherObjects(StrEnum):
+    REPORT = "Report"
+    CREATE = "Create"
+
+
+class Definer(StrEnum):
+    KEEP = "Keep"
+    CURRENT_USER = "CurrentUser"
+
+
 class VerifyMode(StrEnum):
     CONTINUOUS = "Continuous"
     FINAL = "Final"

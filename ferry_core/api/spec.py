@@ -13,10 +13,12 @@ from ferry_core.api.choices import (
     Acknowledgement,
     CheckpointStore,
     CreateTables,
+    Definer,
     DeletionPolicy,
     LogLevel,
     OnMismatch,
     OnSchemaChange,
+    OtherObjects,
     VerifyMode,
 )
 from ferry_core.api.cutover import Cutover
@@ -31,6 +33,26 @@ Free = Annotated[dict[str, JsonValue], Field(max_length=64)]
 FreeList = Annotated[list[Free], Field(max_length=64)]
 
 
+Handling = Annotated[OtherObjects, Field(strict=False)]
+
+
+class Objects(Model):
+    """What the schemas of the selected tables hold beside tables. Report: preflight lists it. Create: it is created on
+    the target from the source's definition, all of it that `tables.exclude` does not name.
+    """
+
+    views: Handling = OtherObjects.REPORT
+    """Views; created once the rows are copied, and brought up to date before each cutover attempt."""
+    routines: Handling = OtherObjects.REPORT
+    """Stored procedures and functions, and packages of MariaDB; created before the views."""
+    triggers: Handling = OtherObjects.REPORT
+    """Triggers of the selected tables; created when the cutover is recorded, so that none fires for a copied row."""
+    events: Handling = OtherObjects.REPORT
+    """Scheduled events; created disabled, and given the source's status when the cutover is recorded."""
+    definer: Annotated[Definer, Field(strict=False)] = Definer.KEEP
+    """Keep: each has the definer that it has on the source. CurrentUser: the target's account is the definer."""
+
+
 class Schema(Model):
     """Table definitions on the target."""
 
@@ -43,6 +65,8 @@ class Schema(Model):
     """
     defer_indexes: bool = True
     """Create non-unique secondary indexes after a table's rows; not supported yet: they are created with the table."""
+    objects: Objects = Objects()
+    """Views, routines, triggers and events."""
 
 
 class Copy(Model):

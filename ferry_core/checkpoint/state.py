@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ferry_core.api.report import Stage
 
-FORMAT = 4
+FORMAT = 5
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 
@@ -63,6 +63,8 @@ class RunState(_State):
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)
     foreign_keys_added: bool = False
+    objects: list[str] = Field(default_factory=list)  # views, routines and events that it created, or was about to
+    objects_finished: bool = False  # after the cutover: triggers exist, and events have their statuses
     json_changed: int = 0  # rows copied whose JSON changed when it was parsed again
     paused: bool | None = None  # the last pause or resume verb of a local run; None: spec.paused applies
     # value of spec.paused when that verb came; once spec.paused differs from it, the spec is newer and applies

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ferry_core.api.spec import ferry_uid
@@ -27,11 +27,12 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         target = _session(loaded.target, opened, results)
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [], [])
-            started, state_at, stateless, recreatable = _started(target, state_path, uid, opened, results)
+            stored = _stored(target, state_path, uid, opened, results)
             context = PreflightContext(
-                *(spec, uid, source, target, found.tables, started, state_at, found.keyless, found.problems),
-                stateless=stateless,
-                recreatable=recreatable,
+                *(spec, uid, source, target, found.tables, stored.started, stored.at, found.keyless, found.problems),
+                stateless=stored.missing,
+                recreatable=stored.recreatable,
+                own_objects=stored.objects,
             )
             results.extend(checked(context))  # keep the results before an error
         except FerryError as error:  # a server became unreachable meanwhile
@@ -39,26 +40,34 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
     return results
 
 
-def _started(
+@dataclass(frozen=True)
+class _Stored:
+    """What the stored state says. For the fields see ``PreflightContext``."""
+
+    started: Collection[str] | None = None
+    at: str = "its state"
+    missing: bool = False
+    recreatable: Collection[str] = ()
+    objects: Collection[str] = ()
+
+
+def _stored(
     target: Session | None, state_path: Path | None, uid: str, opened: ExitStack, results: list[CheckResult]
-) -> tuple[Collection[str] | None, str, bool, Collection[str]]:
-    """What the stored state says: ids of the tables to resume (None if it cannot be read), its place, whether there is
-    none, and ids of the tables that a run would create again.
-    """
+) -> _Stored:
     if target is None and state_path is None:
-        return None, "its state", False, ()
+        return _Stored()
     try:
         store = open_store(state_path, lambda: _open(target), uid)
         opened.callback(store.close)
         state = store.load()
     except (ConfigError, DataError) as error:
         results.append(_failed("state", "target", error))
-        return None, "its state", False, ()
+        return _Stored()
     if state is None or state.ferry_uid != uid:
-        return (), store.describe(), True, ()
+        return _Stored((), store.describe(), missing=True)
     early = state_path is not None and target is not None and not state.tables
     stateless = early and others_copied(read_marks(_open(target), uid))
-    return state.started, store.describe(), stateless, state.recreatable
+    return _Stored(state.started, store.describe(), stateless, state.recreatable, state.objects)
 
 
 def _open(session: Session | None) -> Session:

@@ -13,6 +13,7 @@ from ferry_core.preflight import (
     durability,
     foreign_keys,
     generated,
+    objects,
     privileges,
     row_filters,
     samples,
@@ -35,6 +36,7 @@ _CHAIN: tuple[Check, ...] = (
     *selection.CHECKS,
     *servers.CHECKS,
     *privileges.CHECKS,
+    *objects.PRIVILEGES,
     *sight.CHECKS,
     *binlog.CHECKS,
     *durability.CHECKS,
@@ -47,6 +49,7 @@ _CHAIN: tuple[Check, ...] = (
     *sizes.CHECKS,
     *samples.CHECKS,
     *trial.CHECKS,
+    *objects.CHECKS,
 )
 
 _BEFORE_WRITING = {"versions", "different servers", "writable", "no cluster", "privileges: write"}

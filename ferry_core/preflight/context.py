@@ -11,6 +11,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.lease import Lease, read_leases
 from ferry_core.schema.definition import ForeignKey, parse
+from ferry_core.schema.objects import Definition, Listed, created_kinds, read, wanted_objects
 from ferry_core.tables.table import Table, TableName
 
 
@@ -26,7 +27,8 @@ class PreflightContext:
     what is wrong with the selection. ``started`` are the ids of tables that the stored state resumes, None if the state
     could not be read. ``state_at`` says where the state was looked for, ``stateless`` that there is none, ``restart``
     that rows of an earlier run may be deleted then. ``recreatable`` are the ids of tables that an earlier start created
-    without copying any row; they may differ from the source's.
+    without copying any row; they may differ from the source's. ``own_objects`` are the views, routines and events
+    that it created, by their names in the state.
     """
 
     spec: Spec
@@ -41,6 +43,7 @@ class PreflightContext:
     stateless: bool = False
     restart: bool = False
     recreatable: Collection[str] = ()
+    own_objects: Collection[str] = ()
 
     @cached_property
     def tables(self) -> Sequence[Table]:
@@ -95,6 +98,14 @@ class PreflightContext:
         return {
             table: parse(table.definition, table.source).foreign_keys if table.definition else ()
             for table in self.tables
+        }
+
+    @cached_property
+    def objects(self) -> Mapping[Listed, Definition]:
+        """The views, routines, triggers and events that a run creates."""
+        kinds = created_kinds(self.spec.schema_.objects)
+        return {
+            one: read(self.source, one) for one in wanted_objects(self.source, self.spec.tables, self.tables, kinds)
         }
 
     @property

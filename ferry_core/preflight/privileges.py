@@ -15,7 +15,7 @@ CREATING = (*WRITING, "CREATE", "ALTER", "INDEX", "REFERENCES")
 OWNING = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "CREATE TEMPORARY TABLES")
 
 
-def _lacks(server: ServerFacts, privileges: str, scope: str, why: str) -> Finding:
+def lacks(server: ServerFacts, privileges: str, scope: str, why: str) -> Finding:
     return failed(
         Reason.MISSING_PRIVILEGE,
         f"{server.where}: the account {server.account} lacks {privileges} {why}; run there: "
@@ -28,7 +28,7 @@ def _missing_everywhere(server: ServerFacts, wanted: dict[str, str]) -> Iterator
     missing = [privilege for privilege in wanted if not server.grants.everywhere(privilege)]
     if missing:
         reasons = ", ".join(dict.fromkeys(wanted[privilege] for privilege in missing))
-        yield _lacks(server, ", ".join(missing), "*.*", f"({reasons})")
+        yield lacks(server, ", ".join(missing), "*.*", f"({reasons})")
 
 
 def _read_tables(context: PreflightContext) -> Iterator[Finding]:
@@ -38,11 +38,11 @@ def _read_tables(context: PreflightContext) -> Iterator[Finding]:
         if not source.grants.on_table("SELECT", *table.source):
             unreadable.setdefault(table.source.schema, []).append(table.source.name)
     for schema, names in unreadable.items():
-        scope = _scope(source, schema)
-        yield _lacks(source, "SELECT", scope, f"on {schema}: {shortlist(names, 5)}")
+        scope = scope_of(source, schema)
+        yield lacks(source, "SELECT", scope, f"on {schema}: {shortlist(names, 5)}")
 
 
-def _scope(server: ServerFacts, schema: str) -> str:
+def scope_of(server: ServerFacts, schema: str) -> str:
     return schema_pattern(schema, wildcards=not server.is_on("partial_revokes")) + ".*"
 
 
@@ -91,13 +91,13 @@ def _write_target(context: PreflightContext) -> Iterator[Finding]:
     by_schema[OWN_SCHEMA] = {name for name in OWNING if not target.grants.on_schema(name, OWN_SCHEMA)}
     for schema, missing in by_schema.items():
         if missing and schema == OWN_SCHEMA:
-            scope = _scope(target, schema)
+            scope = scope_of(target, schema)
             if not target.is_on("partial_revokes"):  # which disables wildcards in schema names
                 scope = scope.replace("`.*", "%`.*")  # includes the schemas in which definitions are tried
-            yield _lacks(target, "ALL", scope, "for the Ferry's own tables")
+            yield lacks(target, "ALL", scope, "for the Ferry's own tables")
         elif missing:
             listed = ", ".join(name for name in wanted if name in missing)
-            yield _lacks(target, listed, _scope(target, schema), f"on {schema}")
+            yield lacks(target, listed, scope_of(target, schema), f"on {schema}")
 
 
 CHECKS = (

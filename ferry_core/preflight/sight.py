@@ -7,13 +7,19 @@ visibility first checks the privilege: here, and in ``cutover``, ``target`` and 
 import re
 from collections.abc import Iterator
 
+from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded, name_list
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, passed, warning
 from ferry_core.reasons import Reason
+from ferry_core.schema.objects import ROUTINES, Kind, list_objects
 from ferry_core.tables.patterns import readings
+from ferry_core.tables.table import TableName
+from ferry_core.text import shortlist
 
+SHOWN = 20
+"""Names of one kind."""
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -45,12 +51,13 @@ def _seen(source: ServerFacts, schema: str, name: str) -> bool:
 def _left_behind(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     schemas = sorted({table.source.schema for table in context.tables})
-    counted = [f"{count} {kind}" for kind, count in _counts(context, schemas).items() if count]
-    counted.append("accounts and their privileges")
+    named = [f"{kind} {shortlist(names, SHOWN)}" for kind, names in _not_moved(context, schemas).items() if names]
+    granted = _accounts(context, schemas)
+    named.append("accounts and their privileges" + (f" ({shortlist(granted, SHOWN)})" if granted else ""))
     unseen = [
         kind for kind, privileges in _NEEDED.items() if not all(_may(source, privileges, schema) for schema in schemas)
     ]
-    message = f"not moved from {', '.join(schemas)}: {', '.join(counted)}"
+    message = f"not moved from {', '.join(schemas)}: {'; '.join(named)}"
     if unseen:
         scopes = [f"{schema_pattern(schema, wildcards=not source.is_on('partial_revokes'))}.*" for schema in schemas]
         grant = ", ".join(_NEEDED[kind][0] for kind in unseen)
@@ -74,19 +81,30 @@ def _may(source: ServerFacts, privileges: tuple[str, ...], schema: str) -> bool:
     )
 
 
-def _counts(context: PreflightContext, schemas: list[str]) -> dict[str, int]:
-    listed = name_list(schemas)
-    found = {"views": 0, "sequences": 0}
-    for kind, count in context.source.query(
-        f"SELECT TABLE_TYPE, COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({listed}) GROUP BY 1"
-    ):
-        name = {"VIEW": "views", "SEQUENCE": "sequences"}.get(decoded(kind))
-        if name:
-            found[name] = int(count or 0)
-    for name, view in (("triggers", "TRIGGER"), ("events", "EVENT"), ("routines", "ROUTINE")):
-        statement = f"SELECT COUNT(*) FROM information_schema.{view}S WHERE {view}_SCHEMA IN ({listed})"
-        found[name] = context.source.number(statement)
+def _not_moved(context: PreflightContext, schemas: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {kind: [] for kind in ("views", "sequences", "triggers", "events", "routines")}
+    for one in list_objects(context.source, schemas, list(Kind)):
+        if one not in context.objects:
+            found["routines" if one.kind in ROUTINES else f"{one.kind.lower()}s"].append(str(one.name))
+    found["sequences"] = [
+        str(TableName(decoded(schema), decoded(name)))
+        for schema, name in context.source.query(
+            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
+            f" WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA IN ({name_list(schemas)}) ORDER BY 1, 2"
+        )
+    ]
     return found
+
+
+def _accounts(context: PreflightContext, schemas: list[str]) -> list[str]:
+    """Those with privileges on these schemas or in them; servers show others' only to who may read ``mysql``."""
+    matching = " OR ".join(f"{string(schema)} LIKE TABLE_SCHEMA" for schema in schemas) or "FALSE"
+    views = ("SCHEMA_PRIVILEGES", "TABLE_PRIVILEGES")
+    rows = context.source.query(
+        " UNION ".join(f"SELECT GRANTEE FROM information_schema.{view} WHERE {matching}" for view in views)
+    )
+    ours = context.source_facts.account.replace("`", "'")
+    return sorted({decoded(grantee) for (grantee,) in rows} - {ours})
 
 
 CHECKS = (

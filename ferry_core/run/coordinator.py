@@ -7,7 +7,8 @@ error of a thread that failed, apply the desired state, save a checkpoint when o
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
@@ -89,7 +90,8 @@ class Coordinator:
     def _leave(self, error: BaseException) -> None:
         """Stop the threads, then save the state. Raises Terminated if the run was aborted."""
         row = exit_by(error)
-        if row.unlocks and self._reporter.stage is Stage.CUTTING_OVER:
+        recorded = self._started is not None and self._started.recorded
+        if row.unlocks and not recorded and self._reporter.stage is Stage.CUTTING_OVER:
             self.enter(Stage.STREAMING)  # nothing is left to undo: a stop no longer needs to wait for a server
         if self._started is None:
             return
@@ -171,6 +173,7 @@ class Coordinator:
         if not run.follows:
             run.follows = True
             run.operations.look_for_new_tables()
+            self._bring_objects()
             run.operations.start_verifying()
         while True:
             self.tick()
@@ -203,6 +206,9 @@ class Coordinator:
         log.info("cutover attempt %d begins", number)
         self._reporter.attempt_begins(number, float(self._wanted.directive.cutover.max_lag))
         attempt = self._attempt(run, number)
+        if attempt.done:
+            run.recorded, run.checkpoints.state.stage = True, Stage.COMPLETED.value
+            attempt = replace(attempt, blocked_milliseconds=attempt.blocked_milliseconds + self._finish_objects())
         self._series.ended(attempt.reason, attempt.blocked_milliseconds)
         self._reporter.attempt_ended(attempt)
         if not attempt.done:
@@ -229,7 +235,28 @@ class Coordinator:
             return AttemptOutcome(
                 Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before its start", 0
             )
+        try:
+            self._bring_objects()
+        except RetriableError as error:
+            return AttemptOutcome(
+                Reason.DEFINITIONS_UNREAD, f"views and routines are not up to date: {error.message}", 0
+            )
         return run.operations.attempt(number, self._wanted, self.check_cancelled)
+
+    def _bring_objects(self) -> None:
+        """Recorded before they are created: whoever comes after a kill knows whose they are."""
+        checkpoints = self._run.checkpoints
+
+        def keep(ours: Sequence[str]) -> None:
+            checkpoints.state.objects = list(ours)
+            checkpoints.save()
+
+        self._run.operations.bring_objects(checkpoints.state.objects, keep)
+
+    def _finish_objects(self) -> int:
+        took = self._run.operations.finish_objects()
+        self._run.checkpoints.state.objects_finished = True
+        return took
 
     def _store_completed(self) -> None:
         run = self._run

@@ -5,7 +5,7 @@ another implementation, without servers.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +26,7 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.new_tables import NewTables
+from ferry_core.run.objects import Keep, TargetObjects
 from ferry_core.run.setup import RunContext, source_lock
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
@@ -88,11 +89,17 @@ class Operations(Protocol):
     def definitions_read(self) -> bool:
         """Returns False if the source does not answer. Raises SchemaChanged if a definition has changed."""
 
+    def bring_objects(self, ours: Collection[str], keep: Keep) -> None:
+        """Create or renew views, routines and events. ``ours`` are recorded as this Ferry's, ``keep`` records them."""
+
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         """Make one cutover attempt.
 
         After AmbiguousError the source may stay locked; otherwise the attempt is undone.
         """
+
+    def finish_objects(self) -> int:
+        """Once the cutover is recorded: triggers and the statuses of events; gives milliseconds."""
 
     def stop_writing(self) -> None:
         """After the cutover: only the streamer keeps running."""
@@ -135,6 +142,9 @@ class DataOperations:
         self._reporter = reporter
         self._closing = closing
         self._new_tables = NewTables(parts.context, reporter)
+        self._objects = TargetObjects(
+            parts.context.ferry.spec, parts.context.tables, parts.context.connections, parts.fence
+        )
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
 
@@ -255,6 +265,10 @@ class DataOperations:
             return False
         return True
 
+    def bring_objects(self, ours: Collection[str], keep: Keep) -> None:
+        with self._reporter.long_step():
+            self._objects.bring(ours, keep)
+
     # -- the cutover ----------------------------------------------------------------------------------------------
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
@@ -294,7 +308,11 @@ class DataOperations:
         if differing is None:
             with self._connections.source_control() as source, self._connections.target() as target:
                 raise_counters(source, target, self._parts.context.tables, self._fence)
+                self._objects.refuse_changed(source)
         return differing
+
+    def finish_objects(self) -> int:
+        return self._objects.finish()
 
     def keep_lock(self, seconds: float) -> None:
         if self._used_lock is not None:

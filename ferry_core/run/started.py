@@ -40,6 +40,8 @@ class Started:
     """Whether Streaming was entered."""
     under_way: bool = False
     """Whether chunks may be read. An error before that starts the run again."""
+    recorded: bool = False
+    """Whether the cutover is recorded: nothing is undone any more."""
     handed_over: int = 0
     """Number of row changes that had been streamed at the cutover."""
 

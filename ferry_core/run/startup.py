@@ -33,6 +33,7 @@ from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
+from ferry_core.run.objects import finish_left
 from ferry_core.run.operations import DataOperations, Parts
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_proof, target_proof
@@ -280,6 +281,7 @@ class RunStartup:
         when = (
             "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
         )
+        finish_left(context, state)
         self._report_stored(context, state)
         blocked = state.write_block_milliseconds
         took = "" if blocked is None else f", writes were blocked for {blocked} ms"

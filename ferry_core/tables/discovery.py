@@ -68,6 +68,8 @@ class Existing(NamedTuple):
 def explore(session: Session, selection: Tables) -> Discovered:
     """The selected tables in order of their names, and everything wrong with the selection."""
     existing = _existing(session)
+    if _idle_excludes(existing, selection):
+        existing.others.extend(_no_tables(session))
     chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
     return _described(session, selection, chosen, misread(existing, selection))
 
@@ -156,8 +158,7 @@ def misread(existing: Existing, selection: Tables) -> Iterator[ConfigError]:
     yield from _ambiguous(known, selection)
     chosen = [name for name in known if is_selected(name, selection)]
     patterns = [f"include {p!r}" for p in selection.include if not any(matches(name, p) for name in known)]
-    every = [*known, *existing.others]
-    patterns += [f"exclude {p!r}" for p in selection.exclude if not any(matches(name, p) for name in every)]
+    patterns += [f"exclude {pattern!r}" for pattern in _idle_excludes(existing, selection)]
     patterns += [f"rule {r.match!r}" for r in selection.rules if not any(matches(name, r.match) for name in chosen)]
     patterns += _idle_renames(selection, {name.schema for name in chosen})
     if patterns:
@@ -168,6 +169,11 @@ def misread(existing: Existing, selection: Tables) -> Iterator[ConfigError]:
         )
     if not chosen and any(matches(name, p) for name in known for p in selection.include):
         yield ConfigError(Reason.NOTHING_SELECTED, "the exclude patterns leave no table; take one out")
+
+
+def _idle_excludes(existing: Existing, selection: Tables) -> list[str]:
+    every = [*existing.tables, *existing.others]
+    return [pattern for pattern in selection.exclude if not any(matches(name, pattern) for name in every)]
 
 
 def _ambiguous(existing: Sequence[TableName], selection: Tables) -> Iterator[ConfigError]:
@@ -221,6 +227,13 @@ def _existing(session: Session) -> Existing:
             TableName((schema or b"").decode(), (name or b"").decode())
         )
     return found
+
+
+def _no_tables(session: Session) -> list[TableName]:
+    """Routines, triggers and events: asked for where they are in doubt, since MariaDB opens each table for it."""
+    kinds = (("ROUTINES", "ROUTINE"), ("TRIGGERS", "TRIGGER"), ("EVENTS", "EVENT"))
+    asked = (f"SELECT {kind}_SCHEMA, {kind}_NAME FROM information_schema.{view}" for view, kind in kinds)
+    return [TableName((a or b"").decode(), (b or b"").decode()) for a, b in session.query(" UNION ALL ".join(asked))]
 
 
 def _still_there(session: Session, names: Collection[TableName]) -> list[TableName]:

@@ -55,6 +55,22 @@ def documented(pair: Pair, schema: str) -> tuple[list[str], list[str]]:
     return found[0], found[1]
 
 
+def documented_for_objects(pair: Pair, schema: str) -> tuple[list[str], list[str]]:
+    """What ``schema.objects`` needs on source and target besides."""
+    text = (ROOT / "docs" / "preflight.md").read_text()
+    reading, creating = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)[3:5]
+    other = "MariaDB" if pair.family is Family.MYSQL else "MySQL"
+    lines = [
+        [
+            line.partition(";")[0].replace("shop.*", f"`{schema}`.*")
+            for line in block.splitlines()
+            if f"-- {other}" not in line
+        ]
+        for block in (reading, creating)
+    ]
+    return lines[0], lines[0] + lines[1]
+
+
 def give(server: Server, statements: list[str]) -> None:
     """Run them as pasted from the docs."""
     server.execute("DROP USER IF EXISTS ferry@'%'", *statements)

@@ -22,7 +22,13 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert spec.source.port == 3306
     assert spec.source.tls.mode == "Preferred"
     assert spec.source.credentials_secret_ref.username_key == "username"
-    assert spec.schema_.model_dump(mode="json") == {"create": "IfMissing", "onChange": "Fail", "deferIndexes": True}
+    kinds = ("views", "routines", "triggers", "events")
+    assert spec.schema_.model_dump(mode="json") == {
+        "create": "IfMissing",
+        "onChange": "Fail",
+        "deferIndexes": True,
+        "objects": dict.fromkeys(kinds, "Report") | {"definer": "Keep"},
+    }
     assert spec.copy_.model_dump(mode="json") == {
         "workers": 4,
         "chunkTargetDuration": "500ms",
@@ -54,7 +60,12 @@ def test_the_example_of_the_contract_is_read_whole() -> None:
             "renameSchemas": {"shop": "shop_v2"},
             "rules": [{"match": "shop.orders", "where": "tenant_id = 42", "target": "shop_42.orders"}],
         },
-        schema={"create": "IfMissing", "onChange": "Fail", "deferIndexes": True},
+        schema={
+            "create": "IfMissing",
+            "onChange": "Fail",
+            "deferIndexes": True,
+            "objects": {"views": "Create", "definer": "CurrentUser"},
+        },
         throttle={
             "maxRowsPerSecond": 20000,
             "maxReplicaLag": "5s",

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -110,6 +110,14 @@ class FakeOperations:
             self._run.pass_time(0.1)
             check_cancelled()
         return self._run.attempts.pop(0) if self._run.attempts else DONE
+
+    def bring_objects(self, ours: Collection[str], keep: Callable[[Sequence[str]], None]) -> None:
+        del ours, keep
+        self._call("objects")
+
+    def finish_objects(self) -> int:
+        self._call("finish objects")
+        return 0
 
     def stop_writing(self) -> None:
         self._call("stop writing")

@@ -43,8 +43,9 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.run() is ExitCode.DONE
     assert run.stages == WAY
     assert [call for call in run.operations.calls if call != "copy"] == [
-        *("empty", "stream", "make readable", "pace 4", "foreign keys", "new tables", "verify", "new tables"),
-        *("new tables", "definitions", "attempt 1 within 10s", "stop writing", "new tables", "keep lock 30"),
+        *("empty", "stream", "make readable", "pace 4", "foreign keys", "new tables", "objects"),
+        *("verify", "new tables", "new tables", "definitions", "objects", "attempt 1 within 10s", "finish objects"),
+        *("stop writing", "new tables", "keep lock 30"),
     ]
     assert run.operations.closed
     assert run.checkpoints.saved[-1] == ("Completed", 1)

@@ -1,0 +1,221 @@
+"""Views, routines, triggers and events on the target: when a run creates them, and which are its own.
+
+Views, routines and disabled events come once the rows are copied, and are brought up to date before each cutover
+attempt. Triggers, and the events' statuses, come when the cutover is recorded: from then on the fence lets no row of
+ours through, so no trigger can fire for one, and a failed attempt has nothing to take back. Under the cutover's lock
+one look tells that nothing was changed on the source since. A run that is killed in between is finished by the next
+start. What this Ferry creates is recorded before: only that is dropped or replaced. Called by ``operations`` and
+``startup``.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+
+from ferry_core.api.choices import Definer
+from ferry_core.api.report import Stage
+from ferry_core.api.spec import Spec
+from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.fence import Fence
+from ferry_core.cutover.outcome import AttemptFailed
+from ferry_core.errors import ConfigError, DataError, FerryError
+from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
+from ferry_core.run.setup import RunContext
+from ferry_core.schema.object_maker import ObjectMaker, differs, foreign_objects
+from ferry_core.schema.objects import (
+    LATE,
+    Definition,
+    Kind,
+    Listed,
+    created_kinds,
+    list_objects,
+    read,
+    schema_on_target,
+    wanted_objects,
+)
+from ferry_core.tables.table import Table, TableName
+from ferry_core.text import shortlist
+from ferry_core.workers.connections import Connections
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 5
+"""For how long a CREATE TRIGGER waits for readers of its table; then it is tried again."""
+SHOWN = 5
+
+Keep = Callable[[Sequence[str]], None]
+
+
+def object_id(kind: Kind, name: TableName) -> str:
+    """As the state records it: ``VIEW shop.v``, by its name on the target."""
+    return f"{kind} {name}"
+
+
+def split_id(text: str) -> tuple[Kind, TableName]:
+    """What ``object_id`` was made of."""
+    kind = next(kind for kind in sorted(Kind, key=len, reverse=True) if text.startswith(f"{kind} "))
+    return kind, TableName.parse(text.removeprefix(f"{kind} "))
+
+
+class TargetObjects:
+    """Those of one start of a run. Called in the coordinator's thread, ``refuse_changed`` in the attempt's."""
+
+    def __init__(self, spec: Spec, tables: Sequence[Table], connections: Connections, fence: Fence) -> None:
+        self._spec = spec
+        self._tables = tables
+        self._connections = connections
+        self._fence = fence
+        self._kinds = created_kinds(spec.schema_.objects)
+        self._definer = spec.schema_.objects.definer
+        self._wanted: dict[Listed, Definition] = {}
+
+    def bring(self, ours: Collection[str], keep: Keep) -> None:
+        """Make what exists before the cutover equal to the source's. ``keep`` stores which are this Ferry's own.
+
+        Raises ConfigError where the target refuses one, or has another one that is not this Ferry's.
+        """
+        if not self._kinds:
+            return
+        with self._connections.source_control() as source, self._connections.target() as target:
+            self._read(source)
+            early = {one: it for one, it in self._wanted.items() if one.kind not in LATE}
+            there = self._on_target(target, [kind for kind in self._kinds if kind not in LATE])
+            missing = [one for one in early if self._id(one) not in there]
+            outdated = [one for one in early if one not in missing and self._differs(one, there[self._id(one)])]
+            self._refuse_foreign([one for one in outdated if self._id(one) not in ours])
+            wanted = set(map(self._id, early))
+            gone = [name for name in ours if name in there and name not in wanted]
+            if not (missing or outdated or gone):
+                return
+            keep(sorted({*ours, *map(self._id, missing)}))
+            with self._fence.hold(target):
+                for name in [*gone, *map(self._id, outdated)]:
+                    self._maker(target, there[name].schema).drop(there[name].kind, there[name].name)
+                self._create(target, [one for one in early if one in missing or one in outdated])
+            keep(sorted({*ours, *map(self._id, missing)} - set(gone)))
+            self._refuse_unlike(target, early, Reason.DEFINITION_DIFFERS)
+            log.info("created %d views, routines and events on the target", len(missing) + len(outdated))
+
+    def refuse_changed(self, source: Session) -> None:
+        """AttemptFailed if the source has other ones than ``bring`` has read; asked when no application writes."""
+        if self._kinds and (now := set(self._list(source))) != self._wanted.keys():
+            changed = sorted({str(one) for one in now ^ self._wanted.keys()})
+            raise AttemptFailed(
+                Reason.OBJECTS_CHANGED,
+                f"changed on the source during the attempt: {shortlist(changed, SHOWN)}; the next attempt brings the "
+                "target up to date first",
+            )
+
+    def finish(self) -> int:
+        """After the cutover is recorded: triggers, and the events' statuses. May be repeated; gives milliseconds.
+
+        Raises DataError where the target refuses one: a person has to look, and the run started again goes on here.
+        """
+        began = time.monotonic()
+        if not self._kinds & {Kind.EVENT, Kind.TRIGGER}:
+            return 0
+        with self._connections.target() as target, self._fence.hold(target):
+            if not self._wanted:
+                with self._connections.source_control() as source:
+                    self._read(source)
+            there = self._on_target(target, self._kinds)
+            try:
+                self._create(target, [one for one in self._wanted if one.kind in LATE and self._id(one) not in there])
+                for one, event in self._wanted.items():
+                    if one.kind is Kind.EVENT and (found := there.get(self._id(one))) and found.status != event.status:
+                        self._maker(target, found.schema).give_status(event)
+                self._refuse_unlike(target, self._wanted, Reason.OBJECTS_MISSING, statuses=True)
+            except (ConfigError, DataError) as error:
+                raise DataError(
+                    Reason.OBJECTS_MISSING,
+                    f"the cutover is recorded and applications may use the target, but not all of its triggers and "
+                    f"events are as on the source: {error.problem}. Fix that and start this Ferry again, which creates "
+                    "what is missing, or create it by hand",
+                ) from error
+        return round((time.monotonic() - began) * 1000)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def _list(self, source: Session) -> list[Listed]:
+        return wanted_objects(source, self._spec.tables, self._tables, self._kinds)
+
+    def _read(self, source: Session) -> None:
+        self._wanted = {one: read(source, one) for one in self._list(source)}
+
+    def _on_target(self, target: Session, kinds: Collection[Kind]) -> dict[str, Definition]:
+        schemas = {self._schema(one) for one in self._wanted} | {table.target.schema for table in self._tables}
+        return {object_id(one.kind, one.name): read(target, one) for one in list_objects(target, schemas, kinds)}
+
+    def _schema(self, one: Listed) -> str:
+        return schema_on_target(one, self._spec.tables)
+
+    def _id(self, one: Listed) -> str:
+        return object_id(one.kind, TableName(self._schema(one), one.name.name))
+
+    def _differs(self, one: Listed, there: Definition, *, statuses: bool = False) -> str:
+        return differs(self._wanted[one], there, self._definer, statuses=statuses)
+
+    # -- making ---------------------------------------------------------------------------------------------------
+
+    def _maker(self, target: Session, schema: str) -> ObjectMaker:
+        return ObjectMaker(target, schema, self._definer, LOCK_SECONDS)
+
+    def _create(self, target: Session, wanted: Sequence[Listed]) -> None:
+        for schema in dict.fromkeys(map(self._schema, wanted)):
+            made = self._maker(target, schema).create(
+                self._wanted[one] for one in wanted if self._schema(one) == schema
+            )
+            refuse(target, schema, made.refused)
+
+    def _refuse_foreign(self, foreign: Sequence[Listed]) -> None:
+        if foreign:
+            raise ConfigError(Reason.TARGET_OBJECT_DIFFERS, foreign_objects([str(one) for one in foreign]))
+
+    def _refuse_unlike(
+        self, target: Session, wanted: Collection[Listed], reason: Reason, *, statuses: bool = False
+    ) -> None:
+        there = self._on_target(target, {one.kind for one in wanted})
+        unlike = []
+        for one in wanted:
+            found = there.get(self._id(one))
+            if said := "it is missing" if found is None else self._differs(one, found, statuses=statuses):
+                unlike.append(f"{one}: {said}")
+        if unlike:
+            raise ConfigError(
+                reason,
+                f"{target.endpoint.where} made these otherwise than the source: {shortlist(unlike, SHOWN, '; ')}",
+            )
+
+
+def refuse(target: Session, schema: str, refused: Mapping[Definition, FerryError]) -> None:
+    """Raise ConfigError with the first reason and every message."""
+    if refused:
+        said = [f"{one.kind.lower()} {TableName(schema, one.name)}: {why.problem}" for one, why in refused.items()]
+        first = next(iter(refused.values()))
+        reason = first.reason if isinstance(first, ConfigError) else Reason.DEFINITION_REFUSED
+        raise ConfigError(reason, f"{target.endpoint.where} refuses to create {shortlist(said, SHOWN, '; ')}")
+
+
+def finish_left(context: RunContext, state: RunState) -> None:
+    """Where a run has ended between the record of its cutover and the last trigger."""
+    if state.objects_finished or context.lease is None:
+        return
+    fence = Fence(context.connections.lease, context.uid, context.lease.epoch)
+    TargetObjects(context.ferry.spec, context.tables, context.connections, fence).finish()
+    state.objects_finished = True
+    state.stage = Stage.COMPLETED.value
+    if isinstance(context.store, TargetStore):
+        context.store.fence = fence
+    context.store.save(state, max(state.epoch, fence.epoch))
+
+
+def drop_own_objects(session: Session, ours: Collection[str]) -> str:
+    """Drop what a state records as a Ferry's own, before its cutover; says what was dropped."""
+    for name in ours:
+        kind, named = split_id(name)
+        with suppress(DataError):  # its schema is gone
+            ObjectMaker(session, named.schema, Definer.KEEP).drop(kind, named.name)
+    return f"; dropped {', '.join(name.lower() for name in ours)}" if ours else ""

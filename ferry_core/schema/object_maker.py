@@ -1,0 +1,163 @@
+"""Creates, compares and drops views, routines, triggers and events. Called by ``run.objects`` and preflight.
+
+Each is created in a session that is set up as the one was that created it on the source. Views may stand on others: one
+that is refused since something is missing waits for the rest. To create a view on a view the latter's definer must
+already have privileges there, so all are created in the name of our own account first and get their definers last.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ferry_core.api.choices import Definer
+from ferry_core.errors import FerryError, RetriableError
+from ferry_core.mysql.literals import identifier
+from ferry_core.mysql.session import Session
+from ferry_core.schema.objects import Definition, Kind, disabled
+from ferry_core.text import shortlist
+
+_BY_US = b" DEFINER=CURRENT_USER"
+_LACKS = frozenset({1146, 1305, 1356})
+"""A table, a routine, or something that another view refers to."""
+_NO_DEFINER = 1449
+SHOWN = 5
+_SET = (
+    "sql_mode",
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "time_zone",
+    "lock_wait_timeout",
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a call of ``create`` went."""
+
+    refused: Mapping[Definition, FerryError]
+    without_definer: Sequence[Definition]
+    """Created, but the server has no account of their definer's name."""
+
+
+class ObjectMaker:
+    """Works in one schema of the session's server."""
+
+    def __init__(self, session: Session, schema: str, definer: Definer, lock_seconds: int = 30) -> None:
+        self._session = session
+        self._schema = schema
+        self._keeps = definer is Definer.KEEP
+        self._lock_seconds = lock_seconds
+
+    def create(self, wanted: Iterable[Definition]) -> Made:
+        """All of ``wanted``, in their order where that is possible; events disabled."""
+        refused: dict[Definition, FerryError] = {}
+        lacking: set[Definition] = set()
+        made: list[Definition] = []
+        left = list(wanted)
+        with self._settings():
+            while left:
+                waiting = []
+                for one in left:
+                    try:
+                        self._create(one, _BY_US if one.kind is Kind.VIEW else self._definer(one), lacking)
+                    except RetriableError:
+                        raise
+                    except FerryError as error:
+                        refused[one] = error
+                        if error.code in _LACKS and one.kind is Kind.VIEW:
+                            waiting.append(one)
+                    else:
+                        refused.pop(one, None)
+                        made.append(one)
+                left = waiting if len(waiting) < len(left) else []
+            for view in reversed([one for one in made if one.kind is Kind.VIEW and self._keeps]):
+                try:
+                    self._create(view, view.definer, lacking, replace=True)
+                except RetriableError:
+                    raise
+                except FerryError as error:
+                    refused[view] = error
+        return Made(refused, [one for one in made if one in lacking])
+
+    def give_status(self, event: Definition) -> None:
+        """That of the source; without its definer the statement would make us that."""
+        name, status = identifier(event.name).encode(), event.status
+        with self._settings():
+            self._execute(event, b"ALTER" + self._definer(event) + b" EVENT " + name + b" " + status)
+
+    def drop(self, kind: Kind, name: str) -> None:
+        self._session.execute(f"USE {identifier(self._schema)}")
+        self._session.execute(f"DROP {kind} IF EXISTS {identifier(name)}")
+
+    def _definer(self, one: Definition) -> bytes:
+        return one.definer if self._keeps else _BY_US
+
+    def _create(self, one: Definition, definer: bytes, lacking: set[Definition], *, replace: bool = False) -> None:
+        statement = one.by(definer)
+        if one.kind is Kind.EVENT:
+            statement = disabled(statement)
+        if replace:
+            statement = statement.replace(b"CREATE ", b"CREATE OR REPLACE ", 1)
+        if _NO_DEFINER in self._execute(one, statement):
+            lacking.add(one)
+
+    def _execute(self, one: Definition, statement: bytes) -> set[int]:
+        """As the session that created it would; gives the codes of warnings."""
+        settings = {
+            "sql_mode": one.sql_mode,
+            "character_set_client": one.character_set,
+            "collation_connection": one.collation,
+        }
+        if one.time_zone:
+            settings["time_zone"] = one.time_zone
+        session = self._session
+        session.execute(f"USE {identifier(self._schema)}")
+        session.execute("SET " + ", ".join(f"SESSION {name} = '{value}'" for name, value in settings.items()))
+        try:
+            session.execute(statement)
+            return {warned.code for warned in session.warnings()}
+        finally:
+            session.execute("SET SESSION character_set_client = utf8mb4")
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """The session's own are back afterwards."""
+        names = ", ".join(f"@@SESSION.{name}" for name in _SET)
+        before = dict(zip(_SET, self._session.query(f"SELECT {names}")[0], strict=True))
+        self._session.execute(f"SET SESSION lock_wait_timeout = {self._lock_seconds}")
+        try:
+            yield
+        finally:
+            values = {name: (value or b"").decode() for name, value in before.items()}
+            restored = (f"SESSION {name} = {_value(name, values[name])}" for name in _SET)
+            self._session.execute("SET " + ", ".join(restored))
+
+
+def _value(name: str, value: str) -> str:
+    """A literal in ASCII: it is read under any character set."""
+    return value if name == "lock_wait_timeout" else f"'{value}'"
+
+
+def differs(source: Definition, target: Definition, definer: Definer, *, statuses: bool) -> str:
+    """How two definitions differ, in words; empty if they do not."""
+    keeps = definer is Definer.KEEP
+    ours, theirs = (one.comparable(definers=keeps, statuses=statuses) for one in (source, target))
+    words = ("kind", "name", "text", "sql_mode", "character set", "collation", "collation of its schema", "time zone")
+    return "; ".join(
+        f"its {word} is {_shown(there)} and not {_shown(here)}"
+        for word, here, there in zip(words, ours, theirs, strict=True)
+        if here != there
+    )
+
+
+def _shown(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def foreign_objects(names: Sequence[str]) -> str:
+    """What is wrong, and what to do."""
+    return (
+        f"the target has other ones than the source, and this Ferry did not create them: {shortlist(names, SHOWN)}; "
+        "drop them there, or leave them out with tables.exclude"
+    )
