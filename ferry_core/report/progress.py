@@ -68,7 +68,7 @@ class Progress:
             self._revisions.news()
 
     def _count(self, **parts: object) -> None:
-        """Validated and running, or completed."""
+        """Under the lock: numbers changed, those of ``parts`` or (without any) others."""
         if not parts or any(self._said[name] != part for name, part in parts.items()):
             self._said |= parts
             self._revisions.numbers()
@@ -77,13 +77,13 @@ class Progress:
 
     @property
     def alive(self) -> bool:
-        """Whether the coordinator has said so lately; before the copy it only asks servers, with timeouts."""
+        """Whether the coordinator has had a heartbeat recently. Before the copy it only asks servers, with timeouts."""
         early = self._stage in (Stage.PENDING, Stage.VALIDATING)
         return early or self.heartbeat.alive
 
     @property
     def ready(self) -> bool:
-        """Validated and under way, or done."""
+        """Validated and running, or completed."""
         with self._lock:
             return self._stage not in (Stage.PENDING, Stage.VALIDATING) and self._said["failure"] is None
 
