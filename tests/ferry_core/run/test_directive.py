@@ -28,7 +28,7 @@ def ferry(tmp_path: Path) -> Ferry:
     ("change", "named"),
     [
         ({"verify": {"mode": "None"}}, "verify.mode (Final, requested: None)"),
-        ({"verify": {"mode": "Final"}, "cutover": {"sourceLock": "None"}}, "cutover.sourceLock (ReadOnly, asked"),
+        ({"verify": {"mode": "Final"}, "cutover": {"sourceLock": "None"}}, "cutover.sourceLock (ReadOnly, requested"),
     ],
 )
 def test_a_change_that_needs_a_restart_is_refused(ferry: Ferry, change: dict[str, Any], named: str) -> None:
