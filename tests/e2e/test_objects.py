@@ -24,55 +24,55 @@ def objects_of(server: Server, schema: str) -> dict[tuple[str, str], tuple[objec
 
 
 @pytest.fixture
-def bench(pair: Pair, schema: str, tmp_path: Path) -> FerryCli:
+def cli(pair: Pair, schema: str, tmp_path: Path) -> FerryCli:
     pair.source.execute(
         f"USE `{schema}`",
         *TABLES,
         *OBJECTS,
         "INSERT INTO t (id, v, n) VALUES " + ", ".join(f"({at}, 'v{at}', {at})" for at in range(1, 400)),
     )
-    bench = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
-    bench.spec["schema"] = CREATE
-    return bench
+    cli = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
+    cli.spec["schema"] = CREATE
+    return cli
 
 
-def assert_arrived(bench: FerryCli, to: str = "") -> None:
-    pair, schema = bench.pair, bench.schema
+def assert_arrived(cli: FerryCli, to: str = "") -> None:
+    pair, schema = cli.pair, cli.schema
     for table in ("t", "log"):
         assert_equal_tables(pair.source, pair.target, f"{schema}.{table}", f"{to or schema}.{table}")
     assert objects_of(pair.source, schema) == objects_of(pair.target, to or schema)
 
 
-def written(bench: FerryCli) -> None:
+def written(cli: FerryCli) -> None:
     """The source's own triggers fire, and what they write comes by the stream as well."""
-    bench.pair.source.execute(
-        f"USE `{bench.schema}`",
+    cli.pair.source.execute(
+        f"USE `{cli.schema}`",
         "INSERT INTO t (id, v, n) VALUES (1000, 'late', 3)",
         "UPDATE t SET v = 'changed' WHERE id < 50",
         "DELETE FROM t WHERE id BETWEEN 60 AND 90",
     )
 
 
-def through(bench: FerryCli, proxy: Proxy) -> FerryProcess:
+def through(cli: FerryCli, proxy: Proxy) -> FerryProcess:
     """The target behind a proxy that reads along."""
-    bench.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
-    return bench.process()
+    cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+    return cli.process()
 
 
-def triggers(bench: FerryCli) -> list[str]:
-    return [row[0] for row in bench.pair.target.query(f"SHOW TRIGGERS FROM `{bench.schema}`")]
+def triggers(cli: FerryCli) -> list[str]:
+    return [row[0] for row in cli.pair.target.query(f"SHOW TRIGGERS FROM `{cli.schema}`")]
 
 
-def test_everything_arrives(bench: FerryCli) -> None:
+def test_everything_arrives(cli: FerryCli) -> None:
     """Also what was changed, added and dropped on the source meanwhile."""
-    pair, schema = bench.pair, bench.schema
-    with bench.process() as process:
+    pair, schema = cli.pair, cli.schema
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         there = objects_of(pair.target, schema)
         assert {kind for kind, _ in there} == {"FUNCTION", "PROCEDURE", "VIEW", "EVENT"}
         events = pair.target.query(f"SELECT STATUS FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{schema}'")
         assert events == [("DISABLED",)] * 2
-        written(bench)
+        written(cli)
         pair.source.execute(
             f"USE `{schema}`",
             "DROP VIEW a",
@@ -82,66 +82,66 @@ def test_everything_arrives(bench: FerryCli) -> None:
             "CREATE PROCEDURE added() SELECT 2",
         )
         process.cut_over()
-    assert_arrived(bench)
+    assert_arrived(cli)
     assert ("PROCEDURE", "added") in objects_of(pair.target, schema)
 
 
-def test_under_another_schema(bench: FerryCli) -> None:
-    to = f"{bench.schema}_b"
-    bench.spec["tables"]["renameSchemas"] = {bench.schema: to}
-    bench.spec["cutover"] |= {"mode": "Automatic"}
-    done = bench.run()
+def test_under_another_schema(cli: FerryCli) -> None:
+    to = f"{cli.schema}_b"
+    cli.spec["tables"]["renameSchemas"] = {cli.schema: to}
+    cli.spec["cutover"] |= {"mode": "Automatic"}
+    done = cli.run()
     assert done.code == 0, done.stderr
-    assert_arrived(bench, to)
+    assert_arrived(cli, to)
 
 
 @pytest.mark.parametrize("store", ["file", "target"])
-def test_a_kill_between_the_record_of_the_cutover_and_the_last_trigger(bench: FerryCli, store: str) -> None:
+def test_a_kill_between_the_record_of_the_cutover_and_the_last_trigger(cli: FerryCli, store: str) -> None:
     if store == "target":
-        bench.spec["checkpoint"] = {"store": "Target"}
-    target = bench.pair.target
-    with Proxy(target.host, target.port) as proxy, through(bench, proxy) as process:
+        cli.spec["checkpoint"] = {"store": "Target"}
+    target = cli.pair.target
+    with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
         if store == "target":
             process.arguments = []
         process.start().wait_stage("ReadyForCutover")
-        written(bench)
+        written(cli)
         proxy.hold(b" TRIGGER ", skip=2)
         process.post("cutover")
         proxy.wait_held()
         process.kill()
         proxy.cut()
-        assert len(triggers(bench)) == 2
+        assert len(triggers(cli)) == 2
         process.start().succeed()
-        assert_arrived(bench)
-        target.execute(f"DROP TRIGGER `{bench.schema}`.gone")
+        assert_arrived(cli)
+        target.execute(f"DROP TRIGGER `{cli.schema}`.gone")
         process.start().succeed()  # it is over: what is done to the target now is nobody's business
-        assert "gone" not in triggers(bench)
+        assert "gone" not in triggers(cli)
 
 
-def test_a_kill_among_the_views(bench: FerryCli) -> None:
-    target = bench.pair.target
-    with Proxy(target.host, target.port) as proxy, through(bench, proxy) as process:
+def test_a_kill_among_the_views(cli: FerryCli) -> None:
+    target = cli.pair.target
+    with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
         proxy.hold(b" VIEW `", skip=3 + 3 + 1)  # the trial creates each twice
         process.start()
         proxy.wait_held()
         process.kill()
         proxy.cut()
         process.start().wait_stage("ReadyForCutover")
-        written(bench)
+        written(cli)
         process.cut_over()
-    assert_arrived(bench)
+    assert_arrived(cli)
 
 
-def test_an_attempt_during_which_a_definition_changes(bench: FerryCli) -> None:
+def test_an_attempt_during_which_a_definition_changes(cli: FerryCli) -> None:
     """It fails, leaves no trigger behind, and rows go on; the next one brings what the source has by then."""
-    pair, target = bench.pair, bench.pair.target
-    with Proxy(target.host, target.port) as proxy, through(bench, proxy) as process:
+    pair, target = cli.pair, cli.pair.target
+    with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
         process.start().wait_stage("ReadyForCutover")
         proxy.hold(f"phase = {string('CuttingOver')}".encode())
         process.post("cutover")
         proxy.wait_held()
         pair.source.execute(
-            f"USE `{bench.schema}`",
+            f"USE `{cli.schema}`",
             "ALTER VIEW m AS SELECT 7 AS seven",
             "DROP TRIGGER aa",
             "CREATE TRIGGER aa BEFORE INSERT ON t FOR EACH ROW SET NEW.n = 77",
@@ -150,13 +150,13 @@ def test_an_attempt_during_which_a_definition_changes(bench: FerryCli) -> None:
         process.wait_status(lambda status: status["cutover"]["lastResult"] == "ObjectsChanged")
         assert pair.source.value("SELECT @@global.read_only") == 0
         process.succeed()
-    assert_arrived(bench)
+    assert_arrived(cli)
 
 
-def test_a_trigger_that_the_target_refuses_at_last(bench: FerryCli) -> None:
+def test_a_trigger_that_the_target_refuses_at_last(cli: FerryCli) -> None:
     """The cutover stands, and what is missing is named until it is there."""
-    target, schema = bench.pair.target, bench.schema
-    with Proxy(target.host, target.port) as proxy, through(bench, proxy) as process:
+    target, schema = cli.pair.target, cli.schema
+    with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
         process.start().wait_stage("ReadyForCutover")
         proxy.hold(f"phase = {string('CuttingOver')}".encode())
         process.post("cutover")
@@ -165,16 +165,16 @@ def test_a_trigger_that_the_target_refuses_at_last(bench: FerryCli) -> None:
         proxy.release()
         line = process.fail(65, "ObjectsMissing", "the cutover is recorded", "gone")
         assert "writes" not in line.partition("recorded")[0]
-        assert bench.pair.source.value("SELECT @@global.read_only") == 1
+        assert cli.pair.source.value("SELECT @@global.read_only") == 1
         target.execute(f"DROP TRIGGER `{schema}`.gone")
         process.start().succeed()
-    assert_arrived(bench)
+    assert_arrived(cli)
 
 
-def test_drop_target_takes_what_the_ferry_created(bench: FerryCli) -> None:
-    target, schema = bench.pair.target, bench.schema
-    bench.spec["deletionPolicy"] = "DropTarget"
-    with bench.process() as process:
+def test_drop_target_takes_what_the_ferry_created(cli: FerryCli) -> None:
+    target, schema = cli.pair.target, cli.schema
+    cli.spec["deletionPolicy"] = "DropTarget"
+    with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
         process.kill()
         target.execute(
