@@ -384,4 +384,4 @@ def test_kubectl_explains_the_fields(kube_api: KubeApi) -> None:
 def test_waiting_for_a_condition_works(kube_api: KubeApi, ferries: Ferries, namespace: str) -> None:
     ferries.create(SMALL, "wait")
     ferries.say("wait", conditions=[condition("ReadyForCutover", "True")])
-    kube_api.kubectl("wait", "--for=condition=ReadyForCutover", "fy/wait", "-n", namespace, "--timeout=5s")
+    kube_api.kubectl("wait", "--for=condition=ReadyForCutover", "fy/wait", "-n", namespace, "--timeout=60s")

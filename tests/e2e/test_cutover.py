@@ -375,7 +375,7 @@ def test_a_finished_run_leaves_a_tombstone(pair: Pair, schema: str, folder: Path
 
 def test_writes_after_the_cutover_are_reported(pair: Pair, schema: str, folder: Path) -> None:
     """Including a write between the last check and the record of the cutover."""
-    cutover = {"sourceLock": "None", "watchFor": "3s"}
+    cutover = {"sourceLock": "None", "watchFor": "20s"}
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover=cutover) as under_load:
         under_load.hold_record()
         pair.source.execute(f"UPDATE `{schema}`.aim SET v = 1000 WHERE id = 1")

@@ -100,7 +100,7 @@ class Prometheus:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=10) as answer:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -108,7 +108,7 @@ class Prometheus:
     def query(self, expression: str) -> list[Object]:
         """The series that an expression gives now. Fails if it is no valid expression."""
         query = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"{self._url}/api/v1/query?{query}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self._url}/api/v1/query?{query}", timeout=60) as answer:
             found: list[Object] = json.load(answer)["data"]["result"]
         return found
 

@@ -3,16 +3,12 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from hack.chart import render
 from hack.dashboards.panels import DETAIL_PANELS, FLEET_PANELS
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import FERRY
 from tests.support.prometheus import prometheus
 from tests.support.whole_cluster import OPERATOR_NAMESPACE
-
-pytestmark = pytest.mark.timeout(600)
 
 EMPTY = {"Errors"}
 """Panels without data in a run without trouble."""
@@ -41,9 +37,9 @@ def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> 
             seen.update(place for place, expression in panels.items() if place not in seen and server.query(expression))
             return seen == panels.keys()
 
-        ferry.wait_until(lambda: look() or ferry.current_status.get("stage") == "ReadyForCutover", "copied", 300)
+        ferry.wait_until(lambda: look() or ferry.current_status.get("stage") == "ReadyForCutover", "copied", 600)
         assert server.query(f'ALERTS{{namespace="{ferry.namespace}", alertstate="firing"}}') == []
         ferry.cut_over()
-        ferry.wait_until(look, f"data in {sorted(panels.keys() - seen)}", 60)
+        ferry.wait_until(look, f"data in {sorted(panels.keys() - seen)}")
         copiers = server.query(f'ferry_copy_progress_ratio{{namespace="{ferry.namespace}", ferry="{FERRY}"}}')
         assert len(copiers) == 1

@@ -86,7 +86,7 @@ def test_a_port_on_which_something_else_listens() -> None:
         endpoint = Endpoint(ServerRole.SOURCE, "127.0.0.1", listener.getsockname()[1], "u", "p")
         with pytest.raises(ConnectionLost, match="what listens there does not answer like a MySQL server"):
             Session(endpoint, Purpose.CONTROL)
-        closing.join(30)
+        closing.join(180)
 
 
 def test_added_text_follows_the_statement() -> None:
