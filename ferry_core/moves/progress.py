@@ -1,4 +1,4 @@
-"""What the report knows of one table and nobody else does. ``report.progress`` guards it."""
+"""Figures of one table that only the report needs. ``report.progress`` guards them."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from ferry_core.api.report import TableState
 
 @dataclass
 class TableProgress:
-    """Rows and bytes are those of the move's chunks, its state follows from the move's."""
+    """Rows and bytes come from the move's chunks, its state from the move's state."""
 
     announced: TableState = TableState.PENDING
-    """The state that readers of the report were woken for."""
+    """The state about which readers of the report were last notified."""
     pending_keys: int = 0
-    """Of the last tick."""
+    """As of the last tick."""
     mismatched_rows: int = 0

@@ -1,7 +1,8 @@
-"""Views, routines, triggers and events that ``schema.objects`` wants created: will the target have them?
+"""Checks whether the target accepts the views, routines, triggers and events that ``schema.objects`` wants created.
 
-Each is created for real in a schema of this Ferry's own, over empty tables like those that it names, compared with the
-source's and dropped again. What names its schema itself is not tried: it would be created in the real one.
+Each is really created in a temporary schema of this Ferry, over empty copies of the tables that it names, compared with
+the source's and dropped again. An object that names its own schema is not tried, because it would be created in the
+real one.
 """
 
 from collections import defaultdict
@@ -59,7 +60,7 @@ _ADVICE = {
 def _privileges(
     context: PreflightContext, server: ServerFacts, needed: Mapping[Kind, Sequence[str]]
 ) -> Iterator[Finding]:
-    """On the schemas of one end, and for the text of routines."""
+    """Privileges on the schemas of one server, and for reading the text of routines."""
     kinds = created_kinds(context.spec.schema_.objects)
     wanted = [privilege for kind in needed if kind in kinds for privilege in needed[kind]]
     on_target = server is context.target_facts
@@ -84,7 +85,7 @@ def _creating(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _renamed(context: PreflightContext) -> Iterator[Finding]:
-    """A text is not rewritten: it would go on to mean the source's names."""
+    """Objects in renamed schemas: their text is not rewritten, so it would still name the source's names."""
     found = {
         one: named
         for one, it in context.objects.items()
@@ -101,7 +102,7 @@ def _renamed(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _there(context: PreflightContext) -> Iterator[Finding]:
-    """What is on the target under the same name and is not the same."""
+    """Existing objects on the target with the same name and another definition."""
     if not context.objects:
         return
     spec = context.spec
@@ -181,7 +182,7 @@ def _unlike(source: Definition, target: Definition | None, definer: Definer) -> 
 
 
 def _default(context: PreflightContext, schema: str) -> str:
-    """The character set and collation that the schema has on the target, or will have there."""
+    """The character set and collation that the schema has on the target, or will get there."""
     there = context.spec.tables.rename_schemas.get(schema, schema)
     for session, wanted in ((context.target, there), (context.source, schema)):
         rows = session.query(
@@ -197,7 +198,7 @@ def _default(context: PreflightContext, schema: str) -> str:
 def _stand_in(
     context: PreflightContext, schema: str, trial: str, wanted: Mapping[Listed, Definition], build: Build
 ) -> None:
-    """An empty table for each that a trigger is of, or that a view seems to name."""
+    """An empty table for each table that a trigger belongs to or that a view seems to name."""
     of_triggers = {one.table for one in wanted if one.kind is Kind.TRIGGER}
     views = " ".join(it.statement.decode("utf-8", "replace") for it in wanted.values() if it.kind is Kind.VIEW)
     moved = {table.source.name: table for table in context.tables if table.source.schema == schema}

@@ -1,18 +1,18 @@
-"""Which report is newer than which, and who is woken by that. Called by ``progress``, whose lock it is.
+"""Revisions of the report, and who is woken by a new one. Used by ``progress``, under its lock.
 
-What people wait for (stage, phase, message, conditions, failure, throttle) raises the revision at once; numbers raise
-it at most once a second, or a long poll would return with every chunk.
+Changes that people wait for (stage, phase, message, conditions, failure, throttle) raise the revision at once; numbers
+raise it at most once a second, otherwise a long poll would return with every chunk.
 """
 
 import threading
 from collections.abc import Callable
 
 NUMBERS_SECONDS = 1.0
-"""How often changed numbers alone raise the revision."""
+"""Shortest interval at which changed numbers alone raise the revision."""
 
 
 class Revisions:
-    """All but ``lock`` is called while it is held."""
+    """Call everything but ``lock`` while it is held."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.lock = threading.Condition()
@@ -23,7 +23,7 @@ class Revisions:
         self._now = now
 
     def news(self) -> None:
-        """Something has changed that people wait for."""
+        """Something that people wait for has changed."""
         self._raise()
         self._newest_news = self.newest
 
@@ -32,7 +32,7 @@ class Revisions:
         self._numbers_changed = True
 
     def raise_if_due(self) -> None:
-        """For numbers that changed since a second ago."""
+        """Raise the revision for numbers that changed at least a second ago."""
         if self._numbers_changed and self._now() - self._raised_at >= NUMBERS_SECONDS:
             self._raise()
 
@@ -43,7 +43,7 @@ class Revisions:
         self.lock.notify_all()
 
     def wait_newer(self, since: int, timeout: float, *, only_news: bool) -> bool:
-        """Until there is a report newer than ``since``; False if there is none within ``timeout`` seconds."""
+        """Wait for a report newer than ``since``; False if there is none within ``timeout`` seconds."""
         end = self._now() + timeout
         while True:
             self.raise_if_due()

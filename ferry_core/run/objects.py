@@ -1,10 +1,10 @@
-"""Views, routines, triggers and events on the target: when a run creates them, and which are its own.
+"""Views, routines, triggers and events on the target: when a run creates them, and which belong to the Ferry.
 
-Views, routines and disabled events come once the rows are copied, and are brought up to date before each cutover
-attempt. Triggers, and the events' statuses, come when the cutover is recorded: from then on the fence lets no row of
-ours through, so no trigger can fire for one, and a failed attempt has nothing to take back. Under the cutover's lock
-one look tells that nothing was changed on the source since. A run that is killed in between is finished by the next
-start. What this Ferry creates is recorded before: only that is dropped or replaced. Called by ``operations`` and
+Views, routines and disabled events are created once the rows are copied, and updated before each cutover attempt.
+Triggers, and the statuses of events, follow when the cutover is recorded: from then on the fence allows no row write of
+ours, so no trigger can fire for one, and a failed attempt has nothing to undo. Under the cutover's lock one check
+proves that nothing changed on the source since. If a run is killed in between, the next start finishes the work. What
+this Ferry creates is recorded first: only recorded objects are dropped or replaced. Used by ``operations`` and
 ``startup``.
 """
 
@@ -43,25 +43,25 @@ from ferry_core.workers.connections import Connections
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5
-"""For how long a CREATE TRIGGER waits for readers of its table; then it is tried again."""
+"""How long a CREATE TRIGGER waits for readers of its table before it is retried."""
 SHOWN = 5
 
 Keep = Callable[[Sequence[str]], None]
 
 
 def object_id(kind: Kind, name: TableName) -> str:
-    """As the state records it: ``VIEW shop.v``, by its name on the target."""
+    """The name in the state: ``VIEW shop.v``, with the object's name on the target."""
     return f"{kind} {name}"
 
 
 def split_id(text: str) -> tuple[Kind, TableName]:
-    """What ``object_id`` was made of."""
+    """Kind and name from an ``object_id``."""
     kind = next(kind for kind in sorted(Kind, key=len, reverse=True) if text.startswith(f"{kind} "))
     return kind, TableName.parse(text.removeprefix(f"{kind} "))
 
 
 class TargetObjects:
-    """Those of one start of a run. Called in the coordinator's thread, ``refuse_changed`` in the attempt's."""
+    """The objects of one start of a run. Used in the coordinator's thread, ``refuse_changed`` in the attempt's."""
 
     def __init__(self, spec: Spec, tables: Sequence[Table], connections: Connections, fence: Fence) -> None:
         self._spec = spec
@@ -73,9 +73,9 @@ class TargetObjects:
         self._wanted: dict[Listed, Definition] = {}
 
     def bring(self, ours: Collection[str], keep: Keep) -> None:
-        """Make what exists before the cutover equal to the source's. ``keep`` stores which are this Ferry's own.
+        """Make objects that exist before the cutover equal to the source's. ``keep`` stores which belong to this Ferry.
 
-        Raises ConfigError where the target refuses one, or has another one that is not this Ferry's.
+        Raises ConfigError if the target refuses one, or has one of that name that does not belong to this Ferry.
         """
         if not self._kinds:
             return
@@ -100,7 +100,9 @@ class TargetObjects:
             log.info("created %d views, routines and events on the target", len(missing) + len(outdated))
 
     def refuse_changed(self, source: Session) -> None:
-        """AttemptFailed if the source has other ones than ``bring`` has read; asked when no application writes."""
+        """AttemptFailed if the source's objects differ from those that ``bring`` has read. Call it while no application
+        writes.
+        """
         if self._kinds and (now := set(self._list(source))) != self._wanted.keys():
             changed = sorted({str(one) for one in now ^ self._wanted.keys()})
             raise AttemptFailed(
@@ -110,9 +112,10 @@ class TargetObjects:
             )
 
     def finish(self) -> int:
-        """After the cutover is recorded: triggers, and the events' statuses. May be repeated; gives milliseconds.
+        """After the cutover is recorded: create triggers and set the events' statuses. May be repeated; returns
+        milliseconds.
 
-        Raises DataError where the target refuses one: a person has to look, and the run started again goes on here.
+        Raises DataError if the target refuses one: a person must look, and a restarted run continues here.
         """
         began = time.monotonic()
         if not self._kinds & {Kind.EVENT, Kind.TRIGGER}:
@@ -191,7 +194,7 @@ class TargetObjects:
 
 
 def refuse(target: Session, schema: str, refused: Mapping[Definition, FerryError]) -> None:
-    """Raise ConfigError with the first reason and every message."""
+    """Raise ConfigError with the first reason and all messages."""
     if refused:
         said = [f"{one.kind.lower()} {TableName(schema, one.name)}: {why.problem}" for one, why in refused.items()]
         first = next(iter(refused.values()))
@@ -200,7 +203,7 @@ def refuse(target: Session, schema: str, refused: Mapping[Definition, FerryError
 
 
 def finish_left(context: RunContext, state: RunState) -> None:
-    """Where a run has ended between the record of its cutover and the last trigger."""
+    """Finish the work of a run that ended between the record of its cutover and the last trigger."""
     if state.objects_finished or context.lease is None:
         return
     fence = Fence(context.connections.lease, context.uid, context.lease.epoch)
@@ -213,9 +216,9 @@ def finish_left(context: RunContext, state: RunState) -> None:
 
 
 def drop_own_objects(session: Session, ours: Collection[str]) -> str:
-    """Drop what a state records as a Ferry's own, before its cutover; says what was dropped."""
+    """Before a cutover: drop the objects that a state records as the Ferry's own; returns what was dropped."""
     for name in ours:
         kind, named = split_id(name)
-        with suppress(DataError):  # its schema is gone
+        with suppress(DataError):  # the schema does not exist any more
             ObjectMaker(session, named.schema, Definer.KEEP).drop(kind, named.name)
     return f"; dropped {', '.join(name.lower() for name in ours)}" if ours else ""

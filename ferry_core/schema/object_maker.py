@@ -1,8 +1,9 @@
-"""Creates, compares and drops views, routines, triggers and events. Called by ``run.objects`` and preflight.
+"""Creates, compares and drops views, routines, triggers and events. Used by ``run.objects`` and preflight.
 
-Each is created in a session that is set up as the one was that created it on the source. Views may stand on others: one
-that is refused since something is missing waits for the rest. To create a view on a view the latter's definer must
-already have privileges there, so all are created in the name of our own account first and get their definers last.
+Each is created in a session with the settings of the session that created it on the source. Views may depend on each
+other: one that is refused because something is missing waits for the others. To create a view on a view, the latter's
+definer must already have privileges there, so all are first created with our own account as definer and get their real
+definers last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from ferry_core.text import shortlist
 
 _BY_US = b" DEFINER=CURRENT_USER"
 _LACKS = frozenset({1146, 1305, 1356})
-"""A table, a routine, or something that another view refers to."""
+"""Error numbers for a missing table, routine, or object that another view refers to."""
 _NO_DEFINER = 1449
 SHOWN = 5
 _SET = (
@@ -33,11 +34,11 @@ _SET = (
 
 @dataclass(frozen=True)
 class Made:
-    """How a call of ``create`` went."""
+    """Result of a call of ``create``."""
 
     refused: Mapping[Definition, FerryError]
     without_definer: Sequence[Definition]
-    """Created, but the server has no account of their definer's name."""
+    """Created, but the server has no account with the definer's name."""
 
 
 class ObjectMaker:
@@ -50,7 +51,7 @@ class ObjectMaker:
         self._lock_seconds = lock_seconds
 
     def create(self, wanted: Iterable[Definition]) -> Made:
-        """All of ``wanted``, in their order where that is possible; events disabled."""
+        """Create all of ``wanted``, in their order if possible; events are created disabled."""
         refused: dict[Definition, FerryError] = {}
         lacking: set[Definition] = set()
         made: list[Definition] = []
@@ -81,7 +82,9 @@ class ObjectMaker:
         return Made(refused, [one for one in made if one in lacking])
 
     def give_status(self, event: Definition) -> None:
-        """That of the source; without its definer the statement would make us that."""
+        """Set the event's status from the source. Without a definer clause the statement would make our account the
+        definer.
+        """
         name, status = identifier(event.name).encode(), event.status
         with self._settings():
             self._execute(event, b"ALTER" + self._definer(event) + b" EVENT " + name + b" " + status)
@@ -103,7 +106,7 @@ class ObjectMaker:
             lacking.add(one)
 
     def _execute(self, one: Definition, statement: bytes) -> set[int]:
-        """As the session that created it would; gives the codes of warnings."""
+        """Run the statement with the settings of its creator; returns the codes of warnings."""
         settings = {
             "sql_mode": one.sql_mode,
             "character_set_client": one.character_set,
@@ -122,7 +125,7 @@ class ObjectMaker:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        """The session's own are back afterwards."""
+        """Set these settings; the session's own are restored afterwards."""
         names = ", ".join(f"@@SESSION.{name}" for name in _SET)
         before = dict(zip(_SET, self._session.query(f"SELECT {names}")[0], strict=True))
         self._session.execute(f"SET SESSION lock_wait_timeout = {self._lock_seconds}")
@@ -135,12 +138,12 @@ class ObjectMaker:
 
 
 def _value(name: str, value: str) -> str:
-    """A literal in ASCII: it is read under any character set."""
+    """A literal in ASCII, which is valid in any character set."""
     return value if name == "lock_wait_timeout" else f"'{value}'"
 
 
 def differs(source: Definition, target: Definition, definer: Definer, *, statuses: bool) -> str:
-    """How two definitions differ, in words; empty if they do not."""
+    """The differences between two definitions, in words; empty if there are none."""
     keeps = definer is Definer.KEEP
     ours, theirs = (one.comparable(definers=keeps, statuses=statuses) for one in (source, target))
     words = ("kind", "name", "text", "sql_mode", "character set", "collation", "collation of its schema", "time zone")
@@ -156,7 +159,7 @@ def _shown(value: object) -> str:
 
 
 def foreign_objects(names: Sequence[str]) -> str:
-    """What is wrong, and what to do."""
+    """Objects of others with these names, and what to do about them."""
     return (
         f"the target has other ones than the source, and this Ferry did not create them: {shortlist(names, SHOWN)}; "
         "drop them there, or leave them out with tables.exclude"

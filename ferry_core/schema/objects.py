@@ -1,8 +1,8 @@
-"""What schemas hold beside tables (views, routines, triggers, events), as a server lists and prints it.
+"""What schemas contain besides tables (views, routines, triggers, events), as a server lists and prints it.
 
-A definition is the bytes of its statement together with the settings that it was created under: sql_mode, character
-sets, time zone. It is read with its own schema as the current one, so that it names nothing by a schema unless its
-author did. Called by ``object_maker``, by preflight and by the run.
+A definition is the bytes of its statement together with the settings under which it was created: sql_mode, character
+sets, time zone. It is read with its own schema as the current one, so that it names a schema only if its author did.
+Used by ``object_maker``, by preflight and by the run.
 """
 
 import re
@@ -22,7 +22,7 @@ from ferry_core.tables.table import Table, TableName
 
 
 class Kind(StrEnum):
-    """In the order in which they are created; the words are SQL's."""
+    """In the order of creation; the values are SQL keywords."""
 
     FUNCTION = "FUNCTION"
     PROCEDURE = "PROCEDURE"
@@ -35,10 +35,10 @@ class Kind(StrEnum):
 
 ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE, Kind.PACKAGE, Kind.PACKAGE_BODY)
 LATE = (Kind.TRIGGER,)
-"""Created when no row of ours is written any more."""
+"""Created once no row of ours is written any more."""
 
 _NAME = rb"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
-"""In the quotes of the sql_mode that a routine was created under."""
+"""A name in the quotes of the sql_mode under which a routine was created."""
 _DEFINER = re.compile(rb" DEFINER=" + _NAME + rb"(?:@" + _NAME + rb")?")
 _STATUS = re.compile(rb"( ON COMPLETION (?:NOT )?PRESERVE )(ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)\b")
 _LISTINGS = {
@@ -60,14 +60,14 @@ _LISTINGS = {
 
 @dataclass(frozen=True)
 class Listed:
-    """One object as information_schema has it. Another ``version`` means that it was changed."""
+    """One object from information_schema. A different ``version`` means that it was changed."""
 
     kind: Kind
     name: TableName
     table: str
-    """That a trigger is of; else empty."""
+    """The table of a trigger; otherwise empty."""
     place: int
-    """Of a trigger among those of its table, event and time."""
+    """The position of a trigger among those with the same table, event and time."""
     version: bytes
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Definition:
-    """``statement`` in bytes of ``character_set``, which a server must be told before it reads them."""
+    """``statement`` is in bytes of ``character_set``, which must be set on a server before it reads them."""
 
     kind: Kind
     schema: str
@@ -90,7 +90,7 @@ class Definition:
 
     @property
     def definer(self) -> bytes:
-        """The clause, empty where there is none."""
+        """The DEFINER clause; empty if there is none."""
         found = _DEFINER.search(self.statement)
         return found.group() if found else b""
 
@@ -101,27 +101,27 @@ class Definition:
         return found.group(2) if found else b""
 
     def by(self, definer: bytes) -> bytes:
-        """The statement with another clause."""
+        """The statement with another DEFINER clause."""
         return _DEFINER.sub(lambda _: definer, self.statement, count=1)
 
     def comparable(self, *, definers: bool, statuses: bool) -> tuple[object, ...]:
-        """Equal for two servers' definitions that mean the same."""
+        """Equal for definitions of two servers that mean the same."""
         text = self.statement if definers else self.by(b"")
         if not statuses and self.kind is Kind.EVENT:
             text = disabled(text)
-        if self.kind is Kind.VIEW:  # MariaDB names the view's own schema where it lacks the definer
+        if self.kind is Kind.VIEW:  # MariaDB names the view's own schema if it lacks the definer
             text = text.replace(identifier(self.schema).encode() + b".", b"")
         settings = (self.sql_mode, self.character_set, self.collation, self.schema_collation, self.time_zone)
         return (self.kind, self.name, text, *settings)
 
 
 def disabled(event: bytes) -> bytes:
-    """CREATE EVENT of an event that does not start."""
+    """CREATE EVENT for a disabled event."""
     return _STATUS.sub(rb"\1DISABLE", event, count=1)
 
 
 def created_kinds(objects: Objects) -> frozenset[Kind]:
-    """Those that the spec wants to be created."""
+    """The kinds that the spec wants created."""
     wanted = {
         (Kind.VIEW,): objects.views,
         ROUTINES: objects.routines,
@@ -132,7 +132,7 @@ def created_kinds(objects: Objects) -> frozenset[Kind]:
 
 
 def list_objects(session: Session, schemas: Collection[str], kinds: Collection[Kind]) -> list[Listed]:
-    """In the order in which they are to be created, but for views that stand on views."""
+    """In the order of creation, except for views that depend on views."""
     if not schemas:
         return []
     names = ", ".join(sorted(map(string, schemas)))
@@ -153,7 +153,9 @@ def _listed(row: Row) -> Listed:
 def wanted_objects(
     session: Session, selection: Tables, tables: Iterable[Table], kinds: Collection[Kind]
 ) -> list[Listed]:
-    """What of the tables' schemas is to be created: what no exclude pattern names; triggers of these tables only."""
+    """Objects of the tables' schemas to be created: those that no exclude pattern names, and only triggers of these
+    tables.
+    """
     of_tables = {table.source for table in tables}
     return [
         one
@@ -164,7 +166,7 @@ def wanted_objects(
 
 
 def read(session: Session, one: Listed) -> Definition:
-    """As the session's server has it; ConfigError where the account may not see it."""
+    """The definition on the session's server. ConfigError if the account may not see it."""
     session.execute(f"USE {identifier(one.name.schema)}")
     row = [value or b"" for value in session.query(f"SHOW CREATE {one.kind} {identifier(one.name.name)}")[0]]
     match one.kind:
@@ -187,12 +189,12 @@ def schema_on_target(one: Listed, selection: Tables) -> str:
 
 
 def names_schema(definition: Definition, schema: str) -> bool:
-    """Whether the text perhaps names something by this schema, in code, a comment or a string."""
+    """Whether the text may name something with this schema, in code, a comment or a string."""
     return _named(definition, rf"[`\"]?{re.escape(schema)}[`\"]?(?:\s|/\*.*?\*/)*\.")
 
 
 def renamed_in(definition: Definition, schema: str, selection: Tables, tables: Iterable[Table]) -> list[str]:
-    """What the text names, as far as it can be seen, that has another name on the target."""
+    """Tables that the text seems to name and that have another name on the target."""
     found = {table.source.schema for table in tables if table.target.schema != table.source.schema}
     named = [other for other in sorted(found) if names_schema(definition, other)]
     for table in tables:

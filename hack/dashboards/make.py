@@ -1,7 +1,7 @@
-"""Makes the Grafana dashboards in deploy/monitoring/dashboards: ``.venv/bin/python -m hack.dashboards.make``.
+"""Generates the Grafana dashboards in deploy/monitoring/dashboards: ``.venv/bin/python -m hack.dashboards.make``.
 
-Grafana's own SDK makes the JSON, so that what does not fit Grafana's model fails here and not on somebody's wall.
-tests/monitoring checks that the files are up to date.
+Grafana's own SDK produces the JSON, so that an error in it fails here and not in a user's Grafana. tests/monitoring
+checks that the files are up to date.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH, HEIGHT = 24, 7
 FLEET, DETAIL = "mysql-ferry-fleet", "mysql-ferry-detail"
 Builder = Any
-"""The SDK's panel builders have their common methods in no base class."""
+"""The SDK's panel builders have no base class with their common methods."""
 
 DRAWN: dict[Kind, Callable[[], Builder]] = {
     Kind.LINES: timeseries.Panel,
@@ -39,7 +39,7 @@ DRAWN: dict[Kind, Callable[[], Builder]] = {
 
 
 def built(uid: str, title: str, description: str, rows: dict[str, list[Panel]]) -> dashboard.Dashboard:
-    """One dashboard, its panels from left to right and top to bottom."""
+    """One dashboard with its panels from left to right and top to bottom."""
     board = (
         dashboard.Dashboard(title).uid(uid).description(description).tags(["mysql-ferry"]).refresh("30s")
         .time("now-3h", "now").timezone("browser").readonly()
@@ -78,7 +78,7 @@ def drawn(panel: Panel, place: GridPos) -> Builder:
 
 
 def _one_row_a_ferry(made: Builder) -> None:
-    """The answers of all queries side by side; each row leads to the Ferry's details."""
+    """The results of all queries side by side; each row links to the Ferry's details."""
     made.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     made.with_transformation(DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}}))
     variables = "var-namespace=${__data.fields.namespace}&var-ferry=${__data.fields.ferry}"
@@ -106,7 +106,7 @@ def detail() -> dashboard.Dashboard:
 
 
 def files() -> dict[Path, str]:
-    """What the files must hold."""
+    """The content of the files."""
     boards = {"fleet": fleet(), "detail": detail()}
     return {
         FOLDER / f"{name}.json": JSONEncoder(sort_keys=True, indent=2).encode(board.build()) + "\n"

@@ -1,4 +1,4 @@
-"""The panels of the Grafana dashboards, a line each: Fleet shows all Ferries, Detail one. Drawn by ``make``."""
+"""The panels of the Grafana dashboards, one line each: Fleet shows all Ferries, Detail one. Used by ``make``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ PHASES = "max by (namespace, ferry, phase) (ferry_status_phase == 1)"
 
 
 class Kind(Enum):
-    """How a panel shows its series."""
+    """How a panel displays its series."""
 
     LINES = "timeseries"
     NUMBER = "stat"
@@ -22,7 +22,7 @@ class Kind(Enum):
 class Panel:
     """``unit`` is Grafana's name of a unit; ``queries`` are expressions and the legends of their series.
 
-    ``limits``: from these values on the panel turns yellow and red.
+    ``limits``: values from which the panel turns yellow and red.
     """
 
     title: str
@@ -35,12 +35,12 @@ class Panel:
 
 
 def one(metric: str, labels: str = "") -> str:
-    """A metric of the Ferry that Detail shows."""
+    """A metric of the Ferry shown by Detail."""
     return f"{metric}{{{ONE}{', ' if labels else ''}{labels}}}"
 
 
 def quantile(part: float, buckets: str, by: str = "le") -> str:
-    """Of a histogram, over the last minutes."""
+    """A quantile of a histogram over the last minutes."""
     return f"histogram_quantile({part}, sum by ({by}) (rate({buckets}[2m])))"
 
 

@@ -17,7 +17,7 @@ CREATE = {"objects": dict.fromkeys(("views", "routines", "triggers", "events"), 
 
 
 def objects_of(server: Server, schema: str) -> dict[tuple[str, str], tuple[object, ...]]:
-    """What SHOW CREATE says of each."""
+    """The SHOW CREATE output of each object."""
     with Session(server.endpoint(), Purpose.CONTROL) as session:
         found = [read(session, one) for one in list_objects(session, [schema], list(Kind))]
     return {(one.kind, one.name): one.comparable(definers=True, statuses=True) for one in found}
@@ -44,7 +44,7 @@ def assert_arrived(cli: FerryCli, to: str = "") -> None:
 
 
 def written(cli: FerryCli) -> None:
-    """The source's own triggers fire, and what they write comes by the stream as well."""
+    """The source's own triggers fire, and the stream delivers what they write."""
     cli.pair.source.execute(
         f"USE `{cli.schema}`",
         "INSERT INTO t (id, v, n) VALUES (1000, 'late', 3)",
@@ -54,7 +54,7 @@ def written(cli: FerryCli) -> None:
 
 
 def through(cli: FerryCli, proxy: Proxy) -> FerryProcess:
-    """The target behind a proxy that reads along."""
+    """The target behind a proxy that records statements."""
     cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
     return cli.process()
 
@@ -64,7 +64,7 @@ def triggers(cli: FerryCli) -> list[str]:
 
 
 def test_everything_arrives(cli: FerryCli) -> None:
-    """Also what was changed, added and dropped on the source meanwhile."""
+    """Including objects that are changed, added and dropped on the source meanwhile."""
     pair, schema = cli.pair, cli.schema
     with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
@@ -114,7 +114,7 @@ def test_a_kill_between_the_record_of_the_cutover_and_the_last_trigger(cli: Ferr
         process.start().succeed()
         assert_arrived(cli)
         target.execute(f"DROP TRIGGER `{cli.schema}`.gone")
-        process.start().succeed()  # it is over: what is done to the target now is nobody's business
+        process.start().succeed()  # it is over: later changes on the target are not the Ferry's concern
         assert "gone" not in triggers(cli)
 
 
@@ -133,7 +133,9 @@ def test_a_kill_among_the_views(cli: FerryCli) -> None:
 
 
 def test_an_attempt_during_which_a_definition_changes(cli: FerryCli) -> None:
-    """It fails, leaves no trigger behind, and rows go on; the next one brings what the source has by then."""
+    """The attempt fails, leaves no trigger behind, and rows keep moving; the next one brings the source's new
+    objects.
+    """
     pair, target = cli.pair, cli.pair.target
     with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
         process.start().wait_stage("ReadyForCutover")
@@ -154,7 +156,7 @@ def test_an_attempt_during_which_a_definition_changes(cli: FerryCli) -> None:
 
 
 def test_a_trigger_that_the_target_refuses_at_last(cli: FerryCli) -> None:
-    """The cutover stands, and what is missing is named until it is there."""
+    """The cutover stands, and the missing trigger is named until it exists."""
     target, schema = cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
         process.start().wait_stage("ReadyForCutover")

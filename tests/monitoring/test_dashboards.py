@@ -1,4 +1,4 @@
-"""The dashboards are those that hack/dashboards makes, complete, and read nothing that is not documented."""
+"""The dashboards equal the output of hack/dashboards, are complete, and read only documented metrics."""
 
 import json
 import re

@@ -23,7 +23,7 @@ COPIER = PodView(Role.COPIER, "orders-copier", "pod-1", phase="Running", running
 
 
 class Cluster:
-    """``Kube`` of one Ferry: ``says`` gives the error of a call, by its name."""
+    """``Kube`` of one Ferry; ``says`` maps the name of a call to its error."""
 
     def __init__(self) -> None:
         meta: Object = {"name": "orders", "namespace": "shop", "uid": UID, "generation": 1, "resourceVersion": "1"}
@@ -90,7 +90,7 @@ class Harness:
         self.stopped = False
 
     async def until(self, what: Callable[[], object]) -> None:
-        """The reconciler runs until this is so, or it has ended by itself."""
+        """Run the reconciler until the condition is true or it has ended by itself."""
         running = asyncio.create_task(self.reconciler.run(lambda: self.stopped))
         async with asyncio.timeout(120):
             while not what() and not running.done():  # noqa: ASYNC110 - no event tells of it
@@ -104,7 +104,7 @@ class Harness:
 
 
 def played(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: int = 0) -> Harness:
-    """The harness, after the scene."""
+    """The harness after the scene."""
 
     async def play() -> Harness:
         harness = Harness(cluster, most)
@@ -116,11 +116,11 @@ def played(cluster: Cluster, scene: Callable[[Harness], Awaitable[None]], most: 
 
 
 async def until(what: Callable[[], object]) -> None:
-    """In a scene."""
+    """Wait within a scene."""
     while not what():  # noqa: ASYNC110 - no event tells of it
         await asyncio.sleep(0.001)
 
 
 def said(cluster: Cluster) -> str:
-    """The message of its status."""
+    """The message in its status."""
     return "" if cluster.ferry is None else str(cluster.ferry.get("status", {}).get("message", ""))

@@ -1,7 +1,7 @@
-"""A real Prometheus that scrapes what the chart's PodMonitors select, as the Prometheus operator would have it do.
+"""A real Prometheus that scrapes what the chart's PodMonitors select, as the Prometheus operator would.
 
 Each PodMonitor becomes one scrape configuration with the same selectors, port, labels and relabelings. Debian's build
-has no discovery of Pods: ``discover`` writes what that would find into a file which Prometheus watches.
+cannot discover Pods: ``discover`` writes the targets to a file which Prometheus watches.
 """
 
 import json
@@ -55,7 +55,9 @@ def _pod_label(name: str) -> str:
 
 
 def scrape_configuration(monitor: Object, targets: Path) -> Object:
-    """What the Prometheus operator would make of a PodMonitor, with a scrape every second."""
+    """The scrape configuration that the Prometheus operator would generate from a PodMonitor, with a scrape every
+    second.
+    """
     spec = monitor["spec"]
     (endpoint,) = spec["podMetricsEndpoints"]
     names = spec.get("namespaceSelector", {"matchNames": [monitor["metadata"]["namespace"]]})
@@ -86,7 +88,7 @@ def scrape_configuration(monitor: Object, targets: Path) -> Object:
 
 
 class Prometheus:
-    """One that runs."""
+    """A running Prometheus."""
 
     def __init__(self, port: int, targets: Path) -> None:
         self._url = f"http://127.0.0.1:{port}"
@@ -106,7 +108,7 @@ class Prometheus:
             return False
 
     def query(self, expression: str) -> list[Object]:
-        """The series that an expression gives now. Fails if it is no valid expression."""
+        """The current series of an expression. Fails if it is not a valid expression."""
         query = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"{self._url}/api/v1/query?{query}", timeout=60) as answer:
             found: list[Object] = json.load(answer)["data"]["result"]

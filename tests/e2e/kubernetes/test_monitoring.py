@@ -1,4 +1,4 @@
-"""Every panel of the dashboards shows data, and the alerts see a real run: scraped as the chart's PodMonitors say."""
+"""Every panel of the dashboards shows data, and the alerts see a real run, scraped as the chart's PodMonitors say."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""What ``schema.objects`` wants created is tried on the target before the copy; what the target lacks is named."""
+"""Objects that ``schema.objects`` wants created are tried on the target before the copy; what the target lacks is
+named.
+"""
 
 from functools import partial
 
@@ -112,7 +114,7 @@ def test_what_names_a_renamed_schema_or_table(pair: Pair, source: str) -> None:
 
 
 def test_what_names_its_schema_is_not_tried_on_the_real_one(pair: Pair, source: str) -> None:
-    """Neither is it created there by the trial."""
+    """The trial does not create it there either."""
     pair.target.execute(f"CREATE DATABASE `{source}` CHARACTER SET utf8mb4", f"USE `{source}`", *TABLES)
     pair.source.execute(f"CREATE TRIGGER `{source}`.odd AFTER UPDATE ON `{source}`.t FOR EACH ROW DELETE FROM log")
     results = check(pair.source, pair.target, source, schema=CREATE)
@@ -131,7 +133,7 @@ def test_a_view_of_what_does_not_move(pair: Pair, source: str) -> None:
 
 
 def test_another_default_of_the_schema(pair: Pair, source: str) -> None:
-    """It decides how a routine compares its texts."""
+    """It determines how a routine compares its texts."""
     pair.target.execute(f"CREATE DATABASE `{source}` CHARACTER SET latin1")
     found = told(check(pair.source, pair.target, source, schema=CREATE))
     assert "its collation of its schema is latin1_swedish_ci and not" in found["DefinitionDiffers"]

@@ -1,4 +1,4 @@
-"""A source that hangs while a cutover attempt asks it: the run ends all the same, and says what is locked."""
+"""A source that hangs during a cutover attempt: the run ends anyway, and says what is locked."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def proxy(pair: Pair) -> Iterator[Proxy]:
 def test_a_run_ends_while_a_thread_left_behind_still_asks_its_source(
     pair: Pair, schema: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That thread holds the lock of the session with the cutover mutex. Here its question is never given up."""
+    """That thread holds the lock of the session with the cutover mutex. In this test its question never times out."""
     monkeypatch.setattr("ferry_core.cutover.source_lock.ANSWER_SECONDS", 600.0)
     monkeypatch.setattr(attempts, "CAUGHT_UP_SECONDS", 0.1)
     make_table(pair, schema, "id INT PRIMARY KEY", "(1)")

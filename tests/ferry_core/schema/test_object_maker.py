@@ -1,4 +1,4 @@
-"""Views, routines, triggers and events come out on another server as they are on the source."""
+"""Views, routines, triggers and events are the same on another server as on the source."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TABLES = (
     "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(40), n INT NOT NULL DEFAULT 0)",
     "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(80))",
 )
-# A view on a view that its name puts first, a function that a view needs, triggers whose order counts.
+# A view on a view whose name sorts first, a function that a view needs, triggers whose order matters.
 OBJECTS = (
     "CREATE FUNCTION twice(a INT) RETURNS INT DETERMINISTIC RETURN a * 2",
     "CREATE PROCEDURE fill(IN k INT) COMMENT 'it''s' MODIFIES SQL DATA BEGIN INSERT INTO t (id) VALUES (k); END",
@@ -38,7 +38,7 @@ def session_of(server: Server, role: str) -> Session:
 
 @pytest.fixture
 def both(pair: Pair, schema: str) -> Iterator[tuple[Session, Session]]:
-    """Sessions on a source with tables, and on a target with the same ones."""
+    """Sessions on a source with tables, and on a target with the same tables."""
     pair.target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
     for server in (pair.source, pair.target):
         server.execute(f"USE `{schema}`", *TABLES)
@@ -51,7 +51,7 @@ def definitions(session: Session, schema: str) -> list[Definition]:
 
 
 def brought(both: tuple[Session, Session], schema: str, definer: Definer = Definer.KEEP) -> Made:
-    """Create all of the source's objects on the target; what came of it must be equal."""
+    """Create all of the source's objects on the target; the results must be equal."""
     source, target = both
     wanted = definitions(source, schema)
     maker = ObjectMaker(target, schema, definer)
@@ -107,7 +107,7 @@ def test_under_the_settings_that_they_were_created_under(
 
 @pytest.mark.parametrize("definer", list(Definer))
 def test_definers(both: tuple[Session, Session], pair: Pair, schema: str, definer: Definer) -> None:
-    """A view of nobody that is there, and a view on it."""
+    """A view whose definer does not exist, and a view on it."""
     nobody = "`no``body`@`%`"
     pair.source.execute(
         f"USE `{schema}`",

@@ -15,9 +15,9 @@ from tests.support.tables import decode
 
 
 class ChangePath:
-    """A model of the change path: writes on the source, late flushes, each event told to the verifier.
+    """A model of the change path: writes on the source, late flushes, each event reported to the verifier.
 
-    The key that ``lost`` names is not flushed after its last change: the defect that verification must find.
+    The key named by ``lost`` is not flushed after its last change: the defect that verification must find.
     """
 
     def __init__(self, both: TablePair, move: TableMove, seed: int) -> None:
