@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.table_map import WireColumn
-from ferry_core.mysql.gtid import Position
 from ferry_core.tables.table import Table
 
 
@@ -25,8 +24,8 @@ class Followed(Protocol):
     @property
     def table(self) -> Table: ...
     @property
-    def counts_from(self) -> Position | None:
-        """Ignore transactions contained in this position, because a later read already covers them. None: count all."""
+    def counts_from(self) -> StreamMark | None:
+        """Ignore transactions up to this mark, because a later read already covers them. None: count all."""
 
 
 M = TypeVar("M", bound=Followed)

@@ -53,10 +53,9 @@ class Selected(Generic[M]):
         self._skipped = ()
         self.late = [one for one in followed if one.counts_from is not None]
 
-    def skip(self, alone: Position, processed: StreamMark) -> None:
-        """A transaction begins, ``alone`` in its position: find the tables of ``late`` that must ignore it."""
-        position = processed.position
-        self.late = [one for one in self.late if not (one.counts_from and position.contains(one.counts_from))]
+    def skip(self, alone: StreamMark, processed: StreamMark) -> None:
+        """A transaction begins, ``alone`` in its mark: find the tables of ``late`` that must ignore it."""
+        self.late = [one for one in self.late if one.counts_from and not _passed(one.counts_from, alone, processed)]
         self._skipped = [one for one in self.late if one.counts_from and one.counts_from.contains(alone)]
 
     def _folded(self, name: TableName) -> TableName:
@@ -94,3 +93,9 @@ class Selected(Generic[M]):
             left = effect.tables - {one.table.source for one in self._skipped}
             return replace(effect, tables=left) if left else NOTHING
         return effect
+
+
+def _passed(mark: StreamMark, alone: StreamMark, processed: StreamMark) -> bool:
+    """Whether the stream is past ``mark`` when the transaction ``alone`` begins."""
+    placed = mark.place is not None and alone.place is not None
+    return not mark.contains(alone) if placed else processed.contains(mark)

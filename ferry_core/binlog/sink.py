@@ -27,12 +27,21 @@ class StreamMark:
     sequence: int
     position: Position
     place: Place | None = field(default=None, compare=False)
-    """MariaDB: a place inside the mark's last transaction. None at the start of a run, and on MySQL."""
+    """MariaDB: a place inside the mark's last transaction. None on MySQL, and for the mark that a run resumes from."""
     last_read: LastRead | None = field(default=None, compare=False)
     """The furthest place read up to this mark. Not set on the mark of an unfinished transaction."""
 
     def __lt__(self, other: "StreamMark") -> bool:
         return self.sequence < other.sequence
+
+    def contains(self, other: "StreamMark") -> bool:
+        """Whether everything up to ``other``, which may be a mark of another run, comes before or at this mark.
+
+        Places decide if both are known, because a MariaDB source may log GTIDs out of order.
+        """
+        if self.place is not None and other.place is not None:
+            return self.place >= other.place
+        return self.position.contains(other.position)
 
 
 F = TypeVar("F")

@@ -159,14 +159,13 @@ class BinlogStreamer(Generic[M]):
     def reached(self, end: BinlogEnd) -> bool:
         """Whether everything before ``end`` has been read."""
         counters = self._counters
-        if isinstance(end, MariaDbGtids):
-            return counters.processed.position.contains(end)
+        if end.gtids is not None and not counters.processed.position.contains(end.gtids):
+            return False
         # ``caught_up`` is not enough: that heartbeat may be older than ``end``. In a file that has outgrown the
         # header's 4 bytes (after one huge transaction, with which the file ends) places lack their upper bytes.
-        (wanted, offset), file = end, counters.file
-        place = int.from_bytes(counters.place, "little")
-        passed = (len(file), file, place) >= (len(wanted), wanted, offset)
-        return passed or (file, place) == (wanted, offset & 0xFFFFFFFF)
+        file, place = counters.file, int.from_bytes(counters.place, "little")
+        passed = (len(file), file, place) >= (len(end.file), end.file, end.offset)
+        return passed or (file, place) == (end.file, end.offset & 0xFFFFFFFF)
 
     def source_has_last_read(self) -> bool:
         """Whether the source has the last transaction that was read, at its place.

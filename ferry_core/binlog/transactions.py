@@ -21,7 +21,7 @@ from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
 from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
-from ferry_core.mysql.gtid import GtidSet, MariaDbGtid, MariaDbGtids, Position
+from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
@@ -204,8 +204,8 @@ class Transactions(Generic[M]):
         self._group = _Group(first, gtid, seen, committed_at)
         return self._group
 
-    def _between(self, alone: Callable[[], Position]) -> None:
-        """Between transactions. ``alone`` is a position that contains only the next transaction."""
+    def _between(self, alone: Callable[[], StreamMark]) -> None:
+        """Between transactions. ``alone`` is a mark that contains only the next transaction."""
         processed = self._counters.processed
         if self._selected.changed(processed):
             self._maps.clear()
@@ -217,7 +217,7 @@ class Transactions(Generic[M]):
         source, number, committed_at = parse(data, end)
         position = self._counters.processed.position
         assert isinstance(position, GtidSet)
-        self._between(lambda: GtidSet({source: ((number, number),)}))
+        self._between(lambda: StreamMark(0, GtidSet({source: ((number, number),)})))
         self._open(data, f"{source}:{number}", position.add(source, number), committed_at)
 
     def _mariadb_gtid(self, data: bytes, end: int) -> None:
@@ -229,7 +229,7 @@ class Transactions(Generic[M]):
         place = len(file), file, int.from_bytes(data[14:18], "little")
         gtid = f"{begun.domain}-{server_id}-{begun.sequence}"
         order.note(self._counters, begun.domain, server_id, begun.sequence)
-        self._between(lambda: MariaDbGtids({begun.domain: MariaDbGtid(server_id, begun.sequence)}))
+        self._between(lambda: StreamMark(0, MariaDbGtids().add(begun.domain, server_id, begun.sequence), place))
         group = self._open(data, gtid, position.add(begun.domain, server_id, begun.sequence), None, place)
         group.xid, group.inside, group.idle = begun.prepared_xid, not begun.standalone, begun.alters_nothing
 

@@ -221,11 +221,6 @@ class ChangeBuffer:
             times = [move.pending.oldest_commit() for move in self._active]
         return min((at for at in times if at is not None), default=None)
 
-    def wait_processed(self, reached: Callable[[StreamMark], bool], deadline: float) -> bool:
-        """Wait until the streamer's processed mark satisfies ``reached``; False after ``deadline`` (time.monotonic)."""
-        with self._condition:
-            return self._wait(lambda: reached(self._processed), deadline)
-
     def wait_empty(self, deadline: float) -> bool:
         """Wait until no key waits or is in flight; False after ``deadline`` (time.monotonic)."""
         with self._condition:

@@ -25,6 +25,7 @@ class TableState(_State):
     bytes_copied: int = 0
     # stream position where the table began or began again, if the run's stream was already running then
     counts_from: str | None = None
+    counts_from_place: tuple[str, int] | None = None  # MariaDB: file and offset of ``counts_from``
     # digest of the relevant parts of the source's definition; empty in the state of an older version
     definition: str = ""
 

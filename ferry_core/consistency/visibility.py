@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from ferry_core.binlog.ending import end_of_binlog
+from ferry_core.binlog.ending import committed_place, place_of_end
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import Place, StreamMark
 from ferry_core.errors import DataError, RetriableError
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import MariaDbGtids, Position, source_position
+from ferry_core.mysql.gtid import MariaDbGtids, source_position
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
@@ -47,8 +47,8 @@ class Visibility(Protocol):
     lock_clause: str
     """Appended to every SELECT of rows."""
 
-    def start(self, session: Session) -> Position:
-        """Where a new run's stream begins. ``wait`` must be able to wait for this position."""
+    def start(self, session: Session) -> StreamMark:
+        """Where a new run's stream begins. ``wait`` must be able to wait for this mark."""
 
     def wait(
         self,
@@ -72,8 +72,8 @@ class GtidVisibility:
         """``server_uuid`` of the server that the stream comes from. Another server's gtid_executed proves nothing."""
         self._server_uuid = server_uuid
 
-    def start(self, session: Session) -> Position:
-        return source_position(session)
+    def start(self, session: Session) -> StreamMark:
+        return StreamMark(0, source_position(session))
 
     def wait(
         self,
@@ -102,17 +102,19 @@ class GtidVisibility:
 class SnapshotVisibility:
     """MariaDB. The place that a snapshot reports is between two transactions, and InnoDB has committed all before it.
 
-    A mark's place is inside its transaction. The start of a run is known only by its GTIDs, which the server looks up
-    in its binlog. XA COMMIT is not part of that order, but its XID stays in XA RECOVER until its rows are visible.
+    A mark's place is inside its transaction. The mark that a run resumes from has none: there the place of the last
+    transaction read is used, and before the first one GTIDs, which the server looks up in its binlog. XA COMMIT is not
+    part of that order, but its XID stays in XA RECOVER until its rows are visible.
     """
 
     lock_clause = ""
 
-    def start(self, session: Session) -> Position:
-        found = _gtids_at(session, _snapshot_place(session))
+    def start(self, session: Session) -> StreamMark:
+        length, file, offset = place = _snapshot_place(session)
+        found = _gtids_at(session, place)
         if found is None:
             raise _unknown_place(session)
-        return found
+        return StreamMark(0, found, (length, file, offset - 1))
 
     def wait(
         self,
@@ -136,8 +138,8 @@ class LockingVisibility:
 
     lock_clause = " LOCK IN SHARE MODE"
 
-    def start(self, session: Session) -> Position:
-        return source_position(session)
+    def start(self, session: Session) -> StreamMark:
+        return StreamMark(0, source_position(session))
 
     def wait(
         self,
@@ -166,21 +168,15 @@ def visibility_of(session: Session) -> Visibility:
 
 def furthest_place(session: Session) -> LastRead:
     """The place that the source's binlog has reached at the start of a run. It must never be shorter later."""
-    if session.flavor is Flavor.MARIADB:
-        _, file, offset = _snapshot_place(session)  # other statements would wait for stalled commits
-        return LastRead(file, 0, offset)
-    end = end_of_binlog(session)
-    assert isinstance(end, tuple)
-    return LastRead(end[0], 0, end[1])
+    mariadb = session.flavor is Flavor.MARIADB
+    file, offset = committed_place(session) if mariadb else place_of_end(session)
+    return LastRead(file, 0, offset)
 
 
 def _snapshot_place(session: Session) -> Place:
     """The place in the binlog up to which InnoDB has committed."""
-    session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-    status = {(name or b"").decode(): (value or b"").decode() for name, value in session.query(_SNAPSHOT)}
-    session.rollback()
-    file = status["Binlog_snapshot_file"]
-    return len(file), file, int(status["Binlog_snapshot_position"])
+    file, offset = committed_place(session)
+    return len(file), file, offset
 
 
 def _gtids_at(session: Session, place: Place) -> MariaDbGtids | None:
@@ -195,16 +191,19 @@ def _gtids_at(session: Session, place: Place) -> MariaDbGtids | None:
 
 def _is_behind(session: Session, mark: StreamMark) -> bool:
     """Whether a new snapshot is after ``mark``."""
-    place = _snapshot_place(session)
+    place, last = _snapshot_place(session), mark.last_read
     if mark.place is not None:
         return place > mark.place
+    if last is not None:  # at or after the mark: a run never resumes from a place that was not read
+        read = len(last.file), last.file, last.offset
+        if last.digest:
+            return place > read
+        if place >= read:
+            return True
     found = _gtids_at(session, place)
     if found is None:
         raise _unknown_place(session)
     return found.contains(mark.position)
-
-
-_SNAPSHOT = "SHOW STATUS LIKE 'binlog_snapshot_%'"
 
 
 def _unknown_place(session: Session) -> RetriableError:

@@ -1,15 +1,13 @@
 """Under the lock: wait until the stream has read everything in the source's binlog. Called twice by ``attempt``.
 
-GTIDs alone do not prove that. A MariaDB source without gtid_strict_mode may log a transaction with a number equal to or
-lower than an earlier one. A position that knows only the highest number of a domain then contains it although it is
-unread. So the stream must also reach the place of the binlog's end.
+It must reach both the GTIDs and the place of the end: see ``binlog.ending``.
 """
 
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ferry_core.binlog.ending import BinlogEnd, place_of_end
+from ferry_core.binlog.ending import BinlogEnd, end_under_lock
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.cutover.other_writers import refuse_unstreamed
 from ferry_core.cutover.outcome import AttemptFailed, late
@@ -33,17 +31,15 @@ class SourceStream(Protocol):
         """Whether everything before ``end`` has been read."""
 
     def source_has_last_read(self) -> bool:
-        """Whether everything before ``end`` has been read."""
+        """Whether the source has the last transaction read, at its place."""
 
 
 def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, wait: Wait) -> None:
     """Raises AttemptFailed if it is too late, or if the source does not have what was read."""
-    end, place = source_position(control), place_of_end(control)
+    end = end_under_lock(control)
     refuse_unstreamed(control, buffer.processed.position)
-    if not wait(lambda until: buffer.wait_processed(lambda mark: mark.position.contains(end), until)):
-        raise late(f"the stream had not reached {end}")
-    if not wait(lambda until: _reached(stream, place, until)):
-        raise late(f"the stream had not reached {place[0]} at {place[1]}, the end of the source's binlog")
+    if not wait(lambda until: _reached(stream, end, until)):
+        raise late(f"the stream had not reached {end}, the end of the source's binlog")
     seen = buffer.processed.position
     if source_position(control).contains(seen):
         return
@@ -57,8 +53,8 @@ def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, 
         )
 
 
-def _reached(stream: SourceStream, place: BinlogEnd, until: float) -> bool:
-    while not stream.reached(place):
+def _reached(stream: SourceStream, end: BinlogEnd, until: float) -> bool:
+    while not stream.reached(end):
         if time.monotonic() >= until:
             return False
         time.sleep(_POLL_SECONDS)

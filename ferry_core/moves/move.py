@@ -22,7 +22,6 @@ from ferry_core.consistency.gate import TableGate
 from ferry_core.consistency.pending import PendingKeys
 from ferry_core.moves.progress import TableProgress
 from ferry_core.moves.unproven import UnprovenTable
-from ferry_core.mysql.gtid import Position
 from ferry_core.rows.chunks import TableChunks
 from ferry_core.tables.table import KeyLiterals, Table
 
@@ -47,7 +46,7 @@ class MoveState(StrEnum):
 class TableMove:
     """Compared by identity. ``table`` is replaced when the move starts over with another definition."""
 
-    def __init__(self, table: Table, chunks: TableChunks, counts_from: Position | None = None) -> None:
+    def __init__(self, table: Table, chunks: TableChunks, counts_from: "StreamMark | None" = None) -> None:
         """``counts_from`` None: from where the run's stream begins."""
         self.table = table
         self.ours = ALL_ROWS

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.moves.move import MoveState, TableMove
-from ferry_core.mysql.gtid import Position
 from ferry_core.rows.chunk_size import ChunkTarget, Pace
 from ferry_core.rows.chunks import StoredFrontier, TableChunks
 from ferry_core.tables.table import Table
@@ -34,7 +33,7 @@ class MoveSet:
         tables: Iterable[Table],
         pace: Pace,
         states: Mapping[str, StoredFrontier] | None = None,
-        counts_from: Mapping[str, Position] | None = None,
+        counts_from: Mapping[str, StreamMark] | None = None,
     ) -> "MoveSet":
         """The moves that a run begins with; ``states`` and ``counts_from`` by table id, from a checkpoint."""
         moves = cls(ChunkTarget.of(pace))
@@ -111,7 +110,7 @@ class MoveSet:
         with self._changed:
             for move, begun in self._beginning.items():
                 if begun is None:
-                    move.counts_from, move.shape = processed.position, None
+                    move.counts_from, move.shape = processed, None
                     self._beginning[move] = processed
                     self._followed |= {move}
             self._seen = self._version

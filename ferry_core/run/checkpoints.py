@@ -21,7 +21,7 @@ from ferry_core.errors import RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import Position, parse_position
+from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Session
 from ferry_core.rows.chunk_size import Pace
 from ferry_core.rows.chunks import Frontier
@@ -41,7 +41,7 @@ def set_position(state: RunState, visibility: Visibility, source: Session) -> No
     An empty position is one too: before any transaction.
     """
     if state.position is None:
-        state.position = str(visibility.start(source))
+        state.position = str(visibility.start(source).position)
         state.last_read = str(furthest_place(source))
 
 
@@ -114,11 +114,11 @@ class Checkpoints:
         # Order: chunk marks may be older than the rows, and the position older than both, but never the other way
         # round.
         self.state.epoch = self._epoch
-        position = self._buffer.checkpoint_mark().position
-        self.state.position = str(position)
+        mark = self._buffer.checkpoint_mark()
+        self.state.position = str(mark.position)
         last_read = self._buffer.processed.last_read  # read last: rows on the target may come from events up to there
         self.state.last_read = str(last_read) if last_read is not None else None
-        self.state.tables = {move.id: _stored(move, self._chunks.state(move), position) for move in self._moves}
+        self.state.tables = {move.id: _stored(move, self._chunks.state(move), mark) for move in self._moves}
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
         self.state.stored_at = time.time()
         try:
@@ -164,7 +164,7 @@ class Checkpoints:
 
 
 def moves_of(
-    state: RunState, tables: Iterable[Table], pace: Pace, flavor: Flavor, begins_at: Position | None = None
+    state: RunState, tables: Iterable[Table], pace: Pace, flavor: Flavor, begins_at: StreamMark | None = None
 ) -> MoveSet:
     """The moves to resume with.
 
@@ -177,16 +177,25 @@ def moves_of(
             move.counts_from = begins_at
             continue
         move.started, move.definition = True, known.definition
-        if known.counts_from is not None:
-            move.counts_from = parse_position(flavor, known.counts_from)
+        move.counts_from = counted_from(known, flavor)
     return moves
 
 
-def _stored(move: TableMove, chunks: Frontier, position: Position) -> TableState:
-    later = move.counts_from is not None and not position.contains(move.counts_from)
+def counted_from(known: TableState, flavor: Flavor) -> StreamMark | None:
+    """The mark after which the table's events count; None: all of the run's stream."""
+    if known.counts_from is None:
+        return None
+    file, offset = known.counts_from_place or ("", 0)
+    place = (len(file), file, offset) if file else None
+    return StreamMark(0, parse_position(flavor, known.counts_from), place)
+
+
+def _stored(move: TableMove, chunks: Frontier, mark: StreamMark) -> TableState:
+    later = move.counts_from if move.counts_from is not None and not mark.contains(move.counts_from) else None
     return TableState(
         started=move.started,
         definition=move.definition,
-        counts_from=str(move.counts_from) if later else None,
+        counts_from=str(later.position) if later else None,
+        counts_from_place=later.place[1:] if later and later.place else None,
         **asdict(chunks),
     )

@@ -380,7 +380,7 @@ class RunStartup:
             engine.buffer,
             self._reporter.verified,
             engine.ending,
-            self._connections.source_position,
+            lambda: partial(engine.streamer.reached, self._connections.source_end()),
         )
 
     def _source_for(self, purpose: Purpose) -> Session:

@@ -11,7 +11,6 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import Interrupted, RetriableError
 from ferry_core.moves.move import TableMove
-from ferry_core.mysql.gtid import Position
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
 from ferry_core.verify.difference import Difference, RowsDiffer, named
@@ -39,9 +38,12 @@ class BackgroundVerifier:
         buffer: ChangeBuffer,
         verified: Callable[[Table, int], None],
         ending: Cancellation,
-        source_now: Callable[[], Position],
+        source_end: Callable[[], Callable[[], bool]],
     ) -> None:
-        """``verified`` hears of rows compared; ``source_now`` asks the source for the position of its newest commit."""
+        """``verified`` hears of rows compared.
+
+        ``source_end`` reads the current end of the source's binlog and returns a function: has the stream reached it?
+        """
         self.rows = 0
         self.differing = ""
         """What differed under the cutover's lock, until a later look finds that nothing does."""
@@ -53,7 +55,7 @@ class BackgroundVerifier:
         self._buffer = buffer
         self._verified = verified
         self._ending = ending
-        self._source_now = source_now
+        self._source_end = source_end
         self._seen: Counter[Difference] = Counter()
 
     @property
@@ -154,21 +156,16 @@ class BackgroundVerifier:
 
         False when the run ends.
         """
-        now: Position | None = None
+        streamed: Callable[[], bool] | None = None
         while not self._ending.is_set():
             try:
-                now = self._source_now() if now is None else now
+                streamed = streamed or self._source_end()
             except RetriableError as error:
-                log.debug("the source's binlog position could not be read: %s", error)
-            if now is not None and self._has_streamed(now):
+                log.debug("the end of the source's binlog could not be read: %s", error)
+            if streamed is not None and streamed():
                 return True
             self._ending.wait(AGAIN_SECONDS)
         return False
-
-    def _has_streamed(self, position: Position) -> bool:
-        return self._buffer.wait_processed(
-            lambda mark: mark.position.contains(position), time.monotonic() + LOOK_SECONDS
-        )
 
     def _look(self) -> None:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)

@@ -8,10 +8,10 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.computing import computing_settings
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.workers.patience import RETRY_SECONDS
@@ -118,10 +118,10 @@ class Connections:
         """``patience``: timeout of an answer in seconds."""
         return self._session(self._source, Purpose.CONTROL, patience)
 
-    def source_position(self) -> Position:
-        """Position of the newest commit in the source's binlog."""
+    def source_end(self) -> BinlogEnd:
+        """The current end of the source's binlog."""
         with self.source_control() as session:
-            return source_position(session)
+            return end_of_binlog(session)
 
     def source_endpoint(self) -> Endpoint:
         """For code that opens its own connections. Ask again before each one."""

@@ -118,7 +118,7 @@ class EngineInProcess:
         workers: int = 1,
         capacity_bytes: int = CAPACITY_BYTES,
         states: Mapping[str, StoredFrontier] | None = None,
-        counts_from: Mapping[str, Position] | None = None,
+        counts_from: Mapping[str, StreamMark] | None = None,
         start: Position | None = None,
         uid: str | None = None,
         target: Callable[[], Endpoint] | None = None,
@@ -137,7 +137,7 @@ class EngineInProcess:
             self.tables = discover(source, Tables.model_validate({"include": [f"{schema}.*"], **selection}))
             create_missing(source, control, self.tables, self.fence)
             self.visibility = visibility or visibility_of(source)
-            self.start = StreamMark(0, start or self.visibility.start(source))
+            self.start = self.visibility.start(source) if start is None else StreamMark(0, start)
         self.intent = Intent(Directive(generation=0, copy_=Copy(workers=workers)))
         self.throttle = Throttle()
         self.moves = MoveSet.of(self.tables, self.intent.now.directive.copy_, states, counts_from)

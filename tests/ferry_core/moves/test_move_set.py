@@ -31,7 +31,7 @@ def test_the_followed_tables_change_when_the_streamer_asks() -> None:
     assert moves.begun(joined, 0) is None
     assert moves.followed(mark(3)) == [first, joined]
     assert moves.begun(joined, 0) == mark(3)
-    assert joined.counts_from == mark(3).position
+    assert joined.counts_from == mark(3)
 
 
 def test_a_move_is_handed_on_once_the_streamer_no_longer_follows_it() -> None:

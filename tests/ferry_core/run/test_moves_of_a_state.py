@@ -3,6 +3,7 @@
 import pytest
 
 from ferry_core.api.spec import Copy
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.checkpoint.state import FORMAT, RunState, TableState
 from ferry_core.checkpoint.store import parse
 from ferry_core.moves.move import MoveState
@@ -10,7 +11,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.run.checkpoints import moves_of
 from tests.support.tables import mark, simple_table
 
-EARLIER, LATER = str(mark(3).position), mark(9).position
+EARLIER, LATER = str(mark(3).position), mark(9)
 
 
 def state(**tables: TableState) -> RunState:
@@ -28,7 +29,7 @@ def test_each_table_has_its_own_place_in_the_stream() -> None:
     moves = {move.table.source.name: move for move in moves_of(known, tables, Copy(), Flavor.MYSQL, LATER)}
     assert {name: move.counts_from for name, move in moves.items()} == {
         "copied": None,
-        "joined": mark(7).position,
+        "joined": StreamMark(0, mark(7).position),
         "again": LATER,
         "fresh": LATER,
     }
@@ -41,7 +42,7 @@ def test_each_table_has_its_own_place_in_the_stream() -> None:
     assert [move.state for move in moves.values()] == [MoveState.FOLLOWING, *[MoveState.COPYING] * 3]
 
 
-@pytest.mark.parametrize("form", [1, 2])
+@pytest.mark.parametrize("form", [1, 2, 4])
 def test_a_state_of_an_earlier_format_is_resumed(form: int) -> None:
     table = TableState(started=True, walked=True)
     written = (

@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
 
 from ferry_core.api.spec import Copy
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, Terminated
 from ferry_core.moves.move_set import MoveSet
-from ferry_core.mysql.gtid import Position
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.verifier import Proof, Verifier
@@ -26,14 +27,19 @@ DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
 class VerifierRig:
     """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
 
-    def __init__(self, source_now: Callable[[], Position]) -> None:
+    def __init__(self, source_end: Callable[[], StreamMark]) -> None:
         self.buffer = ChangeBuffer(mark(1))
         self.ending = Cancellation()
         self.verifier = Mock()
         self.verifier.unproven.whole_moves.return_value = []
         self.verifier.prove_some.return_value = Proof(found=[(Mock(), [DIFFERS])])
         self.verifier.steady.return_value = [DIFFERS]
-        self.verification = BackgroundVerifier(self.verifier, [MOVE], self.buffer, Mock(), self.ending, source_now)
+        self.verification = BackgroundVerifier(
+            self.verifier, [MOVE], self.buffer, Mock(), self.ending, lambda: partial(self._reached, source_end())
+        )
+
+    def _reached(self, end: StreamMark) -> bool:
+        return self.buffer.processed.contains(end)
 
     def in_thread(self, body: Callable[[], object]) -> threading.Thread:
         thread = threading.Thread(target=body, daemon=True)
@@ -42,7 +48,7 @@ class VerifierRig:
 
 
 def test_verification_waits_for_changes_still_in_the_stream() -> None:
-    rig = VerifierRig(lambda: mark(3).position)
+    rig = VerifierRig(lambda: mark(3))
     waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
     rig.buffer.alive(mark(2), None)
     waiting.join(0.3)
@@ -53,14 +59,14 @@ def test_verification_waits_for_changes_still_in_the_stream() -> None:
 
 
 def test_verification_waits_while_the_source_is_unreachable() -> None:
-    answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1).position])
+    answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1)])
     rig = VerifierRig(answers)
     assert rig.verification._wait_flushed(MOVE)
     assert answers.call_count == 4
 
 
 def test_the_end_of_the_run_ends_the_verifications_wait() -> None:
-    rig = VerifierRig(lambda: mark(3).position)
+    rig = VerifierRig(lambda: mark(3))
     waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
     rig.ending.cancel()
     waiting.join(60)
@@ -68,7 +74,7 @@ def test_the_end_of_the_run_ends_the_verifications_wait() -> None:
 
 
 def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
-    rig = VerifierRig(lambda: mark(3).position)
+    rig = VerifierRig(lambda: mark(3))
     looking = rig.in_thread(rig.verification._look)
     looking.join(0.3)
     assert looking.is_alive()
@@ -81,7 +87,7 @@ def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
 
 
 def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
-    rig = VerifierRig(lambda: mark(1).position)
+    rig = VerifierRig(lambda: mark(1))
     rig.verifier.steady.return_value = []
     for _ in range(3 * SAME_DIFFERENCE_TIMES):
         rig.verification._look()
@@ -94,7 +100,7 @@ def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
 
 def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that hangs then blocks nobody, and the verdict keeps the time of the earlier pass."""
-    rig = VerifierRig(lambda: mark(1).position)
+    rig = VerifierRig(lambda: mark(1))
     left = threading.Event()
     rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
     monkeypatch.setattr(background_verifier, "FRESH_SECONDS", -1)
@@ -116,7 +122,7 @@ def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.Monke
 
 def test_the_verdict_mentions_a_pass_that_is_too_old() -> None:
     """In that case nothing is compared again before the cutover."""
-    verification = VerifierRig(lambda: mark(1).position).verification
+    verification = VerifierRig(lambda: mark(1)).verification
     assert "took" not in verification.unseen
     verification._took = background_verifier.QUICK_SECONDS + 35
     assert verification.unseen.endswith("(that pass took 45 s: too long to repeat it)")
