@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from ferry_core.api.report import Stage
+from ferry_core.mysql.replication import Replicated
 
 FORMAT = 5
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
@@ -60,6 +61,7 @@ class RunState(_State):
     stage: str = Stage.COPYING.value
     position: str | None = None  # a stream position allowed by R5; empty if the source had no transaction yet
     last_read: str | None = None  # the furthest place read in the source's binlog; None: state of an older version
+    replicated: Replicated | None = None  # by the source; None: state of an older version, or MySQL
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)

@@ -53,6 +53,7 @@ from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError, TerminalError, Terminated
+from ferry_core.mysql.replication import Replicated
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -88,6 +89,7 @@ class CutoverAttempt:
     thread's failure. ``hurried`` opens target sessions with a short timeout. ``stopped`` is called once writes are
     stopped, ``reached`` with the name of each step, ``doubt`` while it is unknown whether, or how, the source may be
     unlocked. ``may_replicate`` means that the user, who stops the writes, has acknowledged replication on the source.
+    ``replicated`` is what the source had replicated when the run started.
     """
 
     fence: Fence
@@ -104,6 +106,7 @@ class CutoverAttempt:
     reached: Callable[[str], None] = lambda _: None
     doubt: Callable[[FerryError], None] = lambda _: None
     may_replicate: bool = False
+    replicated: Replicated | None = None
     _recording: Recording = field(default_factory=Recording)
     _deadline: float = math.inf
     _doing: str = "asking the target"
@@ -319,7 +322,7 @@ class CutoverAttempt:
         refuse_xa(control, lambda looked: self._wait(looked, until), self.lock)
         if not self.may_replicate:
             refuse_replication(control)
-        refuse_unlogged(control)
+        refuse_unlogged(control, self.replicated)
 
     def _confirm(self) -> None:
         self.fence.read()

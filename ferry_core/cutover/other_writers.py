@@ -11,7 +11,13 @@ from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, parse_position
-from ferry_core.mysql.replication import running_replication, unlogged_replication
+from ferry_core.mysql.replication import (
+    Replicated,
+    replicated,
+    running_replication,
+    unlogged_replication,
+    unlogged_since,
+)
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
 from ferry_core.reasons import Reason
@@ -31,8 +37,11 @@ def refuse_replication(control: Session) -> None:
         )
 
 
-def refuse_unlogged(control: Session) -> None:
-    """AttemptFailed if replication is set up, even if stopped, whose changes the source does not log."""
+def refuse_unlogged(control: Session, known: Replicated | None) -> None:
+    """AttemptFailed if replication is set up, even if stopped, whose changes the source does not log.
+
+    Also if it was set up and removed again since ``known``, which was read when the run started.
+    """
     unlogged = unlogged_replication(control)
     if unlogged:
         raise AttemptFailed(
@@ -42,6 +51,8 @@ def refuse_unlogged(control: Session) -> None:
             "about them. If it applied anything since this run began, start over with a fresh copy; else RESET REPLICA "
             "ALL (MariaDB: RESET SLAVE ALL) there before the next attempt",
         )
+    if said := unlogged_since(known, replicated(control)):
+        raise AttemptFailed(Reason.REPLICA_CHANGES_NOT_LOGGED, said)
 
 
 def refuse_unstreamed(control: Session, streamed: Position) -> None:

@@ -1,10 +1,14 @@
 """Finds replication that writes to a server in spite of read_only: replica threads and cluster peers.
 
-Asked of the source under the cutover's lock; also tells whether the server logs what it applies. Reads only.
+Asked of the source under the cutover's lock, and at each start what it has applied. Also tells whether the server logs
+what it applies. Reads only.
 """
+
+from typing import NamedTuple
 
 from ferry_core.errors import FerryError
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.gtid import MariaDbGtids
 from ferry_core.mysql.session import Session
 
 # In a single-primary group only the primary takes writes. With two primaries the other one's writes arrive here.
@@ -18,6 +22,34 @@ _LOGS_REPLICATED = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_replica_u
 _GALERA_SIZE = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'"
 
 
+class Replicated(NamedTuple):
+    """The position up to which a MariaDB server has applied other servers' changes, and whether it logs them."""
+
+    position: str  # gtid_slave_pos; replication by file and offset moves it too; RESET SLAVE ALL and restarts keep it
+    logged: bool
+
+
+def replicated(session: Session) -> Replicated | None:
+    """None on MySQL, where gtid_purged contains the changes that were applied and not logged."""
+    if session.flavor is Flavor.MYSQL:
+        return None
+    position = MariaDbGtids.parse(session.text("SELECT @@GLOBAL.gtid_slave_pos"))
+    return Replicated(str(position), _logs_replicated(session))
+
+
+def unlogged_since(known: Replicated | None, now: Replicated | None) -> str:
+    """A message if the server may have applied changes since ``known`` without logging them; otherwise empty."""
+    if known is None or now is None or known.position == now.position or (known.logged and now.logged):
+        return ""
+    return (
+        f"gtid_slave_pos was '{known.position}' at the last check and is '{now.position}' now, and log_slave_updates "
+        "is or was OFF: the source applied another server's changes without logging them, or somebody set the "
+        "variable. Rows may differ without any event about them: start over with a fresh copy. If nothing was applied, "
+        f"restore the variable instead: STOP ALL SLAVES, then SET GLOBAL gtid_slave_pos = '{known.position}' (if the "
+        "server refuses that, set gtid_strict_mode to OFF while you do it)"
+    )
+
+
 def running_replication(session: Session) -> list[str]:
     """One line for each channel with a running thread, and for each cluster peer that accepts writes."""
     peers = _galera(session) if session.flavor is Flavor.MARIADB else _group(session)
@@ -26,8 +58,11 @@ def running_replication(session: Session) -> list[str]:
 
 def unlogged_replication(session: Session) -> list[str]:
     """One line for each channel, even a stopped one, whose changes are not in the server's own binlog."""
-    logs = {value for _, value in session.query(_LOGS_REPLICATED)}
-    return [] if b"ON" in logs else [channel for channel, _ in _channels(session)]
+    return [] if _logs_replicated(session) else [channel for channel, _ in _channels(session)]
+
+
+def _logs_replicated(session: Session) -> bool:
+    return b"ON" in {value for _, value in session.query(_LOGS_REPLICATED)}
 
 
 def _channels(session: Session) -> list[tuple[str, bool]]:

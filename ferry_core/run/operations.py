@@ -22,6 +22,7 @@ from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.mysql.replication import Replicated
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
@@ -128,6 +129,8 @@ class Parts:
     verifier: BackgroundVerifier | None
     """None for verify.mode None."""
     throttle: Throttle
+    replicated: Replicated | None = None
+    """What the source had applied of other servers at this start."""
 
 
 class DataOperations:
@@ -290,6 +293,7 @@ class DataOperations:
             reached=timings.reached,
             doubt=self._reporter.doubt,
             may_replicate=context.may_replicate,
+            replicated=self._parts.replicated,
         )
         try:
             return cutover.run()

@@ -37,6 +37,7 @@ from ferry_core.run.objects import finish_left
 from ferry_core.run.operations import DataOperations, Parts
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_proof, target_proof
+from ferry_core.run.replicated import refuse_replicated
 from ferry_core.run.setup import (
     RunContext,
     binlog_retention,
@@ -195,6 +196,7 @@ class RunStartup:
             # After the stream's start, which may be long ago: these tables do not follow earlier events.
             begins_at = visibility.start(source) if fresh and state.position is not None else None
             set_position(state, visibility, source)
+            refuse_replicated(state, source, begun=context.begun)
             # From here on the stream shows each DDL statement. Check that everything read before is still true.
             altered = still_as_validated(context, source, target, visibility)
         moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
@@ -329,7 +331,7 @@ class RunStartup:
         self._reporter.watch(engine, background)
         series.adopt(state, again=self._has_run)
         self._has_run = True
-        parts = Parts(context, fence, begun.visibility, engine, background, self._throttle)
+        parts = Parts(context, fence, begun.visibility, engine, background, self._throttle, state.replicated)
         return Started(
             DataOperations(parts, self._reporter, opened.pop_all().close),
             checkpoints,

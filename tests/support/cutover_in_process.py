@@ -20,6 +20,7 @@ from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.literals import string
+from ferry_core.mysql.replication import replicated
 from tests.support.engine_in_process import EngineInProcess
 from tests.support.ferry_under_load import RECORDS_COMPLETED
 from tests.support.proxy import Proxy
@@ -94,6 +95,8 @@ class CutoverInProcess:
         self.proxy = Proxy(pair.target.host, pair.target.port)
         through = Endpoint(ServerRole.TARGET, self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
         self.run = EngineInProcess(pair, schema, target=lambda: through, exclude=[f"{schema}.clock"])
+        with self.run.connections.source_control() as source:
+            self.replicated = replicated(source)
         self.clock = Clock(pair.source, f"`{schema}`.clock", account)
         self.lock = ReadOnlyLock(pair.source.endpoint, pair.flavor, self.run.uid)
         self.doubts: list[FerryError] = []
@@ -157,6 +160,7 @@ class CutoverInProcess:
             deadline_seconds=deadline,
             reached=self._at,
             doubt=self.doubts.append,
+            replicated=self.replicated,
         )
 
     def stalls(self) -> None:
