@@ -4,6 +4,7 @@
 another implementation, without servers.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import Keep, TargetObjects
+from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.run.setup import RunContext, source_lock
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
@@ -150,6 +152,7 @@ class DataOperations:
         )
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
+        self._rebuilds = Rebuilds(parts.engine.moves)
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -189,6 +192,8 @@ class DataOperations:
             if move.state is MoveState.FINISHING:
                 move.state = MoveState.FOLLOWING
         if self._parts.verifier is not None:
+            with contextlib.suppress(RetriableError), self._connections.source_control() as source:
+                self._rebuilds.look(source)
             self._engine.start("verify", self._parts.verifier.run)
 
     def stop_writing(self) -> None:
@@ -263,9 +268,14 @@ class DataOperations:
         try:
             with self._connections.source_control() as source:
                 refuse_changed(source, context.ferry.spec.tables, context.tables, SINCE_THE_START)
+                rebuilt = self._rebuilds.look(source)
         except RetriableError as error:
             log.warning("definitions could not be read before the attempt: %s", error)
             return False
+        if self._parts.verifier is not None:
+            for move in rebuilt:
+                log.warning("%s was rebuilt on the source: its stored generated values are compared again", move.id)
+                self._parts.verifier.give_up(move)
         return True
 
     def bring_objects(self, ours: Collection[str], keep: Keep) -> None:

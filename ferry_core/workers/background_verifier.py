@@ -63,6 +63,10 @@ class BackgroundVerifier:
         """Also of a move that has joined or started over since the last pass: it needs one of its own."""
         return self._passed.is_set() and not self._verifier.unproven.whole_moves()
 
+    def give_up(self, move: TableMove) -> None:
+        """The whole table is unproven again: it needs another pass."""
+        self._verifier.unproven.give_up(move)
+
     @property
     def unproven_keys(self) -> int:
         return self._verifier.unproven.size()
