@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -18,6 +18,8 @@ from ferry_core.cli.preflight import preflight
 from ferry_core.errors import ExitCode
 from ferry_core.manifest import load
 from ferry_core.reasons import Reason
+from ferry_core.tables.patterns import exactly
+from ferry_core.tables.table import TableName
 
 
 class Result(Protocol):
@@ -33,6 +35,8 @@ class Result(Protocol):
     def reason(self) -> str: ...
     @property
     def message(self) -> str: ...
+    @property
+    def tables(self) -> Sequence[TableName]: ...
 
 
 _STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknowledged": "cyan", "skipped": "magenta"}
@@ -58,6 +62,7 @@ def check(
             out.notice(text)
         draw(results, Console(soft_wrap=False))
         click.echo(verdict(results))
+        click.echo("".join(without(results)), nl=False)
     return ExitCode.CONFIG if failed else ExitCode.DONE
 
 
@@ -75,6 +80,7 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
             "status": str(one.status),
             "reason": one.reason,
             "message": one.message,
+            "exclude": [exactly(table) for table in one.tables],
         }
         for one in results
     ]
@@ -83,20 +89,26 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
 
 
 def draw(results: Sequence[Result], console: Console) -> None:
-    """Failures come last, so that they are on screen when the command ends."""
+    """Failures come last, so that they are on screen when the command ends, those of one reason together."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("CHECK", no_wrap=True)
     table.add_column("SERVER", no_wrap=True)
     table.add_column("STATUS", no_wrap=True)
     table.add_column("REASON AND FIX", overflow="fold")
-    for one in sorted(results, key=lambda result: list(_STYLES).index("failed") if result.status == "failed" else 0):
-        detail = (
-            one.message if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: {one.message}"
-        )
+    for one in sorted(results, key=lambda one: (one.status == "failed", one.reason if one.status == "failed" else "")):
+        detail = one.message if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: {one.message}"
         table.add_row(
             Text(one.name), Text(one.server), Text(str(one.status), style=_STYLES[str(one.status)]), Text(detail)
         )
     console.print(table)
+
+
+def without(results: Sequence[Result]) -> Iterator[str]:
+    """The lines of the spec that leave out the tables that fail."""
+    tables = sorted({table for one in results if one.status == "failed" for table in one.tables})
+    if tables:
+        yield "to move the others without the tables that fail, add to spec.tables.exclude:\n"
+        yield from (f"  - {json.dumps(exactly(table), ensure_ascii=False)}\n" for table in tables)
 
 
 def verdict(results: Sequence[Result]) -> str:

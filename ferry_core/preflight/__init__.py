@@ -94,7 +94,7 @@ def _run(check: Check, context: PreflightContext, before: Sequence[CheckResult])
         yield _refused(check, error, before)
         return
     for finding in findings or [passed("")]:
-        yield CheckResult(check.name, check.server, finding.status, finding.reason, finding.message)
+        yield CheckResult(check.name, check.server, finding.status, finding.reason, finding.message, finding.tables)
 
 
 def _refuse_to_write(before: Sequence[CheckResult]) -> None:

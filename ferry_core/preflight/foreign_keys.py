@@ -39,15 +39,20 @@ def _cascades(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     selected = {source.folded(table.source) for table in context.tables}
     for table in context.tables:
+        named: dict[str, list[str]] = {}
         for key in context.foreign_keys[table]:
             why = _unfollowed(source, key, source.folded(key.references) in selected)
             if key.cascades and why:
-                yield failed(
-                    Reason.FOREIGN_KEY_CASCADES,
-                    f"{source.where}: {table.source} has the foreign key {key.name} to {key.references} with ON DELETE "
-                    f"{key.on_delete} ON UPDATE {key.on_update}; {why}, leave {table.source} out with tables.exclude"
-                    f"{and_dependants(context, {table})}, or make the constraint RESTRICT",
-                )
+                actions = f"ON DELETE {key.on_delete} ON UPDATE {key.on_update}"
+                named.setdefault(why, []).append(f"{key.name} to {key.references} ({actions})")
+        if named:
+            keys = "; ".join(f"{', '.join(names)}: {why}" for why, names in named.items())
+            yield failed(
+                Reason.FOREIGN_KEY_CASCADES,
+                f"{source.where}: {table.source} has the foreign keys {keys}, leave {table.source} out with "
+                f"tables.exclude{and_dependants(context, {table})}, or make the constraints RESTRICT",
+                [table, *dependants(context, {table})],
+            )
 
 
 def _unfollowed(source: ServerFacts, key: ForeignKey, parent_selected: bool) -> str:
@@ -70,14 +75,16 @@ def _parents(context: PreflightContext) -> Iterator[Finding]:
     selected = {folded(table.source) for table in context.tables}
     for table in context.tables:
         will_be_created = context.creates_tables and table.target not in context.existing_targets
-        for key in context.foreign_keys[table]:
-            if folded(key.references) not in selected and will_be_created:
-                yield failed(
-                    Reason.FOREIGN_KEY_OUTSIDE_SELECTION,
-                    f"{table.source} has the foreign key {key.name} to {key.references}, which is not selected, so the "
-                    f"constraint cannot be made on {context.target_facts.where}: include {key.references}, or create "
-                    f"{table.target} on the target yourself",
-                )
+        keys = [key for key in context.foreign_keys[table] if folded(key.references) not in selected]
+        if keys and will_be_created:
+            parents = ", ".join(dict.fromkeys(str(key.references) for key in keys))
+            yield failed(
+                Reason.FOREIGN_KEY_OUTSIDE_SELECTION,
+                f"{table.source} has the foreign keys {', '.join(key.name for key in keys)} to tables that are not "
+                f"selected, so they cannot be made on {context.target_facts.where}: include {parents}, or create "
+                f"{table.target} on the target yourself",
+                [table, *dependants(context, {table})],
+            )
 
 
 CHECKS = (

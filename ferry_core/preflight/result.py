@@ -7,6 +7,7 @@ from typing import Literal
 
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.reasons import Reason
+from ferry_core.tables.table import Table, TableName
 
 Server = Literal["source", "target", "both"]
 
@@ -28,6 +29,8 @@ class Finding:
     status: Status
     reason: Reason
     message: str
+    tables: tuple[TableName, ...] = ()
+    """Of a failure: without these tables it does not occur."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class CheckResult:
     status: Status
     reason: Reason
     message: str
+    tables: tuple[TableName, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,9 @@ def skipped(why: str) -> Finding:
     return Finding(Status.SKIPPED, Reason.NOT_ASKED, why)
 
 
-def failed(reason: Reason, message: str) -> Finding:
-    return Finding(Status.FAILED, reason, message)
+def failed(reason: Reason, message: str, tables: Iterable[Table] = ()) -> Finding:
+    """``tables`` are those without which it does not occur."""
+    return Finding(Status.FAILED, reason, message, tuple(table.source for table in tables))
 
 
 def warning(reason: Reason, message: str) -> Finding:

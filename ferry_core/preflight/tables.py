@@ -6,24 +6,31 @@ from itertools import pairwise
 from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
+from ferry_core.preflight.foreign_keys import dependants
 from ferry_core.preflight.result import Check, Finding, failed, refused
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
-from ferry_core.tables.table import TableName
+from ferry_core.tables.table import Table, TableName
+
+
+def other_engines(context: PreflightContext) -> dict[Table, str]:
+    """Selected tables that are not InnoDB, with their engines."""
+    selected = {table.source: table for table in context.tables}
+    rows = rows_of(context.source, set(selected), "TABLES", "ENGINE", condition="ENGINE <> 'InnoDB'")
+    named = {TableName(decoded(schema), decoded(name)): decoded(engine) for schema, name, engine in rows}
+    return {selected[name]: engine for name, engine in named.items() if name in selected}
 
 
 def _engines(context: PreflightContext) -> Iterator[Finding]:
-    selected = {table.source for table in context.tables}
-    other: dict[str, list[str]] = {}
-    for schema, name, used in rows_of(context.source, selected, "TABLES", "ENGINE", condition="ENGINE <> 'InnoDB'"):
-        table = TableName(decoded(schema), decoded(name))
-        if table in selected:
-            other.setdefault(decoded(used), []).append(str(table))
-    for engine, names in other.items():
+    by_engine: dict[str, list[Table]] = {}
+    for table, engine in sorted(other_engines(context).items(), key=lambda found: found[0].source):
+        by_engine.setdefault(engine, []).append(table)
+    for engine, tables in by_engine.items():
         yield failed(
             Reason.UNSUPPORTED_TABLE,
-            f"{context.source_facts.where}: {', '.join(names)} use the engine {engine}, which has no "
-            "transactions; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
+            f"{context.source_facts.where}: {', '.join(table.id for table in tables)} use the engine {engine}, which "
+            "has no transactions; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
+            [*tables, *dependants(context, set(tables))],
         )
 
 

@@ -20,7 +20,7 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
 from ferry_core.tables.keys import Index, choose_key, secondary_unique
 from ferry_core.tables.members import spelled_type
-from ferry_core.tables.patterns import ambiguous, matches
+from ferry_core.tables.patterns import ambiguous, matches, named_and_matched
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
 TRIALS = "mysql_ferry_trial_"
@@ -184,6 +184,13 @@ def _ambiguous(existing: Sequence[TableName], selection: Tables) -> Iterator[Con
             Reason.PATTERN_AMBIGUOUS,
             f"tables of more than one schema are named by {', '.join(unclear)}: a schema or table has a dot in its "
             "name; put that name in backticks, as in the readings shown",
+        )
+    brackets = [f"{p!r} ({' or '.join(both)}?)" for p in patterns if (both := named_and_matched(p, existing))]
+    if brackets:
+        yield ConfigError(
+            Reason.PATTERN_AMBIGUOUS,
+            f"these patterns are the name of one table and match another: {', '.join(brackets)}; write the table that "
+            "you mean as shown, where [[] stands for a bracket",
         )
 
 

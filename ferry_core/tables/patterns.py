@@ -13,6 +13,7 @@ from functools import lru_cache
 from ferry_core.mysql.literals import identifier
 from ferry_core.tables.table import TableName, unquoted
 
+_GLOB = re.compile(r"([*?\[])")
 _QUOTED = r"`(?:[^`]|``)+`"
 _SCHEMA_QUOTED = re.compile(rf"({_QUOTED})\.(.+)", re.DOTALL)
 _TABLE_QUOTED = re.compile(rf"(.+)\.({_QUOTED})", re.DOTALL)
@@ -40,5 +41,26 @@ def ambiguous(pattern: str, existing: Iterable[TableName]) -> list[str]:
     return [f"{identifier(schema)}.{identifier(table)}" for schema, table in named] if len(named) > 1 else []
 
 
+def named_and_matched(pattern: str, existing: Iterable[TableName]) -> list[str]:
+    """Patterns for a name that ``pattern`` is, and for another that it matches, if there are both.
+
+    Only a name with brackets does not match itself.
+    """
+    names = list(existing)
+    are = [name for name in names if name in readings(pattern) and not _globs(name, name)]
+    others = [name for name in names if name not in are and matches(name, pattern)]
+    return [exactly(are[0]), exactly(others[0])] if are and others else []
+
+
+def exactly(name: TableName) -> str:
+    """A pattern that matches this name and no other."""
+    return str(TableName(*(_GLOB.sub(r"[\1]", part) for part in name)))
+
+
 def _matches(name: TableName, reading: TableName) -> bool:
+    """Also a name that holds brackets, as messages print it."""
+    return name == reading or _globs(name, reading)
+
+
+def _globs(name: TableName, reading: TableName) -> bool:
     return fnmatchcase(name.schema, reading.schema) and fnmatchcase(name.name, reading.name)

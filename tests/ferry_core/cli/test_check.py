@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+import yaml
+from click.testing import CliRunner, Result
 from rich.console import Console
 
 from ferry_core.cli.check import as_json, draw, verdict
 from ferry_core.cli.main import main
+from ferry_core.tables.table import TableName
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair, set_global
 
@@ -22,6 +24,7 @@ class Line:
     status: str
     reason: str
     message: str
+    tables: tuple[TableName, ...] = ()
 
 
 LINES = [
@@ -49,6 +52,36 @@ def test_json_holds_the_same() -> None:
     said = json.loads(as_json(LINES, ["note"]))
     assert (said["passed"], said["notices"], len(said["checks"])) == (False, ["note"], 4)
     assert said["checks"][0]["reason"] == "AccessDenied"
+
+
+def test_tables_that_fail_are_left_out_by_the_lines_that_are_printed(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Also one whose name is a pattern that means another table."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE `br[a]` (id INT PRIMARY KEY) ENGINE=MyISAM",
+        "CREATE TABLE `b.r*` (id INT PRIMARY KEY) ENGINE=MyISAM",
+        "CREATE TABLE bra (id INT PRIMARY KEY)",
+    )
+    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
+
+    def checked(exclude: list[str]) -> Result:
+        tables = {"include": [f"{schema}.*"], "exclude": exclude}
+        file = write(tmp_path, *ferry_between(*ends, tables=tables, cutover={"sourceLock": "None"}))
+        return CliRunner().invoke(main, ["check", "-f", str(file)], env={"COLUMNS": "200"})
+
+    done = checked([])
+    assert done.exit_code == 64
+    printed = done.stdout.partition("spec.tables.exclude:\n")[2]
+    assert printed
+    done = checked(yaml.safe_load(printed))
+    assert done.exit_code == 0, done.stdout
+    ambiguous = checked([f"{schema}.br[a]"])
+    assert f"{schema}.br[[]a] or {schema}.bra?" in " ".join(ambiguous.stdout.split())
+    pair.source.execute(
+        f"DROP TABLE `{schema}`.bra", f"DROP TABLE `{schema}`.`b.r*`", f"CREATE TABLE `{schema}`.c (id INT PRIMARY KEY)"
+    )
+    done = checked([f"{schema}.br[a]"])
+    assert done.exit_code == 0, done.stdout
 
 
 def test_check_passes_on_suitable_servers(pair: Pair, schema: str, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ def test_engines(pair: Pair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.MyISAM (id INT PRIMARY KEY) ENGINE=MyISAM",
         f"CREATE TABLE `{schema}`.MEMORY (id INT, PRIMARY KEY (id) USING BTREE) ENGINE=MEMORY",
+        f"CREATE TABLE `{schema}`.hashed (id INT PRIMARY KEY) ENGINE=MEMORY",
         f"CREATE TABLE `{schema}`.parts (id INT PRIMARY KEY) PARTITION BY HASH(id) PARTITIONS 4",
     )
     found = told(check(pair.source, pair.target, schema))
     assert list(found) == ["UnsupportedTable"]
     assert f"{schema}.MyISAM use the engine MyISAM" in found["UnsupportedTable"]
-    assert f"{schema}.MEMORY use the engine MEMORY" in found["UnsupportedTable"]
+    assert f"{schema}.MEMORY, {schema}.hashed use the engine MEMORY" in found["UnsupportedTable"]
     assert "parts" not in found["UnsupportedTable"]
 
 
@@ -63,13 +64,30 @@ def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None
     remedy = "not supported yet" if pair.flavor is Flavor.MARIADB else "innodb_native_foreign_keys=OFF"
     by_innodb = found("*", "ON" if pair.flavor is Flavor.MYSQL else "")
     assert list(by_innodb) == ["ForeignKeyCascades"]
-    assert f"{schema}.child has the foreign key reason_why to {schema}.parent" in by_innodb["ForeignKeyCascades"]
+    assert f"{schema}.child has the foreign keys reason_why to {schema}.parent" in by_innodb["ForeignKeyCascades"]
     assert remedy in by_innodb["ForeignKeyCascades"]
     assert not found("parent", ""), "rows of the parent stay as they are"
     if pair.flavor is Flavor.MYSQL:
         assert not found("*", ""), "rows that a cascade changes are in the binlog"
         alone = found("child", "")["ForeignKeyCascades"]
         assert f"only events of {schema}.parent show" in alone
+
+
+def test_one_finding_for_each_table(mariadb_pair: Pair, schema: str) -> None:
+    """However many constraints it has; with the tables to leave out, those that reference it included."""
+    pair = mariadb_pair
+    keys = ", ".join(
+        f"CONSTRAINT k{at} FOREIGN KEY (p{at}) REFERENCES parent (id) ON DELETE CASCADE" for at in range(4)
+    )
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
+        f"CREATE TABLE child (id INT PRIMARY KEY, p0 INT, p1 INT, p2 INT, p3 INT, {keys})",
+        "CREATE TABLE leaf (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES child (id))",
+    )
+    (found,) = (one for one in check(pair.source, pair.target, schema) if one.status is Status.FAILED)
+    assert all(f"k{at} to {schema}.parent" in found.message for at in range(4))
+    assert [table.name for table in found.tables] == ["child", "leaf"]
 
 
 def test_foreign_keys_that_do_not(pair: Pair, schema: str) -> None:
