@@ -96,7 +96,9 @@ def draw(results: Sequence[Result], console: Console) -> None:
     table.add_column("STATUS", no_wrap=True)
     table.add_column("REASON AND FIX", overflow="fold")
     for one in sorted(results, key=lambda one: (one.status == "failed", one.reason if one.status == "failed" else "")):
-        detail = one.message if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: {one.message}"
+        detail = (
+            one.message if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: {one.message}"
+        )
         table.add_row(
             Text(one.name), Text(one.server), Text(str(one.status), style=_STYLES[str(one.status)]), Text(detail)
         )

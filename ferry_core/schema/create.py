@@ -48,8 +48,9 @@ def create_missing(
     with as_written(target) as build:
         for table in missing:
             take_literally(target, table)
-            taken = taken_names(target, table.target, "CHECK")
-            statement = definition(source, table.source).create(table.target, taken)
+            made = definition(source, table.source)
+            taken = taken_names(target, table.target, "CHECK") if made.checks else frozenset()
+            statement = made.create(table.target, taken)
             with fence.hold(target):
                 _create_schema(source, target, table)
                 build(statement)
@@ -113,15 +114,20 @@ def definition(source: Session, table: TableName) -> Definition:
 
 def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]:
     """Constraint names of other tables of the schema, in lower case, if names must be unique in the schema."""
+    owners = constraint_owners(session, table.schema, kind)
+    return frozenset(name for name, owner in owners.items() if owner != table.name)
+
+
+def constraint_owners(session: Session, schema: str, kind: str) -> dict[str, str]:
+    """The names of a schema's constraints, in lower case, with their tables, if names must be unique in the schema."""
     if kind == "CHECK" and session.flavor is not Flavor.MYSQL:
-        return frozenset()  # on MariaDB names are unique per table
+        return {}  # on MariaDB names are unique per table
     rows = listed(
         session,
-        "SELECT constraint_name FROM information_schema.table_constraints"
-        f" WHERE constraint_type = {string(kind)} AND constraint_schema = {string(table.schema)}"
-        f" AND table_name <> {string(table.name)}",
+        "SELECT constraint_name, table_name FROM information_schema.table_constraints"
+        f" WHERE constraint_type = {string(kind)} AND constraint_schema = {string(schema)}",
     )
-    return frozenset((name or b"").decode().lower() for (name,) in rows)
+    return {(name or b"").decode().lower(): (owner or b"").decode() for name, owner in rows}
 
 
 def _create_schema(source: Session, target: Session, table: Table) -> None:
