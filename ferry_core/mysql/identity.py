@@ -12,6 +12,7 @@ minus the uptime is the start, whatever the clock or ``SET timestamp`` says. It 
 one second look like one.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 STORED_CHARACTERS = 64
 """Maximum length of a name in the lease and the checkpoint."""
+DIGEST_CHARACTERS = 16
+"""How many of these identify a longer name. MariaDB's may be longer: host names have up to 64 characters."""
 UNPROVEN = (
     ". If it is the same server under another host name or port, that could not be proven: give it back its former "
     "host name and port"
@@ -54,8 +57,15 @@ class ServerIdentity(NamedTuple):
 
     @property
     def stored(self) -> str:
-        """The name as stored in lease and checkpoint."""
-        return self.name[:STORED_CHARACTERS]
+        """The name as stored in lease and checkpoint: if it is too long, its beginning and a digest of the whole."""
+        if len(self.name) <= STORED_CHARACTERS:
+            return self.name
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:DIGEST_CHARACTERS]
+        return f"{self.name[: STORED_CHARACTERS - DIGEST_CHARACTERS - 1]}#{digest}"
+
+    def is_stored_as(self, stored: str) -> bool:
+        """Whether a lease or checkpoint may mean this server: earlier versions stored the beginning of a long name."""
+        return stored in (self.stored, self.name[:STORED_CHARACTERS])
 
 
 def perhaps_renamed(name: str, other: str) -> bool:
@@ -76,7 +86,7 @@ class KnownServer:
         self._any_start = False
         self._other: tuple[float, float] | None = None  # since when, and when last, another server answered
         self._restarted: ServerRestarted | None = None
-        self._names: set[str] = set()
+        self._former: list[ServerIdentity] = []
         self._proving = threading.Lock()
 
     def learn(self, identity: ServerIdentity) -> None:
@@ -90,8 +100,8 @@ class KnownServer:
             self._any_start, self._restarted = True, None
 
     def was(self, stored: str) -> bool:
-        """Whether a server that was met under this name has proven to be the one known now."""
-        return stored in self._names
+        """Whether ``stored`` means the known server, by its name or by one that it has proven to have had."""
+        return any(one.is_stored_as(stored) for one in filter(None, (self._identity, *self._former)))
 
     def check(self, address: str, found: ServerIdentity, proof: Callable[[], bool], *, any_start: bool) -> None:
         """Raise OtherServer for another server, DataError once that lasts too long, ServerRestarted for another start.
@@ -136,7 +146,7 @@ class KnownServer:
                     "%s %s is %s now: it is the server that was %s", self._role, address, found.name, known.name
                 )
                 with self._lock:
-                    self._names.add(known.stored)
+                    self._former.append(known)
                     self._identity = known._replace(name=found.name)
 
     def _replaced(self, address: str, found: str, known: str) -> OtherServer | DataError:

@@ -46,7 +46,7 @@ def target_proof(uid: str, fence: Fence) -> Callable[[Endpoint], bool]:
 
 
 def source_was(stored: str, now: str, connections: Connections, state: RunState | None) -> bool:
-    """Whether the source, whose name is ``now``, is the server whose name was ``stored``."""
+    """Whether the source, stored as ``now`` today, is the server that was stored as ``stored``."""
     if stored == now or connections.source_was(stored):
         return True
     if state is None or state.last_read is None or not perhaps_renamed(stored, now):

@@ -67,7 +67,7 @@ class Connections:
         self._source.proof, self._target.proof = source, target
 
     def source_was(self, stored: str) -> bool:
-        """Whether the source has proven to be the server known by this name."""
+        """Whether lease and checkpoint mean the source by this name: it is that server, or has proven to be it."""
         return self._source.known.was(stored)
 
     def forget_starts(self) -> None:

@@ -141,6 +141,33 @@ def test_a_server_id_stays_with_another_host_name_or_port(other: str, perhaps: b
     assert not perhaps_renamed("00000000-0000-0000-0000-000000000001", other)
 
 
+LONG = "1234567890:33060:" + "n" * 46
+"""Of 63 characters."""
+
+
+def test_long_names_that_differ_at_the_end_are_stored_differently() -> None:
+    names = [f"{LONG}{end}" for end in ("", "-", "-1", "-2", "-source-1", "-source-2", "-source-11")]
+    stored = {ServerIdentity(name, "100").stored for name in names}
+    assert len(stored) == len(names)
+    assert {len(one) for one in stored} == {63, 64}
+    assert names[0] in stored, "what fits is stored as it is"
+    assert names[1] in stored
+    one = ServerIdentity(names[-2], "100")
+    assert one.stored == ServerIdentity(names[-2], "200").stored
+    assert perhaps_renamed(one.stored, ServerIdentity(names[-3], "100").stored), "it may prove to be the same"
+
+
+def test_a_long_name_that_an_earlier_version_has_stored() -> None:
+    """It kept the first 64 characters."""
+    kept = KnownServer(ServerRole.SOURCE, 60)
+    assert not kept.was("")
+    kept.learn(ServerIdentity(f"{LONG}-source-1", "100"))
+    assert kept.was(ServerIdentity(f"{LONG}-source-1", "100").stored)
+    assert kept.was(f"{LONG}-")
+    for other in (ServerIdentity(f"{LONG}-source-2", "100").stored, f"{LONG}-source-1", LONG, f"{LONG}x", ""):
+        assert not kept.was(other)
+
+
 @pytest.mark.parametrize("proves", [True, False])
 def test_a_renamed_server_is_the_same_once_it_proves_that(proves: bool) -> None:
     kept = KnownServer(ServerRole.SOURCE, 60)
@@ -155,6 +182,7 @@ def test_a_renamed_server_is_the_same_once_it_proves_that(proves: bool) -> None:
         with pytest.raises(ServerRestarted if proves else OtherServer):
             kept.check("a:3306", ServerIdentity("7:3306:b", "200"), proof, any_start=False)
     assert len(asked) == (1 if proves else 2)
-    assert kept.was("7:3306:a") is proves
+    assert kept.was("7:3306:a")
+    assert kept.was("7:3306:b") is proves
     with pytest.raises(OtherServer):  # which has run all the time: its host name is not what it began with
         kept.check("a:3306", ServerIdentity("7:3306:c", "100"), proof, any_start=True)
