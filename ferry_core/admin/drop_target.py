@@ -1,8 +1,9 @@
 """``deletionPolicy: DropTarget``: drops the tables that a Ferry copied, unless they may be in use.
 
-A table is dropped only if it is provably this Ferry's: its lease names the table (preflight saw it empty or absent
-then), and the checkpoint has the record of its start (R2). Tables are never dropped after a cutover, nor if another
-Ferry's lease names them, nor if a foreign table references them. All others are kept and named. Called by ``offline``.
+A table is dropped only if it is provably this Ferry's: its lease names the table (it was empty or absent then) and is
+no longer Claimed, and the checkpoint has the record of its start (R2). Tables are never dropped after a cutover, nor if
+another Ferry's lease names them, nor if a foreign table references them. All others are kept and named. Called by
+``offline``.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from ferry_core.api.spec import Ferry, ferry_uid
 from ferry_core.checkpoint.state import RunState
-from ferry_core.consistency.fence import COMPLETED, Fence, Lease
+from ferry_core.consistency.fence import CLAIMED, COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import is_referenced
@@ -34,6 +35,8 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         return "; its tables are kept because they are live"
     state, trouble = _state(ferry, state_path, connections)
     started = {target_name(TableName.parse(known), ferry.spec.tables) for known in state.started} if state else set()
+    if lease.phase == CLAIMED:
+        started, trouble = set(), "this Ferry has not written to them"
     with connections.target() as session:
         folds = session.number("SELECT @@lower_case_table_names") != 0
 

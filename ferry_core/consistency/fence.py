@@ -37,6 +37,8 @@ from ferry_core.reasons import Reason
 
 COMPLETED = Stage.COMPLETED.value
 """The phase of a tombstone: the cutover is done, and no run of this Ferry may write to the target again."""
+CLAIMED = "Claimed"
+"""The phase while a Ferry owns its tables and has not written to them: rows in them belong to somebody else."""
 SLOTS = 128
 """Maximum number of target sessions per run. A successor looks up the holders of all of their locks."""
 TAKE_SECONDS = 60
@@ -62,7 +64,11 @@ class Lease:
         return self.cutover == PERHAPS_LIVE
 
 
-def _read(session: Session, uid: str, lock: str = "") -> Lease | None:
+def read_lease(session: Session, uid: str, lock: str = "") -> Lease | None:
+    """The lease row, with ``lock`` behind the SELECT; None if the row, its table or the schema does not exist.
+
+    Raises ConfigError MissingPrivilege where the account may not see it: information_schema would show nothing.
+    """
     try:
         rows = session.query(
             f"SELECT epoch, phase, source_id, tables, cutover FROM {LEASE} WHERE ferry_uid = {string(uid)}{lock}"
@@ -152,7 +158,7 @@ class Fence:
     @staticmethod
     def _bump(session: Session, uid: str, ours: int | None, at_least: int) -> tuple[Lease, int]:
         session.begin()
-        lease = _read(session, uid, " FOR UPDATE")
+        lease = read_lease(session, uid, " FOR UPDATE")
         if lease is None:
             raise Fenced(Reason.LEASE_REMOVED, f"the lease row of {uid} vanished from {LEASE} while it was taken")
         if ours is not None and lease.epoch > ours:
@@ -320,7 +326,7 @@ class Fence:
             cls._kill_holders(session, uid)
             session.execute("SET SESSION innodb_lock_wait_timeout = 10")
             session.begin()
-            yield _read(session, uid, " LOCK IN SHARE MODE")
+            yield read_lease(session, uid, " LOCK IN SHARE MODE")
             session.rollback()
 
     def end_recording(self) -> None:
@@ -346,7 +352,7 @@ class Fence:
             self.read()
 
     def _check(self, session: Session, lock: str) -> Lease:
-        lease = _read(session, self._uid, lock)
+        lease = read_lease(session, self._uid, lock)
         if lease is None:
             raise Fenced(
                 Reason.LEASE_REMOVED,
@@ -387,12 +393,3 @@ def _roll_back(session: Session) -> None:
         return
     except RetriableError:
         session.close()
-
-
-def read_lease(session: Session, uid: str) -> Lease | None:
-    """Read the lease row without taking it; None when there is none (or no schema for it).
-
-    Raises ConfigError MissingPrivilege if the account may not see it, because information_schema would then show
-    nothing.
-    """
-    return _read(session, uid)

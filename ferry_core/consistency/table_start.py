@@ -1,7 +1,7 @@
 """R2: the steps before the first chunk of a table may be read, in this order, repeated at every resume.
 
     raise the epoch                             this run becomes the only writer
-    empty the table's rows on the target        only rows that the lease row says are ours, without a recorded start
+    empty the table's rows on the target        only rows that the lease says may be ours, without a recorded start
     track from stream position s, record it     durably: a crash after this resumes, a crash before it empties again
     wait until everything up to s is visible    R1
     wait for every XID of XA RECOVER            its XA COMMIT will contain no keys, so chunks must read its rows

@@ -9,8 +9,10 @@ keeps its catalogue in transactional tables, so its answers are consistent.
 import time
 from collections.abc import Collection
 
+from ferry_core.errors import DataError
+from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.literals import string
+from ferry_core.mysql.literals import qualified, string
 from ferry_core.mysql.session import Row, Session
 
 READINGS = 3
@@ -29,6 +31,16 @@ def exists(session: Session, table: tuple[str, str]) -> bool:
         )
         > 0
     )
+
+
+def holds_rows(session: Session, table: tuple[str, str]) -> bool:
+    """Whether anything is in a table that need not exist."""
+    try:
+        return bool(session.query(f"SELECT 1 FROM {qualified(*table)} LIMIT 1"))
+    except DataError as error:
+        if not table_is_gone(error):
+            raise
+        return False
 
 
 def listed(session: Session, statement: str) -> list[Row]:

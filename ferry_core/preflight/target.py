@@ -1,14 +1,15 @@
 """Checks that the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ferry_core.api.report import Phase
-from ferry_core.consistency.fence import COMPLETED
+from ferry_core.consistency.fence import CLAIMED, COMPLETED
 from ferry_core.consistency.holder import read_holder
 from ferry_core.consistency.own_tables import removed_by_hand
 from ferry_core.errors import ConfigError
-from ferry_core.mysql.listings import rows_of
+from ferry_core.mysql.listings import holds_rows, rows_of
 from ferry_core.mysql.literals import string
+from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.lease import Lease
@@ -64,10 +65,6 @@ def _own(context: PreflightContext) -> set[Table]:
     return set(_claimed(context, context.own_lease)) if context.own_lease else set()
 
 
-def _holds_rows(context: PreflightContext, table: Table) -> bool:
-    return bool(context.target.query(f"SELECT 1 FROM {table.target.sql} LIMIT 1"))
-
-
 def _rows(context: PreflightContext) -> Iterator[Finding]:
     if (started := context.started) is None:
         raise CannotAskError("the state, which records this Ferry's rows, could not be read")
@@ -77,27 +74,33 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         for table in context.tables
         if (table not in own or table.id not in started)
         and table.target in context.existing_targets
-        and _holds_rows(context, table)
+        and holds_rows(context.target, table.target)
     ]
-    forgotten = ", ".join(str(table.target) for table in holding if table in own)
-    full = [str(table.target) for table in holding if table not in own]
-    # reported by the check of leases
-    ended = context.own_lease is not None and context.own_lease.phase in (COMPLETED, *ABANDONED)
+    phase = context.own_lease.phase if context.own_lease else None
+    perhaps_ours = own if phase != CLAIMED else set()
+    forgotten = [table for table in holding if table in perhaps_ours]
+    full = [table.target for table in holding if table not in perhaps_ours]
+    ended = phase in (COMPLETED, *ABANDONED)  # reported by the check of leases
     if forgotten and context.stateless and not context.restart and not ended:
-        yield failed(Reason.STATE_MISSING, _state_missing(context, [table for table in holding if table in own]))
+        yield failed(Reason.STATE_MISSING, _state_missing(context, forgotten))
     elif forgotten:
+        names = ", ".join(str(table.target) for table in forgotten)
         yield warning(
             Reason.FORGOTTEN_ROWS,
-            f"{context.target_facts.where}: {forgotten} hold rows, belong to this Ferry since an earlier run, and "
+            f"{context.target_facts.where}: {names} hold rows, belong to this Ferry since an earlier run, and "
             f"{context.state_at} has no record of them: a run deletes these rows and copies the tables again; to "
             f"resume instead, restore the state",
         )
     if full:
-        yield failed(
-            Reason.TARGET_NOT_EMPTY,
-            f"{context.target_facts.where}: {', '.join(full)} hold rows that this Ferry did not write; empty or drop "
-            "them, or choose other target tables (renameSchemas, a rule's target)",
-        )
+        yield failed(Reason.TARGET_NOT_EMPTY, not_empty(context.target, full))
+
+
+def not_empty(target: Session, tables: Iterable[TableName]) -> str:
+    """The message of TargetNotEmpty."""
+    return (
+        f"{target.endpoint.where}: {', '.join(map(str, tables))} hold rows that this Ferry did not write; empty or "
+        "drop them, or choose other target tables (renameSchemas, a rule's target)"
+    )
 
 
 def _state_missing(context: PreflightContext, tables: list[Table]) -> str:
@@ -163,7 +166,7 @@ def is_recreated(context: PreflightContext, table: Table) -> bool:
     Not if it holds rows: somebody may have loaded them since.
     """
     ours = context.creates_tables and table.id in context.recreatable and table in _own(context)
-    return ours and not _holds_rows(context, table)
+    return ours and not holds_rows(context.target, table.target)
 
 
 def unlike(context: PreflightContext) -> Iterator[Finding]:

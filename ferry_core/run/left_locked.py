@@ -34,7 +34,7 @@ from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 log = logging.getLogger(__name__)
 
 _KNOWS = (Stage.CUTTING_OVER.value, Phase.ABORTED.value)
-"""A lease in one of these phases tells what became of the source. Before the first attempt the phase is New."""
+"""A lease in one of these phases tells what became of the source. Before the first attempt it is in another."""
 
 
 class LeftLock(NamedTuple):

@@ -10,18 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ferry_core.api.choices import Acknowledgement, SourceLockMode
-from ferry_core.api.report import Phase, Stage
+from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
-from ferry_core.checkpoint.marks import Marks, forget_marks, newest_held, others_copied, read_marks
+from ferry_core.checkpoint.marks import Marks, newest_held, others_copied, read_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.checkpoint.target import TargetStore
-from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
-from ferry_core.consistency.holder import record_holder
+from ferry_core.consistency.fence import COMPLETED, Lease, read_lease
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
-from ferry_core.errors import ConfigError, DataError, Fenced
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.identity import UNPROVEN, perhaps_renamed
 from ferry_core.mysql.session import Session
@@ -230,8 +229,8 @@ def _target(ferry: FerryManifest) -> str:
 
 def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) -> None:
     """A table missing on the target would be created again, without the rows that the state counts as copied."""
-    begun = [table for table in context.tables if context.state and table.id in context.state.tables]
-    lost = ", ".join(str(table.target) for table in begun if table.target not in existing)
+    started = [table.target for table in context.tables if table.id in context.started]
+    lost = ", ".join(str(table) for table in started if table not in existing)
     if lost:
         raise DataError(
             Reason.TARGET_TABLE_LOST,
@@ -271,33 +270,3 @@ def _refuse_foreign_state(context: RunContext) -> None:
             f"{context.ferry.spec.source.port} is {context.source_id}; point it at the server it began with"
             f"{UNPROVEN + ', or ' + _START_OVER if perhaps_renamed(known, context.source_id) else ''}",
         )
-
-
-def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
-    """Become the only run that may write.
-
-    If there is no state yet, ``first`` is stored before any table is claimed: so a claim without a state always belongs
-    to a run whose state was lost. ``ours`` as in ``unlock_first``.
-    """
-    known = ours.epoch if ours else None
-    fence, before = Fence.take(
-        context.connections.lease, context.uid, context.name, context.source_id, known, context.epoch
-    )
-    if before.phase == COMPLETED:
-        raise Fenced(
-            Reason.ALREADY_CUT_OVER, f"another run of {context.name} has already cut over; there is nothing to do"
-        )
-    if before.phase == Phase.ABORTED.value:
-        raise Fenced(Reason.ABORTED, f"{context.name} was aborted by another command: this run ends")
-    if isinstance(context.store, TargetStore):
-        context.store.fence = fence
-    if context.state is None:
-        first.epoch = fence.epoch
-        context.store.save(first, fence.epoch)
-    claimed = sorted({*before.tables, *(str(table.target) for table in context.tables)})
-    with fence.exclusively() as (session, _):
-        fence.update(session, tables=claimed, source_id=context.source_id)
-        if not context.begun and isinstance(context.store, SqliteStore):
-            forget_marks(session, context.uid)
-        record_holder(session, context.uid, fence.epoch, context.store.describe())
-    return fence

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from ferry_core.checkpoint.marks import forget_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
-from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.fence import CLAIMED, Fence
 from ferry_core.errors import RetriableError
+from ferry_core.mysql.listings import holds_rows
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import is_recreated, unlike_tables
@@ -26,7 +27,8 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
     """Save ``state``, which has no rows, and drop the tables that this start has created.
 
     In this order, because the next run does not empty a table whose start is recorded. All threads have ended; keys
-    that they already wrote to the target are in our tables without a record, which are emptied.
+    that they already wrote to the target are in our tables without a record, which are emptied. If the lease is still
+    Claimed, no thread has written: a table that contains rows is kept, since somebody else has loaded them.
     """
     state.epoch = fence.epoch
     if isinstance(context.store, SqliteStore):
@@ -35,11 +37,11 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
     context.store.save(state, fence.epoch)
     try:
         with context.connections.target() as target:
-            _drop(target, fence, created)
+            dropped = _drop(target, fence, created, only_empty=fence.read().phase == CLAIMED)
     except RetriableError as error:
         log.warning("not all tables that this run has created could be dropped, the next start does that: %s", error)
     else:
-        log.info("nothing is copied yet: dropped the %d tables that this run has created", len(created))
+        log.info("nothing is copied yet: dropped %d tables that this run has created", dropped)
 
 
 def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Session) -> None:
@@ -51,11 +53,15 @@ def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Se
     checked = PreflightContext(spec, context.uid, source, target, created, context.started, recreatable=known)
     outdated = [table for table, _ in unlike_tables(checked) if is_recreated(checked, table)]
     if outdated:
-        _drop(target, fence, outdated)
-        log.info("dropped %d tables of an earlier start: they were altered on the source since", len(outdated))
+        dropped = _drop(target, fence, outdated, only_empty=True)
+        log.info("dropped %d tables of an earlier start: they were altered on the source since", dropped)
 
 
-def _drop(target: Session, fence: Fence, tables: Sequence[Table]) -> None:
+def _drop(target: Session, fence: Fence, tables: Sequence[Table], *, only_empty: bool) -> int:
+    dropped = 0
     with fence.hold(target):
         for table in tables:
-            target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
+            if not (only_empty and holds_rows(target, table.target)):
+                target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
+                dropped += 1
+    return dropped

@@ -31,6 +31,7 @@ from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
+from ferry_core.run.claim import take_fence
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
 from ferry_core.run.objects import finish_left
@@ -38,13 +39,7 @@ from ferry_core.run.operations import DataOperations, Parts
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
-from ferry_core.run.setup import (
-    RunContext,
-    binlog_retention,
-    selection_of,
-    take_fence,
-    validate,
-)
+from ferry_core.run.setup import RunContext, binlog_retention, selection_of, validate
 from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import drop_outdated, undo_start
 from ferry_core.run.started import Started

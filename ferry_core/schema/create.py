@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.listings import exists, listed
+from ferry_core.mysql.listings import exists, holds_rows, listed
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -39,7 +39,7 @@ def create_missing(
     """Create schemas and tables that are missing on the target; returns the tables created now.
 
     ``planned`` is called with all of them before the first is created, ``created`` with each one afterwards. Raises
-    ConfigError for tables that differ from the source's after creation, and drops these again.
+    ConfigError for tables that differ from the source's after creation, and drops those of them that are empty.
     """
     missing = [table for table in tables if not exists(target, table.target)]
     if not missing:
@@ -65,7 +65,7 @@ def _refuse_unlike(source: Session, target: Session, created: Sequence[Table], f
         return
     with fence.hold(target):
         for table in created:
-            if table in found:
+            if table in found and not holds_rows(target, table.target):
                 target.execute(f"DROP TABLE {table.target.sql}")
     raise ConfigError(
         Reason.DEFINITION_DIFFERS,

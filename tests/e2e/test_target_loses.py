@@ -129,7 +129,7 @@ def test_a_locked_source_is_reported_when_the_target_lost_the_start_of_the_attem
         with contextlib.closing(sqlite3.connect(cli.state)) as database, database:
             stored = cli.stored() | {"stage": "CuttingOver"}
             database.execute("UPDATE ferry_state SET body = ?", (json.dumps(stored),))
-        assert cli.lease()[0][1] == "New"
+        assert cli.lease()[0][1] == "Copying"
         source.execute("SET GLOBAL read_only = ON")
         assert process.start().wait_end() == 64
         assert "SourceLocked" in process.tail()

@@ -1,5 +1,6 @@
 """``ferry abort -f`` and ``ferry cleanup -f`` on real servers, after runs that died."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import Fenced
 from ferry_core.manifest import LoadedFerry, load
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.run.setup import RunContext, source_identity, take_fence
+from ferry_core.run.claim import take_fence
+from ferry_core.run.setup import RunContext, source_identity
 from ferry_core.workers.connections import Connections
 from hack.servers import Family
 from tests.support.manifests import ferry_between, write
@@ -318,6 +320,34 @@ def test_no_table_is_dropped_while_the_source_cannot_be_asked_whether_they_are_l
     document["spec"]["source"]["port"] = whole
     manifest.write_text(yaml.safe_dump_all([document, source, *others]))
     assert ferry("cleanup", manifest).exit_code == 0
+
+
+@pytest.mark.parametrize("phase", ["Claimed", "Copying"])
+def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path, phase: str
+) -> None:
+    """Its rows are somebody else's, whatever a state tells of another target, or of this one before a restore."""
+    pair.target.execute(
+        "CREATE DATABASE IF NOT EXISTS shop",
+        "CREATE TABLE shop.t (id INT PRIMARY KEY)",
+        "INSERT INTO shop.t VALUES (1)",
+    )
+    try:
+        died(loaded).record(tables=["shop.t"], phase=phase)
+        state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
+        state.tables["shop.t"] = TableState(started=True)
+        with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
+            store.save(state, 1)
+        document, *others = yaml.safe_load_all(manifest.read_text())
+        document["spec"]["deletionPolicy"] = "DropTarget"
+        manifest.write_text(yaml.safe_dump_all([document, *others]))
+        done = ferry("cleanup", manifest, "--state", str(tmp_path / "state.db"))
+        assert done.exit_code == 0
+        left = pair.target.query("SHOW TABLES FROM shop")
+        assert left == ([("t",)] if phase == "Claimed" else [])
+        assert ("kept shop.t (this Ferry has not written to them)" in done.stdout) is (phase == "Claimed")
+    finally:
+        pair.target.execute("DROP DATABASE shop")
 
 
 @pytest.mark.parametrize("after", ["Aborted", "Retain"])

@@ -173,6 +173,21 @@ def test_rows_that_our_lease_claims(pair: Pair, tables: str) -> None:
 
 
 @pytest.mark.usefixtures("lease")
+def test_rows_in_a_table_that_we_have_claimed_and_not_written_to(pair: Pair, tables: str) -> None:
+    _on_target(pair, tables, SOURCE_TABLE)
+    _hold(pair, FERRY_UID, "Claimed", f"{tables}.t")
+    assert not told(check(pair.source, pair.target, tables))
+    pair.target.execute(f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')")
+    for stateless, restart in ((False, False), (True, False), (True, True)):
+        with opened(pair.source, pair.target, tables) as context:
+            context.stateless, context.restart = stateless, restart
+            found = told(run_checks(context))
+        assert list(found) == ["TargetNotEmpty"]
+        assert f"{tables}.t hold rows that this Ferry did not write" in found["TargetNotEmpty"]
+    assert not told(check(pair.source, pair.target, tables, started={f"{tables}.t"})), "an earlier version wrote them"
+
+
+@pytest.mark.usefixtures("lease")
 def test_a_target_that_was_cut_over(pair: Pair, tables: str) -> None:
     _hold(pair, FERRY_UID, "Completed", f"{tables}.t")
     found = told(check(pair.source, pair.target, tables))

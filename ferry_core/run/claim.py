@@ -1,0 +1,81 @@
+"""The claim: a run becomes the one that may write, and the lease says which tables are its own. Called by ``startup``.
+
+Once a Ferry may have written to a table, nobody can tell whose the rows are that no state has a record of: a later run
+deletes them. So the claim looks into the tables. After the fence was taken no transaction of an earlier run commits any
+more; if no row is in any of them, the lease's phase is Claimed. It is Copying before the first row can be written. What
+is found in between, by this run or by a later one, was written by others: it is refused, and never deleted.
+"""
+
+from collections.abc import Iterable
+
+from ferry_core.api.report import Phase, Stage
+from ferry_core.checkpoint.marks import forget_marks
+from ferry_core.checkpoint.sqlite import SqliteStore
+from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.fence import CLAIMED, COMPLETED, Fence, Lease
+from ferry_core.consistency.holder import record_holder
+from ferry_core.errors import ConfigError, Fenced
+from ferry_core.mysql.listings import holds_rows
+from ferry_core.mysql.session import Session
+from ferry_core.preflight.target import not_empty
+from ferry_core.reasons import Reason
+from ferry_core.run.setup import RunContext
+from ferry_core.tables.table import TableName
+
+
+def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
+    """Become the only run that may write.
+
+    If there is no state yet, ``first`` is stored before any table is claimed: so a claim without a state always belongs
+    to a run whose state was lost. ``ours`` as in ``unlock_first``.
+    """
+    known = ours.epoch if ours else None
+    fence, before = Fence.take(
+        context.connections.lease, context.uid, context.name, context.source_id, known, context.epoch
+    )
+    if before.phase == COMPLETED:
+        raise Fenced(
+            Reason.ALREADY_CUT_OVER, f"another run of {context.name} has already cut over; there is nothing to do"
+        )
+    if before.phase == Phase.ABORTED.value:
+        raise Fenced(Reason.ABORTED, f"{context.name} was aborted by another command: this run ends")
+    if isinstance(context.store, TargetStore):
+        context.store.fence = fence
+    if context.state is None:
+        first.epoch = fence.epoch
+        context.store.save(first, fence.epoch)
+    claimed = sorted({*before.tables, *(str(table.target) for table in context.tables)})
+    with fence.exclusively() as (session, _):
+        phase = CLAIMED if _none_written(context, before, session) else None
+        fence.update(session, phase=phase, tables=claimed, source_id=context.source_id)
+        if not context.begun and isinstance(context.store, SqliteStore):
+            forget_marks(session, context.uid)
+        record_holder(session, context.uid, fence.epoch, context.store.describe())
+    return fence
+
+
+def refuse_rows(target: Session, tables: Iterable[TableName]) -> None:
+    """Raise TargetNotEmpty for tables that hold rows, none of which are ours."""
+    if holding := [table for table in tables if holds_rows(target, table)]:
+        raise ConfigError(Reason.TARGET_NOT_EMPTY, not_empty(target, holding))
+
+
+def writes_begin(fence: Fence) -> None:
+    """From now on rows of this Ferry may be in its tables."""
+    with fence.exclusively() as (session, lease):
+        if lease.phase == CLAIMED:
+            fence.update(session, phase=Stage.COPYING.value)
+
+
+def _none_written(context: RunContext, before: Lease, session: Session) -> bool:
+    """Whether certainly no row of ours is in any table. Raises TargetNotEmpty for rows of others there.
+
+    Tables that the lease names and this run has not selected are not looked into: the account may not see them.
+    """
+    if context.started or before.phase == Stage.CUTTING_OVER.value:
+        return False
+    selected = {str(table.target): table.target for table in context.tables}
+    perhaps_ours = set(before.tables) if before.phase != CLAIMED else set()
+    refuse_rows(session, [table for name, table in selected.items() if name not in perhaps_ours])
+    return selected.keys() >= perhaps_ours and not any(holds_rows(session, selected[name]) for name in perhaps_ours)
