@@ -1,63 +1,29 @@
 """``ferry abort -f`` and ``ferry cleanup -f`` on real servers, after runs that died."""
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
 from ferry_core.admin import offline
 from ferry_core.api.report import Outcome, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState, TableState
-from ferry_core.cli.main import main
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import Fenced
-from ferry_core.manifest import LoadedFerry, load
-from ferry_core.mysql.session import Purpose, Session
+from ferry_core.manifest import LoadedFerry
+from ferry_core.mysql.session import Session
 from ferry_core.run.claim import take_fence
-from ferry_core.run.setup import RunContext, source_identity
+from ferry_core.run.setup import RunContext
 from ferry_core.workers.connections import Connections
 from hack.servers import Family
-from tests.support.manifests import ferry_between, write
+from tests.support.manifests import write
+from tests.support.offline_verbs import died, ferry, read_only
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
-
-
-@pytest.fixture
-def manifest(pair: Pair, tmp_path: Path) -> Path:
-    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
-    documents = ferry_between(*ends, tables={"include": ["shop.*"]})
-    documents[0]["metadata"]["uid"] = tmp_path.name
-    return write(tmp_path, *documents)
-
-
-@pytest.fixture
-def loaded(manifest: Path) -> LoadedFerry:
-    return load([manifest])
-
-
-def died(loaded: LoadedFerry) -> Fence:
-    """The fence of a run of which only the lease row is left."""
-    with Session(loaded.source, Purpose.CONTROL) as source:
-        identity = source_identity(source)
-    uid = ferry_uid(loaded.ferry)
-    fence, _ = Fence.take(lambda: Session(loaded.target, Purpose.TARGET), uid, "shop/orders", identity)
-    return fence
-
-
-def ferry(verb: str, manifest: Path, *options: str) -> Result:
-    done = CliRunner().invoke(main, [verb, "-f", str(manifest), *options])
-    print(done.output)
-    return done
-
-
-def read_only(pair: Pair) -> int:
-    return int(pair.source.value("SELECT @@global.read_only"))
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
@@ -301,63 +267,6 @@ def test_a_locked_source_is_reported_when_the_target_has_no_record(pair: Pair, m
         pair.source.execute("SET GLOBAL read_only = OFF")
     assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
     assert "SET GLOBAL read_only = OFF" in done.stdout
-
-
-def test_no_table_is_dropped_while_the_source_cannot_be_asked_whether_they_are_live(
-    pair: Pair, manifest: Path, loaded: LoadedFerry
-) -> None:
-    """As after a cutover that the target has lost the record of: the source's read_only alone tells of it."""
-    died(loaded).record(tables=["shop.t"])
-    document, source, *others = yaml.safe_load_all(manifest.read_text())
-    document["spec"] |= {"deletionPolicy": "DropTarget", "checkpoint": {"store": "Target"}}
-    whole = document["spec"]["source"]["port"]
-    document["spec"]["source"]["port"] = 1
-    manifest.write_text(yaml.safe_dump_all([document, source, *others]))
-    done = ferry("cleanup", manifest)
-    assert (done.exit_code, "Nothing was dropped or removed" in done.stderr) == (75, True)
-    known = "SELECT COUNT(*) FROM mysql_ferry.lease WHERE ferry_uid = %s"
-    assert pair.target.query(known, (ferry_uid(loaded.ferry),)) == [(1,)]
-    document["spec"]["source"]["port"] = whole
-    manifest.write_text(yaml.safe_dump_all([document, source, *others]))
-    assert ferry("cleanup", manifest).exit_code == 0
-
-
-@pytest.mark.parametrize("phase", ["Claimed", "Copying"])
-def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
-    pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path, phase: str
-) -> None:
-    """Its rows are somebody else's, whatever a state tells of another target, or of this one before a restore."""
-    pair.target.execute(
-        "CREATE DATABASE IF NOT EXISTS shop",
-        "CREATE TABLE shop.t (id INT PRIMARY KEY)",
-        "INSERT INTO shop.t VALUES (1)",
-    )
-    try:
-        died(loaded).record(tables=["shop.t"], phase=phase)
-        state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
-        state.tables["shop.t"] = TableState(started=True)
-        with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
-            store.save(state, 1)
-        document, *others = yaml.safe_load_all(manifest.read_text())
-        document["spec"]["deletionPolicy"] = "DropTarget"
-        manifest.write_text(yaml.safe_dump_all([document, *others]))
-        done = ferry("cleanup", manifest, "--state", str(tmp_path / "state.db"))
-        assert done.exit_code == 0
-        left = pair.target.query("SHOW TABLES FROM shop")
-        assert left == ([("t",)] if phase == "Claimed" else [])
-        assert ("kept shop.t (this Ferry has not written to them)" in done.stdout) is (phase == "Claimed")
-    finally:
-        pair.target.execute("DROP DATABASE shop")
-
-
-@pytest.mark.parametrize("after", ["Aborted", "Retain"])
-def test_a_cleanup_that_drops_nothing_needs_no_source(manifest: Path, loaded: LoadedFerry, after: str) -> None:
-    died(loaded).record(tables=["shop.t"], phase="Aborted" if after == "Aborted" else None)
-    document, *others = yaml.safe_load_all(manifest.read_text())
-    document["spec"] |= {"deletionPolicy": "Retain" if after == "Retain" else "DropTarget"}
-    document["spec"]["source"]["port"] = 1
-    manifest.write_text(yaml.safe_dump_all([document, *others]))
-    assert ferry("cleanup", manifest).exit_code == 0
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
