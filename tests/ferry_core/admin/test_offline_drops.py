@@ -40,13 +40,13 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
     """Its rows are somebody else's, whatever a state tells of another target, or of this one before a restore."""
     pair.target.execute(
         "CREATE DATABASE IF NOT EXISTS shop",
-        "CREATE TABLE shop.t (id INT PRIMARY KEY)",
-        "INSERT INTO shop.t VALUES (1)",
+        "CREATE TABLE shop.claimed (id INT PRIMARY KEY)",
+        "INSERT INTO shop.claimed VALUES (1)",
     )
     try:
-        died(loaded).record(tables=["shop.t"], phase=phase)
+        died(loaded).record(tables=["shop.claimed"], phase=phase)
         state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
-        state.tables["shop.t"] = TableState(started=True)
+        state.tables["shop.claimed"] = TableState(started=True)
         with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
             store.save(state, 1)
         document, *others = yaml.safe_load_all(manifest.read_text())
@@ -55,8 +55,8 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
         done = ferry("cleanup", manifest, "--state", str(tmp_path / "state.db"))
         assert done.exit_code == 0
         left = pair.target.query("SHOW TABLES FROM shop")
-        assert left == ([("t",)] if phase == "Claimed" else [])
-        assert ("kept shop.t (this Ferry has not written to them)" in done.stdout) is (phase == "Claimed")
+        assert left == ([("claimed",)] if phase == "Claimed" else [])
+        assert ("kept shop.claimed (this Ferry has not written to them)" in done.stdout) is (phase == "Claimed")
     finally:
         pair.target.execute("DROP DATABASE shop")
 
