@@ -53,7 +53,7 @@ format: setup  ## let ruff fix what it can
 PYTEST := $(BIN)/pytest -n 3 --durations=30 --durations-min=10
 
 .PHONY: test
-test: check kubernetes  ## every check and every test, of slow ones half the cells; what .ci/run calls
+test: check kubernetes  ## every check and every test, of slow ones a part of the cells; what .ci/run calls
 	@rm -f .pytest_cache/v/cache/lastfailed
 	$(PYTEST) --slice commit || $(BIN)/python hack/failed_alone.py $$?
 

@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slice",
         default="all",
-        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/2, 2/2",
+        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/3 to 3/3",
     )
 
 

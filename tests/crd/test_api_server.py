@@ -34,7 +34,18 @@ EXAMPLE: Manifest = {
         "renameSchemas": {"shop": "shop_v2"},
         "rules": [{"match": "shop.orders", "where": "tenant_id = 42", "target": "shop_42.orders"}],
     },
-    "schema": {"create": "IfMissing", "onChange": "Fail", "deferIndexes": True},
+    "schema": {
+        "create": "IfMissing",
+        "onChange": "Fail",
+        "deferIndexes": True,
+        "objects": {
+            "views": "Create",
+            "routines": "Report",
+            "triggers": "Report",
+            "events": "Report",
+            "definer": "Keep",
+        },
+    },
     "copy": {"workers": 4, "chunkTargetDuration": "500ms", "chunkTargetBytes": "8Mi"},
     "throttle": {
         "maxRowsPerSecond": 20000,

@@ -1,8 +1,9 @@
 """Which cells of the slow tests ``make test`` runs. Called by ``tests/conftest.py`` after collection.
 
-The cells of a parametrised slow test (server families, stages of a run, both servers) are divided into slices. One
-slice is run, chosen by the commit, so that successive commits cover all cells, and ``make test`` fits its 45 minutes on
-two cores. A test with a single cell is always run, and so is everything that is not slow.
+Slow are the tests of complete moves (tests/e2e), 5 to 60 s each, and those marked so. The cells of a parametrised slow
+test (server families, stages of a run, both servers) are divided into slices. One slice is run, chosen by the commit,
+so that successive commits cover all cells, and ``make test`` fits its 45 minutes on two cores. A test with a single cell
+is always run, and so is everything that is not slow.
 """
 
 import subprocess
@@ -10,15 +11,17 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-SLICES = 2
+SLICES = 3
+COMPLETE_MOVES = Path(__file__).resolve().parents[1] / "e2e"
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The slice ``number`` of ``of``, counted from 1. Written ``1/2``."""
+    """The slice ``number`` of ``of``, counted from 1. Written ``1/3``."""
 
     number: int
     of: int
@@ -33,24 +36,24 @@ class Slice:
         number, _, of = text.partition("/")
         chosen = cls(int(number), int(of))
         if not 1 <= chosen.number <= chosen.of:
-            raise ValueError(f"--slice {text}: there is no such slice; give all, commit, or 1/2 to 2/2")
+            raise ValueError(f"--slice {text}: there is no such slice; give all, commit, or 1/3 to 3/3")
         return chosen
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
     def left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
-        """Cells of slow tests that belong to another slice."""
+        """Cells of slow tests that belong to another slice. One of each test is always run."""
         cells: dict[str, list[pytest.Item]] = defaultdict(list)
         for item in items:
-            if item.get_closest_marker("slow") is not None:
+            if item.get_closest_marker("slow") is not None or COMPLETE_MOVES in item.path.parents:
                 cells[item.nodeid.partition("[")[0]].append(item)
         return {
             item
             for name, of_one_test in cells.items()
             if len(of_one_test) > 1
             for place, item in enumerate(of_one_test, start=_first_place(name))
-            if place % self.of != self.number - 1
+            if place % (slices := min(self.of, len(of_one_test))) != (self.number - 1) % slices
         }
 
 

@@ -12,6 +12,10 @@ import pytest
 def test_slow_cells(cell): assert cell
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cell", "ab")
+def test_slow_pair(cell): assert cell
+
+@pytest.mark.slow
 def test_slow_alone(): assert True
 
 @pytest.mark.parametrize("cell", "ab")
@@ -45,13 +49,19 @@ def names(items: list[pytest.Item], chosen: Slice) -> set[str]:
 
 
 def test_slices_together_are_all_cells(items: list[pytest.Item]) -> None:
-    parts = [names(items, Slice(number, 2)) for number in (1, 2)]
-    assert parts[0] | parts[1] == {item.name for item in items}
+    parts = [names(items, Slice(number, 3)) for number in (1, 2, 3)]
+    assert set().union(*parts) == {item.name for item in items}
 
 
 def test_a_slow_cell_is_in_one_slice_and_everything_else_in_each(items: list[pytest.Item]) -> None:
-    both = names(items, Slice(1, 2)) & names(items, Slice(2, 2))
-    assert both == {"test_slow_alone", "test_quick_cells[a]", "test_quick_cells[b]"}
+    parts = [names(items, Slice(number, 3)) for number in (1, 2, 3)]
+    assert set.intersection(*parts) == {"test_slow_alone", "test_quick_cells[a]", "test_quick_cells[b]"}
+    assert sorted(len({name for name in part if "slow_cells" in name}) for part in parts) == [1, 2, 2]
+
+
+def test_a_slice_holds_a_cell_of_each_slow_test(items: list[pytest.Item]) -> None:
+    parts = [names(items, Slice(number, 3)) for number in (1, 2, 3)]
+    assert [len({name for name in part if "slow_pair" in name}) for part in parts] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("text", ["3/2", "0/2", "half"])
@@ -62,4 +72,4 @@ def test_no_such_slice(text: str) -> None:
 
 def test_all_is_no_slice_and_a_commit_chooses_one() -> None:
     assert Slice.parse("all") is None
-    assert Slice.parse("commit") in (Slice(1, 2), Slice(2, 2))
+    assert Slice.parse("commit") in {Slice(number, 3) for number in (1, 2, 3)}
