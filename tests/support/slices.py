@@ -2,8 +2,8 @@
 
 Slow are the tests of complete moves (tests/e2e), 5 to 60 s each, and those marked so. The cells of a parametrised slow
 test (server families, stages of a run, both servers) are divided into slices. One slice is run, chosen by the commit,
-so that successive commits cover all cells, and ``make test`` fits its 45 minutes on two cores. A test with a single cell
-is always run, and so is everything that is not slow.
+so that successive commits cover all cells, and ``make test`` fits its 45 minutes on two cores. A test with a single
+cell is always run, and so is everything that is not slow.
 """
 
 import subprocess
