@@ -69,7 +69,9 @@ class ConnectionLimits:
     def opened(self, connection: "_Connection") -> None:
         """A new connection. Beyond the limit, the one that has been idle for longest is closed."""
         if len(self) >= MOST_CONNECTIONS:
-            _close(next(iter(self._idle), connection))
+            oldest = next(iter(self._idle), connection)
+            self.lost(oldest)  # at once: many are accepted before the loop tells that one is lost
+            _close(oldest)
         self.wait(connection, HEAD_SECONDS)
 
     def wait(self, connection: "_Connection", seconds: float) -> None:
@@ -98,7 +100,7 @@ class _Connection(web.RequestHandler):
     __slots__ = ("_limits",)
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, limits: ConnectionLimits) -> None:
-        super().__init__(server, loop=loop, keepalive_timeout=IDLE_SECONDS, access_log=None)  # type: ignore[arg-type]
+        super().__init__(server, loop=loop, keepalive_timeout=IDLE_SECONDS, lingering_time=1, access_log=None)  # type: ignore[arg-type]
         self._limits = limits
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
