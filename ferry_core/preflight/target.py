@@ -1,6 +1,6 @@
 """Checks that the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ferry_core.api.report import Phase
 from ferry_core.consistency.fence import CLAIMED, COMPLETED
@@ -11,7 +11,7 @@ from ferry_core.mysql.listings import holds_rows, rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import CannotAskError, PreflightContext
-from ferry_core.preflight.facts import decoded
+from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.lease import Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, structures
@@ -27,42 +27,49 @@ GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
 """So that discovery sees MySQL's generated invisible primary keys."""
 
 
-def _claimed(context: PreflightContext, lease: Lease) -> list[Table]:
+def _claimed(lease: Lease, tables: Iterable[Table], ferry_uid: str, facts: ServerFacts) -> list[Table]:
     """Our tables that a lease claims. For the lease of another Ferry this includes ambiguous names."""
-    folded = context.target_facts.folded
-    perhaps = frozenset[TableName]() if lease.ferry_uid == context.ferry_uid else lease.perhaps
-    names = set(map(folded, lease.tables | perhaps))
-    return [table for table in context.tables if folded(table.target) in names]
+    perhaps = frozenset[TableName]() if lease.ferry_uid == ferry_uid else lease.perhaps
+    names = set(map(facts.folded, lease.tables | perhaps))
+    return [table for table in tables if facts.folded(table.target) in names]
 
 
-def _leases(context: PreflightContext) -> Iterator[Finding]:
-    where = context.target_facts.where
-    for lease in context.leases:
-        tables = shortlist([table.target for table in _claimed(context, lease)], 5)
-        ours = lease.ferry_uid == context.ferry_uid
-        if lease.phase == COMPLETED and (ours or tables):
+def claims_in_the_way(
+    leases: Iterable[Lease], tables: Sequence[Table], ferry_uid: str, facts: ServerFacts
+) -> Iterator[Finding]:
+    """Leases because of which this Ferry must not write to its tables. ``run.claim`` asks once more."""
+    for lease in leases:
+        named = shortlist([table.target for table in _claimed(lease, tables, ferry_uid, facts)], 5)
+        ours = lease.ferry_uid == ferry_uid
+        if lease.phase == COMPLETED and (ours or named):
             yield failed(
                 Reason.ALREADY_CUT_OVER,
-                f"{where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry into "
-                f"them again, empty them and {removed_by_hand(lease.ferry_uid)}",
+                f"{facts.where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry "
+                f"into them again, empty them and {removed_by_hand(lease.ferry_uid)}",
             )
         elif ours and lease.phase in ABANDONED:
             yield failed(
                 Reason.ABORTED,
-                f"{where} records that this Ferry was aborted: it cannot continue. To move again, give it another "
-                f"name, or run ferry cleanup for it and empty its target tables",
+                f"{facts.where} records that this Ferry was aborted: it cannot continue. To move again, give it "
+                f"another name, or run ferry cleanup for it and empty its target tables",
             )
-        elif tables and not ours and lease.phase not in ABANDONED:
+        elif named and not ours and lease.phase not in ABANDONED:
             yield failed(
                 Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
-                f"{where}: {tables} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that Ferry "
-                "exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and metadata.uid: "
-                f"{lease.ferry_uid}; or choose other target tables",
+                f"{facts.where}: {named} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that "
+                "Ferry exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and "
+                f"metadata.uid: {lease.ferry_uid}; or choose other target tables",
             )
+
+
+def _leases(context: PreflightContext) -> Iterator[Finding]:
+    yield from claims_in_the_way(context.leases, context.tables, context.ferry_uid, context.target_facts)
 
 
 def _own(context: PreflightContext) -> set[Table]:
-    return set(_claimed(context, context.own_lease)) if context.own_lease else set()
+    if context.own_lease is None:
+        return set()
+    return set(_claimed(context.own_lease, context.tables, context.ferry_uid, context.target_facts))
 
 
 def _rows(context: PreflightContext) -> Iterator[Finding]:

@@ -4,6 +4,9 @@ Once a Ferry may have written to a table, nobody can tell whose the rows are tha
 deletes them. So the claim looks into the tables. After the fence was taken no transaction of an earlier run commits any
 more; if no row is in any of them, the lease's phase is Claimed. It is Copying before the first row can be written. What
 is found in between, by this run or by a later one, was written by others: it is refused, and never deleted.
+
+Two Ferries that start at once may both have passed preflight with the same tables. So claims on one target are made one
+after another, and each reads the other Ferries' leases again.
 """
 
 from collections.abc import Iterable
@@ -15,13 +18,19 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import CLAIMED, COMPLETED, Fence, Lease
 from ferry_core.consistency.holder import record_holder
-from ferry_core.errors import ConfigError, Fenced
+from ferry_core.errors import ConfigError, Fenced, RetriableError
+from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import holds_rows
 from ferry_core.mysql.session import Session
-from ferry_core.preflight.target import not_empty
+from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.lease import read_leases
+from ferry_core.preflight.target import claims_in_the_way, not_empty
 from ferry_core.reasons import Reason
 from ferry_core.run.setup import RunContext
 from ferry_core.tables.table import TableName
+
+_CLAIMING = AdvisoryLock("ferry-claim")
+CLAIMING_SECONDS = 60
 
 
 def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
@@ -47,12 +56,28 @@ def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) 
         context.store.save(first, fence.epoch)
     claimed = sorted({*before.tables, *(str(table.target) for table in context.tables)})
     with fence.exclusively() as (session, _):
+        _refuse_claimed(context, session)
         phase = CLAIMED if _none_written(context, before, session) else None
         fence.update(session, phase=phase, tables=claimed, source_id=context.source_id)
         if not context.begun and isinstance(context.store, SqliteStore):
             forget_marks(session, context.uid)
         record_holder(session, context.uid, fence.epoch, context.store.describe())
     return fence
+
+
+def _refuse_claimed(context: RunContext, session: Session) -> None:
+    """Raise ConfigError for tables that another Ferry has claimed since preflight.
+
+    The session keeps the named lock until it ends, which is after the commit of this claim.
+    """
+    if not _CLAIMING.take(session, CLAIMING_SECONDS):
+        raise RetriableError(
+            Reason.LOCK_CONFLICT,
+            f"{session.endpoint.where}: another Ferry has been claiming its tables for {CLAIMING_SECONDS} s",
+        )
+    leases, facts = read_leases(session), ServerFacts(session)
+    for finding in claims_in_the_way(leases, context.tables, context.uid, facts):
+        raise ConfigError(finding.reason, finding.message)
 
 
 def refuse_rows(target: Session, tables: Iterable[TableName]) -> None:
