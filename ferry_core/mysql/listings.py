@@ -33,10 +33,10 @@ def exists(session: Session, table: tuple[str, str]) -> bool:
     )
 
 
-def holds_rows(session: Session, table: tuple[str, str]) -> bool:
-    """Whether anything is in a table that need not exist."""
+def holds_rows(session: Session, table: tuple[str, str], lock: str = "") -> bool:
+    """Whether anything is in a table that need not exist. ``lock`` is appended to the SELECT."""
     try:
-        return bool(session.query(f"SELECT 1 FROM {qualified(*table)} LIMIT 1"))
+        return bool(session.query(f"SELECT 1 FROM {qualified(*table)} LIMIT 1{lock}"))
     except DataError as error:
         if not table_is_gone(error):
             raise

@@ -9,7 +9,7 @@ Two Ferries that start at once may both have passed preflight with the same tabl
 after another, and each reads the other Ferries' leases again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from ferry_core.api.report import Phase, Stage
 from ferry_core.checkpoint.marks import forget_marks
@@ -18,7 +18,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import CLAIMED, COMPLETED, Fence, Lease
 from ferry_core.consistency.holder import record_holder
-from ferry_core.errors import ConfigError, Fenced, RetriableError
+from ferry_core.errors import ConfigError, Fenced, LockConflict, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import holds_rows
 from ferry_core.mysql.session import Session
@@ -31,6 +31,8 @@ from ferry_core.tables.table import TableName
 
 _CLAIMING = AdvisoryLock("ferry-claim")
 CLAIMING_SECONDS = 60
+OPEN_SECONDS = 5
+"""How long to wait for a transaction that writes to a table which looks empty: it may be rolled back."""
 
 
 def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
@@ -80,10 +82,25 @@ def _refuse_claimed(context: RunContext, session: Session) -> None:
         raise ConfigError(finding.reason, finding.message)
 
 
-def refuse_rows(target: Session, tables: Iterable[TableName]) -> None:
-    """Raise TargetNotEmpty for tables that hold rows, none of which are ours."""
+def refuse_rows(target: Session, tables: Collection[TableName]) -> None:
+    """Raise TargetNotEmpty for tables that hold rows, none of which are ours.
+
+    Rows of a transaction that is still open are not visible, but they are locked.
+    """
     if holding := [table for table in tables if holds_rows(target, table)]:
         raise ConfigError(Reason.TARGET_NOT_EMPTY, not_empty(target, holding))
+    target.execute(f"SET SESSION innodb_lock_wait_timeout = {OPEN_SECONDS}")
+    for table in tables:
+        try:
+            found = holds_rows(target, table, " LOCK IN SHARE MODE")
+        except LockConflict as error:
+            raise ConfigError(
+                Reason.TARGET_NOT_EMPTY,
+                f"{target.endpoint.where}: an open transaction, which is not this Ferry's, writes to {table} "
+                f"({error.message}); end it and empty the table, or choose another target table",
+            ) from error
+        if found:
+            raise ConfigError(Reason.TARGET_NOT_EMPTY, not_empty(target, [table]))
 
 
 def writes_begin(fence: Fence) -> None:

@@ -103,6 +103,20 @@ def test_while_a_run_starts(cli: FerryCli) -> None:
     completes(cli)
 
 
+def test_in_a_transaction_that_is_open_when_a_run_starts(cli: FerryCli) -> None:
+    """As a long LOAD DATA: nobody sees its rows yet, and one of them has a key that the source has too."""
+    cli.pair.target.execute(f"CREATE TABLE `{cli.schema}`.u LIKE `{cli.schema}`.t")
+    with contextlib.closing(cli.pair.target.connect(autocommit=False)) as loading:
+        with loading.cursor() as cursor:
+            cursor.execute(f"INSERT INTO `{cli.schema}`.t VALUES (1, 'theirs'), (7, 'theirs')")
+        ended = cli.run()
+        loading.commit()
+    ended.refused(64, "TargetNotEmpty", f"{cli.schema}.t", "open transaction")
+    assert rows(cli) == [(1, "theirs"), (7, "theirs")]
+    cli.pair.target.execute(f"DELETE FROM `{cli.schema}`.t")
+    completes(cli)
+
+
 def test_into_a_table_whose_start_is_undone(cli: FerryCli) -> None:
     """This run has made it, and drops what it has made since the source's is another one by now."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
