@@ -198,8 +198,9 @@ class DataOperations:
             if move.state is MoveState.FINISHING:
                 move.state = MoveState.FOLLOWING
         if self._parts.verifier is not None:
+            # If that fails, the tables are compared again before the first attempt.
             with contextlib.suppress(RetriableError), self._connections.source_control() as source:
-                self._rebuilds.look(source)
+                self._rebuilds.note(source)
             self._engine.start("verify", self._parts.verifier.run)
 
     def stop_writing(self) -> None:

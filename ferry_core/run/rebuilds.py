@@ -19,13 +19,18 @@ class Rebuilds:
         self._moves = {move.table.source: move for move in moves if move.table.stored_columns}
         self._built: dict[TableMove, bytes | None] = {}
 
+    def note(self, source: Session) -> None:
+        """Remember how the tables were built. Call it before the verification begins."""
+        self._built |= self._read(source)
+
     def look(self, source: Session) -> Sequence[TableMove]:
-        """The tables that were rebuilt since the last call; the first call returns none."""
-        found = []
-        rows = rows_of(source, self._moves, "tables", "create_time") if self._moves else []
-        for schema, name, built in rows:
-            move = self._moves.get(TableName((schema or b"").decode(), (name or b"").decode()))
-            if move is not None and self._built.setdefault(move, built) != built:
-                self._built[move] = built
-                found.append(move)
+        """The tables that were rebuilt since the last call, and those that could not be noted before."""
+        now = self._read(source)
+        found = [move for move, built in now.items() if move not in self._built or self._built[move] != built]
+        self._built |= now
         return found
+
+    def _read(self, source: Session) -> dict[TableMove, bytes | None]:
+        rows = rows_of(source, self._moves, "tables", "create_time") if self._moves else []
+        named = ((TableName((schema or b"").decode(), (name or b"").decode()), built) for schema, name, built in rows)
+        return {self._moves[name]: built for name, built in named if name in self._moves}

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.api.selection import Tables
+from ferry_core.api.spec import Copy
 from ferry_core.errors import ExitCode, FerryError
 from ferry_core.manifest import load
+from ferry_core.moves.move_set import MoveSet
+from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run import attempts
 from ferry_core.run.ferry import Ferry
 from ferry_core.run.options import RunOptions
+from ferry_core.run.rebuilds import Rebuilds
+from ferry_core.tables.discovery import discover
 from ferry_core.verify.difference import RowsDiffer
 from ferry_core.workers import background_verifier
 from tests.support.manifests import ferry_between, write
@@ -63,3 +69,17 @@ def test_optimize_local_after_the_pass_is_found(
         assert isinstance(ended[0], RowsDiffer)
     else:
         assert ended == [ExitCode.DONE]
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted before the pass", "the source could not be asked then"])
+def test_a_table_counts_as_rebuilt_unless_its_time_was_noted(mysql_pair: Pair, schema: str, *, noted: bool) -> None:
+    mysql_pair.source.execute(
+        f"CREATE TABLE `{schema}`.t ({COLUMNS})", f"CREATE TABLE `{schema}`.u (id INT PRIMARY KEY)"
+    )
+    with Session(mysql_pair.source.endpoint(), Purpose.CONTROL) as source:
+        moves = MoveSet.of(discover(source, Tables(include=[f"{schema}.*"])), Copy())
+        rebuilds = Rebuilds(moves)
+        if noted:
+            rebuilds.note(source)
+        assert [move.table.source.name for move in rebuilds.look(source)] == ([] if noted else ["t"])
+        assert rebuilds.look(source) == []
