@@ -50,7 +50,8 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         ours_alone = (set(map(folded, started)) & claimed) - others
         ours = [table for table in found if folded(table) in ours_alone]
         with fence.hold(session):
-            objects = drop_own_objects(session, state.objects if state else ())
+            # They come after the first row, so a state without a copied table here is about another target.
+            objects = drop_own_objects(session, state.objects if state and started else ())
             dropped = _drop(session, ours)
     return _said(dropped, [table for table in found if table not in dropped], trouble) + objects
 

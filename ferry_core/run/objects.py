@@ -217,8 +217,10 @@ def finish_left(context: RunContext, state: RunState) -> None:
 
 def drop_own_objects(session: Session, ours: Collection[str]) -> str:
     """Before a cutover: drop the objects that a state records as the Ferry's own; returns what was dropped."""
+    dropped = []
     for name in ours:
         kind, named = split_id(name)
         with suppress(DataError):  # the schema does not exist any more
             ObjectMaker(session, named.schema, Definer.KEEP).drop(kind, named.name)
-    return f"; dropped {', '.join(name.lower() for name in ours)}" if ours else ""
+            dropped.append(name.lower())
+    return f"; dropped {', '.join(dropped)}" if dropped else ""

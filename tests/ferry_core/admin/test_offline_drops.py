@@ -42,11 +42,13 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
         "CREATE DATABASE IF NOT EXISTS shop",
         "CREATE TABLE shop.claimed (id INT PRIMARY KEY)",
         "INSERT INTO shop.claimed VALUES (1)",
+        "CREATE VIEW shop.seen AS SELECT 1 AS one",
     )
     try:
         died(loaded).record(tables=["shop.claimed"], phase=phase)
         state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
         state.tables["shop.claimed"] = TableState(started=True)
+        state.objects = ["VIEW shop.seen"]
         with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
             store.save(state, 1)
         document, *others = yaml.safe_load_all(manifest.read_text())
@@ -55,7 +57,7 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
         done = ferry("cleanup", manifest, "--state", str(tmp_path / "state.db"))
         assert done.exit_code == 0
         left = pair.target.query("SHOW TABLES FROM shop")
-        assert left == ([("claimed",)] if phase == "Claimed" else [])
+        assert left == ([("claimed",), ("seen",)] if phase == "Claimed" else [])
         assert ("kept shop.claimed (this Ferry has not written to them)" in done.stdout) is (phase == "Claimed")
     finally:
         pair.target.execute("DROP DATABASE shop")
