@@ -4,8 +4,12 @@ A rule is written once: a Python predicate, the same check as CEL for kube-apise
 the other modules of this package.
 """
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -35,7 +39,6 @@ class Model(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
-        use_attribute_docstrings=True,
     )
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
@@ -49,12 +52,27 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         described = handler.resolve_ref_schema(handler(schema))
-        for field in described.get("properties", {}).values():
-            if "description" in field:  # docstrings are wrapped for source code
-                field["description"] = " ".join(field["description"].split())
+        properties = described.get("properties", {})
+        for name, text in _attribute_docstrings(cls).items():
+            properties[cls.model_fields[name].alias or name]["description"] = " ".join(text.split())
         if cls.RULES:
             described["x-kubernetes-validations"] = [_described(rule) for rule in cls.RULES]
         return described
+
+
+def _attribute_docstrings(model: type[Model]) -> dict[str, str]:
+    """The string below each field. pydantic can read them too, but does it at each import: 0.06 s of each command."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not issubclass(each, Model) or each is Model:
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, below in pairwise(body.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = text
+    return {name: text for name, text in found.items() if name in model.model_fields}
 
 
 def _described(rule: Rule) -> dict[str, str]:

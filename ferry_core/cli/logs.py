@@ -3,8 +3,6 @@
 import logging
 import sys
 
-from pythonjsonlogger.json import JsonFormatter
-
 from ferry_core.text import printable
 
 
@@ -30,6 +28,8 @@ def configure(log_format: str, level: str) -> None:
     """Set up logging for this process; ``log_format`` is text or json, ``level`` debug, info, warning or error."""
     handler: logging.StreamHandler[CurrentStderr] = logging.StreamHandler(CurrentStderr())
     if log_format == "json":
+        from pythonjsonlogger.json import JsonFormatter
+
         handler.setFormatter(
             JsonFormatter(
                 "%(asctime)s %(levelname)s %(name)s %(message)s",

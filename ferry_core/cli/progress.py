@@ -10,21 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
-from ferry_core.api.report import Report, TableReport, TableState
+from ferry_core.api.report import Report, TableReport
 from ferry_core.cli.output import Output
 from ferry_core.cli.units import count, lag, size, span
 
 log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 10.0
-LIVE_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 10.0
 
 
@@ -86,53 +81,33 @@ def summary(report: Report, rate: float | None) -> str:
 
 
 class View:
-    """Renders one snapshot of the engine; remembers the rates between snapshots."""
+    """Renders one snapshot of the engine as a line; remembers the rate between snapshots."""
 
     def __init__(self, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
         self._watched = watched
         self._clock = clock
         self._total = Rate(clock)
-        self._tables: dict[str, Rate] = {}
 
     def line(self) -> str:
         """For a pipe."""
         report = self._watched.snapshot()
         return summary(report, self._total.look(report.progress.rows_copied))
 
-    def picture(self, height: int) -> Group:
-        """For a terminal with that many lines: the active tables and the total."""
-        active = [table for table in self._watched.tables() if table.state == TableState.COPYING]
-        self._tables = {table.name: self._tables.get(table.name) or Rate(self._clock) for table in active}
-        grid = Table.grid(padding=(0, 2))
-        room = max(1, height - 4)
-        for table in active[:room]:
-            grid.add_row(*self._row(table))
-        rest = [Text(f"and {len(active) - room} more tables", style="dim")] if len(active) > room else []
-        return Group(grid, *rest, Text(self.line(), style="bold"))
-
-    def _row(self, table: TableReport) -> Iterator[Text]:
-        rate = self._tables[table.name].look(table.rows_copied)
-        full = round(table.percent / 5)
-        yield Text(table.name, overflow="ellipsis", no_wrap=True)
-        yield Text("━" * full, style="green").append("━" * (20 - full), style="bright_black")
-        yield Text(f"{table.percent:3.0f}%")
-        yield Text(f"{count(table.rows_copied)} rows", justify="right")
-        yield Text(f"{count(rate)} rows/s" if rate is not None else "")
-        yield Text(remaining(table.rows_copied, table.rows_estimated, rate))
-
 
 @contextmanager
 def shown(watched: Watched, mode: str, out: Output) -> Iterator[None]:
     """A context manager that shows progress while it is entered; ``mode`` is auto, plain or none."""
-    live = mode == "auto" and sys.stdout.isatty() and not out.as_json
     if mode == "none":
         yield
         return
     done = threading.Event()
-    look = _live if live else _plain
-    thread = threading.Thread(
-        target=_surviving, args=(look, View(watched), out, done), name="ferry-progress", daemon=True
-    )
+    if mode == "auto" and sys.stdout.isatty() and not out.as_json:
+        from ferry_core.cli.live import LiveView, draw  # rich takes 0.1 s to import
+
+        work = partial(draw, LiveView(watched), done)
+    else:
+        work = partial(_plain, View(watched), out, done)
+    thread = threading.Thread(target=_surviving, args=(work,), name="ferry-progress", daemon=True)
     thread.start()
     try:
         yield
@@ -141,12 +116,9 @@ def shown(watched: Watched, mode: str, out: Output) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-Look = Callable[[View, Output, threading.Event], None]
-
-
-def _surviving(look: Look, view: View, out: Output, done: threading.Event) -> None:
+def _surviving(work: Callable[[], None]) -> None:
     try:
-        look(view, out, done)
+        work()
     except Exception:  # an error in the view must not stop the run
         log.exception("the progress view stopped; the run continues")
 
@@ -154,10 +126,3 @@ def _surviving(look: Look, view: View, out: Output, done: threading.Event) -> No
 def _plain(view: View, out: Output, done: threading.Event) -> None:
     while not done.wait(PLAIN_SECONDS):
         out.say(view.line())
-
-
-def _live(view: View, _out: Output, done: threading.Event) -> None:
-    console = Console()
-    with Live(console=console, auto_refresh=False, transient=True, redirect_stderr=True) as screen:
-        while not done.wait(LIVE_SECONDS):
-            screen.update(view.picture(console.height), refresh=True)

@@ -12,7 +12,6 @@ from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report, TableReport
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.checkpoint.state import SeriesState
-from ferry_core.control.server import ControlServer
 from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
@@ -95,6 +94,8 @@ class Ferry:
         if options.listen is None:
             yield
             return
+
+        from ferry_core.control.server import ControlServer  # aiohttp takes 0.2 s to import
 
         server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
         server.start()

@@ -165,7 +165,9 @@ def models(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type[
 
 @pytest.mark.parametrize("model", list(models(Spec, set())) + list(models(Report, set())), ids=lambda one: one.__name__)
 def test_every_field_has_a_description(model: type[BaseModel]) -> None:
-    assert [name for name, field in model.model_fields.items() if not field.description] == []
+    fields = model.model_json_schema()["properties"]
+    assert fields.keys() == {field.alias for field in model.model_fields.values()}
+    assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
 def unbounded(schema: dict[str, Any], path: str = "spec") -> Iterator[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ferry_core.api.report import Progress, Replication, Report, TableReport, ThrottleReport
 from ferry_core.cli import progress
+from ferry_core.cli.live import LiveView
 from ferry_core.cli.output import Output
 from ferry_core.cli.progress import Rate, View, shown, summary
 from ferry_core.cli.units import count, lag, size, span
@@ -86,7 +87,7 @@ def test_a_rate_covers_only_the_last_seconds() -> None:
     assert rate.look(5) is None
 
 
-def picture(view: View, height: int) -> str:
+def picture(view: LiveView, height: int) -> str:
     console = Console(file=io.StringIO(), width=140, height=height, color_system=None)
     console.print(view.picture(height))
     stream = console.file
@@ -96,7 +97,7 @@ def picture(view: View, height: int) -> str:
 
 def test_the_live_view_has_a_line_per_active_table_and_a_total() -> None:
     engine, clock = Engine(), Clock()
-    view = View(engine, clock)
+    view = LiveView(engine, clock)
     engine.at(10_000)
     picture(view, 40)
     clock.now += 10
@@ -111,7 +112,7 @@ def test_the_live_view_has_a_line_per_active_table_and_a_total() -> None:
 def test_the_live_view_fits_the_terminal() -> None:
     engine = Engine()
     engine.found = [TableReport(name=f"s.t{n}", target=f"s.t{n}", state="Copying") for n in range(200)]
-    lines = picture(View(engine), 10).splitlines()
+    lines = picture(LiveView(engine), 10).splitlines()
     assert len(lines) <= 10
     assert "and 194 more tables" in lines
 
