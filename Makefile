@@ -48,18 +48,18 @@ format: setup  ## let ruff fix what it can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# Three at a time, each with servers of its own: most tests wait for a server, not for this program. Those on a whole
-# cluster are done one after another: tests/conftest.py.
-PYTEST := $(BIN)/pytest -n 3 --durations=30 --durations-min=10
+# Four at a time, each with servers of its own: most tests wait for a server, not for this program. Those on Kubernetes
+# are done one after another, and begin when it is built: tests/support/scheduling.py.
+PYTEST := $(BIN)/pytest -n 4 --durations=30 --durations-min=10
 
 .PHONY: test
-test: check kubernetes  ## every check and every test, of slow ones a part of the cells; what .ci/run calls
+test: check  ## every check and every test, of slow ones a part of the cells; what .ci/run calls
 	@rm -f .pytest_cache/v/cache/lastfailed
-	$(PYTEST) --slice commit || $(BIN)/python hack/failed_alone.py $$?
+	$(PYTEST) --build-kubernetes --slice commit || $(BIN)/python hack/failed_alone.py $$?
 
 .PHONY: test-all
-test-all: check kubernetes  ## every check and every test, with all cells of the slow ones
-	$(PYTEST)
+test-all: check  ## every check and every test, with all cells of the slow ones
+	$(PYTEST) --build-kubernetes
 
 .PHONY: test-kubernetes
 test-kubernetes: setup kubernetes  ## the crossings on a whole Kubernetes alone

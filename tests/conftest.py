@@ -5,13 +5,13 @@ import signal
 import uuid
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import pytest
-from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from hack.servers import Family
 from tests.support.kube_api import KubeApi
+from tests.support.scheduling import OneByOne, build_kubernetes
 from tests.support.servers import Flag, Pair, Server, ServerPool, schema_name
 from tests.support.slices import Slice
 
@@ -30,7 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slice",
         default="all",
-        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/3 to 3/3",
+        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/4 to 4/4",
+    )
+    parser.addoption(
+        "--build-kubernetes",
+        action="store_true",
+        help="build Kubernetes in the background, if it is not there, and run the tests that need it afterwards",
     )
 
 
@@ -62,26 +67,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, _interrupt)  # a shell's background job ignores it by default
 
 
-class OneByOne(LoadScopeScheduling):
-    """One worker runs all tests that share a cluster or a kube-apiserver, because starting one takes 10 s of CPU."""
-
-    SHARED: ClassVar = {
-        "tests/e2e/kubernetes/": "whole cluster",
-        "tests/hack/test_cluster.py": "whole cluster",
-        "tests/hack/test_demo.py": "whole cluster",
-        "tests/ferry_operator/": "kube-apiserver of the operator",
-        "tests/chart/": "kube-apiserver of the chart",
-        "tests/crd/": "kube-apiserver of the chart",
-    }
-
-    def _split_scope(self, nodeid: str) -> str:
-        shared = next((what for place, what in self.SHARED.items() if nodeid.startswith(place)), "")
-        return shared or nodeid
-
-
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
     """Called by pytest-xdist. Its own marks for this do nothing under pytest 9.2."""
-    return OneByOne(config, log)
+    return OneByOne(config, log, build_kubernetes() if config.getoption("--build-kubernetes") else None)
 
 
 @pytest.fixture(scope="session")

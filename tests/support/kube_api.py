@@ -181,7 +181,7 @@ def binaries() -> Path:
     """
     built = sorted((cache_folder() / "kubernetes").glob("1.*/bin/kube-apiserver"))
     if not built or not (built[-1].parent / "kubectl").exists():
-        refuse("kube-apiserver and kubectl are not built: run `make kubernetes` (some minutes, once)")
+        refuse("kube-apiserver and kubectl are not built: see build/kubernetes.log, or run `make kubernetes`")
     return built[-1].parent
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-SLICES = 3
+SLICES = 4
 COMPLETE_MOVES = Path(__file__).resolve().parents[1] / "e2e"
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The slice ``number`` of ``of``, counted from 1. Written ``1/3``."""
+    """The slice ``number`` of ``of``, counted from 1. Written ``1/4``."""
 
     number: int
     of: int
@@ -36,7 +36,7 @@ class Slice:
         number, _, of = text.partition("/")
         chosen = cls(int(number), int(of))
         if not 1 <= chosen.number <= chosen.of:
-            raise ValueError(f"--slice {text}: there is no such slice; give all, commit, or 1/3 to 3/3")
+            raise ValueError(f"--slice {text}: there is no such slice; give all, commit, or one, for example 1/4")
         return chosen
 
     def __str__(self) -> str:
