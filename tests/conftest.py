@@ -1,7 +1,9 @@
 """Fixtures: real servers of both families, started on demand. ``tests/support/servers.py`` does the work."""
 
 import atexit
+import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from types import FrameType
@@ -14,6 +16,10 @@ from tests.support.kube_api import KubeApi
 from tests.support.scheduling import OneByOne, build_kubernetes
 from tests.support.servers import Flag, Pair, Server, ServerPool, schema_name
 from tests.support.slices import Slice
+
+# Some machines set it; then each ferry that a test starts compiles all that it imports: half a second of CPU.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 class ServerFactory(Protocol):
