@@ -45,6 +45,7 @@ class Reason(StrEnum):
     # ReadyForCutover
     GATES_PASSED = "GatesPassed"
     VERIFICATION_PENDING = "VerificationPending"
+    WHOLE_TABLE_TOO_SLOW = "WholeTableTooSlow"
     # CutOver
     DONE = "Done"
     AWAITING_APPROVAL = "AwaitingApproval"

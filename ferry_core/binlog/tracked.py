@@ -21,6 +21,7 @@ from ferry_core.binlog.table_map import TableMap, length_encoded
 from ferry_core.binlog.walker import Walker, compiled, double_image_source, single_image_source
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
+from ferry_core.tables.table import ALL_ROWS_RAW
 
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
@@ -74,9 +75,11 @@ class TrackedTable(Generic[M]):
                 raise unresumable.other_shape(self.table, f"key column {column.name} may be NULL in its events")
 
     def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
-        """Raw keys of all rows of one row event."""
+        """Raw keys of all rows of one row event; of a table that is moved whole, the one that names all of its rows."""
         if self.cascades and kind in _UPDATES + _DELETES and not data[26] & _CASCADES_TOLD:
             raise unresumable.hidden_cascade(self.table)
+        if self.table.whole:
+            return [ALL_ROWS_RAW]
         at = 28 if kind in _V1 else 28 + (data[28] | data[29] << 8)
         start = at + self._count_bytes + self._bitmap_bytes * (2 if kind in _UPDATES else 1)
         shape = data[5:6] + data[at:start]

@@ -206,19 +206,23 @@ class ChangeBuffer:
             return True
 
     def checkpoint_mark(self) -> StreamMark:
-        """R5: the position from which a resumed run may start."""
+        """R5: the position from which a resumed run may start. A table that is copied whole does not hold it back:
+
+        for a changed one ``pending_keys``, asked after this, has the state say that it must be copied again.
+        """
         with self._condition:
-            marks = [move.pending.oldest() for move in self._active]
+            marks = [move.pending.oldest() for move in self._active if not move.table.whole]
             self._held = [(mark, until) for mark, until in self._held if not until()]
             return safe_mark(self._processed, [*marks, self._prepared.oldest(), *(mark for mark, _ in self._held)])
 
     def oldest_commit(self) -> float | None:
         """Source clock, Unix seconds, of the oldest change not yet on the target.
 
-        None if there is none or it is unknown.
+        None if there is none or it is unknown. Tables that are copied whole do not count: they have a gate of their own
+        (``whole_tables``).
         """
         with self._condition:
-            times = [move.pending.oldest_commit() for move in self._active]
+            times = [move.pending.oldest_commit() for move in self._active if not move.table.whole]
         return min((at for at in times if at is not None), default=None)
 
     def wait_empty(self, deadline: float) -> bool:
@@ -240,6 +244,11 @@ class ChangeBuffer:
                 return oldest is None or not oldest < now
 
             return self._wait(flushed, deadline)
+
+    def wake(self) -> None:
+        """Have who waits for work look again at what is due."""
+        with self._condition:
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Release all waiting threads: the run ends."""

@@ -72,25 +72,28 @@ class Flusher:
         self._make_visible = make_visible
         self._cancelled = cancelled
         self._flushed = flushed
+        self.due: Callable[[list[TableMove]], list[TableMove]] = self._by_keys
+        """Which of the moves with waiting keys are flushed now, together."""
 
     def run(self) -> None:
         """Run until cancelled. Raises what a batch raised for good."""
         while not self._cancelled():
-            moves = self._due()
+            waiting = [move for move, _ in self._buffer.waiting()]
+            moves = self.due(waiting)
             if not moves:
                 # Keys that wait already are delayed only by their table's interval.
-                self._buffer.wait_for_work(IDLE_SECONDS, more=bool(self._buffer.waiting()))
+                self._buffer.wait_for_work(IDLE_SECONDS, more=bool(waiting))
             else:
                 self.flush(*moves)
 
-    def _due(self) -> list[TableMove]:
-        """Moves to flush next: the one that has waited longest, unless its chunks should run first. In a full buffer:
-        the one with most keys.
+    def _by_keys(self, waiting: list[TableMove]) -> list[TableMove]:
+        """Moves of tables with a key to flush next: the one that has waited longest, unless its chunks should run
+        first. In a full buffer: the one with most keys.
 
         Always choosing most keys would starve a table with few changes. If the chosen table has no chunks left, all
         other tables without chunks are flushed with it, in order of their waiting time.
         """
-        waiting = [move for move, _ in self._buffer.waiting()]
+        waiting = [move for move in waiting if not move.table.whole]
         if self._buffer.fullness > URGENT_FULLNESS:
             return waiting[:1]
         now = time.monotonic()

@@ -26,10 +26,10 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         source = _session(loaded.source, opened, results)
         target = _session(loaded.target, opened, results)
         try:
-            found = explore(source, spec.tables) if source is not None else Discovered([], [], [])
+            found = explore(source, spec.tables) if source is not None else Discovered([], [])
             stored = _stored(target, state_path, uid, opened, results)
             context = PreflightContext(
-                *(spec, uid, source, target, found.tables, stored.started, stored.at, found.keyless, found.problems),
+                *(spec, uid, source, target, found.tables, stored.started, stored.at, found.problems),
                 stateless=stored.missing,
                 recreatable=stored.recreatable,
                 own_objects=stored.objects,

@@ -4,6 +4,7 @@ A key that changes again while it is in flight stays for the next generation. Th
 checkpoint may go (R5). Not thread-safe by itself: the change buffer's lock guards it.
 """
 
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -39,6 +40,8 @@ class PendingKeys:
         self._in_flight: Generation | None = None
         self._decode: KeyDecoder | None = None
         self.bytes = 0
+        self.changed_at = 0.0
+        """When a key was added last (time.monotonic)."""
 
     def __len__(self) -> int:
         """Number of waiting keys; keys in flight are not counted."""
@@ -55,6 +58,7 @@ class PendingKeys:
         transaction.
         """
         self._decode = decode
+        self.changed_at = time.monotonic()
         self._xids |= xids
         if self._since is None or before < self._since:
             self._since = before
@@ -100,7 +104,9 @@ class PendingKeys:
     def returned(self, generation: Generation) -> None:
         """The generation failed: all its keys wait again, with their old dates."""
         self.committed(generation)
+        changed_at = self.changed_at
         self.add(generation.keys, generation.decode, generation.since, generation.xids)
+        self.changed_at = changed_at
         if generation.committed_at is not None:
             self._committed_at = min(generation.committed_at, self._committed_at or generation.committed_at)
 

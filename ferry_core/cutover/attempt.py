@@ -77,6 +77,8 @@ STOP_SECONDS = 10.0
 """How long a stop waits for a server that decides whether the source may be unlocked. A Pod's grace period is 60 s."""
 
 STOPPING_WRITES = "stopping writes"
+STREAMED = "streamed to the end"
+"""The step after which no change is to come."""
 
 T = TypeVar("T")
 
@@ -297,6 +299,7 @@ class CutoverAttempt:
         with self.control() as control:
             self._refuse_other_writers(control, deadline)
             self._stream_to_end(control, deadline)
+            self.reached(STREAMED)
             changes = self.buffer.changes
             if not self._wait(self.buffer.wait_empty, deadline):
                 raise late(f"{self.buffer.pending_keys()} changed keys were not on the target yet")

@@ -8,6 +8,8 @@ Made by ``MoveSet``, used by all packages above this one. Each part has one owne
     gate                                                 itself
     chunks                                               the chunk source's lock
     flushed_at, calm                                     the flusher's thread
+    copy_seconds, flushed_at of a table without a key    whoever is inside of its gate
+    compare_seconds                                      the verification's pass
     json_changed                                         the status reporter's lock
     unproven                                             the lock of ``verify.unproven``
     suspects                                             the verifier's background lock
@@ -68,6 +70,10 @@ class TableMove:
         self.chunks = chunks
         self.flushed_at = 0.0
         """When its last generation ended (time.monotonic)."""
+        self.copy_seconds = 0.0
+        """How long its last copy took, of a table that is copied whole; 0: none has ended yet."""
+        self.compare_seconds = 0.0
+        """The same of its last comparison."""
         self.calm = 0
         """How many more generations have their batches one by one."""
         self.json_changed = 0

@@ -6,7 +6,8 @@ Values are returned as bytes or None: no column value is ever decoded here. Erro
 
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Self
@@ -253,16 +254,35 @@ class Session:
     def execute(self, statement: str | bytes) -> int:
         """Run one statement; returns the affected rows. Text may hold bytes, decoded with ``surrogateescape``."""
         raw = statement.encode("utf-8", "surrogateescape") if isinstance(statement, str) else statement
-        try:
+        with self._errors(raw if isinstance(statement, str) else raw[:400]):
             return int(self._connection.query(raw))
+
+    def stream(self, statement: str) -> Generator[Row]:
+        """The rows of one statement as they come, so that any number fits. Left before its end the session is closed.
+
+        ``warnings`` speaks of the statement after its last row.
+        """
+        raw = statement.encode("utf-8", "surrogateescape")
+        with self._errors(raw):
+            yield from self._connection.stream(raw)
+
+    @contextmanager
+    def _errors(self, statement: bytes) -> Iterator[None]:
+        """What the driver raises, as values of ``errors``."""
+        try:
+            yield
         except (err.MySQLError, OSError, AttributeError, ValueError) as error:
-            shown = (raw if isinstance(statement, str) else raw[:400]).decode("utf-8", "replace")
             if isinstance(error, AttributeError | ValueError):
                 # PyMySQL raises odd errors when another thread has shut its socket.
                 raise ConnectionLost(
                     Reason.CONNECTION_LOST, f"{self.endpoint.where}: closed", server=self.endpoint.role
                 ) from error
-            raise classify(error, self.endpoint, shown) from error
+            raise classify(error, self.endpoint, statement.decode("utf-8", "replace")) from error
+
+    @property
+    def closed(self) -> bool:
+        """Whether this end has closed it."""
+        return not self._connection.open
 
     def load(self, statement: str, payload: bytes) -> LoadResult:
         """Run LOAD DATA LOCAL with ``payload`` as the content of the file."""

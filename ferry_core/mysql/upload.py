@@ -6,12 +6,12 @@ password in clear to a server that has not proven who it is. Called by ``session
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from pymysql import err
 from pymysql.connections import Connection, MySQLResult
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, COMMAND
 
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
@@ -32,6 +32,9 @@ The server refuses a packet of max_allowed_packet or more.
 
 _IN_CLEAR = ("mysql_clear_password", "dialog")
 """Login methods by which a client sends the password itself (LDAP, PAM). The server chooses the method."""
+
+SILENT_SECONDS = 1800
+"""How long a statement over a whole table may take until its first row: a filter may leave out nearly all."""
 
 
 class _UploadResult(MySQLResult):
@@ -99,6 +102,24 @@ class UploadConnection(_Connection):
         """As the spec names it."""
         user: Any = self.user
         return user.decode(errors="replace") if isinstance(user, bytes) else str(user)
+
+    def stream(self, statement: bytes) -> Generator[tuple[bytes | None, ...]]:
+        """Rows as the server sends them; the connection is closed unless all of them are fetched."""
+        connection: Any = self
+        connection._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001 - see above
+        result: Any = MySQLResult(self)
+        self._read_timeout = SILENT_SECONDS
+        try:
+            result.init_unbuffered_query()
+            while (row := result._read_rowdata_packet_unbuffered()) is not None:  # noqa: SLF001 - see above
+                yield row
+            self.warning_count = result.warning_count
+        except BaseException:
+            result.unbuffered_active = False
+            connection._force_close()  # noqa: SLF001 - see above
+            raise
+        finally:
+            self._read_timeout = self._patience[0]
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None

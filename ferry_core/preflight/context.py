@@ -23,22 +23,20 @@ class CannotAskError(Exception):
 class PreflightContext:
     """Sessions have Purpose.CONTROL; None for a server that could not be reached.
 
-    ``movable`` are the tables that discovery found, ``keyless`` those that it found and no run can move, ``problems``
-    what is wrong with the selection. ``started`` are the ids of tables that the stored state resumes, None if the state
-    could not be read. ``state_at`` says where the state was looked for, ``stateless`` that there is none, ``restart``
-    that rows of an earlier run may be deleted then. ``recreatable`` are the ids of tables that an earlier start created
-    without copying any row; they may differ from the source's. ``own_objects`` are the views, routines and events
-    that it created, by their names in the state.
+    ``selected`` are the tables that discovery found, ``problems`` what is wrong with the selection. ``started`` are the
+    ids of tables that the stored state resumes, None if the state could not be read. ``state_at`` says where the state
+    was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier run may be deleted then.
+    ``recreatable`` are the ids of tables that an earlier start created without copying any row; they may differ from
+    the source's. ``own_objects`` are the views, routines and events that it created, by their names in the state.
     """
 
     spec: Spec
     ferry_uid: str
     source_session: Session | None
     target_session: Session | None
-    movable: Sequence[Table]
+    selected: Sequence[Table]
     started: Collection[str] | None = ()
     state_at: str = "its state"
-    keyless: Sequence[Table] = ()
     problems: Sequence[ConfigError] = ()
     stateless: bool = False
     restart: bool = False
@@ -47,12 +45,9 @@ class PreflightContext:
 
     @cached_property
     def tables(self) -> Sequence[Table]:
-        """All selected tables.
-
-        Those without a key are included, so that one run of the checks shows all their findings.
-        """
+        """All selected tables, ordered by name."""
         _reached(self.source_session, "source")  # otherwise nothing can be said about any
-        return sorted([*self.movable, *self.keyless], key=lambda table: table.source)
+        return sorted(self.selected, key=lambda table: table.source)
 
     @property
     def source(self) -> Session:

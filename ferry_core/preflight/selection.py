@@ -10,16 +10,12 @@ from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
-from ferry_core.preflight.foreign_keys import and_dependants, dependants
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, failed
-from ferry_core.preflight.tables import other_engines
 from ferry_core.reasons import Reason
-from ferry_core.tables.discovery import keyless
 from ferry_core.tables.patterns import readings
-from ferry_core.tables.table import Table, TableName
+from ferry_core.tables.table import TableName
 
-_KEY = re.compile(r"^  (PRIMARY|UNIQUE) KEY ", re.MULTILINE)
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -30,20 +26,6 @@ def _selection(context: PreflightContext) -> Iterator[Finding]:
         if problem.reason == Reason.PATTERN_MATCHES_NOTHING and (hidden := _unreadable(context, source)):
             message += f"; or it is hidden: {hidden}"
         yield failed(Reason(problem.reason), message)
-    if without := _without_key(context):
-        yield failed(
-            Reason.NO_USABLE_KEY,
-            keyless(without).message + and_dependants(context, set(without)),
-            [*without, *dependants(context, set(without))],
-        )
-
-
-def _without_key(context: PreflightContext) -> list[Table]:
-    """Not those whose key only their engine makes unusable, as MEMORY does: that is said of the engine."""
-    if not context.keyless:
-        return []
-    other = other_engines(context)
-    return [table for table in context.keyless if table not in other or not _KEY.search(table.definition)]
 
 
 def refuse_gone(session: Session, gone: Sequence[str]) -> None:

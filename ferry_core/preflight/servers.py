@@ -146,7 +146,7 @@ def _primary_keys(context: PreflightContext) -> Iterator[Finding]:
     if on and without and not _turned_off(context, on[0]):
         yield failed(
             Reason.PRIMARY_KEY_REQUIRED,
-            f"{target.where} has {on[0]}=ON, and {', '.join(table.id for table in without)} have a UNIQUE key only: "
+            f"{target.where} has {on[0]}=ON, and {', '.join(table.id for table in without)} have none: "
             f"SET GLOBAL {on[0]} = OFF, or create these tables there yourself",
         )
 

@@ -7,10 +7,12 @@ from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.foreign_keys import dependants
-from ferry_core.preflight.result import Check, Finding, failed, refused
+from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
 from ferry_core.tables.table import Table, TableName
+from ferry_core.tables.whole import add_key, estimated_seconds
+from ferry_core.text import shortlist
 
 
 def other_engines(context: PreflightContext) -> dict[Table, str]:
@@ -32,6 +34,26 @@ def _engines(context: PreflightContext) -> Iterator[Finding]:
             "has no transactions; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
             [*tables, *dependants(context, set(tables))],
         )
+
+
+def _without_key(context: PreflightContext) -> Iterator[Finding]:
+    """They are copied whole, and again after they were changed: the last time while writes are stopped."""
+    whole = [table for table in context.tables if table.whole]
+    deadline = float(context.spec.cutover.deadline)
+    slow = [table for table in whole if estimated_seconds(table) > deadline]
+    if slow:
+        seconds = [f"{table.id} takes about {estimated_seconds(table):.0f} s ({add_key(table)})" for table in slow]
+        yield warning(
+            Reason.NO_USABLE_KEY,
+            f"{context.source_facts.where}: tables with neither a PRIMARY KEY nor a UNIQUE index over whole NOT NULL "
+            "columns are copied whole, and again under the cutover's lock if they were just written to; with "
+            f"cutover.deadline {deadline:g} s the cutover waits until these were not written to for a minute: "
+            f"{shortlist(seconds, 5, '; ')}. Stop writes to them before the cutover, raise cutover.deadline, or add a "
+            "key by the statement shown",
+        )
+    elif whole:
+        names = shortlist([table.id for table in whole], 10)
+        yield passed(f"{len(whole)} tables without a usable key are copied whole: {names}")
 
 
 def _versioned(context: PreflightContext) -> Iterator[Finding]:
@@ -73,6 +95,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
 
 CHECKS = (
     Check("engines", "source", _engines),
+    Check("tables without a key", "source", _without_key),
     Check("system versioning", "source", _versioned),
     Check("periods", "source", _periods),
 )

@@ -12,6 +12,8 @@ from ferry_core.text import shortlist
 
 def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
     """The key of the ``rows``-th row after ``lo``. None when the table ends before it. Filtered-out rows count too."""
+    if table.whole:
+        return None
     condition = after(table.key, lo) if lo is not None else "TRUE"
     found = session.query(
         f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}"

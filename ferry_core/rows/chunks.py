@@ -14,7 +14,7 @@ from ferry_core.reasons import Reason
 from ferry_core.rows.chunk_size import ChunkSizer, ChunkTarget
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.walk import KeyWalk
-from ferry_core.tables.table import KeyLiterals, KeyRange, Table
+from ferry_core.tables.table import EVERY_ROW, KeyLiterals, KeyRange, Selector, Table
 
 PlainBound = list[str] | None
 """Key literals; None is unbounded."""
@@ -66,12 +66,19 @@ class Chunk:
     def table(self) -> Table:
         return self.of.table
 
+    @property
+    def selector(self) -> Selector:
+        """What is copied. Of a table without a key: rows of an earlier run's copy may have to be replaced."""
+        return EVERY_ROW if self.table.whole and self.of.resumed else self.range
+
 
 class TableChunks:
     """``state`` comes from an earlier run: its unfinished ranges are handed out first."""
 
     def __init__(self, table: Table, target: ChunkTarget, state: StoredFrontier | None = None) -> None:
         self.table = table
+        self.resumed = False
+        """Whether an earlier run has begun to copy the table."""
         self.walk = KeyWalk()
         self.redo: list[Chunk] = []
         self._sizer = ChunkSizer(target, table.average_row_bytes)

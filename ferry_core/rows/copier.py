@@ -5,10 +5,9 @@ target loads it in one fenced transaction. Used by copy workers (key ranges) and
 What may run at the same time is decided by ``consistency``, not here.
 """
 
-import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,21 +15,15 @@ from ferry_core.errors import DataError, TooLarge
 from ferry_core.mysql.session import UNLISTED, Purpose, Session, Warned
 from ferry_core.reasons import Reason
 from ferry_core.rows.big_rows import BIG_ROW, load_line
+from ferry_core.rows.loading import LoadWarned, leniently, load, refused, shown
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
 from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
-from ferry_core.text import shortlist
 
 CUT = {1260, 1301}
 """GROUP_CONCAT was truncated, or a function's result exceeds max_allowed_packet: the rows do not fit."""
-EXCUSABLE = {1265, 1292, 1365, 3751, UNLISTED}
-"""Warnings that may be harmless. ENUM 0 is stored with 1265; generated columns and functional indexes over valid old
-data cause the others. Under a strict sql_mode they are errors even with LOCAL, because REPLACE is used: hence the
-second, lenient try.
-"""
 BATCH_BYTES = 32 << 20
 """Maximum text of one batch, whatever the servers accept. Rows that may be longer are copied as big rows."""
-STRICT_MODES = {"STRICT_ALL_TABLES", "ERROR_FOR_DIVISION_BY_ZERO"}
 
 
 class FencedTransaction(Protocol):
@@ -65,14 +58,6 @@ class _Batch:
     hashed: bool
 
 
-class _WarnedError(Exception):
-    """Raised inside the transaction: roll back, then decide."""
-
-    def __init__(self, warnings: Sequence[Warned]) -> None:
-        super().__init__()
-        self.warnings = warnings
-
-
 class RowCopier:
     """Bound to one source and one target session, and so to one thread."""
 
@@ -105,9 +90,9 @@ class RowCopier:
         deleted = 0
         try:
             deleted = self._write(statements, selector, batch)
-        except _WarnedError as warned:
-            if batch.hashed or not _excusable(warned.warnings):
-                raise _refused(table, warned.warnings) from None
+        except LoadWarned as warned:
+            if batch.hashed or not warned.excusable:
+                raise refused(table, warned.warnings) from None
             # Only a batch that was read together with its hashes can prove that the warnings left the rows intact.
             self._hashed.add(table)
             return self.copy(table, selector)
@@ -174,14 +159,14 @@ class RowCopier:
         if isinstance(selector, KeySet) and len(selector.keys) > 1 and any(one.code == UNLISTED for one in warnings):
             # MySQL warns about each literal of a deprecated character set (utf8mb3, ucs2) and lists 1024 warnings,
             # unless the account may raise that. Further warnings are only counted; with fewer keys they are all listed.
-            raise TooLarge(Reason.WARNINGS_UNLISTED, f"{table.id}: {_shown(warnings)}")
+            raise TooLarge(Reason.WARNINGS_UNLISTED, f"{table.id}: {shown(warnings)}")
         if any(warned.code not in CUT for warned in warnings):
             raise DataError(
-                Reason.SOURCE_WARNING, f"reading {table.id}: {_shown(warnings)}; correct the rows or the filter"
+                Reason.SOURCE_WARNING, f"reading {table.id}: {shown(warnings)}; correct the rows or the filter"
             )
         if isinstance(selector, KeySet) and len(selector.keys) == 1:
-            raise _too_large(table, selector.keys[0], _shown(warnings))
-        raise TooLarge(Reason.ROWS_TOO_LARGE, f"{table.id}: {_shown(warnings)}")
+            raise _too_large(table, selector.keys[0], shown(warnings))
+        raise TooLarge(Reason.ROWS_TOO_LARGE, f"{table.id}: {shown(warnings)}")
 
     # -- write ----------------------------------------------------------------------------------------------------
 
@@ -191,46 +176,21 @@ class RowCopier:
             return 0
         deleted = 0
         self._isolate(statements.table)
-        with self._leniently(batch.hashed), self._fence.transaction(self._target):
+        with leniently(self._target, batch.hashed), self._fence.transaction(self._target):
             if missing:
                 deleted = self._delete(statements, missing)
             if batch.rows:
                 self._load(statements, selector, batch)
         return deleted
 
-    @contextmanager
-    def _leniently(self, lenient: bool) -> Iterator[None]:
-        """Store with a warning what a strict server refuses, and verify the rows by their hashes."""
-        if not lenient:
-            yield
-            return
-        modes = ",".join(mode for mode in self._target.sql_mode.split(",") if mode not in STRICT_MODES)
-        self._target.execute(f"SET SESSION sql_mode = '{modes}'")
-        try:
-            yield
-        finally:
-            self._target.execute(f"SET SESSION sql_mode = '{self._target.sql_mode}'")
-
     def _delete(self, statements: Statements, keys: Sequence[KeyLiterals]) -> int:
         deleted = self._target.execute(statements.delete(KeySet(tuple(keys)), self._index(statements.table)))
         if warnings := self._target.warnings():
-            raise _refused(statements.table, warnings)
+            raise refused(statements.table, warnings)
         return deleted
 
     def _load(self, statements: Statements, selector: Selector, batch: _Batch) -> None:
-        table = statements.table
-        try:
-            result = self._target.load(statements.load(), batch.payload + b"\n")
-        except DataError as error:
-            raise _excused(error) or error from None
-        warnings = self._target.warnings()
-        if warnings and not (batch.hashed and _excusable(warnings)):
-            raise _WarnedError(warnings)
-        if result.records != batch.rows or result.skipped:
-            raise DataError(
-                Reason.ROWS_SKIPPED,
-                f"{table.target} took {result.records} rows and skipped {result.skipped} of {batch.rows} sent",
-            )
+        warnings = load(self._target, statements, batch.payload, batch.rows, lenient=batch.hashed)
         if warnings:
             self._prove_equal(statements, selector, batch, warnings)
 
@@ -239,7 +199,7 @@ class RowCopier:
     ) -> None:
         found = self._target.value(statements.target_hashes(selector, self._index(statements.table)))
         if self._target.warnings() or not batch.hashes.issubset((found or b"").split(b"\n")):
-            raise _WarnedError(warnings)
+            raise LoadWarned(warnings)
 
     # -- big rows -------------------------------------------------------------------------------------------------
 
@@ -257,8 +217,8 @@ class RowCopier:
             del rows
             try:
                 deleted = self._write(statements, selector, batch)
-            except _WarnedError as warned:
-                raise _refused(table, warned.warnings) from None
+            except LoadWarned as warned:
+                raise refused(table, warned.warnings) from None
             except TooLarge as error:  # the only thing here that MySQL limits by max_allowed_packet is a JSON value
                 raise _too_large(table, key, error.message) from None
         return replace(
@@ -269,13 +229,6 @@ class RowCopier:
             read_seconds=before.read_seconds + read,
             write_seconds=before.write_seconds + time.monotonic() - started - read,
         )
-
-
-def _excused(error: DataError) -> _WarnedError | None:
-    """The error as the warning that a lenient server would have given, if it may be harmless."""
-    number = re.search(r"\(error (\d+)\)", error.message)
-    code = int(number[1]) if number else 0
-    return _WarnedError([Warned("Error", code, error.message)]) if code in EXCUSABLE else None
 
 
 def _missing(selector: Selector, batch: _Batch) -> list[KeyLiterals]:
@@ -293,23 +246,8 @@ def _split(value: bytes | None) -> list[str]:
     return (value or b"").decode().split("\n") if value else []
 
 
-def _excusable(warnings: Sequence[Warned]) -> bool:
-    return all(warned.code in EXCUSABLE for warned in warnings)
-
-
-def _shown(warnings: Sequence[Warned]) -> str:
-    return shortlist([f"{warned.code} {warned.message}" for warned in warnings], 3, "; ")
-
-
 def _too_large(table: Table, key: KeyLiterals, why: str) -> DataError:
     return DataError(
         Reason.ROW_TOO_LARGE,
         f"the row of {table.id} with key ({', '.join(key)}) does not fit: {why}; raise max_allowed_packet on both ends",
-    )
-
-
-def _refused(table: Table, warnings: Sequence[Warned]) -> DataError:
-    return DataError(
-        Reason.TARGET_WARNING,
-        f"{table.target} would not hold the source's values exactly: {_shown(warnings)}; nothing of the batch was kept",
     )

@@ -22,7 +22,7 @@ class SessionPair:
         Without a table: the one for key walks, which need no row filter.
         """
         text = table is not None and table.row_filter is not None
-        if text not in self._sources:
+        if text not in self._sources or self._sources[text].closed:
             self._sources[text] = self._open_source(text)
         return self._sources[text]
 

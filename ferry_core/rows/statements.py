@@ -72,10 +72,30 @@ class Statements:
         """The first 64 bits of a row's digest, computed by the server to which these codecs belong."""
         return f"LEFT(SHA2(CONCAT_WS(',',{','.join(each.hash_expression() for each in codecs)}),256),16)"
 
+    def wait_for_locks(self, lock_clause: str) -> str:
+        """A scan that ends once no earlier change of the table is locked any more: then SELECTs see it.
+
+        Not of an index, which a change of other columns does not lock.
+        """
+        return f"SELECT SUM(1) FROM {self.table.source.sql} USE INDEX (){lock_clause}"
+
+    def stream(self, *, hashed: bool) -> str:
+        """One result row per row of the table: whether its JSON changed, its hash (or NULL), then its text.
+
+        The text is one line, or the columns of ``raw_row`` if a row may be ``big``.
+        """
+        text = ",".join(self._raw_columns()) if self.big else self._line()
+        digest = self.row_hash(self.codecs) if hashed else "NULL"
+        condition = f" WHERE (\n{self.table.row_filter}\n)" if self.table.row_filter else ""
+        return f"SELECT {self._changed() or 0},{digest},{text} FROM {self.table.source.sql}{condition}"
+
     def raw_row(self, selector: Selector, lock_clause: str) -> str:
         """The row's columns one by one: unbounded ones raw, the others as load-file text."""
-        columns = (each.name if each.unbounded else each.field(text_session=self.text_session) for each in self.codecs)
-        return f"SELECT {','.join(columns)} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
+        columns = ",".join(self._raw_columns())
+        return f"SELECT {columns} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
+
+    def _raw_columns(self) -> list[str]:
+        return [each.name if each.unbounded else each.field(text_session=self.text_session) for each in self.codecs]
 
     def _from(self) -> str:
         return f"{self.table.source.sql} FORCE INDEX ({identifier(self.table.key.index_name)})"
@@ -113,6 +133,11 @@ class Statements:
         target = self.table.target.sql
         forced = f"{target} FORCE INDEX ({identifier(index_name)})"
         return f"DELETE {target} FROM {forced} WHERE {where(self.table.key, selector)}"
+
+    def target_sum(self) -> str:
+        """Number of the target's rows, and the sum of their hashes, in which equal rows count each."""
+        digits = self.row_hash(self.target_codecs)
+        return f"SELECT COUNT(*), SUM(CAST(CONV({digits},16,10) AS UNSIGNED)) FROM {self.table.target.sql}"
 
     def target_hashes(self, selector: Selector, index_name: str) -> str:
         """Hashes of the target's rows, small and big."""

@@ -4,7 +4,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 from ferry_core.api.report import Stage
@@ -118,7 +118,7 @@ class Checkpoints:
         self.state.position = str(mark.position)
         last_read = self._buffer.processed.last_read  # read last: rows on the target may come from events up to there
         self.state.last_read = str(last_read) if last_read is not None else None
-        self.state.tables = {move.id: _stored(move, self._chunks.state(move), mark) for move in self._moves}
+        self.state.tables = {move.id: _stored(move, self._progress(move), mark) for move in self._moves}
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
         self.state.stored_at = time.time()
         try:
@@ -129,6 +129,13 @@ class Checkpoints:
             raise
         self._report.checkpointed(True)
         self._last = time.monotonic()
+
+    def _progress(self, move: TableMove) -> Frontier:
+        """Of a table that is copied whole and has changed since: nothing is there. Asked after the position."""
+        chunks = self._chunks.state(move)
+        if move.table.whole and self._buffer.pending_keys(move):
+            return replace(chunks, walked=False, unfinished=[])
+        return chunks
 
     def _mark(self) -> None:
         """Write the mark of the next state to the target, after the rows that it describes.
@@ -177,6 +184,7 @@ def moves_of(
             move.counts_from = begins_at
             continue
         move.started, move.definition = True, known.definition
+        move.chunks.resumed = True
         move.counts_from = counted_from(known, flavor)
     return moves
 

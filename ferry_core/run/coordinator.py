@@ -305,6 +305,7 @@ class Coordinator:
             copied=run.operations.all_copied,
             proven=run.operations.proven,
             paused=self._paused,
+            too_slow=run.operations.too_slow(float(self._wanted.directive.cutover.deadline)),
         )
         return decisions.missing_gates(facts)
 

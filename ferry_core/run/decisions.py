@@ -73,6 +73,8 @@ class Facts:
     proven: bool
     """Whether every row was compared once, or verification is off."""
     paused: bool
+    too_slow: str = ""
+    """Why the tables without a key cannot be copied again within the deadline; empty: they can."""
 
 
 def missing_gates(facts: Facts) -> list[MissingGate]:
@@ -85,6 +87,8 @@ def missing_gates(facts: Facts) -> list[MissingGate]:
         missing.append(MissingGate(reason, facts.lag_message))
     if not facts.proven:
         missing.append(MissingGate(Reason.VERIFICATION_PENDING, "the full pass is not done"))
+    if facts.too_slow:
+        missing.append(MissingGate(Reason.WHOLE_TABLE_TOO_SLOW, facts.too_slow))
     if facts.paused:
         missing.append(MissingGate(Reason.PAUSED_BY_USER, "paused"))
     return missing

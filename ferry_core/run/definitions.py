@@ -22,7 +22,7 @@ from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import unlike
 from ferry_core.reasons import Reason
 from ferry_core.schema.significant import differences, digest, printable
-from ferry_core.tables.discovery import Rediscovered, keyless, rediscover, reread
+from ferry_core.tables.discovery import Rediscovered, rediscover, reread
 from ferry_core.tables.table import Table
 from ferry_core.text import shortlist
 
@@ -74,9 +74,6 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
     """The tables that a run began with. Raises SchemaChanged if one has changed since the last checkpoint."""
     since = "while this Ferry was not running"
     again = rediscover(source, selection, state.tables)
-    if again.found.keyless:
-        message = keyless(again.found.keyless).message
-        raise DataError(Reason.SCHEMA_CHANGED, f"definitions were changed {since}: {message}")
     changed = {
         table: f"it is now {printable(table.definition)}"
         for table in again.found.tables

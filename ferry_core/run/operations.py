@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 from ferry_core.api.report import Phase
 from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
+from ferry_core.changes.whole_tables import too_slow
 from ferry_core.consistency.fence import CLAIMED, Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.cutover.attempt import CutoverAttempt
+from ferry_core.cutover.attempt import STREAMED, CutoverAttempt
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
@@ -90,6 +91,9 @@ class Operations(Protocol):
         """Returns False while others on the target keep a table in use."""
 
     def start_verifying(self) -> None: ...
+
+    def too_slow(self, deadline: float) -> str:
+        """Why tables without a key cannot be copied again within ``deadline`` seconds; empty: they can."""
 
     def look_for_new_tables(self, *, if_due: bool = False) -> None:
         """Report tables that appeared since the start. ``if_due``: unless that was done recently."""
@@ -264,6 +268,9 @@ class DataOperations:
             return False
         return True
 
+    def too_slow(self, deadline: float) -> str:
+        return too_slow(self._engine.whole_tables.seconds_under_lock(self._engine.moves), deadline)
+
     def look_for_new_tables(self, *, if_due: bool = False) -> None:
         if if_due:
             self._new_tables.look_if_due()
@@ -296,6 +303,14 @@ class DataOperations:
         context, timings = self._parts.context, AttemptTimings()
         if self._parts.verifier is not None:
             self._parts.verifier.look_again(check_cancelled)
+
+        whole = self._engine.whole_tables.attempt()
+
+        def reached(step: str) -> None:
+            timings.reached(step)
+            if step == STREAMED:
+                whole.copy_at_once()
+
         cutover = CutoverAttempt(
             fence=self._fence.by(self._connections.patient_lease),
             lock=source_lock(context.ferry, self._connections, context.flavor, context.uid),
@@ -308,7 +323,7 @@ class DataOperations:
             corrector=self._corrector,
             stopped=lambda: self._reporter.writes_stopped(number),
             deadline_seconds=float(wanted.directive.cutover.deadline),
-            reached=timings.reached,
+            reached=reached,
             doubt=self._reporter.doubt,
             may_replicate=context.may_replicate,
             replicated=self._parts.replicated,
@@ -316,6 +331,7 @@ class DataOperations:
         try:
             return cutover.run()
         finally:
+            whole.over()
             timings.log(number)
             self._used_lock = cutover.lock
 

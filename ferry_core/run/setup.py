@@ -168,7 +168,6 @@ def validate(
         if not (context.was_cut_over and context.state is not None):
             checked = PreflightContext(
                 *(ferry.spec, uid, source, target, found.tables, context.started, store.describe()),
-                keyless=found.keyless,
                 problems=found.problems,
                 stateless=context.stateless,
                 restart=options.restart,

@@ -34,16 +34,13 @@ class Discovered:
     """The selected tables, and everything that is wrong with the selection, so that one round can fix it all."""
 
     tables: list[Table]
-    keyless: list[Table]
-    """Selected tables without a usable key: described with ``NO_KEY`` for other checks, and never moved."""
     problems: list[ConfigError]
 
     def refuse(self) -> None:
         """Raise ConfigError with the first problem's reason and every problem's message."""
-        problems = [*self.problems, *([keyless(self.keyless)] if self.keyless else [])]
-        if problems:
-            others = [str(problem) for problem in problems[1:]]
-            raise ConfigError(problems[0].reason, "\n-- and ".join([problems[0].message, *others]))
+        if self.problems:
+            others = [str(problem) for problem in self.problems[1:]]
+            raise ConfigError(self.problems[0].reason, "\n-- and ".join([self.problems[0].message, *others]))
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def _others(existing: Iterable[TableName], selection: Tables, known: Collection[
 
 
 def reread(session: Session, selection: Tables, names: Collection[TableName]) -> dict[TableName, Table]:
-    """The current definitions of these tables, without tables that are gone or have no usable key."""
+    """The current definitions of these tables, without tables that are gone."""
     found = _described(session, selection, sorted(_still_there(session, names)))
     return {table.source: table for table in found.tables}
 
@@ -132,11 +129,7 @@ def _described(
         for name in chosen
         if name in columns and name in definitions  # otherwise dropped since its name was read
     ]
-    return Discovered(
-        tables=[table for table in tables if table.key is not NO_KEY],
-        keyless=[table for table in tables if table.key is NO_KEY],
-        problems=[*problems, *wrong_targets(on_target, folds=folds)],
-    )
+    return Discovered(tables, [*problems, *wrong_targets(on_target, folds=folds)])
 
 
 def _spelled(session: Session, table: TableName, column: Column) -> Column:
@@ -296,12 +289,3 @@ def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Ite
             Reason.TARGET_NAME_TAKEN,
             f"two tables would become one: {'; '.join(shared)}; give one of them another target name",
         )
-
-
-def keyless(tables: Sequence[Table]) -> ConfigError:
-    """Messages about tables without a usable key."""
-    return ConfigError(
-        Reason.NO_USABLE_KEY,
-        "without a PRIMARY KEY or a UNIQUE index over whole NOT NULL columns: "
-        f"{', '.join(table.id for table in tables)}; add a key to each, or exclude them",
-    )

@@ -27,6 +27,8 @@ LONG_DIGITS = 19
 
 def where(key: Key, selector: Selector) -> str:
     """The condition, safe next to an AND. ``TRUE`` selects every row."""
+    if not key.columns:
+        return "TRUE"
     if isinstance(selector, KeySet):
         return _in(key, selector.keys)
     return _between(key, selector)

@@ -92,7 +92,11 @@ class Key:
 
 
 NO_KEY = Key("", ())
-"""Key of a table that cannot be moved. Preflight examines such tables too."""
+"""Of a table whose rows nothing names: it is moved whole (``Table.whole``)."""
+ALL_ROWS: KeyLiterals = ()
+"""The one key that such a table has: it names all of its rows together."""
+ALL_ROWS_RAW = b""
+"""The same as the change buffer keeps it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +118,11 @@ class Table:
     def id(self) -> str:
         """The name that state, metrics and messages use: the name on the source, as one text."""
         return str(self.source)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing names single rows: they are read, written and compared all together (``rows.whole``)."""
+        return not self.key.columns
 
     @property
     def copied_columns(self) -> Sequence[Column]:
@@ -142,3 +151,6 @@ class KeySet:
 
 
 Selector = KeyRange | KeySet
+
+EVERY_ROW = KeySet((ALL_ROWS,))
+"""Of a table without a key: all of its rows, in place of those that the target has."""

@@ -86,11 +86,11 @@ def _select(
     if role is ServerRole.SOURCE or table.key.index_name == "PRIMARY":
         hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
     rows = session.query(f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}{lock_clause}")
-    _refuse_warnings(session, table, role)
+    refuse_warnings(session, table, role)
     return rows
 
 
-def _refuse_warnings(session: Session, table: Table, role: ServerRole) -> None:
+def refuse_warnings(session: Session, table: Table, role: ServerRole) -> None:
     """Some warnings mean that a value became NULL (1301), which would compare as equal; notes do not.
 
     MariaDB sends a note for each SET and BIT value of 2^63 and more (1105); the sessions of this package suppress

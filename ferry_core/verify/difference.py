@@ -92,12 +92,17 @@ class Difference:
         one, other = self.source_hash or b"", self.target_hash or b""
         return len(one) > DIGEST_DIGITS and one[:DIGEST_DIGITS] == other[:DIGEST_DIGITS]
 
+    @property
+    def generated_names(self) -> str:
+        """The generated columns whose values are compared."""
+        return ", ".join(one.name for one in self.table.stored_columns)
+
     def __str__(self) -> str:
         columns = self.table.key.columns
         key = ", ".join(f"{column.name}={readable(part)}" for column, part in zip(columns, self.key, strict=True))
         text = _TEXTS[self.kind]
         if self.only_generated:
-            text = f"other values in generated columns ({', '.join(one.name for one in self.table.stored_columns)})"
+            text = f"other values in generated columns ({self.generated_names})"
         return f"{self.table.source} ({key}): {text}"
 
 

@@ -89,7 +89,9 @@ class FinalPass:
             lambda: compare_chunk(table, chunk, sessions.source(table), sessions.target, CANDIDATES_PER_TABLE),
             cancelled,
         )
-        cursor.took(time.monotonic() - started)
+        took = time.monotonic() - started
+        cursor.took(took)
+        move.compare_seconds = took if table.whole else 0.0
         with self._lock:
             self._result.rows += compared.rows
             self._result.chunks += 1

@@ -15,6 +15,7 @@ from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Table
 from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
 from ferry_core.verify.difference import Difference, DifferenceKind
+from ferry_core.verify.whole import compare_whole
 
 FETCH_ROWS = 50_000
 """Number of rows whose hashes are fetched at once: about 10 MB per side in Python."""
@@ -32,6 +33,8 @@ class ChunkResult(NamedTuple):
 
 def compare_chunk(table: Table, chunk: KeyRange, source: Session, target: Session, limit: int) -> ChunkResult:
     """Compare sums, and where they differ rows, until ``limit`` differences are found."""
+    if table.whole:
+        return ChunkResult(*compare_whole(table, source, target), complete=True)
     on_source = chunk_sum(source, table, chunk, ServerRole.SOURCE)
     on_target = chunk_sum(target, table, chunk, ServerRole.TARGET)
     if on_source == on_target:
@@ -69,6 +72,8 @@ def compare_rows(
     table: Table, selector: KeyRange | KeySet, source: Session, target: Session, lock_clause: str = ""
 ) -> list[Difference]:
     """The selected rows that differ; ``lock_clause`` goes to the source's SELECT."""
+    if table.whole:
+        return compare_whole(table, source, target)[1]
     on_source = row_hashes(source, table, selector, ServerRole.SOURCE, lock_clause)
     on_target = row_hashes(target, table, selector, ServerRole.TARGET)
     differing = []

@@ -19,6 +19,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.changes.flusher import Flusher, FlushResult
+from ferry_core.changes.whole_tables import WholeTables
 from ferry_core.consistency.pending import Generation
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
 from ferry_core.moves.move import TableMove
@@ -84,6 +85,7 @@ class Engine:
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.moves, self.buffer, self.chunks, self.streamer = shared
+        self.whole_tables = WholeTables(self.buffer)
         self.flow = flow
         self._fence = flow.writer.fence
         self._throttle = throttle
@@ -103,24 +105,22 @@ class Engine:
         self._stopped = False
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
         self._flush_local = threading.local()
-        self._flusher_pair: CopySessions | None = None
 
     # -- life -----------------------------------------------------------------------------------------------------
 
     def start_streaming(self) -> None:
         """Start the streamer and the flusher."""
         self.start(STREAMER, self._stream)
-        flusher = Flusher(
-            self.buffer,
-            self._flush_pool,
-            self._copy_keys,
-            self._make_visible,
-            self.ending.is_set,
-            self._events.flush,
-        )
-        self.start("flusher", flusher.run)
+        self.start("flusher", self._flusher().run)
+        whole = self._flusher()
+        whole.due = self.whole_tables.due
+        self.start("flusher-whole", whole.run)
         self.start("lease", self._watch_lease)
         self.start("xa", self._watch_xa().run)
+
+    def _flusher(self) -> Flusher:
+        pool, copy, visible = self._flush_pool, self._copy_keys, self._make_visible
+        return Flusher(self.buffer, pool, copy, visible, self.ending.is_set, self._events.flush)
 
     def start_copying(self) -> None:
         """Start as many workers as are wanted now. Called again when there is more to copy, or more are wanted.
@@ -328,12 +328,13 @@ class Engine:
             if not self.chunks.valid(move, chunk):
                 return
             try:
-                result = self._step.copy(pair, chunk.table, chunk.range, lambda: self._retry_chunk(chunk))
+                result = self._step.copy(pair, chunk.table, chunk.selector, lambda: self._retry_chunk(chunk))
             except TooLarge as error:
                 self._events.error(error)
                 self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source()))
                 return
             self._events.judge(move, result)
+            _timed(move, result)
             self.chunks.finished(move, chunk, result)
         self._throttle.charge(result.rows_sent - 1)
         self._events.chunk(move, result)
@@ -346,9 +347,7 @@ class Engine:
 
     def _copy_keys(self, move: TableMove, keys: tuple[KeyLiterals, ...]) -> bool:
         """Copy one batch until it has committed. Returns whether it met a lock conflict."""
-        pair = getattr(self._flush_local, "pair", None)
-        if pair is None:
-            pair = self._flush_local.pair = self._pair()
+        pair = self._flushing_pair()
         pair.conflicted = False
         todo = [keys]
         while todo:
@@ -356,6 +355,7 @@ class Engine:
             try:
                 result = self._step.copy(pair, move.table, KeySet(part))
                 self._events.judge(move, result)
+                _timed(move, result)
                 self._events.keys(move, result)
             except TooLarge:
                 if len(part) == 1:
@@ -364,11 +364,16 @@ class Engine:
                 todo += [part[middle:], part[:middle]]
         return bool(pair.conflicted)
 
+    def _flushing_pair(self) -> CopySessions:
+        """Of this thread's own: one of the pool, or a flusher's."""
+        pair: CopySessions | None = getattr(self._flush_local, "pair", None)
+        if pair is None:
+            pair = self._flush_local.pair = self._pair()
+        return pair
+
     def _make_visible(self, generation: Generation) -> bool:
-        """R1 on a pair of sessions of the flusher's own, used only in its thread."""
-        if self._flusher_pair is None:
-            self._flusher_pair = self._pair()
-        pair = self._flusher_pair
+        """R1, in a flusher's thread, on its own pair of sessions."""
+        pair = self._flushing_pair()
 
         def undecided() -> frozenset[str]:
             # A transaction prepared again with the same XID has nothing to do with these keys.
@@ -378,6 +383,12 @@ class Engine:
             pair,
             lambda: self.flow.reader.visibility.wait(pair.source(), generation.seen, self.ending.is_set, undecided),
         )
+
+
+def _timed(move: TableMove, result: CopyResult) -> None:
+    """What a copy of a whole table took decides when it is copied again."""
+    if move.table.whole:
+        move.copy_seconds, move.flushed_at = result.read_seconds + result.write_seconds, time.monotonic()
 
 
 def _ended(threads: Sequence[threading.Thread], seconds: float) -> bool:

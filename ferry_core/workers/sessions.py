@@ -9,6 +9,7 @@ from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Session
 from ferry_core.rows.copier import RowCopier
 from ferry_core.rows.session_pair import SessionPair
+from ferry_core.rows.whole import WholeCopier
 from ferry_core.tables.table import Table
 from ferry_core.workers.flow import Flow
 
@@ -26,6 +27,8 @@ class CopySessions(SessionPair):
         self._flow = flow
         self._fence = flow.writer.fence
         self._copiers: dict[Session, RowCopier] = {}
+        self._lock_clause = flow.reader.visibility.lock_clause
+        self._whole = WholeCopier(self, self._fence, self._lock_clause)
         self._slot: int | None = None
         self._used = 0.0
         self.conflicted = False
@@ -41,16 +44,17 @@ class CopySessions(SessionPair):
             raise
         return session
 
-    def copier(self, table: Table) -> RowCopier:
+    def copier(self, table: Table) -> RowCopier | WholeCopier:
         """The copier for both sessions, kept with them because it caches their packet sizes and statements."""
         now = time.monotonic()
         if now - self._used > IDLE_SECONDS:
             self.close()
         self._used = now
+        if table.whole:
+            return self._whole
         source = self.source(table)
         if source not in self._copiers:
-            lock_clause = self._flow.reader.visibility.lock_clause
-            self._copiers[source] = RowCopier(source, self.target, self._fence, lock_clause)
+            self._copiers[source] = RowCopier(source, self.target, self._fence, self._lock_clause)
         return self._copiers[source]
 
     def recover(self) -> None:

@@ -59,7 +59,6 @@ def opened(
         found = explore(discovering, spec.tables)
         yield PreflightContext(
             *(spec, FERRY_UID, on_source, on_target, found.tables, started),
-            keyless=found.keyless,
             problems=found.problems,
         )
 

@@ -198,7 +198,8 @@ class Proxy:
             self._hold = None
             for link in self._links:
                 if link.holding:
-                    link.server.sendall(link.kept)
+                    with contextlib.suppress(OSError):  # the server has ended it meanwhile
+                        link.server.sendall(link.kept)
                     link.kept.clear()
                     link.holding = False
                     link.tail = b""

@@ -14,6 +14,7 @@ from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine_in_process import COPIED, EngineInProcess
+from tests.support.keyless import assert_same_rows
 from tests.support.server_faults import StalledCommits
 from tests.support.servers import Pair, Server, ServerPool, decide_xa, schema_name
 from tests.support.table_pair import make_table
@@ -86,6 +87,25 @@ def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibil
         assert run.buffer.pending_keys() == 0
         assert run.rows() == NEW
         run.equal()
+
+
+def test_a_table_without_a_key_waits_for_a_stalled_commit(
+    stalling: Pair, schema: str, visibility: Visibility | None
+) -> None:
+    name = make_table(stalling, schema, "n INT, v INT", "(1, 10), (1, 10), (3, 30)", on_target=True)
+    changes = ("INSERT INTO t VALUES (1, 10), (2, 22)", "DELETE FROM t WHERE n = 3")
+    with EngineInProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+        run.stream()
+        with StalledCommits(stalling.source) as stalled:
+            commit = committing(stalling.source, schema, *changes)
+            run.pending(1)
+            flush = run.flush()
+            assert flush.stays(), "the table was read while its change was not visible yet"
+            stalled.release()
+            flush.join()
+            commit.join()
+        assert run.buffer.pending_keys() == 0
+        assert assert_same_rows(stalling.source, stalling.target, schema, "t") == 4
 
 
 def test_a_flush_without_r1_loses_the_update(stalling: Pair, schema: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status, run_checks
+from ferry_core.tables import whole
 from tests.support.preflight import check, opened, told
 from tests.support.servers import Pair, set_global
 
@@ -189,10 +190,9 @@ def test_nothing_is_created_on_a_wrong_target(pair: Pair, schema: str) -> None:
 
 
 def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
-    """A wrong pattern, tables without a key, of another engine, and with cascades: all reported in one round."""
+    """A wrong pattern, tables of another engine, and with cascades: all reported in one round."""
     pair.source.execute(
         f"USE `{schema}`",
-        "CREATE TABLE keyless (a INT, b INT NOT NULL, INDEX (b)) ENGINE=InnoDB",
         "CREATE TABLE moved (id INT PRIMARY KEY, up INT, "
         "CONSTRAINT going FOREIGN KEY (up) REFERENCES moved (id) ON DELETE SET NULL)",
         "CREATE TABLE m (a INT) ENGINE=MyISAM",
@@ -200,29 +200,47 @@ def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
     tables = {"include": [f"{schema}.*", f"{schema}.nix"], "exclude": [f"{schema}.typo"]}
     found = told(check(pair.source, pair.target, schema, tables=tables))
     cascades = ["ForeignKeyCascades"] if pair.flavor is Flavor.MARIADB else []  # MySQL's are in the binlog
-    assert list(found)[: 3 + len(cascades)] == ["PatternMatchesNothing", "NoUsableKey", "UnsupportedTable", *cascades]
+    assert list(found)[: 2 + len(cascades)] == ["PatternMatchesNothing", "UnsupportedTable", *cascades]
     assert f"include '{schema}.nix', exclude '{schema}.typo'" in found["PatternMatchesNothing"]
-    assert f"{schema}.keyless, {schema}.m;" in found["NoUsableKey"]
     assert f"{schema}.m use the engine MyISAM" in found["UnsupportedTable"]
 
 
-def test_the_consequences_of_excluding_a_table_are_reported_at_once(pair: Pair, schema: str) -> None:
+def test_the_consequences_of_excluding_a_table_are_reported_at_once(mariadb_pair: Pair, schema: str) -> None:
     """Otherwise its children would be ForeignKeyOutsideSelection in the next round, and theirs in the round after."""
+    pair = mariadb_pair
     pair.source.execute(
         f"USE `{schema}`",
-        "SET SESSION foreign_key_checks = 0"
-        if pair.flavor is Flavor.MARIADB
-        else "SET SESSION restrict_fk_on_non_standard_key = 0",
-        "CREATE TABLE a (id INT, INDEX (id))",
-        "CREATE TABLE b (id INT PRIMARY KEY, a INT, CONSTRAINT to_a FOREIGN KEY (a) REFERENCES a (id))",
+        "CREATE TABLE a (id INT PRIMARY KEY)",
+        "CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE)",
         "CREATE TABLE c (id INT PRIMARY KEY, b INT, CONSTRAINT to_b FOREIGN KEY (b) REFERENCES b (id))",
         "CREATE TABLE d (id INT PRIMARY KEY)",
     )
     found = told(check(pair.source, pair.target, schema))
-    assert (
-        f"{schema}.a; add a key to each, or exclude them together with {schema}.b, {schema}.c, which"
-        in found["NoUsableKey"]
+    assert f"leave {schema}.b out with tables.exclude together with {schema}.c, which" in found["ForeignKeyCascades"]
+
+
+def test_tables_without_a_key_pass_and_slow_ones_are_told(
+    pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = [f"CREATE TABLE {name} (a INT, b INT UNIQUE)" for name in ("one", "two")]
+    pair.source.execute(
+        f"USE `{schema}`", *tables, *["INSERT INTO two (a) VALUES (1), (1), (1)"] * 9, "ANALYZE TABLE two"
     )
+    passed = told(check(pair.source, pair.target, schema), Status.PASSED)["Passed"]
+    assert f"2 tables without a usable key are copied whole: {schema}.one, {schema}.two" in passed
+    monkeypatch.setattr(whole, "ROWS_PER_SECOND", 0.1)
+    warned = told(check(pair.source, pair.target, schema), Status.WARNING)["NoUsableKey"]
+    assert f"{schema}.two takes about 270 s (ALTER TABLE `{schema}`.`two` ADD COLUMN" in warned
+    assert f"{schema}.one" not in warned
+
+
+def test_the_key_that_is_advised_can_be_added(pair: Pair, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (a INT)", f"INSERT INTO `{schema}`.t VALUES (1), (1)")
+    with opened(pair.source, pair.target, schema) as context:
+        pair.source.execute(whole.add_key(context.tables[0]), f"INSERT INTO `{schema}`.t VALUES (2)")
+    assert pair.source.query(f"SELECT * FROM `{schema}`.t") == [(1,), (1,), (2,)]
+    with opened(pair.source, pair.target, schema) as context:
+        assert [column.name for column in context.tables[0].key.columns] == ["ferry_id"]
 
 
 def test_stored_columns_generated_from_timestamps(pair: Pair, schema: str) -> None:

@@ -51,6 +51,8 @@ class FakeOperations:
         self._run = run
         self.calls: list[str] = []
         self.proven = True
+        self.slow_seconds = 0.0
+        """What tables without a key would take under the lock."""
         self.changes = 5
         self.closed = False
 
@@ -94,6 +96,9 @@ class FakeOperations:
 
     def start_verifying(self) -> None:
         self._call("verify")
+
+    def too_slow(self, deadline: float) -> str:
+        return f"takes {self.slow_seconds:g} s" if deadline < self.slow_seconds else ""
 
     def look_for_new_tables(self, *, if_due: bool = False) -> None:
         if not if_due:

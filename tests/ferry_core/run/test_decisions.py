@@ -48,6 +48,7 @@ def test_steps_get_a_moment_to_end_by_themselves() -> None:
         ({"lag": 9.0, "caught_up": False}, [Reason.LAG_ABOVE_THRESHOLD]),
         ({"lag": None, "caught_up": False}, [Reason.LAG_UNKNOWN]),
         ({"proven": False, "paused": True}, [Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER]),
+        ({"too_slow": "too slow", "paused": True}, [Reason.WHOLE_TABLE_TOO_SLOW, Reason.PAUSED_BY_USER]),
         (
             {"lag": None, "caught_up": False, "copied": False, "proven": False, "paused": True},
             [Reason.COPYING, Reason.LAG_UNKNOWN, Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER],

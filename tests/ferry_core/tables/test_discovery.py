@@ -239,7 +239,7 @@ def test_system_schemas_views_and_our_own_helper_tables_are_left_out(pair: Pair,
     assert {"mysql_ferry", "mysql", "sys"} < LEFT_OUT
 
 
-def test_every_table_without_a_key_is_named(pair: Pair, session: Session, schema: str) -> None:
+def test_what_has_no_usable_key_is_moved_whole(pair: Pair, session: Session, schema: str) -> None:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE none (a INT)",
@@ -247,12 +247,9 @@ def test_every_table_without_a_key_is_named(pair: Pair, session: Session, schema
         "CREATE TABLE prefix (a VARCHAR(30) NOT NULL, UNIQUE (a(5)))",
         "CREATE TABLE good (a INT PRIMARY KEY)",
     )
-    with pytest.raises(ConfigError) as raised:
-        discover(session, selection(f"{schema}.*"))
-    assert raised.value.reason == "NoUsableKey"
-    for name in ("none", "nullable", "prefix"):
-        assert f"{schema}.{name}" in raised.value.message
-    assert "good" not in raised.value.message
+    found = {table.source.name: table for table in discover(session, selection(f"{schema}.*"))}
+    assert {name for name, table in found.items() if table.whole} == {"none", "nullable", "prefix"}
+    assert {name for name, table in found.items() if table.secondary_unique} == {"nullable", "prefix"}
 
 
 def test_all_problems_of_a_selection_are_reported_at_once(pair: Pair, session: Session, schema: str) -> None:
@@ -261,12 +258,15 @@ def test_all_problems_of_a_selection_are_reported_at_once(pair: Pair, session: S
     rules = [{"match": f"{schema}.two", "target": f"{schema}.one"}, {"match": f"{schema}.none", "target": "sys.x"}]
     wanted = selection(f"{schema}.*", exclude=["no.such"], rules=rules)
     found = explore(session, wanted)
-    assert [table.source.name for table in found.tables] == ["one", "two"]
-    assert [table.source.name for table in found.keyless] == ["none"]
+    assert [(table.source.name, table.whole) for table in found.tables] == [
+        ("none", True),
+        ("one", False),
+        ("two", False),
+    ]
     with pytest.raises(ConfigError) as raised:
         discover(session, wanted)
     assert raised.value.reason == "PatternMatchesNothing"
-    for reason in ("TargetNameInvalid", "TargetNameTaken", "NoUsableKey"):
+    for reason in ("TargetNameInvalid", "TargetNameTaken"):
         assert f"-- and {reason}: " in raised.value.message
 
 
@@ -293,7 +293,7 @@ def test_rediscovery_of_a_runs_tables(pair: Pair, session: Session, schema: str)
     pair.source.execute(f"CREATE TABLE `{schema}`.keyless (a INT)")  # none of the run's: no reason to refuse it
     wanted = selection(f"{schema}.*", f"{schema}.dropped", exclude=["*.x_*"], renameSchemas={schema: "new"})
     found = rediscover(session, wanted, [f"{schema}.kept", f"{schema}.dropped"])
-    assert not found.found.problems + found.found.keyless
+    assert not found.found.problems
     assert [(table.id, str(table.target)) for table in found.found.tables] == [(f"{schema}.kept", "new.kept")]
     assert found.gone == [f"{schema}.dropped"]
     assert [name.name for name in found.new_tables] == ["keyless", "newt"]

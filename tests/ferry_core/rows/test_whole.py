@@ -1,0 +1,161 @@
+"""A table without a key is copied whole: exactly, equal rows as often as they are, whatever was there before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from ferry_core.errors import DataError, Interrupted
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
+from ferry_core.rows import whole
+from ferry_core.rows.copier import CopyResult
+from ferry_core.rows.session_pair import SessionPair
+from ferry_core.rows.whole import WholeCopier
+from ferry_core.tables.table import EVERY_ROW, NO_KEY, KeyRange, Table
+from tests.support.all_types import ddl, row_count, rows
+from tests.support.compare import assert_equal_tables
+from tests.support.keyless import assert_same_rows, create_keyless
+from tests.support.servers import Pair
+from tests.support.table_pair import PlainFence, TablePair
+
+ALL = KeyRange(None, None)
+FILTER = "c_varchar <> 'ünï日本🚢!' OR c_varchar IS NULL"
+
+
+def copied(both: TablePair, table: Table) -> CopyResult:
+    return copier(both).copy(table, EVERY_ROW)
+
+
+def copier(both: TablePair, fence: PlainFence | None = None, lock_clause: str = "") -> WholeCopier:
+    return WholeCopier(pair_of(both), fence or both.fence, lock_clause)
+
+
+def pair_of(both: TablePair) -> SessionPair:
+    return SessionPair(
+        lambda text: both.connect_source(Purpose.SOURCE_TEXT if text else Purpose.SOURCE), both.connect_target
+    )
+
+
+@pytest.mark.parametrize("where", [None, FILTER], ids=["binary", "text"])
+def test_every_type(pair: Pair, both: TablePair, schema: str, where: str | None) -> None:
+    pair.source.execute(ddl(pair.family, schema), *rows(pair.family, schema))
+    rules = [{"match": f"{schema}.*", "where": where}] if where else []
+    (table,) = both.selected(f"{schema}.*", rules=rules)
+    without_key = replace(table, key=NO_KEY)
+    for _ in range(2):  # into an empty table, then in place of rows
+        result = copied(both, without_key)
+        assert (result.rows_sent, result.json_changed) == (row_count(pair.family), 0)
+        assert_equal_tables(pair.source, pair.target, f"{schema}.all_types")
+
+
+def test_equal_rows_in_many_parts(pair: Pair, both: TablePair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "PART_BYTES", 500)
+    monkeypatch.setattr(whole, "EMPTY_ROWS", 100)
+    create_keyless(pair.source, schema, ["plain"])
+    (table,) = both.selected(f"{schema}.plain")
+    pair.target.execute(f"INSERT INTO `{schema}`.plain (n) VALUES (1), (77)")
+    for _ in range(2):
+        assert copied(both, table).rows_sent == assert_same_rows(pair.source, pair.target, schema, "plain") == 256
+    assert copied(both, table).deleted_missing == 256
+
+
+def test_rows_that_do_not_fit_a_packet(pair: Pair, both: TablePair, schema: str) -> None:
+    megabytes = 1 + pair.source.value("SELECT @@max_allowed_packet") // (1 << 20) // 2
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (n INT, big LONGTEXT CHARACTER SET utf8mb4, g INT AS (n + 1))",
+        f"INSERT INTO `{schema}`.t (n, big) VALUES (1, NULL), (2, 'it''s \\\\ small')",
+        f"INSERT INTO `{schema}`.t (n, big) SELECT 3, REPEAT('\\\\', {megabytes << 20})",
+    )
+    (table,) = both.selected(f"{schema}.t")
+    assert copied(both, table).rows_sent == 3
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t")
+
+
+@pytest.mark.parametrize("part_bytes", [whole.PART_BYTES, 1], ids=["in one part", "in many parts"])
+def test_legal_old_data_under_a_generated_column_passes(
+    pair: Pair, both: TablePair, schema: str, monkeypatch: pytest.MonkeyPatch, part_bytes: int
+) -> None:
+    monkeypatch.setattr(whole, "PART_BYTES", part_bytes)
+    pair.source.execute(
+        "SET SESSION sql_mode = ''",
+        f"CREATE TABLE `{schema}`.t (v VARCHAR(20), g DATE AS (v) STORED, e ENUM('x', ''))",
+        *[f"INSERT IGNORE INTO `{schema}`.t (v, e) VALUES ('2024-01-01', 1), ('no date', 'none'), ('', '')"] * 2,
+    )
+    (table,) = both.selected(f"{schema}.t")
+    whole_copier = copier(both)
+    for _ in range(2):
+        assert whole_copier.copy(table, ALL).rows_sent == 6
+        assert_same_rows(pair.source, pair.target, schema, "t")
+
+
+def test_an_excusable_warning_does_not_excuse_a_changed_value(pair: Pair, both: TablePair, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (e ENUM('a', 'b'))", f"INSERT INTO `{schema}`.t VALUES (2), (2)")
+    (table,) = both.selected(f"{schema}.t")
+    pair.target.execute(f"ALTER TABLE `{schema}`.t MODIFY e ENUM('a')")
+    with pytest.raises(DataError, match="Data truncated"):
+        copied(both, table)
+    assert both.target.text("SELECT @@sql_mode").count("STRICT") == 1
+
+
+def test_a_row_that_replaces_another_one_is_an_error(pair: Pair, both: TablePair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (u VARCHAR(9) COLLATE utf8mb4_bin UNIQUE)",
+        f"INSERT INTO `{schema}`.t VALUES ('a'), ('A')",
+    )
+    (table,) = both.selected(f"{schema}.t")
+    pair.target.execute(f"ALTER TABLE `{schema}`.t MODIFY u VARCHAR(9) COLLATE utf8mb4_general_ci")
+    with pytest.raises(DataError, match=r"RowsSkipped: .*replaced 1 of the rows sent"):
+        copied(both, table)
+
+
+def test_a_warning_of_the_row_filter_is_an_error(pair: Pair, both: TablePair, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (v VARCHAR(20))", f"INSERT INTO `{schema}`.t VALUES ('1'), ('two')")
+    (table,) = both.selected(f"{schema}.t", rules=[{"match": f"{schema}.t", "where": "v = 1"}])
+    with pytest.raises(DataError, match=r"SourceWarning: reading .* 1292"):
+        copied(both, table)
+
+
+class PausedFence(PlainFence):
+    """A pause comes in the middle: the third transaction is refused."""
+
+    def __init__(self) -> None:
+        self.transactions = 0
+
+    @contextmanager
+    def transaction(self, session: Session) -> Iterator[None]:
+        self.transactions += 1
+        if self.transactions == 3:
+            raise Interrupted(Reason.PAUSED, "paused")
+        with super().transaction(session):
+            yield
+
+
+def test_a_copy_that_is_broken_off_is_done_over(
+    pair: Pair, both: TablePair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that were still to come are nobody's answer: the next copy reads on another connection."""
+    monkeypatch.setattr(whole, "PART_BYTES", 500)
+    create_keyless(pair.source, schema, ["plain"])
+    (table,) = both.selected(f"{schema}.plain")
+    sessions, fence = pair_of(both), PausedFence()
+    first, whole_copier = sessions.source(table), WholeCopier(sessions, fence)
+    with pytest.raises(Interrupted):
+        whole_copier.copy(table, ALL)
+    assert 0 < pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.plain") < 256
+    assert first.closed
+    assert sessions.target.number("SELECT @@SESSION.wait_timeout") == 60
+    assert whole_copier.copy(table, ALL).rows_sent == 256
+    assert_same_rows(pair.source, pair.target, schema, "plain")
+
+
+def test_a_first_copy_deletes_no_rows_of_others(pair: Pair, both: TablePair, schema: str) -> None:
+    create_keyless(pair.source, schema, ["plain"])
+    (table,) = both.selected(f"{schema}.plain")
+    pair.target.execute(f"INSERT INTO `{schema}`.plain (n) VALUES (7)")
+    with pytest.raises(DataError, match=r"TargetNotEmpty: .* rows that this Ferry did not write"):
+        copier(both).copy(table, ALL)
+    assert pair.target.query(f"SELECT n FROM `{schema}`.plain") == [(7,)]
+    assert copied(both, table).rows_sent == 256
+    assert_same_rows(pair.source, pair.target, schema, "plain")
