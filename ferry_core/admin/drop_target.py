@@ -1,25 +1,27 @@
 """``deletionPolicy: DropTarget``: drops the tables that a Ferry copied, unless they may be in use.
 
-A table is dropped only if it is provably this Ferry's: its lease names the table (it was empty or absent then) and is
-no longer Claimed, and the checkpoint has the record of its start (R2). Tables are never dropped after a cutover, nor if
-another Ferry's lease names them, nor if a foreign table references them. All others are kept and named. Called by
+A table is dropped only if it is provably this Ferry's: its lease names the table (it was empty or absent then) and does
+not say that it is unwritten, and the checkpoint has the record of its start (R2). Tables are never dropped after a
+cutover, nor if another Ferry's lease names them, nor if a foreign table references them. All others are kept and named.
+No Ferry claims a table between the look at the leases and the drop. Called by
 ``offline``.
 """
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ferry_core.api.spec import Ferry, ferry_uid
 from ferry_core.checkpoint.state import RunState
-from ferry_core.consistency.fence import CLAIMED, COMPLETED, Fence, Lease
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import is_referenced
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
+from ferry_core.run.claim import claims_kept_out
 from ferry_core.run.objects import drop_own_objects
 from ferry_core.run.setup import open_store
 from ferry_core.tables.discovery import LEFT_OUT, target_name
@@ -34,25 +36,27 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
     if lease.phase == COMPLETED:
         return "; its tables are kept because they are live"
     state, trouble = _state(ferry, state_path, connections)
-    started = {target_name(TableName.parse(known), ferry.spec.tables) for known in state.started} if state else set()
-    if lease.phase == CLAIMED:
-        started, trouble = set(), "this Ferry has not written to them"
-    with connections.target() as session:
+    with connections.target() as session, claims_kept_out(session):
         folds = session.number("SELECT @@lower_case_table_names") != 0
 
         def folded(name: TableName) -> TableName:
             return TableName(name.schema.lower(), name.name.lower()) if folds else name
 
-        named = {folded(name) for text in lease.tables for name in TableName.readings(text)}
-        found = tables_named(session, named, folded)
+        def names(texts: Collection[str]) -> set[TableName]:
+            return {folded(name) for text in texts for name in TableName.readings(text)}
+
+        found = tables_named(session, names(lease.tables), folded)
         claimed = {folded(name) for text in lease.tables for name in _certain(text)}
         others = set(map(folded, _claimed_by_others(session, ferry_uid(ferry))))
-        ours_alone = (set(map(folded, started)) & claimed) - others
-        ours = [table for table in found if folded(table) in ours_alone]
+        recorded = [target_name(TableName.parse(known), ferry.spec.tables) for known in state.started] if state else []
+        started = set(map(folded, recorded)) - names(lease.unwritten)
+        ours = [table for table in found if folded(table) in (started & claimed) - others]
         with fence.hold(session):
             # They come after the first row, so a state without a copied table here is about another target.
             objects = drop_own_objects(session, state.objects if state and started else ())
             dropped = _drop(session, ours)
+    if lease.tables and lease.unwritten.issuperset(lease.tables):
+        trouble = "this Ferry has not written to them"
     return _said(dropped, [table for table in found if table not in dropped], trouble) + objects
 
 

@@ -25,6 +25,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight.lease import read_leases
 from ferry_core.preflight.trial_schema import drop_leftovers
 from ferry_core.reasons import Reason
+from ferry_core.run.claim import claims_kept_out
 from ferry_core.run.left_locked import (
     lease_or_explain,
     perhaps_forgotten,
@@ -100,7 +101,8 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> Outcome:
             # A missing lease row counts as fenced too, so removing it loses nothing.
             session.execute(removed_by_hand(ferry_uid(loaded.ferry)))
     with connections.target() as session:
-        _drop_if_unused(session)
+        with claims_kept_out(session):
+            _drop_if_unused(session)
         drop_left_behind(session, ferry_uid(loaded.ferry))
         drop_leftovers(session, ferry_uid(loaded.ferry))
     kept = " except the record of its cutover" if before.phase == COMPLETED else ""

@@ -12,14 +12,14 @@ import copy
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from ferry_core.api.report import Stage
-from ferry_core.consistency.own_tables import DDL, LEASE
+from ferry_core.consistency.own_tables import DDL, LEASE, parse_tables, tables_text
 from ferry_core.errors import (
     ConnectionLost,
     DataError,
@@ -37,8 +37,6 @@ from ferry_core.reasons import Reason
 
 COMPLETED = Stage.COMPLETED.value
 """The phase of a tombstone: the cutover is done, and no run of this Ferry may write to the target again."""
-CLAIMED = "Claimed"
-"""The phase while a Ferry owns its tables and has not written to them: rows in them belong to somebody else."""
 SLOTS = 128
 """Maximum number of target sessions per run. A successor looks up the holders of all of their locks."""
 TAKE_SECONDS = 60
@@ -57,6 +55,9 @@ class Lease:
     source_id: str
     tables: list[str]
     cutover: dict[str, str] = field(default_factory=dict)
+    unwritten: frozenset[str] = frozenset()
+    by_table: bool = True
+    """For both see ``own_tables.Claims``."""
 
     @property
     def perhaps_live(self) -> bool:
@@ -80,7 +81,8 @@ def read_lease(session: Session, uid: str, lock: str = "") -> Lease | None:
     if not rows:
         return None
     epoch, phase, source_id, tables, cutover = ((value or b"").decode() for value in rows[0])
-    return Lease(int(epoch), phase, source_id, json.loads(tables), json.loads(cutover))
+    claims = parse_tables(tables, phase)
+    return Lease(int(epoch), phase, source_id, claims.tables, json.loads(cutover), claims.unwritten, claims.by_table)
 
 
 def _slot_lock(uid: str, slot: int) -> AdvisoryLock:
@@ -282,7 +284,8 @@ class Fence:
         session: Session,
         *,
         phase: str | None = None,
-        tables: list[str] | None = None,
+        tables: Collection[str] | None = None,
+        unwritten: Collection[str] = (),
         source_id: str | None = None,
         cutover: dict[str, str] | None = None,
     ) -> None:
@@ -290,7 +293,7 @@ class Fence:
         values = {
             "phase": phase,
             "source_id": source_id,
-            "tables": None if tables is None else json.dumps(tables),
+            "tables": None if tables is None else tables_text(tables, unwritten),
             "cutover": None if cutover is None else json.dumps(cutover),
         }
         sets = [f"{column} = {string(value)}" for column, value in values.items() if value is not None]

@@ -1,9 +1,13 @@
 """The helper tables that Ferries keep on a target, one row per Ferry.
 
-Created by ``fence`` when a run takes its epoch.
+Created by ``fence`` when a run takes its epoch. The lease row names the tables that a Ferry claims, and says of each
+whether rows of this Ferry may be in it.
 """
 
+import json
 import re
+from collections.abc import Collection
+from typing import NamedTuple
 
 from ferry_core.mysql.literals import string
 from ferry_core.tables.table import TableName
@@ -42,6 +46,34 @@ DDL = (
         updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
     ) ENGINE=InnoDB""",
 )
+
+
+CLAIMED = "Claimed"
+"""Of a lease, or of one table in it: the Ferry has not written there, so rows in it belong to somebody else."""
+_WRITTEN = "Written"
+
+
+def tables_text(tables: Collection[str], unwritten: Collection[str]) -> str:
+    """Render the lease's ``tables``. Earlier versions, which stored a list, iterate over the names."""
+    return json.dumps({name: CLAIMED if name in unwritten else _WRITTEN for name in sorted(tables)})
+
+
+class Claims(NamedTuple):
+    """The tables that a lease claims."""
+
+    tables: list[str]
+    unwritten: frozenset[str]
+    """Those that its Ferry has certainly not written to."""
+    by_table: bool
+    """False: an earlier version wrote this, perhaps one that does not change the phase when it writes rows."""
+
+
+def parse_tables(text: str, phase: str) -> Claims:
+    """Read what ``tables_text`` or an earlier version has written."""
+    known = json.loads(text or "[]")
+    if isinstance(known, dict):
+        return Claims(list(known), frozenset(name for name, state in known.items() if state == CLAIMED), by_table=True)
+    return Claims(known, frozenset(known if phase == CLAIMED else ()), by_table=False)
 
 
 def completed_by_hand(ferry_uid: str) -> str:

@@ -110,6 +110,11 @@ def is_referenced(error: FerryError) -> bool:
     return error.code in (1217, 1451, 3730)
 
 
+def violates_check(error: FerryError) -> bool:
+    """Whether a CHECK constraint was not added because of a row in the table."""
+    return error.code in (3819, 4025)
+
+
 def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
     """The same for an error while a connection is opened, with advice about what to check."""
     found = classify(error, endpoint)

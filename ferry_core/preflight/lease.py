@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferry_core.api.report import Phase
-from ferry_core.consistency.own_tables import LEASE, SCHEMA
+from ferry_core.consistency.own_tables import LEASE, SCHEMA, parse_tables
 from ferry_core.errors import DataError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.listings import exists
@@ -29,6 +29,8 @@ class Lease:
     tables: frozenset[TableName]
     perhaps: frozenset[TableName]  # some or all of these: a row of an earlier version is ambiguous
     locks_source: bool  # whether it holds the source's old read_only values
+    unwritten: frozenset[TableName]
+    by_table: bool  # for both see ``own_tables.Claims``
 
 
 def read_leases(target: Session) -> Sequence[Lease]:
@@ -46,8 +48,10 @@ def read_leases(target: Session) -> Sequence[Lease]:
 
 def _lease(texts: list[str]) -> Lease:
     uid, name, phase, source_id, tables, cutover = texts
-    readings = [TableName.readings(text) for text in json.loads(tables or "[]")]
+    claims = parse_tables(tables, phase)
+    readings = [TableName.readings(text) for text in claims.tables]
     certain = frozenset(read[0] for read in readings if len(read) == 1)
     perhaps = frozenset(table for read in readings if len(read) > 1 for table in read)
     locks_source = bool(json.loads(cutover or "{}")) and phase != Phase.ABORTED.value
-    return Lease(uid, name, phase, source_id, certain, perhaps, locks_source)
+    not_written = frozenset(read for text in claims.unwritten for read in TableName.readings(text))
+    return Lease(uid, name, phase, source_id, certain, perhaps, locks_source, not_written, claims.by_table)

@@ -1,9 +1,9 @@
 """Checks that the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ferry_core.api.report import Phase
-from ferry_core.consistency.fence import CLAIMED, COMPLETED
+from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
 from ferry_core.consistency.own_tables import removed_by_hand
 from ferry_core.errors import ConfigError
@@ -72,19 +72,28 @@ def _own(context: PreflightContext) -> set[Table]:
     return set(_claimed(context.own_lease, context.tables, context.ferry_uid, context.target_facts))
 
 
+def _written(context: PreflightContext, started: Collection[str]) -> set[Table]:
+    """Our tables that may contain rows of this Ferry."""
+    lease, folded = context.own_lease, context.target_facts.folded
+    if lease is None:
+        return set()
+    unwritten = set(map(folded, lease.unwritten))
+    recorded = started if not lease.by_table else ()
+    return {table for table in _own(context) if table.id in recorded or folded(table.target) not in unwritten}
+
+
 def _rows(context: PreflightContext) -> Iterator[Finding]:
     if (started := context.started) is None:
         raise CannotAskError("the state, which records this Ferry's rows, could not be read")
-    own = _own(context)
+    perhaps_ours = _written(context, started)
     holding = [
         table
         for table in context.tables
-        if (table not in own or table.id not in started)
+        if (table not in perhaps_ours or table.id not in started)
         and table.target in context.existing_targets
         and holds_rows(context.target, table.target)
     ]
     phase = context.own_lease.phase if context.own_lease else None
-    perhaps_ours = own if phase != CLAIMED else set()
     forgotten = [table for table in holding if table in perhaps_ours]
     full = [table.target for table in holding if table not in perhaps_ours]
     ended = phase in (COMPLETED, *ABANDONED)  # reported by the check of leases

@@ -2,22 +2,25 @@
 
 Once a Ferry may have written to a table, nobody can tell whose the rows are that no state has a record of: a later run
 deletes them. So the claim looks into the tables. After the fence was taken no transaction of an earlier run commits any
-more; if no row is in any of them, the lease's phase is Claimed. It is Copying before the first row can be written. What
-is found in between, by this run or by a later one, was written by others: it is refused, and never deleted.
+more: a table without a row is recorded as unwritten, until right before the first row can be written. What is found in
+an unwritten table, by this run or by a later one, was written by others: it is refused, and never deleted. The lease's
+phase is Claimed while all tables are unwritten.
 
 Two Ferries that start at once may both have passed preflight with the same tables. So claims on one target are made one
-after another, and each reads the other Ferries' leases again.
+after another, and each reads the other Ferries' leases again. A cleanup that drops tables waits for its turn too.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from ferry_core.api.report import Phase, Stage
 from ferry_core.checkpoint.marks import forget_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
-from ferry_core.consistency.fence import CLAIMED, COMPLETED, Fence, Lease
+from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.holder import record_holder
+from ferry_core.consistency.own_tables import CLAIMED
 from ferry_core.errors import ConfigError, Fenced, LockConflict, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import holds_rows
@@ -56,27 +59,36 @@ def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) 
     if context.state is None:
         first.epoch = fence.epoch
         context.store.save(first, fence.epoch)
-    claimed = sorted({*before.tables, *(str(table.target) for table in context.tables)})
-    with fence.exclusively() as (session, _):
+    claimed = {*before.tables, *(str(table.target) for table in context.tables)}
+    with context.connections.lease() as waiting, claims_kept_out(waiting), fence.exclusively() as (session, _):
         _refuse_claimed(context, session)
-        phase = CLAIMED if _none_written(context, before, session) else None
-        fence.update(session, phase=phase, tables=claimed, source_id=context.source_id)
+        unwritten = _unwritten(context, before, session)
+        phase = _phase(before, all_unwritten=claimed <= unwritten)
+        fence.update(session, phase=phase, tables=claimed, unwritten=unwritten, source_id=context.source_id)
         if not context.begun and isinstance(context.store, SqliteStore):
             forget_marks(session, context.uid)
         record_holder(session, context.uid, fence.epoch, context.store.describe())
     return fence
 
 
-def _refuse_claimed(context: RunContext, session: Session) -> None:
-    """Raise ConfigError for tables that another Ferry has claimed since preflight.
+@contextmanager
+def claims_kept_out(session: Session) -> Iterator[None]:
+    """Meanwhile no other session claims tables on this server, or drops those of a Ferry or the helper tables.
 
-    The session keeps the named lock until it ends, which is after the commit of this claim.
+    Enter it before a transaction that writes to the lease table: whoever waits here must not hold locks there.
     """
     if not _CLAIMING.take(session, CLAIMING_SECONDS):
         raise RetriableError(
             Reason.LOCK_CONFLICT,
-            f"{session.endpoint.where}: another Ferry has been claiming its tables for {CLAIMING_SECONDS} s",
+            f"{session.endpoint.where}: another Ferry has been claiming or dropping its tables for "
+            f"{CLAIMING_SECONDS} s",
         )
+    yield
+    _CLAIMING.release(session)
+
+
+def _refuse_claimed(context: RunContext, session: Session) -> None:
+    """Raise ConfigError for tables that another Ferry has claimed since preflight."""
     leases, facts = read_leases(session), ServerFacts(session)
     for finding in claims_in_the_way(leases, context.tables, context.uid, facts):
         raise ConfigError(finding.reason, finding.message)
@@ -103,21 +115,39 @@ def refuse_rows(target: Session, tables: Collection[TableName]) -> None:
             raise ConfigError(Reason.TARGET_NOT_EMPTY, not_empty(target, [table]))
 
 
-def writes_begin(fence: Fence) -> None:
-    """From now on rows of this Ferry may be in its tables."""
+def writes_begin(fence: Fence, tables: Collection[TableName]) -> None:
+    """From now on rows of this Ferry may be in these tables. Raises TargetNotEmpty for rows of others there."""
     with fence.exclusively() as (session, lease):
-        if lease.phase == CLAIMED:
-            fence.update(session, phase=Stage.COPYING.value)
+        if begin := {str(table): table for table in tables if str(table) in lease.unwritten}:
+            refuse_rows(session, begin.values())
+            phase = Stage.COPYING.value if lease.phase == CLAIMED else None
+            fence.update(session, phase=phase, tables=lease.tables, unwritten=lease.unwritten - begin.keys())
 
 
-def _none_written(context: RunContext, before: Lease, session: Session) -> bool:
-    """Whether certainly no row of ours is in any table. Raises TargetNotEmpty for rows of others there.
+def note_emptied(fence: Fence, table: TableName) -> None:
+    """This Ferry has deleted its rows from the table, so rows that come now were written by others."""
+    with fence.exclusively() as (session, lease):
+        if not holds_rows(session, table):
+            unwritten = lease.unwritten | {str(table)}
+            fence.update(session, tables=lease.tables, unwritten=unwritten)
+
+
+def _unwritten(context: RunContext, before: Lease, session: Session) -> frozenset[str]:
+    """The names of tables in which certainly no row of ours is. Raises TargetNotEmpty for rows of others there.
 
     Tables that the lease names and this run has not selected are not looked into: the account may not see them.
     """
-    if context.started or before.phase == Stage.CUTTING_OVER.value:
-        return False
-    selected = {str(table.target): table.target for table in context.tables}
-    perhaps_ours = set(before.tables) if before.phase != CLAIMED else set()
-    refuse_rows(session, [table for name, table in selected.items() if name not in perhaps_ours])
-    return selected.keys() >= perhaps_ours and not any(holds_rows(session, selected[name]) for name in perhaps_ours)
+    kept = context.kept(before)
+    ours = {str(table.target) for table in context.tables if table.id in kept}
+    others = {str(table.target): table.target for table in context.tables if table.id not in kept}
+    perhaps_ours = set(before.tables) - before.unwritten
+    refuse_rows(session, [table for name, table in others.items() if name not in perhaps_ours])
+    empty = {name for name in others.keys() & perhaps_ours if not holds_rows(session, others[name])}
+    return frozenset((before.unwritten - ours) | (others.keys() - perhaps_ours) | empty)
+
+
+def _phase(before: Lease, *, all_unwritten: bool) -> str | None:
+    """None: it stays. The phase of a cutover attempt that must be undone is kept."""
+    if all_unwritten:
+        return CLAIMED if before.phase != Stage.CUTTING_OVER.value else None
+    return Stage.COPYING.value if before.phase == CLAIMED else None

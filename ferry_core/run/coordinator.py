@@ -153,8 +153,9 @@ class Coordinator:
         run.streams = True
         operations, checkpoints = run.operations, run.checkpoints
         fresh = operations.empty_fresh_tables(checkpoints.state.started, self._wait_while_paused)
-        operations.start_streaming()
+        # In this order: if a run ends in between, the next one refuses the rows that others write until then.
         checkpoints.save(started=fresh)
+        operations.start_streaming()
         if not operations.all_copied:
             operations.make_readable(self._wait_until, self.tick)
         self.tick()

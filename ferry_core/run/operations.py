@@ -15,7 +15,7 @@ from ferry_core.api.report import Phase
 from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.whole_tables import too_slow
-from ferry_core.consistency.fence import CLAIMED, Fence
+from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import STREAMED, CutoverAttempt
@@ -27,7 +27,7 @@ from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.mysql.replication import Replicated
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
-from ferry_core.run.claim import refuse_rows, writes_begin
+from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import Keep, TargetObjects
@@ -75,11 +75,11 @@ class Operations(Protocol):
     def empty_fresh_tables(self, started: frozenset[str], wait_while_paused: Callable[[], None]) -> Sequence[TableMove]:
         """Delete what a forgotten run left in the tables that are not ``started``; gives those tables.
 
-        Raises TargetNotEmpty where no run can have left anything.
+        Raises TargetNotEmpty for rows where no run can have left any.
         """
 
     def start_streaming(self) -> None:
-        """From here on rows are written."""
+        """From here on rows are written. Raises TargetNotEmpty for rows that others have written before."""
 
     def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:
         """Wait until chunks may be read (R2)."""
@@ -191,7 +191,7 @@ class DataOperations:
             self._engine.interrupt()
 
     def start_streaming(self) -> None:
-        writes_begin(self._fence)
+        writes_begin(self._fence, [move.table.target for move in self._engine.moves])
         self._engine.start_streaming()
 
     def start_copying(self) -> None:
@@ -226,10 +226,13 @@ class DataOperations:
         fresh = [move for move in self._engine.moves if move.id not in started]
         if fresh:
             with self._connections.target() as session:
-                if self._fence.read().phase == CLAIMED:
-                    refuse_rows(session, [move.table.target for move in fresh])
-                elif deleted := empty_tables(self._fence, session, fresh, wait_while_paused):
-                    log.info("deleted %d rows of an earlier, forgotten run from the target", deleted)
+                unwritten = self._fence.read().unwritten
+                refuse_rows(session, [move.table.target for move in fresh if str(move.table.target) in unwritten])
+                for move in fresh:
+                    if str(move.table.target) not in unwritten:
+                        deleted = empty_tables(self._fence, session, [move], wait_while_paused)
+                        note_emptied(self._fence, move.table.target)
+                        log.info("%s: deleted %d rows of an earlier, forgotten run", move.table.target, deleted)
         return fresh
 
     def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:

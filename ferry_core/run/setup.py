@@ -80,7 +80,13 @@ class RunContext:
     @property
     def started(self) -> Collection[str]:
         """Ids of tables whose rows on the target are kept."""
-        return self.state.started if self.state is not None else ()
+        return self.kept(self.lease)
+
+    def kept(self, lease: Lease | None) -> Collection[str]:
+        """Ids of tables with a record of their start, unless ``lease`` says that the run ended before its first row."""
+        unwritten = lease.unwritten if lease is not None and lease.by_table else ()
+        recorded = self.state.started if self.state is not None else ()
+        return {table.id for table in self.tables if table.id in recorded and str(table.target) not in unwritten}
 
     @property
     def recreatable(self) -> Collection[str]:

@@ -6,18 +6,18 @@ recognises them later, and creates again those that differ from the source's by 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ferry_core.checkpoint.marks import forget_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
-from ferry_core.consistency.fence import CLAIMED, Fence
+from ferry_core.consistency.fence import Fence
 from ferry_core.errors import RetriableError
-from ferry_core.mysql.listings import holds_rows
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import is_recreated, unlike_tables
 from ferry_core.run.setup import RunContext
+from ferry_core.schema.drop import drop_if_empty
 from ferry_core.tables.table import Table
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
     """Save ``state``, which has no rows, and drop the tables that this start has created.
 
     In this order, because the next run does not empty a table whose start is recorded. All threads have ended; keys
-    that they already wrote to the target are in our tables without a record, which are emptied. If the lease is still
-    Claimed, no thread has written: a table that contains rows is kept, since somebody else has loaded them.
+    that they already wrote to the target are in our tables without a record, which are emptied. If the lease says that
+    a table is unwritten and it contains rows, it is kept, since somebody else has loaded them.
     """
     state.epoch = fence.epoch
     if isinstance(context.store, SqliteStore):
@@ -37,7 +37,8 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
     context.store.save(state, fence.epoch)
     try:
         with context.connections.target() as target:
-            dropped = _drop(target, fence, created, only_empty=fence.read().phase == CLAIMED)
+            unwritten = fence.read().unwritten
+            dropped = _drop(target, fence, created, {table for table in created if str(table.target) in unwritten})
     except RetriableError as error:
         log.warning("not all tables that this run has created could be dropped, the next start does that: %s", error)
     else:
@@ -53,15 +54,18 @@ def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Se
     checked = PreflightContext(spec, context.uid, source, target, created, context.started, recreatable=known)
     outdated = [table for table, _ in unlike_tables(checked) if is_recreated(checked, table)]
     if outdated:
-        dropped = _drop(target, fence, outdated, only_empty=True)
+        dropped = _drop(target, fence, outdated, set(outdated))
         log.info("dropped %d tables of an earlier start: they were altered on the source since", dropped)
 
 
-def _drop(target: Session, fence: Fence, tables: Sequence[Table], *, only_empty: bool) -> int:
+def _drop(target: Session, fence: Fence, tables: Sequence[Table], unwritten: Collection[Table]) -> int:
+    """Drop tables, those that are ``unwritten`` only if they are empty. Returns how many were dropped."""
     dropped = 0
     with fence.hold(target):
         for table in tables:
-            if not (only_empty and holds_rows(target, table.target)):
+            if table in unwritten:
+                dropped += drop_if_empty(target, table.target)
+            else:
                 target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
                 dropped += 1
     return dropped

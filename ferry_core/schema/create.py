@@ -11,12 +11,13 @@ from typing import Protocol
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.listings import exists, holds_rows, listed
+from ferry_core.mysql.listings import exists, listed
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import as_written
 from ferry_core.schema.definition import Definition, parse
+from ferry_core.schema.drop import drop_if_empty
 from ferry_core.schema.likeness import differences
 from ferry_core.schema.spelling import spelled_out
 from ferry_core.tables.table import Table, TableName
@@ -65,8 +66,8 @@ def _refuse_unlike(source: Session, target: Session, created: Sequence[Table], f
         return
     with fence.hold(target):
         for table in created:
-            if table in found and not holds_rows(target, table.target):
-                target.execute(f"DROP TABLE {table.target.sql}")
+            if table in found:
+                drop_if_empty(target, table.target)
     raise ConfigError(
         Reason.DEFINITION_DIFFERS,
         "; ".join(

@@ -21,6 +21,8 @@ MAKES_SECOND = "CREATE TABLE `{}`.`u`"
 ABOUT_TO_WRITE = f"phase = {string('Copying')}"
 RECORDS_START = "REPLACE INTO mysql_ferry.checkpoint"
 """The mark of the first checkpoint of a state file, which says that the tables are started."""
+WRITES_ROWS = "LOAD DATA"
+MAKES_THIRD = "CREATE TABLE `{}`.`v`"
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
 
 
 @contextlib.contextmanager
-def held(cli: FerryCli, statement: str) -> Iterator[tuple[FerryProcess, Proxy]]:
+def held(cli: FerryCli, statement: str, *arguments: str) -> Iterator[tuple[FerryProcess, Proxy]]:
     """Inside, a run waits for this statement, which has not come to the target."""
     target = cli.pair.target
     with Proxy(target.host, target.port) as proxy:
@@ -44,6 +46,7 @@ def held(cli: FerryCli, statement: str) -> Iterator[tuple[FerryProcess, Proxy]]:
         with cli.process() as process:
             if "checkpoint" in cli.spec:
                 process.arguments = []
+            process.arguments = [*process.arguments, *arguments]
             process.start()
             proxy.wait_held(120)
             yield process, proxy
@@ -148,20 +151,75 @@ def test_a_checkpoint_of_before_the_first_row_tells_of_none(cli: FerryCli) -> No
     completes(cli)
 
 
-def test_once_rows_may_be_written_they_may_be_a_run_s_own(cli: FerryCli) -> None:
-    """Killed before its record of the start: nobody can tell whose they are. A warning names the tables."""
-    with held(cli, RECORDS_START) as (process, _):
-        assert cli.lease() == [(1, "Copying")]
+@pytest.mark.parametrize("moment", [RECORDS_START, ABOUT_TO_WRITE], ids=["before its record", "after its record"])
+def test_a_run_killed_as_it_records_the_start(cli: FerryCli, moment: str) -> None:
+    """It has not written a row in either case."""
+    with held(cli, moment) as (process, _):
+        assert cli.lease() == [(1, "Claimed")]
         process.kill()
     load(cli)
-    checked = cli.check("--state", str(cli.state), "--output", "json")
-    assert (checked.code, "ForgottenRows" in checked.stdout) == (0, True)
+    for arguments in ((), ("--restart",)):
+        run(cli, *arguments).refused(64, "TargetNotEmpty", f"{cli.schema}.t hold rows")
+        assert rows(cli) == THEIRS
+    cli.pair.target.execute(f"DELETE FROM `{cli.schema}`.t")
     completes(cli)
+
+
+def test_rows_of_others_among_those_of_a_run_whose_state_is_lost(cli: FerryCli) -> None:
+    """Nobody can tell whose they are. A warning names the tables."""
+    with held(cli, WRITES_ROWS) as (process, _):
+        assert cli.lease() == [(1, "Copying")]
+        process.kill()
+    cli.state.unlink()
+    load(cli)
+    run(cli).refused(64, "StateMissing", f"{cli.schema}.t")
+    assert "ForgottenRows" in completes(cli, "--restart")
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "goes on"])
+def test_into_a_table_that_a_restart_selects_anew(cli: FerryCli, killed: bool) -> None:
+    """The lease still names a table of the earlier selection, which may contain rows of this Ferry."""
+    schema = cli.schema
+    cli.pair.source.execute(f"CREATE TABLE `{schema}`.v LIKE `{schema}`.t")
+    cli.spec["tables"]["include"] = [f"{schema}.u"]
+    with held(cli, WRITES_ROWS) as (process, _):
+        process.kill()
+    cli.state.unlink()
+    cli.spec["tables"]["include"] = [f"{schema}.t", f"{schema}.v"]
+    with held(cli, MAKES_THIRD, "--restart") as (process, proxy):
+        load(cli)
+        if killed:
+            process.kill()
+        else:
+            proxy.release()
+            Ended(process.wait_end(120), "", process.log.read_text()).refused(64, "TargetNotEmpty", f"{schema}.t")
+    run(cli, "--restart").refused(64, "TargetNotEmpty", f"{schema}.t hold rows")
+    assert rows(cli) == THEIRS
+    cli.pair.target.execute(f"DELETE FROM `{schema}`.t")
+    ended = run(cli, "--restart")
+    assert ended.code == 0, ended
+    assert rows(cli) == [(1, "one"), (2, "two")]
+
+
+def test_into_an_empty_table_of_a_restart_that_is_killed(cli: FerryCli) -> None:
+    """It has not deleted the rows of another table yet. Those in the empty one are not this Ferry's."""
+    with held(cli, WRITES_ROWS) as (process, _):
+        process.kill()
+    cli.state.unlink()
+    cli.pair.target.query(f"INSERT INTO `{cli.schema}`.u VALUES (99, 'of a run')")
+    cli.pair.target.query(f"DELETE FROM `{cli.schema}`.t")
+    with held(cli, "DELETE FROM `{}`.`u`", "--restart") as (process, _):
+        process.kill()
+    load(cli)
+    run(cli, "--restart").refused(64, "TargetNotEmpty", f"{cli.schema}.t hold rows")
+    assert rows(cli) == THEIRS
+    cli.pair.target.execute(f"DELETE FROM `{cli.schema}`.t")
+    completes(cli, "--restart")
 
 
 def test_a_claim_of_an_earlier_version_does_not_tell(cli: FerryCli) -> None:
     """It is New until the first attempt to cut over, also while rows are copied; empty tables tell enough."""
-    as_before = "UPDATE mysql_ferry.lease SET phase = 'New' WHERE ferry_uid = %s"
+    as_before = "UPDATE mysql_ferry.lease SET phase = 'New', tables = JSON_KEYS(tables) WHERE ferry_uid = %s"
     with held(cli, MAKES_SECOND) as (process, _):
         process.kill()
     cli.pair.target.query(as_before, [cli.uid])

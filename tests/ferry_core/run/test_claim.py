@@ -8,11 +8,12 @@ import pytest
 from ferry_core.api.report import Stage
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState, TableState
-from ferry_core.consistency.fence import CLAIMED, Fence, Lease, read_lease
+from ferry_core.consistency.fence import Fence, Lease, read_lease
+from ferry_core.consistency.own_tables import CLAIMED
 from ferry_core.errors import ConfigError, Fenced
 from ferry_core.manifest import load
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.run.claim import refuse_rows, take_fence, writes_begin
+from ferry_core.run.claim import note_emptied, refuse_rows, take_fence, writes_begin
 from ferry_core.run.setup import RunContext
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import TableName
@@ -51,9 +52,17 @@ class Claims:
         )
         return take_fence(context, state or self.state())
 
+    def write(self, fence: Fence, *tables: str) -> None:
+        writes_begin(fence, [TableName(self.schema, name) for name in tables])
+
     def lease(self) -> Lease | None:
         with Session(self.loaded.target, Purpose.CONTROL) as target:
             return read_lease(target, self.uid)
+
+    def unwritten(self) -> set[str]:
+        lease = self.lease()
+        assert lease is not None
+        return {name.removeprefix(f"{self.schema}.") for name in lease.unwritten}
 
     def phase(self) -> str:
         lease = self.lease()
@@ -66,9 +75,9 @@ class Claims:
     def empty(self) -> None:
         self.pair.target.execute(f"DELETE FROM `{self.schema}`.t")
 
-    def refused(self, *tables: str) -> None:
+    def refused(self, *tables: str, state: RunState | None = None) -> None:
         with pytest.raises(ConfigError, match=f"TargetNotEmpty.*{self.schema}.t hold rows that this Ferry did not"):
-            self.take(*tables)
+            self.take(*tables, state=state)
 
 
 @pytest.fixture
@@ -85,10 +94,10 @@ def test_until_rows_may_be_written(claims: Claims) -> None:
     second = claims.take("t", "u")
     assert claims.phase() == CLAIMED
     with pytest.raises(Fenced):
-        writes_begin(first)
+        claims.write(first, "t", "u")
     assert claims.phase() == CLAIMED
     for _ in range(2):
-        writes_begin(second)
+        claims.write(second, "t", "u")
         assert claims.phase() == Stage.COPYING.value
 
 
@@ -112,7 +121,7 @@ def test_rows_that_came_before_the_claim(claims: Claims) -> None:
 
 def test_empty_tables_are_claimed_once_more(claims: Claims) -> None:
     """After a start that was undone, say. Rows that may be ours are no reason to refuse."""
-    writes_begin(claims.take("t", "u"))
+    claims.write(claims.take("t", "u"), "t", "u")
     claims.load()
     claims.take("t", "u")
     assert claims.phase() == Stage.COPYING.value
@@ -123,7 +132,7 @@ def test_empty_tables_are_claimed_once_more(claims: Claims) -> None:
 
 def test_a_claim_of_an_earlier_version(claims: Claims) -> None:
     """It is New until a cutover is tried."""
-    claims.take("t").record(phase="New")
+    claims.take("t").record(phase="New", tables=[f"{claims.schema}.t"])
     claims.load()
     claims.take("t")
     assert claims.phase() == "New"
@@ -134,7 +143,7 @@ def test_a_claim_of_an_earlier_version(claims: Claims) -> None:
 
 def test_tables_that_join(claims: Claims) -> None:
     """Rows in them are not ours, whatever is in the others."""
-    writes_begin(claims.take("u"))
+    claims.write(claims.take("u"), "u")
     claims.load()
     claims.refused("t", "u")
     claims.empty()
@@ -143,12 +152,57 @@ def test_tables_that_join(claims: Claims) -> None:
 
 
 def test_rows_of_ours_in_a_table_that_is_no_longer_selected(claims: Claims) -> None:
-    writes_begin(claims.take("t", "u"))
+    claims.write(claims.take("t", "u"), "t", "u")
     claims.load()
     claims.take("u")
-    assert claims.phase() == Stage.COPYING.value
-    claims.take("t", "u")
-    assert claims.phase() == Stage.COPYING.value
+    assert (claims.phase(), claims.unwritten()) == (Stage.COPYING.value, {"u"})
+    fence = claims.take("t", "u")
+    assert (claims.phase(), claims.unwritten()) == (Stage.COPYING.value, {"u"})
+    claims.write(fence, "t", "u")
+    assert (claims.phase(), claims.unwritten()) == (Stage.COPYING.value, set())
+
+
+def test_rows_in_a_table_that_joins_while_another_one_is_no_longer_selected(claims: Claims) -> None:
+    """Nothing is known of the other one, and rows in the new one are still not ours."""
+    claims.write(claims.take("u"), "u")
+    fence = claims.take("t")
+    assert (claims.phase(), claims.unwritten()) == (Stage.COPYING.value, {"t"})
+    claims.load()
+    with pytest.raises(ConfigError, match="TargetNotEmpty"):
+        claims.write(fence, "t")
+    claims.refused("t")
+    claims.refused("t", "u")
+    claims.empty()
+    claims.write(claims.take("t"), "t")
+    assert claims.unwritten() == set()
+
+
+def test_a_table_that_was_emptied(claims: Claims) -> None:
+    """Once our rows are deleted, rows in it are not ours."""
+    claims.write(claims.take("t", "u"), "t", "u")
+    claims.load()
+    fence = claims.take("t", "u")
+    table = TableName(claims.schema, "t")
+    note_emptied(fence, table)
+    assert claims.unwritten() == {"u"}
+    claims.empty()
+    note_emptied(fence, table)
+    assert claims.unwritten() == {"t", "u"}
+    claims.load()
+    claims.refused("t", "u")
+
+
+def test_a_record_of_the_start_without_a_row(claims: Claims) -> None:
+    """A run was killed between the two. Rows that came since are not ours."""
+    state = claims.state()
+    state.tables[f"{claims.schema}.t"] = TableState(started=True)
+    claims.take("t")
+    fence = claims.take("t", state=state)
+    assert (claims.phase(), claims.unwritten()) == (CLAIMED, {"t"})
+    claims.load()
+    claims.refused("t", state=state)
+    with pytest.raises(Fenced):
+        fence.read()
 
 
 def test_a_run_that_goes_on_and_a_cutover_that_must_be_undone(claims: Claims) -> None:
@@ -161,6 +215,7 @@ def test_a_run_that_goes_on_and_a_cutover_that_must_be_undone(claims: Claims) ->
     state.tables[f"{claims.schema}.t"] = TableState(started=True)
     for phase in (Stage.STREAMING.value, Stage.COPYING.value, "New", CLAIMED):
         with Session(claims.loaded.target, Purpose.CONTROL) as target:
-            target.execute(f"UPDATE mysql_ferry.lease SET phase = '{phase}' WHERE ferry_uid = '{claims.uid}'")
-        writes_begin(claims.take("t", state=state))
+            before = f"phase = '{phase}', tables = '[\"{claims.schema}.t\"]'"  # of an earlier version
+            target.execute(f"UPDATE mysql_ferry.lease SET {before} WHERE ferry_uid = '{claims.uid}'")
+        claims.write(claims.take("t", state=state), "t")
         assert claims.phase() == (phase if phase != CLAIMED else Stage.COPYING.value)
