@@ -1,17 +1,18 @@
-"""Replaces texts that SHOW CREATE TABLE prints as ``?``, so that a table created from it equals the source's.
+"""Edits the output of SHOW CREATE TABLE so that a table created from it equals the source's, and is printed as it is.
 
+Texts that are printed as ``?`` are replaced.
 Affected are the members of ENUM and SET and, on MariaDB, the DEFAULT of text and binary columns (MySQL prints those as
 hexadecimal numbers). Literals in expressions, CHECKs and partitions are printed exactly. A COMMENT is not, but both
 families store a ``?`` themselves for such characters. Used by ``create``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.schema.definition import elements_of
-from ferry_core.schema.tokens import Token
+from ferry_core.schema.tokens import Token, tokens_of
 from ferry_core.tables.members import DOUBTFUL, default, members
 from ferry_core.tables.table import TableName
 
@@ -20,16 +21,44 @@ LITERAL_DEFAULTS = frozenset({"CHAR", "VARCHAR", "BINARY", "VARBINARY", "ENUM", 
 
 
 def spelled_out(session: Session, table: TableName, statement: str) -> str:
-    """``statement``, the SHOW CREATE TABLE of ``table``, with hexadecimal literals in place of doubtful texts."""
-    edits: list[tuple[Token, bytes]] = []
-    for element in elements_of(statement, table)[0]:
+    """``statement``, the SHOW CREATE TABLE of ``table``, with hexadecimal literals in place of doubtful texts, and
+    without inherited collations.
+    """
+    edits: list[tuple[int, int, str]] = []
+    elements, end = elements_of(statement, table)
+    collation = _collation(tokens_of(statement[end:]))
+    for element in elements:
         if len(element) > 1 and element[0].kind == "name":
-            edits += _members(session, table, element)
+            doubtful = [*_members(session, table, element)]
             if session.flavor is Flavor.MARIADB:
-                edits += _default(session, table, element)
-    for token, text in sorted(edits, key=lambda edit: edit[0].start, reverse=True):
-        statement = f"{statement[: token.start]}0x{text.hex()}{statement[token.end :]}"
+                doubtful += _default(session, table, element)
+            elif collation:
+                edits += _inherited(element, collation)
+            edits += [(token.start, token.end, f"0x{text.hex()}") for token, text in doubtful]
+    for start, stop, text in sorted(edits, reverse=True):
+        statement = f"{statement[:start]}{text}{statement[stop:]}"
     return statement
+
+
+def _collation(options: Iterable[Token]) -> str:
+    """The collation among the table's options; empty if none is printed."""
+    tokens = list(options)
+    for word, mark, name in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if word.word == "COLLATE" and mark.is_mark("="):
+            return name.word
+    return ""
+
+
+def _inherited(element: Sequence[Token], collation: str) -> Iterator[tuple[int, int, str]]:
+    """The COLLATE of a column without a character set of its own, if it is the table's."""
+    depth = 0
+    for before, token, name in zip(element, element[1:], element[2:], strict=False):
+        depth += (token.raw == "(") - (token.raw == ")")
+        if depth == 0 and token.word in ("CHARACTER", "DEFAULT", "GENERATED", "COMMENT"):
+            return
+        if depth == 0 and token.word == "COLLATE" and name.word == collation:
+            yield before.end, name.end, ""
+            return
 
 
 def _members(session: Session, table: TableName, element: Sequence[Token]) -> Iterator[tuple[Token, bytes]]:

@@ -137,3 +137,22 @@ def test_a_replaced_enum_member_is_a_change(pair: Pair, both: TablePair, schema:
     (after,) = both.selected(f"{schema}.t")
     assert after.definition == before.definition
     assert "enum('b',0xf09f9881,'a,0x',0x3f)" in differences(before, after)
+
+
+def test_columns_that_inherit_the_collation_are_shown_as_on_the_source(
+    pair: Pair, both: TablePair, schema: str
+) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, `COLLATE` TEXT, own TEXT COLLATE utf8mb4_bin, "
+        "primary_one TEXT CHARACTER SET utf8mb4, member ENUM('a COLLATE utf8mb4_bin', 'b') NOT NULL DEFAULT 'b', "
+        "other VARCHAR(9) CHARACTER SET latin1 DEFAULT 'COLLATE', made CHAR(9) AS (CONCAT('a' COLLATE utf8mb4_bin)), "
+        "said CHAR(3) NOT NULL COMMENT 'COLLATE utf8mb4_bin') "
+        "COMMENT 'COLLATE=utf8mb4_general_ci' DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+        f"CREATE TABLE `{schema}`.plain (id INT PRIMARY KEY, a TEXT, b TEXT COLLATE latin1_bin) CHARACTER SET latin1 "
+        "COMMENT 'COLLATE=latin1_bin'",
+        f"ALTER TABLE `{schema}`.t DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci, ADD late TEXT",
+    )
+    assert both.copy_all(both.selected(f"{schema}.*")) == 0
+    for table in ("t", "plain"):
+        shown = [end.query(f"SHOW CREATE TABLE `{schema}`.{table}")[0][1] for end in (pair.source, pair.target)]
+        assert shown[1] == shown[0]
