@@ -16,6 +16,11 @@ class CreateTables(StrEnum):
     NEVER = "Never"
 
 
+class TableEngine(StrEnum):
+    KEEP = "Keep"
+    INNODB = "InnoDB"
+
+
 class OnSchemaChange(StrEnum):
     FAIL = "Fail"
     RECOPY = "Recopy"

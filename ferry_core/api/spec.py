@@ -19,6 +19,7 @@ from ferry_core.api.choices import (
     OnMismatch,
     OnSchemaChange,
     OtherObjects,
+    TableEngine,
     VerifyMode,
 )
 from ferry_core.api.cutover import Cutover
@@ -58,6 +59,8 @@ class Schema(Model):
 
     create: Annotated[CreateTables, Field(strict=False)] = CreateTables.IF_MISSING
     """IfMissing: tables are created from the source's definition. Never: they must exist."""
+    engine: Annotated[TableEngine, Field(strict=False)] = TableEngine.KEEP
+    """Engine of tables that are created for MyISAM and Aria tables. Keep: the same. InnoDB: they become InnoDB."""
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
     """What happens when DDL changes a selected table.
 

@@ -61,7 +61,7 @@ class Flusher:
         buffer: ChangeBuffer,
         executor: Executor,
         copy_keys: Callable[[TableMove, tuple[KeyLiterals, ...]], bool],
-        make_visible: Callable[[Generation], bool],
+        make_visible: Callable[[TableMove, Generation], bool],
         cancelled: Callable[[], bool],
         flushed: Callable[[FlushResult], None],
     ) -> None:
@@ -111,7 +111,7 @@ class Flusher:
         with ExitStack() as gates:
             generations = self._take(gates, moves)
             try:
-                done = all(self._make_visible(generation) for _, generation in generations) and self._write(generations)
+                done = all(self._make_visible(*taken) for taken in generations) and self._write(generations)
             except BaseException:
                 self._return(generations)
                 raise

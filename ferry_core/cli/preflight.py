@@ -27,6 +27,7 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         target = _session(loaded.target, opened, results)
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [])
+            found = found.on_engine(spec.schema_.engine)
             stored = _stored(target, state_path, uid, opened, results)
             context = PreflightContext(
                 *(spec, uid, source, target, found.tables, stored.started, stored.at, found.problems),

@@ -6,6 +6,7 @@
     wait until everything up to s is visible    R1
     wait for every XID of XA RECOVER            its XA COMMIT will contain no keys, so chunks must read its rows
     wait up to the binlog's end                 R1 once more, or locking reads
+    wait for statements that hold table locks   R1 for tables without transactions
 
 Called by the coordinator, in its thread.
 """
@@ -16,6 +17,7 @@ from typing import Protocol
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
+from ferry_core.consistency.table_locks import wait_for_rows
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import DataError, Interrupted
 from ferry_core.mysql.session import Session
@@ -63,6 +65,7 @@ def empty_tables(
 def make_readable(
     session: Session,
     visibility: Visibility,
+    tables: Sequence[Table],
     start: StreamMark,
     streamed_to_the_end: Callable[[], StreamMark | None],
     cancelled: Callable[[], bool],
@@ -78,7 +81,7 @@ def make_readable(
     if not _wait_for_decisions(session, cancelled, say):
         return False
     end = streamed_to_the_end()
-    return end is not None and visibility.wait(session, end, cancelled)
+    return end is not None and wait_for_rows(session, visibility, tables, end, cancelled)
 
 
 def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:

@@ -42,6 +42,16 @@ def _read_tables(context: PreflightContext) -> Iterator[Finding]:
         yield lacks(source, "SELECT", scope, f"on {schema}: {shortlist(names, 5)}")
 
 
+def _lock_tables(context: PreflightContext) -> Iterator[Finding]:
+    """For ``consistency.table_locks``."""
+    source = context.source_facts
+    schemas = sorted({table.source.schema for table in context.tables if not table.transactional})
+    for schema in schemas:
+        if not source.grants.on_schema("LOCK TABLES", schema):
+            why = f"on {schema}: with MyISAM and Aria, reads wait for writes by LOCK TABLES"
+            yield lacks(source, "LOCK TABLES", scope_of(source, schema), why)
+
+
 def scope_of(server: ServerFacts, schema: str) -> str:
     return schema_pattern(schema, wildcards=not server.is_on("partial_revokes")) + ".*"
 
@@ -103,6 +113,7 @@ def _write_target(context: PreflightContext) -> Iterator[Finding]:
 CHECKS = (
     # Reading rows, then following changes, then the cutover: the order in which a run would need them.
     Check("privileges: read tables", "source", _read_tables),
+    Check("privileges: wait for writes", "source", _lock_tables),
     Check("privileges: read the binlog", "source", _follow_source),
     Check("privileges: lock the source", "source", _lock_source),
     Check("privileges: write", "target", _write_target),

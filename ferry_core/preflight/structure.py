@@ -101,8 +101,9 @@ def differences(table: Table, source: Structure, target: Structure, *, ours: boo
     ``ours``: it was created from the source's definition or found equal to it. Another version may print its
     expressions differently.
     """
-    if target.engine != "InnoDB":
-        yield f"it is {'a view' if not target.engine else 'of the engine ' + target.engine}, not an InnoDB table"
+    if target.engine not in ("InnoDB", table.target_engine):
+        wanted = " or ".join(dict.fromkeys(["InnoDB", table.target_engine]))
+        yield f"it is {'a view' if not target.engine else 'of the engine ' + target.engine}, not {wanted}"
         return
     for name in source.columns.keys() - target.columns.keys():
         yield f"the column {name} is missing"

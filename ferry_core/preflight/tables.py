@@ -1,7 +1,7 @@
 """Checks that the selected tables can be copied exactly while they change."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, pairwise
 
 from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
@@ -10,28 +10,32 @@ from ferry_core.preflight.foreign_keys import dependants
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
-from ferry_core.tables.table import Table, TableName
+from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName
 from ferry_core.tables.whole import add_key, estimated_seconds
 from ferry_core.text import shortlist
 
+_WHY = {
+    "MEMORY": "loses its rows when the server restarts",
+    "MRG_MYISAM": "shows rows of other tables, whose changes are logged under their own names: move those tables and "
+    "create this one on the target yourself",
+    "ARCHIVE": "cannot change or delete a row",
+    "CSV": "has no keys",
+    "BLACKHOLE": "has no rows",
+}
 
-def other_engines(context: PreflightContext) -> dict[Table, str]:
-    """Selected tables that are not InnoDB, with their engines."""
-    selected = {table.source: table for table in context.tables}
-    rows = rows_of(context.source, set(selected), "TABLES", "ENGINE", condition="ENGINE <> 'InnoDB'")
-    named = {TableName(decoded(schema), decoded(name)): decoded(engine) for schema, name, engine in rows}
-    return {selected[name]: engine for name, engine in named.items() if name in selected}
+
+def other_engines(context: PreflightContext) -> Sequence[Table]:
+    """Selected tables whose engine is not supported."""
+    return [table for table in context.tables if table.engine not in SUPPORTED_ENGINES]
 
 
 def _engines(context: PreflightContext) -> Iterator[Finding]:
-    by_engine: dict[str, list[Table]] = {}
-    for table, engine in sorted(other_engines(context).items(), key=lambda found: found[0].source):
-        by_engine.setdefault(engine, []).append(table)
-    for engine, tables in by_engine.items():
+    for engine, tables in _by(other_engines(context), lambda table: table.engine):
+        why = _WHY.get(engine.upper(), "is not supported")
         yield failed(
             Reason.UNSUPPORTED_TABLE,
-            f"{context.source_facts.where}: {', '.join(table.id for table in tables)} use the engine {engine}, which "
-            "has no transactions; ALTER TABLE ... ENGINE=InnoDB, or leave them out with tables.exclude",
+            f"{context.source_facts.where}: {_names(tables)} use the engine {engine}, which {why}; ALTER TABLE ... "
+            "ENGINE=InnoDB on the source, or leave them out with tables.exclude",
             [*tables, *dependants(context, set(tables))],
         )
 
@@ -54,6 +58,37 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
     elif whole:
         names = shortlist([table.id for table in whole], 10)
         yield passed(f"{len(whole)} tables without a usable key are copied whole: {names}")
+
+
+def _target_engines(context: PreflightContext) -> Iterator[Finding]:
+    """Engines that tables would be created with on the target, which may lack them."""
+    if not context.creates_tables:
+        return
+    missing = [table for table in context.tables if table.target not in context.existing_targets]
+    wanted = [table for table in missing if table.target_engine in WITHOUT_TRANSACTIONS]
+    if not wanted:
+        return
+    there = {
+        decoded(row[0]).lower() for row in context.target.query("SHOW ENGINES") if decoded(row[1]) in ("YES", "DEFAULT")
+    }
+    for engine, tables in _by(wanted, lambda table: table.target_engine):
+        if engine.lower() not in there:
+            yield failed(
+                Reason.UNSUPPORTED_TABLE,
+                f"{context.target_facts.where} has no engine {engine}, which {_names(tables)} use; set "
+                "schema.engine: InnoDB, or leave them out with tables.exclude",
+                tables,
+            )
+
+
+def _by(tables: Sequence[Table], of: Callable[[Table], str]) -> Iterator[tuple[str, list[Table]]]:
+    ordered = sorted(tables, key=lambda table: (of(table), table.source))
+    for engine, alike in groupby(ordered, key=of):
+        yield engine, list(alike)
+
+
+def _names(tables: Sequence[Table]) -> str:
+    return ", ".join(table.id for table in tables)
 
 
 def _versioned(context: PreflightContext) -> Iterator[Finding]:
@@ -96,6 +131,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
 CHECKS = (
     Check("engines", "source", _engines),
     Check("tables without a key", "source", _without_key),
+    Check("engines there", "target", _target_engines),
     Check("system versioning", "source", _versioned),
     Check("periods", "source", _periods),
 )

@@ -22,7 +22,7 @@ from ferry_core.schema.create import definition
 from ferry_core.schema.definition import Definition, ForeignKey, parse
 from ferry_core.schema.likeness import differences
 from ferry_core.tables.discovery import TRIALS
-from ferry_core.tables.table import Table, TableName
+from ferry_core.tables.table import SUPPORTED_ENGINES, Table, TableName
 from ferry_core.text import shortlist
 
 BUDGET_SECONDS = 300.0
@@ -35,6 +35,7 @@ _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
 Shape = tuple[object, ...]
 _ADVICE = {
+    1075: "InnoDB counts AUTO_INCREMENT only in the first column of a key: keep its engine there (schema.engine: Keep)",
     1118: "its rows may be longer than a page, which innodb_strict_mode = ON refuses there: GRANT "
     "SESSION_VARIABLES_ADMIN ON *.* TO {account}, so that a run can turn that off for itself (MySQL), or SET GLOBAL "
     "innodb_strict_mode = OFF",
@@ -71,10 +72,10 @@ class _Trial:
     def read(self) -> Iterator[Finding]:
         selected = {table.source: table for table in self.context.tables}
         for table in self.context.tables:
-            if table.target in self.context.existing_targets:
+            if table.target in self.context.existing_targets or table.engine not in SUPPORTED_ENGINES:
                 continue
             try:
-                self.definitions[table] = definition(self.context.source, table.source)
+                self.definitions[table] = definition(self.context.source, table.source).on_engine(table.target_engine)
             except DataError as error:  # what the source itself can open only under another sql_mode
                 yield self._refused([table], error)
             except ConfigError as error:

@@ -244,6 +244,7 @@ class DataOperations:
             make_readable(
                 session,
                 self._parts.visibility,
+                self._parts.context.tables,
                 self._engine.buffer.processed,
                 partial(self._streamed_to_the_end, wait_until),
                 stopping,

@@ -212,18 +212,19 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     """The tables that match the patterns; once copying has begun, those that matched then."""
     selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
-        found = _comparing(context, explore(source, selection))
+        found = _as_specified(context, explore(source, selection))
         return replace(context, tables=found.tables), found
     again = rediscovered(source, selection, state)
-    found = _comparing(context, again.found)
+    found = _as_specified(context, again.found)
     if context.was_cut_over:
         return replace(context, tables=found.tables), found
     refuse_gone(source, again.gone)
     return replace(context, tables=found.tables, new_tables=again.new_tables), found
 
 
-def _comparing(context: RunContext, found: Discovered) -> Discovered:
-    """Without comparing stored generated columns if differing values in them are acknowledged."""
+def _as_specified(context: RunContext, found: Discovered) -> Discovered:
+    """With the engine that the spec asks for; without stored generated columns if differing values are acknowledged."""
+    found = found.on_engine(context.ferry.spec.schema_.engine)
     compares = Acknowledgement.GENERATED_VALUES not in context.ferry.spec.acknowledge
     return replace(found, tables=[replace(table, compares_stored=compares) for table in found.tables])
 

@@ -49,7 +49,7 @@ def create_missing(
     with as_written(target) as build:
         for table in missing:
             take_literally(target, table)
-            made = definition(source, table.source)
+            made = definition(source, table.source).on_engine(table.target_engine)
             taken = taken_names(target, table.target, "CHECK") if made.checks else frozenset()
             statement = made.create(table.target, taken)
             with fence.hold(target):

@@ -4,8 +4,8 @@ Used by ``create``, ``foreign_keys`` and ``spelling``.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ferry_core.errors import DataError
@@ -56,6 +56,10 @@ class Definition:
     foreign_keys: tuple[ForeignKey, ...]
     checks: tuple[Check, ...]
 
+    def on_engine(self, engine: str) -> "Definition":
+        """With another engine, and without the options that only the present one knows."""
+        return replace(self, options=_with_engine(self.options, engine))
+
     def create(self, target: TableName, taken: Collection[str] = ()) -> str:
         """CREATE TABLE with the target's name, without foreign keys. CHECKs whose names are ``taken`` get new ones."""
         elements = list(self.elements)
@@ -64,6 +68,37 @@ class Definition:
                 elements[check.element] = check.unnamed
         body = ",\n  ".join(elements)
         return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
+
+
+_OF_ENGINES = {
+    *("CHECKSUM", "DELAY_KEY_WRITE", "INSERT_METHOD", "KEY_BLOCK_SIZE", "PACK_KEYS", "PAGE_CHECKSUM", "ROW_FORMAT"),
+    "TRANSACTIONAL",
+}
+"""Options that mean something else, or nothing, for another engine."""
+
+
+def _with_engine(options: str, engine: str) -> str:
+    """Of the table, and of each partition."""
+    tokens = tokens_of(options)
+    if all(value.text == engine for name, value in _settings(tokens) if name.word == "ENGINE"):
+        return options
+    kept, at = [], 0
+    for name, value in _settings(tokens):
+        if name.word == "ENGINE":
+            kept += [options[at : value.start], engine]
+        elif name.word in _OF_ENGINES:
+            kept.append(options[at : name.start].rstrip(" "))
+        else:
+            continue
+        at = value.end
+    return "".join([*kept, options[at:]])
+
+
+def _settings(tokens: Sequence[Token]) -> Iterator[tuple[Token, Token]]:
+    """Each ``NAME=value``."""
+    for name, mark, value in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if name.kind == "word" and mark.is_mark("="):
+            yield name, value
 
 
 def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:

@@ -42,7 +42,7 @@ def differences(
     there = columns_of(target, [name for _, name in pairs])
     found = {}
     for table, created in pairs:
-        expected, got = read(source, table.source), read(target, created)
+        expected, got = read(source, table.source).on_engine(table.target_engine), read(target, created)
         texts = [
             *_column_differences(table.columns, [_spelled(target, created, column) for column in there[created]]),
             *(

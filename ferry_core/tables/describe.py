@@ -1,8 +1,9 @@
-"""Reads columns, UNIQUE indexes and sizes of tables from information_schema. Used by ``discovery``."""
+"""Reads columns, UNIQUE indexes, sizes and engines of tables from information_schema. Used by ``discovery``."""
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import table_is_gone
@@ -51,10 +52,21 @@ def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
     return {name: [_index(index, parts) for index, parts in of.items()] for name, of in found.items()}
 
 
-def sizes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, tuple[int, int]]:
-    """Estimated rows, and estimated bytes per row, of these tables."""
-    rows = rows_of(session, names, "tables", "table_rows, avg_row_length")
-    return {TableName(_text(row[0]), _text(row[1])): (int(row[2] or 0), int(row[3] or 0)) for row in rows}
+class Storage(NamedTuple):
+    """Estimated rows, estimated bytes per row, and the engine."""
+
+    rows: int = 0
+    row_bytes: int = 0
+    engine: str = "InnoDB"
+
+
+def storage_of(session: Session, names: Sequence[TableName]) -> dict[TableName, Storage]:
+    """Sizes and engines of these tables."""
+    rows = rows_of(session, names, "tables", "table_rows, avg_row_length, engine")
+    return {
+        TableName(_text(row[0]), _text(row[1])): Storage(int(row[2] or 0), int(row[3] or 0), _text(row[4]))
+        for row in rows
+    }
 
 
 def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableName, str]:

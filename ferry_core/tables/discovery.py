@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from ferry_core.api.choices import TableEngine
 from ferry_core.api.selection import TableRule, Tables
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
@@ -17,7 +18,7 @@ from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
-from ferry_core.tables.describe import columns_of, definitions_of, indexes_of, sizes_of
+from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
 from ferry_core.tables.keys import Index, choose_key, secondary_unique
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.patterns import ambiguous, matches, named_and_matched
@@ -35,6 +36,12 @@ class Discovered:
 
     tables: list[Table]
     problems: list[ConfigError]
+
+    def on_engine(self, engine: TableEngine) -> "Discovered":
+        """With the engine that ``schema.engine`` asks for on the target."""
+        if engine is TableEngine.KEEP:
+            return self
+        return replace(self, tables=[replace(table, target_engine=engine.value) for table in self.tables])
 
     def refuse(self) -> None:
         """Raise ConfigError with the first problem's reason and every problem's message."""
@@ -114,7 +121,7 @@ def _described(
         session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
     folds = session.number("SELECT @@lower_case_table_names") != 0
     on_target = {name: target_name(name, selection) for name in chosen}
-    columns, indexes, sizes = columns_of(session, chosen), indexes_of(session, chosen), sizes_of(session, chosen)
+    columns, indexes, storage = columns_of(session, chosen), indexes_of(session, chosen), storage_of(session, chosen)
     definitions = definitions_of(session, chosen)
     tables = [
         _table(
@@ -123,7 +130,7 @@ def _described(
             _rule(name, selection),
             [_spelled(session, name, column) for column in columns[name]],
             indexes.get(name, []),
-            sizes.get(name, (0, 0)),
+            storage.get(name, Storage()),
             definitions[name],
         )
         for name in chosen
@@ -249,7 +256,7 @@ def _table(
     rule: TableRule | None,
     columns: Sequence[Column],
     indexes: Sequence[Index],
-    sizes: tuple[int, int],
+    storage: Storage,
     definition: str,
 ) -> Table:
     key = choose_key(columns, indexes) or NO_KEY
@@ -260,9 +267,11 @@ def _table(
         key=key,
         row_filter=rule.where if rule else None,
         secondary_unique=secondary_unique(key, indexes),
-        rows_estimated=sizes[0],
-        average_row_bytes=sizes[1],
+        rows_estimated=storage.rows,
+        average_row_bytes=storage.row_bytes,
         definition=definition,
+        engine=storage.engine,
+        target_engine=storage.engine,
     )
 
 

@@ -60,6 +60,11 @@ def unquoted(part: str) -> str:
     return part[1:-1].replace("``", "`") if quoted else part
 
 
+WITHOUT_TRANSACTIONS = frozenset({"MyISAM", "Aria"})
+"""Engines whose tables can be copied exactly although a statement locks the whole table and nothing is rolled back."""
+SUPPORTED_ENGINES = WITHOUT_TRANSACTIONS | {"InnoDB"}
+
+
 @dataclass(frozen=True)
 class Column:
     """A column according to information_schema and SHOW CREATE TABLE."""
@@ -113,6 +118,8 @@ class Table:
     average_row_bytes: int
     definition: str = ""  # SHOW CREATE TABLE on the source
     compares_stored: bool = True  # False: other values in stored generated columns are acknowledged
+    engine: str = "InnoDB"  # on the source
+    target_engine: str = "InnoDB"  # of the table that is created on the target
 
     @property
     def id(self) -> str:
@@ -123,6 +130,11 @@ class Table:
     def whole(self) -> bool:
         """Whether nothing names single rows: they are read, written and compared all together (``rows.whole``)."""
         return not self.key.columns
+
+    @property
+    def transactional(self) -> bool:
+        """Whether the source's table has transactions and row locks."""
+        return self.engine not in WITHOUT_TRANSACTIONS
 
     @property
     def copied_columns(self) -> Sequence[Column]:

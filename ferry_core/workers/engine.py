@@ -21,6 +21,7 @@ from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.changes.flusher import Flusher, FlushResult
 from ferry_core.changes.whole_tables import WholeTables
 from ferry_core.consistency.pending import Generation
+from ferry_core.consistency.table_locks import wait_for_rows
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
@@ -371,7 +372,7 @@ class Engine:
             pair = self._flush_local.pair = self._pair()
         return pair
 
-    def _make_visible(self, generation: Generation) -> bool:
+    def _make_visible(self, move: TableMove, generation: Generation) -> bool:
         """R1, in a flusher's thread, on its own pair of sessions."""
         pair = self._flushing_pair()
 
@@ -379,9 +380,9 @@ class Engine:
             # A transaction prepared again with the same XID has nothing to do with these keys.
             return generation.xids.difference(self.buffer.prepared_xids())
 
+        seen, over, visibility = generation.seen, self.ending.is_set, self.flow.reader.visibility
         return self._step.retrying(
-            pair,
-            lambda: self.flow.reader.visibility.wait(pair.source(), generation.seen, self.ending.is_set, undecided),
+            pair, lambda: wait_for_rows(pair.source(), visibility, [move.table], seen, over, undecided)
         )
 
 

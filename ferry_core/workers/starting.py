@@ -100,7 +100,7 @@ class MoveStarter:
         self._steps.compare(move.table)
         with self._reader.control() as session:
             visibility, say = self._reader.visibility, self._steps.say
-            make_readable(session, visibility, start, self._streamed_to_the_end, self._ended, say)
+            make_readable(session, visibility, [move.table], start, self._streamed_to_the_end, self._ended, say)
         move.state = MoveState.COPYING
         self._engine.start_copying()
         log.info("%s: copied from stream position %s on", move.id, start.position)

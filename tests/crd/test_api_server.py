@@ -37,6 +37,7 @@ EXAMPLE: Manifest = {
     "schema": {
         "create": "IfMissing",
         "onChange": "Fail",
+        "engine": "InnoDB",
         "deferIndexes": True,
         "objects": {
             "views": "Create",

@@ -228,7 +228,8 @@ class EngineInProcess:
         """The waits of R2, as the coordinator does them."""
         with self.connections.source_control() as session:
             return make_readable(
-                session, self.visibility, self.buffer.processed, self._streamed_to_the_end, lambda: False, say
+                *(session, self.visibility, self.tables, self.buffer.processed),
+                *(self._streamed_to_the_end, lambda: False, say),
             )
 
     def _streamed_to_the_end(self) -> StreamMark:

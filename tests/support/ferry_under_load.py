@@ -93,7 +93,7 @@ class FerryUnderLoad:
     """One Ferry of one schema. ``spec`` are sections of its manifest, merged over the defaults here."""
 
     def __init__(
-        self, pair: Pair, schema: str, folder: Path, *, rows: int = 0, odd: int | None = None, **spec: Any
+        self, pair: Pair, schema: str, folder: Path, /, *, rows: int = 0, odd: int | None = None, **spec: Any
     ) -> None:
         """``rows``: size of a bulk table besides the first ``odd`` odd ones (None: all)."""
         self.pair = pair

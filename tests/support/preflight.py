@@ -56,7 +56,7 @@ def opened(
         Session(endpoints[1], Purpose.CONTROL) as on_target,
         Session(endpoints[0] if own_eyes else source.endpoint("source"), Purpose.CONTROL) as discovering,
     ):
-        found = explore(discovering, spec.tables)
+        found = explore(discovering, spec.tables).on_engine(spec.schema_.engine)
         yield PreflightContext(
             *(spec, FERRY_UID, on_source, on_target, found.tables, started),
             problems=found.problems,

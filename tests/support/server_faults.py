@@ -40,10 +40,14 @@ _UUID = "00000000-0000-0000-0000-00000000dead"
 
 
 class StalledCommits:
-    """``with StalledCommits(server): ...`` every commit inside the block stalls until ``release`` or its end."""
+    """``with StalledCommits(server): ...`` every commit inside the block stalls until ``release`` or its end.
 
-    def __init__(self, server: Server) -> None:
+    ``committed``: after InnoDB's commit, when its GTID is executed, instead of before; the statement is not over then.
+    """
+
+    def __init__(self, server: Server, *, committed: bool = False) -> None:
         self._server = server
+        self._point = "AFTER_COMMIT" if committed else "AFTER_SYNC"
         self._side = "source" if server.flavor is Flavor.MYSQL else "master"
         self._replica: Connection[Any] | None = None
 
@@ -51,7 +55,7 @@ class StalledCommits:
         if self._server.flavor is Flavor.MYSQL and not self._has_plugin():
             self._server.execute("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
         self._set("timeout", str(_FOREVER_MILLISECONDS))
-        self._set("wait_point", "'AFTER_SYNC'")
+        self._set("wait_point", f"'{self._point}'")
         self._set("enabled", "1")
         self._register()
         return self

@@ -21,7 +21,7 @@ from ferry_core.rows.target_keys import has_hash_unique, target_key_index
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.create import create_missing, definition, taken_names
 from ferry_core.schema.foreign_keys import add_foreign_keys
-from ferry_core.tables.describe import columns_of, indexes_of, sizes_of
+from ferry_core.tables.describe import columns_of, indexes_of, storage_of
 from ferry_core.tables.discovery import discover, new_tables, rediscover, reread
 from ferry_core.tables.table import Column, Key, KeyLiterals, Table, TableName
 from tests.support.servers import Server
@@ -124,7 +124,7 @@ CATALOGUE_QUERIES: dict[str, CatalogueQuery] = {
     "tables to drop": lambda session, table: tables_named(session, {table.source}, lambda name: name),
     "columns": lambda session, table: columns_of(session, [table.source]),
     "indexes": lambda session, table: indexes_of(session, [table.source]),
-    "sizes": lambda session, table: set(sizes_of(session, [table.source])),
+    "storage": lambda session, table: set(storage_of(session, [table.source])),
     "structure": lambda session, table: structures(session, [table.source]),
     "the target's key": target_key_index,
     "hash keys": has_hash_unique,

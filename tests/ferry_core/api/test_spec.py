@@ -25,6 +25,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     kinds = ("views", "routines", "triggers", "events")
     assert spec.schema_.model_dump(mode="json") == {
         "create": "IfMissing",
+        "engine": "Keep",
         "onChange": "Fail",
         "deferIndexes": True,
         "objects": dict.fromkeys(kinds, "Report") | {"definer": "Keep"},
@@ -62,6 +63,7 @@ def test_the_example_of_the_contract_is_read_whole() -> None:
         },
         schema={
             "create": "IfMissing",
+            "engine": "InnoDB",
             "onChange": "Fail",
             "deferIndexes": True,
             "objects": {"views": "Create", "definer": "CurrentUser"},

@@ -58,8 +58,8 @@ def test_tables_that_fail_are_left_out_by_the_lines_that_are_printed(pair: Pair,
     """Also one whose name is a pattern that means another table."""
     pair.source.execute(
         f"USE `{schema}`",
-        "CREATE TABLE `br[a]` (id INT PRIMARY KEY) ENGINE=MyISAM",
-        "CREATE TABLE `b.r*` (id INT PRIMARY KEY) ENGINE=MyISAM",
+        "CREATE TABLE `br[a]` (id INT PRIMARY KEY) ENGINE=MEMORY",
+        "CREATE TABLE `b.r*` (id INT PRIMARY KEY) ENGINE=MEMORY",
         "CREATE TABLE bra (id INT PRIMARY KEY)",
     )
     ends = pair.source.endpoint("source"), pair.target.endpoint("target")
@@ -117,7 +117,7 @@ def test_check_names_both_servers_that_refuse(pair: Pair, tmp_path: Path) -> Non
 def test_an_unreachable_server_does_not_hide_failures_of_the_other(
     pair: Pair, schema: str, tmp_path: Path, away: str
 ) -> None:
-    pair.source.execute(f"CREATE TABLE `{schema}`.t (a INT) ENGINE=MyISAM")
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (a INT) ENGINE=MEMORY")
     ends = pair.source.endpoint("source"), pair.target.endpoint("target")
     documents = ferry_between(*ends, tables={"include": [f"{schema}.*"]})
     documents[0]["spec"][away]["port"] = 9

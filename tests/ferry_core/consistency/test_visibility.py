@@ -112,7 +112,7 @@ def test_a_flush_without_r1_loses_the_update(stalling: Pair, schema: str) -> Non
     """Shows why the rule exists: reading at once writes the old row, and the key is never read again."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
-        run.engine._make_visible = lambda _: True  # type: ignore[method-assign,assignment]
+        run.engine._make_visible = lambda *_: True  # type: ignore[method-assign]
         run.visibility.lock_clause = ""
         run.stream()
         with StalledCommits(stalling.source) as stalled:

@@ -12,15 +12,31 @@ from tests.support.servers import Pair, set_global
 def test_engines(pair: Pair, schema: str) -> None:
     pair.source.execute(
         f"CREATE TABLE `{schema}`.MyISAM (id INT PRIMARY KEY) ENGINE=MyISAM",
+        f"CREATE TABLE `{schema}`.merged (id INT PRIMARY KEY) ENGINE=MERGE UNION=(`{schema}`.MyISAM)",
         f"CREATE TABLE `{schema}`.MEMORY (id INT, PRIMARY KEY (id) USING BTREE) ENGINE=MEMORY",
         f"CREATE TABLE `{schema}`.hashed (id INT PRIMARY KEY) ENGINE=MEMORY",
         f"CREATE TABLE `{schema}`.parts (id INT PRIMARY KEY) PARTITION BY HASH(id) PARTITIONS 4",
     )
     found = told(check(pair.source, pair.target, schema))
     assert list(found) == ["UnsupportedTable"]
-    assert f"{schema}.MyISAM use the engine MyISAM" in found["UnsupportedTable"]
+    assert f"{schema}.merged use the engine mrg_myisam" in found["UnsupportedTable"].lower()
     assert f"{schema}.MEMORY, {schema}.hashed use the engine MEMORY" in found["UnsupportedTable"]
     assert "parts" not in found["UnsupportedTable"]
+    assert f"{schema}.MyISAM use" not in found["UnsupportedTable"]
+
+
+def test_a_definition_that_only_myisam_accepts(pair: Pair, schema: str) -> None:
+    """InnoDB does not count per value of another column: the target itself refuses it, and the message names a way."""
+    table = f"`{schema}`.t (kind INT, no INT AUTO_INCREMENT, PRIMARY KEY (kind, no), FULLTEXT KEY (w), w TEXT)"
+    pair.source.execute(
+        f"CREATE TABLE {table} ENGINE=MyISAM ROW_FORMAT=FIXED DELAY_KEY_WRITE=1 COMMENT='ENGINE=MyISAM'"
+    )
+    assert not told(check(pair.source, pair.target, schema))
+    found = told(check(pair.source, pair.target, schema, schema={"engine": "InnoDB"}))
+    assert list(found) == ["DefinitionRefused"]
+    assert "schema.engine: Keep" in found["DefinitionRefused"]
+    pair.source.execute(f"ALTER TABLE `{schema}`.t MODIFY no INT")
+    assert not told(check(pair.source, pair.target, schema, schema={"engine": "InnoDB"}))
 
 
 def test_system_versioned_tables(mariadb_pair: Pair, schema: str) -> None:
@@ -173,7 +189,7 @@ def test_a_row_filter_with_a_stored_function(pair: Pair, schema: str) -> None:
 
 
 def test_a_row_filter_is_compiled_even_if_the_tables_have_other_problems(pair: Pair, schema: str) -> None:
-    pair.source.execute(FILTERED.format(schema), f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MyISAM")
+    pair.source.execute(FILTERED.format(schema), f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MEMORY")
     assert list(_filtered(pair, schema, "at < NOW()")) == ["UnsupportedTable", "RowFilterNotPure"]
     assert list(_filtered(pair, schema, "at <")) == ["UnsupportedTable", "RowFilterInvalid"]
 
@@ -195,14 +211,14 @@ def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
         f"USE `{schema}`",
         "CREATE TABLE moved (id INT PRIMARY KEY, up INT, "
         "CONSTRAINT going FOREIGN KEY (up) REFERENCES moved (id) ON DELETE SET NULL)",
-        "CREATE TABLE m (a INT) ENGINE=MyISAM",
+        "CREATE TABLE m (a INT) ENGINE=MEMORY",
     )
     tables = {"include": [f"{schema}.*", f"{schema}.nix"], "exclude": [f"{schema}.typo"]}
     found = told(check(pair.source, pair.target, schema, tables=tables))
     cascades = ["ForeignKeyCascades"] if pair.flavor is Flavor.MARIADB else []  # MySQL's are in the binlog
     assert list(found)[: 2 + len(cascades)] == ["PatternMatchesNothing", "UnsupportedTable", *cascades]
     assert f"include '{schema}.nix', exclude '{schema}.typo'" in found["PatternMatchesNothing"]
-    assert f"{schema}.m use the engine MyISAM" in found["UnsupportedTable"]
+    assert f"{schema}.m use the engine MEMORY" in found["UnsupportedTable"]
 
 
 def test_the_consequences_of_excluding_a_table_are_reported_at_once(mariadb_pair: Pair, schema: str) -> None:
