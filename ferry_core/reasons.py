@@ -152,6 +152,7 @@ class Reason(StrEnum):
     TARGET_TRIGGERS = "TargetTriggers"
     TARGET_OBJECT_DIFFERS = "TargetObjectDiffers"
     OBJECT_NAMES_RENAMED = "ObjectNamesRenamed"
+    EVENT_TIME_ZONE = "EventTimeZone"
     DEFINER_MISSING = "DefinerMissing"
     STATE_MISSING = "StateMissing"
     FORGOTTEN_ROWS = "ForgottenRows"

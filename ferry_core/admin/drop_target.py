@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ferry_core.api.spec import Ferry, ferry_uid
-from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.state import ObjectsState, RunState
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.own_tables import LEASE
 from ferry_core.errors import ConfigError, DataError
@@ -22,7 +22,7 @@ from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.run.claim import claims_kept_out
-from ferry_core.run.objects import drop_own_objects
+from ferry_core.run.own_objects import drop_own_objects
 from ferry_core.run.setup import open_store
 from ferry_core.tables.discovery import LEFT_OUT, target_name
 from ferry_core.tables.table import TableName
@@ -53,7 +53,7 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         ours = [table for table in found if folded(table) in (started & claimed) - others]
         with fence.hold(session):
             # They come after the first row, so a state without a copied table here is about another target.
-            objects = drop_own_objects(session, state.objects if state and started else ())
+            objects = drop_own_objects(session, state.objects if state and started else ObjectsState())
             dropped = _drop(session, ours)
     if lease.tables and lease.unwritten.issuperset(lease.tables):
         trouble = "this Ferry has not written to them"

@@ -35,6 +35,37 @@ class TableState(_State):
         return self.walked and not self.unfinished
 
 
+class LateObject(_State):
+    """A trigger or an event of the source. Triggers are created, and events get their status, after the cutover."""
+
+    kind: str
+    source_schema: str
+    name: str
+    table: str  # of a trigger; otherwise empty
+    place: int
+    statement: str  # its bytes as Latin-1: they may be in any character set
+    sql_mode: str
+    character_set: str
+    collation: str
+    schema_collation: str
+    time_zone: str
+
+
+class ObjectsState(_State):
+    """Views, routines, triggers and events on the target. Both dictionaries: fingerprints of the definitions that each
+    may have, by its ``object_id``.
+    """
+
+    ours: dict[str, list[str]] = Field(default_factory=dict)  # created by this Ferry
+    planned: dict[str, list[str]] = Field(default_factory=dict)  # about to be created: may be somebody else's instead
+    late: list[LateObject] | None = None  # as on the source before the last attempt; None: no attempt was made
+    finished: bool = False  # after the cutover: triggers exist, and events have their statuses
+
+    def may_be(self, name: str) -> frozenset[str]:
+        """The fingerprints of an object that this Ferry may replace."""
+        return frozenset([*self.ours.get(name, ()), *self.planned.get(name, ())])
+
+
 class SeriesState(_State):
     """Cutover attempts since a person last asked for a cutover, made by whichever process."""
 
@@ -66,8 +97,7 @@ class RunState(_State):
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)
     foreign_keys_added: bool = False
-    objects: list[str] = Field(default_factory=list)  # views, routines and events that it created, or was about to
-    objects_finished: bool = False  # after the cutover: triggers exist, and events have their statuses
+    objects: ObjectsState = Field(default_factory=ObjectsState)
     json_changed: int = 0  # rows copied whose JSON changed when it was parsed again
     paused: bool | None = None  # the last pause or resume verb of a local run; None: spec.paused applies
     # value of spec.paused when that verb came; once spec.paused differs from it, the spec is newer and applies

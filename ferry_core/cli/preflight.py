@@ -1,6 +1,6 @@
 """Opens the sessions for preflight and runs it; a connection error becomes a result too. Called by ``check``."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +49,7 @@ class _Stored:
     at: str = "its state"
     missing: bool = False
     recreatable: Collection[str] = ()
-    objects: Collection[str] = ()
+    objects: Callable[[str], Collection[str]] = lambda _: ()
 
 
 def _stored(
@@ -68,7 +68,7 @@ def _stored(
         return _Stored((), store.describe(), missing=True)
     early = state_path is not None and target is not None and not state.tables
     stateless = early and others_copied(read_marks(_open(target), uid))
-    return _Stored(state.started, store.describe(), stateless, state.recreatable, state.objects)
+    return _Stored(state.started, store.describe(), stateless, state.recreatable, state.objects.may_be)
 
 
 def _open(session: Session | None) -> Session:

@@ -1,6 +1,6 @@
 """Input of every check: the spec, the tables, and two servers whose answers are cached. Made by the run and the CLI."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,7 +27,8 @@ class PreflightContext:
     ids of tables that the stored state resumes, None if the state could not be read. ``state_at`` says where the state
     was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier run may be deleted then.
     ``recreatable`` are the ids of tables that an earlier start created without copying any row; they may differ from
-    the source's. ``own_objects`` are the views, routines and events that it created, by their names in the state.
+    the source's. ``own_objects`` are the views, routines and events that it created or planned: for a name in the
+    state, the fingerprints that its definition may have.
     """
 
     spec: Spec
@@ -41,7 +42,7 @@ class PreflightContext:
     stateless: bool = False
     restart: bool = False
     recreatable: Collection[str] = ()
-    own_objects: Collection[str] = ()
+    own_objects: Callable[[str], Collection[str]] = lambda _: ()
 
     @cached_property
     def tables(self) -> Sequence[Table]:

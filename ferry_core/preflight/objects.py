@@ -21,6 +21,8 @@ from ferry_core.preflight.trial_schema import trial_schema
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
 from ferry_core.schema.create import definition
+from ferry_core.schema.event_zones import other_zone
+from ferry_core.schema.fingerprints import fingerprint
 from ferry_core.schema.object_maker import ObjectMaker, differs, foreign_objects
 from ferry_core.schema.objects import (
     ROUTINES,
@@ -115,11 +117,18 @@ def _there(context: PreflightContext) -> Iterator[Finding]:
     for one, it in context.objects.items():
         name = TableName(schema_on_target(one, spec.tables), one.name.name)
         found = there.get((one.kind, name))
-        ours = f"{one.kind} {name}" in context.own_objects
-        if found and not ours and differs(it, found, spec.schema_.objects.definer, statuses=False):
+        if not found or fingerprint(found) in context.own_objects(f"{one.kind} {name}"):
+            continue
+        if differs(it, found, spec.schema_.objects.definer, statuses=False):
             foreign.append(str(one))
     if foreign:
         yield failed(Reason.TARGET_OBJECT_DIFFERS, f"{context.target_facts.where}: {foreign_objects(foreign)}")
+
+
+def _zones(context: PreflightContext) -> Iterator[Finding]:
+    """Events that would run at other times on the target."""
+    if said := other_zone(context.source, context.target, context.objects):
+        yield failed(Reason.EVENT_TIME_ZONE, said)
 
 
 def _tried(context: PreflightContext) -> Iterator[Finding]:
@@ -243,5 +252,6 @@ PRIVILEGES = (
 CHECKS = (
     Check("objects renamed", "source", _renamed),
     Check("objects there", "target", _there),
+    Check("objects: time zone", "target", _zones),
     Check("objects tried", "target", _tried, writes=True),
 )

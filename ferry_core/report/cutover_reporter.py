@@ -130,10 +130,16 @@ class CutoverReporter(ABC):
         if attempt.done:
             self._blocked_milliseconds = attempt.blocked_milliseconds
             self._report_caught_up(None)
+            self.progress.set_condition(Condition.STALLED, False, Reason.NOT_STALLED)
         else:
             self._last_failure = f"{attempt.reason}: {attempt.message}"
             then = ", writes are allowed again" if attempt.blocked_milliseconds else ""
             self.message(f"cutover attempt failed{then}: {attempt.message}")
+
+    def objects_missing(self, text: str) -> None:
+        """The cutover is recorded, and triggers or events are not finished yet."""
+        self.progress.set_condition(Condition.STALLED, True, Reason.OBJECTS_MISSING, text)
+        self.message(text)
 
     def attempts_exhausted(self, attempts: int, mode: CutoverMode) -> None:
         last = f", the last one: {self._last_failure}" if self._last_failure else ""
@@ -160,6 +166,11 @@ class CutoverReporter(ABC):
         text = f"selected tables were changed on the source after the cutover: {what}"
         log.error("%s", text)
         self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
+
+    def not_watched(self, text: str) -> None:
+        """Writes that the source accepted after the cutover may have gone unnoticed."""
+        log.warning("%s", text)
+        self.progress.set_message(f"cut over; writes may move to the target; {text}")
 
     @property
     def written_after(self) -> int:

@@ -243,6 +243,7 @@ class StatusReporter(CutoverReporter):
     def completed_before(self, text: str) -> None:
         """An earlier run did all the work, so this one has no figures of its own to report."""
         self._result = text
+        self.progress.set_condition(Condition.STALLED, False, Reason.NOT_STALLED)
         self.progress.completed(text)
 
     # -- the tick -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ error of a thread that failed, apply the desired state, save a checkpoint when o
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
@@ -24,6 +25,9 @@ from ferry_core.run.decisions import Next
 from ferry_core.run.phases import Exit, exit_by, follow
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.started import Started, Startup
+
+if TYPE_CHECKING:
+    from ferry_core.run.late_writes import WatchedEnd
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +105,7 @@ class Coordinator:
             self._started.checkpoints.save_now_if_possible()
         if isinstance(error, DataError) and not self._under_way:
             self._startup.undo_start(error)
-        if self._intent.now.aborted and isinstance(error, Terminated | RetriableError):
+        if self._intent.now.aborted and not recorded and isinstance(error, Terminated | RetriableError):
             operations.record_aborted()
             raise decisions.aborted() from error
 
@@ -247,16 +251,12 @@ class Coordinator:
     def _bring_objects(self) -> None:
         """Recorded before they are created: whoever comes after a kill knows whose they are."""
         checkpoints = self._run.checkpoints
-
-        def keep(ours: Sequence[str]) -> None:
-            checkpoints.state.objects = list(ours)
-            checkpoints.save()
-
-        self._run.operations.bring_objects(checkpoints.state.objects, keep)
+        self._run.operations.bring_objects(checkpoints.state.objects, checkpoints.save)
 
     def _finish_objects(self) -> int:
-        took = self._run.operations.finish_objects()
-        self._run.checkpoints.state.objects_finished = True
+        took = self._run.operations.finish_objects(lambda: self._intent.now.stopping)
+        objects = self._run.checkpoints.state.objects
+        objects.finished, objects.late = True, None
         return took
 
     def _store_completed(self) -> None:
@@ -275,7 +275,9 @@ class Coordinator:
         run.operations.keep_lock(watch_for)
         log.info("watching the source for late writes for %g s", watch_for)
         until = time.monotonic() + watch_for
+        end: WatchedEnd | None = None
         while True:
+            passed = watch_for == 0 or (end is not None and end.passed())  # asked before the changes are counted
             written = run.operations.changes - run.handed_over
             if written:  # checked first: an event right after the record may have ended a flush, and the engine with it
                 self._reporter.source_written(written)
@@ -285,12 +287,18 @@ class Coordinator:
                 self._reporter.source_changed(error)
                 break
             except FerryError as error:
-                log.warning("the source can no longer be watched for late writes: %s", error)
+                self._reporter.not_watched(f"the source can no longer be watched for late writes: {error}")
                 break
             self._reporter.tick()
-            if time.monotonic() >= until or self._intent.now.stopping:
+            if passed:
                 log.info("watched the source: %d changes since the cutover", max(0, written))
                 break
+            if end is not None and (end.given_up or self._intent.now.stopping):
+                self._reporter.not_watched(end.unseen)
+                break
+            if end is None and (time.monotonic() >= until or self._intent.now.stopping):
+                log.info("the watch ends once the stream has read what is in the source's binlog now")
+                end = run.operations.watched_end()
             self._nap()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET
 

@@ -3,27 +3,26 @@
 Views, routines and disabled events are created once the rows are copied, and updated before each cutover attempt.
 Triggers, and the statuses of events, follow when the cutover is recorded: from then on the fence allows no row write of
 ours, so no trigger can fire for one, and a failed attempt has nothing to undo. Under the cutover's lock one check
-proves that nothing changed on the source since. If a run is killed in between, the next start finishes the work. What
-this Ferry creates is recorded first: only recorded objects are dropped or replaced. Used by ``operations`` and
-``startup``.
+proves that nothing changed on the source since. The checkpoint has the definitions of triggers and events from before
+the attempt, so if a run is killed in between, the next start finishes the work whatever the source has by then
+(``late_objects``). What this Ferry creates is recorded with a fingerprint of its definition: only what still has that
+is dropped or replaced (``own_objects``). Used by ``operations`` and ``late_objects``.
 """
 
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 
-from ferry_core.api.choices import Definer
-from ferry_core.api.report import Stage
 from ferry_core.api.spec import Spec
-from ferry_core.checkpoint.state import RunState
-from ferry_core.checkpoint.target import TargetStore
+from ferry_core.checkpoint.state import ObjectsState
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
-from ferry_core.run.setup import RunContext
+from ferry_core.run.own_objects import forget_gone, object_id, plan, recognised, stored_late
+from ferry_core.schema.event_zones import refuse_other_zone
+from ferry_core.schema.fingerprints import account_clause
 from ferry_core.schema.object_maker import ObjectMaker, differs, foreign_objects
 from ferry_core.schema.objects import (
     LATE,
@@ -45,19 +44,11 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS = 5
 """How long a CREATE TRIGGER waits for readers of its table before it is retried."""
 SHOWN = 5
+TRIGGER_EXISTS = 1359
+AFTER = (Kind.EVENT, Kind.TRIGGER)
+"""Not as on the source before the cutover is recorded."""
 
-Keep = Callable[[Sequence[str]], None]
-
-
-def object_id(kind: Kind, name: TableName) -> str:
-    """The name in the state: ``VIEW shop.v``, with the object's name on the target."""
-    return f"{kind} {name}"
-
-
-def split_id(text: str) -> tuple[Kind, TableName]:
-    """Kind and name from an ``object_id``."""
-    kind = next(kind for kind in sorted(Kind, key=len, reverse=True) if text.startswith(f"{kind} "))
-    return kind, TableName.parse(text.removeprefix(f"{kind} "))
+Save = Callable[[], None]
 
 
 class TargetObjects:
@@ -71,9 +62,10 @@ class TargetObjects:
         self._kinds = created_kinds(spec.schema_.objects)
         self._definer = spec.schema_.objects.definer
         self._wanted: dict[Listed, Definition] = {}
+        self._left: Sequence[Listed] = ()
 
-    def bring(self, ours: Collection[str], keep: Keep) -> None:
-        """Make objects that exist before the cutover equal to the source's. ``keep`` stores which belong to this Ferry.
+    def bring(self, kept: ObjectsState, save: Save) -> None:
+        """Make objects that exist before the cutover equal to the source's. ``kept`` is stored before each step.
 
         Raises ConfigError if the target refuses one, or has one of that name that does not belong to this Ferry.
         """
@@ -81,23 +73,38 @@ class TargetObjects:
             return
         with self._connections.source_control() as source, self._connections.target() as target:
             self._read(source)
-            early = {one: it for one, it in self._wanted.items() if one.kind not in LATE}
-            there = self._on_target(target, [kind for kind in self._kinds if kind not in LATE])
-            missing = [one for one in early if self._id(one) not in there]
-            outdated = [one for one in early if one not in missing and self._differs(one, there[self._id(one)])]
-            self._refuse_foreign([one for one in outdated if self._id(one) not in ours])
-            wanted = set(map(self._id, early))
-            gone = [name for name in ours if name in there and name not in wanted]
-            if not (missing or outdated or gone):
-                return
-            keep(sorted({*ours, *map(self._id, missing)}))
-            with self._fence.hold(target):
-                for name in [*gone, *map(self._id, outdated)]:
-                    self._maker(target, there[name].schema).drop(there[name].kind, there[name].name)
-                self._create(target, [one for one in early if one in missing or one in outdated])
-            keep(sorted({*ours, *map(self._id, missing)} - set(gone)))
-            self._refuse_unlike(target, early, Reason.DEFINITION_DIFFERS)
-            log.info("created %d views, routines and events on the target", len(missing) + len(outdated))
+            refuse_other_zone(source, target, self._wanted)
+            late = stored_late({one: it for one, it in self._wanted.items() if one.kind in AFTER})
+            known, kept.late = kept.late, late
+            if not self._bring_early(target, kept, save) and late != known:
+                save()
+
+    def _bring_early(self, target: Session, kept: ObjectsState, save: Save) -> bool:
+        """Returns False if there is nothing to do."""
+        early = {one: it for one, it in self._wanted.items() if one.kind not in LATE}
+        there = self._on_target(target, [kind for kind in self._kinds if kind not in LATE])
+        missing = [one for one in early if self._id(one) not in there]
+        outdated = [one for one in early if one not in missing and self._differs(one, there[self._id(one)])]
+        foreign = [one for one in outdated if not recognised(there[self._id(one)], kept.may_be(self._id(one)))]
+        if foreign:
+            raise ConfigError(Reason.TARGET_OBJECT_DIFFERS, foreign_objects([str(one) for one in foreign]))
+        gone = forget_gone(kept, there, set(map(self._id, early)))
+        if not (missing or outdated or gone):
+            return False
+        made = {self._id(one): early[one] for one in early if one in missing or one in outdated}
+        plan(kept, made, self._definer, account_clause(target))
+        save()
+        with self._fence.hold(target):
+            for name in [*gone, *map(self._id, outdated)]:
+                self._maker(target, there[name].schema).drop(there[name].kind, there[name].name)
+            self._create(target, [one for one in early if self._id(one) in made])
+        for name in gone:
+            del kept.ours[name]
+        kept.ours |= {name: kept.planned.pop(name) for name in made}
+        save()
+        self._refuse_unlike(target, early, Reason.DEFINITION_DIFFERS)
+        log.info("created %d views, routines and events on the target", len(made))
+        return True
 
     def refuse_changed(self, source: Session) -> None:
         """AttemptFailed if the source's objects differ from those that ``bring`` has read. Call it while no application
@@ -118,19 +125,17 @@ class TargetObjects:
         Raises DataError if the target refuses one: a person must look, and a restarted run continues here.
         """
         began = time.monotonic()
-        if not self._kinds & {Kind.EVENT, Kind.TRIGGER}:
+        if not self.after_cutover:
             return 0
         with self._connections.target() as target, self._fence.hold(target):
-            if not self._wanted:
-                with self._connections.source_control() as source:
-                    self._read(source)
-            there = self._on_target(target, self._kinds)
+            there = self._on_target(target, AFTER)
+            self._left = [one for one in self.after_cutover if one.kind in LATE and self._id(one) not in there]
             try:
-                self._create(target, [one for one in self._wanted if one.kind in LATE and self._id(one) not in there])
-                for one, event in self._wanted.items():
+                self._create(target, self._left, self._made)
+                for one, event in self.after_cutover.items():
                     if one.kind is Kind.EVENT and (found := there.get(self._id(one))) and found.status != event.status:
                         self._maker(target, found.schema).give_status(event)
-                self._refuse_unlike(target, self._wanted, Reason.OBJECTS_MISSING, statuses=True)
+                self._refuse_unlike(target, self.after_cutover, Reason.OBJECTS_MISSING, statuses=True)
             except (ConfigError, DataError) as error:
                 raise DataError(
                     Reason.OBJECTS_MISSING,
@@ -139,6 +144,27 @@ class TargetObjects:
                     "what is missing, or create it by hand",
                 ) from error
         return round((time.monotonic() - began) * 1000)
+
+    @property
+    def after_cutover(self) -> Mapping[Listed, Definition]:
+        """Triggers, and events."""
+        return {one: it for one, it in self._wanted.items() if one.kind in AFTER}
+
+    def adopt(self, wanted: Mapping[Listed, Definition] | None) -> None:
+        """Finish with these definitions, which an earlier run has stored. None: read the source."""
+        if wanted is not None:
+            self._wanted = dict(wanted)
+        elif self._kinds:
+            with self._connections.source_control() as source:
+                self._read(source)
+
+    @property
+    def left(self) -> Mapping[Listed, Definition]:
+        """Triggers that ``finish`` has not created yet. Any thread may read it."""
+        return {one: self._wanted[one] for one in list(self._left)}
+
+    def _made(self, made: Definition) -> None:
+        self._left = [one for one in self._left if self._wanted[one] != made]
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -166,16 +192,16 @@ class TargetObjects:
     def _maker(self, target: Session, schema: str) -> ObjectMaker:
         return ObjectMaker(target, schema, self._definer, LOCK_SECONDS)
 
-    def _create(self, target: Session, wanted: Sequence[Listed]) -> None:
+    def _create(
+        self, target: Session, wanted: Sequence[Listed], made: Callable[[Definition], None] = lambda _: None
+    ) -> None:
         for schema in dict.fromkeys(map(self._schema, wanted)):
-            made = self._maker(target, schema).create(
-                self._wanted[one] for one in wanted if self._schema(one) == schema
+            tried = self._maker(target, schema).create(
+                [self._wanted[one] for one in wanted if self._schema(one) == schema], made
             )
-            refuse(target, schema, made.refused)
-
-    def _refuse_foreign(self, foreign: Sequence[Listed]) -> None:
-        if foreign:
-            raise ConfigError(Reason.TARGET_OBJECT_DIFFERS, foreign_objects([str(one) for one in foreign]))
+            # A lost connection may have created a trigger: the comparison that follows tells whether it is right.
+            refused = {one: why for one, why in tried.refused.items() if why.code != TRIGGER_EXISTS}
+            refuse(target, schema, refused)
 
     def _refuse_unlike(
         self, target: Session, wanted: Collection[Listed], reason: Reason, *, statuses: bool = False
@@ -200,27 +226,3 @@ def refuse(target: Session, schema: str, refused: Mapping[Definition, FerryError
         first = next(iter(refused.values()))
         reason = first.reason if isinstance(first, ConfigError) else Reason.DEFINITION_REFUSED
         raise ConfigError(reason, f"{target.endpoint.where} refuses to create {shortlist(said, SHOWN, '; ')}")
-
-
-def finish_left(context: RunContext, state: RunState) -> None:
-    """Finish the work of a run that ended between the record of its cutover and the last trigger."""
-    if state.objects_finished or context.lease is None:
-        return
-    fence = Fence(context.connections.lease, context.uid, context.lease.epoch)
-    TargetObjects(context.ferry.spec, context.tables, context.connections, fence).finish()
-    state.objects_finished = True
-    state.stage = Stage.COMPLETED.value
-    if isinstance(context.store, TargetStore):
-        context.store.fence = fence
-    context.store.save(state, max(state.epoch, fence.epoch))
-
-
-def drop_own_objects(session: Session, ours: Collection[str]) -> str:
-    """Before a cutover: drop the objects that a state records as the Ferry's own; returns what was dropped."""
-    dropped = []
-    for name in ours:
-        kind, named = split_id(name)
-        with suppress(DataError):  # the schema does not exist any more
-            ObjectMaker(session, named.schema, Definer.KEEP).drop(kind, named.name)
-            dropped.append(name.lower())
-    return f"; dropped {', '.join(dropped)}" if dropped else ""

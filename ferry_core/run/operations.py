@@ -6,7 +6,7 @@ another implementation, without servers.
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ from ferry_core.api.report import Phase
 from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.whole_tables import too_slow
+from ferry_core.checkpoint.state import ObjectsState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.consistency.visibility import Visibility
@@ -29,8 +30,10 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
+from ferry_core.run.late_objects import LateWork
+from ferry_core.run.late_writes import WatchedEnd
 from ferry_core.run.new_tables import NewTables
-from ferry_core.run.objects import Keep, TargetObjects
+from ferry_core.run.objects import Save, TargetObjects
 from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.run.setup import RunContext, source_lock
 from ferry_core.schema.counters import raise_counters
@@ -101,8 +104,8 @@ class Operations(Protocol):
     def definitions_read(self) -> bool:
         """Returns False if the source does not answer. Raises SchemaChanged if a definition has changed."""
 
-    def bring_objects(self, ours: Collection[str], keep: Keep) -> None:
-        """Create or renew views, routines and events. ``ours`` are recorded as this Ferry's, ``keep`` records them."""
+    def bring_objects(self, kept: ObjectsState, save: Save) -> None:
+        """Create or renew views, routines and events. ``save`` stores ``kept``, which tells whose they are."""
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         """Make one cutover attempt.
@@ -110,14 +113,20 @@ class Operations(Protocol):
         After AmbiguousError the source may stay locked; otherwise the attempt is undone.
         """
 
-    def finish_objects(self) -> int:
-        """Once the cutover is recorded: triggers and the statuses of events; gives milliseconds."""
+    def finish_objects(self, stopping: Callable[[], bool]) -> int:
+        """Once the cutover is recorded: triggers and the statuses of events; gives milliseconds.
+
+        The errors name what is missing.
+        """
 
     def stop_writing(self) -> None:
         """After the cutover: only the streamer keeps running."""
 
     def keep_lock(self, seconds: float) -> None:
         """Keep another Ferry of this source from using the lock that stays."""
+
+    def watched_end(self) -> WatchedEnd:
+        """The end of what is in the source's binlog now. It is asked for in the background."""
 
     def record_aborted(self) -> None:
         """Record the abort in the lease: no later run continues."""
@@ -297,9 +306,9 @@ class DataOperations:
                 self._parts.verifier.give_up(move)
         return True
 
-    def bring_objects(self, ours: Collection[str], keep: Keep) -> None:
+    def bring_objects(self, kept: ObjectsState, save: Save) -> None:
         with self._reporter.long_step():
-            self._objects.bring(ours, keep)
+            self._objects.bring(kept, save)
 
     # -- the cutover ----------------------------------------------------------------------------------------------
 
@@ -353,8 +362,9 @@ class DataOperations:
                 self._objects.refuse_changed(source)
         return differing
 
-    def finish_objects(self) -> int:
-        return self._objects.finish()
+    def finish_objects(self, stopping: Callable[[], bool]) -> int:
+        reporter = self._reporter
+        return LateWork(self._objects, reporter.tick, stopping, reporter.objects_missing).finish()
 
     def keep_lock(self, seconds: float) -> None:
         if self._used_lock is not None:
@@ -362,6 +372,10 @@ class DataOperations:
                 self._used_lock.keep(seconds)
             except FerryError as error:
                 log.warning("the session that holds the source's lock could not be kept open: %s", error)
+
+    def watched_end(self) -> WatchedEnd:
+        streamer = self._engine.streamer
+        return WatchedEnd(self._connections.source_end, streamer.reached, streamer.status)
 
     def record_aborted(self) -> None:
         self._fence.record(phase=Phase.ABORTED.value)

@@ -178,7 +178,7 @@ def validate(
                 stateless=context.stateless,
                 restart=options.restart,
                 recreatable=context.recreatable,
-                own_objects=context.state.objects if context.state is not None else (),
+                own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
             )
             _refuse_lost_tables(context, checked.existing_targets)
             results = run_checks(checked)

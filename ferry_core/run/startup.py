@@ -33,8 +33,8 @@ from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
 from ferry_core.run.claim import take_fence
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
+from ferry_core.run.late_objects import finish_left, unknown_without_state
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
-from ferry_core.run.objects import finish_left
 from ferry_core.run.operations import DataOperations, Parts
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_proof, target_proof
@@ -270,15 +270,16 @@ class RunStartup:
         if state is None:
             raise ConfigError(
                 Reason.ALREADY_CUT_OVER,
-                f"{context.name} was cut over to {self._ferry.spec.target.host} already, and its state is gone; to "
-                f"move again, give the new Ferry another name",
+                f"{context.name} was cut over to {self._ferry.spec.target.host} already, and its state is gone"
+                f"{unknown_without_state(self._ferry.spec)}; to move again, give the new Ferry another name",
             )
         with suppress(FerryError), self._connections.target_control() as target:
             drop_left_behind(target, context.uid)
         when = (
             "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
         )
-        finish_left(context, state)
+        reporter = self._reporter
+        finish_left(context, state, reporter.tick, lambda: self._intent.now.stopping, reporter.objects_missing)
         self._report_stored(context, state)
         blocked = state.write_block_milliseconds
         took = "" if blocked is None else f", writes were blocked for {blocked} ms"

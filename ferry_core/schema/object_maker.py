@@ -6,7 +6,7 @@ definer must already have privileges there, so all are first created with our ow
 definers last.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,8 +50,11 @@ class ObjectMaker:
         self._keeps = definer is Definer.KEEP
         self._lock_seconds = lock_seconds
 
-    def create(self, wanted: Iterable[Definition]) -> Made:
-        """Create all of ``wanted``, in their order if possible; events are created disabled."""
+    def create(self, wanted: Iterable[Definition], created: Callable[[Definition], None] = lambda _: None) -> Made:
+        """Create all of ``wanted``, in their order if possible; events are created disabled.
+
+        ``created`` is called after each.
+        """
         refused: dict[Definition, FerryError] = {}
         lacking: set[Definition] = set()
         made: list[Definition] = []
@@ -71,6 +74,7 @@ class ObjectMaker:
                     else:
                         refused.pop(one, None)
                         made.append(one)
+                        created(one)
                 left = waiting if len(waiting) < len(left) else []
             for view in reversed([one for one in made if one.kind is Kind.VIEW and self._keeps]):
                 try:

@@ -15,6 +15,8 @@ from ferry_core.manifest import LoadedFerry
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run.claim import take_fence
 from ferry_core.run.setup import RunContext
+from ferry_core.schema.fingerprints import fingerprint
+from ferry_core.schema.objects import Kind, list_objects, read
 from ferry_core.tables.discovery import discover
 from ferry_core.workers.connections import Connections
 from tests.support.offline_verbs import died, ferry
@@ -58,7 +60,9 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
             fence.update(session, tables=claimed, unwritten=claimed if phase == "Claimed" else [], phase=phase)
         state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
         state.tables["shop.claimed"] = TableState(started=True)
-        state.objects = ["VIEW shop.seen"]
+        with Session(pair.target.endpoint(), Purpose.CONTROL) as session:
+            [seen] = list_objects(session, ["shop"], [Kind.VIEW])
+            state.objects.ours["VIEW shop.seen"] = [fingerprint(read(session, seen))]
         with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
             store.save(state, 1)
         document, *others = yaml.safe_load_all(manifest.read_text())

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
-from ferry_core.checkpoint.state import RunState, SeriesState, TableState
+from ferry_core.checkpoint.state import ObjectsState, RunState, SeriesState, TableState
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.errors import ExitCode, FerryError
 from ferry_core.intent.desired_state import DesiredState
@@ -21,6 +21,7 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run import decisions
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.coordinator import Coordinator
+from ferry_core.run.late_writes import WatchedEnd
 from ferry_core.run.operations import WaitUntil
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.started import Started
@@ -42,6 +43,25 @@ class FakeIntent(Intent):
 
     def wait_changed(self, timeout: float) -> None:
         self._run.pass_time(timeout)
+
+
+class FakeEnd(WatchedEnd):
+    """Passed once the run no longer lags."""
+
+    def __init__(self, run: "FakeRun") -> None:
+        self._run = run
+
+    def passed(self) -> bool:
+        self._run.behind -= 1
+        return self._run.behind < 0
+
+    @property
+    def given_up(self) -> bool:
+        return self._run.silent
+
+    @property
+    def unseen(self) -> str:
+        return "not read to the end"
 
 
 class FakeOperations:
@@ -116,11 +136,12 @@ class FakeOperations:
             check_cancelled()
         return self._run.attempts.pop(0) if self._run.attempts else DONE
 
-    def bring_objects(self, ours: Collection[str], keep: Callable[[Sequence[str]], None]) -> None:
-        del ours, keep
+    def bring_objects(self, kept: ObjectsState, save: Callable[[], None]) -> None:
+        del kept, save
         self._call("objects")
 
-    def finish_objects(self) -> int:
+    def finish_objects(self, stopping: Callable[[], bool]) -> int:
+        del stopping
         self._call("finish objects")
         return 0
 
@@ -129,6 +150,10 @@ class FakeOperations:
 
     def keep_lock(self, seconds: float) -> None:
         self._call(f"keep lock {seconds:g}")
+
+    def watched_end(self) -> WatchedEnd:
+        self._call("watched end")
+        return FakeEnd(self._run)
 
     def record_aborted(self) -> None:
         self._call("record aborted")
@@ -212,6 +237,10 @@ class FakeRun:
         self.definitions_read = True
         self.stores = True
         self.lag: float | None = 0.1
+        self.behind = 0
+        """For how many ticks after the window of the watch its end is not read."""
+        self.silent = False
+        """Whether nothing arrives from the source any more."""
         self.attempts: list[AttemptOutcome] = []
         """Outcomes of attempts, in order. When it is empty, attempts succeed."""
         self.attempts_at: list[float] = []

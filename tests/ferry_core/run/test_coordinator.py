@@ -45,7 +45,7 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert [call for call in run.operations.calls if call != "copy"] == [
         *("empty", "stream", "make readable", "pace 4", "foreign keys", "new tables", "objects"),
         *("verify", "new tables", "new tables", "definitions", "objects", "attempt 1 within 10s", "finish objects"),
-        *("stop writing", "new tables", "keep lock 30"),
+        *("stop writing", "new tables", "keep lock 30", "watched end"),
     ]
     assert run.operations.closed
     assert run.checkpoints.saved[-1] == ("Completed", 1)
@@ -79,6 +79,46 @@ def test_writes_on_the_source_after_the_cutover_are_an_error(make_run: MakeRun) 
     run.during[Stage.COMPLETED] = write
     assert run.run() is ExitCode.DATA
     assert run.condition(Condition.STALLED) == ("True", "SourceWrittenAfterCutover")
+
+
+def test_the_watch_goes_on_until_the_stream_has_read_its_window(make_run: MakeRun) -> None:
+    run = make_run(watchFor="1s")
+    run.behind = 600
+    after_the_window = run.clock[0] + 40
+
+    def write() -> None:
+        run.during[Stage.COMPLETED] = write
+        if run.clock[0] > after_the_window:
+            run.operations.changes = 7
+
+    run.during[Stage.COMPLETED] = write
+    assert run.run() is ExitCode.DATA
+    assert run.seconds_in[Stage.COMPLETED] > 60
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_watch_that_ends_before_its_window_is_read_says_so(make_run: MakeRun, stopped: bool) -> None:
+    run = make_run(watchFor="1s")
+    run.behind, run.silent = 600, not stopped
+    if stopped:
+        run.during[Stage.COMPLETED] = run.wish(DesiredState.stopped)
+    assert run.run() is ExitCode.DONE
+    assert "not read to the end" in run.reporter.report().message
+    assert run.seconds_in[Stage.COMPLETED] < 3
+
+
+def test_an_abort_after_the_record_of_the_cutover_is_not_recorded(make_run: MakeRun) -> None:
+    """The lease says Completed by then: Aborted instead would let another run copy over live rows."""
+    run = make_run()
+
+    def abort() -> None:
+        run.intent.change(DesiredState.with_abort)
+        raise ConnectionLost(Reason.CONNECTION_LOST, "target: gone")
+
+    run.during[Stage.CUTTING_OVER] = lambda: setattr(run.operations, "finish_objects", lambda _: abort())
+    with pytest.raises(ConnectionLost):
+        run.run()
+    assert "record aborted" not in run.operations.calls
 
 
 def test_the_run_waits_for_approval_and_every_gate(make_run: MakeRun) -> None:

@@ -1,0 +1,72 @@
+"""The end of the watch for writes that the source accepts after the cutover. Used by ``operations``.
+
+The watch covers all that is in the source's binlog when ``cutover.watchFor`` is over, so it goes on until the stream
+has passed that position, however far it lags behind. If the source cannot be asked for it, or nothing more arrives, the
+watch ends after a while and says what it has not seen.
+"""
+
+import time
+from collections.abc import Callable
+
+from ferry_core.binlog.ending import BinlogEnd
+from ferry_core.binlog.status import StreamStatus
+from ferry_core.cutover.background import Background
+from ferry_core.errors import FerryError
+
+PATIENCE_SECONDS = 60.0
+"""How long to wait for the source's answer, or for more from its stream."""
+AGAIN_SECONDS = 1.0
+
+
+class WatchedEnd:
+    """Made when the window is over. ``ask`` may take long: it gets a thread of its own."""
+
+    def __init__(
+        self, ask: Callable[[], BinlogEnd], reached: Callable[[BinlogEnd], bool], status: Callable[[], StreamStatus]
+    ) -> None:
+        self._ask = ask
+        self._reached = reached
+        self._status = status
+        self._asking: Background[BinlogEnd] | None = Background("watch-end", ask)
+        self._end: BinlogEnd | None = None
+        self._trouble = ""
+        self._read = -1
+        self._news = self._next = time.monotonic()
+
+    def passed(self) -> bool:
+        """Whether everything in the window has been read."""
+        if self._end is None:
+            self._end = self._answer()
+        return self._end is not None and self._reached(self._end)
+
+    def _answer(self) -> BinlogEnd | None:
+        if self._asking is None:
+            if time.monotonic() >= self._next:
+                self._asking = Background("watch-end", self._ask)
+            return None
+        if not self._asking.ended(0):
+            return None
+        asked, self._asking = self._asking, None
+        try:
+            return asked.result()
+        except FerryError as error:
+            self._trouble, self._next = error.message, time.monotonic() + AGAIN_SECONDS
+            return None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing has arrived for a while."""
+        now, status = time.monotonic(), self._status()
+        if status.bytes != self._read and not status.caught_up:
+            self._read, self._news = status.bytes, now
+        return now - self._news > PATIENCE_SECONDS
+
+    @property
+    def unseen(self) -> str:
+        """What was not watched."""
+        ends = "its end is unknown" if self._end is None else f"it ends at {self._end}"
+        why = f" ({self._trouble})" if self._trouble else ""
+        return (
+            "the source's binlog was not read to the end of cutover.watchFor: read up to "
+            f"{self._status().processed.position}, {ends}{why}; later writes on the source were not looked for"
+        )
