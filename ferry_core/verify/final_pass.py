@@ -96,8 +96,9 @@ class FinalPass:
             self._result.rows += compared.rows
             self._result.chunks += 1
             self._per_move[move] += len(compared.differing)
-            self._result.candidates += compared.differing
             if not compared.complete or self._per_move[move] > CANDIDATES_PER_TABLE:
                 self._result.overflowed.add(move)
                 self._queue.drop(move)
+            else:
+                self._result.candidates += compared.differing
         return compared.rows

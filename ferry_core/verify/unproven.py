@@ -14,7 +14,7 @@ Any thread may call any method; each holds the one lock only for a dictionary op
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -129,12 +129,12 @@ class UnprovenKeys:
             held = batch.move.unproven
             return all(held.keys.get(key, batch.taken_at + 1) <= batch.taken_at for key in batch.keys)
 
-    def literals(self, move: TableMove) -> set[KeyLiterals]:
-        """The keys of the table that are unproven now."""
+    def named(self, move: TableMove, wanted: Collection[KeyLiterals]) -> set[KeyLiterals]:
+        """Those of ``wanted`` that are unproven now."""
         with self._lock:
             held = move.unproven
             keys, decode = list(held.keys), held.decode
-        return {decode(key) for key in keys} if decode is not None else set()
+        return {literals for key in keys if (literals := decode(key)) in wanted} if decode is not None else set()
 
     def whole_moves(self) -> list[TableMove]:
         """Moves that are unproven as a whole: they need a pass."""

@@ -166,7 +166,7 @@ class Verifier:
             wait_flushed(move)
             differing = self._check(sessions, move.table, _keys_of(differing), cancelled)
             steady.intersection_update(differing)
-        named = self.unproven.literals(move) if differing else set()
+        named = self.unproven.named(move, {difference.key for difference in differing}) if differing else set()
         still = [difference for difference in differing if difference.key not in named]
         moving = [difference for difference in still if difference not in steady]
         return [difference for difference in still if difference in steady], _keys_of(moving)

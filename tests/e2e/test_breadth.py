@@ -246,5 +246,5 @@ def test_one_transaction_of_two_million_rows_while_streaming(pair: Pair, schema:
         f"{pair.family}: {rows / seconds:,.0f} changed rows/s until nothing was pending ({seconds:.0f} s); "
         f"peak RSS {before} MiB before the transaction, {peak} MiB after it"
     )
-    assert peak < 300  # flusher and verification hold every key for a while
+    assert peak < 250  # flusher and verification hold many keys for a while
     assert assert_equal_tables(pair.source, pair.target, f"{schema}.many").rows == rows

@@ -1,4 +1,5 @@
 import threading
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -98,6 +99,24 @@ def test_very_many_ghost_rows_are_fetched_in_parts_and_end_the_tables_pass(
     result = compare(both, table, other)
     assert [move.table for move in result.overflowed] == [table]
     assert len(result.candidates) <= 60
+
+
+def test_chunks_that_differ_everywhere_take_little_memory(both: TablePair) -> None:
+    """As while a huge transaction is on its way: every worker fetches hashes all the time."""
+    both.on_both(
+        "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL)",
+        f"INSERT INTO t {NUMBERS.format(200)} a.i * 200 + b.i, 1 FROM n a JOIN n b",
+    )
+    both.on_target("UPDATE t SET a = 2")
+    tracemalloc.start()
+    try:
+        result = compare(both, both.table(), rows_per_chunk=40_000, workers=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    print(f"{peak >> 20} MiB")
+    assert len(result.overflowed) == 1
+    assert peak < 16 << 20
 
 
 def test_rows_outside_the_filter_must_not_be_on_the_target(both: TablePair) -> None:
