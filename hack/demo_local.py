@@ -30,7 +30,7 @@ from tests.support import all_types
 from tests.support.compare import assert_equal_schemas
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Server
-from tests.support.writers import Writers
+from tests.support.writers import Pace, Writers
 
 SCHEMA = "harbour"
 _ODD = ("k_signed", "k_unsigned", "k_composite", "k_any_case", "k_uuid", "k_enum", "k_no_primary", "k_second_unique")
@@ -166,7 +166,7 @@ def _cross(family: Family, rows: int, seed: int | None) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ferry-demo-")))
         tables = _fill(source, family, rows)
         _say(f"filled {len(tables) + 1} tables of {SCHEMA}; writers keep changing them from now on until the cutover")
-        writers = Writers(source, SCHEMA, tables, seed, threads=3, pause=0.01, stop_when_read_only=False)
+        writers = Writers(source, SCHEMA, tables, seed, Pace(3, 0.01, stop_when_read_only=False))
         with writers:
             writers.wait_for(20)
             began = time.monotonic()

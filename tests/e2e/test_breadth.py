@@ -17,7 +17,7 @@ from tests.support.ferry_cli import FerryProcess
 from tests.support.schemas import OddTable, create_odd_tables, fill_narrow, odd_tables
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
-from tests.support.writers import Writers
+from tests.support.writers import Pace, Writers
 
 RSS_MIB = 190  # 200 MB
 
@@ -33,7 +33,7 @@ def test_two_hundred_tables_under_writes(pair: Pair, schema: str, tmp_path: Path
     rows = create_odd_tables(pair.source, schema, tables)
     cutover = {"mode": "Automatic", "watchFor": "0s", "maxAttempts": 50, "maxLag": "20s", "deadline": "5m"}
     with (
-        Writers(pair.source, schema, tables, threads=3, pause=0.02, xa=False) as writers,
+        Writers(pair.source, schema, tables, pace=Pace(3, 0.02, xa=False)) as writers,
         FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, cutover=cutover) as ferry,
     ):
         writers.wait_for(50)

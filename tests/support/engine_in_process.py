@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -107,25 +108,40 @@ def any_chunk(_: Table, selector: Selector) -> bool:
     return isinstance(selector, KeyRange)
 
 
+@dataclass(frozen=True)
+class StartState:
+    """From where a run starts: what a checkpoint says, or the beginning."""
+
+    states: Mapping[str, StoredFrontier] | None = None
+    counts_from: Mapping[str, StreamMark] | None = None
+    start: Position | None = None
+    uid: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the threads that copy, and of the buffer."""
+
+    workers: int = 1
+    buffer_bytes: int = CAPACITY_BYTES
+
+
 class EngineInProcess:
-    """One run. ``resumed`` makes its successor from the state that a checkpoint would contain now."""
+    """One run. ``checkpoint`` returns what its successor starts from."""
 
     def __init__(
         self,
         pair: Pair,
         schema: str,
+        state: StartState | None = None,
+        limits: Limits | None = None,
         *,
-        workers: int = 1,
-        capacity_bytes: int = CAPACITY_BYTES,
-        states: Mapping[str, StoredFrontier] | None = None,
-        counts_from: Mapping[str, StreamMark] | None = None,
-        start: Position | None = None,
-        uid: str | None = None,
         target: Callable[[], Endpoint] | None = None,
         visibility: Visibility | None = None,
         **selection: Any,
     ) -> None:
-        self.pair, self.schema, self.uid = pair, schema, uid or f"test-{uuid.uuid4()}"
+        state, limits = state or StartState(), limits or Limits()
+        self.pair, self.schema, self.uid = pair, schema, state.uid or f"test-{uuid.uuid4()}"
         self.errors: list[FerryError] = []
         self.flushes: list[FlushResult] = []
         self.rows_copied = 0
@@ -137,11 +153,11 @@ class EngineInProcess:
             self.tables = discover(source, Tables.model_validate({"include": [f"{schema}.*"], **selection}))
             create_missing(source, control, self.tables, self.fence)
             self.visibility = visibility or visibility_of(source)
-            self.start = self.visibility.start(source) if start is None else StreamMark(0, start)
-        self.intent = Intent(Directive(generation=0, copy_=Copy(workers=workers)))
+            self.start = self.visibility.start(source) if state.start is None else StreamMark(0, state.start)
+        self.intent = Intent(Directive(generation=0, copy_=Copy(workers=limits.workers)))
         self.throttle = Throttle()
-        self.moves = MoveSet.of(self.tables, self.intent.now.directive.copy_, states, counts_from)
-        self.buffer = ChangeBuffer(self.start, None, capacity_bytes)
+        self.moves = MoveSet.of(self.tables, self.intent.now.directive.copy_, state.states, state.counts_from)
+        self.buffer = ChangeBuffer(self.start, None, limits.buffer_bytes)
         self.chunks = ChunkSource(self.moves)
         self.streamer = BinlogStreamer(
             Upstream(
@@ -279,12 +295,16 @@ class EngineInProcess:
 
     # -- the next run ---------------------------------------------------------------------------------------------
 
-    def checkpoint(self) -> dict[str, Any]:
+    def checkpoint(self) -> StartState:
         """The state that a run that dies now leaves to its successor."""
         states = {move.id: self.chunks.state(move) for move in self.moves}
         counts_from = {move.id: move.counts_from for move in self.moves if move.counts_from is not None}
-        start = self.buffer.checkpoint_mark().position
-        return {"start": start, "states": states, "counts_from": counts_from, "uid": self.uid}
+        return StartState(states, counts_from, self.resumes_at, self.uid)
+
+    @property
+    def resumes_at(self) -> Position:
+        """The position in that state."""
+        return self.buffer.checkpoint_mark().position
 
 
 COPIED = Frontier(None, [], True, 0, 0)

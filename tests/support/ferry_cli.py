@@ -179,7 +179,7 @@ class FerryProcess:
             yield self.status()
             if self.process.poll() is not None:
                 raise AssertionError(f"ferry ended with {self.process.returncode} meanwhile\n{self.tail()}")
-            time.sleep(0.01)
+            time.sleep(0.03)  # asking every 10 ms takes a tenth of a core
 
     def wait_end(self, seconds: float = LONG_SECONDS) -> int:
         """Wait for the exit code."""

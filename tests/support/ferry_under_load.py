@@ -21,7 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
-from tests.support.writers import Writers, seed_of_run
+from tests.support.writers import Pace, Writers, seed_of_run
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -48,10 +48,9 @@ class WriterGroups:
     """
 
     def __init__(self, server: Server, schema: str, tables: Sequence[OddTable], seed: int, threads: int = 3) -> None:
-        self.plain = Writers(
-            server, schema, tables, seed, threads=threads, pause=0.02, xa=False, stop_when_read_only=False
-        )
-        self.xa = Writers(server, schema, tables, seed + 1, threads=1, pause=0.1, stop_when_read_only=False)
+        plain, xa = Pace(threads, 0.02, xa=False, stop_when_read_only=False), Pace(1, 0.1, stop_when_read_only=False)
+        self.plain = Writers(server, schema, tables, seed, plain)
+        self.xa = Writers(server, schema, tables, seed + 1, xa)
 
     def __enter__(self) -> Self:
         self.plain.start()

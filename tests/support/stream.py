@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 from ferry_core.api.spec import Copy
-from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer, Upstream
 from ferry_core.moves.move import TableMove
@@ -19,6 +18,8 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.tables.table import KeyLiterals, Table
 from tests.support.servers import Server
 from tests.support.waits import PATIENCE_SECONDS
+
+_SERVER_ID = 4_000_001
 
 
 @dataclass
@@ -91,24 +92,23 @@ class Streaming:
         server: Server,
         tables: Sequence[Table],
         *,
-        start: Position | None = None,
+        start: Position | StreamMark | None = None,
         sink: RecordingSink | None = None,
         login: Callable[[], Endpoint] | None = None,
-        server_id: int = 4_000_001,
-        last_read: LastRead | None = None,
         altered: Callable[..., str] | None = None,
     ) -> None:
         self.server = server
         self.sink = sink or RecordingSink()
         self.moves = MoveSet.of(tables, Copy())
         self.failure: BaseException | None = None
-        with self.control() as session:
-            position = source_position(session) if start is None else start
+        if start is None:
+            with self.control() as session:
+                start = source_position(session)
         self.streamer = BinlogStreamer(
-            Upstream(self.control, login or server.endpoint, server.flavor, server_id),
+            Upstream(self.control, login or server.endpoint, server.flavor, _SERVER_ID),
             self.moves,
             self.sink,
-            StreamMark(0, position, last_read=last_read),
+            start if isinstance(start, StreamMark) else StreamMark(0, start),
             altered,
         )
         self._thread = threading.Thread(target=self._run, name="streamer", daemon=True)

@@ -6,7 +6,7 @@ from ferry_core.mysql.flavor import Flavor
 from tests.support.schemas import OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair
 from tests.support.waits import PATIENCE_SECONDS, wait_until
-from tests.support.writers import Writers, seed_of_run
+from tests.support.writers import Pace, Writers, seed_of_run
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_every_kind_of_write_is_done_and_nothing_is_left_prepared(
     before = _fingerprint(pair, schema, tables)
     kinds = {"insert", "update", "delete", "key move", "unique swap", "several tables", "rollback"}
     kinds |= {"xa", "xa decided elsewhere", "xa rollback"}
-    with Writers(pair.source, schema, tables, pause=0) as writers:
+    with Writers(pair.source, schema, tables, pace=Pace(pause=0)) as writers:
         writers.wait_for(700)
         writers.wait_for_kinds(kinds)
     print(writers.summary())
@@ -59,7 +59,7 @@ def test_they_stop_by_themselves_when_the_source_turns_read_only(
 
 
 def test_they_may_try_on_until_writes_are_allowed_again(pair: Pair, schema: str, tables: list[OddTable]) -> None:
-    with Writers(pair.source, schema, tables, stop_when_read_only=False) as writers:
+    with Writers(pair.source, schema, tables, pace=Pace(stop_when_read_only=False)) as writers:
         writers.wait_for(50)
         pair.source.execute("SET GLOBAL read_only = 1")
         wait_until(lambda: writers.refused["read only"] or not writers.alive, "a writer is refused")
@@ -83,7 +83,7 @@ def test_they_outlive_a_restart_of_the_source(mysql_pair: Pair, schema: str) -> 
 
 def test_a_programming_error_fails_the_test(pair: Pair, schema: str) -> None:
     table = odd_tables(pair.family)[0]  # never created
-    writers = Writers(pair.source, schema, [table], threads=1)
+    writers = Writers(pair.source, schema, [table], pace=Pace(threads=1))
     writers.start()
     writers._writers[0].thread.join(PATIENCE_SECONDS)
     with pytest.raises(AssertionError, match="a writer failed, seed"):
@@ -100,7 +100,7 @@ def test_the_seed_may_come_from_the_environment(
 
 
 def test_the_account_cannot_write_through_read_only(pair: Pair, schema: str) -> None:
-    writers = Writers(pair.source, schema, [], threads=0)
+    writers = Writers(pair.source, schema, [], pace=Pace(threads=0))
     writers.start()
     connection = writers.connect()
     with connection.cursor() as cursor:

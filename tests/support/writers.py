@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -50,35 +51,33 @@ def seed_of_run(given: int | None = None) -> int:
     return seed
 
 
+@dataclass(frozen=True)
+class Pace:
+    """``pause`` is in seconds after each transaction. Without ``stop_when_read_only`` refused writers keep trying."""
+
+    threads: int = 4
+    pause: float = 0.002
+    xa: bool = True
+    stop_when_read_only: bool = True
+
+
 class Writers:
     """``with Writers(server, schema, tables) as writers: ...``; leaving stops them and decides what they prepared."""
 
     def __init__(
-        self,
-        server: Server,
-        schema: str,
-        tables: Sequence[OddTable],
-        seed: int | None = None,
-        *,
-        threads: int = 4,
-        pause: float = 0.002,
-        xa: bool = True,
-        stop_when_read_only: bool = True,
+        self, server: Server, schema: str, tables: Sequence[OddTable], seed: int | None = None, pace: Pace | None = None
     ) -> None:
-        """``pause`` is the time after each transaction; without ``stop_when_read_only`` refused writers keep trying."""
         self.seed = seed_of_run(seed)
         self.server = server
         self.schema = schema
         self.tables = tables
-        self.pause = pause
-        self.xa = xa
-        self.stop_when_read_only = stop_when_read_only
+        self.pace = pace or Pace()
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._acknowledged: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._errors: list[BaseException] = []
-        self._writers = [_Writer(self, number) for number in range(threads)]
+        self._writers = [_Writer(self, number) for number in range(self.pace.threads)]
 
     def __enter__(self) -> Self:
         self.start()
@@ -204,7 +203,7 @@ class _Writer:
             (12, "several tables", self._write_several),
             (5, "rollback", self._roll_back),
         ]
-        if writers.xa:
+        if writers.pace.xa:
             self._operations += [
                 (3, "xa", self._xa_here),
                 (2, "xa decided elsewhere", self._xa_elsewhere),
@@ -214,7 +213,7 @@ class _Writer:
     def _run(self) -> None:
         try:
             while not self._writers.stopping.is_set() and self._once():
-                self._writers.stopping.wait(self._writers.pause)
+                self._writers.stopping.wait(self._writers.pace.pause)
             # A read_only MariaDB refuses an ordinary account's decision about a transaction that it could prepare.
             while self.undecided and not self._writers.stopping.wait(0.05):
                 self._decide_leftovers()
@@ -244,7 +243,7 @@ class _Writer:
         self._disconnect()  # the server rolls back whatever was begun
         if code in _READ_ONLY:
             self._writers.count("read only", refused=True)
-            return not self._writers.stop_when_read_only and not self._writers.stopping.wait(0.05)
+            return not self._writers.pace.stop_when_read_only and not self._writers.stopping.wait(0.05)
         if code in _CONFLICTS:
             self._writers.count("conflict", refused=True)
             return True

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.binlog.last_read import LastRead
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import Position
 from hack.servers import Family
@@ -102,7 +103,7 @@ def test_a_crash_that_loses_events_while_not_connected(source: Server) -> None:
     position, last = read(source, "INSERT INTO s.t VALUES (2)", "INSERT INTO s.t VALUES (3)")
     lose_tail(source, end)
     source.execute(*OTHERS)
-    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=last)) as stream:
         refused(stream, last.file)
 
 
@@ -113,7 +114,7 @@ def test_lost_events_after_the_checkpoints_position(source: Server) -> None:
     _, last = read(source, "INSERT INTO s.t VALUES (3)")
     lose_tail(source, end)
     source.execute(*OTHERS)
-    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=last)) as stream:
         refused(stream)
 
 
@@ -129,7 +130,7 @@ def test_innodb_keeps_the_gtid_of_a_lost_event(source: Server, processed: bool) 
     lose_tail(source, end)
     source.execute(*OTHERS)
     start = after if processed else position
-    with Streaming(source, [describe(source, "s", "t")], start=start, last_read=last) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, start, last_read=last)) as stream:
         refused(stream)
 
 
@@ -160,7 +161,7 @@ def test_checksums_switched_before_the_reconnect(source: Server, checksum: str) 
     source.execute(f"SET GLOBAL binlog_checksum = {'CRC32' if checksum == 'NONE' else 'NONE'}")
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     source.execute(f"SET GLOBAL binlog_checksum = {checksum}", "INSERT INTO s.t VALUES (3)")
-    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=last)) as stream:
         stream.wait(lambda: ids(stream) == [3], "row")
 
 
@@ -176,7 +177,7 @@ def test_the_last_transaction_was_compressed(source: Server, lost: bool) -> None
         if lost:
             lose_tail(source, end)
         source.execute(*OTHERS)
-    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=last)) as stream:
         if lost:
             refused(stream)
         else:
@@ -192,7 +193,7 @@ def test_the_last_file_was_purged_without_new_writes(source: Server, flushes: in
         source.restart()
     newest = purge(source)
     source.execute("INSERT INTO s.t VALUES (3)")
-    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=last) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=last)) as stream:
         if flushes == 1:
             stream.wait(lambda: ids(stream) == [3], "row")
             return
@@ -218,5 +219,5 @@ def test_lost_events_whose_file_was_purged(source: Server) -> None:
     """The lost numbers were reused and purged: the oldest remaining file begins before them."""
     position, last = read(source, "INSERT INTO s.t VALUES (2)")
     gone = last._replace(file=last.file.replace("binlog.00", "binlog.99"))
-    with Streaming(source, [describe(source, "s", "t")], start=position, last_read=gone) as stream:
+    with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=gone)) as stream:
         refused(stream, gone.file)

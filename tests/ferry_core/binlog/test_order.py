@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from ferry_core.binlog.sink import StreamMark
 from ferry_core.errors import DataError
 from tests.conftest import ServerFactory
 from tests.support.proxy import Proxy
@@ -70,7 +71,7 @@ def test_a_new_run_that_would_skip_transactions_numbered_out_of_order_is_refused
     if outgrown:
         write(source, 2, *range(4, 10))
     tables = [describe(source, "s", "t")]
-    with Streaming(source, tables, start=read.position, last_read=read.last_read) as stream:
+    with Streaming(source, tables, start=StreamMark(0, read.position, last_read=read.last_read)) as stream:
         failure = stream.failed()
     assert isinstance(failure, DataError)
     assert failure.reason == "GtidsOutOfOrder", failure

@@ -17,7 +17,7 @@ from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.consistency.visibility import visibility_of
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.run.definitions import AlteredTables
-from tests.support.engine_in_process import COPIED, EngineInProcess
+from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.stream import Streaming, ids
@@ -54,7 +54,7 @@ def through(proxy: Proxy, endpoint: Endpoint) -> Callable[[], Endpoint]:
 def streaming(pair: Pair, schema: str, proxy: Proxy) -> Iterator[EngineInProcess]:
     """The stream goes through the proxy and has read one transaction."""
     name = make_table(pair, schema, "id INT PRIMARY KEY, v INT", "(1, 1)", on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         login = through(proxy, run.connections.source_endpoint())
         run.streamer._upstream = dataclasses.replace(run.streamer._upstream, login=login)
         run.stream()

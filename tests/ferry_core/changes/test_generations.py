@@ -19,7 +19,16 @@ from ferry_core.reasons import Reason
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.tables.table import Selector, Table
 from ferry_core.workers import sessions
-from tests.support.engine_in_process import COPIED, EngineInProcess, any_chunk, chunks_of, keys_of, stalled
+from tests.support.engine_in_process import (
+    COPIED,
+    EngineInProcess,
+    Limits,
+    StartState,
+    any_chunk,
+    chunks_of,
+    keys_of,
+    stalled,
+)
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
 from tests.support.tables import decode, mark, move_of, simple_table
@@ -57,7 +66,7 @@ def unique(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Rows 1 and 2 on both servers, one key per batch, the stream running, flushes by hand."""
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     name = make_table(pair, schema, UNIQUE, "(1, 5, 0), (2, 6, 0)", on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         yield run
 
@@ -295,7 +304,7 @@ def test_a_unique_value_that_leaves_a_chunk_being_copied(
     REPLACE.
     """
     name = make_table(pair, schema, UNIQUE, "(1, 4, 0), (9, 5, 0)")
-    with EngineInProcess(pair, schema, states={name: chunks_of("5")}) as run:
+    with EngineInProcess(pair, schema, StartState({name: chunks_of("5")})) as run:
         started(run)
         run.move.chunks.redo.reverse()
         run.chunk().join()  # the range with row 1 is on the target
@@ -324,7 +333,7 @@ def test_keys_that_move_while_a_chunk_is_being_copied(
 ) -> None:
     """The range up to 0 is copied, the next one is read and not written; each change is a transaction."""
     name = make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v INT", "(-5, 5), (0, 0), (3, 3), (7, 7)")
-    with EngineInProcess(pair, schema, states={name: chunks_of("0")}) as run:
+    with EngineInProcess(pair, schema, StartState({name: chunks_of("0")})) as run:
         started(run)
         run.move.chunks.redo.reverse()
         run.chunk().join()
@@ -346,7 +355,7 @@ def test_collation_equal_keys_in_two_batches_of_a_generation(
     monkeypatch.setattr(flusher, "BATCH_KEYS", 1)
     columns = "k VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v INT"
     name = make_table(pair, schema, columns, "('a', 1), ('b', 2)", on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         for late, change in ((0, "k = 'A', v = 2"), (1, "k = 'a', v = 3"), (0, "k = 'A', v = 4"), (1, "v = 5")):
             on_source(pair, schema, f"UPDATE t SET {change} WHERE k = 'a'")
@@ -375,7 +384,7 @@ def test_a_huge_transaction_streams_through_a_small_buffer(pair: Pair, schema: s
     digits += " UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)"
     tables = ", ".join(f"{digits} d{place}" for place in range(6))
     number = "+".join(f"d{place}.n*{10**place}" for place in range(6))
-    with EngineInProcess(pair, schema, states={name: COPIED}, capacity_bytes=capacity) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED}), limits=Limits(buffer_bytes=capacity)) as run:
         fullest = 0.0
         run.engine.start_streaming()
         insert = f"INSERT INTO t SELECT {number} AS i, 1 FROM {tables} HAVING i < {rows}"

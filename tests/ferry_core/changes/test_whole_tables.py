@@ -13,7 +13,7 @@ from ferry_core.changes.whole_tables import RECENTLY_SECONDS, WholeTables, too_s
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.rows.whole import WholeCopier
 from ferry_core.tables.table import ALL_ROWS_RAW, NO_KEY
-from tests.support.engine_in_process import COPIED, EngineInProcess, Stall
+from tests.support.engine_in_process import COPIED, EngineInProcess, Stall, StartState
 from tests.support.keyless import assert_same_rows
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
@@ -171,7 +171,7 @@ def test_a_change_while_its_first_copy_is_under_way(
 
 def test_a_change_while_it_is_copied_again(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = make_table(pair, schema, KEYLESS, *ROWS, on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run, stalled_copy(monkeypatch) as stall:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run, stalled_copy(monkeypatch) as stall:
         run.stream()
         on_source(pair, schema, CHANGES[0])
         run.pending(1)
@@ -189,7 +189,7 @@ def test_a_change_while_it_is_copied_again(pair: Pair, schema: str, monkeypatch:
 
 def test_a_rolled_back_and_a_committed_xa_transaction(pair: Pair, schema: str) -> None:
     name = make_table(pair, schema, KEYLESS, *ROWS, on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         for xid, ending in (("'one'", "ROLLBACK"), ("'two'", "COMMIT")):
             change = f"INSERT INTO t VALUES (7, {xid})"
@@ -209,7 +209,7 @@ def test_their_own_thread_copies_them_while_another_table_is_flushed(
     name = make_table(pair, schema, KEYLESS, *ROWS, on_target=True)
     keyed = make_table(pair, schema, "id INT PRIMARY KEY", "(1)", on_target=True, name="k")
     states = {name: COPIED, keyed: COPIED}
-    with EngineInProcess(pair, schema, states=states) as run, stalled_copy(monkeypatch) as stall:
+    with EngineInProcess(pair, schema, StartState(states)) as run, stalled_copy(monkeypatch) as stall:
         run.engine.start_streaming()
         on_source(pair, schema, CHANGES[0])
         stall.wait()

@@ -13,7 +13,7 @@ from ferry_core.reasons import Reason
 from ferry_core.retries import Retries
 from ferry_core.rows.copier import RowCopier
 from ferry_core.tables.table import KeySet
-from tests.support.engine_in_process import COPIED, EngineInProcess
+from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
@@ -33,15 +33,15 @@ def proxy(pair: Pair) -> Iterator[Proxy]:
         yield proxy
 
 
-def run_through(proxy: Proxy, pair: Pair, schema: str, **options: object) -> EngineInProcess:
+def run_through(proxy: Proxy, pair: Pair, schema: str, state: StartState | None = None) -> EngineInProcess:
     """Threads that set ``THROUGH_PROXY.on`` reach the target through the proxy, all others directly."""
     direct = pair.target.endpoint("target")
     proxied = Endpoint(direct.role, proxy.host, proxy.port, direct.user, direct.password)
     return EngineInProcess(
         pair,
         schema,
+        state,
         target=lambda: proxied if getattr(THROUGH_PROXY, "on", False) else direct,
-        **options,  # type: ignore[arg-type]
     )
 
 
@@ -101,7 +101,7 @@ def test_a_chunk_whose_commit_may_still_succeed(pair: Pair, schema: str, proxy: 
 @FATES
 def test_a_batch_whose_commit_may_still_succeed(pair: Pair, schema: str, proxy: Proxy, lands: bool) -> None:
     name = make_table(pair, schema, TABLE, ROWS, on_target=True)
-    with run_through(proxy, pair, schema, states={name: COPIED}) as run:
+    with run_through(proxy, pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         pair.source.execute(f"UPDATE {name} SET v = v + 1")
         run.pending(3)
@@ -161,7 +161,7 @@ def test_a_window_that_cannot_be_proven_ended_stays_shut_when_its_thread_gives_u
         left = run.checkpoint()
         run.engine.ending.cancel()
         flush.join()
-    with EngineInProcess(pair, schema, **left) as resumed:
+    with EngineInProcess(pair, schema, left) as resumed:
         resumed.go()
         resumed.quiet()
         assert resumed.rows() == [(1, 10), (3, 30)]

@@ -10,7 +10,7 @@ import pytest
 from ferry_core.consistency import table_locks
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.engine_in_process import COPIED, EngineInProcess
+from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
 from tests.support.server_faults import StalledCommits
 from tests.support.servers import Pair, Server, ServerPool, schema_name
 from tests.support.table_pair import make_table
@@ -58,7 +58,7 @@ def binlog_size(server: Server) -> int:
 def test_a_flush_waits_until_an_inserted_row_can_be_read(stalling: tuple[Pair, str], schema: str) -> None:
     pair, engine = stalling
     name = table_of(pair, schema, engine, on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         with StalledCommits(pair.source, committed=True) as stalled:
             statement = writing(pair.source, schema)
@@ -82,7 +82,7 @@ def test_a_flush_that_does_not_wait_for_the_statement_loses_the_row(
         pytest.skip("Aria shows the row as soon as it is committed")
     name = table_of(pair, schema, engine, on_target=True)
     monkeypatch.setattr(table_locks, "_wait", lambda *_: True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         with StalledCommits(pair.source, committed=True) as stalled:
             statement = writing(pair.source, schema)

@@ -12,7 +12,7 @@ from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import DataError, Interrupted
 from ferry_core.reasons import Reason
 from tests.support.compare import assert_equal_tables
-from tests.support.engine_in_process import COPIED, EngineInProcess, chunks_of
+from tests.support.engine_in_process import COPIED, EngineInProcess, StartState, chunks_of
 from tests.support.ferry_cli import FerryProcess
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
@@ -138,7 +138,7 @@ def test_a_transaction_prepared_in_one_run_and_decided_before_the_next(
 ) -> None:
     """R5: the checkpoint stays before the PREPARE, however much was flushed since."""
     name = make_table(pair, schema, TABLE, ROWS, on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as first:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as first:
         first.engine.start_streaming()
         before = first.buffer.processed.position
         transaction = Prepared(pair, schema)
@@ -147,28 +147,28 @@ def test_a_transaction_prepared_in_one_run_and_decided_before_the_next(
         assert first.rows() == [*OLD, (100, 1)]
         assert len(first.buffer.prepared_xids()) == 1
         left = first.checkpoint()
-        assert before.contains(left["start"]), "the checkpoint passed an undecided PREPARE"
+        assert before.contains(first.resumes_at), "the checkpoint passed an undecided PREPARE"
     transaction.decide(decision)
-    with EngineInProcess(pair, schema, **left) as second:
+    with EngineInProcess(pair, schema, left) as second:
         second.engine.start_streaming()
         second.quiet()
         assert second.rows() == [*rows, (100, 1)]
         second.equal()
         assert not second.buffer.prepared_xids()
-        assert not before.contains(second.checkpoint()["start"])
+        assert not before.contains(second.resumes_at)
 
 
 def test_a_decided_transaction_holds_the_checkpoint_until_its_keys_are_on_the_target(pair: Pair, schema: str) -> None:
     name = make_table(pair, schema, TABLE, ROWS, on_target=True)
-    with EngineInProcess(pair, schema, states={name: COPIED}) as first:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as first:
         first.stream()
         before = first.buffer.processed.position
         Prepared(pair, schema).decide("COMMIT")
         first.pending(3)
         first.streamed()
         left = first.checkpoint()
-        assert before.contains(left["start"])
-    with EngineInProcess(pair, schema, **left) as second:
+        assert before.contains(first.resumes_at)
+    with EngineInProcess(pair, schema, left) as second:
         second.engine.start_streaming()
         second.quiet()
         assert second.rows() == NEW
@@ -178,14 +178,14 @@ def test_a_decided_transaction_holds_the_checkpoint_until_its_keys_are_on_the_ta
 def test_keys_of_a_prepared_transaction_in_an_uncopied_range(pair: Pair, schema: str) -> None:
     """Prepared after the start, decided after the restart, while its chunk is still unread."""
     name = make_table(pair, schema, TABLE, ROWS)
-    with EngineInProcess(pair, schema, states={name: chunks_of("1")}) as first:
+    with EngineInProcess(pair, schema, StartState({name: chunks_of("1")})) as first:
         first.stream()
         assert first.make_readable()
         transaction = Prepared(pair, schema)
         wait_until(first.buffer.prepared_xids, "the PREPARE was streamed")
         first.chunk().join()
         left = first.checkpoint()
-    with EngineInProcess(pair, schema, **left) as second:
+    with EngineInProcess(pair, schema, left) as second:
         second.engine.start_streaming()
         waiting = Background(second.make_readable)
         assert waiting.stays(), "a resumed run must wait for what is prepared when it starts"

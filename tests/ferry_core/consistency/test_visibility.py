@@ -13,7 +13,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
-from tests.support.engine_in_process import COPIED, EngineInProcess
+from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
 from tests.support.keyless import assert_same_rows
 from tests.support.server_faults import StalledCommits
 from tests.support.servers import Pair, Server, ServerPool, decide_xa, schema_name
@@ -72,7 +72,7 @@ def binlog_size(server: Server) -> int:
 
 def test_a_flush_waits_for_a_stalled_commit(stalling: Pair, schema: str, visibility: Visibility | None) -> None:
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with EngineInProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+    with EngineInProcess(stalling, schema, StartState({name: COPIED}), visibility=visibility) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
             commit = committing(stalling.source, schema)
@@ -94,7 +94,7 @@ def test_a_table_without_a_key_waits_for_a_stalled_commit(
 ) -> None:
     name = make_table(stalling, schema, "n INT, v INT", "(1, 10), (1, 10), (3, 30)", on_target=True)
     changes = ("INSERT INTO t VALUES (1, 10), (2, 22)", "DELETE FROM t WHERE n = 3")
-    with EngineInProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+    with EngineInProcess(stalling, schema, StartState({name: COPIED}), visibility=visibility) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
             commit = committing(stalling.source, schema, *changes)
@@ -111,7 +111,7 @@ def test_a_table_without_a_key_waits_for_a_stalled_commit(
 def test_a_flush_without_r1_loses_the_update(stalling: Pair, schema: str) -> None:
     """Shows why the rule exists: reading at once writes the old row, and the key is never read again."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
+    with EngineInProcess(stalling, schema, StartState({name: COPIED})) as run:
         run.engine._make_visible = lambda *_: True  # type: ignore[method-assign]
         run.visibility.lock_clause = ""
         run.stream()
@@ -137,7 +137,7 @@ def test_chunks_wait_for_commits_that_were_stalled_at_the_start(
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
         start = after_the_stall(stalling.source)
         assert stalling.source.query(f"SELECT * FROM `{schema}`.t") == OLD, "the commit was not stalled"
-        with EngineInProcess(stalling, schema, start=start, visibility=visibility) as run:
+        with EngineInProcess(stalling, schema, StartState(start=start), visibility=visibility) as run:
             run.stream()
 
             def copy() -> None:
@@ -170,7 +170,7 @@ def test_chunks_without_r1_lose_commits_stalled_at_the_start(stalling: Pair, sch
     with StalledCommits(stalling.source) as stalled:
         commit = committing(stalling.source, schema)
         wait_until(lambda: binlog_size(stalling.source) > before, "the transaction is in the binlog")
-        with EngineInProcess(stalling, schema, start=after_the_stall(stalling.source)) as run:
+        with EngineInProcess(stalling, schema, StartState(start=after_the_stall(stalling.source))) as run:
             run.visibility.lock_clause = ""
             run.chunk().join()
             stalled.release()
@@ -207,7 +207,7 @@ def test_a_flush_waits_for_a_stalled_xa_commit(
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     xid = f"'{schema[-20:]}'"
     prepare = ("XA START {0}", *CHANGES, "XA END {0}", "XA PREPARE {0}")
-    with EngineInProcess(stalling, schema, states={name: COPIED}, visibility=visibility) as run:
+    with EngineInProcess(stalling, schema, StartState({name: COPIED}), visibility=visibility) as run:
         run.stream()
         connection = stalling.source.connect(database=schema)
         with connection.cursor() as cursor:
@@ -234,7 +234,7 @@ def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, sch
     """A row of MyISAM is visible before its event: its place in the binlog must not stand for earlier transactions."""
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
     stalling.source.execute(f"CREATE TABLE `{schema}`.other (id INT PRIMARY KEY) ENGINE = MyISAM")
-    with EngineInProcess(stalling, schema, states={name: COPIED}, include=[name]) as run:
+    with EngineInProcess(stalling, schema, StartState({name: COPIED}), include=[name]) as run:
         run.stream()
         with StalledCommits(stalling.source) as stalled:
             commit = committing(stalling.source, schema)
@@ -252,7 +252,7 @@ def test_other_engines_commits_do_not_overtake_a_stalled_one(stalling: Pair, sch
 
 def test_a_stop_ends_the_wait_and_keeps_the_keys(stalling: Pair, schema: str) -> None:
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with EngineInProcess(stalling, schema, states={name: COPIED}) as run:
+    with EngineInProcess(stalling, schema, StartState({name: COPIED})) as run:
         run.stream()
         with StalledCommits(stalling.source):
             commit = committing(stalling.source, schema)
@@ -272,7 +272,10 @@ def test_an_endless_wait_fails_and_names_the_position(
 ) -> None:
     monkeypatch.setattr("ferry_core.consistency.visibility.DEADLINE_SECONDS", 0.2)
     name = make_table(stalling, schema, TABLE, ROWS, on_target=True)
-    with EngineInProcess(stalling, schema, states={name: COPIED}) as run, run.connections.source_control() as session:
+    with (
+        EngineInProcess(stalling, schema, StartState({name: COPIED})) as run,
+        run.connections.source_control() as session,
+    ):
         run.stream()
         with StalledCommits(stalling.source):
             commit = committing(stalling.source, schema)

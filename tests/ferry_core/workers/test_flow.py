@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.engine_in_process import COPIED, EngineInProcess
+from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
 from tests.support.servers import Pair, Server
 from tests.support.table_pair import make_table
 
@@ -50,7 +50,7 @@ def test_the_engine_runs_in_both_directions(ends: Pair, schema: str) -> None:
         there.quiet()
         alike(ends, schema)
     back = Pair(ends.target, ends.source)
-    with EngineInProcess(back, schema, states={name: COPIED}) as reverse:
+    with EngineInProcess(back, schema, StartState({name: COPIED})) as reverse:
         reverse.go()
         back.source.execute(
             f"INSERT INTO `{schema}`.t VALUES (9, 9, 'neun', 9.009, 9.9, '2038-01-19 03:14:07.5', 'b', 'x')",

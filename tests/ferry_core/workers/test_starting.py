@@ -23,7 +23,7 @@ from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, KeySet, Selector, Table
 from ferry_core.workers.starting import MoveStarter, StartSteps
-from tests.support.engine_in_process import COPIED, EngineInProcess, stalled
+from tests.support.engine_in_process import COPIED, EngineInProcess, Limits, StartState, stalled
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
 from tests.support.waits import PATIENCE_SECONDS, wait_until
@@ -130,7 +130,7 @@ def test_a_table_joins_a_running_set_and_is_copied(pair: Pair, schema: str) -> N
 def test_a_move_that_starts_over_is_copied_while_the_others_continue(pair: Pair, schema: str) -> None:
     make_table(pair, schema, COLUMNS, "(1, 1), (2, 2)", name="a")
     make_table(pair, schema, COLUMNS, "(1, 1), (2, 2), (3, 3)", name="b")
-    with Run(pair, schema, workers=2) as run:
+    with Run(pair, schema, limits=Limits(workers=2)) as run:
         run.go()
         run.quiet()
         with writing(pair, f"UPDATE `{schema}`.a SET v = {{n}}", f"INSERT INTO `{schema}`.a VALUES ({{n}}, 0)"):
@@ -219,7 +219,7 @@ def dies_while_one_starts_over(pair: Pair, schema: str, path: Path, copying: Eve
         return lambda table, selector: table.source.name == name and isinstance(selector, kind)
 
     states = {f"{schema}.a": COPIED, f"{schema}.b": COPIED}
-    run = Run(pair, schema, states=states, uid="killed")
+    run = Run(pair, schema, StartState(states, uid="killed"))
     recorded(run, path)
     run.engine.start_streaming()
     assert run.checkpoints is not None
@@ -270,7 +270,9 @@ def test_a_run_that_is_killed_while_a_move_starts_over_resumes_it_at_its_own_pos
     assert began is not None
     assert began.position.contains(resumes)
     assert not resumes.contains(began.position), "the run resumes behind the move's start: nothing to tell apart"
-    with Run(pair, schema, states=state.tables, start=resumes, counts_from={f"{schema}.b": began}, uid="killed") as run:
+    with Run(
+        pair, schema, StartState(state.tables, start=resumes, counts_from={f"{schema}.b": began}, uid="killed")
+    ) as run:
         run.go()
         run.quiet()
         assert run.named("a").counts_from is None
@@ -281,16 +283,16 @@ def test_a_run_that_is_killed_while_a_move_starts_over_resumes_it_at_its_own_pos
 def test_without_its_own_position_the_resumed_run_meets_the_old_definition(pair: Pair, schema: str) -> None:
     """Shows why it is stored: events from before the ALTER, and the ALTER itself, are after the run's position."""
     make_table(pair, schema, COLUMNS, "(1, 1)", name="b", on_target=True)
-    with Run(pair, schema, states={f"{schema}.b": COPIED}) as run:
+    with Run(pair, schema, StartState({f"{schema}.b": COPIED})) as run:
         start = run.start.position
     pair.source.execute(f"UPDATE `{schema}`.b SET v = 7", f"ALTER TABLE `{schema}`.b ADD w INT")
     pair.target.execute(f"ALTER TABLE `{schema}`.b ADD w INT")
-    with Run(pair, schema, states={f"{schema}.b": COPIED}, start=start) as run:
+    with Run(pair, schema, StartState({f"{schema}.b": COPIED}, start=start)) as run:
         run.stream()
         wait_until(lambda: run.engine._failure, "the stream refuses")
-    with Run(pair, schema, states={f"{schema}.b": COPIED}) as run:
+    with Run(pair, schema, StartState({f"{schema}.b": COPIED})) as run:
         later = run.start
-    with Run(pair, schema, states={f"{schema}.b": COPIED}, start=start, counts_from={f"{schema}.b": later}) as run:
+    with Run(pair, schema, StartState({f"{schema}.b": COPIED}, start=start, counts_from={f"{schema}.b": later})) as run:
         run.stream()
         run.streamed()
         assert not run.buffer.pending_keys()
@@ -302,16 +304,16 @@ def test_a_table_keeps_the_place_of_its_start_where_gtids_are_out_of_order(maria
     """The last transaction before its start has a lower number than the run's position."""
     pair, state = mariadb_pair, {f"{schema}.b": COPIED}
     make_table(pair, schema, COLUMNS, "(1, 1)", name="b", on_target=True)
-    with Run(pair, schema, states=state) as run:
+    with Run(pair, schema, StartState(state)) as run:
         start = run.start.position
     pair.source.execute("SET GLOBAL gtid_strict_mode = OFF")
     try:
         pair.source.execute(f"UPDATE `{schema}`.b SET v = 7")
         pair.source.execute("SET SESSION gtid_seq_no = 1", f"ALTER TABLE `{schema}`.b ADD w INT")
         pair.target.execute(f"ALTER TABLE `{schema}`.b ADD w INT")
-        with Run(pair, schema, states=state) as run:
+        with Run(pair, schema, StartState(state)) as run:
             later = run.start
-        with Run(pair, schema, states=state, start=start, counts_from={f"{schema}.b": later}) as run:
+        with Run(pair, schema, StartState(state, start=start, counts_from={f"{schema}.b": later})) as run:
             pair.source.execute(f"UPDATE `{schema}`.b SET v = 8")  # else the source would refuse the run's position
             run.stream()
             run.pending(1)
