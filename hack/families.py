@@ -31,6 +31,8 @@ _COMMON_FLAGS: dict[str, str | int | bool | None] = {
     "local_infile": True,
     "max_allowed_packet": "64M",
     "innodb_buffer_pool_size": "256M",
+    # Native I/O takes 2,305 of the 65,536 requests the kernel allows (fs.aio-max-nr): a 29th server does not start.
+    "innodb_use_native_aio": False,
     # These servers are temporary, so it does not matter what a power cut would lose.
     "innodb_flush_log_at_trx_commit": 2,
     "sync_binlog": 0,
