@@ -82,13 +82,14 @@ class TargetObjects:
     def _bring_early(self, target: Session, kept: ObjectsState, save: Save) -> bool:
         """Returns False if there is nothing to do."""
         early = {one: it for one, it in self._wanted.items() if one.kind not in LATE}
-        there = self._on_target(target, [kind for kind in self._kinds if kind not in LATE])
+        kinds = self._kinds.difference(LATE)
+        there = self._on_target(target, kinds)
         missing = [one for one in early if self._id(one) not in there]
         outdated = [one for one in early if one not in missing and self._differs(one, there[self._id(one)])]
         foreign = [one for one in outdated if not recognised(there[self._id(one)], kept.may_be(self._id(one)))]
         if foreign:
             raise ConfigError(Reason.TARGET_OBJECT_DIFFERS, foreign_objects([str(one) for one in foreign]))
-        gone = forget_gone(kept, there, set(map(self._id, early)))
+        gone = forget_gone(kept, there, set(map(self._id, early)), kinds)
         if not (missing or outdated or gone):
             return False
         made = {self._id(one): early[one] for one in early if one in missing or one in outdated}

@@ -43,10 +43,15 @@ def plan(kept: ObjectsState, wanted: Mapping[str, Definition], definer: Definer,
         kept.planned[name] = planned_fingerprints(one, definer, account)
 
 
-def forget_gone(kept: ObjectsState, there: Mapping[str, Definition], wanted: Collection[str]) -> list[str]:
-    """The names of ours on the target that the source has no more. Those that may be somebody else's are forgotten."""
+def forget_gone(
+    kept: ObjectsState, there: Mapping[str, Definition], wanted: Collection[str], kinds: Collection[Kind]
+) -> list[str]:
+    """The names of ours on the target that the source has no more. Those that may be somebody else's are forgotten.
+
+    ``there`` and ``wanted`` have only these ``kinds``; an earlier run may have created others.
+    """
     gone = []
-    for name in {*kept.ours, *kept.planned} - set(wanted):
+    for name in {name for name in [*kept.ours, *kept.planned] if split_id(name)[0] in kinds}.difference(wanted):
         kept.planned.pop(name, None)
         if name in there and recognised(there[name], kept.ours.get(name, ())):
             gone.append(name)

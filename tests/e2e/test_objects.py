@@ -220,10 +220,15 @@ def test_a_trigger_that_the_source_loses_after_a_kill_is_created(cli: FerryCli, 
     assert objects_of(pair.target, schema) == wanted
 
 
-def test_a_target_that_hangs_while_triggers_are_created(cli: FerryCli) -> None:
+@pytest.mark.parametrize("store", ["file", "target"])
+def test_a_target_that_hangs_while_triggers_are_created(cli: FerryCli, store: str) -> None:
     """The status names the triggers that are missing, a stop is obeyed, and the next start creates them."""
+    if store == "target":
+        cli.spec["checkpoint"] = {"store": "Target"}
     target = cli.pair.target
     with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
+        if store == "target":
+            process.arguments = []
         process.start().wait_stage("ReadyForCutover")
         proxy.hold(b" TRIGGER ", skip=2)
         process.post("cutover")
