@@ -27,9 +27,9 @@ class OneByOne(LoadScopeScheduling):
     """
 
     SHARED: ClassVar = {
-        "tests/e2e/kubernetes/": "whole cluster",
-        "tests/hack/test_cluster.py": "whole cluster",
-        "tests/hack/test_demo.py": "whole cluster",
+        "tests/e2e/kubernetes/": "cluster with the operator",
+        "tests/hack/test_cluster.py": "another cluster",
+        "tests/hack/test_demo.py": "another cluster",
         "tests/ferry_operator/": "kube-apiserver of the operator",
         "tests/chart/": "kube-apiserver of the chart",
         "tests/crd/": "kube-apiserver of the chart",
