@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.consistency import table_locks
+from ferry_core.errors import DataError
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
@@ -116,3 +117,33 @@ def test_chunks_wait_for_a_statement_that_began_before_the_stream(stalling: tupl
             statement.join()
             assert run.rows() == NEW
             run.equal()
+
+
+def test_a_batch_that_half_applies_on_the_target_is_written_again(stalling: tuple[Pair, str], schema: str) -> None:
+    """Without transactions nothing takes back the rows before the one that the target refuses."""
+    pair, engine = stalling
+    name = table_of(pair, schema, engine, on_target=True)
+    table = f"`{schema}`.t"
+    for server in (pair.source, pair.target):
+        server.execute(f"INSERT INTO {table} VALUES (2, 20), (3, 30)")
+    refusing = "IF NEW.v = 32 THEN SIGNAL SQLSTATE '45000'; END IF"
+    pair.target.execute(
+        f"USE `{schema}`", f"CREATE TRIGGER refused BEFORE INSERT ON t FOR EACH ROW BEGIN {refusing}; END"
+    )
+    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+        run.stream()
+        pair.source.execute(f"DELETE FROM {table} WHERE id = 1", f"UPDATE {table} SET v = v + 2")
+        run.pending(3)
+        with pytest.raises(DataError):
+            run.flush().join()
+        assert run.rows() == [(2, 22), (3, 30)], "the batch was not applied by half"
+        assert run.buffer.pending_keys() == 3
+        begun = run.start.position
+    pair.source.execute(f"UPDATE {table} SET v = 99 WHERE id = 2")
+    pair.target.execute(f"DROP TRIGGER `{schema}`.refused")
+    with EngineInProcess(pair, schema, states={name: COPIED}, start=begun) as successor:
+        successor.stream()
+        successor.streamed()
+        successor.flush().join()
+        assert successor.rows() == [(2, 99), (3, 32)]
+        successor.equal()
