@@ -6,7 +6,6 @@ from functools import cached_property
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import rows_of
-from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.grants import Grants
 from ferry_core.tables.table import TableName
@@ -15,11 +14,6 @@ from ferry_core.tables.table import TableName
 def decoded(value: bytes | None) -> str:
     """A text column; NULL becomes the empty string."""
     return (value or b"").decode("utf-8", "replace")
-
-
-def name_list(schemas: Collection[str]) -> str:
-    """Names for ``IN (...)``; the empty list matches nothing."""
-    return ", ".join(map(string, sorted(schemas))) or "NULL"
 
 
 class ServerFacts:

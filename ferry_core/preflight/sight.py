@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts, decoded, name_list
+from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, passed, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.objects import ROUTINES, Kind, list_objects
+from ferry_core.schema.sequences import sequences_of
 from ferry_core.tables.patterns import readings
-from ferry_core.tables.table import TableName
 from ferry_core.text import shortlist
 
 SHOWN = 20
@@ -82,17 +82,11 @@ def _may(source: ServerFacts, privileges: tuple[str, ...], schema: str) -> bool:
 
 
 def _not_moved(context: PreflightContext, schemas: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {kind: [] for kind in ("views", "sequences", "triggers", "events", "routines")}
+    found: dict[str, list[str]] = {kind: [] for kind in ("views", "triggers", "events", "routines")}
     for one in list_objects(context.source, schemas, list(Kind)):
         if one not in context.objects:
             found["routines" if one.kind in ROUTINES else f"{one.kind.lower()}s"].append(str(one.name))
-    found["sequences"] = [
-        str(TableName(decoded(schema), decoded(name)))
-        for schema, name in context.source.query(
-            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
-            f" WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA IN ({name_list(schemas)}) ORDER BY 1, 2"
-        )
-    ]
+    found["definitions of sequences"] = [str(name) for name in sequences_of(context.source, schemas)]
     return found
 
 

@@ -38,6 +38,7 @@ from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.run.setup import RunContext, source_lock
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.schema.sequences import raise_sequences
 from ferry_core.throttle import Throttle
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.engine import Engine
@@ -351,14 +352,15 @@ class DataOperations:
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
         """Under the lock: describe what differs.
 
-        If nothing does, let the target's AUTO_INCREMENT continue where the source's stopped.
+        If nothing does, let the target's AUTO_INCREMENT and sequences continue where the source's stopped.
         """
-        verifier = self._parts.verifier
+        verifier, context = self._parts.verifier, self._parts.context
         differing = verifier.prove(deadline, check) if verifier is not None else None
         check()
         if differing is None:
             with self._connections.source_control() as source, self._connections.target() as target:
-                raise_counters(source, target, self._parts.context.tables, self._fence)
+                raise_counters(source, target, context.tables, self._fence)
+                raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._fence)
                 self._objects.refuse_changed(source)
         return differing
 

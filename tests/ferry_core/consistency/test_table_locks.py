@@ -130,7 +130,7 @@ def test_a_batch_that_half_applies_on_the_target_is_written_again(stalling: tupl
     pair.target.execute(
         f"USE `{schema}`", f"CREATE TRIGGER refused BEFORE INSERT ON t FOR EACH ROW BEGIN {refusing}; END"
     )
-    with EngineInProcess(pair, schema, states={name: COPIED}) as run:
+    with EngineInProcess(pair, schema, StartState({name: COPIED})) as run:
         run.stream()
         pair.source.execute(f"DELETE FROM {table} WHERE id = 1", f"UPDATE {table} SET v = v + 2")
         run.pending(3)
@@ -141,7 +141,7 @@ def test_a_batch_that_half_applies_on_the_target_is_written_again(stalling: tupl
         begun = run.start.position
     pair.source.execute(f"UPDATE {table} SET v = 99 WHERE id = 2")
     pair.target.execute(f"DROP TRIGGER `{schema}`.refused")
-    with EngineInProcess(pair, schema, states={name: COPIED}, start=begun) as successor:
+    with EngineInProcess(pair, schema, StartState({name: COPIED}, start=begun)) as successor:
         successor.stream()
         successor.streamed()
         successor.flush().join()
