@@ -55,10 +55,12 @@ PYTEST := $(BIN)/pytest -n 4 --durations=30 --durations-min=10
 .PHONY: test
 test: check  ## every check and every test, of slow ones a part of the cells; what .ci/run calls
 	@rm -f .pytest_cache/v/cache/lastfailed
+	@hack/kubernetes/etcd.sh >/dev/null
 	$(PYTEST) --build-kubernetes --slice commit || $(BIN)/python hack/failed_alone.py $$?
 
 .PHONY: test-all
 test-all: check  ## every check and every test, with all cells of the slow ones
+	@hack/kubernetes/etcd.sh >/dev/null
 	$(PYTEST) --build-kubernetes
 
 .PHONY: test-kubernetes
