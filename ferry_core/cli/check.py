@@ -106,10 +106,10 @@ def draw(results: Sequence[Result], console: Console) -> None:
 
 
 def without(results: Sequence[Result]) -> Iterator[str]:
-    """The lines of the spec that leave out the tables that fail."""
+    """The lines of the spec that leave out what fails."""
     tables = sorted({table for one in results if one.status == "failed" for table in one.tables})
     if tables:
-        yield "to move the others without the tables that fail, add to spec.tables.exclude:\n"
+        yield "to move the rest without what fails, add to spec.tables.exclude:\n"
         yield from (f"  - {json.dumps(exactly(table), ensure_ascii=False)}\n" for table in tables)
 
 

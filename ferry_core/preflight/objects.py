@@ -6,7 +6,7 @@ real one.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ferry_core.api.choices import Definer
 from ferry_core.errors import ConfigError, DataError, FerryError
@@ -100,6 +100,7 @@ def _renamed(context: PreflightContext) -> Iterator[Finding]:
             f"{context.source_facts.where}: these name a schema or table that has another name on the target: {said}; "
             "write them there without the schema's name, leave them out with tables.exclude and create them by hand, "
             "or do not rename",
+            others=_to_exclude(context, found),
         )
 
 
@@ -120,9 +121,19 @@ def _there(context: PreflightContext) -> Iterator[Finding]:
         if not found or fingerprint(found) in context.own_objects(f"{one.kind} {name}"):
             continue
         if differs(it, found, spec.schema_.objects.definer, statuses=False):
-            foreign.append(str(one))
+            foreign.append(one)
     if foreign:
-        yield failed(Reason.TARGET_OBJECT_DIFFERS, f"{context.target_facts.where}: {foreign_objects(foreign)}")
+        yield failed(
+            Reason.TARGET_OBJECT_DIFFERS,
+            f"{context.target_facts.where}: {foreign_objects([str(one) for one in foreign])}",
+            others=_to_exclude(context, foreign),
+        )
+
+
+def _to_exclude(context: PreflightContext, objects: Iterable[Listed]) -> list[TableName]:
+    """Their names for ``tables.exclude``, unless a selected table has the same name, which would be left out too."""
+    selected = {table.source for table in context.tables}
+    return [one.name for one in objects if one.name not in selected]
 
 
 def _zones(context: PreflightContext) -> Iterator[Finding]:
@@ -162,8 +173,9 @@ def _try(context: PreflightContext, schema: str, wanted: Mapping[Listed, Definit
         target.execute(f"ALTER DATABASE {identifier(trial)} {_default(context, schema)}")
         _stand_in(context, schema, trial, wanted, build)
         made = ObjectMaker(target, trial, definer).create(wanted.values())
+        named = {(one.kind, one.name.name): one for one in wanted}
         for one, error in made.refused.items():
-            yield _refused(context, f"{one.kind.lower()} {TableName(schema, one.name)}", error)
+            yield _refused(context, named[one.kind, one.name], error)
         found = {(one.kind, one.name.name): read(target, one) for one in list_objects(target, [trial], list(Kind))}
         unlike = {
             one: said
@@ -175,6 +187,7 @@ def _try(context: PreflightContext, schema: str, wanted: Mapping[Listed, Definit
                 Reason.DEFINITION_DIFFERS,
                 f"{context.target_facts.where} makes these differently from the source: "
                 f"{shortlist([f'{one}: {said}' for one, said in unlike.items()], SHOWN, '; ')}; {_ELSE}",
+                others=_to_exclude(context, unlike),
             )
         if made.without_definer:
             names = {f"{one.kind.lower()} {one.name} ({one.definer[9:].decode()})" for one in made.without_definer}
@@ -229,8 +242,8 @@ def _tables(session: Session, schema: str) -> list[str]:
     return [decoded(name) for (name,) in rows]
 
 
-def _refused(context: PreflightContext, name: str, error: FerryError) -> Finding:
-    target = context.target_facts
+def _refused(context: PreflightContext, one: Listed, error: FerryError) -> Finding:
+    target, name = context.target_facts, str(one)
     if error.reason == Reason.MISSING_PRIVILEGE:
         privileges = "SET USER" if target.mariadb else "SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER"
         return failed(
@@ -241,7 +254,9 @@ def _refused(context: PreflightContext, name: str, error: FerryError) -> Finding
         )
     hint = _ADVICE.get(error.code, "") if isinstance(error, DataError) else ""
     return failed(
-        Reason.DEFINITION_REFUSED, f"{name} cannot be created: {error.problem}; {f'{hint}, or ' if hint else ''}{_ELSE}"
+        Reason.DEFINITION_REFUSED,
+        f"{name} cannot be created: {error.problem}; {f'{hint}, or ' if hint else ''}{_ELSE}",
+        others=_to_exclude(context, [one]),
     )
 
 

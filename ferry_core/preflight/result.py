@@ -30,7 +30,7 @@ class Finding:
     reason: Reason
     message: str
     tables: tuple[TableName, ...] = ()
-    """Of a failure: without these tables it does not occur."""
+    """Of a failure: without these tables, views, routines, triggers and events it does not occur."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def skipped(why: str) -> Finding:
     return Finding(Status.SKIPPED, Reason.NOT_ASKED, why)
 
 
-def failed(reason: Reason, message: str, tables: Iterable[Table] = ()) -> Finding:
-    """``tables`` are those without which it does not occur."""
-    return Finding(Status.FAILED, reason, message, tuple(table.source for table in tables))
+def failed(reason: Reason, message: str, tables: Iterable[Table] = (), others: Iterable[TableName] = ()) -> Finding:
+    """``tables`` and ``others`` (views, routines, triggers, events) are those without which it does not occur."""
+    return Finding(Status.FAILED, reason, message, (*(table.source for table in tables), *others))
 
 
 def warning(reason: Reason, message: str) -> Finding:

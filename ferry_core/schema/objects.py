@@ -42,16 +42,16 @@ _NAME = rb"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
 _DEFINER = re.compile(rb" DEFINER=" + _NAME + rb"(?:@" + _NAME + rb")?")
 _STATUS = re.compile(rb"( ON COMPLETION (?:NOT )?PRESERVE )(ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)\b")
 _LISTINGS = {
-    Kind.VIEW: "SELECT 'VIEW', TABLE_SCHEMA, TABLE_NAME, '', 0,"
+    (Kind.VIEW,): "SELECT 'VIEW', TABLE_SCHEMA, TABLE_NAME, '', 0,"
     " CONCAT_WS(0x00, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE)"
     " FROM information_schema.VIEWS WHERE TABLE_SCHEMA",
-    Kind.FUNCTION: "SELECT ROUTINE_TYPE, ROUTINE_SCHEMA, ROUTINE_NAME, '', 0,"
+    ROUTINES: "SELECT ROUTINE_TYPE, ROUTINE_SCHEMA, ROUTINE_NAME, '', 0,"
     " CONCAT_WS(0x00, CREATED, LAST_ALTERED, DEFINER)"
     " FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA",
-    Kind.TRIGGER: "SELECT 'TRIGGER', TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_ORDER,"
+    (Kind.TRIGGER,): "SELECT 'TRIGGER', TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_ORDER,"
     " CONCAT_WS(0x00, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, CREATED, DEFINER)"
     " FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA",
-    Kind.EVENT: "SELECT 'EVENT', EVENT_SCHEMA, EVENT_NAME, '', 0,"
+    (Kind.EVENT,): "SELECT 'EVENT', EVENT_SCHEMA, EVENT_NAME, '', 0,"
     " CONCAT_WS(0x00, EVENT_DEFINITION, EXECUTE_AT, INTERVAL_VALUE, INTERVAL_FIELD, STARTS, ENDS, SQL_MODE, TIME_ZONE,"
     " ON_COMPLETION, STATUS, EVENT_COMMENT, DEFINER)"
     " FROM information_schema.EVENTS WHERE EVENT_SCHEMA",
@@ -137,9 +137,10 @@ def list_objects(session: Session, schemas: Collection[str], kinds: Collection[K
         return []
     names = ", ".join(sorted(map(string, schemas)))
     found = []
-    for kind, select in _LISTINGS.items():
-        if kind in kinds:
+    for listed, select in _LISTINGS.items():
+        if any(kind in kinds for kind in listed):
             found += [_listed(row) for row in session.query(f"{select} IN ({names})")]
+    found = [one for one in found if one.kind in kinds]
     order = list(Kind)
     return sorted(found, key=lambda one: (order.index(one.kind), one.name.schema, one.table, one.place, one.name.name))
 

@@ -5,7 +5,9 @@ named.
 from functools import partial
 
 import pytest
+import yaml
 
+from ferry_core.cli.check import without
 from ferry_core.preflight import CheckResult, Status, run_checks
 from tests.e2e.test_accounts import PASSWORD as DOCUMENTED_PASSWORD
 from tests.e2e.test_accounts import documented, documented_for_objects, give
@@ -128,6 +130,10 @@ def test_a_view_of_what_does_not_move(pair: Pair, source: str) -> None:
     tables = {"include": [f"{source}.t"]}
     found = told(check(pair.source, pair.target, source, schema=CREATE, tables=tables))
     assert f"view {source}.a cannot be created" in found["DefinitionRefused"]
+    lines = "".join(without(check(pair.source, pair.target, source, schema=CREATE, tables=tables)))
+    assert f'  - "{source}.a"\n' in lines
+    excluded = yaml.safe_load(lines.partition("\n")[2])
+    assert not told(check(pair.source, pair.target, source, schema=CREATE, tables=tables | {"exclude": excluded}))
     pair.target.execute(f"CREATE DATABASE `{source}` CHARACTER SET utf8mb4", f"USE `{source}`", TABLES[1])
     assert not told(check(pair.source, pair.target, source, schema=CREATE, tables=tables))
 
@@ -137,3 +143,12 @@ def test_another_default_of_the_schema(pair: Pair, source: str) -> None:
     pair.target.execute(f"CREATE DATABASE `{source}` CHARACTER SET latin1")
     found = told(check(pair.source, pair.target, source, schema=CREATE))
     assert "its collation of its schema is latin1_swedish_ci and not" in found["DefinitionDiffers"]
+
+
+def test_another_procedure_on_the_target_where_there_is_no_function(pair: Pair, schema: str) -> None:
+    for server, body in ((pair.source, "SELECT 1"), (pair.target, "SELECT 2")):
+        server.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`", f"CREATE PROCEDURE `{schema}`.p() {body}")
+    pair.source.execute(f"CREATE TABLE `{schema}`.p (id INT PRIMARY KEY)")
+    results = check(pair.source, pair.target, schema, schema=CREATE)
+    assert f"procedure {schema}.p" in told(results)["TargetObjectDiffers"]
+    assert not list(without(results)), "the line would leave out the table of the same name too"

@@ -174,3 +174,11 @@ def test_another_version_of_a_listing_is_another_object(both: tuple[Session, Ses
     )
     after = versions()
     assert {name for name in before if after.get(name) != before[name]} == {"a", "gone", "tick", "twice"}
+
+
+def test_each_kind_is_listed_alone(both: tuple[Session, Session], pair: Pair, schema: str) -> None:
+    pair.source.execute(f"USE `{schema}`", *OBJECTS)
+    every = list_objects(both[0], [schema], list(Kind))
+    assert {Kind.FUNCTION, Kind.PROCEDURE, Kind.VIEW, Kind.TRIGGER, Kind.EVENT} <= {one.kind for one in every}
+    for kind in Kind:
+        assert list_objects(both[0], [schema], [kind]) == [one for one in every if one.kind is kind]
