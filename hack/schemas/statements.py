@@ -46,6 +46,8 @@ def statements(text: str) -> Iterator[str]:
             mark = token["mark"]
         elif token["comment"]:
             parts.append(" ")
+        elif token[0].endswith("\\") and text.startswith("\n", position):
+            parts.append(token[0][:-1])  # the client ignores a backslash at the end of a line
         else:
             parts.append(token[0])
     yield from _whole(parts)

@@ -18,7 +18,8 @@ ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b (id);
 DELIMITER $$
 CREATE TRIGGER tr BEFORE INSERT ON b FOR EACH ROW BEGIN SET @x = 1; SET @y = 2; END $$
 DELIMITER ;
-CREATE VIEW v AS SELECT 1 - 2 AS n
+CREATE VIEW v AS SELECT 1 - 2 \\
+  AS n
 """
 
 
@@ -29,7 +30,7 @@ def test_statements_end_at_their_delimiter_not_in_texts_comments_or_bodies() -> 
     assert "/*!50705 g GEOMETRY,*/" in found[0]
     assert "no; comment" not in found[0]
     assert found[3].endswith("SET @y = 2; END")
-    assert found[4] == "CREATE VIEW v AS SELECT 1 - 2 AS n"
+    assert " ".join(found[4].split()) == "CREATE VIEW v AS SELECT 1 - 2 AS n"
 
 
 def test_tables_that_reference_each_other_in_a_circle_are_filled(pair: Pair, schema: str) -> None:
