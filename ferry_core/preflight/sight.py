@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.preflight.granted import grants_on
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, passed, warning
 from ferry_core.reasons import Reason
@@ -101,7 +102,24 @@ def _accounts(context: PreflightContext, schemas: list[str]) -> list[str]:
     return sorted({decoded(grantee) for (grantee,) in rows} - {ours})
 
 
+def _grants(context: PreflightContext) -> Iterator[Finding]:
+    """The GRANT statements that give these accounts the same on the target; no password is in them."""
+    source, schemas = context.source_facts, sorted({table.source.schema for table in context.tables})
+    if not source.grants.on_schema("SELECT", "mysql"):
+        yield passed(
+            f"the account {source.account} may not see what other accounts may do on {', '.join(schemas)}; one with "
+            "SELECT on mysql.* sees it (SHOW GRANTS)"
+        )
+        return
+    statements = [grant.statement(context.spec.tables.rename_schemas) for grant in grants_on(context.source, schemas)]
+    ours = source.account.replace("`", "'")
+    others = [statement for statement in statements if f" TO {ours}" not in statement]
+    if others:
+        yield passed(f"accounts are not moved; create them on the target, and there: {shortlist(others, SHOWN, '; ')}")
+
+
 CHECKS = (
     Check("tables in sight", "source", _hidden_tables),
     Check("left behind", "source", _left_behind),
+    Check("grants left behind", "source", _grants),
 )
