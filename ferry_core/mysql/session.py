@@ -33,6 +33,7 @@ sources contain them: without the last mode MySQL would not even compare a key w
 """
 DEPRECATIONS = frozenset({1287, 1681, 3778})
 """Deprecation warnings, which say nothing about the rows. _utf8mb3 before a key's literal causes one on MySQL 9.7."""
+SHOW_INVISIBLE_KEYS = "show_gipk_in_create_table_and_information_schema"
 MOST_WARNINGS = 65535
 """Maximum that the protocol can count."""
 NO_LIMITS = (
@@ -111,6 +112,8 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         settings["transaction_read_only"] = "0"
         settings["information_schema_stats_expiry"] = "0"
         settings["max_execution_time"] = "0"
+        # A generated invisible primary key is a key like any other, and the only one of its table.
+        settings["sql_auto_is_null"] += f" /*!80030 , SESSION {SHOW_INVISIBLE_KEYS} = ON */"
     else:
         settings["tx_isolation"] = "'READ-COMMITTED'"
         settings["tx_read_only"] = "0"

@@ -128,7 +128,7 @@ def _column_differences(name: str, source: _Column, target: _Column) -> Iterator
 
 
 def _index_differences(table: Table, source: Structure, target: Structure) -> Iterator[str]:
-    key = tuple(column.name.lower() for column in table.key.columns)
+    key = next((columns for columns, index in source.unique.items() if index == table.key.index_name), ())
     if key and key not in target.unique:
         yield f"it has no UNIQUE index over the key ({', '.join(key)})"
     for columns, index in target.unique.items():

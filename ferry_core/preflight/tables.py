@@ -46,14 +46,16 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
     deadline = float(context.spec.cutover.deadline)
     slow = [table for table in whole if estimated_seconds(table) > deadline]
     if slow:
-        seconds = [f"{table.id} takes about {estimated_seconds(table):.0f} s ({add_key(table)})" for table in slow]
+        needs = [
+            f"{table.id} needs about {estimated_seconds(table):.0f} s under the lock ({add_key(table)})"
+            for table in slow
+        ]
         yield warning(
             Reason.NO_USABLE_KEY,
-            f"{context.source_facts.where}: tables with neither a PRIMARY KEY nor a UNIQUE index over whole NOT NULL "
-            "columns are copied whole, and again under the cutover's lock if they were just written to; with "
-            f"cutover.deadline {deadline:g} s the cutover waits until these were not written to for a minute: "
-            f"{shortlist(seconds, 5, '; ')}. Stop writes to them before the cutover, raise cutover.deadline, or add a "
-            "key by the statement shown",
+            f"{context.source_facts.where}: tables without a usable key are copied whole, also under the cutover's "
+            f"lock if they were written to within the minute before: {shortlist(needs, 5, '; ')}. cutover.deadline is "
+            f"{deadline:g} s: raise it, stop the writers of these tables a minute before the cutover, or add a key "
+            "with the statement shown",
         )
     elif whole:
         names = shortlist([table.id for table in whole], 10)

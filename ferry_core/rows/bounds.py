@@ -15,9 +15,12 @@ def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int
     if table.whole:
         return None
     condition = after(table.key, lo) if lo is not None else "TRUE"
+    # A PRIMARY KEY over prefixes is read in its order, but an ORDER BY would sort the rest of the table for each chunk.
+    # Another order would only make chunks of other sizes.
+    in_order = table.key.prefixed and table.key.index_name == "PRIMARY"
+    order = "" if in_order else f" ORDER BY {order_by(table.key)}"
     found = session.query(
-        f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}"
-        f" ORDER BY {order_by(table.key)} LIMIT 1 OFFSET {rows - 1}"
+        f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}{order} LIMIT 1 OFFSET {rows - 1}"
     )
     _refuse_warnings(session, table)
     return _key(found[0]) if found else None

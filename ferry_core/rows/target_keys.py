@@ -17,7 +17,8 @@ def target_key_index(session: Session, table: Table) -> str:
     )
     wanted = ",".join(column.name.encode().hex().upper() for column in table.key.columns).encode()
     for name, columns, prefixes in rows:
-        if columns == wanted and prefixes == b"0" and name is not None:
+        # Preflight has compared the lengths of prefixes.
+        if columns == wanted and (prefixes != b"0") is table.key.prefixed and name is not None:
             return name.decode()
     raise DataError(
         Reason.TARGET_KEY_MISSING,

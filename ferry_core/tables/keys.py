@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from ferry_core.tables.table import Column, Key
 
+_PLAIN_COLLATIONS = ("_bin", "_general_ci", "latin1_swedish_ci", "binary")
+LONGEST_KEY = 3072
+"""Bytes: as InnoDB limits a key of whole columns. Thousands of keys must fit into one statement."""
+
 
 @dataclass(frozen=True)
 class Index:
@@ -17,23 +21,39 @@ class Index:
 
 
 def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | None:
-    """The PRIMARY KEY, otherwise the first usable index over NOT NULL whole columns.
+    """The PRIMARY KEY, otherwise the first usable index over NOT NULL columns; over whole ones, if there is one.
 
     Invisible (MariaDB: ignored) indexes are not usable, because FORCE INDEX refuses them. No table loses its only key
     by that, because neither family allows hiding the index by which a table is clustered. A generated column is usable
     only in a PRIMARY KEY, where it is stored: row images need not contain virtual columns.
     """
     by_name = {column.name: column for column in columns}
-    for index in sorted(indexes, key=lambda index: index.name != "PRIMARY"):
-        if not index.whole or not index.usable:
+    for index in sorted(indexes, key=lambda index: (not index.whole, index.name != "PRIMARY")):
+        if not index.usable:
             continue
         parts = tuple(by_name[name] for name in index.parts if name in by_name)
         virtual = index.name != "PRIMARY" and any(column.generated for column in parts)
-        if len(parts) == len(index.parts) and not virtual and not any(column.nullable for column in parts):
-            return Key(index.name, parts)
+        if len(parts) != len(index.parts) or virtual or any(column.nullable for column in parts):
+            continue
+        if index.whole or _ordered_by_prefixes(parts):
+            return Key(index.name, parts, prefixed=not index.whole)
     return None
 
 
+def _ordered_by_prefixes(parts: Sequence[Column]) -> bool:
+    """Whether the order of prefixes is the order of the whole values, as servers assume when they read a range.
+
+    Prefixes that are unique make whole values unique. But in collations by the Unicode algorithm some characters have
+    no weight, and some pairs have one together: there both families leave out rows of a range that they read by an
+    index over prefixes.
+    """
+    plain = all(column.collation is None or column.collation.endswith(_PLAIN_COLLATIONS) for column in parts)
+    return plain and sum(column.max_bytes for column in parts) <= LONGEST_KEY
+
+
 def secondary_unique(key: Key, indexes: Sequence[Index]) -> bool:
-    """Whether REPLACE may delete a row with another key: true for any UNIQUE index besides the key."""
-    return any(index.name != key.index_name for index in indexes)
+    """Whether REPLACE may delete a row with another key: true for any UNIQUE index besides the key.
+
+    Also for a key over prefixes, where another value may have the same prefix.
+    """
+    return key.prefixed or any(index.name != key.index_name for index in indexes)

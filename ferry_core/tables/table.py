@@ -88,12 +88,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Key:
-    """The index that identifies a row: the PRIMARY KEY, otherwise the first UNIQUE index over NOT NULL whole
-    columns.
-    """
+    """The index that identifies a row: the PRIMARY KEY, otherwise the first UNIQUE index over NOT NULL columns."""
 
     index_name: str  # "PRIMARY" or the index's name
     columns: tuple[Column, ...]
+    prefixed: bool = False  # the index holds only prefixes; keys are whole values all the same
 
 
 NO_KEY = Key("", ())

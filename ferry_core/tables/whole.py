@@ -1,19 +1,30 @@
-"""What is to be said of a table without a key before it was ever copied. Called by ``preflight`` and ``changes``."""
+"""What can be said about a table without a key before its first copy. Called by ``preflight`` and ``changes``."""
+
+import re
 
 from ferry_core.tables.table import Table
 
 ROWS_PER_SECOND = 40_000
 BYTES_PER_SECOND = 10_000_000
-"""Guesses: emptied, read and loaded again over one connection on each end, and compared."""
+"""Guesses for emptying, reading, loading and comparing over one connection to each server."""
+_COUNTER = re.compile(r"^  (`(?:[^`]|``)+`) .* AUTO_INCREMENT", re.MULTILINE)
+_PRIMARY = re.compile(r"^  PRIMARY KEY ", re.MULTILINE)
 
 
 def estimated_seconds(table: Table) -> float:
-    """How long a copy of the table takes, by the server's statistics."""
+    """How long a copy of the table takes, according to the server's statistics."""
     rows = table.rows_estimated
     return max(rows / ROWS_PER_SECOND, rows * table.average_row_bytes / BYTES_PER_SECOND)
 
 
 def add_key(table: Table) -> str:
-    """The statement that gives a table a key which applications do not notice."""
-    column = "ferry_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"
-    return f"ALTER TABLE {table.source.sql} ADD COLUMN {column}"
+    """The statement that adds a key without any effect on applications.
+
+    A table has at most one PRIMARY KEY (over prefixes, if it is no usable key) and one AUTO_INCREMENT column.
+    """
+    if counter := _COUNTER.search(table.definition):
+        return f"ALTER TABLE {table.source.sql} ADD UNIQUE INDEX ferry_key ({counter[1]})"
+    kind = "UNIQUE" if _PRIMARY.search(table.definition) else "PRIMARY KEY"
+    return (
+        f"ALTER TABLE {table.source.sql} ADD COLUMN ferry_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT INVISIBLE {kind}"
+    )

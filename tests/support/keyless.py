@@ -25,13 +25,21 @@ KEYLESS = {
 VALUES = "(1, 'equal', NULL, NULL), (1, 'equal', NULL, NULL), (1, 'equal', NULL, NULL), (2, 'naïve', NOW(3), X'00FF27')"
 
 
+URL = "url VARCHAR(300) CHARACTER SET utf8mb4 COLLATE {} NOT NULL DEFAULT (CONCAT(UUID(), '/', UUID()))"
+OVER_PREFIXES = {
+    "primary": f"({COLUMNS}, {URL.format('utf8mb4_bin')}, PRIMARY KEY (url(40)))",
+    "composite": f"({COLUMNS}, shop INT NOT NULL DEFAULT 3, {URL.format('utf8mb4_general_ci')}, UNIQUE(shop, url(40)))",
+}
+"""Not without a key: it consists of prefixes."""
+
+
 def create_keyless(server: Server, schema: str, names: Sequence[str] = tuple(KEYLESS), doublings: int = 6) -> None:
     """Each with rows of which many are equal: 4 times 2 to the power of ``doublings``."""
     for name in names:
         table = f"`{schema}`.`{name}`"
         fields = "n, note, at, raw"
         server.execute(
-            f"CREATE TABLE {table} {KEYLESS[name]}",
+            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES)[name]}",
             f"INSERT INTO {table} ({fields}) VALUES {VALUES}",
             *[f"INSERT INTO {table} ({fields}) SELECT {fields} FROM {table}" for _ in range(doublings)],
         )
@@ -88,6 +96,17 @@ class KeylessWriters:
                 f"UPDATE {table} SET n = n + 1 WHERE n < 9 LIMIT 2",
             )
         )
+
+
+class UrlWriters(KeylessWriters):
+    """The same, and changes keys over prefixes: whole, or only behind the prefix."""
+
+    def _statement(self) -> str:
+        if self._rng.random() < 0.5:
+            return super()._statement()
+        table, n = f"`{self._schema}`.`{self._rng.choice(self._names)}`", self._rng.randrange(9)
+        url = self._rng.choice(("CONCAT(UUID(), '/', UUID())", "CONCAT(LEFT(url, 40), RAND())"))
+        return f"UPDATE {table} SET url = {url} WHERE n = {n} LIMIT 3"
 
 
 def rows_of(server: Server, schema: str, name: str, where: str = "TRUE") -> Counter[tuple[Any, ...]]:

@@ -94,7 +94,7 @@ def test_an_ambiguous_pattern(cli: FerryCli) -> None:
 KEYLESS = {
     "none": "(a INT)",
     "nullable": "(a INT UNIQUE)",
-    "prefix": "(a VARCHAR(30) NOT NULL, UNIQUE (a(5)))",
+    "prefix": "(a VARCHAR(30) COLLATE utf8mb4_unicode_ci NOT NULL, UNIQUE (a(5))) CHARACTER SET utf8mb4",
     "functional": "(a INT NOT NULL, UNIQUE ((a + 1)))",  # MySQL only
 }
 

@@ -21,9 +21,9 @@ from ferry_core.tables.discovery import (
 )
 from ferry_core.tables.keys import Index, choose_key
 from ferry_core.tables.patterns import matches
-from ferry_core.tables.table import Column, TableName
+from ferry_core.tables.table import Column, Key, TableName
 from hack.servers import Family
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 
 NAMES = [TableName("shop", "orders"), TableName("shop", "tmp_a"), TableName("shop2", "orders"), TableName("a.b", "c.d")]
 
@@ -156,8 +156,16 @@ def test_names_that_differ_in_case_conflict_only_if_the_servers_ignore_case(fold
     assert [problem.reason for problem in wrong_targets(both, folds=folds)] == ["TargetNameTaken"] * folds
 
 
-def column(name: str, kind: str, *, nullable: bool = False, generated: bool = False) -> Column:
-    return Column(name, 0, kind, kind, None, None, nullable, generated, False, 4)
+def column(
+    name: str,
+    kind: str,
+    *,
+    nullable: bool = False,
+    generated: bool = False,
+    collation: str | None = None,
+    size: int = 4,
+) -> Column:
+    return Column(name, 0, kind, kind, None, collation, nullable, generated, False, size)
 
 
 def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
@@ -165,13 +173,16 @@ def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
         column("a", "int"),
         column("n", "int", nullable=True),
         column("g", "int", generated=True),
-        column("c", "varchar"),
+        column("c", "varchar", collation="utf8mb4_unicode_ci"),
+        column("b", "varchar", collation="utf8mb4_bin"),
+        column("long", "text", collation="utf8mb4_bin", size=65535),
     ]
     whole = Index("whole", ("a", "c"), True, True)
     useless = [
         Index("nullable", ("n",), True, True),
         Index("generated", ("g",), True, True),
         Index("prefix", ("c",), False, True),
+        Index("PRIMARY", ("long",), False, True),
         Index("expression", (None,), False, True),
         Index("hidden", ("a",), True, False),
     ]
@@ -179,6 +190,9 @@ def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
     key = choose_key(columns, [*useless, whole])
     assert key is not None
     assert (key.index_name, [part.name for part in key.columns]) == ("whole", ["a", "c"])
+    by_prefix = Index("ordered", ("a", "b"), False, True)
+    assert choose_key(columns, [by_prefix, *useless]) == Key("ordered", (columns[0], columns[4]), prefixed=True)
+    assert choose_key(columns, [by_prefix, whole]) == key
     primary = choose_key(columns, [whole, Index("PRIMARY", ("g",), True, True)])
     assert primary is not None
     assert primary.index_name == "PRIMARY"
@@ -244,7 +258,7 @@ def test_what_has_no_usable_key_is_moved_whole(pair: Pair, session: Session, sch
         f"USE `{schema}`",
         "CREATE TABLE none (a INT)",
         "CREATE TABLE nullable (a INT UNIQUE)",
-        "CREATE TABLE prefix (a VARCHAR(30) NOT NULL, UNIQUE (a(5)))",
+        "CREATE TABLE prefix (a VARCHAR(30) COLLATE utf8mb4_unicode_ci NOT NULL, UNIQUE (a(5))) CHARACTER SET utf8mb4",
         "CREATE TABLE good (a INT PRIMARY KEY)",
     )
     found = {table.source.name: table for table in discover(session, selection(f"{schema}.*"))}
@@ -297,3 +311,34 @@ def test_rediscovery_of_a_runs_tables(pair: Pair, session: Session, schema: str)
     assert [(table.id, str(table.target)) for table in found.found.tables] == [(f"{schema}.kept", "new.kept")]
     assert found.gone == [f"{schema}.dropped"]
     assert [name.name for name in found.new_tables] == ["keyless", "newt"]
+
+
+def test_servers_leave_out_rows_of_a_range_over_prefixes(pair: Pair, schema: str) -> None:
+    """Why only some collations allow a key over prefixes: in others their order is not that of whole values."""
+    left_out = {}
+    for collation in ("utf8mb4_bin", "utf8mb4_general_ci", "utf8mb4_unicode_ci"):
+        table = f"`{schema}`.{collation}"
+        url = f"url VARCHAR(300) CHARACTER SET utf8mb4 COLLATE {collation} NOT NULL"
+        weightless = "CONCAT(REPEAT(_utf8mb4 0x01, 4), 'z')"
+        pair.source.execute(
+            f"CREATE TABLE {table} ({url}, PRIMARY KEY (url(4)))",
+            f"INSERT INTO {table} VALUES ('a'), ('m'), ('yyyyy'), ({weightless})",
+        )
+        by_index, by_rows = (
+            pair.source.value(f"SELECT COUNT(*) FROM {table} {how} WHERE url > 'm'")
+            for how in ("FORCE INDEX (PRIMARY)", "USE INDEX ()")
+        )
+        left_out[collation] = by_rows - by_index
+    assert left_out == {"utf8mb4_bin": 0, "utf8mb4_general_ci": 0, "utf8mb4_unicode_ci": 1}
+
+
+def test_a_generated_invisible_primary_key_is_the_key(mysql_pair: Pair, schema: str) -> None:
+    source = mysql_pair.source
+    source.execute("SET SESSION sql_generate_invisible_primary_key = ON", f"CREATE TABLE `{schema}`.t (a INT)")
+    with (
+        set_global(source, "show_gipk_in_create_table_and_information_schema = OFF"),
+        Session(source.endpoint("source"), Purpose.CONTROL) as session,
+    ):
+        (table,) = discover(session, selection(f"{schema}.*"))
+    assert (table.key.index_name, [column.name for column in table.key.columns]) == ("PRIMARY", ["my_row_id"])
+    assert "PRIMARY KEY (`my_row_id`)" in table.definition
