@@ -1,7 +1,7 @@
 """A table without a key is copied whole: exactly, equal rows as often as they are, whatever was there before."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -148,6 +148,37 @@ def test_a_copy_that_is_broken_off_is_done_over(
     assert sessions.target.number("SELECT @@SESSION.wait_timeout") == 60
     assert whole_copier.copy(table, ALL).rows_sent == 256
     assert_same_rows(pair.source, pair.target, schema, "plain")
+
+
+class WritingFence(PlainFence):
+    """An application writes to the source's table while the copy loads its first rows."""
+
+    def __init__(self, write: Callable[[], object]) -> None:
+        self.write = write
+
+    @contextmanager
+    def transaction(self, session: Session) -> Iterator[None]:
+        with super().transaction(session):
+            self.write()
+            yield
+
+
+def test_writers_do_not_wait_for_the_target(
+    pair: Pair, both: TablePair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the reads need locks."""
+    monkeypatch.setattr(whole, "PART_BYTES", 100_000)
+    name = f"`{schema}`.t"
+    pair.source.execute(
+        f"CREATE TABLE {name} (n INT, filler VARCHAR(9000) CHARACTER SET latin1)",
+        f"INSERT INTO {name} VALUES {','.join(['(1, REPEAT(0x78, 9000))'] * 64)}",
+        *[f"INSERT INTO {name} SELECT * FROM {name}"] * 5,  # 18 MB: more than any buffer on the way
+    )
+    (table,) = both.selected(f"{schema}.t")
+    writer = pair.source.connect(read_timeout=60, autocommit=True)
+    with closing(writer), writer.cursor() as cursor:
+        fence = WritingFence(lambda: cursor.execute(f"UPDATE {name} SET n = n + 1 LIMIT 1"))
+        assert copier(both, fence, " LOCK IN SHARE MODE").copy(table, ALL).rows_sent == 2048
 
 
 def test_a_first_copy_deletes_no_rows_of_others(pair: Pair, both: TablePair, schema: str) -> None:
