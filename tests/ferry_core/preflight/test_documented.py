@@ -17,6 +17,7 @@ TESTS = [
     *Path(__file__).parent.glob("test_*.py"),
     *(ROOT / "tests/e2e/bad_input").glob("test_*.py"),
     ROOT / "tests/ferry_core/mysql/test_catalogue.py",
+    ROOT / "tests/e2e/test_objects.py",
 ]
 USED = {
     Reason[name] for path in SOURCES for name in re.findall(r"\bReason\.([A-Z_]+)\b", path.read_text())
