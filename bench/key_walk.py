@@ -21,6 +21,7 @@ from ferry_core.binlog.transactions import Transactions
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.schema.cascades import Reference
 from ferry_core.tables.table import Column, Key, Table, TableName
 from hack.servers import Family
 from tests.support.servers import Server, ServerPool
@@ -57,6 +58,8 @@ class CountingSink:
 
     def changed(self, followed: object, keys: Sequence[bytes], decode: KeyDecoder) -> None:  # noqa: ARG002
         self.rows += len(keys)
+
+    def referenced(self, followed: object, references: Sequence[Reference]) -> None: ...
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None: ...
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.table_map import WireColumn
+from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.table import Table
 
 
@@ -38,6 +39,10 @@ class FollowedTables(Protocol[M_co]):
     @property
     def version(self) -> int:
         """Changes whenever ``followed`` would return something else."""
+
+    @property
+    def cascades(self) -> Sequence[Cascade]:
+        """Foreign keys among the tables by which rows change without events of their own."""
 
     def followed(self, processed: StreamMark) -> Sequence[M_co]:
         """Tables whose events count from now on; the last transaction ended at ``processed``."""

@@ -83,8 +83,13 @@ class Selected(Generic[M]):
             followed.shape = parsed.columns
         if followed.shape != parsed.columns:
             raise unresumable.other_shape(followed.table, "its events have other columns than before")
-        cascades = not mariadb and followed.table.source in self._parents
-        return TrackedTable(followed, parsed, mariadb=mariadb, cascades=cascades)
+        children = [
+            (self._by_name[self._folded(cascade.child.source)], cascade)
+            for cascade in self._tables.cascades
+            if cascade.parent.source == followed.table.source
+        ]
+        logged = not mariadb and not children and followed.table.source in self._parents
+        return TrackedTable(followed, parsed, mariadb=mariadb, cascades=logged, children=children)
 
     def effect_of(self, statement: Statement) -> StatementEffect:
         """The effect of a statement on the tables for which the transaction counts."""

@@ -10,14 +10,26 @@ from typing import Generic, Protocol, TypeVar
 
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.mysql.gtid import Position
+from ferry_core.schema.cascades import Reference
 from ferry_core.tables.table import KeyLiterals
 
 KeyDecoder = Callable[[bytes], KeyLiterals]
 """Turns the raw key bytes of a row image into SQL literals."""
 
+RowKey = bytes | KeyLiterals
+"""A key as an event contains it, or as a server rendered it."""
+
 
 Place = tuple[int, str, int]
 """Length of a binlog file's name, the name, an offset in it. Compares in binlog order (999999 before 1000000)."""
+
+
+def literals_of(key: RowKey, decode: KeyDecoder | None) -> KeyLiterals:
+    """The SQL literals of a key of either form."""
+    if isinstance(key, tuple):
+        return key
+    assert decode is not None, "raw keys come with their decoder"
+    return decode(key)
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,9 @@ class ChangeSink(Protocol[F_contra]):
 
         May block to apply back-pressure.
         """
+
+    def referenced(self, followed: F_contra, references: Sequence[Reference]) -> None:
+        """Rows of ``followed`` that reference these values may have changed without an event of their own."""
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
         """The transaction is complete.

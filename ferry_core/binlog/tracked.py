@@ -3,7 +3,7 @@
 Used by ``transactions``, which keeps one ``TrackedTable`` for each distinct table map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic
 
 from ferry_core.binlog import unresumable
@@ -12,17 +12,21 @@ from ferry_core.binlog.events import (
     DELETE_ROWS_V1,
     UPDATE_ROWS,
     UPDATE_ROWS_V1,
+    WRITE_ROWS,
     WRITE_ROWS_V1,
     unreadable,
 )
 from ferry_core.binlog.followed import M
 from ferry_core.binlog.key_decoder import key_decoder
+from ferry_core.binlog.referenced import ReferencedValues
 from ferry_core.binlog.table_map import TableMap, length_encoded
 from ferry_core.binlog.walker import Walker, compiled, double_image_source, single_image_source
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
+from ferry_core.schema.cascades import Cascade, Reference
 from ferry_core.tables.table import ALL_ROWS_RAW
 
+_WRITES = (WRITE_ROWS, WRITE_ROWS_V1)
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
 _CASCADES_TOLD = 0x12
@@ -35,11 +39,22 @@ _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 class TrackedTable(Generic[M]):
     """Compiles a walker when a column bitmap first occurs; a table has one to a handful."""
 
-    def __init__(self, followed: M, table_map: TableMap, *, mariadb: bool, cascades: bool = False) -> None:
-        """``cascades``: a foreign key changes rows of a selected table together with rows of this one."""
+    def __init__(
+        self,
+        followed: M,
+        table_map: TableMap,
+        *,
+        mariadb: bool,
+        cascades: bool = False,
+        children: Sequence[tuple[M, Cascade]] = (),
+    ) -> None:
+        """``cascades``: a foreign key changes rows of a selected table together with rows of this one, and the server
+        logs them. ``children``: tables whose rows it changes without logging them.
+        """
         self.followed = followed
         self.table = table = followed.table
         self.cascades = cascades
+        self._children = [(child, ReferencedValues(cascade, table_map.columns)) for child, cascade in children]
         self._columns = table_map.columns
         self._key = [column.ordinal for column in table.key.columns]
         self._check_count(mariadb=mariadb)
@@ -80,8 +95,7 @@ class TrackedTable(Generic[M]):
             raise unresumable.hidden_cascade(self.table)
         if self.table.whole:
             return [ALL_ROWS_RAW]
-        at = 28 if kind in _V1 else 28 + (data[28] | data[29] << 8)
-        start = at + self._count_bytes + self._bitmap_bytes * (2 if kind in _UPDATES else 1)
+        at, start = self._images(kind, data)
         shape = data[5:6] + data[at:start]
         walker = self._walkers.get(shape)
         if walker is None:
@@ -90,6 +104,26 @@ class TrackedTable(Generic[M]):
             return walker(data, start, end)
         except (IndexError, ValueError) as error:
             raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
+
+    def references(self, kind: int, data: bytes, end: int) -> Iterator[tuple[M, list[Reference]]]:
+        """What rows of other tables may reference that the event's rows had, or have now. Call it after ``keys``."""
+        for child, referenced in self._children:
+            if kind in _WRITES and not referenced.cascade.parent_follows:
+                continue  # nothing references a new row, unless it has an old one's key
+            at, start = self._images(kind, data)
+            shape, columns_end = data[5:6] + data[at:start], at + self._count_bytes
+            first = self._present(data, columns_end)
+            if kind in _UPDATES:
+                walker = referenced.changed(shape, first, self._present(data, columns_end + self._bitmap_bytes))
+            else:
+                walker = referenced.single(shape, first)
+            if walker is not None and (values := walker(data, start, end)):
+                yield child, referenced.references(values)
+
+    def _images(self, kind: int, data: bytes) -> tuple[int, int]:
+        """Where the column count and the images begin."""
+        at = 28 if kind in _V1 else 28 + (data[28] | data[29] << 8)
+        return at, at + self._count_bytes + self._bitmap_bytes * (2 if kind in _UPDATES else 1)
 
     def _compile(self, kind: int, data: bytes, at: int) -> Walker:
         count, at = length_encoded(data, at)

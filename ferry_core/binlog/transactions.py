@@ -29,11 +29,9 @@ from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
 _ROWS = frozenset(
     {*range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1), *range(events.WRITE_ROWS, events.DELETE_ROWS + 1)}
 )
-_NO_TABLE = b"\xff\xff\xff\x00\x00\x00"
-"""Table id of a row event that only marks the end of a statement."""
+_NO_TABLE = b"\xff\xff\xff\x00\x00\x00"  # table id of a row event that only marks the end of a statement
 _FILE_START = (4).to_bytes(4, "little")
-_DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")
-"""MariaDB sends this in place of an event that it thinks we cannot read. It is not a statement."""
+_DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")  # MariaDB sends it in place of an unreadable event
 
 
 class EventSource(Protocol):
@@ -170,6 +168,8 @@ class Transactions(Generic[M]):
             group.begun = True
         counters.in_sink = True
         self._sink.changed(tracked.followed, keys, tracked.decode)
+        for child, references in tracked.references(kind, data, end):
+            self._sink.referenced(child, references)
         counters.in_sink = False
         counters.row_changes += len(keys)
 

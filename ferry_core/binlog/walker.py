@@ -117,6 +117,32 @@ def double_image_source(
     )
 
 
+def values_source(columns: Sequence[WireColumn], chosen: Sequence[int], present: Sequence[int]) -> str:
+    """For inserts and deletes: the values of ``chosen``, of rows in which none of them is NULL."""
+    # One column a group: a NULL is an empty text then, and no value is.
+    names = [f"a{i}" for i in range(len(chosen))]
+    body = _Image(columns, present, [[ordinal] for ordinal in chosen], "a").code()
+    return _function([*body, f"if {' and '.join(names)}: add({' + '.join(names)})"])
+
+
+def changed_values_source(
+    columns: Sequence[WireColumn], chosen: Sequence[int], before: Sequence[int], after: Sequence[int]
+) -> str:
+    """For updates: the old values and the new ones, of rows in which they differ."""
+    kept = [ordinal for ordinal in chosen if ordinal in set(after)]
+    old = [f"a{i}" for i in range(len(chosen))]
+    new = [f"b{kept.index(ordinal)}" if ordinal in kept else f"a{i}" for i, ordinal in enumerate(chosen)]
+    return _function(
+        [
+            *_Image(columns, before, [[ordinal] for ordinal in chosen], "a").code(),
+            *_Image(columns, after, [[ordinal] for ordinal in kept], "b").code(),
+            f"if {' or '.join(f'{one} != {other}' for one, other in zip(old, new, strict=True))}:",
+            f"    if {' and '.join(old)}: add({' + '.join(old)})",
+            f"    if {' and '.join(new)}: add({' + '.join(new)})",
+        ]
+    )
+
+
 def _function(body: list[str]) -> str:
     return "\n".join(
         [

@@ -9,16 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ferry_core.binlog.sink import KeyDecoder, StreamMark
-from ferry_core.consistency.pending import Generation, PendingKeys
+from ferry_core.binlog.sink import KeyDecoder, RowKey, StreamMark
+from ferry_core.consistency.pending import Generation, PendingKey, PendingKeys
 from ferry_core.consistency.positions import safe_mark
 from ferry_core.consistency.prepared import PreparedTransactions
 from ferry_core.moves.move import TableMove
+from ferry_core.schema.cascades import Reference
+from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, KeyLiterals
 
 CAPACITY_BYTES = 16 << 20
 """Limit of waiting keys: about 130,000 keys of 8 bytes. With the generation in flight the copier stays under 200 MB."""
 
-ChangeListener = Callable[[TableMove, Sequence[bytes], KeyDecoder], None]
+ChangeListener = Callable[[TableMove, Sequence[RowKey], KeyDecoder | None], None]
 
 
 class ChangeBuffer:
@@ -56,6 +58,12 @@ class ChangeBuffer:
                 self._prepared.begin(xid, before)
 
     def changed(self, followed: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+        self._take_in(followed, keys, decode)
+
+    def referenced(self, followed: TableMove, references: Sequence[Reference]) -> None:
+        self._take_in(followed, *_waiting(followed, references))
+
+    def _take_in(self, followed: TableMove, keys: Sequence[PendingKey], decode: KeyDecoder | None) -> None:
         if not keys:
             return
         with self._condition:
@@ -101,6 +109,27 @@ class ChangeBuffer:
             generation = move.pending.take(limit, self._seen)
             self._recount(move, before)
             return generation
+
+    def derived(self, move: TableMove, keys: Sequence[KeyLiterals]) -> None:
+        """References of the move's generation have led to these keys, which it reads and writes, too."""
+        with self._condition:
+            move.pending.derived(keys)
+            if self._listener is not None:
+                self._listener(move, keys, None)
+
+    def refer(self, move: TableMove, references: Sequence[Reference], generation: Generation) -> None:
+        """A generation of another move has read rows that rows of this one may have followed."""
+        with self._condition:
+            keys, decode = _waiting(move, references)
+            self._add(move, keys, decode, generation.since, of_event=False)
+
+    def suspect(self, move: TableMove, keys: Sequence[KeyLiterals]) -> None:
+        """These rows on the target may differ although no event names them. Blocks while the buffer is full."""
+        with self._condition:
+            waiting, decode = _waiting(move, keys)
+            self._add(move, waiting, decode, self._processed, of_event=False)
+            while self._bytes > self._capacity and not self._closed:
+                self._condition.wait(1.0)
 
     def committed(self, move: TableMove, generation: Generation) -> None:
         with self._condition:
@@ -156,12 +185,12 @@ class ChangeBuffer:
         with self._condition:
             return {move: len(move.pending) + move.pending.in_flight for move in self._active}
 
-    def pending_snapshot(self, move: TableMove) -> tuple[list[bytes], KeyDecoder | None]:
+    def pending_snapshot(self, move: TableMove) -> tuple[list[RowKey], KeyDecoder | None]:
         """The keys of a move that wait or are in flight, and their decoder."""
         with self._condition:
             return move.pending.snapshot()
 
-    def is_pending(self, move: TableMove, key: bytes) -> bool:
+    def is_pending(self, move: TableMove, key: RowKey) -> bool:
         with self._condition:
             return move.pending.is_pending(key)
 
@@ -234,14 +263,15 @@ class ChangeBuffer:
         """Wait until every key of this move known at this moment is on the target; False after ``deadline``
         (time.monotonic).
 
-        Keys added meanwhile are not waited for, because a busy table always has some.
+        Keys added meanwhile are not waited for, because a busy table always has some, unless they follow from what the
+        stream has delivered by now.
         """
         with self._condition:
             now = self._processed
 
             def flushed() -> bool:
-                oldest = move.pending.oldest()
-                return oldest is None or not oldest < now
+                marks = [one.pending.oldest() for one in (move, *move.above)]
+                return not any(mark is not None and mark < now for mark in marks)
 
             return self._wait(flushed, deadline)
 
@@ -261,17 +291,20 @@ class ChangeBuffer:
     def _add(
         self,
         move: TableMove,
-        keys: Sequence[bytes],
-        decode: KeyDecoder,
+        keys: Sequence[PendingKey],
+        decode: KeyDecoder | None,
         before: StreamMark,
         xids: frozenset[str] = frozenset(),
+        *,
+        of_event: bool = True,
     ) -> None:
         bytes_before = move.pending.bytes
         move.pending.add(keys, decode, before, xids)
         self._recount(move, bytes_before)
-        self._changes += len(keys)
-        if self._listener is not None:
-            self._listener(move, keys, decode)
+        rows = [key for key in keys if not isinstance(key, Reference)]
+        self._changes += len(rows) if of_event else 0
+        if self._listener is not None and rows:
+            self._listener(move, rows, decode)
         self._condition.notify_all()
 
     def _advance(self, processed: StreamMark) -> None:
@@ -297,3 +330,8 @@ class ChangeBuffer:
                 return False
             self._condition.wait(min(remaining, 1.0))
         return True
+
+
+def _waiting(move: TableMove, keys: Sequence[PendingKey]) -> tuple[Sequence[PendingKey], KeyDecoder | None]:
+    """What waits for these: all rows, if nothing names single ones."""
+    return ([ALL_ROWS_RAW], lambda _: ALL_ROWS) if move.table.whole and keys else (keys, None)

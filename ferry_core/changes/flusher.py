@@ -14,11 +14,15 @@ from concurrent.futures import Executor, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.consistency.pending import Generation
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.tables.table import KeyLiterals
+
+if TYPE_CHECKING:
+    from ferry_core.changes.derived_keys import DerivedKeys
 
 BATCH_KEYS = 2000
 """Keys that one statement reads and writes: 1000 to 3000 measured best; 20,000 cause a table scan."""
@@ -74,6 +78,8 @@ class Flusher:
         self._flushed = flushed
         self.due: Callable[[list[TableMove]], list[TableMove]] = self._by_keys
         """Which of the moves with waiting keys are flushed now, together."""
+        self.derived: DerivedKeys | None = None
+        """None: no row changes without an event of its own."""
 
     def run(self) -> None:
         """Run until cancelled. Raises what a batch raised for good."""
@@ -150,8 +156,19 @@ class Flusher:
             self._buffer.returned(move, generation)
 
     def _write(self, generations: Sequence[Taken]) -> bool:
+        """First what references lead to: a key's new row may replace one of those rows."""
+        for move, generation in generations:
+            for page in self.derived.pages(move, generation) if self.derived is not None else ():
+                self._write_keys([(move, page)])
+        self._write_keys([(move, generation.literals()) for move, generation in generations])
+        for move, generation in generations:
+            if self.derived is not None:
+                self.derived.refer(move, generation)
+        return True
+
+    def _write_keys(self, keys: Sequence[tuple[TableMove, list[KeyLiterals]]]) -> None:
         """Write all batches. When this returns or raises, every batch has ended."""
-        work = [(move, lane) for move, generation in generations for lane in self._lanes(move, generation)]
+        work = [(move, lane) for move, literals in keys for lane in self._lanes(move, literals)]
         futures: list[tuple[TableMove, Future[bool]]] = [
             (move, self._executor.submit(self._copy_lane, move, lane)) for move, lane in work
         ]
@@ -159,11 +176,9 @@ class Flusher:
         for move, future in futures:
             if future.result():
                 move.calm = CALM_GENERATIONS
-        return True
 
-    def _lanes(self, move: TableMove, generation: Generation) -> list[list[tuple[KeyLiterals, ...]]]:
+    def _lanes(self, move: TableMove, literals: list[KeyLiterals]) -> list[list[tuple[KeyLiterals, ...]]]:
         """Lanes of batches: the batches of one lane run one after another, lanes run in parallel."""
-        literals = [generation.decode(key) for key in generation.keys]
         batches = [tuple(literals[start : start + BATCH_KEYS]) for start in range(0, len(literals), BATCH_KEYS)]
         if not move.calm:
             return [[batch] for batch in batches]

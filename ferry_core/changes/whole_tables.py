@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.whole import add_key, estimated_seconds
 
 QUIET_SECONDS = 1.0
@@ -105,3 +106,9 @@ def too_slow(found: Sequence[tuple[TableMove, float]], deadline: float) -> str:
         f"writers of {slowest.id} {RECENTLY_SECONDS:.0f} s before the cutover, or add a key and start over: "
         f"{add_key(slowest.table)}"
     )
+
+
+def timed(move: TableMove, result: CopyResult) -> None:
+    """What a copy of a whole table took decides when it is copied again."""
+    if move.table.whole:
+        move.copy_seconds, move.flushed_at = result.read_seconds + result.write_seconds, time.monotonic()

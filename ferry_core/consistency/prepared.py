@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
+from ferry_core.consistency.pending import PendingKey
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 
@@ -24,7 +25,7 @@ K = TypeVar("K", bound=Hashable)
 class _Prepared(Generic[K]):
     before: StreamMark
     dropped: bool = False  # gone from the source without a decision: its keys are pending in case none ever comes
-    keys: dict[K, tuple[KeyDecoder, dict[bytes, None]]] = field(default_factory=dict)
+    keys: dict[K, tuple[KeyDecoder | None, dict[PendingKey, None]]] = field(default_factory=dict)
 
 
 class PreparedTransactions(Generic[K]):
@@ -45,8 +46,10 @@ class PreparedTransactions(Generic[K]):
         self._released(self._held.pop(xid, None))
         self._held[xid] = _Prepared(before)
 
-    def add(self, xid: str, of: K, keys: Sequence[bytes], decode: KeyDecoder) -> None:
-        held = self._held[xid].keys.setdefault(of, (decode, {}))[1]
+    def add(self, xid: str, of: K, keys: Sequence[PendingKey], decode: KeyDecoder | None) -> None:
+        of_xid = self._held[xid].keys
+        known, held = of_xid.get(of, (None, {}))
+        of_xid[of] = decode or known, held
         before = len(held)
         held.update(dict.fromkeys(keys))
         self._keys += len(held) - before
@@ -67,7 +70,7 @@ class PreparedTransactions(Generic[K]):
             _, keys = prepared.keys.pop(of, (None, {}))
             self._keys -= len(keys)
 
-    def decide(self, xid: str) -> Iterator[tuple[K, list[bytes], KeyDecoder, StreamMark]]:
+    def decide(self, xid: str) -> Iterator[tuple[K, list[PendingKey], KeyDecoder | None, StreamMark]]:
         """Forget the XID and return its keys, dated by its PREPARE.
 
         None for an XID prepared before the stream's start.
@@ -82,7 +85,7 @@ class PreparedTransactions(Generic[K]):
         """Undecided transactions, by the mark before their PREPARE."""
         return {xid: held.before for xid, held in self._held.items() if not held.dropped}
 
-    def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[K, list[bytes], KeyDecoder]]:
+    def drop(self, xid: str, before: StreamMark) -> Iterator[tuple[K, list[PendingKey], KeyDecoder | None]]:
         """Make the keys of a lost transaction pending, but keep the transaction.
 
         None if another one has its XID now.

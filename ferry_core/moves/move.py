@@ -2,7 +2,7 @@
 
 Made by ``MoveSet``, used by all packages above this one. Each part has one owner, whose lock guards it:
 
-    table, ours, state, started, definition              the coordinator (``workers.starting``)
+    table, ours, state, started, definition, above       the coordinator (``workers.starting``)
     counts_from, shape                                   the streamer, between two transactions
     pending                                              the change buffer's lock
     gate                                                 itself
@@ -65,6 +65,8 @@ class TableMove:
         """Ignore events up to this stream position: its chunks are read after them."""
         self.shape: tuple[WireColumn, ...] | None = None
         """Columns of its events so far."""
+        self.above: tuple[TableMove, ...] = ()
+        """Moves whose changes may change rows of this one without an event, directly or through others."""
         self.gate = TableGate()
         self.pending = PendingKeys(table.id)
         self.chunks = chunks

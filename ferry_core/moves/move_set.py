@@ -11,6 +11,7 @@ from ferry_core.binlog.sink import StreamMark
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.rows.chunk_size import ChunkTarget, Pace
 from ferry_core.rows.chunks import StoredFrontier, TableChunks
+from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.table import Table
 
 
@@ -26,6 +27,8 @@ class MoveSet:
         self._beginning: dict[TableMove, StreamMark | None] = {}
         self._version = 0
         self._seen = 0
+        self.cascades: Sequence[Cascade] = ()
+        """Foreign keys by which the source changes rows without logging them."""
 
     @classmethod
     def of(
@@ -52,6 +55,18 @@ class MoveSet:
 
     def __len__(self) -> int:
         return len(self._moves)
+
+    def follow_cascades(self, cascades: Sequence[Cascade]) -> None:
+        """Call it before anything is streamed."""
+        self.cascades = cascades
+        for move in self._moves:
+            above: list[Table] = []
+            reached = [move.table]
+            for table in reached:
+                parents = dict.fromkeys(one.parent for one in cascades if one.child is table)
+                above += [parent for parent in parents if parent not in above]
+                reached += [parent for parent in parents if parent not in reached]
+            move.above = tuple(other for other in self._moves if other.table in above)
 
     # -- changes: the coordinator's thread ------------------------------------------------------------------------
 

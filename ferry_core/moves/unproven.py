@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ferry_core.binlog.sink import KeyDecoder
+from ferry_core.binlog.sink import KeyDecoder, RowKey
 
 
 @dataclass
@@ -10,7 +10,7 @@ class UnprovenTable:
     """``whole``: nothing is verified, because no pass has begun or too many keys changed to be listed."""
 
     whole: bool = True
-    keys: dict[bytes, int] = field(default_factory=dict)  # raw key -> number of its newest event
+    keys: dict[RowKey, int] = field(default_factory=dict)  # raw key -> number of its newest event
     decode: KeyDecoder | None = None
     bytes: int = 0
 

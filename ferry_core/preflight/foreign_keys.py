@@ -4,13 +4,15 @@ They are read from SHOW CREATE TABLE, for which SELECT is enough: to an account 
 information_schema shows no constraints at all. Children that are not selected are ignored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, failed
 from ferry_core.reasons import Reason
-from ferry_core.schema.definition import ForeignKey
+from ferry_core.schema.cascades import Cascade, cascades_among
+from ferry_core.schema.definition import ForeignKey, unique_columns
+from ferry_core.schema.tokens import tokens_of
 from ferry_core.tables.table import Table
 
 
@@ -37,12 +39,13 @@ def and_dependants(context: PreflightContext, tables: set[Table]) -> str:
 
 def _cascades(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
-    selected = {source.folded(table.source) for table in context.tables}
+    followed = {(one.child, one.name): one for one in cascades_among(context.tables)}
     for table in context.tables:
         named: dict[str, list[str]] = {}
         for key in context.foreign_keys[table]:
-            why = _unfollowed(source, key, source.folded(key.references) in selected)
-            if key.cascades and why:
+            cascade = followed.get((table, key.name))
+            why = _unfollowed(source, key, cascade) if key.cascades else ""
+            if why:
                 actions = f"ON DELETE {key.on_delete} ON UPDATE {key.on_update}"
                 named.setdefault(why, []).append(f"{key.name} to {key.references} ({actions})")
         if named:
@@ -55,19 +58,42 @@ def _cascades(context: PreflightContext) -> Iterator[Finding]:
             )
 
 
-def _unfollowed(source: ServerFacts, key: ForeignKey, parent_selected: bool) -> str:
-    """Why the rows that a cascade changes cannot be followed; empty if they can.
+def _unfollowed(source: ServerFacts, key: ForeignKey, cascade: Cascade | None) -> str:
+    """Why the rows that a cascade changes cannot be followed; empty if they can."""
+    if cascade is None:
+        return f"only events of {key.references} show when it changes rows: include that"
+    # Since 9.6 MySQL executes cascades above InnoDB and logs their rows. An event logged without them lacks a flag, and
+    # ends the run.
+    logged = source.variable("innodb_native_foreign_keys").upper() == "OFF"
+    return "" if logged else next(_limits(source, key, cascade), "")
 
-    Since 9.6 MySQL executes cascades above InnoDB and logs their rows. An event logged without them lacks a flag, and
-    ends the run; only the parent's events show that.
-    """
-    setting = source.variable("innodb_native_foreign_keys").upper()
-    if setting == "OFF" and parent_selected:
-        return ""
-    if setting == "OFF":
-        return f"only events of {key.references} show whether all of its rows are in the binlog: include that"
-    remedy = "start the source with innodb_native_foreign_keys=OFF" if setting else "they are not supported yet"
-    return f"rows changed by it are not in this server's binlog: {remedy}"
+
+def _limits(source: ServerFacts, key: ForeignKey, cascade: Cascade) -> Iterator[str]:
+    """What keeps a run from finding the rows that the source changes without logging them."""
+    parent, child = cascade.parent, cascade.child
+    server = "rows changed by it are not in this server's binlog, and "
+    sets_null = "SET NULL" in (key.on_delete, key.on_update)
+    ours = {column.name.lower() for column in cascade.referencing}
+    if not cascade.in_key and source.variable("binlog_row_image", "FULL").upper() != "FULL":
+        yield f"{server}it references columns outside of the key of {parent.source}: set binlog_row_image=FULL,"
+    if sets_null and child.row_filter and _names_one(child.row_filter, child, ours):
+        yield f"{server}the row filter of {child.source} names a column that it sets to NULL: use another filter,"
+    if sets_null and any(ours & columns for columns in unique_columns(child.definition, child.source)):
+        yield f"{server}it sets a column of a UNIQUE index to NULL, which is not supported yet:"
+    if cascade.parent_follows:
+        chain = f"{server}it continues another cascade through {parent.source}, "
+        if parent.row_filter:
+            yield f"{chain}which has a row filter: remove that,"
+        if not cascade.in_key:
+            yield f"{chain}of which it references columns outside of the key, which is not supported yet:"
+        if parent.secondary_unique:
+            yield f"{chain}which has a UNIQUE index besides its key, which is not supported yet:"
+
+
+def _names_one(row_filter: str, table: Table, columns: Collection[str]) -> bool:
+    """Whether the filter names one of the columns, or a generated column, which may be computed from them."""
+    computed = {column.name.lower() for column in table.columns if column.generated}
+    return any(token.text.lower() in computed.union(columns) for token in tokens_of(row_filter))
 
 
 def _parents(context: PreflightContext) -> Iterator[Finding]:

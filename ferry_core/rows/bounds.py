@@ -22,7 +22,7 @@ def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int
     found = session.query(
         f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}{order} LIMIT 1 OFFSET {rows - 1}"
     )
-    _refuse_warnings(session, table)
+    refuse_warnings(session, table)
     return _key(found[0]) if found else None
 
 
@@ -36,7 +36,7 @@ def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | N
         f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}"
         f" ORDER BY {order_by(table.key)} LIMIT 1 OFFSET {rows // 2 - 1}"
     )
-    _refuse_warnings(session, table)
+    refuse_warnings(session, table)
     return _key(found[0]) if found else None
 
 
@@ -52,7 +52,8 @@ def _key(row: tuple[bytes | None, ...]) -> KeyLiterals:
     return tuple((value or b"").decode() for value in row)
 
 
-def _refuse_warnings(session: Session, table: Table) -> None:
+def refuse_warnings(session: Session, table: Table) -> None:
+    """A walk that caused warnings may have missed keys."""
     if warnings := session.warnings():
         shown = shortlist([f"{warned.code} {warned.message}" for warned in warnings], 3, "; ")
         raise DataError(Reason.SOURCE_WARNING, f"walking the key of {table.id}: {shown}")

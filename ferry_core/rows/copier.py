@@ -43,6 +43,7 @@ class CopyResult:
     json_changed: int  # rows whose JSON changes when its text is parsed
     read_seconds: float
     write_seconds: float
+    missing: tuple[KeyLiterals, ...] = ()  # keys of a key set that the source did not return
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class RowCopier:
             json_changed=batch.json_changed,
             read_seconds=read,
             write_seconds=time.monotonic() - started - read,
+            missing=tuple(_missing(selector, batch)),
         )
         for key in batch.big:
             result = self._copy_big(statements, key, result)
@@ -228,6 +230,7 @@ class RowCopier:
             deleted_missing=before.deleted_missing + deleted,
             read_seconds=before.read_seconds + read,
             write_seconds=before.write_seconds + time.monotonic() - started - read,
+            missing=before.missing if batch.rows else (*before.missing, key),
         )
 
 

@@ -6,6 +6,7 @@ another implementation, without servers.
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,7 @@ from ferry_core.schema.sequences import raise_sequences
 from ferry_core.throttle import Throttle
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.engine import Engine
+from ferry_core.workers.orphans import suspect_orphans
 
 if TYPE_CHECKING:
     from ferry_core.cutover.source_lock import SourceLock
@@ -61,7 +63,7 @@ class Operations(Protocol):
 
     @property
     def proven(self) -> bool:
-        """Whether every row was compared once, or verification is off."""
+        """Whether every row was compared once, or verification is off. Only then may an attempt begin."""
 
     @property
     def changes(self) -> int:
@@ -172,6 +174,7 @@ class DataOperations:
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
         self._rebuilds = Rebuilds(parts.engine.moves)
+        self._orphans_suspected = threading.Event()
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -181,7 +184,8 @@ class DataOperations:
 
     @property
     def proven(self) -> bool:
-        return self._parts.verifier is None or self._parts.verifier.proven
+        verifier = self._parts.verifier
+        return self._orphans_suspected.is_set() and (verifier is None or verifier.proven)
 
     @property
     def changes(self) -> int:
@@ -215,7 +219,15 @@ class DataOperations:
             # If that fails, the tables are compared again before the first attempt.
             with contextlib.suppress(RetriableError), self._connections.source_control() as source:
                 self._rebuilds.note(source)
-            self._engine.start("verify", self._parts.verifier.run)
+        self._engine.start("verify", self._verify)
+
+    def _verify(self) -> None:
+        """In a thread of its own."""
+        engine = self._engine
+        suspect_orphans(engine.moves, engine.buffer, self._connections.target, engine.ending)
+        self._orphans_suspected.set()
+        if self._parts.verifier is not None:
+            self._parts.verifier.run()
 
     def stop_writing(self) -> None:
         self._connections.forget_starts()  # what follows is correct after a restart as well

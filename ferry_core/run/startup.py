@@ -43,6 +43,7 @@ from ferry_core.run.setup import RunContext, binlog_retention, selection_of, val
 from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import drop_outdated, undo_start
 from ferry_core.run.started import Started
+from ferry_core.schema.cascades import unlogged_cascades
 from ferry_core.schema.create import create_missing
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
@@ -194,7 +195,9 @@ class RunStartup:
             refuse_replicated(state, source, begun=context.begun)
             # From here on the stream shows each DDL statement. Check that everything read before is still true.
             altered = still_as_validated(context, source, target, visibility)
+            cascades = unlogged_cascades(source, context.tables)
         moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
+        moves.follow_cascades(cascades)
         self._reporter.begin(moves, fence.epoch, state)
         estimated = self._reporter.report().progress.rows_estimated
         how = "resumes from its checkpoint" if context.begun else "starts from the beginning"

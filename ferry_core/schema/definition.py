@@ -112,6 +112,14 @@ def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:
     return frozenset(name for key in keys if key.cascades for name in by_folded[str(key.references).lower()])
 
 
+def unique_columns(statement: str, table: TableName) -> list[set[str]]:
+    """Columns of each UNIQUE index besides the PRIMARY KEY, in lower case; for an expression, every name in it."""
+    if not statement:
+        return []
+    elements, _ = elements_of(statement, table)
+    return [{token.text.lower() for token in element[1:]} for element in elements if element[0].word == "UNIQUE"]
+
+
 def parse(statement: str, table: TableName) -> Definition:
     """``statement`` is the output of SHOW CREATE TABLE for ``table``, whose schema applies to unqualified
     references.

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ferry_core.binlog.sink import KeyDecoder
+from ferry_core.binlog.sink import KeyDecoder, RowKey, literals_of
 from ferry_core.moves.move import TableMove
 from ferry_core.tables.table import KeyLiterals
 
@@ -27,19 +27,24 @@ ENTRY_BYTES = 130
 """Memory of a key besides its own bytes: bytes object, integer, dictionary slot (CPython 3.11: 100 to 118)."""
 
 
+def _size(key: RowKey) -> int:
+    parts = [key] if isinstance(key, bytes) else key
+    return sum(len(part) + ENTRY_BYTES for part in parts)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some unproven keys of one move, and the number of events when they were taken."""
 
     move: TableMove
-    keys: tuple[bytes, ...]
-    decode: KeyDecoder
+    keys: tuple[RowKey, ...]
+    decode: KeyDecoder | None
     taken_at: int
 
     def literals(self) -> list[KeyLiterals]:
-        return [self.decode(key) for key in self.keys]
+        return [literals_of(key, self.decode) for key in self.keys]
 
-    def only(self, keys: Iterable[bytes]) -> "Batch":
+    def only(self, keys: Iterable[RowKey]) -> "Batch":
         """The same proof over fewer keys."""
         return Batch(self.move, tuple(keys), self.decode, self.taken_at)
 
@@ -66,18 +71,18 @@ class UnprovenKeys:
             self._bytes -= held.bytes
             held.clear(whole=False)
 
-    def add(self, move: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def add(self, move: TableMove, keys: Sequence[RowKey], decode: KeyDecoder | None) -> None:
         """These keys changed (or are pending at the begin of a pass): they are unproven."""
         with self._lock:
             held = move.unproven
             if held.whole:
                 return
-            held.decode = decode
+            held.decode = decode or held.decode
             self._events += 1
             before = held.bytes
             for key in keys:
                 if key not in held.keys:
-                    held.bytes += len(key) + ENTRY_BYTES
+                    held.bytes += _size(key)
                 held.keys[key] = self._events
             self._bytes += held.bytes - before
             if self._bytes > self._max_bytes:
@@ -99,7 +104,7 @@ class UnprovenKeys:
         """Up to ``limit`` keys, those not checked for longest first. They stay unproven until ``proven`` is called."""
         with self._lock:
             held = move.unproven
-            if not held.keys or held.decode is None:
+            if not held.keys:
                 return None
             keys = tuple(islice(held.keys, limit))
             for key in keys:
@@ -117,7 +122,7 @@ class UnprovenKeys:
             for key in batch.keys:
                 if held.keys.get(key, batch.taken_at + 1) <= batch.taken_at:
                     del held.keys[key]
-                    freed = len(key) + ENTRY_BYTES
+                    freed = _size(key)
                     held.bytes -= freed
                     self._bytes -= freed
                     count += 1
@@ -134,7 +139,7 @@ class UnprovenKeys:
         with self._lock:
             held = move.unproven
             keys, decode = list(held.keys), held.decode
-        return {literals for key in keys if (literals := decode(key)) in wanted} if decode is not None else set()
+        return {literals for key in keys if (literals := literals_of(key, decode)) in wanted}
 
     def whole_moves(self) -> list[TableMove]:
         """Moves that are unproven as a whole: they need a pass."""

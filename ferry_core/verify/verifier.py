@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ferry_core.binlog.sink import KeyDecoder
+from ferry_core.binlog.sink import KeyDecoder, RowKey
 from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError
 from ferry_core.moves.move import TableMove
@@ -42,7 +42,7 @@ KEYS_PER_TURN = 5000
 DIFFERING_KEYS_FOUND = 32
 """How many keys ``prove_some`` isolates in a batch that differs; the others wait for its next turn."""
 
-IsPending = Callable[[TableMove, bytes], bool]
+IsPending = Callable[[TableMove, RowKey], bool]
 WaitFlushed = Callable[[TableMove], object]
 
 
@@ -98,7 +98,7 @@ class Verifier:
         self._background = ReadSessions(connect_source, connect_target)
         self._background_lock = threading.Lock()
 
-    def changed(self, move: TableMove, keys: Sequence[bytes], decode: KeyDecoder) -> None:
+    def changed(self, move: TableMove, keys: Sequence[RowKey], decode: KeyDecoder | None) -> None:
         """Call for every changed key, *after* it is in the change buffer."""
         self.unproven.add(move, keys, decode)
 

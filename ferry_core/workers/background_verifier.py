@@ -139,7 +139,7 @@ class BackgroundVerifier:
     def _begin(self, move: TableMove) -> None:
         self._verifier.unproven.begin(move)
         keys, decode = self._buffer.pending_snapshot(move)
-        if keys and decode is not None:
+        if keys:
             self._verifier.unproven.add(move, keys, decode)
 
     def _wait_flushed(self, move: TableMove) -> bool:
@@ -174,6 +174,10 @@ class BackgroundVerifier:
     def _look(self) -> None:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)
         if proof.found and not self._wait_streamed():
+            return
+        # Rows that follow others without an event are known once those are flushed.
+        following = dict.fromkeys(batch.move for batch, _ in proof.found if batch.move.above)
+        if not all(self._wait_flushed(move) for move in following):
             return
         # A change that was still on its way during the check is known by now, so its row is not steady.
         self._seen = Counter({difference: self._seen[difference] + 1 for difference in self._verifier.steady(proof)})

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from ferry_core.binlog.streamer import BinlogStreamer
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.changes.derived_keys import DerivedKeys
 from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.changes.flusher import Flusher, FlushResult
-from ferry_core.changes.whole_tables import WholeTables
+from ferry_core.changes.whole_tables import WholeTables, timed
 from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.table_locks import wait_for_rows
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
@@ -33,6 +34,7 @@ from ferry_core.throttle import Throttle
 from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.flow import Flow
 from ferry_core.workers.patience import RETRY_SECONDS
+from ferry_core.workers.related_rows import RelatedRows
 from ferry_core.workers.sessions import CopySessions
 from ferry_core.workers.step import CopyStep
 
@@ -106,11 +108,12 @@ class Engine:
         self._stopped = False
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
         self._flush_local = threading.local()
+        find = RelatedRows(self._step, self._flushing_pair, flow.reader.visibility.lock_clause).find
+        self._derived = DerivedKeys(self.moves, self.buffer, find)
 
     # -- life -----------------------------------------------------------------------------------------------------
 
-    def start_streaming(self) -> None:
-        """Start the streamer and the flusher."""
+    def start_streaming(self) -> None:  # and flushing
         self.start(STREAMER, self._stream)
         self.start("flusher", self._flusher().run)
         whole = self._flusher()
@@ -120,8 +123,10 @@ class Engine:
         self.start("xa", self._watch_xa().run)
 
     def _flusher(self) -> Flusher:
-        pool, copy, visible = self._flush_pool, self._copy_keys, self._make_visible
-        return Flusher(self.buffer, pool, copy, visible, self.ending.is_set, self._events.flush)
+        steps = self._flush_pool, self._copy_keys, self._make_visible, self.ending.is_set, self._events.flush
+        flusher = Flusher(self.buffer, *steps)
+        flusher.derived = self._derived
+        return flusher
 
     def start_copying(self) -> None:
         """Start as many workers as are wanted now. Called again when there is more to copy, or more are wanted.
@@ -271,8 +276,7 @@ class Engine:
         over = threading.Event()
 
         def keep_killing() -> None:
-            # A KILL between two statements of a transaction has no effect: repeat until nothing is running.
-            while not over.is_set():
+            while not over.is_set():  # a KILL between two statements of a transaction has no effect
                 self._interrupt_quietly()
                 over.wait(KILL_SECONDS)
 
@@ -335,7 +339,7 @@ class Engine:
                 self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source()))
                 return
             self._events.judge(move, result)
-            _timed(move, result)
+            timed(move, result)
             self.chunks.finished(move, chunk, result)
         self._throttle.charge(result.rows_sent - 1)
         self._events.chunk(move, result)
@@ -356,7 +360,8 @@ class Engine:
             try:
                 result = self._step.copy(pair, move.table, KeySet(part))
                 self._events.judge(move, result)
-                _timed(move, result)
+                timed(move, result)
+                self._derived.noticed(move, result.missing)
                 self._events.keys(move, result)
             except TooLarge:
                 if len(part) == 1:
@@ -384,12 +389,6 @@ class Engine:
         return self._step.retrying(
             pair, lambda: wait_for_rows(pair.source(), visibility, [move.table], seen, over, undecided)
         )
-
-
-def _timed(move: TableMove, result: CopyResult) -> None:
-    """What a copy of a whole table took decides when it is copied again."""
-    if move.table.whole:
-        move.copy_seconds, move.flushed_at = result.read_seconds + result.write_seconds, time.monotonic()
 
 
 def _ended(threads: Sequence[threading.Thread], seconds: float) -> bool:

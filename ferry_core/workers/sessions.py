@@ -46,16 +46,20 @@ class CopySessions(SessionPair):
 
     def copier(self, table: Table) -> RowCopier | WholeCopier:
         """The copier for both sessions, kept with them because it caches their packet sizes and statements."""
-        now = time.monotonic()
-        if now - self._used > IDLE_SECONDS:
-            self.close()
-        self._used = now
+        self.refresh()
         if table.whole:
             return self._whole
         source = self.source(table)
         if source not in self._copiers:
             self._copiers[source] = RowCopier(source, self.target, self._fence, self._lock_clause)
         return self._copiers[source]
+
+    def refresh(self) -> None:
+        """Close sessions that have been idle for long. Call it before a step."""
+        now = time.monotonic()
+        if now - self._used > IDLE_SECONDS:
+            self.close()
+        self._used = now
 
     def recover(self) -> None:
         """After any connection failure: prove that nothing of the old target session can commit, then use new

@@ -32,6 +32,7 @@ from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.rows.chunks import Frontier, StoredFrontier
 from ferry_core.rows.copier import CopyResult, RowCopier
+from ferry_core.schema.cascades import unlogged_cascades
 from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
@@ -154,9 +155,11 @@ class EngineInProcess:
             create_missing(source, control, self.tables, self.fence)
             self.visibility = visibility or visibility_of(source)
             self.start = self.visibility.start(source) if state.start is None else StreamMark(0, state.start)
+            cascades = unlogged_cascades(source, self.tables)
         self.intent = Intent(Directive(generation=0, copy_=Copy(workers=limits.workers)))
         self.throttle = Throttle()
         self.moves = MoveSet.of(self.tables, self.intent.now.directive.copy_, state.states, state.counts_from)
+        self.moves.follow_cascades(cascades)
         self.buffer = ChangeBuffer(self.start, None, limits.buffer_bytes)
         self.chunks = ChunkSource(self.moves)
         self.streamer = BinlogStreamer(
@@ -211,7 +214,7 @@ class EngineInProcess:
     def flusher(self, copy_keys: Callable[[TableMove, tuple[KeyLiterals, ...]], bool] | None = None) -> Flusher:
         """The engine's own flusher, called step by step."""
         engine = self.engine
-        return Flusher(
+        flusher = Flusher(
             self.buffer,
             engine._flush_pool,
             copy_keys or engine._copy_keys,
@@ -219,10 +222,16 @@ class EngineInProcess:
             engine.ending.is_set,
             self.flushes.append,
         )
+        flusher.derived = engine._derived
+        return flusher
 
-    def flush(self) -> Background:
-        """Flush one generation of the only table."""
-        return Background(lambda: self.flusher().flush(self.move))
+    def flush(self, name: str = "") -> Background:
+        """Flush one generation of the table of that name, or of the only one."""
+        move = self.named(name) if name else self.move
+        return Background(lambda: self.flusher().flush(move))
+
+    def named(self, name: str) -> TableMove:
+        return next(move for move in self.moves if move.table.source.name == name)
 
     def chunk(self) -> Background:
         """The next chunk, in a thread and sessions of its own. It has been handed out when this returns."""

@@ -15,6 +15,7 @@ from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.schema.cascades import Reference
 from ferry_core.tables.table import KeyLiterals, Table
 from tests.support.servers import Server
 from tests.support.waits import PATIENCE_SECONDS
@@ -61,6 +62,9 @@ class RecordingSink:
             self.changes[-1].keys.extend((followed.table.id, decode(key)) for key in keys)
         if self.on_changed is not None:
             self.on_changed(len(keys))
+
+    def referenced(self, followed: TableMove, references: Sequence[Reference]) -> None:
+        """Only where moves follow cascades."""
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
         change = self.changes[-1]

@@ -61,6 +61,16 @@ class Pace:
     stop_when_read_only: bool = True
 
 
+def create_account(server: Server, schema: str) -> None:
+    """An application's account, which read_only stops; root's writes it does not."""
+    statements = []
+    # An anonymous account of localhost, if there is one, would take precedence over '%'.
+    for host in ("%", "localhost"):
+        statements.append(f"CREATE USER IF NOT EXISTS '{USER}'@'{host}' IDENTIFIED BY '{PASSWORD}'")
+        statements.append(f"GRANT ALL PRIVILEGES ON `{schema}`.* TO '{USER}'@'{host}'")
+    server.execute(*statements)
+
+
 class Writers:
     """``with Writers(server, schema, tables) as writers: ...``; leaving stops them and decides what they prepared."""
 
@@ -91,7 +101,7 @@ class Writers:
             self._raise_error()
 
     def start(self) -> None:
-        self._create_account()
+        create_account(self.server, self.schema)
         for writer in self._writers:
             writer.thread.start()
 
@@ -158,14 +168,6 @@ class Writers:
 
     def summary(self) -> str:
         return f"acknowledged {dict(self.acknowledged)} = {self.total}, refused {dict(self.refused)}, seed {self.seed}"
-
-    def _create_account(self) -> None:
-        statements = []
-        # An anonymous account of localhost, if there is one, would take precedence over '%'.
-        for host in ("%", "localhost"):
-            statements.append(f"CREATE USER IF NOT EXISTS '{USER}'@'{host}' IDENTIFIED BY '{PASSWORD}'")
-            statements.append(f"GRANT ALL PRIVILEGES ON `{self.schema}`.* TO '{USER}'@'{host}'")
-        self.server.execute(*statements)
 
     def _end(self) -> None:
         self.stopping.set()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.consistency.pending import PendingKeys
+from ferry_core.consistency.pending import PendingKey, PendingKeys
 from ferry_core.moves.move import TableMove
 from tests.support.tables import decode, mark, move_of, simple_table
 
@@ -128,13 +128,13 @@ def test_the_checkpoint_never_passes_a_key_that_is_not_on_the_target(steps: list
     number = 0
     flying = None
     prepared: list[tuple[str, int]] = []
-    owed: dict[bytes, int] = {}
+    owed: dict[PendingKey, int] = {}
     for step in steps:
         if step == "event":
             number += 1
-            key = b"%d" % (number % 5)
-            transaction(buffer, move, number, key)
-            owed.setdefault(key, number)
+            changed = b"%d" % (number % 5)
+            transaction(buffer, move, number, changed)
+            owed.setdefault(changed, number)
         elif step == "take" and flying is None:
             flying = buffer.take(move, 3)
             flying_owed = {key: owed.pop(key) for key in flying.keys} if flying else {}

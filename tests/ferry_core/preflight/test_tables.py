@@ -63,6 +63,17 @@ def test_periods_without_overlaps(mariadb_pair: Pair, schema: str) -> None:
     assert "plain" not in found["UnsupportedTable"]
 
 
+LOGGED, UNLOGGED = "OFF", "ON"  # of innodb_native_foreign_keys; MariaDB, and MySQL before 9.6, have no such variable
+
+
+def found_of_cascades(pair: Pair, schema: str, native: str, **variables: str) -> dict[str, str]:
+    with opened(pair.source, pair.target, schema, tables={"include": [f"{schema}.*"]}) as context:
+        if pair.flavor is Flavor.MYSQL:
+            context.source_facts.variables["innodb_native_foreign_keys"] = native
+        context.source_facts.variables.update(variables)
+        return told(run_checks(context))
+
+
 @pytest.mark.parametrize("action", ["ON DELETE CASCADE", "ON UPDATE CASCADE", "ON DELETE SET NULL"])
 def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None:
     pair.source.execute(
@@ -70,36 +81,109 @@ def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None
         f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT, "
         f"CONSTRAINT reason_why FOREIGN KEY (p) REFERENCES parent (id) {action})",
     )
+    assert not found_of_cascades(pair, schema, UNLOGGED)
+    assert not found_of_cascades(pair, schema, LOGGED)
+    parent, child = ({"include": [f"{schema}.{name}"]} for name in ("parent", "child"))
+    assert not told(check(pair.source, pair.target, schema, tables=parent)), "rows of the parent stay as they are"
+    alone = told(check(pair.source, pair.target, schema, tables=child))["ForeignKeyCascades"]
+    assert f"{schema}.child has the foreign keys reason_why to {schema}.parent" in alone
+    assert f"only events of {schema}.parent show" in alone
 
-    def found(pattern: str, native: str) -> dict[str, str]:
-        with opened(pair.source, pair.target, schema, tables={"include": [f"{schema}.{pattern}"]}) as context:
-            if native:
-                context.source_facts.variables["innodb_native_foreign_keys"] = native
-            return told(run_checks(context))
 
-    # MariaDB, and MySQL before 9.6, have no such variable.
-    remedy = "not supported yet" if pair.flavor is Flavor.MARIADB else "innodb_native_foreign_keys=OFF"
-    by_innodb = found("*", "ON" if pair.flavor is Flavor.MYSQL else "")
-    assert list(by_innodb) == ["ForeignKeyCascades"]
-    assert f"{schema}.child has the foreign keys reason_why to {schema}.parent" in by_innodb["ForeignKeyCascades"]
-    assert remedy in by_innodb["ForeignKeyCascades"]
-    assert not found("parent", ""), "rows of the parent stay as they are"
+UNFOLLOWED = {
+    "SET NULL in a UNIQUE index": (
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, x INT, p INT, UNIQUE (x, p), "
+            "CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)"
+        ),
+        "a column of a UNIQUE index",
+    ),
+    "a middle table with another UNIQUE index": (
+        (
+            "CREATE TABLE middle (id INT PRIMARY KEY, x INT UNIQUE, p INT, "
+            "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)"
+        ),
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, m INT, "
+            "CONSTRAINT why FOREIGN KEY (m) REFERENCES middle (id) ON DELETE CASCADE)"
+        ),
+        "has a UNIQUE index besides its key",
+    ),
+    "another column of a middle table": (
+        (
+            "CREATE TABLE middle (id INT PRIMARY KEY, x INT UNIQUE, p INT, "
+            "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)"
+        ),
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, m INT, "
+            "CONSTRAINT why FOREIGN KEY (m) REFERENCES middle (x) ON DELETE CASCADE)"
+        ),
+        "columns outside of the key",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNFOLLOWED)
+def test_cascades_whose_rows_cannot_be_found(pair: Pair, schema: str, kind: str) -> None:
+    *tables, why = UNFOLLOWED[kind]
+    pair.source.execute(f"USE `{schema}`", "CREATE TABLE parent (id INT PRIMARY KEY)", *tables)
+    found = found_of_cascades(pair, schema, UNLOGGED)
+    assert list(found) == ["ForeignKeyCascades"]
+    assert f"{schema}.child has the foreign keys why to" in found["ForeignKeyCascades"]
+    assert why in found["ForeignKeyCascades"]
     if pair.flavor is Flavor.MYSQL:
-        assert not found("*", ""), "rows that a cascade changes are in the binlog"
-        alone = found("child", "")["ForeignKeyCascades"]
-        assert f"only events of {schema}.parent show" in alone
+        assert not found_of_cascades(pair, schema, LOGGED)
+
+
+def test_cascades_that_need_full_images(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY, code INT UNIQUE)",
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, q INT, "
+        "CONSTRAINT by_key FOREIGN KEY (q) REFERENCES parent (id) ON DELETE CASCADE, "
+        "CONSTRAINT by_code FOREIGN KEY (p) REFERENCES parent (code) ON DELETE CASCADE)",
+    )
+    assert "ForeignKeyCascades" not in found_of_cascades(pair, schema, UNLOGGED, binlog_row_image="FULL")
+    found = found_of_cascades(pair, schema, UNLOGGED, binlog_row_image="MINIMAL")["ForeignKeyCascades"]
+    assert "set binlog_row_image=FULL" in found
+    assert "by_code" in found
+    assert "by_key" not in found
+
+
+def test_cascades_and_row_filters(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY, tenant INT)",
+        "CREATE TABLE child (id INT PRIMARY KEY, tenant INT, P INT, "
+        "CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)",
+        "CREATE TABLE leaf (id INT PRIMARY KEY, c INT, "
+        "CONSTRAINT chain FOREIGN KEY (c) REFERENCES child (id) ON DELETE CASCADE)",
+    )
+
+    def found(where: str) -> str:
+        rules = [{"match": f"{schema}.child", "where": where}]
+        tables = {"include": [f"{schema}.*"], "exclude": excluded, "rules": rules}
+        with opened(pair.source, pair.target, schema, tables=tables) as context:
+            context.source_facts.variables["innodb_native_foreign_keys"] = UNLOGGED
+            return told(run_checks(context)).get("ForeignKeyCascades", "")
+
+    excluded = [f"{schema}.leaf"]
+    assert not found("tenant = 4")
+    assert "names a column that it sets to NULL" in found("tenant = 4 AND `p` IS NULL")
+    excluded = []
+    assert f"through {schema}.child, which has a row filter" in found("tenant = 4")
 
 
 def test_one_finding_for_each_table(mariadb_pair: Pair, schema: str) -> None:
     """However many constraints it has; with the tables to leave out, those that reference it included."""
     pair = mariadb_pair
     keys = ", ".join(
-        f"CONSTRAINT k{at} FOREIGN KEY (p{at}) REFERENCES parent (id) ON DELETE CASCADE" for at in range(4)
+        f"CONSTRAINT k{at} FOREIGN KEY (p{at}) REFERENCES parent (id) ON DELETE SET NULL" for at in range(4)
     )
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE parent (id INT PRIMARY KEY)",
-        f"CREATE TABLE child (id INT PRIMARY KEY, p0 INT, p1 INT, p2 INT, p3 INT, {keys})",
+        f"CREATE TABLE child (id INT PRIMARY KEY, p0 INT, p1 INT, p2 INT, p3 INT, UNIQUE (p0, p1, p2, p3), {keys})",
         "CREATE TABLE leaf (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES child (id))",
     )
     (found,) = (one for one in check(pair.source, pair.target, schema) if one.status is Status.FAILED)
@@ -209,7 +293,7 @@ def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
     """A wrong pattern, tables of another engine, and with cascades: all reported in one round."""
     pair.source.execute(
         f"USE `{schema}`",
-        "CREATE TABLE moved (id INT PRIMARY KEY, up INT, "
+        "CREATE TABLE moved (id INT PRIMARY KEY, up INT UNIQUE, "
         "CONSTRAINT going FOREIGN KEY (up) REFERENCES moved (id) ON DELETE SET NULL)",
         "CREATE TABLE m (a INT) ENGINE=MEMORY",
     )
@@ -227,7 +311,7 @@ def test_the_consequences_of_excluding_a_table_are_reported_at_once(mariadb_pair
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE a (id INT PRIMARY KEY)",
-        "CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE)",
+        "CREATE TABLE b (id INT PRIMARY KEY, a INT UNIQUE, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL)",
         "CREATE TABLE c (id INT PRIMARY KEY, b INT, CONSTRAINT to_b FOREIGN KEY (b) REFERENCES b (id))",
         "CREATE TABLE d (id INT PRIMARY KEY)",
     )

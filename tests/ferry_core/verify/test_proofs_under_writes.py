@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from ferry_core.binlog.sink import RowKey
 from ferry_core.cancellation import Cancellation
 from ferry_core.moves.move import TableMove
 from ferry_core.verify.verifier import Verifier
@@ -31,7 +32,7 @@ class ChangePath:
         self.lost: bytes | None = None
         self.changes = 0
 
-    def is_pending(self, _move: TableMove, key: bytes) -> bool:
+    def is_pending(self, _move: TableMove, key: RowKey) -> bool:
         return key in self.pending
 
     def start(self, verifier: Verifier) -> None:

@@ -1,10 +1,11 @@
+from ferry_core.binlog.sink import RowKey
 from ferry_core.verify.unproven import ENTRY_BYTES, UnprovenKeys
 from tests.support.tables import decode, move_of, simple_table
 
 
-def keys_of(unproven: UnprovenKeys, move: object, limit: int = 100) -> list[bytes]:
+def keys_of(unproven: UnprovenKeys, move: object, limit: int = 100) -> list[RowKey]:
     batch = unproven.take(move, limit)  # type: ignore[arg-type]
-    return [] if batch is None else sorted(batch.keys)
+    return [] if batch is None else sorted(batch.keys, key=str)
 
 
 def test_before_a_pass_the_whole_table_is_unproven_and_no_key_is_kept() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ferry_core.binlog.sink import RowKey
 from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError, Terminated
 from ferry_core.moves.move import TableMove
@@ -29,7 +30,7 @@ class Interposed(Session):
         return super().query(statement)
 
 
-def nothing_pending(_move: TableMove, _key: bytes) -> bool:
+def nothing_pending(_move: TableMove, _key: RowKey) -> bool:
     return False
 
 
@@ -261,7 +262,7 @@ def test_a_hanging_background_turn_does_not_delay_the_deadline(
     verifier.changed(move, [b"2"], decode)
     looked = threading.Event()
 
-    def looking(_move: TableMove, _key: bytes) -> bool:
+    def looking(_move: TableMove, _key: RowKey) -> bool:
         looked.set()
         return False
 

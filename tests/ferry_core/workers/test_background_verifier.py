@@ -15,10 +15,11 @@ from ferry_core.errors import ConnectionLost, DataError, Terminated
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
+from ferry_core.verify.unproven import Batch
 from ferry_core.verify.verifier import Proof, Verifier
 from ferry_core.workers import background_verifier
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier
-from tests.support.tables import mark, move_of, simple_table
+from tests.support.tables import decode, mark, move_of, simple_table
 
 MOVE = move_of()
 DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
@@ -32,7 +33,7 @@ class VerifierRig:
         self.ending = Cancellation()
         self.verifier = Mock()
         self.verifier.unproven.whole_moves.return_value = []
-        self.verifier.prove_some.return_value = Proof(found=[(Mock(), [DIFFERS])])
+        self.verifier.prove_some.return_value = Proof(found=[(Batch(MOVE, (b"1",), decode, 1), [DIFFERS])])
         self.verifier.steady.return_value = [DIFFERS]
         self.verification = BackgroundVerifier(
             self.verifier, [MOVE], self.buffer, Mock(), self.ending, lambda: partial(self._reached, source_end())

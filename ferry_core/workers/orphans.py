@@ -1,0 +1,68 @@
+"""Once all rows are copied: reads rows again whose parent the target does not have.
+
+A cascade through two tables is followed by the middle table's rows on the target. Where the target never had such a
+row, because its chunk was read later, or has lost it, because an earlier run died between two commits, its children are
+found only here: nothing on the target is their parent. docs/correctness.md says why this is needed. ``run.operations``
+starts it in each run, before the verification.
+"""
+
+import logging
+from collections.abc import Callable
+
+from ferry_core.cancellation import Cancellation
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.moves.move import TableMove
+from ferry_core.moves.move_set import MoveSet
+from ferry_core.mysql.session import Session
+from ferry_core.retries import Retries
+from ferry_core.rows.referencing import orphan_keys
+from ferry_core.schema.cascades import Cascade
+from ferry_core.tables.table import KeyLiterals
+from ferry_core.workers.patience import RETRY_SECONDS
+
+log = logging.getLogger(__name__)
+
+PAGE_KEYS = 20_000
+
+
+def suspect_orphans(
+    moves: MoveSet, buffer: ChangeBuffer, connect: Callable[[], Session], cancelled: Cancellation
+) -> None:
+    """Make the keys of such rows pending. ``connect`` opens a session on the target."""
+    for cascade in moves.cascades:
+        if cascade.parent_follows:  # otherwise every change of the parent is an event
+            child = next(move for move in moves if move.table is cascade.child)
+            _Orphans(cascade, child, connect, cancelled).suspect(buffer)
+
+
+class _Orphans:
+    """The rows of one child."""
+
+    def __init__(
+        self, cascade: Cascade, child: TableMove, connect: Callable[[], Session], cancelled: Cancellation
+    ) -> None:
+        self._cascade = cascade
+        self._child = child
+        self._connect = connect
+        self._cancelled = cancelled
+        self._behind: KeyLiterals | None = None
+        self._retrying = Retries(RETRY_SECONDS, cancelled)
+
+    def suspect(self, buffer: ChangeBuffer) -> None:
+        with self._child.gate.flush(self._cancelled.is_set):
+            pass  # no chunk or batch that has read before this moment is still to be written
+        found = 0
+        while keys := self._retrying(self._page):
+            buffer.suspect(self._child, keys)
+            found += len(keys)
+            if self._child.table.whole:
+                break
+            self._behind = keys[-1]
+        if found:
+            log.info("%s: %d rows without a parent on the target are read again", self._child.id, found)
+
+    def _page(self) -> list[KeyLiterals]:
+        if self._cancelled.is_set():
+            return []
+        with self._connect() as target:
+            return orphan_keys(target, self._cascade, self._behind, PAGE_KEYS)

@@ -1,0 +1,47 @@
+"""Rows that are found by what they reference, in the sessions of the flusher's thread. Used by ``engine``."""
+
+from collections.abc import Callable, Sequence
+
+from ferry_core.errors import ServerRole
+from ferry_core.rows.referencing import index_over, referencing_keys
+from ferry_core.schema.cascades import Cascade
+from ferry_core.tables.table import KeyLiterals
+from ferry_core.workers.sessions import CopySessions
+from ferry_core.workers.step import CopyStep
+
+
+class RelatedRows:
+    """Repeats a lookup until it succeeds, as the copy of rows is repeated."""
+
+    def __init__(self, step: CopyStep, pair: Callable[[], CopySessions], lock_clause: str) -> None:
+        """``lock_clause`` is what makes reads of the source see everything streamed (R1)."""
+        self._step = step
+        self._pair = pair
+        self._lock_clause = lock_clause
+        self._indexes: dict[tuple[Cascade, ServerRole], str] = {}
+
+    def find(
+        self,
+        cascade: Cascade,
+        role: ServerRole,
+        values: Sequence[KeyLiterals],
+        behind: KeyLiterals | None,
+        limit: int,
+    ) -> list[KeyLiterals]:
+        """See ``changes.derived_keys.Find``."""
+        pair = self._pair()
+        known = cascade, role
+
+        def find() -> list[KeyLiterals]:
+            pair.refresh()
+            on_source = role is ServerRole.SOURCE
+            session = pair.source() if on_source else pair.target
+            if known not in self._indexes:
+                self._indexes[known] = index_over(session, cascade, role)
+            clause = self._lock_clause if on_source else ""
+            index = self._indexes[known]
+            return referencing_keys(
+                session, cascade, role, values, behind=behind, limit=limit, index=index, lock_clause=clause
+            )
+
+        return self._step.retrying(pair, find)

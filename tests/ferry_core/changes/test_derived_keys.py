@@ -1,0 +1,528 @@
+"""Cascades that no event shows, on real servers: each interleaving that loses a change or leaves a ghost is forced."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from ferry_core.changes import derived_keys
+from ferry_core.rows.chunks import Frontier, StoredFrontier
+from ferry_core.workers.orphans import suspect_orphans
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.compare import assert_equal_tables
+from tests.support.engine_in_process import (
+    COPIED,
+    EngineInProcess,
+    Limits,
+    StartState,
+    any_chunk,
+    chunks_of,
+    keys_of,
+    stalled,
+)
+from tests.support.related_tables import RelatedWriters, create
+from tests.support.servers import Pair, Server, ServerPool
+from tests.support.writers import seed_of_run
+
+PARENT = "CREATE TABLE parent (id INT PRIMARY KEY, code VARCHAR(9) UNIQUE, v INT NOT NULL DEFAULT 0)"
+
+
+@pytest.fixture(scope="module")
+def native_pair(make_module_server: ServerFactory, server_pool: ServerPool) -> Pair:
+    """MySQL whose InnoDB executes cascades itself and logs none, like versions before 9.6."""
+    return Pair(make_module_server("mysql", innodb_native_foreign_keys=True), server_pool.pair(Family.MYSQL).target)
+
+
+@pytest.fixture(params=["mariadb", "native"])
+def silent(request: pytest.FixtureRequest) -> Pair:
+    """Servers that do not log the rows that a cascade changes."""
+    found: Pair = request.getfixturevalue(f"{request.param}_pair")
+    return found
+
+
+class Related(EngineInProcess):
+    """Tables with cascades among them."""
+
+    def drain(self) -> None:
+        """Flush until nothing waits."""
+        self.streamed()
+        while waiting := [move for move, _ in self.buffer.waiting()]:
+            self.flusher().flush(*waiting)
+        assert self.buffer.pending_keys() == 0
+        assert self.buffer.checkpoint_mark().position == self.buffer.processed.position
+
+    def equal(self) -> None:
+        """Rows only: the servers' default character sets differ."""
+        for table in self.tables:
+            assert_equal_tables(self.pair.source, self.pair.target, table.source, table.target, definitions=False)
+
+    def suspect_orphans(self) -> None:
+        suspect_orphans(self.moves, self.buffer, self.connections.target, self.engine.ending)
+
+    def ids(self, name: str) -> list[int]:
+        return [row[0] for row in self.pair.target.query(f"SELECT id FROM `{self.schema}`.`{name}` ORDER BY id")]
+
+
+def make(pair: Pair, schema: str, *statements: str, on: Sequence[str] = ("source", "target")) -> None:
+    """Execute the same on both servers, or on one."""
+    for role in on:
+        server: Server = getattr(pair, role)
+        server.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`", f"USE `{schema}`")
+        server.execute(f"USE `{schema}`", "SET foreign_key_checks = 0", *statements)
+
+
+def change(pair: Pair, schema: str, *statements: str) -> None:
+    pair.source.execute(f"USE `{schema}`", *statements)
+
+
+def copied(schema: str, *names: str, **others: StoredFrontier) -> StartState:
+    """All rows of the named tables are on the target."""
+    states = dict.fromkeys(names, COPIED) | others
+    return StartState({f"{schema}.{name}": state for name, state in states.items()})
+
+
+ACTIONS = {
+    "delete": ("parent (id) ON DELETE CASCADE", "DELETE FROM parent WHERE id IN (1, 3)"),
+    "update": ("parent (id) ON UPDATE CASCADE", "UPDATE parent SET id = id + 100 WHERE id IN (1, 3)"),
+    "delete to null": ("parent (id) ON DELETE SET NULL", "DELETE FROM parent WHERE id IN (1, 3)"),
+    "update to null": ("parent (id) ON UPDATE SET NULL", "UPDATE parent SET id = id + 100 WHERE id IN (1, 3)"),
+    "replace": ("parent (id) ON DELETE CASCADE", "REPLACE INTO parent VALUES (1, 'a', 7), (9, 'c', 7)"),
+    "moved and deleted": (
+        "parent (id) ON DELETE CASCADE ON UPDATE CASCADE",
+        "UPDATE parent SET id = 5 WHERE id = 1; UPDATE parent SET id = 6 WHERE id = 5; DELETE FROM parent WHERE id = 6",
+    ),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action(silent: Pair, schema: str, action: str) -> None:
+    constraint, changes = ACTIONS[action]
+    make(
+        silent, schema, PARENT,
+        f"CREATE TABLE child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES {constraint})",
+        "INSERT INTO parent VALUES (1, 'a', 0), (2, 'b', 0), (3, 'c', 0)",
+        "INSERT INTO child VALUES (10, 1), (11, 1), (20, 2), (30, 3), (40, NULL)",
+    )  # fmt: skip
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, *changes.split("; "))
+        run.drain()
+        run.equal()
+
+
+CASCADING = "CREATE TABLE child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)"
+LEAF = "CREATE TABLE leaf (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES child (id) ON DELETE CASCADE)"
+ROWS = (
+    "INSERT INTO parent VALUES (1, 'a', 0), (2, 'b', 0)",
+    "INSERT INTO child VALUES (10, 1), (20, 2)",
+)
+LEAVES = "INSERT INTO leaf VALUES (100, 10), (101, 10), (200, 20)"
+
+
+def test_a_cascade_while_a_chunk_of_the_child_is_read(
+    silent: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chunk has read row 10; the lookup must wait until it is on the target, and find it there."""
+    make(silent, schema, PARENT, CASCADING, ROWS[0])
+    make(silent, schema, ROWS[1], on=["source"])
+    state = copied(schema, "parent", child=chunks_of())
+    with Related(silent, schema, state) as run, stalled(monkeypatch, any_chunk) as stall:
+        run.stream()
+        chunk = run.chunk()
+        stall.wait()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.streamed()
+        flush = run.flush("child")
+        assert flush.stays(), "rows were looked for while a chunk of their table was under way"
+        stall.release()
+        chunk.join()
+        flush.join()
+        run.drain()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+def test_a_parent_whose_chunk_is_unread(silent: Pair, schema: str) -> None:
+    """The target has never had the parent's row: only its event says what its children referenced."""
+    make(silent, schema, PARENT, CASCADING)
+    make(silent, schema, *ROWS, on=["source"])
+    make(silent, schema, *ROWS[1:], on=["target"])
+    state = copied(schema, "child", parent=chunks_of())
+    with Related(silent, schema, state) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        run.chunk().join()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+def test_a_child_that_is_inserted_after_the_parent_s_event(silent: Pair, schema: str) -> None:
+    """Row 11 is on the target only because of its own event, which a generation before the DELETE has flushed."""
+    make(silent, schema, PARENT, CASCADING, *ROWS)
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, "INSERT INTO child VALUES (11, 1), (12, 1)", "UPDATE child SET p = 2 WHERE id = 12")
+        run.drain()
+        change(
+            silent,
+            schema,
+            "DELETE FROM parent WHERE id = 1",
+            "INSERT INTO parent VALUES (1, 'new', 0)",
+            "INSERT INTO child VALUES (10, 1), (13, 1)",
+        )
+        run.drain()
+        assert run.ids("child") == [10, 12, 13, 20]
+        run.equal()
+
+
+def test_a_generation_that_reads_before_the_cascade_and_writes_after_its_lookup(
+    silent: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(silent, schema, PARENT, CASCADING, *ROWS)
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, "INSERT INTO child VALUES (11, 1)")
+        run.streamed()
+        with stalled(monkeypatch, lambda _, selector: keys_of(selector) == ["11"]) as stall:
+            first = run.flush("child")
+            stall.wait()
+            change(silent, schema, "DELETE FROM parent WHERE id = 1")
+            run.streamed()
+            second = run.flush("child")
+            assert second.stays()
+            stall.release()
+            first.join()
+            second.join()
+        run.drain()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+def test_a_run_that_dies_between_the_parent_s_event_and_its_lookup(silent: Pair, schema: str) -> None:
+    """The parent's row is on the target; the checkpoint must not pass its event before its children are."""
+    make(silent, schema, PARENT, CASCADING, *ROWS)
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.streamed()
+        run.flush("parent").join()
+        assert run.ids("parent") == [2]
+        state = run.checkpoint()
+    with Related(silent, schema, state) as successor:
+        successor.stream()
+        successor.drain()
+        assert successor.ids("child") == [20]
+        successor.equal()
+
+
+def test_a_cascade_through_two_tables(silent: Pair, schema: str) -> None:
+    make(silent, schema, PARENT, CASCADING, LEAF, *ROWS, LEAVES)
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf")) as run:
+        run.stream()
+        change(
+            silent,
+            schema,
+            "INSERT INTO child VALUES (11, 1)",
+            "INSERT INTO leaf VALUES (110, 11)",
+            "DELETE FROM parent WHERE id = 1",
+        )
+        run.drain()
+        assert run.ids("leaf") == [200]
+        run.equal()
+
+
+def test_a_middle_row_that_the_target_has_never_had(silent: Pair, schema: str) -> None:
+    """Its insert and its cascade are over before it is read; its child came to the target in between."""
+    make(silent, schema, PARENT, CASCADING, LEAF, *ROWS, LEAVES)
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf")) as run:
+        run.stream()
+        change(silent, schema, "INSERT INTO child VALUES (11, 1)", "INSERT INTO leaf VALUES (110, 11)")
+        run.streamed()
+        run.flush("leaf").join()
+        assert 110 in run.ids("leaf")
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        assert run.ids("leaf") == [200]
+        run.equal()
+
+
+def test_a_middle_row_whose_chunk_was_read_too_late(silent: Pair, schema: str) -> None:
+    """No event and no row on the target leads to the leaves: they are found as rows without a parent."""
+    make(silent, schema, PARENT, CASCADING, LEAF)
+    make(silent, schema, *ROWS, LEAVES, on=["source"])
+    make(silent, schema, ROWS[0], LEAVES, on=["target"])
+    state = copied(schema, "parent", "leaf", child=chunks_of())
+    with Related(silent, schema, state) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        run.chunk().join()
+        assert run.ids("leaf") == [100, 101, 200], "the leaves should not be found yet"
+        run.suspect_orphans()
+        run.drain()
+        assert run.ids("leaf") == [200]
+        run.equal()
+
+
+def test_a_run_that_dies_between_two_tables_of_a_cascade(silent: Pair, schema: str) -> None:
+    """The middle row is gone from the target, and with it the way from the parent's event to the leaves."""
+    make(silent, schema, PARENT, CASCADING, LEAF, *ROWS, LEAVES)
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf")) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.streamed()
+        run.flush("parent").join()
+        run.flush("child").join()
+        state = run.checkpoint()
+    with Related(silent, schema, state) as successor:
+        successor.stream()
+        successor.suspect_orphans()
+        successor.drain()
+        assert successor.ids("leaf") == [200]
+        successor.equal()
+
+
+TREE = (
+    (
+        "CREATE TABLE tree (id INT PRIMARY KEY, p INT, v INT NOT NULL DEFAULT 0, "
+        "FOREIGN KEY (p) REFERENCES tree (id) ON DELETE CASCADE)"
+    ),
+    "INSERT INTO tree (id, p) VALUES (1, NULL), (2, 1), (3, 2), (4, 3), (5, 4), (6, 1), (7, NULL), (8, 7)",
+)
+
+
+def test_a_table_that_references_itself(silent: Pair, schema: str) -> None:
+    make(silent, schema, *TREE)
+    with Related(silent, schema, copied(schema, "tree")) as run:
+        run.stream()
+        change(silent, schema, "UPDATE tree SET v = 1 WHERE id = 4", "DELETE FROM tree WHERE id = 1")
+        run.drain()
+        assert run.ids("tree") == [7, 8]
+        run.equal()
+
+
+CIRCLE = (
+    "CREATE TABLE one (id INT PRIMARY KEY, other INT, FOREIGN KEY (other) REFERENCES two (id) ON DELETE CASCADE)",
+    "CREATE TABLE two (id INT PRIMARY KEY, one INT, FOREIGN KEY (one) REFERENCES one (id) ON DELETE CASCADE)",
+    "INSERT INTO one VALUES (1, 10), (2, 11), (3, NULL), (4, 12)",
+    "INSERT INTO two VALUES (10, 2), (11, 1), (12, 3)",
+)
+
+
+def test_tables_that_reference_each_other_in_a_circle(silent: Pair, schema: str) -> None:
+    make(silent, schema, *CIRCLE)
+    with Related(silent, schema, copied(schema, "one", "two")) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM one WHERE id = 3", "DELETE FROM one WHERE id = 1")
+        run.drain()
+        run.equal()
+        change(
+            silent,
+            schema,
+            "SET foreign_key_checks = 0",
+            "INSERT INTO one VALUES (7, 70), (8, 80)",
+            "INSERT INTO two VALUES (70, 8), (80, 7)",
+            "DELETE FROM one WHERE id = 7",
+        )
+        run.drain()
+        run.equal()
+
+
+IDENTIFYING = (
+    "CREATE TABLE a (id INT PRIMARY KEY)",
+    (
+        "CREATE TABLE b (a INT, n VARCHAR(5), PRIMARY KEY (a, n), FOREIGN KEY (a) REFERENCES a (id) "
+        "ON DELETE CASCADE ON UPDATE CASCADE)"
+    ),
+    (
+        "CREATE TABLE c (a INT, n VARCHAR(5), k INT, PRIMARY KEY (a, n, k), "
+        "FOREIGN KEY (a, n) REFERENCES b (a, n) ON DELETE CASCADE ON UPDATE CASCADE)"
+    ),
+    "INSERT INTO a VALUES (1), (2), (3)",
+    "INSERT INTO b VALUES (1, 'x'), (1, 'y'), (2, 'x')",
+    "INSERT INTO c VALUES (1, 'x', 1), (1, 'x', 2), (1, 'y', 1), (2, 'x', 1)",
+)
+
+
+def test_a_cascade_that_changes_the_keys_of_two_tables(silent: Pair, schema: str) -> None:
+    make(silent, schema, *IDENTIFYING)
+    with Related(silent, schema, copied(schema, "a", "b", "c")) as run:
+        run.stream()
+        for statement in (
+            "UPDATE a SET id = 10 WHERE id = 1",
+            "UPDATE b SET n = 'Z' WHERE a = 10 AND n = 'x'",
+            "UPDATE a SET id = 1 WHERE id = 10",
+            "DELETE FROM b WHERE n = 'z'",
+            "DELETE FROM a WHERE id = 1",
+        ):
+            change(silent, schema, statement)
+            run.drain()
+            run.equal()
+        change(
+            silent,
+            schema,
+            "UPDATE a SET id = 20 WHERE id = 2",
+            "UPDATE a SET id = 2 WHERE id = 20",
+            "UPDATE a SET id = 21 WHERE id = 2",
+        )
+        run.drain()
+        run.equal()
+
+
+def test_a_key_that_moves_from_an_unread_range_to_a_copied_one(silent: Pair, schema: str) -> None:
+    """The row with its new key has no event, and the chunk that would have read the old key finds nothing."""
+    make(silent, schema, *IDENTIFYING[:2])
+    make(silent, schema, "INSERT INTO a VALUES (1), (9)", "INSERT INTO b VALUES (1, 'x'), (9, 'y')", on=["source"])
+    state = Frontier(None, [(["5", "''"], None)], True, 0, 0)  # rows up to key 5 count as copied
+    with Related(silent, schema, copied(schema, "a", b=state)) as run:
+        silent.target.execute(f"INSERT INTO `{schema}`.a VALUES (1), (9)", f"INSERT INTO `{schema}`.b VALUES (1, 'x')")
+        run.stream()
+        change(silent, schema, "UPDATE a SET id = 2 WHERE id = 9")
+        run.chunk().join()
+        run.drain()
+        run.equal()
+
+
+OTHER_KEYS = {
+    "not the key": (
+        (
+            "CREATE TABLE parent (id INT PRIMARY KEY, code VARCHAR(9) COLLATE utf8mb4_unicode_ci, n INT, "
+            "UNIQUE (code), UNIQUE (n)) CHARSET utf8mb4"
+        ),
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, p VARCHAR(9) COLLATE utf8mb4_unicode_ci, "
+            "FOREIGN KEY (p) REFERENCES parent (code) ON DELETE CASCADE ON UPDATE CASCADE) CHARSET utf8mb4"
+        ),
+        "INSERT INTO parent VALUES (1, 'ä', 1), (2, NULL, 2), (3, 'c', 3), (4, 'd', NULL)",
+        "INSERT INTO child VALUES (10, 'Ä'), (11, 'ä'), (30, 'c'), (31, 'C'), (40, 'd')",
+        "UPDATE parent SET code = 'x', n = NULL WHERE id = 1",
+        "UPDATE parent SET code = 'C' WHERE id = 3",
+        "UPDATE parent SET code = 'e' WHERE id = 2",
+        "INSERT INTO child VALUES (20, 'E')",
+        "DELETE FROM parent WHERE id IN (2, 4)",
+    ),
+    "composite": (
+        "CREATE TABLE parent (id INT PRIMARY KEY, a INT, b DATE, c DECIMAL(5, 2), UNIQUE (c, a, b))",
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, x INT, y DATE, z DECIMAL(5, 2), "
+            "FOREIGN KEY (z, x, y) REFERENCES parent (c, a, b) ON DELETE SET NULL ON UPDATE CASCADE)"
+        ),
+        "INSERT INTO parent VALUES (1, 1, '2024-01-01', 1.5), (2, 2, NULL, 2.5), (3, 3, '2024-01-03', 3.5)",
+        "INSERT INTO child VALUES (10, 1, '2024-01-01', 1.5), (20, 2, NULL, 2.5), (30, 3, '2024-01-03', 3.5)",
+        "UPDATE parent SET c = 7.25 WHERE id = 1",
+        "UPDATE parent SET b = '2024-02-02' WHERE id = 2",
+        "DELETE FROM parent WHERE id = 3",
+    ),
+    "binary": (
+        "CREATE TABLE parent (id BINARY(4) PRIMARY KEY)",
+        CASCADING.replace("p INT", "p BINARY(4)"),
+        "INSERT INTO parent VALUES (0x01020300), (0x61620000)",
+        "INSERT INTO child VALUES (1, 0x01020300), (2, 0x61620000)",
+        "DELETE FROM parent WHERE id = 0x01020300",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KEYS)
+def test_other_referenced_columns(silent: Pair, schema: str, kind: str) -> None:
+    statements = OTHER_KEYS[kind]
+    make(silent, schema, *statements[:4])
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, *statements[4:])
+        run.drain()
+        run.equal()
+
+
+def test_a_row_filter_that_rows_enter_and_leave(silent: Pair, schema: str) -> None:
+    make(
+        silent, schema, PARENT,
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, "
+        "FOREIGN KEY (p) REFERENCES parent (id) ON UPDATE CASCADE ON DELETE CASCADE)",
+    )  # fmt: skip
+    make(
+        silent,
+        schema,
+        "INSERT INTO parent VALUES (1, 'a', 0), (2, 'b', 0)",
+        "INSERT INTO child VALUES (10, 1), (20, 2), (21, 2)",
+        on=["source"],
+    )
+    silent.target.execute(
+        f"INSERT INTO `{schema}`.parent VALUES (1, 'a', 0), (2, 'b', 0)", f"INSERT INTO `{schema}`.child VALUES (10, 1)"
+    )
+    rules = [{"match": f"{schema}.child", "where": "p IN (1, 5)"}]
+    with Related(silent, schema, copied(schema, "parent", "child"), rules=rules) as run:
+        run.stream()
+        change(silent, schema, "UPDATE parent SET id = 7 WHERE id = 1", "UPDATE parent SET id = 5 WHERE id = 2")
+        run.drain()
+        assert run.ids("child") == [20, 21]
+        assert run.ids("parent") == [5, 7]
+
+
+def test_xa(silent: Pair, schema: str) -> None:
+    """The rows of a prepared transaction, and those that follow them, count from its decision on."""
+    make(silent, schema, PARENT, CASCADING, *ROWS)
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        before = run.buffer.checkpoint_mark().position
+        change(
+            silent,
+            schema,
+            "XA START 'derived'",
+            "DELETE FROM parent WHERE id = 1",
+            "XA END 'derived'",
+            "XA PREPARE 'derived'",
+        )
+        run.streamed()
+        assert run.buffer.pending_keys() == 0
+        assert run.buffer.checkpoint_mark().position == before
+        silent.source.decide_xa("XA COMMIT 'derived'")
+        run.drain()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+def test_a_parent_with_more_children_than_fit_into_memory(
+    silent: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are found and written page by page, and what follows from them is written before the next page."""
+    monkeypatch.setattr(derived_keys, "PAGE_KEYS", 10)
+    make(
+        silent,
+        schema,
+        PARENT,
+        CASCADING,
+        LEAF,
+        "INSERT INTO parent VALUES (1, 'a', 0), (2, 'b', 0)",
+        "INSERT INTO child SELECT seq, 1 + seq % 2 FROM (SELECT a.n + 10 * b.n + 100 * c.n AS seq FROM "
+        + ", ".join(f"(SELECT 0 AS n {'UNION SELECT 1 UNION SELECT 2 UNION SELECT 3'}) AS {name}" for name in "abc")
+        + ") AS numbers",
+        "INSERT INTO leaf SELECT id, id FROM child",
+    )
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf"), Limits(buffer_bytes=3000)) as run:
+        run.stream()
+        most = 0
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.streamed()
+        while waiting := [move for move, _ in run.buffer.waiting()]:
+            run.flusher().flush(*waiting)
+            most = max(most, run.buffer.pending_keys())
+        assert most <= 30
+        assert len(run.ids("leaf")) == 32
+        run.equal()
+
+
+def test_random_changes(silent: Pair, schema: str) -> None:
+    """Flushed while they are written; equal whenever the writers pause."""
+    seed = seed_of_run()
+    create(silent.source, schema, seed, 1500)
+    with Related(silent, schema) as run:
+        run.go()
+        run.quiet()
+        run.suspect_orphans()
+        for number in range(4):
+            with RelatedWriters(silent.source, schema, seed + number) as writers:
+                writers.wait(1500)
+            run.quiet()
+            run.equal()
