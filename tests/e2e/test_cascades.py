@@ -13,7 +13,10 @@ from tests.support.related_tables import RelatedWriters, create
 from tests.support.servers import Pair, ServerPool
 from tests.support.writers import seed_of_run
 
+pytestmark = pytest.mark.slow
+
 KILLS = 4
+PATIENT = {"mode": "Manual", "watchFor": "0s", "maxLag": "30s", "deadline": "60s"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def test_random_changes_of_related_tables(
     rng = random.Random(seed)
     tables = {"include": [f"{schema}.*"]}
     throttle = {"maxRowsPerSecond": 100}  # so that a copy takes longer than a kill
-    with FerryProcess(tmp_path / "ferry", pair, tables=tables, throttle=throttle) as ferry:
+    with FerryProcess(tmp_path / "ferry", pair, tables=tables, throttle=throttle, cutover=PATIENT) as ferry:
         with RelatedWriters(pair.source, schema, seed) as writers:
             for _ in range(KILLS):
                 ferry.start()
