@@ -291,12 +291,12 @@ class CutoverAttempt:
         self._doing = doing
 
     def _drain(self, deadline: float) -> int:
-        self._step(STOPPING_WRITES)
-        self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
-        self._stopped.set()
-        self.reached("writes are stopped")
-        self._step("draining")
-        with self.control() as control:
+        with self.control() as control:  # connected before writers wait
+            self._step(STOPPING_WRITES)
+            self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
+            self._stopped.set()
+            self.reached("writes are stopped")
+            self._step("draining")
             self._refuse_other_writers(control, deadline)
             self._stream_to_end(control, deadline)
             self.reached(STREAMED)

@@ -31,6 +31,7 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
+from ferry_core.run.early_counters import raise_early
 from ferry_core.run.late_objects import LateWork
 from ferry_core.run.late_writes import WatchedEnd
 from ferry_core.run.new_tables import NewTables
@@ -329,7 +330,7 @@ class DataOperations:
         context, timings = self._parts.context, AttemptTimings()
         if self._parts.verifier is not None:
             self._parts.verifier.look_again(check_cancelled)
-
+        raise_early(self._connections, context.tables, self._fence, check_cancelled)
         whole = self._engine.whole_tables.attempt()
 
         def reached(step: str) -> None:
@@ -371,7 +372,7 @@ class DataOperations:
         check()
         if differing is None:
             with self._connections.source_control() as source, self._connections.target() as target:
-                raise_counters(source, target, context.tables, self._fence)
+                raise_counters(source, target, context.tables, self._fence, check)
                 raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._fence)
                 self._objects.refuse_changed(source)
         return differing

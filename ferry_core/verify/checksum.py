@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ferry_core.errors import DataError, ServerRole
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
-from ferry_core.mysql.session import Session
+from ferry_core.mysql.session import Session, Warned
 from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
@@ -43,10 +43,26 @@ def row_hash(columns: Sequence[Column], flavor: Flavor) -> str:
 
 def chunk_sum(session: Session, table: Table, selector: Selector, role: ServerRole) -> ChunkSum:
     """COUNT and XOR over the selected rows of one server."""
-    digits = f"LEFT({row_hash([*table.copied_columns, *table.stored_columns], session.flavor)}, 16)"
-    sums = f"COUNT(*), BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))"
-    ((rows, xor),) = _select(session, sums, table, selector, role)
+    ((rows, xor),) = _select(session, _sums(table, session.flavor), table, selector, role)
     return ChunkSum(int(rows or 0), int(xor or 0))
+
+
+def chunk_sums(session: Session, chosen: Sequence[tuple[Table, Selector]], role: ServerRole) -> list[ChunkSum] | None:
+    """``chunk_sum`` of several tables by one statement. None after a warning, which does not name its table."""
+    selects = (
+        _statement(f"{at}, {_sums(table, session.flavor)}", table, selector, role)
+        for at, (table, selector) in enumerate(chosen)
+    )
+    rows = session.query("\nUNION ALL ".join(selects))
+    if _serious(session):
+        return None
+    found = {int(at or 0): ChunkSum(int(rows or 0), int(xor or 0)) for at, rows, xor in rows}
+    return [found[at] for at in range(len(chosen))]
+
+
+def _sums(table: Table, flavor: Flavor) -> str:
+    digits = f"LEFT({row_hash([*table.copied_columns, *table.stored_columns], flavor)}, 16)"
+    return f"COUNT(*), BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))"
 
 
 def row_hashes(
@@ -75,6 +91,12 @@ def _digest(table: Table, flavor: Flavor) -> str:
 def _select(
     session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
 ) -> list[tuple[bytes | None, ...]]:
+    rows = session.query(_statement(wanted, table, selector, role) + lock_clause)
+    refuse_warnings(session, table, role)
+    return rows
+
+
+def _statement(wanted: str, table: Table, selector: Selector, role: ServerRole) -> str:
     """Only the source evaluates the row filter: on the target every row counts."""
     name = table.source if role is ServerRole.SOURCE else table.target
     condition = f"({where(table.key, selector)})"
@@ -85,18 +107,20 @@ def _select(
     hint = ""
     if role is ServerRole.SOURCE or table.key.index_name == "PRIMARY":
         hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
-    rows = session.query(f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}{lock_clause}")
-    refuse_warnings(session, table, role)
-    return rows
+    return f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}"
 
 
 def refuse_warnings(session: Session, table: Table, role: ServerRole) -> None:
+    """Raise DataError if a value may have become NULL, which would compare as equal."""
+    if serious := _serious(session):
+        said = shortlist([f"{warned.code} {warned.message}" for warned in serious], 3, "; ")
+        raise DataError(Reason.VERIFICATION_WARNING, f"{role}: hashing rows of {table.id} gave a warning: {said}")
+
+
+def _serious(session: Session) -> list[Warned]:
     """Some warnings mean that a value became NULL (1301), which would compare as equal; notes do not.
 
     MariaDB sends a note for each SET and BIT value of 2^63 and more (1105); the sessions of this package suppress
     notes.
     """
-    serious = [warned for warned in session.warnings() if warned.level != "Note"]
-    if serious:
-        said = shortlist([f"{warned.code} {warned.message}" for warned in serious], 3, "; ")
-        raise DataError(Reason.VERIFICATION_WARNING, f"{role}: hashing rows of {table.id} gave a warning: {said}")
+    return [warned for warned in session.warnings() if warned.level != "Note"]

@@ -7,26 +7,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import NamedTuple
 
 from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError
 from ferry_core.reasons import Reason
-from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
-from ferry_core.verify.narrow import check_keys
-from ferry_core.verify.sessions import ReadSessions
-from ferry_core.verify.unproven import Batch, UnprovenKeys
+from ferry_core.verify.groups import Part, differences_of, doubtful
+from ferry_core.verify.sessions import RETRY_SECONDS, ReadSessions
+from ferry_core.verify.unproven import UnprovenKeys
 
 SLICE_SECONDS = 0.1
-
-
-class LastBatch(NamedTuple):
-    """Keys for one statement on each server. If they are equal, ``batch`` is proven."""
-
-    table: Table
-    keys: list[KeyLiterals]
-    batch: Batch | None
 
 
 def late(what: str) -> RetriableError:
@@ -34,8 +24,8 @@ def late(what: str) -> RetriableError:
     return RetriableError(Reason.VERIFICATION_DEADLINE, what)
 
 
-def check_batches(
-    batches: Sequence[LastBatch],
+def check_groups(
+    groups: Sequence[Sequence[Part]],
     pairs: Sequence[ReadSessions],
     deadline: float,
     unproven: UnprovenKeys,
@@ -45,24 +35,22 @@ def check_batches(
 
     ``check_cancelled`` is called all the time; what it raises ends the check.
     """
-    waiting = deque(batches)
+    waiting = deque(groups)
     found: list[Difference] = []
     expired = Cancellation(deadline, late("the keys that were still unproven took longer than the deadline"))
 
     def work(pair: ReadSessions) -> None:
         while waiting and not expired.is_set():
             try:
-                last = waiting.popleft()
+                group = waiting.popleft()
             except IndexError:
                 return  # another worker took it between the two lines above
-
-            def check(last: LastBatch = last) -> list[Difference]:
-                return check_keys(last.table, last.keys, pair.source(last.table), pair.target)
-
-            differing = pair.retrying(check, expired)
-            found.extend(differing)
-            if not differing and last.batch is not None:
-                unproven.proven(last.batch)
+            unclear = doubtful(group, pair, expired, RETRY_SECONDS)
+            for part in group:
+                differing = differences_of(part, pair, expired, RETRY_SECONDS) if part in unclear else []
+                found.extend(differing)
+                if not differing and part.batch is not None:
+                    unproven.proven(part.batch)
 
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="prove") as pool:
         workers = [pool.submit(work, pair) for pair in pairs]

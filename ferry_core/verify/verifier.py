@@ -17,8 +17,9 @@ not pending, for which the same holds.
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ferry_core.binlog.sink import KeyDecoder, RowKey
 from ferry_core.cancellation import Cancellation
@@ -28,8 +29,8 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
-from ferry_core.verify.last_check import SLICE_SECONDS, LastBatch, check_batches, late
-from ferry_core.verify.narrow import KEYS_PER_STATEMENT, check_keys
+from ferry_core.verify.groups import Part, differences_of, doubtful, grouped, parts_of, parts_of_batch
+from ferry_core.verify.last_check import SLICE_SECONDS, check_groups, late
 from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
 
@@ -42,8 +43,11 @@ KEYS_PER_TURN = 5000
 DIFFERING_KEYS_FOUND = 32
 """How many keys ``prove_some`` isolates in a batch that differs; the others wait for its next turn."""
 
+TURN_SECONDS = 60.0
+"""How long a comparison is retried."""
+
 IsPending = Callable[[TableMove, RowKey], bool]
-WaitFlushed = Callable[[TableMove], object]
+WaitFlushed = Callable[[Sequence[TableMove]], object]
 
 
 @dataclass
@@ -119,7 +123,7 @@ class Verifier:
     ) -> Verdict:
         """Compare every chunk, then the differing rows again. ``unproven.begin`` must have been called before.
 
-        ``wait_flushed(move)`` returns when every change of the table known at that moment is on the target. Rows that
+        ``wait_flushed(moves)`` returns when every change of the tables known at that moment is on the target. Rows that
         keep changing are left to ``prove_all``. Raises the reason if it was cancelled.
         """
         chosen = list(self._moves) if moves is None else moves
@@ -127,18 +131,20 @@ class Verifier:
         for move in result.overflowed:
             self.unproven.give_up(move)
         verdict = Verdict(result.rows, unfinished=set(result.overflowed))
-        candidates: defaultdict[Table, list[Difference]] = defaultdict(list)
-        for difference in result.candidates:
-            candidates[difference.table].append(difference)
-        with ReadSessions(self._connect_source, self._connect_target) as sessions:
-            for move in chosen:
-                if move.unproven.whole:
-                    verdict.unfinished.add(move)  # too many keys changed, or it starts over
-                    continue
-                differing, suspects = self._confirm(move, candidates[move.table], sessions, cancelled, wait_flushed)
-                verdict.differing += differing
-                with self._background_lock:
-                    move.suspects = suspects
+        moves_of = {move.table: move for move in chosen}
+        candidates = [one for one in result.candidates if not moves_of[one.table].unproven.whole]
+        differing, steady = self._confirm(candidates, moves_of, cancelled, wait_flushed)
+        for move in chosen:
+            if move.unproven.whole:
+                verdict.unfinished.add(move)  # too many keys changed, or it starts over
+                continue
+            # Keys that an event has named since the pass began are left out: ``prove_some`` checks them one by one.
+            its = differing.get(move.table, [])
+            named = self.unproven.named(move, {difference.key for difference in its}) if its else set()
+            still = [difference for difference in its if difference.key not in named]
+            verdict.differing += [difference for difference in still if difference in steady]
+            with self._background_lock:
+                move.suspects = _keys_of([difference for difference in still if difference not in steady])
         return verdict
 
     def _pass(self, moves: Sequence[TableMove]) -> FinalPass:
@@ -146,37 +152,36 @@ class Verifier:
 
     def _confirm(
         self,
-        move: TableMove,
-        candidates: list[Difference],
-        sessions: ReadSessions,
+        candidates: Sequence[Difference],
+        moves: Mapping[Table, TableMove],
         cancelled: Cancellation,
         wait_flushed: WaitFlushed,
-    ) -> tuple[list[Difference], list[KeyLiterals]]:
-        """Candidates that stay the same, and keys of those that keep changing. The others are equal.
+    ) -> tuple[Mapping[Table, Sequence[Difference]], set[Difference]]:
+        """Candidates that still differ, by table, and which of all stayed the same. The others are equal."""
+        differing, steady = _by_table(candidates), set(candidates)
+        with ReadSessions(self._connect_source, self._connect_target) as sessions:
+            for _ in range(CONFIRM_ROUNDS):
+                # A table whose only key was named: to wait for its copy may take as long as it is written to.
+                named = {table for table in differing if table.whole and self.unproven.size(moves[table])}
+                differing = {table: found for table, found in differing.items() if table not in named}
+                if not differing:
+                    break
+                wait_flushed([moves[table] for table in differing])
+                keys = {table: _keys_of(found) for table, found in differing.items()}
+                differing = self._compare(sessions, keys, cancelled)
+                steady.intersection_update(chain.from_iterable(differing.values()))
+        return differing, steady
 
-        Keys that an event has named since the pass began are neither: ``prove_some`` checks them one by one.
-        """
-        if move.table.whole and self.unproven.size(move):
-            return [], []  # its only key was named; to wait for its copy may take as long as it is written to
-        differing = candidates
-        steady = set(candidates)
-        for _ in range(CONFIRM_ROUNDS):
-            if not differing:
-                break
-            wait_flushed(move)
-            differing = self._check(sessions, move.table, _keys_of(differing), cancelled)
-            steady.intersection_update(differing)
-        named = self.unproven.named(move, {difference.key for difference in differing}) if differing else set()
-        still = [difference for difference in differing if difference.key not in named]
-        moving = [difference for difference in still if difference not in steady]
-        return [difference for difference in still if difference in steady], _keys_of(moving)
-
-    @staticmethod
-    def _check(
-        sessions: ReadSessions, table: Table, keys: list[KeyLiterals], cancelled: Cancellation, seconds: float = 60
-    ) -> list[Difference]:
-        return sessions.retrying(
-            lambda: check_keys(table, keys, sessions.source(table), sessions.target), cancelled, seconds
+    def _compare(
+        self, sessions: ReadSessions, keys: Mapping[Table, Sequence[KeyLiterals]], cancelled: Cancellation
+    ) -> dict[Table, list[Difference]]:
+        """The differing rows among these, by table."""
+        parts = (part for table, its in keys.items() for part in parts_of(table, its))
+        return _by_table(
+            difference
+            for group in grouped(parts)
+            for part in doubtful(group, sessions, cancelled, TURN_SECONDS)
+            for difference in differences_of(part, sessions, cancelled, TURN_SECONDS)
         )
 
     def compare_again(self, cancelled: Cancellation) -> None:
@@ -189,9 +194,9 @@ class Verifier:
         for move in result.overflowed:
             self.unproven.give_up(move)
         with self._background_lock:
+            found = _by_table(result.candidates)
             for move in moves:
-                found = _keys_of([difference for difference in result.candidates if difference.table is move.table])
-                move.suspects = list(dict.fromkeys([*move.suspects, *found]))
+                move.suspects = list(dict.fromkeys([*move.suspects, *_keys_of(found.get(move.table, []))]))
 
     def prove_some(
         self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: Cancellation | None = None
@@ -203,30 +208,41 @@ class Verifier:
         proof = Proof()
         cancelled = cancelled or Cancellation()
         with self._background_lock:
-            for move in self._moves:
-                self._look_at_suspects(move, limit, cancelled)
-                batch = self.unproven.take(move, limit)
-                if batch is None:
-                    continue
-                settled = batch.only(key for key in batch.keys if not is_pending(move, key))
-                proof.looked_at += len(batch.keys)
-                proof.pending += len(batch.keys) - len(settled.keys)
-                if settled.keys:
-                    self._prove(settled, proof, cancelled)
+            self._look_at_suspects(limit, cancelled)
+            for group in grouped(self._settled(is_pending, limit, proof)):
+                unclear = doubtful(group, self._background, cancelled, TURN_SECONDS)
+                for part in group:
+                    if part.batch is None:
+                        continue
+                    if part in unclear:
+                        self._prove(part.batch, proof, cancelled)
+                    else:
+                        proof.proven += self.unproven.proven(part.batch)
         return proof
+
+    def _settled(self, is_pending: IsPending, limit: int, proof: Proof) -> Iterator[Part]:
+        for move in self._moves:
+            batch = self.unproven.take(move, limit)
+            if batch is None:
+                continue
+            settled = batch.only(key for key in batch.keys if not is_pending(move, key))
+            proof.looked_at += len(batch.keys)
+            proof.pending += len(batch.keys) - len(settled.keys)
+            yield from parts_of_batch(settled)
 
     def _prove(self, batch: Batch, proof: Proof, cancelled: Cancellation) -> None:
         """Prove the equal part of a batch: halve the differing part until single keys are left."""
-        parts = [batch]
+        batches = [batch]
         found = 0
-        while parts:
-            part = parts.pop()
-            differing = self._check(self._background, part.move.table, part.literals(), cancelled)
+        while batches:
+            part = batches.pop()
+            table = part.move.table
+            differing = self._compare(self._background, {table: part.literals()}, cancelled).get(table)
             if not differing:
                 proof.proven += self.unproven.proven(part)
             elif len(part.keys) > 1 and found < DIFFERING_KEYS_FOUND:
                 middle = len(part.keys) // 2
-                parts += [part.only(part.keys[:middle]), part.only(part.keys[middle:])]
+                batches += [part.only(part.keys[:middle]), part.only(part.keys[middle:])]
             else:
                 found += 1
                 proof.found.append((part, differing))
@@ -245,14 +261,15 @@ class Verifier:
             for difference in differences
         ]
 
-    def _look_at_suspects(self, move: TableMove, limit: int, cancelled: Cancellation) -> None:
+    def _look_at_suspects(self, limit: int, cancelled: Cancellation) -> None:
         """Check keys of rows that kept changing during the pass.
 
         Once seen equal, only events make them unproven again.
         """
-        if move.suspects:
-            looked_at, rest = move.suspects[:limit], move.suspects[limit:]
-            move.suspects = rest + _keys_of(self._check(self._background, move.table, looked_at, cancelled))
+        suspected = [move for move in self._moves if move.suspects]
+        found = self._compare(self._background, {move.table: move.suspects[:limit] for move in suspected}, cancelled)
+        for move in suspected:
+            move.suspects = [*move.suspects[limit:], *_keys_of(found.get(move.table, []))]
 
     # -- under the lock -------------------------------------------------------------------------------------------
 
@@ -278,35 +295,36 @@ class Verifier:
             self._background_lock.release()
 
     def _prove_remaining(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
-        batches = self._remaining()
-        if not batches:
+        groups = list(grouped(self._remaining()))
+        if not groups:
             return []
-        extra = min(self._workers, len(batches)) - 1
+        extra = min(self._workers, len(groups)) - 1
         pairs = [self._background]
         pairs += [ReadSessions(self._connect_source, self._connect_target) for _ in range(extra)]
         try:
-            return check_batches(batches, pairs, deadline, self.unproven, check_cancelled)
+            return check_groups(groups, pairs, deadline, self.unproven, check_cancelled)
         finally:
             for pair in pairs[1:]:
                 pair.close()
 
-    def _remaining(self) -> list[LastBatch]:
-        batches: list[LastBatch] = []
+    def _remaining(self) -> Iterator[Part]:
         for move in self._moves:
-            suspects, table = move.suspects, move.table
-            starts = range(0, len(suspects), KEYS_PER_STATEMENT)
-            batches += [LastBatch(table, suspects[start : start + KEYS_PER_STATEMENT], None) for start in starts]
+            yield from parts_of(move.table, move.suspects)
             taken = self.unproven.take(move, self.unproven.size(move))
             if taken is not None:
-                starts = range(0, len(taken.keys), KEYS_PER_STATEMENT)
-                parts = [taken.only(taken.keys[start : start + KEYS_PER_STATEMENT]) for start in starts]
-                batches += [LastBatch(table, part.literals(), part) for part in parts]
-        return batches
+                yield from parts_of_batch(taken)
 
     def close(self) -> None:
         """Close the background thread's connections. Call it when no method is running any more."""
         self._background.close()
 
 
-def _keys_of(differences: list[Difference]) -> list[KeyLiterals]:
+def _by_table(differences: Iterable[Difference]) -> dict[Table, list[Difference]]:
+    found: defaultdict[Table, list[Difference]] = defaultdict(list)
+    for difference in differences:
+        found[difference.table].append(difference)
+    return dict(found)
+
+
+def _keys_of(differences: Sequence[Difference]) -> list[KeyLiterals]:
     return list(dict.fromkeys(difference.key for difference in differences))

@@ -142,18 +142,20 @@ class BackgroundVerifier:
         if keys:
             self._verifier.unproven.add(move, keys, decode)
 
-    def _wait_flushed(self, move: TableMove) -> bool:
-        """Wait until everything that the source has committed so far is on the target. False only when the run ends.
+    def _wait_flushed(self, moves: Sequence[TableMove]) -> bool:
+        """Wait until everything that the source has committed so far to these tables is on the target.
+
+        False only when the run ends.
 
         It has no timeout: during a pause or without a stream, rows differ for as long as that lasts.
         """
         if not self._wait_streamed():
             return False
-        while not self._ending.is_set():
-            if self._buffer.wait_flushed(move, time.monotonic() + LOOK_SECONDS):
-                return True
-            self._ending.wait(AGAIN_SECONDS)
-        return False
+        for move in moves:
+            while not self._buffer.wait_flushed(move, time.monotonic() + LOOK_SECONDS):
+                if self._ending.wait(AGAIN_SECONDS):
+                    return False
+        return not self._ending.is_set()
 
     def _wait_streamed(self) -> bool:
         """Wait until the stream has delivered everything that the source has committed so far.
@@ -177,7 +179,7 @@ class BackgroundVerifier:
             return
         # Rows that follow others without an event are known once those are flushed.
         following = dict.fromkeys(batch.move for batch, _ in proof.found if batch.move.above)
-        if not all(self._wait_flushed(move) for move in following):
+        if following and not self._wait_flushed([*following]):
             return
         # A change that was still on its way during the check is known by now, so its row is not steady.
         self._seen = Counter({difference: self._seen[difference] + 1 for difference in self._verifier.steady(proof)})

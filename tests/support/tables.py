@@ -10,6 +10,7 @@ from ferry_core.admin.drop_target import tables_named
 from ferry_core.api.selection import Tables
 from ferry_core.api.spec import Copy
 from ferry_core.binlog.sink import StreamMark
+from ferry_core.cancellation import Cancellation
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import GtidSet
@@ -129,7 +130,7 @@ CATALOGUE_QUERIES: dict[str, CatalogueQuery] = {
     "the target's key": target_key_index,
     "hash keys": has_hash_unique,
     "taken names": lambda session, table: taken_names(session, TableName(table.source.schema, "mine"), "FOREIGN KEY"),
-    "counters": lambda session, table: raise_counters(session, session, [table], _NoFence()),
+    "counters": lambda session, table: raise_counters(session, session, [table], _NoFence(), Cancellation().check),
     "constraints": lambda session, table: definition(session, table.source).foreign_keys,
     "missing tables": lambda session, table: create_missing(session, session, [table], _NoFence()),
     "foreign keys": lambda session, table: add_foreign_keys(session, session, [table], _NoFence()),

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -34,7 +34,7 @@ def nothing_pending(_move: TableMove, _key: RowKey) -> bool:
     return False
 
 
-def no_wait(_move: TableMove) -> None:
+def no_wait(_moves: Sequence[TableMove]) -> None:
     """Nothing is pending."""
 
 
@@ -101,7 +101,7 @@ def test_an_unflushed_change_is_not_a_difference(both: TablePair, move: TableMov
     both.on_source("UPDATE t SET a = 'zwei' WHERE id = 2")
     verifier.changed(move, [b"2"], decode)
 
-    def flush(_move: TableMove) -> None:
+    def flush(_moves: Sequence[TableMove]) -> None:
         both.on_target("UPDATE t SET a = 'zwei' WHERE id = 2")
 
     verdict = verifier.full_pass(Cancellation(), no_progress, flush)
@@ -114,7 +114,7 @@ def test_an_unflushed_change_is_not_a_difference(both: TablePair, move: TableMov
 def test_a_row_that_keeps_changing_is_left_to_the_lock(both: TablePair, verifier: Verifier) -> None:
     turns = 0
 
-    def change_again(_move: TableMove) -> None:
+    def change_again(_moves: Sequence[TableMove]) -> None:
         nonlocal turns
         turns += 1
         both.on_target(f"UPDATE t SET a = 'v{turns}' WHERE id = 2")
@@ -137,7 +137,7 @@ def test_a_row_that_flips_between_two_values_is_not_a_difference(
     hashes.
     """
 
-    def flip(_move: TableMove) -> None:
+    def flip(_moves: Sequence[TableMove]) -> None:
         both.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
         both.on_source("UPDATE t SET a = IF(a = 'off', 'on', 'off') WHERE id = 2")
         verifier.changed(move, [b"2"], decode)
@@ -148,7 +148,7 @@ def test_a_row_that_flips_between_two_values_is_not_a_difference(
     for _ in range(3):
         proof = verifier.prove_some(nothing_pending)
         assert texts(proof.differing) == ["changed 2"]
-        flip(move)
+        flip([move])
         assert verifier.steady(proof) == []
     # It stops changing, and its last change never arrives.
     assert texts(verifier.steady(verifier.prove_some(nothing_pending))) == ["changed 2"]

@@ -50,7 +50,7 @@ class VerifierRig:
 
 def test_verification_waits_for_changes_still_in_the_stream() -> None:
     rig = VerifierRig(lambda: mark(3))
-    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
+    waiting = rig.in_thread(lambda: rig.verification._wait_flushed([MOVE]))
     rig.buffer.alive(mark(2), None)
     waiting.join(0.3)
     assert waiting.is_alive()
@@ -62,13 +62,13 @@ def test_verification_waits_for_changes_still_in_the_stream() -> None:
 def test_verification_waits_while_the_source_is_unreachable() -> None:
     answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1)])
     rig = VerifierRig(answers)
-    assert rig.verification._wait_flushed(MOVE)
+    assert rig.verification._wait_flushed([MOVE])
     assert answers.call_count == 4
 
 
 def test_the_end_of_the_run_ends_the_verifications_wait() -> None:
     rig = VerifierRig(lambda: mark(3))
-    waiting = rig.in_thread(lambda: rig.verification._wait_flushed(MOVE))
+    waiting = rig.in_thread(lambda: rig.verification._wait_flushed([MOVE]))
     rig.ending.cancel()
     waiting.join(60)
     assert not waiting.is_alive()
