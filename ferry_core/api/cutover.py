@@ -111,7 +111,10 @@ class Cutover(Model):
     not_after: Moment | None = None
     """No cutover attempt starts after this moment. Not supported yet."""
     max_lag: Annotated[Duration, Between(Duration("100ms"), Duration("10m"))] = Duration("1s")
-    """Replication lag must have been below this for 5 s before a cutover attempt starts."""
+    """A cutover attempt starts while the replication lag is below this, and was in the median of the last 5 s.
+
+    If the lag has stayed far below, a shorter time is enough: five times the largest lag, at least 0.5 s.
+    """
     source_lock: Annotated[SourceLockMode, Field(strict=False)] = SourceLockMode.READ_ONLY
     """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks.
     Webhook: your own calls. None: you have stopped writes yourself. LockTables and Webhook are not supported yet.

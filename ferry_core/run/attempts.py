@@ -2,44 +2,62 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
 
 from ferry_core.checkpoint.state import RunState, SeriesState
 from ferry_core.intent.cutover_request import CutoverRequest
 
 log = logging.getLogger(__name__)
 
-CAUGHT_UP_SECONDS = 5.0
-"""How long the lag must have been below cutover.maxLag (condition CaughtUp)."""
+LONGEST_SECONDS = 5.0
+"""How far back the lag is looked at (condition CaughtUp)."""
+SHORTEST_SECONDS = 0.5
+TIMES_LAG = 5
+"""For how many times the largest lag it must have been small: the less it is, the sooner that is certain."""
 BETWEEN_ATTEMPTS_SECONDS = 5.0
 
 
 @dataclass
 class CaughtUp:
-    """Whether the lag has been small for long enough. Unknown lag is not small."""
+    """Whether the lag is small, and usually was: on a busy machine a stream that follows has large lags at times.
+
+    Unknown lag is not small.
+    """
 
     max_lag: float
-    since: float | None = None
+    _seen: deque[tuple[float, float]] = field(default_factory=deque)  # when, and the lag in seconds
 
     def look(self, lag: float | None) -> bool:
         """Call at each tick with the lag in seconds."""
-        if lag is None or lag > self.max_lag:
-            self.since = None
-        elif self.since is None:
-            self.since = time.monotonic()
-        return self.seconds >= CAUGHT_UP_SECONDS
+        now = time.monotonic()
+        if lag is None:
+            self.reset()
+            return False
+        self._seen.append((now, lag))
+        while len(self._seen) > 1 and self._seen[1][0] <= now - LONGEST_SECONDS:
+            self._seen.popleft()  # the oldest one left tells what the lag was when that time began
+        usual = median(seen for at, seen in self._seen if at >= now - self._needed)
+        return max(lag, usual) <= self.max_lag and self._known_for >= self._needed
+
+    def reset(self) -> None:
+        """Begin again: what was seen so far does not count."""
+        self._seen.clear()
 
     def missing(self, lag: float | None) -> str:
         """Why it is not caught up yet."""
         text = "lag unknown" if lag is None else f"lag {lag:.1f} s"
-        if self.since is None:
-            return f"{text}, must stay under {float(self.max_lag):g} s for {CAUGHT_UP_SECONDS:g} s"
-        return f"{text}, under {float(self.max_lag):g} s for {int(self.seconds)} of {CAUGHT_UP_SECONDS:g} s"
+        return f"{text}, must be under {float(self.max_lag):g} s, also in the median of {self._needed:.1f} s"
 
     @property
-    def seconds(self) -> float:
-        """For how long the lag has been small."""
-        return 0.0 if self.since is None else time.monotonic() - self.since
+    def _needed(self) -> float:
+        largest = max((seen for _, seen in self._seen), default=LONGEST_SECONDS)
+        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, TIMES_LAG * largest))
+
+    @property
+    def _known_for(self) -> float:
+        return self._seen[-1][0] - self._seen[0][0] if self._seen else 0.0
 
 
 class AttemptTimings:

@@ -221,7 +221,7 @@ class Coordinator:
                 "cutover attempt %d failed; writes were blocked for %d ms and are allowed again: %s: %s",
                 number, attempt.blocked_milliseconds, attempt.reason, attempt.message,
             )  # fmt: skip
-            run.caught_up.since = None
+            run.caught_up.reset()
             return Exit.ATTEMPT_FAILED
         state = run.checkpoints.state
         state.completed_at, state.write_block_milliseconds = time.time(), attempt.blocked_milliseconds

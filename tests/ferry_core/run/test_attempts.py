@@ -1,5 +1,6 @@
 """A series of cutover attempts belongs to a person's request: only a new request begins another series."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -16,20 +17,74 @@ from ferry_core.run.attempts import AttemptSeries, CaughtUp
 GRANTED = CutoverRequest(wanted=True, max_attempts=1)
 
 
-def test_a_lag_that_is_not_small_for_long_enough_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("ferry_core.run.attempts.time.monotonic", lambda: clock[0])
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr("ferry_core.run.attempts.time.monotonic", lambda: now[0])
+    return now
+
+
+def seen(caught_up: CaughtUp, clock: list[float], lags: Iterable[float | None]) -> list[bool]:
+    """What it says of each lag, a tick apart."""
+    said = []
+    for lag in lags:
+        clock[0] += 0.1
+        said.append(caught_up.look(lag))
+    return said
+
+
+def test_a_lag_that_is_not_small_is_reported(clock: list[float]) -> None:
     caught_up, said = CaughtUp(Duration("1s")), []
-    for clock[0], lag in ((100.0, None), (101.0, 3.21), (102.0, 0.4), (104.7, 0.5), (107.0, 1.0)):
-        caught_up.look(lag)
+    for lag in (None, 3.21, 0.4):
+        seen(caught_up, clock, [lag])
         said.append(caught_up.missing(lag))
-    assert said[:4] == [
-        "lag unknown, must stay under 1 s for 5 s",
-        "lag 3.2 s, must stay under 1 s for 5 s",
-        "lag 0.4 s, under 1 s for 0 of 5 s",
-        "lag 0.5 s, under 1 s for 2 of 5 s",
+    assert said == [
+        "lag unknown, must be under 1 s, also in the median of 5.0 s",
+        "lag 3.2 s, must be under 1 s, also in the median of 5.0 s",
+        "lag 0.4 s, must be under 1 s, also in the median of 5.0 s",
     ]
-    assert caught_up.look(0.5)
+
+
+@pytest.mark.parametrize(("lag", "ticks"), [(0.0, 5), (0.05, 5), (0.4, 20), (0.9, 45)])
+def test_the_smaller_the_lag_the_sooner_it_counts(clock: list[float], lag: float, ticks: int) -> None:
+    said = seen(CaughtUp(Duration("1s")), clock, [lag] * 60)
+    assert abs(said.index(True) - ticks) <= 1
+    assert all(said[said.index(True) :])
+
+
+def test_after_a_long_lag_half_of_the_longest_time_must_have_been_small(clock: list[float]) -> None:
+    caught_up = CaughtUp(Duration("1s"))
+    assert not any(seen(caught_up, clock, [90.0] * 100))
+    said = seen(caught_up, clock, [0.0] * 60)
+    assert 24 <= said.index(True) <= 27
+
+
+def test_single_large_lags_of_a_busy_machine_do_not_begin_the_wait_again(clock: list[float]) -> None:
+    caught_up = CaughtUp(Duration("1s"))
+    said = seen(caught_up, clock, [0.4, 0.8, 0.3, 1.7, 0.6] * 40)
+    assert not any(said[:40])
+    assert said[55:] == [True, True, True, False, True] * 29, "no attempt starts while the lag is large"
+
+
+def test_a_lag_that_is_usually_large_is_not_small(clock: list[float]) -> None:
+    assert not any(seen(CaughtUp(Duration("1s")), clock, [0.2, 1.3, 1.4] * 60))
+
+
+def test_ticks_of_a_busy_machine_may_be_long(clock: list[float]) -> None:
+    caught_up = CaughtUp(Duration("1s"))
+    for _ in range(3):
+        clock[0] += 7
+        seen(caught_up, clock, [0.9])
+    assert caught_up.look(0.9)
+
+
+def test_an_unknown_lag_and_a_failed_attempt_begin_the_wait_again(clock: list[float]) -> None:
+    caught_up = CaughtUp(Duration("1s"))
+    assert seen(caught_up, clock, [0.0] * 10)[-1]
+    assert not any(seen(caught_up, clock, [None, 0.0, 0.0]))
+    assert seen(caught_up, clock, [0.0] * 10)[-1]
+    caught_up.reset()
+    assert not any(seen(caught_up, clock, [0.0] * 3))
 
 
 def directive(*, generation: int = 1, **cutover: Any) -> Directive:

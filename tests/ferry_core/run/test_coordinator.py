@@ -15,7 +15,7 @@ from ferry_core.errors import (
 )
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Condition, Reason
-from ferry_core.run.attempts import CAUGHT_UP_SECONDS
+from ferry_core.run.attempts import SHORTEST_SECONDS
 from ferry_core.run.coordinator import TICK_SECONDS
 from ferry_core.run.restart_policy import MOST_RESTARTS
 from tests.ferry_core.run.conftest import DONE, LATE, FakeRun, MakeRun
@@ -50,7 +50,7 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.operations.closed
     assert run.checkpoints.saved[-1] == ("Completed", 1)
     assert run.state.write_block_milliseconds == DONE.blocked_milliseconds
-    assert run.seconds_in[Stage.STREAMING] >= CAUGHT_UP_SECONDS - TICK_SECONDS
+    assert run.seconds_in[Stage.STREAMING] >= SHORTEST_SECONDS - TICK_SECONDS
     assert 30 <= run.seconds_in[Stage.COMPLETED] < 31
     assert run.condition(Condition.SUCCEEDED) == ("True", "Completed")
 

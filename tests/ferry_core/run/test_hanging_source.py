@@ -35,7 +35,7 @@ def test_a_run_ends_while_a_thread_left_behind_still_asks_its_source(
 ) -> None:
     """That thread holds the lock of the session with the cutover mutex. In this test its question never times out."""
     monkeypatch.setattr("ferry_core.cutover.source_lock.ANSWER_SECONDS", 600.0)
-    monkeypatch.setattr(attempts, "CAUGHT_UP_SECONDS", 0.1)
+    monkeypatch.setattr(attempts, "LONGEST_SECONDS", 0.1)
     make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
     documents = ferry_between(
         pair.source.endpoint("source"),

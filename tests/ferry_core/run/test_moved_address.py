@@ -152,7 +152,7 @@ def test_a_run(ends: MisleadingServers, monkeypatch: pytest.MonkeyPatch) -> None
     time.
     """
     monkeypatch.setattr(restart_policy, "LONGEST_PAUSE", restart_policy.FIRST_PAUSE)
-    for name in ("CAUGHT_UP_SECONDS", "BETWEEN_ATTEMPTS_SECONDS"):
+    for name in ("LONGEST_SECONDS", "BETWEEN_ATTEMPTS_SECONDS"):
         monkeypatch.setattr(attempts, name, 0.1)
     ends.fill(ends.pair.source)
     loaded = ends.load(

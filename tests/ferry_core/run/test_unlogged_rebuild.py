@@ -30,7 +30,7 @@ def test_optimize_local_after_the_pass_is_found(
     mysql_pair: Pair, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
     """MySQL computes DAYNAME again in the session's language. MariaDB refuses to store it."""
-    monkeypatch.setattr(attempts, "CAUGHT_UP_SECONDS", 0.1)
+    monkeypatch.setattr(attempts, "LONGEST_SECONDS", 0.1)
     monkeypatch.setattr(attempts, "BETWEEN_ATTEMPTS_SECONDS", 0.1)
     monkeypatch.setattr(background_verifier, "QUICK_SECONDS", -1.0)  # as after a long pass: it is not repeated
     source = mysql_pair.source
