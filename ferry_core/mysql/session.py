@@ -98,6 +98,8 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
         "sql_safe_updates": "0",
         "completion_type": "'NO_CHAIN'",
         "sql_auto_is_null": "0",
+        # SHOW CREATE TABLE is read as text.
+        "sql_quote_show_create": "1",
         # Settings that functions in a row filter depend on.
         "lc_time_names": "'en_US'",
         "default_week_format": "0",

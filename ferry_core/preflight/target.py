@@ -23,9 +23,6 @@ from ferry_core.text import shortlist
 ABANDONED = (Phase.ABORTED.value,)
 """Phases in which a Ferry has released its tables; nobody owns their rows then."""
 
-GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
-"""So that discovery sees MySQL's generated invisible primary keys."""
-
 
 def _claimed(lease: Lease, tables: Iterable[Table], ferry_uid: str, facts: ServerFacts) -> list[Table]:
     """Our tables that a lease claims. For the lease of another Ferry this includes ambiguous names."""
@@ -158,9 +155,6 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
     existing = [table for table in context.tables if table.target in context.existing_targets]
     if not existing:
         return
-    for facts, session in ((context.source_facts, context.source), (context.target_facts, context.target)):
-        if GENERATED_KEYS in facts.variables:
-            session.execute(f"SET SESSION {GENERATED_KEYS} = ON")
     folded = context.target_facts.folded
     on_source = structures(context.source, {table.source for table in existing})
     on_target = {

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.computing import computing_settings
+from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
+from ferry_core.preflight.trial_builds import Builds
 from ferry_core.preflight.trial_schema import trial_schema
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
-from ferry_core.schema.create import definition
+from ferry_core.schema.create import definition, known_definition
 from ferry_core.schema.definition import Definition, ForeignKey, parse
 from ferry_core.schema.likeness import differences
 from ferry_core.tables.discovery import TRIALS
@@ -34,6 +36,9 @@ SHOWN = 10
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
 Shape = tuple[object, ...]
+Constraint = tuple[Table, Table, ForeignKey]
+"""Child, parent, and the key between them."""
+
 _ADVICE = {
     1075: "InnoDB counts AUTO_INCREMENT only in the first column of a key: keep its engine there (schema.engine: Keep)",
     1118: "its rows may be longer than a page, which innodb_strict_mode = ON refuses there: GRANT "
@@ -63,8 +68,8 @@ class _Trial:
     context: PreflightContext
     definitions: dict[Table, Definition] = field(default_factory=dict)
     kinds: dict[Shape, _Kind] = field(default_factory=dict)
-    keys: dict[Shape, list[tuple[Table, Table, ForeignKey]]] = field(default_factory=dict)
-    """Child and parent of constraints. Equal constraints between the same shapes are tried once."""
+    keys: dict[Shape, list[Constraint]] = field(default_factory=dict)
+    """Equal constraints between the same shapes are tried once."""
     stand_ins: dict[Table, TableName] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # of tables and constraints, in lower case
     untried: list[str] = field(default_factory=list)
@@ -75,7 +80,7 @@ class _Trial:
             if table.target in self.context.existing_targets or table.engine not in SUPPORTED_ENGINES:
                 continue
             try:
-                self.definitions[table] = definition(self.context.source, table.source).on_engine(table.target_engine)
+                self.definitions[table] = known_definition(self.context.source, table).on_engine(table.target_engine)
             except DataError as error:  # what the source itself can open only under another sql_mode
                 yield self._refused([table], error)
             except ConfigError as error:
@@ -89,18 +94,17 @@ class _Trial:
             sort = (self._shape(child), self._shape(parent), key.before, key.after)
             self.keys.setdefault(sort, []).append((child, parent, key))
 
-    def make(self, schema: str, build: Build, deadline: float) -> Iterator[Finding]:
-        for kind in self.kinds.values():
-            if time.monotonic() > deadline:
-                self.untried += [table.id for table in kind.tables]
-            else:
-                yield from self._make(kind, schema, build)
+    def make(self, schema: str, build: Build, settings: Mapping[str, str], deadline: float) -> Iterator[Finding]:
+        yield from self._create(schema, build, settings, deadline)
         yield from self._compare([kind for kind in self.kinds.values() if kind.created])
+        by_child: dict[Table, list[Sequence[Constraint]]] = {}
         for alike in self.keys.values():
+            by_child.setdefault(alike[0][0], []).append(alike)
+        for child, its in by_child.items():
             if time.monotonic() > deadline:
-                self.untried += [f"the foreign key {key.name} of {child.id}" for child, _, key in alike]
+                self.untried += [f"the foreign key {key.name} of {one.id}" for alike in its for one, _, key in alike]
             else:
-                yield from self._constrain(alike, schema, build)
+                yield from self._constrain(child, its, schema, build)
 
     def _shape(self, table: Table) -> Shape:
         """Everything except names and foreign keys, which are tried separately.
@@ -114,18 +118,29 @@ class _Trial:
         elements = [checks.get(at, element) for at, element in enumerate(it.elements)]
         return (*elements, _COUNTER.sub("", it.options))
 
-    def _make(self, kind: _Kind, schema: str, build: Build) -> Iterator[Finding]:
-        it, name = self.definitions[kind.tables[0]], self._name(kind.tables[0], schema)
-        try:
-            build(it.create(name, self._taken(check.name for check in it.checks)))
-        except DataError as error:
-            yield self._refused(kind.tables, error)
-        else:
-            kind.created = name
+    def _create(self, schema: str, build: Build, settings: Mapping[str, str], deadline: float) -> Iterator[Finding]:
+        kinds, names, statements = list(self.kinds.values()), [], []
+        for kind in kinds:
+            it, name = self.definitions[kind.tables[0]], self._name(kind.tables[0], schema)
+            names.append(name)
+            statements.append(it.create(name, self._taken(check.name for check in it.checks)))
+        built = Builds(statements, deadline).run(build, self.context.target.endpoint, settings)
+        for at, (kind, name) in enumerate(zip(kinds, names, strict=True)):
+            if at in built.untried:
+                self.untried += [table.id for table in kind.tables]
+            elif at in built.refused:
+                yield self._refused(kind.tables, built.refused[at])
+            else:
+                kind.created = name
 
     def _compare(self, kinds: Sequence[_Kind]) -> Iterator[Finding]:
         pairs = [(kind.tables[0], kind.created) for kind in kinds if kind.created]
-        found = differences(self.context.source, self.context.target, pairs, definition)
+        known = {table.source: it for table, it in self.definitions.items()}
+
+        def read(session: Session, name: TableName) -> Definition:
+            return known[name] if session is self.context.source else definition(session, name)
+
+        found = differences(self.context.source, self.context.target, pairs, read)
         for kind in kinds:
             if difference := found.get(kind.tables[0]):
                 yield failed(
@@ -135,15 +150,36 @@ class _Trial:
                 )
 
     def _constrain(
-        self, alike: Sequence[tuple[Table, Table, ForeignKey]], schema: str, build: Build
+        self, child: Table, its: Sequence[Sequence[Constraint]], schema: str, build: Build
     ) -> Iterator[Finding]:
-        child, parent, key = alike[0]
-        try:
-            created, referenced = (self._standing_for(table, schema, build) for table in (child, parent))
+        """All of a table at once; if the server refuses that, one by one."""
+        adding: list[tuple[Sequence[Constraint], str]] = []
+        created = None
+        for alike in its:
+            _, parent, key = alike[0]
+            try:
+                created, referenced = (self._standing_for(table, schema, build) for table in (child, parent))
+            except DataError as error:
+                yield self._refused_key(alike, error)
+                continue
             if created is not None and referenced is not None:  # refused above otherwise
-                build(f"ALTER TABLE {created.sql} ADD {key.referencing(referenced, self._taken([key.name]))}")
-        except DataError as error:
-            yield self._refused([child for child, _, _ in alike], error, f"the foreign key {key.name} of ")
+                adding.append((alike, f"ADD {key.referencing(referenced, self._taken([key.name]))}"))
+        if created is None or not adding:
+            return
+        try:
+            build(f"ALTER TABLE {created.sql} {', '.join(text for _, text in adding)}")
+        except DataError as refused:
+            if len(adding) == 1:
+                yield self._refused_key(adding[0][0], refused)
+                return
+            for alike, text in adding:
+                try:
+                    build(f"ALTER TABLE {created.sql} {text}")
+                except DataError as error:
+                    yield self._refused_key(alike, error)
+
+    def _refused_key(self, alike: Sequence[Constraint], error: DataError) -> Finding:
+        return self._refused([child for child, _, _ in alike], error, f"the foreign key {alike[0][2].name} of ")
 
     def _keys_to_add(self, selected: Mapping[TableName, Table]) -> Iterator[tuple[Table, ForeignKey]]:
         """Constraints as in ``add_foreign_keys``. Another check handles references to tables that are not selected."""
@@ -213,7 +249,7 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
     try:
         settings = computing_settings(context.source)
         with trial_schema(context.target, context.ferry_uid) as schema, as_written(context.target, settings) as build:
-            yield from trial.make(schema, build, began + BUDGET_SECONDS)
+            yield from trial.make(schema, build, settings, began + BUDGET_SECONDS)
     except ConfigError as error:
         yield _untried(context, _grant(context) if error.reason == Reason.MISSING_PRIVILEGE else error.message)
         return

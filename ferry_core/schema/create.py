@@ -84,8 +84,10 @@ def take_literally(target: Session, table: Table) -> None:
     Otherwise a table with only a UNIQUE key may get an additional column without a warning. ConfigError if the account
     may not prevent that.
     """
+    if table.key.index_name == "PRIMARY":
+        return
     adds_keys = target.query("SHOW SESSION VARIABLES LIKE 'sql_generate_invisible_primary_key'")
-    if table.key.index_name == "PRIMARY" or not adds_keys or adds_keys[0][1] == b"OFF":
+    if not adds_keys or adds_keys[0][1] == b"OFF":
         return
     try:
         target.execute("SET SESSION sql_generate_invisible_primary_key = OFF")
@@ -102,15 +104,22 @@ def take_literally(target: Session, table: Table) -> None:
 
 def definition(source: Session, table: TableName) -> Definition:
     """The source's definition of a table."""
-    settings = ["sql_quote_show_create = 1"]
-    if source.flavor is Flavor.MYSQL:
-        settings.append("show_gipk_in_create_table_and_information_schema = ON")
-    source.execute("SET SESSION " + ", ".join(settings))
     text = source.query(f"SHOW CREATE TABLE {table.sql}")[0][1]
     if text is None:
         raise DataError(Reason.DEFINITION_UNREADABLE, f"SHOW CREATE TABLE of {table} gave nothing")
     # It contains literals of other character sets as raw bytes, which are passed to the target unchanged.
-    return parse(spelled_out(source, table, text.decode("utf-8", "surrogateescape")), table)
+    return _defined(source, table, text.decode("utf-8", "surrogateescape"))
+
+
+def known_definition(source: Session, table: Table) -> Definition:
+    """The definition that was read together with the table's columns."""
+    if not table.definition:
+        return definition(source, table.source)  # raises why it could not be read
+    return _defined(source, table.source, table.definition)
+
+
+def _defined(source: Session, table: TableName, text: str) -> Definition:
+    return parse(spelled_out(source, table, text), table)
 
 
 def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]:

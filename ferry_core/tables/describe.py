@@ -71,7 +71,6 @@ def storage_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
 
 def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableName, str]:
     """SHOW CREATE TABLE of each of these tables. Empty for unreadable tables; dropped ones are left out."""
-    session.execute("SET SESSION sql_quote_show_create = 1")
     found = {}
     for name in names:
         try:

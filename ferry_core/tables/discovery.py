@@ -13,7 +13,6 @@ from typing import NamedTuple
 from ferry_core.api.choices import TableEngine
 from ferry_core.api.selection import TableRule, Tables
 from ferry_core.errors import ConfigError
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
@@ -116,9 +115,6 @@ def reread(session: Session, selection: Tables, names: Collection[TableName]) ->
 def _described(
     session: Session, selection: Tables, chosen: Sequence[TableName], problems: Iterable[ConfigError] = ()
 ) -> Discovered:
-    if session.flavor is Flavor.MYSQL:
-        # Otherwise a generated invisible primary key, the table's only key, is hidden.
-        session.execute("SET SESSION show_gipk_in_create_table_and_information_schema = ON")
     folds = session.number("SELECT @@lower_case_table_names") != 0
     on_target = {name: target_name(name, selection) for name in chosen}
     columns, indexes, storage = columns_of(session, chosen), indexes_of(session, chosen), storage_of(session, chosen)
