@@ -41,7 +41,10 @@ class Source:
         """For the table: the package and its version, or the repository and the commit."""
         if self.repository:
             return f"{self.repository} {self.path} {self.commit[:12]}"
-        return self._text_file.with_suffix(".origin").read_text() if self.debian else ", ".join(self.maven)
+        if self.debian:
+            return self._text_file.with_suffix(".origin").read_text()
+        more = f" and {len(self.maven) - 1} more artifacts" if self.maven[1:] else ""
+        return f"Maven {self.maven[0]}{more}"
 
     @property
     def _text_file(self) -> Path:
