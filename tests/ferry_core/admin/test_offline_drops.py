@@ -89,12 +89,12 @@ def test_a_cleanup_that_drops_nothing_needs_no_source(manifest: Path, loaded: Lo
 
 @pytest.fixture
 def filled(pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path) -> Iterator[Path]:
-    """An aborted Ferry that has filled shop.t, which somebody has emptied. Gives the path of its state."""
+    """An aborted Ferry that has filled shop.filled, which somebody has emptied. Gives the path of its state."""
     for server in (pair.source, pair.target):
-        server.execute("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
-    died(loaded).record(tables=["shop.t"], phase="Aborted")
+        server.execute("CREATE DATABASE shop", "CREATE TABLE shop.filled (id INT PRIMARY KEY)")
+    died(loaded).record(tables=["shop.filled"], phase="Aborted")
     state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
-    state.tables["shop.t"] = TableState(started=True)
+    state.tables["shop.filled"] = TableState(started=True)
     with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
         store.save(state, 1)
     document, *others = yaml.safe_load_all(manifest.read_text())
@@ -108,7 +108,7 @@ def filled(pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path) -> I
 
 
 def claims(pair: Pair, loaded: LoadedFerry, folder: Path, uid: str) -> None:
-    """Another Ferry claims shop.t."""
+    """Another Ferry claims shop.filled."""
     with Session(loaded.source, Purpose.CONTROL) as source:
         found = discover(source, loaded.ferry.spec.tables)
     connections = Connections(lambda: loaded.source, lambda: loaded.target)
@@ -135,15 +135,15 @@ def test_a_cleanup_waits_for_another_ferry_that_claims_its_table(
             cleaned = pool.submit(ferry, "cleanup", manifest, "--state", str(filled))
             wait_until(lambda: cleaned.done() or waiting(pair, "User lock"), "the cleanup waits", seconds=120)
             cursor.execute(
-                f"INSERT INTO mysql_ferry.lease SELECT '{other}', 'other', 1, 'Claimed', '', '[\"shop.t\"]', 1, '{{}}',"
-                " NOW(6)"
+                f"INSERT INTO mysql_ferry.lease SELECT '{other}', 'other', 1, 'Claimed', '', '[\"shop.filled\"]', 1,"
+                " '{}', NOW(6)"
             )
             claiming.commit()
             cursor.execute("SELECT RELEASE_LOCK('ferry-claim')")
         done = cleaned.result(120)
     assert done.exit_code == 0
-    assert "kept shop.t (not provably this Ferry's alone)" in done.stdout
-    assert pair.target.query("SHOW TABLES FROM shop") == [("t",)]
+    assert "kept shop.filled (not provably this Ferry's alone)" in done.stdout
+    assert pair.target.query("SHOW TABLES FROM shop") == [("filled",)]
 
 
 def test_another_ferry_claims_a_table_after_it_was_dropped(
@@ -153,7 +153,7 @@ def test_another_ferry_claims_a_table_after_it_was_dropped(
     other = f"{ferry_uid(loaded.ferry)[:30]}-other"
     with contextlib.closing(pair.target.connect(autocommit=False)) as reading, ThreadPoolExecutor(2) as pool:
         with reading.cursor() as cursor:
-            cursor.execute("SELECT * FROM shop.t")
+            cursor.execute("SELECT * FROM shop.filled")
         cleaned = pool.submit(ferry, "cleanup", manifest, "--state", str(filled))
         wait_until(lambda: waiting(pair, "Waiting for table metadata%"), "the drop waits", seconds=120)
         claimed = pool.submit(claims, pair, loaded, tmp_path, other)
@@ -162,7 +162,7 @@ def test_another_ferry_claims_a_table_after_it_was_dropped(
         reading.commit()
         claimed.result(120)
         assert pair.target.query("SHOW TABLES FROM shop") == []
-        assert "dropped shop.t" in cleaned.result(120).stdout
+        assert "dropped shop.filled" in cleaned.result(120).stdout
 
 
 def test_an_abort_keeps_the_record_that_a_table_was_not_written_to(
@@ -171,10 +171,10 @@ def test_an_abort_keeps_the_record_that_a_table_was_not_written_to(
     """A run was killed before its first row. After the abort the phase does not tell any more."""
     fence = died(loaded)
     with fence.exclusively() as (session, _):
-        fence.update(session, phase="Claimed", tables=["shop.t"], unwritten=["shop.t"])
-    pair.target.execute("INSERT INTO shop.t VALUES (1)")
+        fence.update(session, phase="Claimed", tables=["shop.filled"], unwritten=["shop.filled"])
+    pair.target.execute("INSERT INTO shop.filled VALUES (1)")
     assert ferry("abort", manifest, "--state", str(filled)).exit_code == 0
     done = ferry("cleanup", manifest, "--state", str(filled))
     assert done.exit_code == 0
-    assert "kept shop.t (this Ferry has not written to them)" in done.stdout
-    assert pair.target.query("SELECT * FROM shop.t") == [(1,)]
+    assert "kept shop.filled (this Ferry has not written to them)" in done.stdout
+    assert pair.target.query("SELECT * FROM shop.filled") == [(1,)]
