@@ -85,7 +85,7 @@ def _compare(endpoint: Endpoint, last: LastRead) -> str:
 def _event_at(endpoint: Endpoint, file: str, offset: int) -> tuple[bytes, int]:
     """The event at a place and the creation time of its file. The event is empty at the end of the file."""
     begun = None
-    for event in _events_from(endpoint, file, offset):
+    for event in events_from(endpoint, file, offset):
         if event[5] == events.FORMAT_DESCRIPTION:
             if begun is not None:
                 break  # from the next file
@@ -95,7 +95,7 @@ def _event_at(endpoint: Endpoint, file: str, offset: int) -> tuple[bytes, int]:
     return b"", begun or 0
 
 
-def _events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
+def events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
     """Events up to the end of the binlog.
 
     Requested without a server id, as mysqlbinlog does, so that it displaces no replica.

@@ -7,9 +7,11 @@ what it applied. On MariaDB gtid_slave_pos shows it, so the checkpoint keeps tha
 
 import logging
 
+from ferry_core.binlog.last_read import LastRead
+from ferry_core.binlog.unlogged import perhaps_unlogged
 from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError
-from ferry_core.mysql.replication import replicated, unlogged_since
+from ferry_core.mysql.replication import Replicated, replicated, unlogged_since
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -27,6 +29,23 @@ def refuse_replicated(state: RunState, source: Session, *, begun: bool) -> None:
             "the checkpoint was written by an older version and does not record what the source had replicated: "
             "unlogged changes of another server that the source applied before now would not be noticed"
         )
-    if said := unlogged_since(state.replicated, now):
+    said = unlogged_since(state.replicated, now) or _unlogged_between(state, now, source)
+    if said:
         raise DataError(Reason.REPLICA_CHANGES_NOT_LOGGED, f"{source.endpoint.where}: {said}")
     state.replicated = now
+
+
+def _unlogged_between(state: RunState, now: Replicated | None, source: Session) -> str:
+    """A message if log_slave_updates, which is ON again, may have been OFF while the run was stopped."""
+    known = state.replicated
+    if known is None or now is None or known.position == now.position or state.last_read is None:
+        return ""
+    missing = perhaps_unlogged(source, LastRead.parse(state.last_read), known.position, now.position)
+    if not missing:
+        return ""
+    return (
+        f"gtid_slave_pos was '{known.position}' at the last check and is '{now.position}' now, the source was started "
+        f"more than once in between, and its binlog does not contain everything that it applied ({missing}): "
+        "log_slave_updates may have been OFF, or replication filters left something out. Rows may differ without any "
+        "event about them: start over with a fresh copy"
+    )

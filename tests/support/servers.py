@@ -101,7 +101,9 @@ class Server:
         """SIGKILL, as a power cut would."""
         self._owned().kill()
 
-    def restart(self) -> None:
+    def restart(self, **flags: str | int | bool) -> None:
+        """Restart, from now on with these flags too."""
+        self._owned().flags.update(flags)
         self._owned().restart()
 
     @property

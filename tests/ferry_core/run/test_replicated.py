@@ -6,11 +6,14 @@ import pytest
 
 from ferry_core.checkpoint.state import FORMAT, RunState
 from ferry_core.checkpoint.store import parse
+from ferry_core.consistency.visibility import furthest_place
 from ferry_core.errors import DataError
-from ferry_core.mysql.replication import Replicated, unlogged_since
+from ferry_core.mysql.replication import Replicated, replicated, unlogged_since
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run.replicated import refuse_replicated
-from tests.support.replication import set_replicated
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.replication import replicate, set_replicated
 from tests.support.servers import Pair, Server
 
 HERE, THERE = "0-7-3", "0-7-4"
@@ -78,3 +81,43 @@ def test_mysql_needs_no_such_record(mysql_pair: Pair) -> None:
     with Session(mysql_pair.source.endpoint(), Purpose.CONTROL) as session:
         refuse_replicated(kept, session, begun=True)
     assert kept.replicated is None
+
+
+@pytest.fixture(scope="module")
+def primary(make_module_server: ServerFactory) -> Server:
+    return make_module_server(Family.MARIADB, gtid_domain_id=7)
+
+
+@pytest.mark.parametrize(
+    ("starts", "passes"),
+    [
+        ([(True, True)], True),
+        ([(True, True), (True, True), (True, False)], True),
+        ([(True, False), (True, True)], True),
+        ([(False, True), (True, False)], False),
+        ([(False, True), (True, True)], False),
+        ([(True, True), (False, True), (True, True)], False),
+    ],
+    ids=["once", "always logged", "late", "not logged", "not logged, then logged", "not logged in between"],
+)
+def test_a_source_that_was_started_more_than_once_meanwhile(
+    make_server: ServerFactory, primary: Server, starts: list[tuple[bool, bool]], passes: bool
+) -> None:
+    """``starts``: whether the source logs what it applies, and whether it applies anything before the next start."""
+    source = make_server(Family.MARIADB, log_slave_updates=True)
+    replicate(primary, source)
+    kept = state()
+    with Session(source.endpoint(), Purpose.CONTROL) as session:
+        refuse_replicated(kept, session, begun=False)
+        kept.last_read = str(furthest_place(session))
+    for logs, applies in starts:
+        source.restart(log_slave_updates=logs)
+        if applies:
+            replicate(primary, source)
+    with Session(source.endpoint(), Purpose.CONTROL) as session:
+        if passes:
+            refuse_replicated(kept, session, begun=True)
+            assert kept.replicated == replicated(session)
+        else:
+            with pytest.raises(DataError, match=r"ReplicaChangesNotLogged.*more than once.*7-"):
+                refuse_replicated(kept, session, begun=True)
