@@ -124,12 +124,10 @@ def writes_begin(fence: Fence, tables: Collection[TableName]) -> None:
             fence.update(session, phase=phase, tables=lease.tables, unwritten=lease.unwritten - begin.keys())
 
 
-def note_emptied(fence: Fence, table: TableName) -> None:
-    """This Ferry has deleted its rows from the table, so rows that come now were written by others."""
+def note_emptied(fence: Fence, tables: Collection[TableName]) -> None:
+    """This Ferry has deleted its rows from these tables, so rows in them now were written by others."""
     with fence.exclusively() as (session, lease):
-        if not holds_rows(session, table):
-            unwritten = lease.unwritten | {str(table)}
-            fence.update(session, tables=lease.tables, unwritten=unwritten)
+        fence.update(session, tables=lease.tables, unwritten=lease.unwritten.union(map(str, tables)))
 
 
 def _unwritten(context: RunContext, before: Lease, session: Session) -> frozenset[str]:

@@ -54,6 +54,9 @@ log = logging.getLogger(__name__)
 WaitUntil = Callable[[Callable[[], bool]], None]
 """Ticks until the given function returns True."""
 
+EMPTIED_AT_ONCE = 50
+"""Number of tables after which the lease records that they are emptied."""
+
 
 class Operations(Protocol):
     """Methods raise errors of ``ferry_core.errors``."""
@@ -251,11 +254,12 @@ class DataOperations:
             with self._connections.target() as session:
                 unwritten = self._fence.read().unwritten
                 refuse_rows(session, [move.table.target for move in fresh if str(move.table.target) in unwritten])
-                for move in fresh:
-                    if str(move.table.target) not in unwritten:
-                        deleted = empty_tables(self._fence, session, [move], wait_while_paused)
-                        note_emptied(self._fence, move.table.target)
-                        log.info("%s: deleted %d rows of an earlier, forgotten run", move.table.target, deleted)
+                perhaps_ours = [move for move in fresh if str(move.table.target) not in unwritten]
+                for at in range(0, len(perhaps_ours), EMPTIED_AT_ONCE):
+                    some = perhaps_ours[at : at + EMPTIED_AT_ONCE]
+                    deleted = empty_tables(self._fence, session, some, wait_while_paused)
+                    note_emptied(self._fence, [move.table.target for move in some])
+                    log.info("deleted %d rows of an earlier, forgotten run from %d tables", deleted, len(some))
         return fresh
 
     def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:

@@ -182,13 +182,13 @@ def test_a_table_that_was_emptied(claims: Claims) -> None:
     claims.write(claims.take("t", "u"), "t", "u")
     claims.load()
     fence = claims.take("t", "u")
-    table = TableName(claims.schema, "t")
-    note_emptied(fence, table)
     assert claims.unwritten() == {"u"}
     claims.empty()
-    note_emptied(fence, table)
-    assert claims.unwritten() == {"t", "u"}
     claims.load()
+    note_emptied(fence, [TableName(claims.schema, "t")])
+    assert claims.unwritten() == {"t", "u"}
+    with pytest.raises(ConfigError, match="TargetNotEmpty"):
+        claims.write(fence, "t", "u")
     claims.refused("t", "u")
 
 
