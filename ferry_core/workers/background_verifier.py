@@ -23,7 +23,6 @@ AGAIN_SECONDS = 0.05
 QUICK_SECONDS = 10.0
 """A pass that took longer is not repeated before an attempt."""
 LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
-FRESH_SECONDS = 3.0
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many checks really differs."""
 
@@ -104,7 +103,7 @@ class BackgroundVerifier:
         time.
         """
         began = time.time()
-        if self._took > QUICK_SECONDS or began - self._began < FRESH_SECONDS:
+        if self._took > QUICK_SECONDS:
             return
         cancelled = Cancellation()
         pool = ThreadPoolExecutor(1, thread_name_prefix="last-look")

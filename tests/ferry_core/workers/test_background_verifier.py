@@ -104,7 +104,6 @@ def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.Monke
     rig = VerifierRig(lambda: mark(1))
     left = threading.Event()
     rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
-    monkeypatch.setattr(background_verifier, "FRESH_SECONDS", -1)
     before = rig.verification.unseen
     with pytest.raises(Terminated):
         rig.verification.look_again(Mock(side_effect=[None, Terminated(Reason.STOPPED, "stopped")]))
