@@ -8,6 +8,7 @@ fetched, to name keys and columns.
 import contextlib
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
+# A sum, as in an XOR the hashes of two equal rows of a table without a key would cancel each other out.
+_SUM_OF_HASHES = "COALESCE(SUM(CAST(CONV(LEFT(h, 16), 16, 10) AS UNSIGNED)), 0)"
 _SHOWN_KEYS = 8
 _SHOWN_BYTES = 120
 _LARGE = ("tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob")
@@ -98,10 +101,9 @@ class _Side:
         return f"CONCAT_WS(',', {', '.join(self.columns[name] for name in self.key)})"
 
     def digest(self) -> tuple[int, int]:
-        """Row count, and the XOR of 64 bits of every row's hash."""
+        """Row count, and the sum of 64 bits of every row's hash."""
         rows = f"({self._rows_select(f'SHA2({self.row_text}, 256) AS h')}) AS hashed"
-        xor = "BIT_XOR(CAST(CONV(LEFT(h, 16), 16, 10) AS UNSIGNED))"
-        count, hashed, digest = self.query(f"SELECT COUNT(*), COUNT(h), {xor} FROM {rows}")[0]
+        count, hashed, digest = self.query(f"SELECT COUNT(*), COUNT(h), {_SUM_OF_HASHES} FROM {rows}")[0]
         assert count == hashed, f"{self.label}: {count - hashed} rows of {self.sql} could not be rendered"
         return int(count), int(digest)
 
@@ -109,15 +111,15 @@ class _Side:
         """``digest`` of 256 parts of the table, split by the key's hash."""
         part = f"LEFT(SHA2({self.key_text}, 256), 2) AS part"
         rows = f"({self._rows_select(part, f'SHA2({self.row_text}, 256) AS h')}) AS hashed"
-        xor = "BIT_XOR(CAST(CONV(LEFT(h, 16), 16, 10) AS UNSIGNED))"
-        found = self.query(f"SELECT part, COUNT(*), {xor} FROM {rows} GROUP BY part")
+        found = self.query(f"SELECT part, COUNT(*), {_SUM_OF_HASHES} FROM {rows} GROUP BY part")
         return {part: (int(count), int(digest)) for part, count, digest in found}
 
     def part_rows(self, part: str) -> dict[str, str]:
-        """Key text -> row hash, for one part."""
+        """Key text -> row hash, for one part; with the number of rows where several have the same text."""
         joined = "AND" if self.where else "WHERE"
         select = self._rows_select(self.key_text, f"SHA2({self.row_text}, 256)")
-        return dict(self.query(f"{select} {joined} LEFT(SHA2({self.key_text}, 256), 2) = '{part}'"))
+        found = Counter(self.query(f"{select} {joined} LEFT(SHA2({self.key_text}, 256), 2) = '{part}'"))
+        return {key: hashed if times == 1 else f"{hashed} {times} times" for (key, hashed), times in found.items()}
 
     def row(self, key_text: str) -> dict[str, str]:
         """The rendered columns of the row with this key."""
@@ -277,7 +279,7 @@ def _differences(left: _Side, right: _Side, left_count: int, right_count: int) -
     ]
     for key in changed[:_SHOWN_KEYS]:
         ours_row, theirs_row = left.row(key), right.row(key)
-        lines.append(f"  other values: {_shortened(key)}")
+        lines.append(f"  other values or another number of equal rows: {_shortened(key)}")
         lines += [
             f"    {name}: source {_shortened(ours_row.get(name))} target {_shortened(theirs_row.get(name))}"
             for name in left.columns
