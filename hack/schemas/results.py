@@ -24,7 +24,7 @@ delete rows of all tables and change keys. At the end rows and SHOW CREATE of ta
 events are compared by code that shares nothing with the engine. The texts are not part of this repository: they come
 from packages of Debian and Maven Central, which `hack/schemas/list.yaml` names.
 
-{count} schemas; moved as they are: {good}. The two cores were shared with other work (load 15 to 80), which is why
+{count} schemas; moved as they are: {good}. The two cores were shared with other work (load 10 to 80), which is why
 writes were blocked for seconds. A trial was not repeated after each change of the program.
 
 | schema | from | {families} |
