@@ -52,7 +52,7 @@ def _cascades(context: PreflightContext) -> Iterator[Finding]:
             keys = "; ".join(f"{', '.join(names)}: {why}" for why, names in named.items())
             yield failed(
                 Reason.FOREIGN_KEY_CASCADES,
-                f"{source.where}: {table.source} has the foreign keys {keys}, leave {table.source} out with "
+                f"{source.where}: {table.source} has the foreign keys {keys}. Otherwise leave {table.source} out with "
                 f"tables.exclude{and_dependants(context, {table})}, or make the constraints RESTRICT",
                 [table, *dependants(context, {table})],
             )
@@ -75,19 +75,19 @@ def _limits(source: ServerFacts, key: ForeignKey, cascade: Cascade) -> Iterator[
     sets_null = "SET NULL" in (key.on_delete, key.on_update)
     ours = {column.name.lower() for column in cascade.referencing}
     if not cascade.in_key and source.variable("binlog_row_image", "FULL").upper() != "FULL":
-        yield f"{server}it references columns outside of the key of {parent.source}: set binlog_row_image=FULL,"
+        yield f"{server}it references columns outside of the key of {parent.source}: set binlog_row_image=FULL"
     if sets_null and child.row_filter and _names_one(child.row_filter, child, ours):
-        yield f"{server}the row filter of {child.source} names a column that it sets to NULL: use another filter,"
+        yield f"{server}the row filter of {child.source} names a column that it sets to NULL: use another filter"
     if sets_null and any(ours & columns for columns in unique_columns(child.definition, child.source)):
-        yield f"{server}it sets a column of a UNIQUE index to NULL, which is not supported yet:"
+        yield f"{server}it sets a column of a UNIQUE index to NULL, which is not supported yet"
     if cascade.parent_follows:
         chain = f"{server}it continues another cascade through {parent.source}, "
         if parent.row_filter:
-            yield f"{chain}which has a row filter: remove that,"
+            yield f"{chain}which has a row filter: remove that"
         if not cascade.in_key:
-            yield f"{chain}of which it references columns outside of the key, which is not supported yet:"
+            yield f"{chain}of which it references columns outside of the key, which is not supported yet"
         if parent.secondary_unique:
-            yield f"{chain}which has a UNIQUE index besides its key, which is not supported yet:"
+            yield f"{chain}which has a UNIQUE index besides its key, which is not supported yet"
 
 
 def _names_one(row_filter: str, table: Table, columns: Collection[str]) -> bool:
