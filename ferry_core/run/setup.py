@@ -234,13 +234,21 @@ def _target(ferry: FerryManifest) -> str:
 
 
 def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) -> None:
-    """A table missing on the target would be created again, without the rows that the state counts as copied."""
-    started = [table.target for table in context.tables if table.id in context.started]
-    lost = ", ".join(str(table) for table in started if table not in existing)
+    started = [table for table in context.tables if table.id in context.started]
+    refuse_lost(context, [table for table in started if table.target not in existing])
+
+
+def refuse_lost(context: RunContext, lost: Collection[Table]) -> None:
+    """Raise TargetTableLost for these tables, if there are any.
+
+    They would be created again, without the rows that the state counts as copied.
+    """
     if lost:
+        names = ", ".join(str(table.target) for table in lost)
         raise DataError(
             Reason.TARGET_TABLE_LOST,
-            f"target {_target(context.ferry)} no longer has {lost}, to which this Ferry has copied rows; {_START_OVER}",
+            f"target {_target(context.ferry)} no longer has {names}, to which this Ferry has copied rows; "
+            f"{_START_OVER}",
         )
 
 

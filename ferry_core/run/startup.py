@@ -39,7 +39,7 @@ from ferry_core.run.operations import DataOperations, Parts
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
-from ferry_core.run.setup import RunContext, binlog_retention, selection_of, validate
+from ferry_core.run.setup import RunContext, binlog_retention, refuse_lost, selection_of, validate
 from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import drop_outdated, undo_start
 from ferry_core.run.started import Started
@@ -206,7 +206,11 @@ class RunStartup:
         return _Start(context, fence, visibility, state, altered, moves)
 
     def _keep_planned(self, context: RunContext, fence: Fence, tables: "Sequence[Table]") -> None:
-        """Save which tables are created next: after a kill only these may be created again."""
+        """Save which tables are created next: after a kill only these may be created again.
+
+        Tables with rows that count as copied were there when the run looked, and may be gone since.
+        """
+        refuse_lost(context, [table for table in tables if table.id in context.started])
         if context.begun:
             return
         self._planned = [table.id for table in tables]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ferry_cli import FerryCli
+from tests.support.ferry_cli import Ended, FerryCli
+from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
 
@@ -30,6 +31,23 @@ def test_a_table_that_was_dropped(cli: FerryCli) -> None:
     target.execute(f"DROP TABLE `{schema}`.a")
     cli.run().refused(65, "TargetTableLost", "target 127.0.0.1", f"{schema}.a", "start over")
     assert [name for _, name in cli.target_tables()] == ["b"]
+
+
+def test_a_table_that_is_dropped_while_a_run_starts(cli: FerryCli) -> None:
+    """It was there when the run looked. A new one in its place would lack the rows that count as copied."""
+    target, schema = cli.pair.target, cli.schema
+    with Proxy(target.host, target.port) as proxy:
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(b"UPDATE mysql_ferry.lease SET epoch = 2")
+        with cli.process() as process:
+            process.start()
+            proxy.wait_held()
+            target.execute(f"DROP TABLE `{schema}`.a")
+            proxy.release()
+            log = Ended(process.wait_end(), "", process.log.read_text().rpartition("--- start")[2])
+    log.refused(65, "TargetTableLost", "target 127.0.0.1", f"{schema}.a", "start over")
+    assert [name for _, name in cli.target_tables()] == ["b"]
+    assert cli.pair.source.value("SELECT @@global.read_only") == 0
 
 
 def test_another_server(cli: FerryCli) -> None:
