@@ -11,6 +11,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Row, Session
 from ferry_core.preflight.facts import decoded
+from ferry_core.schema.drop import takes_no_row
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
 
@@ -112,6 +113,8 @@ def differences(table: Table, source: Structure, target: Structure, *, ours: boo
     for name in sorted(source.columns.keys() & target.columns.keys()):
         yield from _column_differences(name, source.columns[name], target.columns[name])
     yield from _index_differences(table, source, target)
+    if any(map(takes_no_row, target.checks - source.checks)):
+        yield "it takes no row: a run was about to drop it (CHECK (1 = 0))"
     if not ours:
         yield from _expression_differences(source, target)
 

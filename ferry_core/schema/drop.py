@@ -10,9 +10,16 @@ from ferry_core.mysql.faults import violates_check
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import exists, holds_rows
 from ferry_core.mysql.session import Session
+from ferry_core.schema.building import as_written
 from ferry_core.tables.table import TableName
 
-_TAKES_NO_ROW = "ADD CONSTRAINT CHECK (1 = 0)"
+_NO_ROW = "1 = 0"
+_TAKES_NO_ROW = f"ADD CONSTRAINT CHECK ({_NO_ROW})"
+
+
+def takes_no_row(check: str) -> bool:
+    """Whether a CHECK's clause, as a server prints it, is that of a table that was about to be dropped."""
+    return check.strip("()") == _NO_ROW
 
 
 def drop_if_empty(session: Session, table: TableName) -> bool:
@@ -25,7 +32,8 @@ def drop_if_empty(session: Session, table: TableName) -> bool:
     if checks:
         session.execute("SET SESSION check_constraint_checks = 1")
     try:
-        session.execute(f"ALTER TABLE {table.sql} {_TAKES_NO_ROW}")
+        with as_written(session) as build:  # what a table needs to be created, it needs to be altered
+            build(f"ALTER TABLE {table.sql} {_TAKES_NO_ROW}")
     except DataError as error:
         if not violates_check(error):
             raise

@@ -174,6 +174,31 @@ def test_an_undone_start_that_is_killed_before_it_drops_its_tables(cli: FerryCli
     assert_equal_schemas(source, target, schema)
 
 
+@pytest.mark.parametrize("cut_off", ["killed", "connection lost"])
+def test_an_undone_start_that_ends_while_it_drops_a_table(cli: FerryCli, cut_off: str) -> None:
+    """That table takes no rows any more. The source's was not altered, so nothing else tells them apart."""
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    with Proxy(target.host, target.port) as proxy:
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())
+        with cli.process() as process:
+            process.start()
+            proxy.wait_held()
+            source.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT NOT NULL DEFAULT 1")
+            proxy.release()
+            proxy.hold(f"DROP TABLE IF EXISTS `{schema}`.`other`".encode())
+            proxy.wait_held()
+            if cut_off == "killed":
+                process.kill()
+            proxy.cut()
+            assert target.value(f"SELECT COUNT(*) FROM `{schema}`.other") == 0
+            if cut_off == "killed":
+                process.start()
+            ended = Ended(process.wait_end(), "", process.log.read_text())
+    assert ended.code == 0, ended
+    assert_equal_schemas(source, target, schema)
+
+
 def test_a_start_that_is_killed_right_before_it_is_undone(cli: FerryCli) -> None:
     """Its state says that the copy has begun, so the next start ends. What the message advises works."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema

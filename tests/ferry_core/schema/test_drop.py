@@ -61,3 +61,29 @@ def test_rows_of_an_open_transaction(pair: Pair, target: Session, table: TableNa
     if commits:
         assert pair.target.query(f"SELECT * FROM {table.sql}") == [(7, 7)]
         pair.target.execute(f"INSERT INTO {table.sql} VALUES (8, 8)")
+
+
+WIDE = ", ".join(f"c{at} CHAR(250)" for at in range(40))
+
+
+def test_a_table_that_a_strict_server_would_refuse_today(pair: Pair, target: Session, schema: str) -> None:
+    """Rows longer than a page: it was created with innodb_strict_mode off, and the target has it on."""
+    wide = TableName(schema, "wide")
+    pair.target.execute(
+        f"CREATE DATABASE `{schema}` CHARACTER SET latin1",
+        "SET SESSION innodb_strict_mode = 0",
+        f"CREATE TABLE {wide.sql} (id INT PRIMARY KEY, {WIDE}) ROW_FORMAT=COMPACT",
+    )
+    assert target.number("SELECT @@SESSION.innodb_strict_mode") == 1
+    assert drop_if_empty(target, wide)
+    assert not exists(target, wide)
+
+
+def test_a_table_without_a_primary_key_where_the_server_wants_one(mysql_pair: Pair, schema: str) -> None:
+    bare = TableName(schema, "bare")
+    mysql_pair.target.execute(f"CREATE DATABASE `{schema}`", f"CREATE TABLE {bare.sql} (v INT)")
+    with Session(mysql_pair.target.endpoint("target"), Purpose.TARGET) as session:
+        session.execute("SET SESSION sql_require_primary_key = ON")
+        assert drop_if_empty(session, bare)
+        assert session.text("SELECT @@SESSION.sql_require_primary_key") == "1"
+        assert not exists(session, bare)
