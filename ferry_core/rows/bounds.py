@@ -41,7 +41,8 @@ def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | N
 
 
 def _from(table: Table) -> str:
-    return f"{table.source.sql} FORCE INDEX ({identifier(table.key.index_name)})"
+    hint = f" FORCE INDEX ({identifier(table.key.index_name)})" if table.key.index_name else ""
+    return f"{table.source.sql}{hint}"
 
 
 def _literals(session: Session, table: Table) -> str:

@@ -1,4 +1,8 @@
-"""The target's indexes that matter for a copy. Used by ``copier`` before its first statement for a table."""
+"""The target's indexes that matter for a copy. Used by ``copier`` before its first statement for a table, and by the
+verification.
+"""
+
+from weakref import WeakKeyDictionary
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import string
@@ -25,6 +29,19 @@ def target_key_index(session: Session, table: Table) -> str:
         f"{table.target} has no UNIQUE index over ({', '.join(column.name for column in table.key.columns)}), the key "
         f"of {table.source}; add it, or let the Ferry create the table",
     )
+
+
+_known: WeakKeyDictionary[Table, str] = WeakKeyDictionary()
+
+
+def known_key_index(session: Session, table: Table) -> str:
+    """The same, asked for once; empty if the target has no such index (now)."""
+    if table not in _known:
+        try:
+            _known[table] = target_key_index(session, table)
+        except DataError:
+            return ""
+    return _known[table]
 
 
 def has_hash_unique(session: Session, table: Table) -> bool:

@@ -19,6 +19,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session, Warned
 from ferry_core.reasons import Reason
+from ferry_core.rows.target_keys import known_key_index
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
@@ -50,7 +51,7 @@ def chunk_sum(session: Session, table: Table, selector: Selector, role: ServerRo
 def chunk_sums(session: Session, chosen: Sequence[tuple[Table, Selector]], role: ServerRole) -> list[ChunkSum] | None:
     """``chunk_sum`` of several tables by one statement. None after a warning, which does not name its table."""
     selects = (
-        _statement(f"{at}, {_sums(table, session.flavor)}", table, selector, role)
+        _statement(session, f"{at}, {_sums(table, session.flavor)}", table, selector, role)
         for at, (table, selector) in enumerate(chosen)
     )
     rows = session.query("\nUNION ALL ".join(selects))
@@ -91,22 +92,21 @@ def _digest(table: Table, flavor: Flavor) -> str:
 def _select(
     session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
 ) -> list[tuple[bytes | None, ...]]:
-    rows = session.query(_statement(wanted, table, selector, role) + lock_clause)
+    rows = session.query(_statement(session, wanted, table, selector, role) + lock_clause)
     refuse_warnings(session, table, role)
     return rows
 
 
-def _statement(wanted: str, table: Table, selector: Selector, role: ServerRole) -> str:
+def _statement(session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole) -> str:
     """Only the source evaluates the row filter: on the target every row counts."""
     name = table.source if role is ServerRole.SOURCE else table.target
     condition = f"({where(table.key, selector)})"
     if role is ServerRole.SOURCE and table.row_filter:
         condition += f" AND (\n{table.row_filter}\n)"  # a comment in the filter ends with the filter
-    # Without the hint a composite range may become a table scan for every chunk. A UNIQUE index may have another name
+    # Without the hint a composite range may become a table scan for every chunk. The key's index may have another name
     # on a target that somebody else created.
-    hint = ""
-    if role is ServerRole.SOURCE or table.key.index_name == "PRIMARY":
-        hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
+    index = table.key.index_name if role is ServerRole.SOURCE else known_key_index(session, table)
+    hint = f" FORCE INDEX ({identifier(index)})" if index else ""
     return f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}"
 
 

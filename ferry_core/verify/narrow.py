@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import next_bound
+from ferry_core.rows.target_keys import known_key_index
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Table
 from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
 from ferry_core.verify.difference import Difference, DifferenceKind
@@ -57,7 +58,8 @@ def _parts(
     if max(on_source.rows, on_target.rows) <= FETCH_ROWS:
         return [chunk]
     if on_target.rows >= on_source.rows:
-        walker, walked = target, replace(table, source=table.target)
+        key = replace(table.key, index_name=known_key_index(target, table))
+        walker, walked = target, replace(table, source=table.target, key=key)
     else:
         walker, walked = source, table
     parts = []

@@ -101,6 +101,18 @@ def test_very_many_ghost_rows_are_fetched_in_parts_and_end_the_tables_pass(
     assert len(result.candidates) <= 60
 
 
+@pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "UNIQUE KEY k (id)"])
+def test_the_key_has_another_name_on_the_target(both: TablePair, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Somebody else has made that table. A chunk that differs is fetched in parts, which its key bounds."""
+    monkeypatch.setattr(narrow, "FETCH_ROWS", 10)
+    both.on_source(f"CREATE TABLE t (id int NOT NULL, a varchar(20), {key})")
+    both.on_target("CREATE TABLE t (id int NOT NULL, a varchar(20), UNIQUE KEY other (id))")
+    both.on_both(f"INSERT INTO t {NUMBERS.format(100)} i, CONCAT('row ', i) FROM n")
+    both.on_target("UPDATE t SET a = 'changed' WHERE id = 50")
+    result = compare(both, *both.selected(f"{both.schema}.t"), rows_per_chunk=40)
+    assert found(result) == ["changed 50"]
+
+
 def test_chunks_that_differ_everywhere_take_little_memory(both: TablePair) -> None:
     """As while a huge transaction is on its way: every worker fetches hashes all the time."""
     both.on_both(
