@@ -49,6 +49,7 @@ AFTER = (Kind.EVENT, Kind.TRIGGER)
 """Not as on the source before the cutover is recorded."""
 
 Save = Callable[[], None]
+Waits = Callable[[Definition, Mapping[Definition, FerryError]], bool]
 
 
 class TargetObjects:
@@ -132,7 +133,7 @@ class TargetObjects:
             there = self._on_target(target, AFTER)
             self._left = [one for one in self.after_cutover if one.kind in LATE and self._id(one) not in there]
             try:
-                self._create(target, self._left, self._made)
+                self._create(target, self._left, self._made, self._follows(there))
                 for one, event in self.after_cutover.items():
                     if one.kind is Kind.EVENT and (found := there.get(self._id(one))) and found.status != event.status:
                         self._maker(target, found.schema).give_status(event)
@@ -164,6 +165,24 @@ class TargetObjects:
         """Triggers that ``finish`` has not created yet. Any thread may read it."""
         return {one: self._wanted[one] for one in list(self._left)}
 
+    def _follows(self, there: Mapping[str, Definition]) -> Waits:
+        """Whether a trigger follows one of its table that cannot be created now. Their order is that of their creation.
+
+        ``there``: another one may have that name.
+        """
+        tables = {self._wanted[one]: (one.name.schema, one.table) for one in self.after_cutover if one.table}
+        others = {
+            tables[it]
+            for one, it in self.after_cutover.items()
+            if it in tables and (found := there.get(self._id(one))) and self._differs(one, found)
+        }
+
+        def follows(one: Definition, refused: Mapping[Definition, FerryError]) -> bool:
+            lacking = {tables[it] for it, why in refused.items() if why.code != TRIGGER_EXISTS}
+            return tables[one] in others | lacking
+
+        return follows
+
     def _made(self, made: Definition) -> None:
         self._left = [one for one in self._left if self._wanted[one] != made]
 
@@ -194,11 +213,15 @@ class TargetObjects:
         return ObjectMaker(target, schema, self._definer, LOCK_SECONDS)
 
     def _create(
-        self, target: Session, wanted: Sequence[Listed], made: Callable[[Definition], None] = lambda _: None
+        self,
+        target: Session,
+        wanted: Sequence[Listed],
+        made: Callable[[Definition], None] = lambda _: None,
+        waits: Waits = lambda _one, _refused: False,
     ) -> None:
         for schema in dict.fromkeys(map(self._schema, wanted)):
             tried = self._maker(target, schema).create(
-                [self._wanted[one] for one in wanted if self._schema(one) == schema], made
+                [self._wanted[one] for one in wanted if self._schema(one) == schema], made, waits
             )
             # A lost connection may have created a trigger: the comparison that follows tells whether it is right.
             refused = {one: why for one, why in tried.refused.items() if why.code != TRIGGER_EXISTS}

@@ -50,10 +50,15 @@ class ObjectMaker:
         self._keeps = definer is Definer.KEEP
         self._lock_seconds = lock_seconds
 
-    def create(self, wanted: Iterable[Definition], created: Callable[[Definition], None] = lambda _: None) -> Made:
+    def create(
+        self,
+        wanted: Iterable[Definition],
+        created: Callable[[Definition], None] = lambda _: None,
+        waits: Callable[[Definition, Mapping[Definition, FerryError]], bool] = lambda _one, _refused: False,
+    ) -> Made:
         """Create all of ``wanted``, in their order if possible; events are created disabled.
 
-        ``created`` is called after each.
+        ``created`` is called after each. One for which ``waits`` is true, given what was refused so far, is left out.
         """
         refused: dict[Definition, FerryError] = {}
         lacking: set[Definition] = set()
@@ -63,25 +68,20 @@ class ObjectMaker:
             while left:
                 waiting = []
                 for one in left:
-                    try:
-                        self._create(one, _BY_US if one.kind is Kind.VIEW else self._definer(one), lacking)
-                    except RetriableError:
-                        raise
-                    except FerryError as error:
-                        refused[one] = error
-                        if error.code in _LACKS and one.kind is Kind.VIEW:
-                            waiting.append(one)
-                    else:
+                    if waits(one, refused):
+                        continue
+                    error = self._refused(one, _BY_US if one.kind is Kind.VIEW else self._definer(one), lacking)
+                    if error is None:
                         refused.pop(one, None)
                         made.append(one)
                         created(one)
+                    else:
+                        refused[one] = error
+                        if error.code in _LACKS and one.kind is Kind.VIEW:
+                            waiting.append(one)
                 left = waiting if len(waiting) < len(left) else []
             for view in reversed([one for one in made if one.kind is Kind.VIEW and self._keeps]):
-                try:
-                    self._create(view, view.definer, lacking, replace=True)
-                except RetriableError:
-                    raise
-                except FerryError as error:
+                if error := self._refused(view, view.definer, lacking, replace=True):
                     refused[view] = error
         return Made(refused, [one for one in made if one in lacking])
 
@@ -99,6 +99,18 @@ class ObjectMaker:
 
     def _definer(self, one: Definition) -> bytes:
         return one.definer if self._keeps else _BY_US
+
+    def _refused(
+        self, one: Definition, definer: bytes, lacking: set[Definition], *, replace: bool = False
+    ) -> FerryError | None:
+        """Create it. Returns why the server refuses that, if it does."""
+        try:
+            self._create(one, definer, lacking, replace=replace)
+        except RetriableError:
+            raise
+        except FerryError as error:
+            return error
+        return None
 
     def _create(self, one: Definition, definer: bytes, lacking: set[Definition], *, replace: bool = False) -> None:
         statement = one.by(definer)

@@ -179,6 +179,27 @@ def test_a_trigger_that_the_target_refuses_at_last(cli: FerryCli) -> None:
     assert_arrived(cli)
 
 
+def test_triggers_keep_their_order_when_the_target_refuses_the_first(cli: FerryCli) -> None:
+    """Those of its table that follow it wait until it exists: SHOW CREATE TRIGGER does not tell the order."""
+    target, schema = cli.pair.target, cli.schema
+    with Proxy(target.host, target.port) as proxy, through(cli, proxy) as process:
+        process.start().wait_stage("ReadyForCutover")
+        proxy.hold(f"phase = {string('CuttingOver')}".encode())
+        process.post("cutover")
+        proxy.wait_held()
+        target.execute(f"CREATE TRIGGER `{schema}`.mm AFTER DELETE ON `{schema}`.log FOR EACH ROW SET @x = 1")
+        proxy.release()
+        process.fail(65, "ObjectsMissing", "the cutover is recorded", "mm")
+        target.execute(f"DROP TRIGGER `{schema}`.mm")
+        process.start().succeed()
+    assert_arrived(cli)
+    order = (
+        "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_TABLE = 't'"
+        f" AND ACTION_TIMING = 'BEFORE' AND TRIGGER_SCHEMA = '{schema}' ORDER BY ACTION_ORDER"
+    )
+    assert cli.pair.source.query(order) == target.query(order) == [("mm",), ("zz",), ("aa",)]
+
+
 def test_drop_target_takes_what_the_ferry_created(cli: FerryCli) -> None:
     target, schema = cli.pair.target, cli.schema
     cli.spec["deletionPolicy"] = "DropTarget"
