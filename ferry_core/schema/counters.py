@@ -8,10 +8,11 @@ before it, so that few are left: each takes an ALTER.
 import logging
 from collections.abc import Callable, Sequence
 
-from ferry_core.errors import ConfigError, LockConflict, RetriableError
+from ferry_core.errors import ConfigError, DataError, LockConflict, RetriableError
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
+from ferry_core.schema.building import as_written
 from ferry_core.schema.create import Fence
 from ferry_core.tables.table import Table, TableName
 
@@ -43,13 +44,17 @@ def raise_counters(
 def _raise(target: Session, table: TableName, counter: int) -> None:
     statement = f"ALTER TABLE {table.sql} AUTO_INCREMENT = {counter}"
     try:
-        target.execute(statement)
+        try:
+            target.execute(statement)
+        except DataError:  # sql_require_primary_key, and a table without one
+            with as_written(target) as build:
+                build(statement)
     except LockConflict as error:
         raise RetriableError(
             Reason.TARGET_TABLE_BUSY,
             f"transactions on the target keep {table} in use: {statement} waited {LOCK_SECONDS} s for them",
         ) from error
-    except ConfigError as error:  # no ALTER privilege, which schema.create: Never does not require
+    except (ConfigError, DataError) as error:  # or no ALTER privilege, which schema.create: Never does not require
         log.warning("the target may reuse ids of deleted rows; run %s: %s", statement, error)
 
 

@@ -47,3 +47,16 @@ def test_all_counters_that_are_behind_are_raised_under_one_fence(pair: Pair, sch
     pair.target.execute(f"INSERT INTO {schema}.t1 VALUES (NULL)")
     assert pair.target.value(f"SELECT id FROM {schema}.t1") == 9
     both.close()
+
+
+def test_a_table_without_a_primary_key_where_the_target_wants_one(mysql_pair: Pair, schema: str) -> None:
+    """Its key is a UNIQUE index; such a server refuses to alter it at all."""
+    both = TablePair(mysql_pair, schema)
+    both.on_source("CREATE TABLE t (id int NOT NULL AUTO_INCREMENT, UNIQUE KEY (id)) AUTO_INCREMENT = 50")
+    tables = both.selected(f"{schema}.*")
+    both.on_target("ALTER TABLE t AUTO_INCREMENT = 1")
+    both.target.execute("SET SESSION sql_require_primary_key = ON")
+    assert raise_counters(both.control, both.target, tables, both.fence, lambda: None) == tables
+    mysql_pair.target.execute(f"INSERT INTO {schema}.t VALUES (NULL)")
+    assert mysql_pair.target.value(f"SELECT id FROM {schema}.t") == 50
+    both.close()
