@@ -54,7 +54,8 @@ def drop_target(ferry: Ferry, state_path: Path | None, connections: Connections,
         ours = [table for table in found if folded(table) in (started & claimed) - others]
         with fence.hold(session):
             # They come after the first row, so a state without a copied table here is about another target.
-            objects = drop_own_objects(session, state.objects if state and started else ObjectsState())
+            shared = frozenset(name.schema for name in others)
+            objects = drop_own_objects(session, state.objects if state and started else ObjectsState(), shared)
             dropped = _drop(session, ours)
     if lease.tables and lease.unwritten.issuperset(lease.tables):
         trouble = "this Ferry has not written to them"

@@ -64,8 +64,11 @@ def forget_gone(
     return sorted(gone)
 
 
-def drop_own_objects(session: Session, kept: ObjectsState) -> str:
-    """Before a cutover: drop the objects that a state records as the Ferry's own; returns what was dropped and kept."""
+def drop_own_objects(session: Session, kept: ObjectsState, shared: frozenset[str]) -> str:
+    """Before a cutover: drop the objects that a state records as the Ferry's own; returns what was dropped and kept.
+
+    Those in ``shared`` schemas are kept: another Ferry has tables there, found them equal, and relies on them.
+    """
     names = {name: split_id(name) for name in sorted({*kept.ours, *kept.planned})}
     there = list_objects(session, {named.schema for _, named in names.values()}, list(Kind))
     found = {(one.kind, one.name): one for one in there}
@@ -73,14 +76,14 @@ def drop_own_objects(session: Session, kept: ObjectsState) -> str:
     for name, (kind, named) in names.items():
         if (one := found.get((kind, named))) is None:
             continue
-        if _is_ours(session, one, kept.ours.get(name, ())):
+        if shared.isdisjoint((named.schema, named.schema.lower())) and _is_ours(session, one, kept.ours.get(name, ())):
             ObjectMaker(session, named.schema, Definer.KEEP).drop(kind, named.name)
             dropped.append(name)
         else:
             left.append(name)
     said = f"; dropped {_shown(dropped)}" if dropped else ""
     if left:
-        said += f"; kept {_shown(left)} (perhaps not this Ferry's): drop what you do not need by hand"
+        said += f"; kept {_shown(left)} (perhaps not this Ferry's alone): drop what you do not need by hand"
     return said
 
 

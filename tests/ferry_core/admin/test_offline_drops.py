@@ -43,6 +43,11 @@ def test_no_table_is_dropped_while_the_source_cannot_be_asked_whether_they_are_l
     assert ferry("cleanup", manifest).exit_code == 0
 
 
+def no_other_ferries(pair: Pair, loaded: LoadedFerry) -> None:
+    """Those of other tests have left tables in the same schema."""
+    pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid <> '{ferry_uid(loaded.ferry)}'")
+
+
 @pytest.mark.parametrize("phase", ["Claimed", "Copying"])
 def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
     pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path, phase: str
@@ -56,6 +61,7 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
     )
     try:
         fence, claimed = died(loaded), ["shop.claimed"]
+        no_other_ferries(pair, loaded)
         with fence.exclusively() as (session, _):
             fence.update(session, tables=claimed, unwritten=claimed if phase == "Claimed" else [], phase=phase)
         state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
@@ -77,6 +83,31 @@ def test_a_table_that_was_claimed_and_not_written_to_is_not_dropped(
         pair.target.execute("DROP DATABASE shop")
 
 
+@pytest.mark.parametrize("theirs", ["shop.other", "elsewhere.t"])
+def test_objects_are_kept_while_another_ferry_uses_their_schema(
+    pair: Pair, manifest: Path, loaded: LoadedFerry, filled: Path, theirs: str
+) -> None:
+    """The other Ferry found them equal to its source's, so it created none; its tables may be live by now."""
+    pair.target.execute("CREATE VIEW shop.seen AS SELECT 1 AS one")
+    with Session(pair.target.endpoint(), Purpose.CONTROL) as session:
+        [seen] = list_objects(session, ["shop"], [Kind.VIEW])
+        mark = fingerprint(read(session, seen))
+    with contextlib.closing(SqliteStore(filled)) as store:
+        state = store.load()
+        assert state is not None
+        state.objects.ours["VIEW shop.seen"] = [mark]
+        store.save(state, 1)
+    pair.target.execute(
+        f"INSERT INTO mysql_ferry.lease SELECT '{ferry_uid(loaded.ferry)[:30]}-other', 'other', 1, 'Completed', '',"
+        f" '[\"{theirs}\"]', 1, '{{}}', NOW(6)"
+    )
+    done = ferry("cleanup", manifest, "--state", str(filled))
+    kept = theirs == "shop.other"
+    assert done.exit_code == 0
+    assert pair.target.query("SHOW TABLES FROM shop") == ([("seen",)] if kept else [])
+    assert ("kept view shop.seen" in done.stdout) is kept
+
+
 @pytest.mark.parametrize("after", ["Aborted", "Retain"])
 def test_a_cleanup_that_drops_nothing_needs_no_source(manifest: Path, loaded: LoadedFerry, after: str) -> None:
     died(loaded).record(tables=["shop.t"], phase="Aborted" if after == "Aborted" else None)
@@ -93,6 +124,7 @@ def filled(pair: Pair, manifest: Path, loaded: LoadedFerry, tmp_path: Path) -> I
     for server in (pair.source, pair.target):
         server.execute("CREATE DATABASE shop", "CREATE TABLE shop.filled (id INT PRIMARY KEY)")
     died(loaded).record(tables=["shop.filled"], phase="Aborted")
+    no_other_ferries(pair, loaded)
     state = RunState(ferry_uid=ferry_uid(loaded.ferry), ferry_name="o", source_id="s", selection="{}")
     state.tables["shop.filled"] = TableState(started=True)
     with contextlib.closing(SqliteStore(tmp_path / "state.db")) as store:
