@@ -8,6 +8,7 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
+from ferry_core.tables.describe import usable_index
 from ferry_core.tables.table import Table
 
 
@@ -16,13 +17,14 @@ def target_key_index(session: Session, table: Table) -> str:
     rows = session.query(
         "SELECT index_name, GROUP_CONCAT(HEX(column_name) ORDER BY seq_in_index), COUNT(sub_part)"
         f" FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"
-        f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND index_type = 'BTREE'"
+        f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND {usable_index(session.flavor)}"
         " GROUP BY index_name ORDER BY index_name <> 'PRIMARY', index_name"
     )
-    wanted = ",".join(column.name.encode().hex().upper() for column in table.key.columns).encode()
+    wanted = [column.name.lower() for column in table.key.columns]
     for name, columns, prefixes in rows:
-        # Preflight has compared the lengths of prefixes.
-        if columns == wanted and (prefixes != b"0") is table.key.prefixed and name is not None:
+        parts = [bytes.fromhex(part).decode().lower() for part in (columns or b"").decode().split(",")]
+        # Servers ignore the case of a column's name. Preflight has compared the lengths of prefixes.
+        if parts == wanted and (prefixes != b"0") is table.key.prefixed and name is not None:
             return name.decode()
     raise DataError(
         Reason.TARGET_KEY_MISSING,

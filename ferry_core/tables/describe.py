@@ -37,12 +37,11 @@ def columns_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
 
 def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, list[Index]]:
     """All UNIQUE indexes of these tables, sorted by name: the same at every start."""
-    hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
     rows = rows_of(
         session,
         names,
         "statistics",
-        f"index_name, column_name, sub_part IS NULL, index_type = 'BTREE' AND NOT {hidden}, seq_in_index",
+        f"index_name, column_name, sub_part IS NULL, {usable_index(session.flavor)}, seq_in_index",
         condition="non_unique = 0",
         order="3, 7",
     )
@@ -50,6 +49,12 @@ def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
     for row in rows:
         found[TableName(_text(row[0]), _text(row[1]))][_text(row[2])].append(row)
     return {name: [_index(index, parts) for index, parts in of.items()] for name, of in found.items()}
+
+
+def usable_index(flavor: Flavor) -> str:
+    """The condition on information_schema.statistics for indexes that FORCE INDEX accepts for ranges."""
+    hidden = "is_visible = 'NO'" if flavor is Flavor.MYSQL else "ignored = 'YES'"
+    return f"index_type = 'BTREE' AND NOT {hidden}"
 
 
 class Storage(NamedTuple):

@@ -299,3 +299,29 @@ def test_a_warning_that_the_server_never_lists_stops_the_copy(mysql_pair: Pair, 
                 copier.copy(table, KeySet((("_utf8mb3 0x61", "_utf8mb3 0x62"),)))
     finally:
         mysql_pair.source.execute("SET GLOBAL max_error_count = DEFAULT")
+
+
+def test_a_target_table_that_spells_its_columns_otherwise(pair: Pair, both: TablePair, schema: str) -> None:
+    """Somebody else has made it: servers ignore the case of a column's name."""
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20))",
+        f"INSERT INTO `{schema}`.t VALUES (1, 'one'), (2, 'two')",
+    )
+    pair.target.execute(f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.t (Id INT PRIMARY KEY, V VARCHAR(20))")
+    (table,) = both.selected(f"{schema}.t")
+    assert both.copy_all([table]) == 2
+    both.copier().copy(table, KeySet((("2",), ("3",))))  # deletes 3
+    assert pair.target.query(f"SELECT * FROM `{schema}`.t ORDER BY id") == [(1, "one"), (2, "two")]
+
+
+def test_an_index_over_the_key_that_the_optimizer_must_not_use(pair: Pair, both: TablePair, schema: str) -> None:
+    hidden = "INVISIBLE" if pair.target.family is Family.MYSQL else "IGNORED"
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT NOT NULL, v INT, UNIQUE KEY b (id))",
+        f"ALTER TABLE `{schema}`.t ADD UNIQUE KEY a (id) {hidden}",
+        f"INSERT INTO `{schema}`.t VALUES (1, 1), (2, 2)",
+    )
+    (table,) = both.selected(f"{schema}.t")
+    assert both.copy_all([table]) == 2
+    both.copier().copy(table, KeySet((("2",), ("3",))))  # deletes 3
+    assert pair.target.query(f"SELECT * FROM `{schema}`.t ORDER BY id") == [(1, 1), (2, 2)]
