@@ -106,6 +106,7 @@ class RunState(_State):
     started_at: float = 0.0
     completed_at: float | None = None
     write_block_milliseconds: int | None = None
+    watched: bool | None = None  # for late writes, to the end of the watch; None: no attempt yet, or an older version
 
     @property
     def started(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ error of a thread that failed, apply the desired state, save a checkpoint when o
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -234,6 +235,7 @@ class Coordinator:
             return AttemptOutcome(
                 Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0
             )
+        run.checkpoints.state.watched = False
         if not run.checkpoints.save_now_if_possible():
             # An attempt that no successor knows of would not be counted, and writes would be stopped more often than
             # allowed.
@@ -285,6 +287,7 @@ class Coordinator:
                 run.operations.check()
             except DataError as error:
                 self._reporter.source_changed(error)
+                run.checkpoints.state.watched = True
                 break
             except FerryError as error:
                 self._reporter.not_watched(f"the source can no longer be watched for late writes: {error}")
@@ -292,6 +295,7 @@ class Coordinator:
             self._reporter.tick()
             if passed:
                 log.info("watched the source: %d changes since the cutover", max(0, written))
+                run.checkpoints.state.watched = True
                 break
             if end is not None and (end.given_up or self._intent.now.stopping):
                 self._reporter.not_watched(end.unseen)
@@ -300,6 +304,8 @@ class Coordinator:
                 log.info("the watch ends once the stream has read what is in the source's binlog now")
                 end = run.operations.watched_end()
             self._nap()
+        with suppress(FerryError):  # otherwise the next start says that nobody has watched it
+            run.checkpoints.save()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET
 
     # -- gates ------------------------------------------------------------------------------------------------------

@@ -72,6 +72,9 @@ class _Start(NamedTuple):
     moves: MoveSet
 
 
+UNWATCHED = "; that run ended before the end of cutover.watchFor, so nobody has looked for later writes on the source"
+
+
 def _nothing() -> LastRead | None:
     """A new process has read nothing yet."""
     return None
@@ -290,7 +293,8 @@ class RunStartup:
         self._report_stored(context, state)
         blocked = state.write_block_milliseconds
         took = "" if blocked is None else f", writes were blocked for {blocked} ms"
-        self._reporter.completed_before(f"{context.name} was cut over already{when}{took}: nothing to do")
+        unwatched = "" if state.watched is not False else UNWATCHED
+        self._reporter.completed_before(f"{context.name} was cut over already{when}{took}: nothing to do{unwatched}")
 
     def _report_stored(self, context: RunContext, state: RunState) -> None:
         """What an earlier run has copied, where this one copies nothing for now."""
