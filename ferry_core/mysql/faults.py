@@ -105,6 +105,11 @@ def table_is_gone(error: BaseException) -> bool:
     return isinstance(error, FerryError) and error.code in (1049, 1146)
 
 
+def index_is_gone(error: FerryError) -> bool:
+    """Whether a statement failed because an index that it names does not exist, or no longer is visible."""
+    return error.code == 1176
+
+
 def is_referenced(error: FerryError) -> bool:
     """Whether a table was not dropped because a foreign key of another table references it."""
     return error.code in (1217, 1451, 3730)

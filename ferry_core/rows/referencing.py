@@ -4,8 +4,10 @@ The key literals are as in ``bounds``. Used by ``workers.related_rows`` and ``wo
 """
 
 from collections.abc import Sequence
+from itertools import groupby, islice
 
 from ferry_core.errors import ServerRole
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import refuse_warnings
@@ -15,23 +17,26 @@ from ferry_core.tables.predicates import after, order_by, where
 from ferry_core.tables.table import ALL_ROWS, Key, KeyLiterals, KeySet, Table, TableName
 
 
-def index_over(session: Session, cascade: Cascade, role: ServerRole) -> str:
-    """The index of the child that begins with the constraint's columns; empty if there is none.
+def index_hint(session: Session, cascade: Cascade, role: ServerRole) -> str:
+    """FORCE INDEX with an index of the child that begins with the constraint's columns; without one, no index at all.
 
     InnoDB needs one for the constraint, and its definition is part of SHOW CREATE TABLE; a target table that the user
-    made may lack it.
+    made may lack it. An index over prefixes will not do: under a collation by the Unicode algorithm ('ß' = 'ss') equal
+    values may have different prefixes, and the servers leave out such rows. FORCE INDEX refuses invisible (MariaDB:
+    ignored) ones.
     """
     name = _name(cascade.child, role)
+    hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
     rows = session.query(
-        "SELECT index_name, GROUP_CONCAT(HEX(column_name) ORDER BY seq_in_index) FROM information_schema.statistics"
+        "SELECT index_name, IF(sub_part IS NULL, HEX(column_name), NULL) FROM information_schema.statistics"
         f" WHERE table_schema = {string(name.schema)} AND table_name = {string(name.name)} AND index_type = 'BTREE'"
-        " GROUP BY index_name ORDER BY index_name"
+        f" AND NOT {hidden} ORDER BY index_name, seq_in_index"
     )
-    wanted = [column.name.encode().hex().upper() for column in cascade.referencing]
-    for found, columns in rows:
-        if (columns or b"").decode().split(",")[: len(wanted)] == wanted:
-            return (found or b"").decode()
-    return ""
+    wanted = {column.name.encode().hex().upper().encode() for column in cascade.referencing}
+    for index, parts in groupby(rows, key=lambda row: row[0] or b""):
+        if {part for _, part in islice(parts, len(wanted))} == wanted:
+            return f" FORCE INDEX ({identifier(index.decode())})"
+    return " USE INDEX ()"
 
 
 def referencing_keys(
@@ -42,18 +47,20 @@ def referencing_keys(
     *,
     behind: KeyLiterals | None,
     limit: int,
-    index: str,
+    hint: str,
     lock_clause: str,
 ) -> list[KeyLiterals]:
-    """Keys of the child's rows that reference one of ``values``, in the key's order, from after ``behind`` on."""
+    """Keys of the child's rows that reference one of ``values``, in the key's order, from after ``behind`` on.
+
+    ``hint`` comes from ``index_hint``.
+    """
     child = cascade.child
-    chosen = where(Key(index, cascade.referencing), KeySet(tuple(values)))
-    forced = f" FORCE INDEX ({identifier(index)})" if index else ""
+    chosen = where(Key("", cascade.referencing), KeySet(tuple(values)))
     more = f" AND {after(child.key, behind)}" if behind is not None else ""
     return _keys(
         session,
         child,
-        f"FROM {_name(child, role).sql}{forced} WHERE {chosen}{more}"
+        f"FROM {_name(child, role).sql}{hint} WHERE {chosen}{more}"
         f" ORDER BY {order_by(child.key)} LIMIT {limit}{lock_clause}",
     )
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from ferry_core.errors import ServerRole
-from ferry_core.rows.referencing import index_over, referencing_keys
+from ferry_core.errors import DataError, ServerRole
+from ferry_core.mysql.faults import index_is_gone
+from ferry_core.rows.referencing import index_hint, referencing_keys
 from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.table import KeyLiterals
 from ferry_core.workers.sessions import CopySessions
@@ -18,7 +19,7 @@ class RelatedRows:
         self._step = step
         self._pair = pair
         self._lock_clause = lock_clause
-        self._indexes: dict[tuple[Cascade, ServerRole], str] = {}
+        self._hints: dict[tuple[Cascade, ServerRole], str] = {}
 
     def find(
         self,
@@ -36,12 +37,17 @@ class RelatedRows:
             pair.refresh()
             on_source = role is ServerRole.SOURCE
             session = pair.source() if on_source else pair.target
-            if known not in self._indexes:
-                self._indexes[known] = index_over(session, cascade, role)
+            hint = self._hints.get(known) or index_hint(session, cascade, role)
+            self._hints[known] = hint
             clause = self._lock_clause if on_source else ""
-            index = self._indexes[known]
             return referencing_keys(
-                session, cascade, role, values, behind=behind, limit=limit, index=index, lock_clause=clause
+                session, cascade, role, values, behind=behind, limit=limit, hint=hint, lock_clause=clause
             )
 
-        return self._step.retrying(pair, find)
+        try:
+            return self._step.retrying(pair, find)
+        except DataError as error:
+            if not index_is_gone(error):
+                raise
+            del self._hints[known]  # another index has taken its place: servers drop it then without being asked to
+            return self._step.retrying(pair, find)

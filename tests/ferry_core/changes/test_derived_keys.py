@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from ferry_core.changes import derived_keys
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.rows.chunks import Frontier, StoredFrontier
 from ferry_core.workers.orphans import suspect_orphans
 from hack.servers import Family
@@ -433,6 +434,66 @@ def test_other_referenced_columns(silent: Pair, schema: str, kind: str) -> None:
         change(silent, schema, *statements[4:])
         run.drain()
         run.equal()
+
+
+BY_CODE = (
+    "CREATE TABLE parent (id INT PRIMARY KEY, code VARCHAR(20) COLLATE utf8mb4_unicode_ci UNIQUE) CHARSET utf8mb4",
+    (
+        "CREATE TABLE child (id INT PRIMARY KEY, p VARCHAR(20) COLLATE utf8mb4_unicode_ci, {}, KEY of_parent (p), "
+        "FOREIGN KEY (p) REFERENCES parent (code) ON DELETE CASCADE) CHARSET utf8mb4"
+    ),
+    "INSERT INTO parent VALUES (1, 'straße'), (2, 'b')",
+    "INSERT INTO child (id, p) VALUES (10, 'strasse'), (11, 'straße'), (20, 'b')",
+)
+
+
+@pytest.mark.parametrize("kind", ["prefixes", "invisible"])
+def test_an_index_that_does_not_find_each_reference(silent: Pair, schema: str, kind: str) -> None:
+    """Its name is the first. 'strasse' and 'straße' are equal, their prefixes are not."""
+    hidden = "IGNORED" if silent.flavor is Flavor.MARIADB else "INVISIBLE"
+    index = {"prefixes": "KEY aaa (p(5))", "invisible": f"KEY aaa (p, id) {hidden}"}[kind]
+    make(silent, schema, *(statement.format(index) for statement in BY_CODE))
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+@pytest.mark.parametrize("server", ["source", "target"])
+def test_an_index_that_takes_another_s_place(silent: Pair, schema: str, server: str) -> None:
+    """Both families then drop the index that they have made for the constraint, without being asked to."""
+    make(
+        silent, schema, PARENT,
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, v INT, "
+        "CONSTRAINT own FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
+        "INSERT INTO parent VALUES (1, 'a', 0), (2, 'b', 0), (3, 'c', 0)",
+        "INSERT INTO child VALUES (10, 1, 0), (20, 2, 0), (30, 3, 0)",
+    )  # fmt: skip
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        other: Server = getattr(silent, server)
+        other.execute("SET sql_log_bin = 0", f"ALTER TABLE `{schema}`.child ADD INDEX another (p, v)")
+        assert "KEY `own`" not in str(other.query(f"SHOW CREATE TABLE `{schema}`.child"))
+        change(silent, schema, "DELETE FROM parent WHERE id = 2")
+        run.drain()
+        assert run.ids("child") == [30]
+        run.equal()
+
+
+def test_an_index_that_the_target_lacks(silent: Pair, schema: str) -> None:
+    """One over prefixes is not used in its place."""
+    make(silent, schema, *(statement.format("KEY aaa (p(5))") for statement in BY_CODE), on=["source"])
+    lacking = BY_CODE[1].replace(", KEY of_parent (p), FOREIGN KEY (p) REFERENCES parent (code) ON DELETE CASCADE", "")
+    make(silent, schema, BY_CODE[0], lacking.format("KEY aaa (p(5))"), *BY_CODE[2:], on=["target"])
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        assert run.ids("child") == [20]
 
 
 def test_a_row_filter_that_rows_enter_and_leave(silent: Pair, schema: str) -> None:
