@@ -11,7 +11,8 @@ from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.result import Check, Finding, failed
 from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import Cascade, cascades_among
-from ferry_core.schema.definition import ForeignKey, unique_columns
+from ferry_core.schema.definition import ForeignKey, computed_from, unique_columns
+from ferry_core.schema.significant import is_versioned
 from ferry_core.schema.tokens import tokens_of
 from ferry_core.tables.table import Table
 
@@ -78,8 +79,11 @@ def _limits(source: ServerFacts, key: ForeignKey, cascade: Cascade) -> Iterator[
         yield f"{server}it references columns outside of the key of {parent.source}: set binlog_row_image=FULL"
     if sets_null and child.row_filter and _names_one(child.row_filter, child, ours):
         yield f"{server}the row filter of {child.source} names a column that it sets to NULL: use another filter"
-    if sets_null and any(ours & columns for columns in unique_columns(child.definition, child.source)):
+    nulled = computed_from(child.definition, child.source, ours) if sets_null else set()
+    if any(nulled & columns for columns in unique_columns(child.definition, child.source)):
         yield f"{server}it sets a column of a UNIQUE index to NULL, which is not supported yet"
+    if is_versioned(parent.definition, parent.source):
+        yield f"{server}{parent.source} is system-versioned, so that its deletions look like updates"
     if cascade.parent_follows:
         chain = f"{server}it continues another cascade through {parent.source}, "
         if parent.row_filter:

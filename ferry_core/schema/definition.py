@@ -112,6 +112,20 @@ def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:
     return frozenset(name for key in keys if key.cascades for name in by_folded[str(key.references).lower()])
 
 
+def computed_from(statement: str, table: TableName, columns: Collection[str]) -> set[str]:
+    """``columns``, in lower case, and the generated columns that are computed from them."""
+    found = set(columns)
+    elements, _ = elements_of(statement, table)
+    generated = {
+        element[0].text.lower(): {token.text.lower() for token in element[1:]}
+        for element in elements
+        if element[0].kind == "name" and any(token.word == "AS" for token in element)
+    }
+    while more := {name for name, texts in generated.items() if name not in found and texts & found}:
+        found |= more
+    return found
+
+
 def unique_columns(statement: str, table: TableName) -> list[set[str]]:
     """Columns of each UNIQUE index besides the PRIMARY KEY, in lower case; for an expression, every name in it."""
     if not statement:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from ferry_core.errors import DataError
 from ferry_core.schema.definition import parse
 from ferry_core.schema.tokens import Token, tokens_of
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import Table, TableName
 
 _PLAIN_INDEX = {"KEY", "INDEX", "FULLTEXT", "SPATIAL", "VECTOR"}
 _UNIQUE_INDEX = {"UNIQUE", "PRIMARY"}
 _TWO_WORDS = {"COMMENT", "COLLATE", "CHARSET"}
 """Options with a value. Character sets come from information_schema, whatever the table's default is."""
+
+_VERSIONED = "WITH SYSTEM VERSIONING"
 
 
 def significant(table: Table) -> tuple[str, ...]:
@@ -51,6 +53,11 @@ def differences(before: Table, now: Table | None) -> str:
     lost, gained = ([line for line in one if line not in other] for one, other in ((old, new), (new, old)))
     shown = [f"no longer {printable(line)}" for line in lost[:1]] + [f"now {printable(line)}" for line in gained[:1]]
     return "; ".join(shown) or "one of its parts occurs more or less often"
+
+
+def is_versioned(statement: str, table: TableName) -> bool:
+    """Whether MariaDB keeps earlier versions of the table's rows in it. ``statement``: SHOW CREATE TABLE."""
+    return bool(statement) and _VERSIONED in _option_lines(tokens_of(parse(statement, table).options))
 
 
 def printable(text: str) -> str:
@@ -106,4 +113,4 @@ def _option_lines(tokens: Sequence[Token]) -> Iterator[str]:
     if "ENGINE" in words:
         yield f"ENGINE {' '.join(words[words.index('ENGINE') + 1 :][:2]).strip()}"
     if ("SYSTEM", "VERSIONING") in itertools.pairwise(words):
-        yield "WITH SYSTEM VERSIONING"
+        yield _VERSIONED

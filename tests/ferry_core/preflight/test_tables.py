@@ -98,6 +98,13 @@ UNFOLLOWED = {
         ),
         "a column of a UNIQUE index",
     ),
+    "SET NULL in a UNIQUE index over generated columns": (
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, p INT, `AS` INT, g INT AS (p + 1) VIRTUAL, h INT AS (-g) VIRTUAL, "
+            "UNIQUE (h), CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)"
+        ),
+        "a column of a UNIQUE index",
+    ),
     "a middle table with another UNIQUE index": (
         (
             "CREATE TABLE middle (id INT PRIMARY KEY, x INT UNIQUE, p INT, "
@@ -133,6 +140,31 @@ def test_cascades_whose_rows_cannot_be_found(pair: Pair, schema: str, kind: str)
     assert why in found["ForeignKeyCascades"]
     if pair.flavor is Flavor.MYSQL:
         assert not found_of_cascades(pair, schema, LOGGED)
+
+
+def test_cascades_from_system_versioned_tables(mariadb_pair: Pair, schema: str) -> None:
+    """Their deletions are logged as updates: with earlier rows that end, and the same referenced values."""
+    pair = mariadb_pair
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, "
+        "e TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, "
+        "CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
+    )
+    known = check(pair.source, pair.target, schema, acknowledge=["SystemVersionedHistory"])
+    assert f"{schema}.parent is system-versioned" in told(known)["ForeignKeyCascades"]
+
+
+def test_cascades_and_unique_indexes_that_they_do_not_change(pair: Pair, schema: str) -> None:
+    """SET NULL changes neither the column that is generated from another one, nor that which the index contains."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, x INT, g INT AS (x) VIRTUAL, UNIQUE (g), "
+        "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)",
+    )
+    assert not found_of_cascades(pair, schema, UNLOGGED)
 
 
 def test_cascades_that_need_full_images(pair: Pair, schema: str) -> None:
