@@ -24,6 +24,7 @@ from ferry_core.binlog.walker import Walker, compiled, double_image_source, sing
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import Cascade, Reference
+from ferry_core.schema.significant import is_versioned
 from ferry_core.tables.table import ALL_ROWS_RAW
 
 _WRITES = (WRITE_ROWS, WRITE_ROWS_V1)
@@ -32,6 +33,7 @@ _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
 _CASCADES_TOLD = 0x12
 """Flags: MySQL logged the rows that its cascades changed, or foreign_key_checks=0 kept it from cascading."""
 _LONGLONG = 8
+_TIMESTAMP2 = 17
 _OLD_TEMPORAL = (7, 11, 12)
 _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 
@@ -67,12 +69,15 @@ class TrackedTable(Generic[M]):
     def _check_count(self, *, mariadb: bool) -> None:
         """Check the column count.
 
-        MariaDB adds the hidden hash of a UNIQUE index over long columns after the table's own columns.
+        After the table's own columns MariaDB adds the hidden hash of a UNIQUE index over long columns, and the hidden
+        start and end of a system-versioned table's rows.
         """
         count = len(self.table.columns)
         hidden = self._columns[count:]
-        hashes = mariadb and self.table.secondary_unique and all(column.type == _LONGLONG for column in hidden)
-        if len(self._columns) < count or (hidden and not hashes):
+        added = {_LONGLONG} if mariadb and self.table.secondary_unique else set()
+        if mariadb and hidden and is_versioned(self.table.definition, self.table.source):
+            added = {_LONGLONG, _TIMESTAMP2}
+        if len(self._columns) < count or not added.issuperset(column.type for column in hidden):
             raise unresumable.other_shape(
                 self.table, f"its events have {len(self._columns)} columns, the table {count}"
             )
