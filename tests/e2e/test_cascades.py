@@ -1,5 +1,6 @@
 """Foreign keys with cascades, from a check to the cutover, under writers and kills, on servers that log no cascade."""
 
+import functools
 import random
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def test_random_changes_of_related_tables(
 ) -> None:
     """With kills in every stage. MySQL's own cascades are in its binlog."""
     pair: Pair = request.getfixturevalue(f"{family}_pair")
+    for server in (pair.source, pair.target):  # this also makes the source writable again, which others share
+        request.addfinalizer(functools.partial(server.drop_schemas, schema))
     seed = seed_of_run()
     create(pair.source, schema, seed, 3000)
     rng = random.Random(seed)
