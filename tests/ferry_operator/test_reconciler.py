@@ -223,7 +223,7 @@ def test_a_lost_directive_is_sent_again_soon_though_the_status_cannot_be_written
 
     async def scene(harness: Harness) -> None:
         harness.reconciler.copier = copier
-        await harness.until(lambda: copier.send.await_count == 3)
+        await harness.until(lambda: copier.send.await_count >= 3)
 
     played(cluster, scene)
 

@@ -338,8 +338,8 @@ class Proxy:
         if self._hold.skip:
             self._hold.skip -= 1
             return data
-        # All of it: the beginning of a command could reach the server after the rest, which a ``release`` sends at once,
-        # and a server with half of a packet gives up after net_read_timeout.
+        # All of it: the beginning of a command could reach the server after the rest, which ``release`` sends at once.
+        # And a server with half of a packet gives up after net_read_timeout.
         link.kept += data
         link.holding = True
         self.counts.held += 1
