@@ -68,7 +68,7 @@ def test_xids_of_binlog_and_xa_recover_agree(pair: Pair, schema: str) -> None:
     with pair.source.connect() as connection, connection.cursor() as cursor:
         cursor.execute("XA RECOVER")
         rows = [row for row in cursor.fetchall() if row[0] == 7]
-        cursor.execute(f"xa rollback {xid}")
+    pair.source.decide_xa(f"XA ROLLBACK {xid}")
     format_id, gtrid_length, bqual_length, data = rows[0]
     raw = data if isinstance(data, bytes) else data.encode()
     expected = normal_xid(format_id, raw[:gtrid_length], raw[gtrid_length : gtrid_length + bqual_length])
