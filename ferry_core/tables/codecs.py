@@ -24,6 +24,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.reasons import Reason
+from ferry_core.tables.scaled_floats import largest_below_its_float
 from ferry_core.tables.table import Column
 
 INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
@@ -140,11 +141,21 @@ class _Float(_Double):
     """Converted to a double, because a bare FLOAT prints six digits.
 
     Even truncated to 22 characters it keeps the nine needed.
+
+    The largest value of a FLOAT(M,D) may be printed as a larger one, which servers refuse. Such a field is loaded as
+    the largest value, which is stored as the same float.
     """
 
     @property
     def value(self) -> str:
         return f"{self.name}*1e0"
+
+    def assignment(self, variable: str) -> str | None:
+        largest = largest_below_its_float(self.column.column_type)
+        if largest is None:
+            return None
+        limit = f"{largest:.17e}"
+        return f"IF(ABS({variable})>{limit},SIGN({variable})*{limit},{variable})"
 
     @property
     def _scaled(self) -> bool:

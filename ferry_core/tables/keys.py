@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ferry_core.tables.scaled_floats import largest_below_its_float
 from ferry_core.tables.table import Column, Key
 
 _PLAIN_COLLATIONS = ("_bin", "_general_ci", "latin1_swedish_ci", "binary")
@@ -26,6 +27,9 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | Non
     Invisible (MariaDB: ignored) indexes are not usable, because FORCE INDEX refuses them. No table loses its only key
     by that, because neither family allows hiding the index by which a table is clustered. A generated column is usable
     only in a PRIMARY KEY, where it is stored: row images need not contain virtual columns.
+
+    A FLOAT(M,D) is not usable if its largest value is stored as a float above it: MySQL finds that value by no index,
+    MariaDB not in each statement.
     """
     by_name = {column.name: column for column in columns}
     for index in sorted(indexes, key=lambda index: (not index.whole, index.name != "PRIMARY")):
@@ -33,7 +37,8 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | Non
             continue
         parts = tuple(by_name[name] for name in index.parts if name in by_name)
         virtual = index.name != "PRIMARY" and any(column.generated for column in parts)
-        if len(parts) != len(index.parts) or virtual or any(column.nullable for column in parts):
+        lost = any(largest_below_its_float(column.column_type) is not None for column in parts)
+        if len(parts) != len(index.parts) or virtual or lost or any(column.nullable for column in parts):
             continue
         if index.whole or _ordered_by_prefixes(parts):
             return Key(index.name, parts, prefixed=not index.whole)

@@ -332,6 +332,25 @@ def test_servers_leave_out_rows_of_a_range_over_prefixes(pair: Pair, schema: str
     assert left_out == {"utf8mb4_bin": 0, "utf8mb4_general_ci": 0, "utf8mb4_unicode_ci": 1}
 
 
+def test_an_index_loses_the_largest_float(pair: Pair, session: Session, schema: str) -> None:
+    """So a table with such a key is moved whole, or by another key."""
+    found = {}
+    for name, kind, largest in (("exact", "FLOAT(7,3)", "9999.999"), ("above", "FLOAT(10,3)", "9999999.999")):
+        table = f"`{schema}`.{name}"
+        pair.source.execute(
+            f"CREATE TABLE {table} (k {kind} NOT NULL PRIMARY KEY, v INT)", f"INSERT INTO {table} VALUES ({largest}, 1)"
+        )
+        literal = pair.source.value(f"SELECT CONCAT(k * 1e0, 'e0') FROM {table}")
+        counted = f"SELECT COUNT(*) FROM {table} WHERE k = {literal}"
+        impossible = "Impossible WHERE" in str(pair.source.query(f"EXPLAIN {counted}"))
+        found[name] = (pair.source.value(counted), impossible)
+    by_index = 0 if pair.family is Family.MYSQL else 1
+    assert found == {"exact": (1, False), "above": (by_index, True)}
+    pair.source.execute(f"CREATE TABLE `{schema}`.other (k FLOAT(10,3) PRIMARY KEY, n INT NOT NULL UNIQUE)")
+    keys = {table.source.name: table.key.index_name for table in discover(session, selection(f"{schema}.*"))}
+    assert keys == {"exact": "PRIMARY", "above": "", "other": "n"}
+
+
 def test_a_generated_invisible_primary_key_is_the_key(mysql_pair: Pair, schema: str) -> None:
     source = mysql_pair.source
     source.execute("SET SESSION sql_generate_invisible_primary_key = ON", f"CREATE TABLE `{schema}`.t (a INT)")
