@@ -268,6 +268,7 @@ class Reason(StrEnum):
     UNAUTHORIZED = "Unauthorized"
     FOREIGN_ORIGIN = "ForeignOrigin"
     FOREIGN_HOST = "ForeignHost"
+    TOO_MANY_STREAMS = "TooManyStreams"
     PORT_IN_USE = "PortInUse"
     TOKEN_REQUIRED = "TokenRequired"
     INTERNAL_ERROR = "InternalError"

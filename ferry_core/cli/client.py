@@ -32,9 +32,16 @@ class ControlClient:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if self._socket:
+            return
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ConfigError(Reason.USAGE, f"--server {self.url} is not a URL such as http://127.0.0.1:8080")
+
+    @property
+    def _socket(self) -> str:
+        """Path of the Unix socket; empty if the server has an address."""
+        return self.url.removeprefix("unix:") if self.url.startswith("unix:") else ""
 
     def status(self) -> Report:
         try:
@@ -76,10 +83,11 @@ class ControlClient:
             headers["Content-Type"] = "application/json"
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
-        url = f"{self.url.rstrip('/')}/api/v1/{what}"
+        connector = aiohttp.UnixConnector(self._socket) if self._socket else None
+        url = f"{'http://localhost' if self._socket else self.url.rstrip('/')}/api/v1/{what}"
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector) as session,
             session.request(method, url, data=body, allow_redirects=False) as answer,
         ):
             return answer.status, await answer.read()

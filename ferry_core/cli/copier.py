@@ -60,7 +60,7 @@ def copier(
     out.as_json = True
     started: list[engine.SteeredEngine] = []
     with written_at_exit(termination_log, lambda: started[0].snapshot() if started else None):
-        token = inputs.read_token(token_file)
+        token = inputs.token_of(token_file)
         loaded = load(files, secrets_dir)
         configure("json", str(loaded.ferry.spec.copier.log_level.value).lower())
         kept = DirectiveStore(directive_file)
@@ -72,7 +72,7 @@ def copier(
         server = ControlServer(
             StoringVerbs(run, kept, Directive.of(ferry.metadata.generation, ferry.spec)),
             listen,
-            token=token,
+            tokens={"operator": token},
             tls_dir=tls_dir,
             managed=Managed(ferry.metadata.namespace, ferry.metadata.name),
             metrics_listen=metrics_listen,

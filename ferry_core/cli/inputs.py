@@ -1,7 +1,7 @@
 """Options that several commands share, and the parsing of their values. Used by the commands."""
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,11 @@ def state_path(ferry: Ferry, given: Path | None) -> Path | None:
 
 def read_token(file: Path | None) -> str | None:
     """The bearer token in ``file``, without a trailing newline."""
-    if file is None:
-        return None
+    return None if file is None else token_of(file)
+
+
+def token_of(file: Path) -> str:
+    """The bearer token in ``file``."""
     try:
         token = file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -85,6 +88,18 @@ def read_token(file: Path | None) -> str | None:
     return token
 
 
+def read_tokens(files: Sequence[Path]) -> dict[str, str]:
+    """The tokens in ``files``, by file name."""
+    tokens: dict[str, str] = {}
+    for file in files:
+        if file.name in tokens:
+            raise ConfigError(
+                Reason.USAGE, f"--token-file: two files are called {file.name}; the log could not tell them"
+            )
+        tokens[file.name] = token_of(file)
+    return tokens
+
+
 def duration(option: str, text: str) -> float:
     """A duration in seconds."""
     try:
@@ -94,9 +109,11 @@ def duration(option: str, text: str) -> float:
 
 
 def listen_address(text: str) -> str | None:
-    """HOST:PORT as given; None for ``none``."""
+    """HOST:PORT or unix:PATH as given; None for ``none``."""
     if text == "none":
         return None
+    if text.startswith("unix:") and text != "unix:":
+        return text
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise _no_address(text)

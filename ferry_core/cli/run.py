@@ -33,11 +33,16 @@ LEVELS = ("debug", "info", "warning", "error")
     "--listen",
     default="127.0.0.1:8080",
     show_default=True,
-    metavar="HOST:PORT",
-    help="Address of the ControlServer; none turns it off. Off loopback it needs a token.",
+    metavar="ADDRESS",
+    help="HOST:PORT or unix:PATH of the ControlServer; none turns it off. Off loopback it needs a token.",
 )
 @click.option(
-    "--token-file", type=inputs.FilePath, metavar="FILE", help="Bearer token that the ControlServer asks for."
+    "--token-file",
+    "token_files",
+    type=inputs.FilePath,
+    multiple=True,
+    metavar="FILE",
+    help="Bearer token that the ControlServer asks for. May be repeated; the log names tokens by their files.",
 )
 @click.option(
     "--tls-dir",
@@ -71,7 +76,7 @@ def run(
     take_over: bool,
     restart: bool,
     listen: str,
-    token_file: Path | None,
+    token_files: tuple[Path, ...],
     tls_dir: Path | None,
     retry_for: str,
     progress: str,
@@ -82,7 +87,7 @@ def run(
     out.as_json = log_format == "json"
     out.debug = log_level == "debug"
     address = inputs.listen_address(listen)
-    token = inputs.read_token(token_file)
+    tokens = inputs.read_tokens(token_files)
     patience = inputs.duration("--retry-for", retry_for)
     loaded = load(files, secrets_dir)
     configure(log_format, _level(loaded.ferry, log_level))
@@ -92,7 +97,7 @@ def run(
     if path is not None and os.path.lexists(path):
         kept = "; --restart has no effect on an existing state" if restart else ""
         out.notice(f"{path} exists: this run resumes what it records{kept}")
-    options = RunOptions(path, address, token, tls_dir, patience, take_over, restart)
+    options = RunOptions(path, address, tokens, tls_dir, patience, take_over, restart)
     ferry = engine.make_engine(loaded, options)
     with stop_on_signal(ferry.stop), shown(ferry, progress, out):
         code = ferry.run()

@@ -75,6 +75,9 @@ resume = _simple("resume", "resumed", "Resume after a pause.")
 cutover = _simple(
     "cutover", "cutover approved", "Approve the cutover: writes move to the target as soon as every gate is passed."
 )
+withdraw = _simple(
+    "withdraw", "approval withdrawn", "Withdraw the approval of the cutover; a running attempt finishes first."
+)
 verify = _simple("verify", "verification asked for", "Ask for a verification pass now.")
 
 

@@ -6,7 +6,7 @@ another origin is refused. Without a token, a request for a foreign host name (D
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -14,20 +14,21 @@ from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ValidationError
 
 from ferry_core.control.listen import is_loopback
+from ferry_core.control.route import Handler
 from ferry_core.errors import ConfigError, FerryError
 from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-OPEN_PATHS = ("/healthz", "/readyz", "/")
-"""Paths that need no token: probes, and the page, which contains nothing but a form for the token."""
+TOKEN_NAME = web.RequestKey("token_name", str)
+"""The name of a request's token."""
+REFUSED_FOR = web.ResponseKey("refused_for", str)
+"""The reason of an error."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def answer(body: BaseModel | dict[str, object], status: int = 200) -> web.Response:
+def answer(body: BaseModel | Mapping[str, object], status: int = 200) -> web.Response:
     """One JSON object."""
     if isinstance(body, BaseModel):
         return web.Response(
@@ -36,9 +37,11 @@ def answer(body: BaseModel | dict[str, object], status: int = 200) -> web.Respon
     return web.json_response(body, status=status, headers=_HEADERS)
 
 
-def refusal(status: int, reason: Reason, message: str) -> web.Response:
-    """An error in the form that every route uses."""
-    return answer({"reason": reason, "message": message}, status)
+def refusal(status: int, reason: Reason, message: str, command: str | None = None) -> web.Response:
+    """An error in the form that every route uses. ``command``: the line for a shell to use instead."""
+    response = answer({"reason": reason, "message": message} | ({"command": command} if command else {}), status)
+    response[REFUSED_FOR] = reason
+    return response
 
 
 def what_is_wrong(error: ValidationError) -> str:
@@ -71,7 +74,9 @@ def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Respons
             return refusal(404, Reason.NOT_FOUND, f"there is no {request.path}; see /openapi.json")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            return refusal(405, Reason.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
+            response = refusal(405, Reason.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed}, not {request.method}")
+            response.headers["Allow"] = allowed
+            return response
         case web.HTTPRequestEntityTooLarge():
             return refusal(413, Reason.BODY_TOO_LARGE, "the body is too large")
     return refusal(error.status, Reason.BAD_REQUEST, error.text or error.reason)
@@ -92,20 +97,29 @@ def _host_name(request: web.Request) -> str:
         return ""
 
 
-def guard(token: str | None) -> Middleware:
-    """Allows requests with the token; without a token configured, local requests that are not from a foreign web
-    page.
+def _foreign_page(request: web.Request, public: Collection[str]) -> str:
+    """The site of the web page that sends the request, if it is not the run's own."""
+    origin = request.headers.get("Origin")
+    if origin is not None and _host(origin) != request.host:
+        return origin
+    # Images of a foreign page have no Origin, and could open all streams of events. A link to the page may be anywhere.
+    own = request.path in public or request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    return "" if own else "another site"
+
+
+def guard(tokens: Mapping[str, str], public: Collection[str]) -> Middleware:
+    """Allows requests with one of the tokens, which have names; without any configured, local requests that are not
+    from a foreign web page. The paths ``public`` need no token.
     """
-    expected = None if token is None else f"Bearer {token}".encode()
+    expected = {name: f"Bearer {token}".encode() for name, token in tokens.items()}
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        origin = request.headers.get("Origin")
-        if origin is not None and _host(origin) != request.host:
-            return refusal(403, Reason.FOREIGN_ORIGIN, f"requests of web pages from {origin} are refused")
-        if request.path in OPEN_PATHS:
+        if foreign := _foreign_page(request, public):
+            return refusal(403, Reason.FOREIGN_ORIGIN, f"requests of web pages from {foreign} are refused")
+        if request.path in public:
             return await handler(request)
-        if expected is None:
+        if not expected:
             name = _host_name(request)
             if not is_loopback(name):
                 return refusal(
@@ -113,10 +127,13 @@ def guard(token: str | None) -> Middleware:
                 )
             return await handler(request)
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(given, expected):
+        # All are compared, so that the time tells nothing.
+        matching = [name for name, each in expected.items() if hmac.compare_digest(given, each)]
+        if not matching:
             refused = refusal(401, Reason.UNAUTHORIZED, "send the token of --token-file as Authorization: Bearer TOKEN")
             refused.headers["WWW-Authenticate"] = "Bearer"
             return refused
+        request[TOKEN_NAME] = matching[0]
         return await handler(request)
 
     return check

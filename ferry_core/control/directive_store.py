@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ferry_core.api.control import Settings
 from ferry_core.api.directive import TOLD, Directive
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.api.spec import Ferry
@@ -60,6 +61,14 @@ class StoringVerbs:
     def progress(self) -> Progress:
         return self._verbs.progress
 
+    @property
+    def name(self) -> str:
+        return self._verbs.name
+
+    @property
+    def wanted(self) -> Directive:
+        return self._verbs.wanted
+
     def pause(self) -> None:
         self._verbs.pause()
 
@@ -68,6 +77,12 @@ class StoringVerbs:
 
     def set_throttle(self, max_rows_per_second: int | None) -> None:
         self._verbs.set_throttle(max_rows_per_second)
+
+    def set_settings(self, settings: Settings) -> None:
+        self._verbs.set_settings(settings)
+
+    def withdraw(self) -> None:
+        self._verbs.withdraw()
 
     def cutover(self) -> None:
         self._verbs.cutover()

@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,27 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True)
+class UnixAddress:
+    """``unix:PATH``: a socket that only its owner and root can open."""
+
+    path: Path
+
+    loopback = True
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+def parse(text: str) -> Address | UnixAddress:
+    """What --listen says."""
+    if text.startswith("unix:"):
+        if not text.removeprefix("unix:"):
+            raise ConfigError(Reason.USAGE, f"--listen {text}: write unix:PATH, for example unix:/run/ferry.sock")
+        return UnixAddress(Path(text.removeprefix("unix:")))
+    return Address.parse(text)
+
+
 def is_loopback(host: str) -> bool:
     """Whether the address is reachable only from this machine."""
     if host == "localhost":
@@ -44,11 +66,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def refuse_open(address: Address, token: str | None) -> None:
+def refuse_open(address: Address | UnixAddress, tokens: Mapping[str, str]) -> None:
     """Raise ConfigError if anybody on the network could cut over or abort."""
-    if token == "":
+    if "" in tokens.values():
         raise ConfigError(Reason.TOKEN_UNREADABLE, "the ControlServer's token is empty: put one line into its file")
-    if token is None and not address.loopback:
+    if not tokens and not address.loopback:
         raise ConfigError(
             Reason.TOKEN_REQUIRED,
             f"--listen {address} can be reached from other machines: give --token-file, or listen on 127.0.0.1",
@@ -76,6 +98,44 @@ def bind(address: Address) -> socket.socket:
             ) from error
         raise ConfigError(Reason.USAGE, f"--listen {address}: {error.strerror or error}") from error
     return listener
+
+
+def bind_unix(address: UnixAddress) -> socket.socket:
+    """A listening socket in the file system. A file left by a process that was killed is replaced."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_unused(address.path)
+        listener.bind(str(address.path))
+        address.path.chmod(0o600)  # before it listens: until then nobody can connect
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                Reason.PORT_IN_USE, f"{address.path} exists, perhaps of another ferry: give --listen another path"
+            ) from error
+        raise ConfigError(Reason.USAGE, f"--listen {address}: {error.strerror or error}") from error
+    return listener
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None if there is no such file. A socket of the same name may be another run's."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remove_unused(path: Path) -> None:
+    """Remove a socket on which nobody listens. Any other file stays."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
 
 
 def tls_context(tls_dir: Path | None) -> ssl.SSLContext | None:

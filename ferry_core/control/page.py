@@ -5,6 +5,10 @@ import hashlib
 import re
 from importlib.resources import files
 
+from aiohttp import web
+
+from ferry_core.control.route import Route
+
 PAGE = files("ferry_core.control").joinpath("page.html").read_text("utf-8")
 
 
@@ -23,3 +27,12 @@ PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+
+
+def routes() -> list[Route]:
+    """Needs no token: it holds nothing but a form for it."""
+    return [Route("GET", "/", "page", "A page for people.", _page, "text/html", public=True)]
+
+
+async def _page(_: web.Request) -> web.StreamResponse:
+    return web.Response(text=PAGE, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.report.progress import Progress
@@ -14,13 +15,25 @@ class Verbs(Protocol):
     def progress(self) -> Progress:
         """The run's one snapshot."""
 
+    @property
+    def name(self) -> str:
+        """Namespace and name of the Ferry."""
+
+    @property
+    def wanted(self) -> Directive:
+        """Everything that is wanted now, verbs included."""
+
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
 
     def set_throttle(self, max_rows_per_second: int | None) -> None: ...
 
+    def set_settings(self, settings: Settings) -> None: ...
+
     def cutover(self) -> None: ...
+
+    def withdraw(self) -> None: ...
 
     def abort(self) -> None: ...
 

@@ -103,6 +103,11 @@ class DesiredState:
         asked = _requested(replace(self, series=self.series + 1), CutoverRequest.of(cutover))
         return asked.changed(cutover=cutover)
 
+    def withdrawn(self) -> "DesiredState":
+        """After the withdraw verb: no attempt starts until it is approved again, whatever ``cutover.mode`` says."""
+        cutover = self.directive.cutover.held()
+        return _requested(self, CutoverRequest.of(cutover)).changed(cutover=cutover)
+
     def stopped(self) -> "DesiredState":
         return replace(self, stopping=True)
 

@@ -13,6 +13,10 @@ class Counters:
     binlog_events: dict[str, int] = field(default_factory=dict)
     binlog_bytes: int = 0
     reconnects: dict[str, int] = field(default_factory=dict)
+    writes: int = 0
+    """Chunks and batches of changed keys written to the target."""
+    write_seconds: float = 0.0
+    """Time of all of them, with their commits."""
     keys_flushed: Counter[str] = field(default_factory=lambda: Counter({"written": 0, "deleted": 0}))
     checkpoints: Counter[str] = field(default_factory=lambda: Counter({"success": 0, "failure": 0}))
     checkpoint_at: float | None = None

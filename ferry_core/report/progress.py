@@ -10,6 +10,7 @@ from typing import Any
 
 from ferry_core.api import report as api
 from ferry_core.api.conditions import MESSAGE_CHARACTERS
+from ferry_core.api.control import RecentEvent
 from ferry_core.api.report import Phase, Report, Stage, TableReport
 from ferry_core.errors import FerryError, RetriableError
 from ferry_core.moves.move import TableMove
@@ -18,6 +19,7 @@ from ferry_core.report.conditions import Conditions
 from ferry_core.report.counters import Counters
 from ferry_core.report.heartbeat import Heartbeat
 from ferry_core.report.rate import SmoothedRate
+from ferry_core.report.recent import RecentEvents
 from ferry_core.report.revisions import Revisions
 from ferry_core.report.tables import copy_report, state_of, table_report
 from ferry_core.report.timings import Timings
@@ -39,6 +41,7 @@ class Progress:
         self._lock = self._revisions.lock
         self._generation = generation
         self._conditions = Conditions()
+        self._recent = RecentEvents()
         self._moves: Iterable[TableMove] = ()
         self._with_pending: Collection[TableMove] = ()
         self._counters = Counters()
@@ -91,6 +94,7 @@ class Progress:
         with self._lock:
             if stage is not self._stage:
                 self._stage = stage
+                self._recent.add(self._moment(), "Stage", stage.value)
                 self._revisions.news()
             if message is not None:
                 self._say(message=message[:MESSAGE_CHARACTERS])
@@ -106,7 +110,9 @@ class Progress:
     def set_condition(self, kind: str, status: bool | None, reason: Reason, message: str = "") -> None:
         """``status`` None is Unknown."""
         with self._lock:
-            if self._conditions.set(kind, status, reason, message, self._generation, self._moment()):
+            now, before = self._moment(), self._conditions.get(kind)
+            if self._conditions.set(kind, status, reason, message, self._generation, now):
+                self._recent.condition(now, before, self._conditions.get(kind))
                 self._revisions.news()
 
     def acknowledge(self, generation: int) -> None:
@@ -149,6 +155,7 @@ class Progress:
     def completed(self, message: str) -> None:
         with self._lock:
             self._stage = Stage.COMPLETED
+            self._recent.add(self._moment(), "Stage", Stage.COMPLETED.value)
             self._phase = None
             self._say(message=message, completion_time=self._moment())
         self.set_condition(Condition.SUCCEEDED, True, Reason.COMPLETED, message)
@@ -172,7 +179,7 @@ class Progress:
                 self._revisions.news()
             self._counters.chunks["copied"] += 1
             self._rate.add(result.rows_sent, self._now())
-            self._count()
+            self._written(result)
         self.timings.read.observe(result.read_seconds)
         self.timings.write.observe(result.write_seconds)
         self.timings.chunk_rows.observe(result.rows_sent)
@@ -238,7 +245,12 @@ class Progress:
         with self._lock:
             self._counters.keys_flushed["written"] += result.rows_sent
             self._counters.keys_flushed["deleted"] += max(0, result.rows_asked - result.rows_sent)
-            self._count()
+            self._written(result)
+
+    def _written(self, result: CopyResult) -> None:
+        self._counters.writes += 1
+        self._counters.write_seconds += result.write_seconds
+        self._count()
 
     def flushed(self, seconds: float) -> None:
         """A generation of changed keys is on the target."""
@@ -300,7 +312,9 @@ class Progress:
 
     def attempt_begins(self, number: int) -> None:
         with self._lock:
-            update = {"attempts": number, "last_attempt_time": self._moment()}
+            now = self._moment()
+            self._recent.add(now, "CutoverAttempt", str(number))
+            update = {"attempts": number, "last_attempt_time": now}
             self._say(cutover=self._said["cutover"].model_copy(update=update))
 
     def attempt_ended(self, result: str, blocked_milliseconds: int) -> None:
@@ -333,6 +347,11 @@ class Progress:
             return self._moment() + timedelta(seconds=round(rows_left / rate))
         except OverflowError:
             return None
+
+    def events(self) -> list[RecentEvent]:
+        """The newest changes, oldest first."""
+        with self._lock:
+            return self._recent.all()
 
     def tables(self) -> list[TableReport]:
         with self._lock:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report, TableReport
 from ferry_core.api.safety_override import SafetyOverride
@@ -97,7 +98,7 @@ class Ferry:
 
         from ferry_core.control.server import ControlServer  # aiohttp takes 0.2 s to import
 
-        server = ControlServer(self, options.listen, token=options.token, tls_dir=options.tls_dir)
+        server = ControlServer(self, options.listen, tokens=options.tokens, tls_dir=options.tls_dir)
         server.start()
         try:
             yield
@@ -147,6 +148,20 @@ class Ferry:
 
     def cutover(self) -> None:
         self.intent.change(DesiredState.approved)
+
+    def withdraw(self) -> None:
+        self.intent.change(DesiredState.withdrawn)
+
+    def set_settings(self, settings: Settings) -> None:
+        self.intent.change(lambda wanted: wanted.changed(throttle=settings.throttle, copy_=settings.copy_))
+
+    @property
+    def name(self) -> str:
+        return f"{self._ferry.metadata.namespace}/{self._ferry.metadata.name}"
+
+    @property
+    def wanted(self) -> Directive:
+        return self.intent.now.directive
 
     def abort(self) -> None:
         self.intent.change(DesiredState.with_abort)

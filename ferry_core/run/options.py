@@ -1,5 +1,6 @@
 """Options of the command line for one run, beside the manifest. Made by the CLI, used by ``run.ferry``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,8 @@ class RunOptions:
 
     state_path: Path | None = None
     listen: str | None = None
-    token: str | None = field(default=None, repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Bearer tokens of the ControlServer, by name. Empty: requests on this machine need none."""
     tls_dir: Path | None = None
     retry_seconds: float = RETRY_SECONDS
     take_over: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core import http_limits
+from ferry_core.control.listen import Address
 from ferry_core.control.server import ControlServer
 from tests.support.control import TOKEN, Run, serving
 from tests.support.waits import wait_until
@@ -22,6 +23,7 @@ def server() -> Iterator[ControlServer]:
 
 
 def connect(server: ControlServer) -> socket.socket:
+    assert isinstance(server.address, Address)
     return socket.create_connection((server.address.host, server.address.port), timeout=60)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
 from ferry_core.api.safety_override import SafetyOverride
@@ -28,6 +29,8 @@ class Run:
         self.progress.begin(moves_of([simple_table("<b>orders</b>", rows=100)]))
         self.progress.set_stage(Stage.COPYING)
         self.asked: list[object] = []
+        self.name = "shop/orders"
+        self.wanted = Directive(generation=1)
         self.threads: set[str] = set()
         self.refuse_with: Exception | None = None
         self.refuse_directives_with: Exception | None = None
@@ -49,6 +52,13 @@ class Run:
 
     def set_throttle(self, max_rows_per_second: int | None) -> None:
         self._ask(("throttle", max_rows_per_second))
+
+    def set_settings(self, settings: Settings) -> None:
+        self._ask(settings)
+        self.wanted = self.wanted.model_copy(update={"copy_": settings.copy_, "throttle": settings.throttle})
+
+    def withdraw(self) -> None:
+        self._ask("withdraw")
 
     def cutover(self) -> None:
         self._ask("cutover")
@@ -73,7 +83,11 @@ class Run:
 
 
 @contextmanager
-def serving(run: Run, listen: str = "127.0.0.1:0", **options: Any) -> Iterator[ControlServer]:
+def serving(
+    run: Run, listen: str = "127.0.0.1:0", *, token: str | None = None, **options: Any
+) -> Iterator[ControlServer]:
+    if token is not None:
+        options["tokens"] = {"operator": token}
     server = ControlServer(run, listen, **options)
     server.start()
     try:
@@ -104,7 +118,7 @@ def ask(
 
 def refused(answer: tuple[int, Any], status: int, reason: str) -> str:
     assert answer[0] == status, answer
-    assert set(answer[1]) == {"reason", "message"}, answer
+    assert set(answer[1]) - {"command"} == {"reason", "message"}, answer
     assert answer[1]["reason"] == reason, answer
     assert "\n" not in answer[1]["message"]
     return str(answer[1]["message"])

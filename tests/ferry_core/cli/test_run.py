@@ -79,7 +79,7 @@ def test_every_option_reaches_the_engine(stand_in: Make, tmp_path: Path) -> None
     options = ["--state", str(state), "--listen", "[::]:0", "--token-file", str(token), "--tls-dir", str(tmp_path)]
     done = CliRunner().invoke(main, ["run", "-f", str(file), *options, "--progress", "none", "--log-level", "debug"])
     assert done.exit_code == 0, done.output
-    assert made.options == RunOptions(state_path=state, listen="[::]:0", token="s3cret", tls_dir=tmp_path)
+    assert made.options == RunOptions(state_path=state, listen="[::]:0", tokens={"token": "s3cret"}, tls_dir=tmp_path)
     assert f"{state} exists: this run resumes" in done.stderr
     assert "s3cret" not in done.output + repr(made.options)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
 from ferry_core.errors import ConfigError, ServerRole
@@ -66,3 +67,23 @@ def test_a_pause_that_arrives_as_an_attempt_begins_takes_effect_after_it(ferry: 
     assert ferry.throttle.admit(1, threading.Event()), "rows move on"
     ferry.reporter.enter(Stage.STREAMING)
     assert ferry.throttle.pause.by == "ferry pause"
+
+
+@pytest.mark.parametrize("mode", ["Manual", "Automatic"])
+def test_withdrawing_takes_every_permission_and_approving_again_begins_a_new_series(ferry: Ferry, mode: str) -> None:
+    cutover = {"mode": mode, "approved": mode == "Manual"}
+    ferry.directive(Directive.model_validate({"generation": 2, "cutover": cutover}))
+    approved = ferry.intent.now
+    ferry.withdraw()
+    withdrawn = ferry.intent.now
+    ferry.cutover()
+    again = ferry.intent.now
+    assert [wanted.wants_cutover for wanted in (approved, withdrawn, again)] == [True, False, True]
+    assert again.series > approved.series
+
+
+def test_settings_replace_the_copy_and_the_throttle_alone(ferry: Ferry) -> None:
+    ferry.pause()
+    ferry.set_settings(Settings.model_validate({"copy": {"workers": 9}, "throttle": {"maxRowsPerSecond": 5}}))
+    assert (ferry.wanted.copy_.workers, ferry.wanted.throttle.max_rows_per_second) == (9, 5)
+    assert ferry.wanted.paused
