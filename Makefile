@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-CODE := ferry_core operator tests bench hack
+CODE := ferry_core operator kubectl_ferry tests bench hack
 
 .PHONY: help
 help:  ## print the targets
@@ -40,7 +40,7 @@ check: setup  ## lint, format, types, layers, lock file, unused code and depende
 	$(BIN)/lint-imports
 	hack/uv.sh lock --check
 	$(BIN)/vulture
-	$(BIN)/deptry ferry_core operator/ferry_operator
+	$(BIN)/deptry ferry_core operator/ferry_operator kubectl_ferry
 	$(BIN)/python hack/chart.py
 
 .PHONY: format

@@ -36,6 +36,7 @@ COMMANDS = {
         "cleanup",
         "Release the target: stop older runs, remove this Ferry's records there.",
     ),
+    "completion": Place("completion", "completion", "Print the script that completes ferry in bash, zsh or fish."),
     "copier": Place("copier", "copier", "Run a Ferry under a Kubernetes operator."),
 }
 

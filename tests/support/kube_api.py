@@ -130,13 +130,13 @@ class KubeClient(Admin):
     def __init__(self, url: str, token: str, authority: Path, kubeconfig: Path, kubectl: Path) -> None:
         super().__init__(url, token, authority)
         self.kubeconfig = kubeconfig
-        self._kubectl = kubectl
+        self.kubectl_path = kubectl
 
     def kubectl(
         self, *arguments: str, given: object = None, kubeconfig: Path | None = None, check: bool = True
     ) -> "subprocess.CompletedProcess[str]":
         """The real kubectl; ``given`` is sent to its standard input as YAML."""
-        line = [str(self._kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
+        line = [str(self.kubectl_path), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
         text = None if given is None else yaml.safe_dump(given)
         done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
         if check and done.returncode:

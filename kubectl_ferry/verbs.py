@@ -1,0 +1,108 @@
+"""The verbs that change a Ferry. Each is one patch of its spec, which is printed. Called by ``main``."""
+
+import json
+import sys
+import time
+
+from kubectl_ferry.kubectl import CommandFailed, Kubectl, Object
+from kubectl_ferry.screen import FINISHED, condition
+
+TEMPORARY, DATA, CONFIG = 75, 65, 64
+"""Exit codes of the contract."""
+_EVERY_SECONDS = 0.3
+
+SPECS: dict[str, Object] = {
+    "pause": {"paused": True},
+    "resume": {"paused": False},
+    "cutover": {"cutover": {"approved": True}},
+    "withdraw": {"cutover": {"approved": False}},
+    "abort": {"aborted": True},
+}
+
+
+def throttle_spec(rows: str | None, signals: Object) -> Object:
+    """``rows``: a number, ``off`` or None. ``off`` removes every limit that is not given."""
+    if rows is None and not signals:
+        raise CommandFailed("give ROWS, off, or a limit such as --max-replica-lag 5s", CONFIG)
+    if rows == "off":
+        return {"throttle": signals or None}
+    if rows is None:
+        return {"throttle": signals}
+    if not (rows.isascii() and rows.isdigit() and int(rows) > 0):
+        raise CommandFailed(f"ROWS must be a whole number above 0, or off, not {rows!r}", CONFIG)
+    return {"throttle": {"maxRowsPerSecond": int(rows), **signals}}
+
+
+def patch(kubectl: Kubectl, name: str, spec: Object, *, dry_run: bool, wait: float) -> int:
+    """Print the patch and send it, then wait until the copier applies it."""
+    arguments = ("patch", "ferry", name, "--type", "merge", "-p", json.dumps({"spec": spec}, separators=(",", ":")))
+    print(kubectl.shown(*arguments), file=sys.stderr)
+    if dry_run:
+        return 0
+    patched: Object = json.loads(kubectl.run(*arguments, "-o", "json"))
+    return _applied(kubectl, patched, wait)
+
+
+def confirm(name: str, *, assured: bool) -> None:
+    """Ask before what cannot be undone."""
+    if assured:
+        return
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"an abort of {name} cannot be undone; add --yes", CONFIG)
+    print(f"Aborting {name} cannot be undone: to move its data a new Ferry must copy again from the start.")
+    if input(f"Type {name} to abort it: ").strip() != name:
+        raise CommandFailed("not aborted", CONFIG)
+
+
+def _applied(kubectl: Kubectl, ferry: Object, seconds: float) -> int:
+    name, generation = ferry["metadata"]["name"], ferry["metadata"]["generation"]
+    end = time.monotonic() + seconds
+    while not _acknowledged(ferry, generation):
+        if time.monotonic() >= end:
+            if not seconds:
+                return 0
+            why = condition(ferry, "Reconciling").get("message") or "its operator has not answered"
+            raise CommandFailed(
+                f"{name} is changed, but does not act on it after {seconds:.0f} s ({why}); the change is stored: "
+                f"kubectl ferry status {name} shows when it takes effect",
+                TEMPORARY,
+            )
+        time.sleep(_EVERY_SECONDS)
+        ferry = kubectl.ferry(name)
+    told = ferry["status"]
+    print(": ".join(text for text in (name, told.get("phase", ""), told.get("message", "")) if text))
+    return 0
+
+
+def _acknowledged(ferry: Object, generation: int) -> bool:
+    told = ferry.get("status", {})
+    if told.get("observedGeneration", 0) < generation:
+        return False
+    if told.get("phase") in FINISHED:
+        return True
+    reconciling = condition(ferry, "Reconciling")
+    return bool(reconciling["status"] == "False" and reconciling.get("observedGeneration", 0) >= generation)
+
+
+def verified(kubectl: Kubectl, name: str, wait: float) -> int:
+    """Wait for the verification that each run does, and report it by the exit code."""
+    arguments = ("wait", "--for=condition=Verified", f"ferry/{name}", f"--timeout={wait:.0f}s")
+    print(kubectl.shown(*arguments), file=sys.stderr)
+    end = time.monotonic() + wait
+    while True:
+        ferry = kubectl.ferry(name)
+        found = condition(ferry, "Verified")
+        text = f"{name}: {found['reason']}: {found.get('message') or _compared(ferry)}"
+        if found["status"] == "True":
+            print(text)
+            return 0
+        if found["status"] == "False":
+            raise CommandFailed(text, DATA)
+        if time.monotonic() >= end or ferry.get("status", {}).get("phase") in FINISHED:
+            raise CommandFailed(f"{text}; the verification has not passed", TEMPORARY)
+        time.sleep(_EVERY_SECONDS)
+
+
+def _compared(ferry: Object) -> str:
+    told = ferry.get("status", {}).get("verification", {})
+    return f"{told.get('rowsVerified', 0):,} rows compared, {told.get('rowsDiffering', 0):,} differ"
