@@ -10,7 +10,7 @@ _VARIABLE = "_FERRY_COMPLETE"
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that completes ferry in SHELL."""
+    """Print the script that completes ferry in bash, zsh or fish."""
     made = get_completion_class(shell)
     assert made is not None
     click.echo(made(context.find_root().command, {}, "ferry", _VARIABLE).source(), nl=False)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry_core.api.report import Outcome, Report, TableReport
+from ferry_core.api.sentences import message_or_words
 from ferry_core.cli import inputs, offline
 from ferry_core.cli.client import ControlClient
 from ferry_core.cli.progress import summary
@@ -168,7 +169,8 @@ def draw_status(report: Report, console: Console) -> None:
     for title in ("CONDITION", "STATUS", "REASON", "MESSAGE"):
         table.add_column(title)
     for one in report.conditions:
-        table.add_row(Text(one.type), Text(one.status), Text(one.reason), Text(one.message))
+        said = message_or_words(one.type, one.status, one.reason, one.message)
+        table.add_row(Text(one.type), Text(one.status), Text(one.reason), Text(said))
     if report.conditions:
         console.print(table)
     if report.failure is not None:

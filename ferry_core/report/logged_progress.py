@@ -5,7 +5,8 @@ Conditions are logged when their status changes, not when their message does. ``
 
 import logging
 
-from ferry_core.api.report import Stage
+from ferry_core.api.report import Phase, Stage
+from ferry_core.api.sentences import sentence
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.conditions import tristate
@@ -27,9 +28,8 @@ class LoggedProgress(Progress):
         before, now = self._conditions.get(kind), tristate(status)
         super().set_condition(kind, status, reason, message)
         changed = now == "True" if before is None else now != before.status
-        if changed and kind != Condition.CUT_OVER:
-            why = ": ".join(filter(None, (reason, message)))
-            log.info("%s is %s: %s", kind, now, why)
+        if changed and kind != Condition.CUT_OVER and self._phase is not Phase.FAILED:  # a failure is the last line
+            log.info("%s: %s", reason, sentence(kind, now, reason, message))
 
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)

@@ -74,4 +74,5 @@ def with_warnings(warnings: Sequence[tuple[str, str]]) -> str:
     share = max(60, _WARNINGS_CHARACTERS // len(warnings))
     texts = [textwrap.shorten(f"{reason}: {message}", share, placeholder=" ...") for reason, message in warnings]
     whole = "" if not any(text.endswith(" ...") for text in texts) else " (whole in the copier's log)"
-    return f"passed, with warnings{whole}: {'; '.join(texts)}"
+    number = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+    return f"preflight passed with {number}{whole}: {'; '.join(texts)}"

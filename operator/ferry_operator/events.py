@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 _NOTE_BYTES = 1024
 """The API's limit; it counts bytes and refuses a longer note."""
+_LEFT_OUT = " ... (whole in the status) ... "
+_END_BYTES = 400
+"""Kept of the end of a longer note: it says what to do."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class EventPoster:
                 "namespace": meta["namespace"],
                 "uid": meta["uid"],
             },
-            "note": message.encode()[:_NOTE_BYTES].decode(errors="ignore"),
+            "note": _fitting(message),
             "type": kind,
         }
         try:
@@ -63,3 +66,11 @@ class EventPoster:
         except KubeError as error:
             if not error.exists:
                 log.info("%s: Event %s was not posted: %s", full_name(ferry), reason, error)
+
+
+def _fitting(message: str) -> str:
+    raw = message.encode()
+    if len(raw) <= _NOTE_BYTES:
+        return message
+    begin = raw[: _NOTE_BYTES - _END_BYTES - len(_LEFT_OUT)].decode(errors="ignore")
+    return begin + _LEFT_OUT + raw[-_END_BYTES:].decode(errors="ignore")

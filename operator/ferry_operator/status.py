@@ -4,12 +4,14 @@ Pure. Each status is complete, since server-side apply removes what is left out.
 """
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from ferry_core.api.conditions import MESSAGE_CHARACTERS, ConditionStatus, transition_time
 from ferry_core.api.report import Report, Stage
+from ferry_core.api.sentences import message_or_words, sentence, words
+from ferry_core.errors import ExitCode
 from ferry_core.reasons import Condition, Reason
 from ferry_operator.names import Object
 from ferry_operator.observe import PodView
@@ -77,7 +79,7 @@ class Draft:
             "type": str(kind),
             "status": status,
             "reason": str(reason),
-            "message": message[:MESSAGE_CHARACTERS],
+            "message": message_or_words(kind, status, reason, message)[:MESSAGE_CHARACTERS],
             "lastTransitionTime": transition_time(changed, status, stamp(self._now)),
             "observedGeneration": self._generation if generation is None else generation,
         }
@@ -106,7 +108,8 @@ class Draft:
     def not_compared(self) -> str:
         """What the verification that was passed says of rows that it could not see."""
         verified = self._conditions[Condition.VERIFIED]
-        return str(verified["message"]) if verified["status"] == "True" else ""
+        said = str(verified["message"]) if verified["status"] == "True" else ""
+        return "" if said == words(Condition.VERIFIED, "True", verified["reason"]) else said
 
     @property
     def stage_now(self) -> str:
@@ -277,7 +280,7 @@ def _without_numbers(status: Mapping[str, Any]) -> Object:
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The Events to post: type, reason, message."""
-    events = []
+    events: dict[tuple[str, str], tuple[str, str, str]] = {}
     old = {each["type"]: each for each in before.get("conditions", ())}
     for new in after["conditions"]:
         was = old.get(new["type"], {})
@@ -285,10 +288,30 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
             continue
         how = _worth_telling(new, after.get("cutover", {}).get("lastResult"), first=not was)
         if how is not None:
-            events.append((how, new["reason"], new.get("message") or f"{new['type']} is {new['status']}"))
-    return list(dict.fromkeys(events))
+            # Two conditions may report the same: the exhausted attempts, and that a person is needed for them.
+            events.setdefault((new["reason"], new.get("message", "")), (how, new["reason"], _told(new)))
+    return list(dict.fromkeys([*events.values(), *_restart(before.get("copier", {}), after.get("copier", {}))]))
 
 
+def _told(condition: Object) -> str:
+    kind, status, reason = condition["type"], condition["status"], condition["reason"]
+    if (kind, status) == (Condition.PAUSED, "False"):
+        return "resumed: rows move again"
+    return sentence(kind, status, reason, condition.get("message", ""))
+
+
+def _restart(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Events for a copier that ended without a reason of its own, and for the process that took over."""
+    end = after.get("lastTermination")
+    if end is not None and end != before.get("lastTermination") and end["exitCode"] not in _REPORTED_ENDS:
+        text = f"the copier ended with exit code {end['exitCode']} ({end['reason']}); it resumes from its checkpoint"
+        yield "Warning", Reason.COPIER_STARTING, text
+    earlier, epoch = before.get("epoch"), after.get("epoch")
+    if earlier is not None and epoch is not None and epoch > earlier:
+        yield "Normal", Reason.COPIER_STARTING, f"a new copier process resumed from the checkpoint, as epoch {epoch}"
+
+
+_REPORTED_ENDS = (ExitCode.DONE, ExitCode.CONFIG, ExitCode.DATA, ExitCode.TERMINATED)
 _WARNINGS = {(Condition.STALLED, "True"), (Condition.VERIFIED, "False"), (Condition.VALIDATED, "False")}
 _NEWS = {
     (Condition.SUCCEEDED, "True"),

@@ -26,7 +26,7 @@ def test_a_late_write_that_is_streamed_after_the_watch_is_reported(pair: Pair, s
         wait_until(lambda: "the watch ends once" in ferry.tail(), "the window of the watch is over")
         stream.resume()
         assert ferry.wait_end() == 65, ferry.tail()
-        assert "Stalled is True: SourceWrittenAfterCutover" in ferry.tail()
+        assert "SourceWrittenAfterCutover: a person is needed: " in ferry.tail()
 
 
 @pytest.mark.parametrize("killed", [True, False])

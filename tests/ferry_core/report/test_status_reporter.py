@@ -94,7 +94,7 @@ def test_warnings_of_the_preflight_are_in_the_condition(reporter: StatusReporter
     """Users who have only kubectl see nothing else."""
     assert checked(reporter) == ""
     short, events = (Reason.BINLOG_RETENTION_SHORT, "binlogs go after 1 h"), (Reason.EVENTS_ENABLED, "2 events write")
-    said = "passed, with warnings: BinlogRetentionShort: binlogs go after 1 h; EventsEnabled: 2 events write"
+    said = "preflight passed with 2 warnings: BinlogRetentionShort: binlogs go after 1 h; EventsEnabled: 2 events write"
     assert checked(reporter, short, events) == said
 
 
@@ -151,11 +151,11 @@ def test_a_change_is_logged_once(reporter: StatusReporter, caplog: pytest.LogCap
         reporter.attempts_exhausted(5, CutoverMode.MANUAL)
     assert [" ".join(line.split()[:3]) for line in caplog.messages] == [
         "stage Streaming",
-        "CaughtUp is False:",
+        "LagAboveThreshold: lag 9",
         "stage ReadyForCutover",
-        "ReadyForCutover is True:",
-        "CaughtUp is True:",
-        "Stalled is True:",
+        "GatesPassed: every gate",
+        "LagBelowThreshold: changes reach",
+        "AttemptsExhausted: a person",
     ]
 
 
