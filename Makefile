@@ -75,6 +75,10 @@ test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, netwo
 test-fast: setup  ## tests for the daily loop: no whole crossings, nothing slow
 	$(PYTEST) -m "not slow" --ignore tests/e2e
 
+.PHONY: model
+model: setup  ## explore the model of the rules in large bounds: some hours, 4 GiB, one process
+	@nice -n 19 $(BIN)/python -m tests.model
+
 .PHONY: demo
 demo: setup  ## one crossing on a real Kubernetes; KUBECONFIG and IMAGE name one that is there
 	@$(BIN)/python hack/demo/run.py
