@@ -172,6 +172,8 @@ class Reason(StrEnum):
     CATALOGUE_INCOMPLETE = "CatalogueIncomplete"
     # servers and their sessions: which server answers, and what an error number means (ferry_core/mysql/faults.py)
     CONNECTION_LOST = "ConnectionLost"
+    ANSWER_MALFORMED = "AnswerMalformed"
+    ANSWER_TOO_LARGE = "AnswerTooLarge"
     SERVER_RESTARTED = "ServerRestarted"
     SOURCE_REPLACED = "SourceReplaced"
     TARGET_REPLACED = "TargetReplaced"

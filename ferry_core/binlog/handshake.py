@@ -84,20 +84,22 @@ def open_dump(
     try:
         connection = _connect(endpoint)
         try:
-            facts = _introduce(connection, flavor, server_id)
-            _require_tls(connection, endpoint)
+            with connection.understood():
+                facts = _introduce(connection, flavor, server_id)
+                _require_tls(connection, endpoint)
             endpoint.check(facts.identity)
             check(facts)
-            _begin(connection, flavor, server_id, start)
+            with connection.understood():
+                _begin(connection, flavor, server_id, start)
         except BaseException:
             close(connection)
             raise
     except (err.MySQLError, OSError) as error:
         raise classify(error, endpoint) from error
-    sock: Any = connection._sock  # type: ignore[attr-defined]  # noqa: SLF001 - the hot loop reads it without PyMySQL
+    sock: Any = connection._sock  # noqa: SLF001 - the hot loop reads it without PyMySQL
     sock.settimeout(SILENCE_SECONDS)
     # Use PyMySQL's own buffered file, so that bytes that it has read ahead are not lost.
-    return Dump(connection, Frames(connection._rfile.read), facts)  # type: ignore[attr-defined]  # noqa: SLF001
+    return Dump(connection, Frames(connection._rfile.read), facts)  # noqa: SLF001
 
 
 def connect_dump(endpoint: Endpoint) -> "Connection[Any]":
@@ -105,14 +107,16 @@ def connect_dump(endpoint: Endpoint) -> "Connection[Any]":
     try:
         connection = _connect(endpoint)
         try:
-            _require_tls(connection, endpoint)
-            # Request events exactly as they are in their file, whatever binlog_checksum is now.
-            _row(
-                connection,
-                "SET @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', "
-                f"@mariadb_slave_capability = 4, {NO_LIMITS}",
-            )
-            endpoint.check(ServerIdentity(*_row(connection, f"SELECT {COLUMNS}")))
+            with connection.understood():
+                _require_tls(connection, endpoint)
+                # Request events exactly as they are in their file, whatever binlog_checksum is now.
+                _row(
+                    connection,
+                    "SET @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', "
+                    f"@mariadb_slave_capability = 4, {NO_LIMITS}",
+                )
+                found = ServerIdentity(*_row(connection, f"SELECT {COLUMNS}"))
+            endpoint.check(found)
         except BaseException:
             close(connection)
             raise
@@ -126,7 +130,7 @@ def close(connection: "Connection[Any]") -> None:
     connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - close() would write to a dump
 
 
-def _connect(endpoint: Endpoint) -> "Connection[Any]":
+def _connect(endpoint: Endpoint) -> UploadConnection:
     return UploadConnection(
         host=endpoint.host,
         port=endpoint.port,

@@ -56,7 +56,11 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     _Meaning(ResourceExhausted, Reason.SERVER_RESOURCE_EXHAUSTED): (
         *(3, 1021, 1026, 1030, 1041, 1114, 1135, 1203, 1226, 3675, 1040),
     ),
-    _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301, 2020),
+    _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301),
+    _Meaning(ConnectionLost, Reason.ANSWER_MALFORMED): (CR.CR_MALFORMED_PACKET,),
+    _Meaning(DataError, Reason.ANSWER_TOO_LARGE, "if it has rows that large, give the copier more memory"): (
+        CR.CR_NET_PACKET_TOO_LARGE,
+    ),
     _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
     # Somebody changed a definition. The stream will report which statement did.
     _Meaning(DataError, Reason.TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146),
@@ -127,7 +131,7 @@ def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
         return found
     cause = getattr(error, "original_exception", None) or error
     text = getattr(cause, "strerror", None) or str(cause.args[-1] if cause.args else cause)
-    if found.code == CR.CR_SERVER_LOST:
+    if found.code in (CR.CR_SERVER_LOST, CR.CR_MALFORMED_PACKET):
         text = "what listens there does not answer like a MySQL server"
     return ConnectionLost(
         Reason.SERVER_UNREACHABLE,

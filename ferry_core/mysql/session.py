@@ -15,11 +15,12 @@ from typing import Any, NamedTuple, Self
 from pymysql import err
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from ferry_core.errors import ConfigError, ConnectionLost, Interrupted
+from ferry_core.errors import ConfigError, ConnectionLost, FerryError, Interrupted
 from ferry_core.mysql import catalogue
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.guarded import malformed
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
 from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
@@ -190,10 +191,14 @@ class Session:
         """
         endpoint = self.endpoint
         self._lift_limits()
-        facts = [(value or b"").decode() for value in self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")[0]]
-        self.connection_id, self.version = int(facts[0]), facts[1]
+        rows = self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")
+        try:
+            number, self.version, name, start = ((value or b"").decode() for value in rows[0])
+            self.connection_id = int(number)
+        except (IndexError, ValueError) as error:
+            raise self._malformed("it does not say who it is") from error
         self.flavor = Flavor.of_version(self.version)
-        self.identity = ServerIdentity(facts[2], facts[3])
+        self.identity = ServerIdentity(name, start)
         endpoint.check(self.identity)
         settings = _settings(self.purpose, self.flavor) | extra
         self.sql_mode = settings["sql_mode"].strip("'")
@@ -245,16 +250,22 @@ class Session:
         """The first column of the only row."""
         rows = self.query(statement)
         if len(rows) != 1:
-            raise AssertionError(f"{len(rows)} rows from {statement!r}")
+            raise self._malformed(f"{len(rows)} rows where one was due")
         return rows[0][0]
 
     def text(self, statement: str) -> str:
         """``value`` as text; NULL is the empty string."""
-        return (self.value(statement) or b"").decode()
+        try:
+            return (self.value(statement) or b"").decode()
+        except UnicodeDecodeError as error:
+            raise self._malformed("text that is not UTF-8") from error
 
     def number(self, statement: str) -> int:
         """``value`` as an integer; NULL is 0."""
-        return int(self.value(statement) or 0)
+        try:
+            return int(self.value(statement) or 0)
+        except ValueError as error:
+            raise self._malformed("a text where a number was due") from error
 
     def execute(self, statement: str | bytes) -> int:
         """Run one statement; returns the affected rows. Text may hold bytes, decoded with ``surrogateescape``."""
@@ -284,6 +295,9 @@ class Session:
                 ) from error
             raise classify(error, self.endpoint, statement.decode("utf-8", "replace")) from error
 
+    def _malformed(self, problem: str) -> FerryError:
+        return classify(malformed(problem), self.endpoint)
+
     @property
     def closed(self) -> bool:
         """Whether this end has closed it."""
@@ -298,6 +312,8 @@ class Session:
             self._connection.payload = None
         # The message starts with a length byte, so it is not split. lc_messages sets its language.
         counts = {word: int(number) for word, number in re.findall(rb"([A-Z][a-z]+): (\d+)", self._connection.message)}
+        if len(counts) < len(LoadResult.__dataclass_fields__):
+            raise self._malformed("no counts of loaded rows")
         return LoadResult(counts[b"Records"], counts[b"Deleted"], counts[b"Skipped"], counts[b"Warnings"])
 
     def refuse_restarted(self) -> None:

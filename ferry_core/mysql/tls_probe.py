@@ -6,10 +6,11 @@ Called by ``Session``.
 
 import ssl
 
-import pymysql
+from pymysql import err
 
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.upload import UploadConnection
 from ferry_core.reasons import Reason
 
 SECONDS = 10.0
@@ -35,7 +36,7 @@ def _lets_in(endpoint: Endpoint) -> bool:
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE  # as with tls.mode: Preferred; this connection sends no statement
     try:
-        pymysql.connect(
+        UploadConnection(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
@@ -45,6 +46,6 @@ def _lets_in(endpoint: Endpoint) -> bool:
             read_timeout=SECONDS,
             write_timeout=SECONDS,
         ).close()
-    except (pymysql.MySQLError, OSError, RuntimeError):
+    except (err.MySQLError, OSError, RuntimeError, ConfigError):
         return False
     return True

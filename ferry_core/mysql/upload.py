@@ -7,21 +7,15 @@ password in clear to a server that has not proven who it is. Called by ``session
 
 import ssl
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pymysql import err
-from pymysql.connections import Connection, MySQLResult
-from pymysql.constants import CLIENT, COMMAND
+from pymysql.connections import MySQLResult
+from pymysql.constants import CLIENT, COMMAND, CR
 
 from ferry_core.errors import ConfigError
+from ferry_core.mysql.guarded import GuardedConnection, malformed, whole_rows
 from ferry_core.reasons import Reason
-
-if TYPE_CHECKING:
-    from pymysql.cursors import Cursor
-
-    _Connection = Connection[Cursor]
-else:
-    _Connection = Connection  # generic in the stubs only
 
 PACKET_BYTES = 1 << 19
 """With 16 KiB packets the copier needs twice the CPU for 8 MiB chunks.
@@ -32,6 +26,8 @@ The server refuses a packet of max_allowed_packet or more.
 
 _IN_CLEAR = ("mysql_clear_password", "dialog")
 """Login methods by which a client sends the password itself (LDAP, PAM). The server chooses the method."""
+_OLD = "mysql_old_password"
+"""MySQL 4.0's method: whoever sees one answer can compute the password."""
 
 SILENT_SECONDS = 1800
 """How long a statement over a whole table may take until its first row: a filter may leave out nearly all."""
@@ -45,9 +41,7 @@ class _UploadResult(MySQLResult):
         connection: Any = self.connection
         payload = connection.payload
         if payload is None:
-            connection.write_packet(b"")
-            connection._read_packet()  # noqa: SLF001 - see above
-            raise err.OperationalError(2000, "the server asked for a local file that the statement does not send")
+            raise malformed("it asks for a local file that the statement does not send")
         view = memoryview(payload)
         for start in range(0, len(view), PACKET_BYTES):
             connection.write_packet(bytes(view[start : start + PACKET_BYTES]))
@@ -55,7 +49,7 @@ class _UploadResult(MySQLResult):
         self._read_ok_packet(connection._read_packet())  # noqa: SLF001 - see above
 
 
-class UploadConnection(_Connection):
+class UploadConnection(GuardedConnection):
     """The next LOAD DATA LOCAL sends ``payload``; None refuses it."""
 
     payload: bytes | None = None
@@ -94,6 +88,8 @@ class UploadConnection(_Connection):
                 "connection does not verify whom it would be sent to: set tls.mode to VerifyCA or VerifyIdentity, or "
                 "use an account that logs in by caching_sha2_password, ed25519 or mysql_native_password",
             )
+        if name == _OLD:
+            raise err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, f"the server asks for a login by {_OLD}")
         parent: Any = super()
         return parent._process_auth(plugin_name, *packet_and_handler)  # noqa: SLF001 - the login has no public hook
 
@@ -107,11 +103,12 @@ class UploadConnection(_Connection):
         """Rows as the server sends them; the connection is closed unless all of them are fetched."""
         connection: Any = self
         connection._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001 - see above
-        result: Any = MySQLResult(self)
+        result: Any = _UploadResult(self)
         self._read_timeout = SILENT_SECONDS
         try:
-            result.init_unbuffered_query()
-            while (row := result._read_rowdata_packet_unbuffered()) is not None:  # noqa: SLF001 - see above
+            with self.understood():
+                result.init_unbuffered_query()
+            while (row := self._next_of(result)) is not None:
                 yield row
             self.warning_count = result.warning_count
         except BaseException:
@@ -121,10 +118,20 @@ class UploadConnection(_Connection):
         finally:
             self._read_timeout = self._patience[0]
 
+    def _next_of(self, result: Any) -> tuple[bytes | None, ...] | None:
+        """The next row; None after the last one."""
+        self.next_row()
+        with self.understood():
+            row: tuple[bytes | None, ...] | None = result._read_rowdata_packet_unbuffered()  # noqa: SLF001 - see above
+            whole_rows(result)
+        return row
+
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None
         result = _UploadResult(self)
-        result.read()
+        with self.understood():
+            result.read()
+            whole_rows(result)
         self._result = result
         self.warning_count = result.warning_count
         message = result.message or b""
