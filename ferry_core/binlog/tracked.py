@@ -58,13 +58,14 @@ class TrackedTable(Generic[M]):
         self.cascades = cascades
         self._children = [(child, ReferencedValues(cascade, table_map.columns)) for child, cascade in children]
         self._columns = table_map.columns
-        self._key = [column.ordinal for column in table.key.columns]
+        key = () if table.whole else table.key.columns
+        self._key = [column.ordinal for column in key]
         self._check_count(mariadb=mariadb)
         self._check(table_map)
         self._bitmap_bytes = (len(self._columns) + 7) // 8
         self._count_bytes = 1 if len(self._columns) < 251 else 3
         self._walkers: dict[bytes, Walker] = {}
-        self.decode = key_decoder(table.key.columns, [self._columns[ordinal] for ordinal in self._key])
+        self.decode = key_decoder(key, [self._columns[ordinal] for ordinal in self._key])
 
     def _check_count(self, *, mariadb: bool) -> None:
         """Check the column count.

@@ -1,4 +1,4 @@
-"""When tables without a key are copied again. Each time all of their rows are. Called by ``workers.engine``.
+"""When tables that are copied whole are copied again. Each time all of their rows are. Called by ``workers.engine``.
 
 A change costs a copy of the whole table. So a table that has been quiet for as long as its copy takes is copied at
 once, and one that is written to all the time is copied a tenth of the time only. A table that is still changed at the
@@ -12,7 +12,7 @@ from enum import Enum, auto
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.rows.copier import CopyResult
-from ferry_core.tables.whole import add_key, estimated_seconds
+from ferry_core.tables.whole import estimated_seconds, no_longer_whole
 
 QUIET_SECONDS = 1.0
 PAUSE_TIMES = 10
@@ -99,12 +99,12 @@ def too_slow(found: Sequence[tuple[TableMove, float]], deadline: float) -> str:
     names, needs = (
         (f"table {slowest.id}", "needs")
         if len(found) == 1
-        else (f"table {slowest.id} and {len(found) - 1} other tables without a key", "need")
+        else (f"table {slowest.id} and {len(found) - 1} other tables that are copied whole", "need")
     )
     return (
         f"{names} {needs} about {total:.0f} s under the lock; cutover.deadline is {deadline:g} s: raise it, stop the "
-        f"writers of {slowest.id} {RECENTLY_SECONDS:.0f} s before the cutover, or add a key and start over: "
-        f"{add_key(slowest.table)}"
+        f"writers of {slowest.id} {RECENTLY_SECONDS:.0f} s before the cutover, or start over after this: "
+        f"{no_longer_whole(slowest.table)}"
     )
 
 

@@ -29,6 +29,7 @@ class TableState(_State):
     counts_from_place: tuple[str, int] | None = None  # MariaDB: file and offset of ``counts_from``
     # digest of the relevant parts of the source's definition; empty in the state of an older version
     definition: str = ""
+    copied_whole: bool = False  # although it has a key
 
     @property
     def copied(self) -> bool:

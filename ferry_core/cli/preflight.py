@@ -15,6 +15,7 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import CheckResult, PreflightContext, checked
 from ferry_core.preflight.result import Server, Status
 from ferry_core.run.setup import open_store
+from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import Discovered, explore
 
 
@@ -28,9 +29,10 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [])
             found = found.on_engine(spec.schema_.engine)
+            tables = copied_as_needed(source, found.tables) if source is not None else found.tables
             stored = _stored(target, state_path, uid, opened, results)
             context = PreflightContext(
-                *(spec, uid, source, target, found.tables, stored.started, stored.at, found.problems),
+                *(spec, uid, source, target, tables, stored.started, stored.at, found.problems),
                 stateless=stored.missing,
                 recreatable=stored.recreatable,
                 own_objects=stored.objects,

@@ -1,20 +1,20 @@
-"""Checks whether foreign keys change rows of selected tables without a binlog event, and whether they can be created.
+"""Checks whether foreign keys change rows without a binlog event, and whether they can be created.
 
 They are read from SHOW CREATE TABLE, for which SELECT is enough: to an account with only SELECT, MariaDB's
 information_schema shows no constraints at all. Children that are not selected are ignored.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts
-from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.reasons import Reason
-from ferry_core.schema.cascades import Cascade, cascades_among
-from ferry_core.schema.definition import ForeignKey, computed_from, unique_columns
-from ferry_core.schema.significant import is_versioned
-from ferry_core.schema.tokens import tokens_of
+from ferry_core.schema.cascades import cascades_among
+from ferry_core.schema.definition import ForeignKey
+from ferry_core.schema.unfollowed import unfollowed
 from ferry_core.tables.table import Table
+from ferry_core.tables.whole import estimated_seconds
+from ferry_core.text import shortlist
 
 
 def dependants(context: PreflightContext, tables: set[Table]) -> list[Table]:
@@ -39,65 +39,55 @@ def and_dependants(context: PreflightContext, tables: set[Table]) -> str:
 
 
 def _cascades(context: PreflightContext) -> Iterator[Finding]:
+    """Rows change with rows of tables that are not selected."""
     source = context.source_facts
-    followed = {(one.child, one.name): one for one in cascades_among(context.tables)}
+    followed = {(one.child, one.name) for one in cascades_among(context.tables)}
     for table in context.tables:
-        named: dict[str, list[str]] = {}
-        for key in context.foreign_keys[table]:
-            cascade = followed.get((table, key.name))
-            why = _unfollowed(source, key, cascade) if key.cascades else ""
-            if why:
-                actions = f"ON DELETE {key.on_delete} ON UPDATE {key.on_update}"
-                named.setdefault(why, []).append(f"{key.name} to {key.references} ({actions})")
-        if named:
-            keys = "; ".join(f"{', '.join(names)}: {why}" for why, names in named.items())
+        keys = [key for key in context.foreign_keys[table] if key.cascades and (table, key.name) not in followed]
+        if keys:
+            named = ", ".join(f"{key.name} to {key.references} ({_actions(key)})" for key in keys)
+            parents = ", ".join(dict.fromkeys(str(key.references) for key in keys))
             yield failed(
                 Reason.FOREIGN_KEY_CASCADES,
-                f"{source.where}: {table.source} has the foreign keys {keys}. Otherwise leave {table.source} out with "
+                f"{source.where}: {table.source} has the foreign keys {named}: only events of {parents} show when they "
+                f"change rows: include {parents}. Otherwise leave {table.source} out with "
                 f"tables.exclude{and_dependants(context, {table})}, or make the constraints RESTRICT",
                 [table, *dependants(context, {table})],
             )
 
 
-def _unfollowed(source: ServerFacts, key: ForeignKey, cascade: Cascade | None) -> str:
-    """Why the rows that a cascade changes cannot be followed; empty if they can."""
-    if cascade is None:
-        return f"only events of {key.references} show when it changes rows: include that"
-    # Since 9.6 MySQL executes cascades above InnoDB and logs their rows. An event logged without them lacks a flag, and
-    # ends the run.
-    logged = source.variable("innodb_native_foreign_keys").upper() == "OFF"
-    return "" if logged else next(_limits(source, key, cascade), "")
+def _actions(key: ForeignKey) -> str:
+    return f"ON DELETE {key.on_delete} ON UPDATE {key.on_update}"
 
 
-def _limits(source: ServerFacts, key: ForeignKey, cascade: Cascade) -> Iterator[str]:
-    """What keeps a run from finding the rows that the source changes without logging them."""
-    parent, child = cascade.parent, cascade.child
-    server = "rows changed by it are not in this server's binlog, and "
-    sets_null = "SET NULL" in (key.on_delete, key.on_update)
-    ours = {column.name.lower() for column in cascade.referencing}
-    if not cascade.in_key and source.variable("binlog_row_image", "FULL").upper() != "FULL":
-        yield f"{server}it references columns outside of the key of {parent.source}: set binlog_row_image=FULL"
-    if sets_null and child.row_filter and _names_one(child.row_filter, child, ours):
-        yield f"{server}the row filter of {child.source} names a column that it sets to NULL: use another filter"
-    nulled = computed_from(child.definition, child.source, ours) if sets_null else set()
-    if any(nulled & columns for columns in unique_columns(child.definition, child.source)):
-        yield f"{server}it sets a column of a UNIQUE index to NULL, which is not supported yet"
-    if is_versioned(parent.definition, parent.source):
-        yield f"{server}{parent.source} is system-versioned, so that its deletions look like updates"
-    if cascade.parent_follows:
-        chain = f"{server}it continues another cascade through {parent.source}, "
-        if parent.row_filter:
-            yield f"{chain}which has a row filter: remove that"
-        if not cascade.in_key:
-            yield f"{chain}of which it references columns outside of the key, which is not supported yet"
-        if parent.secondary_unique:
-            yield f"{chain}which has a UNIQUE index besides its key, which is not supported yet"
+def _copied_whole(context: PreflightContext) -> Iterator[Finding]:
+    """Tables whose rows cascades change so that no lookup finds all of them."""
+    whole = [table for table in context.tables if table.copied_whole]
+    if not whole:
+        return
+    source, deadline = context.source_facts, float(context.spec.cutover.deadline)
+    full = source.variable("binlog_row_image", "FULL").upper() == "FULL"
+    why = unfollowed(context.tables, full_images=full)
+    slow = [table for table in whole if estimated_seconds(table) > deadline]
+    if slow:
+        needs = [
+            f"{table.id} needs about {estimated_seconds(table):.0f} s under the lock ({_reasons(why, table)})"
+            for table in slow
+        ]
+        yield warning(
+            Reason.FOREIGN_KEY_CASCADES,
+            f"{source.where}: tables that a cascade changes without events, and so that no lookup finds the rows, are "
+            "copied whole, also under the cutover's lock if they or the tables that they reference were written to "
+            f"within the minute before: {shortlist(needs, 5, '; ')}. cutover.deadline is {deadline:g} s: raise it, "
+            "stop these writers a minute before the cutover, or make the constraints RESTRICT",
+        )
+    else:
+        named = shortlist([f"{table.id} ({_reasons(why, table)})" for table in whole], 10, "; ")
+        yield passed(f"{len(whole)} tables whose cascades cannot be followed row by row are copied whole: {named}")
 
 
-def _names_one(row_filter: str, table: Table, columns: Collection[str]) -> bool:
-    """Whether the filter names one of the columns, or a generated column, which may be computed from them."""
-    computed = {column.name.lower() for column in table.columns if column.generated}
-    return any(token.text.lower() in computed.union(columns) for token in tokens_of(row_filter))
+def _reasons(why: Mapping[Table, Mapping[str, str]], table: Table) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in why.get(table, {}).items()) or "by an earlier run"
 
 
 def _parents(context: PreflightContext) -> Iterator[Finding]:
@@ -119,5 +109,6 @@ def _parents(context: PreflightContext) -> Iterator[Finding]:
 
 CHECKS = (
     Check("foreign keys: actions", "source", _cascades),
+    Check("foreign keys: tables copied whole", "source", _copied_whole),
     Check("foreign keys: parents", "both", _parents),
 )

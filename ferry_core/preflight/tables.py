@@ -42,7 +42,7 @@ def _engines(context: PreflightContext) -> Iterator[Finding]:
 
 def _without_key(context: PreflightContext) -> Iterator[Finding]:
     """They are copied whole, and again after they were changed: the last time while writes are stopped."""
-    whole = [table for table in context.tables if table.whole]
+    whole = [table for table in context.tables if not table.key.columns]
     deadline = float(context.spec.cutover.deadline)
     slow = [table for table in whole if estimated_seconds(table) > deadline]
     if slow:

@@ -14,7 +14,7 @@ from ferry_core.rows.bounds import refuse_warnings
 from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.predicates import after, order_by, where
-from ferry_core.tables.table import ALL_ROWS, Key, KeyLiterals, KeySet, Table, TableName
+from ferry_core.tables.table import Key, KeyLiterals, KeySet, Table, TableName
 
 
 def index_hint(session: Session, cascade: Cascade, role: ServerRole) -> str:
@@ -66,10 +66,7 @@ def referencing_keys(
 
 
 def orphan_keys(target: Session, cascade: Cascade, behind: KeyLiterals | None, limit: int) -> list[KeyLiterals]:
-    """Keys of the target's rows of the child that reference a row which the target does not have.
-
-    ``ALL_ROWS`` if nothing names single rows of it.
-    """
+    """Keys of the target's rows of the child that reference a row which the target does not have."""
     child = cascade.child
     alias = identifier("ferry parent")
     own = [f"{child.target.sql}.{identifier(column.name)}" for column in cascade.referencing]
@@ -78,9 +75,6 @@ def orphan_keys(target: Session, cascade: Cascade, behind: KeyLiterals | None, l
     present = " AND ".join(f"{one} IS NOT NULL" for one in own)
     more = f" AND {after(child.key, behind)}" if behind is not None else ""
     parent = f"SELECT 1 FROM {cascade.parent.target.sql} AS {alias} WHERE {equal}"
-    if child.whole:
-        condition = f"{present} AND NOT EXISTS ({parent})"
-        return [ALL_ROWS] if target.query(f"SELECT 1 FROM {child.target.sql} WHERE {condition} LIMIT 1") else []
     return _keys(
         target,
         child,

@@ -203,6 +203,7 @@ def _stored(move: TableMove, chunks: Frontier, mark: StreamMark) -> TableState:
     return TableState(
         started=move.started,
         definition=move.definition,
+        copied_whole=move.table.copied_whole,
         counts_from=str(later.position) if later else None,
         counts_from_place=later.place[1:] if later and later.place else None,
         **asdict(chunks),

@@ -30,6 +30,7 @@ from ferry_core.reasons import Reason
 from ferry_core.run.definitions import rediscovered
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_was
+from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
 from ferry_core.workers.connections import Connections
@@ -212,21 +213,26 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     """The tables that match the patterns; once copying has begun, those that matched then."""
     selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
-        found = _as_specified(context, explore(source, selection))
+        found = _as_specified(context, source, explore(source, selection))
         return replace(context, tables=found.tables), found
     again = rediscovered(source, selection, state)
-    found = _as_specified(context, again.found)
+    found = _as_specified(context, source, again.found)
     if context.was_cut_over:
         return replace(context, tables=found.tables), found
     refuse_gone(source, again.gone)
     return replace(context, tables=found.tables, new_tables=again.new_tables), found
 
 
-def _as_specified(context: RunContext, found: Discovered) -> Discovered:
-    """With the engine that the spec asks for; without stored generated columns if differing values are acknowledged."""
+def _as_specified(context: RunContext, source: Session, found: Discovered) -> Discovered:
+    """With the engine that the spec asks for; without stored generated columns if differing values are acknowledged.
+
+    And marked where cascades cannot be followed.
+    """
     found = found.on_engine(context.ferry.spec.schema_.engine)
     compares = Acknowledgement.GENERATED_VALUES not in context.ferry.spec.acknowledge
-    return replace(found, tables=[replace(table, compares_stored=compares) for table in found.tables])
+    tables = [replace(table, compares_stored=compares) for table in found.tables]
+    stored = context.state.tables.items() if context.state is not None else ()
+    return replace(found, tables=copied_as_needed(source, tables, {name for name, one in stored if one.copied_whole}))
 
 
 def _target(ferry: FerryManifest) -> str:

@@ -119,6 +119,7 @@ class Table:
     compares_stored: bool = True  # False: other values in stored generated columns are acknowledged
     engine: str = "InnoDB"  # on the source
     target_engine: str = "InnoDB"  # of the table that is created on the target
+    copied_whole: bool = False  # although it has a key: cascades change rows that no event and no lookup names
 
     @property
     def id(self) -> str:
@@ -127,8 +128,8 @@ class Table:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing names single rows: they are read, written and compared all together (``rows.whole``)."""
-        return not self.key.columns
+        """Whether rows cannot be named one by one: they are read, written and compared together (``rows.whole``)."""
+        return self.copied_whole or not self.key.columns
 
     @property
     def transactional(self) -> bool:
@@ -164,4 +165,4 @@ class KeySet:
 Selector = KeyRange | KeySet
 
 EVERY_ROW = KeySet((ALL_ROWS,))
-"""Of a table without a key: all of its rows, in place of those that the target has."""
+"""Of a table that is copied whole: all of its rows, in place of those that the target has."""

@@ -1,4 +1,4 @@
-"""What can be said about a table without a key before its first copy. Called by ``preflight`` and ``changes``."""
+"""What is known of a table that is copied whole before its first copy. Called by ``preflight`` and ``changes``."""
 
 import re
 
@@ -15,6 +15,13 @@ def estimated_seconds(table: Table) -> float:
     """How long a copy of the table takes, according to the server's statistics."""
     rows = table.rows_estimated
     return max(rows / ROWS_PER_SECOND, rows * table.average_row_bytes / BYTES_PER_SECOND)
+
+
+def no_longer_whole(table: Table) -> str:
+    """What has the table copied by its key, as an instruction."""
+    if table.copied_whole:
+        return f"make the foreign keys of {table.id} that cascade RESTRICT"
+    return f"add a key: {add_key(table)}"
 
 
 def add_key(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""Are the rows of a table without a key the same on both ends, each as often? Called by ``narrow``.
+"""Are the rows of a table that is copied whole the same on both ends, each as often? Called by ``narrow``.
 
 Nothing names a row, so the two ends are compared as collections. Each end adds up the hashes of its rows, which counts
 equal rows as often as they are there (an XOR, as chunks have it, would lose every second one). Only where the sums
@@ -29,7 +29,7 @@ class WholeDifference(Difference):
     at_least: bool = False
 
     def __str__(self) -> str:
-        name = f"{self.table.source} (no key)"
+        name = f"{self.table.source} (copied whole)"
         if self.only_generated:
             return f"{name}: other values in generated columns ({self.generated_names})"
         least = "at least " if self.at_least else ""

@@ -30,7 +30,7 @@ def suspect_orphans(
 ) -> None:
     """Make the keys of such rows pending. ``connect`` opens a session on the target."""
     for cascade in moves.cascades:
-        if cascade.parent_follows:  # otherwise every change of the parent is an event
+        if cascade.parent_follows:  # otherwise every change that matters is an event
             child = next(move for move in moves if move.table is cascade.child)
             _Orphans(cascade, child, connect, cancelled).suspect(buffer)
 
@@ -55,8 +55,6 @@ class _Orphans:
         while keys := self._retrying(self._page):
             buffer.suspect(self._child, keys)
             found += len(keys)
-            if self._child.table.whole:
-                break
             self._behind = keys[-1]
         if found:
             log.info("%s: %d rows without a parent on the target are read again", self._child.id, found)

@@ -3,6 +3,7 @@
 import functools
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import STREAMING, FerryProcess
-from tests.support.related_tables import RelatedWriters, create
+from tests.support.related_tables import FOLLOWED, UNFOLLOWED, VERSIONED, Graph, RelatedWriters, create
 from tests.support.servers import Pair, ServerPool
 from tests.support.writers import seed_of_run
 
@@ -26,21 +27,29 @@ def native_pair(make_module_server: ServerFactory, server_pool: ServerPool) -> P
     return Pair(make_module_server("mysql", innodb_native_foreign_keys=True), server_pool.pair(Family.MYSQL).target)
 
 
-@pytest.mark.parametrize("family", ["mariadb", "native", "mysql"])
+@pytest.mark.parametrize(
+    ("family", "graph"),
+    [
+        *[("mariadb", FOLLOWED), ("native", FOLLOWED), ("mysql", FOLLOWED)],
+        *[("mariadb", VERSIONED), ("native", UNFOLLOWED), ("mysql", UNFOLLOWED)],
+    ],
+    ids=["mariadb", "native", "mysql", "mariadb-whole", "native-whole", "mysql-unfollowed"],
+)
 def test_random_changes_of_related_tables(
-    request: pytest.FixtureRequest, family: str, schema: str, tmp_path: Path
+    request: pytest.FixtureRequest, family: str, graph: Graph, schema: str, tmp_path: Path
 ) -> None:
     """With kills in every stage. MySQL's own cascades are in its binlog."""
     pair: Pair = request.getfixturevalue(f"{family}_pair")
     for server in (pair.source, pair.target):  # this also makes the source writable again, which others share
         request.addfinalizer(functools.partial(server.drop_schemas, schema))
     seed = seed_of_run()
-    create(pair.source, schema, seed, 3000)
+    create(pair.source, schema, seed, 3000, graph)
     rng = random.Random(seed)
     tables = {"include": [f"{schema}.*"]}
-    throttle = {"maxRowsPerSecond": 100}  # so that a copy takes longer than a kill
-    with FerryProcess(tmp_path / "ferry", pair, tables=tables, throttle=throttle, cutover=PATIENT) as ferry:
-        with RelatedWriters(pair.source, schema, seed) as writers:
+    spec: dict[str, Any] = {"throttle": {"maxRowsPerSecond": 100}}  # so that a copy takes longer than a kill
+    spec |= {"tables": tables, "cutover": PATIENT, "acknowledge": ["SystemVersionedHistory"]}
+    with FerryProcess(tmp_path / "ferry", pair, **spec) as ferry:
+        with RelatedWriters(pair.source, schema, seed, graph) as writers:
             for _ in range(KILLS):
                 ferry.start()
                 ferry.wait_stage(rng.choice(("Copying", "Streaming")), *STREAMING)

@@ -34,6 +34,7 @@ from ferry_core.rows.chunks import Frontier, StoredFrontier
 from ferry_core.rows.copier import CopyResult, RowCopier
 from ferry_core.schema.cascades import unlogged_cascades
 from ferry_core.schema.create import create_missing
+from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Table
 from ferry_core.throttle import Throttle
@@ -151,7 +152,8 @@ class EngineInProcess:
         self.fence, _ = Fence.take(lambda: Session(direct, Purpose.TARGET), self.uid, "t/t", "s")
         self.fence._connect = self.connections.target
         with self.connections.source_control() as source, self.connections.target_control() as control:
-            self.tables = discover(source, Tables.model_validate({"include": [f"{schema}.*"], **selection}))
+            found = discover(source, Tables.model_validate({"include": [f"{schema}.*"], **selection}))
+            self.tables = copied_as_needed(source, found)
             create_missing(source, control, self.tables, self.fence)
             self.visibility = visibility or visibility_of(source)
             self.start = self.visibility.start(source) if state.start is None else StreamMark(0, state.start)

@@ -10,6 +10,7 @@ from pymysql.constants import COMMAND
 from ferry_core.api.spec import Spec
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import CheckResult, PreflightContext, Status, run_checks
+from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import explore
 from tests.support.servers import Server
 
@@ -57,8 +58,9 @@ def opened(
         Session(endpoints[0] if own_eyes else source.endpoint("source"), Purpose.CONTROL) as discovering,
     ):
         found = explore(discovering, spec.tables).on_engine(spec.schema_.engine)
+        tables = copied_as_needed(discovering, found.tables)
         yield PreflightContext(
-            *(spec, FERRY_UID, on_source, on_target, found.tables, started),
+            *(spec, FERRY_UID, on_source, on_target, tables, started),
             problems=found.problems,
         )
 

@@ -1,4 +1,4 @@
-"""A small graph of tables with every kind of cascade, and writers that change it at random.
+"""Small graphs of tables with every kind of cascade, and writers that change them at random.
 
 Rows have few ids, so that they are deleted, moved and used again all the time.
 """
@@ -6,8 +6,9 @@ Rows have few ids, so that they are deleted, moved and used again all the time.
 import random
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pymysql
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 IDS = 100
 EXPECTED = {1205, 1213, 1062, 1451, 1452, 1290, 1761, 1762, 1836, 3008, 6575}
 """Lock waits, deadlocks, duplicates, refused by a constraint or by its depth, read-only."""
+
+
+class Graph(NamedTuple):
+    tables: Sequence[str]
+    changes: Sequence[str]
+
 
 TABLES = (
     "CREATE TABLE region (id INT PRIMARY KEY, code VARCHAR(9) UNIQUE)",
@@ -92,20 +99,86 @@ CHANGES = (
     *("UPDATE one SET other = {b} WHERE id = {a}", "DELETE FROM one WHERE id = {a}"),
 )
 
+FOLLOWED = Graph(TABLES, CHANGES)
 
-def create(server: Server, schema: str, seed: int, changes: int) -> None:
+UNFOLLOWED = Graph(
+    (
+        "CREATE TABLE grp (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0)",
+        (
+            "CREATE TABLE item (id INT PRIMARY KEY, g INT, x INT NOT NULL, UNIQUE (g, x), "
+            "CONSTRAINT in_grp FOREIGN KEY (g) REFERENCES grp (id) ON DELETE SET NULL ON UPDATE CASCADE)"
+        ),
+        (
+            "CREATE TABLE node (id INT PRIMARY KEY, g INT, u INT UNIQUE, "
+            "CONSTRAINT of_grp FOREIGN KEY (g) REFERENCES grp (id) ON DELETE CASCADE)"
+        ),
+        (
+            "CREATE TABLE leaf (id INT PRIMARY KEY, n INT, v INT NOT NULL DEFAULT 0, "
+            "CONSTRAINT of_node FOREIGN KEY (n) REFERENCES node (id) ON DELETE CASCADE)"
+        ),
+        (
+            "CREATE TABLE twig (id INT PRIMARY KEY, l INT, "
+            "CONSTRAINT of_leaf FOREIGN KEY (l) REFERENCES leaf (id) ON DELETE CASCADE)"
+        ),
+        (
+            "CREATE TABLE by_u (id INT PRIMARY KEY, u INT, "
+            "CONSTRAINT to_u FOREIGN KEY (u) REFERENCES node (u) ON DELETE SET NULL ON UPDATE CASCADE)"
+        ),
+        (
+            "CREATE TABLE bag (k INT UNIQUE, g INT, "
+            "CONSTRAINT bag_of FOREIGN KEY (g) REFERENCES grp (id) ON DELETE CASCADE)"
+        ),
+        (
+            "CREATE TABLE bagged (id INT PRIMARY KEY, k INT, "
+            "CONSTRAINT in_bag FOREIGN KEY (k) REFERENCES bag (k) ON DELETE CASCADE)"
+        ),
+    ),
+    (
+        *("INSERT INTO grp VALUES ({k}, {n})", "DELETE FROM grp WHERE id = {k}", "UPDATE grp SET v = {n}"),
+        *("INSERT INTO item VALUES ({a}, {k}, {k})", "UPDATE item SET g = {k}, x = {k} WHERE id = {a}"),
+        *("REPLACE INTO item VALUES ({a}, {k}, {b})", "UPDATE item SET x = {b} WHERE id = {a}"),
+        *("INSERT INTO node VALUES ({a}, {k}, {b})", "UPDATE node SET u = {b} WHERE id = {a}"),
+        *("INSERT INTO node VALUES ({b}, {k}, {c})", "REPLACE INTO node VALUES ({a}, {k}, {b})"),
+        *("INSERT INTO leaf VALUES ({n}, {a}, 0)", "UPDATE leaf SET v = {n} WHERE n = {a}"),
+        *("INSERT INTO twig SELECT {n}, id FROM leaf LIMIT 1", "DELETE FROM twig WHERE id = {n}"),
+        *("INSERT INTO by_u VALUES ({n}, {b})", "UPDATE by_u SET u = {c} WHERE id = {n}"),
+        *("INSERT INTO bag VALUES ({a}, {k})", "INSERT INTO bag VALUES (NULL, {k})"),
+        *("UPDATE bag SET k = {b} WHERE k = {a}", "INSERT INTO bagged VALUES ({n}, {a})"),
+    ),
+)
+"""No lookup finds all rows that these cascades change."""
+
+VERSIONED = Graph(
+    (
+        *UNFOLLOWED.tables,
+        "CREATE TABLE kept (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0) WITH SYSTEM VERSIONING",
+        (
+            "CREATE TABLE of_kept (id INT PRIMARY KEY, p INT, "
+            "CONSTRAINT to_kept FOREIGN KEY (p) REFERENCES kept (id) ON DELETE CASCADE)"
+        ),
+    ),
+    (
+        *UNFOLLOWED.changes,
+        *("INSERT INTO kept VALUES ({a}, {n})", "DELETE FROM kept WHERE id = {a}"),
+        "INSERT INTO of_kept VALUES ({n}, {a})",
+    ),
+)
+"""The same, and one from a system-versioned table of MariaDB."""
+
+
+def create(server: Server, schema: str, seed: int, changes: int, graph: Graph = FOLLOWED) -> None:
     """The tables, with the rows that so many random changes leave."""
     server.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`", f"USE `{schema}`")
-    server.execute(f"USE `{schema}`", *TABLES)
+    server.execute(f"USE `{schema}`", *graph.tables)
     rng = random.Random(seed)
     with server.connect(database=schema) as connection:
         for _ in range(changes):
-            _try(connection, _statement(rng), Counter())
+            _try(connection, _statement(rng, graph), Counter())
 
 
-def _statement(rng: random.Random) -> str:
+def _statement(rng: random.Random, graph: Graph) -> str:
     numbers = {name: rng.randrange(IDS) for name in "abc"}
-    return rng.choice(CHANGES).format(**numbers, k=rng.randrange(4), n=rng.randrange(1000))
+    return rng.choice(graph.changes).format(**numbers, k=rng.randrange(4), n=rng.randrange(1000))
 
 
 def _try(connection: "Connection[Cursor]", statement: str, done: Counter[str]) -> bool:
@@ -123,13 +196,13 @@ def _try(connection: "Connection[Cursor]", statement: str, done: Counter[str]) -
 class RelatedWriters:
     """``with RelatedWriters(server, schema): ...`` writes until then, also while the server refuses it."""
 
-    def __init__(self, server: Server, schema: str, seed: int, threads: int = 3) -> None:
-        self._server, self._schema = server, schema
+    def __init__(self, server: Server, schema: str, seed: int, graph: Graph = FOLLOWED) -> None:
+        self._server, self._schema, self._graph = server, schema, graph
         self._seed = seed_of_run(seed)
         self._stopping = threading.Event()
         self._errors: list[BaseException] = []
         self.done: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(threads)]
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(3)]
 
     def __enter__(self) -> Self:
         create_account(self._server, self._schema)
@@ -166,7 +239,7 @@ class RelatedWriters:
         if not alone:
             connection.begin()
         for _ in range(1 if alone else rng.randrange(2, 5)):
-            _try(connection, _statement(rng), self.done)
+            _try(connection, _statement(rng, self._graph), self.done)
         if not alone:
             try:
                 if rng.random() < 0.8:

@@ -104,7 +104,10 @@ def test_what_an_attempt_would_take_is_known_before(buffer: ChangeBuffer) -> Non
     found = whole.seconds_under_lock([still, quick, slow, move_of()])
     assert [(move.id, seconds) for move, seconds in found] == [("shop.log", 49.0), ("shop.quick", 1.0)]
     said = too_slow(found, 30)
-    assert "shop.log and 1 other tables without a key need about 50 s under the lock; cutover.deadline is 30 s" in said
+    assert (
+        "shop.log and 1 other tables that are copied whole need about 50 s under the lock; cutover.deadline is 30 s"
+        in said
+    )
     assert "ALTER TABLE `shop`.`log` ADD" in said
     assert too_slow(found, 60) == ""
     assert buffer.take(slow, 1) is not None  # a copy is under way: it has to end before the one that counts

@@ -1,9 +1,13 @@
 """Tables on the source: engines, history, foreign keys, row filters."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status, run_checks
+from ferry_core.schema.unfollowed import unfollowed
 from ferry_core.tables import whole
 from tests.support.preflight import check, opened, told
 from tests.support.servers import Pair, set_global
@@ -63,15 +67,23 @@ def test_periods_without_overlaps(mariadb_pair: Pair, schema: str) -> None:
     assert "plain" not in found["UnsupportedTable"]
 
 
-LOGGED, UNLOGGED = "OFF", "ON"  # of innodb_native_foreign_keys; MariaDB, and MySQL before 9.6, have no such variable
+class Cascading(NamedTuple):
+    """What preflight says about them: what is refused, and which tables are copied whole, and why."""
+
+    refused: dict[str, str]
+    whole: str
 
 
-def found_of_cascades(pair: Pair, schema: str, native: str, **variables: str) -> dict[str, str]:
-    with opened(pair.source, pair.target, schema, tables={"include": [f"{schema}.*"]}) as context:
-        if pair.flavor is Flavor.MYSQL:
-            context.source_facts.variables["innodb_native_foreign_keys"] = native
-        context.source_facts.variables.update(variables)
-        return told(run_checks(context))
+def found_of_cascades(pair: Pair, schema: str, **selection: object) -> Cascading:
+    """On a server that does not log rows that cascades change, as MySQL's usually does."""
+    tables = {"include": [f"{schema}.*"], **selection}
+    with opened(pair.source, pair.target, schema, tables=tables) as context:
+        context.source_facts.variables["innodb_native_foreign_keys"] = "ON"
+        whole = unfollowed(context.tables, full_images=context.source_facts.variable("binlog_row_image") == "FULL")
+        context.tables = [replace(table, copied_whole=table in whole) for table in context.tables]
+        results = run_checks(context)
+        said = [one.message for one in results if one.name == "foreign keys: tables copied whole"]
+        return Cascading(told(results), "".join(said))
 
 
 @pytest.mark.parametrize("action", ["ON DELETE CASCADE", "ON UPDATE CASCADE", "ON DELETE SET NULL"])
@@ -81,8 +93,9 @@ def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None
         f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT, "
         f"CONSTRAINT reason_why FOREIGN KEY (p) REFERENCES parent (id) {action})",
     )
-    assert not found_of_cascades(pair, schema, UNLOGGED)
-    assert not found_of_cascades(pair, schema, LOGGED)
+    found = found_of_cascades(pair, schema)
+    assert not found.refused
+    assert schema not in found.whole
     parent, child = ({"include": [f"{schema}.{name}"]} for name in ("parent", "child"))
     assert not told(check(pair.source, pair.target, schema, tables=parent)), "rows of the parent stay as they are"
     alone = told(check(pair.source, pair.target, schema, tables=child))["ForeignKeyCascades"]
@@ -134,26 +147,48 @@ UNFOLLOWED = {
 def test_cascades_whose_rows_cannot_be_found(pair: Pair, schema: str, kind: str) -> None:
     *tables, why = UNFOLLOWED[kind]
     pair.source.execute(f"USE `{schema}`", "CREATE TABLE parent (id INT PRIMARY KEY)", *tables)
-    found = found_of_cascades(pair, schema, UNLOGGED)
-    assert list(found) == ["ForeignKeyCascades"]
-    assert f"{schema}.child has the foreign keys why to" in found["ForeignKeyCascades"]
-    assert why in found["ForeignKeyCascades"]
-    if pair.flavor is Flavor.MYSQL:
-        assert not found_of_cascades(pair, schema, LOGGED)
+    found = found_of_cascades(pair, schema)
+    assert not found.refused
+    assert f"1 tables whose cascades cannot be followed row by row are copied whole: {schema}.child (" in found.whole
+    assert why in found.whole
+
+
+def test_tables_that_cascades_have_copied_whole_and_that_take_long(
+    pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
+        UNFOLLOWED["SET NULL in a UNIQUE index"][0],
+        *["INSERT INTO child (id) VALUES (1), (2), (3)", "ANALYZE TABLE child"],
+    )
+    monkeypatch.setattr(whole, "ROWS_PER_SECOND", 0.01)
+    said = found_of_cascades(pair, schema).whole
+    assert f"{schema}.child needs about 300 s under the lock (why: it sets a column of a UNIQUE index to NULL)" in said
 
 
 def test_cascades_from_system_versioned_tables(mariadb_pair: Pair, schema: str) -> None:
     """Their deletions are logged as updates: with earlier rows that end, and the same referenced values."""
-    pair = mariadb_pair
-    pair.source.execute(
+    mariadb_pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE parent (id INT PRIMARY KEY, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, "
         "e TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
         "CREATE TABLE child (id INT PRIMARY KEY, p INT, "
         "CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
     )
-    known = check(pair.source, pair.target, schema, acknowledge=["SystemVersionedHistory"])
-    assert f"{schema}.parent is system-versioned" in told(known)["ForeignKeyCascades"]
+    assert f"why: {schema}.parent is system-versioned" in found_of_cascades(mariadb_pair, schema).whole
+
+
+def test_cascades_that_do_not_continue(pair: Pair, schema: str) -> None:
+    """SET NULL deletes no row of the middle table, and changes no value that the last one references."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
+        "CREATE TABLE middle (id INT PRIMARY KEY, x INT UNIQUE, p INT, "
+        "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)",
+        "CREATE TABLE child (id INT PRIMARY KEY, m INT, FOREIGN KEY (m) REFERENCES middle (id) ON DELETE CASCADE)",
+    )
+    assert schema not in found_of_cascades(pair, schema).whole
 
 
 def test_cascades_and_unique_indexes_that_they_do_not_change(pair: Pair, schema: str) -> None:
@@ -164,7 +199,7 @@ def test_cascades_and_unique_indexes_that_they_do_not_change(pair: Pair, schema:
         "CREATE TABLE child (id INT PRIMARY KEY, p INT, x INT, g INT AS (x) VIRTUAL, UNIQUE (g), "
         "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)",
     )
-    assert not found_of_cascades(pair, schema, UNLOGGED)
+    assert schema not in found_of_cascades(pair, schema).whole
 
 
 def test_cascades_that_need_full_images(pair: Pair, schema: str) -> None:
@@ -175,10 +210,10 @@ def test_cascades_that_need_full_images(pair: Pair, schema: str) -> None:
         "CONSTRAINT by_key FOREIGN KEY (q) REFERENCES parent (id) ON DELETE CASCADE, "
         "CONSTRAINT by_code FOREIGN KEY (p) REFERENCES parent (code) ON DELETE CASCADE)",
     )
-    assert "ForeignKeyCascades" not in found_of_cascades(pair, schema, UNLOGGED, binlog_row_image="FULL")
-    found = found_of_cascades(pair, schema, UNLOGGED, binlog_row_image="MINIMAL")["ForeignKeyCascades"]
-    assert "set binlog_row_image=FULL" in found
-    assert "by_code" in found
+    assert schema not in found_of_cascades(pair, schema).whole
+    with set_global(pair.source, "binlog_row_image = MINIMAL"):
+        found = found_of_cascades(pair, schema).whole
+    assert f"by_code: it references columns outside of the key of {schema}.parent, and binlog_row_image" in found
     assert "by_key" not in found
 
 
@@ -186,21 +221,19 @@ def test_cascades_and_row_filters(pair: Pair, schema: str) -> None:
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE parent (id INT PRIMARY KEY, tenant INT)",
-        "CREATE TABLE child (id INT PRIMARY KEY, tenant INT, P INT, "
-        "CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)",
+        "CREATE TABLE child (id INT PRIMARY KEY, tenant INT, P INT, q INT, "
+        "CONSTRAINT why FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL, "
+        "CONSTRAINT gone FOREIGN KEY (q) REFERENCES parent (id) ON DELETE CASCADE)",
         "CREATE TABLE leaf (id INT PRIMARY KEY, c INT, "
         "CONSTRAINT chain FOREIGN KEY (c) REFERENCES child (id) ON DELETE CASCADE)",
     )
 
     def found(where: str) -> str:
         rules = [{"match": f"{schema}.child", "where": where}]
-        tables = {"include": [f"{schema}.*"], "exclude": excluded, "rules": rules}
-        with opened(pair.source, pair.target, schema, tables=tables) as context:
-            context.source_facts.variables["innodb_native_foreign_keys"] = UNLOGGED
-            return told(run_checks(context)).get("ForeignKeyCascades", "")
+        return found_of_cascades(pair, schema, exclude=excluded, rules=rules).whole
 
     excluded = [f"{schema}.leaf"]
-    assert not found("tenant = 4")
+    assert schema not in found("tenant = 4")
     assert "names a column that it sets to NULL" in found("tenant = 4 AND `p` IS NULL")
     excluded = []
     assert f"through {schema}.child, which has a row filter" in found("tenant = 4")
@@ -218,7 +251,10 @@ def test_one_finding_for_each_table(mariadb_pair: Pair, schema: str) -> None:
         f"CREATE TABLE child (id INT PRIMARY KEY, p0 INT, p1 INT, p2 INT, p3 INT, UNIQUE (p0, p1, p2, p3), {keys})",
         "CREATE TABLE leaf (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES child (id))",
     )
-    (found,) = (one for one in check(pair.source, pair.target, schema) if one.status is Status.FAILED)
+    tables = {"include": [f"{schema}.child", f"{schema}.leaf"]}
+    (found,) = (
+        one for one in check(pair.source, pair.target, schema, tables=tables) if one.reason == "ForeignKeyCascades"
+    )
     assert all(f"k{at} to {schema}.parent" in found.message for at in range(4))
     assert [table.name for table in found.tables] == ["child", "leaf"]
 
@@ -325,11 +361,12 @@ def test_no_finding_hides_another(pair: Pair, schema: str) -> None:
     """A wrong pattern, tables of another engine, and with cascades: all reported in one round."""
     pair.source.execute(
         f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
         "CREATE TABLE moved (id INT PRIMARY KEY, up INT UNIQUE, "
-        "CONSTRAINT going FOREIGN KEY (up) REFERENCES moved (id) ON DELETE SET NULL)",
+        "CONSTRAINT going FOREIGN KEY (up) REFERENCES parent (id) ON DELETE SET NULL)",
         "CREATE TABLE m (a INT) ENGINE=MEMORY",
     )
-    tables = {"include": [f"{schema}.*", f"{schema}.nix"], "exclude": [f"{schema}.typo"]}
+    tables = {"include": [f"{schema}.m*", f"{schema}.nix"], "exclude": [f"{schema}.typo"]}
     found = told(check(pair.source, pair.target, schema, tables=tables))
     cascades = ["ForeignKeyCascades"] if pair.flavor is Flavor.MARIADB else []  # MySQL's are in the binlog
     assert list(found)[: 2 + len(cascades)] == ["PatternMatchesNothing", "UnsupportedTable", *cascades]
@@ -347,7 +384,7 @@ def test_the_consequences_of_excluding_a_table_are_reported_at_once(mariadb_pair
         "CREATE TABLE c (id INT PRIMARY KEY, b INT, CONSTRAINT to_b FOREIGN KEY (b) REFERENCES b (id))",
         "CREATE TABLE d (id INT PRIMARY KEY)",
     )
-    found = told(check(pair.source, pair.target, schema))
+    found = told(check(pair.source, pair.target, schema, tables={"include": [f"{schema}.[bcd]"]}))
     assert f"leave {schema}.b out with tables.exclude together with {schema}.c, which" in found["ForeignKeyCascades"]
 
 

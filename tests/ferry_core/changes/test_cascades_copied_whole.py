@@ -1,0 +1,138 @@
+"""Cascades that no lookup follows, on real servers: changes of any ancestor have their tables copied whole."""
+
+import pytest
+
+from ferry_core.api.selection import Tables
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.schema.unfollowed import copied_as_needed
+from ferry_core.tables.discovery import discover
+from tests.ferry_core.changes.test_derived_keys import Related, change, copied, make, native_pair, silent
+from tests.support.servers import Pair, set_global
+
+__all__ = ["native_pair", "silent"]
+
+PARENT = "CREATE TABLE parent (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0)"
+NULLED = (
+    "CREATE TABLE child (id INT PRIMARY KEY, p INT, x INT NOT NULL, UNIQUE (p, x), "
+    "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)"
+)
+MIDDLE = (
+    "CREATE TABLE child (id INT PRIMARY KEY, p INT, u INT UNIQUE, "
+    "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)"
+)
+LEAF = "CREATE TABLE leaf (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES child (id) ON DELETE CASCADE)"
+LOST = {
+    "a row that loses its UNIQUE value by SET NULL": (
+        (PARENT, NULLED, "INSERT INTO parent VALUES (1, 0)", "INSERT INTO child VALUES (10, 1, 5), (11, 1, 6)"),
+        (
+            "UPDATE child SET x = 7 WHERE id = 11",
+            "DELETE FROM parent",
+            "INSERT INTO parent VALUES (1, 0)",
+            "UPDATE child SET p = 1, x = 5 WHERE id = 11",
+        ),
+    ),
+    "a middle row whose UNIQUE value another row takes": (
+        (
+            *(PARENT, MIDDLE, LEAF, "INSERT INTO parent VALUES (1, 0), (2, 0)"),
+            *("INSERT INTO child VALUES (10, 1, 5), (11, 2, 6)", "INSERT INTO leaf VALUES (100, 10)"),
+        ),
+        (
+            "UPDATE child SET u = 7 WHERE id = 11",
+            "DELETE FROM parent WHERE id = 1",
+            "UPDATE child SET u = 5 WHERE id = 11",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_row_that_is_replaced_before_its_cascade_is_streamed(silent: Pair, schema: str, kind: str) -> None:
+    """Key 11 is pending when the parent is deleted. Its flush replaces row 10, by which the cascade would be found."""
+    tables, changes = LOST[kind]
+    make(silent, schema, *tables)
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf")) as run:
+        change(silent, schema, *changes)
+        run.buffer.suspect(run.named("child"), [("11",)])  # as by the first change: the stream is not further yet
+        run.flush("child").join()
+        run.stream()
+        run.drain()
+        run.equal()
+
+
+def test_each_ancestor_has_them_copied(silent: Pair, schema: str) -> None:
+    """The cascade goes through tables that are copied whole: nothing tells which of their rows are gone."""
+    twig = "CREATE TABLE twig (id INT PRIMARY KEY, l INT, FOREIGN KEY (l) REFERENCES leaf (id) ON DELETE CASCADE)"
+    make(
+        silent, schema, PARENT, MIDDLE, LEAF, twig,
+        "INSERT INTO parent VALUES (1, 0), (2, 0)", "INSERT INTO child VALUES (10, 1, 5), (20, 2, 6)",
+        "INSERT INTO leaf VALUES (100, 10), (200, 20)", "INSERT INTO twig VALUES (1000, 100), (2000, 200)",
+    )  # fmt: skip
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf", "twig")) as run:
+        assert [move.table.source.name for move in run.moves if move.table.whole] == ["leaf", "twig"]
+        run.stream()
+        change(silent, schema, "UPDATE parent SET v = 1", "INSERT INTO parent VALUES (3, 0)")
+        run.streamed()
+        assert [move.table.source.name for move, _ in run.buffer.waiting()] == ["parent"]
+        change(silent, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        assert run.ids("twig") == [2000]
+        run.equal()
+
+
+def test_images_without_the_referenced_columns(silent: Pair, schema: str) -> None:
+    parent = "CREATE TABLE parent (id INT PRIMARY KEY, code INT UNIQUE, v INT)"
+    make(
+        silent, schema, parent,
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (code) "
+        "ON DELETE CASCADE ON UPDATE CASCADE)",
+        "INSERT INTO parent VALUES (1, 11, 0), (2, 12, 0)", "INSERT INTO child VALUES (10, 11), (20, 12)",
+    )  # fmt: skip
+    with (
+        set_global(silent.source, "binlog_row_image = MINIMAL"),
+        Related(silent, schema, copied(schema, "parent", "child")) as run,
+    ):
+        run.stream()
+        change(silent, schema, "DELETE FROM parent WHERE id = 1", "UPDATE parent SET code = 13 WHERE id = 2")
+        run.drain()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+def test_a_row_of_a_system_versioned_parent(mariadb_pair: Pair, schema: str) -> None:
+    """Its deletion is logged as an update that keeps the referenced value."""
+    make(
+        mariadb_pair, schema, f"{PARENT} WITH SYSTEM VERSIONING",
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
+        "INSERT INTO parent VALUES (1, 0), (2, 0)", "INSERT INTO child VALUES (10, 1), (20, 2)",
+    )  # fmt: skip
+    with Related(mariadb_pair, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        change(mariadb_pair, schema, "DELETE FROM parent WHERE id = 1")
+        run.drain()
+        assert run.ids("child") == [20]
+        run.equal()
+
+
+def test_a_row_that_a_middle_table_s_filter_leaves_out(silent: Pair, schema: str) -> None:
+    make(
+        silent, schema, PARENT, "CREATE TABLE child (id INT PRIMARY KEY, p INT, v INT NOT NULL, "
+        "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)", LEAF, "INSERT INTO parent VALUES (1, 0)",
+    )  # fmt: skip
+    make(silent, schema, "INSERT INTO child VALUES (10, 1, 0)", on=["source"])
+    make(silent, schema, "INSERT INTO leaf VALUES (100, 10)")
+    rules = [{"match": f"{schema}.child", "where": "v > 0"}]
+    with Related(silent, schema, copied(schema, "parent", "child", "leaf"), rules=rules) as run:
+        run.stream()
+        change(silent, schema, "DELETE FROM parent")
+        run.drain()
+        assert run.ids("leaf") == []
+
+
+def test_tables_that_an_earlier_run_copied_whole_stay_so(mysql_pair: Pair, schema: str) -> None:
+    """Also once the server logs cascades: an interrupted copy may have left any of its rows on the target."""
+    make(mysql_pair, schema, PARENT, NULLED, on=["source"])
+    with Session(mysql_pair.source.endpoint(), Purpose.CONTROL) as source:
+        tables = discover(source, Tables(include=[f"{schema}.*"]))
+        assert not any(table.whole for table in copied_as_needed(source, tables))
+        marked = copied_as_needed(source, tables, {f"{schema}.child"})
+        assert [table.id for table in marked if table.whole] == [f"{schema}.child"]
