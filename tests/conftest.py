@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import settings
 
 from hack.servers import Family
 from tests.support.kube_api import KubeApi
@@ -20,6 +21,10 @@ from tests.support.slices import Slice
 # Some machines set it; then each ferry that a test starts compiles all that it imports: half a second of CPU.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A busy machine stops a process for longer than the 200 ms that one example may take by default.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 class ServerFactory(Protocol):
