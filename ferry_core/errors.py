@@ -43,10 +43,11 @@ class ExitCode(IntEnum):
 
 
 class ServerRole(StrEnum):
-    """A Ferry's server, by the name that spec and messages use."""
+    """A server of a Ferry, by the name that spec and messages use."""
 
     SOURCE = "source"
     TARGET = "target"
+    REPLICA = "replica"  # of one of the two; only watched
 
 
 class FerryError(Exception):

@@ -59,6 +59,11 @@ class Reason(StrEnum):
     # Paused, Throttled
     PAUSED_BY_USER = "PausedByUser"
     RATE_LIMIT = "RateLimit"
+    REPLICA_LAG = "ReplicaLag"
+    THREADS_RUNNING = "ThreadsRunning"
+    COMMIT_LATENCY = "CommitLatency"
+    QUERY = "Query"
+    OUTSIDE_ACTIVE_HOURS = "OutsideActiveHours"
     # Stalled
     SOURCE_BINLOG_PURGED = "SourceBinlogPurged"
     SCHEMA_CHANGED = "SchemaChanged"

@@ -13,6 +13,7 @@ from ferry_core.api.report import Outcome, Phase, Stage
 from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state_lock import StateLock
+from ferry_core.consistency.commit_probe import probe_id
 from ferry_core.consistency.fence import COMPLETED, PERHAPS_LIVE, Fence, Lease
 from ferry_core.consistency.own_tables import CHECKPOINT, HOLDER, LEASE, aborted_by_hand, removed_by_hand
 from ferry_core.cutover.durable import drop_left_behind
@@ -96,7 +97,7 @@ def cleanup(loaded: LoadedFerry, options: RunOptions) -> Outcome:
     own = f"WHERE ferry_uid = {string(ferry_uid(loaded.ferry))}"
     with fence.exclusively() as (session, lease):
         session.execute(f"DELETE FROM {CHECKPOINT} {own}")
-        session.execute(f"DELETE FROM {HOLDER} {own}")
+        session.execute(f"DELETE FROM {HOLDER} {own} OR ferry_uid = {string(probe_id(ferry_uid(loaded.ferry)))}")
         if lease.phase != COMPLETED and not locked:
             # A missing lease row counts as fenced too, so removing it loses nothing.
             session.execute(removed_by_hand(ferry_uid(loaded.ferry)))

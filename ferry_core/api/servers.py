@@ -43,12 +43,16 @@ class Tls(Model):
 
 
 class Replica(Model):
-    """A replica whose lag throttles the run."""
+    """A replica whose lag throttles the run. It is only asked for its lag."""
 
     host: Host
     """Host name or address."""
     port: Port = 3306
     """TCP port."""
+    credentials_secret_ref: CredentialsRef | None = None
+    """Secret with user name and password; without it those of its server are used."""
+    tls: Tls | None = None
+    """Encryption and verification of the connection; without it as for its server."""
 
 
 class Server(Model):
@@ -63,7 +67,4 @@ class Server(Model):
     tls: Tls = Tls()
     """Encryption and verification of the connection."""
     replicas: Annotated[list[Replica], Field(max_length=16)] = []
-    """Replicas of this server whose lag throttle.maxReplicaLag watches; reached with the server's credentials and tls.
-
-    Not supported yet.
-    """
+    """Replicas of this server whose lag throttle.maxReplicaLag limits."""

@@ -7,7 +7,7 @@ API and cannot change. Used by every reader of a manifest.
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from ferry_core.api.choices import (
     Acknowledgement,
@@ -27,6 +27,7 @@ from ferry_core.api.durations import Between, Duration, Quantity
 from ferry_core.api.model import Model, Rule
 from ferry_core.api.selection import Tables
 from ferry_core.api.servers import Server
+from ferry_core.api.time_zones import in_a_known_zone
 
 _UID_SPACE = uuid.UUID("5b0b7a86-6d0c-5c1e-9a53-0f6f1c0d7e11")
 
@@ -86,7 +87,7 @@ class Copy(Model):
 
 
 class ThreadsRunning(Model):
-    """Limits of Threads_running, per server."""
+    """Limits of the status variable Threads_running, per server. The run's own threads count too."""
 
     source: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Limit on the source."""
@@ -98,25 +99,28 @@ class Throttle(Model):
     """Limits that slow data movement down; an absent field disables that limit. Can be changed while running."""
 
     max_rows_per_second: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    """Maximum number of rows copied per second."""
+    """Maximum number of rows copied per second. Changed rows that follow the copy do not count."""
     max_replica_lag: Annotated[Duration, Between(Duration("100ms"), Duration("24h"))] | None = None
-    """Throttle while a replica lags more than this, or cannot be observed. Not supported yet."""
+    """Throttle while a replica in source.replicas or target.replicas lags more than this, or its lag is unknown."""
     max_threads_running: ThreadsRunning | None = None
-    """Throttle while a server has more running threads than this. Not supported yet."""
+    """Throttle while a server has more running threads than this."""
     max_commit_latency: Annotated[Duration, Between(Duration("1ms"), Duration("1m"))] | None = None
-    """Throttle while commits on the target take longer than this. Not supported yet."""
+    """Throttle while a small commit on the target takes longer than this. From half of it on, the copy uses fewer
+    workers and smaller chunks.
+    """
     query: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """A query that runs on the source; throttle while it returns true, NULL or an error. Not supported yet."""
+    """A query that the source runs each second; throttle while it returns a number other than 0, NULL or an error."""
     active_hours: (
         Annotated[
             str,
             Field(
                 max_length=64, pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9] [A-Za-z0-9_+/-]+$"
             ),
+            AfterValidator(in_a_known_zone),
         ]
         | None
     ) = None
-    """Rows are moved only during these hours, for example "20:00-06:00 Europe/Berlin". Not supported yet."""
+    """Rows are moved only during these hours, for example "20:00-06:00 Europe/Berlin"."""
 
 
 class Verify(Model):

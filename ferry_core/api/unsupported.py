@@ -8,7 +8,7 @@ directives.
 from ferry_core.api.choices import CutoverMode, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
-from ferry_core.api.spec import Ferry, Throttle
+from ferry_core.api.spec import Ferry
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
 
@@ -16,10 +16,7 @@ from ferry_core.reasons import Reason
 def refuse_unsupported(ferry: Ferry) -> None:
     """Raise ConfigError NotBuiltYet, naming every field of the manifest that this version does not support."""
     spec = ferry.spec
-    found = _throttle(spec.throttle) + _cutover(spec.cutover)
-    for role, server in (("source", spec.source), ("target", spec.target)):
-        if server.replicas:
-            found.append(f"{role}.replicas")
+    found = _cutover(spec.cutover)
     if spec.schema_.on_change is OnSchemaChange.RECOPY:
         found.append("schema.onChange: Recopy (use Fail)")
     _refuse(found)
@@ -27,7 +24,7 @@ def refuse_unsupported(ferry: Ferry) -> None:
 
 def refuse_unsupported_directive(directive: Directive) -> None:
     """The same check for the fields of a directive."""
-    _refuse(_throttle(directive.throttle) + _cutover(directive.cutover))
+    _refuse(_cutover(directive.cutover))
 
 
 def refuse_unsupported_throttle(throttle: Throttle) -> None:
@@ -50,17 +47,6 @@ def notices(ferry: Ferry) -> list[str]:
     if spec.copier.image or spec.copier.template.model_fields_set:
         texts.append("copier.image and copier.template have an effect in a cluster only")
     return texts
-
-
-def _throttle(throttle: Throttle) -> list[str]:
-    signals = {
-        "maxReplicaLag": throttle.max_replica_lag,
-        "maxThreadsRunning": throttle.max_threads_running,
-        "maxCommitLatency": throttle.max_commit_latency,
-        "query": throttle.query,
-        "activeHours": throttle.active_hours,
-    }
-    return [f"throttle.{name} (use maxRowsPerSecond)" for name, value in signals.items() if value is not None]
 
 
 def _cutover(cutover: Cutover) -> list[str]:

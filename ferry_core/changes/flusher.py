@@ -78,12 +78,15 @@ class Flusher:
         self._flushed = flushed
         self.due: Callable[[list[TableMove]], list[TableMove]] = self._by_keys
         """Which of the moves with waiting keys are flushed now, together."""
+        self.hold: Callable[[], object] = bool
+        """Returns when keys may be written: a throttle may hold them back."""
         self.derived: DerivedKeys | None = None
         """None: no row changes without an event of its own."""
 
     def run(self) -> None:
         """Run until cancelled. Raises what a batch raised for good."""
         while not self._cancelled():
+            self.hold()
             waiting = [move for move, _ in self._buffer.waiting()]
             moves = self.due(waiting)
             if not moves:

@@ -4,13 +4,14 @@ Every mistake is one ConfigError that says where it is and how to fix it. Called
 to preflight and to the run, which can reload credentials with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from ferry_core.api.servers import Server
+from ferry_core.api.servers import CredentialsRef, Server, Tls
 from ferry_core.api.spec import Ferry
 from ferry_core.api.unsupported import notices, refuse_unsupported
 from ferry_core.errors import ConfigError, ServerRole
@@ -35,8 +36,15 @@ class LoadedFerry:
 
     def reload_credentials(self) -> tuple[Endpoint, Endpoint]:
         """Read credentials and certificates of source and target again; the Ferry itself stays the same."""
+        return _endpoints(self.ferry, self._current_secrets())
+
+    def replicas(self) -> list[Endpoint]:
+        """The replicas to watch, with their current credentials and certificates."""
+        return _replicas(self.ferry, self._current_secrets())
+
+    def _current_secrets(self) -> SecretStore:
         documents = [document for file in self.files for document in read_documents(file)]
-        return _endpoints(self.ferry, _secrets(documents, self.ferry, self.secrets_dir))
+        return _secrets(documents, self.ferry, self.secrets_dir)
 
 
 def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool = True) -> LoadedFerry:
@@ -50,7 +58,10 @@ def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool
     ferry = _validated(_the_ferry(documents, files))
     if to_run:
         refuse_unsupported(ferry)
-    source, target = _endpoints(ferry, _secrets(documents, ferry, secrets_dir))
+    secrets = _secrets(documents, ferry, secrets_dir)
+    source, target = _endpoints(ferry, secrets)
+    if to_run:
+        _replicas(ferry, secrets)  # refuses a Secret that is missing
     return LoadedFerry(ferry, source, target, notices(ferry), tuple(files), secrets_dir)
 
 
@@ -92,21 +103,64 @@ def _secrets(documents: list[Document], ferry: Ferry, folder: Path | None) -> Se
 
 
 def _endpoints(ferry: Ferry, secrets: SecretStore) -> tuple[Endpoint, Endpoint]:
-    source = _endpoint(ServerRole.SOURCE, ferry.spec.source, secrets)
-    return source, _endpoint(ServerRole.TARGET, ferry.spec.target, secrets)
+    source = _endpoint(ServerRole.SOURCE, _login(ServerRole.SOURCE, ferry.spec.source), secrets)
+    return source, _endpoint(ServerRole.TARGET, _login(ServerRole.TARGET, ferry.spec.target), secrets)
 
 
-def _endpoint(role: ServerRole, server: Server, secrets: SecretStore) -> Endpoint:
-    credentials = server.credentials_secret_ref
-    asked_by = f"spec.{role}.credentialsSecretRef"
-    return Endpoint(
-        role=role,
+def _replicas(ferry: Ferry, secrets: SecretStore) -> list[Endpoint]:
+    """In the order of the spec, the source's first."""
+    return [
+        _endpoint(ServerRole.REPLICA, login, secrets)
+        for role, server in ((ServerRole.SOURCE, ferry.spec.source), (ServerRole.TARGET, ferry.spec.target))
+        for login in _replica_logins(role, server)
+    ]
+
+
+class _Login(NamedTuple):
+    """How the spec names one server, and the fields that do so."""
+
+    host: str
+    port: int
+    credentials: CredentialsRef
+    credentials_field: str
+    tls: Tls
+    tls_field: str
+
+
+def _login(role: ServerRole, server: Server) -> _Login:
+    return _Login(
         host=server.host,
         port=server.port,
+        credentials=server.credentials_secret_ref,
+        credentials_field=f"spec.{role}.credentialsSecretRef",
+        tls=server.tls,
+        tls_field=f"spec.{role}.tls.secretRef",
+    )
+
+
+def _replica_logins(role: ServerRole, server: Server) -> Iterator[_Login]:
+    """What a replica does not say itself is as for its server."""
+    for number, replica in enumerate(server.replicas):
+        login = _login(role, server)._replace(host=replica.host, port=replica.port)
+        field = f"spec.{role}.replicas[{number}]"
+        if replica.credentials_secret_ref is not None:
+            credentials = replica.credentials_secret_ref
+            login = login._replace(credentials=credentials, credentials_field=f"{field}.credentialsSecretRef")
+        if replica.tls is not None:
+            login = login._replace(tls=replica.tls, tls_field=f"{field}.tls.secretRef")
+        yield login
+
+
+def _endpoint(role: ServerRole, login: _Login, secrets: SecretStore) -> Endpoint:
+    credentials, asked_by = login.credentials, login.credentials_field
+    return Endpoint(
+        role=role,
+        host=login.host,
+        port=login.port,
         user=_word(secrets, credentials.name, credentials.username_key, asked_by, may_be_empty=False),
         password=_word(secrets, credentials.name, credentials.password_key, asked_by, may_be_empty=True),
-        tls=client_context(server.tls.mode, *_material(role, server, secrets)),
-        tls_required=server.tls.mode in REQUIRING,
+        tls=client_context(login.tls.mode, *_material(login, secrets)),
+        tls_required=login.tls.mode in REQUIRING,
     )
 
 
@@ -126,10 +180,9 @@ def _word(secrets: SecretStore, name: str, key: str, asked_by: str, *, may_be_em
     return text
 
 
-def _material(role: str, server: Server, secrets: SecretStore) -> tuple[TlsMaterial, str]:
-    ref = server.tls.secret_ref
+def _material(login: _Login, secrets: SecretStore) -> tuple[TlsMaterial, str]:
+    ref = login.tls.secret_ref
     if ref is None:
         return TlsMaterial(), ""
-    asked_by = f"spec.{role}.tls.secretRef"
-    ca, certificate, key = (secrets.find(ref.name, name, asked_by) for name in ("ca.crt", "tls.crt", "tls.key"))
+    ca, certificate, key = (secrets.find(ref.name, name, login.tls_field) for name in ("ca.crt", "tls.crt", "tls.key"))
     return TlsMaterial(ca, certificate, key), f"Secret {ref.name} ({secrets.origin(ref.name)})"

@@ -61,6 +61,18 @@ def unlogged_replication(session: Session) -> list[str]:
     return [] if _logs_replicated(session) else [channel for channel, _ in _channels(session)]
 
 
+def seconds_behind(session: Session) -> list[tuple[str, int | None]]:
+    """Each channel in words, and how far it is behind its server; None: unknown, because a thread is not running."""
+    if session.flavor is Flavor.MARIADB:
+        statement, host, behind = "SHOW ALL SLAVES STATUS", 3, 34
+    else:
+        statement, host, behind = "SHOW REPLICA STATUS", 1, 32
+    return [
+        (f"from {(row[host] or b'').decode()}", None if row[behind] is None else int(row[behind] or 0))
+        for row in session.query(statement)
+    ]
+
+
 def _logs_replicated(session: Session) -> bool:
     return b"ON" in {value for _, value in session.query(_LOGS_REPLICATED)}
 

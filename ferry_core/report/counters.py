@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ferry_core.throttle import Observed
+
 
 @dataclass
 class Counters:
@@ -24,3 +26,4 @@ class Counters:
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     throttle_seconds: dict[str, float] = field(default_factory=dict)
     throttled_by: str | None = None
+    observed: Observed = field(default_factory=Observed)

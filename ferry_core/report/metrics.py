@@ -15,7 +15,7 @@ from ferry_core.moves.move import TableMove
 from ferry_core.report.counters import Counters
 from ferry_core.report.progress import Progress
 from ferry_core.report.tables import rows_expected
-from ferry_core.throttle import SIGNALS
+from ferry_core.throttle import COMMIT_LATENCY, REPLICA_LAG, SIGNALS, THREADS_RUNNING
 
 MOST_TABLES = 200
 OTHER = "_other"
@@ -71,6 +71,7 @@ class _ProgressCollector(Collector):
         def read(moves: Sequence[TableMove], counters: Counters) -> None:
             families.extend(_copy(report, moves, counters))
             families.extend(_stream(report, counters))
+            families.extend(_throttle(counters))
             families.extend(_outcome(report, moves, counters))
 
         self._progress.read_numbers(read)
@@ -125,15 +126,42 @@ def _stream(report: Report, counters: Counters) -> list[Metric]:
     ]
 
 
-def _outcome(report: Report, moves: Sequence[TableMove], counters: Counters) -> list[Metric]:
-    proof, blocked = report.verification, report.cutover.writes_blocked_milliseconds
+def _throttle(counters: Counters) -> list[Metric]:
     throttles = dict.fromkeys(SIGNALS, 0.0) | counters.throttle_seconds
     holding = [((name,), float(name == counters.throttled_by)) for name in throttles]
-    mismatched = _per_table(moves, lambda move: move.progress.mismatched_rows)
-    errors = [(labels, count) for labels, count in counters.errors.items()]
+    values = counters.observed.values
+    lags, threads = values.get(REPLICA_LAG, {}), values.get(THREADS_RUNNING, {})
+    latency = next(iter(values.get(COMMIT_LATENCY, {}).values()), None)
     return [
         _gauge("ferry_throttled", "1 while this signal holds data movement back.", holding, ["reason"]),
         _counter("ferry_throttle_seconds", "Seconds held back, by signal.", _by(throttles), ["reason"]),
+        _gauge(
+            "ferry_replica_lag_seconds",
+            "How far a replica is behind; missing: unknown, or no limit is set.",
+            _by(lags),
+            ["replica"],
+        ),
+        _gauge(
+            "ferry_threads_running", "Threads_running of a server; missing unless limited.", _by(threads), ["server"]
+        ),
+        _gauge(
+            "ferry_commit_latency_seconds",
+            "Median time of the last small commits on the target; missing unless limited.",
+            _only(latency),
+        ),
+        _gauge(
+            "ferry_copy_speed_ratio",
+            "Share of its workers and chunk size that the copy uses; less than 1 while commits are slow.",
+            _only(counters.observed.speed),
+        ),
+    ]
+
+
+def _outcome(report: Report, moves: Sequence[TableMove], counters: Counters) -> list[Metric]:
+    proof, blocked = report.verification, report.cutover.writes_blocked_milliseconds
+    mismatched = _per_table(moves, lambda move: move.progress.mismatched_rows)
+    errors = [(labels, count) for labels, count in counters.errors.items()]
+    return [
         _counter("ferry_verify_rows", "Rows compared.", _only(proof.rows_verified)),
         _counter("ferry_verify_mismatched_rows", "Rows that differed.", mismatched, ["table"]),
         _counter("ferry_verify_repaired_rows", "Rows copied again because they differed.", _only(proof.rows_repaired)),

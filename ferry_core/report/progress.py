@@ -24,7 +24,7 @@ from ferry_core.report.revisions import Revisions
 from ferry_core.report.tables import copy_report, state_of, table_report
 from ferry_core.report.timings import Timings
 from ferry_core.rows.copier import CopyResult
-from ferry_core.throttle import SIGNALS, ThrottleState
+from ferry_core.throttle import SIGNALS, Observed, ThrottleState
 
 
 class Progress:
@@ -258,9 +258,10 @@ class Progress:
 
     # -- the rest -------------------------------------------------------------------------------------------------
 
-    def throttled(self, state: ThrottleState, seconds: Mapping[str, float]) -> None:
-        """From ``Throttle.state()`` and ``Throttle.seconds()``."""
+    def throttled(self, state: ThrottleState, seconds: Mapping[str, float], observed: Observed) -> None:
+        """From ``Throttle.state()``, ``Throttle.seconds()`` and ``Throttle.observed()``."""
         with self._lock:
+            self._counters.observed = observed
             self._counters.throttle_seconds = dict(seconds)
             self._counters.throttled_by = state.signal
             since = state.since.replace(microsecond=0) if state.since else None

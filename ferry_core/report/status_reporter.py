@@ -265,7 +265,7 @@ class StatusReporter(CutoverReporter):
         """Update the snapshot from the run's parts."""
         self.progress.heartbeat.beat()
         self._report_intent()
-        self.progress.throttled(self._throttle.state(), self._throttle.seconds())
+        self.progress.throttled(self._throttle.state(), self._throttle.seconds(), self._throttle.observed())
         self._report_pause()
         self.report_lag_of_attempt()
         if self._engine is None:

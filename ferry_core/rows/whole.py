@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from ferry_core.errors import DataError, RetriableError, TooLarge
 from ferry_core.mysql.session import Purpose, Row, Session, Warned
@@ -33,7 +34,30 @@ But each DELETE passes all rows deleted before that an old reader on the target 
 35 s to delete 524,288 rows.
 """
 PATIENT_SECONDS = 24 * 3600
-"""The target's wait_timeout during a copy: a row filter may keep the source's next rows away for hours."""
+"""The target's wait_timeout during a copy: a row filter may keep the source's next rows away for hours.
+
+And the source's net_write_timeout: a throttle may keep the copier from reading them.
+"""
+
+
+class Pacing(Protocol):
+    """What may hold a copy back between two transactions."""
+
+    @property
+    def largest_step(self) -> int | None:
+        """The largest number of rows that one transaction should load; None: no limit."""
+
+    def admit(self, rows: int) -> float:
+        """Block until that many rows may move; returns the seconds that this took."""
+
+
+class Unpaced:
+    """No limits."""
+
+    largest_step: int | None = None
+
+    def admit(self, rows: int) -> float:  # noqa: ARG002 - any number
+        return 0.0
 
 
 @dataclass
@@ -47,8 +71,9 @@ class _Part:
 class _Reading:
     """Totals of the source's rows read so far. ``hash_sum`` is the sum of their hashes, so equal rows count each."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, pacing: Pacing) -> None:
         self._statements = statements
+        self._pacing = pacing
         self.rows = self.bytes = self.json_changed = self.hash_sum = 0
 
     def parts(self, rows: Iterator[Row]) -> Iterator[_Part]:
@@ -61,7 +86,7 @@ class _Reading:
             self.hash_sum += int(digest, 16) if digest else 0
             lines.append(line)
             size += len(line) + 1
-            if size >= PART_BYTES:
+            if size >= PART_BYTES or len(lines) >= (self._pacing.largest_step or PART_BYTES):
                 yield self._part(lines, size)
                 lines, size = [], 0
         if lines:
@@ -80,11 +105,15 @@ class WholeCopier:
     others and are refused. ``EVERY_ROW`` replaces what is there.
     """
 
-    def __init__(self, pair: SessionPair, fence: FencedTransaction, lock_clause: str = "") -> None:
+    def __init__(
+        self, pair: SessionPair, fence: FencedTransaction, lock_clause: str = "", pacing: Pacing | None = None
+    ) -> None:
         """As for ``RowCopier``. A copy that is broken off closes its session on the source, hence the pair."""
         self._pair = pair
         self._fence = fence
         self._lock_clause = lock_clause
+        self._pacing = pacing or Unpaced()
+        self._held = 0.0
         self._begun: set[Table] = set()
         """Tables whose rows on the target may come from this copier."""
         self._hashed: set[Table] = set()
@@ -92,7 +121,7 @@ class WholeCopier:
     def copy(self, table: Table, selector: Selector) -> CopyResult:
         """Copy the whole table until it has committed."""
         try:
-            with self._patiently():
+            with self._patiently(self._pair.source(table)):
                 return self._copy(table, selector)
         except LoadWarned as warned:
             if table in self._hashed or not warned.excusable:
@@ -111,26 +140,30 @@ class WholeCopier:
         return self._pair.target
 
     @contextmanager
-    def _patiently(self) -> Iterator[None]:
+    def _patiently(self, source: Session) -> Iterator[None]:
         """Between two transactions the target's session holds no lock, so it may wait for the source's next rows."""
-        usual = self._target.number("SELECT @@SESSION.wait_timeout")
-        self._target.execute(f"SET SESSION wait_timeout = {PATIENT_SECONDS}")
+        waits = (self._target, "wait_timeout"), (source, "net_write_timeout")
+        usual = [(session, name, session.number(f"SELECT @@SESSION.{name}")) for session, name in waits]
+        for session, name in waits:
+            session.execute(f"SET SESSION {name} = {PATIENT_SECONDS}")
         try:
             yield
         finally:
-            with suppress(RetriableError):  # a lost connection has raised already
-                self._target.execute(f"SET SESSION wait_timeout = {usual}")
+            for session, name, seconds in usual:
+                with suppress(RetriableError):  # a lost connection has raised already
+                    session.execute(f"SET SESSION {name} = {seconds}")
 
     def _copy(self, table: Table, selector: Selector) -> CopyResult:
-        started = time.monotonic()
+        started, self._held = time.monotonic(), 0.0
         source, hashed = self._pair.source(table), table in self._hashed
         statements = self._statements(table, source)
         deleted = self._clear(table, selector)
-        reading, excused, writing = _Reading(statements), list[Warned](), 0.0
+        reading, excused, writing = _Reading(statements, self._pacing), list[Warned](), 0.0
         if self._lock_clause:
             source.execute(statements.wait_for_locks(self._lock_clause))
         with closing(source.stream(statements.stream(hashed=hashed))) as rows:
             for part in reading.parts(rows):
+                self._wait_admitted(part.rows)
                 began = time.monotonic()
                 excused += self._load(statements, part, hashed=hashed)
                 writing += time.monotonic() - began
@@ -146,9 +179,13 @@ class WholeCopier:
             rows_asked=reading.rows,
             deleted_missing=deleted,
             json_changed=reading.json_changed,
-            read_seconds=time.monotonic() - started - writing,
+            # How long a copy takes under the cutover's lock is estimated from this: nothing is throttled there.
+            read_seconds=time.monotonic() - started - writing - self._held,
             write_seconds=writing,
         )
+
+    def _wait_admitted(self, rows: int) -> None:
+        self._held += self._pacing.admit(rows)
 
     def _statements(self, table: Table, source: Session) -> Statements:
         packets = [session.number("SELECT @@max_allowed_packet") for session in (source, self._target)]
@@ -172,6 +209,7 @@ class WholeCopier:
     def _empty(self, table: Table) -> int:
         deleted, left = 0, True
         while left:
+            self._wait_admitted(0)
             with self._fence.transaction(self._target):
                 rows = self._target.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
             left = rows == EMPTY_ROWS

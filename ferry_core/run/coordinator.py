@@ -339,6 +339,7 @@ class Coordinator:
         if wanted is not self._paced:
             self._paced = wanted
             operations.pace(wanted)
+        operations.adapt()
         if decisions.must_interrupt(self._paused_for()):
             operations.interrupt()
         self._keep(wanted)

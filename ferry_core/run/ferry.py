@@ -25,6 +25,7 @@ from ferry_core.run import decisions
 from ferry_core.run.attempts import AttemptSeries
 from ferry_core.run.coordinator import Coordinator
 from ferry_core.run.options import RunOptions
+from ferry_core.run.probes import signals
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.startup import RunStartup
 from ferry_core.throttle import Throttle
@@ -47,13 +48,14 @@ class Ferry:
         self._options = options
         self._ferry = loaded.ferry
         self.intent = Intent(Directive.of(loaded.ferry.metadata.generation, loaded.ferry.spec))
-        self.throttle = Throttle(paused_by=self._paused_by)
+        self.throttle = Throttle(paused_by=self._paused_by, exempt=self._never_throttled)
         self.reporter = StatusReporter(loaded.ferry, self.throttle, self.intent)
         self._ended = threading.Event()
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(
             lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
         )
+        self.throttle.watch(tuple(signals(loaded, self._connections)))
         self._startup = RunStartup(loaded.ferry, options, self._connections, self.intent, self.throttle, self.reporter)
 
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:
@@ -87,6 +89,7 @@ class Ferry:
                 raise ended from error
             finally:
                 self._ended.set()
+                self.throttle.close()
                 self._connections.abort_all()  # an abandoned comparison would delay the end of the process
 
     @contextlib.contextmanager
@@ -104,6 +107,9 @@ class Ferry:
             yield
         finally:
             server.stop()
+
+    def _never_throttled(self) -> bool:
+        return self.reporter.stage in decisions.NEVER_PAUSED
 
     def _paused_by(self) -> str:
         return decisions.paused_by(self.reporter.stage, self.intent.now)

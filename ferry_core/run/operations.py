@@ -8,7 +8,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,16 +16,13 @@ from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.whole_tables import too_slow
 from ferry_core.checkpoint.state import ObjectsState
-from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_start import empty_tables, make_readable
-from ferry_core.consistency.visibility import Visibility
 from ferry_core.cutover.attempt import STREAMED, CutoverAttempt
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.moves.move import MoveState, TableMove
-from ferry_core.mysql.replication import Replicated
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
@@ -36,14 +32,12 @@ from ferry_core.run.late_objects import LateWork
 from ferry_core.run.late_writes import WatchedEnd
 from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import Save, TargetObjects
+from ferry_core.run.parts import Parts
 from ferry_core.run.rebuilds import Rebuilds
-from ferry_core.run.setup import RunContext, source_lock
+from ferry_core.run.setup import source_lock
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.schema.sequences import raise_sequences
-from ferry_core.throttle import Throttle
-from ferry_core.workers.background_verifier import BackgroundVerifier
-from ferry_core.workers.engine import Engine
 from ferry_core.workers.orphans import suspect_orphans
 
 if TYPE_CHECKING:
@@ -77,7 +71,10 @@ class Operations(Protocol):
         """Raise a thread's error, or report a server's restart."""
 
     def pace(self, wanted: DesiredState) -> None:
-        """Apply the limit of rows per second and the chunk sizes."""
+        """Use these settings of throttle and copy from now on."""
+
+    def adapt(self) -> None:
+        """Evaluate what throttles, and set the size of chunks. Called at each tick."""
 
     def interrupt(self) -> None:
         """Kill the statements of running steps, if there are any. The steps are redone when allowed."""
@@ -145,21 +142,6 @@ class Operations(Protocol):
         """The same, and close everything that was opened for them."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Objects made for one start of a run."""
-
-    context: RunContext
-    fence: Fence
-    visibility: Visibility
-    engine: Engine
-    verifier: BackgroundVerifier | None
-    """None for verify.mode None."""
-    throttle: Throttle
-    replicated: Replicated | None = None
-    """What the source had applied of other servers at this start."""
-
-
 class DataOperations:
     """See ``Operations``. Used in the coordinator's thread only."""
 
@@ -170,6 +152,7 @@ class DataOperations:
         self._engine = parts.engine
         self._fence = parts.fence
         self._reporter = reporter
+        self._copy = parts.context.ferry.spec.copy_
         self._closing = closing
         self._new_tables = NewTables(parts.context, reporter)
         self._objects = TargetObjects(
@@ -200,9 +183,13 @@ class DataOperations:
         self._connections.refuse_restarted()
 
     def pace(self, wanted: DesiredState) -> None:
-        rate = self._parts.throttle.rate
-        rate.set(wanted.directive.throttle.max_rows_per_second)
-        self._engine.chunks.pace(wanted.directive.copy_, rate.largest_step)
+        self._parts.throttle.apply(wanted.directive.throttle)
+        self._copy = wanted.directive.copy_
+
+    def adapt(self) -> None:
+        throttle = self._parts.throttle
+        throttle.evaluate()
+        self._engine.chunks.pace(throttle.slowed(self._copy), throttle.rate.largest_step)
 
     def interrupt(self) -> None:
         if self._engine.busy:

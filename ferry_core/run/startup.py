@@ -35,8 +35,9 @@ from ferry_core.run.claim import take_fence
 from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
 from ferry_core.run.late_objects import finish_left, unknown_without_state
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
-from ferry_core.run.operations import DataOperations, Parts
+from ferry_core.run.operations import DataOperations
 from ferry_core.run.options import RunOptions
+from ferry_core.run.parts import Parts
 from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
 from ferry_core.run.setup import RunContext, binlog_retention, refuse_lost, selection_of, validate
@@ -50,7 +51,8 @@ from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.connections import Connections
-from ferry_core.workers.engine import Engine, EngineEvents, Shared
+from ferry_core.workers.engine import Engine, Shared
+from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
 
 if TYPE_CHECKING:
@@ -375,7 +377,7 @@ class RunStartup:
             Flow.of(connections, visibility, fence),
             Shared(moves, buffer, chunks, streamer),
             self._throttle,
-            lambda: self._intent.now.workers,
+            lambda: self._throttle.workers(self._intent.now.workers),
             events,
             self._options.retry_seconds,
         )

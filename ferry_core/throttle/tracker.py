@@ -10,6 +10,8 @@ from ferry_core.throttle.clock import Clock
 
 LINGER_SECONDS = 1.0
 """Nothing waits between two chunks; the state must not flicker because of that."""
+REWORD_SECONDS = 10.0
+"""How often the observed value in a reason is renewed: people are told of each new reason."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class _Hold:
 
     reason: str
     since: datetime
+    worded_at: float
     waiting: int = 0
     counted_from: float = 0.0
     released_at: float = 0.0
@@ -45,24 +48,32 @@ class ThrottleTracker:
     @contextmanager
     def held(self, signal: str, reason: str) -> Iterator[None]:
         """While entered, ``signal`` holds back the caller's thread."""
-        self._enter(signal, reason)
+        self.begin(signal, reason)
         try:
             yield
         finally:
-            self._leave(signal)
+            self.end(signal)
 
-    def _enter(self, signal: str, reason: str) -> None:
+    def begin(self, signal: str, reason: str) -> None:
+        """``signal`` throttles from now on, until ``end``."""
         with self._lock:
             now = self._clock.now()
             hold = self._holds.get(signal)
             if hold is None or not self._shows(hold, now):
-                hold = self._holds[signal] = _Hold(reason, datetime.now(UTC))
-            hold.reason = reason
+                hold = self._holds[signal] = _Hold(reason, datetime.now(UTC), now)
+            hold.reason, hold.worded_at = reason, now
             if not hold.waiting:
                 hold.counted_from = now
             hold.waiting += 1
 
-    def _leave(self, signal: str) -> None:
+    def reword(self, signal: str, reason: str) -> None:
+        """It still throttles; the value observed may be another one."""
+        with self._lock:
+            hold, now = self._holds[signal], self._clock.now()
+            if now - hold.worded_at >= REWORD_SECONDS:
+                hold.reason, hold.worded_at = reason, now
+
+    def end(self, signal: str) -> None:
         with self._lock:
             hold = self._holds[signal]
             hold.waiting -= 1

@@ -149,5 +149,11 @@ class Connections:
         """For code that asks repeatedly until there is an answer."""
         return self._session(self._target, Purpose.TARGET, HURRIED_SECONDS, any_start=True)
 
+    def replica(self, endpoint: Endpoint, patience: float) -> Session:
+        """A session that asks a replica for its lag. Any server may answer at its address."""
+        return Session(
+            endpoint, Purpose.CONTROL, connect_timeout=patience, read_timeout=patience, opening=self._opening
+        )
+
     def target_control(self, patience: float = 300) -> Session:
         return self._session(self._target, Purpose.CONTROL, patience)

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.derived_keys import DerivedKeys
 from ferry_core.changes.dropped_xa import DroppedXa
-from ferry_core.changes.flusher import Flusher, FlushResult
+from ferry_core.changes.flusher import Flusher
 from ferry_core.changes.whole_tables import WholeTables, timed
 from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.table_locks import wait_for_rows
@@ -28,10 +27,10 @@ from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.rows.chunks import Chunk
-from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import KeyLiterals, KeySet
-from ferry_core.throttle import Throttle
+from ferry_core.throttle import PartPacing, Throttle
 from ferry_core.workers.chunk_source import ChunkSource
+from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
 from ferry_core.workers.patience import RETRY_SECONDS
 from ferry_core.workers.related_rows import RelatedRows
@@ -48,22 +47,6 @@ KILL_SECONDS = 0.5
 EXPLAIN_SECONDS = 10.0
 """How long to wait for the stream to report why a definition changed."""
 STREAMER = "streamer"
-
-
-@dataclass(frozen=True)
-class EngineEvents:
-    """Callbacks for what the threads did. All are called from many threads."""
-
-    chunk: Callable[[TableMove, CopyResult], None]
-    keys: Callable[[TableMove, CopyResult], None]
-    flush: Callable[[FlushResult], None]
-    error: Callable[[FerryError], None]
-    judge: Callable[[TableMove, CopyResult], None] = lambda _move, _result: None
-    """Raises DataError for rows that must be refused.
-
-    Called before a chunk counts as done, so that a resume checks again.
-    """
-    chunk_retried: Callable[[], None] = lambda: None
 
 
 class Shared(NamedTuple):
@@ -95,6 +78,7 @@ class Engine:
         self._workers_wanted = workers_wanted
         self._events = events
         self.ending = Cancellation()
+        self._pacing = PartPacing(throttle, self.ending)
         self._aside = threading.Event()
         self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds)
         self._fence.writes_allowed = self._refuse_writes
@@ -126,6 +110,7 @@ class Engine:
         steps = self._flush_pool, self._copy_keys, self._make_visible, self.ending.is_set, self._events.flush
         flusher = Flusher(self.buffer, *steps)
         flusher.derived = self._derived
+        flusher.hold = partial(self._throttle.hold, self.ending)
         return flusher
 
     def start_copying(self) -> None:
@@ -265,7 +250,7 @@ class Engine:
             self._failure = error
 
     def _pair(self) -> CopySessions:
-        pair = CopySessions(self.flow)
+        pair = CopySessions(self.flow, self._pacing)
         with self._pairs_lock:
             self._pairs.append(pair)
         return pair
@@ -341,7 +326,8 @@ class Engine:
             self._events.judge(move, result)
             timed(move, result)
             self.chunks.finished(move, chunk, result)
-        self._throttle.charge(result.rows_sent - 1)
+        if not move.table.whole:  # such a copy was admitted part by part
+            self._throttle.charge(result.rows_sent - 1)
         self._events.chunk(move, result)
 
     def _retry_chunk(self, chunk: Chunk) -> None:

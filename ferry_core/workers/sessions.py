@@ -9,7 +9,7 @@ from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Session
 from ferry_core.rows.copier import RowCopier
 from ferry_core.rows.session_pair import SessionPair
-from ferry_core.rows.whole import WholeCopier
+from ferry_core.rows.whole import Pacing, WholeCopier
 from ferry_core.tables.table import Table
 from ferry_core.workers.flow import Flow
 
@@ -22,13 +22,14 @@ IDLE_SECONDS = 40.0
 class CopySessions(SessionPair):
     """Other threads may only call ``interrupt`` and ``abort``."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, pacing: Pacing | None = None) -> None:
+        """``pacing`` acts within the copy of a whole table."""
         super().__init__(lambda text: flow.reader.rows(text=text), self._enrolled)
         self._flow = flow
         self._fence = flow.writer.fence
         self._copiers: dict[Session, RowCopier] = {}
         self._lock_clause = flow.reader.visibility.lock_clause
-        self._whole = WholeCopier(self, self._fence, self._lock_clause)
+        self._whole = WholeCopier(self, self._fence, self._lock_clause, pacing)
         self._slot: int | None = None
         self._used = 0.0
         self.conflicted = False

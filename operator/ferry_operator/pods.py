@@ -232,9 +232,11 @@ def _credentials(spec: Spec) -> list[str]:
     """Names of the user's Secrets, without duplicates."""
     names: dict[str, None] = {}
     for server in (spec.source, spec.target):
-        names[server.credentials_secret_ref.name] = None
-        if server.tls.secret_ref is not None:
-            names[server.tls.secret_ref.name] = None
+        credentials = [server.credentials_secret_ref, *(one.credentials_secret_ref for one in server.replicas)]
+        certificates = [
+            tls.secret_ref for tls in (server.tls, *(one.tls for one in server.replicas)) if tls is not None
+        ]
+        names |= {ref.name: None for ref in (*credentials, *certificates) if ref is not None}
     return list(names)
 
 

@@ -20,7 +20,18 @@ EXAMPLE: Manifest = {
         "port": 3306,
         "credentialsSecretRef": {"name": "orders-source"},
         "tls": {"mode": "VerifyIdentity", "secretRef": {"name": "orders-source-tls"}},
-        "replicas": [{"host": "orders-old-r1.db", "port": 3306}],
+        "replicas": [
+            {
+                "host": "orders-old-r1.db",
+                "port": 3306,
+                "credentialsSecretRef": {
+                    "name": "orders-replica",
+                    "usernameKey": "user",
+                    "passwordKey": "secret",
+                },
+                "tls": {"mode": "Required"},
+            }
+        ],
     },
     "target": {
         "host": "orders-new.db",

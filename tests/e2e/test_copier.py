@@ -22,7 +22,7 @@ import yaml
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
-from ferry_core.api.spec import Spec, Throttle
+from ferry_core.api.spec import Spec
 from ferry_operator import pods
 from ferry_operator.copier_client import CopierClient, DirectiveRefused, copier_clients
 from ferry_operator.identity import Identity
@@ -230,7 +230,6 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
     """The directive also has an unsupported field, which must not keep pause and withdrawal from taking effect."""
     fill(mariadb_pair, schema)
     copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 1000})
-    unbuilt = Throttle(query="SELECT 1")
     window = Cutover(not_after=datetime(2030, 1, 1, tzinfo=UTC))
 
     async def refused(link: CopierClient, **parts: Any) -> None:
@@ -251,7 +250,7 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
             assert copier.process is not None
             assert copier.process.poll() is None, "its permission was withdrawn"
             assert held.copier.acknowledged_generation == 1
-            await refused(link, generation=3, throttle=unbuilt, paused=True)
+            await refused(link, generation=3, cutover=window, paused=True)
             await until(link, lambda report: report.phase == "Paused", copier)
 
     async def go_on() -> None:

@@ -60,7 +60,7 @@ def test_throttle_workers_and_cutover_change_during_a_run(pair: Pair, schema: st
         assert refused.value.code == 422
         assert json.load(refused.value)["reason"] == "NeedsRestart"
         with pytest.raises(urllib.error.HTTPError) as refused:
-            put(process, {"generation": 8, "throttle": {"query": "SELECT 1"}, "paused": True})
+            put(process, {"generation": 8, "cutover": {"sourceLock": "LockTables"}, "paused": True})
         assert json.load(refused.value)["reason"] == "NotBuiltYet"
         process.wait_status(lambda status: status["phase"] == "Paused")
         assert process.status()["copier"]["acknowledgedGeneration"] == 7

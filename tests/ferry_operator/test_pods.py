@@ -135,6 +135,13 @@ def test_an_abort_does_without_the_volume_that_the_copiers_node_may_hold() -> No
         assert any(each["name"] == "state" for each in container["volumeMounts"]) is has
 
 
+def test_secrets_of_replicas_are_mounted() -> None:
+    own = {"credentialsSecretRef": {"name": "watcher"}, "tls": {"secretRef": {"name": "replica-ca"}}}
+    spec = made(source=SPEC["source"] | {"replicas": [{"host": "r1"}, {"host": "r2"} | own]})["spec"]
+    users = [volume for volume in spec["volumes"] if volume["name"].startswith("secret-")]
+    assert [volume["secret"]["secretName"] for volume in users] == ["old", "watcher", "replica-ca", "new"]
+
+
 def test_each_secret_is_mounted_once_as_a_folder_that_follows_its_changes() -> None:
     tls = {"mode": "VerifyIdentity", "secretRef": {"name": "ca"}}
     spec = made(source=SPEC["source"] | {"tls": tls}, target=SPEC["target"] | {"tls": tls})["spec"]

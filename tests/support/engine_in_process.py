@@ -40,7 +40,8 @@ from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Selector, Tab
 from ferry_core.throttle import Throttle
 from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.connections import Connections
-from ferry_core.workers.engine import Engine, EngineEvents, Shared
+from ferry_core.workers.engine import Engine, Shared
+from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
@@ -180,7 +181,7 @@ class EngineInProcess:
             Flow.of(self.connections, self.visibility, self.fence),
             Shared(self.moves, self.buffer, self.chunks, self.streamer),
             self.throttle,
-            lambda: self.intent.now.workers,
+            lambda: self.throttle.workers(self.intent.now.workers),
             events,
         )
 

@@ -1,4 +1,7 @@
-"""A server that replicates from another one for a moment."""
+"""A server that replicates from another one, for a moment or until a test has ended."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from hack.servers import Family
 from tests.support.servers import Server
@@ -15,8 +18,57 @@ def set_replicated(server: Server, position: str) -> None:
     )
 
 
+class Replication:
+    """A replica that keeps replicating, and can be made to lag."""
+
+    def __init__(self, primary: Server, replica: Server) -> None:
+        self.primary = primary
+        self.replica = replica
+        mysql = replica.family is Family.MYSQL
+        self._start, self._stop = ("START REPLICA", "STOP REPLICA") if mysql else ("START SLAVE", "STOP SLAVE")
+        self._forget = "RESET REPLICA ALL" if mysql else "RESET SLAVE ALL"
+
+    def start(self) -> None:
+        self.replica.execute(_source_is(self.primary, self.replica), self._start)
+
+    def stop_applying(self) -> None:
+        self.replica.execute(f"{self._stop} SQL_THREAD")
+
+    def apply_again(self) -> None:
+        self.replica.execute(self._start)
+
+    def remove(self) -> None:
+        self.replica.execute(self._stop, self._forget)
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """While entered, the replica receives changes and applies none."""
+        with closing(self.replica.connect()) as connection:
+            connection.cursor().execute("FLUSH TABLES WITH READ LOCK")
+            yield
+
+
+@contextmanager
+def replicating(primary: Server, replica: Server) -> Iterator[Replication]:
+    """Replication by file and offset from now on, until the block ends."""
+    replication = Replication(primary, replica)
+    replication.start()
+    try:
+        yield replication
+    finally:
+        replication.remove()
+
+
 def replicate(primary: Server, replica: Server, *statements: str) -> None:
     """Set up replication by file and offset, apply the statements of the primary, remove replication again."""
+    with replicating(primary, replica):
+        primary.execute(*statements, f"CREATE DATABASE {APPLIED}")
+        wait_until(lambda: replica.query(f"SHOW DATABASES LIKE '{APPLIED}'"), "the replica has applied it")
+        primary.execute(f"DROP DATABASE {APPLIED}")
+        wait_until(lambda: not replica.query(f"SHOW DATABASES LIKE '{APPLIED}'"), "the replica has applied it")
+
+
+def _source_is(primary: Server, replica: Server) -> str:
     mysql = replica.family is Family.MYSQL
     file, offset = primary.query("SHOW BINARY LOG STATUS" if mysql else "SHOW MASTER STATUS")[0][:2]
     which = "SOURCE" if mysql else "MASTER"
@@ -24,16 +76,4 @@ def replicate(primary: Server, replica: Server, *statements: str) -> None:
     options |= {"PASSWORD": f"'{primary.password}'", "LOG_FILE": f"'{file}'", "LOG_POS": offset}
     options |= {} if mysql else {"USE_GTID": "no"}
     said = ", ".join(f"{which}_{name} = {value}" for name, value in options.items())
-    if mysql:
-        change, start = f"CHANGE REPLICATION SOURCE TO {said}, GET_SOURCE_PUBLIC_KEY = 1", "START REPLICA"
-        stop, forget = "STOP REPLICA", "RESET REPLICA ALL"
-    else:
-        change, start, stop, forget = f"CHANGE MASTER TO {said}", "START SLAVE", "STOP SLAVE", "RESET SLAVE ALL"
-    replica.execute(change, start)
-    try:
-        primary.execute(*statements, f"CREATE DATABASE {APPLIED}")
-        wait_until(lambda: replica.query(f"SHOW DATABASES LIKE '{APPLIED}'"), "the replica has applied it")
-        primary.execute(f"DROP DATABASE {APPLIED}")
-        wait_until(lambda: not replica.query(f"SHOW DATABASES LIKE '{APPLIED}'"), "the replica has applied it")
-    finally:
-        replica.execute(stop, forget)
+    return f"CHANGE REPLICATION SOURCE TO {said}, GET_SOURCE_PUBLIC_KEY = 1" if mysql else f"CHANGE MASTER TO {said}"

@@ -209,9 +209,9 @@ def test_a_rule_between_fields_and_other_mistakes_are_named(tmp_path: Path) -> N
 
 
 def test_a_field_that_is_not_supported_yet(tmp_path: Path) -> None:
-    error = refusal(spoilt(tmp_path, "spec.throttle.maxReplicaLag", "5s"))
+    error = refusal(spoilt(tmp_path, "spec.cutover.notBefore", "2026-12-01T02:00:00Z"))
     assert error.reason == "NotBuiltYet"
-    assert "spec.throttle.maxReplicaLag" in error.message
+    assert "spec.cutover.notBefore" in error.message
 
 
 def test_two_ferries(tmp_path: Path) -> None:
@@ -318,6 +318,21 @@ def test_tls_material_comes_from_its_secret(tmp_path: Path) -> None:
     assert (error.reason, "ca.crt of Secret tls" in error.message) == ("TlsMaterialInvalid", True)
     error = refusal(write(tmp_path, ferry_data(source=source), *secrets))
     assert "tls, named by spec.source.tls.secretRef" in error.message
+
+
+def test_replicas_have_their_own_login_or_that_of_their_server(tmp_path: Path) -> None:
+    own = {"credentialsSecretRef": {"name": "watcher"}, "tls": {"mode": "Disabled"}}
+    spec = ferry_data()["spec"]
+    source = spec["source"] | {"replicas": [{"host": "r1"}, {"host": "r2", "port": 3307} | own]}
+    target = spec["target"] | {"replicas": [{"host": "r3"}], "tls": {"mode": "Required"}}
+    secrets = [secret_data("orders-source", "a"), secret_data("orders-target", "b")]
+    watcher = secret_data("watcher", "w", "own")
+    loaded = load([write(tmp_path, ferry_data(source=source, target=target), *secrets, watcher)])
+    found = [(one.address, one.user, one.tls is not None, one.tls_required) for one in loaded.replicas()]
+    assert found == [("r1:3306", "a", True, False), ("r2:3307", "w", False, False), ("r3:3306", "b", True, True)]
+    assert loaded.replicas()[1].where == "replica r2:3307"
+    error = refusal(write(tmp_path, ferry_data(source=source), *secrets))
+    assert "watcher, named by spec.source.replicas[1].credentialsSecretRef" in error.message
 
 
 def test_disabled_tls_has_no_context(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from prometheus_client.samples import Sample
 from ferry_core.report.metrics import MOST_TABLES, exposition, registry_of
 from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
-from ferry_core.throttle import ThrottleState
+from ferry_core.throttle import Observed, ThrottleState
 from tests.support.tables import finish_chunk, moves_of, simple_table
 
 PROMISED = {
@@ -29,6 +29,10 @@ PROMISED = {
     "ferry_source_binlog_retained_seconds",
     "ferry_throttled",
     "ferry_throttle_seconds_total",
+    "ferry_replica_lag_seconds",
+    "ferry_threads_running",
+    "ferry_commit_latency_seconds",
+    "ferry_copy_speed_ratio",
     "ferry_checkpoint_writes_total",
     "ferry_checkpoint_last_success_timestamp_seconds",
     "ferry_verify_rows_total",
@@ -92,7 +96,13 @@ def test_metrics_equal_the_report() -> None:
         reconnects={"lost": 1},
     )
     progress.set_pending({orders: 12})
-    progress.throttled(ThrottleState(active=True, reason="r", signal="rows-per-second"), {"rows-per-second": 4.5})
+    progress.throttled(
+        ThrottleState(active=True, reason="r", signal="rows-per-second"),
+        {"rows-per-second": 4.5},
+        Observed(
+            {"replica-lag": {"r1:3306": 7.0}, "threads-running": {"source": 3.0}, "commit-latency": {"": 0.2}}, 0.5
+        ),
+    )
     progress.checkpointed(ok=True)
     progress.retried("source", "ConnectionLost")
     progress.differ({users.id: 2})
@@ -115,6 +125,10 @@ def test_metrics_equal_the_report() -> None:
     assert value(samples, "ferry_stream_last_event_timestamp_seconds") == 1_700_000_000
     assert value(samples, "ferry_throttled", reason="rows-per-second") == 1
     assert value(samples, "ferry_throttle_seconds_total", reason="rows-per-second") == 4.5
+    assert value(samples, "ferry_replica_lag_seconds", replica="r1:3306") == 7
+    assert value(samples, "ferry_threads_running", server="source") == 3
+    assert value(samples, "ferry_commit_latency_seconds") == 0.2
+    assert value(samples, "ferry_copy_speed_ratio") == 0.5
     assert value(samples, "ferry_mysql_errors_total", server="source", **{"class": "ConnectionLost"}) == 1
     assert value(samples, "ferry_cutover_attempts_total", result="Done") == 1
     assert value(samples, "ferry_cutover_write_block_seconds") == 0.25

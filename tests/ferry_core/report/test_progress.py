@@ -22,7 +22,7 @@ from ferry_core.report.metrics import exposition, registry_of
 from ferry_core.report.progress import Progress
 from ferry_core.report.rate import SmoothedRate
 from ferry_core.rows.copier import CopyResult
-from ferry_core.throttle import ThrottleState
+from ferry_core.throttle import Observed, ThrottleState
 from ferry_core.workers.chunk_source import ChunkSource
 from tests.support.tables import finish_chunk, move_of, moves_of, simple_table
 
@@ -215,8 +215,8 @@ def test_the_revision_rises_with_every_transition(progress: Progress) -> None:
     assert rises(lambda: progress.set_condition("A", True, Reason.DONE))
     assert not rises(lambda: progress.set_condition("A", True, Reason.DONE))
     throttled = ThrottleState(active=True, reason="r", signal="rows-per-second")
-    assert rises(lambda: progress.throttled(throttled, {}))
-    assert not rises(lambda: progress.throttled(throttled, {"rows-per-second": 1.0}))
+    assert rises(lambda: progress.throttled(throttled, {}, Observed()))
+    assert not rises(lambda: progress.throttled(throttled, {"rows-per-second": 1.0}, Observed()))
     assert rises(lambda: copy(progress, move, 1)), "the table's state changed"
     assert not rises(lambda: copy(progress, move, 1))
     assert not rises(lambda: progress.set_pending({move: 5}))

@@ -190,3 +190,31 @@ def test_a_first_copy_deletes_no_rows_of_others(pair: Pair, both: TablePair, sch
     assert pair.target.query(f"SELECT n FROM `{schema}`.plain") == [(7,)]
     assert copied(both, table).rows_sent == 256
     assert_same_rows(pair.source, pair.target, schema, "plain")
+
+
+class CountedPacing:
+    """Lets everything move, and notes what had moved before."""
+
+    largest_step = 50
+
+    def __init__(self, moved: Callable[[], int]) -> None:
+        self._moved = moved
+        self.admitted: list[int] = []
+        self.before: list[int] = []
+
+    def admit(self, rows: int) -> float:
+        self.before.append(self._moved())
+        self.admitted.append(rows)
+        return 0.0
+
+
+def test_a_limit_acts_between_the_transactions_of_one_copy(pair: Pair, both: TablePair, schema: str) -> None:
+    create_keyless(pair.source, schema, ["plain"])
+    (table,) = both.selected(f"{schema}.plain")
+    pacing = CountedPacing(lambda: pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.plain"))
+    copied = WholeCopier(pair_of(both), both.fence, pacing=pacing).copy(table, EVERY_ROW)
+    deleting, *loading = pacing.admitted
+    assert deleting == 0
+    assert sum(loading) == copied.rows_sent == 256
+    assert max(loading) == CountedPacing.largest_step
+    assert pacing.before[1:] == [sum(loading[:number]) for number in range(len(loading))]

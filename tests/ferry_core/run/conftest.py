@@ -91,6 +91,9 @@ class FakeOperations:
     def pace(self, wanted: DesiredState) -> None:
         self._call(f"pace {wanted.workers}")
 
+    def adapt(self) -> None:
+        """Nothing is throttled."""
+
     def interrupt(self) -> None:
         self._call("interrupt")
 

@@ -20,7 +20,7 @@ from tests.support.manifests import ferry_between, write
 
 @pytest.fixture
 def ferry(tmp_path: Path) -> Ferry:
-    ends = [Endpoint(role, f"{role}.test", 3306, "u", "p") for role in ServerRole]
+    ends = [Endpoint(role, f"{role}.test", 3306, "u", "p") for role in (ServerRole.SOURCE, ServerRole.TARGET)]
     manifest = write(tmp_path, *ferry_between(*ends, tables={"include": ["shop.*"]}, verify={"mode": "Final"}))
     return Ferry(load([manifest]), RunOptions(state_path=tmp_path / "state.db"))
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ferry_core.api.spec import Throttle as Settings
 from ferry_core.throttle import Throttle, ThrottleState
+from ferry_core.throttle.signal import FREE, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,3 +135,99 @@ def test_seconds_count_once_however_many_wait() -> None:
     for thread in threads:
         thread.join(60)
     assert throttle.seconds()["rows-per-second"] <= time.monotonic() - began
+
+
+class Switch:
+    """A signal with a verdict that a test chooses."""
+
+    name = "query"
+
+    def __init__(self) -> None:
+        self.says = Verdict(True, "query true > false")
+
+    def apply(self, settings: Settings) -> None:
+        """It has no settings."""
+
+    def verdict(self, now: float) -> Verdict:  # noqa: ARG002 - the test decides
+        return self.says
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_signal_holds_until_it_is_evaluated_again() -> None:
+    throttle, clock = make()
+    switch = Switch()
+    throttle.watch([switch])
+    assert throttle.admit(1, threading.Event()), "not evaluated yet"
+    throttle.evaluate()
+
+    def after_five_seconds() -> None:
+        if clock.time > 5:
+            switch.says = FREE
+            throttle.evaluate()
+
+    clock.on_wait = after_five_seconds
+    assert throttle.admit(1, threading.Event())
+    assert clock.time == pytest.approx(5.1)
+    assert {state.reason for state in clock.seen} == {"query true > false"}
+    assert throttle.seconds() == {"query": pytest.approx(5.1)}
+
+
+def test_the_first_answer_is_awaited_without_a_report() -> None:
+    throttle, clock = make()
+    switch = Switch()
+    switch.says = Verdict(True, "")
+    throttle.watch([switch])
+    throttle.evaluate()
+    cancelled = threading.Event()
+    clock.on_wait = cancelled.set
+    assert not throttle.admit(1, cancelled)
+    assert throttle.state() == ThrottleState()
+
+
+def test_the_value_in_a_reason_is_renewed_now_and_then() -> None:
+    throttle, clock = make()
+    switch = Switch()
+    throttle.watch([switch])
+    seen = []
+    for second in range(25):
+        clock.time = float(second)
+        switch.says = Verdict(True, f"lag {second}")
+        throttle.evaluate()
+        seen.append(throttle.state().reason)
+    assert list(dict.fromkeys(seen)) == ["lag 0", "lag 10", "lag 20"]
+
+
+def test_nothing_is_throttled_while_exempt() -> None:
+    exempt: list[bool] = []
+    clock = VirtualClock()
+    throttle = Throttle(clock, exempt=lambda: bool(exempt))
+    throttle.watch([Switch()])
+    throttle.rate.set(1)
+    throttle.charge(1000)
+    throttle.evaluate()
+    clock.on_wait = lambda: exempt.append(True)
+    throttle.hold(threading.Event())
+    assert throttle.admit_part(500, threading.Event()) == 0
+    assert clock.time < 1
+    throttle.evaluate()
+    assert not throttle._reported
+
+
+def test_a_limit_of_rows_that_becomes_exempt_lets_a_whole_copy_go_on() -> None:
+    exempt: list[bool] = []
+    clock = VirtualClock()
+    throttle = Throttle(clock, exempt=lambda: bool(exempt))
+    throttle.rate.set(1)
+    throttle.charge(1000)
+    clock.on_wait = lambda: exempt.append(True)
+    assert throttle.admit_part(500, threading.Event()) < 1
+
+
+def test_settings_are_patched_live() -> None:
+    throttle, _ = make()
+    throttle.apply(Settings(max_rows_per_second=7))
+    assert throttle.rate.limit == 7
+    throttle.apply(Settings())
+    assert throttle.rate.limit is None
