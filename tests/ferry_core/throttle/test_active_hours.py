@@ -1,5 +1,6 @@
 """Active hours are those of a wall clock, also on the days on which clocks are changed."""
 
+import zoneinfo
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -75,3 +76,11 @@ def test_the_signal_follows_patches_and_names_the_time() -> None:
 def test_an_unknown_zone_is_refused_by_name(zone: str, refusal: str) -> None:
     with pytest.raises(ValueError, match=refusal):
         Settings(active_hours=f"20:00-06:00 {zone}")
+
+
+def test_time_zones_are_known_where_the_system_has_none() -> None:
+    zoneinfo.reset_tzpath(to=[])
+    try:
+        assert ZoneInfo.no_cache("Europe/Berlin").utcoffset(datetime(2026, 7, 1)) == timedelta(hours=2)  # noqa: DTZ001
+    finally:
+        zoneinfo.reset_tzpath()
