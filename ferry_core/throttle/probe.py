@@ -1,7 +1,7 @@
 """A probe asks one server for one number, again and again, in a thread and on a session of its own.
 
-One thread each, so that a server that hangs delays no other answer. A probe never fails a run: what it cannot learn is
-unknown, and unknown throttles. Used by ``signal``; ``run.probes`` makes them.
+One thread each, so that a server that hangs delays no other answer. A probe never fails a run and never gives up: what
+it cannot learn is unknown, and unknown throttles. Used by ``signal``; ``run.probes`` makes them.
 """
 
 import logging
@@ -82,16 +82,17 @@ class Probe:
 
     def _run(self) -> None:
         session: Session | None = None
-        while True:
+        while not self._closed:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted is not None or self._closed)
                 wanted = self._wanted
-            if self._closed or wanted is None:
-                break
+                if wanted is None:
+                    _close(session)  # while nothing is asked, the server would end it
+                    session = None
+                    self._changed.wait_for(lambda: self._wanted is not None or self._closed)
+                    continue
             session = self._once(session, wanted)
             self._wait_interval(wanted)
-        if session is not None:
-            session.close()
+        _close(session)
 
     def _wait_interval(self, asked: str) -> None:
         with self._changed:
@@ -107,8 +108,12 @@ class Probe:
         except FerryError as error:
             log.debug("%s could not be asked: %s", self.label, error)
             self._failed(wanted, error.message)
-            if session is not None:
-                session.close()
+            _close(session)
+            return None
+        except Exception as error:
+            log.debug("%s could not be asked", self.label, exc_info=True)
+            self._failed(wanted, type(error).__name__)
+            _close(session)
             return None
         else:
             self._learn(wanted, value, "")
@@ -124,3 +129,8 @@ class Probe:
         with self._changed:
             if wanted == self._wanted:
                 self._why = why
+
+
+def _close(session: Session | None) -> None:
+    if session is not None:
+        session.close()

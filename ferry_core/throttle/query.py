@@ -1,7 +1,8 @@
 """The signal query: a statement of the user's, asked on the source. It throttles while its answer is true.
 
 NULL, no row, several values and an error are unknown. It runs in a read-only transaction, and the server ends it after
-two seconds: an unanswered question must not become one more each second.
+two seconds and sends at most two rows: an unanswered question must not become one more each second, nor a table be read
+into memory.
 """
 
 from ferry_core.mysql.flavor import Flavor
@@ -14,7 +15,7 @@ QUERY = "query"
 
 def ask(session: Session, query: str) -> float:
     limit = "max_execution_time = 2000" if session.flavor is Flavor.MYSQL else "max_statement_time = 2"
-    session.execute(f"SET SESSION {limit}")
+    session.execute(f"SET SESSION {limit}, SESSION sql_select_limit = 2")
     session.execute("START TRANSACTION READ ONLY")
     rows = session.query(query)
     session.rollback()

@@ -282,6 +282,14 @@ def schema_name(test_name: str, unique: str) -> str:
 _PORTS = range(16000, 27000)  # below those of hack/servers.py, and of the kernel's for outgoing connections
 
 
+def slow_commits(server: Server, milliseconds: int) -> tuple[str, ...]:
+    """Statements after which each commit on this server takes that long."""
+    if server.family is Family.MYSQL:
+        return (f"SET GLOBAL binlog_group_commit_sync_delay = {milliseconds * 1000}",)
+    wait = f"SET GLOBAL binlog_commit_wait_usec = {milliseconds * 1000}"
+    return wait, f"SET GLOBAL binlog_commit_wait_count = {1000 if milliseconds else 0}"
+
+
 def free_port() -> int:
     """A port that nobody listens on now, and that no connection of anybody takes meanwhile.
 

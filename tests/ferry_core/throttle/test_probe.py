@@ -32,6 +32,7 @@ class Server:
         self.answer: float | Exception = 0.0
         self.asked = 0
         self.opened = 0
+        self.closed = 0
 
     def connect(self) -> Session:
         self.opened += 1
@@ -46,7 +47,7 @@ class Server:
         return answer
 
     def close(self) -> None:
-        """Nothing is open."""
+        self.closed += 1
 
     def answers(self, answer: float | Exception) -> None:
         """From now on; returns once the probe has taken two such answers, so at least one is known."""
@@ -125,3 +126,23 @@ def test_a_server_that_never_answers_is_unknown(probe: Probe, server: Server, cl
     clock.time += STALE_SECONDS + 1
     assert probe.reading() == Reading(None, "no answer for 6 s")
     hangs.set()
+
+
+def test_an_unforeseen_error_is_unknown_and_the_probe_goes_on(server: Server, probe: Probe, clock: Clock) -> None:
+    probe.want("")
+    server.answers(1.0)
+    server.answers(ZeroDivisionError())
+    clock.time += STALE_SECONDS + 1
+    assert probe.reading() == Reading(None, "ZeroDivisionError")
+    server.answers(2.0)
+    assert probe.reading() == Reading(2.0)
+
+
+def test_no_session_stays_open_while_nothing_is_asked(server: Server, probe: Probe) -> None:
+    probe.want("")
+    server.answers(1.0)
+    assert server.closed == 0
+    probe.want(None)
+    wait_until(lambda: server.closed == 1, "it is closed")
+    probe.want("")
+    wait_until(lambda: server.opened == 2, "another one is opened")

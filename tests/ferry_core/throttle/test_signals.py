@@ -1,5 +1,6 @@
 """The signals that ask servers, on real ones: each holds rows back, says why, and lets them go on."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -13,14 +14,15 @@ from ferry_core.consistency.commit_probe import change_probe
 from ferry_core.consistency.own_tables import DDL
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.throttle import Throttle, commit_latency, query, replica_lag, threads_running
-from ferry_core.throttle.probe import Probe
+from ferry_core.throttle.probe import Probe, UnknownValueError
 from ferry_core.throttle.signal import Kind, Limited
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.replication import replicating
-from tests.support.servers import Pair, Server
+from tests.support.servers import Pair, Server, slow_commits
 from tests.support.waits import wait_until
 
 Ask = Callable[[Session, str], float]
@@ -149,12 +151,35 @@ def test_a_query(pair: Pair, schema: str, watch: Callable[..., Watched]) -> None
     watched.wait_free()
 
 
-def slow_commits(server: Server, milliseconds: int) -> tuple[str, ...]:
-    """Statements after which each commit on this server takes that long."""
-    if server.family is Family.MYSQL:
-        return (f"SET GLOBAL binlog_group_commit_sync_delay = {milliseconds * 1000}",)
-    wait = f"SET GLOBAL binlog_commit_wait_usec = {milliseconds * 1000}"
-    return wait, f"SET GLOBAL binlog_commit_wait_count = {1000 if milliseconds else 0}"
+def test_a_query_that_hangs_is_asked_once_at_a_time(pair: Pair, schema: str, watch: Callable[..., Watched]) -> None:
+    """A table that somebody has locked must not collect the questions about it."""
+    source = pair.source
+    source.execute(f"CREATE TABLE {schema}.gate (busy INT)", f"INSERT INTO {schema}.gate VALUES (0)")
+    watched = watch(query.KIND, query.ask, source.endpoint())
+    text = f"SELECT busy FROM {schema}.gate WHERE 'hanging' = 'hanging'"
+    listed = f"SELECT COUNT(*) FROM information_schema.processlist WHERE info = {string(text)}"
+    watched.apply(query=text)
+    watched.wait_free()
+    with closing(source.connect()) as connection:
+        connection.cursor().execute(f"LOCK TABLES {schema}.gate WRITE")
+        watched.wait("query unknown > false")
+        most, asked_until = 0, time.monotonic() + 8
+        while time.monotonic() < asked_until:
+            most = max(most, int(source.value(listed)))
+            assert watched.throttle._holding
+        assert most <= 1
+    watched.wait_free()
+    wait_until(lambda: int(source.value(listed)) == 0, "no question is left")
+
+
+def test_a_query_reads_no_whole_table_into_memory(pair: Pair, schema: str) -> None:
+    values = ", ".join(f"({number})" for number in range(1000))
+    pair.source.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)", f"INSERT INTO {schema}.t VALUES {values}")
+    with Session(pair.source.endpoint(), Purpose.CONTROL) as session:
+        with pytest.raises(UnknownValueError):
+            query.ask(session, f"SELECT id FROM {schema}.t")
+        assert len(session.fetched()) == 0, "the transaction is over"
+        assert session.number("SELECT @@SESSION.sql_select_limit") == 2
 
 
 def test_commit_latency_slows_the_copy_down_before_it_stops_it(pair: Pair, watch: Callable[..., Watched]) -> None:
