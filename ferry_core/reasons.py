@@ -138,6 +138,7 @@ class Reason(StrEnum):
     BINLOG_RETENTION_SHORT = "BinlogRetentionShort"
     SOURCE_LOSES_COMMITS = "SourceLosesCommits"
     TARGET_LOSES_COMMITS = "TargetLosesCommits"
+    NOT_A_REPLICA = "NotAReplica"
     REPLICA_CHANGES_NOT_LOGGED = "ReplicaChangesNotLogged"
     SOURCE_IS_REPLICA = "SourceIsReplica"
     SYSTEM_VERSIONED_HISTORY = "SystemVersionedHistory"

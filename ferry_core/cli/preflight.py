@@ -36,6 +36,7 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
                 stateless=stored.missing,
                 recreatable=stored.recreatable,
                 own_objects=stored.objects,
+                replicas=loaded.replicas(),
             )
             results.extend(checked(context))  # keep the results before an error
         except FerryError as error:  # a server became unreachable meanwhile

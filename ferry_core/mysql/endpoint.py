@@ -42,5 +42,10 @@ class Endpoint:
         return f"{self.role} {self.address}"
 
     @property
+    def fields(self) -> str:
+        """What precedes the name of one of its fields of the spec in messages."""
+        return "the replica's " if self.role is ServerRole.REPLICA else f"spec.{self.role}."
+
+    @property
     def address(self) -> str:
         return f"{self.host}:{self.port}"

@@ -135,7 +135,7 @@ def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
         text = "what listens there does not answer like a MySQL server"
     return ConnectionLost(
         Reason.SERVER_UNREACHABLE,
-        f"{endpoint.where} cannot be reached: {text}; check spec.{endpoint.role}.host and port, that "
+        f"{endpoint.where} cannot be reached: {text}; check {endpoint.fields}host and port, that "
         "the server is up, and that no firewall blocks the connection",
         server=endpoint.role,
     )

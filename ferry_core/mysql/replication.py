@@ -61,14 +61,29 @@ def unlogged_replication(session: Session) -> list[str]:
     return [] if _logs_replicated(session) else [channel for channel, _ in _channels(session)]
 
 
-def seconds_behind(session: Session) -> list[tuple[str, int | None]]:
-    """Each channel in words, and how far it is behind its server; None: unknown, because a thread is not running."""
+class Followed(NamedTuple):
+    """A server that another one replicates from."""
+
+    name: str
+    """The channel in words."""
+    seconds_behind: int | None
+    """None: unknown, because a thread is not running."""
+    server_id: int
+    """0 if the replica has never been connected to it."""
+
+
+def followed(session: Session) -> list[Followed]:
+    """What the server replicates from, by channel."""
     if session.flavor is Flavor.MARIADB:
-        statement, host, behind = "SHOW ALL SLAVES STATUS", 3, 34
+        statement, host, behind, ident = "SHOW ALL SLAVES STATUS", 3, 34, 41
     else:
-        statement, host, behind = "SHOW REPLICA STATUS", 1, 32
+        statement, host, behind, ident = "SHOW REPLICA STATUS", 1, 32, 39
     return [
-        (f"from {(row[host] or b'').decode()}", None if row[behind] is None else int(row[behind] or 0))
+        Followed(
+            f"from {(row[host] or b'').decode()}",
+            None if row[behind] is None else int(row[behind] or 0),
+            int(row[ident] or 0),
+        )
         for row in session.query(statement)
     ]
 

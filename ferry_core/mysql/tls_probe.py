@@ -26,7 +26,7 @@ def wants_tls(endpoint: Endpoint) -> ConfigError | None:
     return ConfigError(
         Reason.TLS_WANTED,
         f"{endpoint.where}: the account {endpoint.user} may connect by TLS only (REQUIRE SSL), and "
-        f"spec.{endpoint.role}.tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA",
+        f"{endpoint.fields}tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA",
         server=endpoint.role,
     )
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from ferry_core.api.choices import CreateTables, SourceLockMode
 from ferry_core.api.spec import Spec
 from ferry_core.errors import ConfigError
+from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.lease import Lease, read_leases
@@ -28,7 +29,7 @@ class PreflightContext:
     was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier run may be deleted then.
     ``recreatable`` are the ids of tables that an earlier start created without copying any row; they may differ from
     the source's. ``own_objects`` are the views, routines and events that it created or planned: for a name in the
-    state, the fingerprints that its definition may have.
+    state, the fingerprints that its definition may have. ``replicas`` are those to watch, in the order of the spec.
     """
 
     spec: Spec
@@ -43,6 +44,7 @@ class PreflightContext:
     restart: bool = False
     recreatable: Collection[str] = ()
     own_objects: Callable[[str], Collection[str]] = lambda _: ()
+    replicas: Sequence[Endpoint] = ()
 
     @cached_property
     def tables(self) -> Sequence[Table]:

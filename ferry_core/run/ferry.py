@@ -53,9 +53,9 @@ class Ferry:
         self._ended = threading.Event()
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(
-            lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds
+            lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds, loaded.replicas
         )
-        self.throttle.watch(tuple(signals(loaded, self._connections)))
+        self.throttle.watch(tuple(signals(loaded.ferry, self._connections)))
         self._startup = RunStartup(loaded.ferry, options, self._connections, self.intent, self.throttle, self.reporter)
 
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:

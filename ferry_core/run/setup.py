@@ -180,6 +180,7 @@ def validate(
                 restart=options.restart,
                 recreatable=context.recreatable,
                 own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
+                replicas=connections.replicas(),
             )
             _refuse_lost_tables(context, checked.existing_targets)
             results = run_checks(checked)

@@ -5,7 +5,7 @@ broken channel, a server that is no replica) is unknown, and throttles: an unobs
 """
 
 from ferry_core.api.spec import Throttle as Settings
-from ferry_core.mysql.replication import seconds_behind
+from ferry_core.mysql.replication import followed
 from ferry_core.mysql.session import Session
 from ferry_core.throttle.probe import UnknownValueError
 from ferry_core.throttle.signal import Kind, Verdict
@@ -15,13 +15,13 @@ REPLICA_LAG = "replica-lag"
 
 def ask(session: Session, _wanted: str) -> float:
     """The largest lag of its channels."""
-    channels = seconds_behind(session)
+    channels = followed(session)
     if not channels:
         raise UnknownValueError("it does not replicate from any server")
-    for name, seconds in channels:
+    for name, seconds, _ in channels:
         if seconds is None:
             raise UnknownValueError(f"replication {name} is not running")
-    return max(seconds for _, seconds in channels if seconds is not None)
+    return max(seconds for _, seconds, _ in channels if seconds is not None)
 
 
 def written(seconds: float) -> str:

@@ -5,7 +5,7 @@ Thread-safe: any thread may ask for a session, which then belongs to that thread
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
@@ -43,9 +43,15 @@ class Connections:
     """
 
     def __init__(
-        self, source: Callable[[], Endpoint], target: Callable[[], Endpoint], patience_seconds: float = RETRY_SECONDS
+        self,
+        source: Callable[[], Endpoint],
+        target: Callable[[], Endpoint],
+        patience_seconds: float = RETRY_SECONDS,
+        replicas: Callable[[], Sequence[Endpoint]] = tuple,
     ) -> None:
         """``patience_seconds``: how long an address may lead to another server before the run fails."""
+        self.replicas = replicas
+        """Those to watch, in the order of the spec, the source's first."""
         self._source = _End(ServerRole.SOURCE, source, patience_seconds)
         self._target = _End(ServerRole.TARGET, target, patience_seconds)
         self._computing: Mapping[str, str] = {}
@@ -149,8 +155,9 @@ class Connections:
         """For code that asks repeatedly until there is an answer."""
         return self._session(self._target, Purpose.TARGET, HURRIED_SECONDS, any_start=True)
 
-    def replica(self, endpoint: Endpoint, patience: float) -> Session:
-        """A session that asks a replica for its lag. Any server may answer at its address."""
+    def replica(self, number: int, patience: float) -> Session:
+        """A session that asks one of ``replicas`` for its lag. Any server may answer at its address."""
+        endpoint = self.replicas()[number]
         return Session(
             endpoint, Purpose.CONTROL, connect_timeout=patience, read_timeout=patience, opening=self._opening
         )

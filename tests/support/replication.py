@@ -31,6 +31,11 @@ class Replication:
     def start(self) -> None:
         self.replica.execute(_source_is(self.primary, self.replica), self._start)
 
+    def wait_connected(self) -> None:
+        """Until it knows how far it is behind."""
+        status = "SHOW REPLICA STATUS" if self.replica.family is Family.MYSQL else "SHOW SLAVE STATUS"
+        wait_until(lambda: self.replica.query(status)[0][32] is not None, "the replica is connected")
+
     def stop_applying(self) -> None:
         self.replica.execute(f"{self._stop} SQL_THREAD")
 
