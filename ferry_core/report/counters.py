@@ -25,5 +25,5 @@ class Counters:
     attempts: Counter[str] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     throttle_seconds: dict[str, float] = field(default_factory=dict)
-    throttled_by: str | None = None
+    throttled_by: tuple[str, ...] = ()
     observed: Observed = field(default_factory=Observed)

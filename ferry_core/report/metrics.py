@@ -128,7 +128,7 @@ def _stream(report: Report, counters: Counters) -> list[Metric]:
 
 def _throttle(counters: Counters) -> list[Metric]:
     throttles = dict.fromkeys(SIGNALS, 0.0) | counters.throttle_seconds
-    holding = [((name,), float(name == counters.throttled_by)) for name in throttles]
+    holding = [((name,), float(name in counters.throttled_by)) for name in throttles]
     values = counters.observed.values
     lags, threads = values.get(REPLICA_LAG, {}), values.get(THREADS_RUNNING, {})
     latency = next(iter(values.get(COMMIT_LATENCY, {}).values()), None)

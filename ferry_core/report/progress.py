@@ -263,10 +263,10 @@ class Progress:
         with self._lock:
             self._counters.observed = observed
             self._counters.throttle_seconds = dict(seconds)
-            self._counters.throttled_by = state.signal
+            self._counters.throttled_by = state.signals
             since = state.since.replace(microsecond=0) if state.since else None
             self._say(throttle=api.ThrottleReport(active=state.active, reason=state.reason, since=since))
-        reason = SIGNALS[state.signal] if state.signal else Reason.NOT_THROTTLED
+        reason = SIGNALS[state.signals[0]] if state.signals else Reason.NOT_THROTTLED
         self.set_condition(Condition.THROTTLED, state.active, reason, state.reason or "")
 
     def retried(self, server: str, kind: str) -> None:

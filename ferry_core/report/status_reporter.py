@@ -287,24 +287,27 @@ class StatusReporter(CutoverReporter):
         self.progress.set_workers(*self._engine.workers)
 
     def _report_pause(self) -> None:
-        """During a pause this message replaces every other one."""
-        pause = self._throttle.pause
-        message = f"paused by {pause.by}{self._binlogs_last()}" if pause.paused else ""
+        """While data movement stands still, this message replaces every other one."""
+        pause, throttle = self._throttle.pause, self._throttle.state()
+        message = f"paused by {pause.by}{self._binlogs_last('resume')}" if pause.paused else ""
         self.progress.set_paused(pause.paused, message)
+        if throttle.holds_all and not pause.paused:
+            message = f"throttled by {throttle.reason}{self._binlogs_last('raise the limit')}"
         if message != self._pause_message and self.stage is not Stage.COMPLETED:
             self._pause_message = message
             self.progress.set_message(message or self._message)
 
-    def _binlogs_last(self) -> str:
-        """For how long the binlogs still suffice during a pause: the oldest change that is not on the target is as old
-        as the lag.
+    def _binlogs_last(self, advice: str) -> str:
+        """For how long the binlogs still suffice: the oldest change that is not on the target is as old as the lag.
+
+        ``advice``: how to go on if they may not.
         """
         lag = self.lag()
         if self._retained is None or lag is None:
             return ""
         left = self._retained - lag
         if left <= 0:
-            return "; the source may purge binlogs that are still needed: resume, or let it keep them longer"
+            return f"; the source may purge binlogs that are still needed: {advice}, or let it keep them longer"
         return f"; source keeps binlogs for another {roughly(left)}"
 
     # -- readers ------------------------------------------------------------------------------------------------------

@@ -160,6 +160,7 @@ class Coordinator:
         fresh = operations.empty_fresh_tables(checkpoints.state.started, self._wait_while_paused)
         # In this order: if a run ends in between, the next one refuses the rows that others write until then.
         checkpoints.save(started=fresh)
+        self.tick()  # a throttle holds from the first row on
         operations.start_streaming()
         if not operations.all_copied:
             operations.make_readable(self._wait_until, self.tick)

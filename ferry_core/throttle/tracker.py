@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ferry_core.throttle.clock import Clock
+from ferry_core.throttle.names import ROWS_PER_SECOND
 
 LINGER_SECONDS = 1.0
 """Nothing waits between two chunks; the state must not flicker because of that."""
@@ -21,7 +22,13 @@ class ThrottleState:
     active: bool = False
     reason: str | None = None
     since: datetime | None = None
-    signal: str | None = None
+    signals: tuple[str, ...] = ()
+    """Every signal that is active. ``reason`` and ``since`` are the first one's."""
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether changed keys are held back too, so that binlogs are needed for longer."""
+        return self.active and self.signals[0] != ROWS_PER_SECOND
 
 
 @dataclass
@@ -86,16 +93,18 @@ class ThrottleTracker:
         return bool(hold.waiting) or now - hold.released_at < LINGER_SECONDS
 
     def state(self) -> ThrottleState:
-        """The signal that has been active for longest."""
+        """What is active now: first what holds everything back, then what has been active for longest."""
         with self._lock:
             now = self._clock.now()
-            showing = [
-                (hold.since, signal, hold.reason) for signal, hold in self._holds.items() if self._shows(hold, now)
-            ]
+            showing = sorted(
+                (signal == ROWS_PER_SECOND, hold.since, signal, hold.reason)
+                for signal, hold in self._holds.items()
+                if self._shows(hold, now)
+            )
         if not showing:
             return ThrottleState()
-        since, signal, reason = min(showing)
-        return ThrottleState(active=True, reason=reason, since=since, signal=signal)
+        _, since, _, reason = showing[0]
+        return ThrottleState(True, reason, since, tuple(signal for _, _, signal, _ in showing))
 
     def seconds(self) -> Mapping[str, float]:
         """By signal: seconds in which at least one thread was held back."""

@@ -97,7 +97,7 @@ def test_metrics_equal_the_report() -> None:
     )
     progress.set_pending({orders: 12})
     progress.throttled(
-        ThrottleState(active=True, reason="r", signal="rows-per-second"),
+        ThrottleState(active=True, reason="r", signals=("rows-per-second",)),
         {"rows-per-second": 4.5},
         Observed(
             {"replica-lag": {"r1:3306": 7.0}, "threads-running": {"source": 3.0}, "commit-latency": {"": 0.2}}, 0.5

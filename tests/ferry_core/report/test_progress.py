@@ -214,7 +214,7 @@ def test_the_revision_rises_with_every_transition(progress: Progress) -> None:
     assert not rises(lambda: progress.set_message("x"))
     assert rises(lambda: progress.set_condition("A", True, Reason.DONE))
     assert not rises(lambda: progress.set_condition("A", True, Reason.DONE))
-    throttled = ThrottleState(active=True, reason="r", signal="rows-per-second")
+    throttled = ThrottleState(active=True, reason="r", signals=("rows-per-second",))
     assert rises(lambda: progress.throttled(throttled, {}, Observed()))
     assert not rises(lambda: progress.throttled(throttled, {"rows-per-second": 1.0}, Observed()))
     assert rises(lambda: copy(progress, move, 1)), "the table's state changed"

@@ -20,7 +20,7 @@ from ferry_core.reasons import Condition, Reason
 from ferry_core.report.metrics import exposition, registry_of
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.report.wording import at_most_4_kib, roughly
-from ferry_core.throttle import Throttle
+from ferry_core.throttle import Throttle, ThrottleState
 from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
 from tests.support.manifests import ferry_data
 from tests.support.tables import move_of
@@ -77,6 +77,27 @@ def test_a_pause_reports_how_long_it_may_last_and_restores_the_message(
     intent.change(lambda wanted: wanted.changed(paused=False))
     reporter.tick()
     assert reporter.report().message == "streaming"
+
+
+def test_a_throttle_of_all_rows_reports_how_long_it_may_last(
+    reporter: StatusReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds changed keys back as a pause does, and nobody may be looking."""
+    reporter.enter(Stage.COPYING)
+    reporter.message("copying rows")
+    for retained, said in (
+        (90_000, "throttled by replica-lag 7s > 5s; source keeps binlogs for another 1 d 0 h"),
+        (3000, "throttled by replica-lag 7s > 5s; the source may purge binlogs that are still needed: raise the limit"),
+    ):
+        reporter.source_retains(retained)
+        throttled = ThrottleState(active=True, reason="replica-lag 7s > 5s", signals=("replica-lag",))
+        monkeypatch.setattr(Throttle, "state", lambda _, state=throttled: state)
+        reporter.tick()
+        assert reporter.report().message.startswith(said)
+    slow = ThrottleState(active=True, reason="rows-per-second 10 >= 10", signals=("rows-per-second",))
+    monkeypatch.setattr(Throttle, "state", lambda _: slow)
+    reporter.tick()
+    assert reporter.report().message == "copying rows"
 
 
 def checked(reporter: StatusReporter, *warnings: tuple[Reason, str]) -> str:

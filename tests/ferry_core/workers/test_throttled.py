@@ -40,7 +40,7 @@ def test_rows_per_second_within_the_copy_of_a_whole_table(mariadb_pair: Pair, sc
         chunk = run.chunk()
         wait_until(lambda: rows(mariadb_pair, schema, "plain") > 2, "the first rows are in")
         assert rows(mariadb_pair, schema, "plain") < 256
-        assert run.throttle.state().signal == "rows-per-second"
+        assert run.throttle.state().signals == ("rows-per-second",)
         run.throttle.rate.set(None)
         chunk.join()
     assert_same_rows(mariadb_pair.source, mariadb_pair.target, schema, "plain")
