@@ -73,7 +73,7 @@ def summary(report: Report, rate: float | None) -> str:
     parts.append(lag(report.replication.lag_seconds))
     if report.replication.pending_keys:
         parts.append(f"{count(report.replication.pending_keys)} keys pending")
-    if report.throttle.active and report.throttle.reason:
+    if report.throttle.active and report.throttle.reason and report.throttle.reason not in (report.message or ""):
         parts.append(f"throttled: {report.throttle.reason}")
     if report.message:
         parts.append(report.message)

@@ -20,14 +20,14 @@ THROTTLES = "throttle.maxReplicaLag holds the run back until that changes"
 
 
 def _watched(context: PreflightContext) -> Iterator[Finding]:
+    source, target = context.source_facts, context.target_facts
     if not context.replicas:
         return
     with ThreadPoolExecutor(len(context.replicas)) as pool:  # each may take its whole patience
         answers = list(pool.map(_ask, context.replicas))
     of_source = len(context.spec.source.replicas)
     for number, (replica, answer) in enumerate(zip(context.replicas, answers, strict=True)):
-        facts = context.source_facts if number < of_source else context.target_facts
-        yield from _judged(replica, answer, facts)
+        yield from _judged(replica, answer, source if number < of_source else target)
 
 
 def _ask(replica: Endpoint) -> list[Followed] | FerryError:

@@ -258,13 +258,40 @@ DETAIL_PANELS: dict[str, list[Panel]] = {
         ),
     ],
     "Throttle": [
-        Panel("Throttled", "1 while a signal holds the copy back.", [(one("ferry_throttled"), "{{reason}}")], width=12),
+        Panel("Throttled", "1 while a signal holds rows back.", [(one("ferry_throttled"), "{{reason}}")], width=12),
         Panel(
             "Share of time",
-            "Part of the time for which a signal held the copy back.",
+            "Part of the time for which a signal held rows back.",
             [(f"rate({one('ferry_throttle_seconds_total')}[5m])", "{{reason}}")],
             "percentunit",
             width=12,
+        ),
+        Panel(
+            "Replica lag",
+            "How far each replica is behind. Only with throttle.maxReplicaLag; a gap is unknown, which throttles.",
+            [(one("ferry_replica_lag_seconds"), "{{replica}}")],
+            "s",
+            width=6,
+        ),
+        Panel(
+            "Running threads",
+            "Threads_running of the servers that throttle.maxThreadsRunning limits.",
+            [(one("ferry_threads_running"), "{{server}}")],
+            width=6,
+        ),
+        Panel(
+            "Commit latency",
+            "Median of the last small commits on the target. Only with throttle.maxCommitLatency.",
+            [(one("ferry_commit_latency_seconds"), "median")],
+            "s",
+            width=6,
+        ),
+        Panel(
+            "Speed",
+            "Share of its workers and chunk size that the copy uses; less than 1 while commits are slow.",
+            [(one("ferry_copy_speed_ratio"), "share")],
+            "percentunit",
+            width=6,
         ),
     ],
     "Verification and cutover": [

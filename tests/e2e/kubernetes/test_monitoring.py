@@ -10,8 +10,10 @@ from tests.support.cluster_ferry import FERRY
 from tests.support.prometheus import prometheus
 from tests.support.whole_cluster import OPERATOR_NAMESPACE
 
-EMPTY = {"Errors"}
-"""Panels without data in a run without trouble."""
+EMPTY = {"Errors", "Replica lag"}
+"""Panels without data in a run without trouble, and without replicas to watch."""
+LIMITS = {"maxThreadsRunning": {"source": 1000, "target": 1000}, "maxCommitLatency": "1m"}
+"""Never reached, but their values are shown."""
 
 
 def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> 
         for expression, _ in panel.queries
     }
     with prometheus(monitors, tmp_path) as server, ferry.writers():
-        ferry.create(throttle={"maxRowsPerSecond": 2000}, cutover={"watchFor": "10m"})
+        ferry.create(throttle=LIMITS | {"maxRowsPerSecond": 2000}, cutover={"watchFor": "10m"})
         seen: set[tuple[str, str, str]] = set()
 
         def look() -> bool:
