@@ -27,11 +27,6 @@ def refuse_unsupported_directive(directive: Directive) -> None:
     _refuse(_cutover(directive.cutover))
 
 
-def refuse_unsupported_throttle(throttle: Throttle) -> None:
-    """The same check for run-time settings."""
-    _refuse(_throttle(throttle))
-
-
 def notices(ferry: Ferry) -> list[str]:
     """Notices where the run is stricter than the spec, or where a field has no effect outside a cluster."""
     spec = ferry.spec

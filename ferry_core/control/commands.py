@@ -14,7 +14,7 @@ from ferry_core.api.choices import CutoverMode
 from ferry_core.api.control import Acknowledged, Done, NewThrottle, Nothing, Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
-from ferry_core.api.unsupported import refuse_unsupported_directive, refuse_unsupported_throttle
+from ferry_core.api.unsupported import refuse_unsupported_directive
 from ferry_core.control.answers import answer, refusal
 from ferry_core.control.managed import Managed
 from ferry_core.control.route import Handler, Route
@@ -114,7 +114,6 @@ class Commands:
 
     async def settings(self, request: web.Request) -> web.StreamResponse:
         settings = Settings.model_validate_json(await request.read())
-        refuse_unsupported_throttle(settings.throttle)
         if refused := self._refuse_managed("settings", settings.model_dump(mode="json", by_alias=True)):
             return refused
         await self._run(lambda: self._verbs.set_settings(settings))

@@ -168,7 +168,7 @@ def test_settings_are_replaced_as_a_whole(server: ControlServer, run: Run) -> No
         ({"copy": {}}, 400, "InvalidField", "throttle"),
         ({"copy": {"workers": 0}, "throttle": {}}, 400, "InvalidField", "workers"),
         ({"copy": {}, "throttle": {}, "more": 1}, 400, "InvalidField", "more"),
-        ({"copy": {}, "throttle": {"query": "SELECT 1"}}, 422, "NotBuiltYet", "query"),
+        ({"copy": {}, "throttle": {"activeHours": "20:00-06:00 Nowhere"}}, 400, "InvalidField", "Nowhere"),
     ],
 )
 def test_settings_that_cannot_be_applied_change_nothing(

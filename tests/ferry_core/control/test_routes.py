@@ -100,7 +100,7 @@ def test_an_invalid_directive_changes_nothing(
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
-    "not built": ({"throttle": {"query": "SELECT 1"}}, 422, "NotBuiltYet"),
+    "unknown zone": ({"throttle": {"activeHours": "20:00-06:00 Nowhere"}}, 400, "InvalidField"),  # no schema sees it
     "invalid": ({"copy": {"workers": 0}}, 400, "InvalidField"),
     "unknown": ({"newer": 1}, 400, "InvalidField"),
     "needs restart": ({}, 422, "NeedsRestart"),
