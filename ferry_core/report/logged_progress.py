@@ -16,6 +16,10 @@ from ferry_core.rows.copier import CopyResult
 log = logging.getLogger(__name__)
 
 
+LOGGED_ELSEWHERE = (Condition.CUT_OVER, Condition.THROTTLED)
+"""Where more is known: by the attempts, and for each signal by ``throttle``."""
+
+
 class LoggedProgress(Progress):
     """Logs at INFO, and never the value of a row."""
 
@@ -28,7 +32,7 @@ class LoggedProgress(Progress):
         before, now = self._conditions.get(kind), tristate(status)
         super().set_condition(kind, status, reason, message)
         changed = now == "True" if before is None else now != before.status
-        if changed and kind != Condition.CUT_OVER and self._phase is not Phase.FAILED:  # a failure is the last line
+        if changed and kind not in LOGGED_ELSEWHERE and self._phase is not Phase.FAILED:  # a failure is the last line
             log.info("%s: %s", reason, sentence(kind, now, reason, message))
 
     def set_epoch(self, epoch: int) -> None:
