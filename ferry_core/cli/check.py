@@ -37,6 +37,8 @@ class Result(Protocol):
     def message(self) -> str: ...
     @property
     def tables(self) -> Sequence[TableName]: ...
+    @property
+    def statement(self) -> str: ...
 
 
 _STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknowledged": "cyan", "skipped": "magenta"}
@@ -62,7 +64,7 @@ def check(
             out.notice(text)
         draw(results, Console(soft_wrap=False))
         click.echo(verdict(results))
-        click.echo("".join(without(results)), nl=False)
+        click.echo("".join([*statements(results), *without(results)]), nl=False)
     return ExitCode.CONFIG if failed else ExitCode.DONE
 
 
@@ -80,6 +82,7 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
             "status": str(one.status),
             "reason": one.reason,
             "message": one.message,
+            "statement": one.statement,
             "exclude": [exactly(table) for table in one.tables],
         }
         for one in results
@@ -103,6 +106,15 @@ def draw(results: Sequence[Result], console: Console) -> None:
             Text(one.name), Text(one.server), Text(str(one.status), style=_STYLES[str(one.status)]), Text(detail)
         )
     console.print(table)
+
+
+def statements(results: Sequence[Result]) -> Iterator[str]:
+    """The SQL that fixes failures, unwrapped so that it can be copied."""
+    for server in ("source", "target"):
+        lines = dict.fromkeys(one.statement for one in results if one.statement and one.server == server)
+        if lines:
+            yield f"\nrun on the {server}:\n"
+            yield from (f"  {line};\n" for line in lines)
 
 
 def without(results: Sequence[Result]) -> Iterator[str]:

@@ -18,6 +18,7 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
+    "init": Place("init", "init", "Ask two servers what is there, and write a manifest with comments."),
     "run": Place("run", "run", "Move the tables of a Ferry, or resume an earlier run of it."),
     "check": Place("check", "check", "Check a Ferry against its servers without moving anything."),
     "status": Place("verbs", "status", "Show the progress of a running Ferry."),

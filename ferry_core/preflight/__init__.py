@@ -96,7 +96,15 @@ def _run(check: Check, context: PreflightContext, before: Sequence[CheckResult])
         yield _refused(check, error, before)
         return
     for finding in findings or [passed("")]:
-        yield CheckResult(check.name, check.server, finding.status, finding.reason, finding.message, finding.tables)
+        yield CheckResult(
+            check.name,
+            check.server,
+            finding.status,
+            finding.reason,
+            finding.message,
+            finding.tables,
+            finding.statement,
+        )
 
 
 def _refuse_to_write(before: Sequence[CheckResult]) -> None:

@@ -6,7 +6,7 @@ from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.lease import OWN_SCHEMA
-from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.preflight.result import Check, Finding, Status
 from ferry_core.reasons import Reason
 from ferry_core.text import shortlist
 
@@ -16,10 +16,12 @@ OWNING = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "IN
 
 
 def lacks(server: ServerFacts, privileges: str, scope: str, why: str) -> Finding:
-    return failed(
+    statement = f"GRANT {privileges} ON {scope} TO {server.account}"
+    return Finding(
+        Status.FAILED,
         Reason.MISSING_PRIVILEGE,
-        f"{server.where}: the account {server.account} lacks {privileges} {why}; run there: "
-        f"GRANT {privileges} ON {scope} TO {server.account}",
+        f"{server.where}: the account {server.account} lacks {privileges} {why}; run there: {statement}",
+        statement=statement,
     )
 
 

@@ -31,6 +31,8 @@ class Finding:
     message: str
     tables: tuple[TableName, ...] = ()
     """Of a failure: without these tables, views, routines, triggers and events it does not occur."""
+    statement: str = ""
+    """The SQL that fixes it, where it is one statement."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class CheckResult:
     reason: Reason
     message: str
     tables: tuple[TableName, ...] = ()
+    statement: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class Line:
     reason: str
     message: str
     tables: tuple[TableName, ...] = ()
+    statement: str = ""
 
 
 LINES = [

@@ -1,0 +1,94 @@
+"""The commented manifest that ``ferry init`` writes. Pure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Login:
+    """A server, and the account that the Ferry will use there."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the user has chosen."""
+
+    name: str
+    namespace: str
+    source: Login
+    target: Login
+    include: Sequence[str]
+    exclude: Sequence[str] = ()
+
+
+def text_of(draft: Draft, refused: Sequence[tuple[str, str]] = ()) -> str:
+    """``refused``: a pattern for each table that cannot be moved, and why."""
+    name = draft.name
+    return f"""\
+# Made by ferry init. Each field is explained in docs/reference.md.
+#   ferry check -f FILE     finds what would fail, and moves nothing
+#   ferry run -f FILE       moves the tables; ferry cutover, in another terminal, approves the cutover
+# The passwords below are in clear text: keep this file out of Git. In a cluster apply the Secrets separately.
+apiVersion: mysqlferry.io/v1alpha1
+kind: Ferry
+metadata:
+  name: {_quoted(name)}
+  namespace: {_quoted(draft.namespace)}
+spec:
+  source:
+    host: {_quoted(draft.source.host)}
+    port: {draft.source.port}
+    credentialsSecretRef: {{name: {_quoted(f"{name}-source")}}}
+    # tls: {{mode: VerifyIdentity, secretRef: {{name: ...}}}}    # default Preferred: encrypted, but not verified
+  target:
+    host: {_quoted(draft.target.host)}
+    port: {draft.target.port}
+    credentialsSecretRef: {{name: {_quoted(f"{name}-target")}}}
+  tables:
+    include:                        # patterns schema.table; * stands for any text
+{_listed(draft.include)}
+    exclude:{_excluded(draft.exclude, refused)}
+    # renameSchemas: {{shop: shop_v2}}
+    # rules: [{{match: shop.orders, where: "tenant_id = 42"}}]   # only these rows
+  # throttle: {{maxRowsPerSecond: 20000}}    # can be changed while it runs: ferry throttle
+  cutover:
+    mode: Manual                    # Manual waits for ferry cutover; Automatic cuts over once every gate is passed
+    deadline: 10s                   # how long an attempt may block writes; then they are allowed again
+    # sourceLock: None              # if you stop the writes on the source yourself
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {_quoted(f"{name}-source")}
+  namespace: {_quoted(draft.namespace)}
+stringData: {{username: {_quoted(draft.source.user)}, password: {_quoted(draft.source.password)}}}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {_quoted(f"{name}-target")}
+  namespace: {_quoted(draft.namespace)}
+stringData: {{username: {_quoted(draft.target.user)}, password: {_quoted(draft.target.password)}}}
+"""
+
+
+def _listed(patterns: Sequence[str]) -> str:
+    return "\n".join(f"      - {_quoted(pattern)}" for pattern in patterns)
+
+
+def _excluded(patterns: Sequence[str], refused: Sequence[tuple[str, str]]) -> str:
+    commented = [f"      # - {_quoted(pattern)}  # refused: {why}" for pattern, why in refused]
+    if not patterns:
+        return "\n".join([" []", *commented])
+    return "\n" + "\n".join([_listed(patterns), *commented])
+
+
+def _quoted(text: str) -> str:
+    """As a string of YAML, whatever it contains."""
+    return json.dumps(text, ensure_ascii=False)
