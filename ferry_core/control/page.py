@@ -1,27 +1,22 @@
-"""The status page: one self-contained file that polls the API. Used by ``routes``."""
+"""The status page: the files of ``web``, served as they are, which use the API like any other client.
 
-import base64
-import hashlib
-import re
+Used by ``routes``.
+"""
+
 from importlib.resources import files
 
 from aiohttp import web
 
 from ferry_core.control.route import Route
 
-PAGE = files("ferry_core.control").joinpath("page.html").read_text("utf-8")
-
-
-def _hash(tag: str) -> str:
-    (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", PAGE, re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
-
+WEB = files("ferry_core.control").joinpath("web")
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 # Only the page's own script and style may run, whatever a table's name contains.
-PAGE_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src {_hash('script')}; style-src {_hash('style')}; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
@@ -30,9 +25,18 @@ PAGE_HEADERS = {
 
 
 def routes() -> list[Route]:
-    """Needs no token: it holds nothing but a form for it."""
-    return [Route("GET", "/", "page", "A page for people.", _page, "text/html", public=True)]
+    """The page, and one for each file that it loads. They need no token: they hold nothing but a form for it."""
+    loaded = sorted(file.name for file in WEB.iterdir() if file.name != "page.html")
+    return [
+        _route("/", "page.html", "A page for people."),
+        *(_route(f"/web/{name}", name, "A file that the page loads.") for name in loaded),
+    ]
 
 
-async def _page(_: web.Request) -> web.StreamResponse:
-    return web.Response(text=PAGE, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
+def _route(path: str, name: str, about: str) -> Route:
+    text, kind = WEB.joinpath(name).read_text("utf-8"), KINDS[name.rpartition(".")[2]]
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)
+
+    return Route("GET", path, name.replace(".", "-"), about, handle, kind, public=True)
