@@ -21,6 +21,11 @@ class TableEngine(StrEnum):
     INNODB = "InnoDB"
 
 
+class ForeignKeys(StrEnum):
+    ALL = "All"
+    SELECTED = "Selected"
+
+
 class OnSchemaChange(StrEnum):
     FAIL = "Fail"
     RECOPY = "Recopy"

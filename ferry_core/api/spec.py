@@ -15,6 +15,7 @@ from ferry_core.api.choices import (
     CreateTables,
     Definer,
     DeletionPolicy,
+    ForeignKeys,
     LogLevel,
     OnMismatch,
     OnSchemaChange,
@@ -62,6 +63,10 @@ class Schema(Model):
     """IfMissing: tables are created from the source's definition. Never: they must exist."""
     engine: Annotated[TableEngine, Field(strict=False)] = TableEngine.KEEP
     """Engine of tables that are created for MyISAM and Aria tables. Keep: the same. InnoDB: they become InnoDB."""
+    foreign_keys: Annotated[ForeignKeys, Field(strict=False)] = ForeignKeys.ALL
+    """Which foreign keys the created tables get. All: those of the source; one to a table that is not selected is
+    refused. Selected: only those to selected tables.
+    """
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
     """What happens when DDL changes a selected table.
 

@@ -5,11 +5,12 @@ already has the next transaction (``Followed.counts_from``). Both cost the same 
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, TypeAlias
 
 from ferry_core.binlog import unresumable
 from ferry_core.binlog.events import Statement
 from ferry_core.binlog.followed import FollowedTables, M
+from ferry_core.binlog.outside import OutsideParent, outside_parents
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.table_map import parse_table_map, table_name
 from ferry_core.binlog.tracked import TrackedTable
@@ -22,6 +23,8 @@ from ferry_core.tables.table import TableName
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+Tracked: TypeAlias = TrackedTable[M] | OutsideParent[M]
+
 
 class Selected(Generic[M]):
     """``folds``: the source ignores the case of names."""
@@ -32,7 +35,7 @@ class Selected(Generic[M]):
         self.late: list[M] = []
         """Tables for which some transactions still to come must be ignored."""
         self._skipped: Collection[M] = ()
-        self._tracked: dict[bytes, TrackedTable[M] | None] = {}
+        self._tracked: dict[bytes, Tracked[M] | None] = {}
         self._look(processed)
 
     def changed(self, processed: StreamMark) -> bool:
@@ -49,6 +52,7 @@ class Selected(Generic[M]):
         self.schemas = {schema for schema, _ in self._names.by_name}
         self._by_name = {self._folded(one.table.source): one for one in followed}
         self._parents = cascading_parents([one.table for one in followed])
+        self._outside = {self._folded(name): child for name, child in outside_parents(followed).items()}
         self._tracked.clear()
         self._skipped = ()
         self.late = [one for one in followed if one.counts_from is not None]
@@ -64,8 +68,8 @@ class Selected(Generic[M]):
     def named(self, name: TableName) -> M:
         return self._by_name[self._folded(name)]
 
-    def tracked(self, data: bytes, end: int, position: Position) -> TrackedTable[M] | None:
-        """The table of a table map. None if the table is not selected, or ignores this transaction."""
+    def tracked(self, data: bytes, end: int, position: Position) -> Tracked[M] | None:
+        """The table of a table map. None if its events do not matter, or it ignores this transaction."""
         if self._skipped and self._by_name.get(self._folded(table_name(data)[0])) in self._skipped:
             return None  # not checked: the table may have had another definition then
         body = data[28:end]
@@ -73,11 +77,12 @@ class Selected(Generic[M]):
             self._tracked[body] = self._track(data, end, mariadb=isinstance(position, MariaDbGtids))
         return self._tracked[body]
 
-    def _track(self, data: bytes, end: int, *, mariadb: bool) -> TrackedTable[M] | None:
+    def _track(self, data: bytes, end: int, *, mariadb: bool) -> Tracked[M] | None:
         name, _ = table_name(data)
         followed = self._by_name.get(self._folded(name))
         if followed is None:
-            return None
+            child = None if mariadb else self._outside.get(self._folded(name))
+            return None if child is None else OutsideParent(name, child)
         parsed = parse_table_map(data, end)
         if followed.shape is None:
             followed.shape = parsed.columns

@@ -38,6 +38,11 @@ _OLD_TEMPORAL = (7, 11, 12)
 _V1 = (WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1)
 
 
+def hides_cascades(kind: int, data: bytes) -> bool:
+    """Whether MySQL may not have logged the rows that cascades changed together with the event's."""
+    return kind in _UPDATES + _DELETES and not data[26] & _CASCADES_TOLD
+
+
 class TrackedTable(Generic[M]):
     """Compiles a walker when a column bitmap first occurs; a table has one to a handful."""
 
@@ -97,8 +102,8 @@ class TrackedTable(Generic[M]):
 
     def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
         """Raw keys of all rows of one row event; of a table that is moved whole, the one that names all of its rows."""
-        if self.cascades and kind in _UPDATES + _DELETES and not data[26] & _CASCADES_TOLD:
-            raise unresumable.hidden_cascade(self.table)
+        if self.cascades and hides_cascades(kind, data):
+            raise unresumable.hidden_cascade(self.table.source)
         if self.table.whole:
             return [ALL_ROWS_RAW]
         at, start = self._images(kind, data)
@@ -110,6 +115,10 @@ class TrackedTable(Generic[M]):
             return walker(data, start, end)
         except (IndexError, ValueError) as error:
             raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
+
+    def refuse_partial(self, _data: bytes) -> None:
+        """The event is a partial JSON update."""
+        raise unresumable.partial_rows(self.table)
 
     def references(self, kind: int, data: bytes, end: int) -> Iterator[tuple[M, list[Reference]]]:
         """What rows of other tables may reference that the event's rows had, or have now. Call it after ``keys``."""

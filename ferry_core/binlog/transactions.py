@@ -16,10 +16,9 @@ from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import has_checksum, unreadable
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.last_read import LastRead, end_of, further, numbered
-from ferry_core.binlog.selected import Selected
+from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import StreamLost
-from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.reasons import Reason
@@ -78,7 +77,7 @@ class Transactions(Generic[M]):
         self._announced = False  # whether a format description has announced or excluded checksums
         self._listed = False  # whether a Gtid_list event has arrived
         self._group: _Group | None = None
-        self._maps: dict[bytes, TrackedTable[M] | None] = {}
+        self._maps: dict[bytes, Tracked[M] | None] = {}
         self._event = b""  # the last event as in the file, perhaps compressed
         self._handlers = self._handler_table()
 
@@ -156,7 +155,7 @@ class Transactions(Generic[M]):
 
     # Rows
 
-    def _rows(self, tracked: TrackedTable[M], kind: int, data: bytes, end: int) -> None:
+    def _rows(self, tracked: Tracked[M], kind: int, data: bytes, end: int) -> None:
         group = self._group
         if group is None:
             raise unreadable("a row event outside of a transaction")
@@ -178,7 +177,7 @@ class Transactions(Generic[M]):
 
     def _partial(self, data: bytes, _end: int) -> None:
         if (tracked := self._maps.get(data[20:26])) is not None:
-            raise unresumable.partial_rows(tracked.table)
+            tracked.refuse_partial(data)
 
     def _compressed_event(self, data: bytes, end: int) -> None:
         if data[5] == events.MARIADB_QUERY_COMPRESSED or self._maps.get(data[20:26]) is not None:

@@ -32,10 +32,10 @@ def partial_rows(table: Table) -> UnresumableEvent:
     )
 
 
-def hidden_cascade(table: Table) -> UnresumableEvent:
+def hidden_cascade(table: TableName) -> UnresumableEvent:
     return UnresumableEvent(
         Reason.FOREIGN_KEY_CASCADES,
-        f"rows of {table.id} were changed, and by a cascading foreign key rows of other selected tables, which the "
+        f"rows of {table} were changed, and by a cascading foreign key rows of selected tables, which the "
         "binlog does not show",
         "start the source with innodb_native_foreign_keys=OFF, or make the constraints RESTRICT",
     )

@@ -6,6 +6,7 @@ information_schema shows no constraints at all. Children that are not selected a
 
 from collections.abc import Iterator, Mapping
 
+from ferry_core.api.choices import ForeignKeys
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.reasons import Reason
@@ -39,8 +40,10 @@ def and_dependants(context: PreflightContext, tables: set[Table]) -> str:
 
 
 def _cascades(context: PreflightContext) -> Iterator[Finding]:
-    """Rows change with rows of tables that are not selected."""
+    """Rows change with rows of tables that are not selected, and the server does not log that."""
     source = context.source_facts
+    if source.variable("innodb_native_foreign_keys").upper() == "OFF":
+        return
     followed = {(one.child, one.name) for one in cascades_among(context.tables)}
     for table in context.tables:
         keys = [key for key in context.foreign_keys[table] if key.cascades and (table, key.name) not in followed]
@@ -96,13 +99,18 @@ def _parents(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
         will_be_created = context.creates_tables and table.target not in context.existing_targets
         keys = [key for key in context.foreign_keys[table] if folded(key.references) not in selected]
-        if keys and will_be_created:
-            parents = ", ".join(dict.fromkeys(str(key.references) for key in keys))
+        if not keys or not will_be_created:
+            continue
+        parents = ", ".join(dict.fromkeys(str(key.references) for key in keys))
+        names = ", ".join(key.name for key in keys)
+        if context.spec.schema_.foreign_keys is ForeignKeys.SELECTED:
+            yield passed(f"{table.target} is created without the foreign keys {names} to {parents}: not selected")
+        else:
             yield failed(
                 Reason.FOREIGN_KEY_OUTSIDE_SELECTION,
-                f"{table.source} has the foreign keys {', '.join(key.name for key in keys)} to tables that are not "
-                f"selected, so they cannot be made on {context.target_facts.where}: include {parents}, or create "
-                f"{table.target} on the target yourself",
+                f"{table.source} has the foreign keys {names} to tables that are not selected, so they cannot be made "
+                f"on {context.target_facts.where}: include {parents}, have {table.target} created without these "
+                "foreign keys with schema.foreignKeys: Selected, or create it on the target yourself",
                 [table, *dependants(context, {table})],
             )
 

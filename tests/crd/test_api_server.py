@@ -49,6 +49,7 @@ EXAMPLE: Manifest = {
         "create": "IfMissing",
         "onChange": "Fail",
         "engine": "InnoDB",
+        "foreignKeys": "Selected",
         "deferIndexes": True,
         "objects": {
             "views": "Create",

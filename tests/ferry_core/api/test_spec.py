@@ -26,6 +26,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert spec.schema_.model_dump(mode="json") == {
         "create": "IfMissing",
         "engine": "Keep",
+        "foreignKeys": "All",
         "onChange": "Fail",
         "deferIndexes": True,
         "objects": dict.fromkeys(kinds, "Report") | {"definer": "Keep"},
@@ -64,6 +65,7 @@ def test_the_example_of_the_contract_is_read_whole() -> None:
         schema={
             "create": "IfMissing",
             "engine": "InnoDB",
+            "foreignKeys": "Selected",
             "onChange": "Fail",
             "deferIndexes": True,
             "objects": {"views": "Create", "definer": "CurrentUser"},

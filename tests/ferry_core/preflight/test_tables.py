@@ -96,9 +96,9 @@ def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None
     found = found_of_cascades(pair, schema)
     assert not found.refused
     assert schema not in found.whole
-    parent, child = ({"include": [f"{schema}.{name}"]} for name in ("parent", "child"))
-    assert not told(check(pair.source, pair.target, schema, tables=parent)), "rows of the parent stay as they are"
-    alone = told(check(pair.source, pair.target, schema, tables=child))["ForeignKeyCascades"]
+    parent, child = [f"{schema}.parent"], [f"{schema}.child"]
+    assert not found_of_cascades(pair, schema, include=parent).refused, "rows of the parent stay as they are"
+    alone = found_of_cascades(pair, schema, include=child).refused["ForeignKeyCascades"]
     assert f"{schema}.child has the foreign keys reason_why to {schema}.parent" in alone
     assert f"only events of {schema}.parent show" in alone
 
@@ -269,8 +269,25 @@ def test_foreign_keys_that_do_not(pair: Pair, schema: str) -> None:
     only_child = {"include": [f"{schema}.child"]}
     found = told(check(pair.source, pair.target, schema, tables=only_child))
     assert f"include {schema}.parent" in found["ForeignKeyOutsideSelection"]
+    without = check(pair.source, pair.target, schema, tables=only_child, schema={"foreignKeys": "Selected"})
+    assert not told(without)
+    left_out = f"{schema}.child is created without the foreign keys outside to {schema}.parent: not selected"
+    assert left_out in told(without, Status.PASSED)["Passed"]
     pair.target.execute(f"CREATE DATABASE `{schema}`", f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT)")
     assert not told(check(pair.source, pair.target, schema, tables=only_child))
+
+
+def test_logged_cascades_of_a_parent_that_is_not_selected(mysql_pair: Pair, schema: str) -> None:
+    """The child's events show what they change."""
+    mysql_pair.source.execute(
+        f"CREATE TABLE `{schema}`.parent (id INT PRIMARY KEY)",
+        f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, p INT, "
+        "FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
+    )
+    child = {"include": [f"{schema}.child"]}
+    assert list(told(check(mysql_pair.source, mysql_pair.target, schema, tables=child))) == [
+        "ForeignKeyOutsideSelection"
+    ]
 
 
 FILTERED = (
