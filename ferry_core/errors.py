@@ -5,6 +5,7 @@
      │    ├── ConnectionLost      a session broke; on the target its transaction may still commit
      │    │    └── OtherServer    the address leads to another server, perhaps only for a moment
      │    ├── ServerRestarted     resume from the checkpoint: what is known of the server may be outdated
+     │    ├── KeyHasNull          resume from the checkpoint: a table's rows can no longer be named
      │    ├── LoginRefused        a server that accepted our login before: the password is being changed
      │    ├── LockConflict        deadlock or lock wait: the statement was rolled back
      │    ├── Interrupted         this run killed the step for a pause or a stop
@@ -96,6 +97,15 @@ class OtherServer(ConnectionLost):
 
 class ServerRestarted(RetriableError):
     """A server was restarted: no step may be retried, the run has to resume from its checkpoint."""
+
+
+class KeyHasNull(RetriableError):
+    """A UNIQUE index over columns that may be NULL was the key, and a row has NULL: resume without that key."""
+
+    def __init__(self, reason: Reason, message: str, table: str) -> None:
+        """``table`` is its id."""
+        super().__init__(reason, message)
+        self.table = table
 
 
 class LoginRefused(RetriableError):

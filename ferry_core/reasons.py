@@ -224,6 +224,7 @@ class Reason(StrEnum):
     ROW_TOO_LARGE = "RowTooLarge"
     ROWS_TOO_LARGE = "RowsTooLarge"
     ROW_NOT_HASHED = "RowNotHashed"
+    KEY_HAS_NULL = "KeyHasNull"
     VERIFICATION_WARNING = "VerificationWarning"
     VERIFICATION_CANCELLED = "VerificationCancelled"
     VERIFICATION_DEADLINE = "VerificationDeadline"

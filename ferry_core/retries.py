@@ -9,7 +9,15 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from ferry_core.cancellation import Cancellation
-from ferry_core.errors import FerryError, Interrupted, LockConflict, RetriableError, ServerRestarted, TooLarge
+from ferry_core.errors import (
+    FerryError,
+    Interrupted,
+    KeyHasNull,
+    LockConflict,
+    RetriableError,
+    ServerRestarted,
+    TooLarge,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,4 +71,6 @@ class Retries:
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, RetriableError) and not isinstance(error, TooLarge | Interrupted | ServerRestarted)
+    return isinstance(error, RetriableError) and not isinstance(
+        error, TooLarge | Interrupted | KeyHasNull | ServerRestarted
+    )

@@ -20,11 +20,12 @@ from ferry_core.binlog.followed import M
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.referenced import ReferencedValues
 from ferry_core.binlog.table_map import TableMap, length_encoded
-from ferry_core.binlog.walker import Walker, compiled, double_image_source, single_image_source
+from ferry_core.binlog.walker import NullInKey, Walker, compiled, double_image_source, single_image_source
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import Cascade, Reference
 from ferry_core.schema.significant import is_versioned
+from ferry_core.tables.nullable import key_has_null
 from ferry_core.tables.table import ALL_ROWS_RAW
 
 _WRITES = (WRITE_ROWS, WRITE_ROWS_V1)
@@ -97,7 +98,7 @@ class TrackedTable(Generic[M]):
                     "mysql56_temporal_format=OFF, whose width is not in the binlog; rebuild the table with it ON",
                 )
         for column in self.table.key.columns:
-            if table_map.columns[column.ordinal].nullable:
+            if table_map.columns[column.ordinal].nullable and not column.nullable:
                 raise unresumable.other_shape(self.table, f"key column {column.name} may be NULL in its events")
 
     def keys(self, kind: int, data: bytes, end: int) -> list[bytes]:
@@ -113,6 +114,8 @@ class TrackedTable(Generic[M]):
             walker = self._walkers[shape] = self._compile(kind, data, at)
         try:
             return walker(data, start, end)
+        except NullInKey:
+            raise key_has_null(self.table) from None
         except (IndexError, ValueError) as error:
             raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
 
@@ -146,6 +149,8 @@ class TrackedTable(Generic[M]):
             raise unreadable(f"a row event of {self.table.id} with {count} columns")
         first = self._present(data, at)
         missing = [column.name for column in self.table.key.columns if column.ordinal not in set(first)]
+        if missing and self.table.key.nullable:
+            raise key_has_null(self.table, f"an event lacks {missing[0]}, by binlog_row_image")
         if missing:
             raise unresumable.incomplete_image(self.table, missing[0])
         if kind in _UPDATES:

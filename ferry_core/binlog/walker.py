@@ -11,18 +11,33 @@ from typing import cast
 from ferry_core.binlog.table_map import WireColumn
 
 Walker = Callable[[bytes, int, int], list[bytes]]
-"""``(data, start, end)`` -> raw keys. Raises ValueError or IndexError if the images do not end at ``end``."""
+"""``(data, start, end)`` -> raw keys. Raises ValueError or IndexError if the images do not end at ``end``,
+and NullInKey.
+"""
+
+
+class NullInKey(Exception):
+    """A row has NULL in a key column."""
 
 
 class _Image:
     """Emits the code that steps over one image of a row and leaves its key columns in variables."""
 
     def __init__(
-        self, columns: Sequence[WireColumn], present: Sequence[int], groups: Sequence[Sequence[int]], name: str
+        self,
+        columns: Sequence[WireColumn],
+        present: Sequence[int],
+        groups: Sequence[Sequence[int]],
+        name: str,
+        *,
+        without_null: bool = True,
     ) -> None:
+        """``without_null``: rows with NULL in a column of ``groups`` are refused."""
         self._columns = columns
         self._present = present
         self._name = name
+        key = {ordinal for group in groups for ordinal in group if columns[ordinal].nullable and without_null}
+        self._refused = sum(1 << bit for bit, ordinal in enumerate(present) if ordinal in key)
         self._ends = {group[-1]: at for at, group in enumerate(groups)}
         self._starts = {group[0]: at for at, group in enumerate(groups)}
 
@@ -41,6 +56,7 @@ class _Image:
             "if not n:",
             *(f"    {line}" for line in self._path(width, careful=False)),
             "else:",
+            *([f"    if n & {self._refused:#x}: null()"] if self._refused else []),
             *(f"    {line}" for line in self._path(width, careful=True)),
         ]
 
@@ -121,7 +137,7 @@ def values_source(columns: Sequence[WireColumn], chosen: Sequence[int], present:
     """For inserts and deletes: the values of ``chosen``, of rows in which none of them is NULL."""
     # One column a group: a NULL is an empty text then, and no value is.
     names = [f"a{i}" for i in range(len(chosen))]
-    body = _Image(columns, present, [[ordinal] for ordinal in chosen], "a").code()
+    body = _Image(columns, present, [[ordinal] for ordinal in chosen], "a", without_null=False).code()
     return _function([*body, f"if {' and '.join(names)}: add({' + '.join(names)})"])
 
 
@@ -134,8 +150,8 @@ def changed_values_source(
     new = [f"b{kept.index(ordinal)}" if ordinal in kept else f"a{i}" for i, ordinal in enumerate(chosen)]
     return _function(
         [
-            *_Image(columns, before, [[ordinal] for ordinal in chosen], "a").code(),
-            *_Image(columns, after, [[ordinal] for ordinal in kept], "b").code(),
+            *_Image(columns, before, [[ordinal] for ordinal in chosen], "a", without_null=False).code(),
+            *_Image(columns, after, [[ordinal] for ordinal in kept], "b", without_null=False).code(),
             f"if {' or '.join(f'{one} != {other}' for one, other in zip(old, new, strict=True))}:",
             f"    if {' and '.join(old)}: add({' + '.join(old)})",
             f"    if {' and '.join(new)}: add({' + '.join(new)})",
@@ -158,8 +174,12 @@ def _function(body: list[str]) -> str:
     )
 
 
+def _null() -> None:
+    raise NullInKey
+
+
 def compiled(source: str) -> Walker:
     """The function defined by ``source``."""
-    names: dict[str, object] = {"whole": int.from_bytes}
+    names: dict[str, object] = {"whole": int.from_bytes, "null": _null}
     exec(compile(source, "<row walker>", "exec"), names)  # noqa: S102 - see the module's docstring
     return cast("Walker", names["walk"])

@@ -4,7 +4,8 @@ Format 1 wrote a table as schema and name joined by a dot, without backticks: th
 If the selection allows only one of them, that one is meant; otherwise the record is ambiguous and the state is refused.
 Format 2 had no table whose events count from another position than the start of the run's stream. Format 3 did not
 record which tables the Ferry had created. Format 4 had no views, routines, triggers or events, kept that position by
-GTIDs alone, and did not record what the source had replicated.
+GTIDs alone, and did not record what the source had replicated. Format 5 had no keys that may be NULL: such tables were
+copied whole, as they still are with a state that names no such key.
 """
 
 from typing import Any

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ferry_core.api.report import Stage
 from ferry_core.mysql.replication import Replicated
 
-FORMAT = 5
+FORMAT = 6
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 
@@ -30,6 +30,8 @@ class TableState(_State):
     # digest of the relevant parts of the source's definition; empty in the state of an older version
     definition: str = ""
     copied_whole: bool = False  # although it has a key
+    # the UNIQUE index over columns that may be NULL by which it is copied; empty: it has another key, or none
+    nullable_key: str = ""
 
     @property
     def copied(self) -> bool:

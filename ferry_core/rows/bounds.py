@@ -5,6 +5,7 @@ from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
+from ferry_core.tables.nullable import rendered
 from ferry_core.tables.predicates import after, order_by, where
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 from ferry_core.text import shortlist
@@ -23,7 +24,7 @@ def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int
         f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}{order} LIMIT 1 OFFSET {rows - 1}"
     )
     refuse_warnings(session, table)
-    return _key(found[0]) if found else None
+    return rendered(table, found[0]) if found else None
 
 
 def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | None:
@@ -37,7 +38,7 @@ def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | N
         f" ORDER BY {order_by(table.key)} LIMIT 1 OFFSET {rows // 2 - 1}"
     )
     refuse_warnings(session, table)
-    return _key(found[0]) if found else None
+    return rendered(table, found[0]) if found else None
 
 
 def _from(table: Table) -> str:
@@ -47,10 +48,6 @@ def _from(table: Table) -> str:
 
 def _literals(session: Session, table: Table) -> str:
     return ",".join(codec(column, session.flavor).key_literal() for column in table.key.columns)
-
-
-def _key(row: tuple[bytes | None, ...]) -> KeyLiterals:
-    return tuple((value or b"").decode() for value in row)
 
 
 def refuse_warnings(session: Session, table: Table) -> None:

@@ -18,6 +18,7 @@ from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.loading import LoadWarned, leniently, load, refused, shown
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
+from ferry_core.tables.nullable import key_has_null
 from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
 
 CUT = {1260, 1301}
@@ -144,6 +145,8 @@ class RowCopier:
             self._refuse_cut(table, selector, warnings)
         total, payload, changed, keys, big, hashes = row
         big_keys = tuple(tuple(key.split(",")) for key in _split(big))
+        if any("" in key or len(key) < len(table.key.columns) for key in big_keys):
+            raise key_has_null(table)
         rows = int(total or 0) - len(big_keys)
         if rows and payload is None:
             raise AssertionError(f"{rows} rows of {table.id} without text and without a warning")

@@ -13,6 +13,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import refuse_warnings
 from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.codecs import codec
+from ferry_core.tables.nullable import rendered
 from ferry_core.tables.predicates import after, order_by, where
 from ferry_core.tables.table import Key, KeyLiterals, KeySet, Table, TableName
 
@@ -91,4 +92,4 @@ def _keys(session: Session, table: Table, rest: str) -> list[KeyLiterals]:
     literals = ",".join(codec(column, session.flavor).key_literal() for column in table.key.columns)
     rows = session.query(f"SELECT {literals} {rest}")
     refuse_warnings(session, table)
-    return [tuple((value or b"").decode() for value in row) for row in rows]
+    return [rendered(table, row) for row in rows]

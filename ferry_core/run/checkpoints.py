@@ -27,6 +27,7 @@ from ferry_core.rows.chunk_size import Pace
 from ferry_core.rows.chunks import Frontier
 from ferry_core.run.setup import RunContext
 from ferry_core.schema.significant import digest
+from ferry_core.tables.nullable import stored
 from ferry_core.tables.table import Table
 from ferry_core.workers.chunk_source import ChunkSource
 
@@ -105,6 +106,11 @@ class Checkpoints:
         self._marked: RunState | None = None
         self._sound = sound
         self._last = 0.0
+        self._without_key: set[str] = set()
+
+    def give_up_key(self, table_id: str) -> None:
+        """From the next checkpoint on the table is one without a key, of which nothing is copied."""
+        self._without_key.add(table_id)
 
     def save(self, started: Iterable[TableMove] = ()) -> None:
         """Save now. ``started`` moves get their record of a start (R2). Raises RetriableError or Fenced."""
@@ -118,7 +124,7 @@ class Checkpoints:
         self.state.position = str(mark.position)
         last_read = self._buffer.processed.last_read  # read last: rows on the target may come from events up to there
         self.state.last_read = str(last_read) if last_read is not None else None
-        self.state.tables = {move.id: _stored(move, self._progress(move), mark) for move in self._moves}
+        self.state.tables = {move.id: self._state_of(move, mark) for move in self._moves}
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
         self.state.stored_at = time.time()
         try:
@@ -130,9 +136,15 @@ class Checkpoints:
         self._report.checkpointed(True)
         self._last = time.monotonic()
 
+    def _state_of(self, move: TableMove, mark: StreamMark) -> TableState:
+        key = "" if move.id in self._without_key else stored(move.table)
+        return _stored(move, self._progress(move), mark, key)
+
     def _progress(self, move: TableMove) -> Frontier:
         """Of a table that is copied whole and has changed since: nothing is there. Asked after the position."""
         chunks = self._chunks.state(move)
+        if move.id in self._without_key:
+            return Frontier(None, [], walked=False, rows_copied=0, bytes_copied=0)
         if move.table.whole and self._buffer.pending_keys(move):
             return replace(chunks, walked=False, unfinished=[])
         return chunks
@@ -198,12 +210,13 @@ def counted_from(known: TableState, flavor: Flavor) -> StreamMark | None:
     return StreamMark(0, parse_position(flavor, known.counts_from), place)
 
 
-def _stored(move: TableMove, chunks: Frontier, mark: StreamMark) -> TableState:
+def _stored(move: TableMove, chunks: Frontier, mark: StreamMark, nullable_key: str) -> TableState:
     later = move.counts_from if move.counts_from is not None and not mark.contains(move.counts_from) else None
     return TableState(
         started=move.started,
         definition=move.definition,
         copied_whole=move.table.copied_whole,
+        nullable_key=nullable_key,
         counts_from=str(later.position) if later else None,
         counts_from_place=later.place[1:] if later and later.place else None,
         **asdict(chunks),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import AttemptOutcome
-from ferry_core.errors import DataError, ExitCode, FerryError, RetriableError, Terminated
+from ferry_core.errors import DataError, ExitCode, FerryError, KeyHasNull, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
@@ -102,6 +102,8 @@ class Coordinator:
             return
         operations = self._started.operations
         operations.stop()
+        if isinstance(error, KeyHasNull):
+            self._started.checkpoints.give_up_key(error.table)
         if row.stores_checkpoint:
             self._started.checkpoints.save_now_if_possible()
         if isinstance(error, DataError) and not self._under_way:
@@ -289,6 +291,9 @@ class Coordinator:
             except DataError as error:
                 self._reporter.source_changed(error)
                 run.checkpoints.state.watched = True
+                break
+            except KeyHasNull:
+                self._reporter.source_written(max(written, 1))
                 break
             except FerryError as error:
                 self._reporter.not_watched(f"the source can no longer be watched for late writes: {error}")

@@ -8,6 +8,7 @@ start, ``operations`` before each cutover attempt, and by the streamer for DDL.
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ferry_core.api.selection import Tables
@@ -23,6 +24,7 @@ from ferry_core.preflight.target import unlike
 from ferry_core.reasons import Reason
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, rediscover, reread
+from ferry_core.tables.nullable import stored, without_key
 from ferry_core.tables.table import Table
 from ferry_core.text import shortlist
 
@@ -71,7 +73,10 @@ def still_as_validated(
 
 
 def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
-    """The tables that a run began with. Raises SchemaChanged if one has changed since the last checkpoint."""
+    """The tables that a run began with, each with the key that it had.
+
+    Raises SchemaChanged if one has changed since the last checkpoint.
+    """
     since = "while this Ferry was not running"
     again = rediscover(source, selection, state.tables)
     changed = {
@@ -81,7 +86,11 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
     }
     if changed:
         raise _schema_changed(source, changed, since)
-    return again
+    tables = [
+        without_key(table) if table.key.nullable and state.tables[table.id].nullable_key != stored(table) else table
+        for table in again.found.tables
+    ]
+    return replace(again, found=replace(again.found, tables=tables))
 
 
 class AlteredTables:

@@ -14,6 +14,7 @@ from ferry_core.errors import (
     DataError,
     FerryError,
     Interrupted,
+    KeyHasNull,
     LockConflict,
     LoginRefused,
     ResourceExhausted,
@@ -54,6 +55,8 @@ class RestartPolicy:
         if isinstance(error, ServerRestarted):
             self._restarts = [*(moment for moment in self._restarts if now - moment < WITHIN_SECONDS), now]
             return len(self._restarts) <= MOST_RESTARTS
+        if isinstance(error, KeyHasNull):
+            return True  # at most once for each table
         if isinstance(error, DataError):
             self._alterations += 1
             return start_undone and self._alterations <= MOST_ALTERATIONS

@@ -23,6 +23,8 @@ class Checkpointing(Protocol):
 
     def save_now_if_possible(self) -> bool: ...
 
+    def give_up_key(self, table_id: str) -> None: ...
+
 
 @dataclass
 class Started:

@@ -20,6 +20,7 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
 from ferry_core.tables.keys import Index, choose_key, secondary_unique
 from ferry_core.tables.members import spelled_type
+from ferry_core.tables.nullable import may_become_null, without_null
 from ferry_core.tables.patterns import ambiguous, matches, named_and_matched
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
@@ -69,12 +70,16 @@ class Existing(NamedTuple):
 
 
 def explore(session: Session, selection: Tables) -> Discovered:
-    """The selected tables in order of their names, and everything wrong with the selection."""
+    """The selected tables in order of their names, and everything wrong with the selection.
+
+    A UNIQUE index that contains NULL now is no key.
+    """
     existing = _existing(session)
     if _idle_excludes(existing, selection):
         existing.others.extend(_no_tables(session))
     chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
-    return _described(session, selection, chosen, misread(existing, selection))
+    found = _described(session, selection, chosen, misread(existing, selection))
+    return replace(found, tables=without_null(session, found.tables))
 
 
 def discover(session: Session, selection: Tables) -> list[Table]:
@@ -255,7 +260,7 @@ def _table(
     storage: Storage,
     definition: str,
 ) -> Table:
-    key = choose_key(columns, indexes) or NO_KEY
+    key = choose_key(columns, indexes, nullable=not may_become_null(definition)) or NO_KEY
     return Table(
         source=name,
         target=target,

@@ -21,8 +21,10 @@ class Index:
     usable: bool  # ordered and visible: usable for ranges and FORCE INDEX
 
 
-def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | None:
+def choose_key(columns: Sequence[Column], indexes: Sequence[Index], *, nullable: bool = False) -> Key | None:
     """The PRIMARY KEY, otherwise the first usable index over NOT NULL columns; over whole ones, if there is one.
+
+    ``nullable``: otherwise one over whole columns that may be NULL (``tables.nullable``).
 
     Invisible (MariaDB: ignored) indexes are not usable, because FORCE INDEX refuses them. No table loses its only key
     by that, because neither family allows hiding the index by which a table is clustered. A generated column is usable
@@ -32,17 +34,21 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | Non
     MariaDB not in each statement.
     """
     by_name = {column.name: column for column in columns}
+    unsure = []
     for index in sorted(indexes, key=lambda index: (not index.whole, index.name != "PRIMARY")):
         if not index.usable:
             continue
         parts = tuple(by_name[name] for name in index.parts if name in by_name)
         virtual = index.name != "PRIMARY" and any(column.generated for column in parts)
         lost = any(largest_below_its_float(column.column_type) is not None for column in parts)
-        if len(parts) != len(index.parts) or virtual or lost or any(column.nullable for column in parts):
+        if len(parts) != len(index.parts) or virtual or lost:
             continue
-        if index.whole or _ordered_by_prefixes(parts):
-            return Key(index.name, parts, prefixed=not index.whole)
-    return None
+        key = Key(index.name, parts, prefixed=not index.whole)
+        if key.nullable:
+            unsure.append(key)
+        elif index.whole or _ordered_by_prefixes(parts):
+            return key
+    return next((key for key in unsure if nullable and not key.prefixed), None)
 
 
 def _ordered_by_prefixes(parts: Sequence[Column]) -> bool:

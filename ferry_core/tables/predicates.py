@@ -10,6 +10,8 @@ Each form was chosen by EXPLAIN on both families, so that the server uses the ke
 - So are numbers of 19 digits and more: MariaDB reads the whole table for an IN list with some of them above 2^63.
 - A SET of more than 53 members is compared as a double, which misses rows, unless ``s | 0`` is compared, which scans
   the index.
+- NULL is the lowest value in an index. So ranges include it, and rows with NULL in a key that must not have it are in
+  exactly one range (``tables.nullable``). One condition for them beside the range would read the whole table.
 """
 
 import re
@@ -69,6 +71,11 @@ def _beyond(columns: Sequence[Column], bound: KeyLiterals, strictly: str, last: 
 
 
 def _compare(column: Column, relation: str, literal: str) -> str:
+    compared = _compare_values(column, relation, literal)
+    return f"({compared} OR {identifier(column.name)} IS NULL)" if column.nullable and relation != ">" else compared
+
+
+def _compare_values(column: Column, relation: str, literal: str) -> str:
     members = _members(column) if column.data_type == "enum" else 0
     if not 0 < members <= LISTED_ENUM_MEMBERS or not literal.isdigit():
         return f"{_compared(column)} {relation} {literal}"

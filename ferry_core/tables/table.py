@@ -88,11 +88,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Key:
-    """The index that identifies a row: the PRIMARY KEY, otherwise the first UNIQUE index over NOT NULL columns."""
+    """The index that identifies a row: the PRIMARY KEY, otherwise a UNIQUE index (``keys.choose_key``)."""
 
     index_name: str  # "PRIMARY" or the index's name
     columns: tuple[Column, ...]
     prefixed: bool = False  # the index holds only prefixes; keys are whole values all the same
+
+    @property
+    def nullable(self) -> bool:
+        """Whether it is a key only as long as no row has NULL in it (``tables.nullable``)."""
+        return any(column.nullable for column in self.columns)
 
 
 NO_KEY = Key("", ())

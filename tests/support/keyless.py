@@ -31,6 +31,11 @@ OVER_PREFIXES = {
     "composite": f"({COLUMNS}, shop INT NOT NULL DEFAULT 3, {URL.format('utf8mb4_general_ci')}, UNIQUE(shop, url(40)))",
 }
 """Not without a key: it consists of prefixes."""
+NULLABLE = {
+    "single": f"({COLUMNS}, u BIGINT UNSIGNED NULL DEFAULT (UUID_SHORT()), UNIQUE by_u (u), INDEX (n))",
+    "pair": f"({COLUMNS}, shop INT NULL DEFAULT 3, u VARCHAR(40) NULL DEFAULT (UUID()), UNIQUE by_both (shop, u))",
+}
+"""Not without a key until a row has NULL in it."""
 
 
 def create_keyless(server: Server, schema: str, names: Sequence[str] = tuple(KEYLESS), doublings: int = 6) -> None:
@@ -39,7 +44,7 @@ def create_keyless(server: Server, schema: str, names: Sequence[str] = tuple(KEY
         table = f"`{schema}`.`{name}`"
         fields = "n, note, at, raw"
         server.execute(
-            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES)[name]}",
+            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES | NULLABLE)[name]}",
             f"INSERT INTO {table} ({fields}) VALUES {VALUES}",
             *[f"INSERT INTO {table} ({fields}) SELECT {fields} FROM {table}" for _ in range(doublings)],
         )
@@ -107,6 +112,19 @@ class UrlWriters(KeylessWriters):
         table, n = f"`{self._schema}`.`{self._rng.choice(self._names)}`", self._rng.randrange(9)
         url = self._rng.choice(("CONCAT(UUID(), '/', UUID())", "CONCAT(LEFT(url, 40), RAND())"))
         return f"UPDATE {table} SET url = {url} WHERE n = {n} LIMIT 3"
+
+
+class NullableWriters(KeylessWriters):
+    """The same, and changes keys that may be NULL; once ``nulls`` is set also to NULL and back."""
+
+    nulls = False
+
+    def _statement(self) -> str:
+        if self._rng.random() < 0.5:
+            return super()._statement()
+        table, n = f"`{self._schema}`.`{self._rng.choice(self._names)}`", self._rng.randrange(9)
+        u = self._rng.choice(("UUID_SHORT()", *["NULL"] * self.nulls))
+        return f"UPDATE {table} SET u = {u} WHERE n = {n} LIMIT 3"
 
 
 def rows_of(server: Server, schema: str, name: str, where: str = "TRUE") -> Counter[tuple[Any, ...]]:

@@ -102,6 +102,7 @@ KEYLESS = {
 def test_tables_without_a_key_are_moved(cli: FerryCli) -> None:
     known = [name for name in KEYLESS if name != "functional" or cli.pair.family is Family.MYSQL]
     cli.pair.source.execute(*(f"CREATE TABLE `{cli.schema}`.`{name}` {KEYLESS[name]}" for name in known))
+    cli.pair.source.execute(f"INSERT INTO `{cli.schema}`.nullable VALUES (NULL)")
     checked = cli.check()
     assert checked.code == 0, checked.stdout
     assert f"{len(known)} tables without a usable key are copied whole" in " ".join(checked.stdout.split())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry_core.binlog.table_map import WireColumn
-from ferry_core.binlog.walker import compiled, double_image_source, single_image_source
+from ferry_core.binlog.walker import NullInKey, compiled, double_image_source, single_image_source
 
 Values = list[bytes | None]
 
@@ -74,6 +74,32 @@ def test_walkers_cut_out_the_keys(
         second = b"".join((new if one in after else old)[one] or b"" for one in key)
         wanted += [first] if first == second else [first, second]
     assert double(data, 0, len(data)) == wanted
+
+
+@given(cases(), st.data())
+def test_a_row_with_null_in_its_key_is_refused(
+    case: tuple[list[WireColumn], list[int], list[int], list[int], list[tuple[Values, Values]]], data: st.DataObject
+) -> None:
+    """Whichever of its images has it: the walkers give no key that is not one."""
+    table, key, before, after, rows = case
+    ordinal = data.draw(st.sampled_from(key))
+    table[ordinal] = table[ordinal]._replace(nullable=True)
+    for old, new in rows:
+        (old if data.draw(st.booleans()) else new)[ordinal] = None
+    single = compiled(single_image_source(table, key, before))
+    double = compiled(double_image_source(table, key, before, after))
+    for old, new in rows:
+        one, both = image(before, old), image(before, old) + image(after, new)
+        if old[ordinal] is None:
+            with pytest.raises(NullInKey):
+                single(one, 0, len(one))
+        else:
+            assert len(single(one, 0, len(one))) == 1
+        if old[ordinal] is None or (ordinal in after and new[ordinal] is None):
+            with pytest.raises(NullInKey):
+                double(both, 0, len(both))
+        else:
+            assert double(both, 0, len(both))
 
 
 def test_images_that_do_not_end_with_the_event_are_refused() -> None:

@@ -1,7 +1,8 @@
 """R2 and R5 on real servers: XA transactions that were prepared before the run began."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from ferry_core.consistency import prepared, table_start
 from ferry_core.consistency.table_start import empty_tables
-from ferry_core.errors import DataError, Interrupted
+from ferry_core.errors import DataError, Interrupted, KeyHasNull
 from ferry_core.reasons import Reason
 from tests.support.compare import assert_equal_tables
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState, chunks_of
@@ -33,15 +34,15 @@ NEW = [(1, 11), (2, 22)]
 
 
 class Prepared:
-    """An XA transaction with all of ``CHANGES``, prepared and detached from its connection."""
+    """An XA transaction with these changes, prepared and detached from its connection."""
 
-    def __init__(self, pair: Pair, schema: str) -> None:
+    def __init__(self, pair: Pair, schema: str, changes: Sequence[str] = CHANGES) -> None:
         self._pair = pair
         self._xid = f"'{schema[-12:]}','b'"
         self.shown = f"1,{schema[-12:].encode().hex()},{b'b'.hex()}"
         connection: Connection[Cursor] = pair.source.connect(database=schema)
         with contextlib.closing(connection), connection.cursor() as cursor:
-            for statement in (f"XA START {self._xid}", *CHANGES, f"XA END {self._xid}", f"XA PREPARE {self._xid}"):
+            for statement in (f"XA START {self._xid}", *changes, f"XA END {self._xid}", f"XA PREPARE {self._xid}"):
                 cursor.execute(statement)
 
     def decide(self, decision: str) -> None:
@@ -89,6 +90,65 @@ def test_without_the_wait_for_prepared_transactions_rows_are_lost(pair: Pair, sc
         run.streamed()
         assert run.buffer.pending_keys() == 0
         assert run.rows() == OLD != run.rows(source=True), "the rows should have been lost"
+
+
+NULLABLE = "id INT UNIQUE, v INT"
+PREPARED_NULL = ("INSERT INTO t VALUES (NULL, 22)",)
+
+
+def test_null_is_looked_for_once_rows_are_readable(pair: Pair, schema: str) -> None:
+    """The start of the run does not see the prepared row, and the event of its XA COMMIT does not show it."""
+    make_table(pair, schema, NULLABLE, ROWS)
+    transaction = Prepared(pair, schema, PREPARED_NULL)
+    said: list[str] = []
+    with EngineInProcess(pair, schema) as run:
+        assert run.table.key.nullable
+        run.stream()
+        waiting = Background(lambda: run.make_readable(said.append))
+        wait_until(lambda: said, "it says what it waits for")
+        transaction.decide("COMMIT")
+        with pytest.raises(KeyHasNull):
+            waiting.join()
+
+
+def test_without_looking_for_null_rows_are_lost(pair: Pair, schema: str) -> None:
+    make_table(pair, schema, NULLABLE, ROWS)
+    transaction = Prepared(pair, schema, PREPARED_NULL)
+    chunks = chunks_of("2")
+    first_one_first = replace(chunks, unfinished=chunks.unfinished[::-1])
+    with EngineInProcess(pair, schema, StartState({f"{schema}.t": first_one_first})) as run:
+        run.stream()
+        run.chunk().join()
+        transaction.decide("COMMIT")
+        run.chunk().join()
+        run.streamed()
+        assert run.buffer.pending_keys() == 0
+        assert run.rows() == OLD, "the rows should have been lost"
+        assert len(run.rows(source=True)) == 3
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["UPDATE t SET id = NULL WHERE id = 3"],
+        ["INSERT INTO t VALUES (4, 44), (NULL, 4)"],
+        ["SET SESSION binlog_row_image = MINIMAL", "INSERT INTO t (v) VALUES (4)"],
+    ],
+)
+def test_null_in_an_event_ends_the_stream(pair: Pair, schema: str, statements: Sequence[str]) -> None:
+    """So the position never passes that event, and whoever resumes meets it again."""
+    make_table(pair, schema, NULLABLE, ROWS)
+    with EngineInProcess(pair, schema) as run:
+        run.stream()
+        rolled_back = "START TRANSACTION", "UPDATE t SET id = NULL", "ROLLBACK"
+        pair.source.execute(f"USE `{schema}`", "UPDATE t SET v = 31 WHERE id = 3", *rolled_back)
+        run.streamed()
+        before = run.buffer.checkpoint_mark()
+        pair.source.execute(f"USE `{schema}`", *statements)
+        wait_until(lambda: run.engine._failure, "the event is read")
+        with pytest.raises(KeyHasNull):
+            run.engine.check()
+        assert run.buffer.checkpoint_mark() == before
 
 
 def test_a_transaction_that_stays_undecided_is_named(

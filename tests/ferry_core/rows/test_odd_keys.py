@@ -1,5 +1,6 @@
 """Keys of every kind: chunks partition the table, key sets find each row, and the key's index is used for both."""
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -92,6 +93,30 @@ def test_ranges_and_key_lists_use_the_key(pair: Pair, both: TablePair, schema: s
                 access, rows = plan(session, table, selector)
                 assert access in RANGE_TYPES, f"{table.id} {type(selector).__name__}: {access!r}"
                 assert rows < 2000, f"{table.id}: {rows} rows to read for {type(selector).__name__}"
+
+
+def test_rows_with_null_are_in_one_range_each(pair: Pair, both: TablePair, schema: str) -> None:
+    """Not copied by key, but compared: somebody may have added them on the target."""
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (e ENUM('x', 'y', 'z'), b INT, c VARCHAR(9), n INT, UNIQUE by_all (e, b, c))",
+        f"INSERT INTO `{schema}`.t (e, b, c) VALUES "
+        + ",".join(f"({1 + row // 1000}, {row % 1000 // 10}, '{row % 10}')" for row in range(3000)),
+    )
+    (table,) = both.selected(f"{schema}.t")
+    assert table.key.nullable
+    bounds = [both.keys(table)[at] for at in (300, 377, 1000, 1999, 2500)]
+    ranges = [KeyRange(lo, hi) for lo, hi in itertools.pairwise([None, *bounds, None])]
+    before = [in_table(both.plain, table, each) for each in ranges]
+    nulls = [values for values in itertools.product(("NULL", "2"), ("NULL", "77"), ("NULL", "'n'")) if "NULL" in values]
+    pair.source.execute(
+        f"INSERT INTO `{schema}`.t (e, b, c) VALUES {','.join(f'({e}, {b}, {c})' for e, b, c in nulls * 2)}",
+        f"ANALYZE TABLE `{schema}`.t",
+    )
+    after = [in_table(both.plain, table, each) for each in ranges]
+    assert sum(after) - sum(before) == len(nulls) * 2
+    for each in ranges[:-1]:
+        access, _ = plan(both.plain, table, each)
+        assert access in RANGE_TYPES, f"{each}: {access!r}"
 
 
 def test_three_thousand_keys_at_once_make_no_scan(pair: Pair, both: TablePair, schema: str) -> None:

@@ -186,6 +186,9 @@ class FakeCheckpoints:
     def save_if_due(self) -> None:
         """Never due."""
 
+    def give_up_key(self, table_id: str) -> None:
+        self._run.without_key.append(table_id)
+
     def save_now_if_possible(self) -> bool:
         if not self._run.stores:
             return False
@@ -234,6 +237,8 @@ class FakeRun:
         """Raised one at a time by the checks of the threads."""
         self.failing: dict[str, FerryError] = {}
         """Raised once by the operation of that name."""
+        self.without_key: list[str] = []
+        """Tables whose key is given up."""
         self.chunks = 3
         self.reached = Stage.COPYING
         self.cut_over_before = False

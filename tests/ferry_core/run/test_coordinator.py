@@ -10,6 +10,7 @@ from ferry_core.errors import (
     ExitCode,
     Fenced,
     FerryError,
+    KeyHasNull,
     ServerRestarted,
     Terminated,
 )
@@ -53,6 +54,25 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.seconds_in[Stage.STREAMING] >= SHORTEST_SECONDS - TICK_SECONDS
     assert 30 <= run.seconds_in[Stage.COMPLETED] < 31
     assert run.condition(Condition.SUCCEEDED) == ("True", "Completed")
+
+
+NULL = KeyHasNull(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
+
+
+@pytest.mark.parametrize("stage", [Stage.COPYING, Stage.STREAMING, Stage.CUTTING_OVER])
+def test_a_key_with_null_is_given_up_and_the_run_starts_again(make_run: MakeRun, stage: Stage) -> None:
+    run = make_run()
+    run.during[stage] = lambda: run.planned.append(NULL)
+    assert run.run() is ExitCode.DONE
+    assert (run.startup.starts, run.without_key) == (2, ["shop.t"])
+
+
+def test_null_in_a_key_after_the_cutover_is_a_write(make_run: MakeRun) -> None:
+    run = make_run(watchFor="30s")
+    run.during[Stage.COMPLETED] = lambda: run.planned.append(NULL)
+    assert run.run() is ExitCode.DATA
+    assert run.condition(Condition.STALLED) == ("True", "SourceWrittenAfterCutover")
+    assert not run.without_key
 
 
 def test_a_copied_run_resumes_with_the_stream(make_run: MakeRun) -> None:

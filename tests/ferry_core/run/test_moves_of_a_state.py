@@ -42,7 +42,7 @@ def test_each_table_has_its_own_place_in_the_stream() -> None:
     assert [move.state for move in moves.values()] == [MoveState.FOLLOWING, *[MoveState.COPYING] * 3]
 
 
-@pytest.mark.parametrize("form", [1, 2, 4])
+@pytest.mark.parametrize("form", [1, 2, 4, 5])
 def test_a_state_of_an_earlier_format_is_resumed(form: int) -> None:
     table = TableState(started=True, walked=True)
     written = (

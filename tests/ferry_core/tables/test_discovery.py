@@ -187,9 +187,11 @@ def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
         Index("hidden", ("a",), True, False),
     ]
     assert choose_key(columns, useless) is None
+    assert choose_key(columns, useless, nullable=True) == Key("nullable", (columns[1],))
     key = choose_key(columns, [*useless, whole])
     assert key is not None
     assert (key.index_name, [part.name for part in key.columns]) == ("whole", ["a", "c"])
+    assert choose_key(columns, [*useless, whole], nullable=True) == key
     by_prefix = Index("ordered", ("a", "b"), False, True)
     assert choose_key(columns, [by_prefix, *useless]) == Key("ordered", (columns[0], columns[4]), prefixed=True)
     assert choose_key(columns, [by_prefix, whole]) == key
@@ -256,14 +258,19 @@ def test_system_schemas_views_and_our_own_helper_tables_are_left_out(pair: Pair,
 def test_what_has_no_usable_key_is_moved_whole(pair: Pair, session: Session, schema: str) -> None:
     pair.source.execute(
         f"USE `{schema}`",
-        "CREATE TABLE none (a INT)",
-        "CREATE TABLE nullable (a INT UNIQUE)",
-        "CREATE TABLE prefix (a VARCHAR(30) COLLATE utf8mb4_unicode_ci NOT NULL, UNIQUE (a(5))) CHARACTER SET utf8mb4",
         "CREATE TABLE good (a INT PRIMARY KEY)",
+        "CREATE TABLE none (a INT)",
+        "CREATE TABLE nullable (a INT, b INT, UNIQUE (a, b))",
+        "INSERT INTO nullable VALUES (1, 1), (1, NULL)",
+        "CREATE TABLE full (a INT, b INT, UNIQUE by_both (a, b))",
+        "INSERT INTO full VALUES (1, 1), (1, 2)",
+        "CREATE TABLE child (a INT UNIQUE, FOREIGN KEY (a) REFERENCES good (a) ON DELETE SET NULL)",
+        "CREATE TABLE prefix (a VARCHAR(30) COLLATE utf8mb4_unicode_ci NOT NULL, UNIQUE (a(5))) CHARACTER SET utf8mb4",
     )
     found = {table.source.name: table for table in discover(session, selection(f"{schema}.*"))}
-    assert {name for name, table in found.items() if table.whole} == {"none", "nullable", "prefix"}
-    assert {name for name, table in found.items() if table.secondary_unique} == {"nullable", "prefix"}
+    assert {name for name, table in found.items() if table.whole} == {"none", "nullable", "prefix", "child"}
+    assert {name for name, table in found.items() if table.secondary_unique} == {"nullable", "prefix", "child"}
+    assert (found["full"].key.index_name, found["full"].key.nullable) == ("by_both", True)
 
 
 def test_all_problems_of_a_selection_are_reported_at_once(pair: Pair, session: Session, schema: str) -> None:
