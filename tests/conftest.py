@@ -108,10 +108,16 @@ def pair(request: pytest.FixtureRequest, server_pool: ServerPool) -> Pair:
 
 
 @pytest.fixture(autouse=True)
-def _servers_are_up(request: pytest.FixtureRequest) -> None:
-    if {"pair", "mysql_pair", "mariadb_pair"}.intersection(request.fixturenames):
+def _servers_are_usable(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Before all other fixtures of a test, and after them."""
+    wanted = [name for name in ("pair", "mysql_pair", "mariadb_pair") if name in request.fixturenames]
+    if wanted:
         pool: ServerPool = request.getfixturevalue("server_pool")
         pool.revive()
+    pairs: list[Pair] = [request.getfixturevalue(name) for name in wanted]
+    yield
+    for each in pairs:
+        each.source.wait_not_reserved()
 
 
 def _factory(pool: ServerPool) -> Iterator[ServerFactory]:

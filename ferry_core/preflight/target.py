@@ -39,11 +39,7 @@ def claims_in_the_way(
         named = shortlist([table.target for table in _claimed(lease, tables, ferry_uid, facts)], 5)
         ours = lease.ferry_uid == ferry_uid
         if lease.phase == COMPLETED and (ours or named):
-            yield failed(
-                Reason.ALREADY_CUT_OVER,
-                f"{facts.where} was already cut over by the Ferry {lease.name}: its tables are live there. To ferry "
-                f"into them again, empty them and {removed_by_hand(lease.ferry_uid)}",
-            )
+            yield failed(Reason.ALREADY_CUT_OVER, _already_cut_over(lease, named, facts))
         elif ours and lease.phase in ABANDONED:
             yield failed(
                 Reason.ABORTED,
@@ -57,6 +53,17 @@ def claims_in_the_way(
                 "Ferry exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and "
                 f"metadata.uid: {lease.ferry_uid}; or choose other target tables",
             )
+
+
+def _already_cut_over(lease: Lease, named: str, facts: ServerFacts) -> str:
+    """The record protects all tables of its Ferry, so a person learns which before giving it up."""
+    live = shortlist(sorted(lease.tables), 5)
+    return (
+        f"{facts.where} was already cut over by the Ferry {lease.name}: its tables are live there"
+        f"{f', {named} of this Ferry too' if named else ''}. Choose other target tables (renameSchemas, a rule's "
+        f"target). Only if none of {live} is live any more: empty or drop those to be copied again, and "
+        f"{removed_by_hand(lease.ferry_uid)}"
+    )
 
 
 def _leases(context: PreflightContext) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pymysql
 import pytest
+from pymysql.constants import ER
 
 from hack.servers import Family
 from tests.support.ferry_under_load import RECORDS_COMPLETED, FerryUnderLoad
@@ -67,9 +68,12 @@ class FaultedRun:
         ended = self.ferry.process.poll
 
         def moved() -> bool:
-            with contextlib.suppress(pymysql.ProgrammingError):  # the table does not exist yet
+            try:
                 return self.pair.target.query(f"SELECT v FROM {aim} WHERE id = 2") == [(77,)]
-            return False
+            except pymysql.MySQLError as error:
+                if error.args[0] not in (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE):
+                    raise
+                return False
 
         wait_until(
             lambda: ended() is not None or moved(),

@@ -19,6 +19,7 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
+from ferry_core.cutover.mutex import SOURCE_LOCK
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -124,6 +125,18 @@ class Server:
         for (name,) in self.query("SHOW DATABASES"):
             if name.startswith(prefix):
                 self._drop(name)
+
+    def wait_not_reserved(self) -> None:
+        """Nothing that a test has left behind may hold the cutover mutex: the cutovers of later tests would wait."""
+        if self.instance is not None and not self.instance.running:
+            return
+        holder = f"SELECT * FROM information_schema.PROCESSLIST WHERE id = IS_USED_LOCK('{SOURCE_LOCK.name}')"
+        try:
+            wait_until(lambda: not self.query(holder), "nobody holds the cutover mutex")
+        except AssertionError as error:
+            left = self.query(holder)
+            self.kill_connections()
+            raise AssertionError(f"{self}: the test has left a session that holds the cutover mutex: {left}") from error
 
     def decide_xa(self, decision: str, before: str = "DO 0") -> None:
         """XA COMMIT or XA ROLLBACK on a connection of its own, after the statement ``before``."""

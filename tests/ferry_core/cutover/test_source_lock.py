@@ -197,6 +197,7 @@ def test_a_missing_privilege_is_named(server: Server, schema: str, writer: Calla
         stop_writes(poor)
     assert caught.value.reason == "MissingPrivilege"
     assert not poor.held()
+    poor.end()
 
 
 def test_stored_values_are_checked_before_they_become_sql(lock: ReadOnlyLock) -> None:

@@ -216,7 +216,10 @@ def test_tables_of_another_ferry(pair: Pair, tables: str) -> None:
         ("Completed", f"{tables}.t", ["AlreadyCutOver"]),
     ]:
         _hold(pair, OTHER_UID, phase, name)
-        assert list(told(check(pair.source, pair.target, tables))) == reasons, phase
+        found = told(check(pair.source, pair.target, tables))
+        assert list(found) == reasons, phase
+    assert f"{tables}.t of this Ferry too" in found["AlreadyCutOver"]
+    assert f"Only if none of {tables}.t is live any more" in found["AlreadyCutOver"]
 
 
 def test_triggers(pair: Pair, tables: str) -> None:
