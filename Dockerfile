@@ -16,6 +16,7 @@ RUN ["/opt/uv/bin/uv", "sync", "--quiet", "--frozen", "--no-dev", "--extra", "op
 COPY README.md LICENSE ./
 COPY ferry_core ferry_core
 COPY operator operator
+COPY kubectl_ferry kubectl_ferry
 RUN ["/opt/uv/bin/uv", "sync", "--quiet", "--frozen", "--no-dev", "--extra", "operator", "--no-editable"]
 
 FROM ${BASE}

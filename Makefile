@@ -33,7 +33,7 @@ image:  ## build the image localhost/mysql-ferry:dev into an OCI archive under b
 	@hack/image.sh
 
 .PHONY: check
-check: setup  ## lint, format, types, layers, lock file, unused code and dependencies, the chart
+check: setup  ## lint, format, types, layers, lock file, unused code and dependencies, the chart, the documentation
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
@@ -42,6 +42,11 @@ check: setup  ## lint, format, types, layers, lock file, unused code and depende
 	$(BIN)/vulture
 	$(BIN)/deptry ferry_core operator/ferry_operator kubectl_ferry
 	$(BIN)/python hack/chart.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.PHONY: docs
+docs: setup  ## the documentation as a site, under build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 .PHONY: format
 format: setup  ## let ruff fix what it can
@@ -98,6 +103,17 @@ bench: setup  ## copy speed beside mysqldump and mydumper, on the same data
 .PHONY: bench-fleet
 bench-fleet: kubernetes  ## what 1,000 Ferries cost the operator, and how soon a patch reaches a copier
 	@$(BIN)/python bench/fleet.py
+
+# Where dist/ will be published: the manifest for krew names it.
+DOWNLOADS ?= https://example.invalid/mysql-ferry
+
+.PHONY: release
+release: setup  ## wheel, image, chart, CRDs, kubectl plugin, checksums and SBOM under dist/ (DOWNLOADS: their URL)
+	@$(BIN)/python hack/release.py make $(DOWNLOADS)
+
+.PHONY: version
+version: setup  ## write the version NEW=1.2.3 wherever it stands
+	@$(BIN)/python hack/release.py version $(NEW)
 
 .PHONY: clean
 clean:  ## remove what the targets have made in this folder
