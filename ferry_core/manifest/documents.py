@@ -4,6 +4,7 @@ Stricter than a plain YAML load where that would hide a mistake (a key given twi
 elsewhere: null is an absent field, a time stays text, a number used as a key becomes its text.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,11 @@ class Document:
         return f"{self.file}, line {self.line}"
 
 
+_QUOTE = "a text that begins with !, & or * must stand in quotation marks"
+_HALF = re.compile("[\ud800-\udfff]")
+_NAMED = re.compile(r"(alias|anchor|handle|tag) (['\"]).*\2")
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader without times: the models parse those, and quote marks must make no difference."""
 
@@ -74,7 +80,7 @@ class _Builder:
         if id(node) in around or self.nodes > MAX_NODES:
             raise self._malformed(node, "an alias that contains itself, or too many values")
         if node.tag not in _TAGS:
-            raise self._malformed(node, f"the tag {node.tag}")
+            raise self._malformed(node, f"a tag ({_QUOTE})")
         inside = around | {id(node)}
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inside)
@@ -88,6 +94,8 @@ class _Builder:
             value: JsonValue = self.loader.construct_object(node, deep=True)
         except ValueError as error:  # !!int x, or a number with thousands of digits
             raise self._malformed(node, f"a value that is not {node.tag.rpartition(':')[2]}") from error
+        if isinstance(value, str) and not value.isascii() and _HALF.search(value):
+            raise self._malformed(node, "half of a character (a surrogate)")
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: FieldPath, inside: frozenset[int]) -> dict[str, JsonValue]:
@@ -139,7 +147,7 @@ def _parse(text: str, file: Path) -> list[Document]:
                 raise ConfigError(
                     Reason.MALFORMED_YAML,
                     f"{file}, line {line}: a document must be a mapping that starts with apiVersion and kind, "
-                    f"and this is {describe(data)}",
+                    f"and this is {kind_of(data)}",
                 )
     finally:
         loader.dispose()
@@ -172,19 +180,32 @@ def _syntax_error(file: Path, error: yaml.YAMLError) -> ConfigError:
         problem = " ".join(part for part in (error.problem, error.context) if part)
     elif isinstance(error, yaml.reader.ReaderError):
         problem = f"the character U+{error.character:04X} is not allowed at offset {error.position}"
+    if _NAMED.search(problem):
+        problem = f"{_NAMED.sub(lambda found: found[1], problem)} ({_QUOTE})"  # perhaps it is a password
     if "\\t" in problem:
         problem += " (YAML wants spaces, not tabs, for indentation)"
     return ConfigError(Reason.MALFORMED_YAML, f"{where}: not valid YAML: {problem}; correct it there or just above")
 
 
 def describe(value: JsonValue) -> str:
-    """The kind of a value in YAML's terms, with the value itself if it is short."""
-    if value is None:
-        return "empty"
+    """The kind of a value in YAML's terms, with the value itself if it is short. Not for values of Secrets."""
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
     if isinstance(value, int | float):
         return f"the number {value}"
-    if isinstance(value, str):
+    if isinstance(value, str) and "@" not in value:
         return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57]!r}..."
+    return kind_of(value)
+
+
+def kind_of(value: JsonValue) -> str:
+    """The kind alone: the value may be a password, or contain one (``user:password@host``)."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a text with @" if "@" in value else "a text"
     return "a list" if isinstance(value, list) else "a mapping"

@@ -9,7 +9,7 @@ import binascii
 from pathlib import Path
 
 from ferry_core.errors import ConfigError
-from ferry_core.manifest.documents import Document, describe
+from ferry_core.manifest.documents import Document, kind_of
 from ferry_core.manifest.validation_errors import nearest
 from ferry_core.reasons import Reason
 
@@ -46,7 +46,8 @@ class SecretStore:
                 f"Secret {name}, named by {asked_by}, does not exist or is empty ({self.origin(name)} has no files); "
                 f"create it, with the key {key}",
             )
-        has = f"it has {', '.join(keys)}" if keys else "it is empty"
+        # Not their names: a password written in a key's place would be shown.
+        has = f"it has {len(keys)} other {'key' if len(keys) == 1 else 'keys'}" if keys else "it is empty"
         which = f"Secret {name} ({self.origin(name)}), named by {asked_by},"
         raise ConfigError(Reason.SECRET_KEY_NOT_FOUND, f"{which} has no key {key} ({has}); add it{nearest(key, keys)}")
 
@@ -100,7 +101,7 @@ class SecretStore:
 def _mapping(document: Document, part: str) -> dict[str, str]:
     values = document.data.get(part, {})
     if not isinstance(values, dict):
-        raise _invalid(f"{document.where((part,))}: {part} of a Secret must be a mapping, not {describe(values)}")
+        raise _invalid(f"{document.where((part,))}: {part} of a Secret must be a mapping, not {kind_of(values)}")
     for key, value in values.items():
         if not isinstance(value, str):
             kind = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "no text"

@@ -103,7 +103,7 @@ SECRETS: dict[str, tuple[Callable[[FerryCli], object], str, tuple[str, ...]]] = 
     "key missing": (
         lambda cli: cli.documents[2]["stringData"].pop("password"),
         "SecretKeyNotFound",
-        ("Secret orders-target", "no key password", "it has username"),
+        ("Secret orders-target", "no key password", "it has 1 other key"),
     ),
     "no base64": (
         lambda cli: cli.documents[1].update(data={"username": "r%%t", "password": encoded("x")}, stringData={}),
