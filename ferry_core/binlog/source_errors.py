@@ -51,6 +51,22 @@ class SourceAhead(StreamLost):
     """The source says that it lacks transactions that we have read: perhaps for a moment, while a commit is stalled."""
 
 
+class CorruptEvent(StreamLost):
+    """An event does not match its checksum. Read again it shows whether it is damaged in the source's file."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__("corrupt", f"{event} does not match its checksum")
+
+    def for_good(self, reads: int) -> DataError:
+        """The same event was read often enough."""
+        return DataError(
+            Reason.BINLOG_CORRUPT,
+            f"{self.message}, each of the {reads} times that it was read. The source's file, its memory or the network "
+            "damages it",
+            server=ServerRole.SOURCE,
+        )
+
+
 class SourceRefusal(Exception):
     """The source ended the dump with an error packet."""
 

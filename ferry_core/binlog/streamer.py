@@ -25,6 +25,7 @@ from ferry_core.binlog.history import has_transaction, prove_history
 from ferry_core.binlog.order import place_to_begin
 from ferry_core.binlog.sink import Altered, ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import (
+    CorruptEvent,
     SourceAhead,
     SourceRefusal,
     StreamLost,
@@ -43,6 +44,8 @@ from ferry_core.mysql.session import Session
 
 AHEAD_PATIENCE_SECONDS = 60.0
 """How long a source may lack transactions that we have already read: a commit may be stalled in group commit."""
+READS_OF_CORRUPT_EVENT = 3
+"""An event may be damaged on the way: it is read this often."""
 LOGIN_PATIENCE_SECONDS = 300.0
 """How long a source that accepted our login before may refuse it.
 
@@ -98,6 +101,7 @@ class BinlogStreamer(Generic[M]):
         self._dump: Dump | None = None
         self._refused_since: float | None = None
         self._clock_ahead = 0.0
+        self._corrupt = (0, 0)  # processed sequence, and how often what follows it was corrupt
         self._ahead: tuple[int, float] | None = None  # processed sequence, and since when the source lacks it
 
     def run(self) -> None:
@@ -282,9 +286,14 @@ class BinlogStreamer(Generic[M]):
     def _lost(self, lost: StreamLost) -> None:
         self._counters.caught_up = False
         self._reconnects[lost.cause] += 1
+        now, processed = time.monotonic(), self._counters.processed
+        if isinstance(lost, CorruptEvent):
+            before, reads = self._corrupt
+            self._corrupt = processed.sequence, reads + 1 if before == processed.sequence else 1
+            if self._corrupt[1] >= READS_OF_CORRUPT_EVENT:
+                raise lost.for_good(READS_OF_CORRUPT_EVENT) from lost
         if not isinstance(lost, SourceAhead):
             return
-        now, processed = time.monotonic(), self._counters.processed
         if processed.last_read is None:
             raise history_lost(self._endpoint, processed.position, lost.message)
         # The binlog contained what we read when this dump was opened, so a commit must be stalled in group commit.

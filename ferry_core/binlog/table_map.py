@@ -53,10 +53,13 @@ def length_encoded(data: bytes, at: int) -> tuple[int, int]:
 
 def table_name(data: bytes) -> tuple[TableName, int]:
     """Name, and the offset of the column count."""
-    schema_end = 29 + data[28]
-    name_at = schema_end + 2
-    name_end = name_at + data[schema_end + 1]
-    return TableName(data[29:schema_end].decode(), data[name_at:name_end].decode()), name_end + 1
+    try:
+        schema_end = 29 + data[28]
+        name_at = schema_end + 2
+        name_end = name_at + data[schema_end + 1]
+        return TableName(data[29:schema_end].decode(), data[name_at:name_end].decode()), name_end + 1
+    except (IndexError, UnicodeDecodeError) as error:
+        raise unreadable(f"a malformed TABLE_MAP event ({error})") from error
 
 
 def parse_table_map(data: bytes, end: int) -> TableMap:

@@ -107,16 +107,16 @@ class TrackedTable(Generic[M]):
             raise unresumable.hidden_cascade(self.table.source)
         if self.table.whole:
             return [ALL_ROWS_RAW]
-        at, start = self._images(kind, data)
-        shape = data[5:6] + data[at:start]
-        walker = self._walkers.get(shape)
-        if walker is None:
-            walker = self._walkers[shape] = self._compile(kind, data, at)
         try:
+            at, start = self._images(kind, data)
+            shape = data[5:6] + data[at:start]
+            walker = self._walkers.get(shape)
+            if walker is None:
+                walker = self._walkers[shape] = self._compile(kind, data, at)
             return walker(data, start, end)
         except NullInKey:
             raise key_has_null(self.table) from None
-        except (IndexError, ValueError) as error:
+        except (IndexError, KeyError, ValueError) as error:
             raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
 
     def refuse_partial(self, _data: bytes) -> None:

@@ -18,7 +18,7 @@ from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.last_read import LastRead, end_of, further, numbered
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
-from ferry_core.binlog.source_errors import StreamLost
+from ferry_core.binlog.source_errors import CorruptEvent, StreamLost
 from ferry_core.errors import DataError
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.reasons import Reason
@@ -147,10 +147,7 @@ class Transactions(Generic[M]):
         else:
             return len(data)
         if self._checksums and crc32(plain) != int.from_bytes(data[-4:], "little"):
-            raise DataError(
-                Reason.BINLOG_CORRUPT,
-                f"an event of type {events.NAMES.get(kind, kind)} in {self._counters.file} does not match its checksum",
-            )
+            raise CorruptEvent(f"an event of type {events.NAMES.get(kind, kind)} in {self._counters.file}")
         return len(data) - 4
 
     # Rows
@@ -215,14 +212,16 @@ class Transactions(Generic[M]):
         parse = events.parse_gtid if data[5] == events.GTID else events.parse_tagged_gtid
         source, number, committed_at = parse(data, end)
         position = self._counters.processed.position
-        assert isinstance(position, GtidSet)
+        if not isinstance(position, GtidSet):
+            raise unreadable("a GTID of MySQL in a MariaDB's binlog")
         self._between(lambda: StreamMark(0, GtidSet({source: ((number, number),)})))
         self._open(data, f"{source}:{number}", position.add(source, number), committed_at)
 
     def _mariadb_gtid(self, data: bytes, end: int) -> None:
         begun = events.parse_mariadb_gtid(data, end)
         position = self._counters.processed.position
-        assert isinstance(position, MariaDbGtids)
+        if not isinstance(position, MariaDbGtids):
+            raise unreadable("a GTID of MariaDB in a MySQL's binlog")
         server_id = int.from_bytes(data[6:10], "little")
         file = self._counters.file
         place = len(file), file, int.from_bytes(data[14:18], "little")

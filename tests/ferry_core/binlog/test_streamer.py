@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ferry_core.binlog import handshake
 from ferry_core.binlog.ending import end_of_binlog
+from ferry_core.binlog.frames import Frames
+from ferry_core.errors import DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, source_position
 from hack.servers import Family
@@ -272,3 +275,45 @@ def test_tagged_gtids_are_streamed(mysql_pair: Pair, schema: str) -> None:
         source.execute("SET gtid_next = 'AUTOMATIC:red'", f"INSERT INTO `{schema}`.t VALUES (4, '')")
         stream.caught_up()
     assert ids(stream) == [3, 4]
+
+
+def damage(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Change one byte of each event with the text "damaged on the way", the first ``times`` times."""
+    left = [times]
+
+    def damaging(read: Callable[[int], bytes]) -> Frames:
+        def damaged(size: int) -> bytes:
+            found = read(size)
+            if left[0] and b"damaged on the way" in found:
+                left[0] -= 1
+                return found.replace(b"damaged", b"Damaged")
+            return found
+
+        return Frames(damaged)
+
+    monkeypatch.setattr(handshake, "Frames", damaging)
+
+
+def test_an_event_that_is_damaged_on_the_way_is_read_again(
+    pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(pair.source, schema)
+    damage(monkeypatch, 2)
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
+        pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (1, 'damaged on the way')")
+        stream.caught_up()
+        assert stream.streamer.status().reconnects["corrupt"] == 2
+    assert ids(stream) == [1]
+
+
+def test_an_event_that_is_damaged_each_time_ends_the_run(
+    pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(pair.source, schema)
+    damage(monkeypatch, -1)
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
+        pair.source.execute(f"INSERT INTO `{schema}`.t VALUES (1, 'damaged on the way')")
+        error = stream.failed()
+    assert isinstance(error, DataError)
+    assert error.reason == "BinlogCorrupt"
+    assert "does not match its checksum, each of the 3 times that it was read" in error.message

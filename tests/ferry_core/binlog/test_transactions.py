@@ -4,6 +4,8 @@ import struct
 from zlib import crc32
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ferry_core.api.spec import Copy
 from ferry_core.binlog import events
@@ -75,6 +77,20 @@ def follow(*packets: bytes, start: Position | None = None) -> tuple[RecordingSin
     return sink, counters
 
 
+def lost(*packets: bytes) -> str:
+    """Why the stream has to be read again."""
+    transactions = Transactions(
+        MoveSet.of([simple_table()], Copy()),
+        RecordingSink(),
+        Counters(StreamMark(0, GtidSet())),
+        checksums=True,
+        folds=False,
+    )
+    with pytest.raises(StreamLost) as caught:
+        transactions.follow(Replay([description(), *packets]))
+    return caught.value.cause
+
+
 def refused(*packets: bytes, start: Position | None = None) -> str:
     table, sink = simple_table(), RecordingSink()
     transactions = Transactions(
@@ -97,13 +113,13 @@ def test_the_hand_made_stream_is_valid() -> None:
 def test_one_wrong_bit_is_noticed(place: int) -> None:
     good = insert(5)
     bad = good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :]
-    assert refused(gtid(1), query("BEGIN"), table_map(), bad) == "BinlogCorrupt"
+    assert lost(gtid(1), query("BEGIN"), table_map(), bad) == "corrupt"
 
 
 def test_a_wrong_byte_in_the_event_kind_is_noticed() -> None:
     good = insert(5)
     bad = good[:5] + bytes([77]) + good[6:]
-    assert refused(gtid(1), query("BEGIN"), table_map(), bad) == "BinlogCorrupt"
+    assert lost(gtid(1), query("BEGIN"), table_map(), bad) == "corrupt"
 
 
 def test_without_checksums_events_end_where_they_end() -> None:
@@ -204,3 +220,38 @@ def test_a_heartbeat_means_the_end_only_where_the_last_event_ended() -> None:
     assert counters.caught_up
     _, counters = follow(gtid(1), query("BEGIN"), last, beat(900), gtid(2), query("BEGIN"), COMMIT)
     assert not counters.caught_up
+
+
+FOLLOWED: list[bytes] = [
+    gtid(1), query("BEGIN"), table_map(), insert(5), insert(6, events.WRITE_ROWS_V1), COMMIT, query("DROP TABLE t"),
+    event(events.ROTATE, bytes(8) + b"binlog.000002"), event(events.GTID_LIST, struct.pack("<I", 0)),
+    event(events.MARIADB_GTID, struct.pack("<QIB", 3, 0, 0x04)), event(events.XA_PREPARE, bytes(13)),
+    event(events.TAGGED_GTID, b"\x02\x72"), event(events.TRANSACTION_PAYLOAD, b"\x01\x01\x04\x02\x01\x00\x00"),
+    event(events.MARIADB_QUERY_COMPRESSED, bytes(13) + b"\x81\x01x"), event(events.HEARTBEAT, b"binlog.000001"),
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(FOLLOWED), st.integers(20, 60), st.integers(0, 6), st.binary(max_size=6)), max_size=12
+    ),
+    st.sampled_from([GtidSet(), MariaDbGtids()]),
+)
+def test_no_sequence_of_events_is_an_unknown_error(
+    changes: list[tuple[bytes, int, int, bytes]], start: Position
+) -> None:
+    """Each event with valid checksum and header, in any order, with bytes of its body changed, cut or put in."""
+    packets = [
+        event(whole[5], whole[20:place] + added + whole[place + cut : -4]) for whole, place, cut, added in changes
+    ]
+    first = gtid(9) if isinstance(start, GtidSet) else event(events.MARIADB_GTID, struct.pack("<QIB", 9, 0, 0))
+    transactions = Transactions(
+        MoveSet.of([simple_table()], Copy()),
+        RecordingSink(count_only=True),
+        Counters(StreamMark(0, start)),
+        checksums=True,
+        folds=False,
+    )
+    with pytest.raises((StreamLost, DataError)):
+        transactions.follow(Replay([description(), first, query("BEGIN"), table_map(), *packets]))
