@@ -9,20 +9,23 @@ constraint ever touches a user's table.
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.computing import computing_settings
-from ferry_core.mysql.session import Session
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
-from ferry_core.preflight.trial_builds import Builds
 from ferry_core.preflight.trial_schema import trial_schema
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
 from ferry_core.schema.create import definition, known_definition
 from ferry_core.schema.definition import Definition, ForeignKey, parse
 from ferry_core.schema.likeness import differences
+from ferry_core.schema.parallel_builds import Builds, Opening
 from ferry_core.tables.discovery import TRIALS
 from ferry_core.tables.table import SUPPORTED_ENGINES, Table, TableName
 from ferry_core.text import shortlist
@@ -124,7 +127,7 @@ class _Trial:
             it, name = self.definitions[kind.tables[0]], self._name(kind.tables[0], schema)
             names.append(name)
             statements.append(it.create(name, self._taken(check.name for check in it.checks)))
-        built = Builds(statements, deadline).run(build, self.context.target.endpoint, settings)
+        built = Builds(statements, deadline).run(build, partial(_helping, self.context.target.endpoint, settings))
         for at, (kind, name) in enumerate(zip(kinds, names, strict=True)):
             if at in built.untried:
                 self.untried += [table.id for table in kind.tables]
@@ -230,6 +233,12 @@ class _Trial:
     def _advice(self, error: DataError) -> str:
         hint = _ADVICE.get(error.code, "").format(account=self.context.target_facts.account)
         return f"{hint}, or {_ELSE}" if hint else _ELSE
+
+
+@contextmanager
+def _helping(endpoint: Endpoint, settings: Mapping[str, str], opening: Opening) -> Iterator[Build]:
+    with Session(endpoint, Purpose.CONTROL, opening=opening) as session, as_written(session, settings) as build:
+        yield build
 
 
 def _names(tables: Sequence[Table]) -> str:

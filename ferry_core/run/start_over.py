@@ -18,6 +18,7 @@ from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import is_recreated, unlike_tables
 from ferry_core.run.setup import RunContext
 from ferry_core.schema.drop import drop_if_empty
+from ferry_core.schema.foreign_keys import with_other_keys
 from ferry_core.tables.table import Table
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,11 @@ def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Se
         return
     spec, known = context.ferry.spec, context.recreatable
     checked = PreflightContext(spec, context.uid, source, target, created, context.started, recreatable=known)
-    outdated = [table for table, _ in unlike_tables(checked) if is_recreated(checked, table)]
+    there = [table for table in created if table.target in checked.existing_targets]
+    unlike = {table for table, _ in unlike_tables(checked)}.union(
+        with_other_keys(source, target, context.tables, there)
+    )
+    outdated = [table for table in there if table in unlike and is_recreated(checked, table)]
     if outdated:
         dropped = _drop(target, fence, outdated, set(outdated))
         log.info("dropped %d tables of an earlier start: they were altered on the source since", dropped)

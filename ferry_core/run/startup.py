@@ -45,7 +45,7 @@ from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import drop_outdated, undo_start
 from ferry_core.run.started import Started
 from ferry_core.schema.cascades import unlogged_cascades
-from ferry_core.schema.create import create_missing
+from ferry_core.schema.create import Creation, create_missing
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -189,7 +189,8 @@ class RunStartup:
                 with reason_given(source, self._ferry.spec.tables, context.tables):
                     drop_outdated(context, fence, source, target)
                     planned = partial(self._keep_planned, context, fence)
-                    create_missing(source, target, context.tables, fence, planned, self._created.append)
+                    creation = Creation(planned, self._created.append, self._connections.target)
+                    create_missing(source, target, context.tables, fence, creation)
             visibility = visibility_of(source)
             self._reporter.source_retains(binlog_retention(source))
             state = self._state(context)

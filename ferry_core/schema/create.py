@@ -1,26 +1,33 @@
 """Creates tables that are missing on the target, from the source's definitions under their target names.
 
-``foreign_keys`` adds foreign keys later, after the rows; everything else (indexes, checks, partitions, AUTO_INCREMENT)
-is created at once. Called by the coordinator once the fence is taken, and again at every resume: existing tables are
-kept.
+Everything is created at once (indexes, checks, partitions, AUTO_INCREMENT), also foreign keys between selected tables:
+an ALTER for each table would take longer than the copy of small tables. Until the cutover they act on nothing, because
+each session that writes rows has foreign_key_checks=0: it neither checks nor cascades. Called by the coordinator once
+the fence is taken, and again at every resume: existing tables are kept.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ferry_core.errors import ConfigError, DataError
-from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.listings import exists, listed
+from ferry_core.mysql.listings import exists
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
-from ferry_core.schema.building import as_written
+from ferry_core.schema.building import Build, as_written
+from ferry_core.schema.constraint_names import ConstraintNames
 from ferry_core.schema.definition import Definition, parse
 from ferry_core.schema.drop import drop_if_empty
 from ferry_core.schema.likeness import differences
+from ferry_core.schema.parallel_builds import Builds, Opening
 from ferry_core.schema.spelling import spelled_out
 from ferry_core.tables.table import Table, TableName
+
+AT_ONCE = 64
+"""Tables between two looks at the lease. Each look costs a connection for each session that creates tables."""
 
 
 class Fence(Protocol):
@@ -29,39 +36,92 @@ class Fence(Protocol):
     def hold(self, working: Session) -> AbstractContextManager[None]: ...
 
 
+@dataclass(frozen=True)
+class Creation:
+    """How to create: ``planned`` is called with all tables before the first is created, ``created`` with each one
+    afterwards, in any thread. ``connect`` opens further sessions to the target; None: there is only the given one.
+    """
+
+    planned: Callable[[Sequence[Table]], object] = len
+    created: Callable[[Table], object] = lambda _table: None
+    connect: Callable[[], Session] | None = None
+
+
 def create_missing(
-    source: Session,
-    target: Session,
-    tables: Sequence[Table],
-    fence: Fence,
-    planned: Callable[[Sequence[Table]], object] = len,
-    created: Callable[[Table], object] = lambda _table: None,
+    source: Session, target: Session, tables: Sequence[Table], fence: Fence, creation: Creation = Creation()
 ) -> list[Table]:
     """Create schemas and tables that are missing on the target; returns the tables created now.
 
-    ``planned`` is called with all of them before the first is created, ``created`` with each one afterwards. Raises
-    ConfigError for tables that differ from the source's after creation, and drops those of them that are empty.
+    Raises ConfigError for tables that differ from the source's after creation, and drops those of them that are empty.
     """
     missing = [table for table in tables if not exists(target, table.target)]
     if not missing:
         return []
-    planned(missing)
+    creation.planned(missing)
+    for table in missing:
+        take_literally(target, table)
+    made = {table.source: definition(source, table.source).on_engine(table.target_engine) for table in missing}
+    statements = _statements(target, missing, made, {table.source: table.target for table in tables})
+    with fence.hold(target):
+        _create_schemas(source, target, missing)
     with as_written(target) as build:
-        for table in missing:
-            take_literally(target, table)
-            made = definition(source, table.source).on_engine(table.target_engine)
-            taken = taken_names(target, table.target, "CHECK") if made.checks else frozenset()
-            statement = made.create(table.target, taken)
+        for first in range(0, len(missing), AT_ONCE):
+            some = missing[first : first + AT_ONCE]
             with fence.hold(target):
-                _create_schema(source, target, table)
-                build(statement)
-            created(table)
-    _refuse_unlike(source, target, missing, fence)
+                _build(build, some, statements[first : first + AT_ONCE], fence, creation)
+    _refuse_unlike(source, target, missing, fence, made)
     return missing
 
 
-def _refuse_unlike(source: Session, target: Session, created: Sequence[Table], fence: Fence) -> None:
-    found = differences(source, target, [(table, table.target) for table in created], definition)
+def _statements(
+    target: Session,
+    missing: Sequence[Table],
+    made: Mapping[TableName, Definition],
+    targets: Mapping[TableName, TableName],
+) -> list[str]:
+    """One CREATE TABLE each. The first table gets a constraint's name if several want it."""
+    checks, keys = ConstraintNames(target, "CHECK"), ConstraintNames(target, "FOREIGN KEY")
+    statements = []
+    for table in missing:
+        it = made[table.source]
+        inside = [key for key in it.foreign_keys if key.references in targets]
+        taken = checks.taken(table.target) if it.checks else frozenset()
+        names = keys.taken(table.target) if inside else frozenset()
+        constraints = [key.referencing(targets[key.references], names) for key in inside]
+        statements.append(it.create(table.target, taken, constraints))
+        if it.checks:
+            checks.take(table.target, [check.name for check in it.checks])
+        if inside:
+            keys.take(table.target, [key.name for key in inside])
+    return statements
+
+
+def _build(build: Build, tables: Sequence[Table], statements: Sequence[str], fence: Fence, creation: Creation) -> None:
+    builds = Builds(statements, done=lambda at: creation.created(tables[at]))
+    helper = None if creation.connect is None else partial(_helping, creation.connect, fence)
+    for refused in builds.run(build, helper).refused.values():
+        raise refused
+
+
+@contextmanager
+def _helping(connect: Callable[[], Session], fence: Fence, opening: Opening) -> Iterator[Build]:
+    with connect() as session:
+        opening(session)
+        with fence.hold(session), as_written(session) as build:
+            yield build
+
+
+def _refuse_unlike(
+    source: Session,
+    target: Session,
+    created: Sequence[Table],
+    fence: Fence,
+    made: Mapping[TableName, Definition],
+) -> None:
+    def read(session: Session, name: TableName) -> Definition:
+        return made[name] if session is source else definition(session, name)
+
+    found = differences(source, target, [(table, table.target) for table in created], read)
     if not found:
         return
     with fence.hold(target):
@@ -122,30 +182,13 @@ def _defined(source: Session, table: TableName, text: str) -> Definition:
     return parse(spelled_out(source, table, text), table)
 
 
-def taken_names(session: Session, table: TableName, kind: str) -> frozenset[str]:
-    """Constraint names of other tables of the schema, in lower case, if names must be unique in the schema."""
-    owners = constraint_owners(session, table.schema, kind)
-    return frozenset(name for name, owner in owners.items() if owner != table.name)
-
-
-def constraint_owners(session: Session, schema: str, kind: str) -> dict[str, str]:
-    """The names of a schema's constraints, in lower case, with their tables, if names must be unique in the schema."""
-    if kind == "CHECK" and session.flavor is not Flavor.MYSQL:
-        return {}  # on MariaDB names are unique per table
-    rows = listed(
-        session,
-        "SELECT constraint_name, table_name FROM information_schema.table_constraints"
-        f" WHERE constraint_type = {string(kind)} AND constraint_schema = {string(schema)}",
-    )
-    return {(name or b"").decode().lower(): (owner or b"").decode() for name, owner in rows}
-
-
-def _create_schema(source: Session, target: Session, table: Table) -> None:
-    rows = source.query(
-        "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
-        f" WHERE schema_name = {string(table.source.schema)}"
-    )
-    charset, collation = ((value or b"").decode() for value in rows[0])
-    target.execute(
-        f"CREATE DATABASE IF NOT EXISTS {identifier(table.target.schema)} CHARACTER SET {charset} COLLATE {collation}"
-    )
+def _create_schemas(source: Session, target: Session, tables: Sequence[Table]) -> None:
+    for of_source, of_target in dict.fromkeys((table.source.schema, table.target.schema) for table in tables):
+        rows = source.query(
+            "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
+            f" WHERE schema_name = {string(of_source)}"
+        )
+        charset, collation = ((value or b"").decode() for value in rows[0])
+        target.execute(
+            f"CREATE DATABASE IF NOT EXISTS {identifier(of_target)} CHARACTER SET {charset} COLLATE {collation}"
+        )

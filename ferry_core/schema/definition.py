@@ -60,13 +60,13 @@ class Definition:
         """With another engine, and without the options that only the present one knows."""
         return replace(self, options=_with_engine(self.options, engine))
 
-    def create(self, target: TableName, taken: Collection[str] = ()) -> str:
-        """CREATE TABLE with the target's name, without foreign keys. CHECKs whose names are ``taken`` get new ones."""
+    def create(self, target: TableName, taken: Collection[str] = (), foreign_keys: Iterable[str] = ()) -> str:
+        """CREATE TABLE with the target's name and these foreign keys. CHECKs whose names are ``taken`` get new ones."""
         elements = list(self.elements)
         for check in self.checks:
             if check.name.lower() in taken:
                 elements[check.element] = check.unnamed
-        body = ",\n  ".join(elements)
+        body = ",\n  ".join([*elements, *foreign_keys])
         return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
 
 

@@ -1,16 +1,18 @@
-"""Adds foreign keys to the target's tables, after their rows. Called by the coordinator; may be repeated.
+"""Adds foreign keys that the target's tables lack, after their rows. Called by the coordinator; may be repeated.
 
-Rows equal the source's only at the cutover, so existing rows are not checked: the source's own constraint has checked
-them. ``foreign_key_checks=0`` also lets the server add the constraint in place.
+``create`` makes tables with their foreign keys. They are missing where somebody else, or an earlier version, made the
+table. Rows equal the source's only at the cutover, so existing rows are not checked: the source's own constraint has
+checked them. ``foreign_key_checks=0`` also lets the server add the constraint in place.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ferry_core.mysql.session import Session
 from ferry_core.schema.building import as_written
-from ferry_core.schema.create import Fence, constraint_owners, definition
+from ferry_core.schema.constraint_names import ConstraintNames
+from ferry_core.schema.create import Fence, definition, known_definition
 from ferry_core.schema.definition import ForeignKey
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import Table, TableName
 
 LOCK_SECONDS = 2
 """An ALTER that waits for its lock blocks everyone else and cannot be stopped."""
@@ -28,33 +30,56 @@ def add_foreign_keys(source: Session, target: Session, tables: Sequence[Table], 
     targets = {table.source: table.target for table in tables}
     notices = []
     missing: list[tuple[Table, list[ForeignKey]]] = []
+    names = ConstraintNames(target, "FOREIGN KEY")
+    fold = folding(target)
     for table, keys in _with_keys(source, tables):
-        there = {(key.references, key.columns) for key in definition(target, table.target).foreign_keys}
+        there = {(fold(key.references), key.columns) for key in definition(target, table.target).foreign_keys}
         outside = [key for key in keys if key.references not in targets]
         notices += [
             f"{key.name} of {table.source} references {key.references}, which is not selected" for key in outside
         ]
         # Compared by content: names may have to differ where schemas are merged.
-        lacking = [key for key in keys if key not in outside and (targets[key.references], key.columns) not in there]
+        inside = [key for key in keys if key not in outside]
+        lacking = [key for key in inside if (fold(targets[key.references]), key.columns) not in there]
         if lacking:
             missing.append((table, lacking))
-    owners = {
-        schema: constraint_owners(target, schema, "FOREIGN KEY")
-        for schema in {table.target.schema for table, _ in missing}
-    }
     for first in range(0, len(missing), AT_ONCE):
         with fence.hold(target), as_written(target) as build:
             for table, keys in missing[first : first + AT_ONCE]:
-                names = owners[table.target.schema]
-                taken = {name for name, owner in names.items() if owner != table.target.name}
+                taken = names.taken(table.target)
                 added = ", ".join(f"ADD {key.referencing(targets[key.references], taken)}" for key in keys)
                 build(f"ALTER TABLE {table.target.sql} {added}")
-                for key in keys:
-                    names.setdefault(key.name.lower(), table.target.name)
+                names.take(table.target, [key.name for key in keys])
     return notices
 
 
 def _with_keys(source: Session, tables: Sequence[Table]) -> Iterator[tuple[Table, Sequence[ForeignKey]]]:
     for table in tables:
         if "FOREIGN KEY" in table.definition or not table.definition:
-            yield table, definition(source, table.source).foreign_keys
+            yield table, known_definition(source, table).foreign_keys
+
+
+def with_other_keys(source: Session, target: Session, tables: Sequence[Table], made: Sequence[Table]) -> list[Table]:
+    """Those of ``made``, tables that exist on the target, with a foreign key that the source's table does not have."""
+    fold, targets = folding(target), {table.source: table.target for table in tables}
+    found = []
+    for table in made:
+        keys = definition(source, table.source).foreign_keys
+        wanted = {(fold(targets.get(key.references, key.references)), *_content(key)) for key in keys}
+        if any(
+            (fold(key.references), *_content(key)) not in wanted
+            for key in definition(target, table.target).foreign_keys
+        ):
+            found.append(table)
+    return found
+
+
+def _content(key: ForeignKey) -> tuple[object, ...]:
+    return key.columns, key.on_delete, key.on_update
+
+
+def folding(session: Session) -> Callable[[TableName], TableName]:
+    """How names are compared on a server that may ignore their case."""
+    if session.number("SELECT @@lower_case_table_names") == 0:
+        return lambda name: name
+    return lambda name: TableName(name.schema.lower(), name.name.lower())

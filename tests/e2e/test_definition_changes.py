@@ -249,6 +249,28 @@ def test_a_table_altered_after_a_start_that_was_killed_once_it_had_created_its_t
     assert_equal_schemas(source, target, schema)
 
 
+def test_a_foreign_key_dropped_after_a_start_that_was_killed_once_it_had_created_its_tables(cli: FerryCli) -> None:
+    """The target's table has the constraint, and differs in nothing else."""
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE a_child (id INT PRIMARY KEY, o INT, CONSTRAINT gone FOREIGN KEY (o) REFERENCES other (id))",
+    )
+    with Proxy(target.host, target.port) as proxy:
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())
+        with cli.process() as process:
+            process.start()
+            proxy.wait_held()
+            process.kill()
+    assert "`gone`" in str(target.query(f"SHOW CREATE TABLE `{schema}`.a_child"))
+    source.execute(f"ALTER TABLE `{schema}`.a_child DROP FOREIGN KEY gone")
+    cli.spec["target"]["port"] = target.port
+    ended = cli.run()
+    assert ended.code == 0, ended
+    assert_equal_schemas(source, target, schema)
+
+
 def test_an_irrelevant_alteration_while_the_run_was_stopped(cli: FerryCli) -> None:
     """The run resumes from its checkpoint after the statements; only one of them requires a comparison alone."""
     source, schema = cli.pair.source, cli.schema

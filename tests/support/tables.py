@@ -19,8 +19,9 @@ from ferry_core.preflight.facts import ServerFacts
 from ferry_core.preflight.structure import structures
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
+from ferry_core.schema.constraint_names import ConstraintNames
 from ferry_core.schema.counters import raise_counters
-from ferry_core.schema.create import create_missing, definition, taken_names
+from ferry_core.schema.create import create_missing, definition
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.describe import columns_of, indexes_of, storage_of
 from ferry_core.tables.discovery import discover, new_tables, rediscover, reread
@@ -129,7 +130,9 @@ CATALOGUE_QUERIES: dict[str, CatalogueQuery] = {
     "structure": lambda session, table: structures(session, [table.source]),
     "the target's key": target_key_index,
     "hash keys": has_hash_unique,
-    "taken names": lambda session, table: taken_names(session, TableName(table.source.schema, "mine"), "FOREIGN KEY"),
+    "taken names": lambda session, table: ConstraintNames(session, "FOREIGN KEY").taken(
+        TableName(table.source.schema, "mine")
+    ),
     "counters": lambda session, table: raise_counters(session, session, [table], _NoFence(), Cancellation().check),
     "constraints": lambda session, table: definition(session, table.source).foreign_keys,
     "missing tables": lambda session, table: create_missing(session, session, [table], _NoFence()),

@@ -1,13 +1,17 @@
 """Tables and foreign keys are created under their target names, whatever names, defaults and comments contain."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from ferry_core.api.selection import Tables
+from ferry_core.errors import FerryError
 from ferry_core.mysql.session import Purpose, Session
-from ferry_core.schema.create import create_missing, definition
+from ferry_core.schema.create import Creation, create_missing, definition
 from ferry_core.schema.definition import parse
 from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import TableName
 from hack.servers import Family
 from tests.support.compare import assert_equal_tables
@@ -90,33 +94,89 @@ def test_unusual_definitions_arrive_under_new_names(pair: Pair, both: TablePair,
     assert "AUTO_INCREMENT=80" in kept
 
 
-def test_foreign_keys_are_added_once_under_new_names(pair: Pair, both: TablePair, schema: str) -> None:
-    pair.source.execute(
-        f"USE `{schema}`",
-        "CREATE TABLE out_of_it (id INT PRIMARY KEY)",
-        "CREATE TABLE p (id INT PRIMARY KEY, u INT UNIQUE)",
-        "CREATE TABLE c (id INT PRIMARY KEY, pid INT, self INT, o INT, "
-        "CONSTRAINT `a,b` FOREIGN KEY (pid) REFERENCES p (id), "
-        "CONSTRAINT own FOREIGN KEY (self) REFERENCES c (id), "
-        "CONSTRAINT lost FOREIGN KEY (o) REFERENCES out_of_it (id))",
-        "INSERT INTO p VALUES (1, 1)",
-        "INSERT INTO c VALUES (1, 1, NULL, NULL), (2, 1, 1, NULL)",
-    )
+RELATED = (
+    "CREATE TABLE out_of_it (id INT PRIMARY KEY)",
+    "CREATE TABLE p (id INT PRIMARY KEY, u INT UNIQUE)",
+    """CREATE TABLE c (id INT PRIMARY KEY, pid INT, self INT, o INT,
+       CONSTRAINT `a,b` FOREIGN KEY (pid) REFERENCES p (id) ON DELETE CASCADE,
+       CONSTRAINT own FOREIGN KEY (self) REFERENCES c (id),
+       CONSTRAINT lost FOREIGN KEY (o) REFERENCES out_of_it (id))""",
+    "INSERT INTO p VALUES (1, 1)",
+    "INSERT INTO c VALUES (1, 1, NULL, NULL), (2, 1, 1, NULL)",
+)
+
+
+@pytest.mark.parametrize("made", ["by_us", "without_keys"])
+def test_foreign_keys_are_made_once_under_new_names(pair: Pair, both: TablePair, schema: str, made: str) -> None:
+    """With the table; or by an ALTER, if somebody has made the table without them."""
+    pair.source.execute(f"USE `{schema}`", *RELATED)
     to = f"{schema}_to"
+    if made == "without_keys":
+        bare = "CREATE TABLE c (id INT PRIMARY KEY, pid INT, self INT, o INT, KEY (pid), KEY (self), KEY (o))"
+        pair.target.execute(f"CREATE DATABASE `{to}`", f"USE `{to}`", bare)
     rules = [{"match": f"{schema}.p", "target": f"{to}.parents"}]
     tables = both.selected(f"{schema}.[cp]", renameSchemas={schema: to}, rules=rules)
-    assert b"FOREIGN KEY" not in (both.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"")
+    assert (b"FOREIGN KEY" in (both.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"")) == (made == "by_us")
     both.copy_all(tables)
     for _ in range(2):
         notices = add_foreign_keys(both.control, both.target, tables, both.fence)
         assert len(notices) == 1
         assert "lost" in notices[0]
     text = (both.target.query(f"SHOW CREATE TABLE `{to}`.c")[0][1] or b"").decode()
-    assert "CONSTRAINT `a,b` FOREIGN KEY (`pid`) REFERENCES `parents` (`id`)" in text
+    assert "CONSTRAINT `a,b` FOREIGN KEY (`pid`) REFERENCES `parents` (`id`) ON DELETE CASCADE" in text
     assert "CONSTRAINT `own` FOREIGN KEY (`self`) REFERENCES `c` (`id`)" in text
     assert text.count("FOREIGN KEY") == 2
     assert both.target.text("SELECT @@foreign_key_checks") == "0"
     assert both.target.text("SELECT @@character_set_connection") == "binary"
+
+
+def test_many_related_tables_are_made_on_several_connections(pair: Pair, both: TablePair, schema: str) -> None:
+    """In a cycle, so that no order would do, and from two schemas that use the same names of constraints."""
+    count = 24
+    schemas = (schema, f"{schema}_2")
+    pair.source.execute(f"CREATE DATABASE `{schemas[1]}`")
+    for at, of in enumerate(schemas):
+        pair.source.execute(
+            f"USE `{of}`",
+            "SET foreign_key_checks = 0",
+            *(
+                f"CREATE TABLE `{at}_{n}` (id INT PRIMARY KEY, CONSTRAINT next_{n} FOREIGN KEY (id) REFERENCES "
+                f"`{at}_{(n + 1) % count}` (id) ON UPDATE CASCADE)"
+                for n in range(count)
+            ),
+        )
+    selection = Tables.model_validate({"include": [f"{schema}*.*"], "renameSchemas": {schemas[1]: schema}})
+    tables = discover(both.control, selection)
+    made: list[str] = []
+    creation = Creation(created=lambda table: made.append(table.id), connect=both.connect_target)
+    assert create_missing(both.control, both.target, tables, both.fence, creation) == tables
+    assert sorted(made) == sorted(table.id for table in tables)
+    assert add_foreign_keys(both.control, both.target, tables, both.fence) == []
+    named = 0
+    for at, of in enumerate(schemas):
+        for n in range(count):
+            text = (both.target.query(f"SHOW CREATE TABLE `{schema}`.`{at}_{n}`")[0][1] or b"").decode()
+            assert text.count(f"REFERENCES `{at}_{(n + 1) % count}` (`id`) ON UPDATE CASCADE") == 1, text
+            named += f"CONSTRAINT `next_{n}`" in text
+            if of == schema:
+                assert_equal_tables(pair.source, pair.target, (of, f"{at}_{n}"))
+    assert named == count
+
+
+def test_a_table_that_the_target_refuses_does_not_keep_others_from_being_made(
+    pair: Pair, both: TablePair, schema: str
+) -> None:
+    pair.source.execute(
+        f"USE `{schema}`", *(f"CREATE TABLE t{n} (id INT PRIMARY KEY) ENGINE=InnoDB" for n in range(12))
+    )
+    tables = discover(both.control, Tables.model_validate({"include": [f"{schema}.*"]}))
+    tables[3] = replace(tables[3], target_engine="NoSuchEngine")
+    made: list[str] = []
+    creation = Creation(created=lambda table: made.append(table.id), connect=both.connect_target)
+    with pytest.raises(FerryError, match="NoSuchEngine"):
+        create_missing(both.control, both.target, tables, both.fence, creation)
+    assert len(made) == 11
+    assert tables[3].id not in made
 
 
 def test_the_targets_defaults_do_not_change_a_definition(pair: Pair, both: TablePair, schema: str) -> None:
