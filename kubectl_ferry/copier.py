@@ -34,10 +34,19 @@ class Copier:
     token: str = field(repr=False)
     tls: ssl.SSLContext = field(repr=False)
 
-    def request(self, path: str, accept: str = "*/*", seconds: float = _SECONDS) -> http.client.HTTPResponse:
-        """GET ``path``; the caller reads the answer, which may have no end."""
+    def request(
+        self,
+        path: str,
+        accept: str = "*/*",
+        seconds: float = _SECONDS,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+    ) -> http.client.HTTPResponse:
+        """The caller reads the answer, which may have no end."""
         connection = _Connection(self, seconds)
-        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}", "Accept": accept})
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": accept, "Connection": "close"}
+        connection.request(method, path, body=body, headers=headers)
         return connection.getresponse()
 
     def json(self, path: str) -> Any:

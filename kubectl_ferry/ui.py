@@ -1,8 +1,8 @@
 """``kubectl ferry ui``: the copier's status page on a port of this machine. Called by ``main``.
 
-A browser knows neither the copier's certificate nor its token, so this small proxy adds them. It passes on GET alone:
-under an operator only the Ferry resource controls a run. It listens on loopback, and refuses requests that name another
-host, which a foreign web page could make a browser send.
+A browser knows neither the copier's certificate nor its token, so this small proxy adds them. It passes on reads, and
+the page's commands, which the copier refuses with the kubectl line to use instead; never the operator's directive. It
+listens on loopback, and refuses what a foreign web page could make a browser send.
 """
 
 import http.client
@@ -47,11 +47,34 @@ class _Handler(BaseHTTPRequestHandler):
     server: Proxy
 
     def do_GET(self) -> None:
-        if self.headers.get("Host") not in {f"{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")}:
+        self._pass_on(None)
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if self.path == "/api/v1/directive" or not (length.isascii() and length.isdigit() and int(length) <= _PART):
+            self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+            return
+        self._pass_on(self.rfile.read(int(length)))
+
+    do_PUT = do_POST  # noqa: N815 - http.server's name
+
+    def _foreign(self) -> bool:
+        """Whether a web page of another site may have caused the request. An image's has no Origin."""
+        host = self.headers.get("Host", "")
+        return (
+            host not in {f"{name}:{self.server.server_port}" for name in ("127.0.0.1", "localhost")}
+            or self.headers.get("Origin", f"http://{host}") != f"http://{host}"
+            or (self.path != "/" and self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"))
+        )
+
+    def _pass_on(self, body: bytes | None) -> None:
+        if self._foreign():
             self.send_error(HTTPStatus.FORBIDDEN, "another host")
             return
         try:
-            answer = self.server.copier.request(self.path, self.headers.get("Accept", "*/*"), _IDLE_SECONDS)
+            answer = self.server.copier.request(
+                self.path, self.headers.get("Accept", "*/*"), _IDLE_SECONDS, method=self.command, body=body
+            )
         except (OSError, http.client.HTTPException) as error:
             self.send_error(
                 HTTPStatus.BAD_GATEWAY, "the copier does not answer", f"{error}; start kubectl ferry ui again"

@@ -47,11 +47,16 @@ async def _arguments(request: web.Request) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
 
 
+def unix_socket(request: web.Request) -> socket.socket | None:
+    """The Unix socket over which the request came: its owner or root has sent it."""
+    sock = None if request.transport is None else request.transport.get_extra_info("socket")
+    return sock if sock is not None and sock.family == socket.AF_UNIX else None
+
+
 def origin(request: web.Request) -> str:
     """Address of the client; of a Unix socket, its process and user."""
-    transport = request.transport
-    peer = None if transport is None else transport.get_extra_info("socket")
-    if peer is not None and peer.family == socket.AF_UNIX:
+    peer = unix_socket(request)
+    if peer is not None:
         pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return f"process {pid} of user {uid}"
     return request.remote or "a closed connection"

@@ -14,12 +14,14 @@ from ferry_core.api.choices import CutoverMode
 from ferry_core.api.control import Acknowledged, Done, NewThrottle, Nothing, Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
+from ferry_core.api.spec import Throttle
 from ferry_core.api.unsupported import refuse_unsupported_directive
-from ferry_core.control.answers import answer, refusal
+from ferry_core.control.answers import TOKEN_NAME, answer, refusal
+from ferry_core.control.audit import unix_socket
 from ferry_core.control.managed import Managed
 from ferry_core.control.route import Handler, Route
 from ferry_core.control.verbs import Verbs
-from ferry_core.errors import FerryError
+from ferry_core.errors import ConfigError, FerryError
 from ferry_core.reasons import Reason
 
 SIMPLE = {
@@ -112,8 +114,19 @@ class Commands:
             422, Reason.NOT_BUILT_YET, "not supported yet: a run verifies before the cutover, not on request"
         )
 
+    def _refuse_query(self, request: web.Request, throttle: Throttle) -> None:
+        """Without a token, everybody with a login on this machine could have the source run SQL under our account."""
+        new = throttle.query not in (None, self._verbs.wanted.throttle.query)
+        if new and TOKEN_NAME not in request and unix_socket(request) is None:
+            raise ConfigError(
+                Reason.TOKEN_REQUIRED,
+                "throttle.query is SQL that the source runs, and requests to this run need no token: change it in the "
+                "manifest and start again, or start with --token-file or --listen unix:PATH",
+            )
+
     async def settings(self, request: web.Request) -> web.StreamResponse:
         settings = Settings.model_validate_json(await request.read())
+        self._refuse_query(request, settings.throttle)
         if refused := self._refuse_managed("settings", settings.model_dump(mode="json", by_alias=True)):
             return refused
         await self._run(lambda: self._verbs.set_settings(settings))
@@ -125,6 +138,7 @@ class Commands:
         try:
             directive = Directive.model_validate_json(body)
             refuse_unsupported_directive(directive)
+            self._refuse_query(request, directive.throttle)
             self._verbs.check(directive)
             await self._run(lambda: self._verbs.directive(directive))
         except (ValidationError, FerryError, OSError) as error:

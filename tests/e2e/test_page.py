@@ -20,7 +20,8 @@ def click(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_a_move_from_the_page_alone(tmp_path: Path, pair: Pair, schema: str) -> None:
+def test_a_move_from_the_page_alone(tmp_path: Path, mysql_pair: Pair, schema: str) -> None:
+    pair = mysql_pair  # the page is the same for both families
     pair.source.execute(
         f"USE `{schema}`",
         "CREATE TABLE `<i>orders</i>` (id INT PRIMARY KEY, v VARCHAR(80)) ENGINE=InnoDB",

@@ -6,12 +6,16 @@ import { command } from "./commands.js";
 import { at } from "./dom.js";
 
 const inputs = () => at("settings").querySelectorAll("input");
-const place = input => input.name.split(".");
 const shown = new Map(); // by name: the value that was loaded
 
-function read(settings, input) {
-  const [part, field] = place(input);
-  return String(settings[part][field] ?? "");
+// A name is the field's path in the settings; what is absent or null is empty.
+const read = (settings, name) => String(name.split(".").reduce((found, field) => found?.[field], settings) ?? "");
+
+function write(settings, input) {
+  const path = input.name.split(".");
+  const last = path.pop();
+  const parent = path.reduce((found, field) => (found[field] ??= {}), settings);
+  parent[last] = input.value === "" ? null : input.type === "number" ? Number(input.value) : input.value;
 }
 
 export async function loadSettings() {
@@ -21,7 +25,7 @@ export async function loadSettings() {
   } catch { return; /* the stream of events says that the server is away */ }
   for (const input of inputs()) {
     if (shown.has(input.name) && input.value !== shown.get(input.name)) continue; // being edited
-    input.value = read(settings, input);
+    input.value = read(settings, input.name);
     shown.set(input.name, input.value);
   }
 }
@@ -32,10 +36,7 @@ async function apply(event) {
   const changed = [...inputs()].filter(input => input.value !== shown.get(input.name));
   try {
     settings = await (await request("api/v1/settings")).json();
-    for (const input of changed) {
-      const [part, field] = place(input);
-      settings[part][field] = input.value === "" ? null : input.type === "number" ? Number(input.value) : input.value;
-    }
+    for (const input of changed) write(settings, input);
   } catch { /* the command below says what is wrong */ }
   if (!await command("api/v1/settings", "PUT", settings ?? {}, "The settings are applied.")) return;
   shown.clear();

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,8 @@ import pytest
 
 from ferry_core.api.control import History, Sample, Settings
 from ferry_core.api.report import Stage, TableReport
+from ferry_core.api.safety_override import SafetyOverride
+from ferry_core.api.spec import Throttle
 from ferry_core.control import live
 from ferry_core.control.listen import Address
 from ferry_core.control.managed import Managed
@@ -19,7 +22,7 @@ from ferry_core.control.server import ControlServer
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.recent import MOST_EVENTS
 from ferry_core.report.samples import MOST_SAMPLES, Samples
-from tests.support.control import Run, ask, client, refused, serving
+from tests.support.control import TOKEN, Run, ask, client, refused, serving
 from tests.support.tables import moves_of, simple_table
 from tests.support.waits import PATIENCE_SECONDS, wait_until
 
@@ -176,6 +179,38 @@ def test_settings_that_cannot_be_applied_change_nothing(
 ) -> None:
     assert said in refused(ask(server, "PUT", "/api/v1/settings", json=body), status, reason)
     assert run.asked == []
+
+
+def test_sql_for_the_source_needs_a_token(run: Run, tmp_path: Path) -> None:
+    """Everybody with a login on the machine reaches 127.0.0.1; the source's account is not theirs."""
+    settings = {"copy": {}, "throttle": {"query": "SELECT 1"}}
+    bodies = {"settings": settings, "directive": {"generation": 2, **settings}}
+    with serving(run) as server:
+        for path, body in bodies.items():
+            said = refused(ask(server, "PUT", f"/api/v1/{path}", json=body), 422, "TokenRequired")
+            assert "--token-file" in said
+        assert [each for each in run.asked if not isinstance(each, SafetyOverride)] == []
+        known = Settings.model_validate(settings).throttle  # the manifest's may stay
+        run.wanted = run.wanted.model_copy(update={"throttle": known})
+        assert ask(server, "PUT", "/api/v1/settings", json=settings)[0] == 200
+        run.wanted = run.wanted.model_copy(update={"throttle": Throttle()})
+    with serving(run, token=TOKEN) as server:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        for path, body in bodies.items():
+            run.wanted = run.wanted.model_copy(update={"throttle": Throttle()})
+            assert ask(server, "PUT", f"/api/v1/{path}", json=body, headers=headers)[0] == 200
+    run.wanted = run.wanted.model_copy(update={"throttle": Throttle()})
+
+    async def over_socket() -> int:
+        connector = aiohttp.UnixConnector(str(tmp_path / "s"))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.put("http://localhost/api/v1/settings", json=settings) as answer,
+        ):
+            return answer.status
+
+    with serving(run, f"unix:{tmp_path / 's'}"):
+        assert asyncio.run(over_socket()) == 200
 
 
 def test_under_an_operator_settings_name_the_patch(run: Run) -> None:

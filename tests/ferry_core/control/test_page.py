@@ -9,7 +9,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from ferry_core.api.control import Settings
+from ferry_core.api.durations import Duration
 from ferry_core.api.report import Stage
+from ferry_core.api.spec import ThreadsRunning
 from ferry_core.control import live, routes
 from ferry_core.control.managed import Managed
 from ferry_core.control.server import ControlServer
@@ -167,11 +169,17 @@ def test_settings_are_shown_and_changed(server: ControlServer, run: Run, open_pa
     expect(page.get_by_label("Workers")).to_have_value("4")
     page.get_by_label("Workers").fill("2")
     page.locator("[name='throttle.maxRowsPerSecond']").fill("7")
+    page.get_by_label("Running threads, target").fill("60")
+    page.get_by_label("Largest lag of a replica").fill("5s")
+    page.get_by_label("Active hours").fill("20:00-06:00 Europe/Berlin")
     page.locator("#settings button").click()
     expect(page.locator("#said")).to_have_text("The settings are applied.")
     (settings,) = run.asked
     assert isinstance(settings, Settings)
     assert (settings.copy_.workers, settings.throttle.max_rows_per_second) == (2, 7)
+    assert settings.throttle.max_threads_running == ThreadsRunning(target=60)
+    assert settings.throttle.max_replica_lag == Duration("5s")
+    assert settings.throttle.query is None
     assert settings.copy_.chunk_target_duration == 0.5
 
 
