@@ -6,8 +6,9 @@ that arrives when the first one's attempt fails and restores read_only.
 The mutex is a named lock on the source. A run holds it during an attempt and, after the cutover, for as long as it
 watches the source. It is released with its session, which the source closes after a silence longer than any attempt. A
 successor of the same Ferry finds the session by a second named lock of the Ferry's own, and kills it. If a dead copier
-left the source read-only, its successor restores it; attempts of other Ferries refuse such a source. Made by
-``source_lock``.
+left the source read-only, its successor restores it; attempts of other Ferries refuse such a source. A statement that
+stops writes may outlive the mutex: it may wait for a table while its copier is dead, or still be on its way. So its
+session holds ``STATEMENT``, and no other attempt begins before that is free. Made by ``source_lock``.
 """
 
 import contextlib
@@ -24,9 +25,22 @@ from ferry_core.reasons import Reason
 log = logging.getLogger(__name__)
 
 SOURCE_LOCK = AdvisoryLock("mysql-ferry-source-lock")
+STATEMENT = AdvisoryLock("mysql-ferry-stops-writes")
+"""Held by the session that stops writes, from before its last look at the mutex until the statement has ended."""
 LOOK_SECONDS = 0.2
 IDLE_SECONDS = 900
 """The source closes the session after this silence. An attempt may take 10 min."""
+
+
+def refuse_statement(session: Session, where: str) -> None:
+    """Ask with the mutex: then no statement of another Ferry can come that is not seen here.
+
+    It would lock the source for that Ferry, whose next run would allow writes again in spite of our cutover.
+    """
+    if STATEMENT.holder(session):
+        raise RetriableError(
+            Reason.SOURCE_LOCK_BUSY, f"{where}: a statement with which another Ferry stops writes has not ended yet"
+        )
 
 
 class CutoverMutexLost(RetriableError):
@@ -71,6 +85,10 @@ class CutoverMutex:
             except ConnectionLost as error:
                 self.release()  # the server may not have noticed yet: the next holder must find the session and end it
                 raise CutoverMutexLost(error.message) from error
+
+    def ping(self) -> None:
+        """Raise CutoverMutexLost if the session has ended."""
+        self.use(lambda session: session.query("SELECT 1"))
 
     def acquire(self, seconds: float, check_cancelled: Callable[[], object] = bool) -> bool:
         """Returns False if another run still holds it after ``seconds``.

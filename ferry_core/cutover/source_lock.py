@@ -29,7 +29,7 @@ from typing import Protocol
 
 from ferry_core.cutover.evidence import evidence, is_ours, said_on_mariadb
 from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
-from ferry_core.cutover.mutex import CutoverMutex
+from ferry_core.cutover.mutex import STATEMENT, CutoverMutex, refuse_statement
 from ferry_core.cutover.open_xa import open_xa
 from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
@@ -199,7 +199,9 @@ class ReadOnlyLock:
                 Reason.SOURCE_LOCK_BUSY, f"{self._where}: another Ferry is cutting over from this source"
             )
         try:
-            self._refuse_read_only(self.stored())
+            with self._open() as session:
+                refuse_statement(session, self._where)  # first: it may change the values
+                self._refuse_read_only(self._read(session))
         except BaseException:
             self._mutex.release()
             raise
@@ -257,7 +259,7 @@ class ReadOnlyLock:
         """In this order with ``_enrol``: a successor ends both sessions, so it finds this one or that of the mutex."""
         try:
             confirm()
-            self._mutex.use(_ping)
+            self._mutex.ping()
         except BaseException:
             self._sent = _Sent.NOT
             raise
@@ -356,10 +358,8 @@ class ReadOnlyLock:
 
     def _enrol(self, session: Session) -> None:
         """Make a session findable before it sends the statement."""
-        if not self._own.take(session, 1):
-            raise RetriableError(
-                Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run of this Ferry is stopping its writes"
-            )
+        if not (self._own.take(session, 1) and STATEMENT.take(session, 1)):
+            raise RetriableError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run is stopping its writes")
 
     def _kill_leftovers(self, session: Session) -> None:
         """End lock statements of this owner that run without their copier or are about to be sent; wait until they are
@@ -394,7 +394,3 @@ class ReadOnlyLock:
             Reason.SOURCE_LOCK_TIMEOUT,
             f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; blocked by: {in_the_way}",
         )
-
-
-def _ping(session: Session) -> None:
-    session.query("SELECT 1")
