@@ -46,7 +46,11 @@ DDL = (
         updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
     ) ENGINE=InnoDB""",
 )
-
+OWN_COLUMNS = {
+    table: frozenset(re.findall(r"^ {8}(\w+) ", text, re.MULTILINE))
+    for table, text in zip((LEASE, HOLDER, CHECKPOINT), DDL[1:], strict=True)
+}
+"""The columns of each table. A schema of that name may be somebody else's."""
 
 CLAIMED = "Claimed"
 """Of a lease, or of one table in it: the Ferry has not written there, so rows in it belong to somebody else."""

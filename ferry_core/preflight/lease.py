@@ -4,15 +4,17 @@ Only the fence writes that table. Here it is read by runs that do not own anythi
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferry_core.api.report import Phase
-from ferry_core.consistency.own_tables import LEASE, SCHEMA, parse_tables
-from ferry_core.errors import DataError
+from ferry_core.consistency.own_tables import LEASE, OWN_COLUMNS, SCHEMA, parse_tables
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.listings import exists
 from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 
 OWN_SCHEMA = SCHEMA
@@ -35,6 +37,7 @@ class Lease:
 
 def read_leases(target: Session) -> Sequence[Lease]:
     """Every row; none if the schema or the table does not exist."""
+    _refuse_foreign(target)
     if not exists(target, LEASE):
         return []
     try:
@@ -44,6 +47,24 @@ def read_leases(target: Session) -> Sequence[Lease]:
             raise
         return []  # the cleanup of the last other Ferry dropped the table
     return [_lease([(value or b"").decode() for value in row]) for row in rows]
+
+
+def _refuse_foreign(target: Session) -> None:
+    """Raise if somebody else's tables have the names of ours."""
+    rows = target.query(
+        f"SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = '{SCHEMA}'"
+    )
+    found: dict[str, set[str]] = defaultdict(set)
+    for table, column in rows:
+        found[(table or b"").decode().lower()].add((column or b"").decode().lower())
+    for table, columns in OWN_COLUMNS.items():
+        if lacking := sorted(columns - found.get(table.name, columns)):
+            raise ConfigError(
+                Reason.STATE_UNUSABLE,
+                f"{target.endpoint.where}: {table} was not made by mysql-ferry: it lacks {', '.join(lacking)}. Its "
+                f"schema {SCHEMA} is where Ferries keep their state: rename it, or drop it if nothing needs it",
+                server=target.endpoint.role,
+            )
 
 
 def _lease(texts: list[str]) -> Lease:

@@ -28,6 +28,15 @@ CHOICES: dict[str, Object] = {
     },
 }
 
+RISKS: dict[str, Object] = {
+    "tables": {"tables": {"include": ["everything.*"]}},
+    "verify": {"verify": {"mode": "None"}, "acknowledge": ["Unverified"]},
+    "acknowledge": {"acknowledge": ["Unverified"]},
+    "lock": {"cutover": {"sourceLock": "None"}},
+    "drop": {"deletionPolicy": "DropTarget"},
+    "end": {"ttlSecondsAfterFinished": 0},
+}
+
 
 class PolicyNamespace:
     """A namespace with one Ferry, the chart's policy, and ``kubectl`` as a user with a role of some verbs."""
@@ -89,6 +98,15 @@ def test_an_account_that_cannot_create_pods_cannot_choose_what_they_run(team: Po
     assert "only who may create Pods in this namespace may create a Ferry or change these" in said
     taken, said = team.patch("owner", CHOICES[choice])
     assert taken, said
+
+
+@pytest.mark.parametrize("risk", RISKS)
+def test_an_account_that_cannot_create_pods_cannot_weaken_the_proof_or_drop_tables(
+    team: PolicyNamespace, risk: str
+) -> None:
+    taken, said = team.patch("oncall", RISKS[risk])
+    assert not taken
+    assert "only who may create Pods in this namespace may change these" in said
 
 
 def test_an_account_that_may_patch_can_do_everything_that_on_call_people_do(team: PolicyNamespace) -> None:

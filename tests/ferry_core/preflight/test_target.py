@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from ferry_core.consistency.own_tables import DDL
+from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import Status, run_checks
@@ -322,3 +323,18 @@ def test_a_claim_of_an_earlier_version_may_mean_two_tables(pair: Pair) -> None:
         (found,) = read_leases(session)
     assert found.tables == {TableName("a", "d"), TableName("a.b", "e")}
     assert found.perhaps == {TableName("a", "b.c"), TableName("a.b", "c")}
+
+
+@pytest.mark.parametrize("table", ["lease", "checkpoint", "holder"])
+def test_a_schema_of_somebody_else_with_our_name_is_refused(pair: Pair, table: str) -> None:
+    target = pair.target
+    target.execute("DROP DATABASE IF EXISTS mysql_ferry", DDL[0])
+    target.execute(f"CREATE TABLE mysql_ferry.{table} (ferry_uid INT, name VARCHAR(9))")
+    try:
+        with Session(target.endpoint("target"), Purpose.CONTROL) as session, pytest.raises(ConfigError) as refused:
+            read_leases(session)
+    finally:
+        target.execute("DROP DATABASE mysql_ferry")
+    assert refused.value.reason == "StateUnusable"
+    assert f"mysql_ferry.{table} was not made by mysql-ferry: it lacks " in refused.value.message
+    assert "epoch" in refused.value.message
