@@ -41,7 +41,8 @@ class Result(Protocol):
     def statement(self) -> str: ...
 
 
-_STYLES = {"passed": "green", "failed": "bold red", "warning": "yellow", "acknowledged": "cyan", "skipped": "magenta"}
+_STYLES = {"passed": "green", "skipped": "magenta", "acknowledged": "cyan", "warning": "yellow", "failed": "bold red"}
+"""By status, the least important first."""
 
 
 @click.command()
@@ -92,20 +93,27 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
 
 
 def draw(results: Sequence[Result], console: Console) -> None:
-    """Failures come last, so that they are on screen when the command ends, those of one reason together."""
+    """Failures come last, so that they are on screen when the command ends, those of one reason together.
+
+    Checks that passed without a word are only counted.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("CHECK", no_wrap=True)
-    table.add_column("SERVER", no_wrap=True)
     table.add_column("STATUS", no_wrap=True)
-    table.add_column("REASON AND FIX", overflow="fold")
-    for one in sorted(results, key=lambda one: (one.status == "failed", one.reason if one.status == "failed" else "")):
-        detail = (
-            one.message if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: {one.message}"
-        )
-        table.add_row(
-            Text(one.name), Text(one.server), Text(str(one.status), style=_STYLES[str(one.status)]), Text(detail)
-        )
+    table.add_column("SERVER", no_wrap=True)
+    table.add_column("CHECK: REASON AND FIX", overflow="fold")
+    quiet = [one for one in results if one.status == "passed" and not one.message]
+    if quiet:
+        said = f"{len(quiet)} checks with nothing to say (--output json lists them)"
+        table.add_row(Text("passed", style=_STYLES["passed"]), Text("both"), Text(said))
+    for one in sorted((one for one in results if one not in quiet), key=_last_if_failed):
+        reason = "" if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: "
+        detail = Text.assemble((one.name, "bold"), f": {reason}{one.message}")
+        table.add_row(Text(str(one.status), style=_STYLES[str(one.status)]), Text(one.server), detail)
     console.print(table)
+
+
+def _last_if_failed(one: Result) -> tuple[int, str]:
+    return list(_STYLES).index(str(one.status)), one.reason if one.status == "failed" else ""
 
 
 def statements(results: Sequence[Result]) -> Iterator[str]:
@@ -126,13 +134,13 @@ def without(results: Sequence[Result]) -> Iterator[str]:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """The last line."""
+    """The last line: what to do next, and how many checks ended how."""
     counted = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
+    left = f", {counted['skipped']} could not run" if counted["skipped"] else ""
+    shown = "passed", "warning", "acknowledged"
+    also = ", ".join(f"{counted[status]} {status}" for status in shown if counted[status])
+    also = f" ({also})" if also else ""
     if counted["failed"]:
         made = len(results) - counted["skipped"]
-        left = f", {counted['skipped']} could not run" if counted["skipped"] else ""
-        return f"{counted['failed']} of {made} checks failed{left}: fix these, then run the check again"
-    also = ", ".join(
-        f"{counted[status]} {status}" for status in ("warning", "acknowledged", "skipped") if counted[status]
-    )
-    return f"{len(results)} checks, none failed" + (f" ({also})" if also else "")
+        return f"{counted['failed']} of {made} checks failed{left}: fix these, then run the check again{also}"
+    return f"{len(results)} checks, none failed{left}{also}"

@@ -153,7 +153,7 @@ def test_check_reports_what_a_run_would_report(cli: FerryCli) -> None:
     table = cli.check()
     assert table.code == 0, table
     lines = table.stdout.splitlines()
-    assert lines[0].split() == ["CHECK", "SERVER", "STATUS", "REASON", "AND", "FIX"]
+    assert lines[0].split() == ["STATUS", "SERVER", "CHECK:", "REASON", "AND", "FIX"]
     assert "checks, none failed" in lines[-1]
     answer = json.loads(cli.check("--output", "json").stdout)
     assert answer["passed"] is True

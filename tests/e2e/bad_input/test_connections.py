@@ -16,7 +16,7 @@ from tests.support.servers import Pair, Server, free_port
 
 def failed_checks(output: str) -> list[str]:
     """Lines of the table with status failed."""
-    return [line for line in output.splitlines() if re.search(r" (source|target|both) +failed ", line)]
+    return [line for line in output.splitlines() if re.match(r"failed +(source|target|both) ", line)]
 
 
 @pytest.mark.parametrize("role", ["source", "target"])

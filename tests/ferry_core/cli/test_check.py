@@ -36,17 +36,35 @@ LINES = [
 ]
 
 
-def test_the_table_names_reason_and_fix_and_puts_failures_last() -> None:
+def drawn(*lines: Line) -> list[str]:
     stream = io.StringIO()
-    draw(LINES, Console(file=stream, width=120))
-    lines = stream.getvalue().splitlines()
-    assert lines[0].split() == ["CHECK", "SERVER", "STATUS", "REASON", "AND", "FIX"]
-    assert "AccessDenied: wrong password; check it" in lines[-1]
-    assert "two [bold]triggers[/bold]" in stream.getvalue()
-    assert verdict(LINES) == "1 of 4 checks failed: fix these, then run the check again"
+    draw(lines, Console(file=stream, width=80))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_the_table_names_reason_and_fix_and_puts_failures_last() -> None:
+    assert drawn(*LINES) == [
+        "STATUS        SERVER  CHECK: REASON AND FIX",
+        "passed        source  binlog: ROW",
+        "acknowledged  target  triggers: TargetTriggers: two [bold]triggers[/bold]",
+        "warning       both    time: Slow: long",
+        "failed        target  connection: AccessDenied: wrong password; check it",
+    ]
+    assert verdict(LINES) == (
+        "1 of 4 checks failed: fix these, then run the check again (1 passed, 1 warning, 1 acknowledged)"
+    )
     skipped = Line("selection", "source", "skipped", "NotAsked", "the source could not be reached")
     assert verdict([*LINES, skipped]).startswith("1 of 4 checks failed, 1 could not run: ")
-    assert verdict(LINES[1:]) == "3 checks, none failed (1 warning, 1 acknowledged)"
+    assert verdict(LINES[1:]) == "3 checks, none failed (1 passed, 1 warning, 1 acknowledged)"
+
+
+def test_the_table_fits_80_columns_and_only_counts_checks_without_a_word() -> None:
+    quiet = [Line(f"check {number}", "source", "passed", "Passed", "") for number in range(50)]
+    long = Line("writers past the lock", "source", "warning", "PrivilegedWriters", "word " * 100)
+    lines = drawn(*quiet, long)
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 15
+    assert lines[1] == "passed   both    50 checks with nothing to say (--output json lists them)"
 
 
 def test_json_holds_the_same() -> None:
