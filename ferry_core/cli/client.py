@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from ferry_core.api.control import Settings
 from ferry_core.api.report import Report, TableReport
 from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.reasons import Reason
@@ -63,6 +64,15 @@ class ControlClient:
         """POST a verb; returns the server's message."""
         answer = self._ask("POST", verb, json.dumps(arguments).encode())
         return _message(answer)
+
+    def settings(self) -> Settings:
+        try:
+            return Settings.model_validate_json(self._ask("GET", "settings"))
+        except ValidationError as error:
+            raise self._no_ferry() from error
+
+    def change_settings(self, settings: Settings) -> None:
+        self._ask("PUT", "settings", settings.model_dump_json(by_alias=True).encode())
 
     def _ask(self, method: str, what: str, body: bytes | None = None) -> bytes:
         try:

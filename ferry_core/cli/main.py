@@ -25,7 +25,7 @@ COMMANDS = {
     "tables": Place("verbs", "tables", "Show the progress of each table."),
     "pause": Place("verbs", "pause", "Stop moving rows; progress is kept, also over restarts."),
     "resume": Place("verbs", "resume", "Resume after a pause."),
-    "throttle": Place("verbs", "throttle", "Limit the copy to ROWS per second, or remove the limit with off."),
+    "throttle": Place("throttle", "throttle", "Limit the copy to ROWS per second, or all rows by a signal."),
     "withdraw": Place("verbs", "withdraw", "Withdraw the approval of the cutover; a running attempt finishes first."),
     "cutover": Place(
         "verbs", "cutover", "Approve the cutover: writes move to the target as soon as every gate is passed."

@@ -83,23 +83,6 @@ verify = _simple("verify", "verification asked for", "Ask for a verification pas
 
 
 @click.command()
-@server_options
-@click.argument("rows", metavar="ROWS|off")
-def throttle(server: str, token_file: Path | None, rows: str) -> None:
-    """Limit the copy to ROWS per second, or remove the limit with off."""
-    if rows == "off":
-        limit = None
-    elif rows.isascii() and rows.isdigit() and int(rows) > 0:
-        limit = int(rows)
-    else:
-        raise ConfigError(
-            Reason.USAGE, f"ROWS must be a whole number above 0 or off, not {rows!r}; ferry pause stops all"
-        )
-    message = client(server, token_file).act("throttle", maxRowsPerSecond=limit)
-    click.echo(message or ("no cap" if limit is None else f"at most {count(limit)} rows/s"))
-
-
-@click.command()
 @click.option(
     "-f",
     "--file",

@@ -11,7 +11,7 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.e2e.test_directive import put
 from tests.support.compare import assert_equal_schemas
-from tests.support.ferry_cli import FerryCli, FerryProcess
+from tests.support.ferry_cli import FerryCli, FerryProcess, ferry
 from tests.support.replication import replicating
 from tests.support.servers import Pair, Server, slow_commits
 from tests.support.waits import wait_until
@@ -117,7 +117,9 @@ def test_a_cutover_attempt_is_not_throttled(pair: Pair, schema: str, tmp_path: P
     cli = FerryCli(tmp_path / "ferry", pair, schema, cutover=cutover)
     with cli.process() as process:
         process.start_streaming()
-        put(process, {"generation": 2, "throttle": {"query": "SELECT 1"}, "cutover": cutover})
+        server = f"http://127.0.0.1:{process.port}"
+        told = ferry("throttle", "--server", server, "--query", "SELECT 1", cwd=tmp_path).stdout
+        assert told == "no limit of rows/s; query SELECT 1\n"
         process.wait_status(lambda status: status["throttle"]["active"])
         pair.source.execute(*(f"INSERT INTO {schema}.t VALUES ({number})" for number in range(1, ROWS)))
         process.wait_status(lambda status: status["replication"]["pendingKeys"] == ROWS - 1)

@@ -35,6 +35,9 @@ def server() -> Iterator[Server]:
         def do_POST(self) -> None:
             self.answer()
 
+        def do_PUT(self) -> None:
+            self.answer()
+
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             what = f"{self.command} {self.path}"
@@ -85,12 +88,44 @@ def test_a_verb_is_a_post_with_the_token(server: Server, tmp_path: Path, verb: s
     assert server.asked == [(f"POST /api/v1/{verb}", "Bearer s3cret", b"{}")]
 
 
-@pytest.mark.parametrize(("rows", "sent"), [("5000", 5000), ("off", None)])
-def test_throttle(server: Server, rows: str, sent: int | None) -> None:
-    server.answers["POST /api/v1/throttle"] = (200, b'{"message": "so be it"}')
-    done = server.ferry("throttle", rows)
-    assert done.stdout == "so be it\n"
-    assert json.loads(server.asked[0][2]) == {"maxRowsPerSecond": sent}
+@pytest.mark.parametrize(
+    ("arguments", "sent", "told"),
+    [
+        (["5000"], {"maxRowsPerSecond": 5000, "maxReplicaLag": "2s"}, "at most 5,000 rows/s; maxReplicaLag 2s"),
+        (["off"], {}, "no limit of rows/s"),
+        (["--max-replica-lag", "off"], {"maxRowsPerSecond": 7}, "at most 7 rows/s"),
+        (
+            ["off", "--max-threads-running", "source=4", "--max-threads-running", "target=5", "--query", "SELECT 1"],
+            {"maxThreadsRunning": {"source": 4, "target": 5}, "query": "SELECT 1"},
+            "no limit of rows/s; maxThreadsRunning source 4, target 5; query SELECT 1",
+        ),
+    ],
+)
+def test_throttle(server: Server, arguments: list[str], sent: dict[str, object], told: str) -> None:
+    now = {"copy": {"workers": 3}, "throttle": {"maxRowsPerSecond": 7, "maxReplicaLag": "2s"}}
+    server.answers["GET /api/v1/settings"] = (200, json.dumps(now).encode())
+    server.answers["PUT /api/v1/settings"] = (200, b"{}")
+    done = server.ferry("throttle", *arguments)
+    assert done.stdout == f"{told}\n"
+    body = json.loads(server.asked[-1][2])
+    assert body["copy"]["workers"] == 3
+    assert {name: value for name, value in body["throttle"].items() if value is not None} == sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give ROWS, off, or a limit"),
+        (["--max-replica-lag", "soon"], "maxReplicaLag"),
+        (["--active-hours", "20:00-06:00 Nowhere"], "Nowhere is not a known time zone"),
+        (["--max-threads-running", "40"], "give source=N, target=N or off"),
+    ],
+)
+def test_a_throttle_that_makes_no_sense(server: Server, arguments: list[str], told: str) -> None:
+    server.answers["GET /api/v1/settings"] = (200, b'{"copy": {}, "throttle": {}}')
+    done = server.ferry("throttle", *arguments)
+    assert (done.exit_code, told in done.stderr) == (64, True)
+    assert all(what != "PUT /api/v1/settings" for what, _, _ in server.asked)
 
 
 @pytest.mark.parametrize(
