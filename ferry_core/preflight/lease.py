@@ -57,11 +57,11 @@ def _refuse_foreign(target: Session) -> None:
     found: dict[str, set[str]] = defaultdict(set)
     for table, column in rows:
         found[(table or b"").decode().lower()].add((column or b"").decode().lower())
-    for table, columns in OWN_COLUMNS.items():
-        if lacking := sorted(columns - found.get(table.name, columns)):
+    for own, columns in OWN_COLUMNS.items():
+        if lacking := sorted(columns - found.get(own.name, columns)):
             raise ConfigError(
                 Reason.STATE_UNUSABLE,
-                f"{target.endpoint.where}: {table} was not made by mysql-ferry: it lacks {', '.join(lacking)}. Its "
+                f"{target.endpoint.where}: {own} was not made by mysql-ferry: it lacks {', '.join(lacking)}. Its "
                 f"schema {SCHEMA} is where Ferries keep their state: rename it, or drop it if nothing needs it",
                 server=target.endpoint.role,
             )
