@@ -11,10 +11,11 @@ cleanup`` drops it.
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from ferry_core.consistency.fence import COMPLETED, Fence
 from ferry_core.consistency.own_tables import SCHEMA
-from ferry_core.errors import AmbiguousError, Fenced, FerryError, ServerRestarted
+from ferry_core.errors import AmbiguousError, Fenced, FerryError, RetriableError, ServerRestarted
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -50,6 +51,21 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
         return
     if phase != COMPLETED:
         raise _lost(f"its phase is {phase}")
+
+
+def keep_found(connect: Callable[[], Session], uid: str, epoch: int) -> None:
+    """For a run that finds the record: its writer may have died before the record was on disk, and people are told now.
+
+    Raises RetriableError if the target has lost it meanwhile: the next start finds an attempt that was interrupted.
+    """
+    with suppress(FerryError), connect() as session:
+        drop_left_behind(session, uid)
+    try:
+        make_durable(connect, Fence(connect, uid, epoch))
+    except AmbiguousError as error:
+        raise RetriableError(
+            Reason.TARGET_LOST, f"the target lost the record of the cutover while it was read: {error.message}"
+        ) from error
 
 
 def _lost(why: str) -> AmbiguousError:

@@ -7,7 +7,7 @@ and the next epoch is taken, so that nothing of the previous start can still wri
 
 import logging
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +21,8 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.cutover.durable import drop_left_behind
-from ferry_core.errors import ConfigError, DataError, FerryError, RetriableError, Terminated
+from ferry_core.cutover.durable import keep_found
+from ferry_core.errors import ConfigError, DataError, RetriableError, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
 from ferry_core.moves.move_set import MoveSet
@@ -286,8 +286,8 @@ class RunStartup:
                 f"{context.name} was cut over to {self._ferry.spec.target.host} already, and its state is gone"
                 f"{unknown_without_state(self._ferry.spec)}; to move again, give the new Ferry another name",
             )
-        with suppress(FerryError), self._connections.target_control() as target:
-            drop_left_behind(target, context.uid)
+        if context.lease is not None:
+            keep_found(self._connections.hurried_lease, context.uid, context.lease.epoch)
         when = (
             "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
         )

@@ -117,6 +117,24 @@ def test_a_target_that_lost_the_record_of_the_cutover_is_not_copied_over(cli: Fe
         assert count(cli) == 501
 
 
+def test_a_start_that_finds_the_cutover_has_its_record_on_disk_before_it_says_so(cli: FerryCli) -> None:
+    """The run that recorded it may have been killed before that."""
+    target = cli.pair.target
+    target.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        process.succeed()
+        before = tables_created(target)
+        process.start().succeed()
+        assert tables_created(target) == before + 1, "nothing made InnoDB flush its redo log"
+    assert target.query("SHOW TABLES FROM mysql_ferry LIKE 'to_disk%'") == []
+
+
+def tables_created(server: Server) -> int:
+    return int(server.query("SHOW GLOBAL STATUS LIKE 'Com_create_table'")[0][1])
+
+
 def test_a_locked_source_is_reported_when_the_target_lost_the_start_of_the_attempt(cli: FerryCli) -> None:
     """The lease records no attempt, so nobody may unlock: the start reports that the source is read-only, and how to
     unlock it.
