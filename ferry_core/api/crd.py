@@ -132,6 +132,8 @@ def _columns() -> list[Schema]:
         column("Lag", "number", ".status.replication.lagSeconds"),
         column("Paused", "boolean", ".spec.paused"),
         column("Ready-To-Cut", "string", condition("ReadyForCutover")),
+        column("Source", "string", ".spec.source.host", wide=True),
+        column("Target", "string", ".spec.target.host", wide=True),
         column("Tables", "integer", ".status.progress.tablesTotal", wide=True),
         column("Copier", "string", ".status.copier.podName", wide=True),
         column("Throttled", "string", condition("Throttled"), wide=True),

@@ -23,8 +23,8 @@ def _sizes(context: PreflightContext) -> Iterator[Finding]:
     size = sum(table.rows_estimated * table.average_row_bytes for table in context.tables)
     yield passed(
         f"{len(context.tables)} tables, about {rows:,} rows and {size / 1e9:.2f} GB without indexes; copying takes "
-        f"about {max(1, copy_seconds(context) // 60)} min; see to free space on {context.target_facts.where}, which a "
-        "client cannot see"
+        f"about {max(1, copy_seconds(context) // 60)} min. Make sure that {context.target_facts.where} has enough free "
+        "disk space: that cannot be checked from here"
     )
 
 

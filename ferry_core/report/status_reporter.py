@@ -28,6 +28,7 @@ from ferry_core.report.wording import (
     ConditionState,
     applying,
     at_most_4_kib,
+    hand_over,
     roughly,
     with_warnings,
 )
@@ -141,7 +142,7 @@ class StatusReporter(CutoverReporter):
             self.progress.set_stage(stage)
 
     def _complete(self) -> None:
-        message = "cut over; writes may move to the target"
+        message = hand_over(self._ferry.spec)
         if self._verification is not None:
             # The time in the condition before the attempt may be older than the last check.
             self.progress.set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)

@@ -4,7 +4,8 @@ import hashlib
 import textwrap
 from collections.abc import Sequence
 
-from ferry_core.api.choices import CutoverMode
+from ferry_core.api.choices import CutoverMode, SourceLockMode
+from ferry_core.api.spec import Spec
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Condition, Reason
 
@@ -38,6 +39,14 @@ HOW_TO_TRY_AGAIN = {
     CutoverMode.AUTOMATIC: "for a new series raise spec.cutover.maxAttempts (or ferry cutover; in a cluster "
     "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved)",
 }
+
+
+def hand_over(spec: Spec) -> str:
+    """What a cutover means for whoever made it."""
+    text = f"cut over; writes may move to the target, {spec.target.host}:{spec.target.port}"
+    if spec.cutover.source_lock is SourceLockMode.NONE:
+        return text
+    return f"{text}. The source stays read-only until it is restarted: stop it, or set read_only in its configuration"
 
 
 def applying(wanted: DesiredState) -> str:

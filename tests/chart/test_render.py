@@ -232,6 +232,14 @@ def test_a_bad_value_is_refused_by_name(value: str, words: str) -> None:
         render(f"--set={value}")
 
 
+def test_ids_of_the_pod_can_be_left_to_the_cluster() -> None:
+    """OpenShift refuses Pods that name a user id."""
+    rendered = render("--set=podSecurityContext.runAsUser=null", "--set=podSecurityContext.runAsGroup=null")
+    text = str(rendered)
+    assert "runAsUser" not in text
+    assert "runAsNonRoot" in text
+
+
 # -- documents ------------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +255,9 @@ def test_every_value_is_described_and_bounded() -> None:
     values = yaml.safe_load(chart_values.VALUES.read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
     described = {path for path, _ in chart_values.described()}
-    assert {path for path in paths(values) if not path.startswith("resources.")} | {"resources"} == described
+    objects_of_kubernetes = {"resources", "podSecurityContext", "securityContext"}
+    of_the_chart = {path for path in paths(values) if path.partition(".")[0] not in objects_of_kubernetes}
+    assert of_the_chart | objects_of_kubernetes == described
     for path in described:
         at = schema
         for part in path.split("."):

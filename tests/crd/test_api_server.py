@@ -395,7 +395,7 @@ def test_kubectl_prints_the_columns(kube_api: KubeApi, ferries: Ferries, namespa
     assert plain[0].split() == ["NAME", "PHASE", "PROGRESS", "LAG", "PAUSED", "READY-TO-CUT", "AGE"]
     assert plain[1].split()[:6] == ["columns", "Streaming", "95.5", "2", "false", "True"]
     wide = kube_api.kubectl("get", "mysqlferry", "-n", namespace, "-o", "wide").stdout.splitlines()
-    for name in ("TABLES", "COPIER", "THROTTLED", "MESSAGE"):
+    for name in ("SOURCE", "TARGET", "TABLES", "COPIER", "THROTTLED", "MESSAGE"):
         assert name in wide[0]
     assert any("columns-copier" in line and "streaming changes" in line for line in wide)
 
