@@ -21,6 +21,7 @@ from ferry_core.errors import (
     TooLarge,
 )
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.quoted_values import without_values
 from ferry_core.reasons import Reason
 
 TLS_NOT_OFFERED = 2026
@@ -80,7 +81,7 @@ _MEANINGS = {code: meaning for meaning, codes in _GROUPS.items() for code in cod
 def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> FerryError:
     """The FerryError for ``error``, with the server, its error number and the refused statement."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    text = without_values(code, str(error.args[1])) if len(error.args) > 1 else str(error)
     where = endpoint.where
     tls_fault = _tls_fault(error, code, endpoint)
     if tls_fault is not None:

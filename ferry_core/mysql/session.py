@@ -22,6 +22,7 @@ from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.guarded import malformed
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
+from ferry_core.mysql.quoted_values import without_values
 from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
 from ferry_core.reasons import Reason
@@ -65,6 +66,10 @@ class Warned(NamedTuple):
     level: str
     code: int
     message: str
+
+
+def _warned(level: str, code: int, message: str) -> Warned:
+    return Warned(level, code, without_values(code, message))
 
 
 @dataclass(frozen=True)
@@ -335,7 +340,7 @@ class Session:
         if not count:
             return []
         rows = self.query("SHOW WARNINGS")
-        found = [Warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
+        found = [_warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
         if count > len(found) or count == MOST_WARNINGS:
             advice = "grant SESSION_VARIABLES_ADMIN to the account or raise the server's max_error_count"
             message = f"{count} warnings, of which the server lists {len(found)}: {advice}"

@@ -282,7 +282,7 @@ def test_deprecations_do_not_hide_a_warning_that_matters(mysql_pair: Pair, poor:
     with pytest.raises(TooLarge, match=r"WarningsUnlisted.* 1025 warnings, of which the server lists 1024"):
         copier.copy(table, KeySet(keys))
     assert copier.copy(table, KeySet(keys[:500])).rows_sent == 500
-    with pytest.raises(DataError, match=r"SourceWarning.*1292 Truncated incorrect DOUBLE value: '7 up'"):
+    with pytest.raises(DataError, match=r"SourceWarning.*1292 Truncated incorrect DOUBLE value: \(not shown\)"):
         copier.copy(table, KeySet(keys[500:1000]))
     mysql_pair.source.execute(f"DELETE FROM `{schema}`.t")
     assert copier.copy(table, KeySet(keys)).deleted_missing == 1200
