@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hack.families import cache_folder
+from hack.installing import cache_folder
 from tests.support.servers import free_port
 from tests.support.waits import PATIENCE_SECONDS, wait_until
 
