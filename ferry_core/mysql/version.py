@@ -79,8 +79,3 @@ class ServerVersion:
         if self._since(mysql=(8, 0, 1), mariadb=(1000,)):
             return "@@GLOBAL.binlog_expire_logs_seconds"
         return "@@GLOBAL.expire_logs_days * 86400"
-
-    @cached_property
-    def has_dynamic_privileges(self) -> bool:
-        """Whether XA_RECOVER_ADMIN and its like exist, "Static Versus Dynamic Privileges": MySQL 8.0."""
-        return self._since(mysql=(8, 0), mariadb=(1000,))
