@@ -42,7 +42,9 @@ def test_old_servers_are_too_old(text: str, too_old: bool) -> None:
         ("11.8.9-MariaDB", "ignored = 'YES'", "SHOW BINLOG STATUS", "SHOW ALL SLAVES STATUS", "SHOW SLAVE HOSTS"),
     ],
 )
-def test_each_server_is_asked_in_its_own_words(text: str, hidden: str, status: str, replica: str, replicas: str) -> None:
+def test_each_server_is_asked_in_its_own_words(
+    text: str, hidden: str, status: str, replica: str, replicas: str
+) -> None:
     version = ServerVersion(text)
     assert (version.hidden_index, version.binlog_status) == (hidden, status)
     assert (version.replica_status, version.replicas) == (replica, replicas)
