@@ -170,8 +170,10 @@ def _rendered(column: str, kind: str) -> str:
         text = f"CONCAT(CAST({column} AS UNSIGNED), ':', HEX({column}))"
     elif kind == "bit":
         text = f"CAST({column} AS UNSIGNED)"
-    elif kind == "float":
-        text = f"CAST({column} * 1e0 AS CHAR)"  # a bare float prints six digits; adding 0 would lose the sign of -0
+    elif kind in ("float", "double"):
+        # A bare float prints six digits; adding 0 would lose the sign of -0. MySQL 8.0 and 9.7 print small numbers
+        # differently, but as JSON alike; MariaDB has no type JSON.
+        text = f"CAST(CAST({column} * 1e0 AS /*!50708 JSON *//*M!100000 CHAR */) AS CHAR)"
     else:
         text = f"HEX(CAST({column} AS CHAR))"
     return f"IFNULL({text}, '~')"
