@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from hack import servers
-from hack.families import render_flag
-from hack.installing import locked
+from hack.families import locked, render_flag
 from hack.servers import Family
 from tests.support.servers import refuse_family
 from tests.support.waits import PATIENCE_SECONDS
