@@ -13,9 +13,9 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from ferry_core.consistency.fence import COMPLETED, Fence
+from ferry_core.consistency.fence import COMPLETED, Fence, read_lease
 from ferry_core.consistency.own_tables import SCHEMA
-from ferry_core.errors import AmbiguousError, Fenced, FerryError, RetriableError, ServerRestarted
+from ferry_core.errors import AmbiguousError, FerryError, RetriableError, ServerRestarted
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -39,18 +39,16 @@ def make_durable(connect: Callable[[], Session], fence: Fence) -> None:
         with connect() as session:
             if session.number(_LOOSE):
                 _write_log(session, fence.uid)
-        phase = fence.by(connect).read().phase
-    except Fenced as error:
-        if error.reason != Reason.LEASE_REMOVED:
-            return  # a newer run, which has read the record
-        raise _lost(error.message) from error  # a cleanup keeps the row of a cutover
+            lease = read_lease(session, fence.uid)  # whichever run holds it: one that found no record has unlocked
     except ServerRestarted as error:
         raise _lost(error.message) from error
     except FerryError as error:
         not_durable(error.message)
         return
-    if phase != COMPLETED:
-        raise _lost(f"its phase is {phase}")
+    if lease is None:
+        raise _lost("its lease row is gone")  # a cleanup keeps the row of a cutover
+    if lease.phase != COMPLETED:
+        raise _lost(f"its phase is {lease.phase}")
 
 
 def keep_found(connect: Callable[[], Session], uid: str, epoch: int) -> None:

@@ -134,7 +134,7 @@ class Attempt:
         if self._config.flush and lease_of(state, run).phase != "Completed":
             yield (ident, "says that the record was lost"), with_run(flushed, ident, doing="refused")
             return
-        told = (*state.told[: run.ferry], run.drained, *state.told[run.ferry + 1 :])
+        told = (*state.told[: run.ferry], lease_of(state, run).drained, *state.told[run.ferry + 1 :])
         yield (ident, "tells: Completed"), with_run(flushed._replace(told=told), ident, doing="told")
 
     def _ends_watch(self, state: State, ident: int, _: Run) -> Iterator[Step]:
@@ -153,6 +153,8 @@ class Attempt:
             completed = with_lease(state, run.ferry, phase="Completed", locked=NOBODY, drained=run.drained)
             completed = completed._replace(unflushed=state.leases)
             yield ("target commits Completed of", ident), with_run(completed, ident, doing="recorded")
+        if run.doing == "commit sent" and state.target_up and lease.locked != ident:
+            yield ("COMMIT fails: the session has ended of", ident), with_run(state, ident, doing="commit failed")
         if run.alive:
             return
         if state.source.mutex == ident:

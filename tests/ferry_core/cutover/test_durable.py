@@ -88,3 +88,14 @@ def test_a_newer_run_has_read_the_record(pair: Pair) -> None:
     fence.complete()
     fence_of(pair.target)
     make_durable(lambda: connect(pair.target), fence)
+
+
+def test_a_newer_run_that_found_no_record_does_not_count_as_one_that_did(pair: Pair) -> None:
+    """The target lost the record, and the newer run has allowed writes on the source."""
+    fence = fence_of(pair.target)
+    fence.complete()
+    newer = "UPDATE mysql_ferry.lease SET phase = 'Streaming', epoch = epoch + 1 WHERE ferry_uid = %s"
+    pair.target.query(newer, (UID,))
+    with pytest.raises(AmbiguousError):
+        make_durable(lambda: connect(pair.target), fence)
+    pair.target.query("DELETE FROM mysql_ferry.lease WHERE ferry_uid = %s", (UID,))
