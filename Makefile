@@ -42,11 +42,11 @@ check: setup  ## lint, format, types, layers, lock file, unused code and depende
 	$(BIN)/vulture
 	$(BIN)/deptry ferry_core operator/ferry_operator kubectl_ferry
 	$(BIN)/python hack/chart.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 .PHONY: docs
 docs: setup  ## the documentation as a site, under build/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 .PHONY: format
 format: setup  ## let ruff fix what it can

@@ -84,7 +84,7 @@ def _change(given: "argparse.Namespace", kubectl: Kubectl) -> int:
 
     if given.verb == "throttle":
         signals = {field: getattr(given, field) for field in SIGNALS.values() if getattr(given, field) is not None}
-        spec = verbs.throttle_spec(given.rows, signals)
+        spec = verbs.throttle_spec(given.rows, signals, given.max_threads_running)
     else:
         spec = verbs.SPECS[given.verb]
     if given.verb == "abort" and not given.dry_run:

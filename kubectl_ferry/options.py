@@ -25,7 +25,13 @@ ABOUT = {
 CHANGES = ("pause", "resume", "throttle", "cutover", "withdraw", "abort")
 """The verbs that are a patch."""
 CLUSTER_OPTIONS = ("namespace", "context", "kubeconfig", "cluster", "user", "as")
-SIGNALS = {"max-replica-lag": "maxReplicaLag", "max-commit-latency": "maxCommitLatency", "active-hours": "activeHours"}
+SIGNALS = {
+    "max-replica-lag": "maxReplicaLag",
+    "max-commit-latency": "maxCommitLatency",
+    "query": "query",
+    "active-hours": "activeHours",
+}
+"""The limits besides rows and threads, and their fields of spec.throttle."""
 
 Options = Mapping[tuple[str, ...], Mapping[str, Any]]
 _SWITCH = {"action": "store_true"}
@@ -45,8 +51,16 @@ OPTIONS: dict[str, Options] = {
     },
     "tables": {("-o", "--output"): {"choices": ("table", "json"), "default": "table"}},
     "throttle": {
-        (f"--{option}",): {"dest": field, "metavar": "VALUE", "help": f"spec.throttle.{field}"}
+        (f"--{option}",): {"dest": field, "metavar": "VALUE|off", "help": f"as spec.throttle.{field}"}
         for option, field in SIGNALS.items()
+    }
+    | {
+        ("--max-threads-running",): {
+            "action": "append",
+            "default": [],
+            "metavar": "SERVER=N|off",
+            "help": "for source, target, or both",
+        }
     },
     "verify": {
         ("--timeout",): {"type": float, "default": 0.0, "metavar": "SECONDS", "help": "how long to wait for it"}

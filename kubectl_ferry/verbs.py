@@ -3,8 +3,10 @@
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 from kubectl_ferry.kubectl import CommandFailed, Kubectl, Object
+from kubectl_ferry.options import SIGNALS
 from kubectl_ferry.screen import FINISHED, condition
 
 TEMPORARY, DATA, CONFIG = 75, 65, 64
@@ -20,17 +22,41 @@ SPECS: dict[str, Object] = {
 }
 
 
-def throttle_spec(rows: str | None, signals: Object) -> Object:
-    """``rows``: a number, ``off`` or None. ``off`` removes every limit that is not given."""
-    if rows is None and not signals:
+_LIMITS = ("maxRowsPerSecond", "maxThreadsRunning", *SIGNALS.values())
+"""All of spec.throttle."""
+
+
+def throttle_spec(rows: str | None, given: Mapping[str, str], threads: Sequence[str]) -> Object:
+    """``rows``: a number, ``off`` or None. ``given``: other limits by field. ``off`` as a value removes a limit."""
+    limits: Object = {field: None if value == "off" else value for field, value in given.items()}
+    if threads:
+        limits["maxThreadsRunning"] = _threads(threads)
+    if rows is None and not limits:
         raise CommandFailed("give ROWS, off, or a limit such as --max-replica-lag 5s", CONFIG)
     if rows == "off":
-        return {"throttle": signals or None}
-    if rows is None:
-        return {"throttle": signals}
-    if not (rows.isascii() and rows.isdigit() and int(rows) > 0):
-        raise CommandFailed(f"ROWS must be a whole number above 0, or off, not {rows!r}", CONFIG)
-    return {"throttle": {"maxRowsPerSecond": int(rows), **signals}}
+        # A merge patch keeps what it does not name.
+        return {"throttle": dict.fromkeys(_LIMITS) | limits if limits else None}
+    if rows is not None:
+        limits["maxRowsPerSecond"] = _number(rows, "ROWS")
+    return {"throttle": limits}
+
+
+def _threads(given: Sequence[str]) -> Object | None:
+    if list(given) == ["off"]:
+        return None
+    limits: Object = {}
+    for each in given:
+        server, equals, number = each.partition("=")
+        if server not in ("source", "target") or not equals:
+            raise CommandFailed(f"--max-threads-running: source=40, target=60 or off, not {each!r}", CONFIG)
+        limits[server] = None if number == "off" else _number(number, f"--max-threads-running {server}=")
+    return limits
+
+
+def _number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise CommandFailed(f"{what} must be a whole number above 0, or off, not {text!r}", CONFIG)
+    return int(text)
 
 
 def patch(kubectl: Kubectl, name: str, spec: Object, *, dry_run: bool, wait: float) -> int:

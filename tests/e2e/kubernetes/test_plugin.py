@@ -57,7 +57,9 @@ def _page_is_served(plugin: Plugin) -> None:
             with urllib.request.urlopen(f"{url}api/v1/status", timeout=60) as report:
                 assert b'"ReadyForCutover"' in report.read()
             assert _refused(urllib.request.Request(url, headers={"Host": "evil.example"})) == 403
-            assert _refused(urllib.request.Request(f"{url}api/v1/pause", b"", method="POST")) == 501
+            # The copier's answer names the kubectl line to use instead; the operator's directive is not passed on.
+            assert _refused(urllib.request.Request(f"{url}api/v1/pause", b"", method="POST")) == 409
+            assert _refused(urllib.request.Request(f"{url}api/v1/directive", b"{}", method="PUT")) == 405
         finally:
             ui.terminate()
 
