@@ -46,11 +46,12 @@ def _limits(cascade: Cascade, *, full_images: bool) -> Iterator[str]:
     ours = {column.name.lower() for column in cascade.referencing}
     if not cascade.in_key and not full_images:
         yield f"it references columns outside of the key of {parent.source}, and binlog_row_image is not FULL"
-    if cascade.sets_null and child.row_filter and _names_one(child.row_filter, child, ours):
-        yield f"the row filter of {child.source} names a column that it sets to NULL"
-    nulled = computed_from(child.definition, child.source, ours) if cascade.sets_null else set()
-    if any(nulled & columns for columns in unique_columns(child.definition, child.source)):
-        yield "it sets a column of a UNIQUE index to NULL"
+    if cascade.sets_null:
+        if child.row_filter and _names_one(child.row_filter, child, ours):
+            yield f"the row filter of {child.source} names a column that it sets to NULL"
+        nulled = computed_from(child.definition, child.source, ours)
+        if any(nulled & columns for columns in unique_columns(child.definition, child.source)):
+            yield "it sets a column of a UNIQUE index to NULL"
     if is_versioned(parent.definition, parent.source):
         yield f"{parent.source} is system-versioned"
     if cascade.parent_follows:

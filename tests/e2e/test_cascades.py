@@ -12,7 +12,8 @@ from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_schemas, assert_equal_tables
 from tests.support.ferry_cli import STREAMING, FerryProcess
 from tests.support.related_tables import FOLLOWED, UNFOLLOWED, VERSIONED, Graph, RelatedWriters, create
-from tests.support.servers import Pair, ServerPool
+from tests.support.servers import Pair, ServerPool, set_global
+from tests.support.waits import wait_until
 from tests.support.writers import seed_of_run
 
 pytestmark = pytest.mark.slow
@@ -98,3 +99,33 @@ def test_a_parent_that_is_not_selected(
     (_, created), *_ = pair.target.query(f"SHOW CREATE TABLE `{schema}`.child")
     assert "CONSTRAINT `inside`" in created
     assert "`outside`" not in created.partition("CONSTRAINT")[2]
+
+
+def test_a_table_that_only_the_second_run_copies_whole(mariadb_pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The first run's chunks are on the target, and the third run keeps to it although images are complete again."""
+    pair = mariadb_pair
+    rows = ", ".join(f"({row}, {row % 5})" for row in range(3000))
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE parent (id INT PRIMARY KEY, code INT UNIQUE)",
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, "
+        "FOREIGN KEY (p) REFERENCES parent (code) ON DELETE CASCADE ON UPDATE CASCADE)",
+        "INSERT INTO parent VALUES (1, 0), (2, 1), (3, 2), (4, 3), (5, 4)",
+        f"INSERT INTO child VALUES {rows}",
+    )
+    spec: dict[str, Any] = {"throttle": {"maxRowsPerSecond": 200}, "cutover": PATIENT}
+    copied = f"SELECT COUNT(*) FROM `{schema}`.child"
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, **spec) as ferry:
+        ferry.start()
+        ferry.wait_stage("Copying")
+        wait_until(lambda: pair.target.value(copied), "rows are on the target")
+        ferry.kill()
+        with set_global(pair.source, "binlog_row_image = MINIMAL"):
+            pair.source.execute(f"USE `{schema}`", "DELETE FROM parent WHERE id = 1")
+            ferry.start_streaming()
+            pair.source.execute(f"USE `{schema}`", "UPDATE parent SET code = 9 WHERE id = 2")
+            ferry.kill()
+        ferry.start_streaming()
+        pair.source.execute(f"USE `{schema}`", "DELETE FROM parent WHERE id = 3")
+        ferry.cut_over()
+    assert assert_equal_schemas(pair.source, pair.target, schema).rows == 1800 + 3
