@@ -136,3 +136,18 @@ def test_tables_that_an_earlier_run_copied_whole_stay_so(mysql_pair: Pair, schem
         assert not any(table.whole for table in copied_as_needed(source, tables))
         marked = copied_as_needed(source, tables, {f"{schema}.child"})
         assert [table.id for table in marked if table.whole] == [f"{schema}.child"]
+
+
+def test_a_prepared_transaction_of_an_ancestor(silent: Pair, schema: str) -> None:
+    """It counts from its decision on, and holds the checkpoint back until then."""
+    make(silent, schema, PARENT, NULLED, "INSERT INTO parent VALUES (1, 0)", "INSERT INTO child VALUES (10, 1, 5)")
+    with Related(silent, schema, copied(schema, "parent", "child")) as run:
+        run.stream()
+        before = run.buffer.checkpoint_mark().position
+        change(silent, schema, "XA START 'whole'", "DELETE FROM parent", "XA END 'whole'", "XA PREPARE 'whole'")
+        run.streamed()
+        assert run.buffer.pending_keys() == 0
+        assert run.buffer.checkpoint_mark().position == before
+        silent.source.decide_xa("XA COMMIT 'whole'")
+        run.drain()
+        run.equal()
