@@ -3,7 +3,8 @@
 docs/correctness.md says why this is exact. A *reference* (values that a parent's row has or had) waits in the child's
 buffer of changes. The child's next generation looks it up on both servers, while it holds the child's gate, and reads
 and writes what it finds. If the child is a parent itself, rows that the source no longer has become references, too:
-after that read, and before the generation is forgotten.
+after that read, and before the generation is forgotten. If it has a UNIQUE index besides its key, ``REPLACE`` may have
+removed such a row earlier; so rows whose parent the target does not have are looked up as well.
 
 Used by the flusher, in its thread; ``noticed`` is called by the threads that write.
 """
@@ -17,7 +18,7 @@ from ferry_core.consistency.pending import Generation
 from ferry_core.errors import ServerRole
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
-from ferry_core.schema.cascades import Cascade, Reference
+from ferry_core.schema.cascades import ABSENT, Cascade, Reference
 from ferry_core.tables.table import KeyLiterals
 
 VALUES = 1000
@@ -56,6 +57,9 @@ class DerivedKeys:
         for reference in generation.references():
             by_cascade[reference.cascade].append(reference.values)
         for cascade, values in by_cascade.items():
+            if ABSENT in values:
+                values.remove(ABSENT)
+                yield from self._pages(move, generation, _Lookup(cascade, ServerRole.TARGET, [ABSENT]))
             for start in range(0, len(values), VALUES):
                 some = values[start : start + VALUES]
                 for role in (ServerRole.TARGET, ServerRole.SOURCE):
@@ -85,8 +89,12 @@ class DerivedKeys:
     def refer(self, move: TableMove, generation: Generation) -> None:
         """Refer to the children of rows that are gone. Call it when the keys noticed so far are on the target."""
         missing, found = self._missing.pop(move, []), self._found.pop(move, [])
+        # While rows are still copied, all that is not there yet would be found; ``workers.orphans`` looks after that.
+        replaced = move.table.secondary_unique and move.copied and any(generation.references())
         for cascade in self._below(move):
             references = [Reference(cascade, cascade.values(key)) for key in missing]
+            if replaced:
+                references.append(Reference(cascade, ABSENT))
             if cascade.parent_key_follows:
                 references += self._not_known([Reference(cascade, cascade.values(key)) for key in found], generation)
             if references:

@@ -52,6 +52,10 @@ class Reference(NamedTuple):
     values: KeyLiterals
 
 
+ABSENT: KeyLiterals = ()
+"""In place of values: whatever the target's rows reference and the target does not have."""
+
+
 def logs_cascades(source: Session) -> bool:
     """Whether the server logs the rows that cascades change.
 

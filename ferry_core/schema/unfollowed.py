@@ -32,7 +32,7 @@ def unfollowed(tables: Sequence[Table], *, full_images: bool) -> Mapping[Table, 
     cascades = cascades_among(tables)
     found: dict[Table, dict[str, str]] = {}
     for one in cascades:
-        if why := next(_limits(one, full_images=full_images), ""):
+        if why := next(_limits(one, cascades, full_images=full_images), ""):
             found.setdefault(one.child, {})[one.name] = why
     while more := [one for one in cascades if one.parent_follows and one.parent in found and one.child not in found]:
         for one in more:
@@ -40,7 +40,7 @@ def unfollowed(tables: Sequence[Table], *, full_images: bool) -> Mapping[Table, 
     return found
 
 
-def _limits(cascade: Cascade, *, full_images: bool) -> Iterator[str]:
+def _limits(cascade: Cascade, cascades: Sequence[Cascade], *, full_images: bool) -> Iterator[str]:
     """What keeps a run from finding the rows that the source changes without logging them."""
     parent, child = cascade.parent, cascade.child
     ours = {column.name.lower() for column in cascade.referencing}
@@ -55,13 +55,22 @@ def _limits(cascade: Cascade, *, full_images: bool) -> Iterator[str]:
     if is_versioned(parent.definition, parent.source):
         yield f"{parent.source} is system-versioned"
     if cascade.parent_follows:
-        chain = f"it continues a cascade through {parent.source}, which has"
+        chain = f"it continues a cascade through {parent.source},"
         if parent.row_filter:
-            yield f"{chain} a row filter"
+            yield f"{chain} which has a row filter"
         if not cascade.in_key:
-            yield f"it continues a cascade through {parent.source}, of which it references columns outside of the key"
-        if parent.secondary_unique:
-            yield f"{chain} a UNIQUE index besides its key"
+            yield f"{chain} of which it references columns outside of the key"
+        if parent.secondary_unique and _circular(cascade, cascades):
+            yield f"{chain} which has a UNIQUE index besides its key, in a circle"
+
+
+def _circular(cascade: Cascade, cascades: Sequence[Cascade]) -> bool:
+    """Whether it leads back to its parent. Rows whose parent is absent would be looked up without end."""
+    reached = [cascade.child]
+    for table in reached:
+        below = [one.child for one in cascades if one.parent is table and one.parent_follows]
+        reached += [child for child in dict.fromkeys(below) if child not in reached]
+    return cascade.parent in reached
 
 
 def _names_one(row_filter: str, table: Table, columns: Collection[str]) -> bool:

@@ -2,8 +2,8 @@
 
 A cascade through two tables is followed by the middle table's rows on the target. Where the target never had such a
 row, because its chunk was read later, or has lost it, because an earlier run died between two commits, its children are
-found only here: nothing on the target is their parent. docs/correctness.md says why this is needed. ``run.operations``
-starts it in each run, before the verification.
+found here: nothing on the target is their parent. Later ``changes.derived_keys`` looks for such rows.
+docs/correctness.md says why this is needed. ``run.operations`` starts it in each run, before the verification.
 """
 
 import logging

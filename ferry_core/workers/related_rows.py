@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from ferry_core.errors import DataError, ServerRole
 from ferry_core.mysql.faults import index_is_gone
-from ferry_core.rows.referencing import index_hint, referencing_keys
-from ferry_core.schema.cascades import Cascade
+from ferry_core.rows.referencing import index_hint, orphan_keys, referencing_keys
+from ferry_core.schema.cascades import ABSENT, Cascade
 from ferry_core.tables.table import KeyLiterals
 from ferry_core.workers.sessions import CopySessions
 from ferry_core.workers.step import CopyStep
@@ -35,6 +35,8 @@ class RelatedRows:
 
         def find() -> list[KeyLiterals]:
             pair.refresh()
+            if ABSENT in values:
+                return orphan_keys(pair.target, cascade, behind, limit)
             on_source = role is ServerRole.SOURCE
             session = pair.source() if on_source else pair.target
             hint = self._hints.get(known) or index_hint(session, cascade, role)

@@ -113,7 +113,7 @@ UNFOLLOWED = Graph(
             "CONSTRAINT of_grp FOREIGN KEY (g) REFERENCES grp (id) ON DELETE CASCADE)"
         ),
         (
-            "CREATE TABLE leaf (id INT PRIMARY KEY, n INT, v INT NOT NULL DEFAULT 0, "
+            "CREATE TABLE leaf (id INT PRIMARY KEY, n INT, v INT UNIQUE, "
             "CONSTRAINT of_node FOREIGN KEY (n) REFERENCES node (id) ON DELETE CASCADE)"
         ),
         (
@@ -139,14 +139,14 @@ UNFOLLOWED = Graph(
         *("REPLACE INTO item VALUES ({a}, {k}, {b})", "UPDATE item SET x = {b} WHERE id = {a}"),
         *("INSERT INTO node VALUES ({a}, {k}, {b})", "UPDATE node SET u = {b} WHERE id = {a}"),
         *("INSERT INTO node VALUES ({b}, {k}, {c})", "REPLACE INTO node VALUES ({a}, {k}, {b})"),
-        *("INSERT INTO leaf VALUES ({n}, {a}, 0)", "UPDATE leaf SET v = {n} WHERE n = {a}"),
-        *("INSERT INTO twig SELECT {n}, id FROM leaf LIMIT 1", "DELETE FROM twig WHERE id = {n}"),
+        *("INSERT INTO leaf VALUES ({n}, {a}, {b})", "UPDATE leaf SET v = {c} WHERE n = {a} LIMIT 1"),
+        *("INSERT INTO twig SELECT {n}, id FROM leaf WHERE n = {a} LIMIT 1", "DELETE FROM twig WHERE id = {n}"),
         *("INSERT INTO by_u VALUES ({n}, {b})", "UPDATE by_u SET u = {c} WHERE id = {n}"),
         *("INSERT INTO bag VALUES ({a}, {k})", "INSERT INTO bag VALUES (NULL, {k})"),
         *("UPDATE bag SET k = {b} WHERE k = {a}", "INSERT INTO bagged VALUES ({n}, {a})"),
     ),
 )
-"""No lookup finds all rows that these cascades change."""
+"""Lookups by value do not find all rows that these cascades change."""
 
 VERSIONED = Graph(
     (
