@@ -25,7 +25,7 @@ from ferry_core.reasons import Reason
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, rediscover, reread
 from ferry_core.tables.nullable import stored, without_key
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import WITHOUT_TRANSACTIONS, Table
 from ferry_core.text import shortlist
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class AlteredTables:
         self._visibility = visibility
         self._start = compared_to
         self.recomputed: Callable[[TableMove], object] = lambda _move: None
-        """Called with a table whose stored generated columns a statement may have recomputed, which causes no event."""
+        """Called with a table whose stored generated columns a statement may have recomputed, or whose rows it may have
+        dropped because it could not read them; neither causes an event.
+        """
         self.hold: Callable[[Callable[[], bool]], object] = lambda _until: None
         """Keeps the checkpoint at the current place of the stream until the function returns True."""
 
@@ -137,7 +139,7 @@ class AlteredTables:
             move.compared_to, move.compared_behind = end, change.seen
             self.hold(lambda: reached(end))
         if not different:
-            if table.stored_columns:
+            if table.stored_columns or table.engine in WITHOUT_TRANSACTIONS:
                 self.recomputed(move)
             log.warning(
                 "%s was altered on the source (%s): nothing that affects its rows changed, so the run continues; the "

@@ -307,7 +307,7 @@ class DataOperations:
             return False
         if self._parts.verifier is not None:
             for move in rebuilt:
-                log.warning("%s was rebuilt on the source: its stored generated values are compared again", move.id)
+                log.warning("%s was rebuilt, repaired or checked on the source: it is compared again", move.id)
                 self._parts.verifier.give_up(move)
         return True
 

@@ -1,7 +1,9 @@
-"""Rebuilds of source tables that the binlog does not report: ``OPTIMIZE LOCAL TABLE``, DDL under ``sql_log_bin=0``.
+"""Rebuilds of source tables that the binlog does not report: ``OPTIMIZE`` and ``REPAIR LOCAL TABLE``, DDL under
+``sql_log_bin=0``, the repair that a server makes by itself when it opens a crashed table.
 
-MySQL computes stored generated columns again by some of them, with the settings of that session. The server keeps the
-time at which each table was built. Called by ``operations``, when the verification begins and before each attempt.
+MySQL computes stored generated columns again by some of them, with the settings of that session. A repair of a table
+without transactions drops rows that it cannot read. The server keeps the times at which each table was built and
+checked. Called by ``operations``, when the verification begins and before each attempt.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,14 +11,20 @@ from collections.abc import Iterable, Sequence
 from ferry_core.moves.move import TableMove
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Session
-from ferry_core.tables.table import TableName
+from ferry_core.tables.table import WITHOUT_TRANSACTIONS, Table, TableName
+
+_TIMES = "CONCAT_WS(' ', create_time, check_time)"
+
+
+def _may_lose(table: Table) -> bool:
+    return bool(table.stored_columns) or table.engine in WITHOUT_TRANSACTIONS
 
 
 class Rebuilds:
-    """Watches the tables with stored generated columns that are compared."""
+    """Watches the tables with stored generated columns, and those without transactions."""
 
     def __init__(self, moves: Iterable[TableMove]) -> None:
-        self._moves = {move.table.source: move for move in moves if move.table.stored_columns}
+        self._moves = {move.table.source: move for move in moves if _may_lose(move.table)}
         self._built: dict[TableMove, bytes | None] = {}
 
     def note(self, source: Session) -> None:
@@ -31,6 +39,6 @@ class Rebuilds:
         return found
 
     def _read(self, source: Session) -> dict[TableMove, bytes | None]:
-        rows = rows_of(source, self._moves, "tables", "create_time") if self._moves else []
+        rows = rows_of(source, self._moves, "tables", _TIMES) if self._moves else []
         named = ((TableName((schema or b"").decode(), (name or b"").decode()), built) for schema, name, built in rows)
         return {self._moves[name]: built for name, built in named if name in self._moves}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 
 from ferry_core.schema.tokens import Token
+from ferry_core.tables.table import WITHOUT_TRANSACTIONS
 
 
 class Alteration(IntEnum):
@@ -30,6 +31,8 @@ _OPTIONS = frozenset(
         *("ALGORITHM", "LOCK", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE", "TABLESPACE"),
     }
 )
+_ENGINES = {"innodb": Alteration.KEEPS} | dict.fromkeys(map(str.lower, WITHOUT_TRANSACTIONS), Alteration.COMPARE)
+"""InnoDB tables may have been of it before; of another engine only a comparison tells."""
 _INDEX = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL"})
 _CONSTRAINT = frozenset({"UNIQUE", "PRIMARY", "CONSTRAINT", "FOREIGN", "CHECK"})
 _PARTS = frozenset({"REORGANIZE", "REBUILD", "OPTIMIZE", "ANALYZE", "REPAIR", "COALESCE", "CHECK"})
@@ -126,7 +129,7 @@ def _parts(_: _Clause, words: Sequence[str]) -> Alteration:
 
 def _options(clause: _Clause, words: Sequence[str]) -> Alteration:
     """Table options, which may follow each other without commas: ``ENGINE = InnoDB COMMENT 'x' ROW_FORMAT=x``."""
-    at = 0
+    at, found = 0, Alteration.KEEPS
     while at < len(words):
         at += words[at] == "DEFAULT"
         option = words[at] if at < len(words) else ""
@@ -136,10 +139,13 @@ def _options(clause: _Clause, words: Sequence[str]) -> Alteration:
             return Alteration.CHANGES
         at += 1
         at += at < len(clause) and clause[at].is_mark("=")
-        if option == "ENGINE" and (at >= len(clause) or clause[at].text.upper() != "INNODB"):
-            return Alteration.CHANGES
+        if option == "ENGINE":
+            engine = clause[at].text.lower() if at < len(clause) else ""
+            if engine not in _ENGINES:
+                return Alteration.CHANGES
+            found = max(found, _ENGINES[engine])
         at += 1
-    return Alteration.KEEPS
+    return found
 
 
 def _always(found: Alteration) -> Callable[[_Clause, Sequence[str]], Alteration]:

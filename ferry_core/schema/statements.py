@@ -3,7 +3,7 @@
 The rule is conservative: a statement that names a selected table and is not known to be harmless is a schema change.
 A run that stops needlessly is better than one that continues with a wrong definition. Harmless are:
 
-- ANALYZE TABLE, REPAIR, CHECK, FLUSH, GRANT and the like: they change no row and no column;
+- ANALYZE TABLE, CHECK, FLUSH, GRANT and the like: they change no row and no column;
 - CREATE, ALTER, DROP of a VIEW, TRIGGER, PROCEDURE, EVENT, USER: their later effects on rows are logged as row events;
 - CREATE TABLE or ALTER TABLE of another table that REFERENCES, is LIKE or SELECTs from a selected one: rows and columns
   of the selected table stay the same (a cascade of the new constraint changes only the other table);
@@ -11,11 +11,12 @@ A run that stops needlessly is better than one that continues with a wrong defin
 - CREATE TABLE IF NOT EXISTS of a selected table without a query: it exists, so nothing happens (a DROP came before);
 - anything done to TEMPORARY tables, which are never selected.
 
-OPTIMIZE TABLE rebuilds the table: if it has a FULLTEXT index, MySQL recomputes stored generated columns. A constraint
-added to a selected table is an ALTER TABLE of it, hence a change. Every row change in statement format stops the run,
-even one that names only other tables: a view, a trigger or a stored function may apply it to a selected table, and
-their definitions at that moment are no longer known. Servers log none by themselves: both families log MEMORY tables
-emptied by a restart as TRUNCATE.
+OPTIMIZE TABLE rebuilds the table: if it has a FULLTEXT index, MySQL recomputes stored generated columns. REPAIR TABLE
+drops rows that it cannot read, without an event. After both, the table is verified again (``run.definitions``). A
+constraint added to a selected table is an ALTER TABLE of it, hence a change. Every row change in statement format stops
+the run, even one that names only other tables: a view, a trigger or a stored function may apply it to a selected table,
+and their definitions at that moment are no longer known. Servers log none by themselves: both families log MEMORY
+tables emptied by a restart as TRUNCATE.
 """
 
 from collections.abc import Callable, Iterator
@@ -87,7 +88,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _HARMLESS_VERBS = _words(
-    "REPAIR CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
+    "CHECK CHECKSUM GRANT REVOKE FLUSH RESET INSTALL UNINSTALL USE SHOW LOCK UNLOCK KILL CACHE "
     "PURGE CHANGE STOP SHUTDOWN RESTART CLONE HELP SIGNAL RESIGNAL BACKUP"
 )
 # ALGORITHM, DEFINER and SQL SECURITY start the definition of a view or a stored program, JSON that of a duality view.
@@ -296,7 +297,7 @@ class _Reader(Cursor):
                 tables |= frozenset(self._names.exactly(chain[:2]))
         return self._change(tables, Alteration.CHANGES if ignoring or tables != altered else found)
 
-    def optimize(self, _: str) -> StatementEffect:
+    def rebuild(self, _: str) -> StatementEffect:
         return self._change(self._named(), Alteration.KEEPS)
 
     def _index(self, verb: str, prefixes: set[str]) -> StatementEffect:
@@ -385,7 +386,7 @@ _HANDLERS: dict[str, Callable[[_Reader, str], StatementEffect]] = {
     "XA": _Reader.xa,
     **dict.fromkeys(("CREATE", "ALTER", "DROP", "RENAME"), _Reader.definition),
     "TRUNCATE": _Reader.truncate,
-    "OPTIMIZE": _Reader.optimize,
+    **dict.fromkeys(("OPTIMIZE", "REPAIR"), _Reader.rebuild),
     "SET": _Reader.set_statement,
     **dict.fromkeys(("INSERT", "REPLACE"), _Reader.insert),
     "LOAD": _Reader.load,

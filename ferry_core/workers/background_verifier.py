@@ -131,8 +131,11 @@ class BackgroundVerifier:
     def prove(self, deadline: float, check_cancelled: Callable[[], None]) -> str | None:
         """Under the cutover lock: describe what differs; None if nothing does.
 
-        Raises RetriableError without a verdict.
+        Raises RetriableError without a verdict, also while a pass is repeated: its table is not whole unproven any
+        more, and what the pass has found so far is not judged yet.
         """
+        if not self.proven:
+            raise RetriableError(Reason.VERIFICATION_UNFINISHED, "a pass of the verification is not complete")
         differing = self._verifier.prove_all(deadline, check_cancelled)
         self.differing = named(differing) if differing else ""
         return self.differing or None

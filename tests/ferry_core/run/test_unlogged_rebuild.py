@@ -1,4 +1,4 @@
-"""A rebuild of a source table that the binlog does not report, and that computes stored generated values again."""
+"""Rebuilds and repairs of a source table that change rows without an event."""
 
 import contextlib
 from pathlib import Path
@@ -25,50 +25,92 @@ from tests.support.waits import Background, wait_until
 COLUMNS = "id INT PRIMARY KEY, d DATE, note TEXT, day VARCHAR(20) AS (DAYNAME(d)) STORED, FULLTEXT KEY (note)"
 
 
+class Prepared:
+    """A run that is ready for its cutover, with a pass of the verification that is not repeated."""
+
+    def __init__(self, pair: Pair, schema: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(attempts, "LONGEST_SECONDS", 0.1)
+        monkeypatch.setattr(attempts, "BETWEEN_ATTEMPTS_SECONDS", 0.1)
+        monkeypatch.setattr(background_verifier, "QUICK_SECONDS", -1.0)  # as after a long pass
+        documents = ferry_between(
+            pair.source.endpoint("source"),
+            pair.target.endpoint("target"),
+            tables={"include": [f"{schema}.*"]},
+            cutover={"mode": "Manual", "watchFor": "0s", "maxLag": "60s", "maxAttempts": 100, "deadline": "5m"},
+        )
+        documents[0]["metadata"]["uid"] = schema
+        self._ferry = Ferry(load([write(folder, *documents)]), RunOptions(state_path=folder / "state.db"))
+        self._ended: list[ExitCode | FerryError] = []
+        self._running = Background(self._run)
+        wait_until(lambda: self._ferry.snapshot().stage == "ReadyForCutover", "it is ready", 180)
+        times = "COALESCE(check_time, create_time)"
+        built = f"SELECT 1 FROM information_schema.tables WHERE table_schema = '{schema}' AND {times} < NOW()"
+        wait_until(lambda: pair.source.query(built), "another second begins")
+
+    def _run(self) -> None:
+        try:
+            self._ended.append(self._ferry.run())
+        except FerryError as error:
+            self._ended.append(error)
+
+    def cut_over(self) -> ExitCode | FerryError:
+        """How the run ends."""
+        self._ferry.cutover()
+        self._running.join(180)
+        return self._ended[0]
+
+
 @pytest.mark.parametrize("language", ["de_DE", "en_US"])
 def test_optimize_local_after_the_pass_is_found(
     mysql_pair: Pair, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
     """MySQL computes DAYNAME again in the session's language. MariaDB refuses to store it."""
-    monkeypatch.setattr(attempts, "LONGEST_SECONDS", 0.1)
-    monkeypatch.setattr(attempts, "BETWEEN_ATTEMPTS_SECONDS", 0.1)
-    monkeypatch.setattr(background_verifier, "QUICK_SECONDS", -1.0)  # as after a long pass: it is not repeated
     source = mysql_pair.source
     source.execute(
         f"USE `{schema}`",
         f"CREATE TABLE t ({COLUMNS})",
         "INSERT INTO t (id, d, note) VALUES (1, '2024-01-01', 'x')",
     )
-    documents = ferry_between(
-        source.endpoint("source"),
-        mysql_pair.target.endpoint("target"),
-        tables={"include": [f"{schema}.*"]},
-        cutover={"mode": "Manual", "watchFor": "0s", "maxLag": "60s", "maxAttempts": 100, "deadline": "5m"},
-    )
-    documents[0]["metadata"]["uid"] = schema
-    ferry = Ferry(load([write(tmp_path, *documents)]), RunOptions(state_path=tmp_path / "state.db"))
-    ended: list[ExitCode | FerryError] = []
-
-    def run() -> None:
-        try:
-            ended.append(ferry.run())
-        except FerryError as error:
-            ended.append(error)
-
-    running = Background(run)
-    wait_until(lambda: ferry.snapshot().stage == "ReadyForCutover", "it is ready", 180)
-    built = f"SELECT create_time FROM information_schema.tables WHERE table_schema = '{schema}' AND create_time < NOW()"
-    wait_until(lambda: source.query(built), "another second begins")
+    prepared = Prepared(mysql_pair, schema, tmp_path, monkeypatch)
     with contextlib.closing(source.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(f"SET lc_time_names = '{language}'")
         cursor.execute(f"OPTIMIZE LOCAL TABLE `{schema}`.t")
     assert source.value(f"SELECT day FROM `{schema}`.t") == ("Montag" if language == "de_DE" else "Monday")
-    ferry.cutover()
-    running.join(180)
+    ended = prepared.cut_over()
     if language == "de_DE":
-        assert isinstance(ended[0], RowsDiffer)
+        assert isinstance(ended, RowsDiffer)
     else:
-        assert ended == [ExitCode.DONE]
+        assert ended == ExitCode.DONE
+
+
+@pytest.mark.parametrize("repair", ["REPAIR TABLE", "REPAIR LOCAL TABLE"])
+@pytest.mark.parametrize("lost", [True, False], ids=["a row was lost", "nothing was lost"])
+def test_a_repair_that_loses_rows_is_found(
+    pair: Pair, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repair: str, *, lost: bool
+) -> None:
+    """MyISAM drops rows that it cannot read, and no event reports that."""
+    source = pair.source
+    if source.instance is None:
+        pytest.skip("the files of this server are out of reach")
+    source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(200)) ENGINE=MyISAM",
+        f"INSERT INTO t VALUES {', '.join(f'({n}, REPEAT(CHAR(65 + {n % 20}), 100))' for n in range(100))}",
+    )
+    prepared = Prepared(pair, schema, tmp_path, monkeypatch)
+    source.execute(f"FLUSH TABLES `{schema}`.t")
+    if lost:
+        with (source.instance.folder / "data" / schema / "t.MYD").open("r+b") as rows:
+            rows.seek(3000)
+            rows.write(bytes(1000))
+    source.execute(f"{repair} `{schema}`.t")
+    assert (source.value(f"SELECT COUNT(*) FROM `{schema}`.t") < 100) == lost
+    ended = prepared.cut_over()
+    if lost:
+        assert isinstance(ended, RowsDiffer)
+        assert source.value("SELECT @@global.read_only") == 0
+    else:
+        assert ended == ExitCode.DONE
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["noted before the pass", "the source could not be asked then"])

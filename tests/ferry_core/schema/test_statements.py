@@ -85,7 +85,7 @@ CHANGES = {
     "create or replace database shop": {A, B},
     "analyze table a": set(),
     "optimize local table a": {A},
-    "repair table a": set(),
+    "repair table a": {A},
     "check table a": set(),
     "flush tables a": set(),
     "grant select on shop.a to u@localhost": set(),
@@ -148,6 +148,8 @@ ALTERATIONS = {
         "",
     ],
     Alteration.COMPARE: [
+        "engine=myisam",
+        "engine = Aria, comment = 'x'",
         "modify v int comment 'x'",
         "change column v v int comment 'x'",
         "change `V` v int",
@@ -166,6 +168,7 @@ ALTERATIONS = {
         "add primary key (v)",
     ],
     Alteration.CHANGES: [
+        "engine=memory",
         "drop vector, add vector int",
         "drop column v, add vector int",
         "drop column v, add column v int",
@@ -181,7 +184,6 @@ ALTERATIONS = {
         "convert table x to partition p values less than (5)",
         "discard tablespace",
         "import tablespace",
-        "engine=myisam",
         "add system versioning",
         "union=(x, y)",
         "do something new",
@@ -200,6 +202,7 @@ def test_the_effect_of_other_statements() -> None:
     found = {
         statement: effect_on(statement, "shop", names(SELECTED)).alteration
         for statement in (
+            "repair local table b, a quick",
             "create index i on a (v)",
             "create unique index i on a (v)",
             "drop index i on a",
@@ -209,7 +212,7 @@ def test_the_effect_of_other_statements() -> None:
             "rename table a to z, b to a",
         )
     }
-    assert [how.name for how in found.values()] == ["KEEPS", "COMPARE", "COMPARE", *["CHANGES"] * 4]
+    assert [how.name for how in found.values()] == ["KEEPS", "KEEPS", "COMPARE", "COMPARE", *["CHANGES"] * 4]
 
 
 def test_rows_logged_after_a_create_table() -> None:

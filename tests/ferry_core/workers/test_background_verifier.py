@@ -11,7 +11,7 @@ from ferry_core.api.spec import Copy
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.errors import ConnectionLost, DataError, Terminated
+from ferry_core.errors import ConnectionLost, DataError, RetriableError, Terminated
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
@@ -97,6 +97,30 @@ def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
         rig.verification._look()
     with pytest.raises(DataError, match="1 rows differ"):
         rig.verification._look()
+
+
+def test_there_is_no_verdict_while_a_pass_is_repeated() -> None:
+    """The table's chunks are compared again, and are no longer counted as unproven."""
+    rig = VerifierRig(lambda: mark(1))
+    moved = Mock(copied=True)
+    whole = [moved]
+    rig.buffer.pending_snapshot = Mock(return_value=([], None))  # type: ignore[method-assign]
+    rig.verifier.prove_some.return_value = Proof(found=[])
+    rig.verifier.steady.return_value = []
+    rig.verifier.prove_all.return_value = []
+    rig.verifier.unproven = Mock(whole_moves=Mock(side_effect=lambda: [*whole]), begin=Mock(side_effect=whole.remove))
+    rig.verification._passed.set()
+
+    def full_pass(*_: object) -> Mock:
+        assert not whole
+        with pytest.raises(RetriableError, match="not complete"):
+            rig.verification.prove(0, Mock())
+        return Mock(rows=1, differing=[], unfinished=[])
+
+    rig.verifier.full_pass = Mock(side_effect=full_pass)
+    rig.verification._look()
+    assert rig.verifier.full_pass.called
+    assert rig.verification.prove(0, Mock()) is None
 
 
 def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
