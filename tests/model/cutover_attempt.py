@@ -51,12 +51,12 @@ class Attempt:
     # -- until writes are stopped ---------------------------------------------------------------------------------
 
     def _begins(self, state: State, ident: int, run: Run) -> Iterator[Step]:
-        if not run.attempts or run.undo or not state.target_up:
+        if run.undo or not state.target_up:
             return
-        if is_current(state, run):
-            yield (ident, "begins"), with_run(end_leftovers(self._config, state, ident), ident, doing="begun")
-        else:
+        if not is_current(state, run):
             yield (ident, "is fenced"), with_run(state, ident, doing="over", alive=False)
+        elif run.attempts:
+            yield (ident, "begins"), with_run(end_leftovers(self._config, state, ident), ident, doing="begun")
 
     def _takes_mutex(self, state: State, ident: int, run: Run) -> Iterator[Step]:
         if run.undo or (self._config.mutex and state.source.mutex != NOBODY):
