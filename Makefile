@@ -80,6 +80,10 @@ test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, netwo
 test-fast: setup  ## tests for the daily loop: no whole crossings, nothing slow
 	$(PYTEST) -m "not slow" --ignore tests/e2e
 
+.PHONY: test-versions
+test-versions: setup  ## whole moves between releases of the servers; installs them first (10 min, 4 GB, once)
+	$(BIN)/pytest -n 2 --versions tests/versions
+
 .PHONY: model
 model: setup  ## explore the model of the rules in large bounds: some hours, 4 GiB, one process
 	@nice -n 19 $(BIN)/python -m tests.model

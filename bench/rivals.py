@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.dataset import SCHEMA, TABLE
-from hack.families import apt_install
+from hack.installing import apt_install
 from hack.servers import Instance
 
 THREADS = 4

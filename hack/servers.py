@@ -29,20 +29,22 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hack.families import (
-    PASSWORD,
-    Family,
-    Flags,
-    Unavailable,
-    cache_folder,
-    command,
-    default_flags,
-    install,
-    locked,
-    template,
-)
+from hack.families import PASSWORD, Family, Flags, Release, default_flags
+from hack.installing import Unavailable, cache_folder, locked
+from hack.releases import command, install, template
 
-__all__ = ["PASSWORD", "Family", "Flags", "Instance", "Unavailable", "create", "install", "instances", "sweep"]
+__all__ = [
+    "PASSWORD",
+    "Family",
+    "Flags",
+    "Instance",
+    "Release",
+    "Unavailable",
+    "create",
+    "install",
+    "instances",
+    "sweep",
+]
 
 _PORTS = range(27000, 32000)  # below the kernel's range for outgoing connections: a port stays ours over a restart
 _START_SECONDS = 180
@@ -95,7 +97,7 @@ class ProcessId:
 class Instance:
     """One server with its own folder. Created stopped; ``start`` returns when it accepts connections."""
 
-    family: Family
+    release: Release
     name: str
     folder: Path
     port: int
@@ -107,6 +109,10 @@ class Instance:
     through: tuple[str, ...] = ()
     """A command that runs the server's command line, for example to give it another host name."""
     _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    @property
+    def family(self) -> Family:
+        return self.release.family
 
     @property
     def host(self) -> str:
@@ -125,7 +131,7 @@ class Instance:
     def start(self) -> None:
         if self.running:
             return
-        line = [*self.through, *command(self.family, self.folder, self.port, self.flags)]
+        line = [*self.through, *command(self.release, self.folder, self.port, self.flags)]
         with (self.folder / "output.log").open("ab") as output:
             # In its own session; otherwise a Ctrl-C meant for the tests would reach it.
             self._child = subprocess.Popen(
@@ -179,17 +185,18 @@ class Instance:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if not self.running:
-                raise Unavailable(f"{self.family} {self.name} ended while starting:\n{self.log_tail()}")
+                raise Unavailable(f"{self.release} {self.name} ended while starting:\n{self.log_tail()}")
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=5) as probe:
                 if probe.recv(5)[4:] == b"\x0a":
                     return
             time.sleep(_GREETING_PAUSE)
         self.kill()
-        raise Unavailable(f"{self.family} {self.name} took no connection for {_START_SECONDS} s:\n{self.log_tail()}")
+        raise Unavailable(f"{self.release} {self.name} took no connection for {_START_SECONDS} s:\n{self.log_tail()}")
 
     def _record(self) -> None:
         state = {
-            "family": self.family,
+            "family": self.family,  # for older checkouts, which share this folder
+            "release": self.release,
             "port": self.port,
             "flags": self.flags,
             "owner": self.owner and [self.owner.pid, self.owner.started_at],
@@ -213,7 +220,8 @@ def _recorded(folder: Path) -> Instance | None:
     except FileNotFoundError:
         return None
     owner, process = ((ProcessId(*state[key]) if state[key] else None) for key in ("owner", "process"))
-    return Instance(Family(state["family"]), folder.name, folder, state["port"], state["flags"], owner, process)
+    release = Release(state["release"]) if "release" in state else Release.of(Family(state["family"]))
+    return Instance(release, folder.name, folder, state["port"], state["flags"], owner, process)
 
 
 def instances() -> Iterator[Instance]:
@@ -251,7 +259,7 @@ def _sweep() -> None:
 
 
 def create(
-    family: Family,
+    what: Family | Release,
     name: str | None = None,
     flags: Flags | None = None,
     *,
@@ -262,20 +270,21 @@ def create(
 
     ``disk_megabytes`` gives it a disk of that size, for tests of full disks (at least 400).
     """
-    source = template(family)
+    release = what if isinstance(what, Release) else Release.of(what)
+    source = template(release)
     with locked("instances"):
         _sweep()
         others = list(instances())
-        name = name or f"{family}-{uuid.uuid4().hex[:8]}"
+        name = name or f"{release}-{uuid.uuid4().hex[:8]}"
         folder = _instances_folder() / name
         if any(other.name == name for other in others):
             raise Unavailable(f"there is an instance {name} already; stop it first")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o755)
         port = _free_port({other.port for other in others})
-        merged = default_flags(family, server_id=port) | dict(flags or {})
+        merged = default_flags(release, server_id=port) | dict(flags or {})
         owner = ProcessId.of(os.getpid()) if owned else None
-        instance = Instance(family, name, folder, port, merged, owner)
+        instance = Instance(release, name, folder, port, merged, owner)
         instance._record()  # noqa: SLF001 - takes the port before the lock is let go
     data = folder / "data"
     data.mkdir()
@@ -297,16 +306,26 @@ def _parse_flags(words: list[str]) -> dict[str, str]:
 def _describe(instance: Instance) -> str:
     state = "running" if instance.running else "stopped"
     login = f"{instance.user}:{instance.password}@{instance.host}:{instance.port}"
-    return f"{instance.name}  {instance.family}  {state}  {login}  log {instance.error_log}"
+    return f"{instance.name}  {instance.release}  {state}  {login}  log {instance.error_log}"
+
+
+_CHOICES = f"{', '.join(Release)}; mysql and mariadb are those that most tests use"
+
+
+def _release(word: str) -> Release:
+    try:
+        return Release.of(Family(word)) if word in list(Family) else Release(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{word!r} is not one of {_CHOICES}") from error
 
 
 def _main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="hack/servers.py", description="Throwaway MySQL and MariaDB servers.")
     commands = parser.add_subparsers(dest="command", required=True)
-    installing = commands.add_parser("install", help="install families and make their templates")
-    installing.add_argument("families", nargs="+", type=Family, choices=list(Family))
+    installing = commands.add_parser("install", help="install releases and make their templates")
+    installing.add_argument("releases", nargs="+", type=_release, metavar="RELEASE", help=_CHOICES)
     starting = commands.add_parser("start", help="start an instance; it runs until stopped")
-    starting.add_argument("family", type=Family, choices=list(Family))
+    starting.add_argument("release", type=_release, metavar="RELEASE", help=_CHOICES)
     starting.add_argument("name")
     starting.add_argument("flags", nargs="*", help="for example binlog_row_image=MINIMAL")
     commands.add_parser("list", help="every instance on this machine")
@@ -323,11 +342,11 @@ def _main(arguments: list[str]) -> int:
 
 def _act(options: argparse.Namespace) -> int:
     if options.command == "install":
-        for family in options.families:
-            template(family)
-            print(f"{family} {install(family)}")
+        for release in options.releases:
+            template(release)
+            print(f"{release.family} {install(release)}")
     elif options.command == "start":
-        instance = create(options.family, options.name, _parse_flags(options.flags), owned=False)
+        instance = create(options.release, options.name, _parse_flags(options.flags), owned=False)
         instance.start()
         print(_describe(instance))
     elif options.command == "list":

@@ -59,9 +59,7 @@ def committed_place(session: Session) -> tuple[str, int]:
 
 def place_of_end(session: Session) -> tuple[str, int]:
     """File and offset, for both families. On MariaDB this hangs during a stalled commit."""
-    version = tuple(int(part) for part in session.version.split("-")[0].split(".")[:2])
-    modern = session.flavor is Flavor.MYSQL and version >= (8, 4)
-    rows = session.query("SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS")
+    rows = session.query(session.version.binlog_status)
     if not rows:
         raise DataError(Reason.BINLOG_DISABLED, f"{session.endpoint.address} no longer writes a binlog; set log_bin")
     return (rows[0][0] or b"").decode(), int(rows[0][1] or 0)

@@ -8,7 +8,7 @@ target computes what the source did. Nothing records under which settings a row 
 from ferry_core.mysql.session import SQL_MODE, Session
 
 SETTINGS = ("lc_time_names", "div_precision_increment", "block_encryption_mode", "default_regex_flags")
-"""Each is used if the server has it.
+"""Each is used if both servers have it: an older one computes as if a new setting had its default.
 
 Time zones are left out: rows are transferred in UTC, which no clock change makes ambiguous.
 """
@@ -18,11 +18,15 @@ every CHAR would be read as another value.
 """
 
 
-def computing_settings(source: Session) -> dict[str, str]:
+def computing_settings(source: Session, target: Session) -> dict[str, str]:
     """Session settings for the target, in the form of ``SET``."""
-    names = ", ".join(f"'{name}'" for name in (*SETTINGS, "sql_mode"))
-    rows = source.query(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
-    found = {(name or b"").decode(): (value or b"").decode() for name, value in rows}
+    found, known = _globals(source), _globals(target)
     modes = [mode for mode in found.pop("sql_mode", "").split(",") if mode in MODES]
-    settings = {name: value if value.isdigit() else f"'{value}'" for name, value in found.items()}
+    settings = {name: value if value.isdigit() else f"'{value}'" for name, value in found.items() if name in known}
     return settings | {"sql_mode": f"'{','.join([SQL_MODE, *modes])}'"}
+
+
+def _globals(session: Session) -> dict[str, str]:
+    names = ", ".join(f"'{name}'" for name in (*SETTINGS, "sql_mode"))
+    rows = session.query(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+    return {(name or b"").decode(): (value or b"").decode() for name, value in rows}

@@ -97,11 +97,11 @@ def _channels(session: Session) -> list[tuple[str, bool]]:
     if session.flavor is Flavor.MARIADB:
         # SHOW ALL SLAVES STATUS has two more columns in front than SHOW SLAVE STATUS: the connection's name and a
         # state.
-        statement, host, io, name = "SHOW ALL SLAVES STATUS", 3, 12, 0
+        host, io, name = 3, 12, 0
     else:
-        statement, host, io, name = "SHOW REPLICA STATUS", 1, 10, 55
+        host, io, name = 1, 10, 55
     found = []
-    for row in session.query(statement):
+    for row in session.query(session.version.replica_status):
         channel = (row[name] or b"").decode("utf-8", "replace")
         description = f"from {(row[host] or b'').decode()}" + (f", channel {channel!r}" if channel else "")
         found.append((description, any(row[column] != b"No" for column in (io, io + 1))))

@@ -25,6 +25,7 @@ from ferry_core.mysql.identity import COLUMNS, ServerIdentity
 from ferry_core.mysql.quoted_values import without_values
 from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
+from ferry_core.mysql.version import ServerVersion
 from ferry_core.reasons import Reason
 
 Row = tuple[bytes | None, ...]
@@ -82,7 +83,7 @@ class LoadResult:
     warnings: int
 
 
-def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
+def _settings(purpose: Purpose, version: ServerVersion) -> dict[str, str]:
     settings = {
         "autocommit": "1",
         "time_zone": "'+00:00'",
@@ -113,12 +114,13 @@ def _settings(purpose: Purpose, flavor: Flavor) -> dict[str, str]:
     if purpose is Purpose.TARGET:
         settings["foreign_key_checks"] = "0"
         settings["unique_checks"] = "1"
-    if flavor is Flavor.MYSQL:
+    if version.flavor is Flavor.MYSQL:
         # With the default 8 MB, a tuple IN of 20,000 keys becomes a table scan (warning 3170).
         settings["range_optimizer_max_mem_size"] = "0"
         settings["transaction_isolation"] = "'READ-COMMITTED'"
         settings["transaction_read_only"] = "0"
-        settings["information_schema_stats_expiry"] = "0"
+        if version.statistics_expire:
+            settings["information_schema_stats_expiry"] = "0"
         settings["max_execution_time"] = "0"
         # A generated invisible primary key is a key like any other, and the only one of its table.
         settings["sql_auto_is_null"] += f" /*!80030 , SESSION {SHOW_INVISIBLE_KEYS} = ON */"
@@ -198,14 +200,14 @@ class Session:
         self._lift_limits()
         rows = self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")
         try:
-            number, self.version, name, start = ((value or b"").decode() for value in rows[0])
+            number, version, name, start = ((value or b"").decode() for value in rows[0])
             self.connection_id = int(number)
         except (IndexError, ValueError) as error:
             raise self._malformed("it does not say who it is") from error
-        self.flavor = Flavor.of_version(self.version)
+        self.version = ServerVersion(version)
         self.identity = ServerIdentity(name, start)
         endpoint.check(self.identity)
-        settings = _settings(self.purpose, self.flavor) | extra
+        settings = _settings(self.purpose, self.version) | extra
         self.sql_mode = settings["sql_mode"].strip("'")
         """The session's default sql_mode."""
         self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
@@ -216,6 +218,10 @@ class Session:
                 "enable TLS on the server or set tls.mode: Preferred",
                 server=endpoint.role,
             )
+
+    @property
+    def flavor(self) -> Flavor:
+        return self.version.flavor
 
     def _lift_limits(self) -> None:
         """Remove the limits. MariaDB's statement time limit can interrupt even this statement, so it is retried."""

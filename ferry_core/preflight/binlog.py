@@ -6,7 +6,7 @@ from ferry_core.binlog.handshake import server_id_of
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Row
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, skipped, warning
 from ferry_core.preflight.sizes import copy_seconds
 from ferry_core.reasons import Reason
@@ -57,7 +57,7 @@ def _server_id(context: PreflightContext) -> Iterator[Finding]:
 def _replicas(context: PreflightContext) -> Sequence[Row] | None:
     """None if MariaDB does not show them, because of a privilege that nothing else here needs."""
     try:
-        return context.source.query("SHOW SLAVE HOSTS" if context.source_facts.mariadb else "SHOW REPLICAS")
+        return context.source.query(context.source.version.replicas)
     except ConfigError:
         if not context.source_facts.mariadb:
             raise
@@ -99,7 +99,7 @@ def _filters(context: PreflightContext) -> Iterator[Finding]:
     # Variables on newer MariaDB; elsewhere columns of a statement that needs REPLICATION CLIENT.
     found = {name: source.variable(f"binlog_{name}_db") for name in ("do", "ignore")}
     if source.is_on("log_bin") and "binlog_do_db" not in source.variables:
-        for row in context.source.query(_status_statement(source)):
+        for row in context.source.query(context.source.version.binlog_status):
             found = dict(zip(("do", "ignore"), map(decoded, row[2:4]), strict=True))
     for name, value in found.items():
         if value:
@@ -108,12 +108,6 @@ def _filters(context: PreflightContext) -> Iterator[Finding]:
                 f"{source.where} runs with binlog_{name}_db={value}: changes can be missing from its binlog; "
                 f"start it without binlog_{name}_db",
             )
-
-
-def _status_statement(source: ServerFacts) -> str:
-    if source.mariadb or source.version >= (8, 2):
-        return "SHOW BINLOG STATUS" if source.mariadb else "SHOW BINARY LOG STATUS"
-    return "SHOW MASTER STATUS"
 
 
 def _gtid(context: PreflightContext) -> Iterator[Finding]:
@@ -181,9 +175,9 @@ def _replication(context: PreflightContext) -> list[dict[str, str]]:
     if context.source_facts.mariadb:
         # SHOW ALL SLAVES STATUS has two more columns in front than SHOW SLAVE STATUS: the connection's name and a
         # state.
-        rows = context.source.query("SHOW ALL SLAVES STATUS")
+        rows = context.source.query(context.source.version.replica_status)
         return [{"io": decoded(row[12]), "sql": decoded(row[13])} for row in rows]
-    rows = context.source.query("SHOW REPLICA STATUS")
+    rows = context.source.query(context.source.version.replica_status)
     return [{"io": decoded(row[10]), "sql": decoded(row[11])} for row in rows]
 
 

@@ -1,6 +1,5 @@
 """Answers of one server that several checks need, each queried once. Made by ``context``."""
 
-import re
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
@@ -47,13 +46,12 @@ class ServerFacts:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Major and minor."""
-        found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)", self._session.version)
-        return tuple(map(int, found.groups())) if found else (0, 0)
+        """Major, minor and patch."""
+        return self._session.version.number
 
     @property
     def version_text(self) -> str:
-        return f"{self._session.flavor.value} {self._session.version}"
+        return str(self._session.version)
 
     @cached_property
     def account(self) -> str:

@@ -168,7 +168,7 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
 
 def _try(context: PreflightContext, schema: str, wanted: Mapping[Listed, Definition]) -> Iterator[Finding]:
     target, definer = context.target, context.spec.schema_.objects.definer
-    settings = computing_settings(context.source)
+    settings = computing_settings(context.source, context.target)
     with trial_schema(target, context.ferry_uid) as trial, as_written(target, settings) as build:
         target.execute(f"ALTER DATABASE {identifier(trial)} {_default(context, schema)}")
         _stand_in(context, schema, trial, wanted, build)

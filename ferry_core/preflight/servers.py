@@ -13,7 +13,6 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 from ferry_core.text import shortlist
 
-OLDEST = {False: (8, 0), True: (10, 5)}  # reported by "is MariaDB"
 SMALL_PACKET = 16 << 20
 
 
@@ -25,9 +24,8 @@ def _versions(context: PreflightContext) -> Iterator[Finding]:
             f"{source.where} is {source.version_text} and {target.where} is {target.version_text}: rows move between "
             "servers of one family only; choose a target of the source's family",
         )
-    for server in (source, target):
-        oldest = OLDEST[server.mariadb]
-        if server.version < oldest:
+    for server, session in ((source, context.source), (target, context.target)):
+        if session.version.too_old:
             yield failed(
                 Reason.UNSUPPORTED_VERSION,
                 f"{server.where} is {server.version_text}: MySQL 8.0 or MariaDB 10.5 is the oldest that works; "

@@ -70,6 +70,8 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
 
 
 def _checks(session: Session, names: Collection[TableName]) -> list[Row]:
+    if not session.version.lists_checks:
+        return []
     if session.flavor is Flavor.MARIADB:
         return rows_of(session, names, "CHECK_CONSTRAINTS", "CHECK_CLAUSE", of=("CONSTRAINT_SCHEMA", "TABLE_NAME"))
     return rows_of(

@@ -256,7 +256,7 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
     if not (trial.kinds or trial.keys):
         return
     try:
-        settings = computing_settings(context.source)
+        settings = computing_settings(context.source, context.target)
         with trial_schema(context.target, context.ferry_uid) as schema, as_written(context.target, settings) as build:
             yield from trial.make(schema, build, settings, began + BUDGET_SECONDS)
     except ConfigError as error:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import groupby, islice
 
 from ferry_core.errors import ServerRole
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import refuse_warnings
@@ -27,11 +26,10 @@ def index_hint(session: Session, cascade: Cascade, role: ServerRole) -> str:
     ignored) ones.
     """
     name = _name(cascade.child, role)
-    hidden = "is_visible = 'NO'" if session.flavor is Flavor.MYSQL else "ignored = 'YES'"
     rows = session.query(
         "SELECT index_name, IF(sub_part IS NULL, HEX(column_name), NULL) FROM information_schema.statistics"
         f" WHERE table_schema = {string(name.schema)} AND table_name = {string(name.name)} AND index_type = 'BTREE'"
-        f" AND NOT {hidden} ORDER BY index_name, seq_in_index"
+        f" AND NOT {session.version.hidden_index} ORDER BY index_name, seq_in_index"
     )
     wanted = {column.name.encode().hex().upper().encode() for column in cascade.referencing}
     for index, parts in groupby(rows, key=lambda row: row[0] or b""):

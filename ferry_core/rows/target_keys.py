@@ -17,7 +17,7 @@ def target_key_index(session: Session, table: Table) -> str:
     rows = session.query(
         "SELECT index_name, GROUP_CONCAT(HEX(column_name) ORDER BY seq_in_index), COUNT(sub_part)"
         f" FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"
-        f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND {usable_index(session.flavor)}"
+        f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND {usable_index(session.version)}"
         " GROUP BY index_name ORDER BY index_name <> 'PRIMARY', index_name"
     )
     wanted = [column.name.lower() for column in table.key.columns]

@@ -116,8 +116,7 @@ def source_identity(session: Session) -> str:
 
 def binlog_retention(session: Session) -> float | None:
     """For how many seconds the source keeps its binlogs; None: for ever."""
-    name = "binlog_expire_logs_seconds" if session.flavor is Flavor.MYSQL else "expire_logs_days * 86400"
-    return float(session.text(f"SELECT @@GLOBAL.{name}")) or None
+    return float(session.text(f"SELECT {session.version.retention_seconds}")) or None
 
 
 def selection_of(ferry: FerryManifest) -> str:

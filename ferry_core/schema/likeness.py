@@ -47,7 +47,7 @@ def differences(
             *_column_differences(table.columns, [_spelled(target, created, column) for column in there[created]]),
             *(
                 _text_differences(expected, got)
-                if source.version == target.version
+                if source.version.text == target.version.text
                 else _index_differences(expected, got)
             ),
         ]

@@ -132,8 +132,9 @@ class _Double(Codec):
         return f"IF({self.name}=0,'0e0',CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0')))"
 
     def hash_expression(self) -> str:
-        # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both.
-        signless = f"IF({self.name}=0,'0',{self.value})"
+        # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both. MySQL 8.0 prints a column's
+        # 0.000035, MySQL 9.7 its 3.5e-5; as JSON numbers both print alike.
+        signless = f"IF({self.name}=0,'0',{self.digits})"
         return f"IFNULL({signless},'N')" if self.column.nullable else signless
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.faults import table_is_gone
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Row, Session
+from ferry_core.mysql.version import ServerVersion
 from ferry_core.tables.codecs import GEOMETRIES, TEMPORALS
 from ferry_core.tables.keys import Index
 from ferry_core.tables.table import Column, TableName
@@ -41,7 +41,7 @@ def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
         session,
         names,
         "statistics",
-        f"index_name, column_name, sub_part IS NULL, {usable_index(session.flavor)}, seq_in_index",
+        f"index_name, column_name, sub_part IS NULL, {usable_index(session.version)}, seq_in_index",
         condition="non_unique = 0",
         order="3, 7",
     )
@@ -51,10 +51,9 @@ def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
     return {name: [_index(index, parts) for index, parts in of.items()] for name, of in found.items()}
 
 
-def usable_index(flavor: Flavor) -> str:
+def usable_index(version: ServerVersion) -> str:
     """The condition on information_schema.statistics for indexes that FORCE INDEX accepts for ranges."""
-    hidden = "is_visible = 'NO'" if flavor is Flavor.MYSQL else "ignored = 'YES'"
-    return f"index_type = 'BTREE' AND NOT {hidden}"
+    return f"index_type = 'BTREE' AND NOT {version.hidden_index}"
 
 
 class Storage(NamedTuple):

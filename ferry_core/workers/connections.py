@@ -113,8 +113,8 @@ class Connections:
 
     def compute_like_source(self) -> None:
         """From now on target sessions compute generated columns with the source's global settings."""
-        with self.source_control() as session:
-            self._computing = computing_settings(session)
+        with self.source_control() as source, self.target_control() as target:
+            self._computing = computing_settings(source, target)
 
     def source(self, *, text: bool = False) -> Session:
         """A session that renders rows; ``text`` is for tables with a row filter."""

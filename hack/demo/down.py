@@ -7,7 +7,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hack.demo import place, traces
-from hack.families import Unavailable
+from hack.installing import Unavailable
 
 
 def main() -> int:

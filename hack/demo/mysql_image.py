@@ -7,8 +7,10 @@ import re
 import subprocess
 from pathlib import Path
 
-from hack.families import Family, cache_folder, install
+from hack.families import Family
+from hack.installing import cache_folder
 from hack.kubernetes.images import write_image
+from hack.releases import install
 
 NAME = "localhost/mysql:9.7"
 

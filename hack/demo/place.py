@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.demo import mysql_image
-from hack.families import Unavailable
+from hack.installing import Unavailable
 from hack.kubernetes import cluster as clusters
 
 ROOT = Path(__file__).resolve().parents[2]

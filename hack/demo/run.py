@@ -17,7 +17,8 @@ if __name__ == "__main__":
 
 from hack.demo import place, traces
 from hack.demo.place import Place, say
-from hack.families import Family, Unavailable
+from hack.families import Family
+from hack.installing import Unavailable
 from tests.support.compare import Compared, assert_equal_schemas
 from tests.support.servers import Server
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hack.demo.place import Place, say
-from hack.families import Unavailable
+from hack.installing import Unavailable
 
 SYSTEM, SHOP, CRD = "namespace/ferry-system", "namespace/shop", "customresourcedefinition/ferries.mysqlferry.io"
 _MARK = {"app.kubernetes.io/created-by": "mysql-ferry-demo"}

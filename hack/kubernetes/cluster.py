@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.families import Unavailable, apt_install, cache_folder, locked
+from hack.installing import Unavailable, apt_install, cache_folder, locked
 from hack.kubernetes import node as process_1
 from hack.kubernetes.components import NODE, PAUSE_IMAGE, Network, Node
 from hack.kubernetes.images import write_image

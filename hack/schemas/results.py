@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hack.families import cache_folder
+from hack.installing import cache_folder
 from hack.schemas.sources import Source, listed
 from hack.schemas.trial import Outcome
 from hack.servers import Family, install

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from hack.families import cache_folder
+from hack.installing import cache_folder
 
 _LIST = Path(__file__).with_name("list.yaml")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pymysql
 
-from hack.families import cache_folder
+from hack.installing import cache_folder
 from hack.schemas.objects import assert_equal_objects
 from hack.schemas.rows import Writers, fill
 from hack.schemas.sources import Source

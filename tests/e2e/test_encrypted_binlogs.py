@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hack.families import Family, cache_folder, locked
+from hack.families import Family
+from hack.installing import cache_folder, locked
 from hack.servers import Instance
 from tests.conftest import ServerFactory
 from tests.e2e.test_faults import fill, finish, write

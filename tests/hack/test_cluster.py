@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.families import Unavailable
+from hack.installing import Unavailable
 from hack.kubernetes import cluster as clusters
 from hack.kubernetes.cluster import Cluster, Parts
 from hack.kubernetes.images import write_image

@@ -18,7 +18,7 @@ import pytest
 from hack.demo import mysql_image, place, run, traces
 from hack.demo.place import Place
 from hack.demo.traces import CRD, SHOP, SYSTEM, Traces
-from hack.families import Unavailable
+from hack.installing import Unavailable
 from hack.kubernetes import cluster as clusters
 
 ROOT = Path(__file__).parents[2]

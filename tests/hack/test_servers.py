@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hack import servers
-from hack.families import locked, render_flag
+from hack.families import render_flag
+from hack.installing import locked
 from hack.servers import Family
 from tests.support.servers import refuse_family
 from tests.support.waits import PATIENCE_SECONDS

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import ferry_core
-from hack.families import cache_folder
+from hack.installing import cache_folder
 from tests.support.whole_cluster import IMAGE, image_archive
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from ctypes.util import find_library
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from hack.families import Unavailable, apt_install, locked
+from hack.installing import Unavailable, apt_install, locked
 from tests.support.waits import PATIENCE_SECONDS
 
 

@@ -27,6 +27,8 @@ _GEOMETRIES = (
     *("geometrycollection", "geomcollection"),
 )
 
+_WIDTH = re.compile(r"\b(smallint|mediumint|int|bigint|tinyint(?!\(1\)))\(\d+\)(?! zerofill| unsigned zerofill)")
+
 TableRef = tuple[str, str] | str
 """Schema and name, or both joined by a dot."""
 
@@ -128,6 +130,12 @@ class _Side:
         found = self.query(f"{select} {joined} {self.key_text} = {self.connection.escape(key_text)}")
         return dict(zip(self.columns, found[0], strict=True)) if found else {}
 
+    @property
+    def shows_widths(self) -> bool:
+        """MySQL 8.0.19 and later print integers without a display width, except TINYINT(1) and ZEROFILL."""
+        version = str(self.query("SELECT VERSION()")[0][0])
+        return "MariaDB" in version or tuple(map(int, re.findall(r"\d+", version)[:3])) < (8, 0, 19)
+
     def definition(self, schema_renames: Mapping[str, str]) -> list[str]:
         """SHOW CREATE TABLE without what may differ: names of the table and of its constraints, the next id."""
         lines = str(self.query(f"SHOW CREATE TABLE {self.sql}")[0][1]).splitlines()
@@ -162,8 +170,10 @@ def _rendered(column: str, kind: str) -> str:
         text = f"CONCAT(CAST({column} AS UNSIGNED), ':', HEX({column}))"
     elif kind == "bit":
         text = f"CAST({column} AS UNSIGNED)"
-    elif kind == "float":
-        text = f"CAST({column} * 1e0 AS CHAR)"  # a bare float prints six digits; adding 0 would lose the sign of -0
+    elif kind in ("float", "double"):
+        # A bare float prints six digits; adding 0 would lose the sign of -0. MySQL 8.0 and 9.7 print small numbers
+        # differently, but as JSON alike; MariaDB has no type JSON.
+        text = f"CAST(CAST({column} * 1e0 AS /*!50708 JSON *//*M!100000 CHAR */) AS CHAR)"
     else:
         text = f"HEX(CAST({column} AS CHAR))"
     return f"IFNULL({text}, '~')"
@@ -253,6 +263,8 @@ def _tables(server: Comparable, schema: str) -> set[str]:
 
 def _assert_equal_definitions(left: _Side, right: _Side, schema_renames: Mapping[str, str]) -> None:
     expected, found = left.definition(schema_renames), right.definition({})
+    if left.shows_widths != right.shows_widths:
+        expected, found = ([_WIDTH.sub(r"\1", line) for line in lines] for lines in (expected, found))
     if expected != found:
         diff = difflib.unified_diff(expected, found, f"source {left.sql}", f"target {right.sql}", lineterm="", n=0)
         raise AssertionError("definitions differ:\n" + "\n".join(diff))

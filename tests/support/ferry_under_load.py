@@ -101,7 +101,7 @@ class FerryUnderLoad:
         self.seed = seed_of_run()
         self.uid = str(uuid.uuid4())
         self.proxy = Proxy(pair.target.host, pair.target.port)
-        self.tables = list(odd_tables(pair.family)[:odd])
+        self.tables = list(odd_tables(pair.family, pair.source.release)[:odd])
         pair.source.execute(
             f"CREATE TABLE `{schema}`.`{ASIDE}` (id INT PRIMARY KEY)",
             f"CREATE TABLE `{schema}`.aim (id INT PRIMARY KEY, v INT NOT NULL)",

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hack.families import cache_folder
+from hack.installing import cache_folder
 from tests.support.servers import free_port
 from tests.support.waits import PATIENCE_SECONDS, wait_until
 
@@ -56,18 +56,24 @@ class Authority:
         self.certificate = signed.public_bytes(serialization.Encoding.PEM)
 
     def sign(
-        self, name: str, *addresses: str, organization: str | None = None, alternative_names: bool = True
+        self,
+        name: str,
+        *addresses: str,
+        organization: str | None = None,
+        alternative_names: bool = True,
+        days: int | None = None,
     ) -> Signed:
         """A certificate for the host ``name`` and IP addresses, of ``organization`` (to Kubernetes: a group).
 
-        Without alternative names only its subject names the host, as old tools make them.
+        Without alternative names only its subject names the host, as old tools make them. With ``days`` 0 it has
+        expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name)]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         group = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
         subject = x509.Name([*group, x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _dated(subject, self._name, key, self._days)
+        builder = _dated(subject, self._name, key, self._days if days is None else days)
         if alternative_names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())

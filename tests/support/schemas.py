@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hack.servers import Family
+from hack.servers import Family, Release
 from tests.support.servers import Server
 
 SLOTS = 4000
@@ -274,9 +274,10 @@ _OWN: dict[Family, tuple[OddTable, ...]] = {
 }
 
 
-def odd_tables(family: Family) -> Sequence[OddTable]:
-    """Every odd table that the family supports."""
-    return _BOTH + _OWN[family]
+def odd_tables(family: Family, release: Release | None = None) -> Sequence[OddTable]:
+    """Every odd table that the family supports, or a release of it."""
+    has_uuid = release is None or release.number >= (10, 7)
+    return [table for table in (*_BOTH, *_OWN[family]) if has_uuid or table.name != "k_uuid_type"]
 
 
 def create_odd_tables(

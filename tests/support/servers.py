@@ -54,6 +54,11 @@ class Server:
     def of(cls, instance: testbed.Instance) -> "Server":
         return cls(instance.family, instance.host, instance.port, instance.user, instance.password, instance)
 
+    @property
+    def release(self) -> testbed.Release | None:
+        """None if it was given by an environment variable."""
+        return None if self.instance is None else self.instance.release
+
     def __repr__(self) -> str:
         return f"<{self.family} {self.host}:{self.port}>"
 
@@ -238,7 +243,7 @@ class ServerPool:
 
     def __init__(self) -> None:
         self._pairs: dict[Family, Pair] = {}
-        self._missing: dict[Family, str] = {}
+        self._missing: dict[Family | testbed.Release, str] = {}
         self._instances: list[testbed.Instance] = []
 
     def pair(self, family: Family) -> Pair:
@@ -247,16 +252,18 @@ class ServerPool:
             self._pairs[family] = Pair(source, target)
         return self._pairs[family]
 
-    def start(self, family: Family, flags: dict[str, Flag], disk_megabytes: int | None = None) -> Server:
-        """A new server. If the family is not available, skips the test (fails it when CI=true)."""
-        if family in self._missing:
-            refuse_family(family, self._missing[family])
+    def start(
+        self, what: Family | testbed.Release, flags: dict[str, Flag], disk_megabytes: int | None = None
+    ) -> Server:
+        """A new server. If what is wanted is not available, skips the test (fails it when CI=true)."""
+        if what in self._missing:
+            refuse_family(what, self._missing[what])
         try:
-            testbed.install(family)
+            testbed.install(what)
         except testbed.Unavailable as error:
-            self._missing[family] = str(error)
-            refuse_family(family, str(error))
-        instance = testbed.create(family, flags=flags, disk_megabytes=disk_megabytes)
+            self._missing[what] = str(error)
+            refuse_family(what, str(error))
+        instance = testbed.create(what, flags=flags, disk_megabytes=disk_megabytes)
         self._instances.append(instance)
         instance.start()
         return Server.of(instance)
@@ -279,9 +286,9 @@ class ServerPool:
             self._instances.pop().remove()
 
 
-def refuse_family(family: Family, why: str) -> NoReturn:
+def refuse_family(what: Family | testbed.Release, why: str) -> NoReturn:
     """Without a server its tests prove nothing: skip with a message on a developer's machine, fail on a CI machine."""
-    message = f"NO {family.name} SERVER, ITS TESTS DO NOT RUN: {why}"
+    message = f"NO {what.name} SERVER, ITS TESTS DO NOT RUN: {why}"
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

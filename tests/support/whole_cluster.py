@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from hack.families import Unavailable
+from hack.installing import Unavailable
 from hack.kubernetes import cluster as clusters
 from tests.support.kube_api import KubeClient, refuse
 

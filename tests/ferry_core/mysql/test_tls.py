@@ -1,18 +1,22 @@
 """Every tls.mode against real servers: one with TLS, one without, one with a certificate of our own CA."""
 
+import ssl
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ferry_core.api.choices import TlsMode
-from ferry_core.binlog.handshake import close, open_dump
-from ferry_core.errors import ConfigError, ServerRole
+from ferry_core.binlog.handshake import close, connect_dump, open_dump
+from ferry_core.errors import ConfigError, FerryError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.gtid import source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.tls import REQUIRING, TlsMaterial, client_context
 from tests.conftest import ServerFactory
-from tests.support.kube_api import Authority
+from tests.support.kube_api import Authority, Signed
+from tests.support.rogue import OK, Link, greeting, rogue
 from tests.support.servers import Pair, Server, set_global
 
 
@@ -94,6 +98,87 @@ def test_refuses_a_certificate_for_another_host(
     with pytest.raises(ConfigError, match="localhost") as caught:
         cipher(endpoint(server, TlsMode.VERIFY_IDENTITY, material, host="localhost"))
     assert caught.value.reason == "TlsCertificateRejected"
+
+
+VERIFYING = [TlsMode.VERIFY_CA, TlsMode.VERIFY_IDENTITY]
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Callable[[Signed], ssl.SSLContext]:
+    """The TLS of a server with a certificate."""
+
+    def context(signed: Signed) -> ssl.SSLContext:
+        for name, content in (("cert", signed.certificate), ("key", signed.key)):
+            Path(tmp_path, name).write_bytes(content)
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+        return made
+
+    return context
+
+
+def encrypted(context: ssl.SSLContext) -> Callable[[Link], None]:
+    """A login over TLS; ``Link.received`` is what the client sent inside of it."""
+
+    def login(link: Link) -> None:
+        link.receive()
+        link.sock = context.wrap_socket(link.sock, server_side=True)
+        link.receive()
+        link.send(3, OK)
+
+    return login
+
+
+def ciphers(link: Link, _statement: bytes) -> None:
+    link.rows((b"Ssl_cipher", b"any"))
+
+
+@pytest.mark.parametrize("mode", VERIFYING)
+@pytest.mark.parametrize("how", ["expired", "of another name", "self-signed"])
+def test_nothing_is_sent_to_a_server_whose_certificate_does_not_verify(
+    authority: Authority, stranger: Callable[[Signed], ssl.SSLContext], mode: TlsMode, how: str
+) -> None:
+    signed = {
+        "expired": authority.sign("localhost", "127.0.0.1", days=0),
+        "of another name": authority.sign("elsewhere.example"),
+        "self-signed": Authority("localhost").sign("localhost", "127.0.0.1"),
+    }[how]
+    context = client_context(mode, TlsMaterial(ca=authority.certificate), "a test")
+    with rogue(ciphers, login=encrypted(stranger(signed)), hello=greeting(tls=True)) as server:
+        if how == "of another name" and mode is TlsMode.VERIFY_CA:
+            Session(server.endpoint(tls=context), Purpose.CONTROL).close()
+            return
+        for connect in (lambda at: Session(at, Purpose.CONTROL), connect_dump):
+            with pytest.raises(ConfigError) as refused:
+                connect(server.endpoint(tls=context))
+            assert refused.value.reason == "TlsCertificateRejected"
+    assert not any(b"ferry" in packet for packet in server.received), "the login was sent"
+
+
+@pytest.mark.parametrize("mode", REQUIRING)
+def test_a_server_that_stops_offering_tls_gets_no_login(authority: Authority, mode: TlsMode) -> None:
+    """Somebody between both takes TLS out of the greeting."""
+    context = client_context(mode, TlsMaterial(ca=authority.certificate), "a test")
+    with rogue(hello=greeting(tls=False)) as server:
+        for connect in (lambda at: Session(at, Purpose.CONTROL), connect_dump):
+            with pytest.raises(ConfigError) as refused:
+                connect(server.endpoint(tls=context))
+            assert refused.value.reason == "TlsNotOffered"
+    assert not any(server.received)
+
+
+def test_versions_of_tls_below_1_2_are_refused(
+    authority: Authority, stranger: Callable[[Signed], ssl.SSLContext]
+) -> None:
+    old = stranger(authority.sign("localhost", "127.0.0.1"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    context = client_context(TlsMode.REQUIRED, TlsMaterial(), "a test")
+    with rogue(login=encrypted(old), hello=greeting(tls=True)) as server, pytest.raises(FerryError):
+        Session(server.endpoint(tls=context), Purpose.CONTROL)
+    assert not any(b"ferry" in packet for packet in server.received)
 
 
 def test_the_cipher_can_be_read_on_a_server_that_forbids_big_joins(verified: Server, mysql_pair: Pair) -> None:

@@ -5,6 +5,7 @@ import pytest
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.version import ServerVersion
 from ferry_core.preflight import PreflightContext, Status, refuse_failed, run_checks
 from tests.conftest import ServerFactory
 from tests.support.preflight import PASSWORD, check, opened, told
@@ -27,7 +28,7 @@ def test_families_do_not_mix(mysql_pair: Pair, mariadb_pair: Pair, schema: str) 
 def test_old_versions(pair: Pair, tables: str) -> None:
     with opened(pair.source, pair.target, tables) as context:
         # No such server is available here.
-        context.target.version = "5.7.44-log" if pair.flavor is Flavor.MYSQL else "10.4.30-MariaDB"
+        context.target.version = ServerVersion("5.7.44-log" if pair.flavor is Flavor.MYSQL else "10.4.30-MariaDB")
         found = told(run_checks(context))
     assert "upgrade it" in found["UnsupportedVersion"]
 

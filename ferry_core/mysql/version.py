@@ -1,0 +1,81 @@
+"""What a server's version has, lacks, or calls by another name: the one place that compares version numbers.
+
+Every session learns its server's version before it makes any setting. The sections are of the manuals of MySQL and
+MariaDB: the page of the statement, variable or table, unless another is given.
+"""
+
+import re
+from functools import cached_property
+
+from ferry_core.mysql.flavor import Flavor
+
+OLDEST = {Flavor.MYSQL: (8, 0), Flavor.MARIADB: (10, 5)}
+"""Older servers are refused by preflight."""
+
+
+class ServerVersion:
+    """Of one server, from its ``SELECT VERSION()``."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.flavor = Flavor.of_version(text)
+        # MariaDB before 11 may begin with 5.5.5-, for replicas that are older than it.
+        found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)(?:\.(\d+))?", text)
+        self.number = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+
+    def __str__(self) -> str:
+        return f"{self.flavor.value} {self.text}"
+
+    def _since(self, *, mysql: tuple[int, ...], mariadb: tuple[int, ...]) -> bool:
+        return self.number >= (mysql if self.flavor is Flavor.MYSQL else mariadb)
+
+    @property
+    def too_old(self) -> bool:
+        return self.number < OLDEST[self.flavor]
+
+    @cached_property
+    def hidden_index(self) -> str:
+        """Condition on information_schema.statistics for indexes that the optimizer ignores: "Invisible Indexes" (MySQL
+        8.0.0), "Ignored Indexes" (MariaDB 10.6).
+        """
+        if not self._since(mysql=(8, 0), mariadb=(10, 6)):
+            return "FALSE"
+        return "is_visible = 'NO'" if self.flavor is Flavor.MYSQL else "ignored = 'YES'"
+
+    @cached_property
+    def lists_checks(self) -> bool:
+        """Whether it has CHECK constraints and information_schema.CHECK_CONSTRAINTS: MySQL 8.0.16, MariaDB 10.2.22."""
+        return self._since(mysql=(8, 0, 16), mariadb=(10, 2, 22))
+
+    @cached_property
+    def statistics_expire(self) -> bool:
+        """Whether information_schema answers from old statistics unless information_schema_stats_expiry is 0."""
+        return self._since(mysql=(8, 0, 3), mariadb=(1000,))
+
+    @cached_property
+    def binlog_status(self) -> str:
+        """SHOW BINARY LOG STATUS is new in MySQL 8.2, SHOW BINLOG STATUS in MariaDB 10.5.2."""
+        if self.flavor is Flavor.MARIADB:
+            return "SHOW BINLOG STATUS"
+        return "SHOW BINARY LOG STATUS" if self.number >= (8, 2) else "SHOW MASTER STATUS"
+
+    @cached_property
+    def replicas(self) -> str:
+        """The statement that lists connected replicas: SHOW REPLICAS is new in MySQL 8.0.22."""
+        return "SHOW REPLICAS" if self._since(mysql=(8, 0, 22), mariadb=(1000,)) else "SHOW SLAVE HOSTS"
+
+    @cached_property
+    def replica_status(self) -> str:
+        """The statement that lists the channels from which it replicates: SHOW REPLICA STATUS, new in MySQL 8.0.22."""
+        if self.flavor is Flavor.MARIADB:
+            return "SHOW ALL SLAVES STATUS"
+        return "SHOW REPLICA STATUS" if self.number >= (8, 0, 22) else "SHOW SLAVE STATUS"
+
+    @cached_property
+    def retention_seconds(self) -> str:
+        """How long binlogs are kept, as an expression: binlog_expire_logs_seconds is new in MySQL 8.0.1; MariaDB, which
+        has it since 10.6.1, sets expire_logs_days along.
+        """
+        if self._since(mysql=(8, 0, 1), mariadb=(1000,)):
+            return "@@GLOBAL.binlog_expire_logs_seconds"
+        return "@@GLOBAL.expire_logs_days * 86400"
