@@ -30,6 +30,11 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, f
         )
         assert ferry.pair.target.value(f"SELECT COUNT(*) FROM {SCHEMA}.bulk") == standing < ROWS
         ferry.patch_spec(paused=False)
+        ferry.patch_spec(throttle={"query": "SELECT 1"})
+        ferry.wait_until(lambda: "query true" in str(ferry.current_status["throttle"]), "the query throttles")
+        ferry.patch_spec(throttle={"query": None, "maxReplicaLag": "1s"})
+        ferry.wait_until(lambda: "replica-lag unknown" in str(ferry.current_status["throttle"]), "no replica is known")
+        ferry.patch_spec(throttle={"maxReplicaLag": None})
         ferry.cut_over()
     print(writers.summary())
     assert ferry.is_true("Succeeded")
