@@ -11,7 +11,7 @@ from ferry_core.preflight.result import Check, Finding, failed, passed, refused,
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
 from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName
-from ferry_core.tables.whole import add_key, estimated_seconds
+from ferry_core.tables.whole import add_key, estimated_seconds, no_longer_whole
 from ferry_core.text import shortlist
 
 _WHY = {
@@ -60,6 +60,19 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
     elif whole:
         names = shortlist([table.id for table in whole], 10)
         yield passed(f"{len(whole)} tables without a usable key are copied whole: {names}")
+
+
+def _blocks_writers(context: PreflightContext) -> Iterator[Finding]:
+    """A read of a table without transactions holds its lock until the last row has arrived."""
+    slow = [one for one in context.tables if one.whole and not one.transactional and estimated_seconds(one) >= 1]
+    if slow:
+        needs = [f"{one.id} for about {estimated_seconds(one):.0f} s ({no_longer_whole(one)})" for one in slow]
+        yield warning(
+            Reason.NO_USABLE_KEY,
+            f"{context.source_facts.where}: writes to these tables of MyISAM or Aria wait each time they are copied, "
+            f"because they are copied whole: {shortlist(needs, 5, '; ')}. That is at the start, and after changes a "
+            "tenth of the time at most. If that is too long, do what is shown, or ALTER TABLE ... ENGINE=InnoDB",
+        )
 
 
 def _target_engines(context: PreflightContext) -> Iterator[Finding]:
@@ -129,6 +142,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
 CHECKS = (
     Check("engines", "source", _engines),
     Check("tables without a key", "source", _without_key),
+    Check("writes that wait", "source", _blocks_writers),
     Check("engines there", "target", _target_engines),
     Check("system versioning", "source", _versioned),
     Check("periods", "source", _periods),

@@ -421,6 +421,22 @@ def test_tables_without_a_key_pass_and_slow_ones_are_told(
     assert f"{schema}.one" not in warned
 
 
+def test_tables_whose_writers_wait_for_the_copy_are_named(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE held (a INT, b VARCHAR(200)) ENGINE=MyISAM",
+        "INSERT INTO held VALUES (1, REPEAT('x', 200))",
+        *["INSERT INTO held SELECT * FROM held"] * 17,
+        "ANALYZE TABLE held",
+        "CREATE TABLE quick (a INT) ENGINE=MyISAM",
+        "CREATE TABLE keyed (a INT PRIMARY KEY) ENGINE=MyISAM",
+    )
+    warned = told(check(pair.source, pair.target, schema), Status.WARNING)["NoUsableKey"]
+    assert f"{schema}.held for about 3 s (add a key: ALTER TABLE `{schema}`.`held` ADD COLUMN" in warned
+    assert f"{schema}.quick" not in warned
+    assert f"{schema}.keyed" not in warned
+
+
 @pytest.mark.parametrize(
     ("columns", "key"),
     [
