@@ -149,8 +149,12 @@ def malformed(problem: str) -> err.OperationalError:
 
 
 def whole_rows(result: MySQLResult) -> None:
-    """Refuse rows with fewer columns than announced, and a second result that no statement asked for."""
+    """Refuse rows with fewer columns than announced."""
     if any(len(row) != result.field_count for row in result.rows or ()):
         raise malformed("a row lacks columns")
+
+
+def only_answer(result: MySQLResult) -> None:
+    """Refuse a second answer that no statement asked for."""
     if result.has_next:
         raise malformed("a second answer to one statement")

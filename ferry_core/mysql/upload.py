@@ -14,7 +14,7 @@ from pymysql.connections import MySQLResult
 from pymysql.constants import CLIENT, COMMAND, CR
 
 from ferry_core.errors import ConfigError
-from ferry_core.mysql.guarded import GuardedConnection, malformed, whole_rows
+from ferry_core.mysql.guarded import GuardedConnection, malformed, only_answer, whole_rows
 from ferry_core.reasons import Reason
 
 PACKET_BYTES = 1 << 19
@@ -124,7 +124,16 @@ class UploadConnection(GuardedConnection):
         with self.understood():
             row: tuple[bytes | None, ...] | None = result._read_rowdata_packet_unbuffered()  # noqa: SLF001 - see above
             whole_rows(result)
+            only_answer(result)
         return row
+
+    def _read_end_of_compound(self) -> None:
+        """After the rows of a compound statement (MariaDB's BEGIN NOT ATOMIC) comes an answer without rows."""
+        end = _UploadResult(self)
+        end.read()
+        if end.field_count:
+            raise malformed("a second answer to one statement")
+        only_answer(end)
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: ARG002 - PyMySQL's signature
         self._result = None
@@ -132,6 +141,10 @@ class UploadConnection(GuardedConnection):
         with self.understood():
             result.read()
             whole_rows(result)
+            if result.has_next and result.field_count:
+                self._read_end_of_compound()
+            else:
+                only_answer(result)
         self._result = result
         self.warning_count = result.warning_count
         message = result.message or b""

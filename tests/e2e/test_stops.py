@@ -117,10 +117,18 @@ def test_sigterm_ends_in_time_while_the_source_hangs(pair: Pair, schema: str, tm
         assert took < STOP_SECONDS
 
 
+def make_child_by_hand(pair: Pair, schema: str) -> None:
+    """On the target without its foreign key, which the run adds by ALTER when all rows are in."""
+    pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
+    pair.target.execute(
+        f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY)"
+    )
+
+
 def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, schema: str, tmp_path: Path) -> None:
     """Somebody reads the target in a long transaction, so the ALTER is retried; a stop ends the retries at once."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as under_load:
-        pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
+        make_child_by_hand(pair, schema)
         under_load.proxy.hold(f"ALTER TABLE `{schema}`.`child` ADD".encode())
         under_load.ferry.start()
         under_load.proxy.wait_held()
@@ -140,7 +148,7 @@ def test_sigterm_ends_in_time_while_foreign_keys_wait_for_a_table(pair: Pair, sc
 def test_sigterm_ends_in_time_while_an_alter_takes_long(pair: Pair, schema: str, tmp_path: Path) -> None:
     """And it must not take effect after the end, during the next run."""
     with FerryUnderLoad(pair, schema, tmp_path, odd=ODD) as under_load:
-        pair.source.execute(f"CREATE TABLE `{schema}`.child ({CHILD.format(schema)})")
+        make_child_by_hand(pair, schema)
         under_load.proxy.hold(f"ALTER TABLE `{schema}`.`child` ADD".encode())
         under_load.ferry.start()
         under_load.proxy.wait_held()
