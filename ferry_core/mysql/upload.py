@@ -143,6 +143,7 @@ class UploadConnection(GuardedConnection):
             whole_rows(result)
             if result.has_next and result.field_count:
                 self._read_end_of_compound()
+                result.has_next = False  # otherwise the next statement would wait for it
             else:
                 only_answer(result)
         self._result = result

@@ -105,3 +105,10 @@ def test_a_limit_that_interrupts_its_own_removal_is_retried(pair: Pair, monkeypa
     with Session(pair.source.endpoint(), Purpose.CONTROL) as session:
         assert session.number("SELECT 1") == 1
     assert next(failures, None) is None
+
+
+def test_a_compound_statement_may_end_with_an_answer_of_its_own(mariadb_pair: Pair) -> None:
+    with Session(mariadb_pair.source.endpoint(), Purpose.CONTROL) as session:
+        for number in (1, 2):
+            assert session.number(f"BEGIN NOT ATOMIC SELECT {number}; END") == number
+        assert session.number("SELECT 3") == 3
