@@ -69,7 +69,7 @@ test-all: check  ## every check and every test, with all cells of the slow ones
 	$(PYTEST) --build-kubernetes
 
 .PHONY: test-kubernetes
-test-kubernetes: setup kubernetes  ## the crossings on a whole Kubernetes alone
+test-kubernetes: setup kubernetes  ## whole moves on a whole Kubernetes alone
 	$(BIN)/pytest tests/e2e/kubernetes
 
 .PHONY: test-slow
@@ -77,7 +77,7 @@ test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, netwo
 	$(PYTEST) -m slow
 
 .PHONY: test-fast
-test-fast: setup  ## tests for the daily loop: no whole crossings, nothing slow
+test-fast: setup  ## tests for the daily loop: no whole moves, nothing slow
 	$(PYTEST) -m "not slow" --ignore tests/e2e
 
 .PHONY: test-versions
@@ -89,7 +89,7 @@ model: setup  ## explore the model of the rules in large bounds: some hours, 4 G
 	@nice -n 19 $(BIN)/python -m tests.model
 
 .PHONY: demo
-demo: setup  ## one crossing on a real Kubernetes; KUBECONFIG and IMAGE name one that is there
+demo: setup  ## one move on a real Kubernetes; KUBECONFIG and IMAGE name one that is there
 	@$(BIN)/python hack/demo/run.py
 
 .PHONY: demo-down

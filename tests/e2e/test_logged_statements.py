@@ -7,7 +7,7 @@ import pytest
 from tests.support.ferry_cli import Ended, FerryCli
 from tests.support.servers import Pair
 
-pytestmark = pytest.mark.slow  # whole crossings
+pytestmark = pytest.mark.slow  # whole moves
 
 STREAMING = ("Streaming", "ReadyForCutover")
 BY_ANOTHER_NAME = {
