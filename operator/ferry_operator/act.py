@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.spec import Spec
+from ferry_operator import unreadable
 from ferry_operator.budget import StatusBudget
 from ferry_operator.copier_client import CopierClient, DirectiveRefused, Unreachable
 from ferry_operator.events import EventPoster
@@ -52,7 +53,7 @@ class Actor:
     ) -> None:
         """Outside of ``concurrency``: people wait for it, and a copier that does not answer must not block others."""
         for action in plan.actions:
-            if isinstance(action, SendDirective) and spec is not None:
+            if isinstance(action, SendDirective):
                 await self._send_directive(body, spec, action.withdrawn, copier, state)
 
     async def act(self, body: Object, spec: Spec | None, plan: Plan, state: RoundState) -> None:
@@ -78,14 +79,12 @@ class Actor:
                 log.info("%s: the finalizer was not removed, kopf will: %s", full_name(body), error)
 
     async def _send_directive(
-        self, body: Object, spec: Spec, withdrawn: int | None, copier: CopierClient, state: RoundState
+        self, body: Object, spec: Spec | None, withdrawn: int | None, copier: CopierClient, state: RoundState
     ) -> None:
         newest = body["metadata"]["generation"]
-        effective = spec if withdrawn is None else spec.model_copy(update={"cutover": spec.cutover.held()})
-        directive = Directive.of(newest if withdrawn is None else withdrawn, effective)
         state.undelivered = False
         try:
-            await copier.send(directive)
+            await copier.send(_directive(body, spec, withdrawn))
             state.refusal = None
         except DirectiveRefused as error:
             state.refusal = Refusal(error.reason, error.message, datetime.now(UTC), newest)
@@ -149,6 +148,16 @@ class Actor:
                 case DeleteFerry():
                     log.info("%s: deleting the Ferry: ttlSecondsAfterFinished has passed", full_name(body))
                     await self.kube.delete_ferry(body)
+
+
+def _directive(body: Object, spec: Spec | None, withdrawn: int | None) -> str:
+    """As JSON; of a spec that cannot be read as it is stored."""
+    held = withdrawn is not None
+    generation: int = body["metadata"]["generation"] if withdrawn is None else withdrawn
+    if spec is None:
+        return unreadable.directive(generation, body["spec"], held=held)
+    effective = spec.model_copy(update={"cutover": spec.cutover.held()}) if held else spec
+    return Directive.of(generation, effective).as_json()
 
 
 def _has_finalizer(ferry: Object) -> bool:

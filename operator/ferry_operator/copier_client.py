@@ -17,7 +17,6 @@ from http import HTTPStatus
 import aiohttp
 from pydantic import ValidationError
 
-from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
 from ferry_operator.budget import TokenBucket
 from ferry_operator.names import CONTROL_PORT
@@ -128,12 +127,11 @@ class CopierClient:
         self._followed = None
         self._raw, self._silence = b"", None
 
-    async def send(self, directive: Directive) -> None:
-        """Raises DirectiveRefused or Unreachable."""
-        text = directive.as_json()
+    async def send(self, directive: str) -> None:
+        """A ``Directive`` as JSON. Raises DirectiveRefused or Unreachable."""
         # The poll uses the connection that is kept open; a second one would double the cost of a Ferry.
         headers = {"Content-Type": "application/json", "Connection": "close"}
-        status, body = await self._request("PUT", "/api/v1/directive", _DIRECTIVE_TIMEOUT, text, headers)
+        status, body = await self._request("PUT", "/api/v1/directive", _DIRECTIVE_TIMEOUT, directive, headers)
         if status == HTTPStatus.OK:
             return
         with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -5,6 +5,7 @@ has just started, and after an action that was interrupted. Called by ``reconcil
 are in ``endings``.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ferry_core.api.report import Phase, Report, Stage
@@ -48,12 +49,12 @@ def decide(seen: Observed) -> Plan:
 def _alive(seen: Observed, draft: Draft) -> Plan:
     if _finished(seen):
         return endings.finished(seen, draft)
+    if seen.ferry.aborted and seen.ferry.spec is not None:
+        return endings.abort(seen, draft)
+    if not seen.ferry.permitted:
+        draft.withdrawn()
     if seen.ferry.spec is None:
         return _unreadable(seen, draft)
-    if seen.ferry.spec.aborted:
-        return endings.abort(seen, draft)
-    if not seen.ferry.spec.cutover.permitted:
-        draft.withdrawn()
     if seen.copier is None:
         return _without_pod(seen, draft)
     return _with_pod(seen, seen.copier, draft)
@@ -67,11 +68,26 @@ def _finished(seen: Observed) -> bool:
 
 
 def _unreadable(seen: Observed, draft: Draft) -> Plan:
-    """The spec is invalid, or of a newer version. A running copier continues with the spec it was sent last."""
+    """The spec is invalid, or of a newer version. A running copier gets the part that it can be told, and obeys at
+    least a pause, an abort and a withdrawn approval; no Pod is created.
+    """
+    plan = Plan() if seen.copier is None else _with_pod(seen, seen.copier, draft)
+    if seen.copier is not None and (_applied_before(seen) or seen.refusal is not None or draft.succeeded):
+        return plan
     draft.condition(Condition.STALLED, "True", Reason.INVALID_FIELD, seen.ferry.problem)
-    draft.condition(Condition.RECONCILING, "False", Reason.REFUSED)
-    draft.message(f"the operator cannot read this spec: {seen.ferry.problem}")
-    return Plan(draft.status())
+    if not any(isinstance(action, SendDirective) for action in plan.actions):
+        draft.condition(Condition.RECONCILING, "False", Reason.REFUSED)
+    so = "no copier is started" if seen.copier is None else "the copier applies only what can change while it runs"
+    draft.message(f"the operator cannot read this spec, so {so}: {seen.ferry.problem}")
+    return replace(plan, status=draft.status())
+
+
+def _applied_before(seen: Observed) -> bool:
+    """Whether this generation was applied when it could be read: a newer CRD adds the defaults of its new fields to all
+    Ferries.
+    """
+    said = seen.ferry.condition(Condition.RECONCILING)
+    return said is not None and said["reason"] == Reason.SETTLED and said["observedGeneration"] == seen.ferry.generation
 
 
 # -- no Pod ---------------------------------------------------------------------------------------------------------
@@ -184,9 +200,9 @@ def _with_pod(seen: Observed, pod: PodView, draft: Draft) -> Plan:
         return _terminating(seen, pod, draft)
     if pod.ended is not None and pod.ended.exit_code in (ExitCode.CONFIG, ExitCode.DATA):
         return _failed(seen, pod, pod.ended, draft)
-    replace = _why_replace(seen, pod)
-    if replace is not None:
-        _starting(seen, draft, replace)
+    why = _why_replace(seen, pod)
+    if why is not None:
+        _starting(seen, draft, why)
         return Plan(draft.status(), (DeletePod(pod),), SOON_SECONDS)
     return _running(seen, pod, draft) if pod.running else _not_running(seen, pod, draft)
 
@@ -247,13 +263,20 @@ def _why_replace(seen: Observed, pod: PodView) -> str | None:
         return f"the copier's node was given up ({pod.lost}); a new copier takes over once the Pod is gone"
     if pod.phase == "Failed":
         return f"the copier's Pod was ended by Kubernetes ({pod.evicted}); a new one takes over"
+    if seen.ferry.spec is None:
+        return None  # no other Pod could be created
     cutting = seen.ferry.stage == Stage.CUTTING_OVER
     if cutting and pod.waiting is not None and pod.waiting[0] == "CrashLoopBackOff":
         # The source may be locked: the kubelet's restart delay of up to 5 min is too long.
         return "the copier died during the cutover; a new one takes over at once"
-    if pod.digest != seen.ferry.digests[Role.COPIER] and not _may_cut_over(seen, pod):
+    if _outdated(seen, pod) and not _may_cut_over(seen, pod):
         return "the copier is restarted with the changed spec"
     return None
+
+
+def _outdated(seen: Observed, pod: PodView) -> bool:
+    """Whether the spec needs another Pod."""
+    return seen.ferry.spec is not None and pod.digest != seen.ferry.digests[Role.COPIER]
 
 
 def _may_cut_over(seen: Observed, pod: PodView) -> bool:
@@ -320,7 +343,7 @@ def _running(seen: Observed, pod: PodView, draft: Draft) -> Plan:
     if silent is not None:
         draft.lag_unknown(Reason.COPIER_SILENT, silent)
         draft.message(silent)
-    if pod.digest != seen.ferry.digests[Role.COPIER] and report.stage != Stage.COMPLETED:
+    if _outdated(seen, pod) and report.stage != Stage.COMPLETED:
         text = "the running cutover attempt finishes first, then the copier is restarted with the changed spec"
         draft.condition(Condition.RECONCILING, "True", Reason.NEW_GENERATION, text)
         return Plan(draft.status(), next_look=SOON_SECONDS)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ferry_core.api.report import Outcome, Report, Stage
 from ferry_core.api.spec import Spec
+from ferry_operator import unreadable
 from ferry_operator.names import (
     COMPONENT,
     DIGEST,
@@ -147,7 +148,9 @@ class FerryView:
     generation: int
     spec: Spec | None
     problem: str = ""
-    """Why ``spec`` is None."""
+    """Why the spec cannot be read. Then ``spec`` is None, or if it is aborted enough of it for that."""
+    unread: Mapping[str, Any] = field(default_factory=dict)
+    """The spec as it is stored, if it cannot be read."""
     status: Mapping[str, Any] = field(default_factory=dict)
     created: datetime | None = None
     deleting_since: datetime | None = None
@@ -157,6 +160,15 @@ class FerryView:
     """Of the Pod of each role, if it were created now."""
     held: bool = True
     """It has our finalizer, so it cannot vanish without us."""
+
+    @property
+    def aborted(self) -> bool:
+        return unreadable.aborted(self.unread) if self.spec is None else self.spec.aborted
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the spec permits a cutover."""
+        return unreadable.permits(self.unread) if self.spec is None else self.spec.cutover.permitted
 
     @property
     def stage(self) -> str:
@@ -207,7 +219,10 @@ def ferry_view(body: Object) -> FerryView:
     """From the raw object."""
     meta = body["metadata"]
     annotations = meta.get("annotations") or {}
-    spec, problem = _spec(body.get("spec") or {})
+    raw = body.get("spec") or {}
+    spec, problem = _spec(raw)
+    if spec is None and unreadable.aborted(raw) and "deletionTimestamp" not in meta:
+        spec = unreadable.for_abort(raw)
     return FerryView(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -215,6 +230,7 @@ def ferry_view(body: Object) -> FerryView:
         generation=meta["generation"],
         spec=spec,
         problem=problem,
+        unread=raw if problem else {},
         status=body.get("status") or {},
         created=moment(meta.get("creationTimestamp")),
         deleting_since=moment(meta.get("deletionTimestamp")),

@@ -123,6 +123,10 @@ class Draft:
         }
 
     @property
+    def succeeded(self) -> bool:
+        return bool(self._conditions[Condition.SUCCEEDED]["status"] == "True")
+
+    @property
     def failed(self) -> bool:
         """Whether it failed in a way that a restart in place does not fix."""
         return self._conditions[Condition.SUCCEEDED]["reason"] == Reason.FAILED and "failure" in self._next

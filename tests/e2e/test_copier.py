@@ -157,7 +157,7 @@ def test_the_copier_cuts_over_only_after_permission(pair: Pair, schema: str, mak
             await asyncio.sleep(1)
             assert copier.process is not None
             assert copier.process.poll() is None, "mode Automatic in the manifest is no permission yet"
-            await link.send(told(copier, 1))
+            await link.send(told(copier, 1).as_json())
 
     asyncio.run(drive())
     assert copier.wait() == 0, copier.log()
@@ -207,7 +207,7 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
     async def pause() -> None:
         async with linked(copier) as link:
             await until(link, lambda report: report.progress.rows_copied > 0, copier)
-            await link.send(told(copier, 5, paused=True))
+            await link.send(told(copier, 5, paused=True).as_json())
             await until(link, lambda report: report.phase == "Paused", copier)
 
     async def look() -> None:
@@ -216,7 +216,7 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
             before = mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders")
             await asyncio.sleep(2)
             assert mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == before < ROWS
-            await link.send(told(copier, 6, paused=False))
+            await link.send(told(copier, 6, paused=False).as_json())
 
     asyncio.run(pause())
     copier.kill()
@@ -234,7 +234,7 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
 
     async def refused(link: CopierClient, **parts: Any) -> None:
         with pytest.raises(DirectiveRefused) as caught:
-            await link.send(told(copier, **parts))
+            await link.send(told(copier, **parts).as_json())
         assert caught.value.reason == "NotBuiltYet"
 
     async def withdraw_and_pause() -> None:
@@ -243,7 +243,7 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
             with mariadb_pair.source.connect() as somebody:
                 # Until both were told it can read no more rows, and so not cut over.
                 somebody.cursor().execute(f"LOCK TABLES {schema}.orders WRITE")
-                await link.send(told(copier, 1, throttle=copier.spec.throttle))
+                await link.send(told(copier, 1, throttle=copier.spec.throttle).as_json())
                 await refused(link, generation=2, cutover=window)
             held = await until(link, lambda report: report.stage == "ReadyForCutover", copier)
             await asyncio.sleep(1)
@@ -256,7 +256,7 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
     async def go_on() -> None:
         async with linked(copier) as link:
             await until(link, lambda report: report.phase == "Paused", copier)
-            await link.send(told(copier, 4))
+            await link.send(told(copier, 4).as_json())
 
     asyncio.run(withdraw_and_pause())
     copier.kill()

@@ -33,7 +33,7 @@ def cut_over(copier: RealCopier) -> None:
     async def approve() -> None:
         async with linked(copier) as link:
             await until(link, lambda report: report.stage == "ReadyForCutover", copier)
-            await link.send(told(copier, 1))
+            await link.send(told(copier, 1).as_json())
 
     asyncio.run(approve())
     assert copier.wait() == 0, copier.log()

@@ -151,22 +151,35 @@ def test_an_operator_that_starts_before_its_crd(own_api: KubeApi, caplog: pytest
 
 
 def test_a_spec_that_is_newer_than_the_operator(own_api: KubeApi) -> None:
+    """A field of another section, and one of a section that copiers are told: both obey pause and abort."""
     own_api.install_crd()
+    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties"
+    text = {"type": "string", "maxLength": 10}
+    added = [(f"{path}/magic", text), (f"{path}/copy/properties/magic", text)]
     crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ferries.mysqlferry.io"
-    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/magic"
-    patch = [{"op": "add", "path": path, "value": {"type": "string", "maxLength": 10}}]
+    patch = [{"op": "add", "path": place, "value": field} for place, field in added]
     own_api.request("PATCH", crd, patch, content_type="application/json-patch+json")
     cluster = Cluster(own_api, own_api.make_namespace("newer"))
-    wait_until(lambda: "magic" in cluster.apply(f"try-{time.monotonic_ns()}", magic="x")["spec"])
+    wait_until(lambda: "magic" in cluster.apply(f"try-{time.monotonic_ns()}", magic="x", paused=True)["spec"])
     with Kubelet(own_api, cluster.namespace) as kubelet, OperatorThread(own_api.kubeconfig, cluster.namespace):
         copier = copying(cluster, kubelet)
-        cluster.patch("orders", magic="wand")
+        cluster.patch("orders", magic="wand", paused=True)
+        wait_until(lambda: copier.directives[-1].paused)
+        wait_until(lambda: cluster.condition("orders", "Paused").get("status") == "True")
         wait_until(lambda: cluster.condition("orders", "Stalled").get("reason") == "InvalidField")
-        assert "spec.magic" in cluster.status("orders")["message"]
-        assert kubelet.copiers == {"orders-copier": copier}, "it goes on as it was told last"
-        cluster.patch("orders", magic=None)
+        assert "spec.magic" in cluster.condition("orders", "Stalled")["message"]
+        assert kubelet.copiers == {"orders-copier": copier}, "it is not restarted"
+        cluster.patch("orders", magic=None, paused=False)
         wait_until(lambda: cluster.condition("orders", "Reconciling").get("status") == "False")
         wait_until(lambda: cluster.condition("orders", "Stalled").get("status") == "False")
+        cluster.patch("orders", copy={"magic": "wand"}, paused=True)
+        wait_until(lambda: copier.overrides)
+        assert (copier.overrides[-1].paused, copier.overrides[-1].aborted) == (True, False)
+        wait_until(lambda: "only a pause, an abort, or a withdrawn" in cluster.status("orders")["message"])
+        cluster.patch("orders", aborted=True)
+        wait_until(lambda: cluster.status("orders").get("phase") == "Aborted")
+        assert kubelet.started == ["orders-copier", "orders-abort"]
+        assert kubelet.copiers == {}
 
 
 def test_a_crd_that_is_deleted_and_installed_again(own_api: KubeApi) -> None:

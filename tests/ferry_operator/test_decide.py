@@ -50,20 +50,6 @@ def test_a_paused_ferry_gets_a_copier_which_only_validates() -> None:
     assert decide(see(ferry=ferry(spec=spec(paused=True)))).actions == (CreatePod(Role.COPIER),)
 
 
-def test_an_unreadable_spec_is_reported_and_leaves_a_running_copier_alone() -> None:
-    seen = see(ferry=replace(ferry(), spec=None, problem="spec.copy.workers: too many"), copier=pod())
-    plan = decide(seen)
-    assert plan.actions == ()
-    assert condition(plan, "Stalled") | {"lastTransitionTime": ""} == {
-        "type": "Stalled",
-        "status": "True",
-        "reason": "InvalidField",
-        "message": "spec.copy.workers: too many",
-        "lastTransitionTime": "",
-        "observedGeneration": 1,
-    }
-
-
 def test_a_pod_that_the_cluster_refuses_is_reported_and_retried() -> None:
     fresh = Refusal("PodRefused", "exceeded quota: pods", NOW)
     plan = decide(see(refusal=fresh))

@@ -1,6 +1,7 @@
 """A Ferry's loop against an API whose answers the test chooses, and its slot."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from unittest.mock import AsyncMock, Mock
@@ -208,7 +209,7 @@ def test_a_directive_does_not_wait_for_other_ferries(cluster: Cluster) -> None:
         waiting.cancel()
 
     played(cluster, scene)
-    assert [call.args[0].generation for call in copier.send.await_args_list] == [1]
+    assert [json.loads(call.args[0])["generation"] for call in copier.send.await_args_list] == [1]
     assert cluster.asked == []
 
 

@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
 from aiohttp import web
+from pydantic import ValidationError
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import ConditionReport, Report, Stage
+from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.control.listen import tls_context
 from ferry_core.reasons import Condition, Reason
 from tests.support.kube_api import Admin
+from tests.support.pod_status import pod_status, terminated_state
 from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ class Copier:
         self.token: str = secret["token"]
         self._secret = secret
         self.directives: list[Directive] = []
+        self.overrides: list[SafetyOverride] = []
+        """What it obeyed of directives that it could not read."""
         self.told_at: list[float] = []
         self.refuse: tuple[str, str] | None = None
         self.cut: tuple[Literal["before", "after"], Callable[[], object]] | None = None
@@ -143,7 +148,13 @@ class Copier:
             return web.Response(status=401)
         if self._cuts("before", request):
             return web.Response()
-        directive = Directive.model_validate_json(await request.read())
+        try:
+            directive = Directive.model_validate_json(await request.read())
+        except ValidationError as error:
+            override = SafetyOverride.of(await request.read(), error)
+            assert override is not None
+            self.overrides.append(override)
+            return web.json_response({"reason": "InvalidField", "message": str(error)}, status=400)
         if self.refuse is not None:
             return web.json_response({"reason": self.refuse[0], "message": self.refuse[1]}, status=422)
         self.directives.append(directive)
@@ -226,21 +237,21 @@ class Kubelet:
         self.do(copier.stop())
         self.copiers.pop(copier.name, None)
         if exit_code == 0:
-            terminated = _terminated(0, "Completed", message)
-            self._patch(copier.name, _status(copier.name, "Succeeded", copier.address, {"terminated": terminated}))
+            terminated = terminated_state(0, "Completed", message)
+            self._patch(copier.name, pod_status(copier.name, "Succeeded", copier.address, {"terminated": terminated}))
         else:
             self.crash(copier.name, exit_code, "Error", message)
 
     def crash(self, name: str, exit_code: int, reason: str, message: str = "") -> None:
         """A process has ended, and the kubelet waits before it restarts the container."""
-        terminated = _terminated(exit_code, reason, message)
-        self._patch(name, _status(name, "Running", None, {"terminated": terminated}, restarts=1))
+        terminated = terminated_state(exit_code, reason, message)
+        self._patch(name, pod_status(name, "Running", None, {"terminated": terminated}, restarts=1))
         state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
-        self._patch(name, _status(name, "Running", None, state, last={"terminated": terminated}, restarts=1))
+        self._patch(name, pod_status(name, "Running", None, state, last={"terminated": terminated}, restarts=1))
 
     def wait_reason(self, name: str, reason: str, message: str) -> None:
         """The Pod's container cannot start, and why."""
-        self._patch(name, _status(name, "Pending", None, {"waiting": {"reason": reason, "message": message}}))
+        self._patch(name, pod_status(name, "Pending", None, {"waiting": {"reason": reason, "message": message}}))
 
     def _patch(self, name: str, status: Object) -> None:
         self._api.request(
@@ -293,18 +304,18 @@ class Kubelet:
         address = copier.address
         self.copiers[name] = copier
         running = {"running": {"startedAt": _now().isoformat().replace("+00:00", "Z")}}
-        await self._say(name, _status(name, "Running", address, running, ready=True))
+        await self._say(name, pod_status(name, "Running", address, running, ready=True))
         return True
 
     async def _run_helper(self, name: str, address: str) -> None:
         code, message = self.helper_exit
         terminated = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
         if code == 0:
-            await self._say(name, _status(name, "Succeeded", address, {"terminated": terminated}))
+            await self._say(name, pod_status(name, "Succeeded", address, {"terminated": terminated}))
         else:
             waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
             await self._say(
-                name, _status(name, "Running", address, waiting, last={"terminated": terminated}, restarts=1)
+                name, pod_status(name, "Running", address, waiting, last={"terminated": terminated}, restarts=1)
             )
 
     async def _secret(self, name: str) -> Object | None:
@@ -355,42 +366,6 @@ async def end_all() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _terminated(exit_code: int, reason: str, message: str) -> Object:
-    return {
-        "exitCode": exit_code,
-        "reason": reason,
-        "message": message,
-        "finishedAt": _now().isoformat().replace("+00:00", "Z"),
-        "startedAt": None,
-        "containerID": "sim://1",
-    }
-
-
-def _status(
-    pod: str,
-    phase: str,
-    address: str | None,
-    state: Object,
-    *,
-    last: Object | None = None,
-    restarts: int = 0,
-    ready: bool = False,
-) -> Object:
-    container = {
-        "name": pod.rpartition("-")[2],
-        "image": "sim",
-        "imageID": "",
-        "ready": ready,
-        "restartCount": restarts,
-        "state": state,
-        "lastState": last or {},
-    }
-    said: Object = {"phase": phase, "containerStatuses": [container]}
-    if address is not None:
-        said |= {"podIP": address, "podIPs": [{"ip": address}]}
-    return said
 
 
 def words(report: Report) -> str:
