@@ -1,12 +1,15 @@
-"""The CLI's client for a ControlServer: one request, one answer, clear errors. Used by ``verbs``."""
+"""The CLI's client for a ControlServer: one request, one answer, clear errors. Used by ``verbs``.
 
-import asyncio
+With the standard library's HTTP: aiohttp takes half a second to import, more than everything else that a verb does.
+"""
+
 import json
 import os
+import socket
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-import aiohttp
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from ferry_core.api.control import Settings
@@ -25,6 +28,19 @@ class Refused(FerryError):
     exit_code = ExitCode.CONFIG
 
 
+class _UnixConnection(HTTPConnection):
+    """HTTP through a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 @dataclass(frozen=True)
 class ControlClient:
     """One ControlServer; ``url`` without a path."""
@@ -33,10 +49,7 @@ class ControlClient:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self._socket:
-            return
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        if not self._socket and not _is_address(self.url):
             raise ConfigError(Reason.USAGE, f"--server {self.url} is not a URL such as http://127.0.0.1:8080")
 
     @property
@@ -76,8 +89,8 @@ class ControlClient:
 
     def _ask(self, method: str, what: str, body: bytes | None = None) -> bytes:
         try:
-            code, answer = asyncio.run(self._exchange(method, what, body))
-        except (aiohttp.ClientError, OSError) as error:
+            code, answer = self._exchange(method, what, body)
+        except (HTTPException, OSError) as error:
             raise FerryError(
                 Reason.SERVER_UNREACHABLE,
                 f"no answer from {self.url}: {_problem(error)}; is ferry run active there, with this --listen?",
@@ -86,21 +99,27 @@ class ControlClient:
             raise self._refused(code, _message(answer))
         return answer
 
-    async def _exchange(self, method: str, what: str, body: bytes | None) -> tuple[int, bytes]:
+    def _exchange(self, method: str, what: str, body: bytes | None) -> tuple[int, bytes]:
         """Follow no redirect and use no proxy: a token for a server on loopback must not leave this machine."""
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
-        connector = aiohttp.UnixConnector(self._socket) if self._socket else None
-        url = f"{'http://localhost' if self._socket else self.url.rstrip('/')}/api/v1/{what}"
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector) as session,
-            session.request(method, url, data=body, allow_redirects=False) as answer,
-        ):
-            return answer.status, await answer.read()
+        connection = self._connection()
+        try:
+            connection.request(method, f"/api/v1/{what}", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        if self._socket:
+            return _UnixConnection(self._socket)
+        parts = urlsplit(self.url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
 
     def _refused(self, code: int, message: str) -> FerryError:
         if code in (401, 403):
@@ -120,13 +139,23 @@ class ControlClient:
         return ConfigError(Reason.SERVER_REFUSED, f"{self.url} is not the ControlServer of a ferry; check --server")
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.path in ("", "/") and parts.port != 0
+        return known and bool(parts.hostname)
+    except ValueError:  # a port that is no number, or a bracket without the other one
+        return False
+
+
 def _problem(error: Exception) -> str:
-    """The operating system's message. asyncio's own only names the call that failed."""
-    cause = getattr(error, "os_error", error)
-    number = getattr(cause, "errno", None) or 0
+    """The operating system's message."""
+    if isinstance(error, TimeoutError):
+        return f"timed out after {TIMEOUT_SECONDS:g} s"
+    number = getattr(error, "errno", None) or 0
     if number > 0:
         return os.strerror(number)
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _message(answer: bytes) -> str:

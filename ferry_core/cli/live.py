@@ -12,29 +12,34 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry_core.api.report import TableReport, TableState
-from ferry_core.cli.progress import Rate, View, Watched, remaining
+from ferry_core.cli.progress import Line, Rate, Watched, elapsed, remaining
 from ferry_core.cli.units import count
 
 LIVE_SECONDS = 0.5
 
 
-class LiveView(View):
-    """Also remembers the rate of each table."""
+class LiveView:
+    """Remembers the rate of each table."""
 
     def __init__(self, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(watched, clock)
+        self._watched = watched
+        self._clock = clock
+        self._total = Line(clock)
         self._tables: dict[str, Rate] = {}
 
     def picture(self, height: int) -> Group:
         """For a terminal with that many lines: the active tables and the total."""
+        report = self._watched.snapshot()
         active = [table for table in self._watched.tables() if table.state == TableState.COPYING]
         self._tables = {table.name: self._tables.get(table.name) or Rate(self._clock) for table in active}
         grid = Table.grid(padding=(0, 2))
-        room = max(1, height - 4)
+        room = max(1, height - 6)
         for table in active[:room]:
             grid.add_row(*self._row(table))
         rest = [Text(f"and {len(active) - room} more tables", style="dim")] if len(active) > room else []
-        return Group(grid, *rest, Text(self.line(), style="bold"))
+        total = ", ".join(part for part in (self._total.of(report), elapsed(report)) if part)
+        message = [Text(report.message, overflow="ellipsis", no_wrap=True)] if report.message else []
+        return Group(grid, *rest, Text(total, style="bold"), *message)
 
     def _row(self, table: TableReport) -> Iterator[Text]:
         rate = self._tables[table.name].look(table.rows_copied)

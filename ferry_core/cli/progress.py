@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-from ferry_core.api.report import Report, TableReport
+from ferry_core.api.report import Replication, Report, TableReport
 from ferry_core.cli.output import Output
-from ferry_core.cli.units import count, lag, size, span
+from ferry_core.cli.units import count, keys, lag, size, span
 
 log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 10.0
+UNCHANGED_SECONDS = 60.0
+"""A line that says nothing new is printed again after this time only."""
 RATE_WINDOW_SECONDS = 10.0
 
 
@@ -57,41 +59,67 @@ def remaining(copied: int, estimated: int, rate: float | None) -> str:
     return f"ETA {span((estimated - copied) / rate)}"
 
 
-def summary(report: Report, rate: float | None) -> str:
-    """One line with the whole status; parts that do not apply are left out."""
+def summary(report: Report, rate: float | None, bytes_rate: float | None = None) -> str:
+    """One line with the whole status but the message; parts that do not apply are left out."""
     progress = report.progress
     copying = progress.tables_copied < progress.tables_total
     parts = [report.phase or report.stage]
     if progress.tables_total:
         parts.append(f"{progress.percent:.0f}%")
         parts.append(f"{progress.tables_copied}/{progress.tables_total} tables")
-    parts.append(f"{count(progress.rows_copied)} rows")
+    of = f" of about {count(progress.rows_estimated)}" if progress.rows_estimated > progress.rows_copied else ""
+    parts.append(f"{count(progress.rows_copied)}{of} rows")
     parts.append(size(progress.bytes_copied))
     if copying and rate is not None:
         parts.append(f"{count(rate)} rows/s")
+        parts.append(f"{size(bytes_rate)}/s" if bytes_rate else "")
         parts.append(remaining(progress.rows_copied, progress.rows_estimated, rate))
+    elif report.verification.rows_verified:
+        parts.append(f"{count(report.verification.rows_verified)} rows verified")
     parts.append(lag(report.replication.lag_seconds))
     if report.replication.pending_keys:
-        parts.append(f"{count(report.replication.pending_keys)} keys pending")
+        parts.append(f"{keys(report.replication.pending_keys)} pending")
     if report.throttle.active and report.throttle.reason and report.throttle.reason not in (report.message or ""):
         parts.append(f"throttled: {report.throttle.reason}")
-    if report.message:
-        parts.append(report.message)
     return ", ".join(part for part in parts if part)
 
 
-class View:
-    """Renders one snapshot of the engine as a line; remembers the rate between snapshots."""
+def elapsed(report: Report, now: Callable[[], float] = time.time) -> str:
+    """``for 3m 07s``: since the start; empty before it."""
+    began, ended = report.start_time, report.completion_time
+    return "" if began is None else f"for {span((ended.timestamp() if ended else now()) - began.timestamp())}"
 
-    def __init__(self, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
-        self._watched = watched
+
+class Line:
+    """Renders reports of one run as lines; remembers the rates between them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows, self._bytes = Rate(clock), Rate(clock)
+
+    def of(self, report: Report) -> str:
+        """Without the message, which may be long."""
+        progress = report.progress
+        return summary(report, self._rows.look(progress.rows_copied), self._bytes.look(progress.bytes_copied))
+
+
+class News:
+    """Lines for a pipe: those that say something new, and one a minute if there is nothing new."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._total = Rate(clock)
+        self._line = Line(clock)
+        self._told: Report | None = None
+        self._told_at = 0.0
 
-    def line(self) -> str:
-        """For a pipe."""
-        report = self._watched.snapshot()
-        return summary(report, self._total.look(report.progress.rows_copied))
+    def of(self, report: Report) -> str:
+        """Empty if the last line said the same."""
+        line, now = self._line.of(report), self._clock()
+        # Lag, position and pending keys change all the time.
+        steady = report.model_copy(update={"replication": Replication(), "conditions": [], "revision": 0})
+        if steady == self._told and now - self._told_at < UNCHANGED_SECONDS:
+            return ""
+        self._told, self._told_at = steady, now
+        return ", ".join(part for part in (line, report.message) if part)
 
 
 @contextmanager
@@ -106,7 +134,7 @@ def shown(watched: Watched, mode: str, out: Output) -> Iterator[None]:
 
         work = partial(draw, LiveView(watched), done)
     else:
-        work = partial(_plain, View(watched), out, done)
+        work = partial(_plain, watched, out, done)
     thread = threading.Thread(target=_surviving, args=(work,), name="ferry-progress", daemon=True)
     thread.start()
     try:
@@ -123,6 +151,8 @@ def _surviving(work: Callable[[], None]) -> None:
         log.exception("the progress view stopped; the run continues")
 
 
-def _plain(view: View, out: Output, done: threading.Event) -> None:
+def _plain(watched: Watched, out: Output, done: threading.Event) -> None:
+    news = News()
     while not done.wait(PLAIN_SECONDS):
-        out.say(view.line())
+        if line := news.of(watched.snapshot()):
+            out.say(line)

@@ -62,7 +62,7 @@ LEVELS = ("debug", "info", "warning", "error")
     type=click.Choice(("auto", "plain", "none")),
     default="auto",
     show_default=True,
-    help="auto: live on a terminal, else plain: a line every 10 s.",
+    help="auto: live on a terminal, else plain: a line every 10 s, or one a minute while nothing changes.",
 )
 @click.option("--log-format", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--log-level", type=click.Choice(LEVELS), help="Default: the manifest's copier.logLevel, which is info.")

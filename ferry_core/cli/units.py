@@ -1,6 +1,6 @@
 """Formats numbers for people. Used by the progress view and the tables of ``ferry status``."""
 
-from pydantic import ByteSize
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def count(number: float) -> str:
@@ -8,9 +8,18 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def keys(number: int) -> str:
+    """``1 key``, ``1,234 keys``."""
+    return f"{count(number)} key{'' if number == 1 else 's'}"
+
+
 def size(number: float) -> str:
     """``1.2 GiB``."""
-    return ByteSize(number).human_readable(separator=" ")
+    power = 0
+    while number >= 1024 and power < len(UNITS) - 1:
+        number /= 1024
+        power += 1
+    return f"{number:.1f} {UNITS[power]}" if power else f"{number:.0f} B"
 
 
 def span(seconds: float) -> str:

@@ -7,17 +7,11 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from ferry_core.api.report import Outcome, Report, TableReport
-from ferry_core.api.sentences import message_or_words
+from ferry_core.api.report import Outcome
 from ferry_core.cli import inputs, offline
 from ferry_core.cli.client import ControlClient
-from ferry_core.cli.progress import summary
 from ferry_core.cli.termination_message import write_outcome
-from ferry_core.cli.units import count, size
 from ferry_core.errors import ConfigError, ExitCode
 from ferry_core.reasons import Reason
 
@@ -40,14 +34,21 @@ def client(server: str, token_file: Path | None) -> ControlClient:
 @click.command()
 @server_options
 @OUTPUT
-def status(server: str, token_file: Path | None, output: str) -> None:
+@click.option("-w", "--watch", is_flag=True, help="Show it again every second, until the run ends or Ctrl-C.")
+def status(*, server: str, token_file: Path | None, output: str, watch: bool) -> None:
     """Show the progress of a running Ferry."""
-    report = client(server, token_file).status()
+    ask = client(server, token_file).status
     if output == "json":
-        click.echo(report.model_dump_json(indent=2))
+        if watch:
+            raise ConfigError(Reason.USAGE, "--watch is for people: leave out --output json, or ask again yourself")
+        click.echo(ask().model_dump_json(indent=2))
         return
-    click.echo(summary(report, None))
-    draw_status(report, Console())
+    from ferry_core.cli import screen
+
+    if watch:
+        screen.watch(ask)
+    else:
+        screen.show(ask())
 
 
 @click.command()
@@ -59,7 +60,9 @@ def tables(server: str, token_file: Path | None, output: str) -> None:
     if output == "json":
         click.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
         return
-    draw_tables(found, Console())
+    from ferry_core.cli import screen
+
+    screen.show_tables(found)
 
 
 def _simple(verb: str, done: str, explained: str) -> click.Command:
@@ -144,33 +147,3 @@ def cleanup(
 def _say(outcome: Outcome, termination_log: Path | None) -> None:
     write_outcome(termination_log, outcome)
     click.echo(str(outcome))
-
-
-def draw_status(report: Report, console: Console) -> None:
-    """The status, one condition per line."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("CONDITION", "STATUS", "REASON", "MESSAGE"):
-        table.add_column(title)
-    for one in report.conditions:
-        said = message_or_words(one.type, one.status, one.reason, one.message)
-        table.add_row(Text(one.type), Text(one.status), Text(one.reason), Text(said))
-    if report.conditions:
-        console.print(table)
-    if report.failure is not None:
-        console.print(Text(f"{report.failure.reason}: {report.failure.message}", style="bold red"), soft_wrap=True)
-
-
-def draw_tables(found: list[TableReport], console: Console) -> None:
-    """The tables, one per line."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("TABLE", "TARGET", "STATE"):
-        table.add_column(title)
-    for title in ("%", "ROWS", "OF ABOUT", "BYTES", "PENDING KEYS"):
-        table.add_column(title, justify="right")
-    for one in found:
-        target = one.target if one.target != one.name else "same"
-        table.add_row(
-            *(Text(text) for text in (one.name, target, one.state, f"{one.percent:.0f}", count(one.rows_copied))),
-            *(Text(text) for text in (count(one.rows_estimated), size(one.bytes_copied), count(one.pending_keys))),
-        )
-    console.print(table)

@@ -11,15 +11,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ferry_core.api.report import Failure, Report, TableReport
+from ferry_core.cli import screen
 from ferry_core.cli.main import main
 
 
 @dataclass
 class Server:
-    """``answers`` by method and path; ``asked`` records the requests."""
+    """``answers`` by method and path, each followed by those in ``later``; ``asked`` records the requests."""
 
     url: str
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    later: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
     asked: list[tuple[str, str | None, bytes]] = field(default_factory=list)
 
     def ferry(self, *arguments: str) -> Result:
@@ -43,6 +45,8 @@ def server() -> Iterator[Server]:
             what = f"{self.command} {self.path}"
             found.asked.append((what, self.headers.get("Authorization"), body))
             code, answer = found.answers.get(what, (404, b""))
+            if found.later.get(what):
+                found.answers[what] = found.later[what].pop(0)
             self.send_response(code)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -66,6 +70,22 @@ def test_status_for_people_and_for_programs(server: Server) -> None:
     shown = server.ferry("status")
     assert (shown.exit_code, "Failed, 0 rows" in shown.stdout, "Oops: why" in shown.stdout) == (0, True, True)
     assert Report.model_validate_json(server.ferry("status", "--output", "json").stdout) == report
+
+
+def test_status_is_watched_until_the_run_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "PLAIN_SECONDS", 0.0)
+    path = "GET /api/v1/status"
+    first, *later = (
+        (200, Report(stage=stage, phase=stage).model_dump_json().encode())
+        for stage in ("Copying", "Streaming", "Streaming", "CuttingOver", "Completed")
+    )
+    server.answers[path], server.later[path] = first, later
+    shown = server.ferry("status", "--watch")
+    assert shown.exit_code == 0
+    assert [line.split(",")[0] for line in shown.stdout.splitlines()] == [
+        "Copying", "Streaming", "CuttingOver", "Completed",
+    ]  # fmt: skip
+    assert server.ferry("status", "--watch", "--output", "json").exit_code == 64
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

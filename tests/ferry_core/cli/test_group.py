@@ -162,6 +162,7 @@ def test_help_imports_no_command() -> None:
     [
         ("ferry_core.cli.check, ferry_core.cli.preflight", {"aiohttp", "pymysqlreplication", "prometheus_client"}),
         ("ferry_core.cli.run, ferry_core.run.ferry", {"aiohttp", "rich"}),
+        ("ferry_core.cli.verbs", {"aiohttp", "asyncio", "rich", "pymysql"}),
     ],
 )
 def test_a_command_imports_no_library_before_it_needs_it(command: str, libraries: set[str]) -> None:

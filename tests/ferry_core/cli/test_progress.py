@@ -13,8 +13,8 @@ from ferry_core.api.report import Progress, Replication, Report, TableReport, Th
 from ferry_core.cli import progress
 from ferry_core.cli.live import LiveView
 from ferry_core.cli.output import Output
-from ferry_core.cli.progress import Rate, View, shown, summary
-from ferry_core.cli.units import count, lag, size, span
+from ferry_core.cli.progress import Line, News, Rate, shown, summary
+from ferry_core.cli.units import count, keys, lag, size, span
 
 
 class Clock:
@@ -38,16 +38,17 @@ class Engine:
     def tables(self) -> list[TableReport]:
         return self.found
 
-    def at(self, rows: int) -> None:
+    def at(self, rows: int, size: int = 5 << 20) -> None:
         self.report = Report(
             stage="Copying",
             phase="Copying",
+            message="copying rows" + " and more rows" * 20,
             progress=Progress(
                 tables_total=3,
                 tables_copied=1,
                 rows_copied=rows,
                 rows_estimated=100_000,
-                bytes_copied=5 << 20,
+                bytes_copied=size,
                 percent=43,
             ),
             replication=Replication(lag_seconds=0.42, pending_keys=1200),
@@ -61,14 +62,28 @@ class Engine:
 
 def test_a_line_contains_the_whole_status() -> None:
     engine, clock = Engine(), Clock()
-    view = View(engine, clock)
+    line = Line(clock)
     engine.at(10_000)
-    assert view.line() == (
-        "Copying, 43%, 1/3 tables, 10,000 rows, 5.0 MiB, lag 0.4s, 1,200 keys pending, throttled: rows 900/s >= 900/s"
+    assert line.of(engine.report) == (
+        "Copying, 43%, 1/3 tables, 10,000 of about 100,000 rows, 5.0 MiB, lag 0.4s, 1,200 keys pending, "
+        "throttled: rows 900/s >= 900/s"
     )
     clock.now += 10
-    engine.at(20_000)
-    assert "1,000 rows/s, ETA 1m 20s, lag 0.4s" in view.line()
+    engine.at(20_000, 15 << 20)
+    assert "1,000 rows/s, 1.0 MiB/s, ETA 1m 20s, lag 0.4s" in line.of(engine.report)
+
+
+def test_a_pipe_gets_a_line_for_news_and_one_a_minute() -> None:
+    engine, clock = Engine(), Clock()
+    news = News(clock)
+    engine.report = Report(stage="ReadyForCutover", phase="ReadyForCutover", message="the cutover waits for approval")
+    assert news.of(engine.report) == "ReadyForCutover, 0 rows, 0 B, lag unknown, the cutover waits for approval"
+    clock.now += 10
+    assert not news.of(engine.report.model_copy(update={"replication": Replication(lag_seconds=0.1), "revision": 9}))
+    clock.now += 50
+    assert news.of(engine.report)
+    clock.now += 10
+    assert "resumed" in news.of(engine.report.model_copy(update={"message": "resumed"}))
 
 
 def test_unknown_lag_is_shown_as_unknown() -> None:
@@ -88,7 +103,7 @@ def test_a_rate_covers_only_the_last_seconds() -> None:
 
 
 def picture(view: LiveView, height: int) -> str:
-    console = Console(file=io.StringIO(), width=140, height=height, color_system=None)
+    console = Console(file=io.StringIO(), width=100, height=height, color_system=None)
     console.print(view.picture(height))
     stream = console.file
     assert isinstance(stream, io.StringIO)
@@ -103,10 +118,12 @@ def test_the_live_view_has_a_line_per_active_table_and_a_total() -> None:
     clock.now += 10
     engine.at(20_000)
     lines = picture(view, 40).splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 4
     assert "shop.orders" in lines[0]
     assert "1,000 rows/s" in lines[0]
     assert lines[1].startswith("Copying, 43%")
+    assert lines[-1].startswith("copying rows")
+    assert all(len(line) <= 100 for line in lines)
 
 
 def test_the_live_view_fits_the_terminal() -> None:
@@ -114,7 +131,7 @@ def test_the_live_view_fits_the_terminal() -> None:
     engine.found = [TableReport(name=f"s.t{n}", target=f"s.t{n}", state="Copying") for n in range(200)]
     lines = picture(LiveView(engine), 10).splitlines()
     assert len(lines) <= 10
-    assert "and 194 more tables" in lines
+    assert "and 196 more tables" in lines
 
 
 @contextmanager
@@ -180,9 +197,10 @@ def test_spans(seconds: float, text: str) -> None:
 @given(st.floats(0, 1e15))
 def test_sizes_have_at_most_four_digits_unless_huge(number: float) -> None:
     digits, unit = size(number).split()
-    assert unit in ("B", "KiB", "MiB", "GiB", "TiB")
-    assert float(digits) <= 1024 or unit == "TiB"
+    assert unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    assert float(digits) <= 1024
 
 
 def test_other_units() -> None:
     assert (count(1234567), lag(None), lag(0.04), lag(90)) == ("1,234,567", "lag unknown", "lag 0.0s", "lag 1m 30s")
+    assert (keys(1), keys(1200)) == ("1 key", "1,200 keys")
