@@ -1,6 +1,6 @@
 """Stable CamelCase reasons of conditions, errors and refusals. They are API: append, never rename.
 
-Every error and every condition carries one; docs/operator.md, docs/errors.md and docs/preflight.md explain each. This
+Every error and every condition carries one; docs/conditions.md, docs/errors.md and docs/preflight.md explain each. This
 module imports nothing, so that the error tree and the API models can both use it. The members are strings.
 """
 
@@ -75,7 +75,7 @@ class Reason(StrEnum):
     SETTLED = "Settled"
     QUEUED = "Queued"
     REFUSED = "Refused"
-    # what the operator observes of a Ferry's Pods (docs/operator.md)
+    # what the operator observes of a Ferry's Pods (docs/conditions.md)
     NOT_STARTED = "NotStarted"
     NOT_STALLED = "NotStalled"
     NOT_PAUSED = "NotPaused"

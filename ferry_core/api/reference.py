@@ -1,4 +1,4 @@
-"""Generates docs/reference.md: every field of the spec with type, default, bounds and meaning, and every rule.
+"""Generates docs/reference.md: every field of spec and status with type, default, bounds and meaning, and every rule.
 
 The page is generated from the models, so it always describes what is accepted. ``python -m ferry_core.api.reference``
 prints it; a test compares the output with the committed page.
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ferry_core.api.report import Status
 from ferry_core.api.spec import Ferry
 
 Schema = dict[str, Any]
@@ -21,6 +22,14 @@ quantities are whole numbers of bytes with `Ki`, `Mi` or `Gi`, for example `8Mi`
 refused by name.
 """
 
+STATUS = """## Status
+
+The operator writes it; `GET /api/v1/status` of a run has the same fields. A value that is not known is missing, in the
+API `null`, never 0. `*`: always there. What the values mean: [conditions](conditions.md).
+
+| field | type | meaning |
+|---|---|---|"""
+
 
 def page() -> str:
     """The whole page."""
@@ -31,6 +40,10 @@ def page() -> str:
     lines += [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in _rows(spec, "spec", definitions)]
     lines += ["", "## Rules between fields", "", "| at | message |", "|---|---|"]
     lines += [f"| `{place}` | {_escaped(message)} |" for place, message in _rules(schema, "", definitions)]
+    lines += ["", STATUS]
+    status = Status.model_json_schema()
+    for place, kind, *_, meaning in _rows(status, "status", status["$defs"]):
+        lines.append(f"| {' | '.join(_escaped(cell) for cell in (place, kind, meaning))} |")
     return "\n".join(lines) + "\n"
 
 

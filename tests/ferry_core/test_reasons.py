@@ -28,7 +28,7 @@ from ferry_core.reasons import Condition, Reason
 ROOT = Path(__file__).parents[2]
 CODE = [*sorted((ROOT / "ferry_core").rglob("*.py")), *sorted((ROOT / "operator").rglob("*.py"))]
 TREES = {path: ast.parse(path.read_text()) for path in CODE if path.name != "reasons.py"}
-PAGES = ("operator", "errors", "preflight", "control-server")
+PAGES = ("conditions", "errors", "preflight", "control-server")
 KUBELETS = {"ErrImagePull", "ImagePullBackOff"}
 WORDS = {
     "configuration": ConfigError,

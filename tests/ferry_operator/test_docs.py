@@ -1,4 +1,4 @@
-"""docs/operator.md says what every phase, condition, reason and exit code means, docs/metrics.md each metric."""
+"""docs/conditions.md says what every phase, condition, reason and exit code means, docs/metrics.md each metric."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.support.kubelet import SPEC
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-OPERATOR = (DOCS / "operator.md").read_text()
+CONDITIONS = (DOCS / "conditions.md").read_text()
 
 
 def rows(page: str, first: str) -> list[list[str]]:
@@ -35,11 +35,12 @@ def explained(page: str) -> Counter[str]:
     return Counter(reason for row in rows(page, "reason") for reason in words(row[0]))
 
 
-NORMAL = {reason for row in rows(OPERATOR, "condition") for reason in re.findall(r"`(\w+)`", row[1])}
+NORMAL = {reason for row in rows(CONDITIONS, "condition") for reason in re.findall(r"`(\w+)`", row[1])}
 """Reasons that the table of conditions names: of many there is nothing to say but that."""
-HERE = explained(OPERATOR)
+HERE = explained(CONDITIONS)
 PAGES = {
-    page: explained((DOCS / f"{page}.md").read_text()) for page in ("operator", "errors", "preflight", "control-server")
+    page: explained((DOCS / f"{page}.md").read_text())
+    for page in ("conditions", "errors", "preflight", "control-server")
 }
 
 
@@ -86,12 +87,12 @@ def test_every_reason_of_a_failed_cutover_is_explained() -> None:
 
 @pytest.mark.parametrize("word", [*Condition, *Stage, *Phase])
 def test_every_condition_and_phase_has_a_line(word: str) -> None:
-    assert re.search(rf"^\| {word} \|", OPERATOR, re.MULTILINE)
+    assert re.search(rf"^\| {word} \|", CONDITIONS, re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_every_exit_code_has_a_line(code: ExitCode) -> None:
-    assert re.search(rf"^\| (\d+, )?{int(code)}(, \d+)? \|", OPERATOR, re.MULTILINE)
+    assert re.search(rf"^\| (\d+, )?{int(code)}(, \d+)? \|", CONDITIONS, re.MULTILINE)
 
 
 def test_every_metric_of_the_operator_has_a_line() -> None:

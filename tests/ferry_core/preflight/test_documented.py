@@ -1,10 +1,17 @@
-"""Every reason that preflight can give is in docs/preflight.md and is provoked by a test."""
+"""Every reason that preflight can give is in docs/preflight.md and is provoked by a test.
+
+docs/limitations.md names everything that is refused.
+"""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from ferry_core.api.choices import CutoverMode, OnSchemaChange, SourceLockMode
+from ferry_core.api.spec import Ferry
+from ferry_core.api.unsupported import notices, refuse_unsupported
+from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +29,7 @@ TESTS = [
 USED = {
     Reason[name] for path in SOURCES for name in re.findall(r"\bReason\.([A-Z_]+)\b", path.read_text())
 } - {Reason.PASSED, Reason.SCHEMA_CHANGED}  # fmt: skip
-"""A run reports SchemaChanged for a table that disappeared after the copy began; docs/operator.md explains that one."""
+"""Of a table that disappeared after the copy began, a run reports SchemaChanged: docs/conditions.md explains it."""
 
 
 def test_reasons_were_found() -> None:
@@ -45,3 +52,69 @@ def test_every_reason_is_provoked_by_a_test(reason: Reason) -> None:
 def test_no_unknown_reason_is_documented() -> None:
     told = set(re.findall(r"^\| ([A-Z]\w+) \|", (ROOT / "docs/preflight.md").read_text(), re.MULTILINE))
     assert told == {reason.value for reason in USED}
+
+
+# -- docs/limitations.md --------------------------------------------------------------------------------------------
+
+LIMITS = (ROOT / "docs/limitations.md").read_text()
+NO_LIMITS = {
+    # of the manifest
+    *("NothingSelected", "PatternAmbiguous", "PatternMatchesNothing", "RowFilterInvalid", "TargetNameInvalid"),
+    *("TargetTableMissing", "TargetObjectDiffers"),
+    # of accounts and what they see
+    *("DefinerMissing", "DefinitionsNotTried", "HiddenTables", "MissingPrivilege", "OpenXaUnseen"),
+    *("CatalogueIncomplete", "NotAsked", "RowsNotSampled"),
+    # settings that can be changed
+    *("BinlogDisabled", "BinlogFormatNotRow", "BinlogRetentionShort", "BinlogRowImage", "GtidModeOff"),
+    *("GtidStrictModeOff", "LocalInfileDisabled", "NameCaseDiffers", "NotAReplica", "PrimaryKeyRequired", "ReplicaLag"),
+    *("ServerIdClash", "ServerIdZero", "SmallPacket", "SourceLosesCommits", "SourceReadOnly"),
+    *("TargetChangesDefinitions", "TargetLosesCommits", "TargetReadOnly", "TargetTriggers"),
+    *("UnknownCollation", "EventsEnabled"),
+    # a difference between two servers' definitions and values, which the message names
+    *("DefinitionDiffers", "DefinitionRefused", "GeneratedBySession", "GeneratedFromTimestamp"),
+    # states that pass, or that somebody has chosen
+    *("Aborted", "AlreadyCutOver", "CatalogueBusy", "ForgottenRows", "PreparedTransactions", "PrivilegedWriters"),
+    *("StateMissing", "StateUnusable", "TargetOwnedByAnotherFerry"),
+}  # fmt: skip
+"""Findings that say what to correct, not what cannot be done. A new reason belongs here or on the page."""
+
+
+def listed(heading: str) -> set[str]:
+    """The first column of the tables of one section, without backticks."""
+    section = LIMITS.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"^\| `([^`|]+)`", section, re.MULTILINE))
+
+
+def minimal(**spec: object) -> Ferry:
+    end = {"host": "db", "credentialsSecretRef": {"name": "secret"}}
+    given = {"source": end, "target": end | {"port": 3307}, "tables": {"include": ["shop.*"]}} | spec
+    head = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": "orders"}}
+    return Ferry.model_validate(head | {"spec": given})
+
+
+def test_the_page_of_limitations_names_each_field_that_is_refused() -> None:
+    hook = {"url": "https://example.org"}
+    specs: list[dict[str, object]] = [{"schema": {"onChange": each}} for each in OnSchemaChange]
+    specs += [{"cutover": {"mode": mode, "notBefore": "2030-01-01T00:00:00Z"}} for mode in CutoverMode]
+    specs += [{"cutover": {"sourceLock": lock, "webhooks": {"lock": hook, "unlock": hook}}} for lock in SourceLockMode]
+    specs += [{"cutover": {"notAfter": "2030-01-01T00:00:00Z"}}]
+    found: set[str] = set()
+    for spec in specs:
+        try:
+            refuse_unsupported(minimal(**spec))
+        except ConfigError as error:
+            found |= set(re.findall(r"spec\.([\w.]+(?:: \w+)?)", str(error)))
+    said = [text.partition(" is not supported yet") for text in notices(minimal())]
+    replaced = {field for field, found_it, _ in said if found_it}
+    assert listed("Fields that are not supported yet") == found | replaced
+
+
+@pytest.mark.parametrize("reason", sorted(USED))
+def test_every_reason_of_preflight_is_a_limitation_or_can_be_corrected(reason: Reason) -> None:
+    on_the_page = set(re.findall(r"`(\w+)`", LIMITS))
+    assert (reason.value in on_the_page) != (reason.value in NO_LIMITS)
+
+
+def test_the_page_of_limitations_names_no_unknown_reason() -> None:
+    sections = ("Servers", "Tables", "What ends a run for good")
+    assert set().union(*map(listed, sections)) - set(Reason) == set()
