@@ -41,6 +41,7 @@ def main() -> int:
     except SettingsError as error:
         logging.getLogger(__name__).critical("%s", error)
         return 64
+    logging.getLogger().setLevel(settings.log_level.upper())
     # Imported modules are never garbage. Without them each collection is cheaper.
     gc.collect()
     gc.freeze()

@@ -58,7 +58,8 @@ class PodMaker:
     async def _create_pod(self, meta: Object, spec: Spec, role: Role, secret_name: str) -> Object:
         async def create(*, bare: bool) -> Object:
             image, listen = self.settings.image, self.settings.copier_listen
-            pod = pods.pod(meta, spec, role, image, secret_name, listen, bare=bare)
+            defaults = self.settings.copier_template
+            pod = pods.pod(meta, spec, role, image, secret_name, listen, defaults=defaults, bare=bare)
             return await self.kube.create_pod(meta["namespace"], pod)
 
         try:

@@ -12,7 +12,7 @@ import yaml
 from ferry_core.api.choices import CheckpointStore
 from ferry_core.api.crd import KIND
 from ferry_core.api.directive import TOLD
-from ferry_core.api.spec import Spec, Template
+from ferry_core.api.spec import Spec, Template, TemplateMetadata
 from ferry_operator.names import (
     API_VERSION,
     APPLICATION,
@@ -35,6 +35,13 @@ GRACE_SECONDS = 60
 """Time for a checkpoint and for unlocking the source; a healthy copier needs 5 s."""
 
 _USER = 65532
+_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "runAsGroup": _USER,
+    "fsGroup": _USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 _OWN = "/etc/ferry/copier"
 _SECRETS = "/etc/ferry/secrets"
 _RUN = "/run/ferry"
@@ -95,10 +102,21 @@ def secret(meta: Object, spec: Spec, name: str, pod: Object, token: str, tls: tu
 
 
 def pod(
-    meta: Object, spec: Spec, role: Role, image: str, secret_name: str, listen: str, *, bare: bool = False
+    meta: Object,
+    spec: Spec,
+    role: Role,
+    image: str,
+    secret_name: str,
+    listen: str,
+    *,
+    defaults: Template = Template(),  # noqa: B008 - frozen
+    bare: bool = False,
 ) -> Object:
-    """The Pod of ``role`` for this Ferry. ``bare``: with as little of the user's template as possible."""
-    template = _template(spec, role, bare=bare)
+    """The Pod of ``role`` for this Ferry. ``bare``: with as little of the user's template as possible.
+
+    ``defaults`` are the cluster's. They are no part of the digest: a change does not end running copiers.
+    """
+    template = _template(spec, role, defaults, bare=bare)
     own = template.metadata
     annotations = {DIGEST: digest(spec, role), GENERATION: str(meta["generation"]), SECRET: secret_name}
     owner = {
@@ -123,13 +141,33 @@ def pod(
     }
 
 
-def _template(spec: Spec, role: Role, *, bare: bool) -> Template:
+def _template(spec: Spec, role: Role, defaults: Template, *, bare: bool) -> Template:
     """Abort and cleanup leave out what only a copier needs: an abort must not fail because of a volume."""
     users = spec.copier.template
     if bare:
-        return Template(image_pull_secrets=users.image_pull_secrets)
+        users = Template(image_pull_secrets=users.image_pull_secrets)
+    merged = _merged(users, defaults)
     copiers: Object = {"env": [], "volumes": [], "volume_mounts": [], "topology_spread_constraints": []}
-    return users if role is Role.COPIER else users.model_copy(update=copiers)
+    return merged if role is Role.COPIER else merged.model_copy(update=copiers)
+
+
+def _merged(users: Template, defaults: Template) -> Template:
+    """Each field that the Ferry's own template gives replaces the default; labels and the like are merged.
+
+    In a security context null removes an entry: OpenShift chooses user ids itself and refuses Pods that name one.
+    """
+    security = defaults.pod_security_context if "pod_security_context" in defaults.model_fields_set else _SECURITY
+    given = {name: value for name, value in users if value}
+    merged: Object = {
+        "metadata": TemplateMetadata(
+            labels=defaults.metadata.labels | users.metadata.labels,
+            annotations=defaults.metadata.annotations | users.metadata.annotations,
+        ),
+        "pod_security_context": {
+            name: value for name, value in (security | users.pod_security_context).items() if value is not None
+        },
+    }
+    return defaults.model_copy(update=given | merged)
 
 
 def _labels(meta: Object, role: Role) -> dict[str, str]:
@@ -145,13 +183,6 @@ def _labels(meta: Object, role: Role) -> dict[str, str]:
 def _pod_spec(
     meta: Object, spec: Spec, role: Role, template: Template, image: str, secret_name: str, listen: str
 ) -> Object:
-    security = {
-        "runAsNonRoot": True,
-        "runAsUser": _USER,
-        "runAsGroup": _USER,
-        "fsGroup": _USER,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     optional = {
         "nodeSelector": template.node_selector,
         "affinity": template.affinity,
@@ -166,7 +197,7 @@ def _pod_spec(
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": security | dict(template.pod_security_context),
+        "securityContext": dict(template.pod_security_context),
         "containers": [_container(meta, spec, role, template, image, listen)],
         "volumes": _volumes(spec, role, secret_name) + list(template.volumes),
         **{name: value for name, value in optional.items() if value},

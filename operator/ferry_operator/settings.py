@@ -2,7 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from ferry_core.api.spec import Template
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingsError(Exception):
@@ -27,6 +33,10 @@ class Settings:
     """Port of metrics and probes."""
     copier_listen: str = "0.0.0.0"  # noqa: S104 - as above
     """Address on which copiers listen; [::] in a cluster with IPv6 only."""
+    copier_template: Template = field(default_factory=Template)
+    """For all copiers, under what the template of a Ferry names."""
+    log_level: str = "info"
+    """One of ``LOG_LEVELS``."""
     identity_secret: str = "ferry-operator-identity"  # noqa: S105 - a name
     """The Secret with the operator's CA and token key."""
     kubeconfig: str | None = None
@@ -46,6 +56,20 @@ class Settings:
                 raise SettingsError(f"FERRY_{name}={text}: must be a whole number from 0 to {most}")
             return int(text)
 
+        def one_of(name: str, default: str, known: tuple[str, ...]) -> str:
+            value = read(name, default) or default
+            if value not in known:
+                raise SettingsError(f"FERRY_{name}={value}: must be one of {', '.join(known)}")
+            return value
+
+        def template(name: str) -> Template:
+            try:
+                return Template.model_validate_json(read(name, "{}") or "{}")
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"])) or "it"
+                raise SettingsError(f"FERRY_{name}: {where}: {first['msg']}") from error
+
         return cls(
             namespace=read("OPERATOR_NAMESPACE"),
             image=read("IMAGE"),
@@ -54,6 +78,8 @@ class Settings:
             listen=read("LISTEN", cls.listen),
             port=number("PORT", cls.port, 65535),
             copier_listen=read("COPIER_LISTEN", cls.copier_listen),
+            copier_template=template("COPIER_TEMPLATE"),
+            log_level=one_of("LOG_LEVEL", cls.log_level, LOG_LEVELS),
             identity_secret=read("IDENTITY_SECRET", cls.identity_secret),
             kubeconfig=environment.get("KUBECONFIG") or None,
         )

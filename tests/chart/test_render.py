@@ -80,20 +80,44 @@ def test_the_crd_is_the_one_of_this_repository_and_is_kept() -> None:
 
 
 def test_the_operator_reads_what_the_chart_sets() -> None:
-    assert settings() == Settings("ferry-system", "localhost/mysql-ferry:dev")
-    assert settings(EVERYTHING) == Settings(
+    nothing_special = settings()
+    assert nothing_special == Settings(
+        "ferry-system", "localhost/mysql-ferry:dev", copier_template=nothing_special.copier_template
+    )
+    given = settings(EVERYTHING)
+    assert given == Settings(
         "ferry-system",
         f"registry.example:5000/team/mysql-ferry@{DIGEST}",
         watch_namespaces=("shop", "billing"),
         max_running=3,
         listen="::",
         copier_listen="[::]",
+        copier_template=given.copier_template,
+        log_level="debug",
     )
+
+
+def test_copiers_get_the_defaults_of_the_cluster() -> None:
+    given = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text())["copiers"]["template"]
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    made = settings(EVERYTHING).copier_template.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert made == {name: value for name, value in given.items() if value} | {"podSecurityContext": security}
+
+
+def test_without_values_copiers_are_what_the_operator_makes_by_itself() -> None:
+    spec = Ferry.model_validate_json(json.dumps(example())).spec
+    meta = {"name": "orders", "uid": "u", "generation": 1}
+    for role in Role:
+        by_itself = pods.pod(meta, spec, role, "image", "secret", "::")
+        assert pods.pod(meta, spec, role, "image", "secret", "::", defaults=settings().copier_template) == by_itself
 
 
 def test_image() -> None:
     assert settings("--set=image.tag=").image == "localhost/mysql-ferry:0.1.0"
     assert settings("--set=image.tag=1.2").image == "localhost/mysql-ferry:1.2"
+    assert settings("--set=image.registry=mirror.example:5000,image.repository=ferry").image == (
+        "mirror.example:5000/ferry:dev"
+    )
     assert operator(EVERYTHING)["spec"]["containers"][0]["image"].endswith(f"@{DIGEST}")
 
 
@@ -224,6 +248,9 @@ def test_aggregated_roles() -> None:
         ("image.pullPolicy=Sometimes", "'/image/pullPolicy': value must be one of"),
         ("crds.install=true", "'/crds': additional properties 'install' not allowed"),
         ("metrics.podMonitor.interval=often", "'/metrics/podMonitor/interval': 'often' does not match"),
+        ("logLevel=loud", "'/logLevel': value must be one of"),
+        ("copiers.template.env={}", "'/copiers/template': additional properties 'env' not allowed"),
+        ("livenessProbe.path=/", "'/livenessProbe': additional properties 'path' not allowed"),
         ("networkPolicy.apiServerPorts={70000}", "'/networkPolicy/apiServerPorts/0': maximum: got 70,000, want 65,535"),
     ],
 )
@@ -234,9 +261,11 @@ def test_a_bad_value_is_refused_by_name(value: str, words: str) -> None:
 
 def test_ids_of_the_pod_can_be_left_to_the_cluster() -> None:
     """OpenShift refuses Pods that name a user id."""
-    rendered = render("--set=podSecurityContext.runAsUser=null", "--set=podSecurityContext.runAsGroup=null")
-    text = str(rendered)
-    assert "runAsUser" not in text
+    operators, copiers = "podSecurityContext", "copiers.template.podSecurityContext"
+    ids = [f"{operators}.runAsUser", f"{operators}.runAsGroup"]
+    ids += [f"{copiers}.runAsUser", f"{copiers}.runAsGroup", f"{copiers}.fsGroup"]
+    text = str(render(*(f"--set={each}=null" for each in ids)))
+    assert "65532" not in text
     assert "runAsNonRoot" in text
 
 
@@ -255,8 +284,10 @@ def test_every_value_is_described_and_bounded() -> None:
     values = yaml.safe_load(chart_values.VALUES.read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
     described = {path for path, _ in chart_values.described()}
-    objects_of_kubernetes = {"resources", "podSecurityContext", "securityContext"}
-    of_the_chart = {path for path in paths(values) if path.partition(".")[0] not in objects_of_kubernetes}
+    objects_of_kubernetes = {"resources", "podSecurityContext", "securityContext", "livenessProbe", "readinessProbe"}
+    objects_of_kubernetes |= {"copiers.template.podSecurityContext"}
+    inside = tuple(f"{each}." for each in objects_of_kubernetes)
+    of_the_chart = {path for path in paths(values) if not path.startswith(inside)}
     assert of_the_chart | objects_of_kubernetes == described
     for path in described:
         at = schema

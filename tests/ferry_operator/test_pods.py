@@ -65,6 +65,34 @@ def test_all_of_the_template_is_merged_in() -> None:
     assert spec["automountServiceAccountToken"] is False, "whichever the account"
 
 
+def test_the_defaults_of_the_cluster_are_under_a_ferrys_own_template() -> None:
+    cluster = {
+        "metadata": {"labels": {"team": "platform", "cost": "db"}},
+        "nodeSelector": {"zone": "a"},
+        "priorityClassName": "low",
+        "podSecurityContext": {"runAsNonRoot": True},
+    }
+    defaults = Template.model_validate(cluster)
+    spec = Spec.model_validate_json(json.dumps(SPEC | {"copier": {"template": TEMPLATE}}))
+    for role in Role:
+        pod = pods.pod(META, spec, role, "ferry:1", "orders-copier-abc", "0.0.0.0", defaults=defaults)
+        assert pod["metadata"]["labels"].items() >= {"team": "shop", "cost": "db"}.items()
+        assert pod["metadata"]["annotations"] == made(role, copier={"template": TEMPLATE})["metadata"]["annotations"]
+        assert pod["spec"]["nodeSelector"] == TEMPLATE["nodeSelector"]
+        assert pod["spec"]["priorityClassName"] == "high"
+        assert pod["spec"]["securityContext"] == {"runAsNonRoot": True, "fsGroup": 70000}
+    bare = pods.pod(META, spec, Role.ABORT, "ferry:1", "x", "0.0.0.0", defaults=defaults, bare=True)["spec"]
+    assert (bare["priorityClassName"], bare["securityContext"]) == ("low", {"runAsNonRoot": True})
+    assert bare["imagePullSecrets"] == TEMPLATE["imagePullSecrets"]
+
+
+def test_a_ferry_can_leave_its_ids_to_the_cluster() -> None:
+    """OpenShift refuses Pods that name a user id."""
+    ids = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    security = made(copier={"template": {"podSecurityContext": ids}})["spec"]["securityContext"]
+    assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_without_a_template_it_is_restricted() -> None:
     spec = made()["spec"]
     (container,) = spec["containers"]

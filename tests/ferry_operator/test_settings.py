@@ -21,6 +21,13 @@ def test_settings() -> None:
     assert settings.max_running == 3
     with pytest.raises(SettingsError, match="FERRY_IMAGE"):
         Settings.of({"FERRY_OPERATOR_NAMESPACE": "ferry"})
+    for name, value, told in (
+        ("COPIER_TEMPLATE", '{"podSecurity": 1}', "FERRY_COPIER_TEMPLATE: podSecurity: "),
+        ("COPIER_TEMPLATE", "{", "FERRY_COPIER_TEMPLATE: it: "),
+        ("LOG_LEVEL", "loud", "FERRY_LOG_LEVEL=loud: must be one of debug, info"),
+    ):
+        with pytest.raises(SettingsError, match=told):
+            Settings.of(given | {f"FERRY_{name}": value})
     with pytest.raises(SettingsError, match="FERRY_MAX_RUNNING=-1"):
         Settings.of(given | {"FERRY_MAX_RUNNING": "-1"})
 

@@ -33,6 +33,9 @@ app.kubernetes.io/part-of: mysql-ferry
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "ferry.selector" -}}
@@ -43,10 +46,11 @@ app.kubernetes.io/component: operator
 
 {{- define "ferry.image" -}}
 {{- with .Values.image -}}
+{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}
 {{- if .digest -}}
-{{ .repository }}@{{ .digest }}
+@{{ .digest }}
 {{- else -}}
-{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+:{{ default $.Chart.AppVersion .tag }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
