@@ -5,7 +5,7 @@
      │    ├── ConnectionLost      a session broke; on the target its transaction may still commit
      │    │    └── OtherServer    the address leads to another server, perhaps only for a moment
      │    ├── ServerRestarted     resume from the checkpoint: what is known of the server may be outdated
-     │    ├── KeyHasNull          resume from the checkpoint: a table's rows can no longer be named
+     │    ├── KeyUnusable         resume from the checkpoint: a table's rows can no longer be named
      │    ├── LoginRefused        a server that accepted our login before: the password is being changed
      │    ├── LockConflict        deadlock or lock wait: the statement was rolled back
      │    ├── Interrupted         this run killed the step for a pause or a stop
@@ -99,8 +99,8 @@ class ServerRestarted(RetriableError):
     """A server was restarted: no step may be retried, the run has to resume from its checkpoint."""
 
 
-class KeyHasNull(RetriableError):
-    """A UNIQUE index over columns that may be NULL was the key, and a row has NULL: resume without that key."""
+class KeyUnusable(RetriableError):
+    """A key that holds only under a condition (``tables.nullable``) no longer names every row: resume without it."""
 
     def __init__(self, reason: Reason, message: str, table: str) -> None:
         """``table`` is its id."""

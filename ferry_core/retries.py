@@ -12,7 +12,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.errors import (
     FerryError,
     Interrupted,
-    KeyHasNull,
+    KeyUnusable,
     LockConflict,
     RetriableError,
     ServerRestarted,
@@ -72,5 +72,5 @@ class Retries:
 
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, RetriableError) and not isinstance(
-        error, TooLarge | Interrupted | KeyHasNull | ServerRestarted
+        error, TooLarge | Interrupted | KeyUnusable | ServerRestarted
     )

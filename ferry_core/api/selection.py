@@ -9,6 +9,7 @@ from ferry_core.api.model import Model
 TablePattern = Annotated[str, Field(min_length=3, max_length=256, pattern=r"^[^.].*\..*[^.]$")]
 _PART = "([^.`][^.]*|`([^`]|``)+`)"
 TableName = Annotated[str, Field(min_length=3, max_length=261, pattern=rf"^{_PART}\.{_PART}$")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
 SchemaName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -22,6 +23,10 @@ class TableRule(Model):
     where: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Row filter: a SQL condition over the row, evaluated by the source. Only rows for which it is true are moved.
     Times in it are UTC. It must depend on the row alone.
+    """
+    key: Annotated[list[ColumnName], Field(min_length=1, max_length=16)] | None = None
+    """Columns that name each row, of a table that has no key of its own: never NULL, no two rows with equal values. An
+    index has to begin with them. This is checked before the copy and while it runs.
     """
     target: TableName | None = None
     """Name on the target as schema.table; takes precedence over renameSchemas.

@@ -277,6 +277,8 @@ class BinlogStreamer(Generic[M]):
         assert self._altered is not None
         try:
             return self._altered(change, self.reached, self._stopped.is_set)
+        except ServerRestarted:
+            raise
         except RetriableError as error:
             # The statement is sent again after the reconnect.
             raise StreamLost(

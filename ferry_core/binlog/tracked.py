@@ -149,7 +149,7 @@ class TrackedTable(Generic[M]):
             raise unreadable(f"a row event of {self.table.id} with {count} columns")
         first = self._present(data, at)
         missing = [column.name for column in self.table.key.columns if column.ordinal not in set(first)]
-        if missing and self.table.key.nullable:
+        if missing and self.table.key.conditional:
             raise key_has_null(self.table, f"an event lacks {missing[0]}, by binlog_row_image")
         if missing:
             raise unresumable.incomplete_image(self.table, missing[0])

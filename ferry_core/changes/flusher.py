@@ -181,8 +181,14 @@ class Flusher:
                 move.calm = CALM_GENERATIONS
 
     def _lanes(self, move: TableMove, literals: list[KeyLiterals]) -> list[list[tuple[KeyLiterals, ...]]]:
-        """Lanes of batches: the batches of one lane run one after another, lanes run in parallel."""
+        """Lanes of batches: the batches of one lane run one after another, lanes run in parallel.
+
+        Keys may be equal in SQL only ('a' and 'A'). Without a UNIQUE index on the target two batches at once would both
+        insert that row.
+        """
         batches = [tuple(literals[start : start + BATCH_KEYS]) for start in range(0, len(literals), BATCH_KEYS)]
+        if move.table.key.promised:
+            return [batches]
         if not move.calm:
             return [[batch] for batch in batches]
         move.calm -= 1

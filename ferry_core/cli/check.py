@@ -39,6 +39,8 @@ class Result(Protocol):
     def tables(self) -> Sequence[TableName]: ...
     @property
     def statement(self) -> str: ...
+    @property
+    def keys(self) -> Sequence[tuple[TableName, str]]: ...
 
 
 _STYLES = {"passed": "green", "skipped": "magenta", "acknowledged": "cyan", "warning": "yellow", "failed": "bold red"}
@@ -65,7 +67,7 @@ def check(
             out.notice(text)
         draw(results, Console(soft_wrap=False))
         click.echo(verdict(results))
-        click.echo("".join([*statements(results), *without(results)]), nl=False)
+        click.echo("".join([*statements(results), *without(results), *rules(results)]), nl=False)
     return ExitCode.CONFIG if failed else ExitCode.DONE
 
 
@@ -131,6 +133,16 @@ def without(results: Sequence[Result]) -> Iterator[str]:
     if tables:
         yield "to move the rest without what fails, add to spec.tables.exclude:\n"
         yield from (f"  - {json.dumps(exactly(table), ensure_ascii=False)}\n" for table in tables)
+
+
+def rules(results: Sequence[Result]) -> Iterator[str]:
+    """The lines of the spec by which tables without a key may have one."""
+    keys = sorted({key for one in results for key in one.keys})
+    if keys:
+        yield "to copy tables in chunks instead of whole, if no value occurs twice, add to spec.tables.rules:\n"
+        for table, column in keys:
+            rule = {"match": exactly(table), "key": [column]}
+            yield f"  - {json.dumps(rule, ensure_ascii=False)}\n"
 
 
 def verdict(results: Sequence[Result]) -> str:

@@ -7,7 +7,7 @@
     wait for every XID of XA RECOVER            its XA COMMIT will contain no keys, so chunks must read its rows
     wait up to the binlog's end                 R1 once more, or locking reads
     wait for statements that hold table locks   R1 for tables without transactions
-    look for NULL in UNIQUE indexes             those that are keys only without (``tables.nullable``)
+    check keys that may be NULL, or promised    ``tables.nullable``
 
 Called by the coordinator, in its thread.
 """
@@ -24,7 +24,7 @@ from ferry_core.errors import DataError, Interrupted
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
 from ferry_core.reasons import Reason
-from ferry_core.tables.nullable import refuse_null
+from ferry_core.tables.nullable import refuse_unusable
 from ferry_core.tables.table import Table
 
 XA_SECONDS = 600.0
@@ -85,7 +85,7 @@ def make_readable(
     end = streamed_to_the_end()
     if end is None or not wait_for_rows(session, visibility, tables, end, cancelled):
         return False
-    refuse_null(session, tables, visibility.lock_clause)
+    refuse_unusable(session, tables, visibility.lock_clause)
     return True
 
 

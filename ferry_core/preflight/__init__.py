@@ -104,6 +104,7 @@ def _run(check: Check, context: PreflightContext, before: Sequence[CheckResult])
             finding.message,
             finding.tables,
             finding.statement,
+            finding.keys,
         )
 
 

@@ -33,6 +33,8 @@ class Finding:
     """Of a failure: without these tables, views, routines, triggers and events it does not occur."""
     statement: str = ""
     """The SQL that fixes it, where it is one statement."""
+    keys: tuple[tuple[TableName, str], ...] = ()
+    """Tables without a key, and a column that may be one (``tables.rules[].key``)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class CheckResult:
     message: str
     tables: tuple[TableName, ...] = ()
     statement: str = ""
+    keys: tuple[tuple[TableName, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ def _index_differences(table: Table, source: Structure, target: Structure) -> It
             over = ", ".join(columns)
             yield f"its UNIQUE index {index} ({over}) is not on the source: one row could replace another"
     indexed = {column.partition("(")[0] for columns in (key, *source.unique) for column in columns}
+    indexed |= {column.name for column in table.key.columns if table.key.promised}
     for name in sorted(indexed & source.columns.keys() & target.columns.keys()):
         ours, theirs = source.columns[name].collation, target.columns[name].collation
         if ours != theirs and ours.split("_")[0] == theirs.split("_")[0]:

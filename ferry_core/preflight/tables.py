@@ -1,8 +1,10 @@
 """Checks that the selected tables can be copied exactly while they change."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby, pairwise
 
+from ferry_core.api.selection import TableRule
 from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
@@ -10,8 +12,10 @@ from ferry_core.preflight.foreign_keys import dependants
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
+from ferry_core.tables.nullable import may_become_null
+from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName
-from ferry_core.tables.whole import add_key, estimated_seconds, no_longer_whole
+from ferry_core.tables.whole import add_key, counter, estimated_seconds, no_longer_whole
 from ferry_core.text import shortlist
 
 _WHY = {
@@ -45,21 +49,50 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
     whole = [table for table in context.tables if not table.key.columns]
     deadline = float(context.spec.cutover.deadline)
     slow = [table for table in whole if estimated_seconds(table) > deadline]
+    keys = tuple((table.source, counter(table)) for table in whole if _may_have_rule(context, table))
     if slow:
         needs = [
             f"{table.id} needs about {estimated_seconds(table):.0f} s under the lock ({add_key(table)})"
             for table in slow
         ]
-        yield warning(
+        told = warning(
             Reason.NO_USABLE_KEY,
             f"{context.source_facts.where}: tables without a usable key are copied whole, also under the cutover's "
             f"lock if they were written to within the minute before: {shortlist(needs, 5, '; ')}. cutover.deadline is "
             f"{deadline:g} s: raise it, stop the writers of these tables a minute before the cutover, or add a key "
             "with the statement shown",
         )
+        yield replace(told, keys=keys)
     elif whole:
         names = shortlist([table.id for table in whole], 10)
-        yield passed(f"{len(whole)} tables without a usable key are copied whole: {names}")
+        yield replace(passed(f"{len(whole)} tables without a usable key are copied whole: {names}"), keys=keys)
+
+
+def _may_have_rule(context: PreflightContext, table: Table) -> bool:
+    """Whether its counter may be its key. A table with a rule gets no other: only the first one counts."""
+    return bool(counter(table)) and not may_become_null(table.definition) and _rule(context, table) is None
+
+
+def _rule(context: PreflightContext, table: Table) -> TableRule | None:
+    return next((rule for rule in context.spec.tables.rules if matches(table.source, rule.match)), None)
+
+
+def _promised(context: PreflightContext) -> Iterator[Finding]:
+    """A rule names the key of a table that has no other, and it is not one."""
+    for table in context.tables:
+        rule = _rule(context, table)
+        if rule is None or not rule.key or table.id in (context.started or ()):
+            continue
+        if table.key.promised or (table.key.columns and not table.key.nullable):
+            continue
+        yield failed(
+            Reason.RULE_KEY_INVALID,
+            f"{context.source_facts.where}: [{', '.join(rule.key)}] of rule {rule.match!r} is no key of {table.id}: a "
+            "column is missing or generated, no index begins with these columns, rows have NULL or equal values in "
+            "them, or a foreign key of the table cascades; correct the rule, or remove key: then the table is copied "
+            "whole",
+            [table],
+        )
 
 
 def _blocks_writers(context: PreflightContext) -> Iterator[Finding]:
@@ -143,6 +176,7 @@ CHECKS = (
     Check("engines", "source", _engines),
     Check("tables without a key", "source", _without_key),
     Check("writes that wait", "source", _blocks_writers),
+    Check("keys by rule", "source", _promised),
     Check("engines there", "target", _target_engines),
     Check("system versioning", "source", _versioned),
     Check("periods", "source", _periods),

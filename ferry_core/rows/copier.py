@@ -18,7 +18,7 @@ from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.loading import LoadWarned, leniently, load, refused, shown
 from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
-from ferry_core.tables.nullable import key_has_null
+from ferry_core.tables.nullable import key_has_null, key_not_unique
 from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
 
 CUT = {1260, 1301}
@@ -147,6 +147,10 @@ class RowCopier:
         big_keys = tuple(tuple(key.split(",")) for key in _split(big))
         if any("" in key or len(key) < len(table.key.columns) for key in big_keys):
             raise key_has_null(table)
+        if table.key.promised and isinstance(selector, KeySet):
+            named = {*_split(keys), *_split(big)}
+            if len(named) < int(total or 0):
+                raise key_not_unique(table)
         rows = int(total or 0) - len(big_keys)
         if rows and payload is None:
             raise AssertionError(f"{rows} rows of {table.id} without text and without a warning")
@@ -182,14 +186,16 @@ class RowCopier:
         deleted = 0
         self._isolate(statements.table)
         with leniently(self._target, batch.hashed), self._fence.transaction(self._target):
-            if missing:
-                deleted = self._delete(statements, missing)
+            if statements.table.key.promised:  # nothing on the target makes REPLACE find these rows
+                self._delete(statements, selector)
+            elif missing:
+                deleted = self._delete(statements, KeySet(tuple(missing)))
             if batch.rows:
                 self._load(statements, selector, batch)
         return deleted
 
-    def _delete(self, statements: Statements, keys: Sequence[KeyLiterals]) -> int:
-        deleted = self._target.execute(statements.delete(KeySet(tuple(keys)), self._index(statements.table)))
+    def _delete(self, statements: Statements, selector: Selector) -> int:
+        deleted = self._target.execute(statements.delete(selector, self._index(statements.table)))
         if warnings := self._target.warnings():
             raise refused(statements.table, warnings)
         return deleted
@@ -216,6 +222,8 @@ class RowCopier:
             rows = self._source.query(statements.raw_row(selector, self._lock))
             if warnings := self._source.warnings():
                 self._refuse_cut(table, selector, warnings)
+            if len(rows) > 1:
+                raise key_not_unique(table)
             line = load_line(statements, rows[0]) if rows else b""
             read = time.monotonic() - started
             batch = _Batch(len(rows), line, 0, frozenset({",".join(key)} if rows else ()), (), frozenset(), False)

@@ -13,22 +13,29 @@ from ferry_core.tables.table import Table
 
 
 def target_key_index(session: Session, table: Table) -> str:
-    """The UNIQUE index over the key's columns in the key's order. Its name may differ from the source's."""
+    """The UNIQUE index over the key's columns in the key's order. Its name may differ from the source's.
+
+    For columns that the spec names any index that begins with them.
+    """
     rows = session.query(
         "SELECT index_name, GROUP_CONCAT(HEX(column_name) ORDER BY seq_in_index), COUNT(sub_part)"
         f" FROM information_schema.statistics WHERE table_schema = {string(table.target.schema)}"
-        f" AND table_name = {string(table.target.name)} AND non_unique = 0 AND {usable_index(session.version)}"
-        " GROUP BY index_name ORDER BY index_name <> 'PRIMARY', index_name"
+        f" AND table_name = {string(table.target.name)} AND (non_unique = 0 OR {int(table.key.promised)})"
+        f" AND {usable_index(session.version)}"
+        " GROUP BY index_name HAVING COUNT(*) = COUNT(column_name) ORDER BY index_name <> 'PRIMARY', index_name"
     )
     wanted = [column.name.lower() for column in table.key.columns]
     for name, columns, prefixes in rows:
         parts = [bytes.fromhex(part).decode().lower() for part in (columns or b"").decode().split(",")]
         # Servers ignore the case of a column's name. Preflight has compared the lengths of prefixes.
+        if table.key.promised:
+            parts = parts[: len(wanted)]
         if parts == wanted and (prefixes != b"0") is table.key.prefixed and name is not None:
             return name.decode()
+    kind = "index that begins with" if table.key.promised else "UNIQUE index over"
     raise DataError(
         Reason.TARGET_KEY_MISSING,
-        f"{table.target} has no UNIQUE index over ({', '.join(column.name for column in table.key.columns)}), the key "
+        f"{table.target} has no {kind} ({', '.join(column.name for column in table.key.columns)}), the key "
         f"of {table.source}; add it, or let the Ferry create the table",
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import AttemptOutcome
-from ferry_core.errors import DataError, ExitCode, FerryError, KeyHasNull, RetriableError, Terminated
+from ferry_core.errors import DataError, ExitCode, FerryError, KeyUnusable, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
@@ -102,7 +102,7 @@ class Coordinator:
             return
         operations = self._started.operations
         operations.stop()
-        if isinstance(error, KeyHasNull):
+        if isinstance(error, KeyUnusable):
             self._started.checkpoints.give_up_key(error.table)
         if row.stores_checkpoint:
             self._started.checkpoints.save_now_if_possible()
@@ -292,7 +292,7 @@ class Coordinator:
                 self._reporter.source_changed(error)
                 run.checkpoints.state.watched = True
                 break
-            except KeyHasNull:
+            except KeyUnusable:
                 self._reporter.source_written(max(written, 1))
                 break
             except FerryError as error:

@@ -16,7 +16,7 @@ from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
 from ferry_core.binlog.sink import Altered
 from ferry_core.checkpoint.state import RunState
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.errors import ConfigError, DataError, RetriableError
+from ferry_core.errors import ConfigError, DataError, RetriableError, ServerRestarted
 from ferry_core.moves.move import TableMove
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
@@ -87,7 +87,7 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
     if changed:
         raise _schema_changed(source, changed, since)
     tables = [
-        without_key(table) if table.key.nullable and state.tables[table.id].nullable_key != stored(table) else table
+        without_key(table) if table.key.conditional and state.tables[table.id].nullable_key != stored(table) else table
         for table in again.found.tables
     ]
     return replace(again, found=replace(again.found, tables=tables))
@@ -133,7 +133,7 @@ class AlteredTables:
             if not self._visibility.wait(source, change.seen, cancelled):
                 raise RetriableError(Reason.STOPPED, "the run is stopping")
             now = reread(source, self._selection, [table.source]).get(table.source)
-            different = differences(table, now)
+            different = _differences(table, now)
             end = end_of_binlog(source)
         if change.alone:
             move.compared_to, move.compared_behind = end, change.seen
@@ -157,6 +157,22 @@ class AlteredTables:
         if move.compared_behind is not None:
             return move.compared_behind == change.seen
         return bool(move.definition) or not move.started  # otherwise the checkpoint has no definition of it
+
+
+def _differences(table: Table, now: Table | None) -> str:
+    """Raise ServerRestarted if only the index changed that gave promised columns their order: a resume takes another
+    one, or copies the table whole.
+    """
+    if now is None or not table.key.promised or now.key == table.key:
+        return differences(table, now)
+    different = differences(without_key(table), without_key(now))
+    if not different:
+        raise ServerRestarted(
+            Reason.KEY_INDEX_CHANGED,
+            f"the index {table.key.index_name} of {table.id}, which begins with the key that its rule names, was "
+            "dropped or renamed on the source: from now on another one is used, or the table is copied whole",
+        )
+    return different
 
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:

@@ -14,7 +14,7 @@ from ferry_core.errors import (
     DataError,
     FerryError,
     Interrupted,
-    KeyHasNull,
+    KeyUnusable,
     LockConflict,
     LoginRefused,
     ResourceExhausted,
@@ -55,7 +55,7 @@ class RestartPolicy:
         if isinstance(error, ServerRestarted):
             self._restarts = [*(moment for moment in self._restarts if now - moment < WITHIN_SECONDS), now]
             return len(self._restarts) <= MOST_RESTARTS
-        if isinstance(error, KeyHasNull):
+        if isinstance(error, KeyUnusable):
             return True  # at most once for each table
         if isinstance(error, DataError):
             self._alterations += 1

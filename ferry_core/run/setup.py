@@ -121,7 +121,11 @@ def binlog_retention(session: Session) -> float | None:
 
 def selection_of(ferry: FerryManifest) -> str:
     """The spec's tables section in one canonical form."""
-    return json.dumps(ferry.spec.tables.model_dump(mode="json", by_alias=True), sort_keys=True)
+    selection = ferry.spec.tables.model_dump(mode="json", by_alias=True)
+    for rule in selection["rules"]:
+        if rule["key"] is None:
+            del rule["key"]  # states of older versions do not have it
+    return json.dumps(selection, sort_keys=True)
 
 
 def open_store(state_path: Path | None, connect: Callable[[], Session], uid: str) -> CheckpointStore:

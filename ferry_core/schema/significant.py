@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from ferry_core.errors import DataError
 from ferry_core.schema.definition import parse
 from ferry_core.schema.tokens import Token, tokens_of
-from ferry_core.tables.nullable import without_key
+from ferry_core.tables.nullable import stored, without_key
 from ferry_core.tables.table import Table, TableName
 
 _PLAIN_INDEX = {"KEY", "INDEX", "FULLTEXT", "SPATIAL", "VECTOR"}
@@ -26,7 +26,7 @@ _VERSIONED = "WITH SYSTEM VERSIONING"
 def significant(table: Table) -> tuple[str, ...]:
     """One line for each significant part. Equal for two readings of a table that is still the same for a run."""
     lines = [_column_line(table, at) for at in range(len(table.columns))]
-    lines.append(f"key {table.key.index_name}")
+    lines.append(f"key {stored(table) if table.key.promised else table.key.index_name}")
     try:
         definition = parse(table.definition, table.source)
     except DataError:
@@ -39,7 +39,7 @@ def significant(table: Table) -> tuple[str, ...]:
 
 def digest(table: Table) -> str:
     """A short text that represents ``significant`` in a checkpoint."""
-    if table.key.nullable:
+    if table.key.conditional:
         table = without_key(table)  # which it may become, and has to be in states of older versions
     return hashlib.sha256("\n".join(sorted(significant(table))).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
@@ -48,7 +48,7 @@ def differences(before: Table, now: Table | None) -> str:
     """What differs, for people; empty if nothing does."""
     if now is None:
         return "it is gone, is no longer a table, or has lost its key"
-    if before.whole and now.key.nullable:
+    if before.whole and now.key.conditional:
         now = without_key(now)
     if (before.columns, before.key, before.definition) == (now.columns, now.key, now.definition):
         return ""  # the usual case: parsing thousands of texts takes seconds

@@ -35,14 +35,14 @@ def columns_of(session: Session, names: Sequence[TableName]) -> dict[TableName, 
     return columns
 
 
-def indexes_of(session: Session, names: Sequence[TableName]) -> dict[TableName, list[Index]]:
-    """All UNIQUE indexes of these tables, sorted by name: the same at every start."""
+def indexes_of(session: Session, names: Sequence[TableName], *, unique: bool = True) -> dict[TableName, list[Index]]:
+    """The UNIQUE indexes of these tables, or the others, sorted by name: the same at every start."""
     rows = rows_of(
         session,
         names,
         "statistics",
         f"index_name, column_name, sub_part IS NULL, {usable_index(session.version)}, seq_in_index",
-        condition="non_unique = 0",
+        condition=f"non_unique = {int(not unique)}",
         order="3, 7",
     )
     found: dict[TableName, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))

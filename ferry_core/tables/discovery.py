@@ -18,9 +18,9 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
-from ferry_core.tables.keys import Index, choose_key, secondary_unique
+from ferry_core.tables.keys import Index, choose_key, promised_key, secondary_unique
 from ferry_core.tables.members import spelled_type
-from ferry_core.tables.nullable import may_become_null, without_null
+from ferry_core.tables.nullable import may_become_null, without_unusable
 from ferry_core.tables.patterns import ambiguous, matches, named_and_matched
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
@@ -61,6 +61,13 @@ class Rediscovered:
     """Tables that match the patterns but were not part of the selection when the run began."""
 
 
+class Indexes(NamedTuple):
+    """Of one table. The others are read only where a rule names the key."""
+
+    unique: Sequence[Index]
+    others: Sequence[Index] = ()
+
+
 class Existing(NamedTuple):
     """Tables on the source, without the server's and our own."""
 
@@ -79,7 +86,7 @@ def explore(session: Session, selection: Tables) -> Discovered:
         existing.others.extend(_no_tables(session))
     chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
     found = _described(session, selection, chosen, misread(existing, selection))
-    return replace(found, tables=without_null(session, found.tables))
+    return replace(found, tables=without_unusable(session, found.tables))
 
 
 def discover(session: Session, selection: Tables) -> list[Table]:
@@ -124,13 +131,15 @@ def _described(
     on_target = {name: target_name(name, selection) for name in chosen}
     columns, indexes, storage = columns_of(session, chosen), indexes_of(session, chosen), storage_of(session, chosen)
     definitions = definitions_of(session, chosen)
+    rules = {name: _rule(name, selection) for name in chosen}
+    others = indexes_of(session, [name for name, rule in rules.items() if rule and rule.key], unique=False)
     tables = [
         _table(
             name,
             on_target[name],
-            _rule(name, selection),
+            rules[name],
             [_spelled(session, name, column) for column in columns[name]],
-            indexes.get(name, []),
+            Indexes(indexes.get(name, []), others.get(name, [])),
             storage.get(name, Storage()),
             definitions[name],
         )
@@ -256,18 +265,24 @@ def _table(
     target: TableName,
     rule: TableRule | None,
     columns: Sequence[Column],
-    indexes: Sequence[Index],
+    indexes: Indexes,
     storage: Storage,
     definition: str,
 ) -> Table:
-    key = choose_key(columns, indexes, nullable=not may_become_null(definition)) or NO_KEY
+    safe = not may_become_null(definition)
+    key = choose_key(columns, indexes.unique)
+    if key is None and safe and rule is not None and rule.key:
+        key = promised_key(columns, rule.key, [*indexes.unique, *indexes.others])
+    if key is None and safe:
+        key = choose_key(columns, indexes.unique, nullable=True)
+    key = key or NO_KEY
     return Table(
         source=name,
         target=target,
         columns=tuple(columns),
         key=key,
         row_filter=rule.where if rule else None,
-        secondary_unique=secondary_unique(key, indexes),
+        secondary_unique=secondary_unique(key, indexes.unique),
         rows_estimated=storage.rows,
         average_row_bytes=storage.row_bytes,
         definition=definition,

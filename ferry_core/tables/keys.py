@@ -13,7 +13,7 @@ LONGEST_KEY = 3072
 
 @dataclass(frozen=True)
 class Index:
-    """A UNIQUE index according to information_schema. Its parts are in order; None is an expression."""
+    """An index according to information_schema. Its parts are in order; None is an expression."""
 
     name: str
     parts: tuple[str | None, ...]
@@ -40,8 +40,7 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index], *, nullable:
             continue
         parts = tuple(by_name[name] for name in index.parts if name in by_name)
         virtual = index.name != "PRIMARY" and any(column.generated for column in parts)
-        lost = any(largest_below_its_float(column.column_type) is not None for column in parts)
-        if len(parts) != len(index.parts) or virtual or lost:
+        if len(parts) != len(index.parts) or virtual or any(map(_lost, parts)):
             continue
         key = Key(index.name, parts, prefixed=not index.whole)
         if key.nullable:
@@ -49,6 +48,21 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index], *, nullable:
         elif index.whole or _ordered_by_prefixes(parts):
             return key
     return next((key for key in unsure if nullable and not key.prefixed), None)
+
+
+def promised_key(columns: Sequence[Column], names: Sequence[str], indexes: Sequence[Index]) -> Key | None:
+    """The columns that the spec names, in the order of an index that begins with them; None without one."""
+    wanted = {name.lower() for name in names}
+    by_name = {column.name.lower(): column for column in columns if not (column.generated or _lost(column))}
+    for index in indexes:
+        parts = [(part or "").lower() for part in index.parts[: len(wanted)]]
+        if index.usable and index.whole and set(parts) == wanted <= by_name.keys():
+            return Key(index.name, tuple(by_name[part] for part in parts), promised=True)
+    return None
+
+
+def _lost(column: Column) -> bool:
+    return largest_below_its_float(column.column_type) is not None
 
 
 def _ordered_by_prefixes(parts: Sequence[Column]) -> bool:

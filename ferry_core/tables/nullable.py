@@ -1,16 +1,20 @@
-"""A UNIQUE index over columns that may be NULL is a table's key as long as no row has NULL in them.
+"""A UNIQUE index over columns that may be NULL is a table's key as long as no row has NULL in them. So are columns that
+the spec names (``tables.rules[].key``), as long as no two rows have equal values in them either.
 
 Without NULL it names rows as any key does. A row with NULL has no name: UNIQUE does not apply to it, and no list of
 keys finds it. So the index is a key only if no row has NULL when chunks may be read (``consistency.table_start``), and
-every event after that is looked at (``binlog.walker``). Whoever meets NULL raises ``KeyHasNull``: the run starts again,
-and from then on the table is one without a key (``run.checkpoints`` records it). It never becomes one with a key again.
+every event after that is looked at (``binlog.walker``). Whoever meets NULL raises ``KeyUnusable``: the run starts
+again, and from then on the table is one without a key (``run.checkpoints`` records it). It never becomes one with a key
+again.
+
+Equal values need no look at events: an event's key is read again, with all rows that have it.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ferry_core.errors import ConfigError, DataError, KeyHasNull
+from ferry_core.errors import ConfigError, DataError, KeyUnusable
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Row, Session
 from ferry_core.reasons import Reason
@@ -30,9 +34,15 @@ def without_key(table: Table) -> Table:
 
 
 def stored(table: Table) -> str:
-    """The text by which a checkpoint remembers that this index is the key; empty for every other key."""
+    """The text by which a checkpoint remembers that this is the key; empty for every other key.
+
+    Promised columns are a key whichever index gives their order.
+    """
     key = table.key
-    return ", ".join(map(identifier, (key.index_name, *(column.name for column in key.columns)))) * key.nullable
+    if not key.conditional:
+        return ""
+    index = "" if key.promised else key.index_name
+    return ", ".join(map(identifier, (index, *(column.name for column in key.columns))))
 
 
 def has_null(key: Key) -> str:
@@ -40,31 +50,35 @@ def has_null(key: Key) -> str:
     return " OR ".join(f"{identifier(column.name)} IS NULL" for column in key.columns if column.nullable)
 
 
-def refuse_null(session: Session, tables: Iterable[Table], lock_clause: str = "") -> None:
-    """Raise KeyHasNull if the source has a row with NULL in such a key."""
+def refuse_unusable(session: Session, tables: Iterable[Table], lock_clause: str = "") -> None:
+    """Raise KeyUnusable if rows on the source have NULL in such a key, or equal values in a promised one."""
     for table in tables:
-        if table.key.nullable and session.query(_first(table) + lock_clause):
+        key = table.key
+        if not key.conditional:
+            continue
+        of = f"SELECT 1 FROM {table.source.sql} FORCE INDEX ({identifier(key.index_name)})"
+        if key.nullable and session.query(f"{of} WHERE {has_null(key)} LIMIT 1{lock_clause}"):
             raise key_has_null(table)
+        if key.promised:
+            names = ",".join(identifier(column.name) for column in key.columns)
+            # Without locks: they would block writers until the whole index is read. Equal rows lose nothing meanwhile.
+            if session.query(f"{of} GROUP BY {names} HAVING COUNT(*) > 1 LIMIT 1"):
+                raise key_not_unique(table)
 
 
-def without_null(session: Session, tables: Iterable[Table]) -> list[Table]:
-    """These tables, without keys that contain NULL now. A table that cannot be read is left to preflight."""
+def without_unusable(session: Session, tables: Iterable[Table]) -> list[Table]:
+    """These tables, without keys that are unusable now. A table that cannot be read is left to preflight."""
     found = []
     for table in tables:
         try:
-            refuse_null(session, [table])
-        except KeyHasNull:
+            refuse_unusable(session, [table])
+        except KeyUnusable:
             found.append(without_key(table))
         except (ConfigError, DataError):
             found.append(table)
         else:
             found.append(table)
     return found
-
-
-def _first(table: Table) -> str:
-    hint = f" FORCE INDEX ({identifier(table.key.index_name)})"
-    return f"SELECT 1 FROM {table.source.sql}{hint} WHERE {has_null(table.key)} LIMIT 1"
 
 
 def rendered(table: Table, row: Row | Sequence[bytes | None]) -> KeyLiterals:
@@ -74,10 +88,17 @@ def rendered(table: Table, row: Row | Sequence[bytes | None]) -> KeyLiterals:
     return tuple((value or b"").decode() for value in row)
 
 
-def key_has_null(table: Table, why: str = "a row has NULL in it") -> KeyHasNull:
-    return KeyHasNull(
-        Reason.KEY_HAS_NULL,
-        f"the UNIQUE index {table.key.index_name} of {table.id} does not name every row any more ({why}): from now on "
-        "the table is copied whole, as one without a key",
-        table.id,
+def key_has_null(table: Table, why: str = "a row has NULL in it") -> KeyUnusable:
+    return KeyUnusable(Reason.KEY_HAS_NULL, _unusable(table, why), table.id)
+
+
+def key_not_unique(table: Table) -> KeyUnusable:
+    return KeyUnusable(Reason.KEY_NOT_UNIQUE, _unusable(table, "rows have equal values in it"), table.id)
+
+
+def _unusable(table: Table, why: str) -> str:
+    names = ", ".join(column.name for column in table.key.columns)
+    return (
+        f"the key ({names}) of {table.id} does not name every row any more ({why}): from now on the table is copied "
+        "whole, as one without a key"
     )

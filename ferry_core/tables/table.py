@@ -93,10 +93,16 @@ class Key:
     index_name: str  # "PRIMARY" or the index's name
     columns: tuple[Column, ...]
     prefixed: bool = False  # the index holds only prefixes; keys are whole values all the same
+    promised: bool = False  # unique according to the spec, not by the index
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it is a key only as long as rows are as they should be (``tables.nullable``)."""
+        return self.promised or self.nullable
 
     @property
     def nullable(self) -> bool:
-        """Whether it is a key only as long as no row has NULL in it (``tables.nullable``)."""
+        """Whether a row may have NULL in it, which it must not."""
         return any(column.nullable for column in self.columns)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import Table, unquoted
 
 ROWS_PER_SECOND = 40_000
 BYTES_PER_SECOND = 10_000_000
@@ -22,6 +22,12 @@ def no_longer_whole(table: Table) -> str:
     if table.copied_whole:
         return f"make the foreign keys of {table.id} that cascade RESTRICT"
     return f"add a key: {add_key(table)}"
+
+
+def counter(table: Table) -> str:
+    """Its AUTO_INCREMENT column, which has an index and probably no value twice; empty if there is none."""
+    found = _COUNTER.search(table.definition)
+    return unquoted(found[1]) if found else ""
 
 
 def add_key(table: Table) -> str:

@@ -21,7 +21,7 @@ from ferry_core.mysql.session import Session, Warned
 from ferry_core.reasons import Reason
 from ferry_core.rows.target_keys import known_key_index
 from ferry_core.tables.codecs import codec
-from ferry_core.tables.nullable import rendered
+from ferry_core.tables.nullable import key_not_unique, rendered
 from ferry_core.tables.predicates import where
 from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
 from ferry_core.text import shortlist
@@ -81,7 +81,10 @@ def row_hashes(
     for *key, digest in _select(session, wanted, table, selector, role, lock_clause):
         if digest is None:
             raise DataError(Reason.ROW_NOT_HASHED, f"{role}: no hash of a row of {table.id}")
-        hashes[rendered(table, key)] = digest
+        literals = rendered(table, key)
+        if literals in hashes and table.key.promised:
+            raise key_not_unique(table)
+        hashes[literals] = digest
     return hashes
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.errors import Interrupted, KeyHasNull, RetriableError
+from ferry_core.errors import Interrupted, KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
@@ -121,7 +121,7 @@ class BackgroundVerifier:
             return
         try:
             look.result()
-        except KeyHasNull:
+        except KeyUnusable:
             raise
         except RetriableError as error:
             log.info("the last check of the target failed: %s", error)

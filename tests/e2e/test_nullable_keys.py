@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ CUTOVER = {"mode": "Manual", "watchFor": "0s", "maxLag": "20s", "maxAttempts": 1
 class NullableFerry(FerryProcess):
     """Moves ``NULLABLE``, slowly enough that the walk along the key takes many steps."""
 
-    def __init__(self, pair: Pair, schema: str, folder: Path, **spec: Any) -> None:
+    def __init__(self, pair: Pair, schema: str, folder: Path, rules: Sequence[dict[str, Any]] = ()) -> None:
         self.pair, self.schema = pair, schema
-        slowly = {"throttle": {"maxRowsPerSecond": 1000}}
-        super().__init__(folder, pair, tables={"include": [f"{schema}.*"]}, cutover=CUTOVER, **(slowly | spec))
+        slowly = {"maxRowsPerSecond": 1000}
+        tables = {"include": [f"{schema}.*"], "rules": list(rules)}
+        super().__init__(folder, pair, tables=tables, cutover=CUTOVER, throttle=slowly)
 
     def stored(self) -> dict[str, Any]:
         """The tables of the newest checkpoint in the state file, by name."""

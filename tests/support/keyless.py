@@ -38,13 +38,21 @@ NULLABLE = {
 """Not without a key until a row has NULL in it."""
 
 
+PROMISED = {
+    "counted": f"({COLUMNS}, u BIGINT UNSIGNED NOT NULL DEFAULT (UUID_SHORT()), INDEX by_u (u))",
+    "named": f"({COLUMNS}, u VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL DEFAULT (UUID()), "
+    "INDEX by_both (u, n))",
+}
+"""Without a key unless the spec says that u is one."""
+
+
 def create_keyless(server: Server, schema: str, names: Sequence[str] = tuple(KEYLESS), doublings: int = 6) -> None:
     """Each with rows of which many are equal: 4 times 2 to the power of ``doublings``."""
     for name in names:
         table = f"`{schema}`.`{name}`"
         fields = "n, note, at, raw"
         server.execute(
-            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES | NULLABLE)[name]}",
+            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES | NULLABLE | PROMISED)[name]}",
             f"INSERT INTO {table} ({fields}) VALUES {VALUES}",
             *[f"INSERT INTO {table} ({fields}) SELECT {fields} FROM {table}" for _ in range(doublings)],
         )
@@ -124,6 +132,19 @@ class NullableWriters(KeylessWriters):
             return super()._statement()
         table, n = f"`{self._schema}`.`{self._rng.choice(self._names)}`", self._rng.randrange(9)
         u = self._rng.choice(("UUID_SHORT()", *["NULL"] * self.nulls))
+        return f"UPDATE {table} SET u = {u} WHERE n = {n} LIMIT 3"
+
+
+class PromisedWriters(KeylessWriters):
+    """The same, and changes keys, also to ones that are equal in SQL only; with ``twice`` gives one to several rows."""
+
+    twice = False
+
+    def _statement(self) -> str:
+        if self._rng.random() < 0.5:
+            return super()._statement()
+        table, n = f"`{self._schema}`.`{self._rng.choice(self._names)}`", self._rng.randrange(9)
+        u = self._rng.choice(("UUID_SHORT()", "IF(HEX(u) = HEX(LOWER(u)), UPPER(u), LOWER(u))", *["7"] * self.twice))
         return f"UPDATE {table} SET u = {u} WHERE n = {n} LIMIT 3"
 
 

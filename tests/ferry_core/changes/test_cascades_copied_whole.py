@@ -6,10 +6,8 @@ from ferry_core.api.selection import Tables
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import discover
-from tests.ferry_core.changes.test_derived_keys import Related, change, copied, make, native_pair, silent
+from tests.support.cascading import Related, change, copied, make
 from tests.support.servers import Pair, set_global
-
-__all__ = ["native_pair", "silent"]
 
 PARENT = "CREATE TABLE parent (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0)"
 NULLED = (

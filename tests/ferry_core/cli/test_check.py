@@ -26,6 +26,7 @@ class Line:
     message: str
     tables: tuple[TableName, ...] = ()
     statement: str = ""
+    keys: tuple[tuple[TableName, str], ...] = ()
 
 
 LINES = [

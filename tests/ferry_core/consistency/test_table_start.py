@@ -10,7 +10,7 @@ import pytest
 
 from ferry_core.consistency import prepared, table_start
 from ferry_core.consistency.table_start import empty_tables
-from ferry_core.errors import DataError, Interrupted, KeyHasNull
+from ferry_core.errors import DataError, Interrupted, KeyUnusable
 from ferry_core.reasons import Reason
 from tests.support.compare import assert_equal_tables
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState, chunks_of
@@ -107,7 +107,7 @@ def test_null_is_looked_for_once_rows_are_readable(pair: Pair, schema: str) -> N
         waiting = Background(lambda: run.make_readable(said.append))
         wait_until(lambda: said, "it says what it waits for")
         transaction.decide("COMMIT")
-        with pytest.raises(KeyHasNull):
+        with pytest.raises(KeyUnusable):
             waiting.join()
 
 
@@ -146,7 +146,7 @@ def test_null_in_an_event_ends_the_stream(pair: Pair, schema: str, statements: S
         before = run.buffer.checkpoint_mark()
         pair.source.execute(f"USE `{schema}`", *statements)
         wait_until(lambda: run.engine._failure, "the event is read")
-        with pytest.raises(KeyHasNull):
+        with pytest.raises(KeyUnusable):
             run.engine.check()
         assert run.buffer.checkpoint_mark() == before
 

@@ -10,7 +10,7 @@ from ferry_core.errors import (
     ExitCode,
     Fenced,
     FerryError,
-    KeyHasNull,
+    KeyUnusable,
     ServerRestarted,
     Terminated,
 )
@@ -56,7 +56,7 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.condition(Condition.SUCCEEDED) == ("True", "Completed")
 
 
-NULL = KeyHasNull(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
+NULL = KeyUnusable(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
 
 
 @pytest.mark.parametrize("stage", [Stage.COPYING, Stage.STREAMING, Stage.CUTTING_OVER])
