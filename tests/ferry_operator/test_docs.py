@@ -95,6 +95,14 @@ def test_every_exit_code_has_a_line(code: ExitCode) -> None:
     assert re.search(rf"^\| (\d+, )?{int(code)}(, \d+)? \|", CONDITIONS, re.MULTILINE)
 
 
+def test_every_setting_of_the_operator_has_a_line() -> None:
+    code = (ROOT / "operator/ferry_operator/settings.py").read_text()
+    read = {f"FERRY_{name}" for name in re.findall(r"\b(?:read|number|one_of|template)\(\"([A-Z_]+)\"", code)}
+    page = (DOCS / "operator.md").read_text()
+    told = {name for row in rows(page, "variable") for name in re.findall(r"FERRY_\w+", row[0])}
+    assert told == read
+
+
 def test_every_metric_of_the_operator_has_a_line() -> None:
     meta = {"namespace": "shop", "name": "orders", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
     status = {"conditions": [{"type": "Stalled", "status": "False"}], "completionTime": "2026-01-02T00:00:00Z"}
