@@ -232,6 +232,9 @@ class Reason(StrEnum):
     VERIFICATION_CANCELLED = "VerificationCancelled"
     VERIFICATION_DEADLINE = "VerificationDeadline"
     VERIFICATION_UNFINISHED = "VerificationUnfinished"
+    VERIFICATION_OFF = "VerificationOff"
+    VERIFICATION_TOO_EARLY = "VerificationTooEarly"
+    TARGET_WRITTEN_BY_OTHERS = "TargetWrittenByOthers"
     # the checkpoint, the lease, and other runs
     STATE_AMBIGUOUS = "StateAmbiguous"
     STATE_OF_OTHER_FERRY = "StateOfOtherFerry"

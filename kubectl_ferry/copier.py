@@ -50,14 +50,29 @@ class Copier:
         return connection.getresponse()
 
     def json(self, path: str) -> Any:
+        return self._asked("GET", path)
+
+    def post(self, path: str) -> Any:
+        """A command without arguments."""
+        return self._asked("POST", path)
+
+    def _asked(self, method: str, path: str) -> Any:
         try:
-            answer = self.request(path)
+            answer = self.request(path, method=method)
             raw = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise CommandFailed(f"the copier does not answer: {error}", 75) from error
         if answer.status != http.HTTPStatus.OK:
-            raise CommandFailed(f"the copier refuses {path}: HTTP {answer.status}")
+            raise CommandFailed(f"the copier refuses {path}: HTTP {answer.status} {_message(raw)}".strip())
         return json.loads(raw)
+
+
+def _message(raw: bytes) -> str:
+    """The refusal's own words, if there are any."""
+    try:
+        return str(json.loads(raw)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 class _Connection(http.client.HTTPSConnection):

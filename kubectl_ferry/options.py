@@ -15,7 +15,7 @@ ABOUT = {
     "throttle": "limit the copy to ROWS per second; off removes every limit",
     "cutover": "approve the cutover: it begins once every gate is passed",
     "withdraw": "withdraw the approval of a cutover that has not begun",
-    "verify": "wait for the verification and report its result: 0 equal, 65 rows differ",
+    "verify": "compare the tables again now and report the result: 0 equal, 65 rows differ",
     "abort": "stop permanently, allow writes on the source again, keep the target",
     "logs": "show the copier's log",
     "ui": "open the copier's status page on a port of this machine",
@@ -63,7 +63,7 @@ OPTIONS: dict[str, Options] = {
         }
     },
     "verify": {
-        ("--timeout",): {"type": float, "default": 0.0, "metavar": "SECONDS", "help": "how long to wait for it"}
+        ("--timeout",): {"type": float, "default": 600.0, "metavar": "SECONDS", "help": "how long to wait for it"}
     },
     "abort": {("--yes",): {**_SWITCH, "help": "do not ask"}},
     "logs": {

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from kubectl_ferry.copier import forwarded
 from kubectl_ferry.kubectl import CommandFailed, Kubectl, Object
 from kubectl_ferry.options import SIGNALS
 from kubectl_ferry.screen import FINISHED, condition
@@ -111,7 +112,8 @@ def _acknowledged(ferry: Object, generation: int) -> bool:
 
 
 def verified(kubectl: Kubectl, name: str, wait: float) -> int:
-    """Wait for the verification that each run does, and report it by the exit code."""
+    """Have the copier compare its tables again if it follows changes, and report the verification by the exit code."""
+    request = _asked(kubectl, name)
     arguments = ("wait", "--for=condition=Verified", f"ferry/{name}", f"--timeout={wait:.0f}s")
     print(kubectl.shown(*arguments), file=sys.stderr)
     end = time.monotonic() + wait
@@ -119,7 +121,7 @@ def verified(kubectl: Kubectl, name: str, wait: float) -> int:
         ferry = kubectl.ferry(name)
         found = condition(ferry, "Verified")
         text = f"{name}: {found['reason']}: {found.get('message') or _compared(ferry)}"
-        if found["status"] == "True":
+        if found["status"] == "True" and _answered(ferry) >= request:
             print(text)
             return 0
         if found["status"] == "False":
@@ -127,6 +129,25 @@ def verified(kubectl: Kubectl, name: str, wait: float) -> int:
         if time.monotonic() >= end or ferry.get("status", {}).get("phase") in FINISHED:
             raise CommandFailed(f"{text}; the verification has not passed", TEMPORARY)
         time.sleep(_EVERY_SECONDS)
+
+
+def _asked(kubectl: Kubectl, name: str) -> int:
+    """The request's number; 0 if a pass makes no sense now, or cannot be asked for."""
+    ferry = kubectl.ferry(name)
+    if ferry.get("status", {}).get("phase") not in ("Streaming", "ReadyForCutover"):
+        return 0
+    try:
+        with forwarded(kubectl, ferry) as copier:
+            asked = copier.post("/api/v1/verify")
+    except CommandFailed as error:
+        print(f"{name}: no new pass was asked for ({error}); this is the last one's result", file=sys.stderr)
+        return 0
+    print(f"{name}: {asked['message']}", file=sys.stderr)
+    return int(asked["request"])
+
+
+def _answered(ferry: Object) -> int:
+    return int(ferry.get("status", {}).get("verification", {}).get("requestsAnswered", 0))
 
 
 def _compared(ferry: Object) -> str:

@@ -23,6 +23,13 @@ class NewThrottle(Model):
     """The new limit; null removes it."""
 
 
+class NewPass(Model):
+    """Body of POST /api/v1/verify: empty, or {}, for all tables."""
+
+    tables: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=1000)] = []
+    """Names as in GET /api/v1/tables; empty: all."""
+
+
 class Settings(Model):
     """What can be tuned while a run moves rows. A field that is left out gets its default."""
 
@@ -48,6 +55,13 @@ class Done(Told):
 
     message: str
     """In one sentence."""
+
+
+class PassAsked(Done):
+    """Answer to a request for a verification pass."""
+
+    request: Count
+    """Its number: answered once requestsAnswered of status.verification is at least that."""
 
 
 class Health(Told):

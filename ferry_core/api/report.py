@@ -124,9 +124,17 @@ class Verification(Told):
     rows_differing: Count = 0
     """Rows that differ."""
     rows_repaired: Count = 0
-    """Rows copied again because they differed."""
+    """Rows copied again because they differed, and equal since."""
     unproven_keys: Count = 0
     """Keys changed since they were compared."""
+    passes: Count = 0
+    """Complete comparisons of all rows, or on request of some tables, in this process."""
+    last_pass_time: Moment | None = None
+    """When the last one ended."""
+    pass_rows: Count | None = None
+    """Rows compared by the pass under way; null: none is."""
+    requests_answered: Count = 0
+    """The newest request for a pass that has been answered: its pass has ended, and what it found is judged."""
 
 
 class CutoverReport(Told):

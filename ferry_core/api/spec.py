@@ -132,12 +132,12 @@ class Verify(Model):
     """How source and target are compared."""
 
     mode: Annotated[VerifyMode, Field(strict=False)] = VerifyMode.CONTINUOUS
-    """Continuous: verification repeats until the cutover; not supported yet: treated as Final. Final: one full pass
-    before the cutover lock. None: cut over without verification; needs acknowledge: [Unverified].
+    """Continuous: all rows are compared again and again until the cutover, a fifth of the time. Final: one full pass
+    before the cutover. None: cut over without verification; needs acknowledge: [Unverified].
     """
     on_mismatch: Annotated[OnMismatch, Field(strict=False)] = OnMismatch.REPAIR
     """What happens when rows differ. Fail: the run stops and names the keys. Repair: the rows are copied and compared
-    again; not supported yet: treated as Fail.
+    again; a row that differs once more after two repairs stops the run.
     """
 
 

@@ -5,7 +5,7 @@ ignored. Remove a line here when the feature is supported. Used by ``manifest``,
 directives.
 """
 
-from ferry_core.api.choices import CutoverMode, OnMismatch, OnSchemaChange, SourceLockMode, VerifyMode
+from ferry_core.api.choices import CutoverMode, OnSchemaChange, SourceLockMode
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
 from ferry_core.api.spec import Ferry
@@ -31,10 +31,6 @@ def notices(ferry: Ferry) -> list[str]:
     """Notices where the run is stricter than the spec, or where a field has no effect outside a cluster."""
     spec = ferry.spec
     texts = []
-    if spec.verify.mode is VerifyMode.CONTINUOUS:
-        texts.append("verify.mode: Continuous is not supported yet; this run verifies as Final does")
-    if spec.verify.mode is not VerifyMode.NONE and spec.verify.on_mismatch is OnMismatch.REPAIR:
-        texts.append("verify.onMismatch: Repair is not supported yet; this run stops at a difference, as Fail does")
     if spec.schema_.defer_indexes:
         texts.append("schema.deferIndexes: true is not supported yet; this run creates all indexes with the tables")
     if spec.ttl_seconds_after_finished is not None:

@@ -6,13 +6,14 @@ With the standard library's HTTP: aiohttp takes half a second to import, more th
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from ferry_core.api.control import Settings
+from ferry_core.api.control import PassAsked, Settings
 from ferry_core.api.report import Report, TableReport
 from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.reasons import Reason
@@ -77,6 +78,12 @@ class ControlClient:
         """POST a verb; returns the server's message."""
         answer = self._ask("POST", verb, json.dumps(arguments).encode())
         return _message(answer)
+
+    def ask_for_pass(self, tables: Sequence[str]) -> PassAsked:
+        try:
+            return PassAsked.model_validate_json(self._ask("POST", "verify", json.dumps({"tables": tables}).encode()))
+        except ValidationError as error:
+            raise self._no_ferry() from error
 
     def settings(self) -> Settings:
         try:

@@ -82,7 +82,6 @@ cutover = _simple(
 withdraw = _simple(
     "withdraw", "approval withdrawn", "Withdraw the approval of the cutover; a running attempt finishes first."
 )
-verify = _simple("verify", "verification asked for", "Ask for a verification pass now.")
 
 
 @click.command()

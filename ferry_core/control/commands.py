@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from ferry_core.api.choices import CutoverMode
-from ferry_core.api.control import Acknowledged, Done, NewThrottle, Nothing, Settings
+from ferry_core.api.control import Acknowledged, Done, NewPass, NewThrottle, Nothing, PassAsked, Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.api.spec import Throttle
@@ -39,6 +39,7 @@ SIMPLE = {
 }
 """For each verb without arguments: what it does, and the answer."""
 
+VERIFY = "Compare tables again now, while changes are followed. Also under an operator."
 WITHDRAW = "Withdraw the approval of the cutover, also that of mode Automatic; a running attempt finishes first."
 
 
@@ -61,7 +62,7 @@ class Commands:
         return [
             *(_post(verb, SIMPLE[verb][0], self._simple(verb, call)) for verb, call in calls.items()),
             _post("withdraw", WITHDRAW, self.withdraw),
-            _post("verify", "Verify now. Not supported yet.", self.verify),
+            Route("POST", "/api/v1/verify", "verify", VERIFY, self.verify, PassAsked, NewPass, body_required=False),
             Route("POST", "/api/v1/throttle", "throttle", "Change the cap of rows a second.", self.throttle, Done,
                   NewThrottle),
             Route("PUT", "/api/v1/settings", "changeSettings", "Replace the settings.", self.settings, Settings,
@@ -109,10 +110,12 @@ class Commands:
         return answer(Done(message="no cap of rows a second" if limit is None else f"at most {limit} rows a second"))
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
-        Nothing.model_validate(await _body(request))
-        return self._refuse_managed("verify") or refusal(
-            422, Reason.NOT_BUILT_YET, "not supported yet: a run verifies before the cutover, not on request"
-        )
+        """Under an operator too: a pass is nothing that the next directive would undo."""
+        tables = NewPass.model_validate(await _body(request)).tables
+        loop = asyncio.get_running_loop()
+        number = await loop.run_in_executor(self._pool, lambda: self._verbs.verify(tables))
+        what = f"{len(set(tables))} tables are" if tables else "all tables are"
+        return answer(PassAsked(message=f"{what} compared again; the status tells what differs", request=number))
 
     def _refuse_query(self, request: web.Request, throttle: Throttle) -> None:
         """Without a token, everybody with a login on this machine could have the source run SQL under our account."""

@@ -5,6 +5,7 @@ over is never stored and must be given again. Used by ``cli.copier``.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -86,6 +87,9 @@ class StoringVerbs:
 
     def cutover(self) -> None:
         self._verbs.cutover()
+
+    def verify(self, tables: Sequence[str]) -> int:
+        return self._verbs.verify(tables)
 
     def abort(self) -> None:
         self._verbs.abort()

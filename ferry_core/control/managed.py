@@ -25,7 +25,6 @@ class Managed:
             "abort": {"aborted": True},
             # The operator would restart a copier that merely stops.
             "stop": {"paused": True},
-            "verify": {"verify": {"mode": "Continuous"}},
         }
         patch = json.dumps({"spec": patches[verb] if spec is None else spec}, separators=(",", ":"))
         return f"kubectl patch ferry {self.name} -n {self.namespace} --type merge -p {shlex.quote(patch)}"

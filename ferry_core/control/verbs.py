@@ -1,5 +1,6 @@
 """What the ControlServer can ask of a run. ``run.ferry.Ferry`` implements it; tests have other implementations."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ferry_core.api.control import Settings
@@ -34,6 +35,9 @@ class Verbs(Protocol):
     def cutover(self) -> None: ...
 
     def withdraw(self) -> None: ...
+
+    def verify(self, tables: Sequence[str]) -> int:
+        """Ask for a verification pass of these tables, or of all; gives the request's number."""
 
     def abort(self) -> None: ...
 

@@ -3,11 +3,13 @@
 The last writer wins: a verb changes one part, a directive all of it. Kept by ``intent``, read by every thread.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.intent.cutover_request import CutoverRequest
+from ferry_core.intent.pass_requests import PassRequests
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class DesiredState:
     first_request: CutoverRequest | None = None
     override: SafetyOverride | None = None
     """The pause, withdrawal or abort of refused directives."""
+    passes: PassRequests = field(default_factory=PassRequests)
+    """Verification passes that people asked for."""
     stopping: bool = False
     """End the run and keep its state."""
     aborted: bool = False
@@ -107,6 +111,10 @@ class DesiredState:
         """After the withdraw verb: no attempt starts until it is approved again, whatever ``cutover.mode`` says."""
         cutover = self.directive.cutover.held()
         return _requested(self, CutoverRequest.of(cutover)).changed(cutover=cutover)
+
+    def with_pass(self, tables: Collection[str]) -> "DesiredState":
+        """After the verify verb; no names mean all tables."""
+        return replace(self, passes=self.passes.asked(tables))
 
     def stopped(self) -> "DesiredState":
         return replace(self, stopping=True)

@@ -12,7 +12,6 @@ Made by ``MoveSet``, used by all packages above this one. Each part has one owne
     compare_seconds                                      the verification's pass
     json_changed                                         the status reporter's lock
     unproven                                             the lock of ``verify.unproven``
-    suspects                                             the verifier's background lock
     compared_to, compared_behind                         the streamer's thread
     progress                                             the report's lock
 """
@@ -25,7 +24,7 @@ from ferry_core.consistency.pending import PendingKeys
 from ferry_core.moves.progress import TableProgress
 from ferry_core.moves.unproven import UnprovenTable
 from ferry_core.rows.chunks import TableChunks
-from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.tables.table import Table
 
 if TYPE_CHECKING:
     from ferry_core.binlog.ending import BinlogEnd
@@ -81,8 +80,6 @@ class TableMove:
         self.json_changed = 0
         """Rows copied in this run whose JSON changed when it was parsed again."""
         self.unproven = UnprovenTable()
-        self.suspects: list[KeyLiterals] = []
-        """Keys of rows that kept changing while a pass compared them."""
         self.compared_to: BinlogEnd | None = None
         """End of the binlog when its definition was last compared. None: when the run began."""
         self.compared_behind: StreamMark | None = None

@@ -13,6 +13,8 @@ class UnprovenTable:
     keys: dict[RowKey, int] = field(default_factory=dict)  # raw key -> number of its newest event
     decode: KeyDecoder | None = None
     bytes: int = 0
+    rebuilt: bool = False
+    """The source's table was rebuilt, repaired or altered: rows that are gone there may be on the target only."""
 
     def clear(self, *, whole: bool) -> None:
         self.whole = whole

@@ -78,6 +78,8 @@ class CutoverReporter(ABC):
             set_condition(Condition.VERIFIED, None, Reason.UNPROVEN, "verify.mode is None: no row is compared")
         elif self._verification.differing:
             set_condition(Condition.VERIFIED, False, Reason.ROWS_DIFFER, self._verification.differing)
+        elif repairing := self._verification.repairing:
+            set_condition(Condition.VERIFIED, None, Reason.RUNNING, repairing)
         elif self._verification.proven:
             set_condition(Condition.VERIFIED, True, Reason.NO_DIFFERENCE, self._verification.unseen)
         else:

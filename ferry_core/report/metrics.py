@@ -165,6 +165,7 @@ def _outcome(report: Report, moves: Sequence[TableMove], counters: Counters) -> 
         _counter("ferry_verify_rows", "Rows compared.", _only(proof.rows_verified)),
         _counter("ferry_verify_mismatched_rows", "Rows that differed.", mismatched, ["table"]),
         _counter("ferry_verify_repaired_rows", "Rows copied again because they differed.", _only(proof.rows_repaired)),
+        _counter("ferry_verify_passes", "Complete comparisons of tables.", _only(proof.passes)),
         _counter("ferry_cutover_attempts", "Cutover attempts, by result.", _by(counters.attempts), ["result"]),
         _gauge(
             "ferry_cutover_write_block_seconds",

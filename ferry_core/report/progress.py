@@ -288,8 +288,8 @@ class Progress:
             said = self._said["verification"]
             self._count(verification=said.model_copy(update={"rows_verified": said.rows_verified + rows}))
 
-    def set_verification(self, **numbers: int) -> None:
-        """Numbers of status.verification by their attribute names, for example ``unproven_keys``."""
+    def set_verification(self, **numbers: int | datetime | None) -> None:
+        """Fields of status.verification by their attribute names, for example ``unproven_keys``."""
         with self._lock:
             self._count(verification=self._said["verification"].model_copy(update=numbers))
 
@@ -301,6 +301,12 @@ class Progress:
             said = self._said["verification"]
             rows = said.rows_differing + sum(by_table.values())
             self._say(verification=said.model_copy(update={"rows_differing": rows}))
+
+    def event(self, kind: str, status: str, reason: str, message: str) -> None:
+        """Something that people may want to know of, and that is no condition."""
+        with self._lock:
+            self._recent.add(self._moment(), kind, status, reason, message)
+            self._revisions.news()
 
     def restore_attempts(self, attempts: int, began_at: float | None, result: str | None, blocked: int | None) -> None:
         """Cutover attempts from a checkpoint; ``blocked`` is in milliseconds."""

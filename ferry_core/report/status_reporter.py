@@ -22,6 +22,7 @@ from ferry_core.preflight import CheckResult
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
 from ferry_core.report.logged_progress import LoggedProgress
+from ferry_core.report.verification_reporter import VerificationReporter
 from ferry_core.report.wording import (
     AT_FIRST,
     NOTHING_PROVEN,
@@ -33,10 +34,10 @@ from ferry_core.report.wording import (
     with_warnings,
 )
 from ferry_core.rows.copier import CopyResult
-from ferry_core.tables.table import Table, TableName
+from ferry_core.tables.table import TableName
 from ferry_core.text import shortlist
 from ferry_core.throttle import Throttle
-from ferry_core.verify.difference import RowsDiffer
+from ferry_core.verify.difference import RowsDiffer, RowsDifferAgain
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.engine import Engine
 
@@ -53,6 +54,7 @@ class StatusReporter(CutoverReporter):
         self._ferry = ferry
         self._throttle = throttle
         self._intent = intent
+        self.verification = VerificationReporter(self.progress)
         self._applying = ""
         self._engine: Engine | None = None
         self._began = time.time()
@@ -109,7 +111,7 @@ class StatusReporter(CutoverReporter):
         visible.
         """
         self._engine = self._verification = None
-        self.progress.set_verification(rows_verified=0, unproven_keys=0)
+        self.verification.begins_again()
         self._set_conditions(NOTHING_PROVEN)
         if self.stage is Stage.READY_FOR_CUTOVER:
             self.enter(Stage.STREAMING)
@@ -186,8 +188,9 @@ class StatusReporter(CutoverReporter):
             self.progress.failed(error)
 
     def _report_differences(self, error: FerryError) -> None:
-        if isinstance(error, RowsDiffer):
+        if isinstance(error, RowsDiffer | RowsDifferAgain):
             self.progress.set_condition(Condition.VERIFIED, False, Reason.ROWS_DIFFER, error.message)
+        if isinstance(error, RowsDiffer):
             self.progress.differ({table.id: rows for table, rows in error.by_table.items()})
 
     # -- counters: any thread -----------------------------------------------------------------------------------------
@@ -232,9 +235,6 @@ class StatusReporter(CutoverReporter):
 
     def checkpointed(self, ok: bool) -> None:
         self.progress.checkpointed(ok)
-
-    def verified(self, _: Table, rows: int) -> None:
-        self.progress.verified(rows)
 
     # -- stages: the coordinator --------------------------------------------------------------------------------------
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from ferry_core.api.choices import VerifyMode
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
-from ferry_core.errors import FerryError, OtherServer, RetriableError, Terminated
+from ferry_core.errors import ConfigError, FerryError, OtherServer, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Reason
 
@@ -52,6 +53,32 @@ def paused_by(stage: Stage, wanted: DesiredState) -> str:
     deadline, because changed keys would not reach the target.
     """
     return "" if stage in NEVER_PAUSED else wanted.paused_by
+
+
+def refuse_pass(mode: VerifyMode, stage: Stage, wanted: DesiredState) -> None:
+    """Raise a FerryError if a verification pass makes no sense now."""
+    if mode is VerifyMode.NONE:
+        raise ConfigError(
+            Reason.VERIFICATION_OFF,
+            "verify.mode is None: this run compares no rows; set another mode in the manifest and start again",
+        )
+    if stage is Stage.COMPLETED:
+        raise ConfigError(
+            Reason.ALREADY_CUT_OVER, "the tables are cut over: applications may write to the target, so rows may differ"
+        )
+    if stage is Stage.CUTTING_OVER:
+        raise RetriableError(
+            Reason.VERIFICATION_TOO_EARLY, "a cutover attempt is under way and compares rows by itself; ask after it"
+        )
+    if stage not in (Stage.STREAMING, Stage.READY_FOR_CUTOVER):
+        raise RetriableError(
+            Reason.VERIFICATION_TOO_EARLY,
+            f"rows are still to be copied (stage {stage.value}); all of them are compared as soon as they are there",
+        )
+    if wanted.paused_by:
+        raise RetriableError(
+            Reason.PAUSED, f"paused by {wanted.paused_by}, so changes do not reach the target; resume first"
+        )
 
 
 def must_interrupt(paused_for: float | None) -> bool:

@@ -6,7 +6,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
@@ -28,6 +28,7 @@ from ferry_core.run.options import RunOptions
 from ferry_core.run.probes import signals
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.startup import RunStartup
+from ferry_core.text import shortlist
 from ferry_core.throttle import Throttle
 from ferry_core.workers.connections import Connections
 
@@ -157,6 +158,17 @@ class Ferry:
 
     def withdraw(self) -> None:
         self.intent.change(DesiredState.withdrawn)
+
+    def verify(self, tables: Sequence[str]) -> int:
+        """Refused where no pass can run or find anything."""
+        decisions.refuse_pass(self._ferry.spec.verify.mode, self.reporter.stage, self.intent.now)
+        unknown = set(tables).difference(report.name for report in self.tables())
+        if unknown:
+            raise ConfigError(
+                Reason.PATTERN_MATCHES_NOTHING,
+                f"not among the tables of this Ferry: {shortlist(sorted(unknown), 10)}; see ferry tables",
+            )
+        return self.intent.change(lambda wanted: wanted.with_pass(tables)).passes.newest
 
     def set_settings(self, settings: Settings) -> None:
         self.intent.change(lambda wanted: wanted.changed(throttle=settings.throttle, copy_=settings.copy_))

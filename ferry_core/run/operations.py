@@ -308,7 +308,7 @@ class DataOperations:
         if self._parts.verifier is not None:
             for move in rebuilt:
                 log.warning("%s was rebuilt, repaired or checked on the source: it is compared again", move.id)
-                self._parts.verifier.give_up(move)
+                self._parts.verifier.rebuilt(move)
         return True
 
     def bring_objects(self, kept: ObjectsState, save: Save) -> None:
@@ -318,9 +318,10 @@ class DataOperations:
     # -- the cutover ----------------------------------------------------------------------------------------------
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
-        context, timings = self._parts.context, AttemptTimings()
-        if self._parts.verifier is not None:
-            self._parts.verifier.look_again(check_cancelled)
+        context, timings, verifier = self._parts.context, AttemptTimings(), self._parts.verifier
+        if verifier is not None:
+            verifier.stand_aside(check_cancelled)
+            verifier.look_again(check_cancelled)
         raise_early(self._connections, context.tables, self._fence, check_cancelled)
         whole = self._engine.whole_tables.attempt()
 
@@ -347,11 +348,14 @@ class DataOperations:
             replicated=self._parts.replicated,
         )
         try:
-            return cutover.run()
+            outcome = cutover.run()
         finally:
             whole.over()
             timings.log(number)
             self._used_lock = cutover.lock
+        if verifier is not None and not outcome.done:
+            verifier.go_on()
+        return outcome
 
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
         """Under the lock: describe what differs.

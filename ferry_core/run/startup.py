@@ -44,6 +44,7 @@ from ferry_core.run.setup import RunContext, binlog_retention, refuse_lost, sele
 from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import drop_outdated, undo_start
 from ferry_core.run.started import Started
+from ferry_core.run.verification import background, wanted_of
 from ferry_core.schema.cascades import unlogged_cascades
 from ferry_core.schema.create import Creation, create_missing
 from ferry_core.throttle import Throttle
@@ -355,7 +356,7 @@ class RunStartup:
         reporter = self._reporter
         start = stored_mark(state, context.flavor, self._last_read())
         if verifier is not None:
-            altered.recomputed = verifier.unproven.give_up
+            altered.recomputed = verifier.unproven.rebuilt
         buffer = ChangeBuffer(start, verifier.changed if verifier else None)
         altered.hold = buffer.hold
         self._last_read = lambda: buffer.processed.last_read
@@ -386,14 +387,8 @@ class RunStartup:
     def _background(self, verifier: Verifier | None, engine: Engine) -> BackgroundVerifier | None:
         if verifier is None:
             return None
-        return BackgroundVerifier(
-            verifier,
-            engine.moves,
-            engine.buffer,
-            self._reporter.verified,
-            engine.ending,
-            lambda: partial(engine.streamer.reached, self._connections.source_end()),
-        )
+        wanted = wanted_of(self._ferry.spec.verify.mode, self._intent, self._throttle)
+        return background(verifier, engine, self._connections.source_end, self._reporter.verification, wanted)
 
     def _source_for(self, purpose: Purpose) -> Session:
         return self._connections.source(text=purpose is Purpose.SOURCE_TEXT)

@@ -130,6 +130,18 @@ class RowsDiffer(DataError):
         self.by_table: Mapping[Table, int] = Counter(difference.table for difference in differing)
 
 
+class RowsDifferAgain(DataError):
+    """Rows were copied again because they differed, and differ once more: somebody else writes to them."""
+
+    def __init__(self, differing: Sequence[Difference], times: int) -> None:
+        super().__init__(
+            Reason.TARGET_WRITTEN_BY_OTHERS,
+            f"{named(differing)}; they were copied again {times} times and differ once more, so somebody else writes "
+            "to them on the target: an application, a job, a trigger or another replication. Stop that, then start "
+            "again",
+        )
+
+
 def named(differing: Sequence[Difference]) -> str:
     """The number of rows, and the first of them."""
     return f"{len(differing)} rows differ between source and target: {shortlist(differing, NAMED_ROWS, '; ')}"

@@ -29,7 +29,9 @@ Progress = Callable[[Table, int], None]
 
 @dataclass
 class PassResult:
-    """``overflowed`` tables have more candidates than are kept: their pass stopped early and proves nothing."""
+    """``overflowed`` tables have more candidates than are kept: their pass stopped early, and proves nothing of the
+    other rows.
+    """
 
     rows: int = 0
     chunks: int = 0
@@ -95,10 +97,10 @@ class FinalPass:
         with self._lock:
             self._result.rows += compared.rows
             self._result.chunks += 1
+            room = max(0, CANDIDATES_PER_TABLE - self._per_move[move])
+            self._result.candidates += compared.differing[:room]
             self._per_move[move] += len(compared.differing)
             if not compared.complete or self._per_move[move] > CANDIDATES_PER_TABLE:
                 self._result.overflowed.add(move)
                 self._queue.drop(move)
-            else:
-                self._result.candidates += compared.differing
         return compared.rows

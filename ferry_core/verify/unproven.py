@@ -100,6 +100,11 @@ class UnprovenKeys:
             self._bytes -= held.bytes
             held.clear(whole=True)
 
+    def rebuilt(self, move: TableMove) -> None:
+        """The source's table was rebuilt, repaired or altered: the whole table is unproven again."""
+        move.unproven.rebuilt = True
+        self.give_up(move)
+
     def take(self, move: TableMove, limit: int) -> Batch | None:
         """Up to ``limit`` keys, those not checked for longest first. They stay unproven until ``proven`` is called."""
         with self._lock:
@@ -134,12 +139,20 @@ class UnprovenKeys:
             held = batch.move.unproven
             return all(held.keys.get(key, batch.taken_at + 1) <= batch.taken_at for key in batch.keys)
 
-    def named(self, move: TableMove, wanted: Collection[KeyLiterals]) -> set[KeyLiterals]:
-        """Those of ``wanted`` that are unproven now."""
+    def named(self, move: TableMove, wanted: Collection[KeyLiterals], *, by_events: bool = False) -> set[KeyLiterals]:
+        """Those of ``wanted`` that are unproven now; ``by_events``: because an event contained them."""
+        if not wanted:
+            return set()
         with self._lock:
             held = move.unproven
-            keys, decode = list(held.keys), held.decode
+            keys = [key for key in held.keys if not (by_events and isinstance(key, tuple))]
+            decode = held.decode
         return {literals for key in keys if (literals := literals_of(key, decode)) in wanted}
+
+    def holds(self, move: TableMove, keys: Iterable[RowKey]) -> list[RowKey]:
+        """Those of ``keys`` that are unproven now, in this form."""
+        with self._lock:
+            return [key for key in keys if key in move.unproven.keys]
 
     def whole_moves(self) -> list[TableMove]:
         """Moves that are unproven as a whole: they need a pass."""

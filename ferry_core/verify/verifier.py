@@ -26,7 +26,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.errors import RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
-from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
 from ferry_core.verify.groups import Part, differences_of, doubtful, grouped, parts_of, parts_of_batch
@@ -109,7 +109,6 @@ class Verifier:
     def forget(self, move: TableMove) -> None:
         """The move starts over: it is unproven as a whole."""
         with self._background_lock:
-            move.suspects = []
             self.unproven.give_up(move)
 
     # -- before the lock ------------------------------------------------------------------------------------------
@@ -127,9 +126,7 @@ class Verifier:
         keep changing are left to ``prove_all``. Raises the reason if it was cancelled.
         """
         chosen = list(self._moves) if moves is None else moves
-        result = self._pass(chosen).run(cancelled, progress)
-        for move in result.overflowed:
-            self.unproven.give_up(move)
+        result = self._pass(chosen, self._workers).run(cancelled, progress)
         verdict = Verdict(result.rows, unfinished=set(result.overflowed))
         moves_of = {move.table: move for move in chosen}
         candidates = [one for one in result.candidates if not moves_of[one.table].unproven.whole]
@@ -143,12 +140,19 @@ class Verifier:
             named = self.unproven.named(move, {difference.key for difference in its}) if its else set()
             still = [difference for difference in its if difference.key not in named]
             verdict.differing += [difference for difference in still if difference in steady]
-            with self._background_lock:
-                move.suspects = _keys_of([difference for difference in still if difference not in steady])
+            self.suspect(move, [difference.key for difference in still if difference not in steady])
+            if move in result.overflowed:
+                self.unproven.give_up(move)
         return verdict
 
-    def _pass(self, moves: Sequence[TableMove]) -> FinalPass:
-        return FinalPass(moves, self._connect_source, self._connect_target, self._workers, self._rows_per_chunk)
+    def _pass(self, moves: Sequence[TableMove], workers: int) -> FinalPass:
+        return FinalPass(moves, self._connect_source, self._connect_target, workers, self._rows_per_chunk)
+
+    def suspect(self, move: TableMove, keys: Sequence[KeyLiterals]) -> None:
+        """These rows may differ although no event has named them since they were proven: they are unproven again."""
+        if keys:
+            decode = _all_rows if move.table.whole else None
+            self.unproven.add(move, [row_key(move, key) for key in dict.fromkeys(keys)], decode)
 
     def _confirm(
         self,
@@ -184,19 +188,27 @@ class Verifier:
             for difference in differences_of(part, sessions, cancelled, TURN_SECONDS)
         )
 
-    def compare_again(self, cancelled: Cancellation) -> None:
-        """Compare every chunk once more. What differs is checked until it is equal, at the latest by ``prove_all``.
+    def compare_again(
+        self, cancelled: Cancellation, progress: Progress, moves: Sequence[TableMove] | None = None, workers: int = 0
+    ) -> Mapping[TableMove, Sequence[KeyLiterals]]:
+        """Compare every chunk once more. Gives the keys of rows that differ although no event has named them.
 
-        Events report all changes by the source. This finds changes by others on the target.
+        Events report all changes by the source. This finds changes by others on the target. It judges nothing: the rows
+        are unproven, so ``prove_some`` looks at each of them, and ``prove_all`` at those that are left.
         """
-        moves = list(self._moves)
-        result = self._pass(moves).run(cancelled, lambda _table, _rows: None)
+        chosen = list(self._moves) if moves is None else moves
+        result = self._pass(chosen, workers or self._workers).run(cancelled, progress)
         for move in result.overflowed:
             self.unproven.give_up(move)
-        with self._background_lock:
-            found = _by_table(result.candidates)
-            for move in moves:
-                move.suspects = list(dict.fromkeys([*move.suspects, *_keys_of(found.get(move.table, []))]))
+        by_table = _by_table(result.candidates)
+        found: dict[TableMove, Sequence[KeyLiterals]] = {}
+        for move in chosen:
+            keys = _keys_of(by_table.get(move.table, []))
+            named = self.unproven.named(move, set(keys), by_events=True)
+            if keys := [key for key in keys if key not in named]:
+                self.suspect(move, keys)
+                found[move] = keys
+        return found
 
     def prove_some(
         self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: Cancellation | None = None
@@ -208,7 +220,6 @@ class Verifier:
         proof = Proof()
         cancelled = cancelled or Cancellation()
         with self._background_lock:
-            self._look_at_suspects(limit, cancelled)
             for group in grouped(self._settled(is_pending, limit, proof)):
                 unclear = doubtful(group, self._background, cancelled, TURN_SECONDS)
                 for part in group:
@@ -252,24 +263,16 @@ class Verifier:
 
         Call it when the stream has delivered everything that the source had committed by the end of that check.
         Comparing hashes of several checks is not enough: a row that flips between two values shows the same pair every
-        time.
+        time. A row may be unproven under two keys, one from an event and one that a server rendered. The first decides:
+        its change may still be pending.
         """
-        return [
-            difference
-            for batch, differences in proof.found
-            if self.unproven.untouched(batch)
-            for difference in differences
-        ]
-
-    def _look_at_suspects(self, limit: int, cancelled: Cancellation) -> None:
-        """Check keys of rows that kept changing during the pass.
-
-        Once seen equal, only events make them unproven again.
-        """
-        suspected = [move for move in self._moves if move.suspects]
-        found = self._compare(self._background, {move.table: move.suspects[:limit] for move in suspected}, cancelled)
-        for move in suspected:
-            move.suspects = [*move.suspects[limit:], *_keys_of(found.get(move.table, []))]
+        steady: list[Difference] = []
+        for batch, differences in proof.found:
+            if self.unproven.untouched(batch):
+                rendered = {key for key in batch.keys if isinstance(key, tuple)}
+                named = self.unproven.named(batch.move, rendered, by_events=True)
+                steady += [difference for difference in differences if difference.key not in named]
+        return steady
 
     # -- under the lock -------------------------------------------------------------------------------------------
 
@@ -309,7 +312,6 @@ class Verifier:
 
     def _remaining(self) -> Iterator[Part]:
         for move in self._moves:
-            yield from parts_of(move.table, move.suspects)
             taken = self.unproven.take(move, self.unproven.size(move))
             if taken is not None:
                 yield from parts_of_batch(taken)
@@ -317,6 +319,15 @@ class Verifier:
     def close(self) -> None:
         """Close the background thread's connections. Call it when no method is running any more."""
         self._background.close()
+
+
+def row_key(move: TableMove, key: KeyLiterals) -> RowKey:
+    """The key of a row that differs, as pending and unproven keys have it."""
+    return ALL_ROWS_RAW if move.table.whole else key
+
+
+def _all_rows(_: bytes) -> KeyLiterals:
+    return ALL_ROWS
 
 
 def _by_table(differences: Iterable[Difference]) -> dict[Table, list[Difference]]:

@@ -1,20 +1,26 @@
-"""The verification thread: one full pass, then repeated checks of what changed since. Controlled by the coordinator."""
+"""The verification thread: one full pass, then repeated checks of what changed since, and further passes when they are
+due. Controlled by the coordinator.
+"""
 
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import NamedTuple, Protocol
 
+from ferry_core.api.choices import OnMismatch
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import Interrupted, KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference, RowsDiffer, named
 from ferry_core.verify.verifier import Verdict, Verifier
+from ferry_core.workers.passes import Due, Passes, Wanted
+from ferry_core.workers.repairs import Repairs
+from ferry_core.workers.stream_waits import StreamWaits
 
 log = logging.getLogger(__name__)
 
@@ -25,50 +31,90 @@ QUICK_SECONDS = 10.0
 LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many checks really differs."""
+CONTINUOUS_WORKERS = 1
+
+Row = tuple[Table, KeyLiterals]
+
+
+class VerificationEvents(Protocol):
+    """Hears what the verification does, for the status, the metrics and the log."""
+
+    def verified(self, table: Table, rows: int) -> None: ...
+
+    def differ(self, by_table: Mapping[str, int]) -> None: ...
+
+    def repaired(self, rows: int) -> None: ...
+
+    def pass_begins(self, tables: int, request: int) -> None: ...
+
+    def pass_cancelled(self) -> None: ...
+
+    def pass_ends(self, found: int, request: int) -> None:
+        """``found`` rows differed."""
+
+
+class Surroundings(NamedTuple):
+    """What the verification works with, besides the verifier and its tables."""
+
+    buffer: ChangeBuffer
+    waits: StreamWaits
+    events: VerificationEvents
+    wanted: Wanted
+    ending: Cancellation
+
+
+class _Running(NamedTuple):
+    """The pass that is not decided yet."""
+
+    due: Due
+    found_before: int
 
 
 class BackgroundVerifier:
     """``run`` is the thread's body; ``proven`` says that every chunk has been compared once."""
 
-    def __init__(
-        self,
-        verifier: Verifier,
-        moves: Iterable[TableMove],
-        buffer: ChangeBuffer,
-        verified: Callable[[Table, int], None],
-        ending: Cancellation,
-        source_end: Callable[[], Callable[[], bool]],
-    ) -> None:
-        """``verified`` hears of rows compared.
-
-        ``source_end`` reads the current end of the source's binlog and returns a function: has the stream reached it?
-        """
-        self.rows = 0
+    def __init__(self, verifier: Verifier, moves: Iterable[TableMove], around: Surroundings) -> None:
         self.differing = ""
         """What differed under the cutover's lock, until a later look finds that nothing does."""
+        self._verifier = verifier
+        self._moves = moves
+        self._buffer, self._waits, self._events, self._wanted, self._ending = around
+        self._repairs = Repairs(moves, around.buffer, verifier.unproven, around.events)
+        self._passes = Passes(moves, verifier.unproven, around.wanted)
         self._passed = threading.Event()
         self._began = time.time()
         self._took = 0.0
-        self._verifier = verifier
-        self._moves = moves
-        self._buffer = buffer
-        self._verified = verified
-        self._ending = ending
-        self._source_end = source_end
-        self._seen: Counter[Difference] = Counter()
+        self._seen: dict[Row, tuple[int, Difference]] = {}
+        self._running: _Running | None = None
+        self._pass = Cancellation()
+        self._attempting = threading.Event()
+        self._repairing = threading.Lock()
 
     @property
     def proven(self) -> bool:
-        """Also of a move that has joined or started over since the last pass: it needs one of its own."""
+        """Also of a move that has joined or started over since the last pass: it needs one of its own.
+
+        Rows that are copied again have to be compared first.
+        """
+        return self._complete and not self._repairs.open
+
+    @property
+    def _complete(self) -> bool:
         return self._passed.is_set() and not self._verifier.unproven.whole_moves()
 
-    def give_up(self, move: TableMove) -> None:
-        """The whole table is unproven again: it needs another pass."""
-        self._verifier.unproven.give_up(move)
+    def rebuilt(self, move: TableMove) -> None:
+        """The source's table was rebuilt or repaired: the whole table needs another pass."""
+        self._verifier.unproven.rebuilt(move)
 
     @property
     def unproven_keys(self) -> int:
         return self._verifier.unproven.size()
+
+    @property
+    def repairing(self) -> str:
+        """What is copied again, for people; empty if nothing is."""
+        rows = self._repairs.open
+        return f"{rows} rows differ between source and target and are copied again" if rows else ""
 
     @property
     def unseen(self) -> str:
@@ -78,22 +124,35 @@ class BackgroundVerifier:
         return f"not compared: rows that others changed on the target after {moment}{why}"
 
     def run(self) -> None:
-        """Raises RowsDiffer with the keys."""
+        """Raises RowsDiffer or RowsDifferAgain with the keys."""
         todo = [move for move in self._moves if move.copied]
         self._began = time.time()
-        log.info("full pass of the verification begins: %d tables", len(todo))
+        running = _Running(Due(todo, self._wanted.requests().newest), self._repairs.found)
+        self._events.pass_begins(len(todo), running.due.request)
         while todo and not self._ending.is_set():
-            for move in todo:
-                self._begin(move)
-            verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, todo)
-            self.rows += verdict.rows
-            _log(verdict)
-            refuse(verdict.differing)
-            todo = sorted(verdict.unfinished, key=lambda move: move.id)
+            todo = self._full_pass(todo)
         self._took = time.time() - self._began
+        self._passes.ended(self._took)
+        self._running = running
         self._passed.set()
         while not self._ending.wait(LOOK_SECONDS):
             self._look()
+            self._decide()
+            self._pass_if_due()
+
+    # -- a cutover attempt, in the coordinator's thread ------------------------------------------------------------
+
+    def stand_aside(self, check_cancelled: Callable[[], None]) -> None:
+        """An attempt begins: until ``go_on`` no pass runs, and nothing more is copied again."""
+        self._attempting.set()
+        self._pass.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "a cutover attempt begins"))
+        while not self._repairing.acquire(timeout=AGAIN_SECONDS):
+            check_cancelled()
+        self._repairing.release()
+
+    def go_on(self) -> None:
+        """The attempt has failed."""
+        self._attempting.clear()
 
     def look_again(self, check_cancelled: Callable[[], None]) -> None:
         """Just before writes are stopped: repeat the pass if the last one was quick, to find rows that others changed
@@ -107,7 +166,7 @@ class BackgroundVerifier:
             return
         cancelled = Cancellation()
         pool = ThreadPoolExecutor(1, thread_name_prefix="last-look")
-        look = pool.submit(self._verifier.compare_again, cancelled)
+        look = pool.submit(self._verifier.compare_again, cancelled, lambda _table, _rows: None)
         try:
             until = time.monotonic() + LAST_LOOK_SECONDS
             while not look.done() and time.monotonic() < until:
@@ -134,80 +193,116 @@ class BackgroundVerifier:
         Raises RetriableError without a verdict, also while a pass is repeated: its table is not whole unproven any
         more, and what the pass has found so far is not judged yet.
         """
-        if not self.proven:
+        if not self._complete:
             raise RetriableError(Reason.VERIFICATION_UNFINISHED, "a pass of the verification is not complete")
         differing = self._verifier.prove_all(deadline, check_cancelled)
         self.differing = named(differing) if differing else ""
         return self.differing or None
 
-    def _begin(self, move: TableMove) -> None:
-        self._verifier.unproven.begin(move)
-        keys, decode = self._buffer.pending_snapshot(move)
-        if keys:
-            self._verifier.unproven.add(move, keys, decode)
+    # -- the verification's thread ---------------------------------------------------------------------------------
 
-    def _wait_flushed(self, moves: Sequence[TableMove]) -> bool:
-        """Wait until everything that the source has committed so far to these tables is on the target.
-
-        False only when the run ends.
-
-        It has no timeout: during a pause or without a stream, rows differ for as long as that lasts.
-        """
-        if not self._wait_streamed():
-            return False
+    def _full_pass(self, moves: Sequence[TableMove]) -> list[TableMove]:
+        """Compare these tables, of which nothing is proven. Gives those that need another pass."""
+        log.info("full pass of the verification begins: %d tables", len(moves))
         for move in moves:
-            while not self._buffer.wait_flushed(move, time.monotonic() + LOOK_SECONDS):
-                if self._ending.wait(AGAIN_SECONDS):
-                    return False
-        return not self._ending.is_set()
-
-    def _wait_streamed(self) -> bool:
-        """Wait until the stream has delivered everything that the source has committed so far.
-
-        False when the run ends.
-        """
-        streamed: Callable[[], bool] | None = None
-        while not self._ending.is_set():
-            try:
-                streamed = streamed or self._source_end()
-            except RetriableError as error:
-                log.debug("the end of the source's binlog could not be read: %s", error)
-            if streamed is not None and streamed():
-                return True
-            self._ending.wait(AGAIN_SECONDS)
-        return False
+            self._verifier.unproven.begin(move)
+            keys, decode = self._buffer.pending_snapshot(move)
+            if keys:
+                self._verifier.unproven.add(move, keys, decode)
+        verdict = self._verifier.full_pass(self._ending, self._events.verified, self._waits.flushed, moves)
+        _log(verdict)
+        moves_of = {move.table: move for move in moves}
+        for difference in verdict.differing:  # whatever becomes of them: no attempt overlooks them
+            self._verifier.suspect(moves_of[difference.table], [difference.key])
+        self._judge(verdict.differing)
+        return sorted(verdict.unfinished, key=lambda move: move.id)
 
     def _look(self) -> None:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)
-        if proof.found and not self._wait_streamed():
+        if proof.found and not self._waits.streamed():
             return
         # Rows that follow others without an event are known once those are flushed.
         following = dict.fromkeys(batch.move for batch, _ in proof.found if batch.move.above)
-        if following and not self._wait_flushed([*following]):
+        if following and not self._waits.flushed([*following]):
             return
         # A change that was still on its way during the check is known by now, so its row is not steady.
-        self._seen = Counter({difference: self._seen[difference] + 1 for difference in self._verifier.steady(proof)})
+        seen, self._seen = self._seen, {}
+        for difference in self._verifier.steady(proof):
+            row = difference.table, difference.key
+            self._seen[row] = seen.get(row, (0, difference))[0] + 1, difference
         if not self._seen and not proof.found:
             self.differing = ""
-        refuse([difference for difference, times in self._seen.items() if times >= SAME_DIFFERENCE_TIMES])
+        self._judge([difference for times, difference in self._seen.values() if times >= SAME_DIFFERENCE_TIMES])
+        self._repairs.look()
         whole = self._verifier.unproven.whole_moves()
         if whole:
             # More keys changed than are kept, or it is not copied yet: another pass before the cutover.
             self._passed.clear()
-            copied = [move for move in whole if move.copied]
-            if copied:
-                self._pass_again(copied)
+            if copied := [move for move in whole if move.copied]:
+                why = "had more changes than fit into memory, or were altered or copied since"
+                log.info("%d tables %s: another full pass of them begins", len(copied), why)
+                self._full_pass(copied)
             if len(copied) == len(whole):
                 self._passed.set()
 
-    def _pass_again(self, moves: Sequence[TableMove]) -> None:
-        why = "had more changes than fit into memory, or were altered or copied since"
-        log.info("%d tables %s: another full pass of them begins", len(moves), why)
-        for move in moves:
-            self._begin(move)
-        verdict = self._verifier.full_pass(self._ending, self._verified, self._wait_flushed, moves)
-        _log(verdict)
-        refuse(verdict.differing)
+    def _judge(self, differing: Sequence[Difference]) -> None:
+        """These rows really differ: end the run, or have them copied again.
+
+        During an attempt they are left alone: it compares them itself, and they are found again after it.
+        """
+        if not differing:
+            return
+        if self._wanted.on_mismatch() is OnMismatch.FAIL:
+            raise RowsDiffer(differing)
+        with self._repairing:
+            if self._attempting.is_set():
+                return
+            self._repairs.repair(differing)
+        for difference in differing:
+            self._seen.pop((difference.table, difference.key), None)
+
+    def _decide(self) -> None:
+        """Report the end of a pass once its findings are judged, and what was copied again is equal."""
+        running = self._running
+        if running is None or self._repairs.open or self._passes.undecided:
+            return
+        self._running = None
+        self._events.pass_ends(self._repairs.found - running.found_before, running.due.request)
+
+    def _pass_if_due(self) -> None:
+        if self._running is None and not self._attempting.is_set() and (due := self._passes.due()) is not None:
+            self._compare_again(due)
+
+    def _compare_again(self, due: Due) -> None:
+        """Another pass over tables that are proven; an attempt cancels it, and it begins again after that."""
+        began = time.time()
+        self._pass = cancelled = Cancellation(within=self._ending)
+        if self._attempting.is_set():
+            return
+        self._passes.began(due)
+        running = _Running(due, self._repairs.found)
+        self._events.pass_begins(len(due.moves), due.request)
+
+        def progress(table: Table, rows: int) -> None:
+            self._events.verified(table, rows)
+            if not due.request:
+                self._wanted.hold(cancelled)
+
+        workers = 0 if due.request else CONTINUOUS_WORKERS
+        try:
+            suspects = self._verifier.compare_again(cancelled, progress, due.moves, workers)
+        except KeyUnusable:
+            raise
+        except RetriableError as error:
+            log.info("a pass of the verification did not end: %s", error)
+            self._passes.interrupted(due)
+            self._events.pass_cancelled()
+            return
+        took = time.time() - began
+        if due.complete:
+            self._began, self._took = began, took
+        self._passes.ended(took, suspects)
+        self._running = running
 
 
 def _log(verdict: Verdict) -> None:
@@ -217,9 +312,3 @@ def _log(verdict: Verdict) -> None:
         len(verdict.differing),
         len(verdict.unfinished),
     )
-
-
-def refuse(differing: Sequence[Difference]) -> None:
-    """Raise RowsDiffer, if there are any differences."""
-    if differing:
-        raise RowsDiffer(differing)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,27 +22,87 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "5m", "maxAttempts": 50})
 
 
-def test_a_foreign_write_after_the_pass_fails_the_attempt(cli: FerryCli) -> None:
-    """A pass that took only seconds is repeated before writes are stopped."""
+CHANGES = (
+    "UPDATE t SET v = 'else' WHERE id = 2",
+    "DELETE FROM t WHERE id = 3",
+    "INSERT INTO t VALUES (9, 'nine')",
+)
+
+TRIGGER = "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 'x'"
+
+
+def write(cli: FerryCli, *statements: str) -> None:
+    cli.pair.target.execute(f"USE `{cli.schema}`", *statements)
+
+
+def test_rows_that_others_change_are_copied_again(cli: FerryCli) -> None:
+    """The first attempt finds them under the lock, and fails; the next one finds them repaired."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    cli.spec["verify"] = {"mode": "Final"}
     with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
-        target.execute(f"USE `{schema}`", "UPDATE t SET v = 'else' WHERE id = 2", "INSERT INTO t VALUES (9, 'nine')")
+        write(cli, *CHANGES)
         process.post("cutover")
-        status = process.wait_status(lambda status: "RowsDiffer" in str(status["cutover"]))
-        assert "2 rows differ" in str(status)
-        assert source.value("SELECT @@global.read_only") == 0
-        # As the message advises.
-        target.execute(f"DELETE FROM `{schema}`.t WHERE id IN (2, 9)")
-        source.execute(f"UPDATE `{schema}`.t SET v = 'two!' WHERE id = 2")
         status = process.wait_stage("Completed")
         assert process.process is not None
         process.process.terminate()
         process.succeed()
-        last = process.log.read_text().splitlines()[-1]
+        log = process.log.read_text()
+    assert "cutover attempt 1 failed" in log
+    assert "RowsDiffer: 3 rows differ" in log
+    assert counted(status) == (3, 3)
+    last = log.splitlines()[-1]
     assert "no difference (not compared: rows that others changed on the target after 2" in last
     assert moment(last) == moment(condition(status, "Verified")["message"]) == moment(status["message"])
     assert_equal_tables(source, target, f"{schema}.t")
+
+
+def test_rows_that_others_change_are_found_on_request(cli: FerryCli) -> None:
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        write(cli, *CHANGES)
+        process.post("verify")
+        status = process.wait_status(lambda status: status["verification"]["requestsAnswered"] == 1)
+        assert counted(status) == (3, 3)
+        assert_equal_tables(cli.pair.source, cli.pair.target, f"{cli.schema}.t")
+        write(cli, "DELETE FROM t WHERE id = 1")
+        process.post("verify")
+        status = process.wait_status(lambda status: status["verification"]["requestsAnswered"] == 2)
+        assert counted(status) == (4, 4)
+        process.wait_status(lambda status: condition(status, "Verified")["status"] == "True")
+        assert_equal_tables(cli.pair.source, cli.pair.target, f"{cli.schema}.t")
+
+
+def test_a_repair_that_does_not_hold_names_another_writer(cli: FerryCli) -> None:
+    """Here a trigger, which also writes after each repair."""
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        write(cli, CHANGES[0], TRIGGER)
+        process.post("verify")
+        assert process.wait_end() == 65
+        last = process.log.read_text()
+    assert "TargetWrittenByOthers" in last
+    assert "(id=2): different values on the target; they were copied again 2 times" in last
+    assert cli.pair.source.value("SELECT @@global.read_only") == 0
+
+
+def test_the_run_ends_instead_of_a_repair(cli: FerryCli) -> None:
+    cli.spec["verify"] = {"mode": "Final", "onMismatch": "Fail"}
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        write(cli, *CHANGES)
+        process.post("cutover")
+        assert process.wait_end() == 65
+        log = process.log.read_text()
+    assert "RowsDiffer: 3 rows differ" in log
+    assert "(id=9): on the target, but not on the source" in log
+    assert cli.pair.source.value("SELECT @@global.read_only") == 0
+
+
+def counted(status: dict[str, Any]) -> tuple[int, int]:
+    """Rows that differed, and those that were repaired."""
+    found = status["verification"]
+    return found["rowsDiffering"], found["rowsRepaired"]
 
 
 def moment(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ def fill(pair: Pair, schema: str) -> None:
 def test_rows_that_others_changed_on_the_target_are_found_and_named(pair: Pair, schema: str, tmp_path: Path) -> None:
     fill(pair, schema)
     selected = {"include": [f"{schema}.*"]}
-    with FerryProcess(tmp_path / "ferry", pair, tables=selected, throttle={"maxRowsPerSecond": 300}) as ferry:
+    settings: dict[str, Any] = {"throttle": {"maxRowsPerSecond": 300}, "verify": {"onMismatch": "Fail"}}
+    with FerryProcess(tmp_path / "ferry", pair, tables=selected, **settings) as ferry:
         ferry.start().wait_status(lambda status: status["progress"]["rowsCopied"] > ROWS // 6)
         pair.target.execute(*(statement.format(schema) for statement in BEHIND))
         ferry.wait_stage("Copying")

@@ -49,6 +49,7 @@ NO_ROWS = {of("ferry_copy_rows_total", 'table="shop.t"'): "5x2000"}
 ROWS = {of("ferry_copy_rows_total", 'table="shop.t"'): "0+10x2000"}
 RETAINED = {of("ferry_source_binlog_retained_seconds"): "86400x2000"}
 LAG = of("ferry_stream_lag_seconds")
+DIFFERING = of("ferry_verify_mismatched_rows_total", 'table="shop.t"')
 LAST_EVENT = of("ferry_stream_last_event_timestamp_seconds")
 CASES = {
     "FerryFailed": Case("1m", phase("Failed"), phase("Streaming")),
@@ -60,9 +61,9 @@ CASES = {
     "FerryStreamLagHigh": Case("15m", {LAG: "301x2000"}, {LAG: "299x2000"}),
     "FerryBinlogPurgeImminent": Case("10m", RETAINED | {LAG: "83000x2000"}, RETAINED | {LAG: "10x2000"}),
     "FerryRowsDiffer": Case(
-        "1m",
-        {of("ferry_verify_mismatched_rows_total", 'table="shop.t"'): "1x2000"},
-        {of("ferry_verify_mismatched_rows_total", 'table="shop.t"'): "0x2000"} | condition("Verified", "True"),
+        "3m",
+        {DIFFERING: "3x2000", of("ferry_verify_repaired_rows_total"): "2x2000"},
+        {DIFFERING: "3x2000", of("ferry_verify_repaired_rows_total"): "3x2000"} | condition("Verified", "True"),
     ),
     "FerryCutoverSlow": Case(
         "1m", {of("ferry_cutover_write_block_seconds"): "10.5x10"}, {of("ferry_cutover_write_block_seconds"): "0.2x10"}

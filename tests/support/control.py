@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -56,6 +56,10 @@ class Run:
     def set_settings(self, settings: Settings) -> None:
         self._ask(settings)
         self.wanted = self.wanted.model_copy(update={"copy_": settings.copy_, "throttle": settings.throttle})
+
+    def verify(self, tables: Sequence[str]) -> int:
+        self._ask(("verify", *tables))
+        return 7
 
     def withdraw(self) -> None:
         self._ask("withdraw")

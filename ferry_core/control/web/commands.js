@@ -13,6 +13,7 @@ export function drawCommands(report, now) {
   const approved = Boolean(run && run.cutoverApproved);
   setText("pause", run && run.paused ? "Resume" : "Pause");
   for (const button of at("actions").children) button.disabled = ENDED.includes(report.phase);
+  at("verify").disabled = !["Streaming", "ReadyForCutover"].includes(report.phase);
   at("cutover").hidden = approved;
   at("withdraw").hidden = !approved;
 }
@@ -84,6 +85,7 @@ export function startCommands() {
   at("pause").addEventListener("click", () => post(run && run.paused ? "resume" : "pause"));
   at("withdraw").addEventListener("click", () => post("withdraw"));
   at("throttle").addEventListener("click", throttle);
+  at("verify").addEventListener("click", () => post("verify"));
   at("cutover").addEventListener("click", cutover);
   at("abort").addEventListener("click", abort);
 }

@@ -42,6 +42,13 @@ function define(id, pairs) {
   }));
 }
 
+// Absent in the report of an older copier.
+function passes({ passes = 0, lastPassTime = null, passRows = null }) {
+  const last = lastPassTime ? `, the last at ${clock(lastPassTime)}` : "";
+  const now = passRows === null ? "" : `; one is under way: ${numbers.format(passRows)} rows compared`;
+  return `${numbers.format(passes)}${last}${now}`;
+}
+
 export function drawFacts({ progress, replication, throttle, verification, cutover }, samples) {
   const rate = samples.length ? `${numbers.format(Math.round(samples.at(-1).rowsPerSecond))} /s` : "-";
   at("all").value = progress.percent;
@@ -56,9 +63,10 @@ export function drawFacts({ progress, replication, throttle, verification, cutov
     ["Source keeps binlogs for", seconds(replication.sourceBinlogRetainedSeconds)],
     ["Throttled", throttle.active ? `${throttle.reason}, since ${time(throttle.since)}` : "no", throttle.active ? "warn" : ""],
     ["Rows verified", numbers.format(verification.rowsVerified)],
-    ["Rows that differ", numbers.format(verification.rowsDiffering), verification.rowsDiffering ? "bad" : ""],
+    ["Rows that differ", numbers.format(verification.rowsDiffering), verification.rowsDiffering > verification.rowsRepaired ? "bad" : ""],
     ["Rows repaired", numbers.format(verification.rowsRepaired)],
     ["Keys unproven", numbers.format(verification.unprovenKeys)],
+    ["Verification passes", passes(verification)],
   ]);
   define("attempts", [
     ["Attempts", String(cutover.attempts)],

@@ -98,7 +98,7 @@ def test_tables(server: Server, wrapped: bool) -> None:
     assert json.loads(server.ferry("tables", "--output", "json").stdout) == found
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "cutover", "abort", "verify"])
+@pytest.mark.parametrize("verb", ["pause", "resume", "cutover", "abort", "withdraw"])
 def test_a_verb_is_a_post_with_the_token(server: Server, tmp_path: Path, verb: str) -> None:
     token = tmp_path / "token"
     token.write_text("s3cret\n")

@@ -34,7 +34,7 @@ def test_every_command_is_logged_once(run: Run, caplog: pytest.LogCaptureFixture
     assert lines(caplog) == [
         "command pause {} by ci from 127.0.0.1: accepted",
         'command throttle {"maxRowsPerSecond":5} by ci from 127.0.0.1: accepted',
-        "command verify {} by alice from 127.0.0.1: refused (NotBuiltYet)",
+        "command verify {} by alice from 127.0.0.1: accepted",
         "command pause (no JSON) by ci from 127.0.0.1: refused (BadRequest)",
     ]
 

@@ -149,8 +149,16 @@ def test_a_refusal_by_the_run_is_answered_with_its_reason(server: ControlServer,
     assert ask(server, "POST", "/api/v1/abort")[0] == 200
 
 
-def test_verify_on_request_is_not_supported(server: ControlServer) -> None:
-    refused(ask(server, "POST", "/api/v1/verify"), 422, "NotBuiltYet")
+@pytest.mark.parametrize("managed", [None, Managed("shop", "orders")])
+def test_a_pass_is_asked_for(run: Run, managed: Managed | None) -> None:
+    """Under an operator too: no directive undoes a pass."""
+    with serving(run, managed=managed) as server:
+        code, told = ask(server, "POST", "/api/v1/verify")
+        assert (code, told["request"]) == (200, 7)
+        code, told = ask(server, "POST", "/api/v1/verify", json={"tables": ["shop.a", "shop.b"]})
+        assert (code, told["message"][:12]) == (200, "2 tables are")
+        refused(ask(server, "POST", "/api/v1/verify", json={"tables": [7]}), 400, "InvalidField")
+    assert run.asked == [("verify",), ("verify", "shop.a", "shop.b")]
 
 
 def test_wrong_paths_and_methods(server: ControlServer) -> None:
@@ -232,7 +240,6 @@ def test_metrics_and_probes(server: ControlServer, run: Run, monkeypatch: pytest
         ("withdraw", None, {"cutover": {"approved": False}}),
         ("abort", None, {"aborted": True}),
         ("stop", None, {"paused": True}),
-        ("verify", None, {"verify": {"mode": "Continuous"}}),
     ],
 )
 def test_under_an_operator_verbs_name_the_patch(run: Run, verb: str, body: object, patch: object) -> None:

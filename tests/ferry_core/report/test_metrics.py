@@ -38,6 +38,7 @@ PROMISED = {
     "ferry_verify_rows_total",
     "ferry_verify_mismatched_rows_total",
     "ferry_verify_repaired_rows_total",
+    "ferry_verify_passes_total",
     "ferry_cutover_attempts_total",
     "ferry_cutover_write_block_seconds",
     "ferry_mysql_errors_total",

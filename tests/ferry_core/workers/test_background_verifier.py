@@ -7,37 +7,54 @@ from unittest.mock import Mock
 
 import pytest
 
+from ferry_core.api.choices import OnMismatch, VerifyMode
 from ferry_core.api.spec import Copy
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, RetriableError, Terminated
+from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.unproven import Batch
 from ferry_core.verify.verifier import Proof, Verifier
 from ferry_core.workers import background_verifier
-from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier
+from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
+from ferry_core.workers.passes import Wanted
+from ferry_core.workers.stream_waits import StreamWaits
 from tests.support.tables import decode, mark, move_of, simple_table
 
 MOVE = move_of()
 DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
 
 
+def flush(buffer: ChangeBuffer) -> None:
+    """As a flusher does."""
+    generation = buffer.take(MOVE, 100)
+    assert generation is not None
+    buffer.committed(MOVE, generation)
+
+
 class VerifierRig:
     """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
 
     def __init__(self, source_end: Callable[[], StreamMark]) -> None:
+        MOVE.unproven.whole = False
         self.buffer = ChangeBuffer(mark(1))
         self.ending = Cancellation()
         self.verifier = Mock()
         self.verifier.unproven.whole_moves.return_value = []
         self.verifier.prove_some.return_value = Proof(found=[(Batch(MOVE, (b"1",), decode, 1), [DIFFERS])])
         self.verifier.steady.return_value = [DIFFERS]
-        self.verification = BackgroundVerifier(
-            self.verifier, [MOVE], self.buffer, Mock(), self.ending, lambda: partial(self._reached, source_end())
-        )
+        self.events = Mock()
+        self.requests = PassRequests()
+        self.on_mismatch = OnMismatch.FAIL
+        self.mode = VerifyMode.FINAL
+        self.waits = StreamWaits(self.buffer, self.ending, lambda: partial(self._reached, source_end()))
+        wanted = Wanted(self.mode, lambda: self.on_mismatch, lambda: self.requests, lambda: False, Mock())
+        around = Surroundings(self.buffer, self.waits, self.events, wanted, self.ending)
+        self.verification = BackgroundVerifier(self.verifier, [MOVE], around)
 
     def _reached(self, end: StreamMark) -> bool:
         return self.buffer.processed.contains(end)
@@ -50,7 +67,7 @@ class VerifierRig:
 
 def test_verification_waits_for_changes_still_in_the_stream() -> None:
     rig = VerifierRig(lambda: mark(3))
-    waiting = rig.in_thread(lambda: rig.verification._wait_flushed([MOVE]))
+    waiting = rig.in_thread(lambda: rig.waits.flushed([MOVE]))
     rig.buffer.alive(mark(2), None)
     waiting.join(0.3)
     assert waiting.is_alive()
@@ -62,13 +79,13 @@ def test_verification_waits_for_changes_still_in_the_stream() -> None:
 def test_verification_waits_while_the_source_is_unreachable() -> None:
     answers = Mock(side_effect=[ConnectionLost(Reason.CONNECTION_LOST, "away")] * 3 + [mark(1)])
     rig = VerifierRig(answers)
-    assert rig.verification._wait_flushed([MOVE])
+    assert rig.waits.flushed([MOVE])
     assert answers.call_count == 4
 
 
 def test_the_end_of_the_run_ends_the_verifications_wait() -> None:
     rig = VerifierRig(lambda: mark(3))
-    waiting = rig.in_thread(lambda: rig.verification._wait_flushed([MOVE]))
+    waiting = rig.in_thread(lambda: rig.waits.flushed([MOVE]))
     rig.ending.cancel()
     waiting.join(60)
     assert not waiting.is_alive()
@@ -127,7 +144,7 @@ def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.Monke
     """A target that hangs then blocks nobody, and the verdict keeps the time of the earlier pass."""
     rig = VerifierRig(lambda: mark(1))
     left = threading.Event()
-    rig.verifier.compare_again = Mock(side_effect=lambda cancelled: left.set() if cancelled.wait(60) else None)
+    rig.verifier.compare_again = Mock(side_effect=lambda cancelled, _: left.set() if cancelled.wait(60) else None)
     before = rig.verification.unseen
     with pytest.raises(Terminated):
         rig.verification.look_again(Mock(side_effect=[None, Terminated(Reason.STOPPED, "stopped")]))
@@ -155,12 +172,89 @@ def test_the_verdict_mentions_a_pass_that_is_too_old() -> None:
     assert verification.unseen == before
 
 
+def test_a_row_that_differs_is_copied_again_until_it_is_equal() -> None:
+    rig = VerifierRig(lambda: mark(1))
+    rig.on_mismatch = OnMismatch.REPAIR
+    rig.verifier.unproven.holds = Mock(side_effect=lambda _, rows: list(rows))
+    for _ in range(SAME_DIFFERENCE_TIMES):
+        rig.verification._look()
+    assert (rig.buffer.pending_keys(MOVE), rig.verification.repairing[:6]) == (1, "1 rows")
+    rig.events.differ.assert_called_once_with({MOVE.id: 1})
+    for _ in range(2 * SAME_DIFFERENCE_TIMES):  # held back, perhaps by a pause: that is no second repair
+        rig.verification._look()
+    flush(rig.buffer)
+    rig.verifier.unproven.holds = Mock(side_effect=lambda _move, _rows: [])
+    rig.verifier.prove_some.return_value = Proof()
+    rig.verifier.steady.return_value = []
+    rig.verification._look()
+    rig.events.repaired.assert_called_once_with(1)
+    assert not rig.verification.repairing
+
+
+def test_a_row_that_differs_after_two_repairs_ends_the_run() -> None:
+    rig = VerifierRig(lambda: mark(1))
+    rig.on_mismatch = OnMismatch.REPAIR
+    rig.verifier.unproven.holds = Mock(side_effect=lambda _, rows: list(rows))
+    for _ in range(2):
+        for _ in range(SAME_DIFFERENCE_TIMES):
+            rig.verification._look()
+        flush(rig.buffer)
+    for _ in range(SAME_DIFFERENCE_TIMES - 1):
+        rig.verification._look()
+    with pytest.raises(DataError, match="copied again 2 times") as caught:
+        rig.verification._look()
+    assert caught.value.reason == Reason.TARGET_WRITTEN_BY_OTHERS
+    rig.events.differ.assert_called_once()
+
+
+def test_nothing_is_copied_again_during_an_attempt() -> None:
+    rig = VerifierRig(lambda: mark(1))
+    rig.on_mismatch = OnMismatch.REPAIR
+    rig.verifier.unproven.holds = Mock(side_effect=lambda _, rows: list(rows))
+    rig.verification.stand_aside(Mock())
+    for _ in range(3 * SAME_DIFFERENCE_TIMES):
+        rig.verification._look()
+    assert not rig.buffer.pending_keys(MOVE)
+    rig.verification.go_on()
+    rig.verification._look()
+    assert rig.buffer.pending_keys(MOVE) == 1
+
+
+def test_an_attempt_cancels_a_pass_that_begins_again_after_it() -> None:
+    rig = VerifierRig(lambda: mark(1))
+    rig.requests = PassRequests().asked([])
+    started = threading.Event()
+
+    def compare_again(cancelled: Cancellation, *_: object) -> dict[object, object]:
+        started.set()
+        cancelled.wait(60)
+        cancelled.check()
+        return {}
+
+    rig.verifier.compare_again = Mock(side_effect=compare_again)
+    comparing = rig.in_thread(rig.verification._pass_if_due)
+    assert started.wait(60)
+    rig.verification.stand_aside(Mock())
+    comparing.join(60)
+    assert not comparing.is_alive()
+    rig.events.pass_ends.assert_not_called()
+    rig.verification._pass_if_due()
+    assert rig.verifier.compare_again.call_count == 1
+    rig.verification.go_on()
+    rig.verifier.compare_again = Mock(return_value={})
+    rig.verification._pass_if_due()
+    rig.verification._decide()
+    rig.events.pass_ends.assert_called_once_with(0, 1)
+
+
 @pytest.mark.parametrize("how", ["joins", "starts over"])
 def test_a_move_needs_a_pass_of_its_own(how: str) -> None:
     """Even before the next check, which comes half a second later."""
     moves = MoveSet.of([simple_table("a"), simple_table("b")], Copy())
     verifier = Verifier(moves, Mock(), Mock())
-    verification = BackgroundVerifier(verifier, moves, ChangeBuffer(mark(1)), Mock(), Cancellation(), Mock())
+    wanted = Wanted(VerifyMode.FINAL, Mock(), PassRequests, Mock(), Mock())
+    around = Surroundings(ChangeBuffer(mark(1)), Mock(), Mock(), wanted, Cancellation())
+    verification = BackgroundVerifier(verifier, moves, around)
     for move in moves:
         verifier.unproven.begin(move)
     before = verification.proven

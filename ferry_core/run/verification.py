@@ -1,0 +1,33 @@
+"""Makes the background verification of one start of a run. Called by ``startup``."""
+
+from collections.abc import Callable
+from functools import partial
+
+from ferry_core.api.choices import VerifyMode
+from ferry_core.binlog.ending import BinlogEnd
+from ferry_core.intent.intent import Intent
+from ferry_core.throttle import Throttle
+from ferry_core.verify.verifier import Verifier
+from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings, VerificationEvents
+from ferry_core.workers.engine import Engine
+from ferry_core.workers.passes import Wanted
+from ferry_core.workers.stream_waits import StreamWaits
+
+
+def wanted_of(mode: VerifyMode, intent: Intent, throttle: Throttle) -> Wanted:
+    """What people want of the verification. Its mode needs another start, the rest is followed at once."""
+    return Wanted(
+        mode=mode,
+        on_mismatch=lambda: intent.now.directive.verify.on_mismatch,
+        requests=lambda: intent.now.passes,
+        paused=lambda: throttle.pause.paused,
+        hold=throttle.hold,
+    )
+
+
+def background(
+    verifier: Verifier, engine: Engine, source_end: Callable[[], BinlogEnd], events: VerificationEvents, wanted: Wanted
+) -> BackgroundVerifier:
+    """``source_end`` reads the current end of the source's binlog."""
+    waits = StreamWaits(engine.buffer, engine.ending, lambda: partial(engine.streamer.reached, source_end()))
+    return BackgroundVerifier(verifier, engine.moves, Surroundings(engine.buffer, waits, events, wanted, engine.ending))

@@ -1,0 +1,93 @@
+"""When tables that are proven are compared again: on request, and with ``verify.mode: Continuous`` all the time.
+
+Used by ``background_verifier``, whose thread owns this.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ferry_core.api.choices import OnMismatch, VerifyMode
+from ferry_core.cancellation import Cancellation
+from ferry_core.intent.pass_requests import PassRequests
+from ferry_core.moves.move import TableMove
+from ferry_core.tables.table import KeyLiterals
+from ferry_core.verify.unproven import UnprovenKeys
+from ferry_core.verify.verifier import row_key
+
+SHORTEST_PAUSE_SECONDS = 30.0
+PAUSE_FACTOR = 4.0
+"""``Continuous`` waits this many times as long as the last pass took, so it compares a fifth of the time."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What people want of the verification now; each is asked again and again."""
+
+    mode: VerifyMode
+    on_mismatch: Callable[[], OnMismatch]
+    requests: Callable[[], PassRequests]
+    paused: Callable[[], bool]
+    hold: Callable[[Cancellation], object]
+    """Returns when no signal throttles."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A pass that is due now. ``request``: number of the newest request that it answers; 0 without one."""
+
+    moves: Sequence[TableMove]
+    request: int = 0
+    complete: bool = True
+    """Whether it covers all tables."""
+
+
+class Passes:
+    """Knows which pass is due, and when the last one is decided."""
+
+    def __init__(self, moves: Iterable[TableMove], unproven: UnprovenKeys, wanted: Wanted) -> None:
+        self._moves = moves
+        self._unproven = unproven
+        self._wanted = wanted
+        self._next = 0.0
+        self._begun = wanted.requests().newest  # the first pass answers the requests before it
+        self._suspects: dict[TableMove, Sequence[KeyLiterals]] = {}
+
+    @property
+    def undecided(self) -> bool:
+        """Whether rows that a pass has found are not known yet to be equal, copied again, or changed by the source."""
+        for move, keys in list(self._suspects.items()):
+            rows = {row_key(move, key): key for key in keys}
+            left = {rows[row] for row in self._unproven.holds(move, rows)}
+            left -= self._unproven.named(move, left, by_events=True)
+            if left:
+                self._suspects[move] = tuple(left)
+            else:
+                del self._suspects[move]
+        return bool(self._suspects)
+
+    def due(self) -> Due | None:
+        """The pass to begin now, if any. Tables that are unproven as a whole get another one anyway."""
+        requests = self._wanted.requests()
+        compared = [move for move in self._moves if move.copied and not move.unproven.whole]
+        if requests.newest > self._begun:
+            asked = [move for move in compared if requests.names(move.id, self._begun)]
+            return Due(asked, requests.newest, complete=len(asked) == len(compared))
+        continuous = self._wanted.mode is VerifyMode.CONTINUOUS
+        if continuous and time.monotonic() >= self._next and not self._wanted.paused():
+            return Due(compared)
+        return None
+
+    def began(self, due: Due) -> None:
+        """Later requests need another pass."""
+        self._begun = max(self._begun, due.request)
+
+    def ended(self, seconds: float, suspects: Mapping[TableMove, Sequence[KeyLiterals]] | None = None) -> None:
+        """A pass of that many seconds has ended, and found these rows."""
+        self._next = time.monotonic() + max(SHORTEST_PAUSE_SECONDS, PAUSE_FACTOR * seconds)
+        self._suspects |= suspects or {}
+
+    def interrupted(self, due: Due) -> None:
+        """It begins again as soon as it may."""
+        if due.request:
+            self._begun = min(self._begun, due.request - 1)

@@ -1,0 +1,113 @@
+"""What becomes of rows that differ: the run ends, or they are copied again. Used by ``background_verifier``.
+
+A repair is no write of its own: the row's key is added to the change buffer, so the next generation reads the row on
+the source (R1) and writes it, under the table's gate, the fence, a pause and a throttle, as for a changed row. Whatever
+is newer is read too, so no older row ever replaces a newer one.
+"""
+
+import logging
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.moves.move import TableMove
+from ferry_core.tables.table import KeyLiterals
+from ferry_core.verify.difference import Difference, RowsDiffer, RowsDifferAgain, named
+from ferry_core.verify.unproven import UnprovenKeys
+from ferry_core.verify.verifier import row_key
+
+log = logging.getLogger(__name__)
+
+MOST_REPAIRS = 2
+"""How often one row is copied again. If it differs once more, somebody else writes to it."""
+REMEMBERED_ROWS = 100_000
+
+Place = tuple[TableMove, KeyLiterals]
+
+
+class Counted(Protocol):
+    """Hears of rows that differ, for the status and the metrics."""
+
+    def differ(self, by_table: Mapping[str, int]) -> None: ...
+
+    def repaired(self, rows: int) -> None: ...
+
+
+class Repairs:
+    """Used in the verification's thread only; ``open`` may be read by any thread."""
+
+    def __init__(
+        self, moves: Iterable[TableMove], buffer: ChangeBuffer, unproven: UnprovenKeys, counted: Counted
+    ) -> None:
+        self._moves = moves
+        self._buffer = buffer
+        self._unproven = unproven
+        self._counted = counted
+        self._times: OrderedDict[Place, int] = OrderedDict()
+        self._open: dict[Place, None] = {}
+        self.found = 0
+        """Rows found to differ so far."""
+
+    @property
+    def open(self) -> int:
+        """Number of rows that are to be copied again, or compared after that."""
+        return len(self._open)
+
+    def repair(self, differing: Sequence[Difference]) -> None:
+        """Have these rows copied again. Blocks while the change buffer is full.
+
+        Raises RowsDiffer where a copy changes nothing or may delete the last copy of a row, RowsDifferAgain for rows
+        that were copied again too often.
+        """
+        moves = {move.table: move for move in self._moves}
+        rebuilt = {move.table for move in moves.values() if move.unproven.rebuilt}
+        if kept := [one for one in differing if one.only_generated or one.table in rebuilt]:
+            raise RowsDiffer(kept)
+        chosen: defaultdict[TableMove, list[Difference]] = defaultdict(list)
+        for difference in differing:
+            move = moves.get(difference.table)
+            if move is not None and not self._buffer.is_pending(move, row_key(move, difference.key)):
+                chosen[move].append(difference)
+        again = [
+            difference
+            for move, its in chosen.items()
+            for difference in its
+            if self._times.get((move, difference.key), 0) >= MOST_REPAIRS
+        ]
+        if again:
+            raise RowsDifferAgain(again, MOST_REPAIRS)
+        for move, its in chosen.items():
+            self._copy_again(move, its)
+
+    def _copy_again(self, move: TableMove, differing: Sequence[Difference]) -> None:
+        news = [difference for difference in differing if (move, difference.key) not in self._open]
+        if news:
+            self.found += len(news)
+            self._counted.differ({move.id: len(news)})
+        log.warning("%s; they are copied again", named(differing))
+        for difference in differing:
+            place = move, difference.key
+            self._open[place] = None
+            self._times[place] = self._times.pop(place, 0) + 1
+            if len(self._times) > REMEMBERED_ROWS:
+                self._times.popitem(last=False)
+        self._buffer.suspect(move, [difference.key for difference in differing])
+
+    def look(self) -> None:
+        """Count the repairs that hold: their rows have been compared since, and are equal."""
+        by_move: defaultdict[TableMove, list[KeyLiterals]] = defaultdict(list)
+        for move, key in self._open:
+            by_move[move].append(key)
+        held = 0
+        for move, keys in by_move.items():
+            if move.unproven.whole:
+                continue  # its next pass tells
+            left = set(self._unproven.holds(move, [row_key(move, key) for key in keys]))
+            for key in keys:
+                if row_key(move, key) not in left:
+                    del self._open[move, key]
+                    held += 1
+        if held:
+            log.info("%d rows that differed are equal now", held)
+            self._counted.repaired(held)
