@@ -122,11 +122,11 @@ def test_a_whole_migration_controlled_by_verbs(cli: FerryCli, person: VerbUser) 
 
     assert "resumed" in person.says("pause")
     assert "paused by ferry pause" in person.wait("Paused")
+    person.types("verify").refused(64, "ServerRefused", "rows are still to be copied")
     person.says("resume")
     person.types("throttle", "0").refused(64, "Usage", "above 0")
     assert "at most 9,000 rows/s; maxReplicaLag 5s" in person.says("throttle", "9000", "--max-replica-lag", "5s")
     assert "no limit of rows/s\n" in person.says("throttle", "off")
-    person.types("verify").refused(64, "ServerRefused", "rows are still to be copied")
 
     person.wait("ReadyForCutover")
     assert "source and target are equal" in person.says("verify")
