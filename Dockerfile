@@ -23,7 +23,7 @@ FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mysql-ferry" \
-      org.opencontainers.image.description="Moves selected data from one live MySQL or MariaDB to another with seconds of write downtime" \
+      org.opencontainers.image.description="Moves selected data from one live MySQL or MariaDB to another, with writes blocked for a moment" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

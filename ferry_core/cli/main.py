@@ -68,7 +68,7 @@ class _LazyGroup(FerryGroup):
 )
 @click.version_option(__version__, prog_name="ferry")
 def main() -> None:
-    """Move selected tables from one live MySQL or MariaDB server to another, with seconds of write downtime.
+    """Move selected tables from one live MySQL or MariaDB server to another, with writes blocked for a moment.
 
     Exit codes: 0 done, 64 bad manifest, credentials or server settings, 65 data error, 75 temporary, 143 terminated.
     """

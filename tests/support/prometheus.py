@@ -7,6 +7,7 @@ cannot discover Pods: ``discover`` writes the targets to a file which Prometheus
 import json
 import re
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,15 @@ class Prometheus:
         """The current series of an expression. Fails if it is not a valid expression."""
         query = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"{self._url}/api/v1/query?{query}", timeout=60) as answer:
+            found: list[Object] = json.load(answer)["data"]["result"]
+        return found
+
+    def history(self, expression: str, seconds: float) -> list[Object]:
+        """The series of an expression over the last seconds, in 200 steps."""
+        now = time.time()
+        span = {"start": now - seconds, "end": now, "step": max(seconds / 200, 1)}
+        query = urllib.parse.urlencode({"query": expression} | span)
+        with urllib.request.urlopen(f"{self._url}/api/v1/query_range?{query}", timeout=60) as answer:
             found: list[Object] = json.load(answer)["data"]["result"]
         return found
 

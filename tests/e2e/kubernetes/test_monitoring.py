@@ -1,9 +1,11 @@
 """Every panel of the dashboards shows data, and the alerts see a real run, scraped as the chart's PodMonitors say."""
 
 import json
+import time
 from pathlib import Path
 
-from hack.chart import render
+from hack.chart import ROOT, render
+from hack.dashboards.draw import picture
 from hack.dashboards.panels import DETAIL_PANELS, FLEET_PANELS
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import FERRY
@@ -29,6 +31,7 @@ def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> 
         if panel.title not in EMPTY
         for expression, _ in panel.queries
     }
+    began = time.time()
     with prometheus(monitors, tmp_path) as server, ferry.writers():
         ferry.create(throttle=LIMITS | {"maxRowsPerSecond": 2000}, cutover={"watchFor": "10m"})
         seen: set[tuple[str, str, str]] = set()
@@ -45,3 +48,13 @@ def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> 
         ferry.wait_until(look, f"data in {sorted(panels.keys() - seen)}")
         copiers = server.query(f'ferry_copy_progress_ratio{{namespace="{ferry.namespace}", ferry="{FERRY}"}}')
         assert len(copiers) == 1
+        drawn = ROOT / "build" / "dashboards"
+        drawn.mkdir(parents=True, exist_ok=True)
+        for name, rows in (("fleet", FLEET_PANELS), ("detail", DETAIL_PANELS)):
+
+            def ask(expression: str) -> list[dict[str, object]]:
+                own = expression.replace("$namespace", ferry.namespace).replace("$ferry", FERRY)
+                return server.history(own, time.time() - began)
+
+            shown = picture(f"mysql-ferry / {name.capitalize()}", rows, ask)
+            (drawn / f"{name}.svg").write_text(shown.replace(ferry.namespace, "shop"))

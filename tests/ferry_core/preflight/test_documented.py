@@ -107,6 +107,8 @@ def test_the_page_of_limitations_names_each_field_that_is_refused() -> None:
     said = [text.partition(" is not supported yet") for text in notices(minimal())]
     replaced = {field for field, found_it, _ in said if found_it}
     assert listed("Fields that are not supported yet") == found | replaced
+    commands = (ROOT / "ferry_core/control/commands.py").read_text()
+    assert ("NOT_BUILT_YET" in commands) == ("`ferry verify`" in LIMITS)
 
 
 @pytest.mark.parametrize("reason", sorted(USED))
