@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from ferry_core.binlog import events
 from ferry_core.binlog.frames import Frames
 from ferry_core.binlog.handshake import close, connect_dump
-from ferry_core.binlog.last_read import LastRead, digest_of, numbered
+from ferry_core.binlog.last_read import LastRead, digest_of
 from ferry_core.binlog.source_errors import (
     FATAL_READING_BINLOG,
     SourceRefusal,
@@ -24,8 +24,10 @@ from ferry_core.binlog.source_errors import (
     history_unproven,
     judge,
     oldest_binlog,
+    purged,
 )
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.file_position import FilePosition, numbered
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.session import Session
@@ -48,9 +50,11 @@ def prove_history(
     except SourceRefusal as refusal:
         if _NO_SUCH_FILE in refusal.text.lower():
             with control() as session:
-                _prove_by_files(session, flavor, position, last)
+                gone = _prove_by_files(session, flavor, position, last)
+            if gone:
+                raise purged(endpoint, position, control) from refusal
             return
-        if refusal.code != FATAL_READING_BINLOG:
+        if refusal.code != FATAL_READING_BINLOG or refusal.anonymous:
             raise judge(refusal, endpoint, position, control) from refusal
         wrong = str(refusal)  # the file ends before that place, or has no event there
     if wrong:
@@ -116,13 +120,20 @@ def events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
         close(connection)
 
 
-def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: LastRead) -> None:
-    """The file no longer exists: find out whether it was purged or whether this is another binlog."""
+def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: LastRead) -> bool:
+    """The file no longer exists: find out whether it was purged or whether this is another binlog.
+
+    True if more was purged with it than was read.
+    """
     endpoint = session.endpoint
     files = [(row[0] or b"").decode() for row in session.query("SHOW BINARY LOGS")]
     newest = last.newest or last.file
     if not files or numbered(files[-1])[0] != numbered(newest)[0] or numbered(files[-1]) < numbered(newest):
         raise history_lost(endpoint, position, f"{newest} is gone, and its newest binlog is {files[-1:]}")
+    if isinstance(position, FilePosition):
+        if position.file in files:
+            _prove_by_newest(endpoint, position, last)
+        return position.file not in files
     wanted = parse_position(flavor, last.gtid) if last.gtid else position
     if not oldest_binlog(session).behind.contains(wanted):
         raise history_lost(endpoint, position, f"{last.gtid} is in none of the binlogs that were purged")
@@ -130,6 +141,25 @@ def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: 
         # A restart in between may have lost the transaction, and the file with the transaction that reused its number
         # may be purged.
         raise history_unproven(endpoint, last.gtid or str(position), newest, files[0])
+    return False
+
+
+def _prove_by_newest(endpoint: Endpoint, position: Position, last: LastRead) -> None:
+    """Without GTIDs no file shows what was in the one before. But the newest one that the stream has seen was begun
+    after ``last``: if it was begun at the same time, it is the same.
+    """
+    if not last.newest_begun or _event_at(endpoint, last.newest, 4)[1] != last.newest_begun:
+        raise history_lost(endpoint, position, f"{last.file} is gone, and {last.newest or 'no later file'} is another")
+
+
+def begun(endpoint: Endpoint, file: str) -> int:
+    """When the server began this file, from its head; 0 if it has no such file."""
+    try:
+        return _event_at(endpoint, file, 4)[1]
+    except SourceRefusal as refusal:
+        if refusal.code != FATAL_READING_BINLOG:
+            raise StreamLost("refused", f"{endpoint.where}: {refusal}") from refusal
+        return 0
 
 
 def _number(file: str) -> int:

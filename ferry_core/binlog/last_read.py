@@ -9,6 +9,8 @@ import json
 from hashlib import blake2b
 from typing import NamedTuple
 
+from ferry_core.mysql.file_position import numbered
+
 
 class LastRead(NamedTuple):
     """A transaction, identified by its place and its bytes.
@@ -24,6 +26,7 @@ class LastRead(NamedTuple):
     gtid: str = ""
     newest: str = ""
     """The newest file of the source at that time. After a restart the source writes only to later ones."""
+    newest_begun: int = 0  # creation time of that file; 0: not known
 
     def __str__(self) -> str:
         return json.dumps(self)
@@ -38,7 +41,7 @@ class LastRead(NamedTuple):
         if file == self.file:
             return self if self.begun else self._replace(begun=begun)
         later = numbered(file) > numbered(self.newest or self.file)
-        return self._replace(newest=file) if later else self
+        return self._replace(newest=file, newest_begun=begun) if later else self
 
     @classmethod
     def of_transaction(cls, file: str, begun: int, first: bytes, last: bytes, gtid: str) -> "LastRead":
@@ -70,12 +73,6 @@ def further(known: LastRead | None, read: LastRead) -> LastRead:
     before, now = numbered(known.file), numbered(read.file)
     beyond = (now, read.offset, read.digest != "") > (before, known.offset, known.digest != "")
     return read if beyond or before[0] != now[0] else known
-
-
-def numbered(file: str) -> tuple[str, int, str]:
-    """Base name of a binlog file, and its number, which orders files with that base name."""
-    base, _, number = file.rpartition(".")
-    return base, len(number), number
 
 
 def _start(event: bytes) -> int:

@@ -10,8 +10,8 @@ and ``streamer``.
 import struct
 from typing import TYPE_CHECKING
 
-from ferry_core.binlog.last_read import numbered
 from ferry_core.binlog.source_errors import StreamLost, gtids_out_of_order
+from ferry_core.mysql.file_position import numbered
 from ferry_core.mysql.gtid import MariaDbGtids
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from pymysql import err
 from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.session import Session
@@ -75,6 +76,11 @@ class SourceRefusal(Exception):
         self.code = code
         self.text = text
 
+    @property
+    def anonymous(self) -> bool:
+        """Whether it refuses a transaction that has no GTID. What it has read by then is its own."""
+        return "cannot replicate anonymous transaction" in self.text.lower()
+
 
 def judge(  # noqa: PLR0911 - one meaning a line
     refusal: SourceRefusal, endpoint: Endpoint, position: Position, control: Callable[[], Session]
@@ -97,6 +103,12 @@ def judge(  # noqa: PLR0911 - one meaning a line
             f"active? The source's message: {refusal}",
             server=endpoint.role,
         )
+    if refusal.anonymous and isinstance(position, FilePosition):
+        detail = (
+            f"{where} has gtid_mode=ON, and does not send transactions without GTIDs any more, which this run, at "
+            f"{position}, has not all read: SET GLOBAL gtid_mode = ON_PERMISSIVE, until it has read one with a GTID"
+        )
+        return DataError(Reason.GTID_MODE_CHANGED, detail, server=endpoint.role)
     if any(words in text for words in _NO_GTID):
         detail = f"{where} cannot stream by GTID: {refusal}; set gtid_mode=ON"
         return ConfigError(Reason.GTID_MODE_OFF, detail, server=endpoint.role)
@@ -109,9 +121,10 @@ def purged(endpoint: Endpoint, position: Position, control: Callable[[], Session
     try:
         with control() as session:
             oldest = oldest_binlog(session)
-            if session.flavor is Flavor.MYSQL and position.contains(_before(session, oldest.file)):
+            by_file = isinstance(position, FilePosition)
+            if session.flavor is Flavor.MYSQL and not by_file and position.contains(_before(session, oldest.file)):
                 return in_no_binlog(endpoint, position, oldest)
-            still = f"the oldest file is {oldest.file} and begins after '{oldest.behind}'"
+            still = f"the oldest file is {oldest.file}" + ("" if by_file else f" and begins after '{oldest.behind}'")
     except FerryError as error:
         still = f"(could not be asked: {error.message})"
     return DataError(

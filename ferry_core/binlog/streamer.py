@@ -38,6 +38,7 @@ from ferry_core.binlog.status import StreamStatus
 from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import MariaDbGtids
 from ferry_core.mysql.session import Session
@@ -163,7 +164,8 @@ class BinlogStreamer(Generic[M]):
     def reached(self, end: BinlogEnd) -> bool:
         """Whether everything before ``end`` has been read."""
         counters = self._counters
-        if end.gtids is not None and not counters.processed.position.contains(end.gtids):
+        position = counters.processed.position
+        if end.gtids is not None and not isinstance(position, FilePosition) and not position.contains(end.gtids):
             return False
         # ``caught_up`` is not enough: that heartbeat may be older than ``end``. In a file that has outgrown the
         # header's 4 bytes (after one huge transaction, with which the file ends) places lack their upper bytes.
@@ -222,7 +224,7 @@ class BinlogStreamer(Generic[M]):
         start = place_to_begin(self._counters, self._endpoint) or self._counters.processed.position
         dump = open_dump(self._endpoint, self._upstream.flavor, self._upstream.server_id, start, self._check)
         try:
-            self._prove_history()
+            self.prove_history()
         except BaseException:
             close(dump.connection)
             raise
@@ -233,8 +235,11 @@ class BinlogStreamer(Generic[M]):
             self.stop()  # ``stop`` came between: there was no socket yet to close
         return dump
 
-    def _prove_history(self) -> None:
-        """Called with the dump open and nothing read from it: if the source restarts meanwhile, the dump breaks."""
+    def prove_history(self) -> None:
+        """Raise DataError if the source does not have what was read. Any thread may call it.
+
+        At a connect the dump is open and nothing read from it: if the source restarts meanwhile, the dump breaks.
+        """
         processed = self._counters.processed
         if processed.last_read is not None:
             flavor, control = self._upstream.flavor, self._upstream.control
@@ -243,6 +248,8 @@ class BinlogStreamer(Generic[M]):
     def _check(self, facts: SourceFacts) -> None:
         """Check that the source still has what we need."""
         position = self._counters.processed.position
+        if isinstance(position, FilePosition):
+            return  # gtid_purged says nothing about files
         if not position.contains(facts.purged):
             raise purged(self._endpoint, position, self._upstream.control)
         logged = facts.logged

@@ -11,17 +11,16 @@ from dataclasses import replace
 from typing import Generic, Protocol
 from zlib import crc32
 
-from ferry_core.binlog import compressed, events, order, unresumable
+from ferry_core.binlog import compressed, events, files, order, unresumable
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import has_checksum, unreadable
 from ferry_core.binlog.followed import FollowedTables, M
-from ferry_core.binlog.last_read import LastRead, end_of, further, numbered
+from ferry_core.binlog.last_read import LastRead, end_of, further
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import CorruptEvent, StreamLost
-from ferry_core.errors import DataError
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
-from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
 
@@ -79,6 +78,7 @@ class Transactions(Generic[M]):
         self._group: _Group | None = None
         self._maps: dict[bytes, Tracked[M] | None] = {}
         self._event = b""  # the last event as in the file, perhaps compressed
+        self._places = files.Places(counters)
         self._handlers = self._handler_table()
 
     def _handler_table(self) -> dict[int, Callable[[bytes, int], None]]:
@@ -212,6 +212,9 @@ class Transactions(Generic[M]):
         parse = events.parse_gtid if data[5] == events.GTID else events.parse_tagged_gtid
         source, number, committed_at = parse(data, end)
         position = self._counters.processed.position
+        if isinstance(position, FilePosition):
+            self._placed(data, committed_at)
+            return
         if not isinstance(position, GtidSet):
             raise unreadable("a GTID of MySQL in a MariaDB's binlog")
         self._between(lambda: StreamMark(0, GtidSet({source: ((number, number),)})))
@@ -231,8 +234,16 @@ class Transactions(Generic[M]):
         group = self._open(data, gtid, position.add(begun.domain, server_id, begun.sequence), None, place)
         group.xid, group.inside, group.idle = begun.prepared_xid, not begun.standalone, begun.alters_nothing
 
-    def _anonymous(self, _data: bytes, _end: int) -> None:
-        raise unresumable.anonymous()
+    def _anonymous(self, data: bytes, end: int) -> None:
+        if not isinstance(self._counters.processed.position, FilePosition):
+            raise unresumable.anonymous()
+        self._placed(data, events.parse_gtid(data, end).committed_at)
+
+    def _placed(self, data: bytes, committed_at: float | None) -> None:
+        """A transaction of a source whose positions are places, with or without a GTID. Its mark is inside it."""
+        place = self._places.behind(data)
+        self._between(lambda: StreamMark(0, place))
+        self._open(data, str(place), place, committed_at)
 
     def _commit(self, data: bytes, _end: int) -> None:
         group = self._group
@@ -257,7 +268,10 @@ class Transactions(Generic[M]):
         if newest is not None:
             known = further(known, LastRead.of_transaction(*newest, group.first, self._event, group.gtid))
         self._counters.end = end_of(self._counters.file, group.first, self._event)
-        return replace(group.seen, last_read=known)
+        position = group.seen.position
+        if isinstance(position, FilePosition):
+            position = self._places.resumable(self._event) or self._counters.processed.position
+        return replace(group.seen, position=position, last_read=known)
 
     def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
         """XA COMMIT or XA ROLLBACK: in the binlog a transaction of its own, without rows."""
@@ -354,27 +368,14 @@ class Transactions(Generic[M]):
     def _format(self, data: bytes, _end: int) -> None:
         """A new file begins. ``created``: the source was restarted, so a transaction cut off by its crash is void."""
         self._maps.clear()
-        self._refuse_begun_anew(int.from_bytes(data[1:5], "little"))
+        files.refuse_begun_anew(self._counters, int.from_bytes(data[1:5], "little"))
         if (known := self._counters.processed.last_read) is not None and self._counters.newest is not None:
             known = known.with_file(*self._counters.newest)
             self._counters.processed = replace(self._counters.processed, last_read=known)
         if self._group is not None and events.parse_format(data).created:
             self._group = None
-
-    def _refuse_begun_anew(self, begun: int) -> None:
-        """A source that was reset counts files and transactions from 1 again: new ones may look like known ones."""
-        counters = self._counters
-        if counters.newest is not None:
-            last, when = counters.newest
-            known, now = numbered(last), numbered(counters.file)
-            if known[0] == now[0] and (now[1:] < known[1:] or (now == known and begun != when)):
-                raise DataError(
-                    Reason.SOURCE_HISTORY_LOST,
-                    f"the source began its binlog {counters.file} again from the start although this run had read up "
-                    f"to {last}: it was reset, or is another server. Rows may differ without any event about them: "
-                    "start over with a fresh copy",
-                )
-        counters.newest = counters.file, begun
+        if self._group is None:
+            files.enter(self._counters)
 
     def _gtid_list(self, data: bytes, _end: int) -> None:
         if not self._listed:

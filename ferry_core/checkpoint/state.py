@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from ferry_core.api.report import Stage
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.replication import Replicated
 
-FORMAT = 6
+FORMAT = 7
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 
@@ -115,6 +116,11 @@ class RunState(_State):
     def started(self) -> frozenset[str]:
         """Ids of the tables with a record of their start."""
         return frozenset(table_id for table_id, table in self.tables.items() if table.started)
+
+    @property
+    def by_gtid(self) -> bool:
+        """Whether rows were copied, and followed by GTIDs."""
+        return bool(self.tables) and self.position is not None and FilePosition.of(self.position) is None
 
     @property
     def recreatable(self) -> frozenset[str]:

@@ -37,6 +37,7 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
                 recreatable=stored.recreatable,
                 own_objects=stored.objects,
                 replicas=loaded.replicas(),
+                by_gtid=stored.by_gtid,
             )
             results.extend(checked(context))  # keep the results before an error
         except FerryError as error:  # a server became unreachable meanwhile
@@ -53,6 +54,7 @@ class _Stored:
     missing: bool = False
     recreatable: Collection[str] = ()
     objects: Callable[[str], Collection[str]] = lambda _: ()
+    by_gtid: bool = False
 
 
 def _stored(
@@ -71,7 +73,7 @@ def _stored(
         return _Stored((), store.describe(), missing=True)
     early = state_path is not None and target is not None and not state.tables
     stateless = early and others_copied(read_marks(_open(target), uid))
-    return _Stored(state.started, store.describe(), stateless, state.recreatable, state.objects.may_be)
+    return _Stored(state.started, store.describe(), stateless, state.recreatable, state.objects.may_be, state.by_gtid)
 
 
 def _open(session: Session | None) -> Session:

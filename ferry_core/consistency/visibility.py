@@ -9,9 +9,9 @@ MySQL with GTIDs: once ``@@gtid_executed`` contains the streamed set, its rows a
 MariaDB: a new snapshot reports the place in the binlog up to which InnoDB has committed. Once that place is behind the
 streamed one, and the XA transactions among the keys have left XA RECOVER, a plain SELECT is enough too.
 
-Neither locks rows of the source. LOCK IN SHARE MODE would wait for visibility by itself, but on MariaDB it made the
-application's transactions deadlock victims and cut their rate to a tenth (docs/correctness.md has the figures). Called
-by the flusher and the table start.
+Neither locks rows of the source. MySQL without GTIDs has nothing of that kind: there every read locks. LOCK IN SHARE
+MODE waits for visibility by itself, but on MariaDB it made the application's transactions deadlock victims and cut
+their rate to a tenth (docs/correctness.md has the figures). Called by the flusher and the table start.
 """
 
 import logging
@@ -20,11 +20,13 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from ferry_core.binlog.ending import committed_place, place_of_end
+from ferry_core.binlog.history import begun
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import Place, StreamMark
 from ferry_core.errors import DataError, RetriableError
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import MariaDbGtids, source_position
+from ferry_core.mysql.gtid import MariaDbGtids, parse_position, source_position
 from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.xa import prepared_xids
@@ -151,10 +153,24 @@ class LockingVisibility:
         return not cancelled()
 
 
-def visibility_of(session: Session) -> Visibility:
-    """The strategy for the server behind ``session``."""
+class PlaceVisibility(LockingVisibility):
+    """MySQL without gtid_mode=ON: no statement tells what is committed of the binlog, which contains stalled commits.
+
+    DDL locks its table until it is visible, and SHOW CREATE TABLE waits for that.
+    """
+
+    def start(self, session: Session) -> StreamMark:
+        return StreamMark(0, FilePosition(*place_of_end(session)))
+
+
+def visibility_of(session: Session, position: str | None = None) -> Visibility:
+    """The strategy for the server behind ``session``. A run keeps the kind of position that it began with."""
     if session.flavor is Flavor.MYSQL:
-        return GtidVisibility(session.text("SELECT @@server_uuid"))
+        if position is None:
+            by_gtid = session.text("SELECT @@GLOBAL.gtid_mode") == "ON"
+        else:
+            by_gtid = not isinstance(parse_position(session.flavor, position), FilePosition)
+        return GtidVisibility(session.text("SELECT @@server_uuid")) if by_gtid else PlaceVisibility()
     # Otherwise commits of a group become visible one by one while a snapshot already reports the end of the group.
     ordered = session.number("SELECT @@binlog_optimize_thread_scheduling")
     clustered = session.query("SHOW VARIABLES LIKE 'wsrep_on'")
@@ -166,11 +182,14 @@ def visibility_of(session: Session) -> Visibility:
     return SnapshotVisibility()
 
 
-def furthest_place(session: Session) -> LastRead:
-    """The place that the source's binlog has reached at the start of a run. It must never be shorter later."""
+def furthest_place(session: Session, *, by_file: bool = False) -> LastRead:
+    """The place that the source's binlog has reached at the start of a run. It must never be shorter later.
+
+    ``by_file``: positions are places, which after a reset exist again, so the file's creation time matters at once.
+    """
     mariadb = session.flavor is Flavor.MARIADB
     file, offset = committed_place(session) if mariadb else place_of_end(session)
-    return LastRead(file, 0, offset)
+    return LastRead(file, begun(session.endpoint, file) if by_file else 0, offset)
 
 
 def _snapshot_place(session: Session) -> Place:

@@ -1,6 +1,6 @@
 """Under the lock: wait until the stream has read everything in the source's binlog. Called twice by ``attempt``.
 
-It must reach both the GTIDs and the place of the end: see ``binlog.ending``.
+It must reach both the GTIDs and the place of the end (see ``binlog.ending``); without GTIDs, the place.
 """
 
 import time
@@ -11,8 +11,10 @@ from ferry_core.binlog.ending import BinlogEnd, end_under_lock
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.cutover.other_writers import refuse_unstreamed
 from ferry_core.cutover.outcome import AttemptFailed, late
+from ferry_core.errors import DataError
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.gtid import source_position
+from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
@@ -33,6 +35,9 @@ class SourceStream(Protocol):
     def source_has_last_read(self) -> bool:
         """Whether the source has the last transaction read, at its place."""
 
+    def prove_history(self) -> None:
+        """Raise DataError if the source does not have what was read."""
+
 
 def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, wait: Wait) -> None:
     """Raises AttemptFailed if it is too late, or if the source does not have what was read."""
@@ -41,16 +46,27 @@ def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, 
     if not wait(lambda until: _reached(stream, end, until)):
         raise late(f"the stream had not reached {end}, the end of the source's binlog")
     seen = buffer.processed.position
-    if source_position(control).contains(seen):
-        return
-    # On MySQL the GTID sets are enough. On MariaDB the source may have logged a lower number out of order at the end.
-    if control.flavor is Flavor.MYSQL or not stream.source_has_last_read():
+    if not _has_read(control, stream, seen):
         # The dump of a source that was reset continues as if nothing were written any more.
         raise AttemptFailed(
             Reason.SOURCE_HISTORY_LOST,
             f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
             "differ without any event about them: start over with a fresh copy",
         )
+
+
+def _has_read(control: Session, stream: SourceStream, seen: Position) -> bool:
+    """Whether the source has what was read."""
+    if isinstance(seen, FilePosition):
+        try:
+            stream.prove_history()
+        except DataError as error:
+            raise AttemptFailed(error.reason, error.message) from error
+        return True
+    if source_position(control).contains(seen):
+        return True
+    # On MySQL the GTID sets are enough. On MariaDB the source may have logged a lower number out of order at the end.
+    return control.flavor is not Flavor.MYSQL and stream.source_has_last_read()
 
 
 def _reached(stream: SourceStream, end: BinlogEnd, until: float) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import SourceLock
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.replication import (
@@ -57,10 +58,10 @@ def refuse_unlogged(control: Session, known: Replicated | None) -> None:
 
 def refuse_unstreamed(control: Session, streamed: Position) -> None:
     """AttemptFailed if the source counts transactions as executed that are in none of its binlogs and were not
-    streamed.
+    streamed. Nothing shows this without GTIDs.
     """
-    if control.flavor is Flavor.MARIADB:
-        return  # a value set there is a position independent of the binlog
+    if control.flavor is Flavor.MARIADB or isinstance(streamed, FilePosition):
+        return  # on MariaDB a value set there is a position independent of the binlog
     gone = control.text("SELECT @@GLOBAL.gtid_purged")
     if not streamed.contains(parse_position(control.flavor, gone)):
         raise AttemptFailed(

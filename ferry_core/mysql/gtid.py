@@ -1,4 +1,5 @@
-"""Stream positions of both families: immutable sets of global transaction ids, parsed, compared and rendered.
+"""Stream positions of both families: immutable sets of global transaction ids, parsed, compared and rendered. MySQL
+without GTIDs has a ``FilePosition`` instead.
 
 A checkpoint stores ``str(position)``. Visibility (R1) and positions (R5) call ``contains``. The streamer adds one id
 per transaction. mysql-replication's GtidSet is mutable, has no tags (MySQL 8.3+) and raises on overlap.
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 
 if TYPE_CHECKING:
@@ -210,12 +212,14 @@ class MariaDbGtids:
         return result
 
 
-Position = GtidSet | MariaDbGtids
+Position = GtidSet | MariaDbGtids | FilePosition
 
 
 def parse_position(flavor: Flavor, text: str) -> Position:
     """Parse a position from ``str`` or from a server of ``flavor``. Raises ValueError."""
-    return GtidSet.parse(text) if flavor is Flavor.MYSQL else MariaDbGtids.parse(text)
+    if flavor is Flavor.MARIADB:
+        return MariaDbGtids.parse(text)
+    return FilePosition.of(text) or GtidSet.parse(text)
 
 
 def source_position(session: "Session") -> Position:

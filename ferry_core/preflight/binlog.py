@@ -120,11 +120,22 @@ def _gtid(context: PreflightContext) -> Iterator[Finding]:
                 "could then start at the wrong position; SET GLOBAL gtid_strict_mode = ON",
             )
     elif (value := source.variable("gtid_mode", "OFF")) != "ON":
-        yield failed(
-            Reason.GTID_MODE_OFF,
-            f"{source.where} has gtid_mode={value} and must have ON exactly: SET GLOBAL enforce_gtid_consistency = ON, "
-            "then gtid_mode = OFF_PERMISSIVE, ON_PERMISSIVE and ON, in this order",
+        turn_on = (
+            "SET GLOBAL enforce_gtid_consistency = ON, then gtid_mode = OFF_PERMISSIVE, ON_PERMISSIVE and ON, in this "
+            "order"
         )
+        if context.by_gtid:
+            yield failed(
+                Reason.GTID_MODE_OFF,
+                f"{source.where} has gtid_mode={value}, and this Ferry began with GTIDs and needs ON: {turn_on}",
+            )
+        else:
+            yield warning(
+                Reason.GTID_MODE_OFF,
+                f"{source.where} has gtid_mode={value}: its binlog is followed by file and offset, and every read of "
+                "its rows locks them (LOCK IN SHARE MODE), so that transactions of applications wait for reads, and "
+                "may end in a deadlock. To avoid this, before the copy begins: " + turn_on,
+            )
 
 
 def _retention(context: PreflightContext) -> Iterator[Finding]:

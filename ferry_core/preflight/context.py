@@ -30,6 +30,7 @@ class PreflightContext:
     ``recreatable`` are the ids of tables that an earlier start created without copying any row; they may differ from
     the source's. ``own_objects`` are the views, routines and events that it created or planned: for a name in the
     state, the fingerprints that its definition may have. ``replicas`` are those to watch, in the order of the spec.
+    ``by_gtid`` says that the stored state has a position of GTIDs.
     """
 
     spec: Spec
@@ -45,6 +46,7 @@ class PreflightContext:
     recreatable: Collection[str] = ()
     own_objects: Callable[[str], Collection[str]] = lambda _: ()
     replicas: Sequence[Endpoint] = ()
+    by_gtid: bool = False
 
     @cached_property
     def tables(self) -> Sequence[Table]:

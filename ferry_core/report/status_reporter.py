@@ -18,6 +18,7 @@ from ferry_core.errors import DataError, ExitCode, FerryError, TooLarge
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.moves.move import TableMove
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.preflight import CheckResult
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.cutover_reporter import CutoverReporter
@@ -273,9 +274,11 @@ class StatusReporter(CutoverReporter):
             return
         stream = self._engine.streamer.status()
         seen = stream.last_event_monotonic
+        safe = self._engine.buffer.checkpoint_mark().position
+        by_file = isinstance(safe, FilePosition)
         self.progress.stream(
-            position=stream.file or None,
-            gtid_set=at_most_4_kib(str(self._engine.buffer.checkpoint_mark().position)),
+            position=str(stream.processed.position) if by_file else stream.file or None,
+            gtid_set=None if by_file else at_most_4_kib(str(safe)),
             lag_seconds=self.lag(),
             last_event_at=None if seen is None else time.time() - (time.monotonic() - seen),
             events=stream.events,

@@ -20,6 +20,7 @@ from ferry_core.consistency.visibility import Visibility, furthest_place
 from ferry_core.errors import RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position
 from ferry_core.mysql.session import Session
@@ -42,8 +43,9 @@ def set_position(state: RunState, visibility: Visibility, source: Session) -> No
     An empty position is one too: before any transaction.
     """
     if state.position is None:
-        state.position = str(visibility.start(source).position)
-        state.last_read = str(furthest_place(source))
+        position = visibility.start(source).position
+        state.position = str(position)
+        state.last_read = str(furthest_place(source, by_file=isinstance(position, FilePosition)))
 
 
 def marks_of(context: RunContext, fence: Fence) -> TargetMarks | None:

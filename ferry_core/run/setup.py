@@ -184,6 +184,7 @@ def validate(
                 recreatable=context.recreatable,
                 own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
                 replicas=connections.replicas(),
+                by_gtid=context.state is not None and context.state.by_gtid,
             )
             _refuse_lost_tables(context, checked.existing_targets)
             results = run_checks(checked)

@@ -192,9 +192,9 @@ class RunStartup:
                     planned = partial(self._keep_planned, context, fence)
                     creation = Creation(planned, self._created.append, self._connections.target)
                     create_missing(source, target, context.tables, fence, creation)
-            visibility = visibility_of(source)
             self._reporter.source_retains(binlog_retention(source))
             state = self._state(context)
+            visibility = visibility_of(source, state.position)
             fresh = {table.id for table in context.tables} - state.started
             # After the stream's start, which may be long ago: these tables do not follow earlier events.
             begins_at = visibility.start(source) if fresh and state.position is not None else None

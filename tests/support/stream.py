@@ -8,11 +8,14 @@ from types import TracebackType
 from typing import Self
 
 from ferry_core.api.spec import Copy
+from ferry_core.binlog.ending import place_of_end
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer, Upstream
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.file_position import FilePosition
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, source_position
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.schema.cascades import Reference
@@ -68,7 +71,7 @@ class RecordingSink:
 
     def end(self, processed: StreamMark, committed_at: float | None) -> None:
         change = self.changes[-1]
-        assert change.seen == processed
+        assert change.seen.sequence == processed.sequence
         change.ended, change.committed_at = True, committed_at
         self.processed.append(processed)
 
@@ -107,7 +110,7 @@ class Streaming:
         self.failure: BaseException | None = None
         if start is None:
             with self.control() as session:
-                start = source_position(session)
+                start = position_now(session)
         self.streamer = BinlogStreamer(
             Upstream(self.control, login or server.endpoint, server.flavor, _SERVER_ID),
             self.moves,
@@ -149,7 +152,7 @@ class Streaming:
     def caught_up(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until everything in the binlog now has been processed."""
         with self.control() as session:
-            wanted = source_position(session)
+            wanted = position_now(session)
         self.wait(lambda: self.streamer.status().processed.position.contains(wanted), f"position {wanted}", seconds)
 
     def failed(self, seconds: float = PATIENCE_SECONDS) -> BaseException:
@@ -157,6 +160,12 @@ class Streaming:
         self._thread.join(seconds)
         assert self.failure is not None, f"the streamer goes on: {self.streamer.status()}"
         return self.failure
+
+
+def position_now(session: Session) -> Position:
+    """Everything in the binlog now, as a run on this source would store it."""
+    by_file = session.flavor is Flavor.MYSQL and session.text("SELECT @@GLOBAL.gtid_mode") != "ON"
+    return FilePosition(*place_of_end(session)) if by_file else source_position(session)
 
 
 def make(server: Server, schema: str, name: str = "t") -> None:

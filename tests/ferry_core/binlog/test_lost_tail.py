@@ -8,6 +8,7 @@ import pytest
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.errors import DataError
+from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.gtid import Position
 from hack.servers import Family
 from tests.conftest import ServerFactory
@@ -21,9 +22,10 @@ from tests.support.waits import wait_until
 OTHERS = [f"INSERT INTO s.t VALUES ({number})" for number in range(100, 110)]
 
 
-@pytest.fixture(scope="module", params=list(Family))
+@pytest.fixture(scope="module", params=[*Family, "mysql by file"])
 def server(request: pytest.FixtureRequest, make_module_server: ServerFactory) -> Server:
-    server = make_module_server(request.param.value)
+    flags = {} if request.param in list(Family) else {"gtid_mode": False, "enforce_gtid_consistency": False}
+    server = make_module_server(request.param.partition(" ")[0], **flags)
     server.execute("CREATE DATABASE s")
     return server
 
@@ -124,6 +126,8 @@ def test_innodb_keeps_the_gtid_of_a_lost_event(source: Server, processed: bool) 
     if source.family is Family.MARIADB:
         pytest.skip("MariaDB has its GTIDs in the binlog alone")
     position, _ = read(source, "INSERT INTO s.t VALUES (2)")
+    if isinstance(position, FilePosition):
+        pytest.skip("it has no GTIDs")
     end = binlog_end(source)
     after, last = read(source, "INSERT INTO s.t VALUES (3)")
     wait_until(lambda: last.gtid in persisted(source), "InnoDB has stored the GTID")
@@ -194,7 +198,7 @@ def test_the_last_file_was_purged_without_new_writes(source: Server, flushes: in
     newest = purge(source)
     source.execute("INSERT INTO s.t VALUES (3)")
     with Streaming(source, [describe(source, "s", "t")], start=StreamMark(0, position, last_read=last)) as stream:
-        if flushes == 1:
+        if flushes == 1 and not isinstance(position, FilePosition):  # nothing else tells what the file ended with
             stream.wait(lambda: ids(stream) == [3], "row")
             return
         failure = stream.failed()

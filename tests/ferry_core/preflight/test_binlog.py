@@ -30,7 +30,6 @@ SETTINGS = [
 MYSQL_SETTINGS = [
     ("binlog_row_value_options = PARTIAL_JSON", "BinlogPartialJson", "SET GLOBAL binlog_row_value_options = ''"),
     ("server_id = 0", "ServerIdZero", "SET GLOBAL server_id"),  # MariaDB takes 1 as the lowest
-    ("gtid_mode = ON_PERMISSIVE", "GtidModeOff", "ON exactly"),
 ]
 
 
@@ -51,6 +50,19 @@ def test_settings(pair: Pair, tables: str, setting: str, reason: str, fix: str) 
 def test_settings_of_mysql(mysql_pair: Pair, schema: str, setting: str, reason: str, fix: str) -> None:
     mysql_pair.source.execute(TABLE.format(schema))
     _refused(mysql_pair, schema, setting, reason, fix)
+
+
+def test_gtids_are_needed_only_by_a_run_that_began_with_them(mysql_pair: Pair, schema: str) -> None:
+    mysql_pair.source.execute(TABLE.format(schema))
+    with set_global(mysql_pair.source, "gtid_mode = ON_PERMISSIVE"):
+        with opened(mysql_pair.source, mysql_pair.target, schema) as context:
+            results = run_checks(context)
+        with opened(mysql_pair.source, mysql_pair.target, schema) as context:
+            context.by_gtid = True
+            refused = told(run_checks(context))
+    assert not told(results)
+    assert "every read of its rows locks them" in told(results, Status.WARNING)["GtidModeOff"]
+    assert "this Ferry began with GTIDs" in refused["GtidModeOff"]
 
 
 def test_the_source_has_our_server_id(pair: Pair, tables: str) -> None:

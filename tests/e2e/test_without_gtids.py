@@ -1,0 +1,183 @@
+"""A MySQL source with its stock setting, gtid_mode=OFF: followed by file and offset, to an exact end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.compare import assert_equal_schemas
+from tests.support.ferry_cli import FerryCli
+from tests.support.ferry_under_load import FerryUnderLoad
+from tests.support.server_faults import binlog_end, lose_tail
+from tests.support.servers import Pair, Server, ServerPool
+from tests.support.waits import wait_until
+
+ANONYMOUS = "SHOW STATUS LIKE 'Ongoing_anonymous_transaction_count'"
+STEPS = ("OFF_PERMISSIVE", "ON_PERMISSIVE", "ON")
+
+
+@pytest.fixture(scope="module")
+def pair(make_module_server: ServerFactory, server_pool: ServerPool) -> Pair:
+    source = make_module_server("mysql", gtid_mode=False, enforce_gtid_consistency=False)
+    return Pair(source, server_pool.pair(Family.MYSQL).target)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
+    pair.source.execute(
+        "RESET BINARY LOGS AND GTIDS",  # so that its binlog is in the first file, as after the next reset
+        f"USE `{schema}`",
+        *("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)"),
+    )
+    return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
+
+
+def switch_on(source: Server, read: Callable[[str], object] = bool) -> None:
+    """As the manual says, while applications write. ``read``: whether replicas have reached a file."""
+    source.execute("SET GLOBAL enforce_gtid_consistency = ON")
+    for mode in STEPS:
+        if mode == "ON":
+            wait_until(lambda: source.query(ANONYMOUS)[0][1] == "0", "anonymous transactions have ended")
+            source.execute("FLUSH BINARY LOGS")
+            newest = binlog_end(source).file
+            wait_until(lambda: read(newest), "they are replicated")  # noqa: B023 - called in this round
+        source.execute(f"SET GLOBAL gtid_mode = {mode}")
+
+
+def switch_off(source: Server) -> None:
+    for mode in (*reversed(STEPS[:-1]), "OFF"):
+        source.execute(f"SET GLOBAL gtid_mode = {mode}")
+    source.execute("SET GLOBAL enforce_gtid_consistency = OFF")
+
+
+@pytest.mark.slow
+def test_to_the_cutover(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Killed while copying and while streaming, its source restarted, and GTIDs switched on: all under writes."""
+    source = pair.source
+
+    def read(file: str) -> bool:
+        return bool(under_load.state()["position"].startswith(file))
+
+    with FerryUnderLoad(pair, schema, tmp_path, rows=4000, odd=3, copy={"chunkTargetBytes": "64Ki"}) as under_load:
+        ferry = under_load.ferry
+        with under_load.writers() as writers:
+            ferry.start().wait_stage("Copying")
+            wait_until(lambda: under_load.moved() > 0, "a chunk")
+            ferry.kill()
+            ferry.start().wait_stage("ReadyForCutover")
+            status = ferry.wait_status(lambda status: bool(status["replication"]["position"]))
+            assert status["replication"]["position"].startswith("binlog.0"), status["replication"]
+            assert status["replication"]["gtidSet"] is None
+            ferry.kill()
+            source.stop()
+            source.start()
+            ferry.start().wait_stage("ReadyForCutover")
+            source.stop()
+            source.start()
+            writers.wait_for_every_kind()
+            switch_on(source, read)
+            try:
+                writers.wait_for_every_kind()
+                ferry.kill()
+                ferry.start()
+                under_load.finish(writers=writers)
+            finally:
+                source.execute("SET GLOBAL read_only = OFF")
+                switch_off(source)
+
+
+def test_gtids_switched_on_before_everything_was_read(cli: FerryCli) -> None:
+    """The source no longer sends what has no GTID. It is not lost: the way out is one statement."""
+    source, rows = cli.pair.source, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+        source.execute(f"INSERT INTO {rows} VALUES (3)")
+        switch_on(source)
+        try:
+            process.start()
+            assert process.wait_end() == 65, process.tail()
+            assert "GtidModeChanged" in process.tail()
+            source.execute("SET GLOBAL gtid_mode = ON_PERMISSIVE", f"INSERT INTO {rows} VALUES (4)")
+            process.start().wait_stage("ReadyForCutover")
+            process.post("cutover")
+            assert process.wait_end() == 0, process.tail()
+            assert assert_equal_schemas(source, cli.pair.target, cli.schema).rows == 4
+        finally:
+            source.execute("SET GLOBAL read_only = OFF")
+            switch_off(source)
+
+
+@pytest.mark.parametrize("when", ["connected", "down"])
+def test_a_crash_that_loses_what_was_read(cli: FerryCli, when: str) -> None:
+    """A power cut with sync_binlog=0: the source lost what the target has, and wrote other rows."""
+    source, rows = cli.pair.source, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        end = binlog_end(source)
+        source.execute(f"INSERT INTO {rows} VALUES (3)")
+        wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 3, "row on the target")
+        if when == "down":
+            read = "{}:{}".format(*binlog_end(source))
+            wait_until(lambda: cli.stored()["position"] == read, "checkpoint")
+            process.kill()
+        lose_tail(source, end)
+        source.execute(*[f"INSERT INTO {rows} VALUES ({number})" for number in range(100, 110)])
+        if when == "down":
+            process.start()
+        assert process.wait_end() == 65, process.tail()
+        assert "SourceHistoryLost" in process.tail()
+    assert cli.lease()[0][1] != "Completed"
+
+
+def test_a_reset_while_streaming(cli: FerryCli) -> None:
+    """The dump continues, with heartbeats that say that there is nothing new."""
+    source = cli.pair.source
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        source.execute("RESET BINARY LOGS AND GTIDS", f"INSERT INTO `{cli.schema}`.t VALUES (3)")
+        process.post("cutover")
+        status = process.wait_status(lambda status: bool(status["cutover"]["lastResult"]))
+        assert status["cutover"]["lastResult"] == "SourceHistoryLost", status
+    assert source.value("SELECT @@global.read_only") == 0
+    assert cli.lease()[0][1] != "Completed"
+
+
+def test_a_reset_between_stop_and_resume(cli: FerryCli) -> None:
+    """By then the place of the checkpoint exists again."""
+    source = cli.pair.source
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+    others = [f"INSERT INTO `{cli.schema}`.t VALUES ({number})" for number in range(100, 130)]
+    source.execute("DO SLEEP(1.1)", "RESET BINARY LOGS AND GTIDS", *others)
+    cli.run().refused(65, "SourceHistoryLost", "start over with a fresh copy")
+
+
+def test_an_idle_source_that_rotates_and_purges(cli: FerryCli) -> None:
+    """What was read last is in a file that is gone: the newest file that the stream has entered proves the history."""
+    source, rows = cli.pair.source, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        source.execute(f"INSERT INTO {rows} VALUES (3)", "FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
+        newest = binlog_end(source).file
+        wait_until(lambda: cli.stored()["position"] == f"{newest}:4", "the stream is in the newest file")
+        process.kill()
+        source.execute(f"PURGE BINARY LOGS TO '{newest}'", f"INSERT INTO {rows} VALUES (4)")
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        assert process.wait_end() == 0, process.tail()
+    assert assert_equal_schemas(source, cli.pair.target, cli.schema).rows == 4
+    source.execute("SET GLOBAL read_only = OFF")
+
+
+def test_purged_changes(cli: FerryCli) -> None:
+    source, rows = cli.pair.source, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.kill()
+    source.execute(f"INSERT INTO {rows} VALUES (3)", "FLUSH BINARY LOGS")
+    source.execute(f"PURGE BINARY LOGS TO '{binlog_end(source).file}'")
+    cli.run().refused(65, "SourceBinlogPurged", "its position is 'binlog.000001:", "the oldest file is binlog.000002")
