@@ -125,15 +125,16 @@ class _Double(Codec):
         return "(" in self.column.column_type or "zerofill" in self.column.column_type
 
     def key_literal(self) -> str:
-        digits = self.digits if self._scaled else self.name
-        if self.flavor is Flavor.MYSQL and self._scaled:
+        # MySQL 8.0.15 prints a column's 0.0000035, and 8.0.33 its 3.5e-6; as JSON numbers they print alike. The
+        # verification pairs the rows of both servers by this text.
+        digits = self.digits
+        if self.flavor is Flavor.MYSQL:
             digits = f"TRIM(TRAILING '.0' FROM {digits})"  # marks a double in JSON
         # Without an exponent the literal would be a DECIMAL.
         return f"IF({self.name}=0,'0e0',CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0')))"
 
     def hash_expression(self) -> str:
-        # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both. MySQL 8.0 prints a column's
-        # 0.000035, MySQL 9.7 its 3.5e-5; as JSON numbers both print alike.
+        # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both.
         signless = f"IF({self.name}=0,'0',{self.digits})"
         return f"IFNULL({signless},'N')" if self.column.nullable else signless
 

@@ -30,6 +30,9 @@ COMMON = {
     "decimal_fraction": ("k DECIMAL(5,5) NOT NULL", ["0.12345", "-0.00001", "0"]),
     "float": ("k FLOAT NOT NULL", ["0.1", "-3.4028234e38", "1.1754944e-38", "16777216", "0"]),
     "double": ("k DOUBLE NOT NULL", ["0.1", "-1.7976931348623157e308", "2.2250738585072014e-308", "1e22", "0"]),
+    "double_denormal": ("k DOUBLE NOT NULL", ["5e-324", "-2.225073858507201e-308", "-1.2345678901234567e-308"]),
+    "double_17_digits": ("k DOUBLE NOT NULL", ["0.1e0 + 0.2e0", "-3.6290244904410107e-6", "1.2345678901234567e300"]),
+    "float_denormal": ("k FLOAT NOT NULL", ["1.4e-45", "-1.1754942e-38"]),
     "double_spelled": (
         "k DOUBLE NOT NULL",
         ["1e14", "1e15", "-4.35e15", "1e16", "123456789012345678", "5", "-0e0", "1e-5", "1.5e-7", "1e-15", "1e-16"],
