@@ -12,6 +12,7 @@ from ferry_core.schema.cascades import Cascade, cascades_among, logs_cascades
 from ferry_core.schema.definition import computed_from, unique_columns
 from ferry_core.schema.significant import is_versioned
 from ferry_core.schema.tokens import tokens_of
+from ferry_core.tables.scaled_floats import largest_below_its_float
 from ferry_core.tables.table import Table
 
 
@@ -46,6 +47,8 @@ def _limits(cascade: Cascade, cascades: Sequence[Cascade], *, full_images: bool)
     ours = {column.name.lower() for column in cascade.referencing}
     if not cascade.in_key and not full_images:
         yield f"it references columns outside of the key of {parent.source}, and binlog_row_image is not FULL"
+    if any(largest_below_its_float(column.column_type) is not None for column in cascade.referencing):
+        yield "MySQL finds no row by the largest value of a column that it references"
     if cascade.sets_null:
         if child.row_filter and _names_one(child.row_filter, child, ours):
             yield f"the row filter of {child.source} names a column that it sets to NULL"

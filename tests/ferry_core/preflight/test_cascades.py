@@ -81,6 +81,14 @@ UNFOLLOWED = {
         ),
         "columns outside of the key",
     ),
+    "a value that MySQL does not find": (
+        "CREATE TABLE above (id INT PRIMARY KEY, f FLOAT(10,2), UNIQUE (f))",
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, f FLOAT(10,2), "
+            "CONSTRAINT why FOREIGN KEY (f) REFERENCES above (f) ON DELETE CASCADE)"
+        ),
+        "MySQL finds no row by the largest value",
+    ),
 }
 
 
