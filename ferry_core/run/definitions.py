@@ -24,7 +24,7 @@ from ferry_core.preflight.target import unlike
 from ferry_core.reasons import Reason
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, rediscover, reread
-from ferry_core.tables.nullable import stored, without_key
+from ferry_core.tables.nullable import with_stored_key, without_key
 from ferry_core.tables.table import WITHOUT_TRANSACTIONS, Table
 from ferry_core.text import shortlist
 
@@ -86,10 +86,7 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
     }
     if changed:
         raise _schema_changed(source, changed, since)
-    tables = [
-        without_key(table) if table.key.conditional and state.tables[table.id].nullable_key != stored(table) else table
-        for table in again.found.tables
-    ]
+    tables = [with_stored_key(table, state.tables[table.id].nullable_key) for table in again.found.tables]
     return replace(again, found=replace(again.found, tables=tables))
 
 

@@ -8,6 +8,7 @@ character set and its storage are not: rows and their images in the binlog are t
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ferry_core.errors import DataError
 from ferry_core.schema.definition import parse
@@ -50,6 +51,8 @@ def differences(before: Table, now: Table | None) -> str:
         return "it is gone, is no longer a table, or has lost its key"
     if before.whole and now.key.conditional:
         now = without_key(now)
+    if before.key in now.other_keys:
+        now = replace(now, key=before.key)
     if (before.columns, before.key, before.definition) == (now.columns, now.key, now.definition):
         return ""  # the usual case: parsing thousands of texts takes seconds
     old, new = significant(before), significant(now)

@@ -44,17 +44,12 @@ def unfollowed(tables: Sequence[Table], *, full_images: bool) -> Mapping[Table, 
 def _limits(cascade: Cascade, cascades: Sequence[Cascade], *, full_images: bool) -> Iterator[str]:
     """What keeps a run from finding the rows that the source changes without logging them."""
     parent, child = cascade.parent, cascade.child
-    ours = {column.name.lower() for column in cascade.referencing}
     if not cascade.in_key and not full_images:
         yield f"it references columns outside of the key of {parent.source}, and binlog_row_image is not FULL"
     if any(largest_below_its_float(column.column_type) is not None for column in cascade.referencing):
         yield "MySQL finds no row by the largest value of a column that it references"
     if cascade.sets_null:
-        if child.row_filter and _names_one(child.row_filter, child, ours):
-            yield f"the row filter of {child.source} names a column that it sets to NULL"
-        nulled = computed_from(child.definition, child.source, ours)
-        if any(nulled & columns for columns in unique_columns(child.definition, child.source)):
-            yield "it sets a column of a UNIQUE index to NULL"
+        yield from _limits_of_nulls(child, {column.name.lower() for column in cascade.referencing})
     if is_versioned(parent.definition, parent.source):
         yield f"{parent.source} is system-versioned"
     if cascade.parent_follows:
@@ -65,6 +60,14 @@ def _limits(cascade: Cascade, cascades: Sequence[Cascade], *, full_images: bool)
             yield f"{chain} of which it references columns outside of the key"
         if parent.secondary_unique and _circular(cascade, cascades):
             yield f"{chain} which has a UNIQUE index besides its key, in a circle"
+
+
+def _limits_of_nulls(child: Table, ours: Collection[str]) -> Iterator[str]:
+    if child.row_filter and _names_one(child.row_filter, child, ours):
+        yield f"the row filter of {child.source} names a column that it sets to NULL"
+    nulled = computed_from(child.definition, child.source, ours)
+    if any(nulled & columns for columns in unique_columns(child.definition, child.source)):
+        yield "it sets a column of a UNIQUE index to NULL"
 
 
 def _circular(cascade: Cascade, cascades: Sequence[Cascade]) -> bool:

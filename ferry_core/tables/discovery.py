@@ -18,9 +18,9 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
-from ferry_core.tables.keys import Index, choose_key, promised_key, secondary_unique
+from ferry_core.tables.keys import Index, choose_key, nullable_keys, promised_key, secondary_unique
 from ferry_core.tables.members import spelled_type
-from ferry_core.tables.nullable import may_become_null, without_unusable
+from ferry_core.tables.nullable import may_become_null, with_usable_keys
 from ferry_core.tables.patterns import ambiguous, matches, named_and_matched
 from ferry_core.tables.table import NO_KEY, Column, Table, TableName
 
@@ -86,7 +86,7 @@ def explore(session: Session, selection: Tables) -> Discovered:
         existing.others.extend(_no_tables(session))
     chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
     found = _described(session, selection, chosen, misread(existing, selection))
-    return replace(found, tables=without_unusable(session, found.tables))
+    return replace(found, tables=with_usable_keys(session, found.tables))
 
 
 def discover(session: Session, selection: Tables) -> list[Table]:
@@ -273,9 +273,8 @@ def _table(
     key = choose_key(columns, indexes.unique)
     if key is None and safe and rule is not None and rule.key:
         key = promised_key(columns, rule.key, [*indexes.unique, *indexes.others])
-    if key is None and safe:
-        key = choose_key(columns, indexes.unique, nullable=True)
-    key = key or NO_KEY
+    unsure = nullable_keys(columns, indexes.unique) if key is None and safe else []
+    key = key or next(iter(unsure), NO_KEY)
     return Table(
         source=name,
         target=target,
@@ -288,6 +287,7 @@ def _table(
         definition=definition,
         engine=storage.engine,
         target_engine=storage.engine,
+        other_keys=tuple(unsure[1:]),
     )
 
 

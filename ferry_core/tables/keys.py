@@ -1,6 +1,6 @@
 """Chooses the index that identifies a table's rows, and tells what it guarantees. Pure; used by ``discovery``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ferry_core.tables.scaled_floats import largest_below_its_float
@@ -21,10 +21,8 @@ class Index:
     usable: bool  # ordered and visible: usable for ranges and FORCE INDEX
 
 
-def choose_key(columns: Sequence[Column], indexes: Sequence[Index], *, nullable: bool = False) -> Key | None:
+def choose_key(columns: Sequence[Column], indexes: Sequence[Index]) -> Key | None:
     """The PRIMARY KEY, otherwise the first usable index over NOT NULL columns; over whole ones, if there is one.
-
-    ``nullable``: otherwise one over whole columns that may be NULL (``tables.nullable``).
 
     Invisible (MariaDB: ignored) indexes are not usable, because FORCE INDEX refuses them. No table loses its only key
     by that, because neither family allows hiding the index by which a table is clustered. A generated column is usable
@@ -33,21 +31,22 @@ def choose_key(columns: Sequence[Column], indexes: Sequence[Index], *, nullable:
     A FLOAT(M,D) is not usable if its largest value is stored as a float above it: MySQL finds that value by no index,
     MariaDB not in each statement.
     """
+    sure = (key for key in _usable(columns, indexes) if not key.nullable)
+    return next((key for key in sure if not key.prefixed or _ordered_by_prefixes(key.columns)), None)
+
+
+def nullable_keys(columns: Sequence[Column], indexes: Sequence[Index]) -> list[Key]:
+    """Those over whole columns that may be NULL: keys as long as none is (``tables.nullable``)."""
+    return [key for key in _usable(columns, indexes) if key.nullable and not key.prefixed]
+
+
+def _usable(columns: Sequence[Column], indexes: Sequence[Index]) -> Iterator[Key]:
     by_name = {column.name: column for column in columns}
-    unsure = []
     for index in sorted(indexes, key=lambda index: (not index.whole, index.name != "PRIMARY")):
-        if not index.usable:
-            continue
         parts = tuple(by_name[name] for name in index.parts if name in by_name)
         virtual = index.name != "PRIMARY" and any(column.generated for column in parts)
-        if len(parts) != len(index.parts) or virtual or any(map(_lost, parts)):
-            continue
-        key = Key(index.name, parts, prefixed=not index.whole)
-        if key.nullable:
-            unsure.append(key)
-        elif index.whole or _ordered_by_prefixes(parts):
-            return key
-    return next((key for key in unsure if nullable and not key.prefixed), None)
+        if index.usable and len(parts) == len(index.parts) and not virtual and not any(map(_lost, parts)):
+            yield Key(index.name, parts, prefixed=not index.whole)
 
 
 def promised_key(columns: Sequence[Column], names: Sequence[str], indexes: Sequence[Index]) -> Key | None:

@@ -11,7 +11,7 @@ Equal values need no look at events: an event's key is read again, with all rows
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ferry_core.errors import ConfigError, DataError, KeyUnusable
@@ -66,19 +66,34 @@ def refuse_unusable(session: Session, tables: Iterable[Table], lock_clause: str 
                 raise key_not_unique(table)
 
 
-def without_unusable(session: Session, tables: Iterable[Table]) -> list[Table]:
-    """These tables, without keys that are unusable now. A table that cannot be read is left to preflight."""
-    found = []
-    for table in tables:
+def with_usable_keys(session: Session, tables: Iterable[Table]) -> list[Table]:
+    """These tables, each with the first of its keys that is usable now, if there is one."""
+    return [_with_usable_key(session, table) for table in tables]
+
+
+def _with_usable_key(session: Session, table: Table) -> Table:
+    for each in (table, *_with_other_keys(table)):
         try:
-            refuse_unusable(session, [table])
+            refuse_unusable(session, [each])
         except KeyUnusable:
-            found.append(without_key(table))
+            continue
         except (ConfigError, DataError):
-            found.append(table)
-        else:
-            found.append(table)
-    return found
+            return table  # it cannot be read, which preflight reports
+        return each
+    return without_key(table)
+
+
+def with_stored_key(table: Table, text: str) -> Table:
+    """The table with the key that a checkpoint remembers as this text (``stored``); without a key if it has none such.
+
+    A key that was given up was forgotten there.
+    """
+    known = (each for each in (table, *_with_other_keys(table)) if not each.key.conditional or stored(each) == text)
+    return next(known, without_key(table))
+
+
+def _with_other_keys(table: Table) -> Iterator[Table]:
+    return (replace(table, key=key) for key in table.other_keys)
 
 
 def rendered(table: Table, row: Row | Sequence[bytes | None]) -> KeyLiterals:

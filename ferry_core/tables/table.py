@@ -130,6 +130,7 @@ class Table:
     compares_stored: bool = True  # False: other values in stored generated columns are acknowledged
     engine: str = "InnoDB"  # on the source
     target_engine: str = "InnoDB"  # of the table that is created on the target
+    other_keys: tuple[Key, ...] = ()  # further ones that may be NULL: one of them may serve instead
     copied_whole: bool = False  # although it has a key: cascades change rows that no event and no lookup names
 
     @property

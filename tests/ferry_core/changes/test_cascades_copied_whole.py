@@ -43,8 +43,10 @@ LOST = {
     "rows that MySQL does not find by what they reference": (
         (
             "CREATE TABLE parent (id INT PRIMARY KEY, f FLOAT(10,2), UNIQUE (f))",
-            "CREATE TABLE child (id INT PRIMARY KEY, f FLOAT(10,2), "
-            "FOREIGN KEY (f) REFERENCES parent (f) ON DELETE CASCADE)",
+            (
+                "CREATE TABLE child (id INT PRIMARY KEY, f FLOAT(10,2), "
+                "FOREIGN KEY (f) REFERENCES parent (f) ON DELETE CASCADE)"
+            ),
             *("INSERT INTO parent VALUES (1, 99999999.99)", "INSERT INTO child VALUES (10, 99999999.99)"),
         ),
         ("DELETE FROM parent",),

@@ -43,3 +43,24 @@ def test_only_the_index_of_the_checkpoint_is_the_key(
         assert (again.key.index_name, again.whole) == (key, not key)
         if not key:
             assert not differences(again, reread(source, selection, [table.source])[table.source])
+
+
+def test_the_first_index_without_null_is_the_key_and_stays_it(pair: Pair, schema: str) -> None:
+    """Also if no row has NULL any more in the one before it; without such an index the table has no key."""
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (a INT, b INT, c INT, UNIQUE by_a (a), UNIQUE by_b (b), UNIQUE by_c (c))",
+        f"INSERT INTO `{schema}`.t VALUES (NULL, 1, 1), (2, 2, 2)",
+    )
+    selection = Tables(include=[f"{schema}.*"])
+    with Session(pair.source.endpoint("source"), Purpose.CONTROL) as source:
+        (table,) = discover(source, selection)
+        assert (table.key.index_name, table.secondary_unique) == ("by_b", True)
+        known = TableState(started=True, definition=digest(table), nullable_key=stored(table))
+        state = RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="", tables={table.id: known})
+        pair.source.execute(f"UPDATE `{schema}`.t SET a = 1 WHERE b = 1")
+        (again,) = rediscovered(source, selection, state).found.tables
+        assert again.key == table.key
+        assert not differences(again, reread(source, selection, [table.source])[table.source])
+        pair.source.execute(f"UPDATE `{schema}`.t SET a = NULL, b = NULL, c = NULL WHERE b = 2")
+        (without,) = discover(source, selection)
+        assert without.whole

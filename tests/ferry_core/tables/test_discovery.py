@@ -19,7 +19,7 @@ from ferry_core.tables.discovery import (
     target_name,
     wrong_targets,
 )
-from ferry_core.tables.keys import Index, choose_key
+from ferry_core.tables.keys import Index, choose_key, nullable_keys
 from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import Column, Key, TableName
 from hack.servers import Family
@@ -187,11 +187,10 @@ def test_the_key_is_the_primary_one_or_unique_over_whole_columns() -> None:
         Index("hidden", ("a",), True, False),
     ]
     assert choose_key(columns, useless) is None
-    assert choose_key(columns, useless, nullable=True) == Key("nullable", (columns[1],))
+    assert nullable_keys(columns, useless) == [Key("nullable", (columns[1],))]
     key = choose_key(columns, [*useless, whole])
     assert key is not None
     assert (key.index_name, [part.name for part in key.columns]) == ("whole", ["a", "c"])
-    assert choose_key(columns, [*useless, whole], nullable=True) == key
     by_prefix = Index("ordered", ("a", "b"), False, True)
     assert choose_key(columns, [by_prefix, *useless]) == Key("ordered", (columns[0], columns[4]), prefixed=True)
     assert choose_key(columns, [by_prefix, whole]) == key
