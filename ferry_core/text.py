@@ -1,4 +1,4 @@
-"""Text of messages: lists that end with the number of further items, and names that cannot forge a line.
+"""Text of messages: lists that end with the number of further items, addresses, and names that cannot forge a line.
 
 Used wherever a message names many things, and where text reaches a log or a terminal.
 """
@@ -12,6 +12,11 @@ def shortlist(items: Collection[object], most: int, separator: str = ", ", rest:
     shown = separator.join(map(str, islice(items, most)))
     left = len(items) - most
     return f"{shown} and {left} {rest}" if left > 0 else shown
+
+
+def host_port(host: str, port: int) -> str:
+    """``host:port``; an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ferry_core.api.choices import TlsMode
 from ferry_core.api.model import Model
+from ferry_core.text import host_port
 
 SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
@@ -54,6 +55,11 @@ class Replica(Model):
     tls: Tls | None = None
     """Encryption and verification of the connection; without it as for its server."""
 
+    @property
+    def address(self) -> str:
+        """In messages."""
+        return host_port(self.host, self.port)
+
 
 class Server(Model):
     """One MySQL or MariaDB server."""
@@ -68,3 +74,8 @@ class Server(Model):
     """Encryption and verification of the connection."""
     replicas: Annotated[list[Replica], Field(max_length=16)] = []
     """Replicas of this server whose lag throttle.maxReplicaLag limits."""
+
+    @property
+    def address(self) -> str:
+        """In messages."""
+        return host_port(self.host, self.port)

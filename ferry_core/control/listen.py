@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
+from ferry_core.text import host_port
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Address:
         return is_loopback(self.host)
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 @dataclass(frozen=True)

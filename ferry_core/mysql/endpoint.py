@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.identity import KnownServer, ServerIdentity
+from ferry_core.text import host_port
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,4 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)

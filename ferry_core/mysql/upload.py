@@ -16,6 +16,7 @@ from pymysql.constants import CLIENT, COMMAND, CR
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.guarded import GuardedConnection, malformed, only_answer, whole_rows
 from ferry_core.reasons import Reason
+from ferry_core.text import host_port
 
 PACKET_BYTES = 1 << 19
 """With 16 KiB packets the copier needs twice the CPU for 8 MiB chunks.
@@ -84,9 +85,9 @@ class UploadConnection(GuardedConnection):
         if name in _IN_CLEAR and not (self._secure and self.ctx.verify_mode is ssl.CERT_REQUIRED):
             raise ConfigError(
                 Reason.PASSWORD_IN_CLEAR,
-                f"{self.host}:{self.port} asks for the password of {self.user_name} in clear ({name}), and the "
-                "connection does not verify whom it would be sent to: set tls.mode to VerifyCA or VerifyIdentity, or "
-                "use an account that logs in by caching_sha2_password, ed25519 or mysql_native_password",
+                f"{host_port(self.host, self.port)} asks for the password of {self.user_name} in clear ({name}), and "
+                "the connection does not verify whom it would be sent to: set tls.mode to VerifyCA or VerifyIdentity, "
+                "or use an account that logs in by caching_sha2_password, ed25519 or mysql_native_password",
             )
         if name == _OLD:
             raise err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, f"the server asks for a login by {_OLD}")

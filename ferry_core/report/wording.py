@@ -43,7 +43,7 @@ HOW_TO_TRY_AGAIN = {
 
 def hand_over(spec: Spec) -> str:
     """What a cutover means for whoever made it."""
-    text = f"cut over; writes may move to the target, {spec.target.host}:{spec.target.port}"
+    text = f"cut over; writes may move to the target, {spec.target.address}"
     if spec.cutover.source_lock is SourceLockMode.NONE:
         return text
     return f"{text}. The source stays read-only until it is restarted: stop it, or set read_only in its configuration"

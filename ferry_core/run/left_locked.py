@@ -149,7 +149,7 @@ def _writes(ferry: FerryManifest, connections: Connections) -> str:
 
 
 def _target(ferry: FerryManifest) -> str:
-    return f"{ferry.spec.target.host}:{ferry.spec.target.port}"
+    return ferry.spec.target.address
 
 
 def _stored(state_path: Path | None, uid: str) -> RunState | None:
@@ -202,7 +202,7 @@ def unlock_left(
         return LeftLock(
             Released.UNCLEAR,
             f"a cutover attempt of this Ferry was running on source server {lease.source_id}, but "
-            f"{ferry.spec.source.host}:{ferry.spec.source.port} is {identity}: nothing is changed there. Point the "
+            f"{ferry.spec.source.address} is {identity}: nothing is changed there. Point the "
             "Ferry at the server it began with; or, if this is the same server under another name, check whether it "
             f"is read-only, and {CHECK_FIRST} allow writes on {lock.by_hand(lease.cutover)}; then start over with a "
             "fresh copy",

@@ -33,7 +33,7 @@ def signals(ferry: Ferry, connections: Connections) -> Iterator[Signal]:
     for number, replica in enumerate(replicas):
         connect = partial(connections.replica, number, PATIENCE_SECONDS)
         probe = Probe(f"replica-{number}", connect, replica_lag.ask)
-        yield Limited(replica_lag.KIND, probe, f"{replica.host}:{replica.port}")
+        yield Limited(replica_lag.KIND, probe, replica.address)
 
 
 def _commit_latency(ferry: Ferry, connections: Connections) -> Limited:

@@ -241,7 +241,7 @@ def _as_specified(context: RunContext, source: Session, found: Discovered) -> Di
 
 
 def _target(ferry: FerryManifest) -> str:
-    return f"{ferry.spec.target.host}:{ferry.spec.target.port}"
+    return ferry.spec.target.address
 
 
 def _refuse_lost_tables(context: RunContext, existing: Collection[TableName]) -> None:

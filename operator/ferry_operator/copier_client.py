@@ -18,6 +18,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from ferry_core.api.report import Report
+from ferry_core.text import host_port
 from ferry_operator.budget import TokenBucket
 from ferry_operator.names import CONTROL_PORT
 from ferry_operator.observe import Link, PodView
@@ -194,7 +195,7 @@ class CopierClient:
         if self._followed is None:
             raise Unreachable("it does not run")
         ip = self._followed[1]
-        url = f"https://{f'[{ip}]' if ':' in ip else ip}:{CONTROL_PORT}{path}"
+        url = f"https://{host_port(ip, CONTROL_PORT)}{path}"
         try:
             async with self._clients.session.request(
                 method,
@@ -209,7 +210,7 @@ class CopierClient:
                 return answer.status, await _read(answer)
         except aiohttp.ClientConnectorError as error:
             # Its own text shows an object's address.
-            raise Unreachable(f"no connection to {error.host}:{error.port}: {error.strerror}") from error
+            raise Unreachable(f"no connection to {host_port(ip, CONTROL_PORT)}: {error.strerror}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = str(error) or type(error).__name__
             raise Unreachable(text, timed_out=isinstance(error, TimeoutError)) from error

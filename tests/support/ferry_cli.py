@@ -95,6 +95,7 @@ class FerryProcess:
         self.manifest = write(folder, *documents)
         self.state = folder / "state.ferry.db"
         self.log = folder / "ferry.log"
+        self.host = "127.0.0.1"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -118,7 +119,7 @@ class FerryProcess:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ferry_core", "run", "-f", str(self.manifest)),
-                    *("--listen", f"127.0.0.1:{self.port}", "--progress", "plain", *self.arguments, *self.options),
+                    *("--listen", f"{self.host}:{self.port}", "--progress", "plain", *self.arguments, *self.options),
                 ],
                 cwd=ROOT,
                 stdout=log,
@@ -140,12 +141,12 @@ class FerryProcess:
 
     def get(self, path: str) -> Any:
         """JSON of a GET; raises OSError while nothing answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=60) as answer:
             return json.load(answer)
 
     def post(self, verb: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/v1/{verb}",
+            f"http://{self.host}:{self.port}/api/v1/{verb}",
             data=json.dumps(body or {}).encode(),
             headers={"Content-Type": "application/json"},
             method="POST",
