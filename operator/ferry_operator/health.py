@@ -9,6 +9,7 @@ import ctypes
 import logging
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -39,6 +40,8 @@ class WatchChecker:
         self._metrics = metrics
         self._check_seconds = check_seconds
         self._missing: dict[str, int] = {}
+        self._had: dict[str, set[str]] = {}
+        """The uids in each namespace, as last read."""
         self._now = now
         self._checked_at: float | None = None
         """When the last comparison ended, successfully or not; None before the start."""
@@ -100,7 +103,7 @@ class WatchChecker:
         """The watches are broken if the same change is missing in two comparisons in a row."""
         found: dict[str, int] = {}
         for namespace in self.namespaces or (None,):
-            found |= await self._kube.list_versions(namespace)
+            found |= await self._versions(namespace)
         late = {uid: version for uid, version in found.items() if self._delivered.get(uid, 0) < version}
         late |= {uid: _GONE for uid in self._delivered if uid not in found}
         stuck = [uid for uid, version in late.items() if self._still(uid, version)]
@@ -112,6 +115,21 @@ class WatchChecker:
         )
         if self.problem:
             log.error("%s", self.problem)
+
+    async def _versions(self, namespace: str | None) -> dict[str, int]:
+        """What the API has. Of a namespace that may not be read any more, what it had before: the others are compared
+        all the same, and its watch goes on by itself once the permission is back.
+        """
+        try:
+            found = await self._kube.list_versions(namespace)
+        except KubeError as error:
+            if namespace is None or error.status != HTTPStatus.FORBIDDEN:
+                raise
+            log.warning("namespace %s is not compared; was it deleted? %s", namespace, error)
+            return {uid: self._delivered.get(uid, 0) for uid in self._had.get(namespace, ())}
+        if namespace is not None:
+            self._had[namespace] = set(found)
+        return found
 
     def _still(self, uid: str, version: int) -> bool:
         """Whether the change that was missing in the comparison before is missing still."""

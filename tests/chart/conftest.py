@@ -108,10 +108,13 @@ class Account:
             for verb in rule["verbs"]
         }
 
-    def take(self, permission: Permission) -> None:
-        """Remove a permission from the roles; returns once the API server applies that."""
-        self._apply(*(_less(role, permission) for role in self._operators()))
-        wait_until(lambda: not self._may(permission))
+    def take(self, permission: Permission, namespace: str = "") -> None:
+        """Remove a permission from the roles, or from those of one namespace; returns once the API server applies
+        that.
+        """
+        roles = [each for each in self._operators() if namespace in ("", each["metadata"].get("namespace"))]
+        self._apply(*(_less(role, permission) for role in roles))
+        wait_until(lambda: not self._may(permission, namespace or self.namespace))
 
     def lose(self, namespace: str) -> None:
         """Remove all permissions in this namespace, as when the namespace is deleted."""
@@ -121,10 +124,10 @@ class Account:
         """Restore the chart's roles."""
         self._apply(*self._operators())
 
-    def _may(self, permission: Permission) -> bool:
+    def _may(self, permission: Permission, namespace: str) -> bool:
         kind, _, part = permission.resource.partition("/")
         wanted = {"verb": permission.verb, "group": permission.group, "resource": kind, "subresource": part}
-        where = {"namespace": self.namespace, "name": permission.name}
+        where = {"namespace": namespace, "name": permission.name}
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
         spec = {"user": self.user, "resourceAttributes": wanted | where}

@@ -126,6 +126,28 @@ def test_a_deleted_crd_is_detected() -> None:
     assert asyncio.run(watch()) == "the CustomResourceDefinition ferries.mysqlferry.io does not exist any more"
 
 
+def test_a_namespace_that_may_not_be_read_does_not_hide_the_others() -> None:
+    class Some:
+        lost = False
+
+        async def list_versions(self, namespace: str) -> dict[str, int]:
+            if namespace == "team" and self.lost:
+                raise KubeError(403, "Forbidden", "cannot list ferries")
+            return {namespace: 7}
+
+    kube, told = Some(), {"team": 7, "shop": 7}
+    watch_checker = WatchChecker(kube, told, ("team", "shop"), Metrics(list))  # type: ignore[arg-type]
+    asyncio.run(watch_checker.check())
+    kube.lost = True
+    for _ in range(3):
+        asyncio.run(watch_checker.check())
+        assert watch_checker.problem == ""
+    told["shop"] = 6
+    asyncio.run(watch_checker.check())
+    asyncio.run(watch_checker.check())
+    assert "has missed changes of 1 Ferries or Pods" in watch_checker.problem
+
+
 class Listing:
     """An API server that returns what the test chooses when versions are listed."""
 
