@@ -84,6 +84,13 @@ test-fast: setup  ## tests for the daily loop: no whole moves, nothing slow
 test-versions: setup  ## whole moves between releases of the servers; installs them first (10 min, 4 GB, once)
 	$(BIN)/pytest -n 2 --versions tests/versions
 
+# The commit or tag to upgrade from: this one has states of another format.
+BEFORE ?= 8bf30ee^
+
+.PHONY: test-upgrade
+test-upgrade: setup kubernetes  ## upgrade CRD, operator and copiers of running Ferries from BEFORE, and take them back
+	$(BIN)/pytest --before "$(BEFORE)" tests/upgrade
+
 .PHONY: model
 model: setup  ## explore the model of the rules in large bounds: some hours, 4 GiB, one process
 	@nice -n 19 $(BIN)/python -m tests.model

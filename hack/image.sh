@@ -1,13 +1,15 @@
 #!/bin/bash
 # image.sh: what `make image` does. Builds the Dockerfile by buildah and leaves localhost/mysql-ferry:dev as an OCI archive
 # under build/; prints its path. BASE=python:3.13-slim takes another base; without it one is made of Debian packages, once,
-# so that no registry is needed.
+# so that no registry is needed. `hack/image.sh FOLDER TAG` builds the source in another folder, under another tag.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
-name=localhost/mysql-ferry:dev
+source="${1:-.}"
+tag="${2:-dev}"
+name="localhost/mysql-ferry:$tag"
 cache="${MYSQL_FERRY_CACHE:-${HOME:-/root}/.cache/mysql-ferry}/images"
-archive=build/mysql-ferry.oci.tar
+archive="build/mysql-ferry$([ "$tag" = dev ] || echo "-$tag").oci.tar"
 debian_base=localhost/mysql-ferry-base:bookworm
 
 if [ "$(id -u)" != 0 ]; then
@@ -52,12 +54,12 @@ make_debian_base() {
     fi
     # chroot: no container runtime is needed to run a build's own commands.
     buildah build --quiet --layers --isolation chroot --network host ${pull:-} "${trust[@]}" \
-        --build-arg "BASE=${BASE:-$debian_base}" --tag "$name" . >/dev/null
+        --build-arg "BASE=${BASE:-$debian_base}" --tag "$name" "$source" >/dev/null
     built=$(buildah inspect --type image --format '{{.FromImageID}}' "$name")
-    if [ ! -e "$archive" ] || [ "$(cat build/mysql-ferry.id 2>/dev/null)" != "$built" ]; then
+    if [ ! -e "$archive" ] || [ "$(cat "${archive%.oci.tar}.id" 2>/dev/null)" != "$built" ]; then
         rm -f "$archive"
         buildah push --quiet "$name" "oci-archive:$archive:$name"
-        echo "$built" >build/mysql-ferry.id
+        echo "$built" >"${archive%.oci.tar}.id"
     fi
 } >&2
 echo "$archive"

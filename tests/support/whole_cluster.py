@@ -25,7 +25,7 @@ from tests.support.kube_api import KubeClient, refuse
 OPERATOR_NAMESPACE = "ferry-system"
 IMAGE = "localhost/mysql-ferry:dev"
 ROOT = Path(__file__).resolve().parents[2]
-_CHART = ROOT / "deploy" / "helm" / "ferry"
+CHART = ROOT / "deploy" / "helm" / "ferry"
 
 
 @functools.cache
@@ -68,11 +68,12 @@ class WholeCluster(KubeClient):
         """The address of this machine that Pods can reach."""
         return self.machine.gateway
 
-    def install_operator(self) -> None:
+    def install_operator(self, chart: Path = CHART, tag: str = "dev") -> None:
         """With the chart, overriding foreign changes; returns once the operator is ready."""
-        self.helm("upgrade", "--install", "ferry", str(_CHART), "--create-namespace", "--force-conflicts")
+        line = ("upgrade", "--install", "ferry", str(chart), "--create-namespace", "--force-conflicts")
+        self.helm(*line, f"--set=image.tag={tag}")
         if self.keep:  # the same tag may be another image now
-            self.kubectl("rollout", "restart", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
+            self.roll_operator()
         self.await_operator()
 
     def await_operator(self) -> None:
@@ -114,6 +115,11 @@ class WholeCluster(KubeClient):
             yield
         finally:
             self.install_operator()
+
+    def roll_operator(self) -> None:
+        """``kubectl rollout restart``; returns once another Pod is ready."""
+        self.kubectl("rollout", "restart", "deployment/ferry-operator", "-n", OPERATOR_NAMESPACE)
+        self.await_operator()
 
     def restart_operator(self) -> None:
         """Delete its Pod, as when its node is drained."""
