@@ -233,7 +233,7 @@ class ApiKube:
         while True:
             query = query | {"limit": str(_PAGE_SIZE)} | ({"continue": left} if left else {})
             found = await self._request(_List.model_validate_json, "GET", path, query=query, accept=kind)
-            for each in found.items:
+            for each in found.items or ():
                 yield each.metadata
             left = found.metadata.left
             if not left:
@@ -328,7 +328,8 @@ class _List(BaseModel):
     """The fields of a list that are read; managedFields are never parsed."""
 
     metadata: _ListMeta
-    items: list[_Item]
+    items: list[_Item] | None
+    """None: kube-apiserver's way to write an empty list of PartialObjectMetadata."""
 
 
 def _refusal(code: int, raw: bytes) -> KubeError:

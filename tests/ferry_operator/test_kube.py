@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client, config
 
-from ferry_operator.kube import MAX_REQUESTS, ApiKube, KubeError
+from ferry_operator.kube import MAX_REQUESTS, ApiKube, KubeError, configuration
+from tests.ferry_operator.conftest import Cluster
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -50,6 +51,19 @@ def test_a_thousand_concurrent_requests_are_limited() -> None:
 
     asyncio.run(all_ask())
     assert most == MAX_REQUESTS
+
+
+def test_a_namespace_without_ferries_and_pods_has_no_versions(cluster: Cluster) -> None:
+    """kube-apiserver writes an empty list as null."""
+
+    async def ask() -> dict[str, int]:
+        kube = ApiKube(await configuration(str(cluster.api.kubeconfig)))
+        try:
+            return await kube.list_versions(cluster.namespace)
+        finally:
+            await kube.close()
+
+    assert asyncio.run(ask()) == {}
 
 
 def test_versions_are_listed_in_pages() -> None:
