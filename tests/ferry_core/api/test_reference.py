@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from ferry_core.api.reference import page
+from ferry_core.checkpoint.state import FORMAT
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -16,3 +17,7 @@ def test_the_page_names_fields_defaults_bounds_and_rules() -> None:
     assert "| `spec.source.host`* |" in text
     assert "| `spec.cutover` | mode Scheduled needs notBefore" in text
     assert "| `(root)` | metadata.name may have at most 52 characters" in text
+
+
+def test_the_page_of_releases_names_the_format_of_states() -> None:
+    assert f"| {FORMAT} | 1 to {FORMAT} |" in (DOCS / "releases.md").read_text()
